@@ -1,0 +1,248 @@
+"""A CT volume and its place in the patient: the home of geometry, and reading and writing of volume files.
+
+Everything is LPS millimeters (x towards the patient's Left, y towards Posterior, z towards Superior).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError, UsageError
+
+SMALLEST_SPACING_MM = 0.05
+LARGEST_SPACING_MM = 25.0
+AIR_BELOW_HU = -500.0
+"""A chest CT, and every crop of one around a lung nodule, has voxels of aerated lung or air below this value."""
+CHECKED_VOXELS = 200_000
+
+
+@dataclass(frozen=True)
+class CTVolume:
+    """Voxels in HU with their affine.
+
+    array: (slices k, rows j, columns i), any real dtype, HU.
+    affine: (4, 4), index (i, j, k) to LPS mm at voxel centers; may be oblique, reversed or sheared (gantry tilt).
+    name: shown to the user and written to results; never an identifier taken from DICOM.
+
+    Raises InputError where the array is not a single-component 3-D volume or the affine is unusable.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        label = self.name or "The volume"
+        if self.array.ndim != 3 or min(self.array.shape) < 1:
+            raise InputError(
+                f"{label} is not a single 3-D image (its array has shape {self.array.shape}). "
+                "Choose one CT volume without a time axis or color channels.",
+                "not-3d",
+            )
+        if self.array.dtype.kind not in "iuf":
+            raise InputError(f"{label} holds {self.array.dtype} values; a CT has real numbers in HU.", "not-ct")
+        affine = np.asarray(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise InputError(f"{label} has no usable position in space (affine not finite).", "geometry")
+        object.__setattr__(self, "affine", affine)
+        spacing = self.spacing
+        if not ((spacing >= SMALLEST_SPACING_MM) & (spacing <= LARGEST_SPACING_MM)).all():
+            raise InputError(
+                f"{label} has a voxel spacing of {_triple(spacing)} mm, which no CT has "
+                f"({SMALLEST_SPACING_MM}-{LARGEST_SPACING_MM:g} mm are accepted). Check the file's header, or convert "
+                "again from DICOM.",
+                "spacing",
+            )
+        if abs(np.linalg.det(self.direction)) < 0.1:
+            raise InputError(f"{label} has axes that lie in one plane; its geometry cannot be used.", "geometry")
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """(3,) distance in mm between voxel centers along i, j, k."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def origin(self) -> np.ndarray:
+        """(3,) LPS mm of the center of voxel (0, 0, 0)."""
+        return self.affine[:3, 3]
+
+    @property
+    def direction(self) -> np.ndarray:
+        """(3, 3) unit vectors of the i, j, k axes as columns, LPS."""
+        return self.affine[:3, :3] / self.spacing
+
+    @property
+    def size(self) -> np.ndarray:
+        """(3,) number of voxels along i, j, k."""
+        return np.array(self.array.shape[::-1])
+
+    @cached_property
+    def inverse_affine(self) -> np.ndarray:
+        """(4, 4) LPS mm to continuous index (i, j, k)."""
+        return np.linalg.inv(self.affine)
+
+    @property
+    def slice_spacing(self) -> float:
+        """mm between slices, measured along the axis that runs most nearly from inferior to superior."""
+        return float(self.spacing[int(np.argmax(np.abs(self.direction[2])))])
+
+    def to_index(self, points_lps: np.ndarray) -> np.ndarray:
+        """(..., 3) LPS mm -> (..., 3) continuous voxel index (i, j, k)."""
+        return np.asarray(points_lps, float) @ self.inverse_affine[:3, :3].T + self.inverse_affine[:3, 3]
+
+    def to_lps(self, index: np.ndarray) -> np.ndarray:
+        """(..., 3) continuous voxel index (i, j, k) -> (..., 3) LPS mm."""
+        return np.asarray(index, float) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def inside(self, index: np.ndarray) -> np.ndarray:
+        """(...,) True where a continuous index (..., 3) lies in the volume, voxels taken with their full extent."""
+        return ((index >= -0.5) & (index <= self.size - 0.5)).all(axis=-1)
+
+
+def check_ct(volume: CTVolume) -> None:
+    """Refuse a volume whose values cannot be HU of a chest CT. Looks at an even sample of the voxels, so it is quick.
+
+    Raises InputError naming what was found: no finite values, no air (MR, PET, label map, raw detector values), or
+    values far beyond the CT scale.
+    """
+    label = volume.name or "The volume"
+    step = max(1, round((volume.array.size / CHECKED_VOXELS) ** (1 / 3)))
+    sample = volume.array[::step, ::step, ::step].ravel()
+    finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
+    if finite.size == 0:
+        raise InputError(f"{label} holds no finite values (NaN or infinity everywhere).", "not-finite")
+    low, high = float(finite.min()), float(finite.max())
+    if low >= AIR_BELOW_HU:
+        hint = (
+            "Values that start at 0 are typical of a label map, an MR or a CT without its rescale intercept."
+            if low >= 0
+            else "A chest CT has lung and air near -850 and -1000 HU."
+        )
+        raise InputError(
+            f"{label} does not look like a chest CT: its values run from {low:g} to {high:g}, none below "
+            f"{AIR_BELOW_HU:g} HU. {hint} Choose the CT volume in HU.",
+            "not-ct",
+        )
+    if low < -33000 or np.percentile(finite, 99) > 5000 or high - low < 200:
+        raise InputError(
+            f"{label} does not look like a CT in HU: its values run from {low:g} to {high:g}. "
+            "Choose the CT volume, not a map derived from it.",
+            "not-ct",
+        )
+
+
+def read_volume(path: str | Path, series_uid: str | None = None) -> CTVolume:
+    """Read a CT from a file (NRRD, NIfTI, MetaImage, DICOM) or a folder of DICOM files.
+
+    series_uid chooses one series of a DICOM folder that holds several. A single DICOM file stands for its series.
+    Raises InputError: file missing, damaged or of another kind, more than one series, slices missing.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There is no file or folder {path}. Check the path.", "missing-file")
+    if path.is_dir() or _is_dicom(path):
+        from .dicom_series import read_series
+
+        return read_series(path, series_uid)
+    if series_uid is not None:
+        raise UsageError(f"A series can be chosen in a DICOM folder only, and {path.name} is a file.")
+    return _read_file(path)
+
+
+def write_volume(volume: CTVolume, path: str | Path) -> None:
+    """Write a volume in the format of the file name (``.nrrd``, ``.nii.gz``, ``.mha``), compressed, with its geometry.
+
+    Raises InputError where the folder cannot be written.
+    """
+    import SimpleITK as sitk
+
+    array = volume.array
+    if array.dtype.byteorder == ">" or array.dtype == np.float16:
+        array = array.astype(np.float32)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
+    image.SetSpacing(volume.spacing.tolist())
+    image.SetOrigin(volume.origin.tolist())
+    image.SetDirection(volume.direction.ravel().tolist())
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"Cannot write {path}: {itk_reason(error)}. Choose a folder that can be written.") from error
+
+
+def _read_file(path: Path) -> CTVolume:
+    import SimpleITK as sitk
+
+    _check_complete(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        dimension, components = reader.GetDimension(), reader.GetNumberOfComponents()
+        if dimension != 3 or components != 1:
+            what = f"{components} values a voxel" if components != 1 else f"{dimension} dimensions"
+            raise InputError(f"{path.name} has {what}; a CT volume has 3 dimensions and one value a voxel.", "not-3d")
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise InputError(
+            f"{path.name} cannot be read{_kind_hint(path)}: {itk_reason(error)}. "
+            "The file may be damaged, cut short or renamed; copy it again or convert it from DICOM.",
+            "unreadable",
+        ) from error
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return CTVolume(sitk.GetArrayFromImage(image), affine, path.name)
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+_MAGIC = ((b"NRRD", ".nrrd", "NRRD"), (b"ObjectType", ".mha", "MetaImage"), (b"\x89PNG", ".png", "PNG"))
+
+
+def _kind_hint(path: Path) -> str:
+    """Says what the first bytes are where they contradict the file name: the usual trace of a renamed file."""
+    with path.open("rb") as stream:
+        start = stream.read(16)
+    for magic, suffix, kind in _MAGIC:
+        if start.startswith(magic) and not path.name.lower().endswith(suffix):
+            return f" (its contents are {kind}, its name says {path.suffix or 'nothing'})"
+    return ""
+
+
+def _check_complete(path: Path) -> None:
+    """Raise InputError for an empty file and for gzip data that end early, which ITK would fill with zeros."""
+    import gzip
+    import zlib
+
+    if path.stat().st_size == 0:
+        raise InputError(f"{path.name} is empty. Copy it again.", "unreadable")
+    with path.open("rb") as stream:
+        if stream.read(2) != b"\x1f\x8b":
+            return
+    try:
+        with gzip.open(path) as stream:
+            while stream.read(1 << 22):
+                pass
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"{path.name} is cut short or damaged ({error}). Copy it again.", "unreadable") from error
+
+
+def itk_reason(error: Exception) -> str:
+    """The telling part of an ITK message, which hides behind source lines and object dumps."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    for line in reversed(lines):
+        if "ERROR" in line or "Error" in line:
+            return line.split("): ")[-1].rstrip(".")
+    return lines[-1].rstrip(".") if lines else type(error).__name__
+
+
+def _triple(values: np.ndarray) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)

@@ -1,0 +1,63 @@
+"""Windowed slices and the 5 x 5 montage that the network takes (Zhao et al. 2025, section 2.2)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .errors import ModelError
+from .roi import SIDE, SLICES
+
+TILES = 5
+"""Tiles along each side of the montage: 25 slices in row-major order."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How HU become network input; stored with each model.
+
+    window_lower, window_upper: HU, by default a width of 1400 about -500 (Zhao et al. 2025).
+    mean, std: of the training montages after scaling the window to [0, 1].
+    """
+
+    window_lower: float = -1200.0
+    window_upper: float = 200.0
+    mean: float = 0.0
+    std: float = 1.0
+    slice_step_mm: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = list(asdict(self).values())
+        if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
+            raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
+        if self.window_upper <= self.window_lower or self.std <= 0 or self.slice_step_mm <= 0:
+            raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
+
+
+def normalise(hu: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """HU -> window clipped to [0, 1] -> standardized by the training mean and deviation. Any shape, float32."""
+    width = preprocessing.window_upper - preprocessing.window_lower
+    scaled = np.clip((np.asarray(hu, np.float32) - preprocessing.window_lower) / width, 0.0, 1.0)
+    return ((scaled - preprocessing.mean) / preprocessing.std).astype(np.float32)
+
+
+def denormalise(values: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Inverse of ``normalise`` within the window: network units -> HU, not clipped. Any shape, float32."""
+    width = preprocessing.window_upper - preprocessing.window_lower
+    scaled = np.asarray(values, np.float32) * preprocessing.std + preprocessing.mean
+    return (scaled * width + preprocessing.window_lower).astype(np.float32)
+
+
+def to_montage(stack: np.ndarray) -> np.ndarray:
+    """(..., 25, 50, 50) slices -> (..., 250, 250) montage, slices in row-major order."""
+    lead = stack.shape[:-3]
+    tiles = stack.reshape(*lead, TILES, TILES, SIDE, SIDE)
+    return np.moveaxis(tiles, -3, -2).reshape(*lead, TILES * SIDE, TILES * SIDE)
+
+
+def from_montage(montage: np.ndarray) -> np.ndarray:
+    """(..., 250, 250) montage -> (..., 25, 50, 50) slices; inverse of ``to_montage``."""
+    lead = montage.shape[:-2]
+    tiles = montage.reshape(*lead, TILES, SIDE, TILES, SIDE)
+    return np.moveaxis(tiles, -2, -3).reshape(*lead, SLICES, SIDE, SIDE)
