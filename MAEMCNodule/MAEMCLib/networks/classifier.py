@@ -1,0 +1,24 @@
+"""The classifier: the encoder and one linear layer."""
+
+from torch import Tensor, nn
+
+from MAEMCLib.networks.configuration import EncoderConfiguration
+from MAEMCLib.networks.layers import Linear, initialise
+from MAEMCLib.networks.vit import ViT
+
+
+class Classifier(nn.Module):
+    """The pre-trained encoder plus a fully connected layer (Zhao et al. 2025, section 3.4).
+
+    The layer reads the class token; the paper does not say which token it reads. All patches are visible.
+    """
+
+    def __init__(self, configuration: EncoderConfiguration, classes: int = 2, seed: int = 0) -> None:
+        super().__init__()
+        self.encoder = ViT(configuration, seed)
+        self.head = Linear(configuration.width, classes)
+        initialise(self.head, seed + 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised montages (B, 1, S, S) -> logits (B, classes)."""
+        return self.head(self.encoder(images)[:, 0])

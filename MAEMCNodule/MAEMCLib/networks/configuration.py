@@ -1,0 +1,114 @@
+"""The shapes of the networks as plain values: a bundle's card stores them, a network is rebuilt from them. No torch."""
+
+from dataclasses import dataclass
+
+from MAEMCLib.errors import ModelError
+
+POSITIONS = ("1d", "2d")
+
+
+def _check_positive_integers(owner: object, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ModelError(
+                f"The network's {name} is {value!r}, but it has to be a positive whole number. "
+                "Correct the architecture settings.",
+                code="architecture",
+            )
+
+
+def _check_blocks(owner: "EncoderConfiguration | DecoderConfiguration", position: str) -> None:
+    _check_positive_integers(owner, "width", "depth", "heads")
+    if isinstance(owner.mlp_ratio, bool) or not isinstance(owner.mlp_ratio, int | float) or not owner.mlp_ratio > 0:
+        raise ModelError(f"The network's mlp_ratio is {owner.mlp_ratio!r}, but it has to be above 0.", "architecture")
+    if owner.width % owner.heads:
+        raise ModelError(
+            f"A width of {owner.width} cannot be shared by {owner.heads} attention heads. "
+            "Choose a width that is a multiple of the heads.",
+            code="architecture",
+        )
+    multiple = 2 if position == "1d" else 4
+    if owner.width % multiple:
+        raise ModelError(
+            f"A width of {owner.width} does not fit the {position} position code. Choose a multiple of {multiple}.",
+            code="architecture",
+        )
+
+
+@dataclass(frozen=True)
+class EncoderConfiguration:
+    """A vision transformer for one-channel square montages; the defaults are MAEMC-NET's ViT-Large.
+
+    Zhao et al. 2025, section 3.3: patches of 50 x 50 pixels on a 250 x 250 montage, so that one token is one CT slice.
+
+    Raises ModelError where the values contradict each other.
+    """
+
+    image_size: int = 250  # pixels a side
+    patch_size: int = 50  # pixels a side
+    width: int = 1024
+    depth: int = 24
+    heads: int = 16
+    mlp_ratio: float = 4.0
+    # "1d": sine-cosine over the token index, as the paper's equations 1 and 2 print; "2d": rows and columns of the
+    # grid of patches, for patches smaller than a slice, where the place inside the slice has a meaning.
+    position: str = "1d"
+
+    def __post_init__(self) -> None:
+        if self.position not in POSITIONS:
+            raise ModelError(
+                f"The position code {self.position!r} is not known. Choose one of {', '.join(POSITIONS)}.",
+                code="architecture",
+            )
+        _check_positive_integers(self, "image_size", "patch_size")
+        _check_blocks(self, self.position)
+        if self.image_size % self.patch_size:
+            raise ModelError(
+                f"Patches of {self.patch_size} pixels do not fill an image of {self.image_size} pixels. "
+                "Choose a patch size that divides the image size.",
+                code="architecture",
+            )
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return self.image_size // self.patch_size
+
+    @property
+    def tokens(self) -> int:
+        """Patch tokens of one image, the class token not counted."""
+        return self.grid**2
+
+    @property
+    def patch_pixels(self) -> int:
+        """Pixels of one patch: the length of a patch vector."""
+        return self.patch_size**2
+
+
+@dataclass(frozen=True)
+class DecoderConfiguration:
+    """The reconstruction decoder; the defaults are the published ones (Zhao et al. 2025, section 3.3: 8 blocks of 512).
+
+    The number of heads is not printed; 16 is the value of the masked autoencoder that the paper builds on. The position
+    code is the encoder's.
+    """
+
+    width: int = 512
+    depth: int = 8
+    heads: int = 16
+    mlp_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        _check_blocks(self, "2d")  # a width that serves both position codes
+
+
+PRESETS: dict[str, tuple[EncoderConfiguration, DecoderConfiguration]] = {
+    # As published: 304.9 million parameters with the two-class layer.
+    "vit-large": (EncoderConfiguration(), DecoderConfiguration()),
+    # The same design for a laptop's processor, and small enough for five fold members in one download.
+    "tiny": (
+        EncoderConfiguration(patch_size=25, width=128, depth=4, heads=4, position="2d"),
+        DecoderConfiguration(width=64, depth=2, heads=4),
+    ),
+}

@@ -1,0 +1,124 @@
+"""What encoder and decoder are built from: transformer blocks, fixed position codes, seeded initial values."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from MAEMCLib.networks.configuration import EncoderConfiguration
+
+NORM_EPSILON = 1e-6  # the usual value of vision transformers, and timm's; torch's own default is 1e-5
+
+
+class Linear(nn.Linear):
+    """A linear layer that leaves its values to ``initialise``: drawing 300 million numbers twice takes seconds."""
+
+    def reset_parameters(self) -> None:
+        pass
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one matrix for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
+
+    def split(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, W) -> queries, keys and values, each (B, heads, T, W / heads)."""
+        batch, length, width = tokens.shape
+        qkv = self.qkv(tokens).reshape(batch, length, 3, self.heads, width // self.heads)
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = self.split(tokens)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return self.proj(mixed.transpose(1, 2).reshape(tokens.shape))
+
+    def weights(self, tokens: Tensor) -> Tensor:
+        """softmax(Q K^T / sqrt(d)), (B, heads, T, T); row = the token that looks, column = the token looked at.
+
+        The fused attention of ``forward`` never forms this matrix, so it is computed again, only where it is asked for.
+        """
+        query, key, _ = self.split(tokens)
+        return (query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5).softmax(dim=-1)
+
+
+class Perceptron(nn.Module):
+    """Two linear layers with the exact (error function) GELU between them."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(functional.gelu(self.fc1(tokens)))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block; parameters named as timm names them."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=NORM_EPSILON)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=NORM_EPSILON)
+        self.mlp = Perceptron(width, int(width * mlp_ratio))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.attn(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+def sine_cosine(positions: np.ndarray, width: int) -> np.ndarray:
+    """Zhao et al. 2025, equations 1 and 2: (N,) positions -> (N, width) float64.
+
+    PE(pos, 2i) = sin(pos / 10000^(2i / width)), PE(pos, 2i + 1) = cos(pos / 10000^(2i / width)); width is even.
+    """
+    angles = positions[:, None] / 10000.0 ** (np.arange(0, width, 2) / width)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(len(positions), width)
+
+
+def position_code(configuration: EncoderConfiguration, width: int) -> Tensor:
+    """The fixed position code of the class token and all patches, (1, 1 + N, width) float32 on the CPU.
+
+    "1d": the sine-cosine of the token index, the class token being token 0 and slice k token k + 1.
+    "2d": half of the width codes the row and half the column of the grid; the class token, which has no place on the
+    grid, gets zeros.
+    """
+    if configuration.position == "1d":
+        code = sine_cosine(np.arange(configuration.tokens + 1, dtype=np.float64), width)
+    else:
+        rows, columns = np.divmod(np.arange(configuration.tokens, dtype=np.float64), configuration.grid)
+        code = np.concatenate([sine_cosine(rows, width // 2), sine_cosine(columns, width // 2)], axis=1)
+        code = np.concatenate([np.zeros((1, width)), code])
+    # from_numpy stays on the CPU under torch.device("meta") too: a network built there and filled by
+    # load_state_dict(assign=True) is complete, although the code is not part of its state.
+    return torch.from_numpy(code.astype(np.float32)).unsqueeze(0)
+
+
+@torch.no_grad()
+def initialise(module: nn.Module, seed: int) -> None:
+    """Draw the initial values of all parameters from ``seed`` alone; torch's global generators are not touched.
+
+    Matrices (the patch embedding too, as the linear map that it is): uniform after Glorot and Bengio 2010. Tokens:
+    normal with deviation 0.02. Biases 0, normalisation 1 and 0. Drawn on the CPU, so that every device starts from
+    the same values; parameters on the "meta" device are left alone.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    norms = {id(p) for m in module.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
+    for name, parameter in module.named_parameters():
+        if parameter.is_meta or id(parameter) in norms:
+            continue
+        if name.endswith("bias"):
+            parameter.zero_()
+        elif name.endswith("token"):
+            parameter.copy_(torch.empty(parameter.shape, device="cpu").normal_(0.0, 0.02, generator=generator))
+        else:
+            rows = parameter.shape[0]
+            limit = (6.0 / (rows + parameter.numel() // rows)) ** 0.5
+            drawn = torch.empty(parameter.shape, device="cpu").uniform_(-limit, limit, generator=generator)
+            parameter.copy_(drawn)

@@ -1,0 +1,65 @@
+"""Montage <-> patch vectors, and which patches a masked encoder sees. All counts are exact."""
+
+import math
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from MAEMCLib.errors import UsageError
+
+
+def hidden_count(tokens: int, ratio: float) -> int:
+    """Number of hidden patches: ``floor(tokens * ratio + 1/2)`` in exact arithmetic.
+
+    The ratio is taken as the decimal that the user wrote. In binary floating point 25 * (1 - 0.8) is just below 5, and
+    truncating it would hide 21 of 25 patches where 20 were asked for. For 25 patches, 50 % hides 13 and keeps 12.
+
+    Raises UsageError unless at least one patch stays visible and at least one is hidden.
+    """
+    if not 0 < ratio < 1:
+        raise UsageError(f"The mask ratio is {ratio!r}, but it has to lie between 0 and 1.", code="mask-ratio")
+    exact = ratio if isinstance(ratio, Fraction) else Fraction(str(float(ratio)))
+    hidden = math.floor(tokens * exact + Fraction(1, 2))
+    if not 1 <= hidden <= tokens - 1:
+        raise UsageError(
+            f"A mask ratio of {ratio} hides {hidden} of {tokens} patches. "
+            "At least one patch has to be hidden and one has to stay visible; choose another ratio.",
+            code="mask-ratio",
+        )
+    return hidden
+
+
+def split_tokens(noise: Tensor, hidden: int) -> tuple[Tensor, Tensor]:
+    """Split each sample's patches by its own noise: the ``hidden`` largest values are hidden.
+
+    noise: (B, N). Returns the indices kept (B, N - hidden) and hidden (B, hidden), each in ascending order. A uniform
+    noise makes every subset of that size equally likely; the same noise always gives the same mask.
+    """
+    order = torch.argsort(noise, dim=1, stable=True)
+    visible = noise.shape[1] - hidden
+    return order[:, :visible].sort(dim=1).values, order[:, visible:].sort(dim=1).values
+
+
+def patchify(images: Tensor, patch_size: int) -> Tensor:
+    """(B, 1, S, S) -> (B, N, patch_size * patch_size), patches and their pixels in row-major order.
+
+    With patches of one tile the N vectors of a montage are its slices in their order (``MAEMCLib.montage``).
+    """
+    batch, _, height, width = images.shape
+    rows, columns = height // patch_size, width // patch_size
+    tiles = images.reshape(batch, rows, patch_size, columns, patch_size)
+    return tiles.transpose(2, 3).reshape(batch, rows * columns, patch_size * patch_size)
+
+
+def unpatchify(patches: Tensor) -> Tensor:
+    """(B, N, P) -> (B, 1, S, S): the inverse of ``patchify`` for square grids of square patches."""
+    batch, tokens, pixels = patches.shape
+    grid, patch_size = math.isqrt(tokens), math.isqrt(pixels)
+    tiles = patches.reshape(batch, grid, grid, patch_size, patch_size)
+    return tiles.transpose(2, 3).reshape(batch, 1, grid * patch_size, grid * patch_size)
+
+
+def gather_tokens(tokens: Tensor, indices: Tensor) -> Tensor:
+    """(B, N, W) and (B, K) -> (B, K, W): the tokens of each sample at its own indices."""
+    return tokens.gather(1, indices.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

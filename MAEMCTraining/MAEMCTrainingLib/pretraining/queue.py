@@ -1,0 +1,55 @@
+"""The queue of keys that contrastive learning takes its negatives from."""
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+class KeyQueue(nn.Module):
+    """The last ``size`` keys and the patients they came from, first in, first out (He et al. 2020, section 3.2).
+
+    All of it is persistent state: a resumed run goes on with the same negatives. Any batch size is accepted, also one
+    that does not divide the queue (700 keys and batches of 64) or exceeds it. No value is read back to the host.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("keys", torch.zeros(size, width))
+        self.register_buffer("patients", torch.full((size,), -1, dtype=torch.long))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))  # the slot that is written next
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))  # slots that hold a key
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor, patients: Tensor) -> None:
+        """Add keys (B, width) of patients (B,), replacing the oldest. With several processes, the keys of all.
+
+        In a distributed run every process has to bring the same number of keys.
+        """
+        keys, patients = _of_all_processes(keys), _of_all_processes(patients)
+        count = len(keys)
+        last = min(count, self.size)  # of a batch larger than the queue only the newest keys remain
+        slots = (self.pointer + torch.arange(count - last, count, device=self.keys.device)) % self.size
+        self.keys[slots] = keys[count - last :].to(self.keys.dtype)
+        self.patients[slots] = patients[count - last :]
+        self.pointer.copy_((self.pointer + count) % self.size)
+        self.filled.copy_((self.filled + count).clamp(max=self.size))
+
+    def allowed(self, patients: Tensor, same_patient: str) -> Tensor:
+        """Which keys are negatives of which query: (B, size) bool for queries of patients (B,).
+
+        Slots that hold no key yet are never negatives: random vectors would be trivially different from every query.
+        ``same_patient``: "exclude" also leaves out the keys of the query's own patient, "keep" does not.
+        """
+        occupied = torch.arange(self.size, device=self.keys.device) < self.filled
+        occupied = occupied.expand(len(patients), -1)
+        if same_patient == "exclude":
+            return occupied & (patients[:, None] != self.patients)
+        return occupied
+
+
+def _of_all_processes(values: Tensor) -> Tensor:
+    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+        return values
+    parts = [torch.empty_like(values) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, values.contiguous())
+    return torch.cat(parts)
