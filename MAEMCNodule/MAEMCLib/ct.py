@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError, UsageError
+from .file_header import check_header, contents_hint
 
 SMALLEST_SPACING_MM = 0.05
 LARGEST_SPACING_MM = 25.0
@@ -177,7 +178,7 @@ def write_volume(volume: CTVolume, path: str | Path) -> None:
 def _read_file(path: Path) -> CTVolume:
     import SimpleITK as sitk
 
-    _check_complete(path)
+    check_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -189,7 +190,7 @@ def _read_file(path: Path) -> CTVolume:
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(
-            f"{path.name} cannot be read{_kind_hint(path)}: {itk_reason(error)}. "
+            f"{path.name} cannot be read: {itk_reason(error)}.{contents_hint(path)} "
             "The file may be damaged, cut short or renamed; copy it again or convert it from DICOM.",
             "unreadable",
         ) from error
@@ -204,44 +205,14 @@ def _is_dicom(path: Path) -> bool:
         return stream.read(132)[128:] == b"DICM"
 
 
-_MAGIC = ((b"NRRD", ".nrrd", "NRRD"), (b"ObjectType", ".mha", "MetaImage"), (b"\x89PNG", ".png", "PNG"))
-
-
-def _kind_hint(path: Path) -> str:
-    """Says what the first bytes are where they contradict the file name: the usual trace of a renamed file."""
-    with path.open("rb") as stream:
-        start = stream.read(16)
-    for magic, suffix, kind in _MAGIC:
-        if start.startswith(magic) and not path.name.lower().endswith(suffix):
-            return f" (its contents are {kind}, its name says {path.suffix or 'nothing'})"
-    return ""
-
-
-def _check_complete(path: Path) -> None:
-    """Raise InputError for an empty file and for gzip data that end early, which ITK would fill with zeros."""
-    import gzip
-    import zlib
-
-    if path.stat().st_size == 0:
-        raise InputError(f"{path.name} is empty. Copy it again.", "unreadable")
-    with path.open("rb") as stream:
-        if stream.read(2) != b"\x1f\x8b":
-            return
-    try:
-        with gzip.open(path) as stream:
-            while stream.read(1 << 22):
-                pass
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path.name} is cut short or damaged ({error}). Copy it again.", "unreadable") from error
-
-
 def itk_reason(error: Exception) -> str:
-    """The telling part of an ITK message, which hides behind source lines and object dumps."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    for line in reversed(lines):
-        if "ERROR" in line or "Error" in line:
-            return line.split("): ")[-1].rstrip(".")
-    return lines[-1].rstrip(".") if lines else type(error).__name__
+    """The telling part of an ITK message, which hides behind source lines, object dumps and full paths."""
+    text = str(error)
+    if "Unable to determine ImageIO" in text:
+        return "no reader knows this format (NRRD, NIfTI, MetaImage and DICOM are read)"
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    telling = next((line for line in reversed(lines) if "ERROR" in line or "Error" in line), lines[-1])
+    return telling.split("): ")[-1].split(" /")[0].rstrip(" .:")
 
 
 def _triple(values: np.ndarray) -> str:

@@ -1,0 +1,104 @@
+"""Does this input look like what the model was trained on? Colors a result; never hides it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .ct import AIR_BELOW_HU, CTVolume
+from .results import Warning_
+from .roi import NoduleROI
+
+_ORDER = ("green", "grey", "amber", "red")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a model is at home; stored in its bundle under ``applicability``.
+
+    The diameter range is that of the training nodules. 3 mm slices are those of the published data (Zhao et al. 2025,
+    2.31 +/- 0.71 mm); the other limits are this project's proposals.
+    """
+
+    smallest_diameter_mm: float = 7.0
+    largest_diameter_mm: float = 30.0
+    slice_spacing_amber_mm: float = 3.0
+    slice_spacing_red_mm: float = 5.0
+    padded_amber: float = 0.25
+    padded_red: float = 0.5
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """gate: the worst color found. reasons: the codes behind it. warnings: every finding in words."""
+
+    gate: str
+    reasons: tuple[str, ...]
+    warnings: tuple[Warning_, ...]
+
+
+def assess(volume: CTVolume, roi: NoduleROI, limits: Limits, diameter_mm: float | None = None) -> Assessment:
+    """Check geometry, surroundings and, where it is known, the nodule's diameter against what the model knows."""
+    findings = [
+        finding
+        for finding in (
+            _padding(roi, limits),
+            _slice_spacing(volume, limits),
+            _place(roi),
+            _surroundings(roi),
+            _diameter(diameter_mm, limits),
+        )
+        if finding is not None
+    ]
+    gate = max((color for color, _ in findings), key=_ORDER.index, default="green")
+    reasons = tuple(warning.code for color, warning in findings if color == gate)
+    return Assessment(gate, reasons, tuple(warning for _, warning in findings))
+
+
+def _padding(roi: NoduleROI, limits: Limits):
+    share = roi.padded_fraction
+    if share <= limits.padded_amber:
+        return None
+    color = "red" if share > limits.padded_red else "amber"
+    return color, Warning_(
+        "padded", f"{share:.0%} of the 50 mm region lies outside the volume and was filled with air."
+    )
+
+
+def _slice_spacing(volume: CTVolume, limits: Limits):
+    spacing = volume.slice_spacing
+    if spacing <= limits.slice_spacing_amber_mm:
+        return None
+    color = "red" if spacing > limits.slice_spacing_red_mm else "amber"
+    known = limits.slice_spacing_amber_mm
+    return color, Warning_("thick-slices", f"Slices are {spacing:.1f} mm apart; the model knows up to {known:g} mm.")
+
+
+def _place(roi: NoduleROI):
+    middle = roi.axial[10:15, 22:28, 22:28]  # 5 mm through, 6 mm wide, about the point
+    if float(middle.mean()) > -700:
+        return None
+    return "amber", Warning_(
+        "point-in-air", "The point lies in aerated lung or air. Place it in the middle of the nodule."
+    )
+
+
+def _surroundings(roi: NoduleROI):
+    aerated = float(np.mean(roi.axial < AIR_BELOW_HU))
+    if aerated >= 0.05:
+        return None
+    return "amber", Warning_(
+        "no-lung", f"Only {aerated:.0%} of the region is aerated; a lung nodule lies in or at lung."
+    )
+
+
+def _diameter(diameter_mm: float | None, limits: Limits):
+    known = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
+    if diameter_mm is None:
+        return "grey", Warning_("size-unknown", f"The nodule's size is not known here; the model knows {known}.")
+    if diameter_mm > limits.largest_diameter_mm:
+        return "red", Warning_("large", f"{diameter_mm:.0f} mm is larger than the model's nodules ({known}).")
+    if diameter_mm < limits.smallest_diameter_mm:
+        return "amber", Warning_("small", f"{diameter_mm:.1f} mm is smaller than the model's nodules ({known}).")
+    return None

@@ -1,0 +1,113 @@
+"""One nodule's result: what every way of scoring returns, and how it is written down."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+
+from . import __version__
+
+COLUMNS = (
+    "case_id",
+    "nodule_id",
+    "image",
+    "l_mm",
+    "p_mm",
+    "s_mm",
+    "status",
+    "gate",
+    "gate_reasons",
+    "probability",
+    "interval_low",
+    "interval_high",
+    "class",
+    "threshold",
+    "padded_fraction",
+    "warnings",
+    "model_id",
+    "model_sha256",
+    "seconds",
+    "message",
+    "interval_kind",
+    "model_version",
+    "device",
+    "software",
+    "time",
+)
+"""Columns of results.csv, in order. ``class`` is the class at the bundle's balanced threshold."""
+
+DISCLAIMER = "Research only, not for clinical use."
+
+
+@dataclass(frozen=True)
+class Warning_:
+    """A reason for caution: a short code for programs, a sentence for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class NoduleResult:
+    """A row. What was not computed is None, never 0.
+
+    point_lps: (l, p, s) mm. gate: green, amber, red, or grey where something could not be checked; it hides nothing.
+    interval_low, interval_high: spread of the probability, of the kind named by interval_kind.
+    """
+
+    nodule_id: str
+    point_lps: tuple[float, float, float] | None
+    status: str  # scored | failed
+    case_id: str = ""
+    image: str = ""
+    gate: str | None = None
+    gate_reasons: tuple[str, ...] = ()
+    probability: float | None = None
+    interval_low: float | None = None
+    interval_high: float | None = None
+    interval_kind: str | None = None
+    class_name: str | None = None
+    threshold: float | None = None
+    padded_fraction: float | None = None
+    warnings: tuple[Warning_, ...] = ()
+    model_id: str | None = None
+    model_version: str | None = None
+    model_sha256: str | None = None
+    device: str | None = None
+    seconds: float | None = None
+    message: str = ""
+    software: str = f"maemc {__version__}"
+    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def to_json(self) -> dict:
+        """Keys as in COLUMNS, with ``point_lps`` for the three coordinates and lists for reasons and warnings."""
+        values = asdict(self)
+        values["class"] = values.pop("class_name")
+        values["point_lps"] = None if self.point_lps is None else list(self.point_lps)
+        values["gate_reasons"] = list(self.gate_reasons)
+        values["warnings"] = [asdict(warning) for warning in self.warnings]
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict) -> NoduleResult:
+        """Inverse of ``to_json``."""
+        values = dict(values)
+        values["class_name"] = values.pop("class")
+        values["point_lps"] = None if values["point_lps"] is None else tuple(values["point_lps"])
+        values["gate_reasons"] = tuple(values["gate_reasons"])
+        values["warnings"] = tuple(Warning_(**warning) for warning in values["warnings"])
+        return cls(**values)
+
+    def to_row(self) -> dict[str, str]:
+        """Text for each of COLUMNS; empty where nothing was computed."""
+        values = self.to_json()
+        values["l_mm"], values["p_mm"], values["s_mm"] = self.point_lps or (None, None, None)
+        values["gate_reasons"] = "; ".join(self.gate_reasons)
+        values["warnings"] = "; ".join(f"{warning.code}: {warning.message}" for warning in self.warnings)
+        return {column: _text(values[column]) for column in COLUMNS}
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
