@@ -12,14 +12,15 @@ from MAEMCLib.errors import UsageError
 def hidden_count(tokens: int, ratio: float) -> int:
     """Number of hidden patches: ``floor(tokens * ratio + 1/2)`` in exact arithmetic.
 
-    The ratio is taken as the decimal that the user wrote. In binary floating point 25 * (1 - 0.8) is just below 5, and
-    truncating it would hide 21 of 25 patches where 20 were asked for. For 25 patches, 50 % hides 13 and keeps 12.
+    The ratio is taken as the decimal that the user meant, to six digits. In binary floating point 25 * (1 - 0.8) is
+    just below 5, and truncating it would hide 21 of 25 patches where 20 were asked for. For 25 patches, 50 % hides 13
+    and keeps 12.
 
     Raises UsageError unless at least one patch stays visible and at least one is hidden.
     """
     if not 0 < ratio < 1:
         raise UsageError(f"The mask ratio is {ratio!r}, but it has to lie between 0 and 1.", code="mask-ratio")
-    exact = ratio if isinstance(ratio, Fraction) else Fraction(str(float(ratio)))
+    exact = Fraction(ratio).limit_denominator(1_000_000)
     hidden = math.floor(tokens * exact + Fraction(1, 2))
     if not 1 <= hidden <= tokens - 1:
         raise UsageError(

@@ -1,0 +1,342 @@
+"""MAEMC-NET's training step against the paper's equations computed slowly, its order of events, its resume."""
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from MAEMCLib.errors import UsageError
+from MAEMCLib.networks.classifier import Classifier
+from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.masking import patchify
+from MAEMCTrainingLib.pretraining import METHODS, PairBatch, method_named
+from MAEMCTrainingLib.pretraining.maemc import MAEMC, Configuration
+
+ENCODER = EncoderConfiguration(width=32, depth=2, heads=4)
+DECODER = DecoderConfiguration(width=16, depth=1, heads=2)
+SETTINGS = Configuration(queue_size=11, projection_width=8)
+
+
+def make(settings: Configuration = SETTINGS, seed: int = 0) -> MAEMC:
+    return MAEMC(settings, ENCODER, DECODER, seed)
+
+
+def make_batch(seed: int, size: int = 4, patients: int = 3, tokens: int = 25) -> PairBatch:
+    generator = torch.Generator().manual_seed(seed)
+    return PairBatch(
+        axial=torch.randn(size, 1, 250, 250, generator=generator),
+        coronal=torch.randn(size, 1, 250, 250, generator=generator),
+        patient=torch.randint(0, patients, (size,), generator=generator),
+        axial_noise=torch.rand(size, tokens, generator=generator),
+        coronal_noise=torch.rand(size, tokens, generator=generator),
+    )
+
+
+def optimiser(method: MAEMC) -> torch.optim.Optimizer:
+    return torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=1e-3, betas=(0.9, 0.95))
+
+
+def train(method: MAEMC, optimizer: torch.optim.Optimizer, seeds: range) -> list[dict[str, float]]:
+    log = []
+    for seed in seeds:
+        parts = method.training_step(make_batch(seed))
+        optimizer.zero_grad()
+        parts["loss"].backward()
+        optimizer.step()
+        log.append({name: value.item() for name, value in parts.items()})
+    return log
+
+
+def visible_and_hidden(noise: torch.Tensor, hidden: int) -> tuple[list[int], list[int]]:
+    order = sorted(range(len(noise)), key=lambda token: float(noise[token]))
+    return sorted(order[: len(order) - hidden]), sorted(order[len(order) - hidden :])
+
+
+def slow_features(encoder, flattening, image, keep):
+    tokens = encoder(image[None], torch.tensor([keep]))[0]
+    weight, bias = flattening.conv.weight[:, :, 0], flattening.conv.bias
+    vectors = [weight @ token + bias for token in tokens[1:]]
+    mean = sum(vectors) / len(vectors)
+    return mean / mean.norm(), tokens
+
+
+def slow_step(method: MAEMC, batch: PairBatch, stored: list[tuple[torch.Tensor, int]]) -> dict[str, float]:
+    """One direction of the step, sample by sample; ``stored``: the queue's keys and patients."""
+    settings = method.configuration
+    squares, pixels, contrast, negatives = 0.0, 0, [], []
+    for b in range(len(batch)):
+        keep, hidden = visible_and_hidden(batch.axial_noise[b], 13)
+        key_keep, _ = visible_and_hidden(batch.coronal_noise[b], 13)
+        query, tokens = slow_features(method.encoder, method.flattening, batch.axial[b], keep)
+        key, _ = slow_features(method.momentum_encoder, method.momentum_flattening, batch.coronal[b], key_keep)
+        prediction = method.decoder(tokens[None], torch.tensor([keep]))[0]
+        target = patchify(batch.axial[b][None], 50)[0]
+        for token in hidden:
+            squares += float((prediction[token] - target[token]).double().square().sum())
+            pixels += 2500
+        positive = math.exp(float(query @ key) / settings.temperature)
+        own = int(batch.patient[b])
+        used = [k for k, patient in stored if settings.same_patient == "keep" or patient != own]
+        total = positive + sum(math.exp(float(query @ k) / settings.temperature) for k in used)
+        contrast.append(-math.log(positive / total))
+        negatives.append(len(used))
+    mse, nce = squares / pixels, sum(contrast) / len(contrast)
+    balance = settings.loss_balance
+    return {
+        "loss": balance * mse + (1 - balance) * nce,
+        "loss_mse": mse,
+        "loss_info_nce": nce,
+        "negatives": sum(negatives) / len(negatives),
+    }
+
+
+@pytest.mark.parametrize("changes", [{}, {"same_patient": "keep"}, {"loss_balance": 0.9, "temperature": 0.2}])
+def test_steps_equal_the_equations_computed_slowly(changes):
+    method = make(replace(SETTINGS, **changes))
+    optimizer = optimiser(method)
+    stored: list[tuple[torch.Tensor, int]] = []
+    for seed in range(5):  # 20 keys pass a queue of 11: empty, partly filled, wrapped
+        batch = make_batch(seed)
+        twin = copy.deepcopy(method)
+        twin.update_momentum()
+        with torch.no_grad():
+            expected = slow_step(twin, batch, stored)
+            for b in range(len(batch)):
+                keep, _ = visible_and_hidden(batch.coronal_noise[b], 13)
+                key, _ = slow_features(twin.momentum_encoder, twin.momentum_flattening, batch.coronal[b], keep)
+                stored.append((key, int(batch.patient[b])))
+        stored = stored[-11:]
+        parts = train(method, optimizer, range(seed, seed + 1))[0]
+        assert set(parts) == {"loss", "loss_mse", "loss_info_nce", "negatives"}
+        for name, value in expected.items():
+            assert parts[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+
+
+def test_first_step_has_no_negatives_and_no_contrast():
+    parts = make().training_step(make_batch(0))
+    assert parts["negatives"].item() == 0
+    assert parts["loss_info_nce"].item() == 0
+    assert parts["loss"].item() == pytest.approx(0.5 * parts["loss_mse"].item())
+    parts["loss"].backward()
+
+
+def test_a_batch_larger_than_the_queue_trains():
+    method = make()
+    for seed in range(3):
+        parts = method.training_step(make_batch(seed, size=25))
+        parts["loss"].backward()
+        assert torch.isfinite(parts["loss"])
+    assert int(method.queue.filled) == 11
+
+
+def test_a_single_patient_leaves_no_negatives_when_excluded():
+    method = make()
+    for seed in range(3):
+        parts = method.training_step(make_batch(seed, patients=1))
+        assert parts["negatives"].item() == 0
+        assert torch.isfinite(parts["loss"])
+    kept = make(replace(SETTINGS, same_patient="keep"))
+    assert [kept.training_step(make_batch(seed, patients=1))["negatives"].item() for seed in range(3)] == [0, 4, 8]
+
+
+def test_momentum_update_equals_a_loop_over_tensors():
+    method = make()
+    train(method, optimiser(method), range(2))
+    pairs = [
+        (method.encoder, method.momentum_encoder),
+        (method.flattening, method.momentum_flattening),
+    ]
+    expected = [
+        (name, 0.99 * old.double() + 0.01 * dict(online.named_parameters())[name].detach().double())
+        for online, momentum in pairs
+        for name, old in momentum.named_parameters()
+    ]
+    before = [parameter.clone() for online, _ in pairs for parameter in online.parameters()]
+    method.update_momentum()
+    moved = [item for _, momentum in pairs for item in momentum.named_parameters()]
+    for (name, value), (other, parameter) in zip(expected, moved, strict=True):
+        assert name == other
+        torch.testing.assert_close(parameter.double(), value, rtol=1e-6, atol=1e-7)
+    after = [parameter for online, _ in pairs for parameter in online.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_momentum_copies_start_equal_and_never_learn_by_gradient():
+    method = make()
+    for online, momentum in (
+        (method.encoder, method.momentum_encoder),
+        (method.flattening, method.momentum_flattening),
+    ):
+        for name, tensor in online.state_dict().items():
+            assert torch.equal(tensor, momentum.state_dict()[name]), name
+    for seed in range(2):  # the second step has negatives, hence a contrastive gradient
+        method.training_step(make_batch(seed))["loss"].backward()
+    for name, parameter in method.named_parameters():
+        if name.startswith("momentum_"):
+            assert parameter.grad is None, name
+        else:
+            assert parameter.grad.abs().sum() > 0, name
+    assert not any(name.startswith("momentum_") for name, _ in method.trainable())
+    assert len(list(method.trainable())) == sum(p.requires_grad for p in method.parameters())
+
+
+def test_hidden_axial_pixels_and_hidden_coronal_pixels_are_not_encoded():
+    method, batch = make(), make_batch(3)
+    features = []
+    for _ in range(2):
+        twin = copy.deepcopy(method)
+        twin.training_step(batch)
+        features.append(twin.queue.keys.clone())
+        for images, noise in ((batch.axial, batch.axial_noise), (batch.coronal, batch.coronal_noise)):
+            for b in range(len(batch)):
+                for token in visible_and_hidden(noise[b], 13)[1]:
+                    row, column = divmod(token, 5)
+                    images[b, 0, 50 * row : 50 * row + 50, 50 * column : 50 * column + 50] = 7.0
+    assert torch.equal(features[0], features[1])
+
+
+def test_resume_continues_bit_identically():
+    straight = make()
+    expected = train(straight, optimiser(straight), range(6))
+    first = make()
+    optimizer = optimiser(first)
+    train(first, optimizer, range(3))
+    weights, moments = copy.deepcopy(first.state_dict()), copy.deepcopy(optimizer.state_dict())
+    second = make(seed=99)
+    second.load_state_dict(weights)
+    resumed = optimiser(second)
+    resumed.load_state_dict(moments)
+    assert train(second, resumed, range(3, 6)) == expected[3:]
+    for name, tensor in straight.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name]), name
+
+
+def test_initial_values_follow_the_seed_alone():
+    torch.manual_seed(5)
+    first, state = make(seed=3).state_dict(), torch.random.get_rng_state()
+    torch.manual_seed(5)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.manual_seed(6)
+    again = make(seed=3).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
+
+
+def test_states_for_fine_tuning_and_for_the_bundle():
+    method = make()
+    train(method, optimiser(method), range(2))
+    classifier = Classifier(ENCODER)
+    classifier.encoder.load_state_dict(method.encoder_state())
+    parts = method.autoencoder_state()
+    assert {name.split(".")[0] for name in parts} == {"encoder", "momentum_encoder", "decoder"}
+    fresh = make(seed=8)
+    missing, unexpected = fresh.load_state_dict(parts, strict=False)
+    assert not unexpected
+    assert {name.split(".")[0] for name in missing} == {"flattening", "momentum_flattening", "queue"}
+    batch = make_batch(1)
+    for plane in ("axial", "coronal"):
+        images, noise = getattr(batch, plane), getattr(batch, f"{plane}_noise")
+        assert torch.equal(fresh.reconstruct(images, noise, plane)[0], method.reconstruct(images, noise, plane)[0])
+
+
+def test_reconstruction_uses_the_planes_own_encoder():
+    method, batch = make(), make_batch(2)
+    train(method, optimiser(method), range(2))
+    for plane, encoder in (("axial", method.encoder), ("coronal", method.momentum_encoder)):
+        prediction, hidden = method.reconstruct(batch.axial, batch.axial_noise, plane)
+        assert prediction.shape == (4, 25, 2500)
+        assert not prediction.requires_grad
+        for b in range(4):
+            keep, missing = visible_and_hidden(batch.axial_noise[b], 13)
+            assert hidden[b].tolist() == missing
+            kept = torch.tensor([keep])
+            with torch.no_grad():
+                expected = method.decoder(encoder(batch.axial[b : b + 1], kept), kept)[0]
+            torch.testing.assert_close(prediction[b], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UsageError):
+        method.reconstruct(batch.axial, batch.axial_noise, "sagittal")
+
+
+def test_symmetric_is_the_mean_of_both_directions():
+    settings = replace(SETTINGS, symmetric=True)
+    batch = make_batch(0)
+    mirrored = PairBatch(batch.coronal, batch.axial, batch.patient, batch.coronal_noise, batch.axial_noise)
+    one_way = [make().training_step(pair) for pair in (batch, mirrored)]
+    method = make(settings)
+    both = method.training_step(batch)
+    for name in ("loss", "loss_mse"):
+        assert both[name].item() == pytest.approx(sum(part[name].item() for part in one_way) / 2, rel=1e-5)
+    assert int(method.queue.filled) == 8
+    assert method.queue.patients[:8].tolist() == batch.patient.tolist() * 2
+
+
+@pytest.mark.parametrize(("kind", "kernel"), [("mean", 1), ("cls", 1), ("flatten", 12)])
+def test_flattenings_are_unit_vectors_of_what_they_say(kind, kernel):
+    method = make(replace(SETTINGS, flattening=kind))
+    assert method.flattening.conv.kernel_size == (kernel,)
+    tokens = torch.randn(3, 13, 32)
+    with torch.no_grad():
+        features = method.flattening(tokens)
+        weight, bias = method.flattening.conv.weight, method.flattening.conv.bias
+        if kind == "mean":
+            expected = tokens[:, 1:].mean(1) @ weight[:, :, 0].T + bias
+        elif kind == "cls":
+            expected = tokens[:, 0] @ weight[:, :, 0].T + bias
+        else:
+            expected = tokens[:, 1:].transpose(1, 2).flatten(1) @ weight.flatten(1).T + bias
+    expected = expected / expected.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mask_ratio": 1.0},
+        {"temperature": 0.0},
+        {"momentum": 1.0},
+        {"queue_size": 0},
+        {"projection_width": 0},
+        {"loss_balance": 1.1},
+        {"flattening": "max"},
+        {"same_patient": "maybe"},
+    ],
+)
+def test_impossible_settings_are_refused(changes):
+    with pytest.raises(UsageError, match=next(iter(changes))):
+        Configuration(**changes)
+
+
+def test_a_mask_that_hides_everything_is_refused_before_training():
+    with pytest.raises(UsageError, match="25 of 25"):
+        make(replace(SETTINGS, mask_ratio=0.99))
+
+
+def test_training_reduces_both_losses():
+    method = make(replace(SETTINGS, queue_size=64, temperature=0.2))
+    optimizer = torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=3e-3)
+    batch = make_batch(0, size=8, patients=1000)
+    # One smooth picture a pair: the coronal montage shows what the axial one shows, so both tasks can be learnt.
+    smooth = torch.nn.functional.interpolate(torch.randn(8, 1, 5, 5), size=250)
+    batch = replace(batch, axial=smooth, coronal=smooth.clone())
+    log = []
+    for _ in range(80):
+        parts = method(batch)
+        optimizer.zero_grad()
+        parts["loss"].backward()
+        optimizer.step()
+        log.append({name: value.item() for name, value in parts.items()})
+    assert log[-1]["loss_mse"] < 0.8 * log[0]["loss_mse"]
+    assert log[-1]["loss_info_nce"] < 0.8 * max(entry["loss_info_nce"] for entry in log)
+
+
+def test_methods_are_found_by_name():
+    assert method_named("maemc") is MAEMC
+    assert all(isinstance(method_named(name), type) for name in METHODS)
+    with pytest.raises(UsageError, match="maemc"):
+        method_named("maemcnet")
+
+
+def test_batch_moves_whole():
+    moved = make_batch(0).to("meta")
+    assert all(getattr(moved, name).is_meta for name in ("axial", "coronal", "patient", "axial_noise", "coronal_noise"))
+    assert len(moved) == 4
