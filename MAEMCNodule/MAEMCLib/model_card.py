@@ -32,7 +32,7 @@ _REQUIRED = {
 
 @dataclass(frozen=True)
 class ModelCard:
-    """values: the parsed bundle.json. sha256: of its bytes, which hold every other file's hash; the model's identity."""
+    """values: the parsed bundle.json. sha256: of its bytes, which hold every file's hash; the model's identity."""
 
     values: dict
     sha256: str

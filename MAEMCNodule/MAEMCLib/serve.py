@@ -1,0 +1,159 @@
+"""The worker's end of the protocol: requests on stdin, answers on stdout, a warm model between them.
+
+Nothing a line can hold ends the process; end of input does. Nothing listens on a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import BinaryIO
+
+from . import __version__
+from .errors import MAEMCError, UsageError
+from .worker import LINE_LIMIT, decode_array, encode_array
+
+_LARGEST_REQUEST = 64
+"""Nodules a request may hold; the line limit comes first with float32 voxels."""
+
+
+class Server:
+    """Answers requests one after the other; keeps the last model loaded."""
+
+    def __init__(self, reply: Callable[[dict], None]) -> None:
+        self._reply = reply
+        self._key: tuple | None = None
+        self._predictor = None
+        self._autoencoder = None
+        self._requests = {
+            "hello": self._hello,
+            "device": self._device,
+            "predict": self._predict,
+            "explain": self._explain,
+        }
+
+    def answer(self, line: bytes) -> None:
+        """Answer one line; every defect of it becomes an error object."""
+        number = None
+        try:
+            try:
+                message = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise UsageError(f"A line is not JSON ({error}). Send one JSON object a line.", "malformed") from error
+            if not isinstance(message, dict):
+                raise UsageError("A line holds no JSON object. Send one JSON object a line.", "malformed")
+            number = message.get("id")
+            name = message.get("request")
+            handler = self._requests.get(name) if isinstance(name, str) else None
+            if handler is None:
+                raise UsageError(f"Unknown request {name!r}. Known: {', '.join(self._requests)}.", "unknown-request")
+            self._reply({"id": number, "kind": "result", **handler(message)})
+        except MAEMCError as error:
+            self._error(number, error.code, str(error))
+        except ModuleNotFoundError as error:
+            what = "PyTorch" if error.name == "torch" else f"The Python package {error.name}"
+            self._error(number, f"no-{error.name}", f"{what} is not installed in {sys.executable}. Install it there.")
+        except Exception as error:
+            traceback.print_exc()
+            self._error(number, "internal", f"The request failed ({type(error).__name__}: {error}). See the log.")
+
+    def oversized(self) -> None:
+        """Answer a line that was longer than LINE_LIMIT."""
+        self._error(None, "oversized", f"A line is longer than {LINE_LIMIT >> 20} MiB. Send fewer nodules a request.")
+
+    def _error(self, number: object, code: str, text: str) -> None:
+        self._reply({"id": number, "kind": "error", "code": code, "message": text})
+
+    def _progress(self, message: dict, stage: str, fraction: float) -> None:
+        self._reply({"id": message.get("id"), "kind": "progress", "stage": stage, "fraction": round(fraction, 3)})
+
+    def _hello(self, message: dict) -> dict:
+        return {"software": f"maemc {__version__}", "pid": os.getpid()}
+
+    def _device(self, message: dict) -> dict:
+        from .device import describe
+
+        return {"device": describe(str(message.get("device", "auto")))}
+
+    def _predict(self, message: dict) -> dict:
+        rois = self._rois(message)
+        predictor = self._load(message)
+        predictions = predictor.predict(rois, lambda share: self._progress(message, "scoring", share))
+        return {"predictions": [asdict(p) for p in predictions], "device": predictor.device, **self._model()}
+
+    def _explain(self, message: dict) -> dict:
+        from .explain import explain, load_autoencoder
+
+        roi = self._rois(message)[0]
+        predictor = self._load(message)
+        self._progress(message, "explaining", 0.0)
+        if self._autoencoder is None:
+            self._autoencoder = load_autoencoder(predictor)
+        explanation = explain(predictor, roi, self._autoencoder)
+        pictures = {
+            part: {plane: encode_array(array) for plane, array in planes.items()}
+            for part, planes in vars(explanation).items()
+        }
+        return {**pictures, **self._model()}
+
+    def _rois(self, message: dict) -> list:
+        """The regions of a request: their voxels, which is all that the network needs of them."""
+        nodules = message.get("nodules")
+        if not isinstance(nodules, list) or not 1 <= len(nodules) <= _LARGEST_REQUEST:
+            raise UsageError(f"A request needs 1 to {_LARGEST_REQUEST} nodules in a list 'nodules'.", "nodules")
+        if not all(isinstance(nodule, dict) for nodule in nodules):
+            raise UsageError("Each nodule is an object with the arrays 'axial' and 'coronal'.", "nodules")
+        planes = ("axial", "coronal")
+        return [SimpleNamespace(**{p: decode_array(nodule.get(p)) for p in planes}) for nodule in nodules]
+
+    def _load(self, message: dict):
+        from .bundle import ModelBundle, read_card
+        from .model_store import find_model
+
+        path = find_model(message.get("model"))
+        device = str(message.get("device", "auto"))
+        key = (path, read_card(path).sha256, device)  # the card names every file's hash: a replaced model is noticed
+        if key != self._key:
+            self._progress(message, "loading", 0.0)
+            from .predict import Predictor
+
+            self._key = self._predictor = self._autoencoder = None  # never two models in memory
+            self._predictor = Predictor(ModelBundle.open(path), device)
+            self._key = key
+        return self._predictor
+
+    def _model(self) -> dict:
+        card = self._predictor.card
+        return {"model": {"id": card.id, "version": card.version, "sha256": card.sha256}}
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer lines until the input ends."""
+
+    def reply(message: dict) -> None:
+        answers.write(json.dumps(message, allow_nan=False).encode() + b"\n")
+        answers.flush()
+
+    server = Server(reply)
+    while line := requests.readline(LINE_LIMIT + 1):
+        if len(line) > LINE_LIMIT:
+            while line and not line.endswith(b"\n"):
+                line = requests.readline(LINE_LIMIT)
+            server.oversized()
+        elif line.strip():
+            server.answer(line)
+
+
+def main() -> None:
+    """Serve on this process's stdin and stdout; what libraries print goes to stderr, so that it breaks no line."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        serve(sys.stdin.buffer, answers)
+    except (BrokenPipeError, KeyboardInterrupt):
+        pass  # the owner is gone
