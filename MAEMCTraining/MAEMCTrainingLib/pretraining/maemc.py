@@ -4,6 +4,7 @@ Zhao et al., Frontiers in Medicine 2025, 10.3389/fmed.2025.1507258, section 3.3.
 silent or contradicts itself is a field of ``Configuration``.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -113,13 +114,13 @@ class MAEMC(nn.Module):
         self.configuration = configuration
         self.hidden = hidden_count(encoder.tokens, configuration.mask_ratio)
         visible = encoder.tokens - self.hidden
-        projection = (configuration.flattening, encoder.width, configuration.projection_width, visible)
         self.encoder = ViT(encoder, seed)
         self.decoder = Decoder(encoder, decoder, seed + 1)
-        self.flattening = Flattening(*projection, seed + 2)
-        # Equal seeds: the momentum copies start with the same values.
-        self.momentum_encoder = ViT(encoder, seed).requires_grad_(False)
-        self.momentum_flattening = Flattening(*projection, seed + 2).requires_grad_(False)
+        self.flattening = Flattening(
+            configuration.flattening, encoder.width, configuration.projection_width, visible, seed + 2
+        )
+        self.momentum_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.momentum_flattening = copy.deepcopy(self.flattening).requires_grad_(False)
         self.queue = KeyQueue(configuration.queue_size, configuration.projection_width)
 
     def training_step(self, batch: PairBatch) -> dict[str, Tensor]:
