@@ -34,3 +34,53 @@ def maemc_home(tmp_path_factory, monkeypatch) -> Path:
     home = tmp_path_factory.mktemp("maemc-home")
     monkeypatch.setenv("MAEMC_HOME", str(home))
     return home
+
+
+def _card() -> dict:
+    """The card of a model with random weights: everything that an exporter supplies."""
+    return {
+        "id": "random",
+        "version": "1.0",
+        "title": "Random weights",
+        "architecture": {
+            "encoder": {"patch_size": 50, "width": 32, "depth": 2, "heads": 4},
+            "decoder": {"width": 16, "depth": 1, "heads": 4},
+        },
+        "preprocessing": {"mean": 0.25, "std": 0.3},
+        "fusion": "mean",
+        "classes": ["benign-like", "malignant-like"],
+        "positive_class": "malignant-like",
+        "thresholds": {"rule_out": 0.5, "balanced": 0.5, "rule_in": 0.5},
+        "calibration": {"calibrated": False, "reason": "random weights", "slope": 1.0, "intercept": 0.0},
+        "intended_use": "Tests only.",
+    }
+
+
+@pytest.fixture(scope="session")
+def random_card() -> dict:
+    return _card()
+
+
+@pytest.fixture(scope="session")
+def random_members():
+    """Three classifiers and an autoencoder with seeded random weights, as members of a bundle."""
+    from MAEMCLib.bundle import Member
+    from MAEMCLib.explain import Autoencoder
+    from MAEMCLib.networks.classifier import Classifier
+    from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+
+    architecture = _card()["architecture"]
+    encoder = EncoderConfiguration(**architecture["encoder"])
+    members = [
+        Member("classifier", f"classifier-{seed}", Classifier(encoder, 2, seed=seed).state_dict()) for seed in range(3)
+    ]
+    autoencoder = Autoencoder(encoder, DecoderConfiguration(**architecture["decoder"]))
+    return [*members, Member("decoder", "decoder", autoencoder.state_dict())]
+
+
+@pytest.fixture(scope="session")
+def random_bundle(tmp_path_factory, random_card, random_members) -> Path:
+    """A sound ``.maemc`` file with random weights."""
+    from MAEMCLib.bundle import save_bundle
+
+    return save_bundle(tmp_path_factory.mktemp("models") / "random.maemc", random_card, random_members).path

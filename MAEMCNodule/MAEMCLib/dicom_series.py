@@ -168,9 +168,9 @@ def _in_order(series: Series) -> list[_Slice]:
     if wrong.any():
         where = int(np.argmax(wrong))
         missing = sum(max(0, round(float(gap) / usual) - 1) for gap in gaps)
-        what = f"{missing} slices are missing" if missing else "the slices are unevenly spaced"
+        what = f"slices are missing ({missing}, " if missing else "the slices are unevenly spaced ("
         raise InputError(
-            f"Series {series.uid}: {what} (first after {ordered[where].path.name}: a step of {gaps[where]:.2f} mm "
+            f"Series {series.uid}: {what}first after {ordered[where].path.name}: a step of {gaps[where]:.2f} mm "
             f"where {usual:.2f} mm is usual). Transfer the series again, completely.",
             "dicom-missing-slices",
         )

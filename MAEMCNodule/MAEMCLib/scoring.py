@@ -6,13 +6,23 @@ Free of torch, so that Slicer's own process can prepare and finish while a worke
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from .applicability import Assessment, assess
 from .ct import CTVolume, check_ct
-from .errors import MAEMCError
+from .errors import InputError, MAEMCError
 from .model_card import ModelCard
+from .points import NodulePoint
 from .results import NoduleResult, Warning_
 from .roi import NoduleROI, cut_roi
+
+
+class Scorer(Protocol):
+    """What ``predict.Predictor`` is to this module, which does not import torch."""
+
+    card: ModelCard
+
+    def predict(self, rois: list[NoduleROI]) -> list: ...
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,27 @@ def scored(prepared: PreparedNodule, prediction: dict, card: ModelCard) -> Nodul
         device=prediction["device"],
         seconds=prediction["seconds"],
     )
+
+
+def score_points(
+    volume: CTVolume, points: list[NodulePoint], predictor: Scorer, diameters: list[float | None] | None = None
+) -> list[tuple[NoduleResult, PreparedNodule | None]]:
+    """Score every point of one volume at once; a point that cannot be scored gets a failed row, the others go on."""
+    prepared: list[PreparedNodule | MAEMCError] = []
+    for point, diameter in zip(points, diameters or [None] * len(points), strict=True):
+        try:
+            prepared.append(prepare(volume, point.nodule_id, point.lps, predictor.card, diameter))
+        except InputError as error:
+            prepared.append(error)
+    ready = [nodule for nodule in prepared if isinstance(nodule, PreparedNodule)]
+    predictions = iter(predictor.predict([nodule.roi for nodule in ready]) if ready else ())
+    rows = []
+    for point, nodule in zip(points, prepared, strict=True):
+        if isinstance(nodule, PreparedNodule):
+            rows.append((scored(nodule, vars(next(predictions)), predictor.card), nodule))
+        else:
+            rows.append((failed(point.nodule_id, point.lps, nodule, predictor.card), None))
+    return rows
 
 
 def failed(nodule_id: str, point_lps, error: MAEMCError, card: ModelCard | None = None) -> NoduleResult:

@@ -5,6 +5,7 @@ Nothing a line can hold ends the process; end of input does. Nothing listens on 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -153,7 +154,5 @@ def main() -> None:
     """Serve on this process's stdin and stdout; what libraries print goes to stderr, so that it breaks no line."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    try:
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # the owner is gone
         serve(sys.stdin.buffer, answers)
-    except (BrokenPipeError, KeyboardInterrupt):
-        pass  # the owner is gone

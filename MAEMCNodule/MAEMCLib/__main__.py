@@ -1,0 +1,146 @@
+"""The command line ``maemc``: its arguments, its exit codes, its way of saying what went wrong.
+
+Exit codes: 0 done; 2 wrong usage; 3 some input could not be scored; 4 a model cannot be trusted or loaded;
+130 interrupted; 1 a defect of this program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+
+from . import __version__, commands
+from .errors import MAEMCError
+from .results import DISCLAIMER
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    parser = build_parser()
+    arguments = parser.parse_args(join_point_values(sys.argv[1:] if argv is None else argv))
+    try:
+        return arguments.run(arguments)
+    except MAEMCError as error:
+        if arguments.verbose:
+            traceback.print_exc()
+        print(f"maemc: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("maemc: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if arguments.verbose:
+            traceback.print_exc()
+        print(
+            f"maemc: this should not have happened ({type(error).__name__}: {error}). Run again with --verbose and "
+            "report what it prints.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def join_point_values(argv: list[str]) -> list[str]:
+    """``--point -42,10,5`` -> ``--point=-42,10,5``: argparse takes a value that begins with a minus for an option."""
+    joined: list[str] = []
+    values = iter(argv)
+    for text in values:
+        following = next(values, None) if text == "--point" else None
+        joined.append(text if following is None else f"{text}={following}")
+    return joined
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="maemc", description=f"Malignancy scores for lung nodules in CT. {DISCLAIMER}", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"maemc {__version__}")
+    found = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = _command(found, "score", commands.score, "score nodules of one CT")
+    _image(command)
+    command.add_argument("--point", action="append", metavar="L,P,S", help="a nodule's position in mm; repeat for more")
+    command.add_argument(
+        "--points", metavar="FILE", help="positions from a Slicer .mrk.json or a CSV id,l_mm,p_mm,s_mm"
+    )
+    command.add_argument("--ras", action="store_true", help="the positions given are RAS instead of LPS")
+    _model(command)
+    command.add_argument("--json", action="store_true", help="print one JSON document")
+    command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
+
+    command = _command(found, "batch", commands.batch, "score the nodules of a manifest into a CSV")
+    command.add_argument("manifest", help="CSV: case_id,patient_id,image,l_mm,p_mm,s_mm")
+    command.add_argument("--output", required=True, metavar="CSV", help="results; an unfinished file is continued")
+    command.add_argument("--processes", type=int, default=1, metavar="N", help="volumes scored at the same time")
+    _model(command)
+
+    command = _command(found, "roi", commands.roi, "write the region that a model sees")
+    _image(command)
+    _one_point(command)
+    command.add_argument("--output", required=True, metavar="DIR")
+
+    command = _command(found, "explain", commands.explain, "write reconstruction, error and attention of a nodule")
+    _image(command)
+    _one_point(command)
+    _model(command)
+    command.add_argument("--output", required=True, metavar="DIR")
+
+    _models(found)
+
+    command = _command(found, "device", commands.device, "show which processor is used, and why")
+    command.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps")
+    command.add_argument("--json", action="store_true")
+
+    _command(found, "serve", commands.serve, "the worker that Slicer talks to, over stdin and stdout")
+    return parser
+
+
+def _models(found) -> None:
+    models = found.add_parser("models", help="list, check, import and remove models", allow_abbrev=False)
+    actions = models.add_subparsers(title="actions", required=True, metavar="ACTION")
+    command = _command(actions, "list", commands.models_list, "models on this machine")
+    command.add_argument("--json", action="store_true")
+    command = _command(actions, "show", commands.models_show, "a model's card")
+    command.add_argument("reference", nargs="?", metavar="ID|PATH")
+    command.add_argument("--json", action="store_true")
+    command = _command(actions, "verify", commands.models_verify, "compare every file with its SHA-256")
+    command.add_argument("reference", nargs="?", metavar="ID|PATH")
+    command = _command(actions, "import", commands.models_import, "copy a verified bundle to this user's models")
+    command.add_argument("file", metavar="FILE", help="a .maemc file or a bundle's folder")
+    command = _command(actions, "export", commands.models_export, "write a model as a .maemc file or folder")
+    command.add_argument("reference", metavar="ID|PATH")
+    command.add_argument("--output", required=True, metavar="FILE")
+    command = _command(actions, "remove", commands.models_remove, "delete an imported model")
+    command.add_argument("reference", metavar="ID")
+
+
+def _command(found, name: str, run, text: str) -> argparse.ArgumentParser:
+    command = found.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    command.set_defaults(run=run)
+    command.add_argument("--quiet", action="store_true", help="print errors only")
+    command.add_argument("--verbose", action="store_true", help="show where an error came from")
+    return command
+
+
+def _image(command: argparse.ArgumentParser) -> None:
+    command.add_argument("image", help="CT as NRRD, NIfTI, MetaImage or a folder of DICOM files")
+    command.add_argument("--series", metavar="UID", help="series of a DICOM folder that holds several")
+
+
+def _one_point(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--point", required=True, metavar="L,P,S", help="the nodule's position in mm")
+    command.add_argument("--ras", action="store_true", help="the position is RAS instead of LPS")
+
+
+def _model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", metavar="ID|PATH", help="default: the model shipped with MAEMC")
+    command.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

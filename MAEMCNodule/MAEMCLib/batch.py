@@ -1,0 +1,147 @@
+"""Many nodules from a manifest: a row each, written as it is done; run again, it continues.
+
+Each volume is read once however many nodules it holds. A case that cannot be scored gets a row with its reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+
+from .bundle import ModelBundle
+from .ct import read_volume
+from .errors import InputError, MAEMCError, UsageError
+from .manifest import ManifestRow
+from .model_card import ModelCard
+from .points import NodulePoint
+from .report.tables import replace_text
+from .results import COLUMNS, NoduleResult
+from .scoring import Scorer, failed, score_points
+
+
+def run_batch(
+    rows: list[ManifestRow],
+    output: Path,
+    bundle: ModelBundle,
+    device: str = "auto",
+    processes: int = 1,
+    progress: Callable[[int, int, int], None] | None = None,
+) -> tuple[int, int]:
+    """Score the manifest's nodules into a CSV. Returns how many rows were scored and how many failed.
+
+    Rows that an earlier run scored with the same model are kept, failed ones are tried again. progress is called with
+    (done, all, failed). When all is done the file holds the rows in the manifest's order.
+    Raises UsageError for an output of another model, InputError where it cannot be written.
+    """
+    done = _finished(output, bundle.card)
+    volumes: dict[Path, list[ManifestRow]] = {}
+    for row in rows:
+        if row.case_id not in done:
+            volumes.setdefault(row.image, []).append(row)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _write(output, done.values())
+        with output.open("a", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS)
+            for results in _scored(list(volumes.values()), bundle, device, processes):
+                for result in results:
+                    done[result.case_id] = result.to_row()
+                    writer.writerow(done[result.case_id])
+                stream.flush()
+                os.fsync(stream.fileno())
+                if progress is not None:
+                    progress(len(done), len(rows), _failures(done))
+        _write(output, (done[row.case_id] for row in rows))
+    except OSError as error:
+        raise InputError(f"{output} cannot be written ({error}). Choose a folder that can be written.") from error
+    return len(rows) - _failures(done), _failures(done)
+
+
+def score_volume(rows: list[ManifestRow], predictor: Scorer) -> list[NoduleResult]:
+    """Score all manifest rows of one volume; a volume that cannot be read fails each of them."""
+    points = [NodulePoint(row.case_id, row.point_lps) for row in rows]
+    try:
+        volume = read_volume(rows[0].image)
+    except MAEMCError as error:
+        results = [failed(point.nodule_id, point.lps, error, predictor.card) for point in points]
+    else:
+        results = [r for r, _ in score_points(volume, points, predictor, [row.diameter_mm for row in rows])]
+    named = zip(rows, results, strict=True)
+    return [replace(result, case_id=row.case_id, image=row.image.name) for row, result in named]
+
+
+_predictor: Scorer | None = None  # of a child process: loaded once, used for all its volumes
+
+
+def _load(path: Path, device: str, threads: int) -> None:
+    global _predictor
+    import torch
+
+    from .predict import Predictor
+
+    torch.set_num_threads(threads)
+    _predictor = Predictor(ModelBundle.open(path), device)
+
+
+def _score_in_child(rows: list[ManifestRow]) -> list[NoduleResult]:
+    return score_volume(rows, _predictor)
+
+
+def _scored(
+    volumes: list[list[ManifestRow]], bundle: ModelBundle, device: str, processes: int
+) -> Iterator[list[NoduleResult]]:
+    if not volumes:
+        return
+    if processes <= 1:
+        from .predict import Predictor
+
+        predictor = Predictor(bundle, device)
+        for rows in volumes:
+            yield score_volume(rows, predictor)
+        return
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _load, (bundle.path, device, threads)) as pool:
+        futures = [pool.submit(_score_in_child, rows) for rows in volumes]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _finished(output: Path, card: ModelCard) -> dict[str, dict[str, str]]:
+    """Scored rows of an earlier run, by case; a last line cut off by a crash is left out."""
+    if not output.exists():
+        return {}
+    try:
+        text = output.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{output} cannot be read ({error}). Choose another output.") from error
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    reader = csv.DictReader(lines)
+    if lines and tuple(reader.fieldnames or ()) != COLUMNS:
+        raise UsageError(f"{output} is not a results file of this version. Choose another output; nothing was changed.")
+    rows = [row for row in reader if row["status"] == "scored"]
+    if any(row["model_sha256"] != card.sha256 for row in rows):
+        raise UsageError(f"{output} holds results of another model. Choose another output; nothing was changed.")
+    return {row["case_id"]: row for row in rows}
+
+
+def _failures(done: dict[str, dict[str, str]]) -> int:
+    return sum(row["status"] == "failed" for row in done.values())
+
+
+def _write(output: Path, rows) -> None:
+    import io
+
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_text(output, buffer.getvalue())

@@ -1,0 +1,304 @@
+"""What each ``maemc`` command does, apart from reading its arguments."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+from .bundle import ModelBundle, copy_bundle, read_card
+from .ct import CTVolume, read_volume, write_volume
+from .errors import InputError, UsageError
+from .model_card import ModelCard
+from .model_store import find_model, import_model, list_models, remove_model
+from .points import NodulePoint, parse_point, read_points
+from .results import NoduleResult
+from .roi import NoduleROI, cut_roi
+
+FAILED = 3
+"""Exit code where some input could not be scored."""
+
+
+def score(arguments: Namespace) -> int:
+    """``maemc score``: a table or a JSON document, and with --output files and pictures."""
+    from .report.tables import results_document, results_table, write_results
+    from .scoring import failed, score_points
+
+    points = _points(arguments)
+    folder = _output_folder(arguments.output)
+    bundle = ModelBundle.open(find_model(arguments.model))
+    predictor = None
+    try:
+        volume = read_volume(arguments.image, arguments.series)
+    except InputError as error:
+        rows = [(failed(point.nodule_id, point.lps, error, bundle.card), None) for point in points]
+    else:
+        predictor = _predictor(bundle, arguments)
+        rows = score_points(volume, points, predictor)
+    image = Path(arguments.image).name
+    rows = [(replace(result, image=image), prepared) for result, prepared in rows]
+    results = [result for result, _ in rows]
+    device = predictor.device if predictor else None
+    if folder is not None:
+        write_results(folder, results, bundle.card, device)
+        _pictures(folder, rows, bundle.card, predictor, arguments)
+    if arguments.json:
+        print(json.dumps(results_document(results, bundle.card, device), ensure_ascii=False, allow_nan=False))
+    elif not arguments.quiet:
+        print(results_table(results, bundle.card))
+        if folder is not None:
+            print(f"Written to {folder}")
+    return _failures(results)
+
+
+def roi(arguments: Namespace) -> int:
+    """``maemc roi``: both stacks as NRRD in patient space, and the montages as the model sees them."""
+    from .montage import Preprocessing
+    from .report.figures import save_montage
+
+    folder = _output_folder(arguments.output)
+    region = cut_roi(read_volume(arguments.image, arguments.series), parse_point(arguments.point, arguments.ras))
+    for plane in ("axial", "coronal"):
+        _write_stack(folder / f"{plane}.nrrd", getattr(region, plane), region, plane)
+        save_montage(getattr(region, plane), Preprocessing(), folder / f"montage_{plane}.png")
+    if not arguments.quiet:
+        print(f"Written to {folder}; {region.padded_fraction:.1%} of the region lies outside the volume.")
+    return 0
+
+
+def explain(arguments: Namespace) -> int:
+    """``maemc explain``: reconstruction, error and attention as NRRD, and a figure."""
+    from .explain import explain as explain_region
+    from .report.figures import nodule_figure, save_figure
+    from .scoring import prepare, scored
+
+    folder = _output_folder(arguments.output)
+    bundle = ModelBundle.open(find_model(arguments.model))
+    volume = read_volume(arguments.image, arguments.series)
+    prepared = prepare(volume, "N1", parse_point(arguments.point, arguments.ras), bundle.card)
+    predictor = _predictor(bundle, arguments)
+    result = scored(prepared, vars(predictor.predict([prepared.roi])[0]), bundle.card)
+    explanation = explain_region(predictor, prepared.roi)
+    _write_explanation(folder, explanation, prepared.roi)
+    figure = nodule_figure(result, prepared.roi, explanation, bundle.card.preprocessing)
+    save_figure(figure, folder / "figure.png")
+    if not arguments.quiet:
+        print(f"Written to {folder}")
+    return 0
+
+
+def batch(arguments: Namespace) -> int:
+    """``maemc batch``: a manifest's nodules into one CSV."""
+    from .batch import run_batch
+    from .manifest import read_manifest
+
+    if arguments.processes < 1:
+        raise UsageError("--processes needs a number from 1.")
+    rows = read_manifest(arguments.manifest, check_images=False).rows
+    unsuited = [row.case_id for row in rows if row.point_lps is None]
+    if unsuited:
+        raise InputError(f"These rows have no point, so there is no nodule to score: {', '.join(unsuited[:5])}.")
+    bundle = ModelBundle.open(find_model(arguments.model))
+    started = time.monotonic()
+
+    def show(done: int, total: int, wrong: int) -> None:
+        left = (time.monotonic() - started) / max(done, 1) * (total - done)
+        print(f"\r{done} of {total} nodules, {wrong} failed, {left:.0f} s left ", end="", file=sys.stderr, flush=True)
+
+    watch = show if sys.stderr.isatty() and not arguments.quiet else None
+    good, wrong = run_batch(rows, Path(arguments.output), bundle, arguments.device, arguments.processes, watch)
+    if watch is not None:
+        print(file=sys.stderr)
+    if not arguments.quiet:
+        print(f"{good} scored, {wrong} failed; written to {arguments.output}")
+    return FAILED if wrong else 0
+
+
+def device(arguments: Namespace) -> int:
+    """``maemc device``: what will be used and why."""
+    from .device import describe
+
+    found = describe(arguments.device)
+    if arguments.json:
+        print(json.dumps(found, ensure_ascii=False))
+        return 0
+    gpus = "; ".join(f"{g['name']} {g['title']} ({g['problem'] or 'works'})" for g in found["gpus"]) or "none seen"
+    print(f"Device            {found['name']} ({found['title']})")
+    print(f"Because           {found['reason']}")
+    print(f"Tensor operation  {found['tensor_operation']}")
+    print(f"PyTorch           {found['torch']}, CUDA {found['cuda_build'] or 'not in this build'}")
+    print(f"GPUs              {gpus}")
+    print(f"CPU               {found['threads']} threads on {found['cores']} cores")
+    return 0
+
+
+def serve(arguments: Namespace) -> int:
+    """``maemc serve``: the worker."""
+    from .serve import main
+
+    main()
+    return 0
+
+
+def models_list(arguments: Namespace) -> int:
+    """``maemc models list``."""
+    models = list_models()
+    if arguments.json:
+        rows = [
+            {
+                "id": model.card.id if model.card else None,
+                "version": model.card.version if model.card else None,
+                "title": model.card.title if model.card else None,
+                "sha256": model.card.sha256 if model.card else None,
+                "shipped": model.shipped,
+                "path": str(model.path),
+                "problem": model.problem,
+            }
+            for model in models
+        ]
+        print(json.dumps(rows, ensure_ascii=False))
+        return 0
+    for model in models:
+        if model.card is None:
+            print(f"{model.path.name}  cannot be used: {model.problem}")
+        else:
+            origin = "shipped" if model.shipped else "imported"
+            print(f"{model.card.id}@{model.card.version}  {model.card.sha256[:12]}  {origin}  {model.card.title}")
+    if not models:
+        print("No models. Import one with 'maemc models import FILE'.")
+    return 0
+
+
+def models_show(arguments: Namespace) -> int:
+    """``maemc models show``: the whole card."""
+    card = read_card(find_model(arguments.reference))
+    print(
+        json.dumps(
+            {**card.values, "bundle_sha256": card.sha256}, indent=None if arguments.json else 2, ensure_ascii=False
+        )
+    )
+    return 0
+
+
+def models_verify(arguments: Namespace) -> int:
+    """``maemc models verify``: names each file that does not match; exit code 4 if any."""
+    path = find_model(arguments.reference)
+    bundle = ModelBundle(path, read_card(path))
+    problems = bundle.problems()
+    for problem in problems:
+        print(f"{path.name}: {problem}")
+    if not problems:
+        print(f"{bundle.card.id} {bundle.card.version}: {len(bundle.card.files)} files match their SHA-256.")
+    return 4 if problems else 0
+
+
+def models_import(arguments: Namespace) -> int:
+    """``maemc models import``."""
+    model = import_model(arguments.file)
+    print(f"{model.card.id}@{model.card.version} is at {model.path}")
+    return 0
+
+
+def models_export(arguments: Namespace) -> int:
+    """``maemc models export``."""
+    copied = copy_bundle(ModelBundle.open(find_model(arguments.reference)), arguments.output)
+    print(f"Written to {copied.path}")
+    return 0
+
+
+def models_remove(arguments: Namespace) -> int:
+    """``maemc models remove``."""
+    print(f"Removed {remove_model(arguments.reference)}")
+    return 0
+
+
+def _predictor(bundle: ModelBundle, arguments: Namespace):
+    from .predict import Predictor
+
+    return Predictor(bundle, arguments.device)
+
+
+def _points(arguments: Namespace) -> list[NodulePoint]:
+    points = [
+        NodulePoint(f"N{number}", parse_point(text, arguments.ras))
+        for number, text in enumerate(arguments.point or [], start=1)
+    ]
+    if arguments.points:
+        points += read_points(arguments.points, arguments.ras)
+    if not points:
+        raise UsageError("No point was given. Add --point L,P,S or --points FILE.")
+    return points
+
+
+def _output_folder(name: str | None) -> Path | None:
+    """Make the folder before anything slow begins. Raises InputError where it cannot be made or written."""
+    if name is None:
+        return None
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".maemc-write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be written ({error}). Choose another.") from error
+    return folder
+
+
+def _pictures(folder: Path, rows: list, card: ModelCard, predictor, arguments: Namespace) -> None:
+    """A folder of overlays and pictures for each scored nodule, and the report that shows them."""
+    from .explain import explain as explain_region
+    from .explain import load_autoencoder
+    from .report.figures import nodule_figure, save_figure, save_montage
+    from .report.html import write_report
+
+    autoencoder = None
+    if predictor is not None and card.members("decoder"):
+        autoencoder = load_autoencoder(predictor)
+    figures = {}
+    taken: set[str] = set()
+    for result, prepared in rows:
+        if prepared is None:
+            continue
+        place = folder / _folder_name(result, taken)
+        place.mkdir(exist_ok=True)
+        explanation = explain_region(predictor, prepared.roi, autoencoder) if autoencoder is not None else None
+        if explanation is not None:
+            _write_explanation(place, explanation, prepared.roi)
+        for plane in ("axial", "coronal"):
+            save_montage(getattr(prepared.roi, plane), card.preprocessing, place / f"montage_{plane}.png")
+        figures[id(result)] = place / "figure.png"
+        save_figure(nodule_figure(result, prepared.roi, explanation, card.preprocessing), figures[id(result)])
+    write_report(folder / "report.html", [(result, figures.get(id(result))) for result, _ in rows], card)
+
+
+def _folder_name(result: NoduleResult, taken: set[str]) -> str:
+    """The nodule's name as a folder name, unique among ``taken``, to which it is added."""
+    plain = re.sub(r"[^\w.-]+", "_", result.nodule_id).strip("._") or "nodule"
+    name, number = plain, 2
+    while name.lower() in taken:
+        name, number = f"{plain}-{number}", number + 1
+    taken.add(name.lower())
+    return name
+
+
+def _write_explanation(folder: Path, explanation, region: NoduleROI) -> None:
+    for part, planes in vars(explanation).items():
+        for plane, stack in planes.items():
+            _write_stack(folder / f"{part}_{plane}.nrrd", stack, region, plane)
+
+
+def _write_stack(path: Path, stack, region: NoduleROI, plane: str) -> None:
+    write_volume(CTVolume(stack, getattr(region, f"{plane}_affine"), path.stem), path)
+
+
+def _failures(results: list[NoduleResult]) -> int:
+    """Exit code; each failed nodule is named on stderr."""
+    wrong = [result for result in results if result.status == "failed"]
+    for result in wrong:
+        print(f"{result.nodule_id} was not scored: {result.message}", file=sys.stderr)
+    return FAILED if wrong else 0

@@ -1,0 +1,109 @@
+"""Pictures of a nodule: what the model saw, what it rebuilt, where they differ, where it looked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..montage import Preprocessing, to_montage
+from ..results import DISCLAIMER, NoduleResult
+from ..roi import NoduleROI
+from .tables import spread_text
+
+_EXTENT = (-25.0, 25.0, 25.0, -25.0)  # mm about the point; pixel borders
+_ENDS = {"axial": ("A", "P", "R", "L"), "coronal": ("S", "I", "R", "L")}  # top, bottom, left, right
+
+
+def nodule_figure(result: NoduleResult, roi: NoduleROI, explanation, preprocessing: Preprocessing):
+    """A matplotlib figure: rows axial and coronal through the point; columns seen, rebuilt, error, attention.
+
+    explanation: ``MAEMCLib.explain.Explanation``, or None for a bundle without autoencoder (one column then).
+    """
+    from matplotlib.figure import Figure
+
+    columns = 1 if explanation is None else 4
+    figure = Figure(figsize=(2.7 * columns + 0.6, 6.1), layout="constrained", facecolor="white")
+    axes = figure.subplots(2, columns, squeeze=False)
+    window = {"cmap": "gray", "vmin": preprocessing.window_lower, "vmax": preprocessing.window_upper}
+    for row, plane in enumerate(("axial", "coronal")):
+        seen = _middle(getattr(roi, plane))
+        _slice(axes[row, 0], seen, plane, "seen" if row == 0 else "", **window)
+        axes[row, 0].set_ylabel(plane, fontsize=11)
+        if explanation is None:
+            continue
+        rebuilt, error, attention = (
+            _middle(getattr(explanation, part)[plane]) for part in ("reconstruction", "error", "attention")
+        )
+        _slice(axes[row, 1], rebuilt, plane, "rebuilt unseen" if row == 0 else "", **window)
+        shown = _slice(axes[row, 2], error, plane, "error" if row == 0 else "", cmap="magma", vmin=0, vmax=600)
+        _slice(axes[row, 3], seen, plane, "attention" if row == 0 else "", **window)
+        axes[row, 3].imshow(attention, extent=_EXTENT, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
+        bar = figure.colorbar(shown, ax=axes[row, 2], shrink=0.7, aspect=30, pad=0.01)
+        bar.ax.tick_params(labelsize=7)
+        bar.set_label("HU", fontsize=8)
+    figure.suptitle(_title(result), fontsize=11)
+    figure.supxlabel(f"50 mm about the point. {DISCLAIMER}", fontsize=8, color="0.35")
+    return figure
+
+
+def scale_figure(result: NoduleResult):
+    """The probability on a scale from 0 to 1, with its spread and the threshold."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 0.85), layout="constrained", facecolor="white")
+    axis = figure.subplots()
+    axis.barh(0, 1, height=0.34, color="0.92")
+    if result.interval_low is not None:
+        width = max(result.interval_high - result.interval_low, 0.004)
+        axis.barh(0, width, left=result.interval_low, height=0.34, color="#7aa6c9")
+    axis.plot([result.probability], [0], "o", color="#1f4e79", markersize=8)
+    axis.axvline(result.threshold, color="0.25", linewidth=1, linestyle="--")
+    axis.text(result.threshold, 0.36, f"threshold {result.threshold:.2f}", fontsize=7, ha="center", color="0.25")
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.35, 0.62), yticks=[])
+    axis.tick_params(axis="x", labelsize=7, length=2)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    return figure
+
+
+def save_figure(figure, path: Path) -> None:
+    """Write a figure as PNG. Raises InputError where the place cannot be written."""
+    try:
+        figure.savefig(path, dpi=110)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error}). Choose a folder that can be written.") from error
+
+
+def save_montage(stack: np.ndarray, preprocessing: Preprocessing, path: Path) -> None:
+    """Write a stack (25, 50, 50) as its 250 x 250 montage in the model's window, 8-bit gray PNG. Raises InputError."""
+    from matplotlib import image
+
+    try:
+        image.imsave(
+            path, to_montage(stack), cmap="gray", vmin=preprocessing.window_lower, vmax=preprocessing.window_upper
+        )
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error}). Choose a folder that can be written.") from error
+
+
+def _middle(stack: np.ndarray) -> np.ndarray:
+    return stack[len(stack) // 2]
+
+
+def _slice(axis, picture: np.ndarray, plane: str, title: str, **style):
+    shown = axis.imshow(picture, extent=_EXTENT, interpolation="nearest", **style)
+    axis.set(xticks=[], yticks=[])
+    axis.set_title(title, fontsize=10)
+    top, bottom, left, right = _ENDS[plane]
+    for text, x, y in ((top, 0, -22.6), (bottom, 0, 22.6), (left, -22.6, 0), (right, 22.6, 0)):
+        axis.text(x, y, text, color="#ffd54d", fontsize=8, ha="center", va="center")
+    return shown
+
+
+def _title(result: NoduleResult) -> str:
+    if result.probability is None:
+        return result.nodule_id
+    spread = spread_text(result)
+    return f"{result.nodule_id}: {result.probability:.2f}{f' ({spread})' if spread else ''}, {result.class_name}"

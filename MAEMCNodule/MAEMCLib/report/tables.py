@@ -1,0 +1,103 @@
+"""Results as CSV, as one JSON document, and as the table that a terminal shows."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+from ..errors import InputError
+from ..model_card import ModelCard
+from ..results import COLUMNS, DISCLAIMER, NoduleResult
+
+
+def results_document(results: list[NoduleResult], card: ModelCard, device: str | None) -> dict:
+    """The JSON document of ``--json`` and results.json. What was not computed is null."""
+    return {
+        "schema": 1,
+        "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
+        "device": device,
+        "disclaimer": DISCLAIMER,
+        "nodules": [result.to_json() for result in results],
+    }
+
+
+def write_results(folder: Path, results: list[NoduleResult], card: ModelCard, device: str | None) -> None:
+    """results.csv and results.json in a folder, each whole or not at all. Raises InputError."""
+    document = json.dumps(results_document(results, card, device), indent=2, ensure_ascii=False, allow_nan=False)
+    write_csv(folder / "results.csv", results)
+    replace_text(folder / "results.json", document + "\n")
+
+
+def write_csv(path: Path, results: list[NoduleResult]) -> None:
+    """All rows with a header, replacing the file in one step. Raises InputError."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS)
+            writer.writeheader()
+            writer.writerows(result.to_row() for result in results)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error}). Choose a folder that can be written.") from error
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file in one step. Raises InputError where it cannot be written."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error}). Choose a folder that can be written.") from error
+
+
+def results_table(results: list[NoduleResult], card: ModelCard) -> str:
+    """The table for people: a row a nodule, the reasons below it, then what the number is and is not."""
+    header = ("nodule", "probability", "spread", "class", "gate", "L, P, S mm")
+    rows = [header]
+    for result in results:
+        if result.status == "failed":
+            rows.append((result.nodule_id, "-", "-", "failed", "-", point_text(result)))
+        else:
+            rows.append(
+                (
+                    result.nodule_id,
+                    f"{result.probability:.3f}",
+                    spread_text(result) or "-",
+                    result.class_name,
+                    result.gate,
+                    point_text(result),
+                )
+            )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = []
+    for number, row in enumerate(rows):
+        lines.append("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        if number:
+            result = results[number - 1]
+            if result.message:
+                lines.append(f"    {result.message}")
+            lines += [f"    {warning.message}" for warning in result.warnings]
+    lines += ["", about(card), DISCLAIMER]
+    return "\n".join(lines)
+
+
+def about(card: ModelCard) -> str:
+    """One line on the model: what it is, its threshold, whether it is calibrated."""
+    state = "calibrated" if card.calibrated else "not calibrated"
+    use = card.values["intended_use"]
+    return f"{card.title} ({card.id} {card.version}); {state}; class at {card.threshold:.2f}. {use}"
+
+
+def spread_text(result: NoduleResult) -> str:
+    """``0.74 - 0.89``, or nothing where no spread was computed."""
+    if result.interval_low is None or result.interval_high is None:
+        return ""
+    return f"{result.interval_low:.2f} - {result.interval_high:.2f}"
+
+
+def point_text(result: NoduleResult) -> str:
+    """The position in mm, LPS."""
+    return "-" if result.point_lps is None else ", ".join(f"{value:.1f}" for value in result.point_lps)
