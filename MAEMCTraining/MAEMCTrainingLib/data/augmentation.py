@@ -1,0 +1,98 @@
+"""From stored stacks to montages: shifts, right-angle rotations and flips, all exact crops without interpolation.
+
+Zhao et al. 2025, section 2.2, names rotation, horizontal flip and translation in four directions. The point is moved in
+3-D, so that both planes see the same shift; then one in-plane operation per montage, equal for its 25 tiles, is drawn
+for each plane by itself: each montage stays anatomically coherent while the pair stays non-trivial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from MAEMCLib.montage import Preprocessing, normalise, to_montage
+from MAEMCLib.roi import OUTSIDE_HU, SIDE, SLICES
+
+from ..configuration import Augmentation
+from ..draws import generator
+
+MARGIN = 5
+"""Samples stored beyond the region on every side."""
+PADDING = -32768
+"""Stored where a sample lies outside the volume; no HU value is stored as this number."""
+PAPER_VIEWS = 40
+_PAPER_SHIFT_MM = 5
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a case: shift_lps in whole mm; for axial and coronal (right-angle turns, flipped?)."""
+
+    shift_lps: tuple[int, int, int] = (0, 0, 0)
+    axial: tuple[int, bool] = (0, False)
+    coronal: tuple[int, bool] = (0, False)
+
+
+def paper_view(number: int) -> View:
+    """The view 0 ... 39 of the 40: 5 positions (center, left, right, posterior, anterior) x 2 flips x 4 rotations.
+
+    The four directions are in the axial plane, the paper's own plane; turns and flips are the same for both planes.
+    """
+    position, rest = divmod(number, 8)
+    flip, turns = divmod(rest, 4)
+    directions = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+    left, posterior = (_PAPER_SHIFT_MM * step for step in directions[position])
+    return View((left, posterior, 0), (turns, bool(flip)), (turns, bool(flip)))
+
+
+def draw_view(augmentation: Augmentation, slice_step: int, seed: int, epoch: int, sample: int, number: int = 0) -> View:
+    """The view of one sample in one epoch; number is the sample's place among its case's views (``paper`` only).
+
+    Shifts across the slices are whole numbers of slices, so that every crop is exact.
+    """
+    if augmentation.mode == "none":
+        return View()
+    if augmentation.mode == "paper":
+        return paper_view(number)
+    draws = generator(seed, "view", epoch, sample)
+    shift = draws.integers(-augmentation.shift_mm, augmentation.shift_mm + 1, size=3)
+    # P and S are across the slices of one plane each; L is in the plane of both.
+    shift[1:] = np.trunc(shift[1:] / slice_step).astype(int) * slice_step
+    turns = draws.integers(0, 4, size=2) * augmentation.rotate
+    flips = draws.integers(0, 2, size=2) * augmentation.flip
+    return View(
+        tuple(int(s) for s in shift),
+        (int(turns[0]), bool(flips[0])),
+        (int(turns[1]), bool(flips[1])),
+    )
+
+
+def crop(stacks: np.ndarray, view: View, slice_step: int = 1) -> tuple[np.ndarray, float]:
+    """The region seen from the moved point.
+
+    stacks: (2, 35, 60, 60) int16 as the cache stores them, axial then coronal, axes as in NoduleROI.
+    Returns (2, 25, 50, 50) float32 HU with -1200 HU outside the volume, and the share of samples that were outside.
+    """
+    left, posterior, superior = view.shift_lps
+    axial = _window(stacks[0], superior // slice_step, posterior, left)
+    coronal = _window(stacks[1], posterior // slice_step, -superior, left)
+    cut = np.stack([_turn(axial, view.axial), _turn(coronal, view.coronal)])
+    outside = cut == PADDING
+    return np.where(outside, np.float32(OUTSIDE_HU), cut).astype(np.float32), float(outside.mean())
+
+
+def _window(stack: np.ndarray, slices: int, rows: int, columns: int) -> np.ndarray:
+    first, row, column = MARGIN + slices, MARGIN + rows, MARGIN + columns
+    return stack[first : first + SLICES, row : row + SIDE, column : column + SIDE]
+
+
+def _turn(stack: np.ndarray, operation: tuple[int, bool]) -> np.ndarray:
+    turns, flipped = operation
+    turned = np.rot90(stack, turns, axes=(1, 2))
+    return turned[:, :, ::-1] if flipped else turned
+
+
+def montages(stacks: np.ndarray, view: View, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
+    """Network input of one view: (2, 250, 250) float32, axial then coronal, and the share outside the volume."""
+    hu, outside = crop(stacks, view, int(preprocessing.slice_step_mm))
+    return to_montage(normalise(hu, preprocessing)), outside

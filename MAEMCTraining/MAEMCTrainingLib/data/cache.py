@@ -1,0 +1,343 @@
+"""The ROI cache: every case's two stacks with the margin that augmentation needs, cut from its CT once.
+
+A cache is a folder: ``index.json`` and one ``.npy`` file a case, int16 HU of shape (2, 35, 60, 60), axial then coronal
+with the axes of ``NoduleROI``; the central 25 x 50 x 50 samples are the region that scoring cuts. Samples outside the
+volume hold ``PADDING``. The cache holds pseudonyms, no patient identifiers and no paths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, fields
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from MAEMCLib.ct import check_ct, read_volume
+from MAEMCLib.errors import InputError, MAEMCError
+from MAEMCLib.roi import SIDE, SLICES, axial_grid, coronal_grid, cut_roi, sample_stack
+
+from ..atomic import file_sha256, read_json, replacing, write_json
+from ..patients import key_name, pseudonym, pseudonym_key
+from .augmentation import MARGIN, PADDING
+
+SCHEMA = 1
+SHAPE = (2, SLICES + 2 * MARGIN, SIDE + 2 * MARGIN, SIDE + 2 * MARGIN)
+
+
+@dataclass(frozen=True)
+class SourceCase:
+    """One nodule to cache: the image (file or DICOM folder) and the point in LPS mm; label 0, 1 or None."""
+
+    case_id: str
+    patient_id: str
+    image: Path
+    point_lps: tuple[float, float, float]
+    label: int | None = None
+    diameter_mm: float | None = None
+    series_uid: str | None = None
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """One entry of the index; padded_fraction is that of the un-shifted region, margin_padded of the whole file."""
+
+    case_id: str
+    patient: str
+    label: int | None
+    diameter_mm: float | None
+    file: str
+    sha256: str
+    padded_fraction: float
+    margin_padded: float
+    point_lps: tuple[float, float, float]
+    source: dict[str, str]  # sha256 of the content, and of sizes and times
+
+
+@dataclass(frozen=True)
+class ROICache:
+    """An opened cache: its folder, settings and cases in the manifest's order."""
+
+    folder: Path
+    settings: dict[str, Any]
+    cases: tuple[CachedCase, ...]
+    left_out: tuple[dict[str, str], ...]
+    key: str  # name of the pseudonyms' key
+
+    @property
+    def slice_step_mm(self) -> int:
+        """Distance between slices in mm."""
+        return self.settings["slice_step_mm"]
+
+    def stacks(self, case: CachedCase) -> np.ndarray:
+        """(2, 35, 60, 60) int16 of one case, mapped and not read. Raises InputError where the file is unusable."""
+        try:
+            stacks = np.load(self.folder / case.file, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder, case.case_id) from error
+        if stacks.shape != SHAPE or stacks.dtype != np.int16:
+            raise _damaged(self.folder, case.case_id)
+        return stacks
+
+
+def _damaged(folder: Path, case_id: str) -> InputError:
+    return InputError(
+        f"The cache {folder} is damaged: the file of case {case_id} is missing or not what the index says. "
+        "Run maemc-train cache again; it mends what is broken.",
+        "cache-damaged",
+    )
+
+
+def build_cache(
+    cases: Sequence[SourceCase],
+    folder: Path,
+    home: Path,
+    slice_step_mm: int = 1,
+    processes: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ROICache:
+    """Cut every case that is not in the cache already, or whose source or place changed, reading each volume once.
+
+    A case that cannot be cut is left out with its reason (``left_out``) and the others go on; what is done stays when
+    the run is interrupted. Raises InputError: a case_id given twice, no case at all could be cut, the folder cannot
+    be written.
+    """
+    twice = sorted(name for name, count in Counter(case.case_id for case in cases).items() if count > 1)
+    if twice:
+        raise InputError(
+            f"These case_ids occur more than once: {', '.join(twice[:5])}. Each names one nodule.", "twice"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The cache folder {folder} cannot be made ({error.strerror}).", "not-written") from error
+    settings = {
+        "slices": SLICES,
+        "side": SIDE,
+        "margin": MARGIN,
+        "slice_step_mm": slice_step_mm,
+        "interpolation": "trilinear",
+    }
+    key = pseudonym_key(home)
+    known = _known_entries(folder, settings)
+    entries: dict[str, CachedCase] = {}
+    left_out: dict[str, dict[str, str]] = {}
+
+    def save() -> None:
+        index = {
+            "schema": SCHEMA,
+            "settings": settings,
+            "pseudonym_key": key_name(key),
+            "cases": [asdict(entries[case.case_id]) for case in cases if case.case_id in entries],
+            "left_out": [left_out[case.case_id] for case in cases if case.case_id in left_out],
+        }
+        write_json(folder / "index.json", index)
+
+    groups: dict[tuple[Path, str | None], list[SourceCase]] = {}
+    for case in cases:
+        groups.setdefault((case.image, case.series_uid), []).append(case)
+    jobs = [(image, uid, group, known, folder, slice_step_mm, key) for (image, uid), group in groups.items()]
+    saved, done = time.monotonic(), 0
+    try:
+        for group, cached, reasons in _run(jobs, processes):
+            entries |= {entry.case_id: entry for entry in cached}
+            left_out |= {reason["case_id"]: reason for reason in reasons}
+            done += len(group)
+            progress(done, len(cases))
+            if time.monotonic() - saved > 5:
+                saved = time.monotonic()
+                save()
+    finally:
+        save()
+    if not entries:
+        first = next(iter(left_out.values()), {"reason": "the manifest names none"})
+        raise InputError(f"None of the {len(cases)} cases could be cached. The first: {first['reason']}", "no-cases")
+    _remove_strays(folder, entries)
+    return open_cache(folder, verify=False)
+
+
+def _run(jobs: list[tuple], processes: int | None) -> Iterator[tuple]:
+    processes = min(processes or os.cpu_count() or 1, len(jobs))
+    if processes <= 1 or len(jobs) < 4:  # starting a process costs more than cutting a few regions
+        for job in jobs:
+            yield _cut_group(*job)
+        return
+    # A fresh interpreter each: forking a process that already runs threads (SimpleITK, torch) can hang.
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_leave_interrupts) as pool:
+        try:
+            for future in as_completed([pool.submit(_cut_group, *job) for job in jobs]):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "A process that cut regions was ended from outside, perhaps for want of memory. What is done is kept: "
+                "run the command again with fewer --processes.",
+                "process-died",
+            ) from error
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _leave_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+
+
+def _cut_group(
+    image: Path,
+    series_uid: str | None,
+    cases: list[SourceCase],
+    known: dict[str, CachedCase],
+    folder: Path,
+    slice_step_mm: int,
+    key: bytes,
+) -> tuple[list[SourceCase], list[CachedCase], list[dict[str, str]]]:
+    """Cut all cases of one volume: (the cases, entries, reasons of those left out)."""
+    try:
+        times = _times_signature(image)
+        if all(_unchanged(known.get(case.case_id), case, "times", times, folder) for case in cases):
+            return cases, [_described(known[case.case_id], case, key, {}) for case in cases], []
+        content = _content_signature(image)
+        source = {"sha256": content, "times": times}
+        if all(_unchanged(known.get(case.case_id), case, "sha256", content, folder) for case in cases):
+            return cases, [_described(known[case.case_id], case, key, source) for case in cases], []
+        volume = read_volume(image, series_uid)
+        check_ct(volume)
+    except (MAEMCError, OSError) as error:
+        return cases, [], [{"case_id": case.case_id, "reason": _reason(error)} for case in cases]
+    entries, reasons = [], []
+    for case in cases:
+        try:
+            padded = cut_roi(volume, case.point_lps, slice_step_mm).padded_fraction  # with scoring's own checks
+            stacks = _stacks(volume, case.point_lps, slice_step_mm)
+            name = hashlib.sha256(case.case_id.encode()).hexdigest()[:20] + ".npy"
+            with replacing(folder / name) as temporary, open(temporary, "wb") as stream:
+                np.save(stream, stacks, allow_pickle=False)
+            entry = CachedCase(
+                case_id=case.case_id,
+                patient="",
+                label=None,
+                diameter_mm=None,
+                file=name,
+                sha256=file_sha256(folder / name),
+                padded_fraction=padded,
+                margin_padded=float((stacks == PADDING).mean()),
+                point_lps=case.point_lps,
+                source=source,
+            )
+            entries.append(_described(entry, case, key, source))
+        except MAEMCError as error:
+            reasons.append({"case_id": case.case_id, "reason": _reason(error)})
+    return cases, entries, reasons
+
+
+def _stacks(volume: Any, point_lps: tuple[float, float, float], slice_step_mm: int) -> np.ndarray:
+    size = (SIDE + 2 * MARGIN, SIDE + 2 * MARGIN, SLICES + 2 * MARGIN)
+    grids = (axial_grid(point_lps, slice_step_mm, MARGIN), coronal_grid(point_lps, slice_step_mm, MARGIN))
+    hu = np.stack([sample_stack(volume, grid, size, fill=PADDING)[0] for grid in grids])
+    # No real value may look like padding. Values beyond +-32767 HU do not exist in CT.
+    rounded = np.clip(np.rint(hu), -32767, 32767).astype(np.int16)
+    rounded[hu == PADDING] = PADDING
+    return rounded
+
+
+def _described(entry: CachedCase, case: SourceCase, key: bytes, source: dict[str, str]) -> CachedCase:
+    """The entry with what the manifest says now: a changed label needs no new cut."""
+    values = {f.name: getattr(entry, f.name) for f in fields(entry)}
+    values |= {"patient": pseudonym(case.patient_id, key), "label": case.label, "diameter_mm": case.diameter_mm}
+    return CachedCase(**values | {"source": source or entry.source})
+
+
+def _unchanged(entry: CachedCase | None, case: SourceCase, kind: str, signature: str, folder: Path) -> bool:
+    if entry is None or tuple(entry.point_lps) != tuple(case.point_lps) or entry.source.get(kind) != signature:
+        return False
+    path = folder / entry.file
+    return path.is_file() and file_sha256(path) == entry.sha256
+
+
+def _source_files(image: Path) -> list[Path]:
+    if image.is_dir():
+        return sorted(path for path in image.rglob("*") if path.is_file())
+    if image.suffix.lower() in (".mhd", ".nhdr"):  # the voxels lie in a file beside the header
+        return sorted(path for path in image.parent.glob(image.stem + ".*") if path.is_file())
+    return [image]
+
+
+def _times_signature(image: Path) -> str:
+    digest = hashlib.sha256()
+    for path in _source_files(image):
+        stat = path.stat()
+        digest.update(f"{path.name}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _content_signature(image: Path) -> str:
+    digest = hashlib.sha256()
+    for path in _source_files(image):
+        digest.update(f"{path.name}|{file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, MAEMCError) else f"{type(error).__name__}: {error}"
+
+
+def _known_entries(folder: Path, settings: dict[str, Any]) -> dict[str, CachedCase]:
+    if not (folder / "index.json").is_file():
+        return {}
+    try:
+        index = read_json(folder / "index.json", "The cache's index")
+        if index["schema"] != SCHEMA or index["settings"] != settings:
+            return {}
+        return {entry["case_id"]: _entry(entry) for entry in index["cases"]}
+    except (InputError, KeyError, TypeError):
+        return {}  # an index that cannot be read knows nothing: everything is cut again
+
+
+def _entry(values: dict[str, Any]) -> CachedCase:
+    return CachedCase(**values | {"point_lps": tuple(values["point_lps"])})
+
+
+def _remove_strays(folder: Path, entries: dict[str, CachedCase]) -> None:
+    files = {entry.file for entry in entries.values()}
+    for path in folder.glob("*.npy"):
+        if path.name not in files:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def open_cache(folder: Path, verify: bool = True) -> ROICache:
+    """Open a cache and, by default, compare every file with its SHA-256.
+
+    Raises InputError: no cache, another schema, a file that is missing or changed.
+    """
+    index = read_json(folder / "index.json", "The cache's index")
+    if not isinstance(index, dict) or index.get("schema") != SCHEMA:
+        raise InputError(
+            f"{folder} is no cache of this version (schema {SCHEMA}). Run maemc-train cache again.", "cache-schema"
+        )
+    try:
+        cases = tuple(_entry(values) for values in index["cases"])
+        cache = ROICache(folder, index["settings"], cases, tuple(index["left_out"]), index["pseudonym_key"])
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"The index of the cache {folder} is damaged. Run maemc-train cache again.", "cache"
+        ) from error
+    for case in cache.cases if verify else ():
+        path = folder / case.file
+        if not path.is_file() or file_sha256(path) != case.sha256:
+            raise _damaged(folder, case.case_id)
+    return cache
+
+
+def is_cache(path: Path) -> bool:
+    """Whether a folder is a cache (it holds an index)."""
+    return path.is_dir() and (path / "index.json").is_file()

@@ -1,0 +1,50 @@
+"""What a user may give as data, a manifest or a cache, opened as a cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from MAEMCLib.errors import InputError
+
+from .cache import ROICache, SourceCase, build_cache, is_cache, open_cache
+from .manifest import Manifest, read_manifest
+
+Progress = Callable[[int, int], None]
+
+
+def source_cases(manifest: Manifest) -> list[SourceCase]:
+    """The nodules of a manifest. Raises InputError where it has none."""
+    cases = [
+        SourceCase(
+            case_id=row.case_id,
+            patient_id=row.patient_id,
+            image=row.image,
+            point_lps=row.point_lps,
+            label=row.label,
+            diameter_mm=row.diameter_mm,
+            series_uid=row.extra.get("series_uid") or None,
+        )
+        for row in manifest.rows
+        if row.kind == "nodule" and row.point_lps is not None
+    ]
+    if not cases:
+        raise InputError(f"The manifest {manifest.path} has no rows of the kind 'nodule'.", "no-cases")
+    return cases
+
+
+def open_data(path: Path, caches: Path, home: Path, progress: Progress = lambda done, total: None) -> ROICache:
+    """A cache as it is, verified; for a manifest the cache under ``caches``, built or brought up to date.
+
+    Raises InputError: neither of the two, and what reading and building raise.
+    """
+    if is_cache(path):
+        return open_cache(path)
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder without a cache. Give a manifest (CSV), or a folder made by maemc-train cache.", "data"
+        )
+    manifest = read_manifest(path)
+    name = f"{path.stem}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    return build_cache(source_cases(manifest), caches / name, home, progress=progress)

@@ -1,0 +1,156 @@
+"""From a finished fine-tuning job to a model bundle whose card fills itself from the job."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from MAEMCLib.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.errors import InputError
+from MAEMCLib.networks.configuration import EncoderConfiguration
+
+from .atomic import read_json
+from .checkpoints import read_tensors
+from .configuration import from_json
+from .finetuning import fold_folder, load_fold
+from .jobs import Job, now
+from .pretraining.run import PretrainedJob, load_pretrained
+
+_TEXTS = ("id", "version", "title", "intended_use", "limitations", "licence", "citation", "attribution", "data")
+_NEEDED = ("id", "version", "title", "intended_use")
+
+
+def read_card_texts(path: Path) -> dict[str, Any]:
+    """What only a person can say of a model, from a TOML file: id, version, title, intended_use, limitations,
+    attribution, licence, citation, data. Raises InputError: unreadable, a key that is unknown or missing.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The card's texts {path} cannot be read ({error}).", "card") from error
+    unknown, missing = sorted(values.keys() - set(_TEXTS)), [key for key in _NEEDED if key not in values]
+    if unknown or missing:
+        problem = f"unknown: {', '.join(unknown)}" if unknown else f"missing: {', '.join(missing)}"
+        raise InputError(f"The card's texts {path} do not fit ({problem}). The keys are {', '.join(_TEXTS)}.", "card")
+    return values
+
+
+def export(folder: Path, output: Path, texts: dict[str, Any]) -> ModelBundle:
+    """Write the bundle of a finished fine-tuning job: a classifier and feature statistics for each fold, and the
+    decoder of its pre-training.
+
+    texts: as ``read_card_texts`` gives them. Raises InputError: no finished fine-tuning, a pre-training that is gone or
+    was changed since; ModelError: damaged weights, a place that cannot be written.
+    """
+    job = Job(folder)
+    settings = job.settings
+    if settings.get("kind") != "finetune":
+        raise InputError(
+            f"{folder} is a job of the kind '{settings.get('kind')}'. Export takes a fine-tuning.", "job-kind"
+        )
+    if job.status != "finished":
+        raise InputError(f"The fine-tuning {folder} is {job.status}, not finished. Repeat its command.", "unfinished")
+    report = read_json(folder / "metrics.json", "The job's metrics")
+    configuration = settings["configuration"]
+    encoder = from_json(EncoderConfiguration, configuration["encoder"])
+    pretrained = _pretraining(settings)
+    members = []
+    for number in range(configuration["folds"]):
+        members.append(Member("classifier", f"classifier-{number}", load_fold(folder, number, encoder).state_dict()))
+        statistics = read_tensors(fold_folder(folder, number) / "statistics.safetensors")
+        members.append(Member("statistics", f"statistics-{number}", statistics))
+    if pretrained is not None:
+        members.append(Member("decoder", "decoder", pretrained.module.autoencoder_state()))
+    return save_bundle(output, _card(settings, report, pretrained, texts), members)
+
+
+def _pretraining(settings: dict[str, Any]) -> PretrainedJob | None:
+    from .atomic import file_sha256
+
+    if settings["from"] == "scratch":
+        return None
+    folder = Path(settings["from"])
+    weights = folder / "checkpoints" / "last" / "model.safetensors"
+    if not weights.is_file() or file_sha256(weights) != settings["pretraining_fingerprint"]:
+        raise InputError(
+            f"The pre-training {folder}, from which this model was fine-tuned, is gone or was changed since. "
+            "Bring it back, or fine-tune again.",
+            "pretraining-changed",
+        )
+    return load_pretrained(folder)
+
+
+def _card(
+    settings: dict[str, Any], report: dict[str, Any], pretrained: PretrainedJob | None, texts: dict[str, Any]
+) -> dict[str, Any]:
+    cohort, configuration = settings["cohort"], settings["configuration"]
+    training = {
+        "summary": _summary(settings, report, pretrained),
+        "cases": cohort["cases"],
+        "patients": cohort["patients"],
+        "malignant": cohort["malignant"],
+        "benign": cohort["benign"],
+        "prevalence": cohort["malignant"] / cohort["cases"],
+        # With class weights the network learns as if both classes were equally frequent.
+        "prior_in_probability": 0.5 if configuration["class_weights"] else cohort["malignant"] / cohort["cases"],
+        "padded_fraction": cohort["padded_fraction"],
+        "protocol": report["protocol"],
+        "leaky": report["leaky"],
+        "folds": report["folds"],
+        "seed": configuration["seed"],
+        "configuration": configuration,
+        "data": texts.get("data", ""),
+        "attribution": texts.get("attribution", ""),
+    }
+    if pretrained is not None:
+        counts = {key: pretrained.cohort[key] for key in ("cases", "patients", "malignant", "benign", "unlabeled")}
+        stored = Job(pretrained.folder).settings
+        training["pretraining"] = {**counts, "configuration": stored["configuration"]}
+    card = {
+        **{key: texts.get(key, "") for key in ("id", "version", "title", "intended_use", "limitations", "licence")},
+        "citation": texts.get("citation", ""),
+        "architecture": {
+            "encoder": configuration["encoder"],
+            "decoder": asdict(pretrained.run.decoder) if pretrained is not None else None,
+        },
+        "preprocessing": settings["preprocessing"],
+        "fusion": configuration["fusion"],
+        "classes": ["benign-like", "malignant-like"],
+        "positive_class": "malignant-like",
+        "thresholds": report["thresholds"],
+        "calibration": {**report["calibration"], "slope": 1.0, "intercept": 0.0},
+        "training": training,
+        "metrics": report["metrics"],
+        "counts": report["counts"],
+        "baselines": report["baselines"],
+        "notes": report["notes"],
+        "created": now(),
+        "software": settings["versions"],
+    }
+    if cohort["diameter_mm"]:
+        smallest, largest = cohort["diameter_mm"]
+        card["applicability"] = {"smallest_diameter_mm": smallest, "largest_diameter_mm": largest}
+    return card
+
+
+def _summary(settings: dict[str, Any], report: dict[str, Any], pretrained: PretrainedJob | None) -> str:
+    cohort, auc = settings["cohort"], report["metrics"]["auc"]
+    parts = []
+    if pretrained is not None:
+        facts = pretrained.cohort
+        parts.append(
+            f"Pre-trained ({pretrained.run.method}, {pretrained.run.epochs} epochs) on {facts['cases']} nodules of "
+            f"{facts['patients']} patients"
+        )
+    parts.append(
+        f"fine-tuned on {cohort['cases']} nodules of {cohort['patients']} patients "
+        f"({cohort['malignant']} malignant-like, {cohort['benign']} benign-like)"
+    )
+    leak = "; LEAKY: the pre-training saw patients evaluated here" if report["leaky"] else ""
+    text = "; ".join(parts) + (
+        f"; {report['folds']} folds by patient, out-of-fold AUC {auc['value']:.3f} "
+        f"(95 % interval {auc['low']:.2f}-{auc['high']:.2f} by patient bootstrap){leak}."
+    )
+    return text[0].upper() + text[1:]
