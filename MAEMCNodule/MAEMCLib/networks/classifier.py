@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from MAEMCLib.networks.configuration import EncoderConfiguration
-from MAEMCLib.networks.layers import Linear, initialise
-from MAEMCLib.networks.vit import ViT
+from .configuration import EncoderConfiguration
+from .layers import Linear, initialise
+from .vit import ViT
 
 
 class Classifier(nn.Module):

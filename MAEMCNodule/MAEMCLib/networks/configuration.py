@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from MAEMCLib.errors import ModelError
+from ..errors import ModelError
 
 POSITIONS = ("1d", "2d")
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.layers import NORM_EPSILON, Block, Linear, initialise, position_code
+from .configuration import DecoderConfiguration, EncoderConfiguration
+from .layers import NORM_EPSILON, Block, Linear, initialise, position_code
 
 
 class Decoder(nn.Module):

@@ -6,7 +6,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from MAEMCLib.errors import UsageError
+from ..errors import UsageError
 
 
 def hidden_count(tokens: int, ratio: float) -> int:

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from MAEMCLib.networks.configuration import EncoderConfiguration
-from MAEMCLib.networks.layers import NORM_EPSILON, Block, initialise, position_code
-from MAEMCLib.networks.masking import gather_tokens, patchify
+from .configuration import EncoderConfiguration
+from .layers import NORM_EPSILON, Block, initialise, position_code
+from .masking import gather_tokens, patchify
 
 
 class _PatchProjection(nn.Conv2d):

@@ -18,9 +18,9 @@ from MAEMCLib.networks.vit import ViT
 from torch import Tensor, nn
 from torch.nn import functional
 
-from MAEMCTrainingLib.pretraining import PairBatch
-from MAEMCTrainingLib.pretraining.losses import info_nce, masked_mse
-from MAEMCTrainingLib.pretraining.queue import KeyQueue
+from . import PairBatch
+from .losses import info_nce, masked_mse
+from .queue import KeyQueue
 
 FLATTENINGS = ("mean", "cls", "flatten")
 SAME_PATIENT = ("exclude", "keep")
