@@ -1,0 +1,119 @@
+"""Fills the panel's table and the part on the selected nodule."""
+
+import qt
+from slicer.i18n import tr as _
+
+from . import nodes, overlays, pictures
+from .analysis import PLANES
+
+_COLUMNS = ("name", "probability", "spread", "class", "findings")
+
+
+def fillTable(ui, analysis, selectedPoint: str) -> None:
+    """A row for each nodule, colored by its gate; only cells that change are written, so that nothing flickers."""
+    table = ui.resultTable
+    records = analysis.records() if analysis else []
+    table.blockSignals(True)
+    table.setRowCount(len(records))
+    for row, (_pointID, record) in enumerate(records):
+        texts = _texts(record)
+        for column, text in enumerate(texts):
+            _setCell(table, row, column, text, record)
+    selected = [pointID for pointID, _record in records]
+    if selectedPoint in selected:
+        if table.currentRow() != selected.index(selectedPoint):
+            table.selectRow(selected.index(selectedPoint))
+    else:
+        table.clearSelection()
+    for column in range(len(_COLUMNS) - 1):
+        table.resizeColumnToContents(column)
+    table.blockSignals(False)
+
+
+def fillNodule(ui, analysis, pointID: str, card) -> None:
+    """Headline, scale, findings and pictures of one nodule; nothing of it where no nodule is selected."""
+    record = analysis.record(pointID) if analysis and pointID else None
+    ui.noduleFrame.visible = record is not None
+    if record is None:
+        return
+    result = record.result or {}
+    scored = record.state == "scored"
+    ui.headlineLabel.text = _headline(record)
+    findings = nodes.notesText(record)
+    if scored and result["gate"] == "red":
+        findings = _("Outside what the model knows: {findings}").format(findings=findings)
+    ui.findingsLabel.text = findings
+    ui.findingsLabel.visible = bool(findings)
+    ui.barLabel.visible = ui.picturesLabel.visible = scored
+    key = f"{analysis.id} {pointID} {record.toJson()} {ui.noduleFrame.width}" if scored else ""
+    stacks = {plane: overlays.stacksOf(analysis, pointID, plane) for plane in PLANES} if scored else {}
+    key += " ".join(sorted(stacks.get("axial", {})))
+    if scored and key != ui.noduleFrame.property("shown"):
+        ui.noduleFrame.setProperty("shown", key)
+        color = ui.noduleFrame.palette.color(qt.QPalette.WindowText)
+        width = max(min(ui.noduleFrame.width - 12, 420), 240)
+        ui.barLabel.setPixmap(pictures.probabilityBar(result, width, color))
+        strip = pictures.sliceStrip(stacks, record.window or (-1200.0, 200.0), color)
+        ui.picturesLabel.setPixmap(strip or qt.QPixmap())
+    ui.intendedUseLabel.text = _aboutModel(result, card)
+
+
+def deviceText(device: dict) -> str:
+    """ "CPU, 0.2 s a nodule", as far as it is known."""
+    if "name" not in device:
+        return ""
+    name = _("CPU") if device["name"] == "cpu" else device.get("title") or device["name"]
+    if device.get("seconds") is None:
+        return _("{device} is ready.").format(device=name)
+    return _("{device}, {seconds} s a nodule").format(device=name, seconds=f"{device['seconds']:.2g}")
+
+
+def _texts(record) -> tuple:
+    result = record.result or {}
+    if record.state == "pending":
+        return (record.name, "\N{HORIZONTAL ELLIPSIS}", "", _("being scored"), "")
+    if record.state == "waiting":
+        return (record.name, "", "", _("not scored"), record.message)
+    if record.state == "failed":
+        return (record.name, "\N{EN DASH}", "", _("failed"), record.message)
+    probability = f"{result['probability']:.2f}"
+    return (record.name, probability, nodes.intervalText(result), result["class"], nodes.notesText(record))
+
+
+def _setCell(table, row: int, column: int, text: str, record) -> None:
+    item = table.item(row, column)
+    if item is None:
+        item = qt.QTableWidgetItem()
+        table.setItem(row, column, item)
+    gate = (record.result or {}).get("gate") if record.state == "scored" else None
+    if item.text() != text:
+        item.setText(text)
+        item.setToolTip(text)
+    color = qt.QColor(*nodes.GATE_COLORS[gate], 55) if gate in nodes.GATE_COLORS else qt.QColor(0, 0, 0, 0)
+    item.setBackground(qt.QBrush(color))
+
+
+def _headline(record) -> str:
+    result = record.result or {}
+    if record.state != "scored":
+        return f"{record.name}: {_texts(record)[3]}"
+    text = _("{name}: {probability}, {label}")
+    return text.format(name=record.name, probability=f"{result['probability']:.2f}", label=result["class"])
+
+
+def _aboutModel(result: dict, card) -> str:
+    """What the number is and is not, as the model's own card says it, beside the number."""
+    if card is None or result.get("model_sha256") != card.sha256:
+        return (
+            _("Scored with {id} {version}.").format(id=result["model_id"], version=result["model_version"])
+            if (result.get("model_id"))
+            else ""
+        )
+    parts = [card.values["intended_use"]]
+    prevalence = card.values.get("training", {}).get("prevalence")
+    if prevalence is not None:
+        text = _("Trained where {percent} % were of the malignant-like class; elsewhere the number means less or more.")
+        parts.append(text.format(percent=round(100 * prevalence)))
+    if not card.calibrated:
+        parts.append(_("Not calibrated."))
+    return " ".join(parts)

@@ -1,0 +1,225 @@
+"""Keeps an eye on the scene: which points were placed, moved, renamed or removed, and what became of CT and table."""
+
+from typing import Protocol
+
+import slicer
+import vtk
+from MAEMCLib.errors import InputError
+from slicer.util import VTKObservationMixin
+
+from . import nodes
+from .analysis import Analysis, NoduleRecord
+from .volumes import inputFingerprint, lpsFromRas, sameInput
+
+
+class Follower(Protocol):
+    """What is told to the one who follows a scene."""
+
+    def onPointPlaced(self, analysis: Analysis, pointID: str) -> None:
+        """A new point, which has a record from now on."""
+
+    def onInputChanged(self, analysis: Analysis, pointID: str, record: NoduleRecord) -> None:
+        """The point, the CT or a transform above them has moved, or the voxels have changed."""
+
+    def onPointRemoved(self, analysis: Analysis, pointID: str) -> None:
+        """A point is gone; its record and nodes are not yet."""
+
+    def onVolumeRemoved(self, analysis: Analysis) -> None:
+        """The CT is gone; what was scored on it stays true."""
+
+    def onAnalysisRemoved(self, analysis: Analysis, tableNodeIsGone: bool) -> None:
+        """The point list or the table is gone."""
+
+    def onAnalysisFound(self, analysis: Analysis) -> None:
+        """An analysis came with a loaded scene, or was there before the follower."""
+
+    def onAnalysisChanged(self, analysis: Analysis) -> None:
+        """After one or several of the above: time to write the table."""
+
+    def onSceneClosing(self) -> None:
+        """Everything is about to go."""
+
+    def onSceneChanged(self) -> None:
+        """A scene was closed or loaded."""
+
+
+class SceneFollower(VTKObservationMixin):
+    """Observes the scene and the nodes of its analyses, and tells a Follower in the module's own terms."""
+
+    def __init__(self, follower: Follower) -> None:
+        super().__init__()
+        self._follower = follower
+        self._watched: dict = {}  # analysis ID -> (volume node ID, points node ID), known also when those are gone
+        self._seen: dict = {}  # (analysis ID, control point ID) -> fingerprint of the input when last looked at
+        self._dragged: set = set()  # IDs of point lists with a point under the mouse button
+        self._reconciling = False
+
+    def attach(self) -> None:
+        """Follow the current scene and take up the analyses in it. May be called again at any time."""
+        scene = slicer.mrmlScene
+        events = {
+            scene.NodeRemovedEvent: self._onNodeRemoved,
+            scene.StartCloseEvent: self._onSceneStartClose,
+            scene.EndCloseEvent: self._onSceneChanged,
+            scene.EndImportEvent: self._onSceneChanged,
+            scene.EndRestoreEvent: self._onSceneChanged,
+        }
+        self._observe((scene, event, method) for event, method in events.items())
+        for analysis in Analysis.inScene(scene):
+            if analysis.id not in self._watched:
+                self.watch(analysis)
+                self._follower.onAnalysisFound(analysis)
+                self.reconcile(analysis)
+
+    def detach(self) -> None:
+        """Follow nothing any more."""
+        self.removeObservers()
+        self._watched.clear()
+        self._seen.clear()
+        self._dragged.clear()
+
+    def watch(self, analysis: Analysis) -> None:
+        """Follow one analysis."""
+        volumeNode, pointsNode = analysis.volumeNode, analysis.pointsNode
+        self._watched[analysis.id] = (
+            volumeNode.GetID() if volumeNode else "",
+            pointsNode.GetID() if pointsNode else "",
+        )
+        transformed = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+        if pointsNode is not None:
+            changes = (
+                pointsNode.PointPositionDefinedEvent,
+                pointsNode.PointModifiedEvent,
+                pointsNode.PointRemovedEvent,
+            )
+            self._observe((pointsNode, event, self._onPointsChanged) for event in (*changes, transformed))
+            self._observe([(pointsNode, pointsNode.PointStartInteractionEvent, self._onDragStarted)])
+            self._observe([(pointsNode, pointsNode.PointEndInteractionEvent, self._onDragEnded)])
+        if volumeNode is not None:
+            self._observe([(volumeNode, transformed, self._onVolumeMoved)])
+            self._observe([(volumeNode, volumeNode.ImageDataModifiedEvent, self._onVoxelsChanged)])
+
+    def analysis(self, analysisID: str):
+        """The followed analysis with this ID, or None where it is gone."""
+        if slicer.mrmlScene is None or analysisID not in self._watched:
+            return None
+        node = slicer.mrmlScene.GetNodeByID(analysisID)
+        return Analysis(node) if node is not None else None
+
+    def isDragged(self, analysis: Analysis) -> bool:
+        return self._watched.get(analysis.id, ("", ""))[1] in self._dragged
+
+    def lookAt(self, analysis: Analysis, pointID: str):
+        """Fingerprint of a nodule's input as it is now; changes are told from here on. None where it is gone."""
+        pointRas = analysis.pointRas(pointID)
+        if analysis.volumeNode is None or pointRas is None:
+            return None
+        try:
+            fingerprint = inputFingerprint(analysis.volumeNode, pointRas)
+        except InputError:  # under a bending transform: its message comes when it is scored
+            fingerprint = {"point_lps": list(lpsFromRas(pointRas)), "ijk_to_lps": [], "size": []}
+        self._seen[(analysis.id, pointID)] = fingerprint
+        return fingerprint
+
+    def reconcile(self, analysis: Analysis) -> None:
+        """Compare records with points and tell what has changed. Writing a label calls this again: it then rests."""
+        scene = analysis.tableNode.GetScene()
+        if self._reconciling or scene is None or scene.IsClosing() or analysis.pointsNode is None:
+            return
+        self._reconciling = True
+        try:
+            placed = analysis.pointIndices()
+            gone = [pointID for pointID in analysis.recordIDs() if pointID not in placed]
+            for pointID in gone:
+                self._seen.pop((analysis.id, pointID), None)
+                self._follower.onPointRemoved(analysis, pointID)
+            changed = [self._reconcilePoint(analysis, pointID, index) for pointID, index in placed.items()]
+        finally:
+            self._reconciling = False
+        if gone or any(changed):
+            self._follower.onAnalysisChanged(analysis)
+
+    def _reconcilePoint(self, analysis: Analysis, pointID: str, index: int) -> bool:
+        name = nodes.nameOfPoint(analysis.pointsNode, index)
+        record = analysis.record(pointID)
+        if record is None:
+            self.lookAt(analysis, pointID)
+            analysis.setRecord(pointID, NoduleRecord(name))
+            self._follower.onPointPlaced(analysis, pointID)
+            return True
+        renamed = bool(name) and name != record.name
+        if renamed:
+            record.name = name
+            analysis.setRecord(pointID, record)
+            nodes.writeLabel(analysis, pointID, record)
+        before = self._seen.get((analysis.id, pointID)) or record.fingerprint
+        now = self.lookAt(analysis, pointID)
+        if before is None or now is None or sameInput(before, now):
+            return renamed
+        self._follower.onInputChanged(analysis, pointID, record)
+        return True
+
+    def _onPointsChanged(self, caller, event) -> None:
+        self._reconcileEach(lambda volumeID, pointsID: pointsID == caller.GetID())
+
+    def _onVolumeMoved(self, caller, event) -> None:
+        self._reconcileEach(lambda volumeID, pointsID: volumeID == caller.GetID())
+
+    def _onVoxelsChanged(self, caller, event) -> None:
+        for analysis in self._analysesWhere(lambda volumeID, pointsID: volumeID == caller.GetID()):
+            for pointID, record in analysis.records():
+                self._follower.onInputChanged(analysis, pointID, record)
+            self._follower.onAnalysisChanged(analysis)
+
+    def _onDragStarted(self, caller, event) -> None:
+        self._dragged.add(caller.GetID())
+
+    def _onDragEnded(self, caller, event) -> None:
+        self._dragged.discard(caller.GetID())
+        self._onPointsChanged(caller, event)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeRemoved(self, caller, event, node) -> None:
+        if node is None or caller.IsClosing():
+            return
+        nodeID = node.GetID()
+        for analysisID, (volumeID, pointsID) in list(self._watched.items()):
+            if nodeID in (analysisID, pointsID):
+                tableNode = node if nodeID == analysisID else caller.GetNodeByID(analysisID)
+                self._unwatch(analysisID)
+                if tableNode is not None:
+                    self._follower.onAnalysisRemoved(Analysis(tableNode), nodeID == analysisID)
+            elif nodeID == volumeID and (analysis := self.analysis(analysisID)) is not None:
+                self._follower.onVolumeRemoved(analysis)
+                self._follower.onAnalysisChanged(analysis)
+
+    def _onSceneStartClose(self, caller, event) -> None:
+        for node, observed, method, *_rest in self.Observations:
+            if node is not caller:
+                self.removeObserver(node, observed, method)
+        self._watched.clear()
+        self._seen.clear()
+        self._dragged.clear()
+        self._follower.onSceneClosing()
+
+    def _onSceneChanged(self, caller, event) -> None:
+        self.attach()
+        self._follower.onSceneChanged()
+
+    def _unwatch(self, analysisID: str) -> None:
+        self._watched.pop(analysisID, None)
+        for key in [key for key in self._seen if key[0] == analysisID]:
+            del self._seen[key]
+
+    def _analysesWhere(self, condition) -> list:
+        found = [self.analysis(analysisID) for analysisID, watched in self._watched.items() if condition(*watched)]
+        return [analysis for analysis in found if analysis is not None]
+
+    def _reconcileEach(self, condition) -> None:
+        for analysis in self._analysesWhere(condition):
+            self.reconcile(analysis)
+
+    def _observe(self, observations) -> None:
+        for node, event, method in observations:
+            if not self.hasObserver(node, event, method):
+                self.addObserver(node, event, method)

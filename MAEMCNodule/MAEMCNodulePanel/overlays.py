@@ -1,0 +1,79 @@
+"""What the model rebuilt, where it errs and what it attended to, as volume nodes over the CT at their place."""
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from .analysis import PLANES
+from .nodes import placeInHierarchy
+from .volumes import RAS_TO_LPS
+
+KINDS = ("reconstruction", "error", "attention", "original")
+ERROR_SHOWN_FROM_HU = 60.0
+ERROR_SHOWN_TO_HU = 600.0
+ATTENTION_SHOWN_FROM = 0.25
+
+
+def createOverlays(analysis, pointID: str, record, roi, stacks: dict) -> None:
+    """Write the overlay volumes of a nodule, making those that are not there yet.
+
+    stacks: {"axial": {kind: (25, 50, 50) array}, "coronal": ...}; kinds as KINDS; reconstruction, error and original
+    in HU, attention 0 to 1. roi: the NoduleROI they lie in, whose geometry each volume takes.
+    """
+    for plane in PLANES:
+        lps = roi.axial_affine if plane == "axial" else roi.coronal_affine
+        for kind, stack in stacks[plane].items():
+            node = analysis.overlayNode(pointID, kind, plane)
+            if node is None:
+                node = _createVolume(analysis, pointID, record, kind, plane)
+            node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ lps))
+            slicer.util.updateVolumeFromArray(node, np.asarray(stack, np.float32))
+            _setDisplay(node, kind, record, stack)
+
+
+def stacksOf(analysis, pointID: str, plane: str) -> dict:
+    """{kind: (25, 50, 50) array} of the overlay volumes of a nodule that are in the scene."""
+    nodes = {kind: analysis.overlayNode(pointID, kind, plane) for kind in KINDS}
+    return {kind: slicer.util.arrayFromVolume(node) for kind, node in nodes.items() if node and node.GetImageData()}
+
+
+def _createVolume(analysis, pointID: str, record, kind: str, plane: str):
+    kindName = {
+        "reconstruction": _("reconstruction"),
+        "error": _("absolute error"),
+        "attention": _("attention"),
+        "original": _("original"),
+    }[kind]
+    planeName = {"axial": _("axial"), "coronal": _("coronal")}[plane]
+    name = _("{nodule} {kind}, {plane}").format(nodule=record.name, kind=kindName, plane=planeName)
+    node = slicer.vtkMRMLScalarVolumeNode()
+    node.SetName(name)
+    # Hidden from node selectors before it is added: eight volumes a nodule would bury the CTs there, and a list that
+    # picks the newest volume by itself must not pick these.
+    node.SetHideFromEditors(True)
+    node.SetAttribute("MAEMC.Overlay", kind)
+    node = analysis.tableNode.GetScene().AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    analysis.setOverlayNode(pointID, kind, plane, node)
+    placeInHierarchy(analysis, node)
+    return node
+
+
+def _setDisplay(node, kind: str, record, stack) -> None:
+    display = node.GetDisplayNode()
+    with slicer.util.NodeModify(display):
+        display.SetAutoWindowLevel(False)
+        display.SetInterpolate(True)
+        if kind in ("reconstruction", "original"):
+            lower, upper = record.window or (-1200.0, 200.0)
+            display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+            display.SetWindowLevelMinMax(lower, upper)
+            display.SetApplyThreshold(False)
+            return
+        # Where nothing is to be told, the CT shines through: small errors and weak attention are not drawn at all.
+        highest = ERROR_SHOWN_TO_HU if kind == "error" else float(np.max(stack)) or 1.0
+        lowest = ERROR_SHOWN_FROM_HU if kind == "error" else ATTENTION_SHOWN_FROM * highest
+        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeIron")
+        display.SetWindowLevelMinMax(0.0, highest)
+        display.SetThreshold(lowest, max(float(np.max(stack)), lowest) + 1.0)
+        display.SetApplyThreshold(True)

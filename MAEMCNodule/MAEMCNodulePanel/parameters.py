@@ -1,0 +1,42 @@
+"""What the panel remembers in the scene."""
+
+import enum
+from typing import Annotated
+
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+
+class OverlayKind(enum.Enum):
+    """What lies over the CT around the selected nodule."""
+
+    NONE = "none"
+    RECONSTRUCTION = "reconstruction"
+    ERROR = "error"
+    ATTENTION = "attention"
+    ORIGINAL = "original"
+
+    def label(self) -> str:
+        return {
+            OverlayKind.NONE: _("None"),
+            OverlayKind.RECONSTRUCTION: _("Reconstruction"),
+            OverlayKind.ERROR: _("Absolute error"),
+            OverlayKind.ATTENTION: _("Attention"),
+            OverlayKind.ORIGINAL: _("Original, as the model saw it"),
+        }[self]
+
+
+@parameterNodeWrapper
+class MAEMCNoduleParameterNode:
+    """inputVolume: the CT whose nodules the panel shows. points: its point list. model: id of the chosen bundle, empty
+    until one is chosen. selectedPoint: control point ID of the nodule whose details and overlay are shown. Results are
+    not here but with their table node, one for each CT and list; nor is the device, which is this machine's."""
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    points: vtkMRMLMarkupsFiducialNode
+    model: str
+    scoreAtOnce: bool = True
+    overlay: OverlayKind = OverlayKind.RECONSTRUCTION
+    overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
+    selectedPoint: str

@@ -1,0 +1,40 @@
+"""The one place that talks to the PyTorch extension, whose interface has changed between its versions."""
+
+import importlib
+import inspect
+import sys
+
+from MAEMCLib.errors import MAEMCError
+from slicer.i18n import tr as _
+
+TORCH_REQUIREMENT = ">=2.4"
+"""The oldest torch that the networks are tested with."""
+WINDOWS_TORCH_REQUIREMENT = ">=2.4,<2.13"
+"""From 2.13 on the wheel holds paths longer than the 260 characters of a default Windows: it installs by half."""
+
+
+def installTorch() -> bool:
+    """Install PyTorch through the PyTorch extension, which asks for consent and shows its progress.
+
+    Returns False where the user declined. Raises MAEMCError: the extension is missing, its interface is another one,
+    or the installation failed.
+    """
+    try:
+        logic = importlib.import_module("PyTorchUtils").PyTorchUtilsLogic()
+        accepted = inspect.signature(logic.installTorch).parameters
+    except (ImportError, AttributeError) as error:
+        message = _("The PyTorch extension is not installed. Install 'PyTorch' in the Extensions Manager and restart.")
+        raise MAEMCError(message, "no-pytorch-extension") from error
+    wanted = {
+        "askConfirmation": True,
+        "torchVersionRequirement": WINDOWS_TORCH_REQUIREMENT if sys.platform == "win32" else TORCH_REQUIREMENT,
+    }
+    if not set(wanted) <= set(accepted):
+        message = _("The PyTorch extension has another interface than is known here. Update it, or MAEMC.")
+        raise MAEMCError(message, "pytorch-extension")
+    try:
+        return logic.installTorch(**wanted) is not None
+    except Exception as error:  # pip, network and import errors of another extension: no list of them is complete
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        message = _("PyTorch could not be installed ({reason}). See the Python console for the whole log.")
+        raise MAEMCError(message.format(reason=lines[-1]), "torch-install") from error

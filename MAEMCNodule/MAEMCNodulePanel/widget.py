@@ -1,0 +1,327 @@
+"""The panel: shows what the logic knows, and turns clicks into calls of it. Nothing here takes long."""
+
+import contextlib
+import sys
+
+import qt
+import slicer
+import vtk
+from MAEMCLib.errors import MAEMCError
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+from . import details, views
+from .logic import MAEMCNoduleLogic, Status
+from .pytorch import installTorch
+from .report import reportText
+
+POLL_MILLISECONDS = 50
+_DEVICE_SETTING = "MAEMC/Device"
+
+
+class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module's panel. All it does can be done with ``self.logic`` as well."""
+
+    def __init__(self, parent=None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self._parameterNode = None
+        self._guiTag = None
+        self._entered = False
+        self._deviceAsked = False
+        self._shownVolume = None
+        self._shownOverlay = None
+
+    # Life of the panel
+
+    def setup(self) -> None:
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MAEMCNodule.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = MAEMCNoduleLogic()
+        self.logic.onChanged = self._wake
+        self.logic.attach()
+        self.timer = qt.QTimer()
+        self.timer.setInterval(POLL_MILLISECONDS)
+        self.timer.connect("timeout()", self.onTimer)
+        self._fillDeviceSelector()
+        self._connect()
+
+    def cleanup(self) -> None:
+        self.timer.stop()
+        self.setParameterNode(None)
+        self.removeObservers()
+        self.logic.cleanup()
+
+    def enter(self) -> None:
+        self._entered = True
+        self._fillModelSelector()
+        self.initializeParameterNode()
+        if not self._deviceAsked:
+            self._deviceAsked = True
+            self.logic.requestDevice()
+        self._wake()
+
+    def exit(self) -> None:
+        self._entered = False
+        views.stopPlacing(slicer.mrmlScene)
+
+    def onReload(self) -> None:
+        # Slicer runs the module file anew but takes its imports from the cache.
+        for name in list(sys.modules):
+            if name.split(".")[0] in ("MAEMCNodulePanel", "MAEMCLib"):
+                del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def initializeParameterNode(self) -> None:
+        self.setParameterNode(self.logic.getParameterNode())
+
+    def setParameterNode(self, parameterNode) -> None:
+        """Bind the panel to a parameter node; None sets it free, as while a scene is closed."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._guiTag)
+            self.removeObserver(
+                self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged
+            )
+        self._parameterNode = parameterNode
+        self._shownVolume = self._shownOverlay = None
+        if parameterNode is None:
+            return
+        self._shownVolume = parameterNode.inputVolume
+        self._guiTag = parameterNode.connectGui(self.ui)
+        self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
+        self._selectModelInList()
+        self._wake()
+
+    def _connect(self) -> None:
+        ui = self.ui
+        ui.modelSelector.connect("activated(int)", self.onModelSelected)
+        ui.deviceSelector.connect("activated(int)", self.onDeviceSelected)
+        ui.placeButton.connect("clicked(bool)", self.onPlaceNodule)
+        ui.scoreButton.connect("clicked()", self.onScore)
+        ui.stopButton.connect("clicked()", self.onStop)
+        ui.removeButton.connect("clicked()", self.onRemove)
+        ui.exportButton.connect("clicked()", self.onExport)
+        ui.installTorchButton.connect("clicked()", self.onInstallTorch)
+        ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
+        ui.copyReportButton.connect("clicked()", self.onCopyReport)
+        ui.resultTable.connect("itemSelectionChanged()", self.onNoduleSelected)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
+        self.addObserver(scene, scene.NodeAddedEvent, self._onSceneContentChanged)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._onSceneContentChanged)
+        interactionNode = views.interactionNode(scene)
+        if interactionNode is not None:
+            event = interactionNode.InteractionModeChangedEvent
+            self.addObserver(interactionNode, event, self._onInteractionModeChanged)
+
+    # What the user does
+
+    def onPlaceNodule(self, checked: bool) -> None:
+        if not checked:
+            views.stopPlacing(slicer.mrmlScene)
+            return
+        with self._errorsInStatusLine():
+            parameterNode = self._parameterNode
+            points = self.logic.startPlacing(parameterNode.inputVolume, parameterNode.points)
+            parameterNode.points = points
+        self._updateButtons()
+
+    def onScore(self) -> None:
+        with self._errorsInStatusLine():
+            parameterNode = self._parameterNode
+            analysis = self._analysis()
+            waiting = [p for p, record in analysis.records() if record.state != "scored"] if analysis else None
+            self.logic.requestScore(parameterNode.inputVolume, parameterNode.points, waiting or None)
+
+    def onStop(self) -> None:
+        self.logic.stop()
+        self.refresh()
+
+    def onRemove(self) -> None:
+        analysis = self._analysis()
+        if analysis is not None:
+            self.logic.removeNodule(analysis, self._parameterNode.selectedPoint)
+
+    def onExport(self) -> None:
+        analysis = self._analysis()
+        folder = qt.QFileDialog.getExistingDirectory(None, _("Folder for results.csv and results.json"))
+        if analysis is None or not folder:
+            return
+        with self._errorsInStatusLine():
+            self.logic.exportResults(analysis, folder)
+            text = _("Written to {folder}.").format(folder=folder)
+            self.logic.setStatus(Status("idle", text))
+
+    def onInstallTorch(self) -> None:
+        with self._errorsInStatusLine():
+            if installTorch():
+                self.logic.worker.stop()
+                self.logic.requestDevice()
+
+    def onDetailsToggled(self, shown: bool) -> None:
+        self.ui.detailsFrame.visible = shown
+        if shown:
+            self.ui.detailsText.plainText = reportText(self.logic)
+
+    def onCopyReport(self) -> None:
+        qt.QApplication.clipboard().setText(reportText(self.logic))
+
+    def onModelSelected(self, index: int) -> None:
+        self._parameterNode.model = self.ui.modelSelector.itemData(index) or ""
+
+    def onDeviceSelected(self, index: int) -> None:
+        self.logic.deviceRequest = self.ui.deviceSelector.itemData(index)
+        slicer.app.userSettings().setValue(_DEVICE_SETTING, self.logic.deviceRequest)
+        self.logic.requestDevice()
+
+    def onNoduleSelected(self) -> None:
+        row = self.ui.resultTable.currentRow()
+        analysis = self._analysis()
+        ids = analysis.recordIDs() if analysis else []
+        if 0 <= row < len(ids):
+            self._parameterNode.selectedPoint = ids[row]
+            self.logic.show(analysis, ids[row])
+
+    # What the scene and the worker do
+
+    def onTimer(self) -> None:
+        """Poll and show what is new; sleeps when there is nothing to wait for."""
+        self.logic.poll()
+        if not self.logic.isBusy():
+            self.timer.stop()
+        self.refresh()
+
+    def _wake(self) -> None:
+        if not self.timer.active:
+            self.timer.start()
+
+    def _onParametersChanged(self, caller, event) -> None:
+        parameterNode = self._parameterNode
+        if parameterNode is None:
+            return
+        if parameterNode.inputVolume is not self._shownVolume:
+            self._shownVolume = parameterNode.inputVolume
+            parameterNode.points = self.logic.pointsOf(self._shownVolume) if self._shownVolume else None
+        volume, points = parameterNode.inputVolume, parameterNode.points
+        if volume is not None and points is not None:
+            self.logic.link(volume, points)
+        overlay = (parameterNode.overlay, parameterNode.overlayOpacity)
+        analysis = self._analysis()
+        if overlay != self._shownOverlay and analysis is not None and self._shownOverlay is not None:
+            self.logic.show(analysis, parameterNode.selectedPoint, jump=False)
+        self._shownOverlay = overlay
+        self._wake()
+
+    def _onSceneStartClose(self, caller, event) -> None:
+        self.setParameterNode(None)
+
+    def _onSceneEndClose(self, caller, event) -> None:
+        if self._entered:
+            self.initializeParameterNode()
+        self._wake()
+
+    def _onSceneEndImport(self, caller, event) -> None:
+        if self._entered:
+            self.initializeParameterNode()
+        self._wake()
+
+    def _onSceneContentChanged(self, caller, event) -> None:
+        self._wake()
+
+    def _onInteractionModeChanged(self, caller, event) -> None:
+        self._wake()
+
+    # What is shown
+
+    def refresh(self) -> None:
+        """Bring every part of the panel up to date."""
+        if self._parameterNode is not None:
+            if self._parameterNode.inputVolume is None and self.logic.proposedVolume() is not None:
+                self._parameterNode.inputVolume = self.logic.proposedVolume()
+            analysis = self._analysis()
+            details.fillTable(self.ui, analysis, self._parameterNode.selectedPoint)
+            details.fillNodule(self.ui, analysis, self._parameterNode.selectedPoint, self._card())
+        self._updateStatus()
+        self._updateButtons()
+
+    def _updateStatus(self) -> None:
+        status = self.logic.status
+        self.ui.statusLabel.text = status.text or details.deviceText(self.logic.device)
+        self.ui.installTorchButton.visible = status.code == "no-torch"
+        failed = status.kind == "error"
+        self.ui.detailsButton.visible = failed or self.ui.detailsButton.checked
+
+    def _updateButtons(self) -> None:
+        parameterNode = self._parameterNode
+        volume = parameterNode.inputVolume if parameterNode else None
+        analysis = self._analysis()
+        records = analysis.records() if analysis else []
+        ui = self.ui
+        ui.placeButton.enabled = volume is not None
+        ui.placeButton.checked = parameterNode is not None and views.isPlacing(parameterNode.points)
+        ui.scoreButton.enabled = bool(records) and volume is not None
+        ui.stopButton.enabled = self.logic.isBusy()
+        ui.exportButton.enabled = any(record.result for _pointID, record in records)
+        noVolume = _("Load a chest CT and choose it first.")
+        noPoint = _("Place a nodule first.")
+        place = _("Then click in the middle of a nodule in a slice view.")
+        ui.placeButton.toolTip = noVolume if volume is None else place
+        ui.scoreButton.toolTip = (
+            _("Score the nodules that wait, or all of them again with the chosen model.") if records else noPoint
+        )
+        ui.exportButton.toolTip = _("Write results.csv and results.json to a folder.") if records else noPoint
+
+    def _analysis(self):
+        parameterNode = self._parameterNode
+        return self.logic.analysisOf(parameterNode.inputVolume, parameterNode.points) if parameterNode else None
+
+    def _card(self):
+        try:
+            return self.logic.chosenModel().card
+        except MAEMCError:
+            return None
+
+    def _fillModelSelector(self) -> None:
+        selector = self.ui.modelSelector
+        selector.clear()
+        models = self.logic.models()
+        for model in models:
+            if model.card is None:
+                text, data, hint = _("{name} - cannot be used"), str(model.path), model.problem
+                selector.addItem(text.format(name=model.path.name), data)
+            else:
+                text = _("{id} {version} - research only").format(id=model.card.id, version=model.card.version)
+                data, hint = f"{model.card.id}@{model.card.version}", model.card.values["intended_use"]
+                selector.addItem(text, data)
+            selector.setItemData(selector.count - 1, hint, qt.Qt.ToolTipRole)
+        selector.enabled = bool(models)
+        if not models:
+            selector.addItem(_("No model is installed"), "")
+        self._selectModelInList()
+
+    def _selectModelInList(self) -> None:
+        card = self._card()
+        wanted = self._parameterNode.model if self._parameterNode else ""
+        current = wanted or (f"{card.id}@{card.version}" if card else "")
+        self.ui.modelSelector.currentIndex = max(self.ui.modelSelector.findData(current), 0)
+
+    def _fillDeviceSelector(self) -> None:
+        names = {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU (CUDA)"), "mps": _("Apple GPU (MPS)")}
+        for value, text in names.items():
+            self.ui.deviceSelector.addItem(text, value)
+        self.logic.deviceRequest = str(slicer.app.userSettings().value(_DEVICE_SETTING, "auto"))
+        self.ui.deviceSelector.currentIndex = max(self.ui.deviceSelector.findData(self.logic.deviceRequest), 0)
+
+    @contextlib.contextmanager
+    def _errorsInStatusLine(self):
+        try:
+            yield
+        except MAEMCError as error:
+            self.logic.setStatus(Status("error", str(error), error.code))

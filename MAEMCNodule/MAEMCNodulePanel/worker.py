@@ -1,0 +1,136 @@
+"""The panel's end of the worker: which Python runs it, and which request belongs to which nodule."""
+
+import dataclasses
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import MAEMCLib
+import slicer
+from MAEMCLib.errors import MAEMCError
+from MAEMCLib.worker import WorkerClient, encode_array
+from slicer.i18n import tr as _
+
+
+def workerPython() -> str:
+    """Slicer's own Python as a program of its own. Raises MAEMCError where it cannot be found."""
+    suffix = ".exe" if os.name == "nt" else ""
+    candidates = [
+        shutil.which("PythonSlicer"),
+        os.path.join(getattr(slicer.app, "slicerHome", ""), "bin", f"PythonSlicer{suffix}"),
+        sys.executable,
+    ]
+    for candidate in candidates:
+        if candidate and os.path.isfile(candidate) and "python" in os.path.basename(candidate).lower():
+            return candidate
+    message = _("Slicer's Python (PythonSlicer) was not found, so nothing can be scored. Install Slicer again.")
+    raise MAEMCError(message, "no-python")
+
+
+def libraryEnvironment() -> dict:
+    """This process's environment with MAEMCLib on the path of another Python."""
+    folders = [str(Path(MAEMCLib.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), "PYTHONUTF8": "1"}
+
+
+@dataclasses.dataclass
+class Request:
+    """What was asked of the worker: kind is "device", "predict" or "explain"; the rest says for which nodule."""
+
+    kind: str
+    analysisID: str = ""
+    pointID: str = ""
+    prepared: object = None
+    model: object = None
+
+    @property
+    def key(self) -> tuple:
+        return (self.analysisID, self.pointID)
+
+
+class ScoringWorker:
+    """Sends regions to the worker process and hands back its answers with the request they belong to.
+
+    Never blocks. python: the program to start; found in Slicer when it is first needed, unless given.
+    """
+
+    def __init__(self, python: str | None = None) -> None:
+        self._python = python
+        self._client = None
+        self._requests: dict = {}
+        self.sent = 0
+
+    def keys(self) -> list:
+        """(analysis ID, control point ID) of each request under way; two empty strings for the device request."""
+        return [request.key for request in self._requests.values()]
+
+    @property
+    def pid(self):
+        """Process id of the running worker, or None."""
+        return None if self._client is None else self._client.pid
+
+    @property
+    def lastWords(self) -> list:
+        """The worker's latest log lines, for a report."""
+        return [] if self._client is None else list(self._client.log)
+
+    def askDevice(self, device: str) -> None:
+        """Start the worker if need be and ask what it computes on. Raises MAEMCError where it cannot be started."""
+        self._send(Request("device"), device=device)
+
+    def predict(self, analysisID: str, pointID: str, prepared, model, device: str) -> None:
+        """Ask for the probability of one prepared nodule. Raises MAEMCError where the worker cannot be started."""
+        self.forget(analysisID, pointID)
+        self._sendNodule(Request("predict", analysisID, pointID, prepared, model), device)
+
+    def explain(self, request: Request, device: str) -> None:
+        """Ask for the pictures of a nodule that was just scored."""
+        self._sendNodule(dataclasses.replace(request, kind="explain"), device)
+
+    def forget(self, analysisID: str = "", pointID: str = "") -> None:
+        """Take no notice of answers about one nodule, every nodule of an analysis, or any nodule at all."""
+        for number, request in list(self._requests.items()):
+            ofNodule = analysisID in ("", request.analysisID) and pointID in ("", request.pointID)
+            if ofNodule and request.kind != "device":
+                del self._requests[number]
+
+    def poll(self) -> list:
+        """[(Request, message)] since the last poll, progress included; answers that nobody waits for are left out."""
+        if self._client is None:
+            return []
+        answers = []
+        for message in self._client.poll():
+            request = self._requests.get(message.get("id"))
+            if request is None:
+                continue
+            if message.get("kind") in ("result", "error"):
+                del self._requests[message["id"]]
+            answers.append((request, message))
+        return answers
+
+    def cancel(self) -> list:
+        """Stop at once; returns the requests that will not be answered. The next request starts a new process."""
+        given = list(self._requests.values())
+        self._requests.clear()
+        if self._client is not None:
+            self._client.cancel()
+        return given
+
+    def stop(self) -> None:
+        """End the worker process for good."""
+        self._requests.clear()
+        if self._client is not None:
+            self._client.stop()
+            self._client = None
+
+    def _sendNodule(self, request: Request, device: str) -> None:
+        roi = request.prepared.roi
+        nodules = [{"axial": encode_array(roi.axial), "coronal": encode_array(roi.coronal)}]
+        self._send(request, model=str(request.model.path), device=device, nodules=nodules)
+
+    def _send(self, request: Request, **fields) -> None:
+        if self._client is None:
+            self._client = WorkerClient(python=self._python or workerPython())
+        self._requests[self._client.send(request.kind, **fields)] = request
+        self.sent += 1
