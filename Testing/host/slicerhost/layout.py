@@ -1,0 +1,104 @@
+"""A small layout manager: it has the slice views which a test made, and no others."""
+
+from . import qt_signals
+from .ui_loader import register
+from PySide6 import QtCore
+
+
+@register
+class qSlicerLayoutManager(QtCore.QObject):
+    """``slicer.app.layoutManager()``."""
+
+    standin_signals = ("layoutChanged(int)",)
+
+    def __init__(self):
+        super().__init__()
+        self._standin_views = {}
+
+    def standin_add(self, view):
+        self._standin_views[view.name] = SliceWidget(view)
+
+    def standin_remove(self, name):
+        self._standin_views.pop(name, None)
+
+    def sliceViewNames(self):
+        return tuple(self._standin_views)
+
+    def sliceWidget(self, name):
+        return self._standin_views.get(name)
+
+    @property
+    def threeDViewCount(self):
+        return 0
+
+    def threeDWidget(self, index):
+        return None
+
+    def mrmlScene(self):
+        import slicer
+
+        return slicer.mrmlScene
+
+    def resetSliceViews(self):
+        for widget in self._standin_views.values():
+            widget.sliceLogic().FitSliceToAll()
+
+    def resetThreeDViews(self):
+        """There is none."""
+
+    @property
+    def layout(self):
+        return self.layoutLogic_node().GetViewArrangement()
+
+    def setLayout(self, layout):
+        self.layoutLogic_node().SetViewArrangement(layout)
+        qt_signals.emit(self, "layoutChanged(int)", layout)
+
+    def layoutLogic_node(self):
+        import slicer
+
+        scene = slicer.mrmlScene
+        return scene.GetSingletonNode("vtkMRMLLayoutNode", "vtkMRMLLayoutNode") or scene.AddNewNodeByClass(
+            "vtkMRMLLayoutNode"
+        )
+
+
+LayoutManager = qSlicerLayoutManager
+
+
+class SliceWidget:
+    """``layoutManager.sliceWidget(name)``."""
+
+    def __init__(self, view):
+        self._view = view
+
+    def sliceLogic(self):
+        return self._view.logic
+
+    def mrmlSliceNode(self):
+        return self._view.logic.GetSliceNode()
+
+    def mrmlSliceCompositeNode(self):
+        return self._view.logic.GetSliceCompositeNode()
+
+    def sliceView(self):
+        return SliceViewWidget(self._view)
+
+
+class SliceViewWidget:
+    """``sliceWidget.sliceView()``."""
+
+    def __init__(self, view):
+        self._view = view
+
+    def mrmlSliceNode(self):
+        return self._view.logic.GetSliceNode()
+
+    def renderWindow(self):
+        return self._view.window
+
+    def scheduleRender(self):
+        self._view.stale = True
+
+    def forceRender(self):
+        self._view.render()

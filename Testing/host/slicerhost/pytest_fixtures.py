@@ -1,0 +1,71 @@
+"""Fixtures: the application, a fresh scene, loading a module, slice views; each test is checked when it ends."""
+
+import gc
+
+import pytest
+
+from . import application, hygiene, module_factory, opengl, slot_errors
+
+
+@pytest.fixture(scope="session")
+def slicer_app(tmp_path_factory):
+    """``slicer.app``: the stand-in application, one for the whole session."""
+    return application.start(tmp_path_factory.mktemp("slicer-settings"))
+
+
+@pytest.fixture
+def scene(slicer_app):
+    """``slicer.mrmlScene``, empty; afterwards cleared, and checked for exceptions in slots, VTK errors, observers."""
+    import slicer
+
+    slot_errors.take()
+    slicer_app._standin_scene.close()
+    watch = hygiene.Watch(slicer.mrmlScene)
+    yield slicer.mrmlScene
+    slicer_app.processEvents()
+    slicer_app._standin_scene.close()
+    slicer_app.processEvents()
+    gc.collect()
+    problems = watch.finish()
+    errors = slot_errors.take()
+    if errors:
+        raise AssertionError(
+            f"{len(errors)} exceptions in slots or callbacks, printed above; first: {errors[0]!r}"
+        ) from errors[0]
+    if problems:
+        raise AssertionError("; ".join(problems))
+
+
+@pytest.fixture
+def load_module(scene):
+    """``load_module(path, name=None)`` loads a scripted module; it is left and unloaded when the test ends."""
+    loaded = []
+
+    def load(path, name=None):
+        module = module_factory.load_module(path, name)
+        loaded.append(module.name)
+        return module
+
+    yield load
+    for name in reversed(loaded):
+        module_factory.unload(name)
+
+
+@pytest.fixture
+def slice_view(scene):
+    """``slice_view(name="Red", size=(400, 400))`` makes a real offscreen slice view; needs OpenGL."""
+    reason = opengl.missing()
+    if reason:
+        pytest.skip(reason)
+    from .slice_view import SliceView
+
+    views = []
+
+    def make(name="Red", size=(400, 400)):
+        view = SliceView(name, size)
+        views.append(view)
+        return view
+
+    yield make
+    for view in views:
+        view.close()
