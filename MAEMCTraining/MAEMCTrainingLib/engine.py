@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,7 +46,9 @@ class Task(Protocol):
 
     def parameters(self) -> list[NamedParameter]: ...
 
-    def batch(self, epoch: int, index: int) -> Batch: ...
+    def batch(self, epoch: int, index: int) -> tuple[Batch, dict[str, float]]:
+        """A batch, and figures on it for the events. Called from another thread, ahead of time: no state may matter."""
+        ...
 
     def names(self, epoch: int, index: int) -> list[str]:
         """The case_ids in a batch, for messages."""
@@ -113,12 +117,16 @@ def train(
         checkpoints.save(folder, module, optimizer, position, best, identity)
         progress.saved = time.monotonic()
 
+    batches = _ahead(task, position.step, steps)
     while position.step < steps and not position.ended:
         epoch, index = divmod(position.step, task.steps_per_epoch)
         rate = learning_rate(run.optimization, position.step, steps, task.steps_per_epoch)
-        figures, images = _step(task, run, optimizer, rate, epoch, index, position.step, device)
+        batch, figures = next(batches)
+        figures |= _step(task, run, optimizer, rate, batch.to(device), position.step)
+        _check_finite(figures, task, epoch, index, position.step)
+        optimizer.step()
         position.step += 1
-        progress.count(images)
+        progress.count(len(batch) * task.images_per_sample)
         epoch_done = index + 1 == task.steps_per_epoch
         logged = position.step % run.log_every == 0 or epoch_done or position.step == 1
         if logged:
@@ -148,27 +156,33 @@ def train(
     return Outcome(position, best)
 
 
+def _ahead(task: Task, step: int, steps: int) -> Iterator[tuple[Batch, dict[str, float]]]:
+    """The batches from a step on, each made in another thread while the one before it is trained on."""
+    with ThreadPoolExecutor(1, "batches") as pool:
+        coming = pool.submit(task.batch, *divmod(step, task.steps_per_epoch))
+        for following in range(step + 1, steps + 1):
+            ready = coming.result()
+            if following < steps:
+                coming = pool.submit(task.batch, *divmod(following, task.steps_per_epoch))
+            yield ready
+
+
 def _step(
-    task: Task,
-    run: Run,
-    optimizer: torch.optim.Optimizer,
-    rate: float,
-    epoch: int,
-    index: int,
-    step: int,
-    device: torch.device,
-) -> tuple[dict[str, float], int]:
-    """One update: (figures for the events, images seen)."""
+    task: Task, run: Run, optimizer: torch.optim.Optimizer, rate: float, batch: Batch, step: int
+) -> dict[str, float]:
+    """Forward and backward; the figures for the events."""
     # Dropout and whatever else draws inside torch: keyed like all other draws, so that no random state is to be kept.
     torch.manual_seed(int(generator(run.seed, "torch", 0, step).integers(2**62)))
     set_learning_rate(optimizer, rate)
-    batch = task.batch(epoch, index).to(device)
     losses = task.step(batch)
     optimizer.zero_grad(set_to_none=True)
     losses["loss"].backward()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norm = float(nn.utils.clip_grad_norm_(parameters, run.optimization.gradient_clip))
-    figures = {name: float(value) for name, value in losses.items()} | {"gradient_norm": norm}
+    norm = nn.utils.clip_grad_norm_(parameters, run.optimization.gradient_clip)
+    return {name: value.detach().item() for name, value in losses.items()} | {"gradient_norm": norm.item()}
+
+
+def _check_finite(figures: dict[str, float], task: Task, epoch: int, index: int, step: int) -> None:
     broken = [name for name, value in figures.items() if not math.isfinite(value)]
     if broken:
         names = task.names(epoch, index)
@@ -178,8 +192,6 @@ def _step(
             "Use a lower learning_rate, and check these cases' images.",
             "not-finite",
         )
-    optimizer.step()
-    return figures, len(batch) * task.images_per_sample
 
 
 class _Progress:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from .atomic import read_json, replacing, write_json
 from .checkpoints import read_tensors
 from .configuration import FinetuningConfiguration, to_json
-from .data.augmentation import View, draw_view, montages
+from .data.augmentation import View, draw_view, montage, montage_pair
 from .data.cohort import Cohort, measure_preprocessing
 from .data.folds import Fold, make_folds
 from .draws import generator
@@ -99,18 +99,19 @@ class FinetuningTask:
         """The case_ids of a batch."""
         return [self.cohort.cases[case].case_id for case, _ in self.samples_of(epoch, index)]
 
-    def batch(self, epoch: int, index: int) -> LabeledBatch:
-        """Augmented montages of one batch."""
-        images, cases = [], []
+    def batch(self, epoch: int, index: int) -> tuple[LabeledBatch, dict[str, float]]:
+        """Augmented montages of one batch; the padded share."""
+        images, cases, padded = [], [], 0.0
         for case, plane in self.samples_of(epoch, index):
             # With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane.
             sample = 2 * case + plane
             number = int(generator(self.seed, "view-number", epoch, sample).integers(40))
             view = draw_view(self.run.augmentation, self.cohort.slice_step_mm, self.seed, epoch, sample, number)
-            pair, _ = montages(self.cohort.stacks(case), view, self.preprocessing)
-            images.append(pair[plane])
+            image, outside = montage(self.cohort.stacks(case), plane, view, self.preprocessing)
+            padded += outside
+            images.append(image)
             cases.append(case)
-        return self._labeled(np.stack(images), np.array(cases))
+        return self._labeled(np.stack(images), np.array(cases)), {"padded_fraction": round(padded / len(images), 6)}
 
     def _labeled(self, images: np.ndarray, cases: np.ndarray) -> LabeledBatch:
         labels = self.cohort.labels[cases]
@@ -147,7 +148,7 @@ def _loss(logits: Tensor, batch: LabeledBatch) -> Tensor:
 
 def plain_montages(cohort: Cohort, cases: Sequence[int] | np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """(cases, 2, 250, 250) float32 network input without augmentation, as scoring sees it."""
-    return np.stack([montages(cohort.stacks(int(case)), View(), preprocessing)[0] for case in cases])
+    return np.stack([montage_pair(cohort.stacks(int(case)), View(), preprocessing)[0] for case in cases])
 
 
 @torch.no_grad()

@@ -67,18 +67,22 @@ def draw_view(augmentation: Augmentation, slice_step: int, seed: int, epoch: int
     )
 
 
-def crop(stacks: np.ndarray, view: View, slice_step: int = 1) -> tuple[np.ndarray, float]:
-    """The region seen from the moved point.
+def crop(stacks: np.ndarray, plane: int, view: View, slice_step: int = 1) -> tuple[np.ndarray, float]:
+    """One plane of the region seen from the moved point.
 
-    stacks: (2, 35, 60, 60) int16 as the cache stores them, axial then coronal, axes as in NoduleROI.
-    Returns (2, 25, 50, 50) float32 HU with -1200 HU outside the volume, and the share of samples that were outside.
+    stacks: (2, 35, 60, 60) int16 as the cache stores them, axial then coronal, axes as in NoduleROI. plane: 0 axial,
+    1 coronal. Returns (25, 50, 50) float32 HU with -1200 HU outside the volume, and the share of samples outside.
     """
     left, posterior, superior = view.shift_lps
-    axial = _window(stacks[0], superior // slice_step, posterior, left)
-    coronal = _window(stacks[1], posterior // slice_step, -superior, left)
-    cut = np.stack([_turn(axial, view.axial), _turn(coronal, view.coronal)])
+    if plane == 0:
+        cut = _turn(_window(stacks[0], superior // slice_step, posterior, left), view.axial)
+    else:
+        cut = _turn(_window(stacks[1], posterior // slice_step, -superior, left), view.coronal)
+    hu = cut.astype(np.float32)
     outside = cut == PADDING
-    return np.where(outside, np.float32(OUTSIDE_HU), cut).astype(np.float32), float(outside.mean())
+    if outside.any():
+        hu[outside] = OUTSIDE_HU
+    return hu, float(outside.mean())
 
 
 def _window(stack: np.ndarray, slices: int, rows: int, columns: int) -> np.ndarray:
@@ -92,7 +96,13 @@ def _turn(stack: np.ndarray, operation: tuple[int, bool]) -> np.ndarray:
     return turned[:, :, ::-1] if flipped else turned
 
 
-def montages(stacks: np.ndarray, view: View, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
-    """Network input of one view: (2, 250, 250) float32, axial then coronal, and the share outside the volume."""
-    hu, outside = crop(stacks, view, int(preprocessing.slice_step_mm))
+def montage(stacks: np.ndarray, plane: int, view: View, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
+    """Network input of one plane of one view: (250, 250) float32, and the share outside the volume."""
+    hu, outside = crop(stacks, plane, view, int(preprocessing.slice_step_mm))
     return to_montage(normalise(hu, preprocessing)), outside
+
+
+def montage_pair(stacks: np.ndarray, view: View, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
+    """Network input of one view: (2, 250, 250) float32, axial then coronal, and the share outside the volume."""
+    (axial, outside_axial), (coronal, outside_coronal) = (montage(stacks, p, view, preprocessing) for p in (0, 1))
+    return np.stack([axial, coronal]), (outside_axial + outside_coronal) / 2

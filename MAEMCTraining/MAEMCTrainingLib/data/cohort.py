@@ -124,7 +124,8 @@ def measure_preprocessing(
     window = Preprocessing(slice_step_mm=float(cohort.slice_step_mm))
     total, squares, count = 0.0, 0.0, 0
     for index in range(len(cohort)):
-        hu, _ = crop(cohort.stacks(index), View(), cohort.slice_step_mm)
+        stacks = cohort.stacks(index)
+        hu = np.stack([crop(stacks, plane, View(), cohort.slice_step_mm)[0] for plane in (0, 1)])
         values = normalise(hu, window).astype(np.float64)
         total, squares, count = total + values.sum(), squares + (values**2).sum(), count + values.size
         progress(index + 1, len(cohort))

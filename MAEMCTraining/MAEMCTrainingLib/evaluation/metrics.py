@@ -34,7 +34,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """
     labels, scores = np.asarray(labels), np.asarray(scores, float)
     _check_both_classes(labels)
-    return float(_weighted_auc(labels, scores, np.ones((1, len(labels))))[0])
+    return float(_weighted_auc(labels, scores, np.ones((1, len(labels))), np.zeros(len(labels)))[0])
 
 
 def _check_both_classes(labels: np.ndarray) -> None:
@@ -42,17 +42,21 @@ def _check_both_classes(labels: np.ndarray) -> None:
         raise InputError("An AUC needs cases of both classes.", "single-class")
 
 
-def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUC for each row of case weights (rows, cases): one comparison of all pairs serves all bootstrap samples."""
-    positive, negative = labels == 1, labels == 0
-    wins = np.zeros((len(weights), int(negative.sum())))
+def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """AUC over the pairs of one group, for each row of case weights (rows, cases).
+
+    One comparison of all pairs serves all bootstrap samples.
+    """
+    positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    wins, pairs = np.zeros((2, len(weights), len(negative)))
     chunk = 1024  # bounds the memory of the table of pairs
-    for start in range(0, int(positive.sum()), chunk):
-        rows = np.flatnonzero(positive)[start : start + chunk]
+    for start in range(0, len(positive), chunk):
+        rows = positive[start : start + chunk]
         difference = scores[rows][:, None] - scores[negative][None, :]
-        wins += weights[:, rows] @ ((difference > 0) + 0.5 * (difference == 0))
-    total = weights[:, positive].sum(axis=1) * weights[:, negative].sum(axis=1)
-    return _divide((wins * weights[:, negative]).sum(axis=1), total)
+        compared = groups[rows][:, None] == groups[negative][None, :]
+        wins += weights[:, rows] @ (compared * ((difference > 0) + 0.5 * (difference == 0)))
+        pairs += weights[:, rows] @ compared
+    return _divide((wins * weights[:, negative]).sum(axis=1), (pairs * weights[:, negative]).sum(axis=1))
 
 
 def patient_weights(labels: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
@@ -75,11 +79,14 @@ def evaluate(
     probabilities: np.ndarray,
     patients: np.ndarray,
     threshold: float = 0.5,
+    folds: np.ndarray | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Metric]:
     """AUC, accuracy, sensitivity, specificity, PPV, NPV, balanced accuracy and Brier score; all (cases,) arrays.
 
+    With folds, also "auc_within_folds", over pairs that the same model scored: pooling the scores of several models, as
+    "auc" does, ranks cases by which model scored them too.
     A case is called malignant where its probability reaches the threshold. Raises InputError for one class only.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
@@ -97,7 +104,7 @@ def evaluate(
     everything = tp + fp + tn + fn
     sensitivity, specificity = _divide(tp, tp + fn), _divide(tn, tn + fp)
     values = {
-        "auc": (_weighted_auc(labels, probabilities, table), everything),
+        "auc": (_weighted_auc(labels, probabilities, table, np.zeros(len(labels))), everything),
         "accuracy": (_divide(tp + tn, everything), everything),
         "sensitivity": (sensitivity, tp + fn),
         "specificity": (specificity, tn + fp),
@@ -106,6 +113,8 @@ def evaluate(
         "balanced_accuracy": ((sensitivity + specificity) / 2, everything),
         "brier": (_divide(table @ (probabilities - labels) ** 2, everything), everything),
     }
+    if folds is not None:
+        values["auc_within_folds"] = (_weighted_auc(labels, probabilities, table, np.asarray(folds)), everything)
     return {name: _with_interval(row, int(n[0])) for name, (row, n) in values.items()}
 
 

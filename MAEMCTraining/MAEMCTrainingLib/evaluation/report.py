@@ -62,10 +62,11 @@ def evaluate_job(
     balanced = thresholds["balanced"]
 
     def figures(values: np.ndarray, threshold: float = 0.5) -> dict[str, Any]:
-        return {name: asdict(metric) for name, metric in evaluate(labels, values, patients, threshold).items()}
+        metrics = evaluate(labels, values, patients, threshold, folds=fold_of)
+        return {name: asdict(metric) for name, metric in metrics.items()}
 
     baselines, unavailable = {}, {}
-    baselines["majority class"] = figures(majority(labels, folds))
+    baselines["majority class"] = figures(majority(labels))
     sizes = [case.diameter_mm for case in cohort.cases]
     missing = sum(size is None for size in sizes)
     if missing:
@@ -121,17 +122,25 @@ def _notes(leaky: bool, reason: str | None, benign: int, malignant: int) -> list
 
 def format_table(report: dict[str, Any]) -> str:
     """The report as a table of text."""
-    names = ["auc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "brier"]
-    heads = ["AUC", "ACC", "SEN", "SPE", "PPV", "NPV", "Brier"]
+    columns = {
+        "auc": "AUC",
+        "auc_within_folds": "AUC within folds",
+        "accuracy": "ACC",
+        "sensitivity": "SEN",
+        "specificity": "SPE",
+        "ppv": "PPV",
+        "npv": "NPV",
+        "brier": "Brier",
+    }
     rows = [("this model", report["metrics"]), *report["baselines"].items()]
     width = max(len(name) for name, _ in rows)
     lines = [
         f"{report['cases']} cases of {report['patients']} patients ({report['malignant']} malignant, "
         f"{report['benign']} benign), {report['folds']} folds by patient, protocol {report['protocol']}",
-        " " * width + "".join(f"  {head:>18}" for head in heads),
+        " " * width + "".join(f"  {head:>18}" for head in columns.values()),
     ]
     for name, metrics in rows:
-        lines.append(f"{name:<{width}}" + "".join(f"  {_cell(metrics[key]):>18}" for key in names))
+        lines.append(f"{name:<{width}}" + "".join(f"  {_cell(metrics[key]):>18}" for key in columns))
     counts = report["counts"]
     lines.append(
         f"Threshold {report['thresholds']['balanced']:.3f}: "

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import read_tensors
 from ..configuration import Augmentation, Optimization, PretrainingConfiguration, from_json, to_json
-from ..data.augmentation import draw_view, montages
+from ..data.augmentation import draw_view, montage_pair
 from ..data.cohort import Cohort, measure_preprocessing
 from ..draws import generator
 from ..engine import train
@@ -35,7 +35,6 @@ class PretrainingTask:
         self.samples = len(cohort) * run.views_per_case
         self.steps_per_epoch = -(-self.samples // run.batch)
         self.module: nn.Module = method_named(run.method)(run.settings, run.encoder, run.decoder, run.seed)
-        self.padded = 0.0  # mean share outside the volumes in the batch made last
         self._order: tuple[int, np.ndarray] | None = None
 
     def parameters(self) -> list[NamedParameter]:
@@ -44,9 +43,10 @@ class PretrainingTask:
 
     def samples_of(self, epoch: int, index: int) -> np.ndarray:
         """The samples of one batch: a part of the epoch's own permutation."""
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, generator(self.run.seed, "order", epoch).permutation(self.samples))
-        return self._order[1][index * self.run.batch : (index + 1) * self.run.batch]
+        order = self._order  # read once: the loop makes batches in another thread
+        if order is None or order[0] != epoch:
+            order = self._order = (epoch, generator(self.run.seed, "order", epoch).permutation(self.samples))
+        return order[1][index * self.run.batch : (index + 1) * self.run.batch]
 
     def names(self, epoch: int, index: int) -> list[str]:
         """The case_ids of a batch."""
@@ -54,32 +54,32 @@ class PretrainingTask:
             self.cohort.cases[sample // self.run.views_per_case].case_id for sample in self.samples_of(epoch, index)
         ]
 
-    def batch(self, epoch: int, index: int) -> PairBatch:
-        """Montages (B, 1, 250, 250) of both planes and the noise of the masks, drawn per sample."""
+    def batch(self, epoch: int, index: int) -> tuple[PairBatch, dict[str, float]]:
+        """Montages (B, 1, 250, 250) of both planes and the noise of the masks, drawn per sample; the padded share."""
         run, step = self.run, self.cohort.slice_step_mm
         images, noise, patients, padded = [], [], [], 0.0
         for sample in self.samples_of(epoch, index).tolist():
             case, number = divmod(sample, run.views_per_case)
             view = draw_view(run.augmentation, step, run.seed, epoch, sample, number)
-            pair, outside = montages(self.cohort.stacks(case), view, self.preprocessing)
+            pair, outside = montage_pair(self.cohort.stacks(case), view, self.preprocessing)
             images.append(pair)
             draws = generator(run.seed, "mask", epoch, sample)
             noise.append(draws.random((2, run.encoder.tokens), dtype=np.float32))
             patients.append(self.cohort.patients[case])
             padded += outside
-        self.padded = padded / len(images)
         pairs, noises = torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(noise))
-        return PairBatch(
+        batch = PairBatch(
             axial=pairs[:, 0, None],
             coronal=pairs[:, 1, None],
             patient=torch.tensor(patients, dtype=torch.int64),
             axial_noise=noises[:, 0],
             coronal_noise=noises[:, 1],
         )
+        return batch, {"padded_fraction": round(padded / len(images), 6)}
 
     def step(self, batch: PairBatch) -> dict[str, Tensor]:
-        """The method's losses, and the share of padding that augmentation brought."""
-        return {**self.module.training_step(batch), "padded_fraction": torch.tensor(self.padded)}
+        """The method's losses."""
+        return self.module.training_step(batch)
 
     def validate(self, device: torch.device) -> None:
         """Pre-training runs its full course."""

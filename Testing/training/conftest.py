@@ -1,0 +1,73 @@
+"""A small data set for the training tests: synthetic volumes with one bright ball each, large for class 1."""
+
+import numpy as np
+import pytest
+import torch
+from MAEMCLib.ct import CTVolume, write_volume
+from MAEMCTrainingLib.data.cache import SourceCase, build_cache
+from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.manifest import ManifestRow, write_manifest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Results that are compared bit by bit need one number of threads; the tests share few cores."""
+    torch.set_num_threads(1)
+
+
+def ball_volume(seed: int, radius: float) -> CTVolume:
+    """(72, 76, 80) voxels of about 1 mm: lung-like noise, a ball of soft tissue in the middle."""
+    draws = np.random.default_rng(seed)
+    array = draws.normal(-820, 40, size=(72, 76, 80))
+    k, j, i = np.meshgrid(*(np.arange(n) for n in array.shape), indexing="ij")
+    spacing = np.array([1.0, 1.0, 1.0])
+    distance = np.sqrt((i - 40) ** 2 + (j - 38) ** 2 + (k - 36) ** 2)
+    array[distance < radius] = draws.normal(20, 15, size=int((distance < radius).sum()))
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = [-40.0, -38.0, -36.0]  # the ball lies at LPS (0, 0, 0)
+    return CTVolume(array.astype(np.int16), affine, f"ball-{seed}")
+
+
+@pytest.fixture(scope="session")
+def balls(tmp_path_factory):
+    """manifest.csv of 16 volumes of 16 patients: labels 0, 1, 0, 1 ... and the last four without a label."""
+    folder = tmp_path_factory.mktemp("balls")
+    rows = []
+    for number in range(16):
+        label = number % 2
+        radius = (9.0 if label else 4.0) + 0.1 * number
+        image = folder / f"volume {number}.nrrd"
+        write_volume(ball_volume(number, radius), image)
+        rows.append(
+            ManifestRow(
+                case_id=f"case-{number}",
+                patient_id=f"patient-{number}",
+                image=image,
+                label=label if number < 12 else None,
+                diameter_mm=2 * radius,
+                point_lps=(0.0, 0.0, 0.0),
+            )
+        )
+    return write_manifest(folder / "manifest.csv", rows)
+
+
+@pytest.fixture(scope="session")
+def ball_cache(balls, tmp_path_factory):
+    """The cache of the balls."""
+    from MAEMCTrainingLib.data.manifest import read_manifest
+    from MAEMCTrainingLib.data.sources import source_cases
+
+    folder, home = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("home-of-the-cache")
+    return build_cache(source_cases(read_manifest(balls)), folder / "balls", home, processes=1)
+
+
+@pytest.fixture(scope="session")
+def ball_cohort(ball_cache):
+    """All 16 cases."""
+    return join([ball_cache])
+
+
+def source_case(image, number=0, **values) -> SourceCase:
+    """One case for the cache, with defaults."""
+    defaults = {"case_id": f"case-{number}", "patient_id": f"patient-{number}", "point_lps": (0.0, 0.0, 0.0)}
+    return SourceCase(**{**defaults, "image": image, **values})
