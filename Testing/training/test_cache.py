@@ -34,7 +34,7 @@ def two_cases(tmp_path, near_edge=False):
     volume = oblique_volume()
     write_volume(volume, image)
     center = volume.to_lps(np.array([[55.0, 50.0, 30.0]]))[0]
-    edge = volume.to_lps(np.array([[14.0, 50.0, 12.0]]))[0] if near_edge else center + [3.3, -2.1, 1.7]
+    edge = volume.to_lps(np.array([[14.0, 50.0, 12.0]]))[0] if near_edge else center + np.array([3.3, -2.1, 1.7])
     return [
         SourceCase("a", "p", image, tuple(center.tolist()), 1, 12.0),
         SourceCase("b", "p", image, tuple(edge.tolist()), 0, None),
@@ -48,7 +48,7 @@ def test_central_crop_is_the_region_that_scoring_cuts(tmp_path):
     for case, entry in zip(cases, cache.cases, strict=True):
         roi = cut_roi(read_volume(case.image), case.point_lps)
         for plane, stack in enumerate((roi.axial, roi.coronal)):
-            hu, outside = crop(cache.stacks(entry), plane, View())
+            hu, _ = crop(cache.stacks(entry), plane, View())
             assert np.abs(hu - stack).max() <= 0.5 + 1e-3
         assert entry.padded_fraction == roi.padded_fraction
     assert cache.cases[1].padded_fraction > 0.05  # the case near the edge does test padding
@@ -167,7 +167,7 @@ def test_damage_is_found_on_opening(tmp_path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match="damaged.*case a"):
+    with pytest.raises(InputError, match=r"damaged.*case a"):
         open_cache(cache.folder)
     with pytest.raises(InputError, match="without a cache"):
         open_data(tmp_path, tmp_path / "caches", tmp_path / "home")

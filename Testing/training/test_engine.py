@@ -105,7 +105,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path, interrupted_at):
     for step in interrupted_at:
         stop = StopRequest()
         with pytest.raises(Interrupted, match=f"step {step} of 20"):
-            run_line(pieces, Line(seed=step, stop=stop, stop_at=step - done), stop=stop)
+            run_line(pieces, Line(seed=done, stop=stop, stop_at=step - done), stop=stop)
         done = step
     outcome = run_line(pieces, Line(seed=99))  # other starting weights: what counts is the checkpoint
     assert outcome.position.step == 20
