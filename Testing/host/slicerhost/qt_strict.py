@@ -5,6 +5,7 @@ in Slicer the first disables the widget and the second is a TypeError. Here both
 """
 
 import enum
+import inspect
 
 from PySide6 import QtCore
 from shiboken6 import Shiboken
@@ -28,10 +29,16 @@ def to_python(value):
 
 
 class QtProperty:
-    """A Q_PROPERTY as an attribute. Static functions of the same name stay reachable from the class."""
+    """A Q_PROPERTY as an attribute. Static functions of the same name stay reachable from the class.
+
+    Where PySide6 has a method for the getter, that is called: it does not go through the virtual function table, as
+    reading the property by name would. Shiboken looks for an override of ``sizeHint`` by reading the attribute, so
+    the virtual call would come back here without end.
+    """
 
     def __init__(self, name: str, original=None):
         self.name, self.original = name, original
+        self.calls_original = inspect.ismethoddescriptor(original)
 
     def __get__(self, instance, owner=None):
         if instance is None:
@@ -39,6 +46,8 @@ class QtProperty:
                 return self
             bind = getattr(self.original, "__get__", None)
             return bind(None, owner) if bind else self.original
+        if self.calls_original:
+            return to_python(self.original(instance))
         return to_python(QtCore.QObject.property(instance, self.name))
 
     def __set__(self, instance, value):
@@ -168,7 +177,7 @@ def make_strict(kind: type) -> None:
     if is_object:
         inherited = [qt_meta.properties(base) for base in kind.__mro__[1:] if hasattr(base, "staticMetaObject")]
         for name in qt_meta.properties(kind):
-            if not any(name in names for names in inherited):
+            if name in kind.__dict__ or not any(name in names for names in inherited):
                 setattr(kind, name, QtProperty(name, kind.__dict__.get(name)))
     # Not the class's own function: Python refuses it once a base class has a function in Python (here: every one).
     kind.__setattr__ = _setattr(Shiboken.Object.__setattr__, is_object)

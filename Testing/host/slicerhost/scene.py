@@ -42,7 +42,9 @@ class Scene:
         self.application_logic = slicer.vtkSlicerApplicationLogic()
         self.application_logic.SetTemporaryPath(str(cache))
         self.application_logic.SetMRMLScene(self.mrml)
-        self.application_logic.SetHomeDirectory(str(cache))  # where Slicer looks for further color tables
+        # Where Slicer looks for further color tables; it complains when it is not told.
+        self.application_logic.SetHomeDirectory(str(cache))
+        self.application_logic.SetShareDirectory(str(cache))
         colors = self.application_logic.GetColorLogic()
         colors.SetMRMLScene(self.mrml)
         colors.AddDefaultColorNodes()
