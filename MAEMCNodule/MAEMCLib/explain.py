@@ -115,7 +115,7 @@ def attention_rollout(predictor: Predictor, images: torch.Tensor) -> torch.Tenso
     """
     maps = []
     for member in predictor.members:
-        weight = member.head.weight
+        weight = member.encoder.cls_token
         joined = None
         for attention in member.encoder.attention(images.to(weight.device, weight.dtype)):
             mixed = attention.float().mean(dim=1)

@@ -57,6 +57,8 @@ class Predictor:
             build(lambda: Classifier(encoder, len(self.card.classes)), tensors, self.card).to(self.device)
             for tensors in bundle.weights("classifier")
         ]
+        for member in self.members:
+            member.head.float()
 
     def predict(self, rois: list[NoduleROI], progress: Callable[[float], None] | None = None) -> list[Prediction]:
         """Score regions. progress is called with the share done. Raises InputError for a region of the wrong shape.
@@ -86,7 +88,7 @@ class Predictor:
         rows = []
         with torch.inference_mode():
             for number, member in enumerate(self.members):
-                weight = member.head.weight
+                weight = member.encoder.cls_token
                 parts = []
                 for start in range(0, len(montages), BATCH):
                     batch = torch.from_numpy(montages[start : start + BATCH]).unsqueeze(1)

@@ -81,7 +81,7 @@ def test_bfloat16_bundle_runs_in_bfloat16_and_agrees(tmp_path, random_card, rand
         for m in random_members
     ]
     small = Predictor(save_bundle(tmp_path / "half", random_card, halves), "cpu")
-    assert small.members[0].head.weight.dtype == torch.bfloat16
+    assert small.members[0].encoder.norm.weight.dtype == torch.bfloat16
     roi = region(2)
     assert small.predict([roi])[0].probability == pytest.approx(predictor.predict([roi])[0].probability, abs=0.02)
 

@@ -21,4 +21,5 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised montages (B, 1, S, S) -> logits (B, classes)."""
-        return self.head(self.encoder(images)[:, 0])
+        # In a bfloat16 bundle the head is kept in float32: rounding its few products is what moves a logit most.
+        return self.head(self.encoder(images)[:, 0].to(self.head.weight.dtype))

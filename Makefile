@@ -1,0 +1,38 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer; everything else is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+SETTINGS := QT_QPA_PLATFORM=offscreen
+
+.PHONY: demo test bench screenshots demo-model lint format clean
+
+demo: .venv/installed
+	$(BIN)/python Resources/demo.py demo-output
+
+test: .venv/installed
+	$(SETTINGS) $(BIN)/python -m pytest
+
+bench: .venv/installed
+	$(SETTINGS) $(BIN)/python -m Testing.benchmarks
+
+screenshots: .venv/installed
+	$(SETTINGS) $(BIN)/python Testing/screenshots.py
+
+# Makes Resources/Models/lidc-rating.maemc again, from the LIDC cubes and the phantom; see Resources/Models/README.md.
+demo-model: .venv/installed
+	Resources/make_demo_model.sh
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv demo-output build
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[dev]'
+	touch $@
