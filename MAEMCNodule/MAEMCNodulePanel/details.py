@@ -27,6 +27,8 @@ def fillTable(ui, analysis, selectedPoint: str) -> None:
         table.clearSelection()
     for column in range(len(_COLUMNS) - 1):
         table.resizeColumnToContents(column)
+    height = table.horizontalHeader().height + min(max(len(records), 3), 8) * table.verticalHeader().defaultSectionSize
+    table.setFixedHeight(height + 4)
     table.blockSignals(False)
 
 
@@ -45,14 +47,13 @@ def fillNodule(ui, analysis, pointID: str, card) -> None:
     ui.findingsLabel.text = findings
     ui.findingsLabel.visible = bool(findings)
     ui.barLabel.visible = ui.picturesLabel.visible = scored
-    key = f"{analysis.id} {pointID} {record.toJson()} {ui.noduleFrame.width}" if scored else ""
+    key = f"{analysis.id} {pointID} {record.toJson()}" if scored else ""
     stacks = {plane: overlays.stacksOf(analysis, pointID, plane) for plane in PLANES} if scored else {}
     key += " ".join(sorted(stacks.get("axial", {})))
     if scored and key != ui.noduleFrame.property("shown"):
         ui.noduleFrame.setProperty("shown", key)
         color = ui.noduleFrame.palette.color(qt.QPalette.WindowText)
-        width = max(min(ui.noduleFrame.width - 12, 420), 240)
-        ui.barLabel.setPixmap(pictures.probabilityBar(result, width, color))
+        ui.barLabel.setPixmap(pictures.probabilityBar(result, color))
         strip = pictures.sliceStrip(stacks, record.window or (-1200.0, 200.0), color)
         ui.picturesLabel.setPixmap(strip or qt.QPixmap())
     ui.intendedUseLabel.text = _aboutModel(result, card)
@@ -89,6 +90,8 @@ def _setCell(table, row: int, column: int, text: str, record) -> None:
     if item.text() != text:
         item.setText(text)
         item.setToolTip(text)
+    if column == 0:
+        item.setIcon(pictures.gateIcon(gate) if gate in nodes.GATE_COLORS else qt.QIcon())
     color = qt.QColor(*nodes.GATE_COLORS[gate], 55) if gate in nodes.GATE_COLORS else qt.QColor(0, 0, 0, 0)
     item.setBackground(qt.QBrush(color))
 

@@ -25,10 +25,10 @@ class Follower(Protocol):
         """A point is gone; its record and nodes are not yet."""
 
     def onVolumeRemoved(self, analysis: Analysis) -> None:
-        """The CT is gone; what was scored on it stays true."""
+        """The CT goes; what was scored on it stays true."""
 
-    def onAnalysisRemoved(self, analysis: Analysis, tableNodeIsGone: bool) -> None:
-        """The point list or the table is gone."""
+    def onAnalysisRemoved(self, analysis: Analysis, removedID: str) -> None:
+        """The point list or the table goes (removedID: which of them), and the analysis with it."""
 
     def onAnalysisFound(self, analysis: Analysis) -> None:
         """An analysis came with a loaded scene, or was there before the follower."""
@@ -58,7 +58,7 @@ class SceneFollower(VTKObservationMixin):
         """Follow the current scene and take up the analyses in it. May be called again at any time."""
         scene = slicer.mrmlScene
         events = {
-            scene.NodeRemovedEvent: self._onNodeRemoved,
+            scene.NodeAboutToBeRemovedEvent: self._onNodeAboutToBeRemoved,
             scene.StartCloseEvent: self._onSceneStartClose,
             scene.EndCloseEvent: self._onSceneChanged,
             scene.EndImportEvent: self._onSceneChanged,
@@ -179,17 +179,19 @@ class SceneFollower(VTKObservationMixin):
         self._onPointsChanged(caller, event)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _onNodeRemoved(self, caller, event, node) -> None:
+    def _onNodeAboutToBeRemoved(self, caller, event, node) -> None:
+        # Before and not after: a table that has left its scene no longer finds the nodes that belong to it.
         if node is None or caller.IsClosing():
             return
         nodeID = node.GetID()
         for analysisID, (volumeID, pointsID) in list(self._watched.items()):
+            analysis = self.analysis(analysisID)
+            if analysis is None:
+                continue
             if nodeID in (analysisID, pointsID):
-                tableNode = node if nodeID == analysisID else caller.GetNodeByID(analysisID)
                 self._unwatch(analysisID)
-                if tableNode is not None:
-                    self._follower.onAnalysisRemoved(Analysis(tableNode), nodeID == analysisID)
-            elif nodeID == volumeID and (analysis := self.analysis(analysisID)) is not None:
+                self._follower.onAnalysisRemoved(analysis, nodeID)
+            elif nodeID == volumeID:
                 self._follower.onVolumeRemoved(analysis)
                 self._follower.onAnalysisChanged(analysis)
 

@@ -276,15 +276,20 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
             if record.state in ("pending", "waiting"):
                 self._settle(analysis, pointID, record, _("The CT was removed."))
 
-    def onAnalysisRemoved(self, analysis: Analysis, tableNodeIsGone: bool) -> None:
+    def onAnalysisRemoved(self, analysis: Analysis, removedID: str) -> None:
         self._forget(analysis.id)
         views.clearOverlay()
-        scene = slicer.mrmlScene
-        for pointID in analysis.recordIDs():
+        parameterNode = self.getParameterNode()
+        if parameterNode.points is analysis.pointsNode:
+            parameterNode.points = None  # the next nodule begins a list of its own
+        if views.isPlacing(analysis.pointsNode):
+            views.stopPlacing(slicer.mrmlScene)
+        for pointID, record in analysis.records():
             analysis.removeNodesOf(pointID)
-        if not tableNodeIsGone:
-            nodes.removeFolder(analysis.tableNode)
-            scene.RemoveNode(analysis.tableNode)
+            nodes.writeLabel(analysis, pointID, NoduleRecord(record.name))
+        nodes.removeFolder(analysis.tableNode)
+        if removedID != analysis.id:
+            slicer.mrmlScene.RemoveNode(analysis.tableNode)
         self._notify()
 
     def onAnalysisFound(self, analysis: Analysis) -> None:

@@ -23,7 +23,7 @@ class OverlayKind(enum.Enum):
             OverlayKind.RECONSTRUCTION: _("Reconstruction"),
             OverlayKind.ERROR: _("Absolute error"),
             OverlayKind.ATTENTION: _("Attention"),
-            OverlayKind.ORIGINAL: _("Original, as the model saw it"),
+            OverlayKind.ORIGINAL: _("Original"),
         }[self]
 
 

@@ -8,17 +8,20 @@ from .nodes import GATE_COLORS
 from .overlays import ERROR_SHOWN_TO_HU
 
 _BELOW, _ABOVE = (70, 130, 180, 70), (205, 92, 60, 70)
-_CELL, _GAP, _CAPTION = 88, 4, 16
+WIDTH = 364
+"""Logical pixels of the scale and of the row of slices: what a module panel of usual width has room for."""
+_GAP, _CAPTION = 5, 16
+_CELL = (WIDTH - 2 * _GAP) // 3
 
 
-def probabilityBar(result: dict, width: int, textColor, ratio: float = 1.0):
+def probabilityBar(result: dict, textColor, ratio: float = 1.0):
     """Pixmap of a scale from 0 to 1: tinted to either side of the threshold, with the spread and the probability.
 
     result: a result's JSON. textColor: QColor of the panel's text. ratio: physical pixels for each logical one.
     """
-    height, left, top, thick = 40, 12, 8, 12
-    pixmap, painter = _canvas(width, height, ratio)
-    span = width - 2 * left
+    height, left, top, thick = 40, 8, 8, 12
+    pixmap, painter = _canvas(WIDTH, height, ratio)
+    span = WIDTH - 2 * left
 
     def position(value: float) -> int:
         return left + round(value * span)
@@ -48,17 +51,13 @@ def probabilityBar(result: dict, width: int, textColor, ratio: float = 1.0):
 
 
 def sliceStrip(stacks: dict, window: tuple, textColor, ratio: float = 1.0):
-    """Pixmap of the middle slices: a row for each plane; what the model saw, rebuilt, where they differ, attention.
+    """Pixmap of the middle slices: a row for each plane; what the model saw, what it rebuilt, where they differ.
 
+    Attention is not here: published models attend to whole slices, so that one slice of it has one value.
     stacks: {"axial": {kind: (25, 50, 50) array}, "coronal": ...}, kinds as in overlays.KINDS; missing ones leave
     their column out. window: HU from black to white. None where there is nothing to show.
     """
-    titles = {
-        "original": _("Seen"),
-        "reconstruction": _("Rebuilt"),
-        "error": _("Difference"),
-        "attention": _("Attention"),
-    }
+    titles = {"original": _("Seen"), "reconstruction": _("Rebuilt unseen"), "error": _("Difference")}
     kinds = [kind for kind in titles if all(kind in planes for planes in stacks.values())]
     if not kinds:
         return None
@@ -73,19 +72,15 @@ def sliceStrip(stacks: dict, window: tuple, textColor, ratio: float = 1.0):
         painter.drawText(x + 1, _CAPTION - 4, titles[kind])
         for row, plane in enumerate(("axial", "coronal")):
             stack = np.asarray(stacks[plane][kind], float)
-            low, high = window if kind in ("original", "reconstruction") else (0.0, _highest(kind, stack))
-            gray = np.clip((stack[len(stack) // 2] - low) / max(high - low, 1e-6), 0, 1)
-            picture = _pixmap(gray if kind in ("original", "reconstruction") else _hot(gray))
+            low, high = (0.0, ERROR_SHOWN_TO_HU) if kind == "error" else window
+            gray = np.clip((stack[len(stack) // 2] - low) / (high - low), 0, 1)
+            picture = _pixmap(_hot(gray) if kind == "error" else gray)
             painter.drawPixmap(x, _CAPTION + row * (_CELL + _GAP), _CELL, _CELL, picture)
     painter.setPen(qt.QColor(255, 255, 255, 200))
     for row, plane in enumerate((_("axial"), _("coronal"))):
         painter.drawText(4, _CAPTION + row * (_CELL + _GAP) + _CELL - 5, plane)
     painter.end()
     return pixmap
-
-
-def _highest(kind: str, stack) -> float:
-    return ERROR_SHOWN_TO_HU if kind == "error" else float(stack.max()) or 1.0
 
 
 def _hot(gray):
@@ -110,3 +105,14 @@ def _canvas(width: int, height: int, ratio: float):
     painter = qt.QPainter()
     painter.begin(pixmap)
     return pixmap, painter
+
+
+def gateIcon(gate: str):
+    """A disc in the gate's color, which stays visible where a selected row hides its background."""
+    pixmap, painter = _canvas(12, 12, 1.0)
+    painter.setRenderHint(qt.QPainter.Antialiasing)
+    painter.setPen(qt.QColor(0, 0, 0, 0))
+    painter.setBrush(qt.QBrush(qt.QColor(*GATE_COLORS[gate])))
+    painter.drawEllipse(1, 1, 10, 10)
+    painter.end()
+    return qt.QIcon(pixmap)

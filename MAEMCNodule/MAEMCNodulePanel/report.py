@@ -8,9 +8,9 @@ import slicer
 
 def reportText(logic) -> str:
     """Versions, device, last error and the worker's last words; no names, no paths of images, no positions."""
-    application = f"{slicer.app.applicationName} {slicer.app.majorVersion}.{slicer.app.minorVersion}"
+    system = f"Slicer {slicer.app.applicationVersion}, Python {platform.python_version()}, {platform.platform()}"
     lines = [
-        f"MAEMC {MAEMCLib.__version__}, {application}, Python {platform.python_version()}, {platform.platform()}",
+        f"MAEMC {MAEMCLib.__version__}, {system}",
         f"device asked for: {logic.deviceRequest}",
     ]
     lines += [f"{key}: {value}" for key, value in logic.device.items()]

@@ -12,8 +12,8 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from . import details, views
+from .installing import PACKAGE_CODES, TORCH_CODES, installRequirements, installTorch
 from .logic import MAEMCNoduleLogic, Status
-from .pytorch import installTorch
 from .report import reportText
 
 POLL_MILLISECONDS = 50
@@ -106,7 +106,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.stopButton.connect("clicked()", self.onStop)
         ui.removeButton.connect("clicked()", self.onRemove)
         ui.exportButton.connect("clicked()", self.onExport)
-        ui.installTorchButton.connect("clicked()", self.onInstallTorch)
+        ui.installButton.connect("clicked()", self.onInstall)
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
         ui.resultTable.connect("itemSelectionChanged()", self.onNoduleSelected)
@@ -159,11 +159,13 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             text = _("Written to {folder}.").format(folder=folder)
             self.logic.setStatus(Status("idle", text))
 
-    def onInstallTorch(self) -> None:
+    def onInstall(self) -> None:
         with self._errorsInStatusLine():
-            if installTorch():
-                self.logic.worker.stop()
-                self.logic.requestDevice()
+            if self.logic.status.code in TORCH_CODES and not installTorch():
+                return
+            installRequirements(self.resourcePath("requirements.txt"))
+            self.logic.worker.stop()
+            self.logic.requestDevice()
 
     def onDetailsToggled(self, shown: bool) -> None:
         self.ui.detailsFrame.visible = shown
@@ -254,7 +256,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _updateStatus(self) -> None:
         status = self.logic.status
         self.ui.statusLabel.text = status.text or details.deviceText(self.logic.device)
-        self.ui.installTorchButton.visible = status.code == "no-torch"
+        self.ui.installButton.visible = status.code in TORCH_CODES + PACKAGE_CODES
         failed = status.kind == "error"
         self.ui.detailsButton.visible = failed or self.ui.detailsButton.checked
 

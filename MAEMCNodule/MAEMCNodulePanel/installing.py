@@ -1,4 +1,7 @@
-"""The one place that talks to the PyTorch extension, whose interface has changed between its versions."""
+"""Installing what the scoring process lacks, on request only: PyTorch by its extension, the rest by slicer.packaging.
+
+The one place that talks to the PyTorch extension, whose interface has changed between its versions.
+"""
 
 import importlib
 import inspect
@@ -11,6 +14,12 @@ TORCH_REQUIREMENT = ">=2.4"
 """The oldest torch that the networks are tested with."""
 WINDOWS_TORCH_REQUIREMENT = ">=2.4,<2.13"
 """From 2.13 on the wheel holds paths longer than the 260 characters of a default Windows: it installs by half."""
+
+
+TORCH_CODES = ("no-torch", "no-pytorch-extension", "torch-install")
+"""Error codes after which PyTorch is still to be installed."""
+PACKAGE_CODES = ("no-safetensors", "no-numpy", "no-SimpleITK", "install")
+"""Error codes after which other packages are."""
 
 
 def installTorch() -> bool:
@@ -38,3 +47,17 @@ def installTorch() -> bool:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         message = _("PyTorch could not be installed ({reason}). See the Python console for the whole log.")
         raise MAEMCError(message.format(reason=lines[-1]), "torch-install") from error
+
+
+def installRequirements(path: str) -> None:
+    """Install the packages of a requirements file that are missing; Slicer asks for consent and shows its progress.
+
+    Raises MAEMCError where the user declined or the installation failed.
+    """
+    from slicer import packaging
+
+    try:
+        packaging.pip_ensure(packaging.load_requirements(path), requester="MAEMC")
+    except Exception as error:  # a refusal, pip and the network raise different types
+        message = _("The packages of MAEMC were not installed ({reason}).")
+        raise MAEMCError(message.format(reason=error), "install") from error

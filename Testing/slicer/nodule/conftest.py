@@ -1,0 +1,200 @@
+"""What the tests of MAEMC Nodule share: the loaded module with a model and a worker, and CTs to score."""
+
+import importlib.util
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+if any(importlib.util.find_spec(name) is None for name in ("PySide6", "slicer_core")):
+    collect_ignore_glob = ["test_*.py"]
+
+MODULE = Path(__file__).resolve().parents[3] / "MAEMCNodule" / "MAEMCNodule.py"
+PATIENCE_SECONDS = 120
+
+
+@pytest.fixture(scope="session")
+def model_home(tmp_path_factory, random_bundle):
+    """A MAEMC_HOME, with Unicode and a space in its path, that holds one model with random weights."""
+    home = tmp_path_factory.mktemp("Müller models")
+    (home / "models").mkdir()
+    shutil.copy(random_bundle, home / "models" / "random.maemc")
+    return home
+
+
+@pytest.fixture(scope="session")
+def warm_client():
+    """One real worker process for the whole session, so that not every test waits for torch to be imported."""
+    from MAEMCLib.worker import WorkerClient
+
+    class SharedClient(WorkerClient):
+        def stop(self):
+            self._pending.clear()  # its owner goes; the process stays for the next test
+
+    client = SharedClient()
+    yield client
+    WorkerClient.stop(client)
+
+
+class Panel:
+    """The loaded module in a test's hands."""
+
+    def __init__(self, application, module):
+        self.application = application
+        self.module = module
+        self.widget = module.widgetRepresentation().self()
+
+    @property
+    def logic(self):
+        return self.widget.logic
+
+    @property
+    def ui(self):
+        return self.widget.ui
+
+    @property
+    def parameters(self):
+        return self.logic.getParameterNode()
+
+    def wait(self, condition, what, seconds=PATIENCE_SECONDS):
+        """Let the application run until condition() holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: not within {seconds} s; {self.logic.status}"
+            self.application.processEvents()
+            time.sleep(0.005)
+
+    def settle(self):
+        """Until nothing is under way and the panel shows it."""
+        self.run(0.1)
+        self.wait(lambda: not self.logic.isBusy(), "settled")
+        self.run(0.1)
+
+    def run(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.application.processEvents()
+            time.sleep(0.005)
+
+    def records(self):
+        analysis = self.logic.analysisOf(self.parameters.inputVolume, self.parameters.points)
+        return [record for _pointID, record in analysis.records()] if analysis else []
+
+    def place(self, ras, points=None):
+        """Place a point as a user does, by way of the panel, without a mouse."""
+        if points is None:
+            self.run(0.1)  # the button wakes up with the next refresh
+            if not self.ui.placeButton.checked:
+                self.ui.placeButton.click()
+            points = self.parameters.points
+        points.AddControlPoint(list(ras))
+        return points
+
+
+@pytest.fixture
+def models(model_home, monkeypatch):
+    monkeypatch.setenv("MAEMC_HOME", str(model_home))
+    return model_home
+
+
+@pytest.fixture
+def cold_panel(slicer_app, load_module, models):
+    """The module, entered, with a worker process of its own."""
+    from slicerhost import module_factory
+
+    module = load_module(MODULE)
+    panel = Panel(slicer_app, module)
+    module_factory.select("MAEMCNodule")
+    return panel
+
+
+@pytest.fixture
+def panel(slicer_app, load_module, models, warm_client):
+    """The module, entered, with the session's worker."""
+    from slicerhost import module_factory
+
+    module = load_module(MODULE)
+    panel = Panel(slicer_app, module)
+    panel.logic.worker._client = warm_client
+    module_factory.select("MAEMCNodule")
+    panel.settle()
+    return panel
+
+
+def lung(balls=((0, 0, 0),), shape=(90, 110, 100), seed=0):
+    """(k, j, i) int16 HU: aerated lung with noise, and a ball of 14 mm at each (i, j, k) offset from the middle."""
+    rng = np.random.default_rng(seed)
+    k, j, i = np.meshgrid(*[np.arange(n) - n // 2 for n in shape], indexing="ij")
+    voxels = -850 + rng.normal(0, 20, shape)
+    for x, y, z in balls:
+        voxels += 880 / (1 + np.exp(np.sqrt((i - x) ** 2 + (j - y) ** 2 + (k - z) ** 2) - 7))
+    return np.round(voxels).astype(np.int16)
+
+
+def ijk_to_ras(shape, spacing=(1.0, 1.0, 1.0)):
+    """(4, 4) of a patient-aligned volume whose middle voxel lies at the origin, +i towards L, +j towards P."""
+    matrix = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    matrix[:3, 3] = -matrix[:3, :3] @ (np.array(shape[::-1]) // 2)
+    return matrix
+
+
+@pytest.fixture
+def add_ct(scene):
+    """``add_ct(name="Chest", balls=..., seed=0, matrix=None)`` adds a synthetic CT to the scene."""
+    import slicer
+
+    def add(name="Chest", balls=((0, 0, 0),), seed=0, matrix=None):
+        voxels = lung(balls, seed=seed)
+        return slicer.util.addVolumeFromArray(voxels, ijk_to_ras(voxels.shape) if matrix is None else matrix, name)
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def predictor(random_bundle):
+    """The library's own predictor, in this process: what the module must agree with."""
+    from MAEMCLib.bundle import ModelBundle
+    from MAEMCLib.predict import Predictor
+
+    return Predictor(ModelBundle.open(random_bundle), "cpu")
+
+
+@pytest.fixture
+def expected(predictor):
+    """``expected(voxels, ijk_to_world_ras, point_ras)``: the probability without Slicer, by the library alone."""
+    from MAEMCLib.ct import CTVolume
+    from MAEMCLib.roi import cut_roi
+
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+    def score(voxels, matrix, point):
+        volume = CTVolume(np.asarray(voxels), flip @ matrix)
+        roi = cut_roi(volume, flip[:3, :3] @ np.asarray(point, float))
+        return predictor.predict([roi])[0].probability
+
+    return score
+
+
+@pytest.fixture(scope="session")
+def lung_voxels():
+    return lung
+
+
+@pytest.fixture(scope="session")
+def lung_matrix():
+    return ijk_to_ras
+
+
+@pytest.fixture
+def linear():
+    """``linear(matrix)`` adds a linear transform node, parent to world."""
+    import slicer
+
+    def add(matrix):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.asarray(matrix, float)))
+        return node
+
+    return add

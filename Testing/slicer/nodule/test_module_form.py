@@ -1,0 +1,80 @@
+"""The module's form: what reviewers of the Extensions Index and translators look at."""
+
+import ast
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import slicer
+
+FOLDER = Path(__file__).resolve().parents[3] / "MAEMCNodule"
+SOURCES = sorted([FOLDER / "MAEMCNodule.py", *(FOLDER / "MAEMCNodulePanel").glob("*.py")])
+UI = FOLDER / "Resources" / "UI" / "MAEMCNodule.ui"
+
+
+def test_module_file_is_thin():
+    assert len((FOLDER / "MAEMCNodule.py").read_text("utf-8").splitlines()) < 150
+    assert all(len(source.read_text("utf-8").splitlines()) < 420 for source in SOURCES)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_texts_can_be_translated(source):
+    """_() gets one literal string with named placeholders: neither an f-string nor a sum, which no translator sees."""
+    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_":
+            assert len(node.args) == 1
+            text = node.args[0]
+            assert isinstance(text, ast.Constant) and isinstance(text.value, str), f"{source.name}:{node.lineno}"
+            assert not re.search(r"\{\d*\}", text.value), f"{source.name}:{node.lineno}: placeholders have names"
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_imports_at_file_scope(source):
+    allowed = {"slicer", "qt", "ctk", "vtk", "numpy", "MAEMCLib", "MAEMCNodulePanel"}
+    import sys
+
+    for node in ast.parse(source.read_text("utf-8")).body:
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [node.module]
+        for name in names:
+            top = name.split(".")[0]
+            assert top in allowed or top in sys.stdlib_module_names, f"{source.name} imports {name}"
+    if source.name in ("logic.py", "following.py", "analysis.py", "nodes.py", "volumes.py", "overlays.py", "views.py"):
+        assert "import qt" not in source.read_text("utf-8"), "the logic knows no Qt"
+
+
+def test_every_control_has_a_tooltip():
+    controls = (
+        "QPushButton",
+        "QToolButton",
+        "QCheckBox",
+        "QComboBox",
+        "QTableWidget",
+        "qMRMLNodeComboBox",
+        "ctkSliderWidget",
+    )
+    for widget in ElementTree.parse(UI).iter("widget"):
+        if widget.get("class") in controls:
+            names = {prop.get("name") for prop in widget.findall("property")}
+            assert "toolTip" in names, widget.get("name")
+
+
+def test_disclaimer_is_always_there(panel):
+    panel.widget.parent.show()
+    panel.run(0.05)
+    assert panel.ui.disclaimerLabel.visible
+    assert panel.ui.disclaimerLabel.text == "Research only, not for clinical use."
+
+
+def test_metadata(panel):
+    assert panel.module.title == "MAEMC Nodule"
+    assert panel.module.categories == ("Quantification",)
+    assert "not for clinical use" in panel.module.helpText
+
+
+def test_self_test_runs(panel):
+    slicer.selfTests["MAEMCNodule"]()
