@@ -27,6 +27,11 @@ class qSlicerLayoutManager(QtCore.QObject):
     def sliceWidget(self, name):
         return self._standin_views.get(name)
 
+    def mrmlSliceLogics(self):
+        import slicer
+
+        return slicer.app.applicationLogic().GetSliceLogics()
+
     @property
     def threeDViewCount(self):
         return 0

@@ -44,7 +44,8 @@ class Scene:
         self.application_logic.SetMRMLScene(self.mrml)
         # Where Slicer looks for further color tables; it complains when it is not told.
         self.application_logic.SetHomeDirectory(str(cache))
-        self.application_logic.SetShareDirectory(str(cache))
+        self.application_logic.SetShareDirectory("share")
+        (cache / "share" / "ColorFiles").mkdir(parents=True, exist_ok=True)
         colors = self.application_logic.GetColorLogic()
         colors.SetMRMLScene(self.mrml)
         colors.AddDefaultColorNodes()

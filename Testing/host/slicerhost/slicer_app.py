@@ -49,6 +49,9 @@ class qSlicerApplication(QtWidgets.QApplication):
         """None as with ``--no-main-window``, unless the test has made slice views."""
         return self._standin_layout if self._standin_layout.sliceViewNames() else None
 
+    def standin_layout_manager(self):
+        return self._standin_layout
+
     def moduleManager(self):
         return self._standin_manager
 
