@@ -13,13 +13,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
+from .atomic import replacing
 from .bundle import ModelBundle
 from .ct import read_volume
 from .errors import InputError, MAEMCError, UsageError
 from .manifest import ManifestRow
 from .model_card import ModelCard
 from .points import NodulePoint
-from .report.tables import replace_text
 from .results import COLUMNS, NoduleResult
 from .scoring import Scorer, failed, score_points
 
@@ -47,7 +47,7 @@ def run_batch(
         output.parent.mkdir(parents=True, exist_ok=True)
         _write(output, done.values())
         with output.open("a", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
+            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
             for results in _scored(list(volumes.values()), bundle, device, processes):
                 for result in results:
                     done[result.case_id] = result.to_row()
@@ -64,15 +64,25 @@ def run_batch(
 
 def score_volume(rows: list[ManifestRow], predictor: Scorer) -> list[NoduleResult]:
     """Score all manifest rows of one volume; a volume that cannot be read fails each of them."""
-    points = [NodulePoint(row.case_id, row.point_lps) for row in rows]
+    sound = [row for row in rows if not _problem(row)]
+    points = [NodulePoint(row.case_id, row.point_lps) for row in sound]
+    results = {row.case_id: failed(row.case_id, None, _problem(row), predictor.card) for row in rows if _problem(row)}
     try:
-        volume = read_volume(rows[0].image)
+        if sound:
+            volume = read_volume(sound[0].image)
+            scored = score_points(volume, points, predictor, [row.diameter_mm for row in sound])
+            results |= {result.nodule_id: result for result, _ in scored}
     except MAEMCError as error:
-        results = [failed(point.nodule_id, point.lps, error, predictor.card) for point in points]
-    else:
-        results = [r for r, _ in score_points(volume, points, predictor, [row.diameter_mm for row in rows])]
-    named = zip(rows, results, strict=True)
-    return [replace(result, case_id=row.case_id, image=row.image.name) for row, result in named]
+        results |= {point.nodule_id: failed(point.nodule_id, point.lps, error, predictor.card) for point in points}
+    return [replace(results[row.case_id], case_id=row.case_id, image=row.image.name) for row in rows]
+
+
+def _problem(row: ManifestRow) -> InputError | None:
+    if row.problem:
+        return InputError(row.problem, "manifest")
+    if row.point_lps is None:
+        return InputError(f"The row is of the kind {row.kind} and has no point; only nodules can be scored.", "point")
+    return None
 
 
 _predictor: Scorer | None = None  # of a child process: loaded once, used for all its volumes
@@ -138,10 +148,7 @@ def _failures(done: dict[str, dict[str, str]]) -> int:
 
 
 def _write(output: Path, rows) -> None:
-    import io
-
-    buffer = io.StringIO(newline="")
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    replace_text(output, buffer.getvalue())
+    with replacing(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -98,10 +98,7 @@ def batch(arguments: Namespace) -> int:
 
     if arguments.processes < 1:
         raise UsageError("--processes needs a number from 1.")
-    rows = read_manifest(arguments.manifest, check_images=False).rows
-    unsuited = [row.case_id for row in rows if row.point_lps is None]
-    if unsuited:
-        raise InputError(f"These rows have no point, so there is no nodule to score: {', '.join(unsuited[:5])}.")
+    rows = read_manifest(arguments.manifest, lenient=True).rows
     bundle = ModelBundle.open(find_model(arguments.model))
     started = time.monotonic()
 

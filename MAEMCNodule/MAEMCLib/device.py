@@ -50,7 +50,7 @@ def try_device(name: str) -> str:
         ones = torch.ones(8, 8, device=name)
         return "" if float((ones @ ones).sum().cpu()) == 512.0 else "it computes wrong results"
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        return str(error).splitlines()[0].rstrip(".")
+        return str(error).splitlines()[0].split(". ")[0].rstrip(".")
 
 
 def device_title(name: str) -> str:

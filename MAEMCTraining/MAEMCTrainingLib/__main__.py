@@ -150,8 +150,9 @@ def _phantom(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
+    from MAEMCLib.manifest import read_manifest, write_manifest
+
     from .data.lidc_cubes import lidc_cubes_rows
-    from .data.manifest import read_manifest, write_manifest
 
     write_manifest(options.output, lidc_cubes_rows(options.source))
     counts = read_manifest(options.output).counts()
@@ -161,8 +162,9 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> None:
+    from MAEMCLib.manifest import read_manifest
+
     from .data.cache import build_cache
-    from .data.manifest import read_manifest
     from .data.sources import source_cases
 
     if options.slice_step < 1:

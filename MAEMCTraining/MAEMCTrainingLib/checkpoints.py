@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from MAEMCLib.atomic import read_json
 from MAEMCLib.errors import InputError, ModelError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .atomic import read_json
 from .configuration import differing_keys
 
 SCHEMA = 1

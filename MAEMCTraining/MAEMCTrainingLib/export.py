@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from MAEMCLib.atomic import read_json
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import EncoderConfiguration
 
-from .atomic import read_json
 from .checkpoints import read_tensors
 from .configuration import from_json
 from .finetuning import fold_folder, load_fold
@@ -67,7 +67,7 @@ def export(folder: Path, output: Path, texts: dict[str, Any]) -> ModelBundle:
 
 
 def _pretraining(settings: dict[str, Any]) -> PretrainedJob | None:
-    from .atomic import file_sha256
+    from MAEMCLib.atomic import file_sha256
 
     if settings["from"] == "scratch":
         return None

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from MAEMCLib.atomic import read_json, replacing, write_json
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.montage import Preprocessing
 from MAEMCLib.networks.classifier import Classifier
@@ -21,7 +22,6 @@ from MAEMCLib.networks.configuration import EncoderConfiguration
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .atomic import read_json, replacing, write_json
 from .checkpoints import read_tensors
 from .configuration import FinetuningConfiguration, to_json
 from .data.augmentation import View, draw_view, montage, montage_pair
@@ -277,7 +277,7 @@ def finetune(
 
 
 def _fingerprint(pretrained: PretrainedJob | None) -> str | None:
-    from .atomic import file_sha256
+    from MAEMCLib.atomic import file_sha256
 
     if pretrained is None:
         return None

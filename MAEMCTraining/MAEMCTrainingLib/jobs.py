@@ -22,9 +22,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from MAEMCLib.atomic import read_json, replacing, write_json
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 
-from .atomic import read_json, replacing, write_json
 from .configuration import differing_keys
 
 SCHEMA = 1

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.ct import CTVolume, write_volume
+from MAEMCLib.manifest import ManifestRow, write_manifest
 from MAEMCTrainingLib.data.cache import SourceCase, build_cache
 from MAEMCTrainingLib.data.cohort import join
-from MAEMCTrainingLib.data.manifest import ManifestRow, write_manifest
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,7 +54,7 @@ def balls(tmp_path_factory):
 @pytest.fixture(scope="session")
 def ball_cache(balls, tmp_path_factory):
     """The cache of the balls."""
-    from MAEMCTrainingLib.data.manifest import read_manifest
+    from MAEMCLib.manifest import read_manifest
     from MAEMCTrainingLib.data.sources import source_cases
 
     folder, home = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("home-of-the-cache")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from MAEMCLib.ct import CTVolume, read_volume, write_volume
 from MAEMCLib.errors import InputError
+from MAEMCLib.manifest import read_manifest
 from MAEMCLib.roi import cut_roi
 from MAEMCTrainingLib.data import cache as cache_module
 from MAEMCTrainingLib.data.augmentation import View, crop
 from MAEMCTrainingLib.data.cache import SourceCase, build_cache, open_cache
 from MAEMCTrainingLib.data.cohort import join
-from MAEMCTrainingLib.data.manifest import read_manifest
 from MAEMCTrainingLib.data.sources import open_data, source_cases
 
 

@@ -7,10 +7,11 @@ import io
 from html import escape
 from pathlib import Path
 
+from ..atomic import replacing
 from ..model_card import ModelCard
 from ..results import DISCLAIMER, NoduleResult
 from .figures import scale_figure
-from .tables import point_text, replace_text, spread_text
+from .tables import point_text, spread_text
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 62em; margin: 2em auto; padding: 0 1em; }
@@ -41,7 +42,8 @@ def write_report(path: Path, results: list[tuple[NoduleResult, Path | None]], ca
 <h2>The model</h2>{_model(card)}
 </body></html>
 """
-    replace_text(path, page)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _row(result: NoduleResult) -> str:

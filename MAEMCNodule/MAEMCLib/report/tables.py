@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 from pathlib import Path
 
-from ..errors import InputError
+from ..atomic import replacing, write_json
 from ..model_card import ModelCard
 from ..results import COLUMNS, DISCLAIMER, NoduleResult
 
@@ -25,32 +23,16 @@ def results_document(results: list[NoduleResult], card: ModelCard, device: str |
 
 def write_results(folder: Path, results: list[NoduleResult], card: ModelCard, device: str | None) -> None:
     """results.csv and results.json in a folder, each whole or not at all. Raises InputError."""
-    document = json.dumps(results_document(results, card, device), indent=2, ensure_ascii=False, allow_nan=False)
     write_csv(folder / "results.csv", results)
-    replace_text(folder / "results.json", document + "\n")
+    write_json(folder / "results.json", results_document(results, card, device))
 
 
 def write_csv(path: Path, results: list[NoduleResult]) -> None:
     """All rows with a header, replacing the file in one step. Raises InputError."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
-            writer.writeheader()
-            writer.writerows(result.to_row() for result in results)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error}). Choose a folder that can be written.") from error
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file in one step. Raises InputError where it cannot be written."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error}). Choose a folder that can be written.") from error
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        writer.writerows(result.to_row() for result in results)
 
 
 def results_table(results: list[NoduleResult], card: ModelCard) -> str:

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from MAEMCLib.atomic import file_sha256, read_json, replacing, write_json
 from MAEMCLib.ct import check_ct, read_volume
 from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.roi import SIDE, SLICES, axial_grid, coronal_grid, cut_roi, sample_stack
 
-from ..atomic import file_sha256, read_json, replacing, write_json
 from ..patients import key_name, pseudonym, pseudonym_key
 from .augmentation import MARGIN, PADDING
 

@@ -7,8 +7,7 @@ import csv
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
-
-from .manifest import ManifestRow
+from MAEMCLib.manifest import ManifestRow
 
 COLUMNS = ("file", "patient", "eq_diam_mask_mm", "malignancy_median_high")
 CUBE_CENTER_LPS = (0.0, 0.0, 0.0)

@@ -14,11 +14,11 @@ from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
+from MAEMCLib.atomic import file_sha256, read_json, write_json
 from MAEMCLib.ct import write_volume
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.manifest import ManifestRow, write_manifest
 
-from ..atomic import file_sha256, read_json, write_json
-from .manifest import ManifestRow, write_manifest
 from .phantom_case import (
     CasePlan,
     PhantomCase,

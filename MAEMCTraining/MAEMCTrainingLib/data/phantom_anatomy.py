@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .phantom_chest_wall import chest_wall_hu
-from .phantom_mediastinum import mediastinum_distance, mediastinum_hu
+from .phantom_mediastinum import may_be_mediastinum, mediastinum_distance, mediastinum_hu
 from .phantom_shapes import cage_distance, paint, solid_share
 
 AIR_HU = -1000.0
@@ -118,7 +118,7 @@ def tissue_hu(x: np.ndarray, y: np.ndarray, z: np.ndarray, anatomy: Anatomy) -> 
     hu += np.float32(0.35) * y
     coordinates = [np.broadcast_to(axis, cage.shape) for axis in (x, y, z)]
 
-    near = (cage < 4.0) & (x > -100.0) & (x < 110.0)
+    near = (cage < 4.0) & may_be_mediastinum(x, y, z, anatomy)
     if near.any():
         px, py, pz = (axis[near] for axis in coordinates)
         hu[near] = mediastinum_hu(px, py, pz, hu[near], anatomy)

@@ -25,9 +25,9 @@ from .phantom_anatomy import (
 from .phantom_nodule import GRADES, Nodule, draw_nodule
 from .phantom_scanner import Grid, Scan, scan_chest
 
-FIELDS = ("nodule", "chest")
-FIELD_MM = (84.0, 84.0, 76.0)
-"""The "nodule" field: the 50 mm region that models see, with room for shifts and turns, along L, P and S."""
+FIELD_MM = {"region": (56.0, 56.0, 56.0), "nodule": (84.0, 84.0, 76.0)}
+"""Sides along L, P and S. "region" holds the 50 mm region that models see and little more; "nodule" has room for shifts."""
+FIELDS = (*FIELD_MM, "chest")
 SMALLEST_MM, LARGEST_MM = 7.0, 30.0
 LOWEST_HU, HIGHEST_HU = -50.0, 80.0
 
@@ -203,8 +203,9 @@ def _draw_scan(
     if field == "chest":
         return _chest_grid(anatomy, pixel, step, thickness, direction), scan
     # The nodule is not quite in the middle of the field, nor on a voxel.
-    middle = np.asarray(center) + generator.uniform(-4.0, 4.0, 3)
-    return _centered_grid(middle, FIELD_MM, (pixel, pixel, step), direction, thickness), scan
+    room = 0.5 * min(FIELD_MM[field]) - 26.0
+    middle = np.asarray(center) + generator.uniform(-0.3, 0.3, 3) * room
+    return _centered_grid(middle, FIELD_MM[field], (pixel, pixel, step), direction, thickness), scan
 
 
 def _turned(about_l: float, about_p: float) -> np.ndarray:

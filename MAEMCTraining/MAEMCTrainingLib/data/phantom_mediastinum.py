@@ -68,13 +68,24 @@ HEART_AXES = (63.0, 47.0, 51.0)  # along the long axis (to the left and forward)
 HEART_TURN = np.deg2rad(38.0)
 
 
-def tube_distance(x, y, z, tube: Tube) -> np.ndarray:
-    """Distance to a tube through its corner points."""
+def tube_distance(x, y, z, tube: Tube) -> np.ndarray | None:
+    """Distance to a tube through its corner points; None where no point is near enough for it to matter.
+
+    Parts further from all points than the fillet reaches are left out: a small field then costs little.
+    """
+    low, high = _box(x, y, z)
     distance = None
     for start, end, first, last in zip(tube.points, tube.points[1:], tube.radii, tube.radii[1:], strict=False):
+        reach = max(first, last) + FILLET_MM + 5.0
+        if np.any(np.minimum(start, end) - reach > high) or np.any(np.maximum(start, end) + reach < low):
+            continue
         part = segment_distance(x, y, z, start, end, first, last)
         distance = part if distance is None else np.minimum(distance, part)
     return distance
+
+
+def _box(x, y, z) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([np.min(axis) for axis in (x, y, z)]), np.array([np.max(axis) for axis in (x, y, z)])
 
 
 def heart_reach(x, y, z, scale: float) -> np.ndarray:
@@ -88,6 +99,11 @@ def heart_reach(x, y, z, scale: float) -> np.ndarray:
 
 def mediastinum_distance(x, y, z, anatomy) -> np.ndarray:
     """Distance to the mediastinal pleura: negative within the mediastinum (spine and its cover included)."""
+    return _surface(x, y, z, anatomy, _distances(x, y, z, (*BLOOD, *AIRWAYS)))
+
+
+def _surface(x, y, z, anatomy, tubes: list[np.ndarray]) -> np.ndarray:
+    """Distance to the mediastinal pleura, from the distances to the tubes."""
     # A sheet from the sternum to the spine holds the two lungs apart; it is thin in front of the great vessels.
     sheet = np.abs(x - 2.0) - (3.5 + 13.0 * np.exp(-(((y - 18.0) / 26.0) ** 2)))
     behind = y - spine_position(z)
@@ -95,9 +111,18 @@ def mediastinum_distance(x, y, z, anatomy) -> np.ndarray:
     distance = smooth_union(sheet, spine - np.clip(behind, 0.0, 30.0) * 0.3, FILLET_MM)
     heart = (heart_reach(x, y, z, anatomy.heart_scale) - 1.0) * 50.0
     distance = smooth_union(distance, heart - 3.0, FILLET_MM)
-    for tube in (*BLOOD, *AIRWAYS):
-        distance = smooth_union(distance, tube_distance(x, y, z, tube) - 2.5, FILLET_MM)
+    for tube in tubes:
+        distance = smooth_union(distance, tube - 2.5, FILLET_MM)
     return distance
+
+
+def _distances(x, y, z, tubes: tuple[Tube, ...]) -> list[np.ndarray]:
+    return [distance for tube in tubes if (distance := tube_distance(x, y, z, tube)) is not None]
+
+
+def may_be_mediastinum(x, y, z, anatomy) -> np.ndarray:
+    """Where the mediastinum can lie at all: between the hila, and around the heart. Cheap; a superset."""
+    return (np.abs(x - 2.0) < 56.0) | (heart_reach(x, y, z, anatomy.heart_scale) < 1.15)
 
 
 def mediastinum_hu(x, y, z, hu, anatomy) -> np.ndarray:
@@ -105,18 +130,18 @@ def mediastinum_hu(x, y, z, hu, anatomy) -> np.ndarray:
     tissues = anatomy.tissues
     inside = np.full(x.shape, tissues.fat + 8.0, dtype=np.float32)
     _paint_heart(inside, x, y, z, anatomy)
-    for tube in BLOOD:
-        distance = tube_distance(x, y, z, tube)
+    blood, airways = _distances(x, y, z, BLOOD), _distances(x, y, z, AIRWAYS)
+    for distance in blood:
         paint(inside, solid_share(distance), tissues.myocardium)
         paint(inside, solid_share(distance + 1.2), tissues.blood)
-    gullet = tube_distance(x, y, z, GULLET)
-    paint(inside, solid_share(gullet), 38.0)
-    paint(inside, solid_share(gullet + 5.2) * 0.6, -700.0)
-    for tube in AIRWAYS:
-        paint(inside, solid_share(tube_distance(x, y, z, tube) - 1.4), 30.0)
-    for tube in AIRWAYS:
-        paint(inside, solid_share(tube_distance(x, y, z, tube)), AIR_HU)
-    share = solid_share(mediastinum_distance(x, y, z, anatomy))
+    for gullet in _distances(x, y, z, (GULLET,)):
+        paint(inside, solid_share(gullet), 38.0)
+        paint(inside, solid_share(gullet + 5.2) * 0.6, -700.0)
+    for distance in airways:
+        paint(inside, solid_share(distance - 1.4), 30.0)
+    for distance in airways:
+        paint(inside, solid_share(distance), AIR_HU)
+    share = solid_share(_surface(x, y, z, anatomy, [*blood, *airways]))
     return (hu + share * (inside - hu)).astype(np.float32)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
+from MAEMCLib.manifest import Manifest, read_manifest
 
 from .cache import ROICache, SourceCase, build_cache, is_cache, open_cache
-from .manifest import Manifest, read_manifest
 
 Progress = Callable[[int, int], None]
 

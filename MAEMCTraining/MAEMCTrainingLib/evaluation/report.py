@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from MAEMCLib.atomic import write_json
 from MAEMCLib.montage import Preprocessing
 from MAEMCLib.networks.vit import ViT
 
-from ..atomic import write_json
 from ..configuration import FinetuningConfiguration
 from ..data.cohort import Cohort
 from ..data.folds import Fold
@@ -113,7 +113,7 @@ def _notes(leaky: bool, reason: str | None, benign: int, malignant: int) -> list
     if reason:
         notes.append(f"All thresholds are 0.5: {reason}.")
     if min(benign, malignant) < 20:
-        kind = "benign" if benign < malignant else "malignant"
+        kind = "benign" if benign <= malignant else "malignant"
         notes.append(
             f"Only {min(benign, malignant)} {kind} cases: the intervals are wide; rank nothing by these figures."
         )

@@ -17,9 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from MAEMCLib.errors import InputError
-
-from ..atomic import replacing
+from .atomic import replacing
+from .errors import InputError
 
 REQUIRED = ("case_id", "patient_id", "image")
 POINT = ("l_mm", "p_mm", "s_mm")
@@ -35,6 +34,7 @@ class ManifestRow:
 
     image: absolute path of a file or DICOM folder. label: 0 benign, 1 malignant, None unknown. point_lps: the nodule's
     point in LPS mm (None for kinds without one). extra: further columns, as text.
+    problem: why the row cannot be used, where it was read leniently; empty for a sound row.
     """
 
     case_id: str
@@ -46,6 +46,7 @@ class ManifestRow:
     diameter_mm: float | None = None
     point_lps: tuple[float, float, float] | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,11 @@ class Manifest:
         }
 
 
-def read_manifest(path: str | Path) -> Manifest:
+def read_manifest(path: str | Path, lenient: bool = False) -> Manifest:
     """Read and check a manifest; every image must exist.
+
+    lenient: a row at fault is kept with its ``problem``, so that one bad case does not stop a batch of scoring. What
+    concerns the file as a whole is refused all the same.
 
     Raises InputError naming the rows (counted as in a spreadsheet: the header is row 1) or columns at fault: no file,
     no cases, missing columns, a case_id twice, images that are not there, a patient in two splits, labels that are
@@ -103,8 +107,12 @@ def read_manifest(path: str | Path) -> Manifest:
     _check_columns(path, columns, records)
     if not records:
         raise InputError(f"The manifest {path} has a header and no cases. Add a row for each case.", "manifest-empty")
-    rows = tuple(_row(path, line, record) for line, record in records)
-    _check_rows(path, rows)
+    if lenient:
+        rows = tuple(_lenient_row(path, line, record) for line, record in records)
+        _check_rows(path, rows, images=False)
+    else:
+        rows = tuple(_row(path, line, record) for line, record in records)
+        _check_rows(path, rows)
     return Manifest(path, rows)
 
 
@@ -174,6 +182,14 @@ def _check_columns(path: Path, columns: Sequence[str], records: Sequence[tuple[i
             f"{', '.join(columns)}. Columns are separated by commas.",
             "manifest-columns",
         )
+
+
+def _lenient_row(path: Path, line: int, record: Mapping[str, str]) -> ManifestRow:
+    try:
+        return _row(path, line, record)
+    except InputError as error:
+        name = _text(record, "case_id") or f"row {line}"
+        return ManifestRow(name, _text(record, "patient_id"), path.parent / _text(record, "image"), problem=str(error))
 
 
 def _row(path: Path, line: int, record: Mapping[str, str]) -> ManifestRow:

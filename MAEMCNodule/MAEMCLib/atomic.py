@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.errors import InputError
+from .errors import InputError
 
 
 @contextlib.contextmanager

@@ -1,0 +1,74 @@
+"""Gates: each color for its own reason, the worst one decides, and nothing is hidden."""
+
+import numpy as np
+import pytest
+from MAEMCLib.applicability import Limits, assess
+from MAEMCLib.ct import CTVolume
+from MAEMCLib.roi import cut_roi
+
+LIMITS = Limits()
+
+
+def lung(slice_spacing=1.0, size=80):
+    """Lung with a nodule of 16 mm in its middle."""
+    affine = np.diag([1.0, 1.0, slice_spacing, 1.0])
+    shape = (round(size / slice_spacing), size, size)
+    k, j, i = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")
+    middle = (size - 1) / 2
+    distance = np.sqrt((i - middle) ** 2 + (j - middle) ** 2 + (k * slice_spacing - middle) ** 2)
+    array = np.where(distance < 8, 40, -850).astype(np.int16)
+    return CTVolume(array, affine), np.full(3, middle)
+
+
+def gate(volume, point, diameter=16.0):
+    return assess(volume, cut_roi(volume, point), LIMITS, diameter)
+
+
+def test_a_usual_nodule_is_green_and_silent():
+    volume, point = lung()
+    assessment = gate(volume, point)
+    assert (assessment.gate, assessment.reasons, assessment.warnings) == ("green", (), ())
+
+
+def test_unknown_size_is_grey_never_green():
+    volume, point = lung()
+    assessment = gate(volume, point, None)
+    assert (assessment.gate, assessment.reasons) == ("grey", ("size-unknown",))
+
+
+@pytest.mark.parametrize("diameter, color, code", [(4, "amber", "small"), (31, "red", "large"), (7, "green", None)])
+def test_size(diameter, color, code):
+    volume, point = lung()
+    assessment = gate(volume, point, diameter)
+    assert assessment.gate == color and assessment.reasons == ((code,) if code else ())
+
+
+@pytest.mark.parametrize("spacing, color", [(3.0, "green"), (4.0, "amber"), (6.0, "red")])
+def test_slice_spacing(spacing, color):
+    volume, point = lung(spacing)
+    assert gate(volume, point).gate == color
+
+
+@pytest.mark.parametrize("shift, color", [(0, "green"), (30, "amber"), (38, "red")])
+def test_padding(shift, color):
+    volume, point = lung(size=80)
+    moved = point + (shift, shift, 0)
+    array = volume.array.copy()
+    array[:, int(moved[1]) - 4 : int(moved[1]) + 4, int(moved[0]) - 4 : int(moved[0]) + 4] = 40
+    assessment = gate(CTVolume(array, volume.affine), moved)
+    assert assessment.gate == color
+    assert (color == "green") == ("padded" not in assessment.reasons)
+
+
+def test_point_in_air_and_point_outside_the_lung():
+    volume, point = lung()
+    assert "point-in-air" in gate(volume, point + (20, 0, 0)).reasons
+    solid = CTVolume(np.where(volume.array > -2000, 30, 0).astype(np.int16), volume.affine)
+    assert gate(solid, point).reasons == ("no-lung",)
+
+
+def test_every_finding_is_told_and_the_worst_decides():
+    volume, point = lung(4.0)
+    assessment = gate(volume, point, 35)
+    assert assessment.gate == "red" and assessment.reasons == ("large",)
+    assert [warning.code for warning in assessment.warnings] == ["thick-slices", "large"]
