@@ -179,6 +179,13 @@ def test_initial_values_follow_the_seed_alone():
     assert 0.99 * limit < embedding.abs().max() <= limit  # drawn as the linear map 2500 -> 64
 
 
+def test_a_new_classifier_is_undecided(images):
+    with torch.no_grad():
+        probabilities = Classifier(SMALL, seed=1)(images).softmax(dim=1)
+    assert (probabilities - 0.5).abs().max() < 0.25
+    assert probabilities.std() > 0  # but not blind
+
+
 def test_meta_network_is_complete_after_assigning_weights(images):
     source = Classifier(SMALL, seed=3)
     with torch.device("meta"):

@@ -17,7 +17,9 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder = ViT(configuration, seed)
         self.head = Linear(configuration.width, classes)
-        initialise(self.head, seed + 1)
+        # Near zero, so that training starts from undecided outputs: with larger values the first epochs only unlearn
+        # the confident guesses of a random layer.
+        initialise(self.head, seed + 1, deviation=0.02)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised montages (B, 1, S, S) -> logits (B, classes)."""

@@ -101,12 +101,13 @@ def position_code(configuration: EncoderConfiguration, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def initialise(module: nn.Module, seed: int) -> None:
+def initialise(module: nn.Module, seed: int, deviation: float | None = None) -> None:
     """Draw the initial values of all parameters from ``seed`` alone; torch's global generators are not touched.
 
     Matrices (the patch embedding too, as the linear map that it is): uniform after Glorot and Bengio 2010. Tokens:
     normal with deviation 0.02. Biases 0, normalisation 1 and 0. Drawn on the CPU, so that every device starts from
-    the same values; parameters on the "meta" device are left alone.
+    the same values; parameters on the "meta" device are left alone. ``deviation``: matrices normal with this deviation
+    instead.
     """
     generator = torch.Generator().manual_seed(seed)
     norms = {id(p) for m in module.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
@@ -115,8 +116,9 @@ def initialise(module: nn.Module, seed: int) -> None:
             continue
         if name.endswith("bias"):
             parameter.zero_()
-        elif name.endswith("token"):
-            parameter.copy_(torch.empty(parameter.shape, device="cpu").normal_(0.0, 0.02, generator=generator))
+        elif name.endswith("token") or deviation is not None:
+            drawn = torch.empty(parameter.shape, device="cpu")
+            parameter.copy_(drawn.normal_(0.0, 0.02 if deviation is None else deviation, generator=generator))
         else:
             rows = parameter.shape[0]
             limit = (6.0 / (rows + parameter.numel() // rows)) ** 0.5
