@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.atomic import read_json
+from MAEMCLib.atomic import file_sha256, read_json
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import EncoderConfiguration
@@ -67,8 +67,6 @@ def export(folder: Path, output: Path, texts: dict[str, Any]) -> ModelBundle:
 
 
 def _pretraining(settings: dict[str, Any]) -> PretrainedJob | None:
-    from MAEMCLib.atomic import file_sha256
-
     if settings["from"] == "scratch":
         return None
     folder = Path(settings["from"])

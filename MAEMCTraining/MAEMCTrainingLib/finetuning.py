@@ -7,6 +7,7 @@ separate samples of one head; at inference the mean of their logits decides.
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from MAEMCLib.atomic import read_json, replacing, write_json
+from MAEMCLib.atomic import file_sha256, read_json, replacing, write_json
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.montage import Preprocessing
 from MAEMCLib.networks.classifier import Classifier
@@ -277,8 +278,6 @@ def finetune(
 
 
 def _fingerprint(pretrained: PretrainedJob | None) -> str | None:
-    from MAEMCLib.atomic import file_sha256
-
     if pretrained is None:
         return None
     return file_sha256(pretrained.folder / "checkpoints" / "last" / "model.safetensors")
@@ -295,8 +294,6 @@ def _fold_is_done(folder: Path, fold: Fold) -> bool:
 
 def _finish_fold(job: Job, task: FinetuningTask, best_epoch: int | None, place: Path, device: torch.device) -> None:
     """Predict the test part once and the validation part, keep the features' statistics; result.json comes last."""
-    import shutil
-
     cohort, fold = task.cohort, task.fold
     module = task.module.to(device).eval()
     parts = {}

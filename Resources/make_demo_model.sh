@@ -1,0 +1,32 @@
+#!/bin/sh
+# Makes the demo model from the LIDC-IDRI cubes and the phantom: Resources/make_demo_model.sh [WORK [CUBES [MODEL]]]
+#
+# WORK   folder for data and jobs, outside the repository's tracked files (default build/demo-model)
+# CUBES  the folder with labels.csv and images/ (default ../shared/data/lidc-cubes)
+# MODEL  the bundle to write (default WORK/demo-lidc-rating.maemc)
+#
+# Ended in any way, the same command goes on where it stopped. PHANTOM_CASES, PRETRAIN and FINETUNE (KEY=VALUE settings)
+# shorten a trial: PHANTOM_CASES=20 PRETRAIN=epochs=2 FINETUNE=epochs=2 Resources/make_demo_model.sh build/trial
+set -eu
+
+work=${1:-build/demo-model}
+cubes=${2:-../shared/data/lidc-cubes}
+model=${3:-$work/demo-lidc-rating.maemc}
+here=$(cd "$(dirname "$0")" && pwd)
+train=${MAEMC_TRAIN:-maemc-train}
+
+mkdir -p "$work"
+# Pseudonyms of this run are made with a key of its own.
+MAEMC_HOME=$(cd "$work" && pwd)/home
+export MAEMC_HOME
+
+"$train" phantom --output "$work/phantom" --cases "${PHANTOM_CASES:-200}" --seed 20 --grade matched
+"$train" import lidc-cubes "$cubes" --output "$work/cubes.csv"
+"$train" cache "$work/phantom/manifest.csv" --output "$work/phantom-cache"
+"$train" cache "$work/cubes.csv" --output "$work/cubes-cache"
+# Honest: the pre-training sees the phantom and the cubes without a usable label, never a cube that is evaluated.
+"$train" pretrain --method maemc --preset tiny --data "$work/phantom-cache" --unlabeled-data "$work/cubes-cache" \
+    --output "$work/pretraining" --device cpu --threads 2 seed=1 ${PRETRAIN:-}
+"$train" finetune --from "$work/pretraining" --preset tiny --data "$work/cubes-cache" \
+    --output "$work/finetuning" --folds 5 --device cpu --threads 2 seed=1 ${FINETUNE:-}
+"$train" export "$work/finetuning" --output "$model" --card "$here/demo_model.toml"

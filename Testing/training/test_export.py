@@ -1,0 +1,115 @@
+"""From a job to a bundle that scoring opens: members, card, numbers that agree."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from MAEMCLib.bundle import ModelBundle
+from MAEMCLib.ct import read_volume
+from MAEMCLib.errors import InputError
+from MAEMCLib.manifest import read_manifest
+from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.predict import Predictor
+from MAEMCLib.roi import cut_roi
+from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.export import export, read_card_texts
+from MAEMCTrainingLib.finetuning import class_tokens, finetune, labeled, load_fold, predict
+from MAEMCTrainingLib.pretraining import method_named
+from MAEMCTrainingLib.pretraining.run import load_pretrained, pretrain
+
+CPU = torch.device("cpu")
+ENCODER = EncoderConfiguration(width=16, depth=1, heads=2)
+TEXTS = {"id": "balls", "version": "0.1", "title": "Balls", "intended_use": "A test.", "attribution": "Nobody."}
+
+
+@pytest.fixture(scope="module")
+def jobs(ball_cohort, tmp_path_factory):
+    """A pre-training on the unlabeled balls and a fine-tuning on the labeled ones: their folders."""
+    folder = tmp_path_factory.mktemp("jobs")
+    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
+    run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
+    run = override(run, ["epochs=2", "batch=4", "views_per_case=1"])
+    pretrain(ball_cohort.subset([12, 13, 14, 15]), run, folder / "pre", folder, CPU, [], quiet=True)
+    fine = override(finetuning_preset("tiny", ENCODER), ["epochs=3", "folds=3", "validation_fraction=0.2"])
+    finetune(labeled(ball_cohort), fine, folder / "fine", folder, CPU, [], load_pretrained(folder / "pre"), quiet=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["model.maemc", "model folder ö"])
+def test_the_bundle_opens_verified_and_says_what_it_is(jobs, tmp_path, name):
+    export(jobs / "fine", tmp_path / name, TEXTS)
+    card = ModelBundle.open(tmp_path / name).card
+    values = card.values
+    report = json.loads((jobs / "fine" / "metrics.json").read_text())
+    assert (card.id, card.version, card.fusion, card.calibrated) == ("balls", "0.1", "mean", False)
+    assert len(card.members("classifier")) == len(card.members("statistics")) == 3
+    assert len(card.members("decoder")) == 1
+    assert values["metrics"] == report["metrics"] and values["thresholds"] == report["thresholds"]
+    assert values["training"]["prevalence"] == 0.5 and values["training"]["cases"] == 12
+    assert values["training"]["pretraining"]["cases"] == 4
+    assert f"{report['metrics']['auc']['value']:.3f}" in values["training"]["summary"]
+    assert values["training"]["attribution"] == "Nobody."
+    assert card.limits.smallest_diameter_mm == pytest.approx(8.0)
+    text = json.dumps(values)
+    pseudonyms = json.loads((jobs / "fine" / "job.json").read_text())["cohort"]["pseudonyms"]
+    assert len(pseudonyms) == 12 and not any(word in text for word in [*pseudonyms, "patient-", "case-", str(jobs)])
+
+
+def test_scoring_gives_the_fold_models_mean(jobs, balls, ball_cohort, tmp_path):
+    export(jobs / "fine", tmp_path / "m.maemc", TEXTS)
+    predictor = Predictor(ModelBundle.open(tmp_path / "m.maemc"), "cpu")
+    rows = read_manifest(balls).rows[:4]
+    rois = [cut_roi(read_volume(row.image), row.point_lps) for row in rows]
+    preprocessing = load_pretrained(jobs / "pre").preprocessing
+    members = []
+    for number in range(3):
+        model = load_fold(jobs / "fine", number, ENCODER)
+        tokens = class_tokens(model.encoder, ball_cohort, np.arange(4), preprocessing, CPU)
+        members.append(predict(model, tokens, "mean"))
+    for index, prediction in enumerate(predictor.predict(rois)):
+        # The cache holds whole HU, the region fractions: less than a thousandth of a gray value.
+        assert prediction.members == pytest.approx([m[index] for m in members], abs=2e-3)
+
+
+def test_the_decoder_is_the_pretrainings(jobs, tmp_path):
+    bundle = export(jobs / "fine", tmp_path / "m.maemc", TEXTS)
+    (tensors,) = bundle.weights("decoder")
+    expected = load_pretrained(jobs / "pre").module.autoencoder_state()
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in tensors)
+
+
+def test_what_cannot_be_exported_says_why(jobs, tmp_path):
+    with pytest.raises(InputError, match=r"'pretrain'.*takes a fine-tuning"):
+        export(jobs / "pre", tmp_path / "m.maemc", TEXTS)
+    with pytest.raises(InputError, match="missing"):
+        export(tmp_path, tmp_path / "m.maemc", TEXTS)
+    state = (jobs / "fine" / "state.json").read_text()
+    (jobs / "fine" / "state.json").write_text(state.replace("finished", "stopped"))
+    with pytest.raises(InputError, match="stopped, not finished"):
+        export(jobs / "fine", tmp_path / "m.maemc", TEXTS)
+    (jobs / "fine" / "state.json").write_text(state)
+    weights = jobs / "pre" / "checkpoints" / "last" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match="gone or was changed"):
+        export(jobs / "fine", tmp_path / "m.maemc", TEXTS)
+    weights.write_bytes(content)
+    assert not (tmp_path / "m.maemc").exists()
+
+
+def test_card_texts(tmp_path):
+    path = tmp_path / "card.toml"
+    path.write_text('id = "a"\nversion = "1"\ntitle = "T"\nintended_use = "Research"\nlicence = "CC BY 3.0"\n')
+    assert read_card_texts(path)["licence"] == "CC BY 3.0"
+    path.write_text('id = "a"\nauc = 0.99\n')
+    with pytest.raises(InputError, match="unknown: auc"):  # no number is written by hand
+        read_card_texts(path)
+    path.write_text('id = "a"\n')
+    with pytest.raises(InputError, match="missing: version, title, intended_use"):
+        read_card_texts(path)
+    path.write_text("id =")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_card_texts(path)

@@ -1,0 +1,255 @@
+"""Fine-tuning: weights, protocol, fold models, out-of-fold predictions, agreement with scoring's own arithmetic."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.montage import Preprocessing, normalise, to_montage
+from MAEMCLib.networks.classifier import Classifier
+from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.data.augmentation import View, crop
+from MAEMCTrainingLib.data.cohort import measure_preprocessing
+from MAEMCTrainingLib.data.folds import make_folds
+from MAEMCTrainingLib.finetuning import (
+    FinetuningTask,
+    check_protocol,
+    class_tokens,
+    class_weights,
+    feature_statistics,
+    finetune,
+    fold_folder,
+    labeled,
+    load_fold,
+    predict,
+)
+from MAEMCTrainingLib.pretraining import method_named
+from MAEMCTrainingLib.pretraining.run import PretrainingTask, load_pretrained, pretrain
+from sklearn.linear_model import LogisticRegression
+
+CPU = torch.device("cpu")
+ENCODER = EncoderConfiguration(width=16, depth=1, heads=2)
+
+
+def quick(*overrides, encoder=ENCODER):
+    run = replace(finetuning_preset("tiny", None), encoder=encoder)
+    return override(run, ["epochs=12", "folds=3", "batch=8", "validation_fraction=0.2", *overrides])
+
+
+@pytest.fixture(scope="module")
+def trained(ball_cohort, tmp_path_factory):
+    """A fine-tuning from scratch on the twelve labeled balls: (folder, cohort, run, report)."""
+    folder = tmp_path_factory.mktemp("jobs") / "fine"
+    cohort, run = labeled(ball_cohort), quick()
+    report = finetune(cohort, run, folder, folder.parent, CPU, [], None, quiet=True)
+    return folder, cohort, run, report
+
+
+def predictions(folder):
+    with open(folder / "predictions.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_it_learns_a_class_that_is_there(trained):
+    _, _, _, report = trained
+    assert report["metrics"]["auc_within_folds"]["value"] > 0.9
+    assert report["baselines"]["size alone"]["auc"]["value"] == 1.0
+    assert report["baselines"]["majority class"]["auc"]["value"] == 0.5
+    assert report["calibration"]["calibrated"] is False and "20" in report["calibration"]["reason"]
+    assert report["thresholds"] == {"rule_out": 0.5, "balanced": 0.5, "rule_in": 0.5}
+    assert (report["protocol"], report["leaky"]) == ("honest", False)
+
+
+def test_every_case_is_predicted_once_by_the_model_that_did_not_see_it(trained):
+    folder, cohort, run, report = trained
+    rows = predictions(folder)
+    assert [row["case_id"] for row in rows] == [case.case_id for case in cohort.cases]
+    assert [int(row["label"]) for row in rows] == cohort.labels.tolist()
+    assert "patient-" not in (folder / "predictions.csv").read_text()  # pseudonyms only
+    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)
+    preprocessing = measure_preprocessing(cohort)
+    for fold in folds:
+        model = load_fold(folder, fold.number, ENCODER)
+        for case in fold.test:
+            assert int(rows[case]["fold"]) == fold.number
+            # Scoring's arithmetic, from the HU on: the mean of the two planes' logits.
+            logits = []
+            for plane in (0, 1):
+                hu, _ = crop(cohort.stacks(case), plane, View())
+                image = torch.from_numpy(to_montage(normalise(hu, preprocessing)))[None, None]
+                with torch.no_grad():
+                    logits.append(model(image)[0].double())
+            mean = (logits[0] + logits[1]) / 2
+            expected = float(torch.softmax(mean, 0)[1])
+            assert float(rows[case]["probability"]) == pytest.approx(expected, abs=2e-6)
+    assert report["cases"] == 12
+
+
+def test_finished_folds_are_not_trained_again(trained, monkeypatch, tmp_path):
+    folder, cohort, run, report = trained
+    before = {n: (fold_folder(folder, n) / "result.json").stat().st_mtime_ns for n in range(3)}
+    (folder / "metrics.json").unlink()
+    again = finetune(cohort, run, folder, tmp_path, CPU, [], None, quiet=True)
+    assert again == report
+    assert {n: (fold_folder(folder, n) / "result.json").stat().st_mtime_ns for n in range(3)} == before
+    # One fold lost: it comes back with the same numbers.
+    rows = predictions(folder)
+    import shutil
+
+    shutil.rmtree(fold_folder(folder, 1))
+    finetune(cohort, run, folder, tmp_path, CPU, [], None, quiet=True)
+    assert predictions(folder) == rows
+
+
+def test_other_settings_are_refused(trained, tmp_path):
+    folder, cohort, run, _ = trained
+    with pytest.raises(UsageError, match=r"configuration\.epochs \(12 there, 3 here\)"):
+        finetune(cohort, replace(run, epochs=3), folder, tmp_path, CPU, [], None, quiet=True)
+    with pytest.raises(UsageError, match="data_fingerprint"):
+        finetune(cohort.subset(range(11)), run, folder, tmp_path, CPU, [], None, quiet=True)
+
+
+def test_statistics_are_those_of_the_training_cases(trained):
+    from MAEMCTrainingLib.checkpoints import read_tensors
+
+    folder, cohort, run, _ = trained
+    fold = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)[1]
+    known = np.concatenate([fold.train, fold.validation])
+    model = load_fold(folder, 1, ENCODER)
+    tokens = class_tokens(model.encoder, cohort, known, measure_preprocessing(cohort), CPU).numpy()
+    stored = read_tensors(fold_folder(folder, 1) / "statistics.safetensors")
+    for plane, name in enumerate(("axial", "coronal")):
+        np.testing.assert_allclose(stored[f"{name}_mean"], tokens[:, plane].mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(stored[f"{name}_covariance"], np.cov(tokens[:, plane].T), atol=1e-5)
+    assert float(stored["count"]) == len(known)
+    assert feature_statistics(torch.zeros(3, 2, 4))["axial_covariance"].shape == (4, 4)
+
+
+def test_class_weights_give_each_class_half_of_the_loss():
+    labels = np.repeat([0, 1], [8, 47])
+    weights = class_weights(labels, True)
+    assert weights[labels].sum() == pytest.approx(55)
+    assert weights[0] * 8 == pytest.approx(weights[1] * 47)
+    assert class_weights(labels, False).tolist() == [1, 1]
+
+
+def test_a_step_is_weighted_cross_entropy(ball_cohort):
+    cohort = labeled(ball_cohort).subset([0, 1, 3, 5, 7, 2, 4])  # 3 benign, 4 malignant
+    folds = make_folds(cohort.labels, cohort.patients, 2, 0.2, 0)
+    task = FinetuningTask(cohort, folds[0], quick(), Preprocessing(), None)
+    batch, _ = task.batch(0, 0)
+    assert batch.images.shape == (len(batch), 1, 250, 250) and len(batch) == min(8, 2 * len(folds[0].train))
+    with torch.no_grad():
+        logits = task.module(batch.images).double()
+        loss = float(task.step(batch)["loss"])
+    labels = batch.labels.tolist()
+    training = cohort.labels[folds[0].train]
+    expected = np.mean(
+        [
+            len(training) / (2 * (training == label).sum()) * -torch.log_softmax(row, 0)[label].item()
+            for row, label in zip(logits, labels, strict=True)
+        ]
+    )
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_epoch_shows_every_case_once_in_each_plane(ball_cohort):
+    cohort = labeled(ball_cohort)
+    fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)[0]
+    for fusion, planes in (("mean", (0, 1)), ("axial", (0,)), ("coronal", (1,))):
+        task = FinetuningTask(cohort, fold, quick(f"fusion={fusion}", "batch=5"), Preprocessing(), None)
+        shown = [sample for index in range(task.steps_per_epoch) for sample in task.samples_of(2, index)]
+        assert sorted(shown) == sorted((int(case), plane) for case in fold.train for plane in planes)
+        assert task.samples_of(2, 0) != task.samples_of(3, 0)
+
+
+def test_prediction_uses_the_planes_of_its_fusion():
+    model = Classifier(ENCODER, seed=3)
+    tokens = torch.randn(5, 2, 16, dtype=torch.float64)
+    logits = tokens.float() @ model.head.weight.T + model.head.bias
+    margin = (logits[..., 1] - logits[..., 0]).detach()
+    for fusion, wanted in (("mean", margin.mean(dim=1)), ("axial", margin[:, 0]), ("coronal", margin[:, 1])):
+        np.testing.assert_allclose(predict(model, tokens, fusion), torch.sigmoid(wanted), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def pretrained(ball_cohort, tmp_path_factory):
+    """A short pre-training on the four balls without a label and two labeled ones."""
+    folder = tmp_path_factory.mktemp("jobs") / "pre"
+    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
+    run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
+    run = override(run, ["epochs=2", "batch=4", "views_per_case=1"])
+    pretrain(ball_cohort.subset([12, 13, 14, 15, 0, 1]), run, folder, folder.parent, CPU, [], quiet=True)
+    return load_pretrained(folder)
+
+
+def test_honest_refuses_what_paper_marks(ball_cohort, pretrained):
+    cohort = labeled(ball_cohort)
+    with pytest.raises(InputError, match=r"2 of the patients.*--unlabeled-data.*--protocol paper"):
+        check_protocol("honest", cohort, pretrained)
+    assert check_protocol("paper", cohort, pretrained) is True
+    assert check_protocol("honest", cohort.subset(range(2, 12)), pretrained) is False
+    assert check_protocol("honest", cohort, None) is False
+    strangers = replace(pretrained, cohort={**pretrained.cohort, "pseudonym_key": "another"})
+    with pytest.raises(InputError, match="cannot be compared"):
+        check_protocol("honest", cohort.subset(range(2, 12)), strangers)
+
+
+def test_it_starts_from_the_pretrained_encoder(ball_cohort, pretrained, tmp_path):
+    cohort = labeled(ball_cohort)
+    fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)[0]
+    task = FinetuningTask(cohort, fold, quick(), pretrained.preprocessing, pretrained.module.encoder_state())
+    for name, tensor in pretrained.module.encoder.state_dict().items():
+        assert torch.equal(task.module.encoder.state_dict()[name], tensor)
+    report = finetune(cohort, quick("epochs=1"), tmp_path / "fine", tmp_path, CPU, [], pretrained, "paper", quiet=True)
+    assert report["leaky"] is True and any("LEAKY" in note for note in report["notes"])
+    assert "pre-trained encoder, frozen" in report["baselines"]
+    settings = json.loads((tmp_path / "fine" / "job.json").read_text())
+    assert settings["preprocessing"] == json.loads((pretrained.folder / "job.json").read_text())["preprocessing"]
+
+
+def test_frozen_features_are_judged_out_of_fold(ball_cohort):
+    """The frozen baseline against scikit-learn's own pipeline on one fold."""
+    from MAEMCTrainingLib.evaluation.baselines import logistic
+
+    cohort = labeled(ball_cohort)
+    fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)
+    features = np.random.default_rng(0).normal(size=(12, 6))
+    ours = logistic(features, cohort.labels, fold, 10.0)
+    training = np.concatenate([fold[0].train, fold[0].validation])
+    scaled = (features - features[training].mean(0)) / features[training].std(0)
+    model = LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000)
+    model.fit(scaled[training], cohort.labels[training])
+    np.testing.assert_allclose(ours[fold[0].test], model.predict_proba(scaled[fold[0].test])[:, 1])
+
+
+def test_pretraining_batches(ball_cohort):
+    """What a method is fed: planes as they are, patients, noise keyed by epoch and sample."""
+    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16))
+    run = override(replace(run, encoder=ENCODER), ["batch=5", "views_per_case=2", "mode=none"])
+    preprocessing = measure_preprocessing(ball_cohort)
+    task = PretrainingTask(ball_cohort, run, preprocessing)
+    assert task.steps_per_epoch == 7  # 32 samples
+    samples = [s for index in range(7) for s in task.samples_of(1, index).tolist()]
+    assert sorted(samples) == list(range(32))
+    batch, figures = task.batch(1, 2)
+    assert batch.axial.shape == batch.coronal.shape == (5, 1, 250, 250)
+    assert batch.axial_noise.shape == (5, 25) and not torch.equal(batch.axial_noise, batch.coronal_noise)
+    assert figures == {"padded_fraction": 0.0}
+    for row, sample in enumerate(task.samples_of(1, 2).tolist()):
+        hu, _ = crop(ball_cohort.stacks(sample // 2), 1, View())
+        np.testing.assert_allclose(batch.coronal[row, 0], to_montage(normalise(hu, preprocessing)))
+        assert int(batch.patient[row]) == ball_cohort.patients[sample // 2]
+    again, _ = PretrainingTask(ball_cohort, override(run, ["batch=10"]), preprocessing).batch(1, 1)
+    assert torch.equal(again.axial_noise[:5], batch.axial_noise)  # sample 10 of the epoch, whatever the batch
+    pixels = np.concatenate([task.batch(0, i)[0].axial.numpy().ravel() for i in range(7)])
+    assert abs(pixels.mean()) < 0.1 and abs(pixels.std() - 1) < 0.1
+
+
+def test_data_without_labels_is_refused(ball_cohort):
+    with pytest.raises(UsageError, match="No case of the data has a label"):
+        labeled(ball_cohort.subset([12, 13]))
