@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..montage import Preprocessing, to_montage
+from ..montage import Preprocessing, normalise, to_montage
 from ..results import DISCLAIMER, NoduleResult
 from ..roi import NoduleROI
 from .tables import spread_text
@@ -78,14 +78,14 @@ def save_figure(figure, path: Path) -> None:
 
 def save_montage(stack: np.ndarray, preprocessing: Preprocessing, path: Path) -> None:
     """Write a stack (25, 50, 50) as its 250 x 250 montage in the model's window, 8-bit gray PNG. Raises InputError."""
-    from matplotlib import image
+    import SimpleITK as sitk
 
+    window = Preprocessing(preprocessing.window_lower, preprocessing.window_upper)  # [0, 1], not standardized
+    gray = np.rint(normalise(to_montage(stack), window) * 255).astype(np.uint8)
     try:
-        image.imsave(
-            path, to_montage(stack), cmap="gray", vmin=preprocessing.window_lower, vmax=preprocessing.window_upper
-        )
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error}). Choose a folder that can be written.") from error
+        sitk.WriteImage(sitk.GetImageFromArray(gray), str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be written. Choose a folder that can be written.") from error
 
 
 def _middle(stack: np.ndarray) -> np.ndarray:
