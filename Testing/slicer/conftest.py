@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,21 +13,18 @@ if str(HOST) not in sys.path:
 
 missing = [name for name in ("PySide6", "slicer_core") if importlib.util.find_spec(name) is None]
 if missing:
-    collect_ignore_glob = ["test_*.py"]
+    print(f"Testing/slicer is skipped: not installed: {', '.join(missing)}")
+    collect_ignore_glob = ["test_*.py", "*/test_*.py"]
 else:
+    # At import, not in a fixture: Slicer's namespace must be that of the stand-ins before any test module imports it.
+    from slicerhost import start
+
+    _settings = tempfile.TemporaryDirectory(prefix="slicer-settings-")
+    start(_settings.name)
+
     from slicerhost.pytest_fixtures import (  # noqa: F401 (pytest finds fixtures by name)
         load_module,
         scene,
         slice_view,
         slicer_app,
     )
-
-
-def pytest_sessionstart(session):
-    # Slicer's namespace must be that of the stand-ins before any test module imports it.
-    if not missing:
-        from slicerhost import start
-
-        start(session.config._tmp_path_factory.mktemp("slicer-settings"))
-    else:
-        print(f"Testing/slicer is skipped: not installed: {', '.join(missing)}")

@@ -3,6 +3,12 @@
 ``start(settings_folder)`` returns the running application; scripted modules then import as they do in Slicer.
 """
 
-from .application import start
+import os
+
+# Every enum an int, and found on its class without the name of the enum (qt.Qt.AlignLeft), as in PythonQt. PySide6
+# reads this when it is first imported: so before anything here imports it.
+os.environ.setdefault("PYSIDE6_OPTION_PYTHON_ENUM", "0x3")
+
+from .application import start  # noqa: E402
 
 __all__ = ["start"]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 STUBS = HERE.parent / "stubs"
-VERSION = (5, 12)
 
 _application = None
 
@@ -29,14 +28,22 @@ def start(settings_folder, testing: bool = True):
     qt_module.build()
     ctk_widgets.build()
     slicer = _import_slicer()
-    from . import fonts_and_colors, slicer_app, widget_classes
+    from . import fonts_and_colors, hygiene, slicer_app, widget_classes
 
+    hygiene.listen_to_vtk()
     widget_classes.publish(slicer)
     slicer.modules = types.SimpleNamespace()
     slicer.moduleNames = types.SimpleNamespace()
     slicer.selfTests = {}
     _application = slicer_app.create(settings_folder, testing)
     fonts_and_colors.apply(_application)
+    return _application
+
+
+def started():
+    """``slicer.app``; raises RuntimeError before ``start``."""
+    if _application is None:
+        raise RuntimeError("the stand-in application was not started")
     return _application
 
 

@@ -8,9 +8,9 @@ from . import application, hygiene, module_factory, opengl, slot_errors
 
 
 @pytest.fixture(scope="session")
-def slicer_app(tmp_path_factory):
-    """``slicer.app``: the stand-in application, one for the whole session."""
-    return application.start(tmp_path_factory.mktemp("slicer-settings"))
+def slicer_app():
+    """``slicer.app``: the stand-in application, one for the whole session (``conftest.py`` has started it)."""
+    return application.started()
 
 
 @pytest.fixture

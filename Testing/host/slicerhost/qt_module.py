@@ -1,12 +1,7 @@
 """The module ``qt``, made from PySide6 with PythonQt's rules."""
 
-import os
 import sys
 import types
-
-# Every enum an int, and found on its class without the name of the enum (qt.Qt.AlignLeft), as in PythonQt. PySide6
-# reads this when it is first imported.
-os.environ.setdefault("PYSIDE6_OPTION_PYTHON_ENUM", "0x3")
 
 from PySide6 import QtCore, QtGui, QtNetwork, QtUiTools, QtWidgets
 from shiboken6 import Shiboken

@@ -59,7 +59,7 @@ class Scene:
             self.logics[name] = logic
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.mrml)
         self._remote = slicer.vtkMRMLRemoteIOLogic()
-        cache.mkdir(parents=True, exist_ok=True)
+        (cache / ".slicer-cache").touch()  # without this mark Slicer refuses to clear a cache folder
         self._remote.GetCacheManager().SetRemoteCacheDirectory(str(cache))
         self._remote.SetMRMLScene(self.mrml)
         self._data_io = slicer.vtkDataIOManagerLogic()
