@@ -69,7 +69,7 @@ class SceneFollower(VTKObservationMixin):
             if analysis.id not in self._watched:
                 self.watch(analysis)
                 self._follower.onAnalysisFound(analysis)
-                self.reconcile(analysis)
+            self.reconcile(analysis)
 
     def detach(self) -> None:
         """Follow nothing any more."""
@@ -124,7 +124,10 @@ class SceneFollower(VTKObservationMixin):
     def reconcile(self, analysis: Analysis) -> None:
         """Compare records with points and tell what has changed. Writing a label calls this again: it then rests."""
         scene = analysis.tableNode.GetScene()
-        if self._reconciling or scene is None or scene.IsClosing() or analysis.pointsNode is None:
+        # While a scene is read or closed, nodes come and go one by one and references do not hold yet.
+        if self._reconciling or scene is None or scene.IsClosing() or scene.IsImporting():
+            return
+        if analysis.pointsNode is None:
             return
         self._reconciling = True
         try:

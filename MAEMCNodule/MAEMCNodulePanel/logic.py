@@ -287,7 +287,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         for pointID, record in analysis.records():
             analysis.removeNodesOf(pointID)
             nodes.writeLabel(analysis, pointID, NoduleRecord(record.name))
-        nodes.removeFolder(analysis.tableNode)
+        nodes.removeFolder(analysis)
         if removedID != analysis.id:
             slicer.mrmlScene.RemoveNode(analysis.tableNode)
         self._notify()

@@ -12,6 +12,7 @@ from .volumes import lpsFromRas
 GATE_COLORS = {"green": (46, 139, 87), "amber": (214, 137, 16), "red": (192, 57, 43), "grey": (127, 127, 127)}
 """sRGB 0-255 of each gate, of like weight on light and dark panels."""
 
+_FOLDER_MARK = "MAEMC.Folder"
 _SCORE_IN_LABEL = re.compile(r": ([01]\.\d\d|\N{HORIZONTAL ELLIPSIS})$")
 
 
@@ -132,36 +133,39 @@ def showRoi(analysis, pointID: str, record) -> None:
 
 
 def placeInHierarchy(analysis, node) -> None:
-    """Put a node into the analysis' folder, which lies beside the CT, under the same study."""
+    """Put a node into the analysis' folder of the data tree, which lies beside the CT, under the same study.
+
+    The application gives each node that it shows an item; a node without one is left out.
+    """
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(analysis.tableNode.GetScene())
-    if hierarchy is None or analysis.volumeNode is None:
+    item = hierarchy.GetItemByDataNode(node)
+    tableItem = hierarchy.GetItemByDataNode(analysis.tableNode)
+    volumeItem = hierarchy.GetItemByDataNode(analysis.volumeNode) if analysis.volumeNode else 0
+    if not (item and tableItem):
         return
-    tableItem = _itemOf(hierarchy, analysis.tableNode)
     folder = hierarchy.GetItemParent(tableItem)
-    if hierarchy.GetItemAttribute(folder, "MAEMC.Folder") != "1":
-        study = hierarchy.GetItemParent(_itemOf(hierarchy, analysis.volumeNode))
+    if hierarchy.GetItemAttribute(folder, _FOLDER_MARK) != "1":
+        study = hierarchy.GetItemParent(volumeItem) if volumeItem else hierarchy.GetSceneItemID()
         folder = hierarchy.CreateFolderItem(study, analysis.tableNode.GetName())
-        hierarchy.SetItemAttribute(folder, "MAEMC.Folder", "1")
+        hierarchy.SetItemAttribute(folder, _FOLDER_MARK, "1")
         hierarchy.SetItemParent(tableItem, folder)
-    hierarchy.SetItemParent(_itemOf(hierarchy, node), folder)
+    hierarchy.SetItemParent(item, folder)
 
 
-def removeFolder(analysisTableNode) -> None:
-    """Remove an analysis' folder from the data tree; nodes that a user has put there stay."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(analysisTableNode.GetScene())
-    item = hierarchy.GetItemByDataNode(analysisTableNode) if hierarchy else 0
-    folder = hierarchy.GetItemParent(item) if item else 0
-    if folder and hierarchy.GetItemAttribute(folder, "MAEMC.Folder") == "1":
-        children = vtk.vtkIdList()
-        hierarchy.GetItemChildren(folder, children)
-        for index in range(children.GetNumberOfIds()):
-            hierarchy.SetItemParent(children.GetId(index), hierarchy.GetItemParent(folder))
-        hierarchy.RemoveItem(folder, False, False)
-
-
-def _itemOf(hierarchy, node):
-    # The application makes an item for each node that it sees; without one (a script, a test) it is made here.
-    return hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+def removeFolder(analysis) -> None:
+    """Remove an analysis' folder from the data tree; what is in it moves up."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(analysis.tableNode.GetScene())
+    # Table or point list may have lost its item already: one of them is being removed.
+    anchors = [hierarchy.GetItemByDataNode(node) for node in (analysis.tableNode, analysis.pointsNode) if node]
+    parents = [hierarchy.GetItemParent(item) for item in anchors if item]
+    folder = next((item for item in parents if hierarchy.GetItemAttribute(item, _FOLDER_MARK) == "1"), 0)
+    if not folder:
+        return
+    children = vtk.vtkIdList()
+    hierarchy.GetItemChildren(folder, children)
+    for index in range(children.GetNumberOfIds()):
+        hierarchy.SetItemParent(children.GetId(index), hierarchy.GetItemParent(folder))
+    hierarchy.RemoveItem(folder, False, False)
 
 
 def _row(analysis, pointID: str, record) -> dict:

@@ -206,8 +206,8 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onParametersChanged(self, caller, event) -> None:
         parameterNode = self._parameterNode
-        if parameterNode is None:
-            return
+        if parameterNode is None or slicer.mrmlScene.IsBatchProcessing():
+            return  # what a scene brings with it is taken up when it has been read
         if parameterNode.inputVolume is not self._shownVolume:
             self._shownVolume = parameterNode.inputVolume
             parameterNode.points = self.logic.pointsOf(self._shownVolume) if self._shownVolume else None
@@ -230,7 +230,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._wake()
 
     def _onSceneEndImport(self, caller, event) -> None:
-        if self._entered:
+        if self._entered or self._parameterNode is not None:
             self.initializeParameterNode()
         self._wake()
 

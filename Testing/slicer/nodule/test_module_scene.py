@@ -108,8 +108,11 @@ def test_scene_is_closed_while_scoring(panel, add_ct):
     assert panel.records()[0].state == "scored"
 
 
-@pytest.mark.parametrize("kind", ["volume", "points", "table", "roi", "overlay", "parameters"])
-@pytest.mark.parametrize("moment", ["pending", "scored"])
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [(kind, moment) for kind in ("volume", "points", "table", "parameters") for moment in ("pending", "scored")]
+    + [("roi", "scored"), ("overlay", "scored")],
+)
 def test_any_node_may_be_removed_at_any_moment(panel, add_ct, kind, moment):
     volume = add_ct()
     panel.settle()
@@ -127,8 +130,6 @@ def test_any_node_may_be_removed_at_any_moment(panel, add_ct, kind, moment):
         "overlay": analysis.overlayNode(pointID, "reconstruction", "axial"),
         "parameters": panel.parameters.parameterNode,
     }[kind]
-    if node is None:
-        pytest.skip(f"{kind} is not there before the result")
     slicer.mrmlScene.RemoveNode(node)
     panel.settle()
     if kind in ("points", "table"):
@@ -218,3 +219,48 @@ def test_two_scenes_one_after_the_other(panel, add_ct, tmp_path):
     assert analyses[0].pointsNode is not analyses[1].pointsNode
     assert {a.records()[0][1].state for a in analyses} == {"scored"}
     assert panel.logic.worker.sent == sent
+
+
+@pytest.fixture
+def data_tree(scene):
+    """The application's side of the data tree: an item for each node that is shown, gone with its node."""
+    import vtk
+
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def added(caller, event, node):
+        kinds = ("vtkMRMLVolumeNode", "vtkMRMLMarkupsNode", "vtkMRMLTableNode")
+        if any(node.IsA(kind) for kind in kinds) and not node.GetHideFromEditors():
+            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def removed(caller, event, node):
+        if hierarchy.GetItemByDataNode(node):
+            hierarchy.RemoveItem(hierarchy.GetItemByDataNode(node), False, False)
+
+    tags = [
+        scene.AddObserver(scene.NodeAddedEvent, added),
+        scene.AddObserver(scene.NodeAboutToBeRemovedEvent, removed, 1.0),
+    ]
+    yield hierarchy
+    scene.Clear()
+    for tag in tags:
+        scene.RemoveObserver(tag)
+
+
+def test_results_lie_in_a_folder_beside_the_ct(panel, data_tree, add_ct):
+    volume = add_ct("Thorax")
+    study = data_tree.CreateStudyItem(data_tree.GetSceneItemID(), "Study")
+    data_tree.SetItemParent(data_tree.GetItemByDataNode(volume), study)
+    panel.settle()
+    points = panel.place((0, 0, 0))
+    panel.settle()
+    analysis = panel.logic.analysisOf(volume, points)
+    folder = data_tree.GetItemChildWithName(study, "Thorax nodule scores")
+    assert folder
+    for node in (points, analysis.tableNode, analysis.roiNode(points.GetNthControlPointID(0))):
+        assert data_tree.GetItemParent(data_tree.GetItemByDataNode(node)) == folder
+    slicer.mrmlScene.RemoveNode(analysis.tableNode)
+    assert not data_tree.GetItemChildWithName(study, "Thorax nodule scores")
+    assert data_tree.GetItemByDataNode(points), "the points were the user's work and stay"

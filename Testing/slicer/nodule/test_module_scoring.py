@@ -21,11 +21,10 @@ def test_clicking_in_a_slice_view_scores_the_nodule(panel, add_ct, slice_view, e
     volume = add_ct(balls=((20, 10, 0),))
     panel.settle()
     assert panel.parameters.inputVolume is volume, "the only CT is picked already"
-    red.set_background(volume)
-    red.set_offset(0.0)
     panel.ui.placeButton.click()
     assert panel.ui.placeButton.checked
-    red.click_ras((-20, -10, 0))
+    red.fit()
+    red.click((-20, -10, 0))
     panel.run(0.1)
     assert not panel.ui.placeButton.checked, "one click, one point"
     panel.settle()
