@@ -1,0 +1,225 @@
+"""The extension as Slicer would install it: what is listed in CMake is there, works, and cannot be spared."""
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent.parent
+HOST = HERE.parent / "host"
+MODULES = Path("lib/Slicer-5.13/qt-scripted-modules")
+SLOW_IMPORTS = (
+    "numpy",
+    "torch",
+    "safetensors.torch",
+    "SimpleITK",
+    "pydicom",
+    "matplotlib.figure",
+    "matplotlib.image",
+    "matplotlib.backends.backend_agg",
+)
+
+pytest.importorskip("PySide6", reason="PySide6 is not installed")
+pytest.importorskip("slicer_core", reason="slicer-core is not installed")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks and Unix sockets are needed")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with a space and letters outside ASCII in its name."""
+    folder = tmp_path_factory.mktemp("install") / "Äußere Lunge"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def source(place) -> Path:
+    """A copy of what a developer's checkout holds of the extension."""
+    copy = place / "SlicerMAEMC"
+    copy.mkdir()
+    for name in ("CMakeLists.txt", "LICENSE", "README.md"):
+        shutil.copy(REPOSITORY / name, copy)
+    for name in ("MAEMCNodule", "Resources/Models"):
+        shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def installed(place, source) -> Path:
+    """The folder of scripted modules of the installed extension."""
+    cmake(configuration(source, place / "build", place / "installed"))
+    cmake(["--build", str(place / "build"), "--target", "install"])
+    return place / "installed" / MODULES
+
+
+@pytest.fixture(scope="module")
+def inputs(place) -> Path:
+    runpy.run_path(str(HERE / "inputs.py"))["write"](place / "inputs")
+    return place / "inputs"
+
+
+@pytest.fixture(scope="module")
+def listed(source) -> list[str]:
+    """What the module's CMakeLists.txt lists, in the places where it is installed."""
+    return sorted(names_in_cmake(source / "MAEMCNodule" / "CMakeLists.txt"))
+
+
+def test_what_is_listed_is_what_there_is():
+    """Fails where a file was added or removed, and says what to write into MAEMCNodule/CMakeLists.txt."""
+    module = REPOSITORY / "MAEMCNodule"
+    there = {
+        path.relative_to(module).as_posix()
+        for path in module.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.name != "CMakeLists.txt"
+    }
+    there |= {f"Resources/Models/{path.name}" for path in (REPOSITORY / "Resources" / "Models").glob("*.maemc")}
+    names = names_in_cmake(module / "CMakeLists.txt")
+    assert len(names) == len(set(names)), "a file is listed twice"
+    assert sorted(there - set(names)) == [], "to be added to MAEMCNodule/CMakeLists.txt"
+    assert sorted(set(names) - there) == [], "to be removed from MAEMCNodule/CMakeLists.txt"
+
+
+def test_exactly_the_listed_files_are_installed(installed, listed, place):
+    found = {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()}
+    compiled = {name for name in found if "__pycache__/" in name}
+    assert found - compiled == set(listed)
+    assert len(compiled) == sum(name.endswith(".py") for name in listed)
+    others = {path.name for path in (place / "installed").rglob("*") if path.is_file()} - {
+        path.name for path in installed.rglob("*")
+    }
+    assert others == {"MAEMC.s4ext"}
+
+
+def test_a_listed_file_that_is_missing_stops_the_configuration(source, place):
+    model = next((source / "Resources" / "Models").glob("*.maemc"))
+    for file in (source / "MAEMCNodule" / "Resources" / "UI" / "MAEMCNodule.ui", model):
+        hidden = file.rename(file.with_name("hidden"))
+        try:
+            with pytest.raises(subprocess.CalledProcessError):
+                cmake(configuration(source, place / "build-incomplete", place / "nowhere"))
+        finally:
+            hidden.rename(file)
+
+
+def test_the_installed_extension_works(installed, inputs, place):
+    """Cold: each process a new interpreter, as in Slicer."""
+    packages = os.pathsep.join(packages_of_this_python())
+    line = f'PYTHONPATH="$PYTHONPATH:{packages}" exec \'{sys.executable}\' -S "$@"'
+    python = script(place / "cold", "PythonSlicer", line)
+    done = journey(python, installed, inputs, place)
+    assert done.returncode == 0, done.stderr
+    assert "the journey is complete" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def warm_python(place):
+    """``PythonSlicer`` (with PyTorch) and ``Slicer`` (with the application) whose interpreters are warm."""
+    servers = []
+    for name, modules in (("PythonSlicer", SLOW_IMPORTS), ("Slicer", ("application",))):
+        address = f"/tmp/maemc-{os.getpid()}-{name}"  # a Unix socket's path may have 107 bytes at most
+        command = [sys.executable, "-S", str(HERE / "warm_python.py"), address, *modules]
+        variables = environment(TMPDIR=str(place))
+        variables["PYTHONPATH"] = os.pathsep.join([variables["PYTHONPATH"], *packages_of_this_python()])
+        server = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        servers.append((server, address))
+        client = f"exec '{sys.executable}' -S -E '{HERE / 'warm_python.py'}' --run '{address}' \"$@\""
+        script(place / "warm", name, client)
+    for server, _address in servers:
+        assert server.stdout.readline() == b"ready\n"
+    yield place / "warm"
+    for server, address in servers:
+        server.kill()
+        server.communicate()
+        Path(address).unlink()
+
+
+def test_no_listed_file_can_be_spared(installed, inputs, place, listed, warm_python):
+    """Each listed file is taken away in turn: the journey must fail, and say that it was for want of this file."""
+    spared, unexplained = [], []
+    for name in listed:
+        file = installed / name
+        hidden = file.rename(place / "hidden")
+        try:
+            done = journey(warm_python / "Slicer", installed, inputs, place)
+        finally:
+            hidden.rename(file)
+        if done.returncode == 0:
+            spared.append(name)
+        elif name.endswith(".py") and file.stem not in done.stderr:
+            unexplained.append((name, done.stderr[-500:]))
+    assert spared == [], "installed, but the journey succeeds without them"
+    assert unexplained == []
+    done = journey(warm_python / "Slicer", installed, inputs, place)
+    assert done.returncode == 0, f"with all files back it must succeed: {done.stderr}"
+
+
+def journey(python: Path, installed: Path, inputs: Path, place: Path) -> subprocess.CompletedProcess:
+    """Run journey.py with a clean home and an output folder of its own."""
+    output = place / "output"
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir()
+    variables = environment(
+        PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}", MAEMC_HOME=str(output / "home"), TMPDIR=str(output)
+    )
+    command = [str(python), str(HERE / "journey.py"), str(installed), str(inputs), str(output)]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The stand-in host on the path; with -S, a development install of MAEMC is not found."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE), str(HOST)]),
+        "PYTHONUTF8": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "QT_QPA_PLATFORM": "offscreen",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        **variables,
+    }
+
+
+def packages_of_this_python() -> list[str]:
+    return [folder for folder in sys.path if folder.endswith(("site-packages", "dist-packages"))]
+
+
+def script(folder: Path, name: str, line: str) -> Path:
+    """An executable shell script."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def configuration(source: Path, build: Path, prefix: Path) -> list[str]:
+    """Arguments for cmake; a compiler is named, as the project's languages ask for one, and never called."""
+    arguments = ["-S", str(source), "-B", str(build), f"-DCMAKE_INSTALL_PREFIX={prefix}"]
+    arguments += [f"-DSlicer_DIR={HERE / 'standin_slicer'}", f"-DPython3_EXECUTABLE={sys.executable}"]
+    for language in ("C", "CXX"):
+        arguments += [f"-DCMAKE_{language}_COMPILER={sys.executable}", f"-DCMAKE_{language}_COMPILER_ID=None"]
+        arguments += [f"-DCMAKE_{language}_COMPILER_FORCED=1", f"-DCMAKE_{language}_COMPILER_ID_RUN=1"]
+    return arguments
+
+
+def cmake(arguments: list[str]) -> None:
+    program = shutil.which("cmake", path=str(Path(sys.executable).parent)) or shutil.which("cmake")
+    if program is None:
+        pytest.skip("cmake is not installed (pip install cmake)")
+    subprocess.run([program, *arguments], check=True, capture_output=True, text=True)
+
+
+def names_in_cmake(path: Path) -> list[str]:
+    """The files of the three lists, relative to where they are installed."""
+    text = path.read_text(encoding="utf-8")
+    names = []
+    for variable, folder in (("SCRIPTS", ""), ("RESOURCES", ""), ("SHIPPED_MODELS", "Resources/Models/")):
+        (body,) = re.findall(rf"set\(\w*{variable}\n(.*?)\n  \)", text, re.DOTALL)
+        names += [folder + name for name in body.split()]
+    return names
