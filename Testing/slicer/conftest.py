@@ -5,8 +5,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pytest
-
 HOST = Path(__file__).resolve().parent.parent / "host"
 if str(HOST) not in sys.path:
     sys.path.insert(0, str(HOST))

@@ -9,6 +9,6 @@ import os
 # reads this when it is first imported: so before anything here imports it.
 os.environ.setdefault("PYSIDE6_OPTION_PYTHON_ENUM", "0x3")
 
-from .application import start  # noqa: E402
+from .application import start
 
 __all__ = ["start"]

@@ -74,12 +74,8 @@ class _Number(QtWidgets.QWidget):
     maximum = Property(float, lambda self: self._standin_range[1], setMaximum)
     decimals = Property(int, lambda self: self._standin_decimals, setDecimals)
     singleStep = Property(float, lambda self: self._standin_step, setSingleStep)
-    suffix = Property(
-        str, lambda self: self._standin_box.suffix, lambda self, text: self._standin_box.setSuffix(text)
-    )
-    prefix = Property(
-        str, lambda self: self._standin_box.prefix, lambda self, text: self._standin_box.setPrefix(text)
-    )
+    suffix = Property(str, lambda self: self._standin_box.suffix, lambda self, text: self._standin_box.setSuffix(text))
+    prefix = Property(str, lambda self: self._standin_box.prefix, lambda self, text: self._standin_box.setPrefix(text))
 
 
 @register

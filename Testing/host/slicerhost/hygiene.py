@@ -29,13 +29,29 @@ def take_vtk_errors() -> list[str]:
     return taken
 
 
+def _event_names() -> dict[str, str]:
+    """{number: name} of MRML's own events, which VTK prints as NoEvent or UserEvent."""
+    import slicer
+
+    kinds = (slicer.vtkMRMLScene, slicer.vtkMRMLNode, slicer.vtkMRMLDisplayableNode)
+    return {
+        str(getattr(kind, name)): name
+        for kind in kinds
+        for name in dir(kind)
+        if name.endswith("Event") and isinstance(getattr(kind, name), int)
+    }
+
+
 def observers(thing) -> dict[str, int]:
     """{event name: number of observers} of a VTK object, read from what it prints: VTK offers no other way."""
-    found: dict[str, int] = {}
+    names, number, found = _event_names(), "", {}
     for line in str(thing).splitlines():
-        name, _, value = line.strip().partition(":")
-        if name == "EventName":
-            found[value.strip()] = found.get(value.strip(), 0) + 1
+        key, _, value = line.strip().partition(":")
+        if key == "Event":
+            number = value.strip()
+        elif key == "EventName":
+            name = names.get(number, value.strip())
+            found[name] = found.get(name, 0) + 1
     return found
 
 

@@ -145,7 +145,7 @@ class CoreIOManager:
             return None
         scene = self._application.mrmlScene()
         node_class, storage_class = STORED[kind]
-        node = scene.AddNewNodeByClass(node_class, scene.GenerateUniqueName(name))
+        node = scene.AddNewNodeByClass(node_class, scene.GetUniqueNameByString(name))
         storage = scene.AddNewNodeByClass(storage_class)
         storage.SetFileName(path)
         node.SetAndObserveStorageNodeID(storage.GetID())
@@ -168,7 +168,7 @@ class CoreIOManager:
             for item in properties["fileNames"]:
                 files.InsertNextValue(str(item))
         volumes = self._application._standin_scene.logics["Volumes"]
-        node = volumes.AddArchetypeVolume(path, self._application.mrmlScene().GenerateUniqueName(name), options, files)
+        node = volumes.AddArchetypeVolume(path, name, options, files)  # the logic makes the name unique
         if node is None:
             return None
         if properties.get("colorNodeID"):

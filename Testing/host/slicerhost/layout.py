@@ -1,8 +1,9 @@
 """A small layout manager: it has the slice views which a test made, and no others."""
 
+from PySide6 import QtCore
+
 from . import qt_signals
 from .ui_loader import register
-from PySide6 import QtCore
 
 
 @register

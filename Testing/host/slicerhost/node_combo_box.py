@@ -62,18 +62,25 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._release()
         self._standin_scene = scene
         if scene is not None:
-            import vtk
-
             import slicer
+            import vtk
 
             kind = slicer.vtkMRMLScene
 
-            @vtk.calldata_type(vtk.VTK_OBJECT)
-            def changed(caller, event, node):
-                self._scene_changed(event, node)
+            # A callback for each event: MRML's own events have no names for a callback to tell them apart by.
+            def calling(function):
+                @vtk.calldata_type(vtk.VTK_OBJECT)
+                def called(caller, event, node):
+                    function(node)
 
-            for event in (kind.NodeAddedEvent, kind.NodeAboutToBeRemovedEvent, kind.NodeRemovedEvent):
-                self._standin_observers.append((scene, scene.AddObserver(event, changed)))
+                return called
+
+            for event, function in (
+                (kind.NodeAddedEvent, self._node_added),
+                (kind.NodeAboutToBeRemovedEvent, self._node_about_to_be_removed),
+                (kind.NodeRemovedEvent, self._node_removed),
+            ):
+                self._standin_observers.append((scene, scene.AddObserver(event, calling(function))))
             for event in (kind.EndCloseEvent, kind.EndBatchProcessEvent, kind.EndImportEvent):
                 tag = scene.AddObserver(event, lambda caller, event: self._refresh())
                 self._standin_observers.append((scene, tag))
@@ -89,18 +96,24 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             observed.RemoveObserver(tag)
         self._standin_observers = []
 
-    def _scene_changed(self, event, node):
-        if event == "NodeAboutToBeRemovedEvent":
-            if node in self._standin_nodes:
-                qt_signals.emit(self, "nodeAboutToBeRemoved(vtkMRMLNode*)", node)
-            return
+    def _node_added(self, node):
         if self._standin_scene is None or self._standin_scene.IsBatchProcessing():
-            if event == "NodeRemovedEvent" and node is self._standin_current:
-                self._select(None)
             return
         self._refresh()
-        if event == "NodeAddedEvent" and node in self._standin_nodes:
+        if node in self._standin_nodes:
             qt_signals.emit(self, "nodeAdded(vtkMRMLNode*)", node)
+
+    def _node_about_to_be_removed(self, node):
+        if node in self._standin_nodes:
+            qt_signals.emit(self, "nodeAboutToBeRemoved(vtkMRMLNode*)", node)
+
+    def _node_removed(self, node):
+        if self._standin_scene is None:
+            return
+        if not self._standin_scene.IsBatchProcessing():
+            self._refresh()
+        elif node is self._standin_current:
+            self._select(None)
 
     # --- which nodes are listed ------------------------------------------------------------------------------------
     def _accepts(self, node) -> bool:

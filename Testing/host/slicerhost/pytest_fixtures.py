@@ -19,11 +19,11 @@ def scene(slicer_app):
     import slicer
 
     slot_errors.take()
-    slicer_app._standin_scene.close()
+    slicer_app._standin_scene.renew()
     watch = hygiene.Watch(slicer.mrmlScene)
     yield slicer.mrmlScene
     slicer_app.processEvents()
-    slicer_app._standin_scene.close()
+    slicer_app._standin_scene.renew()
     slicer_app.processEvents()
     gc.collect()
     problems = watch.finish()

@@ -59,9 +59,7 @@ def argument_count(signature: str) -> int:
 
 def own_signals(kind: type) -> tuple[str, ...]:
     """Signatures that a stand-in class declares for itself, base class first."""
-    return tuple(
-        signature for base in reversed(kind.__mro__) for signature in base.__dict__.get("standin_signals", ())
-    )
+    return tuple(signature for base in reversed(kind.__mro__) for signature in base.__dict__.get("standin_signals", ()))
 
 
 def native_signals(source: QtCore.QObject) -> tuple[str, ...]:

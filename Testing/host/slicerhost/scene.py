@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from .subject_hierarchy import ItemKeeper
+
 
 def _module_logics(slicer):
     """{module name: logic}; order as in Slicer's dependencies."""
@@ -65,7 +67,9 @@ class Scene:
         self._data_io = slicer.vtkDataIOManagerLogic()
         self._data_io.SetMRMLApplicationLogic(self.application_logic)
         self._data_io.SetAndObserveDataIOManager(self._remote.GetDataIOManager())
+        self._remote.AddDataIOToScene()
         self.settle()
+        self._items = ItemKeeper(self.mrml)
 
     def settle(self) -> None:
         """Add what every scene of Slicer holds: the subject hierarchy."""
@@ -77,3 +81,9 @@ class Scene:
         """Close the scene as File > Close Scene does: singletons stay, everything else goes."""
         self.mrml.Clear(0)
         self.settle()
+
+    def renew(self) -> None:
+        """Close the scene and also drop the modules' singleton parameter nodes: nothing of one test reaches another."""
+        self.close()
+        for node in list(self.mrml.GetNodesByClass("vtkMRMLScriptedModuleNode")):
+            self.mrml.RemoveNode(node)

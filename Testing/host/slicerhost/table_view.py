@@ -114,6 +114,4 @@ class qMRMLTableView(QtWidgets.QTableView):
         self._standin_first_column = locked
 
     firstRowLocked = Property(bool, lambda self: getattr(self, "_standin_first_row", False), setFirstRowLocked)
-    firstColumnLocked = Property(
-        bool, lambda self: getattr(self, "_standin_first_column", False), setFirstColumnLocked
-    )
+    firstColumnLocked = Property(bool, lambda self: getattr(self, "_standin_first_column", False), setFirstColumnLocked)

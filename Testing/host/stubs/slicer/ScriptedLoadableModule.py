@@ -23,7 +23,6 @@ class ScriptedLoadableModule:
     def __init__(self, parent):
         super().__init__()
         import qt
-
         import slicer
 
         self.parent = parent
@@ -50,7 +49,9 @@ class ScriptedLoadableModule:
     def getDefaultModuleDocumentationLink(self, docPage=None):
         import slicer
 
-        url = slicer.app.documentationBaseUrl + docPage if docPage else slicer.app.moduleDocumentationUrl(self.moduleName)
+        url = (
+            slicer.app.documentationBaseUrl + docPage if docPage else slicer.app.moduleDocumentationUrl(self.moduleName)
+        )
         return f'<p>See the <a href="{url}">online documentation</a>.</p>'
 
     def runTest(self, msec=100, **keywords):
@@ -68,13 +69,10 @@ class ScriptedLoadableModuleWidget:
     def __init__(self, parent=None):
         super().__init__()
         import qt
-
         import slicer
 
         self.moduleName = _without(type(self).__name__, "Widget")
-        self.developerMode = slicer.util.settingsValue(
-            "Developer/DeveloperMode", False, converter=slicer.util.toBool
-        )
+        self.developerMode = slicer.util.settingsValue("Developer/DeveloperMode", False, converter=slicer.util.toBool)
         self.parent = parent
         if parent is None:
             self.parent = slicer.qMRMLWidget()

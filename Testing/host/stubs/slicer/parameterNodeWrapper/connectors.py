@@ -104,7 +104,6 @@ def createGuiConnector(widget, datatype) -> GuiConnector:
     """The connector of exactly this widget class to this type; raises RuntimeError where Slicer has none."""
     import ctk
     import qt
-
     import slicer
 
     kind, annotations = splitAnnotations(datatype)
