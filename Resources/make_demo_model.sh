@@ -3,17 +3,19 @@
 #
 # WORK   folder for data and jobs, outside the repository's tracked files (default build/demo-model)
 # CUBES  the folder with labels.csv and images/ (default ../shared/data/lidc-cubes)
-# MODEL  the bundle to write (default WORK/demo-lidc-rating.maemc)
+# MODEL  the bundle to write (default Resources/Models/lidc-rating.maemc)
 #
 # Ended in any way, the same command goes on where it stopped. PHANTOM_CASES, PRETRAIN and FINETUNE (KEY=VALUE settings)
-# shorten a trial: PHANTOM_CASES=20 PRETRAIN=epochs=2 FINETUNE=epochs=2 Resources/make_demo_model.sh build/trial
+# shorten a trial: PHANTOM_CASES=20 PRETRAIN=epochs=2 FINETUNE=epochs=2 Resources/make_demo_model.sh build/trial \
+#       ../shared/data/lidc-cubes build/trial/model.maemc
 set -eu
 
-work=${1:-build/demo-model}
-cubes=${2:-../shared/data/lidc-cubes}
-model=${3:-$work/demo-lidc-rating.maemc}
 here=$(cd "$(dirname "$0")" && pwd)
-train=${MAEMC_TRAIN:-maemc-train}
+work=${1:-$here/../build/demo-model}
+cubes=${2:-$here/../../shared/data/lidc-cubes}
+model=${3:-$here/Models/lidc-rating.maemc}
+train=$here/../.venv/bin/maemc-train
+[ -x "$train" ] || train=maemc-train
 
 mkdir -p "$work"
 # Pseudonyms of this run are made with a key of its own.

@@ -298,11 +298,14 @@ def _jobs_show(options: argparse.Namespace) -> None:
     )
     if state.get("message"):
         print(state["message"])
-    print(settings["command"])
+    print(settings.get("command", ""))
 
 
 def _share(state: dict[str, Any]) -> str:
-    return f"{100 * state['step'] / state['steps']:.0f} %" if state.get("steps") else "-"
+    if not state.get("steps"):
+        return "-"
+    done = (state.get("fold", 0) + state["step"] / state["steps"]) / state.get("folds", 1)
+    return f"{100 * (1.0 if state.get('status') == 'finished' else done):.0f} %"
 
 
 class _Counter:

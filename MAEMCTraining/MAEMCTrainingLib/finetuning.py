@@ -162,7 +162,7 @@ def class_tokens(
     for start in range(0, len(cases), _CHUNK):
         pairs = torch.from_numpy(plain_montages(cohort, cases[start : start + _CHUNK], preprocessing)).to(device)
         tokens = encoder(pairs.flatten(0, 1)[:, None])[:, 0]
-        parts.append(tokens.unflatten(0, (-1, 2)).double().cpu())
+        parts.append(tokens.unflatten(0, (-1, 2)).cpu().double())
     return torch.cat(parts)
 
 
@@ -257,6 +257,7 @@ def finetune(
                 continue
             task = FinetuningTask(cohort, fold, run, preprocessing, encoder_state)
             place = fold_folder(folder, fold.number)
+            job.update(folds=run.folds)
             outcome = train(
                 task,
                 run,
@@ -338,6 +339,6 @@ def labeled(cohort: Cohort) -> Cohort:
 def write_predictions(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """predictions.csv: case_id, patient_id (pseudonym), fold, label, probability."""
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ["case_id", "patient_id", "fold", "label", "probability"])
+        writer = csv.DictWriter(stream, ["case_id", "patient_id", "fold", "label", "probability"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -98,8 +98,18 @@ class Job:
 
     def event(self, **values: Any) -> None:
         """Append one line to events.jsonl."""
-        with open(self.folder / "events.jsonl", "a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"time": now(), **values}, allow_nan=False) + "\n")
+        self._append("events.jsonl", json.dumps({"time": now(), **values}, allow_nan=False))
+
+    def _append(self, name: str, line: str) -> None:
+        try:
+            with open(self.folder / name, "a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        except OSError as error:
+            raise InputError(
+                f"{name} of the job {self.folder} cannot be written ({error.strerror}). The last checkpoint is intact: "
+                "free space, then repeat the command to go on from there.",
+                "not-written",
+            ) from error
 
     def forget_events(self, after_step: int, **where: Any) -> None:
         """Drop the training events that a continued run will write again: those after its checkpoint's step."""
@@ -120,8 +130,7 @@ class Job:
 
     def log(self, text: str, show: bool = True) -> None:
         """A line for people: to log.txt and, unless quiet, to standard error."""
-        with open(self.folder / "log.txt", "a", encoding="utf-8") as stream:
-            stream.write(f"{now()} {text}\n")
+        self._append("log.txt", f"{now()} {text}")
         if show and not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
@@ -189,8 +198,8 @@ def _only_preparations(folder: Path) -> bool:
 
 
 def _check_same(stored: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
-    # The same run may be typed differently and its caches may have moved; what the data holds has a fingerprint.
-    names = settings.keys() - {"command", "data", "cohort"}
+    # The same run may be typed differently, and what it reads may have moved: data and weights have fingerprints.
+    names = settings.keys() - {"command", "data", "cohort", "from"}
     asked = json.loads(json.dumps({name: settings[name] for name in names}))
     lines = differing_keys({name: stored.get(name) for name in names}, asked)
     if lines:
