@@ -134,6 +134,7 @@ def train(
             job.event(step=position.step, epoch=epoch, phase=task.phase, **where, **figures, **speed)
         if epoch_done and (loss := task.validate(device)) is not None:
             module.train()
+            _check_finite({"validation loss": loss}, task, epoch, index, position.step - 1)
             better = position.best_loss is None or loss < position.best_loss
             if better:
                 position.best_loss, position.best_epoch, position.stale = loss, epoch, 0
@@ -150,8 +151,8 @@ def train(
             save()
     if position.step > trained_from:
         save()
-        if best is not None:
-            checkpoints.save_best(folder, best, position, identity)
+    if best is not None:  # again, should the run have been killed between the two
+        checkpoints.save_best(folder, best, position, identity)
     progress.end()
     return Outcome(position, best)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,20 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):
     with pytest.raises(InputError, match=r"loss, gradient_norm not finite at step 9, epoch 2 \(cases case-1-3\)"):
         run_line(folder, Line(spoil_at=3))
     assert weights(folder) == before
+
+
+def test_a_validation_loss_that_is_not_finite_stops_too(tmp_path):
+    with pytest.raises(InputError, match="validation loss not finite at step 10"):
+        run_line(tmp_path / "job" / "checkpoints", Line(losses=[1.0, float("nan")]), patience=5)
+
+
+def test_the_best_weights_are_written_again_after_a_kill_at_the_very_end(tmp_path):
+    folder = tmp_path / "job" / "checkpoints"
+    run_line(folder, Line(losses=[3.0, 2.0, 4.0, 5.0]), patience=9)
+    before = (folder / "best" / "model.safetensors").read_bytes()
+    shutil.rmtree(folder / "best")
+    run_line(folder, Line(), patience=9)
+    assert (folder / "best" / "model.safetensors").read_bytes() == before
 
 
 def test_a_checkpoint_of_another_run_is_refused_with_the_keys(tmp_path):
