@@ -16,7 +16,7 @@ def filled(scene):
     matrix = turn @ matrix
     matrix[:3, 3] = (10, -20, 30)
     array = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
-    volume = slicer.util.addVolumeFromArray(array, matrix, "CT")
+    slicer.util.addVolumeFromArray(array, matrix, "CT")
     points = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Nodules")
     points.CreateDefaultDisplayNodes()
     points.AddControlPoint(1.5, -2.5, 3.5, "N1")
@@ -88,7 +88,7 @@ def test_markups_and_table_files(filled, tmp_path):
     assert points.GetNumberOfControlPoints() == 1
     assert slicer.util.saveNode(slicer.util.getNode("Results"), str(tmp_path / "r.csv"), {})
     table = slicer.util.loadTable(str(tmp_path / "r.csv"))
-    assert table.GetNumberOfRows() == 1
+    assert (table.GetNumberOfRows(), table.GetName()) == (1, "r")
 
 
 def test_missing_file_raises(scene, tmp_path):

@@ -111,8 +111,7 @@ def write_module(scene, tmp_path, monkeypatch):
         (folder / "Tiny.py").write_text(textwrap.dedent(MODULE).replace("{cleanup}", cleanup))
         return folder / "Tiny.py"
 
-    yield write
-    sys.path[:] = [entry for entry in sys.path if not entry.startswith(str(tmp_path))]
+    return write
 
 
 def test_description(write_module, load_module):
@@ -184,12 +183,14 @@ def test_unload(write_module, load_module):
     import slicer
     from slicerhost import module_factory
 
+    before = list(sys.path)
     load_module(write_module())
     slicer.util.getModuleWidget("Tiny")
     module_factory.unload("Tiny")
     assert slicer.tinyEvents == ["setup", "cleanup"]
     assert not hasattr(slicer.modules, "tiny")
     assert "Tiny" not in sys.modules
+    assert sys.path == before
 
 
 def test_closing_the_scene_while_shown(write_module, load_module, scene):
@@ -247,3 +248,18 @@ def test_the_description_takes_only_what_slicer_knows(write_module, load_module)
     module = load_module(write_module())
     with pytest.raises(AttributeError, match="refuses new attributes"):
         module.subtitle = "x"
+
+
+def test_another_copy_of_the_same_module(write_module, load_module, tmp_path):
+    import slicer
+    from slicerhost import module_factory
+
+    for name, factor in (("first", 2), ("second", 5)):
+        path = write_module(name=name)
+        (path.parent / "TinyParts").mkdir()
+        (path.parent / "TinyParts" / "__init__.py").write_text(f"FACTOR = {factor}\n")
+        path.write_text(path.read_text().replace("2 * value", "__import__('TinyParts').FACTOR * value"))
+        module_factory.load_module(path)
+        assert slicer.util.getModuleLogic("Tiny").double(1) == factor
+        module_factory.unload("Tiny")
+        assert module_factory.forget_packages(path.parent) == ["TinyParts"]

@@ -289,3 +289,28 @@ def test_text_is_drawn_in_grabs(qt):
     image = label.grab().toImage()
     dark = sum(image.pixelColor(x, 20).lightness() < 100 for x in range(200))
     assert dark > 5
+
+
+def test_overridden_size_hint_in_nested_layouts(qt):
+    import slicer
+
+    class Framed(qt.QWidget):
+        def sizeHint(self):
+            return self.layout().totalSizeHint()
+
+        def minimumSizeHint(self):
+            return self.layout().totalMinimumSize()
+
+    panel = qt.QWidget()
+    outer = qt.QVBoxLayout(panel)
+    for _ in range(2):
+        framed = Framed()
+        qt.QFormLayout(framed).addRow(qt.QLabel("x"), qt.QTableView())
+        outer.addWidget(framed)
+    panel.show()
+    slicer.app.processEvents()
+    for width in (300, 320, 340):
+        panel.resize(width, 300)
+        assert panel.grab().width() == width
+    assert isinstance(qt.QPushButton("a").sizeHint, qt.QSize)
+    panel.hide()

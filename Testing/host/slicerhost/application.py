@@ -7,6 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 STUBS = HERE.parent / "stubs"
+MODULES = HERE.parent / "modules"  # modules of Slicer itself which scripts import
 
 _application = None
 
@@ -34,7 +35,9 @@ def start(settings_folder, testing: bool = True):
     widget_classes.publish(slicer)
     slicer.modules = types.SimpleNamespace()
     slicer.moduleNames = types.SimpleNamespace()
+    slicer.modules.sampleDataSources, slicer.modules.sampleDataCategories = {}, {}
     slicer.selfTests = {}
+    sys.path.append(str(MODULES))
     _application = slicer_app.create(settings_folder, testing)
     fonts_and_colors.apply(_application)
     return _application

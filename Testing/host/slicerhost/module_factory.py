@@ -143,20 +143,23 @@ def load_module(path, name: str | None = None):
     if manager.module(name) is not None:
         raise RuntimeError(f"module {name} is already loaded")
     folder = str(path.parent)
-    if folder not in sys.path:
+    added = folder not in sys.path
+    if added:
         sys.path.insert(0, folder)
     specification = importlib.util.spec_from_file_location(name, path)
     python = importlib.util.module_from_spec(specification)
     sys.modules[name] = python
     module = qSlicerScriptedLoadableModule(name, path)
+    module._standin_folder = folder if added else None
     try:
         specification.loader.exec_module(python)
         instance = getattr(python, name)(module)
     except BaseException:
-        sys.modules.pop(name, None)
+        _forget(module)
         raise
     missing = [other for other in module.dependencies if manager.module(other) is None]
     if missing:
+        _forget(module)
         raise RuntimeError(f"module {name} depends on modules that are not loaded: {', '.join(missing)}")
     module._standin_instance = instance
     manager._standin_factory._standin_modules[name] = module
@@ -167,6 +170,25 @@ def load_module(path, name: str | None = None):
         instance.setup()
     qt_signals.emit(manager, "moduleLoaded(QString)", name)
     return module
+
+
+def _forget(module) -> None:
+    sys.modules.pop(module.name, None)
+    if module._standin_folder in sys.path:
+        sys.path.remove(module._standin_folder)
+
+
+def forget_packages(folder) -> list[str]:
+    """Drop every imported Python module that lies in ``folder``, so that another copy of it can be loaded."""
+    folder = Path(folder).resolve()
+    gone = [
+        name
+        for name, python in list(sys.modules.items())
+        if getattr(python, "__file__", None) and Path(python.__file__).resolve().is_relative_to(folder)
+    ]
+    for name in gone:
+        del sys.modules[name]
+    return gone
 
 
 def select(name: str | None) -> None:
@@ -212,8 +234,8 @@ def unload(name: str) -> None:
     slicer.selfTests.pop(name, None)
     if module._standin_widget is not None:
         module._standin_widget.delete()
-    sys.modules.pop(name, None)
+    _forget(module)
     qt_signals.emit(manager, "moduleUnloaded(QString)", name)
 
 
-__all__ = ["CppModule", "load_module", "select", "unload"]
+__all__ = ["CppModule", "forget_packages", "load_module", "select", "unload"]

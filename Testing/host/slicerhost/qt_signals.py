@@ -22,7 +22,7 @@ def accepted_arguments(slot) -> int | None:
     if inspect.ismethod(function):
         bound, function = 1, function.__func__
     elif not inspect.isroutine(function) and not inspect.isclass(function):
-        call = getattr(type(function), "__call__", None)
+        call = inspect.getattr_static(type(function), "__call__", None)
         if inspect.isfunction(call):
             bound, function = 1, call
     code = getattr(function, "__code__", None)

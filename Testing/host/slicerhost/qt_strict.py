@@ -5,7 +5,7 @@ in Slicer the first disables the widget and the second is a TypeError. Here both
 """
 
 import enum
-import inspect
+import types
 
 from PySide6 import QtCore
 from shiboken6 import Shiboken
@@ -38,7 +38,7 @@ class QtProperty:
 
     def __init__(self, name: str, original=None):
         self.name, self.original = name, original
-        self.calls_original = inspect.ismethoddescriptor(original)
+        self.calls_original = isinstance(original, types.MethodDescriptorType)
 
     def __get__(self, instance, owner=None):
         if instance is None:
