@@ -15,12 +15,9 @@ from .phantom_mediastinum import may_be_mediastinum, mediastinum_distance, media
 from .phantom_shapes import cage_distance, paint, solid_share
 
 AIR_HU = -1000.0
-CHEST_LOW = (
-    -185.0,
-    -135.0,
-    -150.0,
-)  # template bounds (mm) of what a chest CT shows, from the arms' roots to the upper abdomen
-CHEST_HIGH = (185.0, 150.0, 140.0)
+# What a chest CT shows, from the upper abdomen to above the apices, and the box around the lungs (template mm).
+CHEST_LOW, CHEST_HIGH = (-185.0, -122.0, -145.0), (185.0, 150.0, 130.0)
+LUNGS_LOW, LUNGS_HIGH = (-135.0, -95.0, -150.0), (135.0, 100.0, 132.0)
 LUNG_ROOTS = {"right": (-44.0, 16.0, -4.0), "left": (48.0, 20.0, -2.0)}
 
 

@@ -26,7 +26,8 @@ from .phantom_nodule import GRADES, Nodule, draw_nodule
 from .phantom_scanner import Grid, Scan, scan_chest
 
 FIELD_MM = {"region": (56.0, 56.0, 56.0), "nodule": (84.0, 84.0, 76.0)}
-"""Sides along L, P and S. "region" holds the 50 mm region that models see and little more; "nodule" has room for shifts."""
+"""Sides along L, P and S. "region" holds the 50 mm region that models see and little more; "nodule" has room for
+shifts."""
 FIELDS = (*FIELD_MM, "chest")
 SMALLEST_MM, LARGEST_MM = 7.0, 30.0
 LOWEST_HU, HIGHEST_HU = -50.0, 80.0
@@ -39,8 +40,8 @@ class PhantomConfiguration:
     cases: number of cases. seed: of the whole set.
     grade: "matched" (only shape tells the classes apart; for evaluation) or "easy" (for smoke tests; no claim is made
     from it).
-    field: "nodule" (a box of 84 x 84 x 76 mm around the nodule, the default) or "chest" (the whole chest, some 100
-    times the time and the bytes).
+    field: "nodule" (a box of 84 x 84 x 76 mm around the nodule, the default), "region" (56 mm a side, for quick tests)
+    or "chest" (the whole chest: some 30 times the bytes and the time).
 
     Raises UsageError.
     """
@@ -162,7 +163,7 @@ def draw_place(generator: np.random.Generator, anatomy: Anatomy, radius_mm: floa
 
 
 def make_sample_chest(seed: int = 0) -> tuple[CTVolume, list[tuple[str, tuple[float, float, float], int]]]:
-    """A whole chest with three nodules, 0.9 x 0.9 x 2 mm, for demonstrations.
+    """A whole chest with three nodules, 0.94 x 0.94 x 2 mm, for demonstrations.
 
     Returns the volume and, a nodule each, (id, point in LPS mm, label 0 benign-like or 1 malignant-like); both classes
     occur.
@@ -176,8 +177,8 @@ def make_sample_chest(seed: int = 0) -> tuple[CTVolume, list[tuple[str, tuple[fl
             center = draw_place(drawn, anatomy, 0.5 * diameter)
         density = drawn.uniform(10.0, 60.0)
         nodules.append(draw_nodule(_generator(seed, number, 13), center, label, "matched", diameter, density))
-    grid = _chest_grid(anatomy, 0.9, 2.0, 2.0, np.eye(3))
-    plan = CasePlan("Sample chest", anatomy, tuple(nodules), grid, Scan(0.45, 11.0, 0.6), seed)
+    grid = _chest_grid(anatomy, 0.94, 2.0, 2.0, np.eye(3))
+    plan = CasePlan("Sample chest", anatomy, tuple(nodules), grid, Scan(0.45, 7.0, 0.7), seed)
     points = [(f"N{number + 1}", nodule.center, nodule.label) for number, nodule in enumerate(nodules)]
     return render_volume(plan), points
 

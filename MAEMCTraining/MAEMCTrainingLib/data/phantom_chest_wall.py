@@ -64,7 +64,7 @@ def _muscle_distance(side, z, turn, cage, skin):
     behind = 30.0 * np.exp(-((turn / 0.16) ** 2))
     aside = 17.0 * np.exp(-(((turn - 0.42) / 0.22) ** 2))
     front = 15.0 * np.exp(-(((turn - 0.78) / 0.13) ** 2)) * np.clip((z + 40.0) / 60.0, 0.0, 1.0)
-    shoulder = 45.0 * np.clip((z - 40.0) / 70.0, 0.0, 1.0) * np.exp(-(((turn - 0.45) / 0.3) ** 2))
+    shoulder = 85.0 * np.clip((z - 40.0) / 75.0, 0.0, 1.2) * np.exp(-(((turn - 0.48) / 0.33) ** 2))
     reach = 12.5 + behind + aside + front + shoulder
     return np.maximum(cage - reach, skin + 5.0)
 
@@ -103,6 +103,9 @@ def _paint_shoulder_girdle(hu, side, y, z, turn, cage, tissues) -> None:
         collar = segment_distance(side, y, z, (22.0, -68.0, 92.0), (75.0, -62.0, 112.0), 7.0, 5.5)
         collar = np.minimum(collar, segment_distance(side, y, z, (75.0, -62.0, 112.0), (138.0, -12.0, 128.0), 5.5, 6.0))
         _bone(hu, collar, tissues, 1.8)
+        # With the arms raised, the heads of the humeri lie beside the apices.
+        head = np.sqrt((side - 148.0) ** 2 + (y - 14.0) ** 2 + (z - 128.0) ** 2) - 22.0
+        _bone(hu, head, tissues, 1.6)
 
 
 def _paint_sternum(hu, x, z, cage, turn, tissues) -> None:

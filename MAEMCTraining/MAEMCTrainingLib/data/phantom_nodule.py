@@ -2,10 +2,10 @@
 
 In the matched grade only shape tells the two classes apart, and this is by construction, not by tuning:
 
-* The surface is r(direction) = R (1 + s(direction)). Every nodule, of either class, first draws a smooth field of degree 2
-  (an oval). A malignant-like nodule then draws a field of degrees 4 to 8 and takes over, rank by rank over the sphere,
-    the oval's values. So the share of the sphere at which the surface lies beyond a radius, which is the mean profile
-    of the body along the radius, is the same function for both.
+* The surface is r(direction) = R (1 + s(direction)). Every nodule, of either class, first draws a smooth field of
+  degree 2 (an oval). A malignant-like nodule then draws a field of degrees 4 to 8 and takes over, rank by rank over the
+  sphere, the oval's values. So the share of the sphere at which the surface lies beyond a radius, which is the mean
+  profile of the body along the radius, is the same function for both.
 * Every nodule draws the same strands (number, length, width, taper). A malignant-like one lays each along the radius
   from its surface outwards. A benign-like one lays each along its surface, at heights above the surface that are spread
   as the radial strands spread their mass. So mass per height above the surface is the same.

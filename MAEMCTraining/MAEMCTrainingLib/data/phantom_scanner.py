@@ -82,7 +82,7 @@ def scan_chest(anatomy: Anatomy, nodules: Sequence[Nodule], grid: Grid, scan: Sc
             grains = gaussian_filter1d(grains, grain_sigma, axis=axis, mode="wrap", truncate=3.0)
         grains *= scan.noise_hu / max(float(grains.std()), 1e-6)
         # Outside the patient little is attenuated, and a scanner's CT numbers end at -1024.
-        hu += grains * np.clip((hu + 1060.0) / 160.0, 0.25, 1.0)
+        hu += grains * np.clip((hu + 1000.0) / 100.0, 0.12, 1.0)
         output[first : first + count] = np.clip(np.rint(hu), -1024, 3071)
     return output
 

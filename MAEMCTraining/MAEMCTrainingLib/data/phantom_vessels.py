@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_anatomy import CHEST_HIGH, CHEST_LOW, LUNG_ROOTS, Anatomy, lung_distance
+from .phantom_anatomy import LUNG_ROOTS, LUNGS_HIGH, LUNGS_LOW, Anatomy, lung_distance
 
 END_POINTS = {"artery": 900, "vein": 700}
 END_RADIUS_MM = 0.48
@@ -54,12 +54,11 @@ def bronchi(arteries: Segments) -> Segments:
 
 def _end_points(anatomy: Anatomy, side: str, count: int, generator: np.random.Generator) -> np.ndarray:
     """Points (count, 3) spread over a lung, none in the outermost millimeters, where no vessel is seen."""
-    low, high = np.array(CHEST_LOW), np.array(CHEST_HIGH)
+    low, high = np.array(LUNGS_LOW), np.array(LUNGS_HIGH)
     if side == "right":
-        high = np.where([True, False, False], -12.0, high)
+        high[0] = -12.0
     else:
-        low = np.where([True, False, False], 12.0, low)
-    low, high = np.maximum(low, [-135, -95, -150]), np.minimum(high, [135, 100, 132])
+        low[0] = 12.0
     candidates = generator.uniform(low, high, (7 * count, 3))
     candidates = anatomy.patient(candidates)
     depth = -lung_distance(candidates, anatomy)
