@@ -1,11 +1,13 @@
 """The extension as Slicer would install it: what is listed in CMake is there, works, and cannot be spared."""
 
+import contextlib
 import os
 import re
 import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,30 @@ def test_a_listed_file_that_is_missing_stops_the_configuration(source, place):
             hidden.rename(file)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "accepted"),
+    [
+        ("NAME Small SCRIPTS Small.py RESOURCES small.txt WITH_GENERIC_TESTS", True),
+        ("NAME Small SCRIPTS Small RESOURCES small.txt", True),
+        ("NAME Small SCRIPTS Small.py WITH_TYPO", False),
+        ("NAME Small RESOURCES small.txt", False),
+        ("SCRIPTS Small.py", False),
+        ("NAME Small SCRIPTS Small.py gone.py", False),
+        ("NAME Small SCRIPTS Small.py RESOURCES gone.txt", False),
+    ],
+)
+def test_stand_in_is_as_strict_as_slicer(tmp_path, arguments, accepted):
+    small = tmp_path / "small"
+    small.mkdir()
+    for name in ("Small.py", "small.txt"):
+        (small / name).touch()
+    lines = ["cmake_minimum_required(VERSION 3.28)", "project(Small)", "find_package(Slicer REQUIRED)"]
+    lines += ["include(${Slicer_USE_FILE})", f"slicerMacroBuildScriptedModule({arguments})"]
+    (small / "CMakeLists.txt").write_text("\n".join(lines), encoding="utf-8")
+    with contextlib.nullcontext() if accepted else pytest.raises(subprocess.CalledProcessError):
+        cmake(configuration(small, tmp_path / "build", tmp_path / "installed"))
+
+
 def test_the_installed_extension_works(installed, inputs, place):
     """Cold: each process a new interpreter, as in Slicer."""
     packages = os.pathsep.join(packages_of_this_python())
@@ -120,23 +146,24 @@ def test_the_installed_extension_works(installed, inputs, place):
 @pytest.fixture(scope="module")
 def warm_python(place):
     """``PythonSlicer`` (with PyTorch) and ``Slicer`` (with the application) whose interpreters are warm."""
+    sockets = Path(tempfile.mkdtemp(prefix="maemc-", dir="/tmp"))  # a Unix socket's path has 107 bytes at most
     servers = []
     for name, modules in (("PythonSlicer", SLOW_IMPORTS), ("Slicer", ("application",))):
-        address = f"/tmp/maemc-{os.getpid()}-{name}"  # a Unix socket's path may have 107 bytes at most
+        address = str(sockets / name)
         command = [sys.executable, "-S", str(HERE / "warm_python.py"), address, *modules]
         variables = environment(TMPDIR=str(place))
         variables["PYTHONPATH"] = os.pathsep.join([variables["PYTHONPATH"], *packages_of_this_python()])
         server = subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        servers.append((server, address))
+        servers.append(server)
         client = f"exec '{sys.executable}' -S -E '{HERE / 'warm_python.py'}' --run '{address}' \"$@\""
         script(place / "warm", name, client)
-    for server, _address in servers:
+    for server in servers:
         assert server.stdout.readline() == b"ready\n"
     yield place / "warm"
-    for server, address in servers:
+    for server in servers:
         server.kill()
         server.communicate()
-        Path(address).unlink()
+    shutil.rmtree(sockets)
 
 
 def test_no_listed_file_can_be_spared(installed, inputs, place, listed, warm_python):
