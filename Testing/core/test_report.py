@@ -1,0 +1,62 @@
+"""The report page and the pictures: what is written in them, and that nothing in them comes from elsewhere."""
+
+import re
+
+import numpy as np
+import pytest
+from MAEMCLib.bundle import ModelBundle
+from MAEMCLib.ct import CTVolume
+from MAEMCLib.explain import explain
+from MAEMCLib.points import NodulePoint
+from MAEMCLib.predict import Predictor
+from MAEMCLib.report.figures import nodule_figure, save_figure
+from MAEMCLib.report.html import write_report
+from MAEMCLib.report.tables import results_table
+from MAEMCLib.scoring import score_points
+
+
+@pytest.fixture(scope="module")
+def scored(random_bundle):
+    """Two nodules, one with a name that is HTML, and one outside the volume."""
+    array = np.random.default_rng(0).integers(-1000, 300, (60, 60, 60)).astype(np.int16)
+    names = [("<script>alert(1)</script>", (30, 30, 30)), ("N ü & co", (28, 30, 31)), ("away", (400, 0, 0))]
+    predictor = Predictor(ModelBundle.open(random_bundle), "cpu")
+    rows = score_points(CTVolume(array, np.eye(4), "ct"), [NodulePoint(*name) for name in names], predictor)
+    return predictor, rows
+
+
+def test_page_is_self_contained_and_escaped(scored, tmp_path):
+    predictor, rows = scored
+    figure = tmp_path / "f.png"
+    result, prepared = rows[0]
+    save_figure(
+        nodule_figure(result, prepared.roi, explain(predictor, prepared.roi), predictor.card.preprocessing), figure
+    )
+    write_report(tmp_path / "report.html", [(result, figure), (rows[1][0], None), (rows[2][0], None)], predictor.card)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page and "&lt;script&gt;" in page and "N ü &amp; co" in page
+    assert "not for clinical use" in page and "not calibrated" in page
+    assert "not scored: The point" in page
+    sources = re.findall(r"(?:src|href)='([^']*)", page) + re.findall(r'(?:src|href)="([^"]*)', page)
+    assert len(sources) == 3 and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert predictor.card.sha256 in page
+
+
+def test_figure_names_planes_sides_and_values(scored):
+    predictor, rows = scored
+    result, prepared = rows[1]
+    figure = nodule_figure(result, prepared.roi, explain(predictor, prepared.roi), predictor.card.preprocessing)
+    texts = {text.get_text() for axis in figure.axes for text in axis.texts}
+    assert {"A", "P", "R", "L", "S", "I"} <= texts
+    assert f"{result.probability:.2f}" in figure.get_suptitle()
+    assert "not for clinical use" in figure.get_supxlabel()
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shown, prepared.roi.axial[12])
+    assert figure.axes[0].images[0].get_clim() == (-1200, 200)
+
+
+def test_table_states_failures_and_limits(scored):
+    predictor, rows = scored
+    text = results_table([result for result, _ in rows], predictor.card)
+    assert "outside the volume" in text and "Research only, not for clinical use." in text
+    assert f"{rows[0][0].probability:.3f}" in text
