@@ -27,7 +27,7 @@ SLOW_IMPORTS = (
     "matplotlib.backends.backend_agg",
 )
 
-pytest.importorskip("PySide6", reason="PySide6 is not installed")
+pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library that it needs is missing", exc_type=ImportError)
 pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks and Unix sockets are needed")
 
