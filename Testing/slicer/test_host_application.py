@@ -76,6 +76,26 @@ def test_packaging_installs_nothing(scene, tmp_path):
     slicer.packaging.requests.clear()
 
 
+def test_console_process_reports_through_the_event_loop(scene):
+    import time
+
+    import slicer
+
+    lines, finished = [], []
+    slicer.util.launchConsoleProcess(
+        [sys.executable, "-c", "print('one'); print('two')"],
+        blocking=False,
+        logCallback=lines.append,
+        completedCallback=lambda code: finished.append(code),
+    )
+    end = time.monotonic() + 20
+    while not finished and time.monotonic() < end:
+        slicer.app.processEvents()
+        time.sleep(0.01)
+    assert finished == [0]
+    assert [line.strip() for line in lines if line.strip()][:2] == ["one", "two"]
+
+
 def test_vtk_errors_are_noticed(scene):
     import vtk
     from slicerhost import hygiene

@@ -216,8 +216,9 @@ def test_forgotten_observer_is_noticed(write_module, slicer_app, scene):
     widget = slicer.util.getModuleWidget("Tiny")
     module_factory.unload("Tiny")
     problems = watch.finish()
-    assert len(problems) == 1
+    assert len(problems) == 2
     assert "EndCloseEvent" in problems[0]
+    assert "TinyWidget still observes vtkMRMLScene" in problems[1]
     widget.removeObservers()
     assert watch.finish() == []
 

@@ -219,6 +219,27 @@ def test_timer(qt):
     assert not timer.active
 
 
+def test_single_shots_and_actions(qt):
+    import time
+
+    import slicer
+
+    got = []
+    qt.QTimer.singleShot(20, lambda: got.append("later"))
+    qt.QTimer.singleShot(0, lambda: got.append("now"))
+    end = time.monotonic() + 5
+    while len(got) < 2 and time.monotonic() < end:
+        slicer.app.processEvents()
+    assert got == ["now", "later"]
+    menu = qt.QMenu()
+    with pytest.raises(TypeError, match="takes no function"):
+        menu.addAction("Export", lambda: got.append("export"))
+    action = menu.addAction("Export")
+    action.triggered.connect(lambda: got.append("export"))
+    action.trigger()
+    assert got[-1] == "export"
+
+
 def test_find_children_by_class_name(qt):
     panel = qt.QWidget()
     layout = qt.QVBoxLayout(panel)

@@ -32,6 +32,7 @@ def start(settings_folder, testing: bool = True):
     from . import fonts_and_colors, hygiene, slicer_app, widget_classes
 
     hygiene.listen_to_vtk()
+    hygiene.follow_observation_mixin()
     widget_classes.publish(slicer)
     slicer.modules = types.SimpleNamespace()
     slicer.moduleNames = types.SimpleNamespace()

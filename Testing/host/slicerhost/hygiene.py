@@ -1,6 +1,7 @@
 """What a test may not leave behind: observers on the scene, errors that VTK reported."""
 
 import re
+import weakref
 
 # Errors that real Slicer reports in the same situation and that mean nothing to the code under test.
 HARMLESS = (re.compile(r"bad X server connection"),)
@@ -55,6 +56,33 @@ def observers(thing) -> dict[str, int]:
     return found
 
 
+# Objects with VTKObservationMixin that have added an observer since the last Watch was made.
+_observing: weakref.WeakSet = weakref.WeakSet()
+
+
+def follow_observation_mixin() -> None:
+    """Remember who adds observers through ``VTKObservationMixin``: on any node, not only on the scene."""
+    import slicer
+
+    mixin = slicer.util.VTKObservationMixin
+    add = mixin.addObserver
+
+    def addObserver(self, *arguments, **keywords):
+        _observing.add(self)
+        return add(self, *arguments, **keywords)
+
+    mixin.addObserver = addObserver
+
+
+def _still_observing() -> list[str]:
+    problems = []
+    for one in list(_observing):
+        kinds = sorted({observed.GetClassName() for observed, *_ in one.Observations if observed is not None})
+        if kinds:
+            problems.append(f"{type(one).__name__} still observes {', '.join(kinds)}: call removeObservers()")
+    return problems
+
+
 class Watch:
     """Counts observers when made; ``finish`` names those which were added since and not removed."""
 
@@ -69,6 +97,7 @@ class Watch:
         }
         self._before = {name: observers(thing) for name, thing in self._watched.items()}
         take_vtk_errors()
+        _observing.clear()
 
     def finish(self) -> list[str]:
         problems = []
@@ -77,4 +106,5 @@ class Watch:
                 extra = count - self._before[name].get(event, 0)
                 if extra > 0:
                     problems.append(f"{extra} observer(s) of {event} were left on {name}: remove them in cleanup()")
+        problems.extend(_still_observing())
         return problems + [f"VTK reported an error: {text}" for text in take_vtk_errors()]

@@ -3,6 +3,7 @@
 import gc
 
 import pytest
+from PySide6 import QtCore
 
 from . import application, hygiene, module_factory, opengl, slot_errors
 
@@ -23,10 +24,12 @@ def scene(slicer_app):
     watch = hygiene.Watch(slicer.mrmlScene)
     yield slicer.mrmlScene
     slicer_app.processEvents()
-    slicer_app._standin_scene.renew()
-    slicer_app.processEvents()
     gc.collect()
     problems = watch.finish()
+    slicer_app._standin_scene.renew()
+    slicer_app.processEvents()
+    QtCore.QCoreApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
+    problems += [f"VTK reported an error: {text}" for text in hygiene.take_vtk_errors()]
     errors = slot_errors.take()
     if errors:
         raise AssertionError(

@@ -15,7 +15,17 @@ ABSENT = frozenset(
 
 
 def _single_shot(milliseconds, *arguments):
-    QtCore.QTimer.standin_single_shot(milliseconds, qt_signals.adapt(arguments[-1]))
+    """``QTimer.singleShot(milliseconds, [type,] function)``; an exception is collected like one in a slot."""
+    timer = QtCore.QTimer(QtCore.QCoreApplication.instance())
+    timer.setSingleShot(True)
+    call = qt_signals.adapt(arguments[-1])
+
+    def fire():
+        timer.deleteLater()
+        call()
+
+    qt_signals.connect(timer, "timeout()", fire)
+    timer.start(milliseconds)
 
 
 def _settings_value(self, key, default=None):
@@ -24,7 +34,6 @@ def _settings_value(self, key, default=None):
 
 
 def _patch_timer() -> None:
-    QtCore.QTimer.standin_single_shot = QtCore.QTimer.singleShot
     QtCore.QTimer.singleShot = qt_strict.QtProperty("singleShot", staticmethod(_single_shot))
 
 
@@ -35,6 +44,19 @@ def _patch_settings() -> None:
     for name in ("allKeys", "childKeys", "childGroups"):
         original = getattr(settings, name)
         setattr(settings, name, lambda self, _original=original: tuple(_original(self)))
+
+
+def _patch_actions() -> None:
+    """PythonQt's ``addAction`` takes no Python function: an action is made and its ``triggered`` connected."""
+    for kind in (QtWidgets.QMenu, QtWidgets.QMenuBar, QtWidgets.QToolBar, QtWidgets.QWidget):
+        original = kind.addAction
+
+        def add_action(self, *arguments, _original=original):
+            if any(callable(argument) for argument in arguments):
+                raise TypeError("addAction takes no function in PythonQt: connect the action's triggered signal")
+            return _original(self, *arguments)
+
+        kind.addAction = add_action
 
 
 def build() -> types.ModuleType:
@@ -59,6 +81,7 @@ def build() -> types.ModuleType:
         qt_strict.make_strict(kind)
     _patch_timer()
     _patch_settings()
+    _patch_actions()
     qt_modal.install()
     slot_errors.install_hook()
     sys.modules["qt"] = module

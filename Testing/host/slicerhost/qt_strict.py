@@ -90,9 +90,16 @@ def _inherits(instance, name: str) -> bool:
     return native or any(base.__name__ == name for base in type(instance).__mro__)
 
 
+def _connect(self, *arguments):
+    if len(arguments) == 3 and str(arguments[1]).startswith("2"):  # PySide6's own code calls it so
+        return qt_signals.connect(arguments[0], arguments[1][1:], arguments[2])
+    signature, slot = arguments
+    return qt_signals.connect(self, signature, slot)
+
+
 # What PythonQt adds to every QObject, or does differently from PySide6.
 METHODS = {
-    "connect": lambda self: lambda signature, slot: qt_signals.connect(self, signature, slot),
+    "connect": lambda self: lambda *arguments: _connect(self, *arguments),
     "disconnect": lambda self: lambda signature, slot=None: qt_signals.disconnect(self, signature, slot),
     "emit": lambda self: lambda signature, *arguments: qt_signals.emit(self, signature, *arguments),
     "className": lambda self: lambda: qt_meta.class_name(type(self)),

@@ -80,9 +80,7 @@ class qSlicerApplication(QtWidgets.QApplication):
     revisionUserSettings = userSettings
 
     def startupEnvironment(self):
-        import os
-
-        return dict(os.environ)
+        return QtCore.QProcessEnvironment.systemEnvironment()
 
     def moduleDocumentationUrl(self, name):
         return f"{self.documentationBaseUrl}user_guide/modules/{name.lower()}.html"
