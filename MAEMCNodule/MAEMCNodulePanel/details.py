@@ -47,14 +47,13 @@ def fillNodule(ui, analysis, pointID: str, card) -> None:
     ui.findingsLabel.text = findings
     ui.findingsLabel.visible = bool(findings)
     ui.barLabel.visible = ui.picturesLabel.visible = scored
-    key = f"{analysis.id} {pointID} {record.toJson()}" if scored else ""
-    stacks = {plane: overlays.stacksOf(analysis, pointID, plane) for plane in PLANES} if scored else {}
-    key += " ".join(sorted(stacks.get("axial", {})))
+    stacks = {plane: overlays.stacksOf(analysis, pointID, plane) for plane in PLANES} if record.explained else {}
+    key = f"{analysis.id} {pointID} {record.toJson()}"
     if scored and key != ui.noduleFrame.property("shown"):
         ui.noduleFrame.setProperty("shown", key)
         color = ui.noduleFrame.palette.color(qt.QPalette.WindowText)
         ui.barLabel.setPixmap(pictures.probabilityBar(result, color))
-        strip = pictures.sliceStrip(stacks, record.window or (-1200.0, 200.0), color)
+        strip = stacks and pictures.sliceStrip(stacks, record.window or (-1200.0, 200.0), color)
         ui.picturesLabel.setPixmap(strip or qt.QPixmap())
     ui.intendedUseLabel.text = _aboutModel(result, card)
 
@@ -66,7 +65,9 @@ def deviceText(device: dict) -> str:
     name = _("CPU") if device["name"] == "cpu" else device.get("title") or device["name"]
     if device.get("seconds") is None:
         return _("{device} is ready.").format(device=name)
-    return _("{device}, {seconds} s a nodule").format(device=name, seconds=f"{device['seconds']:.2g}")
+    if device["seconds"] < 0.1:
+        return _("{device}, under 0.1 s a nodule").format(device=name)
+    return _("{device}, {seconds} s a nodule").format(device=name, seconds=f"{device['seconds']:.1f}")
 
 
 def _texts(record) -> tuple:

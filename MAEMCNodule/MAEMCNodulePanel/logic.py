@@ -1,38 +1,31 @@
 """The module's logic: points in a scene become results in it. Works without any window; knows no Qt."""
 
 import dataclasses
+import importlib
+import threading
 import time
 from pathlib import Path
 
 import slicer
-from MAEMCLib import scoring
 from MAEMCLib.bundle import read_card
+from MAEMCLib.ct import check_ct
 from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.model_store import StoredModel, find_model, list_models
 from MAEMCLib.report.tables import write_results
 from MAEMCLib.results import NoduleResult
-from MAEMCLib.worker import decode_array
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from . import nodes, overlays, views
+from . import nodes, views
 from .analysis import PLANES, Analysis, NoduleRecord
 from .following import SceneFollower
 from .parameters import MAEMCNoduleParameterNode, OverlayKind
-from .volumes import ctVolume, lpsFromRas, sameInput
+from .scoringqueue import ScoringQueue, Status, setRecord, settle
+from .volumes import ctVolume
 from .worker import ScoringWorker
 
 DEBOUNCE_SECONDS = 0.4
 """A moved point is scored this long after it came to rest."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Status:
-    """What the status line says. kind: "idle", "busy" or "error"; code names an error in a word, for programs."""
-
-    kind: str = "idle"
-    text: str = ""
-    code: str = ""
 
 
 class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
@@ -49,9 +42,8 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         self.onChanged = None
         self.status = Status()
         self.deviceRequest = "auto"
-        self.device: dict = {}
         self._follower = SceneFollower(self)
-        self._due: dict = {}  # (analysis ID, control point ID) -> monotonic time at which to score it
+        self._queue = ScoringQueue(self.worker, self._follower, self)
 
     def getParameterNode(self) -> MAEMCNoduleParameterNode:
         return MAEMCNoduleParameterNode(super().getParameterNode())
@@ -64,7 +56,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         """Stop following the scene and end the worker."""
         self.onChanged = None
         self._follower.detach()
-        self._due.clear()
+        self._queue.forget()
         self.worker.stop()
 
     # Analyses and their points
@@ -110,7 +102,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
         Raises InputError where the volume cannot be scored, before a point is placed in vain.
         """
-        scoring.check_ct(ctVolume(volumeNode))
+        check_ct(ctVolume(volumeNode))
         pointsNode = pointsNode or self.pointsOf(volumeNode) or nodes.createPointsNode(volumeNode)
         self.link(volumeNode, pointsNode)
         views.showBackground(volumeNode)
@@ -139,6 +131,8 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
     def requestDevice(self) -> None:
         """Ask the worker, in the background, what it computes on; this also starts it."""
+        # A library of 100 MB: loaded beside, it does not keep the window waiting when the first region is cut.
+        threading.Thread(target=importlib.import_module, args=("SimpleITK",), daemon=True).start()
         try:
             self.worker.askDevice(self.deviceRequest)
         except MAEMCError as error:
@@ -165,11 +159,11 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         return analysis.tableNode
 
     def requestScore(self, volumeNode, markupsNode, pointIDs=None) -> Analysis:
-        """Send points (all of the list, or those given by ID) to the worker and return at once.
+        """Have points (all of the list, or those given by ID) scored by the polls to come, and return at once.
 
         Raises InputError or ModelError where nothing can be scored at all.
         """
-        scoring.check_ct(ctVolume(volumeNode))
+        check_ct(ctVolume(volumeNode))
         if markupsNode is None or markupsNode.GetScene() is None:
             raise InputError(_("No point list is given. Place a nodule first."), "no-points")
         self.chosenModel()
@@ -178,39 +172,27 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         if not placed:
             raise InputError(_("The point list is empty. Place a nodule first."), "no-points")
         for pointID in placed if pointIDs is None else pointIDs:
-            self._dispatch(analysis, pointID)
-        self.onAnalysisChanged(analysis)
+            self._queue.schedule(analysis, pointID)
+        self._notify()
         return analysis
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""
-        keys = {*self.worker.keys(), *self._due}
-        return any(analysis is None or key[0] == analysis.id for key in keys)
+        return self._queue.isBusy(analysis)
 
     def poll(self) -> None:
         """Bring in what the worker has answered and send what is due. Quick; call it a few times a second."""
-        for request, message in self.worker.poll():
-            if message["kind"] != "progress":
-                self._onAnswer(request, message)
-        now = time.monotonic()
-        for key in [key for key, due in self._due.items() if due <= now]:
-            analysis = self._follower.analysis(key[0])
-            if analysis is None:
-                del self._due[key]
-            elif not self._follower.isDragged(analysis):
-                self._dispatch(analysis, key[1])
-                self.onAnalysisChanged(analysis)
+        self._queue.poll()
 
     def stop(self) -> None:
         """Stop at once: what was being scored waits again, results that are there stay."""
-        self.worker.cancel()
-        self._due.clear()
-        for analysis in self.analyses():
-            for pointID, record in analysis.records():
-                if record.state == "pending":
-                    self._settle(analysis, pointID, record, _("Stopped."))
-            self.onAnalysisChanged(analysis)
+        self._queue.stop()
         self.setStatus(Status("idle", _("Stopped.")))
+
+    @property
+    def device(self) -> dict:
+        """What the worker computes on, as far as it has told: name, title, torch, seconds, ..."""
+        return self._queue.device
 
     def exportResults(self, analysis: Analysis, folder) -> list:
         """Write results.csv and results.json of an analysis to a folder; returns their paths.
@@ -238,8 +220,9 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         if jump and pointRas is not None:
             views.jumpTo(pointRas, centered)
         kind = parameterNode.overlay
+        record = analysis.record(pointID)
         found = {plane: analysis.overlayNode(pointID, kind.value, plane) for plane in PLANES}
-        if kind is OverlayKind.NONE or not any(found.values()):
+        if kind is OverlayKind.NONE or record is None or not record.explained or not any(found.values()):
             views.clearOverlay()
         else:
             views.showOverlay(found, parameterNode.overlayOpacity)
@@ -248,36 +231,41 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
     def onPointPlaced(self, analysis: Analysis, pointID: str) -> None:
         if self.getParameterNode().scoreAtOnce:
-            self._due[(analysis.id, pointID)] = time.monotonic()
+            self._queue.schedule(analysis, pointID)
+        if self._isCurrent(analysis):
+            self.getParameterNode().selectedPoint = pointID
+            self.show(analysis, pointID, centered=False)
 
     def onInputChanged(self, analysis: Analysis, pointID: str, record: NoduleRecord) -> None:
         """The result is no longer true and goes; the nodule is scored again when it has come to rest."""
-        self.worker.forget(analysis.id, pointID)
+        self._queue.forget(analysis.id, pointID)
         if record.state != "waiting":
-            record = dataclasses.replace(record, result=None, fingerprint=None, time="")
-            self._setRecord(analysis, pointID, record, "waiting", "")
-            analysis.removeNodesOf(pointID)
+            record = dataclasses.replace(record, result=None, fingerprint=None, explained=False, time="")
+            setRecord(analysis, pointID, record, "waiting")
+            if self._isCurrent(analysis):
+                self.getParameterNode().selectedPoint = pointID
+                views.clearOverlay()
+        if analysis.roiNode(pointID) is not None:
+            nodes.showRoi(analysis, pointID, record)  # the frame follows the point, the pictures wait for the score
         if self.getParameterNode().scoreAtOnce:
-            self._due[(analysis.id, pointID)] = time.monotonic() + DEBOUNCE_SECONDS
+            self._queue.schedule(analysis, pointID, DEBOUNCE_SECONDS)
 
     def onPointRemoved(self, analysis: Analysis, pointID: str) -> None:
-        self.worker.forget(analysis.id, pointID)
-        self._due.pop((analysis.id, pointID), None)
+        self._queue.forget(analysis.id, pointID)
         analysis.setRecord(pointID, None)
-        parameterNode = self.getParameterNode()
-        if parameterNode.selectedPoint == pointID and self._isCurrent(analysis):
+        if self._isShown(analysis, pointID):
             views.clearOverlay()
-            parameterNode.selectedPoint = next(iter(analysis.recordIDs()), "")
+            self.getParameterNode().selectedPoint = next(iter(analysis.recordIDs()), "")
         analysis.removeNodesOf(pointID)
 
     def onVolumeRemoved(self, analysis: Analysis) -> None:
-        self._forget(analysis.id)
+        self._queue.forget(analysis.id)
         for pointID, record in analysis.records():
             if record.state in ("pending", "waiting"):
-                self._settle(analysis, pointID, record, _("The CT was removed."))
+                settle(analysis, pointID, record, _("The CT was removed."))
 
     def onAnalysisRemoved(self, analysis: Analysis, removedID: str) -> None:
-        self._forget(analysis.id)
+        self._queue.forget(analysis.id)
         views.clearOverlay()
         parameterNode = self.getParameterNode()
         if parameterNode.points is analysis.pointsNode:
@@ -295,9 +283,9 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
     def onAnalysisFound(self, analysis: Analysis) -> None:
         for pointID, record in analysis.records():
             if record.state == "pending":  # saved while it was being scored
-                self._settle(analysis, pointID, record, "")
+                settle(analysis, pointID, record, "")
                 if record.result is None:
-                    self._due[(analysis.id, pointID)] = time.monotonic()
+                    self._queue.schedule(analysis, pointID)
         nodes.writeTable(analysis)
 
     def onAnalysisChanged(self, analysis: Analysis) -> None:
@@ -306,125 +294,23 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         self._notify()
 
     def onSceneClosing(self) -> None:
-        self.worker.forget()
-        self._due.clear()
+        self._queue.forget()
         self.status = Status()
 
     def onSceneChanged(self) -> None:
         self._notify()
 
-    # The way of one nodule through the worker
+    # What the queue tells
 
-    def _dispatch(self, analysis: Analysis, pointID: str) -> None:
-        self._due.pop((analysis.id, pointID), None)
-        fingerprint = self._follower.lookAt(analysis, pointID)
-        record = analysis.record(pointID)
-        pointRas = analysis.pointRas(pointID)
-        if record is None or pointRas is None:
-            return
-        if fingerprint is not None and not sameInput(record.fingerprint, fingerprint):
-            record = dataclasses.replace(record, result=None, time="", fingerprint=fingerprint)
-        model = None
-        try:
-            model = self.chosenModel()
-            volume = ctVolume(analysis.volumeNode)
-            prepared = scoring.prepare(volume, record.name, lpsFromRas(pointRas), model.card)
-            self.worker.predict(analysis.id, pointID, prepared, model, self.deviceRequest)
-        except MAEMCError as error:
-            self._fail(analysis, pointID, record, error, model)
-            return
-        window = (model.card.preprocessing.window_lower, model.card.preprocessing.window_upper)
-        self._setRecord(analysis, pointID, dataclasses.replace(record, window=window), "pending", "")
-        self.setStatus(Status("busy", _("Scoring {nodule} ...").format(nodule=record.name)))
+    def onScored(self, analysis: Analysis, pointID: str) -> None:
+        if self._isCurrent(analysis) and not self.getParameterNode().selectedPoint:
+            self.getParameterNode().selectedPoint = pointID
+        if self._isShown(analysis, pointID):
+            self.show(analysis, pointID, centered=False)
 
-    def _onAnswer(self, request, message: dict) -> None:
-        if request.kind == "device":
-            self._onDeviceAnswer(message)
-            return
-        analysis = self._follower.analysis(request.analysisID)
-        record = analysis.record(request.pointID) if analysis else None
-        if record is None:
-            return
-        if message["kind"] == "error":
-            self._onError(analysis, request, record, MAEMCError(message["message"], message["code"]))
-        elif request.kind == "predict":
-            self._onPrediction(analysis, request, record, message)
-        else:
-            self._onExplanation(analysis, request, record, message)
-        self.onAnalysisChanged(analysis)
-
-    def _onPrediction(self, analysis: Analysis, request, record: NoduleRecord, message: dict) -> None:
-        result = scoring.scored(request.prepared, message["predictions"][0], request.model.card)
-        result = dataclasses.replace(result, nodule_id=record.name, image=analysis.volumeNode.GetName())
-        record = dataclasses.replace(record, result=result.to_json(), time=result.time)
-        self._setRecord(analysis, request.pointID, record, "scored", "")
-        nodes.showRoi(analysis, request.pointID, record)
-        self.device = {**self.device, "name": result.device, "seconds": result.seconds}
-        if self._isCurrent(analysis):
-            self.getParameterNode().selectedPoint = request.pointID
-            self.show(analysis, request.pointID, centered=False)
-        self.setStatus(Status())
-        self.worker.explain(request, self.deviceRequest)
-
-    def _onExplanation(self, analysis: Analysis, request, record: NoduleRecord, message: dict) -> None:
-        kinds = ("reconstruction", "error", "attention")
-        pictures = {plane: {kind: decode_array(message[kind][plane]) for kind in kinds} for plane in PLANES}
-        self._showPictures(analysis, request, record, pictures)
-
-    def _showPictures(self, analysis: Analysis, request, record: NoduleRecord, pictures: dict) -> None:
-        roi = request.prepared.roi
-        stacks = {plane: {**pictures[plane], "original": getattr(roi, plane)} for plane in PLANES}
-        overlays.createOverlays(analysis, request.pointID, record, roi, stacks)
-        if self._isCurrent(analysis) and self.getParameterNode().selectedPoint == request.pointID:
-            self.show(analysis, request.pointID, jump=False)
-
-    def _onError(self, analysis: Analysis, request, record: NoduleRecord, error: MAEMCError) -> None:
-        if request.kind == "predict":
-            self._fail(analysis, request.pointID, record, error, request.model)
-        elif error.code == "no-decoder":  # such a model has no reconstruction to show, which is no failure
-            self._showPictures(analysis, request, record, {plane: {} for plane in PLANES})
-        else:
-            self.setStatus(Status("error", f"{record.name}: {error}", error.code))
-
-    def _onDeviceAnswer(self, message: dict) -> None:
-        if message["kind"] == "error":
-            self.setStatus(Status("error", message["message"], message["code"]))
-            return
-        self.device = {**self.device, **message["device"]}
-        if self.status.kind == "busy" and not self.isBusy():
-            self.setStatus(Status())
-        self._notify()
-
-    def _fail(self, analysis: Analysis, pointID: str, record: NoduleRecord, error: MAEMCError, model) -> None:
-        if record.result is None or record.result["status"] != "scored":
-            point = record.fingerprint["point_lps"] if record.fingerprint else None
-            result = scoring.failed(record.name, point, error, model.card if model else None)
-            record = dataclasses.replace(record, result=result.to_json(), time=result.time)
-            self._setRecord(analysis, pointID, record, "failed", str(error))
-        else:  # scored again on request and without success: the earlier result is as true as it was
-            self._setRecord(analysis, pointID, record, "scored", "")
-        self.setStatus(Status("error", f"{record.name}: {error}", error.code))
-
-    # Bookkeeping
-
-    def _isCurrent(self, analysis: Analysis) -> bool:
-        parameterNode = self.getParameterNode()
-        return parameterNode.points is None or parameterNode.points is analysis.pointsNode
-
-    def _settle(self, analysis: Analysis, pointID: str, record: NoduleRecord, message: str) -> None:
-        """Out of the worker's hands without an answer: back to the earlier result, where there is one."""
-        scored = record.result is not None and record.result["status"] == "scored"
-        self._setRecord(analysis, pointID, record, "scored" if scored else "waiting", "" if scored else message)
-
-    def _setRecord(self, analysis: Analysis, pointID: str, record: NoduleRecord, state: str, message: str) -> None:
-        record = dataclasses.replace(record, state=state, message=message)
-        analysis.setRecord(pointID, record)
-        nodes.writeLabel(analysis, pointID, record)
-
-    def _forget(self, analysisID: str) -> None:
-        self.worker.forget(analysisID)
-        for key in [key for key in self._due if key[0] == analysisID]:
-            del self._due[key]
+    def onExplained(self, analysis: Analysis, pointID: str) -> None:
+        if self._isShown(analysis, pointID):
+            self.show(analysis, pointID, jump=False)
 
     def setStatus(self, status: Status) -> None:
         """Say something in the status line."""
@@ -434,3 +320,10 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
     def _notify(self) -> None:
         if self.onChanged is not None:
             self.onChanged()
+
+    def _isCurrent(self, analysis: Analysis) -> bool:
+        parameterNode = self.getParameterNode()
+        return parameterNode.points is None or parameterNode.points is analysis.pointsNode
+
+    def _isShown(self, analysis: Analysis, pointID: str) -> bool:
+        return self._isCurrent(analysis) and self.getParameterNode().selectedPoint == pointID

@@ -76,9 +76,11 @@ def sliceStrip(stacks: dict, window: tuple, textColor, ratio: float = 1.0):
             gray = np.clip((stack[len(stack) // 2] - low) / (high - low), 0, 1)
             picture = _pixmap(_hot(gray) if kind == "error" else gray)
             painter.drawPixmap(x, _CAPTION + row * (_CELL + _GAP), _CELL, _CELL, picture)
-    painter.setPen(qt.QColor(255, 255, 255, 200))
     for row, plane in enumerate((_("axial"), _("coronal"))):
-        painter.drawText(4, _CAPTION + row * (_CELL + _GAP) + _CELL - 5, plane)
+        y = _CAPTION + row * (_CELL + _GAP) + _CELL - 5
+        for shift, shade in ((1, 0), (0, 255)):  # white on its own shadow reads on lung and on chest wall
+            painter.setPen(qt.QColor(shade, shade, shade))
+            painter.drawText(5 + shift, y + shift, plane)
     painter.end()
     return pixmap
 

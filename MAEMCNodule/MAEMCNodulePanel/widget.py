@@ -13,8 +13,9 @@ from slicer.util import VTKObservationMixin
 
 from . import details, views
 from .installing import PACKAGE_CODES, TORCH_CODES, installRequirements, installTorch
-from .logic import MAEMCNoduleLogic, Status
+from .logic import MAEMCNoduleLogic
 from .report import reportText
+from .scoringqueue import Status
 
 POLL_MILLISECONDS = 50
 _DEVICE_SETTING = "MAEMC/Device"

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import sys
+from collections import deque
 from pathlib import Path
 
 import MAEMCLib
@@ -59,6 +60,7 @@ class ScoringWorker:
         self._python = python
         self._client = None
         self._requests: dict = {}
+        self._inbox: deque = deque()
         self.sent = 0
 
     def keys(self) -> list:
@@ -95,31 +97,32 @@ class ScoringWorker:
             if ofNodule and request.kind != "device":
                 del self._requests[number]
 
-    def poll(self) -> list:
-        """[(Request, message)] since the last poll, progress included; answers that nobody waits for are left out."""
-        if self._client is None:
-            return []
-        answers = []
-        for message in self._client.poll():
-            request = self._requests.get(message.get("id"))
-            if request is None:
-                continue
-            if message.get("kind") in ("result", "error"):
-                del self._requests[message["id"]]
-            answers.append((request, message))
-        return answers
+    def take(self):
+        """The next answer, (Request, message) with a result or an error, or None where there is none yet.
 
-    def cancel(self) -> list:
-        """Stop at once; returns the requests that will not be answered. The next request starts a new process."""
-        given = list(self._requests.values())
+        One at a time, so that whoever takes them can stop when the window needs its turn.
+        """
+        if self._client is None:
+            return None
+        if not self._inbox:
+            self._inbox.extend(self._client.poll())
+        while self._inbox:
+            message = self._inbox.popleft()
+            if message["kind"] in ("result", "error") and message.get("id") in self._requests:
+                return self._requests.pop(message["id"]), message
+        return None
+
+    def cancel(self) -> None:
+        """Stop at once: what was asked will not be answered. The next request starts a new process."""
         self._requests.clear()
+        self._inbox.clear()
         if self._client is not None:
             self._client.cancel()
-        return given
 
     def stop(self) -> None:
         """End the worker process for good."""
         self._requests.clear()
+        self._inbox.clear()
         if self._client is not None:
             self._client.stop()
             self._client = None
