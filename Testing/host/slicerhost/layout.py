@@ -52,15 +52,13 @@ class qSlicerLayoutManager(QtCore.QObject):
     def resetThreeDViews(self):
         """There is none."""
 
-    @property
-    def layout(self):
-        return self.layoutLogic_node().GetViewArrangement()
-
     def setLayout(self, layout):
-        self.layoutLogic_node().SetViewArrangement(layout)
+        self._standin_layout_node().SetViewArrangement(layout)
         qt_signals.emit(self, "layoutChanged(int)", layout)
 
-    def layoutLogic_node(self):
+    layout = property(lambda self: self._standin_layout_node().GetViewArrangement(), setLayout)
+
+    def _standin_layout_node(self):
         import slicer
 
         scene = slicer.mrmlScene

@@ -109,8 +109,6 @@ METHODS = {
     "children": lambda self: lambda: tuple(QtCore.QObject.children(self)),
     "delete": lambda self: lambda: Shiboken.delete(self),
 }
-# PySide6 conveniences that PythonQt has not.
-ABSENT = frozenset({"receivers", "sender", "tr"})
 
 
 def _object_getattribute(original):
