@@ -6,7 +6,9 @@ SETTINGS := QT_QPA_PLATFORM=offscreen
 .PHONY: demo test bench screenshots demo-model lint format clean
 
 demo: .venv/installed
-	$(BIN)/python Resources/demo.py demo-output
+	$(BIN)/maemc-train sample-chest --output demo-output
+	$(BIN)/maemc score demo-output/chest.nrrd --points demo-output/chest.mrk.json --device cpu --output demo-output
+	@echo "Open demo-output/report.html; chest.nrrd and the overlays open in Slicer."
 
 test: .venv/installed
 	$(SETTINGS) $(BIN)/python -m pytest

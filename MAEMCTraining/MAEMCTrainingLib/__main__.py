@@ -69,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--dicom", action="store_true", help="complete CT series instead of NRRD, one of them oblique")
     command.add_argument("--processes", type=int, default=os.cpu_count() or 1)
 
+    command = _command(
+        commands, "sample-chest", _sample_chest, "write one synthetic chest CT and points on its nodules"
+    )
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+
     command = _command(commands, "import", _import, "make a manifest of a data set as it is distributed")
     command.add_argument("kind", choices=("lidc-cubes",))
     command.add_argument("source", type=Path, metavar="SOURCE")
@@ -147,6 +152,13 @@ def _phantom(options: argparse.Namespace) -> None:
             progress=counter,
         )
     print(manifest)
+
+
+def _sample_chest(options: argparse.Namespace) -> None:
+    from .data.sample_chest import write_sample_chest
+
+    for path in write_sample_chest(options.output):
+        print(path)
 
 
 def _import(options: argparse.Namespace) -> None:
