@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--processes", type=int, default=os.cpu_count() or 1)
 
     command = _command(
-        commands, "sample-chest", _sample_chest, "write one synthetic chest CT and points on its nodules"
+        commands, "sample-chest", _sample_chest, "write a synthetic chest CT and points on its nodules"
     )
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
 
