@@ -69,9 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--dicom", action="store_true", help="complete CT series instead of NRRD, one of them oblique")
     command.add_argument("--processes", type=int, default=os.cpu_count() or 1)
 
-    command = _command(
-        commands, "sample-chest", _sample_chest, "write a synthetic chest CT and points on its nodules"
-    )
+    command = _command(commands, "sample-chest", _sample_chest, "write a synthetic chest CT and points on its nodules")
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
 
     command = _command(commands, "import", _import, "make a manifest of a data set as it is distributed")
