@@ -59,8 +59,8 @@ def scale_figure(result: NoduleResult):
         width = max(result.interval_high - result.interval_low, 0.004)
         axis.barh(0, width, left=result.interval_low, height=0.34, color="#7aa6c9")
     axis.plot([result.probability], [0], "o", color="#1f4e79", markersize=8)
-    axis.axvline(result.threshold, color="0.25", linewidth=1, linestyle="--")
-    axis.text(result.threshold, 0.36, f"threshold {result.threshold:.2f}", fontsize=7, ha="center", color="0.25")
+    axis.plot([result.threshold] * 2, [-0.28, 0.28], color="0.25", linewidth=1, linestyle="--")
+    axis.text(result.threshold, 0.38, f"threshold {result.threshold:.2f}", fontsize=7, ha="center", color="0.25")
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.35, 0.62), yticks=[])
     axis.tick_params(axis="x", labelsize=7, length=2)
     for side in ("top", "right", "left"):

@@ -22,6 +22,7 @@ th, td { padding: .35em .7em .35em 0; border-bottom: 1px solid #e4e4e4; vertical
 .gate { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em; }
 .green { background: #3a9d4f; } .amber { background: #e0a800; } .red { background: #c0392b; }
 .grey { background: #999; }
+td.short { white-space: nowrap; }
 .soft { color: #666; font-size: .9em; } img { max-width: 100%; } .number { font-size: 1.3em; font-weight: 600; }
 """
 
@@ -37,7 +38,7 @@ def write_report(path: Path, results: list[tuple[NoduleResult, Path | None]], ca
 {escape(card.version)}</p>
 <p class="notice">{DISCLAIMER}</p>
 <table><tr><th>Nodule</th><th>Probability</th><th>Spread</th><th>Class</th><th>Fitness of the input</th>
-<th>Position (L, P, S mm)</th></tr>{rows}</table>
+<th>L, P, S (mm)</th></tr>{rows}</table>
 {sections}
 <h2>The model</h2>{_model(card)}
 </body></html>
@@ -51,10 +52,10 @@ def _row(result: NoduleResult) -> str:
         cells = f"<td colspan='3'>not scored: {escape(result.message)}</td><td></td>"
     else:
         cells = (
-            f"<td class='number'>{result.probability:.2f}</td><td>{spread_text(result) or '-'}</td>"
-            f"<td>{escape(result.class_name)}</td><td>{_gate(result)}</td>"
+            f"<td class='number'>{result.probability:.2f}</td><td class='short'>{spread_text(result) or '-'}</td>"
+            f"<td class='short'>{escape(result.class_name)}</td><td>{_gate(result)}</td>"
         )
-    return f"<tr><td>{escape(result.nodule_id)}</td>{cells}<td>{point_text(result)}</td></tr>"
+    return f"<tr><td>{escape(result.nodule_id)}</td>{cells}<td class='short'>{point_text(result)}</td></tr>"
 
 
 def _gate(result: NoduleResult) -> str:
