@@ -35,12 +35,12 @@ class MAEMCNodule(ScriptedLoadableModule):
 
 def registerSampleData() -> None:
     """Offer the sample chest CT, made by us and shipped with the extension, in the Sample Data module."""
-    import SampleData
-
     resources = Path(__file__).resolve().parent / "Resources"
     image = resources / "SampleData" / "MAEMCChestPhantom.nrrd"
     if not image.is_file():
         return
+    import SampleData
+
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="MAEMC",
         sampleName="MAEMCChestPhantom",

@@ -1,5 +1,7 @@
 """Fills the panel's table and the part on the selected nodule."""
 
+import html
+
 import qt
 from slicer.i18n import tr as _
 
@@ -41,9 +43,9 @@ def fillNodule(ui, analysis, pointID: str, card) -> None:
     result = record.result or {}
     scored = record.state == "scored"
     ui.headlineLabel.text = _headline(record)
-    findings = nodes.notesText(record)
+    findings = html.escape(_findings(record))
     if scored and result["gate"] == "red":
-        findings = _("Outside what the model knows: {findings}").format(findings=findings)
+        findings = f"<b>{findings}</b>"
     ui.findingsLabel.text = findings
     ui.findingsLabel.visible = bool(findings)
     ui.barLabel.visible = ui.picturesLabel.visible = scored
@@ -55,7 +57,8 @@ def fillNodule(ui, analysis, pointID: str, card) -> None:
         ui.barLabel.setPixmap(pictures.probabilityBar(result, color))
         strip = stacks and pictures.sliceStrip(stacks, record.window or (-1200.0, 200.0), color)
         ui.picturesLabel.setPixmap(strip or qt.QPixmap())
-    ui.intendedUseLabel.text = _aboutModel(result, card)
+    ui.intendedUseLabel.text = _aboutModel(record, card)
+    ui.intendedUseLabel.visible = scored
 
 
 def deviceText(device: dict) -> str:
@@ -79,7 +82,19 @@ def _texts(record) -> tuple:
     if record.state == "failed":
         return (record.name, "\N{EN DASH}", "", _("failed"), record.message)
     probability = f"{result['probability']:.2f}"
-    return (record.name, probability, nodes.intervalText(result), result["class"], nodes.notesText(record))
+    return (record.name, probability, nodes.intervalText(result), result["class"], _findings(record))
+
+
+def _findings(record) -> str:
+    """The gate by name, so that its color is not needed to read it, and what lies behind it."""
+    gate = (record.result or {}).get("gate") if record.state == "scored" else None
+    names = {
+        "green": _("As the model knows it."),
+        "amber": _("Caution:"),
+        "red": _("Outside what the model knows:"),
+        "grey": _("Not fully checked:"),
+    }
+    return " ".join(filter(None, [names.get(gate, ""), nodes.notesText(record)]))
 
 
 def _setCell(table, row: int, column: int, text: str, record) -> None:
@@ -105,14 +120,13 @@ def _headline(record) -> str:
     return text.format(name=record.name, probability=f"{result['probability']:.2f}", label=result["class"])
 
 
-def _aboutModel(result: dict, card) -> str:
+def _aboutModel(record, card) -> str:
     """What the number is and is not, as the model's own card says it, beside the number."""
-    if card is None or result.get("model_sha256") != card.sha256:
-        return (
-            _("Scored with {id} {version}.").format(id=result["model_id"], version=result["model_version"])
-            if (result.get("model_id"))
-            else ""
-        )
+    if record.state != "scored":
+        return ""
+    result = record.result
+    if card is None or result["model_sha256"] != card.sha256:
+        return _("Scored with {id} {version}.").format(id=result["model_id"], version=result["model_version"])
     parts = [card.values["intended_use"]]
     prevalence = card.values.get("training", {}).get("prevalence")
     if prevalence is not None:

@@ -186,6 +186,7 @@ class SceneFollower(VTKObservationMixin):
         # Before and not after: a table that has left its scene no longer finds the nodes that belong to it.
         if node is None or caller.IsClosing():
             return
+        self._unobserve(node)  # an observed node is kept alive, and a CT is large
         nodeID = node.GetID()
         for analysisID, (volumeID, pointsID) in list(self._watched.items()):
             analysis = self.analysis(analysisID)
@@ -199,9 +200,8 @@ class SceneFollower(VTKObservationMixin):
                 self._follower.onAnalysisChanged(analysis)
 
     def _onSceneStartClose(self, caller, event) -> None:
-        for node, observed, method, *_rest in self.Observations:
-            if node is not caller:
-                self.removeObserver(node, observed, method)
+        for node in {observation[0] for observation in self.Observations} - {caller}:
+            self._unobserve(node)
         self._watched.clear()
         self._seen.clear()
         self._dragged.clear()
@@ -223,6 +223,11 @@ class SceneFollower(VTKObservationMixin):
     def _reconcileEach(self, condition) -> None:
         for analysis in self._analysesWhere(condition):
             self.reconcile(analysis)
+
+    def _unobserve(self, node) -> None:
+        for observed, event, method, *_rest in self.Observations:
+            if observed is node:
+                self.removeObserver(node, event, method)
 
     def _observe(self, observations) -> None:
         for node, event, method in observations:

@@ -142,13 +142,14 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
     # Scoring
 
-    def score(self, volumeNode, markupsNode, timeout: float | None = None):
+    def score(self, volumeNode, markupsNode, timeout: float | None = None, pictures: bool = True):
         """Score every point of a list on a CT, wait for the results and return their table node.
 
+        pictures: False leaves out reconstruction, error and attention, which take longer than the number.
         A point that cannot be scored has its reason in its row. Raises InputError or ModelError where nothing can be
         scored at all, and TimeoutError after ``timeout`` seconds.
         """
-        analysis = self.requestScore(volumeNode, markupsNode)
+        analysis = self.requestScore(volumeNode, markupsNode, pictures=pictures)
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.isBusy(analysis):
             self.poll()
@@ -158,7 +159,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
             time.sleep(0.005)
         return analysis.tableNode
 
-    def requestScore(self, volumeNode, markupsNode, pointIDs=None) -> Analysis:
+    def requestScore(self, volumeNode, markupsNode, pointIDs=None, pictures: bool = True) -> Analysis:
         """Have points (all of the list, or those given by ID) scored by the polls to come, and return at once.
 
         Raises InputError or ModelError where nothing can be scored at all.
@@ -172,7 +173,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         if not placed:
             raise InputError(_("The point list is empty. Place a nodule first."), "no-points")
         for pointID in placed if pointIDs is None else pointIDs:
-            self._queue.schedule(analysis, pointID)
+            self._queue.schedule(analysis, pointID, pictures=pictures)
         self._notify()
         return analysis
 

@@ -96,7 +96,7 @@ def _pixmap(values):
     kind = "P6" if pixels.ndim == 3 else "P5"
     header = f"{kind} {pixels.shape[1]} {pixels.shape[0]} 255\n".encode("ascii")
     pixmap = qt.QPixmap()
-    pixmap.loadFromData(qt.QByteArray(header + pixels.tobytes()))
+    pixmap.loadFromData(header + pixels.tobytes())
     return pixmap
 
 

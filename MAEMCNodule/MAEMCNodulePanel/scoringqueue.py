@@ -52,12 +52,15 @@ class ScoringQueue:
         self._worker = worker
         self._follower = follower
         self._owner = owner
-        self._due: dict = {}  # (analysis ID, control point ID) -> monotonic time at which to score it
+        self._due: dict = {}  # (analysis ID, control point ID) -> (monotonic time at which to score it, with pictures)
 
-    def schedule(self, analysis: Analysis, pointID: str, delaySeconds: float = 0.0) -> None:
-        """Score a nodule after a while; asked again, the later time holds. What the worker had of it is void."""
+    def schedule(self, analysis: Analysis, pointID: str, delaySeconds: float = 0.0, pictures: bool = True) -> None:
+        """Score a nodule after a while; asked again, the later time holds. What the worker had of it is void.
+
+        pictures: whether reconstruction, error and attention are wanted as well; they take longer than the number.
+        """
         self._worker.forget(analysis.id, pointID)
-        self._due[(analysis.id, pointID)] = time.monotonic() + delaySeconds
+        self._due[(analysis.id, pointID)] = (time.monotonic() + delaySeconds, pictures)
 
     def forget(self, analysisID: str = "", pointID: str = "") -> None:
         """Drop one nodule, every nodule of an analysis, or all."""
@@ -75,15 +78,14 @@ class ScoringQueue:
         until = time.monotonic() + POLL_SECONDS
         while time.monotonic() < until and (answer := self._worker.take()) is not None:
             self._onAnswer(*answer)
-        for key in [key for key, due in self._due.items() if due <= time.monotonic()]:
+        for key in [key for key, (due, _pictures) in self._due.items() if due <= time.monotonic()]:
             if time.monotonic() > until:
                 return
             analysis = self._follower.analysis(key[0])
             if analysis is None:
                 del self._due[key]
             elif not self._follower.isDragged(analysis):
-                del self._due[key]
-                self._dispatch(analysis, key[1])
+                self._dispatch(analysis, key[1], self._due.pop(key)[1])
                 self._owner.onAnalysisChanged(analysis)
 
     def stop(self) -> None:
@@ -99,7 +101,7 @@ class ScoringQueue:
             if analysis:
                 self._owner.onAnalysisChanged(analysis)
 
-    def _dispatch(self, analysis: Analysis, pointID: str) -> None:
+    def _dispatch(self, analysis: Analysis, pointID: str, pictures: bool) -> None:
         fingerprint = self._follower.lookAt(analysis, pointID)
         record = analysis.record(pointID)
         pointRas = analysis.pointRas(pointID)
@@ -112,7 +114,8 @@ class ScoringQueue:
             model = self._owner.chosenModel()
             volume = ctVolume(analysis.volumeNode)
             prepared = scoring.prepare(volume, record.name, lpsFromRas(pointRas), model.card)
-            self._worker.predict(analysis.id, pointID, prepared, model, self._owner.deviceRequest)
+            request = Request("predict", analysis.id, pointID, prepared, model, pictures)
+            self._worker.send(request, self._owner.deviceRequest)
         except MAEMCError as error:
             self._fail(analysis, pointID, record, error, model)
             return
@@ -147,7 +150,8 @@ class ScoringQueue:
         self.device = {**self.device, "name": result.device, "seconds": result.seconds}
         self._owner.setStatus(Status())
         self._owner.onScored(analysis, request.pointID)
-        self._worker.explain(request, self._owner.deviceRequest)
+        if request.pictures:
+            self._worker.send(dataclasses.replace(request, kind="explain"), self._owner.deviceRequest)
 
     def _onPictures(self, analysis: Analysis, request: Request, record: NoduleRecord, pictures: dict) -> None:
         roi = request.prepared.roi

@@ -69,7 +69,8 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self) -> None:
         self._entered = False
-        views.stopPlacing(slicer.mrmlScene)
+        if self._parameterNode is not None and views.isPlacing(self._parameterNode.points):
+            views.stopPlacing(slicer.mrmlScene)
 
     def onReload(self) -> None:
         # Slicer runs the module file anew but takes its imports from the cache.
@@ -215,6 +216,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         volume, points = parameterNode.inputVolume, parameterNode.points
         if volume is not None and points is not None:
             self.logic.link(volume, points)
+        self._selectModelInList()
         overlay = (parameterNode.overlay, parameterNode.overlayOpacity)
         analysis = self._analysis()
         if overlay != self._shownOverlay and analysis is not None and self._shownOverlay is not None:
@@ -310,10 +312,14 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._selectModelInList()
 
     def _selectModelInList(self) -> None:
-        card = self._card()
+        selector = self.ui.modelSelector
         wanted = self._parameterNode.model if self._parameterNode else ""
-        current = wanted or (f"{card.id}@{card.version}" if card else "")
-        self.ui.modelSelector.currentIndex = max(self.ui.modelSelector.findData(current), 0)
+        if not wanted:
+            card = self._card()
+            wanted = f"{card.id}@{card.version}" if card else ""
+        if wanted and selector.findData(wanted) < 0:  # of a scene from another machine
+            selector.addItem(_("{model} - not on this machine").format(model=wanted), wanted)
+        selector.currentIndex = max(selector.findData(wanted), 0)
 
     def _fillDeviceSelector(self) -> None:
         names = {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU (CUDA)"), "mps": _("Apple GPU (MPS)")}

@@ -37,13 +37,17 @@ def libraryEnvironment() -> dict:
 
 @dataclasses.dataclass
 class Request:
-    """What was asked of the worker: kind is "device", "predict" or "explain"; the rest says for which nodule."""
+    """What was asked of the worker: kind is "device", "predict" or "explain"; the rest says for which nodule.
+
+    pictures: whether a prediction is to be followed by an explanation.
+    """
 
     kind: str
     analysisID: str = ""
     pointID: str = ""
     prepared: object = None
     model: object = None
+    pictures: bool = True
 
     @property
     def key(self) -> tuple:
@@ -81,14 +85,12 @@ class ScoringWorker:
         """Start the worker if need be and ask what it computes on. Raises MAEMCError where it cannot be started."""
         self._send(Request("device"), device=device)
 
-    def predict(self, analysisID: str, pointID: str, prepared, model, device: str) -> None:
-        """Ask for the probability of one prepared nodule. Raises MAEMCError where the worker cannot be started."""
-        self.forget(analysisID, pointID)
-        self._sendNodule(Request("predict", analysisID, pointID, prepared, model), device)
-
-    def explain(self, request: Request, device: str) -> None:
-        """Ask for the pictures of a nodule that was just scored."""
-        self._sendNodule(dataclasses.replace(request, kind="explain"), device)
+    def send(self, request: Request, device: str) -> None:
+        """Ask for probability or pictures of one prepared nodule. Raises MAEMCError where no Python is found."""
+        self.forget(*request.key)
+        roi = request.prepared.roi
+        nodules = [{"axial": encode_array(roi.axial), "coronal": encode_array(roi.coronal)}]
+        self._send(request, model=str(request.model.path), device=device, nodules=nodules)
 
     def forget(self, analysisID: str = "", pointID: str = "") -> None:
         """Take no notice of answers about one nodule, every nodule of an analysis, or any nodule at all."""
@@ -126,11 +128,6 @@ class ScoringWorker:
         if self._client is not None:
             self._client.stop()
             self._client = None
-
-    def _sendNodule(self, request: Request, device: str) -> None:
-        roi = request.prepared.roi
-        nodules = [{"axial": encode_array(roi.axial), "coronal": encode_array(roi.coronal)}]
-        self._send(request, model=str(request.model.path), device=device, nodules=nodules)
 
     def _send(self, request: Request, **fields) -> None:
         if self._client is None:

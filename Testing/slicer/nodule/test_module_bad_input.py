@@ -139,6 +139,7 @@ def test_model_is_missing_or_corrupt(panel, add_ct, models, tmp_path, monkeypatc
     panel.ui.scoreButton.click()
     panel.run(0.2)
     assert "gone@2.0" in panel.ui.statusLabel.text
+    assert panel.ui.modelSelector.currentText == "gone@2.0 - not on this machine"
     assert panel.records()[0].result == result, "the earlier result stays"
 
     home = tmp_path / "home with spaces"

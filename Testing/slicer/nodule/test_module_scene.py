@@ -264,3 +264,21 @@ def test_results_lie_in_a_folder_beside_the_ct(panel, data_tree, add_ct):
     slicer.mrmlScene.RemoveNode(analysis.tableNode)
     assert not data_tree.GetItemChildWithName(study, "Thorax nodule scores")
     assert data_tree.GetItemByDataNode(points), "the points were the user's work and stay"
+
+
+def test_a_removed_ct_leaves_memory(panel, add_ct):
+    """An observer that is left behind would keep the voxels of a CT that the user has deleted."""
+    import weakref
+
+    volume = add_ct()
+    panel.settle()
+    panel.place((0, 0, 0))
+    panel.settle()
+    voxels = weakref.ref(volume.GetImageData())
+    slicer.mrmlScene.RemoveNode(volume)
+    del volume
+    panel.settle()
+    import gc
+
+    gc.collect()
+    assert voxels() is None

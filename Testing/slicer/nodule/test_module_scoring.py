@@ -155,6 +155,27 @@ def test_moved_point_is_scored_again_once_it_rests(panel, add_ct, expected, lung
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode") == 1
 
 
+def test_dragging_with_the_mouse_scores_once_it_is_let_go(panel, add_ct, slice_view):
+    red = slice_view("Red")
+    add_ct(balls=((0, 0, 0), (20, 10, 0)))
+    panel.settle()
+    panel.ui.placeButton.click()
+    red.fit()
+    red.click((0, 0, 0))
+    panel.settle()
+    before = panel.records()[0]
+    sent = panel.logic.worker.sent
+    red.drag((0, 0, 0), (-20, -10, 0))
+    panel.settle()
+    point = panel.parameters.points.GetNthControlPointPositionVector(0)
+    assert np.allclose(point, (-20, -10, 0), atol=2.0)
+    after = panel.records()[0]
+    assert after.state == "scored"
+    assert after.result["point_lps"] == pytest.approx([-point[0], -point[1], point[2]])
+    assert after.result["probability"] != before.result["probability"]
+    assert panel.logic.worker.sent == sent + 2, "scored once, explained once"
+
+
 def test_nothing_is_scored_while_the_mouse_holds_the_point(panel, add_ct):
     add_ct()
     panel.settle()

@@ -1,0 +1,28 @@
+"""Real nodules: the module agrees with the library on each of them, from the file to the row."""
+
+import numpy as np
+import pytest
+import slicer
+
+
+def test_each_real_nodule_scores_as_in_the_library(panel, lidc_cubes, predictor):
+    from MAEMCLib.ct import read_volume
+    from MAEMCLib.roi import cut_roi
+
+    files = sorted((lidc_cubes / "images").glob("*.nrrd"))
+    assert len(files) == 90
+    differences, gates = [], set()
+    for file in files:
+        volume = slicer.util.loadVolume(str(file))
+        points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+        points.AddControlPoint([0.0, 0.0, 0.0])
+        table = panel.logic.score(volume, points, timeout=60, pictures=False)
+        found = table.GetTable().GetColumnByName("probability").GetValue(0)
+        wanted = predictor.predict([cut_roi(read_volume(file), (0.0, 0.0, 0.0))])[0].probability
+        differences.append(abs(found - wanted))
+        gates.add(table.GetCellText(0, 4))
+        slicer.mrmlScene.RemoveNode(points)
+        slicer.mrmlScene.RemoveNode(volume)
+    assert max(differences) == pytest.approx(0, abs=1e-5)
+    assert np.isfinite(differences).all(), "a gate colors a row and hides nothing"
+    assert gates <= {"green", "amber", "red", "grey"}
