@@ -78,11 +78,12 @@ def _section(result: NoduleResult, figure: Path | None) -> str:
 
 def _model(card: ModelCard) -> str:
     values = card.values
+    training = values.get("training", {})
     facts = [
         ("Intended use", values["intended_use"]),
         ("Limits", values.get("limitations", "")),
-        ("Training data", values.get("training", {}).get("summary", "")),
-        ("Attribution", values.get("attribution", "")),
+        ("Training data", training.get("summary", "")),
+        ("Attribution", training.get("attribution", "")),
         ("Calibration", _calibration(card)),
         ("Spread", "lowest and highest of the fold models, where the model has several"),
         ("SHA-256", card.sha256),
