@@ -31,7 +31,7 @@ from .phantom_case import (
 
 __all__ = ["PhantomCase", "PhantomConfiguration", "make_case", "make_sample_chest", "write_phantom"]
 
-GENERATOR = 2
+GENERATOR = 3
 """Raised whenever the same seed draws other images: data sets of two generators are not to be mixed."""
 
 

@@ -67,7 +67,10 @@ def draw_nodule(
     """
     sphere = _sphere(DIRECTIONS)
     oval = _field(generator, degrees=(2,))
-    knobs = _field(generator, degrees=(4, 5, 6, 7, 8))
+    # Lobules of a small nodule are fewer: none is smaller than a scanner shows.
+    knobs = _field(
+        generator, degrees=(4, 5) if diameter_mm < 12.0 else (4, 5, 6) if diameter_mm < 18.0 else (4, 5, 6, 7, 8)
+    )
     amplitude = generator.uniform(0.12, 0.17)
     spiky = generator.random()
     oval_values = oval(sphere)
@@ -141,13 +144,13 @@ def _draw_strands(generator, radius, label: int, grade: str, diameter_mm: float,
     """Radiating spicules (label 1) or strands along the surface (label 0), alike in number, length, width and mass by
     height."""
     if grade == "easy":
-        count = round(12 + 0.7 * diameter_mm)
-        lengths = generator.uniform(7.0, 14.0, count)
-        widths = generator.uniform(2.0, 3.2, count)
+        count = round((7 + 0.45 * diameter_mm) * (0.4 + 1.2 * spiky))
+        lengths = generator.uniform(6.0, 12.0, count)
+        widths = generator.uniform(2.0, 3.0, count)
     else:
-        count = round((16 + 1.5 * diameter_mm) * (0.8 + 0.4 * spiky))
+        count = round((24 + 1.2 * diameter_mm) * (0.8 + 0.4 * spiky))
         lengths = generator.uniform(3.0, 10.0, count)
-        widths = generator.uniform(1.2, 2.0, count)
+        widths = generator.uniform(1.4, 2.0, count)
     directions = _spread_directions(generator, count)
     turns = generator.uniform(0.0, 2.0 * np.pi, count)
     bends = generator.normal(0.0, 0.1, (count, 3))
@@ -175,7 +178,7 @@ def _spread_directions(generator: np.random.Generator, count: int) -> np.ndarray
 
 def _taper(along: np.ndarray, width: float) -> np.ndarray:
     """Radius along a strand, from its thick end (0) to its tip (1)."""
-    return 0.5 * width * (1.0 - 0.5 * along)
+    return 0.5 * width * (1.0 - 0.4 * along)
 
 
 def _heights(generator, lengths: np.ndarray, widths: np.ndarray) -> np.ndarray:
