@@ -59,6 +59,8 @@ def test_configurations_survive_json(preset):
         {"position": "learned"},
         {"width": 33, "heads": 3},
         {"width": 34, "heads": 17, "position": "2d"},
+        {"width": 36, "heads": 6, "position": "3d"},
+        {"patch_size": 125, "position": "3d"},
     ],
 )
 def test_impossible_encoders_are_refused(changes):

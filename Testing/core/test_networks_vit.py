@@ -2,14 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import timm
 import torch
 from lightly.models.modules import MaskedVisionTransformerTIMM
+from MAEMCLib.montage import to_montage
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.layers import position_code
-from MAEMCLib.networks.masking import hidden_count, split_tokens
+from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
 
 SMALL = EncoderConfiguration(width=64, depth=3, heads=4)
@@ -161,6 +163,27 @@ def test_grid_position_code_has_a_row_half_and_a_column_half():
                 assert code[1 + token, 32 * half + 2 * i].item() == pytest.approx(math.sin(angle), abs=1e-6)
                 assert code[1 + token, 32 * half + 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-6)
     assert len({tuple(row) for row in code.tolist()}) == 101
+
+
+@pytest.mark.parametrize("patch_size", [50, 25, 10])
+def test_slice_position_code_has_slice_row_and_column(patch_size):
+    configuration = EncoderConfiguration(patch_size=patch_size, width=64, depth=1, heads=4, position="3d")
+    code = position_code(configuration, 64)[0]
+    assert torch.equal(code[0], torch.zeros(64))
+    # Where each token lies, found from pixels: a montage whose slices are filled with their own number.
+    stack = np.broadcast_to(np.arange(25, dtype=np.float32)[:, None, None], (25, 50, 50))
+    numbers = patchify(torch.from_numpy(to_montage(stack).copy())[None, None], patch_size)[0]
+    assert torch.equal(numbers.amin(1), numbers.amax(1))
+    for token in range(configuration.tokens):
+        row, column = divmod(token, configuration.grid)
+        inside = 50 // patch_size
+        places = [(int(numbers[token, 0]), 32), (row % inside, 16), (column % inside, 16)]
+        expected = []
+        for place, share in places:
+            for i in range(share // 2):
+                angle = place / math.pow(10000.0, 2 * i / share)
+                expected += [math.sin(angle), math.cos(angle)]
+        torch.testing.assert_close(code[1 + token], torch.tensor(expected), rtol=0, atol=1e-6)
 
 
 def test_initial_values_follow_the_seed_alone():

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..montage import TILES
 from .configuration import EncoderConfiguration
 
 NORM_EPSILON = 1e-6  # the usual value of vision transformers, and timm's; torch's own default is 1e-5
@@ -86,14 +87,20 @@ def position_code(configuration: EncoderConfiguration, width: int) -> Tensor:
     """The fixed position code of the class token and all patches, (1, 1 + N, width) float32 on the CPU.
 
     "1d": the sine-cosine of the token index, the class token being token 0 and slice k token k + 1.
-    "2d": half of the width codes the row and half the column of the grid; the class token, which has no place on the
-    grid, gets zeros.
+    "2d": half of the width codes the row and half the column of the grid. "3d": half codes the slice, a quarter the row
+    and a quarter the column inside it. In both the class token, which has no place on the grid, gets zeros.
     """
     if configuration.position == "1d":
         code = sine_cosine(np.arange(configuration.tokens + 1, dtype=np.float64), width)
     else:
-        rows, columns = np.divmod(np.arange(configuration.tokens, dtype=np.float64), configuration.grid)
-        code = np.concatenate([sine_cosine(rows, width // 2), sine_cosine(columns, width // 2)], axis=1)
+        rows, columns = np.divmod(np.arange(configuration.tokens), configuration.grid)
+        if configuration.position == "2d":
+            parts = [(rows, width // 2), (columns, width // 2)]
+        else:
+            inside = configuration.grid // TILES  # patches along a slice
+            slices = TILES * (rows // inside) + columns // inside
+            parts = [(slices, width // 2), (rows % inside, width // 4), (columns % inside, width // 4)]
+        code = np.concatenate([sine_cosine(places, share) for places, share in parts], axis=1)
         code = np.concatenate([np.zeros((1, width)), code])
     # from_numpy stays on the CPU under torch.device("meta") too: a network built there and filled by
     # load_state_dict(assign=True) is complete, although the code is not part of its state.
