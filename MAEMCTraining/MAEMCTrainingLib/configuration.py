@@ -178,10 +178,14 @@ def finetuning_preset(name: str, encoder: EncoderConfiguration | None) -> Finetu
         # Differs from the paper: random augmentation, 10 % warm-up (its rate is illegible), both planes.
         return replace(base, optimization=replace(base.optimization, layer_decay=decay))
     if name == "tiny":
+        # In trials on the matched phantom a small network from scratch stayed at chance for some 800 steps, then
+        # learnt the class: hence small batches, a long warm-up, and more patience than the paper's 10 epochs.
         return replace(
             base,
             epochs=60,
-            optimization=Optimization(learning_rate=1e-3, schedule="cosine", layer_decay=decay),
+            batch=16,
+            patience=30,
+            optimization=Optimization(learning_rate=5e-4, warmup_fraction=0.2, layer_decay=decay),
         )
     if name in ("paper", "paper-schedule"):
         # As published: the un-augmented axial montages, drops at 40 and 70 of 100 epochs.

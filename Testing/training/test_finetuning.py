@@ -37,7 +37,9 @@ ENCODER = EncoderConfiguration(width=16, depth=1, heads=2)
 
 def quick(*overrides, encoder=ENCODER):
     run = replace(finetuning_preset("tiny", None), encoder=encoder)
-    return override(run, ["epochs=12", "folds=3", "batch=8", "validation_fraction=0.2", *overrides])
+    return override(
+        run, ["epochs=12", "folds=3", "batch=8", "validation_fraction=0.2", "learning_rate=1e-3", *overrides]
+    )
 
 
 @pytest.fixture(scope="module")
