@@ -209,7 +209,7 @@ def test_program_that_is_no_python(slicer_app, scene, models, add_ct, tmp_path):
     for python in (str(broken), str(tmp_path / "missing")):
         logic = MAEMCNoduleLogic(python)
         try:
-            table = logic.score(volume, points, timeout=60)
+            table = logic.score(volume, points, timeout=300)
             assert table.GetCellText(0, 4) == ""
             assert "scoring process" in table.GetCellText(0, 5)
         finally:

@@ -16,7 +16,7 @@ def test_each_real_nodule_scores_as_in_the_library(panel, lidc_cubes, predictor)
         volume = slicer.util.loadVolume(str(file))
         points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
         points.AddControlPoint([0.0, 0.0, 0.0])
-        table = panel.logic.score(volume, points, timeout=60, pictures=False)
+        table = panel.logic.score(volume, points, timeout=300, pictures=False)
         found = table.GetTable().GetColumnByName("probability").GetValue(0)
         wanted = predictor.predict([cut_roi(read_volume(file), (0.0, 0.0, 0.0))])[0].probability
         differences.append(abs(found - wanted))

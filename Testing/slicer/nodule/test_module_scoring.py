@@ -256,7 +256,7 @@ def test_one_list_scored_on_two_cts_keeps_both_tables(panel, add_ct, expected, l
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Mine")
     points.AddControlPoint([0, 0, 0], "Apex: left")
     logic = slicer.util.getModuleLogic("MAEMCNodule")
-    tables = [logic.score(volume, points, timeout=100) for volume in (first, second)]
+    tables = [logic.score(volume, points, timeout=300) for volume in (first, second)]
     assert tables[0] is not tables[1]
     matrix = lung_matrix(lung_voxels().shape)
     for seed, table in enumerate(tables, start=1):

@@ -33,7 +33,7 @@ def test_points_under_a_linear_transform(panel, add_ct, expected, lung_voxels, l
     points.SetAndObserveTransformNodeID(linear(TILT).GetID())
     points.AddControlPoint([3, 4, -20])
     world = (TILT @ (3, 4, -20, 1))[:3]
-    table = panel.logic.score(volume, points, timeout=100)
+    table = panel.logic.score(volume, points, timeout=300)
     voxels = lung_voxels()
     wanted = expected(voxels, lung_matrix(voxels.shape), world)
     assert table.GetTable().GetColumnByName("probability").GetValue(0) == pytest.approx(wanted, abs=1e-5)
@@ -118,7 +118,7 @@ def test_points_under_a_bending_transform_use_their_world_position(panel, add_ct
     bend.SetAndObserveTransformToParent(spline)
     points.SetAndObserveTransformNodeID(bend.GetID())
     world = spline.TransformPoint((4, 4, 4))
-    table = panel.logic.score(volume, points, timeout=100)
+    table = panel.logic.score(volume, points, timeout=300)
     voxels = lung_voxels()
     wanted = expected(voxels, lung_matrix(voxels.shape), world)
     assert table.GetTable().GetColumnByName("probability").GetValue(0) == pytest.approx(wanted, abs=1e-5)
