@@ -1,5 +1,6 @@
 """Keeps an eye on the scene: which points were placed, moved, renamed or removed, and what became of CT and table."""
 
+import contextlib
 from typing import Protocol
 
 import slicer
@@ -122,23 +123,20 @@ class SceneFollower(VTKObservationMixin):
         return fingerprint
 
     def reconcile(self, analysis: Analysis) -> None:
-        """Compare records with points and tell what has changed. Writing a label calls this again: it then rests."""
+        """Compare records with points and tell what has changed."""
         scene = analysis.tableNode.GetScene()
         # While a scene is read or closed, nodes come and go one by one and references do not hold yet.
         if self._reconciling or scene is None or scene.IsClosing() or scene.IsImporting():
             return
         if analysis.pointsNode is None:
             return
-        self._reconciling = True
-        try:
+        with self._resting():
             placed = analysis.pointIndices()
             gone = [pointID for pointID in analysis.recordIDs() if pointID not in placed]
             for pointID in gone:
                 self._seen.pop((analysis.id, pointID), None)
                 self._follower.onPointRemoved(analysis, pointID)
             changed = [self._reconcilePoint(analysis, pointID, index) for pointID, index in placed.items()]
-        finally:
-            self._reconciling = False
         if gone or any(changed):
             self._follower.onAnalysisChanged(analysis)
 
@@ -170,8 +168,9 @@ class SceneFollower(VTKObservationMixin):
 
     def _onVoxelsChanged(self, caller, event) -> None:
         for analysis in self._analysesWhere(lambda volumeID, pointsID: volumeID == caller.GetID()):
-            for pointID, record in analysis.records():
-                self._follower.onInputChanged(analysis, pointID, record)
+            with self._resting():
+                for pointID, record in analysis.records():
+                    self._follower.onInputChanged(analysis, pointID, record)
             self._follower.onAnalysisChanged(analysis)
 
     def _onDragStarted(self, caller, event) -> None:
@@ -223,6 +222,15 @@ class SceneFollower(VTKObservationMixin):
     def _reconcileEach(self, condition) -> None:
         for analysis in self._analysesWhere(condition):
             self.reconcile(analysis)
+
+    @contextlib.contextmanager
+    def _resting(self):
+        """Labels that are written meanwhile are changes of the points, too, but none to react to."""
+        self._reconciling = True
+        try:
+            yield
+        finally:
+            self._reconciling = False
 
     def _unobserve(self, node) -> None:
         for observed, event, method, *_rest in self.Observations:

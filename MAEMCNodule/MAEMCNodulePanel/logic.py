@@ -33,7 +33,8 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
     For scripts: ``score`` waits for the results. For windows: ``requestScore`` returns at once and ``poll``, called
     a few times a second, brings the results in; ``onChanged`` (a function without arguments) is called when there
-    is something new to show or to poll for.
+    is something new to show or to poll for. The panel's own logic is ``slicer.util.getModuleLogic("MAEMCNodule")``;
+    whoever makes another one ends it with ``cleanup``, since two would share the points of a scene.
     """
 
     def __init__(self, python: str | None = None) -> None:
@@ -93,7 +94,6 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
             for pointID, index in analysis.pointIndices().items():
                 analysis.setRecord(pointID, NoduleRecord(nodes.nameOfPoint(pointsNode, index)))
             self._follower.watch(analysis)
-            nodes.placeInHierarchy(analysis, pointsNode)
             nodes.writeTable(analysis)
         return analysis
 
@@ -103,8 +103,11 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         Raises InputError where the volume cannot be scored, before a point is placed in vain.
         """
         check_ct(ctVolume(volumeNode))
-        pointsNode = pointsNode or self.pointsOf(volumeNode) or nodes.createPointsNode(volumeNode)
-        self.link(volumeNode, pointsNode)
+        known = pointsNode or self.pointsOf(volumeNode)
+        pointsNode = known or nodes.createPointsNode(volumeNode)
+        analysis = self.link(volumeNode, pointsNode)
+        if known is None:  # a list of the user's own stays where the user has put it
+            nodes.placeInHierarchy(analysis, pointsNode)
         views.showBackground(volumeNode)
         views.startPlacing(pointsNode)
         return pointsNode

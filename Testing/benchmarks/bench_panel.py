@@ -1,6 +1,8 @@
 """How long each entry into the Slicer module keeps the window waiting, on a 512 x 512 x 300 CT; to beat: 100 ms.
 
-Runs the real panel on the stand-in host with the real worker, through placing, moving, overlays, stop and removal.
+Runs the real panel on the stand-in host with the real worker, through placing, moving, overlays, stop and removal, with
+12 nodules in the scene. What the stand-in's node selectors take is left out: they are Python here and C++ in Slicer.
+Beside the time that passed stands the processor time of the window's thread, which other programs do not lengthen.
 Alone: ``python Testing/benchmarks/bench_panel.py`` ends with 1 where the median of any entry is above 100 ms.
 """
 
@@ -16,9 +18,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_SECONDS = 0.1
+_standin: list = []  # seconds that the stand-in's node selectors took
 ROUNDS = 5
 _TIMED = {
-    "MAEMCNoduleWidget": """enter onTimer onPlaceNodule onScore onStop onRemove onNoduleSelected onModelSelected
+    "MAEMCNoduleWidget": """setup enter onTimer onPlaceNodule onScore onStop onRemove onNoduleSelected onModelSelected
         onDetailsToggled refresh _onParametersChanged _onSceneStartClose _onSceneEndClose""",
     "MAEMCNoduleLogic": """poll requestScore startPlacing show stop exportResults removeNodule requestDevice attach
         link""",
@@ -33,19 +36,24 @@ if sys.version_info < (3, 12):
 
 def rows():
     """Rows of the table: (entry, median and worst)."""
-    for name, durations in sorted(measure().items()):
-        median, worst = statistics.median(durations), max(durations)
-        yield f"panel, {name}", f"{median * 1000:.1f} ms (worst {worst * 1000:.0f} ms, n = {len(durations)})"
+    for name, samples in sorted(measure().items()):
+        passed, worked = zip(*samples, strict=True)
+        middle, busy = statistics.median(passed) * 1000, statistics.median(worked) * 1000
+        text = f"{middle:.1f} ms, processor {busy:.1f} ms (worst {max(passed) * 1000:.0f}, {max(worked) * 1000:.0f} ms)"
+        yield f"panel, {name}", text
 
 
 def measure() -> dict:
-    """{entry: durations in s} of a session of ROUNDS rounds."""
+    """{entry: [(seconds passed, seconds of processor time)]} of ROUNDS rounds."""
     sys.path.insert(0, str(ROOT / "Testing" / "host"))
     from slicerhost import module_factory, start
 
     application = start(tempfile.mkdtemp())
     durations = defaultdict(list)
     module = module_factory.load_module(ROOT / "MAEMCNodule" / "MAEMCNodule.py")
+    from slicerhost.node_combo_box import qMRMLNodeComboBox
+
+    _time_calls(qMRMLNodeComboBox, "_refresh", defaultdict(lambda: _standin))
     from MAEMCNodulePanel.following import SceneFollower
     from MAEMCNodulePanel.logic import MAEMCNoduleLogic
     from MAEMCNodulePanel.widget import MAEMCNoduleWidget
@@ -53,9 +61,7 @@ def measure() -> dict:
     for kind in (MAEMCNoduleWidget, MAEMCNoduleLogic, SceneFollower):
         for name in _TIMED[kind.__name__].split():
             _time_calls(kind, name, durations)
-    started = time.perf_counter()
     widget = module.widgetRepresentation().self()
-    durations["MAEMCNoduleWidget.setup"].append(time.perf_counter() - started)
     widget.parent.show()
     try:
         for _ in range(ROUNDS):
@@ -117,20 +123,25 @@ def _time_calls(kind: type, name: str, durations: dict) -> None:
     # VTK and the stand-in look at a slot's attributes, so the measured one has to look like the original.
     @functools.wraps(method)
     def timed(*arguments, **keywords):
-        started = time.perf_counter()
+        before = (time.perf_counter(), time.thread_time()), tuple(map(sum, zip((0, 0), *_standin, strict=True)))
         try:
             return method(*arguments, **keywords)
         finally:
-            durations[f"{kind.__name__}.{name}"].append(time.perf_counter() - started)
+            after = (time.perf_counter(), time.thread_time()), tuple(map(sum, zip((0, 0), *_standin, strict=True)))
+            own = [after[0][i] - before[0][i] - (after[1][i] - before[1][i]) for i in (0, 1)]
+            durations[f"{kind.__name__}.{name}"].append(tuple(own))
 
     setattr(kind, name, timed)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    slow = 0
-    for entry, found in sorted(measure().items()):
-        middle = statistics.median(found)
-        slow += middle > LIMIT_SECONDS
-        print(f"{entry:52} {middle * 1000:8.1f} ms, worst {max(found) * 1000:8.1f} ms, n = {len(found)}")
+    found = measure()
+    for entry, samples in sorted(found.items()):
+        passed, worked = ([sample[i] * 1000 for sample in samples] for i in (0, 1))
+        print(
+            f"{entry:45} median {statistics.median(passed):7.1f} ms, processor {statistics.median(worked):7.1f} ms; "
+            f"worst {max(passed):7.1f}, {max(worked):7.1f} ms; n = {len(samples)}"
+        )
+    slow = [entry for entry, samples in found.items() if statistics.median(s[0] for s in samples) > LIMIT_SECONDS]
     sys.exit(1 if slow else 0)
