@@ -131,15 +131,7 @@ class SmallNetwork(nn.Module):
         return self.head(pooled.reshape(len(stacks), -1, 96).mean(dim=1))[:, 0]
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-def test_matched_shape_tells_a_small_network(matched, two_threads):
+def test_matched_shape_tells_a_small_network(matched):
     """Trained on two thirds of the cases with flips, turns and shifts, it ranks the others."""
     torch.manual_seed(0)
     images = torch.from_numpy(normalise(matched.stacks.astype(np.float32), Preprocessing(mean=0.35, std=0.3)))

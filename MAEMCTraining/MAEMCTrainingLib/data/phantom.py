@@ -49,7 +49,8 @@ def write_phantom(
 
     folder: gets ``images/`` (one NRRD a case, or one folder of DICOM slices a case with ``dicom``; the first DICOM case
     is oblique), ``manifest.csv``, and ``phantom.json`` with the settings and each case's SHA-256.
-    grade: "matched" or "easy". field: "nodule" (84 x 84 x 76 mm around the nodule) or "chest" (the whole chest).
+    grade: "matched" or "easy". field: "nodule" (84 x 84 x 76 mm around the nodule), "region" (56 mm a side: what models
+    see) or "chest" (the whole chest). processes: how many write at a time; the result does not depend on it.
     progress: called with (cases done, cases).
 
     Run again with the same settings it continues: cases whose content still has its hash are left as they are, damaged
@@ -89,10 +90,15 @@ def _known_hashes(record: Path, settings: dict) -> dict[str, str]:
     if not record.exists():
         return {}
     known = read_json(record, "The phantom's record")
-    hashes = known.pop("sha256", {}) if isinstance(known, dict) else {}
-    if known != settings:
+    if not isinstance(known, dict) or not isinstance(known.get("sha256"), dict):
+        raise InputError(f"{record} is no record of a phantom. Choose an empty folder.", "unreadable-json")
+    hashes = known["sha256"]
+    differing = [
+        f"{name} {known.get(name)} and not {value}" for name, value in settings.items() if known.get(name) != value
+    ]
+    if differing:
         raise UsageError(
-            f"{record.parent} holds a phantom of other settings ({known}); asked for were {settings}. "
+            f"{record.parent} holds a phantom of other settings ({', '.join(differing)}). "
             "Choose an empty folder, or the same settings to continue."
         )
     return hashes

@@ -37,8 +37,8 @@ class Tissues:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One patient: stretch of the template along L, P and S, tissue densities, thickness of fat, side of the blood's
-    contrast."""
+    """One patient: stretch of the template along L, P and S, tissue densities, thickness of fat (mm), the heart's
+    size, height of the diaphragm (mm against the template's), and the seed of the lung's fine texture."""
 
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     tissues: Tissues = Tissues()

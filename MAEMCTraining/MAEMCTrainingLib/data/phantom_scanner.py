@@ -7,7 +7,7 @@ same kernel has colored.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,7 +68,6 @@ def scan_chest(anatomy: Anatomy, nodules: Sequence[Nodule], grid: Grid, scan: Sc
     output = np.empty(grid.size[::-1], dtype=np.int16)
     blur = [scan.blur_mm / s for s in grid.spacing[:2]]
     grain = [scan.grain_mm / s for s in grid.spacing[:2]]
-    # White noise that is filtered loses variance: a Gaussian keeps 1 / (2 sqrt(pi) sigma) of it along each axis.
     for first in range(0, grid.size[2], CHUNK_SLICES):
         count = min(CHUNK_SLICES, grid.size[2] - first)
         part = _slices(grid, first, count)
@@ -80,6 +79,7 @@ def scan_chest(anatomy: Anatomy, nodules: Sequence[Nodule], grid: Grid, scan: Sc
         for axis, blur_sigma, grain_sigma in ((2, blur[0], grain[0]), (1, blur[1], grain[1])):
             hu = gaussian_filter1d(hu, blur_sigma, axis=axis, mode="nearest", truncate=3.0)
             grains = gaussian_filter1d(grains, grain_sigma, axis=axis, mode="wrap", truncate=3.0)
+        # Filtered noise has lost variance; what counts is how strong it is in the image.
         grains *= scan.noise_hu / max(float(grains.std()), 1e-6)
         # Outside the patient little is attenuated, and a scanner's CT numbers end at -1024.
         hu += grains * np.clip((hu + 1000.0) / 100.0, 0.12, 1.0)
@@ -141,9 +141,9 @@ def _scene(anatomy: Anatomy, trees: list[tuple[Segments, Segments]], grid: Grid)
     walls = np.zeros_like(hu)
     lumens = np.zeros_like(hu)
     for arteries_or_veins, airways in trees:
-        _mark(blood, arteries_or_veins, grid, u, v, w, margin=0.0)
-        _mark(walls, airways, grid, u, v, w, margin=0.9)
-        _mark(lumens, airways, grid, u, v, w, margin=0.0)
+        _mark(blood, _in_frame(arteries_or_veins, grid), u, v, w)
+        _mark(walls, _in_frame(airways, grid), u, v, w, margin=0.9)
+        _mark(lumens, _in_frame(airways, grid), u, v, w)
     for share, value in ((walls, AIR_WALL_HU), (blood, anatomy.tissues.blood), (lumens, -980.0)):
         share *= lung
         hu += share * (value - hu)
@@ -164,9 +164,17 @@ def _trees(anatomy: Anatomy, grid: Grid, seed: int) -> list[tuple[Segments, Segm
     return trees
 
 
-def _mark(share: np.ndarray, segments: Segments, grid: Grid, u, v, w, margin: float) -> None:
-    """Raise ``share`` to the part of each voxel that tubes fill; each tube is evaluated in its own box only."""
-    start, end = grid.to_frame(segments.start), grid.to_frame(segments.end)
+def _in_frame(segments: Segments, grid: Grid) -> Segments:
+    """Segments in LPS mm, moved into a grid's frame."""
+    return replace(segments, start=grid.to_frame(segments.start), end=grid.to_frame(segments.end))
+
+
+def _mark(share: np.ndarray, segments: Segments, u, v, w, margin: float = 0.0) -> None:
+    """Raise ``share`` to the part of each voxel that tubes fill; each tube is evaluated in its own box only.
+
+    ``segments`` are in the frame of the positions ``u``, ``v``, ``w`` (mm); ``margin`` widens them.
+    """
+    start, end = segments.start, segments.end
     reach = np.maximum(segments.radius_start, segments.radius_end) + margin + 0.8
     low = np.minimum(start, end) - reach[:, None]
     high = np.maximum(start, end) + reach[:, None]
@@ -269,10 +277,5 @@ def nodule_share(nodule: Nodule, center, direction: np.ndarray, u, v, w) -> np.n
     for strand in nodule.strands:
         points = strand.points @ direction + offset
         segments = Segments(points[:-1], points[1:], strand.radii[:-1], strand.radii[1:])
-        _mark_share(share, segments, u, v, w)
+        _mark(share, segments, u, v, w)
     return share
-
-
-def _mark_share(share, segments: Segments, u, v, w) -> None:
-    unit = Grid((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3), 1.0)
-    _mark(share, segments, unit, u, v, w, margin=0.0)
