@@ -12,6 +12,9 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 __all__ = ["MAEMCNodule", "MAEMCNoduleLogic", "MAEMCNoduleTest", "MAEMCNoduleWidget"]
 
+SAMPLE_NAME = "MAEMCPhantomNodule"
+SAMPLE_CHECKSUM = "SHA256:bd0ceaf69c70eb3103f09858fd6ec7c2f53c51dd9048ffc335453045d93ce0c1"
+
 
 class MAEMCNodule(ScriptedLoadableModule):
     """Metadata of the module."""
@@ -34,18 +37,20 @@ class MAEMCNodule(ScriptedLoadableModule):
 
 
 def registerSampleData() -> None:
-    """Offer the sample chest CT, made by us and shipped with the extension, in the Sample Data module."""
-    resources = Path(__file__).resolve().parent / "Resources"
-    image = resources / "SampleData" / "MAEMCChestPhantom.nrrd"
-    if not image.is_file():
-        return
+    """Offer a synthetic CT, shipped with the extension, in the Sample Data module: 84 mm of lung around one nodule.
+
+    Made by ``maemc-train phantom --cases 1 --seed 3 --output DIR``; its nodule lies at R 103.2, A -31.8, S -74.5 mm.
+    """
     import SampleData
 
+    resources = Path(__file__).resolve().parent / "Resources"
+    SampleData.SampleDataLogic.registerCustomSampleDataCategory("MAEMC", title=_("Lung nodules (MAEMC)"))
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="MAEMC",
-        sampleName="MAEMCChestPhantom",
+        sampleName=SAMPLE_NAME,
         thumbnailFileName=str(resources / "Icons" / "MAEMCNodule.png"),
-        uris=image.as_uri(),
-        fileNames=image.name,
-        nodeNames="MAEMCChestPhantom",
+        uris=(resources / "SampleData" / f"{SAMPLE_NAME}.nrrd").as_uri(),
+        fileNames=f"{SAMPLE_NAME}.nrrd",
+        nodeNames=SAMPLE_NAME,
+        checksums=SAMPLE_CHECKSUM,
     )

@@ -86,5 +86,31 @@ def test_metadata(panel):
     assert "not for clinical use" in panel.module.helpText
 
 
+def test_sample_data_is_offered_and_can_be_scored(panel):
+    import hashlib
+    import sys
+
+    import SampleData
+
+    module = sys.modules["MAEMCNodule"]
+    module.registerSampleData()
+    (source,) = slicer.modules.sampleDataSources.pop("MAEMC")
+    algorithm, checksum = source.checksums[0].split(":")
+    file = FOLDER / "Resources" / "SampleData" / source.fileNames[0]
+    assert (algorithm, checksum) == ("SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    slicer.modules.sampleDataSources["MAEMC"] = [source]
+    try:
+        volume = SampleData.SampleDataLogic().downloadSample(module.SAMPLE_NAME)
+    finally:
+        del slicer.modules.sampleDataSources["MAEMC"]
+    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+    points.AddControlPoint([103.2, -31.8, -74.5])  # as the registration's docstring says
+    table = panel.logic.score(volume, points, timeout=300)
+    assert table.GetTable().GetColumnByName("probability").GetValue(0) > 0
+    voxels = slicer.util.arrayFromVolume(volume)
+    assert voxels.shape == (76, 135, 135)
+    assert "air" not in table.GetCellText(0, 5), "the point lies in the nodule"
+
+
 def test_self_test_runs(panel):
     slicer.selfTests["MAEMCNodule"]()
