@@ -29,6 +29,7 @@ export MAEMC_HOME
 # Honest: the pre-training sees the phantom and the cubes without a usable label, never a cube that is evaluated.
 "$train" pretrain --method maemc --preset tiny --data "$work/phantom-cache" --unlabeled-data "$work/cubes-cache" \
     --output "$work/pretraining" --device cpu --threads 2 seed=1 ${PRETRAIN:-}
-"$train" finetune --from "$work/pretraining" --preset tiny --data "$work/cubes-cache" \
+# A linear probe: fine-tuning the whole network on some 40 cases, 6 of them benign-like, fits those and no others.
+"$train" finetune --linear-probe --from "$work/pretraining" --preset tiny --data "$work/cubes-cache" \
     --output "$work/finetuning" --folds 5 --device cpu --threads 2 seed=1 ${FINETUNE:-}
 "$train" export "$work/finetuning" --output "$model" --card "$here/demo_model.toml"

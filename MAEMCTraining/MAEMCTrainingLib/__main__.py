@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--from", dest="start", required=True, metavar="JOB|scratch", help="a pre-training job")
     command.add_argument("--folds", type=int, metavar="N")
     command.add_argument("--protocol", choices=("honest", "paper"), default="honest")
+    command.add_argument("--linear-probe", action="store_true", help="fit the linear layer alone, on a frozen encoder")
 
     command = _command(commands, "export", _export, "write the bundle of a fine-tuning job")
     command.add_argument("job", type=Path, metavar="JOB")
@@ -222,6 +223,8 @@ def _finetune(options: argparse.Namespace) -> None:
     run = finetuning_preset(options.preset, pretrained.run.encoder if pretrained else None)
     if options.folds is not None:
         options.overrides = [f"folds={options.folds}", *options.overrides]
+    if options.linear_probe:
+        options.overrides = ["linear_probe=true", *options.overrides]
     run = override(run, options.overrides)
     if pretrained is not None and run.encoder != pretrained.run.encoder:
         raise UsageError("The encoder's settings come from the pre-training and cannot be changed here.", "encoder")

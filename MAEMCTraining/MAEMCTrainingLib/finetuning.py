@@ -30,6 +30,7 @@ from .data.cohort import Cohort, measure_preprocessing
 from .data.folds import Fold, make_folds
 from .draws import generator
 from .engine import train
+from .evaluation.logistic import FEATURE_PENALTY, fit_logistic
 from .jobs import Job, StopRequest, open_job
 from .optimization import NamedParameter, layer_scale
 from .pretraining.run import PretrainedJob
@@ -152,6 +153,22 @@ def plain_montages(cohort: Cohort, cases: Sequence[int] | np.ndarray, preprocess
     return np.stack([montage_pair(cohort.stacks(int(case)), View(), preprocessing)[0] for case in cases])
 
 
+def fit_probe(task: FinetuningTask, device: torch.device) -> None:
+    """Set a fold's linear layer by logistic regression on the class tokens of its training part; the encoder stays.
+
+    Both planes of a case are separate samples, as in fine-tuning; no augmentation.
+    """
+    train = task.fold.train
+    tokens = class_tokens(task.module.encoder, task.cohort, train, task.preprocessing, device)[:, list(task.planes)]
+    labels = np.repeat(task.cohort.labels[train], len(task.planes))
+    weights, bias = fit_logistic(tokens.flatten(0, 1).numpy(), labels, FEATURE_PENALTY)
+    # Two logits whose difference is the logistic model's: what a two-class layer with cross-entropy would hold.
+    head = task.module.cpu().head
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(np.stack([-weights / 2, weights / 2])))
+        head.bias.copy_(torch.tensor([-bias / 2, bias / 2]))
+
+
 @torch.no_grad()
 def class_tokens(
     encoder: nn.Module, cohort: Cohort, cases: np.ndarray, preprocessing: Preprocessing, device: torch.device
@@ -229,6 +246,10 @@ def finetune(
     """
     from .evaluation.report import evaluate_job, format_table
 
+    if run.linear_probe and pretrained is None:
+        raise UsageError(
+            "A linear probe needs an encoder that has learnt something. Name a pre-training job with --from.", "probe"
+        )
     leaky = check_protocol(protocol, cohort, pretrained)
     folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)
     preprocessing = pretrained.preprocessing if pretrained else measure_preprocessing(cohort)
@@ -250,7 +271,7 @@ def finetune(
         job.log(
             f"Fine-tuning {'from ' + pretrained.folder.name if pretrained else 'from scratch'} on {len(cohort)} cases "
             f"({int((cohort.labels == 1).sum())} malignant, {int((cohort.labels == 0).sum())} benign), "
-            f"{run.folds} folds, on {device}."
+            f"{run.folds} folds{', linear probe' if run.linear_probe else ''}, on {device}."
         )
         for fold in folds:
             if _fold_is_done(folder, fold):
@@ -258,6 +279,11 @@ def finetune(
             task = FinetuningTask(cohort, fold, run, preprocessing, encoder_state)
             place = fold_folder(folder, fold.number)
             job.update(folds=run.folds)
+            if run.linear_probe:
+                fit_probe(task, device)
+                save_weights(place, task.module)
+                _finish_fold(job, task, None, place, device)
+                continue
             outcome = train(
                 task,
                 run,
@@ -319,6 +345,14 @@ def _finish_fold(job: Job, task: FinetuningTask, best_epoch: int | None, place: 
 def fold_result(folder: Path, number: int) -> dict[str, Any]:
     """result.json of one fold."""
     return read_json(fold_folder(folder, number) / "result.json", f"The result of fold {number + 1}")
+
+
+def save_weights(place: Path, module: nn.Module) -> None:
+    """Keep a fold's weights where ``load_fold`` looks for them."""
+    target = place / "checkpoints" / "best" / "model.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
 
 
 def load_fold(folder: Path, number: int, encoder: EncoderConfiguration) -> Classifier:

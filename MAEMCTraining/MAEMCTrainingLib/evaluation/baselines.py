@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import expit
 
 from ..data.folds import Fold
+from .logistic import fit_logistic
 
 
 def majority(labels: np.ndarray) -> np.ndarray:
@@ -22,16 +24,11 @@ def logistic(features: np.ndarray, labels: np.ndarray, folds: Sequence[Fold], st
 
     Standardized by the training part and weighted by class; ``strength`` is that of the l2 penalty, for one deviation.
     """
-    from sklearn.linear_model import LogisticRegression
-
     probabilities = np.zeros(len(labels))
     for fold in folds:
         training = _training(fold)
-        mean, deviation = features[training].mean(axis=0), features[training].std(axis=0)
-        scaled = (features - mean) / np.where(deviation > 0, deviation, 1.0)
-        model = LogisticRegression(C=1 / strength, class_weight="balanced", max_iter=2000)
-        model.fit(scaled[training], labels[training])
-        probabilities[fold.test] = model.predict_proba(scaled[fold.test])[:, list(model.classes_).index(1)]
+        weights, bias = fit_logistic(features[training], labels[training], strength)
+        probabilities[fold.test] = expit(features[fold.test] @ weights + bias)
     return probabilities
 
 

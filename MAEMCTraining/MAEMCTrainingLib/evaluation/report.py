@@ -19,10 +19,8 @@ from ..finetuning import class_tokens, fold_result, write_predictions
 from ..jobs import Job
 from ..pretraining.run import PretrainedJob
 from .baselines import logistic, majority
+from .logistic import FEATURE_PENALTY
 from .metrics import choose_thresholds, confusion, evaluate
-
-_FROZEN_PENALTY = 10.0
-"""Strength of the l2 penalty on frozen features, of which there are more than cases."""
 
 
 def evaluate_job(
@@ -81,7 +79,7 @@ def evaluate_job(
         encoders["pre-trained encoder, frozen"] = frozen
     for name, encoder in encoders.items():
         tokens = class_tokens(encoder, cohort, np.arange(len(cohort)), preprocessing, device)
-        baselines[name] = figures(logistic(tokens.flatten(1).numpy(), labels, folds, _FROZEN_PENALTY))
+        baselines[name] = figures(logistic(tokens.flatten(1).numpy(), labels, folds, FEATURE_PENALTY))
     settings = job.settings
     report = {
         "protocol": settings["protocol"],
