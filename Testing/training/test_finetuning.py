@@ -214,6 +214,37 @@ def test_it_starts_from_the_pretrained_encoder(ball_cohort, pretrained, tmp_path
     assert settings["preprocessing"] == json.loads((pretrained.folder / "job.json").read_text())["preprocessing"]
 
 
+def test_linear_probe_leaves_the_encoder_and_fits_the_layer(ball_cohort, pretrained, tmp_path):
+    cohort, run = labeled(ball_cohort), quick("linear_probe=true")
+    finetune(cohort, run, tmp_path / "probe", tmp_path, CPU, [], pretrained, protocol="paper", quiet=True)
+    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)
+    rows = predictions(tmp_path / "probe")
+    for fold in folds:
+        model = load_fold(tmp_path / "probe", fold.number, ENCODER)
+        for name, value in pretrained.module.encoder_state().items():
+            assert torch.equal(model.encoder.state_dict()[name], value)
+
+        # scikit-learn on standardized class tokens of the training part, each plane a sample
+        def tokens(cases, model=model):
+            return class_tokens(model.encoder, cohort, cases, pretrained.preprocessing, CPU).numpy()
+
+        train = tokens(fold.train).reshape(-1, ENCODER.width)
+        labels = np.repeat(cohort.labels[fold.train], 2)
+        mean, deviation = train.mean(axis=0), train.std(axis=0)
+        logistic = LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000).fit(
+            (train - mean) / deviation, labels
+        )
+        for case in fold.test:
+            margins = logistic.decision_function((tokens(np.array([case]))[0] - mean) / deviation)
+            expected = 1 / (1 + np.exp(-margins.mean()))
+            assert float(rows[case]["probability"]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_linear_probe_needs_a_pretraining(ball_cohort, tmp_path):
+    with pytest.raises(UsageError, match="learnt something"):
+        finetune(labeled(ball_cohort), quick("linear_probe=true"), tmp_path / "p", tmp_path, CPU, [], None, quiet=True)
+
+
 def test_frozen_features_are_judged_out_of_fold(ball_cohort):
     """The frozen baseline against scikit-learn's own pipeline on one fold."""
     from MAEMCTrainingLib.evaluation.baselines import logistic
