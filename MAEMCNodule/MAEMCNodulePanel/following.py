@@ -6,7 +6,6 @@ from typing import Protocol
 import slicer
 import vtk
 from MAEMCLib.errors import InputError
-from slicer.util import VTKObservationMixin
 
 from . import nodes
 from .analysis import Analysis, NoduleRecord
@@ -44,12 +43,15 @@ class Follower(Protocol):
         """A scene was closed or loaded."""
 
 
-class SceneFollower(VTKObservationMixin):
-    """Observes the scene and the nodes of its analyses, and tells a Follower in the module's own terms."""
+class SceneFollower:
+    """Observes the scene and the nodes of its analyses, and tells a Follower in the module's own terms.
+
+    Keeps its observers itself: VTKObservationMixin holds on to each node it ever observed, and a CT is large.
+    """
 
     def __init__(self, follower: Follower) -> None:
-        super().__init__()
         self._follower = follower
+        self._observers: list = []  # (node, event, method, tag)
         self._watched: dict = {}  # analysis ID -> (volume node ID, points node ID), known also when those are gone
         self._seen: dict = {}  # (analysis ID, control point ID) -> fingerprint of the input when last looked at
         self._dragged: set = set()  # IDs of point lists with a point under the mouse button
@@ -74,7 +76,8 @@ class SceneFollower(VTKObservationMixin):
 
     def detach(self) -> None:
         """Follow nothing any more."""
-        self.removeObservers()
+        for node in {entry[0] for entry in self._observers}:
+            self._unobserve(node)
         self._watched.clear()
         self._seen.clear()
         self._dragged.clear()
@@ -185,7 +188,7 @@ class SceneFollower(VTKObservationMixin):
         # Before and not after: a table that has left its scene no longer finds the nodes that belong to it.
         if node is None or caller.IsClosing():
             return
-        self._unobserve(node)  # an observed node is kept alive, and a CT is large
+        self._unobserve(node)
         nodeID = node.GetID()
         for analysisID, (volumeID, pointsID) in list(self._watched.items()):
             analysis = self.analysis(analysisID)
@@ -199,7 +202,7 @@ class SceneFollower(VTKObservationMixin):
                 self._follower.onAnalysisChanged(analysis)
 
     def _onSceneStartClose(self, caller, event) -> None:
-        for node in {observation[0] for observation in self.Observations} - {caller}:
+        for node in {entry[0] for entry in self._observers} - {caller}:
             self._unobserve(node)
         self._watched.clear()
         self._seen.clear()
@@ -232,12 +235,13 @@ class SceneFollower(VTKObservationMixin):
         finally:
             self._reconciling = False
 
-    def _unobserve(self, node) -> None:
-        for observed, event, method, *_rest in self.Observations:
-            if observed is node:
-                self.removeObserver(node, event, method)
-
     def _observe(self, observations) -> None:
+        known = {entry[:3] for entry in self._observers}
         for node, event, method in observations:
-            if not self.hasObserver(node, event, method):
-                self.addObserver(node, event, method)
+            if (node, event, method) not in known:
+                self._observers.append((node, event, method, node.AddObserver(event, method)))
+
+    def _unobserve(self, node) -> None:
+        for entry in [entry for entry in self._observers if entry[0] is node]:
+            node.RemoveObserver(entry[3])
+            self._observers.remove(entry)
