@@ -22,7 +22,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 TRAINING_CASES, HELD_OUT = 290, 150
-EPOCHS = 40
+EPOCHS = 60
+CENTRAL = slice(4, 21)  # the slices that cut a nodule of 16 mm, of 25
 PROFILE_MM = 24
 
 
@@ -82,7 +83,7 @@ def matched() -> Cases:
 
 @pytest.fixture(scope="module")
 def easy() -> Cases:
-    return draw_cases("easy", 160)
+    return draw_cases("easy", 120)
 
 
 def test_matched_size_place_and_density_do_not_tell(matched):
@@ -142,7 +143,7 @@ def test_matched_shape_tells_a_small_network(matched):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
     for _ in range(EPOCHS):
         for members in torch.randperm(TRAINING_CASES).split(batch):
-            stacks = images[members][:, :, torch.randperm(25)[:4]]
+            stacks = images[members][:, :, CENTRAL][:, :, torch.randperm(17)[:4]]
             stacks = torch.rot90(stacks, int(torch.randint(4, ())), (3, 4))
             stacks = stacks.flip(-1) if torch.rand(()) < 0.5 else stacks
             stacks = stacks.roll(torch.randint(-2, 3, (2,)).tolist(), (3, 4))
@@ -153,7 +154,7 @@ def test_matched_shape_tells_a_small_network(matched):
             schedule.step()
     network.eval()
     with torch.no_grad():
-        logits = torch.cat([network(part[:, :, 4:21:2]) for part in images[TRAINING_CASES:].split(batch)])
+        logits = torch.cat([network(part[:, :, CENTRAL]) for part in images[TRAINING_CASES:].split(batch)])
     auc = roc_auc_score(matched.labels[TRAINING_CASES:], logits.numpy())
     print(f"matched: a small network gives AUC {auc:.3f} on {HELD_OUT} held-out cases")
     assert auc >= 0.95
