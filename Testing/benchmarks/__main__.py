@@ -14,6 +14,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import imports
+import panel
 import prediction
 import region
 import worker
@@ -44,6 +45,7 @@ def main() -> None:
             lambda: prediction.rows(bundles),
             lambda: worker.rows(bundles),
             imports.rows,
+            panel.rows,
         ):
             for name, value in measure():
                 print(f"{name:44} {value:36} {TO_BEAT.get(name, '')}", flush=True)

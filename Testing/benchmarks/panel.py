@@ -3,7 +3,7 @@
 Runs the real panel on the stand-in host with the real worker, through placing, moving, overlays, stop and removal, with
 12 nodules in the scene. What the stand-in's node selectors take is left out: they are Python here and C++ in Slicer.
 Beside the time that passed stands the processor time of the window's thread, which other programs do not lengthen.
-Alone: ``python Testing/benchmarks/bench_panel.py`` ends with 1 where the median of any entry is above 100 ms.
+Alone: ``python Testing/benchmarks/panel.py`` ends with 1 where the median of any entry is above 100 ms.
 """
 
 import ctypes
