@@ -1,7 +1,5 @@
 """Fills the panel's table and the part on the selected nodule."""
 
-import html
-
 import qt
 from slicer.i18n import tr as _
 
@@ -43,10 +41,11 @@ def fillNodule(ui, analysis, pointID: str, card) -> None:
     result = record.result or {}
     scored = record.state == "scored"
     ui.headlineLabel.text = _headline(record)
-    findings = html.escape(_findings(record))
-    if scored and result["gate"] == "red":
-        findings = f"<b>{findings}</b>"
+    findings = _findings(record, _gateSentences())
     ui.findingsLabel.text = findings
+    font = ui.findingsLabel.font
+    font.setBold(scored and result["gate"] == "red")
+    ui.findingsLabel.font = font
     ui.findingsLabel.visible = bool(findings)
     ui.barLabel.visible = ui.picturesLabel.visible = scored
     stacks = {plane: overlays.stacksOf(analysis, pointID, plane) for plane in PLANES} if record.explained else {}
@@ -82,19 +81,26 @@ def _texts(record) -> tuple:
     if record.state == "failed":
         return (record.name, "\N{EN DASH}", "", _("failed"), record.message)
     probability = f"{result['probability']:.2f}"
-    return (record.name, probability, nodes.intervalText(result), result["class"], _findings(record))
+    return (record.name, probability, nodes.intervalText(result), result["class"], _findings(record, _gateNames()))
 
 
-def _findings(record) -> str:
-    """The gate by name, so that its color is not needed to read it, and what lies behind it."""
-    gate = (record.result or {}).get("gate") if record.state == "scored" else None
-    names = {
+def _gateSentences() -> dict:
+    return {
         "green": _("As the model knows it."),
         "amber": _("Caution:"),
         "red": _("Outside what the model knows:"),
         "grey": _("Not fully checked:"),
     }
-    return " ".join(filter(None, [names.get(gate, ""), nodes.notesText(record)]))
+
+
+def _gateNames() -> dict:
+    return {"green": _("green."), "amber": _("amber:"), "red": _("red:"), "grey": _("grey:")}
+
+
+def _findings(record, gates: dict) -> str:
+    """The gate in words, so that its color is not needed to read it, and what lies behind it."""
+    gate = (record.result or {}).get("gate") if record.state == "scored" else None
+    return " ".join(filter(None, [gates.get(gate, ""), nodes.notesText(record)]))
 
 
 def _setCell(table, row: int, column: int, text: str, record) -> None:

@@ -102,7 +102,11 @@ class Panel:
 
 @pytest.fixture
 def models(model_home, monkeypatch):
+    """The only model is the one with random weights."""
+    from MAEMCLib import model_store
+
     monkeypatch.setenv("MAEMC_HOME", str(model_home))
+    monkeypatch.setattr(model_store, "shipped_folder", lambda: None)
     return model_home
 
 

@@ -72,6 +72,10 @@ def test_row_label_frame_and_overlays_belong_to_the_point(panel, add_ct):
     assert result["warnings"][0]["message"] in texts["warnings"]
     assert [float(texts[name]) for name in ("r_mm", "a_mm", "s_mm")] == [3, -2, 1]
 
+    finding = result["warnings"][0]["message"]
+    assert finding in panel.ui.findingsLabel.text, "as it is, without markup"
+    assert panel.ui.resultTable.item(0, 4).text() == f"{result['gate']}: {finding}"
+
     roi = analysis.roiNode(pointID)
     assert np.allclose(roi.GetSize(), 50)
     assert np.allclose(roi.GetCenterWorld(), (3, -2, 1))
