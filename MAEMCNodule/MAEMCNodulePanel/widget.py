@@ -49,6 +49,8 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.timer = qt.QTimer()
         self.timer.setInterval(POLL_MILLISECONDS)
         self.timer.connect("timeout()", self.onTimer)
+        header = self.ui.resultTable.horizontalHeader()
+        header.setSectionResizeMode(self.ui.resultTable.columnCount - 1, qt.QHeaderView.Stretch)
         self._fillDeviceSelector()
         self._connect()
 
