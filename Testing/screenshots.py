@@ -3,7 +3,6 @@
 Shows the synthetic sample chest only, never a patient. The model is the shipped one, or that of MAEMC_HOME.
 """
 
-import ctypes
 import os
 import sys
 import tempfile
@@ -14,11 +13,6 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "Resources" / "Screenshots"
 LARGE, SMALL, PANEL_WIDTH = 560, 278, 420
 sys.path.insert(0, str(ROOT / "Testing" / "host"))
-
-# PySide6 6.12 gives back a reference to None that it never took with every call that returns nothing; Python 3.11 ends
-# the process when none is left. Later Pythons do not count references to None.
-if sys.version_info < (3, 12):
-    ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ Beside the time that passed stands the processor time of the window's thread, wh
 Alone: ``python Testing/benchmarks/panel.py`` ends with 1 where the median of any entry is above 100 ms.
 """
 
-import ctypes
 import functools
 import os
 import statistics
@@ -27,11 +26,6 @@ _TIMED = {
         link""",
     "SceneFollower": """_onPointsChanged _onVolumeMoved _onVoxelsChanged _onNodeAboutToBeRemoved _onSceneChanged""",
 }
-
-# PySide6 6.12 gives back a reference to None that it never took with every call that returns nothing; Python 3.11 ends
-# the process when none is left. Later Pythons do not count references to None.
-if sys.version_info < (3, 12):
-    ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 
 
 def rows():

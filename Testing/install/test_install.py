@@ -23,18 +23,19 @@ SLOW_IMPORTS = (
     "SimpleITK",
     "pydicom",
     "matplotlib.figure",
-    "matplotlib.image",
     "matplotlib.backends.backend_agg",
 )
 
-pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library that it needs is missing", exc_type=ImportError)
-pytest.importorskip("slicer_core", reason="slicer-core is not installed")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks and Unix sockets are needed")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with a space and letters outside ASCII in its name."""
+    # Not when this file is collected: the host sets PySide6's options before its first import.
+    reason = "PySide6 or a library that it needs is missing"
+    pytest.importorskip("PySide6.QtWidgets", reason=reason, exc_type=ImportError)
+    pytest.importorskip("slicer_core", reason="slicer-core is not installed")
     folder = tmp_path_factory.mktemp("install") / "Äußere Lunge"
     folder.mkdir()
     return folder

@@ -1,9 +1,7 @@
 """What the tests of MAEMC Nodule share: the loaded module with a model and a worker, and CTs to score."""
 
-import ctypes
 import importlib.util
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -12,11 +10,6 @@ import pytest
 
 if any(importlib.util.find_spec(name) is None for name in ("PySide6", "slicer_core")):
     collect_ignore_glob = ["test_*.py"]
-
-# PySide6 6.12 gives back a reference to None that it never took with every call that returns nothing; Python 3.11 ends
-# the process when none is left. Later Pythons do not count references to None.
-if sys.version_info < (3, 12):
-    ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 
 MODULE = Path(__file__).resolve().parents[3] / "MAEMCNodule" / "MAEMCNodule.py"
 PATIENCE_SECONDS = 300
