@@ -43,6 +43,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         self.onChanged = None
         self.status = Status()
         self.deviceRequest = "auto"
+        self._warming: threading.Thread | None = None
         self._follower = SceneFollower(self)
         self._queue = ScoringQueue(self.worker, self._follower, self)
 
@@ -57,6 +58,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         """Stop following the scene and end the worker."""
         self.onChanged = None
         self._follower.detach()
+        self._warming = None
         self._queue.forget()
         self.worker.stop()
 
@@ -133,15 +135,18 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         return StoredModel(path, False, read_card(path))
 
     def requestDevice(self) -> None:
-        """Ask the worker, in the background, what it computes on; this also starts it."""
-        # A library of 100 MB: loaded beside, it does not keep the window waiting when the first region is cut.
-        threading.Thread(target=importlib.import_module, args=("SimpleITK",), daemon=True).start()
+        """Start the worker in the background and have it tell what it computes on."""
+        # Cutting the first region needs a library of 100 MB. It is loaded beside the window, and before the worker
+        # begins to load its own: both at once would keep the window waiting for longer.
+        self._warming = threading.Thread(target=importlib.import_module, args=("SimpleITK",), daemon=True)
+        self._warming.start()
+        self.setStatus(Status("busy", _("Starting the scoring process ...")))
+
+    def _askDevice(self) -> None:
         try:
             self.worker.askDevice(self.deviceRequest)
         except MAEMCError as error:
             self.setStatus(Status("error", str(error), error.code))
-        else:
-            self.setStatus(Status("busy", _("Starting the scoring process ...")))
 
     # Scoring
 
@@ -182,14 +187,18 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""
-        return self._queue.isBusy(analysis)
+        return self._queue.isBusy(analysis) or (analysis is None and self._warming is not None)
 
     def poll(self) -> None:
         """Bring in what the worker has answered and send what is due. Quick; call it a few times a second."""
+        if self._warming is not None and not self._warming.is_alive():
+            self._warming = None
+            self._askDevice()
         self._queue.poll()
 
     def stop(self) -> None:
         """Stop at once: what was being scored waits again, results that are there stay."""
+        self._warming = None
         self._queue.stop()
         self.setStatus(Status("idle", _("Stopped.")))
 

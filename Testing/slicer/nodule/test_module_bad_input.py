@@ -187,8 +187,9 @@ def test_python_of_the_worker_is_not_found(slicer_app, load_module, models, add_
     module = load_module(path)
     module_factory.select("MAEMCNodule")
     widget = module.widgetRepresentation().self()
-    slicer_app.processEvents()
-    widget.onTimer()
+    while widget.logic.isBusy():
+        slicer_app.processEvents()
+    widget.refresh()
     assert "PythonSlicer" in widget.ui.statusLabel.text
     volume = add_ct()
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
