@@ -101,7 +101,7 @@ def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSI
     if (low >= high).any():
         return np.full((slices, rows, columns), fill, np.float32), 1.0
     crop = volume.array[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
-    if not np.isfinite(crop).all():
+    if volume.array.dtype.kind == "f" and not np.isfinite(crop).all():
         raise InputError(
             f"{volume.name or 'The volume'} holds values that are not numbers (NaN or infinity) near the point. "
             "Convert it again from DICOM, or replace them by -1000 HU.",
