@@ -19,7 +19,7 @@ bench: .venv/installed
 screenshots: .venv/installed
 	$(SETTINGS) $(BIN)/python Testing/screenshots.py
 
-# Makes Resources/Models/lidc-rating.maemc again, from the LIDC cubes and the phantom; see Resources/Models/README.md.
+# Makes Resources/Models/lidc-rating.maemc again, from the LIDC cubes and the phantom.
 demo-model: .venv/installed
 	Resources/make_demo_model.sh
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from .ct import CTVolume, itk_reason
 from .errors import InputError
 
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+_LISTED = 20
 _TAGS = [
     "SOPClassUID",
     "SeriesInstanceUID",
@@ -53,17 +55,13 @@ class Series:
 
 def list_series(folder: str | Path) -> list[Series]:
     """Every image series in the folder and its subfolders, usable or not, in the order of their UIDs."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
     found: dict[str, list] = defaultdict(list)
-    for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
-        try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-        except (InvalidDicomError, OSError, EOFError, ValueError):
-            continue  # a folder from a CD or an archive holds viewers, text and index files beside the images
-        if "Rows" in header and "SeriesInstanceUID" in header:
-            found[str(header.SeriesInstanceUID)].append((path, header))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom remarks on every sloppy header; what matters is checked below
+        for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
+            header = _header(path)
+            if header is not None and "Rows" in header and "SeriesInstanceUID" in header:
+                found[str(header.SeriesInstanceUID)].append((path, header))
     return [_summary(uid, headers) for uid, headers in sorted(found.items())]
 
 
@@ -83,6 +81,17 @@ def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
     ordered = _in_order(series)
     affine = _affine(ordered)
     return CTVolume(_voxels(ordered, folder), affine, folder.name)
+
+
+def _header(path: Path):
+    """The tags that matter here, or None: a folder from a CD holds viewers, text and index files beside the images."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+    except (InvalidDicomError, OSError, EOFError, ValueError):
+        return None
 
 
 def _summary(uid: str, headers: list) -> Series:
@@ -120,22 +129,28 @@ def _summary(uid: str, headers: list) -> Series:
 def _choose(found: list[Series], uid: str | None, folder: Path) -> Series:
     if not found:
         raise InputError(f"{folder} holds no DICOM images. Choose the folder of one CT series.", "no-dicom")
-    listing = "\n  ".join(str(series) for series in found)
     if uid is not None:
         for series in found:
             if series.uid == uid:
                 if series.problem:
                     raise InputError(f"Series {uid} cannot be used: {series.problem}.", "dicom-series")
                 return series
-        raise InputError(f"There is no series {uid} in {folder}. It holds:\n  {listing}", "dicom-series")
+        raise InputError(f"There is no series {uid} in {folder}. It holds:{_listing(found)}", "dicom-series")
     usable = [series for series in found if not series.problem]
     if not usable:
-        raise InputError(f"{folder} holds no usable CT series:\n  {listing}", "dicom-series")
+        raise InputError(f"{folder} holds no usable CT series:{_listing(found)}", "dicom-series")
     if len(usable) > 1:
         raise InputError(
-            f"{folder} holds several CT series; choose one with --series UID:\n  {listing}", "several-series"
+            f"{folder} holds several CT series; choose one with --series UID:{_listing(usable)}", "several-series"
         )
     return usable[0]
+
+
+def _listing(found: list[Series]) -> str:
+    """The series a line each, the usable ones first, not more than fit on a screen."""
+    ordered = sorted(found, key=lambda series: bool(series.problem))
+    more = len(ordered) - _LISTED
+    return "".join(f"\n  {series}" for series in ordered[:_LISTED]) + (f"\n  and {more} more" if more > 0 else "")
 
 
 def _in_order(series: Series) -> list[_Slice]:

@@ -58,5 +58,5 @@ def test_figure_names_planes_sides_and_values(scored):
 def test_table_states_failures_and_limits(scored):
     predictor, rows = scored
     text = results_table([result for result, _ in rows], predictor.card)
-    assert "outside the volume" in text and "Research only, not for clinical use." in text
+    assert "failed" in text and "Research only, not for clinical use." in text
     assert f"{rows[0][0].probability:.3f}" in text

@@ -36,7 +36,10 @@ def write_csv(path: Path, results: list[NoduleResult]) -> None:
 
 
 def results_table(results: list[NoduleResult], card: ModelCard) -> str:
-    """The table for people: a row a nodule, the reasons below it, then what the number is and is not."""
+    """The table for people: a row a nodule, its warnings below it, then what the number is and is not.
+
+    Why a nodule failed is for stderr to say.
+    """
     header = ("nodule", "probability", "spread", "class", "gate", "L, P, S mm")
     rows = [header]
     for result in results:
@@ -59,8 +62,6 @@ def results_table(results: list[NoduleResult], card: ModelCard) -> str:
         lines.append("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
         if number:
             result = results[number - 1]
-            if result.message:
-                lines.append(f"    {result.message}")
             lines += [f"    {warning.message}" for warning in result.warnings]
     lines += ["", about(card), DISCLAIMER]
     return "\n".join(lines)
