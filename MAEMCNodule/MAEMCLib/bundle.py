@@ -123,51 +123,46 @@ def save_bundle(path: str | Path, card: dict, members: list[Member]) -> ModelBun
     import safetensors.torch
 
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-            folder = Path(scratch) / "bundle"
-            folder.mkdir()
-            files, listed = {}, []
-            for member in members:
-                name = f"{member.name}.safetensors"
-                tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in member.tensors.items()}
-                data = safetensors.torch.save(tensors)
-                (folder / name).write_bytes(data)
-                files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-                listed.append({"role": member.role, "file": name})
-            values = {"schema": SCHEMA, **card, "members": listed, "files": files}
-            text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False).encode()
-            ModelCard.parse(text, "", path.name)
-            (folder / CARD).write_bytes(text)
-            if path.suffix == SUFFIX:
-                _replace(_zip(folder), path)
-            else:
-                _replace(folder, path)
-    except OSError as error:
-        raise ModelError(
-            f"The model cannot be written to {path} ({error}). Choose a folder that can be written."
-        ) from error
+    with _placing(path) as folder:
+        files, listed = {}, []
+        for member in members:
+            name = f"{member.name}.safetensors"
+            tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in member.tensors.items()}
+            data = safetensors.torch.save(tensors)
+            (folder / name).write_bytes(data)
+            files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            listed.append({"role": member.role, "file": name})
+        values = {"schema": SCHEMA, **card, "members": listed, "files": files}
+        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False).encode()
+        ModelCard.parse(text, "", path.name)
+        (folder / CARD).write_bytes(text)
     return ModelBundle.open(path)
 
 
 def copy_bundle(bundle: ModelBundle, target: str | Path) -> ModelBundle:
     """Copy a verified bundle to a folder or a ``.maemc`` file, verified again there. Raises ModelError."""
     target = Path(target)
+    with _placing(target) as folder:
+        for name in (CARD, *bundle.card.files):
+            with _member(bundle.path, name) as stream, (folder / name).open("wb") as copy:
+                shutil.copyfileobj(stream, copy, _CHUNK)
+    return ModelBundle.open(target)
+
+
+@contextlib.contextmanager
+def _placing(target: Path) -> Iterator[Path]:
+    """A scratch folder that becomes the bundle at ``target`` when the block ends without an error."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
             folder = Path(scratch) / "bundle"
             folder.mkdir()
-            for name in (CARD, *bundle.card.files):
-                with _member(bundle.path, name) as stream, (folder / name).open("wb") as copy:
-                    shutil.copyfileobj(stream, copy, _CHUNK)
+            yield folder
             _replace(_zip(folder) if target.suffix == SUFFIX else folder, target)
     except OSError as error:
         raise ModelError(
             f"The model cannot be written to {target} ({error}). Choose a folder that can be written."
         ) from error
-    return ModelBundle.open(target)
 
 
 @contextlib.contextmanager
