@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .ct import AIR_BELOW_HU, CTVolume
-from .results import Warning_
+from .results import InputWarning
 from .roi import NoduleROI
 
 _ORDER = ("green", "grey", "amber", "red")
@@ -35,7 +35,7 @@ class Assessment:
 
     gate: str
     reasons: tuple[str, ...]
-    warnings: tuple[Warning_, ...]
+    warnings: tuple[InputWarning, ...]
 
 
 def assess(volume: CTVolume, roi: NoduleROI, limits: Limits, diameter_mm: float | None = None) -> Assessment:
@@ -61,7 +61,7 @@ def _padding(roi: NoduleROI, limits: Limits):
     if share <= limits.padded_amber:
         return None
     color = "red" if share > limits.padded_red else "amber"
-    return color, Warning_(
+    return color, InputWarning(
         "padded", f"{share:.0%} of the 50 mm region lies outside the volume and was filled with air."
     )
 
@@ -72,14 +72,16 @@ def _slice_spacing(volume: CTVolume, limits: Limits):
         return None
     color = "red" if spacing > limits.slice_spacing_red_mm else "amber"
     known = limits.slice_spacing_amber_mm
-    return color, Warning_("thick-slices", f"Slices are {spacing:.1f} mm apart; the model knows up to {known:g} mm.")
+    return color, InputWarning(
+        "thick-slices", f"Slices are {spacing:.1f} mm apart; the model knows up to {known:g} mm."
+    )
 
 
 def _place(roi: NoduleROI):
     middle = roi.axial[10:15, 22:28, 22:28]  # 5 mm through, 6 mm wide, about the point
     if float(middle.mean()) > -700:
         return None
-    return "amber", Warning_(
+    return "amber", InputWarning(
         "point-in-air", "The point lies in aerated lung or air. Place it in the middle of the nodule."
     )
 
@@ -88,7 +90,7 @@ def _surroundings(roi: NoduleROI):
     aerated = float(np.mean(roi.axial < AIR_BELOW_HU))
     if aerated >= 0.05:
         return None
-    return "amber", Warning_(
+    return "amber", InputWarning(
         "no-lung", f"Only {aerated:.0%} of the region is aerated; a lung nodule lies in or at lung."
     )
 
@@ -96,9 +98,9 @@ def _surroundings(roi: NoduleROI):
 def _diameter(diameter_mm: float | None, limits: Limits):
     known = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
     if diameter_mm is None:
-        return "grey", Warning_("size-unknown", f"The nodule's size is not known here; the model knows {known}.")
+        return "grey", InputWarning("size-unknown", f"The nodule's size is not known here; the model knows {known}.")
     if diameter_mm > limits.largest_diameter_mm:
-        return "red", Warning_("large", f"{diameter_mm:.0f} mm is larger than the model's nodules ({known}).")
+        return "red", InputWarning("large", f"{diameter_mm:.0f} mm is larger than the model's nodules ({known}).")
     if diameter_mm < limits.smallest_diameter_mm:
-        return "amber", Warning_("small", f"{diameter_mm:.1f} mm is smaller than the model's nodules ({known}).")
+        return "amber", InputWarning("small", f"{diameter_mm:.1f} mm is smaller than the model's nodules ({known}).")
     return None

@@ -13,13 +13,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
-from .atomic import replacing
 from .bundle import ModelBundle
 from .ct import read_volume
 from .errors import InputError, MAEMCError, UsageError
 from .manifest import ManifestRow
 from .model_card import ModelCard
 from .points import NodulePoint
+from .report.tables import write_csv
 from .results import COLUMNS, NoduleResult
 from .scoring import Scorer, failed, score_points
 
@@ -45,7 +45,7 @@ def run_batch(
             volumes.setdefault(row.image, []).append(row)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        _write(output, done.values())
+        write_csv(output, done.values())
         with output.open("a", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
             for results in _scored(list(volumes.values()), bundle, device, processes):
@@ -56,7 +56,7 @@ def run_batch(
                 os.fsync(stream.fileno())
                 if progress is not None:
                     progress(len(done), len(rows), _failures(done))
-        _write(output, (done[row.case_id] for row in rows))
+        write_csv(output, (done[row.case_id] for row in rows))
     except OSError as error:
         raise InputError(f"{output} cannot be written ({error}). Choose a folder that can be written.") from error
     return len(rows) - _failures(done), _failures(done)
@@ -145,10 +145,3 @@ def _finished(output: Path, card: ModelCard) -> dict[str, dict[str, str]]:
 
 def _failures(done: dict[str, dict[str, str]]) -> int:
     return sum(row["status"] == "failed" for row in done.values())
-
-
-def _write(output: Path, rows) -> None:
-    with replacing(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -40,7 +40,7 @@ DISCLAIMER = "Research only, not for clinical use."
 
 
 @dataclass(frozen=True)
-class Warning_:
+class InputWarning:
     """A reason for caution: a short code for programs, a sentence for people."""
 
     code: str
@@ -69,7 +69,7 @@ class NoduleResult:
     class_name: str | None = None
     threshold: float | None = None
     padded_fraction: float | None = None
-    warnings: tuple[Warning_, ...] = ()
+    warnings: tuple[InputWarning, ...] = ()
     model_id: str | None = None
     model_version: str | None = None
     model_sha256: str | None = None
@@ -95,7 +95,7 @@ class NoduleResult:
         values["class_name"] = values.pop("class")
         values["point_lps"] = None if values["point_lps"] is None else tuple(values["point_lps"])
         values["gate_reasons"] = tuple(values["gate_reasons"])
-        values["warnings"] = tuple(Warning_(**warning) for warning in values["warnings"])
+        values["warnings"] = tuple(InputWarning(**warning) for warning in values["warnings"])
         return cls(**values)
 
     def to_row(self) -> dict[str, str]:

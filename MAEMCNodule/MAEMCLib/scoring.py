@@ -5,6 +5,7 @@ Free of torch, so that Slicer's own process can prepare and finish while a worke
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from .ct import CTVolume, check_ct
 from .errors import InputError, MAEMCError
 from .model_card import ModelCard
 from .points import NodulePoint
-from .results import NoduleResult, Warning_
+from .results import InputWarning, NoduleResult
 from .roi import NoduleROI, cut_roi
 
 
@@ -49,7 +50,7 @@ def scored(prepared: PreparedNodule, prediction: dict, card: ModelCard) -> Nodul
     probability = prediction["probability"]
     warnings = prepared.assessment.warnings
     if prediction.get("notice"):
-        warnings = (*warnings, Warning_("device", prediction["notice"]))
+        warnings = (*warnings, InputWarning("device", prediction["notice"]))
     return NoduleResult(
         nodule_id=prepared.nodule_id,
         point_lps=prepared.roi.point_lps,
@@ -94,8 +95,10 @@ def score_points(
 
 
 def failed(nodule_id: str, point_lps, error: MAEMCError, card: ModelCard | None = None) -> NoduleResult:
-    """The row of a nodule that could not be scored, with the reason as its message."""
+    """The row of a nodule that could not be scored, its reason as the message; a point that is NaN is left out."""
     point = None if point_lps is None else tuple(float(value) for value in point_lps)
+    if point is not None and not all(math.isfinite(value) for value in point):
+        point = None  # JSON has no NaN
     result = NoduleResult(nodule_id, point, "failed", message=str(error))
     if card is None:
         return result

@@ -72,6 +72,14 @@ def test_one_bad_point_does_not_stop_the_others(maemc, ct):
     assert err.startswith("N1 was not scored")
 
 
+def test_a_point_that_is_not_a_number_fails_alone(maemc, ct, tmp_path):
+    (tmp_path / "p.csv").write_text("id,l_mm,p_mm,s_mm\nnowhere,nan,0,0\nthere,-5,-10,40\n")
+    code, out, err = maemc("score", ct, "--points", tmp_path / "p.csv", "--json", "--output", tmp_path / "out")
+    nowhere, there = json.loads(out)["nodules"]
+    assert (code, nowhere["status"], there["status"]) == (3, "failed", "scored")
+    assert nowhere["point_lps"] is None and "no finite position" in err
+
+
 def test_points_in_ras_mean_the_same_place(maemc, ct):
     lps = json.loads(maemc("score", ct, "--point", "-5,-10,40", "--json")[1])
     ras = json.loads(maemc("score", ct, "--point", "5,10,40", "--ras", "--json")[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..atomic import replacing, write_json
@@ -23,16 +24,16 @@ def results_document(results: list[NoduleResult], card: ModelCard, device: str |
 
 def write_results(folder: Path, results: list[NoduleResult], card: ModelCard, device: str | None) -> None:
     """results.csv and results.json in a folder, each whole or not at all. Raises InputError."""
-    write_csv(folder / "results.csv", results)
+    write_csv(folder / "results.csv", (result.to_row() for result in results))
     write_json(folder / "results.json", results_document(results, card, device))
 
 
-def write_csv(path: Path, results: list[NoduleResult]) -> None:
+def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
     """All rows with a header, replacing the file in one step. Raises InputError."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(result.to_row() for result in results)
+        writer.writerows(rows)
 
 
 def results_table(results: list[NoduleResult], card: ModelCard) -> str:
