@@ -1,0 +1,102 @@
+"""Commands that make data: synthetic cases, manifests of data sets, caches."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from MAEMCLib.errors import UsageError
+from MAEMCLib.model_store import home
+
+from . import Counter, add_command
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    command = add_command(commands, "phantom", _phantom, "write synthetic CTs with nodules, and their manifest")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("--cases", type=int, required=True, metavar="N")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--grade", choices=("matched", "easy"), default="matched")
+    command.add_argument("--dicom", action="store_true", help="complete CT series instead of NRRD, one of them oblique")
+    command.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+
+    command = add_command(
+        commands, "sample-chest", _sample_chest, "write a synthetic chest CT and points on its nodules"
+    )
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+
+    command = add_command(commands, "import", _import, "make a manifest of a data set as it is distributed")
+    command.add_argument("kind", choices=("lidc-cubes",))
+    command.add_argument("source", type=Path, metavar="SOURCE")
+    command.add_argument("--output", type=Path, required=True, metavar="MANIFEST")
+
+    command = add_command(commands, "cache", _cache, "cut the regions of all nodules, ready for training")
+    command.add_argument("manifest", type=Path, metavar="MANIFEST")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("--slice-step", type=int, default=1, metavar="MM", help="distance between slices (default 1)")
+    command.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from .data.phantom import write_phantom
+
+    with Counter("Drawing", options.quiet) as counter:
+        manifest = write_phantom(
+            options.output,
+            options.cases,
+            options.seed,
+            options.grade,
+            options.dicom,
+            processes=options.processes,
+            progress=counter,
+        )
+    print(manifest)
+
+
+def _sample_chest(options: argparse.Namespace) -> None:
+    from .data.sample_chest import write_sample_chest
+
+    for path in write_sample_chest(options.output):
+        print(path)
+
+
+def _import(options: argparse.Namespace) -> None:
+    from MAEMCLib.manifest import read_manifest, write_manifest
+
+    from .data.lidc_cubes import lidc_cubes_rows
+
+    write_manifest(options.output, lidc_cubes_rows(options.source))
+    counts = read_manifest(options.output).counts()
+    if not options.quiet:
+        print(", ".join(f"{number} {name}" for name, number in counts.items()), file=sys.stderr)
+    print(options.output)
+
+
+def _cache(options: argparse.Namespace) -> None:
+    from MAEMCLib.manifest import read_manifest
+
+    from .data.cache import build_cache
+    from .data.sources import source_cases
+
+    if options.slice_step < 1:
+        raise UsageError(f"--slice-step is {options.slice_step}; it has to be a whole number of mm from 1.")
+    cases = source_cases(read_manifest(options.manifest))
+    with Counter("Cutting", options.quiet) as counter:
+        cache = build_cache(
+            cases, options.output, home(), options.slice_step, processes=options.processes, progress=counter
+        )
+    for skipped in cache.left_out:
+        print(f"left out {skipped['case_id']}: {skipped['reason']}", file=sys.stderr)
+    if not options.quiet:
+        padded = sum(case.padded_fraction > 0 for case in cache.cases)
+        margin = sum(case.margin_padded > 0 for case in cache.cases)
+        print(
+            f"{len(cache.cases)} cases cached, {len(cache.left_out)} left out; {padded} reach beyond their volume, "
+            f"{margin} when they are shifted by up to 5 mm (padded with -1200 HU).",
+            file=sys.stderr,
+        )
+    print(options.output)
