@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    from .data.phantom import write_phantom
+    from ..data.phantom import write_phantom
 
     with Counter("Drawing", options.quiet) as counter:
         manifest = write_phantom(
@@ -58,7 +58,7 @@ def _phantom(options: argparse.Namespace) -> None:
 
 
 def _sample_chest(options: argparse.Namespace) -> None:
-    from .data.sample_chest import write_sample_chest
+    from ..data.sample_chest import write_sample_chest
 
     for path in write_sample_chest(options.output):
         print(path)
@@ -67,7 +67,7 @@ def _sample_chest(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     from MAEMCLib.manifest import read_manifest, write_manifest
 
-    from .data.lidc_cubes import lidc_cubes_rows
+    from ..data.lidc_cubes import lidc_cubes_rows
 
     write_manifest(options.output, lidc_cubes_rows(options.source))
     counts = read_manifest(options.output).counts()
@@ -79,8 +79,8 @@ def _import(options: argparse.Namespace) -> None:
 def _cache(options: argparse.Namespace) -> None:
     from MAEMCLib.manifest import read_manifest
 
-    from .data.cache import build_cache
-    from .data.sources import source_cases
+    from ..data.cache import build_cache
+    from ..data.sources import source_cases
 
     if options.slice_step < 1:
         raise UsageError(f"--slice-step is {options.slice_step}; it has to be a whole number of mm from 1.")

@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
 
 
 def _jobs_list(options: argparse.Namespace) -> None:
-    from .jobs import known_jobs, read_state
+    from ..jobs import known_jobs, read_state
 
     jobs = known_jobs(home())
     if not jobs and not options.quiet:
@@ -33,7 +33,7 @@ def _jobs_list(options: argparse.Namespace) -> None:
 
 
 def _jobs_show(options: argparse.Namespace) -> None:
-    from .jobs import Job, read_state
+    from ..jobs import Job, read_state
 
     job = Job(options.job)
     settings, state = job.settings, read_state(options.job)

@@ -57,10 +57,10 @@ def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse
 
 
 def _pretrain(options: argparse.Namespace) -> None:
-    from .configuration import override, pretraining_preset
-    from .data.cohort import join
-    from .pretraining import method_named
-    from .pretraining.run import pretrain
+    from ..configuration import override, pretraining_preset
+    from ..data.cohort import join
+    from ..pretraining import method_named
+    from ..pretraining.run import pretrain
 
     method = method_named(options.method)
     run = override(pretraining_preset(options.preset, options.method, method.Configuration()), options.overrides)
@@ -72,10 +72,10 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    from .configuration import finetuning_preset, override
-    from .data.cohort import join
-    from .finetuning import finetune, labeled
-    from .pretraining.run import load_pretrained
+    from ..configuration import finetuning_preset, override
+    from ..data.cohort import join
+    from ..finetuning import finetune, labeled
+    from ..pretraining.run import load_pretrained
 
     pretrained = None if options.start == "scratch" else load_pretrained(Path(options.start))
     run = finetuning_preset(options.preset, pretrained.run.encoder if pretrained else None)
@@ -104,7 +104,7 @@ def _finetune(options: argparse.Namespace) -> None:
 
 
 def _open_all(options: argparse.Namespace, paths: Sequence[Path], takes: str) -> tuple[list, list[dict[str, str]]]:
-    from .data.sources import open_data
+    from ..data.sources import open_data
 
     if not options.data and not getattr(options, "unlabeled_data", None):
         raise UsageError("Say what to train on: --data with a manifest or a cache.", "no-data")
@@ -129,7 +129,7 @@ def _device(options: argparse.Namespace) -> Any:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from .export import export, read_card_texts
+    from ..export import export, read_card_texts
 
     if options.card is not None:
         texts = read_card_texts(options.card)
