@@ -22,6 +22,7 @@ else:
 
     from slicerhost.pytest_fixtures import (  # noqa: F401 (pytest finds fixtures by name)
         load_module,
+        plot_view,
         scene,
         slice_view,
         slicer_app,

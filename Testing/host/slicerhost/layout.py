@@ -1,9 +1,11 @@
-"""A small layout manager: it has the slice views which a test made, and no others."""
+"""A small layout manager: it has the slice and plot views which a test made, and no others."""
 
 from PySide6 import QtCore
 
 from . import qt_signals
 from .ui_loader import register
+
+LAYOUTS = 100  # numbers of Slicer's own layouts lie below
 
 
 @register
@@ -15,12 +17,27 @@ class qSlicerLayoutManager(QtCore.QObject):
     def __init__(self):
         super().__init__()
         self._standin_views = {}
+        self._standin_plots = {}
 
     def standin_add(self, view):
         self._standin_views[view.name] = SliceWidget(view)
 
     def standin_remove(self, name):
         self._standin_views.pop(name, None)
+
+    def standin_add_plot(self, view):
+        self._standin_plots[view.name] = view
+        self._standin_layout_node()  # Slicer has one from the start; Plots' logic switches it to a layout with plot
+
+    def standin_remove_plot(self, name):
+        self._standin_plots.pop(name, None)
+
+    def standin_has_views(self):
+        return bool(self._standin_views or self._standin_plots)
+
+    @property
+    def plotViewCount(self):
+        return len(self._standin_plots)
 
     def sliceViewNames(self):
         return tuple(self._standin_views)
@@ -62,9 +79,15 @@ class qSlicerLayoutManager(QtCore.QObject):
         import slicer
 
         scene = slicer.mrmlScene
-        return scene.GetSingletonNode("vtkMRMLLayoutNode", "vtkMRMLLayoutNode") or scene.AddNewNodeByClass(
-            "vtkMRMLLayoutNode"
-        )
+        node = scene.GetSingletonNode("vtkMRMLLayoutNode", "vtkMRMLLayoutNode")
+        if node is None:
+            node = slicer.vtkMRMLLayoutNode()
+            node.SetSingletonTag("vtkMRMLLayoutNode")
+            node = scene.AddNode(node)
+            for layout in range(1, LAYOUTS):
+                node.AddLayoutDescription(layout, '<layout type="vertical"/>')
+            node.SetViewArrangement(node.SlicerLayoutFourUpView)
+        return node
 
 
 LayoutManager = qSlicerLayoutManager

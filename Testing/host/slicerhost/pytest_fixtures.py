@@ -1,4 +1,4 @@
-"""Fixtures: the application, a fresh scene, loading a module, slice views; each test is checked when it ends."""
+"""Fixtures: the application, a fresh scene, loading a module, views; each test is checked when it ends."""
 
 import gc
 
@@ -66,6 +66,26 @@ def slice_view(scene):
 
     def make(name="Red", size=(400, 400)):
         view = SliceView(name, size)
+        views.append(view)
+        return view
+
+    yield make
+    for view in views:
+        view.close()
+
+
+@pytest.fixture
+def plot_view(scene):
+    """``plot_view(name="PlotView1", size=(500, 300))`` makes a real offscreen plot view; needs OpenGL."""
+    reason = opengl.missing()
+    if reason:
+        pytest.skip(reason)
+    from .plot_view import PlotView
+
+    views = []
+
+    def make(name="PlotView1", size=(500, 300)):
+        view = PlotView(name, size)
         views.append(view)
         return view
 

@@ -11,7 +11,7 @@ from .ui_loader import register
 
 @register
 class qSlicerApplication(QtWidgets.QApplication):
-    """Slicer's application, without main window; ``layoutManager()`` is None until a slice view exists."""
+    """Slicer's application, without main window; ``layoutManager()`` is None until a view exists."""
 
     standin_signals = ("startupCompleted()",)
 
@@ -46,8 +46,8 @@ class qSlicerApplication(QtWidgets.QApplication):
     ioManager = coreIOManager
 
     def layoutManager(self):
-        """None as with ``--no-main-window``, unless the test has made slice views."""
-        return self._standin_layout if self._standin_layout.sliceViewNames() else None
+        """None as with ``--no-main-window``, unless the test has made views."""
+        return self._standin_layout if self._standin_layout.standin_has_views() else None
 
     def standin_layout_manager(self):
         return self._standin_layout
