@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(wrong)}")
     if "overrides" in options:
         options.overrides += rest
-    options.typed = shlex.join(["maemc-train", *arguments])
+    options.arguments = arguments
     try:
         return options.run(options) or 0
     except MAEMCError as error:

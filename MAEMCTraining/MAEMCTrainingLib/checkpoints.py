@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,19 @@ SCHEMA = 1
 
 @dataclass
 class Position:
-    """Where a run stands: steps done, the best epoch by validation, epochs since, and whether it ended early."""
+    """Where a run stands: steps done, the best epoch by validation, epochs since, and whether it ended early.
+
+    accumulation: shares of a batch where the memory was found too small for the configured ones, else 0. scaler: the
+    state of float16's loss scale.
+    """
 
     step: int = 0
     best_loss: float | None = None
     best_epoch: int | None = None
     stale: int = 0
     ended: bool = False
+    accumulation: int = 0
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 def save(
@@ -175,5 +181,5 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
         parameter = parameters[name]
-        # AdamW counts its steps in a tensor on the CPU; the moments lie beside their parameter.
-        optimizer.state[parameter][kind] = tensor if tensor.ndim == 0 else tensor.to(parameter.device)
+        # The fused AdamW keeps all of it beside the parameter, its count of steps too.
+        optimizer.state[parameter][kind] = tensor.to(parameter.device)

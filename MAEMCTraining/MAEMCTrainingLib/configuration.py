@@ -71,9 +71,13 @@ class Optimization:
 
 
 def _check_run(run: PretrainingConfiguration | FinetuningConfiguration) -> None:
-    for name in ("epochs", "batch", "log_every"):
+    for name in ("epochs", "batch", "accumulation", "log_every"):
         _check(getattr(run, name) >= 1, f"{name} is {getattr(run, name)}; it has to be at least 1.")
     _check(0 <= run.seed < 2**63, f"seed is {run.seed}; choose 0 or a positive number.")
+    _check(
+        run.accumulation <= run.batch,
+        f"accumulation is {run.accumulation}; a batch of {run.batch} cannot pass in more shares than it has samples.",
+    )
     _check(run.checkpoint_seconds >= 0, f"checkpoint_seconds is {run.checkpoint_seconds}; it cannot be negative.")
 
 
@@ -88,14 +92,18 @@ class PretrainingConfiguration:
     epochs: int = 100
     batch: int = 64
     views_per_case: int = 40  # presentations of each case in an epoch: epochs as long as the published ones
+    accumulation: int = 1  # shares in which a batch passes, one after another: less memory, the same result
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
     seed: int = 0
     log_every: int = 10  # steps
     checkpoint_seconds: float = 300.0
+    preview_epochs: int = 10  # epochs from one preview to the next; the first and the last are always drawn; 0: none
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
         _check_run(self)
+        _check(self.preview_epochs >= 0, f"preview_epochs is {self.preview_epochs}; choose 0 (none) or more.")
         _check(self.views_per_case >= 1, f"views_per_case is {self.views_per_case}; it has to be at least 1.")
         _check(
             self.augmentation.mode != "paper" or self.views_per_case == 40,
@@ -117,8 +125,12 @@ class FinetuningConfiguration:
     validation_fraction: float = 0.1
     fusion: Literal["mean", "axial", "coronal"] = "mean"  # planes trained on and, at inference, averaged as logits
     class_weights: bool = True
+    # Labeled cases of each fold's training part that are used, for learning curves; 0: all.
+    labeled_cases: int = 0
     # Leave the encoder as it is and fit the linear layer alone: what a few dozen cases can decide.
     linear_probe: bool = False
+    accumulation: int = 1  # shares in which a batch passes, one after another: less memory, the same result
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
     seed: int = 0
     log_every: int = 10  # steps
     checkpoint_seconds: float = 60.0
@@ -133,6 +145,10 @@ class FinetuningConfiguration:
         _check_run(self)
         _check(self.folds >= 2, f"folds is {self.folds}; cross-validation needs at least 2.")
         _check(self.patience >= 1, f"patience is {self.patience}; it has to be at least 1.")
+        _check(
+            self.labeled_cases == 0 or self.labeled_cases >= 4,
+            f"labeled_cases is {self.labeled_cases}; choose 0 (all) or at least 4, two of each class.",
+        )
         _check(0 < self.validation_fraction < 0.5, "validation_fraction has to lie between 0 and 0.5.")
 
 

@@ -8,24 +8,26 @@ continued has, on the CPU with the same number of threads, the bits of one that 
 from __future__ import annotations
 
 import math
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
-from MAEMCLib.errors import InputError
+from MAEMCLib.errors import InputError, UsageError
 from torch import Tensor, nn
 
 from . import checkpoints
 from .checkpoints import Position
 from .configuration import Optimization, to_json
-from .draws import generator
 from .jobs import Interrupted, Job, StopRequest
-from .optimization import NamedParameter, build_optimizer, learning_rate, set_learning_rate
+from .optimization import NamedParameter, build_optimizer, learning_rate
+from .processes import Processes
+from .progress import Progress, peak_memory_mb
+from .stepping import Shares, Stepper, device_failure
 
 
 class Batch(Protocol):
@@ -41,21 +43,43 @@ class Task(Protocol):
 
     phase: str  # of its events: "pretrain", "finetune"
     module: nn.Module
-    steps_per_epoch: int
+    samples: int  # an epoch's
     images_per_sample: int
 
     def parameters(self) -> list[NamedParameter]: ...
 
-    def batch(self, epoch: int, index: int) -> tuple[Batch, dict[str, float]]:
-        """A batch, and figures on it for the events. Called from another thread, ahead of time: no state may matter."""
+    def order(self, epoch: int) -> np.ndarray:
+        """The epoch's permutation of the samples, each an integer that says with the epoch what it shows."""
         ...
 
-    def names(self, epoch: int, index: int) -> list[str]:
+    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[Batch, dict[str, float]]:
+        """A batch, and figures on it for the events. Called from another thread, ahead of time: no state may matter.
+
+        samples: of ``order``, with the epoch in their upper bits (``sample_in_epoch``).
+        """
+        ...
+
+    def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
         """The case_ids in a batch, for messages."""
         ...
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """ "loss" with its gradient, and other figures for the events."""
+    def before_step(self) -> None:
+        """What happens once before a batch's shares pass (the momentum encoder's step)."""
+        ...
+
+    def step(self, model: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
+        """The mean losses of one share, "loss" with its gradient, and what ``after_step`` is to get of it.
+
+        model: the task's module, or the same wrapped for several processes; to be called.
+        """
+        ...
+
+    def after_step(self, kept: list[Any]) -> None:
+        """What happens once after a batch, with what ``step`` returned of each share (the queue's new keys)."""
+        ...
+
+    def epoch_done(self, epoch: int, device: torch.device) -> None:
+        """Called in the leading process after every epoch (previews)."""
         ...
 
     def validate(self, device: torch.device) -> float | None:
@@ -67,6 +91,9 @@ class Run(Protocol):
     """The settings that the loop reads; both configurations have them."""
 
     epochs: int
+    batch: int
+    accumulation: int
+    precision: str
     seed: int
     log_every: int
     checkpoint_seconds: float
@@ -81,6 +108,30 @@ class Outcome:
     best: dict[str, Tensor] | None
 
 
+_EPOCH_SHIFT = 40
+
+
+def sample_in_epoch(code: int) -> tuple[int, int]:
+    """(epoch, sample) of one integer that ``Task.batch`` is given."""
+    return int(code) >> _EPOCH_SHIFT, int(code) & ((1 << _EPOCH_SHIFT) - 1)
+
+
+def steps_in_epoch(samples: int, batch: int) -> int:
+    """How many batches an epoch has."""
+    return -(-samples // batch)
+
+
+def samples_of_step(task: Task, batch: int, step: int) -> np.ndarray:
+    """The samples of one step, coded with their epoch.
+
+    An epoch is divided evenly instead of into full batches and a rest: a last batch of one or two cases would weigh as
+    much as any other, and might be smaller than the number of processes.
+    """
+    epoch, index = divmod(step, steps_in_epoch(task.samples, batch))
+    part = np.array_split(task.order(epoch), steps_in_epoch(task.samples, batch))[index]
+    return part.astype(np.int64) | (epoch << _EPOCH_SHIFT)
+
+
 def train(
     task: Task,
     run: Run,
@@ -89,163 +140,130 @@ def train(
     fingerprint: str,
     device: torch.device,
     stop: StopRequest,
+    processes: Processes = Processes(),  # noqa: B008 - frozen
     patience: int | None = None,
-    label: str = "",
     **where: Any,
 ) -> Outcome:
     """Train to the end, or continue what ``folder`` holds.
 
     fingerprint: of the data, compared with that of the checkpoint. patience: epochs without a lower validation loss
-    before the run ends. label and where: shown in the progress line and added to every event (the fold).
+    before the run ends. where: added to every event (the fold).
 
     Raises Interrupted after a stop request, with everything saved; InputError: a loss that is not finite (the last
-    checkpoint is kept), a checkpoint of another run, a full disk.
+    checkpoint is kept), a checkpoint of another run, a full disk, a device that fails; UsageError: more processes than
+    samples in a batch.
     """
     identity = {"configuration": to_json(run), "data": fingerprint}
     module = task.module.to(device)
     module.train()
-    optimizer = build_optimizer(task.parameters(), run.optimization)
+    optimizer = build_optimizer(task.parameters(), run.optimization, device)
     position, best = checkpoints.restore(folder, module, optimizer, identity)
-    steps = run.epochs * task.steps_per_epoch
+    stepper = Stepper(task, run, optimizer, device, processes)
+    if position.scaler:
+        stepper.scaler.load_state_dict(position.scaler)
+    stepper.accumulation = max(stepper.accumulation, position.accumulation)
+    per_epoch = steps_in_epoch(task.samples, run.batch)
+    if task.samples // per_epoch < processes.count:
+        raise UsageError(
+            f"A batch has {task.samples // per_epoch} samples for {processes.count} processes. Choose a larger batch "
+            "or fewer processes.",
+            "too-many-processes",
+        )
+    steps = run.epochs * per_epoch
     if position.step and not position.ended and position.step < steps:
-        job.log(f"{label}Continuing at step {position.step} of {steps}.")
-    job.forget_events(position.step, **where)
+        job.log(f"Continuing at step {position.step} of {steps}.")
+    if position.step < steps:
+        job.forget_events(position.step, (task.phase, "validation"), **where)
+    where = {"phase": task.phase, **where}
     trained_from = position.step
-    progress = _Progress(job, label, position.step, steps)
+    progress = Progress(job, run.epochs, position.step, steps, where)
 
     def save() -> None:
-        checkpoints.save(folder, module, optimizer, position, best, identity)
+        if processes.leads:
+            position.scaler = stepper.scaler.state_dict()
+            checkpoints.save(folder, module, optimizer, position, best, identity)
         progress.saved = time.monotonic()
 
-    batches = _ahead(task, position.step, steps)
+    batches = _ahead(task, run.batch, stepper, position.step, steps)
     while position.step < steps and not position.ended:
-        epoch, index = divmod(position.step, task.steps_per_epoch)
-        rate = learning_rate(run.optimization, position.step, steps, task.steps_per_epoch)
-        batch, figures = next(batches)
-        figures |= _step(task, run, optimizer, rate, batch.to(device), position.step)
-        _check_finite(figures, task, epoch, index, position.step)
-        optimizer.step()
+        epoch, index = divmod(position.step, per_epoch)
+        rate = learning_rate(run.optimization, position.step, steps, per_epoch)
+        samples, shares = next(batches)
+        try:
+            figures = stepper.step(samples, shares, rate, position.step)
+        except RuntimeError as error:
+            if failure := device_failure(error, device):
+                raise failure from error
+            raise
+        _check_finite(figures, task, samples, epoch, position.step)
+        if stepper.accumulation > max(run.accumulation, position.accumulation):
+            position.accumulation = stepper.accumulation
+            job.log(
+                f"The memory of {device} is too small for a batch of {run.batch}: from here on it passes in "
+                f"{stepper.accumulation} shares, slower and with the same result."
+            )
         position.step += 1
-        progress.count(len(batch) * task.images_per_sample)
-        epoch_done = index + 1 == task.steps_per_epoch
-        logged = position.step % run.log_every == 0 or epoch_done or position.step == 1
-        if logged:
+        progress.images += len(samples) * task.images_per_sample
+        epoch_done = index + 1 == per_epoch
+        if position.step % run.log_every == 0 or epoch_done or position.step == 1:
             speed = {"learning_rate": rate, "images_per_second": round(progress.images_per_second(), 2)}
-            job.event(step=position.step, epoch=epoch, phase=task.phase, **where, **figures, **speed)
-        if epoch_done and (loss := task.validate(device)) is not None:
+            memory = peak_memory_mb(device)
+            progress.event(position.step, epoch, figures | speed | ({"memory_mb": memory} if memory else {}))
+        if epoch_done:
+            loss = processes.of_leader(task.validate(device))  # one verdict for all, whatever their rounding
             module.train()
-            _check_finite({"validation loss": loss}, task, epoch, index, position.step - 1)
-            better = position.best_loss is None or loss < position.best_loss
-            if better:
-                position.best_loss, position.best_epoch, position.stale = loss, epoch, 0
-                best = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-            else:
-                position.stale += 1
-            position.ended = patience is not None and position.stale >= patience
-            job.event(step=position.step, epoch=epoch, phase="validation", **where, loss=loss, better=better)
-        progress.show(job, run, position, epoch, figures["loss"], rate, where, force=epoch_done)
-        if stop.asked:
+            if loss is not None:
+                _check_finite({"validation loss": loss}, task, samples, epoch, position.step - 1)
+                better = position.best_loss is None or loss < position.best_loss
+                if better:
+                    position.best_loss, position.best_epoch, position.stale = loss, epoch, 0
+                    best = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+                else:
+                    position.stale += 1
+                position.ended = patience is not None and position.stale >= patience
+                validation = {**where, "phase": "validation", "loss": loss, "better": better}
+                job.event(step=position.step, epoch=epoch, **validation)
+            if processes.leads:
+                task.epoch_done(epoch, device)
+        progress.show(position, epoch, figures["loss"], rate)
+        if processes.any(stop.asked, device):
             save()
-            raise Interrupted(f"{label}Stopped at step {position.step} of {steps}, saved. Repeat the command to go on.")
+            raise Interrupted(f"Stopped at step {position.step} of {steps}, saved. Repeat the command to go on.")
         if time.monotonic() - progress.saved > run.checkpoint_seconds:
             save()
     if position.step > trained_from:
         save()
-    if best is not None:  # again, should the run have been killed between the two
+    if best is not None and processes.leads:  # again, should the run have been killed between the two
         checkpoints.save_best(folder, best, position, identity)
     progress.end()
     return Outcome(position, best)
 
 
-def _ahead(task: Task, step: int, steps: int) -> Iterator[tuple[Batch, dict[str, float]]]:
-    """The batches from a step on, each made in another thread while the one before it is trained on."""
-    with ThreadPoolExecutor(1, "batches") as pool:
-        coming = pool.submit(task.batch, *divmod(step, task.steps_per_epoch))
-        for following in range(step + 1, steps + 1):
-            ready = coming.result()
+def _ahead(task: Task, batch: int, stepper: Stepper, step: int, steps: int) -> Iterator[tuple[np.ndarray, Shares]]:
+    """The batches from a step on, each made in another thread while the ones before it are trained on."""
+    # A processor that also computes has one thread to spare; a GPU is fast enough to wait for one.
+    threads = 1 if stepper.device.type == "cpu" else 4
+
+    def make(number: int) -> tuple[np.ndarray, Shares]:
+        samples = samples_of_step(task, batch, number)
+        return samples, stepper.shares(samples)
+
+    with ThreadPoolExecutor(threads, "batches") as pool:
+        coming = [pool.submit(make, number) for number in range(step, min(step + threads, steps))]
+        for following in range(step + threads, steps + threads):
+            ready = coming.pop(0).result()
             if following < steps:
-                coming = pool.submit(task.batch, *divmod(following, task.steps_per_epoch))
+                coming.append(pool.submit(make, following))
             yield ready
 
 
-def _step(
-    task: Task, run: Run, optimizer: torch.optim.Optimizer, rate: float, batch: Batch, step: int
-) -> dict[str, float]:
-    """Forward and backward; the figures for the events."""
-    # Dropout and whatever else draws inside torch: keyed like all other draws, so that no random state is to be kept.
-    torch.manual_seed(int(generator(run.seed, "torch", 0, step).integers(2**62)))
-    set_learning_rate(optimizer, rate)
-    losses = task.step(batch)
-    optimizer.zero_grad(set_to_none=True)
-    losses["loss"].backward()
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norm = nn.utils.clip_grad_norm_(parameters, run.optimization.gradient_clip)
-    return {name: value.detach().item() for name, value in losses.items()} | {"gradient_norm": norm.item()}
-
-
-def _check_finite(figures: dict[str, float], task: Task, epoch: int, index: int, step: int) -> None:
+def _check_finite(figures: dict[str, float], task: Task, samples: np.ndarray, epoch: int, step: int) -> None:
     broken = [name for name, value in figures.items() if not math.isfinite(value)]
     if broken:
-        names = task.names(epoch, index)
+        names = task.names(samples)
         raise InputError(
             f"Training diverged: {', '.join(broken)} not finite at step {step + 1}, epoch {epoch + 1} (cases "
             f"{', '.join(names[:8])}{' ...' if len(names) > 8 else ''}). The last checkpoint before it is kept. "
             "Use a lower learning_rate, and check these cases' images.",
             "not-finite",
         )
-
-
-class _Progress:
-    """The progress line, the state file and the throughput."""
-
-    def __init__(self, job: Job, label: str, step: int, steps: int) -> None:
-        self.label, self.first, self.steps = label, step, steps
-        self.started = self.saved = time.monotonic()
-        self.shown = -math.inf
-        self.written = -math.inf
-        self.images = 0
-        self.live = not job.quiet and sys.stderr.isatty()
-        self.quiet = job.quiet
-
-    def count(self, images: int) -> None:
-        self.images += images
-
-    def images_per_second(self) -> float:
-        return self.images / max(time.monotonic() - self.started, 1e-9)
-
-    def show(
-        self,
-        job: Job,
-        run: Run,
-        position: Position,
-        epoch: int,
-        loss: float,
-        rate: float,
-        where: dict[str, Any],
-        force: bool,
-    ) -> None:
-        now = time.monotonic()
-        if now - self.written > 1 or position.step == self.steps:
-            self.written = now
-            job.update(step=position.step, steps=self.steps, epoch=epoch, epochs=run.epochs, **where)
-        # A terminal gets a line that renews itself, a log file a line every quarter of a minute.
-        last = force and position.step == self.steps
-        if self.quiet or (now - self.shown < (0.5 if self.live else 15) and not last):
-            return
-        self.shown = now
-        left = (now - self.started) / max(1, position.step - self.first) * (self.steps - position.step)
-        line = (
-            f"{self.label}epoch {epoch + 1}/{run.epochs}  step {position.step}/{self.steps}  loss {loss:.4f}  "
-            f"rate {rate:.2e}  {self.images_per_second():.0f} images/s  {_duration(left)} left"
-        )
-        print(f"\r\x1b[K{line}" if self.live else line, end="" if self.live else "\n", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self.live and math.isfinite(self.shown):
-            print(file=sys.stderr)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

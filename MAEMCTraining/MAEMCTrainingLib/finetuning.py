@@ -6,6 +6,7 @@ separate samples of one head; at inference the mean of their logits decides.
 
 from __future__ import annotations
 
+import copy
 import csv
 import shutil
 from collections.abc import Sequence
@@ -29,11 +30,12 @@ from .data.augmentation import View, draw_view, montage, montage_pair
 from .data.cohort import Cohort, measure_preprocessing
 from .data.folds import Fold, make_folds
 from .draws import generator
-from .engine import train
+from .engine import sample_in_epoch, train
 from .evaluation.logistic import FEATURE_PENALTY, fit_logistic
-from .jobs import Job, StopRequest, open_job
+from .jobs import Job, StopRequest
 from .optimization import NamedParameter, layer_scale
-from .pretraining.run import PretrainedJob
+from .pretraining.run import PretrainedJob, PretrainingTask, cohort_of
+from .processes import Processes
 
 _PLANES = {"mean": (0, 1), "axial": (0,), "coronal": (1,)}
 _CHUNK = 32
@@ -78,7 +80,6 @@ class FinetuningTask:
         self.cohort, self.fold, self.run, self.preprocessing = cohort, fold, run, preprocessing
         self.planes = _PLANES[run.fusion]
         self.samples = len(fold.train) * len(self.planes)
-        self.steps_per_epoch = -(-self.samples // run.batch)
         self.weights = class_weights(cohort.labels[fold.train], run.class_weights)
         self.seed = int(generator(run.seed, "fold", 0, fold.number).integers(2**31))
         self.module: nn.Module = Classifier(run.encoder, classes=2, seed=self.seed)
@@ -90,21 +91,24 @@ class FinetuningTask:
         depth, decay = self.run.encoder.depth, self.run.optimization.layer_decay
         return [NamedParameter(name, p, layer_scale(name, depth, decay)) for name, p in self.module.named_parameters()]
 
-    def samples_of(self, epoch: int, index: int) -> list[tuple[int, int]]:
-        """(index into the cohort, plane) of one batch."""
-        order = generator(self.seed, "order", epoch).permutation(self.samples)
-        chosen = order[index * self.run.batch : (index + 1) * self.run.batch].tolist()
-        count = len(self.planes)
-        return [(int(self.fold.train[sample // count]), self.planes[sample % count]) for sample in chosen]
+    def order(self, epoch: int) -> np.ndarray:
+        """The epoch's own permutation of cases and planes."""
+        return generator(self.seed, "order", epoch).permutation(self.samples)
 
-    def names(self, epoch: int, index: int) -> list[str]:
+    def _case_and_plane(self, sample: int) -> tuple[int, int]:
+        case, plane = divmod(sample, len(self.planes))
+        return int(self.fold.train[case]), self.planes[plane]
+
+    def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
         """The case_ids of a batch."""
-        return [self.cohort.cases[case].case_id for case, _ in self.samples_of(epoch, index)]
+        return [self.cohort.cases[self._case_and_plane(sample_in_epoch(code)[1])[0]].case_id for code in samples]
 
-    def batch(self, epoch: int, index: int) -> tuple[LabeledBatch, dict[str, float]]:
+    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[LabeledBatch, dict[str, float]]:
         """Augmented montages of one batch; the padded share."""
         images, cases, padded = [], [], 0.0
-        for case, plane in self.samples_of(epoch, index):
+        for code in samples:
+            epoch, number = sample_in_epoch(code)
+            case, plane = self._case_and_plane(number)
             # With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane.
             sample = 2 * case + plane
             number = int(generator(self.seed, "view-number", epoch, sample).integers(40))
@@ -113,7 +117,7 @@ class FinetuningTask:
             padded += outside
             images.append(image)
             cases.append(case)
-        return self._labeled(np.stack(images), np.array(cases)), {"padded_fraction": round(padded / len(images), 6)}
+        return self._labeled(np.stack(images), np.array(cases)), {"padded_fraction": padded / len(images)}
 
     def _labeled(self, images: np.ndarray, cases: np.ndarray) -> LabeledBatch:
         labels = self.cohort.labels[cases]
@@ -123,9 +127,18 @@ class FinetuningTask:
             torch.from_numpy(self.weights[labels].astype(np.float32)),
         )
 
-    def step(self, batch: LabeledBatch) -> dict[str, Tensor]:
+    def before_step(self) -> None:
+        """Nothing moves but what the optimizer moves."""
+
+    def step(self, model: nn.Module, batch: LabeledBatch) -> tuple[dict[str, Tensor], None]:
         """Weighted cross-entropy, the mean over samples."""
-        return {"loss": _loss(self.module(batch.images), batch)}
+        return {"loss": _loss(model(batch.images), batch)}, None
+
+    def after_step(self, kept: list[None]) -> None:
+        """Nothing is kept of a batch."""
+
+    def epoch_done(self, epoch: int, device: torch.device) -> None:
+        """A classifier has nothing to preview."""
 
     @torch.no_grad()
     def validate(self, device: torch.device) -> float:
@@ -201,28 +214,31 @@ def feature_statistics(tokens: Tensor) -> dict[str, Tensor]:
     return statistics
 
 
-def check_protocol(protocol: str, cohort: Cohort, pretrained: PretrainedJob | None) -> bool:
-    """Whether the evaluation leaks: patients tested here were seen by the pre-training.
+GIVEN, IN_FOLD = "given", "in-fold"
 
-    ``honest`` refuses that with an InputError; ``paper`` allows it, as the paper did, and the report says so.
+
+def check_protocol(protocol: str, cohort: Cohort, pretrained: PretrainedJob | None) -> tuple[str | None, bool]:
+    """Where the encoders of the folds come from, and whether the evaluation leaks.
+
+    None: from scratch. GIVEN: the pre-training as it is, either because it saw nobody who is evaluated here, or, under
+    the protocol ``paper``, although it did: that leaks. IN_FOLD: it did see them, so that under ``honest`` it is
+    repeated in each fold without the patients that the fold tests.
+
+    Raises InputError under ``honest`` where pseudonyms of two keys cannot be compared.
     """
     if pretrained is None:
-        return False
-    if pretrained.cohort["pseudonym_key"] != cohort.pseudonym_key:
-        message = (
-            "The pre-training's pseudonyms were made with another key, so its patients cannot be compared with these"
-        )
-        shared = None
-    else:
-        shared = set(pretrained.cohort["pseudonyms"]) & {case.patient for case in cohort.cases}
-        message = f"{len(shared)} of the patients to be evaluated were part of the pre-training"
-    if shared is not None and not shared:
-        return False
+        return None, False
+    comparable = pretrained.cohort["pseudonym_key"] == cohort.pseudonym_key
+    if comparable and not set(pretrained.cohort["pseudonyms"]) & {case.patient for case in cohort.cases}:
+        return GIVEN, False
     if protocol == "paper":
-        return True
+        return GIVEN, True
+    if comparable:
+        return IN_FOLD, False
     raise InputError(
-        f"{message}, so the evaluation would not be honest. Pre-train without them (--unlabeled-data takes only "
-        "patients without a label), or choose --protocol paper: the published way, and the report is marked as leaky.",
+        "The pre-training's pseudonyms were made with another key, so nobody can tell whether it saw patients that "
+        "are to be evaluated. Pre-train again with this MAEMC_HOME, or choose --protocol paper: the report is then "
+        "marked as leaky.",
         "leaky",
     )
 
@@ -230,60 +246,82 @@ def check_protocol(protocol: str, cohort: Cohort, pretrained: PretrainedJob | No
 def finetune(
     cohort: Cohort,
     run: FinetuningConfiguration,
-    folder: Path,
+    job: Job,
     home: Path,
     device: torch.device,
     data: list[dict[str, Any]],
     pretrained: PretrainedJob | None,
+    stop: StopRequest,
     protocol: str = "honest",
-    command: str = "",
-    quiet: bool = False,
-) -> dict[str, Any]:
-    """Fine-tune all folds in a job folder, or continue the job that is there, and evaluate out of fold.
+    processes: Processes = Processes(),  # noqa: B008 - frozen
+) -> dict[str, Any] | None:
+    """Fine-tune all folds in an opened job, or continue it, and evaluate out of fold.
 
-    cohort: labeled cases only. Returns what metrics.json holds. Raises InputError: one class, too few patients, a leaky
-    protocol; and what ``open_job`` and ``train`` raise.
+    cohort: labeled cases only. Returns what metrics.json holds; None in processes that do not lead. Raises InputError:
+    one class, too few patients, pre-training data that are gone; and what ``Job.declare`` and ``train`` raise.
     """
-    from .evaluation.report import evaluate_job, format_table
+    from .evaluation.report import evaluate_job
 
     if run.linear_probe and pretrained is None:
         raise UsageError(
             "A linear probe needs an encoder that has learnt something. Name a pre-training job with --from.", "probe"
         )
-    leaky = check_protocol(protocol, cohort, pretrained)
-    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)
+    pretraining, leaky = check_protocol(protocol, cohort, pretrained)
+    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed, run.labeled_cases)
     preprocessing = pretrained.preprocessing if pretrained else measure_preprocessing(cohort)
-    settings = {
-        "kind": "finetune",
-        "configuration": to_json(run),
-        "preprocessing": asdict(preprocessing),
-        "protocol": protocol,
-        "leaky": leaky,
-        "from": "scratch" if pretrained is None else str(pretrained.folder.resolve()),
-        "pretraining_fingerprint": _fingerprint(pretrained),
-        "data": data,
-        "data_fingerprint": cohort.fingerprint,
-        "cohort": cohort.facts(),
-        "command": command,
-    }
-    encoder_state = pretrained.module.encoder_state() if pretrained else None
-    with StopRequest().listening() as stop, open_job(folder, settings, home, quiet) as job:
+    job.declare(
+        {
+            "configuration": to_json(run),
+            "preprocessing": asdict(preprocessing),
+            "protocol": protocol,
+            "leaky": leaky,
+            "pretraining": pretraining,
+            "from": "scratch" if pretrained is None else str(pretrained.folder.resolve()),
+            "pretraining_fingerprint": _fingerprint(pretrained),
+            "data": data,
+            "data_fingerprint": cohort.fingerprint,
+            "cohort": cohort.facts(),
+        }
+    )
+    job.log(
+        f"Fine-tuning {'from ' + pretrained.folder.name if pretrained else 'from scratch'} on {len(cohort)} cases "
+        f"({int((cohort.labels == 1).sum())} malignant, {int((cohort.labels == 0).sum())} benign), "
+        f"{run.folds} folds{', linear probe' if run.linear_probe else ''}, on {device}."
+    )
+    everyone = None
+    if pretraining == IN_FOLD:
+        everyone = cohort_of(pretrained, home)
         job.log(
-            f"Fine-tuning {'from ' + pretrained.folder.name if pretrained else 'from scratch'} on {len(cohort)} cases "
-            f"({int((cohort.labels == 1).sum())} malignant, {int((cohort.labels == 0).sum())} benign), "
-            f"{run.folds} folds{', linear probe' if run.linear_probe else ''}, on {device}."
+            "The pre-training saw patients that are evaluated here: it is repeated in each fold without those that the "
+            "fold tests (--protocol honest)."
         )
-        for fold in folds:
-            if _fold_is_done(folder, fold):
-                continue
-            task = FinetuningTask(cohort, fold, run, preprocessing, encoder_state)
-            place = fold_folder(folder, fold.number)
-            job.update(folds=run.folds)
-            if run.linear_probe:
-                fit_probe(task, device)
+    stages = 2 if pretraining == IN_FOLD else 1
+    job.update(folds=run.folds, parts=stages * run.folds)
+    for fold in folds:
+        if _fold_is_done(job.folder, fold):
+            continue
+        place = fold_folder(job.folder, fold.number)
+        state = pretrained.module.encoder_state() if pretrained else None
+        if everyone is not None:
+            job.update(stage=f"Pre-training of fold {fold.number + 1} of {run.folds}", part=stages * fold.number)
+            others = everyone.without({cohort.cases[int(case)].patient for case in fold.test})
+            task = PretrainingTask(others, pretrained.run, preprocessing)
+            where = place / "pretraining"
+            train(
+                task, pretrained.run, job, where, others.fingerprint, device, stop, processes,
+                fold=fold.number,
+            )  # fmt: skip
+            state = task.module.encoder_state()
+        task = FinetuningTask(cohort, fold, run, preprocessing, state)
+        best_epoch = None
+        part = stages * fold.number + stages - 1
+        job.update(stage=f"Fine-tuning of fold {fold.number + 1} of {run.folds}", part=part)
+        frozen = copy.deepcopy(task.module.encoder)
+        if run.linear_probe:
+            fit_probe(task, device)
+            if processes.leads:
                 save_weights(place, task.module)
-                _finish_fold(job, task, None, place, device)
-                continue
+        else:
             outcome = train(
                 task,
                 run,
@@ -292,16 +330,18 @@ def finetune(
                 cohort.fingerprint,
                 device,
                 stop,
+                processes,
                 patience=run.patience,
-                label=f"fold {fold.number + 1}/{run.folds}  ",
                 fold=fold.number,
             )
             task.module.load_state_dict(outcome.best)
-            _finish_fold(job, task, outcome.position.best_epoch, place, device)
-        report = evaluate_job(job, cohort, folds, run, preprocessing, pretrained, device)
-        if not quiet:
-            print(format_table(report))
-    return report
+            best_epoch = outcome.position.best_epoch
+        if processes.leads:
+            _finish_fold(job, task, best_epoch, place, device, frozen if pretrained else None)
+    if not processes.leads:
+        return None
+    job.update(stage="Evaluating")
+    return evaluate_job(job, cohort, folds, run, preprocessing, pretrained, device)
 
 
 def _fingerprint(pretrained: PretrainedJob | None) -> str | None:
@@ -319,8 +359,18 @@ def _fold_is_done(folder: Path, fold: Fold) -> bool:
     return (fold_folder(folder, fold.number) / "result.json").is_file()
 
 
-def _finish_fold(job: Job, task: FinetuningTask, best_epoch: int | None, place: Path, device: torch.device) -> None:
-    """Predict the test part once and the validation part, keep the features' statistics; result.json comes last."""
+def _finish_fold(
+    job: Job,
+    task: FinetuningTask,
+    best_epoch: int | None,
+    place: Path,
+    device: torch.device,
+    frozen: nn.Module | None,
+) -> None:
+    """Predict the test part once and the validation part, keep the features' statistics; result.json comes last.
+
+    frozen: the encoder as the pre-training left it; a logistic model on its features is a baseline.
+    """
     cohort, fold = task.cohort, task.fold
     module = task.module.to(device).eval()
     parts = {}
@@ -337,9 +387,27 @@ def _finish_fold(job: Job, task: FinetuningTask, best_epoch: int | None, place: 
             {"case_id": cohort.cases[int(case)].case_id, "probability": float(p)}
             for case, p in zip(getattr(fold, name), probabilities, strict=True)
         ]
+    if frozen is not None:
+        result["frozen"] = _frozen_baseline(task, frozen, device)
     write_json(place / "result.json", result)
-    shutil.rmtree(place / "checkpoints" / "last", ignore_errors=True)  # a finished fold is not continued
+    for done in (place / "checkpoints" / "last", place / "pretraining"):  # a finished fold is not continued
+        shutil.rmtree(done, ignore_errors=True)
     job.event(phase="fold", fold=fold.number, best_epoch=best_epoch, cases=len(fold.test))
+
+
+def _frozen_baseline(task: FinetuningTask, frozen: nn.Module, device: torch.device) -> list[dict[str, Any]]:
+    """Probabilities of the test part by a logistic model on the class tokens of the encoder before fine-tuning."""
+    fold, cohort = task.fold, task.cohort
+    known = np.concatenate([fold.train, fold.validation])
+    tokens, tested = (
+        class_tokens(frozen, cohort, cases, task.preprocessing, device).flatten(1) for cases in (known, fold.test)
+    )
+    weights, bias = fit_logistic(tokens.numpy(), cohort.labels[known], FEATURE_PENALTY)
+    probabilities = torch.sigmoid(tested @ torch.from_numpy(weights) + bias)
+    return [
+        {"case_id": cohort.cases[int(case)].case_id, "probability": float(p)}
+        for case, p in zip(fold.test, probabilities, strict=True)
+    ]
 
 
 def fold_result(folder: Path, number: int) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A job is a folder: its settings, state, events, checkpoints and log. What lies there is enough to go on.
 
 ``job.json`` what was asked for; ``state.json`` where it stands; ``events.jsonl`` what happened, an object a line;
-``log.txt`` the same for people; ``checkpoints/``. A running job holds a lock on ``lock`` that the operating system
-takes away when its process ends in any way, so a dead job never blocks a new start.
+``log.txt`` the same for people; ``checkpoints/``; ``output.txt`` what a detached process printed; ``stop`` somebody
+asks it to stop. A running job holds a lock on ``lock`` that the operating system takes away when its process ends in
+any way, so a dead job never blocks a new start. Nothing here imports torch: Slicer's own process reads jobs too.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -27,7 +30,15 @@ from MAEMCLib.errors import InputError, MAEMCError, UsageError
 
 from .configuration import differing_keys
 
-SCHEMA = 1
+SCHEMA = 2
+_STOP = "stop"
+_PREPARATIONS = ("lock", "caches", "output.txt", _STOP)  # what may lie in a folder before the job begins
+_SECONDS_TO_START = 120  # within which a launched process has taken its lock, slow disks included
+
+
+def command_line(arguments: Sequence[str]) -> dict[str, Any]:
+    """What ``resume`` needs to start a command again: its arguments and the folder its paths are relative to."""
+    return {"arguments": list(arguments), "directory": os.getcwd()}
 
 
 class Interrupted(MAEMCError):
@@ -41,18 +52,24 @@ class Interrupted(MAEMCError):
 
 @dataclass
 class StopRequest:
-    """Whether somebody asked the run to stop (Ctrl-C, SIGTERM); a second request ends it at once."""
+    """Whether somebody asked the run to stop: Ctrl-C, SIGTERM (a second one ends it at once) or ``request_stop``."""
 
-    asked: bool = False
+    folder: Path | None = None
+    signaled: bool = False
+
+    @property
+    def asked(self) -> bool:
+        """Looked at after every step; the file costs microseconds."""
+        return self.signaled or (self.folder is not None and os.path.exists(self.folder / _STOP))
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[StopRequest]:
         """Listen to the signals inside the block."""
 
         def ask(number: int, frame: FrameType | None) -> None:
-            if self.asked:
+            if self.signaled:
                 raise KeyboardInterrupt
-            self.asked = True
+            self.signaled = True
             print("\nStopping after this step; press Ctrl-C again to stop without saving.", file=sys.stderr)
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -61,6 +78,17 @@ class StopRequest:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def request_stop(folder: Path) -> None:
+    """Ask a running job to finish its step, save and stop, from any process or machine that sees its folder.
+
+    Raises InputError where the folder cannot be written.
+    """
+    try:
+        (folder / _STOP).touch()
+    except OSError as error:
+        raise InputError(f"{folder} cannot be told to stop ({error.strerror}).", "not-written") from error
 
 
 def now() -> str:
@@ -75,6 +103,7 @@ class Job:
     folder: Path
     quiet: bool = False
     state: dict[str, Any] = field(default_factory=dict)
+    leads: bool = True  # of several processes one writes
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -86,12 +115,50 @@ class Job:
 
     @property
     def status(self) -> str:
-        """running, stopped, failed or finished; a job that says 'running' while no process holds it has stopped."""
-        status = read_state(self.folder).get("status", "stopped")
-        return "stopped" if status == "running" and not is_locked(self.folder) else status
+        """queued, running, stopped, failed or finished, as it is: what a dead process claims to do does not count."""
+        state = read_state(self.folder)
+        status = state.get("status", "stopped")
+        if status not in ("running", "queued"):
+            return status
+        if is_locked(self.folder):
+            return "running"
+        if status == "queued":
+            waited = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(state["updated"])
+            return "queued" if waited.total_seconds() < _SECONDS_TO_START else "failed"
+        return "stopped"
+
+    @property
+    def progress(self) -> float:
+        """Share of the whole job that is done, 0 to 1; its parts (the stages of each fold) count alike."""
+        state = read_state(self.folder)
+        if state.get("status") == "finished":
+            return 1.0
+        step = state.get("step", 0) / state["steps"] if state.get("steps") else 0.0
+        return (state.get("part", 0) + step) / state.get("parts", 1)
+
+    def declare(self, settings: Mapping[str, Any]) -> None:
+        """Write what the job trains on what, once that is known, or compare it with what the job was begun with.
+
+        Raises UsageError where the folder holds a job with other settings (they are listed).
+        """
+        stored = self.settings
+        if "configuration" in stored:
+            _check_same(stored, settings, self.folder)
+        elif self.leads:
+            write_json(self.folder / "job.json", {**stored, **settings, "versions": versions()})
+
+    def prepare(self, stage: str, done: int, total: int, stop: StopRequest) -> None:
+        """Progress of what comes before the training. Raises Interrupted after a stop request."""
+        if stop.asked:
+            raise Interrupted("Stopped while preparing. What is done is kept; repeat the command to go on.")
+        if time.monotonic() - getattr(self, "_prepared", 0.0) > 1:
+            self._prepared = time.monotonic()
+            self.update(stage=stage, step=done, steps=total)
 
     def update(self, **values: Any) -> None:
         """Change and replace state.json."""
+        if not self.leads:
+            return
         self.state |= values
         self.state["updated"] = now()
         write_json(self.folder / "state.json", self.state)
@@ -101,6 +168,8 @@ class Job:
         self._append("events.jsonl", json.dumps({"time": now(), **values}, allow_nan=False))
 
     def _append(self, name: str, line: str) -> None:
+        if not self.leads:
+            return
         try:
             with open(self.folder / name, "a", encoding="utf-8") as stream:
                 stream.write(line + "\n")
@@ -111,10 +180,10 @@ class Job:
                 "not-written",
             ) from error
 
-    def forget_events(self, after_step: int, **where: Any) -> None:
+    def forget_events(self, after_step: int, phases: Sequence[str], **where: Any) -> None:
         """Drop the training events that a continued run will write again: those after its checkpoint's step."""
         path = self.folder / "events.jsonl"
-        if not path.is_file():
+        if not self.leads or not path.is_file():
             return
         kept = []
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -122,7 +191,7 @@ class Job:
                 event = json.loads(line)
             except ValueError:
                 continue  # the last line of a killed run may be cut
-            again = event.get("step", -1) > after_step and all(event.get(k) == v for k, v in where.items())
+            again = event.get("step", -1) > after_step and event.get("phase") in phases and all(event.get(k) == v for k, v in where.items())
             if not again:
                 kept.append(line + "\n")
         with replacing(path) as temporary:
@@ -131,7 +200,7 @@ class Job:
     def log(self, text: str, show: bool = True) -> None:
         """A line for people: to log.txt and, unless quiet, to standard error."""
         self._append("log.txt", f"{now()} {text}")
-        if show and not self.quiet:
+        if show and self.leads and not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
 
@@ -141,50 +210,158 @@ def read_state(folder: Path) -> dict[str, Any]:
     return read_json(path, "The job's state") if path.is_file() else {}
 
 
+class EventLog:
+    """events.jsonl as it grows: ``refresh`` reads what is new, and everything again after a continued run cut it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "events.jsonl"
+        self.events: list[dict[str, Any]] = []
+        self._offset = 0
+        self._file: int | None = None
+
+    def refresh(self) -> bool:
+        """Read on; True where ``events`` changed."""
+        try:
+            with open(self.path, "rb") as stream:
+                status = os.fstat(stream.fileno())
+                changed = status.st_ino != self._file or status.st_size < self._offset
+                if changed:
+                    self.events, self._offset, self._file = [], 0, status.st_ino
+                stream.seek(self._offset)
+                fresh = stream.read()
+        except OSError:
+            return False
+        whole = fresh[: fresh.rfind(b"\n") + 1]  # a line that is being written is read the next time
+        self._offset += len(whole)
+        for line in whole.splitlines():
+            with contextlib.suppress(ValueError):
+                self.events.append(json.loads(line))
+        return changed or bool(whole)
+
+
 @contextlib.contextmanager
-def open_job(folder: Path, settings: dict[str, Any], home: Path, quiet: bool = False) -> Iterator[Job]:
+def open_job(
+    folder: Path, kind: str, command: dict[str, Any], home: Path, stop: StopRequest, quiet: bool = False
+) -> Iterator[Job]:
     """Start a job in a folder or continue the one that is there; the folder is this process's alone inside the block.
 
-    settings: what was asked for ("kind", "configuration", "data" and so on). A job that is continued keeps its first
-    job.json. The block's end writes the final state: finished, stopped (Interrupted) or failed.
+    kind: "pretrain" or "finetune"; command: of ``command_line``. What is trained is declared in the block, when the
+    data have been read. The block's end writes the final state: finished, stopped (Interrupted) or failed.
 
-    Raises UsageError: another process runs the job; the folder holds a job with other settings (they are listed); the
-    folder holds something else.
+    Raises UsageError: another process runs the job; the folder holds a job of another kind, or something else.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file, not a job folder. Choose another --output.", "not-a-folder")
-    if (
-        folder.is_dir()
-        and any(folder.iterdir())
-        and not (folder / "job.json").is_file()
-        and not _only_preparations(folder)
-    ):
-        raise UsageError(f"{folder} holds other files and no job. Choose an empty or new folder.", "not-a-job")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The job folder {folder} cannot be made ({error.strerror}).", "not-written") from error
+    _make_job_folder(folder)
     with _lock(folder):
         job = Job(folder, quiet)
-        if (folder / "job.json").is_file():
-            _check_same(job.settings, settings, folder)
-        else:
-            write_json(folder / "job.json", {"schema": SCHEMA, **settings, "versions": versions(), "created": now()})
-        _remember(folder, home)
         before = read_state(folder)
+        if before.get("status") != "queued":  # a wish that ended a run before; one that is made while it waits counts
+            _forget_stop(folder)
+        stop.folder = folder
+        _begin(folder, kind, command)
+        _remember(folder, home)
         # The state at the outset and not an "update" of the old one: what ended the last run is over.
-        job.state = {key: before[key] for key in ("started", "step", "steps", "epoch", "epochs") if key in before}
+        kept = ("started", "step", "steps", "epoch", "epochs", "part", "parts", "fold", "folds")
+        job.state = {key: before[key] for key in kept if key in before}
         job.state.setdefault("started", now())
-        job.update(status="running", pid=os.getpid(), host=platform.node(), message="")
+        job.update(status="running", stage="Starting", pid=os.getpid(), host=platform.node(), message="")
         try:
             yield job
         except BaseException as error:
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
             with contextlib.suppress(InputError, OSError):  # a full disk must not hide the error itself
-                job.update(status="stopped" if stopped else "failed", message=_public(error))
+                job.update(status="stopped" if stopped else "failed", message=_public(error), seconds_left=None)
                 job.log(f"{'Stopped' if stopped else 'Failed'}: {_public(error)}", show=False)
             raise
-        job.update(status="finished", message="")
+        finally:
+            _forget_stop(folder)
+        job.update(status="finished", stage="Finished", message="", seconds_left=None)
+
+
+def _forget_stop(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        (folder / _STOP).unlink()
+
+
+def _make_job_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, not a job folder. Choose another --output.", "not-a-folder")
+    if folder.is_dir() and not (folder / "job.json").is_file():
+        strangers = [path.name for path in folder.iterdir() if path.name not in _PREPARATIONS]
+        if strangers:
+            raise UsageError(f"{folder} holds other files and no job. Choose an empty or new folder.", "not-a-job")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The job folder {folder} cannot be made ({error.strerror}).", "not-written") from error
+
+
+def _begin(folder: Path, kind: str, command: dict[str, Any]) -> None:
+    """job.json of a job whose data are not known yet; a job that has declared them keeps its own."""
+    if (folder / "job.json").is_file():
+        stored = Job(folder).settings
+        if stored["kind"] != kind:
+            raise UsageError(
+                f"{folder} holds a job of the kind '{stored['kind']}', not '{kind}'. Choose another --output.",
+                "other-settings",
+            )
+        if "configuration" in stored:
+            return
+    write_json(folder / "job.json", {"schema": SCHEMA, "kind": kind, "command": command, "created": now()})
+
+
+def launch(
+    arguments: Sequence[str],
+    folder: Path,
+    home: Path,
+    interpreter: Sequence[str] = (sys.executable,),
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> subprocess.Popen:
+    """Start a training command as a process of its own that outlives this one, the terminal and Slicer.
+
+    arguments: what would be typed after ``maemc-train``, with ``folder`` as its --output. What the process prints goes
+    to output.txt. Raises UsageError: the job runs already, the folder holds something else; InputError: it cannot be
+    written, the interpreter cannot be started.
+    """
+    _make_job_folder(folder)
+    if is_locked(folder):
+        raise UsageError(f"The job {folder} is already running. Wait for it or stop it first.", "running")
+    directory = directory or Path.cwd()
+    _begin(folder, arguments[0], {"arguments": list(arguments), "directory": str(directory)})
+    _remember(folder, home)
+    _forget_stop(folder)
+    state = {key: value for key, value in read_state(folder).items() if key not in ("message", "seconds_left")}
+    write_json(folder / "state.json", {**state, "status": "queued", "stage": "Starting", "updated": now()})
+    # A group of its own, so that neither Ctrl-C nor the end of the terminal reaches it.
+    apart: dict[str, Any] = {"start_new_session": True}
+    if os.name == "nt":
+        apart = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
+    try:
+        with open(folder / "output.txt", "ab") as output:
+            return subprocess.Popen(
+                [*interpreter, "-m", "MAEMCTrainingLib", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+                env={**(os.environ if environment is None else environment), "MAEMC_HOME": str(home)},
+                **apart,
+            )
+    except OSError as error:
+        raise InputError(
+            f"The training process could not be started ({error.strerror}): {shlex.join(interpreter)}.", "not-started"
+        ) from error
+
+
+def resume(
+    folder: Path,
+    home: Path,
+    interpreter: Sequence[str] = (sys.executable,),
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
+    """Continue a job that was stopped or has failed, with the command it was started with, as ``launch`` does."""
+    command = Job(folder).settings["command"]
+    return launch(command["arguments"], folder, home, interpreter, environment, Path(command["directory"]))
 
 
 def _public(error: BaseException) -> str:
@@ -192,14 +369,9 @@ def _public(error: BaseException) -> str:
     return str(error) if isinstance(error, MAEMCError) else type(error).__name__
 
 
-def _only_preparations(folder: Path) -> bool:
-    """What may lie in a folder before the job begins: the lock and caches built from manifests."""
-    return all(path.name in ("lock", "caches") for path in folder.iterdir())
-
-
-def _check_same(stored: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
+def _check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> None:
     # The same run may be typed differently, and what it reads may have moved: data and weights have fingerprints.
-    names = settings.keys() - {"command", "data", "cohort", "from"}
+    names = settings.keys() - {"data", "cohort", "from"}
     asked = json.loads(json.dumps({name: settings[name] for name in names}))
     lines = differing_keys({name: stored.get(name) for name in names}, asked)
     if lines:
@@ -288,6 +460,5 @@ def known_jobs(home: Path) -> list[Job]:
     for path in sorted(_registry(home).glob("*.json")):
         with contextlib.suppress(InputError, KeyError, TypeError):
             folder = Path(read_json(path, "A job's note")["folder"])
-            if (folder / "job.json").is_file():
-                jobs.append(Job(folder))
-    return sorted(jobs, key=lambda job: job.settings.get("created", ""))
+            jobs.append((Job(folder).settings["created"], Job(folder)))
+    return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]

@@ -55,7 +55,9 @@ def layer_scale(name: str, depth: int, decay: float) -> float:
     return 1.0
 
 
-def build_optimizer(parameters: Iterable[NamedParameter], optimization: Optimization) -> torch.optim.Optimizer:
+def build_optimizer(
+    parameters: Iterable[NamedParameter], optimization: Optimization, device: torch.device
+) -> torch.optim.Optimizer:
     """AdamW; biases, norms and tokens are not decayed. Each group carries its "names" and "scale"."""
     groups: dict[tuple[float, float], dict] = {}
     for named in parameters:
@@ -66,7 +68,11 @@ def build_optimizer(parameters: Iterable[NamedParameter], optimization: Optimiza
         )
         group["params"].append(named.parameter)
         group["names"].append(named.name)
-    return torch.optim.AdamW(list(groups.values()), lr=optimization.learning_rate, betas=tuple(optimization.betas))
+    # One pass over the memory of weights and moments, where torch has it.
+    fused = device.type in ("cpu", "cuda")
+    return torch.optim.AdamW(
+        list(groups.values()), lr=optimization.learning_rate, betas=tuple(optimization.betas), fused=fused
+    )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

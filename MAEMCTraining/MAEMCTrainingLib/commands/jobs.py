@@ -1,12 +1,15 @@
-"""The commands ``maemc-train jobs ...``."""
+"""The commands ``maemc-train jobs ...``: what runs here, also after its terminal or Slicer was closed."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+from MAEMCLib.errors import InputError
 from MAEMCLib.model_store import home
 
 from . import add_command
@@ -14,39 +17,99 @@ from . import add_command
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
-    jobs = commands.add_parser("jobs", help="list and show jobs")
+    jobs = commands.add_parser("jobs", help="list, follow, stop and continue jobs")
     actions = jobs.add_subparsers(required=True, metavar="ACTION")
-    add_command(actions, "list", _jobs_list, "the jobs started here, also those of closed terminals")
-    command = add_command(actions, "show", _jobs_show, "where one job stands")
-    command.add_argument("job", type=Path, metavar="JOB")
+    add_command(actions, "list", _list, "the jobs started here, also those of closed terminals")
+    for name, run, summary in (
+        ("show", _show, "where one job stands"),
+        ("watch", _watch, "follow a job until it ends; Ctrl-C leaves it running"),
+        ("stop", _stop, "let a job finish its step, save and stop"),
+        ("resume", _resume, "continue a stopped or failed job in the background"),
+    ):
+        command = add_command(actions, name, run, summary)
+        command.add_argument("job", type=Path, metavar="JOB")
 
 
-def _jobs_list(options: argparse.Namespace) -> None:
+def _list(options: argparse.Namespace) -> None:
     from ..jobs import known_jobs, read_state
 
     jobs = known_jobs(home())
     if not jobs and not options.quiet:
         print("No jobs yet. maemc-train pretrain starts one.", file=sys.stderr)
     for job in jobs:
-        state = read_state(job.folder)
-        print(f"{job.status:<9} {job.settings['kind']:<9} {_share(state):>6}  {state.get('updated', '')}  {job.folder}")
+        updated = read_state(job.folder).get("updated", "")
+        print(f"{job.status:<9} {job.settings['kind']:<9} {_share(job):>6}  {updated}  {job.folder}")
 
 
-def _jobs_show(options: argparse.Namespace) -> None:
+def _show(options: argparse.Namespace) -> None:
     from ..jobs import Job, read_state
 
     job = Job(options.job)
     settings, state = job.settings, read_state(options.job)
-    print(
-        f"{job.folder}: {settings['kind']}, {job.status}, {_share(state)} of the steps, updated {state.get('updated')}"
-    )
-    if state.get("message"):
-        print(state["message"])
-    print(settings.get("command", ""))
+    print(f"{job.folder}: {settings['kind']}, {job.status}, {_share(job)} done, updated {state.get('updated')}")
+    for line in (state.get("stage"), state.get("message")):
+        if line:
+            print(line)
+    print(shlex.join(["maemc-train", *settings["command"]["arguments"]]))
 
 
-def _share(state: dict[str, Any]) -> str:
-    if not state.get("steps"):
-        return "-"
-    done = (state.get("fold", 0) + state["step"] / state["steps"]) / state.get("folds", 1)
-    return f"{100 * (1.0 if state.get('status') == 'finished' else done):.0f} %"
+def _watch(options: argparse.Namespace) -> int:
+    from ..jobs import EventLog, Job, read_state
+    from ..progress_line import progress_line
+
+    job = Job(options.job)
+    job.settings  # noqa: B018 - raises where the folder is no job
+    log, shown = EventLog(options.job), ""
+    live = sys.stdout.isatty()
+    while True:
+        status = job.status
+        log.refresh()
+        trained = [event for event in log.events[-50:] if "learning_rate" in event]
+        line = progress_line(read_state(options.job), trained[-1] if trained else {})
+        if line != shown:
+            shown = line
+            print(f"\r\x1b[K{line}" if live else line, end="" if live else "\n", flush=True)
+        if status not in ("running", "queued"):
+            break
+        time.sleep(1)
+    message = read_state(options.job).get("message") or _last_output(options.job, status)
+    print(f"{chr(10) if live else ''}{status}{': ' + message if message else ''}")
+    return 0 if status == "finished" else 3
+
+
+def _stop(options: argparse.Namespace) -> None:
+    from ..jobs import Job, request_stop
+
+    job = Job(options.job)
+    job.settings  # noqa: B018 - raises where the folder is no job
+    if job.status not in ("running", "queued"):
+        raise InputError(f"The job {options.job} is {job.status}: there is nothing to stop.", "not-running")
+    request_stop(options.job)
+    for _ in range(600):
+        if job.status != "running":
+            break
+        time.sleep(0.1)
+    print(job.status if job.status != "running" else "asked to stop; it ends after its step")
+
+
+def _resume(options: argparse.Namespace) -> None:
+    from ..jobs import Job, resume
+
+    if Job(options.job).status == "finished":
+        raise InputError(f"The job {options.job} is finished: there is nothing to continue.", "finished")
+    resume(options.job, home())
+    print(f"Continuing. maemc-train jobs watch {shlex.quote(str(options.job))} follows it.", file=sys.stderr)
+    print(options.job)
+
+
+def _last_output(folder: Path, status: str) -> str:
+    """What a process that died without a word left on its output."""
+    path = folder / "output.txt"
+    if status == "finished" or not path.is_file():
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _share(job: Any) -> str:
+    return f"{100 * job.progress:.0f} %"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,13 @@ def add(commands: Any) -> None:
     command = _training(commands, "finetune", _finetune, "train and evaluate a classifier in folds by patient")
     command.add_argument("--from", dest="start", required=True, metavar="JOB|scratch", help="a pre-training job")
     command.add_argument("--folds", type=int, metavar="N")
-    command.add_argument("--protocol", choices=("honest", "paper"), default="honest")
+    command.add_argument(
+        "--protocol",
+        choices=("honest", "paper"),
+        default="honest",
+        help="honest: a pre-training that saw patients tested here is repeated in each fold without them; "
+        "paper: it is used as it is, and the report is marked as leaky",
+    )
     command.add_argument("--linear-probe", action="store_true", help="fit the linear layer alone, on a frozen encoder")
 
     command = add_command(commands, "export", _export, "write the bundle of a fine-tuning job")
@@ -44,11 +52,15 @@ def add(commands: Any) -> None:
 
 
 def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse.ArgumentParser:
-    command = add_command(commands, name, run, summary)
+    def here_or_detached(options: argparse.Namespace) -> None:
+        (_detach if options.detach else run)(options)
+
+    command = add_command(commands, name, here_or_detached, summary)
     command.add_argument("--data", type=Path, action="append", default=[], metavar="MANIFEST|CACHE", help="repeatable")
     command.add_argument("--output", type=Path, required=True, metavar="JOB", help="folder of the job")
     command.add_argument("--preset", choices=PRESETS, default="default")
     command.add_argument("--device", default="auto")
+    command.add_argument("--detach", action="store_true", help="run on after this terminal is closed; see jobs watch")
     command.add_argument(
         "--threads", type=int, metavar="N", help="processor threads (bit-identical runs need the same)"
     )
@@ -56,24 +68,35 @@ def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse
     return command
 
 
+def _detach(options: argparse.Namespace) -> None:
+    from ..jobs import launch
+
+    launch([word for word in options.arguments if word != "--detach"], options.output, home())
+    print(f"Started. maemc-train jobs watch {shlex.quote(str(options.output))} follows it.", file=sys.stderr)
+    print(options.output)
+
+
 def _pretrain(options: argparse.Namespace) -> None:
     from ..configuration import override, pretraining_preset
     from ..data.cohort import join
     from ..pretraining import method_named
-    from ..pretraining.run import pretrain
+    from ..pretraining.run import ALL_PATIENTS, UNLABELED_PATIENTS, pretrain
 
     method = method_named(options.method)
     run = override(pretraining_preset(options.preset, options.method, method.Configuration()), options.overrides)
-    caches, data = _open_all(options, options.data, "all")
-    unlabeled, more = _open_all(options, options.unlabeled_data, "patients without a label")
-    cohort = join(caches, unlabeled)
-    pretrain(cohort, run, options.output, home(), _device(options), data + more, options.typed, options.quiet)
-    print(options.output)
+    _check_data(options)
+    with _running(options, "pretrain") as (job, stop, device, processes):
+        caches, data = _open_all(options, options.data, ALL_PATIENTS, job, stop, processes)
+        unlabeled, more = _open_all(options, options.unlabeled_data, UNLABELED_PATIENTS, job, stop, processes)
+        pretrain(join(caches, unlabeled), run, job, device, data + more, stop, processes)
+    if processes.leads:
+        print(options.output)
 
 
 def _finetune(options: argparse.Namespace) -> None:
     from ..configuration import finetuning_preset, override
     from ..data.cohort import join
+    from ..evaluation.report import format_table
     from ..finetuning import finetune, labeled
     from ..pretraining.run import load_pretrained
 
@@ -86,38 +109,63 @@ def _finetune(options: argparse.Namespace) -> None:
     run = override(run, options.overrides)
     if pretrained is not None and run.encoder != pretrained.run.encoder:
         raise UsageError("The encoder's settings come from the pre-training and cannot be changed here.", "encoder")
-    caches, data = _open_all(options, options.data, "labeled cases")
-    cohort = labeled(join(caches))
-    finetune(
-        cohort,
-        run,
-        options.output,
-        home(),
-        _device(options),
-        data,
-        pretrained,
-        options.protocol,
-        options.typed,
-        options.quiet,
-    )
-    print(options.output)
+    _check_data(options)
+    with _running(options, "finetune") as (job, stop, device, processes):
+        caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
+        cohort = labeled(join(caches))
+        report = finetune(cohort, run, job, home(), device, data, pretrained, stop, options.protocol, processes)
+    if processes.leads:
+        if not options.quiet:
+            print(format_table(report))
+        print(options.output)
 
 
-def _open_all(options: argparse.Namespace, paths: Sequence[Path], takes: str) -> tuple[list, list[dict[str, str]]]:
-    from ..data.sources import open_data
+@contextlib.contextmanager
+def _running(options: argparse.Namespace, kind: str) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """The opened job, the stop request, the device and the processes of one run."""
+    from ..jobs import Job, StopRequest, command_line, open_job
+    from ..processes import joined, launched
 
+    processes = launched()
+    device = _device(options, processes)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(joined(processes, device))
+        stop = stack.enter_context(StopRequest().listening())
+        with processes.leader_first():
+            if processes.leads:
+                command = command_line(options.arguments)
+                job = stack.enter_context(open_job(options.output, kind, command, home(), stop, options.quiet))
+            else:
+                job = Job(options.output, quiet=True, leads=False)
+        yield job, stop, device, processes
+
+
+def _check_data(options: argparse.Namespace) -> None:
     if not options.data and not getattr(options, "unlabeled_data", None):
         raise UsageError("Say what to train on: --data with a manifest or a cache.", "no-data")
+
+
+def _open_all(
+    options: argparse.Namespace, paths: Sequence[Path], takes: str, job: Any, stop: Any, processes: Any
+) -> tuple[list, list[dict[str, str]]]:
+    from ..data.sources import open_data
+
     caches = []
     for path in paths:
-        with Counter("Cutting", options.quiet) as counter:
-            caches.append(open_data(path, options.output / "caches", home(), counter))
-        for skipped in caches[-1].left_out:
+        # The leader cuts; the others find all of it there.
+        with processes.leader_first(), Counter("Cutting", options.quiet or not processes.leads) as counter:
+
+            def progress(done: int, total: int, counter: Counter = counter) -> None:
+                counter(done, total)
+                job.prepare("Cutting regions", done, total, stop)
+
+            caches.append(open_data(path, options.output / "caches", home(), progress))
+        for skipped in caches[-1].left_out if processes.leads else ():
             print(f"left out {skipped['case_id']}: {skipped['reason']}", file=sys.stderr)
     return caches, [{"path": str(path.resolve()), "takes": takes} for path in paths]
 
 
-def _device(options: argparse.Namespace) -> Any:
+def _device(options: argparse.Namespace, processes: Any) -> Any:
     import torch
     from MAEMCLib.device import choose_device
 
@@ -125,7 +173,10 @@ def _device(options: argparse.Namespace) -> Any:
         if options.threads < 1:
             raise UsageError(f"--threads is {options.threads}; it has to be at least 1.")
         torch.set_num_threads(options.threads)
-    return torch.device(choose_device(options.device).name)
+    asked = options.device
+    if processes.several and asked in ("auto", "cuda") and torch.cuda.is_available():
+        asked = f"cuda:{processes.local_rank % torch.cuda.device_count()}"
+    return torch.device(choose_device(asked).name)
 
 
 def _export(options: argparse.Namespace) -> None:

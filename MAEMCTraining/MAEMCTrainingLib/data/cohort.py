@@ -83,6 +83,13 @@ class Cohort:
         cache, case = self.members[index]
         return cache.stacks(case)
 
+    def without(self, patients: set[str]) -> Cohort:
+        """The cases of all other patients. Raises InputError where nobody is left."""
+        kept = [index for index, case in enumerate(self.cases) if case.patient not in patients]
+        if not kept:
+            raise InputError("Without the patients that a fold tests nobody is left to pre-train on.", "no-cases")
+        return self.subset(kept)
+
     def subset(self, indices: Sequence[int] | np.ndarray) -> Cohort:
         """The named cases, in the given order."""
         return Cohort(tuple(self.members[int(i)] for i in indices))

@@ -21,13 +21,14 @@ class Fold:
 
 
 def make_folds(
-    labels: np.ndarray, patients: np.ndarray, folds: int, validation_fraction: float, seed: int
+    labels: np.ndarray, patients: np.ndarray, folds: int, validation_fraction: float, seed: int, labeled_cases: int = 0
 ) -> list[Fold]:
     """Stratified folds with an inner validation part each.
 
     labels: (cases,) 0 or 1. patients: (cases,) integers. A patient belongs to the stratum of the labels that its cases
     have. Of every stratum the validation part takes ``validation_fraction`` of the training patients, at least one
-    where two are there. Raises InputError: one class only, fewer patients than folds, a class with one patient.
+    where two are there. labeled_cases: how many cases of what is not tested are used, both classes in their proportion
+    and the smaller number always part of the larger; 0: all. Raises InputError: one class only, fewer patients than folds, a class with one patient.
     """
     strata = _strata(labels, patients)
     classes = {label for stratum in strata for label in stratum}
@@ -54,10 +55,24 @@ def make_folds(
     for number in range(folds):
         test = np.flatnonzero([assigned[patient] == number for patient in patients])
         rest = np.flatnonzero([assigned[patient] != number for patient in patients])
+        if labeled_cases:
+            rest = _first_cases(rest, labels, labeled_cases, seed, number)
         held = _validation_patients(labels[rest], patients[rest], validation_fraction, seed, number)
         validation = np.isin(patients[rest], held)
         made.append(Fold(number, rest[~validation], rest[validation], test))
     return made
+
+
+def _first_cases(cases: np.ndarray, labels: np.ndarray, count: int, seed: int, fold: int) -> np.ndarray:
+    """The first ``count`` of the cases in a drawn order that alternates classes in their proportion, sorted."""
+    if count >= len(cases):
+        return cases
+    draws = generator(seed, "labeled-cases", 0, fold)
+    rank = np.zeros(len(cases))
+    for label in np.unique(labels[cases]):
+        members = np.flatnonzero(labels[cases] == label)
+        rank[draws.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.sort(cases[np.argsort(rank, kind="stable")[:count]])
 
 
 def _strata(labels: np.ndarray, patients: np.ndarray) -> dict[tuple[int, ...], list[int]]:

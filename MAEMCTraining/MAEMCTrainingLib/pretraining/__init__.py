@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 # A method is a torch module with this surface (MAEMC in maemc.py is the example):
 #   Configuration       a frozen dataclass, the method's own settings
 #   __init__(configuration, encoder, decoder, seed)
-#   training_step(batch) -> {"loss": with gradient, other names: detached figures for the log}; also its forward
+#   forward(batch) -> ({"loss": with gradient, other names: detached figures for the log}, what after_step gets of it);
+#                       one share of a batch: means over its samples
+#   before_step(), after_step([what forward kept of each share]): once a batch
 #   trainable()         (name, parameter) of everything that the optimiser changes
 #   encoder_state()     the encoder's tensors, for fine-tuning
 #   autoencoder_state() "encoder.*", "momentum_encoder.*", "decoder.*", for reconstructions from a bundle

@@ -123,22 +123,17 @@ class MAEMC(nn.Module):
         self.momentum_flattening = copy.deepcopy(self.flattening).requires_grad_(False)
         self.queue = KeyQueue(configuration.queue_size, configuration.projection_width)
 
-    def training_step(self, batch: PairBatch) -> dict[str, Tensor]:
-        """The losses of one batch; call once per optimiser step.
-
-        The momentum encoder moves before the keys are computed and the keys are enqueued after the loss, in MoCo's
-        order, so that negatives come from earlier batches only.
+    def forward(self, batch: PairBatch) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+        """The losses of one share of a batch, and its keys with their patients for ``after_step``.
 
         Returns "loss" with its gradient and, detached, "loss_mse" (squared normalised grey values), "loss_info_nce"
         (nats) and "negatives" (mean number of negatives a query; 0 in the first step, where InfoNCE is 0).
         """
         settings = self.configuration
-        self.update_momentum()
         axial = (batch.axial, split_tokens(batch.axial_noise, self.hidden))
         coronal = (batch.coronal, split_tokens(batch.coronal_noise, self.hidden))
         pairs = [(axial, coronal), (coronal, axial)] if settings.symmetric else [(axial, coronal)]
         allowed = self.queue.allowed(batch.patient, settings.same_patient)
-        negatives = self.queue.keys.clone()  # the backward pass reads them after the queue has moved on
         mse, nce, all_keys = [], [], []
         for (images, (keep, hidden)), (key_images, (key_keep, _)) in pairs:
             tokens = self.encoder(images, keep)
@@ -146,21 +141,27 @@ class MAEMC(nn.Module):
             mse.append(masked_mse(self.decoder(tokens, keep), target, hidden))
             with torch.no_grad():
                 keys = self.momentum_flattening(self.momentum_encoder(key_images, key_keep))
-            loss, used = info_nce(self.flattening(tokens), keys, negatives, allowed, settings.temperature)
+            loss, used = info_nce(self.flattening(tokens), keys, self.queue.keys, allowed, settings.temperature)
             nce.append(loss)
             all_keys.append(keys)
         loss_mse, loss_nce = torch.stack(mse).mean(), torch.stack(nce).mean()
         loss = settings.loss_balance * loss_mse + (1 - settings.loss_balance) * loss_nce
-        self.queue.enqueue(torch.cat(all_keys), batch.patient.repeat(len(pairs)))
-        return {
+        losses = {
             "loss": loss,
             "loss_mse": loss_mse.detach(),
             "loss_info_nce": loss_nce.detach(),
             "negatives": used,
         }
+        return losses, (torch.cat(all_keys), batch.patient.repeat(len(pairs)))
 
-    # DistributedDataParallel synchronises gradients of what is called, so the step is what a call does.
-    forward = training_step
+    def before_step(self) -> None:
+        """The momentum encoder moves before the keys are computed, in MoCo's order."""
+        self.update_momentum()
+
+    def after_step(self, kept: list[tuple[Tensor, Tensor]]) -> None:
+        """The batch's keys enter the queue after its losses: negatives come from earlier batches only."""
+        keys, patients = zip(*kept, strict=True)
+        self.queue.enqueue(torch.cat(keys), torch.cat(patients))
 
     @torch.no_grad()
     def update_momentum(self) -> None:

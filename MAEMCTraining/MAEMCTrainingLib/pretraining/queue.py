@@ -8,7 +8,7 @@ class KeyQueue(nn.Module):
     """The last ``size`` keys and the patients they came from, first in, first out (He et al. 2020, section 3.2).
 
     All of it is persistent state: a resumed run goes on with the same negatives. Any batch size is accepted, also one
-    that does not divide the queue (700 keys and batches of 64) or exceeds it. No value is read back to the host.
+    that does not divide the queue (700 keys and batches of 64) or exceeds it.
     """
 
     def __init__(self, size: int, width: int) -> None:
@@ -21,10 +21,7 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor, patients: Tensor) -> None:
-        """Add keys (B, width) of patients (B,), replacing the oldest. With several processes, the keys of all.
-
-        In a distributed run every process has to bring the same number of keys.
-        """
+        """Add keys (B, width) of patients (B,), replacing the oldest. With several processes, the keys of all."""
         keys, patients = _of_all_processes(keys), _of_all_processes(patients)
         count = len(keys)
         last = min(count, self.size)  # of a batch larger than the queue only the newest keys remain
@@ -48,8 +45,15 @@ class KeyQueue(nn.Module):
 
 
 def _of_all_processes(values: Tensor) -> Tensor:
+    """The rows of all processes in the order of their ranks, however many each brings."""
     if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
         return values
-    parts = [torch.empty_like(values) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(parts, values.contiguous())
-    return torch.cat(parts)
+    world = distributed.get_world_size()
+    counts = [torch.zeros(1, dtype=torch.long, device=values.device) for _ in range(world)]
+    distributed.all_gather(counts, torch.tensor([len(values)], device=values.device))
+    counts = [int(count) for count in counts]
+    padded = values.new_zeros((max(counts), *values.shape[1:]))  # gathering needs equal shapes
+    padded[: len(values)] = values
+    parts = [torch.empty_like(padded) for _ in range(world)]
+    distributed.all_gather(parts, padded)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,20 @@ from torch import Tensor, nn
 
 from ..checkpoints import read_tensors
 from ..configuration import Augmentation, Optimization, PretrainingConfiguration, from_json, to_json
-from ..data.augmentation import draw_view, montage_pair
-from ..data.cohort import Cohort, measure_preprocessing
+from ..data.augmentation import View, draw_view, montage_pair
+from ..data.cohort import Cohort, join, measure_preprocessing
+from ..data.sources import open_data
 from ..draws import generator
-from ..engine import train
-from ..jobs import Job, StopRequest, open_job
+from ..engine import sample_in_epoch, train
+from ..jobs import Job, StopRequest
 from ..optimization import NamedParameter
+from ..processes import Processes
 from . import PairBatch, method_named
+from .preview import write_preview
+
+ALL_PATIENTS = "all"
+UNLABELED_PATIENTS = "patients without a label"
+"""What a job takes of a source of data, in its job.json."""
 
 
 class PretrainingTask:
@@ -30,35 +38,31 @@ class PretrainingTask:
     phase = "pretrain"
     images_per_sample = 2
 
-    def __init__(self, cohort: Cohort, run: PretrainingConfiguration, preprocessing: Preprocessing) -> None:
-        self.cohort, self.run, self.preprocessing = cohort, run, preprocessing
+    def __init__(
+        self, cohort: Cohort, run: PretrainingConfiguration, preprocessing: Preprocessing, previews: Path | None = None
+    ) -> None:
+        self.cohort, self.run, self.preprocessing, self.previews = cohort, run, preprocessing, previews
         self.samples = len(cohort) * run.views_per_case
-        self.steps_per_epoch = -(-self.samples // run.batch)
         self.module: nn.Module = method_named(run.method)(run.settings, run.encoder, run.decoder, run.seed)
-        self._order: tuple[int, np.ndarray] | None = None
 
     def parameters(self) -> list[NamedParameter]:
         """What the method lets the optimizer train."""
         return [NamedParameter(name, parameter) for name, parameter in self.module.trainable()]
 
-    def samples_of(self, epoch: int, index: int) -> np.ndarray:
-        """The samples of one batch: a part of the epoch's own permutation."""
-        order = self._order  # read once: the loop makes batches in another thread
-        if order is None or order[0] != epoch:
-            order = self._order = (epoch, generator(self.run.seed, "order", epoch).permutation(self.samples))
-        return order[1][index * self.run.batch : (index + 1) * self.run.batch]
+    def order(self, epoch: int) -> np.ndarray:
+        """The epoch's own permutation."""
+        return generator(self.run.seed, "order", epoch).permutation(self.samples)
 
-    def names(self, epoch: int, index: int) -> list[str]:
+    def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
         """The case_ids of a batch."""
-        return [
-            self.cohort.cases[sample // self.run.views_per_case].case_id for sample in self.samples_of(epoch, index)
-        ]
+        return [self.cohort.cases[sample_in_epoch(code)[1] // self.run.views_per_case].case_id for code in samples]
 
-    def batch(self, epoch: int, index: int) -> tuple[PairBatch, dict[str, float]]:
+    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[PairBatch, dict[str, float]]:
         """Montages (B, 1, 250, 250) of both planes and the noise of the masks, drawn per sample; the padded share."""
         run, step = self.run, self.cohort.slice_step_mm
         images, noise, patients, padded = [], [], [], 0.0
-        for sample in self.samples_of(epoch, index).tolist():
+        for code in samples:
+            epoch, sample = sample_in_epoch(code)
             case, number = divmod(sample, run.views_per_case)
             view = draw_view(run.augmentation, step, run.seed, epoch, sample, number)
             pair, outside = montage_pair(self.cohort.stacks(case), view, self.preprocessing)
@@ -75,11 +79,31 @@ class PretrainingTask:
             axial_noise=noises[:, 0],
             coronal_noise=noises[:, 1],
         )
-        return batch, {"padded_fraction": round(padded / len(images), 6)}
+        return batch, {"padded_fraction": padded / len(images)}
 
-    def step(self, batch: PairBatch) -> dict[str, Tensor]:
+    def before_step(self) -> None:
+        """The method's own."""
+        self.module.before_step()
+
+    def step(self, model: nn.Module, batch: PairBatch) -> tuple[dict[str, Tensor], Any]:
         """The method's losses."""
-        return self.module.training_step(batch)
+        return model(batch)
+
+    def after_step(self, kept: list[Any]) -> None:
+        """The method's own."""
+        self.module.after_step(kept)
+
+    def epoch_done(self, epoch: int, device: torch.device) -> None:
+        """Draw a preview where one is due: the same case under the same masks, so that two of them compare."""
+        every, last = self.run.preview_epochs, epoch + 1 == self.run.epochs
+        if self.previews is None or not every or not ((epoch + 1) % every == 0 or epoch == 0 or last):
+            return
+        pair, _ = montage_pair(self.cohort.stacks(0), View(), self.preprocessing)
+        noise = generator(self.run.seed, "preview").random((2, self.run.encoder.tokens), dtype=np.float32)
+        self.previews.mkdir(exist_ok=True)
+        self.module.eval()
+        write_preview(self.module, pair, noise, self.preprocessing, self.previews / f"epoch-{epoch + 1:04d}.png")
+        self.module.train()
 
     def validate(self, device: torch.device) -> None:
         """Pre-training runs its full course."""
@@ -88,32 +112,31 @@ class PretrainingTask:
 def pretrain(
     cohort: Cohort,
     run: PretrainingConfiguration,
-    folder: Path,
-    home: Path,
+    job: Job,
     device: torch.device,
     data: list[dict[str, Any]],
-    command: str = "",
-    quiet: bool = False,
+    stop: StopRequest,
+    processes: Processes = Processes(),  # noqa: B008 - frozen
 ) -> None:
-    """Pre-train in a job folder, or continue the job that is there.
+    """Pre-train in an opened job, or continue it.
 
-    data: how the cohort was put together, for job.json. Raises what ``open_job`` and ``train`` raise.
+    data: how the cohort was put together, for job.json. Raises what ``Job.declare`` and ``train`` raise.
     """
     preprocessing = measure_preprocessing(cohort)
-    settings = {
-        "kind": "pretrain",
-        "configuration": to_json(run),
-        "preprocessing": asdict(preprocessing),
-        "data": data,
-        "data_fingerprint": cohort.fingerprint,
-        "cohort": cohort.facts(),
-        "command": command,
-    }
-    with StopRequest().listening() as stop, open_job(folder, settings, home, quiet) as job:
-        job.log(_describe(cohort, run, device))
-        task = PretrainingTask(cohort, run, preprocessing)
-        train(task, run, job, folder / "checkpoints", cohort.fingerprint, device, stop)
-        job.log(f"Finished: {folder / 'checkpoints' / 'last'}")
+    job.declare(
+        {
+            "configuration": to_json(run),
+            "preprocessing": asdict(preprocessing),
+            "data": data,
+            "data_fingerprint": cohort.fingerprint,
+            "cohort": cohort.facts(),
+        }
+    )
+    job.log(_describe(cohort, run, device))
+    task = PretrainingTask(cohort, run, preprocessing, job.folder / "previews")
+    job.update(stage="Pre-training")
+    train(task, run, job, job.folder / "checkpoints", cohort.fingerprint, device, stop, processes)
+    job.log(f"Finished: {job.folder / 'checkpoints' / 'last'}")
 
 
 def _describe(cohort: Cohort, run: PretrainingConfiguration, device: torch.device) -> str:
@@ -156,6 +179,26 @@ def load_pretrained(folder: Path) -> PretrainedJob:
         cohort=settings["cohort"],
         module=module,
     )
+
+
+def cohort_of(pretrained: PretrainedJob, home: Path) -> Cohort:
+    """The cases that a job was pre-trained on, opened again.
+
+    Raises InputError: they are gone, or are others than the job saw.
+    """
+    settings = Job(pretrained.folder).settings
+    parts: dict[bool, list[Any]] = {True: [], False: []}
+    for source in settings["data"]:
+        cache = open_data(Path(source["path"]), pretrained.folder / "caches", home)
+        parts[source["takes"] == ALL_PATIENTS].append(cache)
+    cohort = join(parts[True], parts[False])
+    if cohort.fingerprint != settings["data_fingerprint"]:
+        raise InputError(
+            f"The data of the pre-training {pretrained.folder} have changed since. Bring them back, or pre-train "
+            "again.",
+            "data-changed",
+        )
+    return cohort
 
 
 def configuration_from_json(values: dict[str, Any]) -> PretrainingConfiguration:
