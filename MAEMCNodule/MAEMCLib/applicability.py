@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .ct import AIR_BELOW_HU, CTVolume
+from .familiarity import LIMIT
 from .results import InputWarning
 from .roi import NoduleROI
 
@@ -54,6 +55,22 @@ def assess(volume: CTVolume, roi: NoduleROI, limits: Limits, diameter_mm: float 
     gate = max((color for color, _ in findings), key=_ORDER.index, default="green")
     reasons = tuple(warning.code for color, warning in findings if color == gate)
     return Assessment(gate, reasons, tuple(warning for _, warning in findings))
+
+
+def assess_features(assessment: Assessment, ood_percentile: float | None) -> Assessment:
+    """The assessment with what the network's features add once it has run; None where the model cannot tell."""
+    if ood_percentile is None or ood_percentile <= LIMIT:
+        return assessment
+    warning = InputWarning(
+        "unlike-training",
+        "Its features are unlike those of the model's training cases: further away than "
+        f"{min(ood_percentile, 99.0):.0f} % of these.",
+    )
+    reasons = assessment.reasons
+    if assessment.gate != "red":
+        reasons = (*(reasons if assessment.gate == "amber" else ()), warning.code)
+    gate = max(assessment.gate, "amber", key=_ORDER.index)
+    return Assessment(gate, reasons, (*assessment.warnings, warning))
 
 
 def _padding(roi: NoduleROI, limits: Limits):

@@ -78,6 +78,8 @@ class ModelCard:
             problem = "its calibration has no slope and intercept"
         elif not isinstance(self.values["calibration"].get("calibrated"), bool):
             problem = "it does not say whether it is calibrated"
+        elif not _is_distances(self.values.get("training_distances", [])):
+            problem = "its training distances are not 101 rising percentiles"
         else:
             problem = self._file_problem()
         if problem:
@@ -98,6 +100,8 @@ class ModelCard:
                 return f"its list of members holds {member!r}"
         if not self.members("classifier"):
             return "it holds no classifier"
+        if self.training_distances and len(self.members("statistics")) != len(self.members("classifier")):
+            return "it states training distances, but not every classifier has its feature statistics"
         return ""
 
     @property
@@ -136,6 +140,11 @@ class ModelCard:
         return self.values["calibration"]["calibrated"]
 
     @property
+    def training_distances(self) -> list[float]:
+        """Percentiles 0, 1 ... 100 of the training cases' own distances (see ``familiarity``); empty where unknown."""
+        return self.values.get("training_distances") or []
+
+    @property
     def files(self) -> dict[str, dict]:
         """File name -> {"sha256", "bytes"}."""
         return self.values["files"]
@@ -158,6 +167,12 @@ def _from_fields(kind: type, values: dict, name: str):
     if unknown or not all(_is_number(value) for value in values.values()):
         raise ModelError(f"The bundle's {name} settings are not understood: {values}. Get the model again.", "schema")
     return kind(**values)
+
+
+def _is_distances(values: object) -> bool:
+    if not isinstance(values, list) or not all(_is_number(value) for value in values):
+        return False
+    return not values or (len(values) == 101 and values == sorted(values))
 
 
 def _is_number(value: object) -> bool:

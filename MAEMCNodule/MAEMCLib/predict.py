@@ -13,6 +13,7 @@ import torch
 from .bundle import ModelBundle
 from .device import choose_device
 from .errors import InputError, ModelError
+from .familiarity import FeatureDistance, case_distance, percentile
 from .model_card import ModelCard
 from .montage import normalise, to_montage
 from .networks.classifier import Classifier
@@ -29,6 +30,8 @@ class Prediction:
 
     interval_low, interval_high: lowest and highest member ("members"); None where the bundle has one member.
     members: each member's probability. notice: what the reader should know of how it was computed, else empty.
+    ood_percentile: share of the training's cases, in percent, whose features lie nearer to what the members know;
+    None where the bundle does not say how far those lie.
     """
 
     probability: float
@@ -39,6 +42,7 @@ class Prediction:
     device: str
     seconds: float
     notice: str = ""
+    ood_percentile: float | None = None
 
 
 class Predictor:
@@ -59,6 +63,8 @@ class Predictor:
         ]
         for member in self.members:
             member.head.float()
+        self.planes = ("axial", "coronal") if self.card.fusion == "mean" else (self.card.fusion,)
+        self.distances = _distances(bundle, self.planes) if self.card.training_distances else []
 
     def predict(self, rois: list[NoduleROI], progress: Callable[[float], None] | None = None) -> list[Prediction]:
         """Score regions. progress is called with the share done. Raises InputError for a region of the wrong shape.
@@ -66,41 +72,59 @@ class Predictor:
         On a GPU without enough memory the model moves to the CPU, once, and each result says so.
         """
         started = time.perf_counter()
-        planes = ("axial", "coronal") if self.card.fusion == "mean" else (self.card.fusion,)
-        montages = np.stack([montage(getattr(roi, plane), self.card) for roi in rois for plane in planes])
+        montages = np.stack([montage(getattr(roi, plane), self.card) for roi in rois for plane in self.planes])
         try:
-            logits = self._logits(montages, progress)
+            logits, tokens = self._outputs(montages, progress)
         except torch.OutOfMemoryError:
             self.notice = f"{self.device} ran out of memory; computed on the CPU instead."
             self.device = "cpu"
             self.members = [member.to("cpu") for member in self.members]
             torch.cuda.empty_cache()
-            logits = self._logits(montages, progress)
+            logits, tokens = self._outputs(montages, progress)
         # (members, nodules): the mean of the planes' logits, methods as published; see the card's "fusion"
-        logits = logits.reshape(len(self.members), len(rois), len(planes)).mean(axis=2)
+        logits = logits.reshape(len(self.members), len(rois), len(self.planes)).mean(axis=2)
         calibration = self.card.values["calibration"]
         calibrated = logits * calibration["slope"] + calibration["intercept"]
+        percentiles = self._percentiles(tokens, len(rois))
         seconds = (time.perf_counter() - started) / len(rois)
-        return [self._prediction(calibrated[:, nodule], seconds) for nodule in range(len(rois))]
+        return [self._prediction(calibrated[:, nodule], percentiles[nodule], seconds) for nodule in range(len(rois))]
 
-    def _logits(self, montages: np.ndarray, progress: Callable[[float], None] | None) -> np.ndarray:
-        """(M, 250, 250) -> (members, M) float64: logit of the positive class minus that of the other."""
-        rows = []
+    def _percentiles(self, tokens: list[np.ndarray], nodules: int) -> list[float | None]:
+        """Each nodule's place among the training cases' distances; the members' distances are averaged."""
+        if not self.distances:
+            return [None] * nodules
+        found = []
+        for member, distances in zip(tokens, self.distances, strict=True):
+            by_plane = member.reshape(nodules, len(self.planes), -1)
+            found.append(case_distance({p: by_plane[:, n] for n, p in enumerate(self.planes)}, distances))
+        reference = self.card.training_distances
+        return [percentile(value, reference) for value in np.mean(found, axis=0)]
+
+    def _outputs(
+        self, montages: np.ndarray, progress: Callable[[float], None] | None
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """(M, 250, 250) -> (members, M) float64: logit of the positive class minus that of the other; and each
+        member's class tokens (M, width) float64."""
+        rows, tokens = [], []
         with torch.inference_mode():
             for number, member in enumerate(self.members):
                 weight = member.encoder.cls_token
-                parts = []
+                parts, seen = [], []
+                # What the layer reads is what the distance is measured on.
+                hook = member.head.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
                 for start in range(0, len(montages), BATCH):
                     batch = torch.from_numpy(montages[start : start + BATCH]).unsqueeze(1)
                     parts.append(member(batch.to(weight.device, weight.dtype)).double().cpu())
                     if progress is not None:
                         done = number + min(start + BATCH, len(montages)) / len(montages)
                         progress(done / len(self.members))
+                hook.remove()
                 both = torch.cat(parts)
                 rows.append((both[:, 1] - both[:, 0]).numpy())
-        return np.stack(rows)
+                tokens.append(torch.cat(seen).double().cpu().numpy())
+        return np.stack(rows), tokens
 
-    def _prediction(self, logits: np.ndarray, seconds: float) -> Prediction:
+    def _prediction(self, logits: np.ndarray, ood_percentile: float | None, seconds: float) -> Prediction:
         if not np.isfinite(logits).all():
             raise ModelError(
                 f"The model {self.card.id} gives no finite result. Get it again from its source.", "weights"
@@ -116,7 +140,24 @@ class Predictor:
             device=self.device,
             seconds=seconds,
             notice=self.notice,
+            ood_percentile=ood_percentile,
         )
+
+
+def _distances(bundle: ModelBundle, planes: tuple[str, ...]) -> list[dict[str, FeatureDistance]]:
+    """Each member's distance to its training cases, by plane. Raises ModelError."""
+    made = []
+    for tensors in bundle.weights("statistics"):
+        try:
+            count = float(tensors["count"])
+            made.append(
+                {p: FeatureDistance.of(tensors[f"{p}_mean"], tensors[f"{p}_covariance"], count) for p in planes}
+            )
+        except (KeyError, ValueError) as error:
+            raise ModelError(
+                f"The feature statistics of {bundle.card.id} cannot be used ({error}). Get the model again.", "weights"
+            ) from error
+    return made
 
 
 def montage(stack: np.ndarray, card: ModelCard) -> np.ndarray:

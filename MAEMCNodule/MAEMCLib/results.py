@@ -33,6 +33,7 @@ COLUMNS = (
     "device",
     "software",
     "time",
+    "ood_percentile",
 )
 """Columns of results.csv, in order. ``class`` is the class at the bundle's balanced threshold."""
 
@@ -53,6 +54,7 @@ class NoduleResult:
 
     point_lps: (l, p, s) mm. gate: green, amber, red, or grey where something could not be checked; it hides nothing.
     interval_low, interval_high: spread of the probability, of the kind named by interval_kind.
+    ood_percentile: how far the features lie from the training cases', 0 to 100 (see ``familiarity``).
     """
 
     nodule_id: str
@@ -76,6 +78,7 @@ class NoduleResult:
     device: str | None = None
     seconds: float | None = None
     message: str = ""
+    ood_percentile: float | None = None
     software: str = f"maemc {__version__}"
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

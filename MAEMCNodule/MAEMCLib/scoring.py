@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .applicability import Assessment, assess
+from .applicability import Assessment, assess, assess_features
 from .ct import CTVolume, check_ct
 from .errors import InputError, MAEMCError
 from .model_card import ModelCard
@@ -48,15 +48,17 @@ def scored(prepared: PreparedNodule, prediction: dict, card: ModelCard) -> Nodul
     """The row of a prepared nodule. prediction: a ``Prediction`` as a dictionary, as the worker sends it."""
     threshold = card.threshold
     probability = prediction["probability"]
-    warnings = prepared.assessment.warnings
+    ood_percentile = prediction.get("ood_percentile")
+    assessment = assess_features(prepared.assessment, ood_percentile)
+    warnings = assessment.warnings
     if prediction.get("notice"):
         warnings = (*warnings, InputWarning("device", prediction["notice"]))
     return NoduleResult(
         nodule_id=prepared.nodule_id,
         point_lps=prepared.roi.point_lps,
         status="scored",
-        gate=prepared.assessment.gate,
-        gate_reasons=prepared.assessment.reasons,
+        gate=assessment.gate,
+        gate_reasons=assessment.reasons,
         probability=probability,
         interval_low=prediction["interval_low"],
         interval_high=prediction["interval_high"],
@@ -70,6 +72,7 @@ def scored(prepared: PreparedNodule, prediction: dict, card: ModelCard) -> Nodul
         model_sha256=card.sha256,
         device=prediction["device"],
         seconds=prediction["seconds"],
+        ood_percentile=ood_percentile,
     )
 
 

@@ -1,0 +1,74 @@
+"""How far a nodule's features lie from those that a model was trained on: its out-of-distribution score.
+
+The Mahalanobis distance of the class token to the training cases' mean, with a covariance that is shrunk towards a
+multiple of the identity, because there are often fewer cases than features. What is far is told by the card: the
+distances of the training's own cases, each measured by the member that had not seen it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LIMIT = 95.0
+"""Percentile of the training cases' distances beyond which a nodule counts as unlike them."""
+PERCENTILES = np.arange(101)
+
+
+@dataclass(frozen=True)
+class FeatureDistance:
+    """mean: (width,). whitening: (width, width); the distance is the length of whitening @ (token - mean)."""
+
+    mean: np.ndarray
+    whitening: np.ndarray
+
+    @classmethod
+    def of(cls, mean: np.ndarray, covariance: np.ndarray, count: float) -> FeatureDistance:
+        """From the statistics of ``count`` training cases; the covariance is the unbiased one (n - 1).
+
+        Raises ValueError: wrong shapes, values not finite, fewer than two cases.
+        """
+        mean, covariance = np.asarray(mean, float), np.asarray(covariance, float)
+        width = len(mean)
+        if covariance.shape != (width, width) or not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+            raise ValueError("feature statistics are not finite or of the wrong shape")
+        if count < 2:
+            raise ValueError("feature statistics of fewer than two cases")
+        shrunk = shrink(covariance * (count - 1) / count, count)
+        # All cases alike have no covariance: a finite, very large distance for any other.
+        floor = 1e-9 * np.trace(shrunk) / width + 1e-12
+        try:
+            root = np.linalg.cholesky(shrunk + floor * np.eye(width))
+        except np.linalg.LinAlgError as error:
+            raise ValueError("feature statistics hold no covariance") from error
+        return cls(mean, np.linalg.inv(root))
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        """(cases, width) -> (cases,), divided by the root of the width: about 1 for a training case."""
+        white = (np.asarray(tokens, float) - self.mean) @ self.whitening.T
+        return np.sqrt((white**2).mean(axis=1))
+
+
+def shrink(covariance: np.ndarray, count: float) -> np.ndarray:
+    """Oracle approximating shrinkage of a covariance (n in the denominator) towards mean variance times identity.
+
+    Chen et al., IEEE Transactions on Signal Processing 2010;58:5016-5029, equation 23 as scikit-learn reads it: it
+    needs no more than the covariance and the number of cases.
+    """
+    width = len(covariance)
+    scale = np.trace(covariance) / width
+    squares = (covariance**2).mean()
+    top, bottom = squares + scale**2, (count + 1) * (squares - scale**2 / width)
+    strength = 1.0 if bottom <= 0 else min(1.0, top / bottom)
+    return (1 - strength) * covariance + strength * scale * np.eye(width)
+
+
+def case_distance(tokens: dict[str, np.ndarray], distances: dict[str, FeatureDistance]) -> np.ndarray:
+    """(cases,) mean over the planes of one member's distances; both by plane."""
+    return np.mean([distance(tokens[plane]) for plane, distance in distances.items()], axis=0)
+
+
+def percentile(distance: float, reference: list[float]) -> float:
+    """Where a distance lies among the training cases': 0 to 100. reference: their percentiles 0, 1 ... 100."""
+    return float(np.interp(distance, reference, PERCENTILES))
