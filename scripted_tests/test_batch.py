@@ -64,9 +64,9 @@ def with_logic(image: Path) -> list:
 
 
 def with_command_line(image: Path) -> list:
-    from MAEMCNodulePanel.worker import libraryEnvironment, workerPython
+    from MAEMCNodulePanel.interpreter import libraryEnvironment, slicerPython
 
-    command = [workerPython(), "-m", "MAEMCLib", "score", str(image), "--ras", "--json"]
+    command = [slicerPython(), "-m", "MAEMCLib", "score", str(image), "--ras", "--json"]
     for r, a, s in POINTS_RAS:
         command += ["--point", f"{r},{a},{s}"]
     done = subprocess.run(command, env=libraryEnvironment(), capture_output=True, text=True, check=True)

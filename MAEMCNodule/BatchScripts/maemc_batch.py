@@ -17,10 +17,10 @@ def main(arguments: list) -> int:
     if str(MODULE_FOLDER) not in sys.path:
         sys.path.insert(0, str(MODULE_FOLDER))
     from MAEMCLib.errors import MAEMCError
-    from MAEMCNodulePanel.worker import libraryEnvironment, workerPython
+    from MAEMCNodulePanel.interpreter import libraryEnvironment, slicerPython
 
     try:
-        command = [workerPython(), "-m", "MAEMCLib", "batch", *arguments]
+        command = [slicerPython(), "-m", "MAEMCLib", "batch", *arguments]
         return subprocess.run(command, env=libraryEnvironment(), check=False).returncode
     except (MAEMCError, OSError) as error:
         print(error, file=sys.stderr)

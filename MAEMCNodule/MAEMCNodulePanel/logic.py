@@ -20,7 +20,8 @@ from . import nodes, views
 from .analysis import PLANES, Analysis, NoduleRecord
 from .following import SceneFollower
 from .parameters import MAEMCNoduleParameterNode, OverlayKind
-from .scoringqueue import ScoringQueue, Status, setRecord, settle
+from .scoringqueue import ScoringQueue, setRecord, settle
+from .status import Status
 from .volumes import ctVolume
 from .worker import ScoringWorker
 

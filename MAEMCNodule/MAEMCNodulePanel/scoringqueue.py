@@ -12,20 +12,12 @@ from slicer.i18n import tr as _
 from . import nodes, overlays
 from .analysis import PLANES, Analysis, NoduleRecord
 from .following import SceneFollower
+from .status import Status
 from .volumes import ctVolume, lpsFromRas, sameInput
 from .worker import Request, ScoringWorker
 
 POLL_SECONDS = 0.03
 """A poll begins nothing new after this time; one step takes less than as much again."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Status:
-    """What the status line says. kind: "idle", "busy" or "error"; code names an error in a word, for programs."""
-
-    kind: str = "idle"
-    text: str = ""
-    code: str = ""
 
 
 class QueueOwner(Protocol):

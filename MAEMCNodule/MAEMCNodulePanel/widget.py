@@ -15,7 +15,7 @@ from . import details, views
 from .installing import PACKAGE_CODES, TORCH_CODES, installRequirements, installTorch
 from .logic import MAEMCNoduleLogic
 from .report import reportText
-from .scoringqueue import Status
+from .status import Status
 
 POLL_MILLISECONDS = 50
 _DEVICE_SETTING = "MAEMC/Device"
@@ -296,6 +296,10 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return None
 
     def _fillModelSelector(self) -> None:
+        self._listModels()
+        self._selectModelInList()
+
+    def _listModels(self) -> None:
         selector = self.ui.modelSelector
         selector.clear()
         models = self.logic.models()
@@ -311,7 +315,6 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         selector.enabled = bool(models)
         if not models:
             selector.addItem(_("No model is installed"), "")
-        self._selectModelInList()
 
     def _selectModelInList(self) -> None:
         selector = self.ui.modelSelector
@@ -319,6 +322,8 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not wanted:
             card = self._card()
             wanted = f"{card.id}@{card.version}" if card else ""
+        if wanted and selector.findData(wanted) < 0:  # it has come since, as MAEMC Training's do
+            self._listModels()
         if wanted and selector.findData(wanted) < 0:  # of a scene from another machine
             selector.addItem(_("{model} - not on this machine").format(model=wanted), wanted)
         selector.currentIndex = max(selector.findData(wanted), 0)

@@ -1,38 +1,11 @@
-"""The panel's end of the worker: which Python runs it, and which request belongs to which nodule."""
+"""The panel's end of the worker: which request belongs to which nodule."""
 
 import dataclasses
-import os
-import shutil
-import sys
 from collections import deque
-from pathlib import Path
 
-import MAEMCLib
-import slicer
-from MAEMCLib.errors import MAEMCError
 from MAEMCLib.worker import WorkerClient, encode_array
-from slicer.i18n import tr as _
 
-
-def workerPython() -> str:
-    """Slicer's own Python as a program of its own. Raises MAEMCError where it cannot be found."""
-    suffix = ".exe" if os.name == "nt" else ""
-    candidates = [
-        shutil.which("PythonSlicer"),
-        os.path.join(getattr(slicer.app, "slicerHome", ""), "bin", f"PythonSlicer{suffix}"),
-        sys.executable,
-    ]
-    for candidate in candidates:
-        if candidate and os.path.isfile(candidate) and "python" in os.path.basename(candidate).lower():
-            return candidate
-    message = _("Slicer's Python (PythonSlicer) was not found, so nothing can be scored. Install Slicer again.")
-    raise MAEMCError(message, "no-python")
-
-
-def libraryEnvironment() -> dict:
-    """This process's environment with MAEMCLib on the path of another Python."""
-    folders = [str(Path(MAEMCLib.__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), "PYTHONUTF8": "1"}
+from .interpreter import slicerPython
 
 
 @dataclasses.dataclass
@@ -131,6 +104,6 @@ class ScoringWorker:
 
     def _send(self, request: Request, **fields) -> None:
         if self._client is None:
-            self._client = WorkerClient(python=self._python or workerPython())
+            self._client = WorkerClient(python=self._python or slicerPython())
         self._requests[self._client.send(request.kind, **fields)] = request
         self.sent += 1
