@@ -7,6 +7,9 @@ from MAEMCLib.ct import CTVolume, write_volume
 from MAEMCLib.manifest import ManifestRow, write_manifest
 from MAEMCTrainingLib.data.cache import SourceCase, build_cache
 from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.finetuning import finetune
+from MAEMCTrainingLib.jobs import StopRequest, open_job
+from MAEMCTrainingLib.pretraining.run import pretrain
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,6 +68,40 @@ def ball_cache(balls, tmp_path_factory):
 def ball_cohort(ball_cache):
     """All 16 cases."""
     return join([ball_cache])
+
+
+def job_in(folder, kind, train):
+    """``train(job, stop)`` inside an opened job of a folder, whose parent is the MAEMC_HOME."""
+    stop = StopRequest()
+    with open_job(folder, kind, {"arguments": [kind], "directory": "."}, folder.parent, stop, quiet=True) as job:
+        return train(job, stop)
+
+
+@pytest.fixture(scope="session")
+def pretrain_in():
+    """Pre-train a cohort in a folder: (folder, cohort, run, data)."""
+
+    def run_it(folder, cohort, run, data=()):
+        return job_in(
+            folder, "pretrain", lambda job, stop: pretrain(cohort, run, job, torch.device("cpu"), list(data), stop)
+        )
+
+    return run_it
+
+
+@pytest.fixture(scope="session")
+def finetune_in():
+    """Fine-tune a cohort in a folder: (folder, cohort, run, pretrained, protocol) -> the report."""
+
+    def run_it(folder, cohort, run, pretrained=None, protocol="honest"):
+        device = torch.device("cpu")
+        return job_in(
+            folder,
+            "finetune",
+            lambda job, stop: finetune(cohort, run, job, folder.parent, device, [], pretrained, stop, protocol),
+        )
+
+    return run_it
 
 
 def source_case(image, number=0, **values) -> SourceCase:

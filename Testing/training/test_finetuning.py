@@ -15,20 +15,20 @@ from MAEMCTrainingLib.configuration import finetuning_preset, override, pretrain
 from MAEMCTrainingLib.data.augmentation import View, crop
 from MAEMCTrainingLib.data.cohort import measure_preprocessing
 from MAEMCTrainingLib.data.folds import make_folds
+from MAEMCTrainingLib.engine import sample_in_epoch, samples_of_step, steps_in_epoch
 from MAEMCTrainingLib.finetuning import (
     FinetuningTask,
     check_protocol,
     class_tokens,
     class_weights,
     feature_statistics,
-    finetune,
     fold_folder,
     labeled,
     load_fold,
     predict,
 )
 from MAEMCTrainingLib.pretraining import method_named
-from MAEMCTrainingLib.pretraining.run import PretrainingTask, load_pretrained, pretrain
+from MAEMCTrainingLib.pretraining.run import PretrainingTask, load_pretrained
 from sklearn.linear_model import LogisticRegression
 
 CPU = torch.device("cpu")
@@ -43,11 +43,11 @@ def quick(*overrides, encoder=ENCODER):
 
 
 @pytest.fixture(scope="module")
-def trained(ball_cohort, tmp_path_factory):
+def trained(ball_cohort, tmp_path_factory, finetune_in):
     """A fine-tuning from scratch on the twelve labeled balls: (folder, cohort, run, report)."""
     folder = tmp_path_factory.mktemp("jobs") / "fine"
     cohort, run = labeled(ball_cohort), quick()
-    report = finetune(cohort, run, folder, folder.parent, CPU, [], None, quiet=True)
+    report = finetune_in(folder, cohort, run)
     return folder, cohort, run, report
 
 
@@ -91,11 +91,11 @@ def test_every_case_is_predicted_once_by_the_model_that_did_not_see_it(trained):
     assert report["cases"] == 12
 
 
-def test_finished_folds_are_not_trained_again(trained, monkeypatch, tmp_path):
+def test_finished_folds_are_not_trained_again(trained, finetune_in):
     folder, cohort, run, report = trained
     before = {n: (fold_folder(folder, n) / "result.json").stat().st_mtime_ns for n in range(3)}
     (folder / "metrics.json").unlink()
-    again = finetune(cohort, run, folder, tmp_path, CPU, [], None, quiet=True)
+    again = finetune_in(folder, cohort, run)
     assert again == report
     assert {n: (fold_folder(folder, n) / "result.json").stat().st_mtime_ns for n in range(3)} == before
     # One fold lost: it comes back with the same numbers.
@@ -103,16 +103,16 @@ def test_finished_folds_are_not_trained_again(trained, monkeypatch, tmp_path):
     import shutil
 
     shutil.rmtree(fold_folder(folder, 1))
-    finetune(cohort, run, folder, tmp_path, CPU, [], None, quiet=True)
+    finetune_in(folder, cohort, run)
     assert predictions(folder) == rows
 
 
-def test_other_settings_are_refused(trained, tmp_path):
+def test_other_settings_are_refused(trained, finetune_in):
     folder, cohort, run, _ = trained
     with pytest.raises(UsageError, match=r"configuration\.epochs \(12 there, 3 here\)"):
-        finetune(cohort, replace(run, epochs=3), folder, tmp_path, CPU, [], None, quiet=True)
+        finetune_in(folder, cohort, replace(run, epochs=3))
     with pytest.raises(UsageError, match="data_fingerprint"):
-        finetune(cohort.subset(range(11)), run, folder, tmp_path, CPU, [], None, quiet=True)
+        finetune_in(folder, cohort.subset(range(11)), run)
 
 
 def test_statistics_are_those_of_the_training_cases(trained):
@@ -143,11 +143,11 @@ def test_a_step_is_weighted_cross_entropy(ball_cohort):
     cohort = labeled(ball_cohort).subset([0, 1, 3, 5, 7, 2, 4])  # 3 benign, 4 malignant
     folds = make_folds(cohort.labels, cohort.patients, 2, 0.2, 0)
     task = FinetuningTask(cohort, folds[0], quick(), Preprocessing(), None)
-    batch, _ = task.batch(0, 0)
-    assert batch.images.shape == (len(batch), 1, 250, 250) and len(batch) == min(8, 2 * len(folds[0].train))
+    batch, _ = task.batch(samples_of_step(task, 8, 0))
+    assert batch.images.shape == (len(batch), 1, 250, 250) and 4 <= len(batch) <= 8
     with torch.no_grad():
         logits = task.module(batch.images).double()
-        loss = float(task.step(batch)["loss"])
+        loss = float(task.step(task.module, batch)[0]["loss"])
     labels = batch.labels.tolist()
     training = cohort.labels[folds[0].train]
     expected = np.mean(
@@ -164,9 +164,12 @@ def test_an_epoch_shows_every_case_once_in_each_plane(ball_cohort):
     fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)[0]
     for fusion, planes in (("mean", (0, 1)), ("axial", (0,)), ("coronal", (1,))):
         task = FinetuningTask(cohort, fold, quick(f"fusion={fusion}", "batch=5"), Preprocessing(), None)
-        shown = [sample for index in range(task.steps_per_epoch) for sample in task.samples_of(2, index)]
+        steps = steps_in_epoch(task.samples, 5)
+        coded = [code for index in range(steps) for code in samples_of_step(task, 5, 2 * steps + index)]
+        assert {sample_in_epoch(code)[0] for code in coded} == {2}
+        shown = [task._case_and_plane(sample_in_epoch(code)[1]) for code in coded]
         assert sorted(shown) == sorted((int(case), plane) for case in fold.train for plane in planes)
-        assert task.samples_of(2, 0) != task.samples_of(3, 0)
+        assert task.order(2).tolist() != task.order(3).tolist()
 
 
 def test_prediction_uses_the_planes_of_its_fusion():
@@ -179,44 +182,100 @@ def test_prediction_uses_the_planes_of_its_fusion():
 
 
 @pytest.fixture(scope="module")
-def pretrained(ball_cohort, tmp_path_factory):
+def pretrained(ball_cohort, ball_cache, tmp_path_factory, pretrain_in):
     """A short pre-training on the four balls without a label and two labeled ones."""
     folder = tmp_path_factory.mktemp("jobs") / "pre"
     run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
     run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
     run = override(run, ["epochs=2", "batch=4", "views_per_case=1"])
-    pretrain(ball_cohort.subset([12, 13, 14, 15, 0, 1]), run, folder, folder.parent, CPU, [], quiet=True)
+    pretrain_in(folder, ball_cohort.subset([12, 13, 14, 15, 0, 1]), run)
     return load_pretrained(folder)
 
 
-def test_honest_refuses_what_paper_marks(ball_cohort, pretrained):
+def test_honest_repeats_what_paper_marks_as_leaky(ball_cohort, pretrained):
     cohort = labeled(ball_cohort)
-    with pytest.raises(InputError, match=r"2 of the patients.*--unlabeled-data.*--protocol paper"):
-        check_protocol("honest", cohort, pretrained)
-    assert check_protocol("paper", cohort, pretrained) is True
-    assert check_protocol("honest", cohort.subset(range(2, 12)), pretrained) is False
-    assert check_protocol("honest", cohort, None) is False
+    assert check_protocol("honest", cohort, pretrained) == ("in-fold", False)
+    assert check_protocol("paper", cohort, pretrained) == ("given", True)
+    assert check_protocol("honest", cohort.subset(range(2, 12)), pretrained) == ("given", False)
+    assert check_protocol("honest", cohort, None) == (None, False)
     strangers = replace(pretrained, cohort={**pretrained.cohort, "pseudonym_key": "another"})
-    with pytest.raises(InputError, match="cannot be compared"):
+    with pytest.raises(InputError, match=r"another key.*--protocol paper"):
         check_protocol("honest", cohort.subset(range(2, 12)), strangers)
 
 
-def test_it_starts_from_the_pretrained_encoder(ball_cohort, pretrained, tmp_path):
+def test_honest_pretraining_never_sees_the_patients_that_its_fold_tests(
+    ball_cohort, ball_cache, pretrain_in, finetune_in, tmp_path, monkeypatch
+):
+    """All 16 balls pre-trained on, 12 of them evaluated: three further pre-trainings, each without its test part."""
+    from MAEMCTrainingLib import finetuning
+
+    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
+    run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
+    run = override(run, ["epochs=1", "batch=4", "views_per_case=1"])
+    pretrain_in(tmp_path / "pre", ball_cohort, run, [{"path": str(ball_cache.folder), "takes": "all"}])
+    tasks = []
+
+    class Recorded(PretrainingTask):
+        def __init__(self, cohort, *rest):
+            tasks.append(self)
+            self.started_from = None
+            super().__init__(cohort, *rest)
+
+    monkeypatch.setattr(finetuning, "PretrainingTask", Recorded)
+    cohort, fine = labeled(ball_cohort), quick("epochs=1")
+    report = finetune_in(tmp_path / "fine", cohort, fine, load_pretrained(tmp_path / "pre"))
+    assert report["leaky"] is False
+    folds = make_folds(cohort.labels, cohort.patients, fine.folds, fine.validation_fraction, fine.seed)
+    everyone = {case.patient for case in ball_cohort.cases}
+    for fold, task in zip(folds, tasks, strict=True):
+        tested = {cohort.cases[case].patient for case in fold.test}
+        assert {case.patient for case in task.cohort.cases} == everyone - tested
+    phases = [json.loads(line) for line in (tmp_path / "fine" / "events.jsonl").read_text().splitlines()]
+    assert {e["fold"] for e in phases if e["phase"] == "pretrain"} == {0, 1, 2}
+    settings = json.loads((tmp_path / "fine" / "job.json").read_text())
+    assert settings["pretraining"] == "in-fold"
+
+
+def test_data_that_changed_since_the_pretraining_are_refused(
+    ball_cohort, ball_cache, pretrain_in, finetune_in, tmp_path
+):
+    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
+    run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
+    run = override(run, ["epochs=1", "batch=4", "views_per_case=1"])
+    part = ball_cohort.subset(range(8))  # while the source named in job.json holds 16
+    pretrain_in(tmp_path / "pre", part, run, [{"path": str(ball_cache.folder), "takes": "all"}])
+    with pytest.raises(InputError, match="have changed since"):
+        finetune_in(tmp_path / "fine", labeled(ball_cohort), quick("epochs=1"), load_pretrained(tmp_path / "pre"))
+
+
+def test_fewer_labels_are_a_part_of_more(ball_cohort):
+    cohort = labeled(ball_cohort)
+    used = []
+    for count in (4, 6, 0):
+        fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0, count)[0]
+        known = set(fold.train) | set(fold.validation)
+        assert len(known) == (count or 8) and np.mean(cohort.labels[sorted(known)]) == 0.5
+        assert not known & set(fold.test)
+        used.append(known)
+    assert used[0] < used[1] < used[2]
+
+
+def test_it_starts_from_the_pretrained_encoder(ball_cohort, pretrained, finetune_in, tmp_path):
     cohort = labeled(ball_cohort)
     fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)[0]
     task = FinetuningTask(cohort, fold, quick(), pretrained.preprocessing, pretrained.module.encoder_state())
     for name, tensor in pretrained.module.encoder.state_dict().items():
         assert torch.equal(task.module.encoder.state_dict()[name], tensor)
-    report = finetune(cohort, quick("epochs=1"), tmp_path / "fine", tmp_path, CPU, [], pretrained, "paper", quiet=True)
+    report = finetune_in(tmp_path / "fine", cohort, quick("epochs=1"), pretrained, "paper")
     assert report["leaky"] is True and any("LEAKY" in note for note in report["notes"])
     assert "pre-trained encoder, frozen" in report["baselines"]
     settings = json.loads((tmp_path / "fine" / "job.json").read_text())
     assert settings["preprocessing"] == json.loads((pretrained.folder / "job.json").read_text())["preprocessing"]
 
 
-def test_linear_probe_leaves_the_encoder_and_fits_the_layer(ball_cohort, pretrained, tmp_path):
+def test_linear_probe_leaves_the_encoder_and_fits_the_layer(ball_cohort, pretrained, finetune_in, tmp_path):
     cohort, run = labeled(ball_cohort), quick("linear_probe=true")
-    finetune(cohort, run, tmp_path / "probe", tmp_path, CPU, [], pretrained, protocol="paper", quiet=True)
+    finetune_in(tmp_path / "probe", cohort, run, pretrained, "paper")
     folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)
     rows = predictions(tmp_path / "probe")
     for fold in folds:
@@ -240,9 +299,9 @@ def test_linear_probe_leaves_the_encoder_and_fits_the_layer(ball_cohort, pretrai
             assert float(rows[case]["probability"]) == pytest.approx(expected, abs=1e-4)
 
 
-def test_linear_probe_needs_a_pretraining(ball_cohort, tmp_path):
+def test_linear_probe_needs_a_pretraining(ball_cohort, finetune_in, tmp_path):
     with pytest.raises(UsageError, match="learnt something"):
-        finetune(labeled(ball_cohort), quick("linear_probe=true"), tmp_path / "p", tmp_path, CPU, [], None, quiet=True)
+        finetune_in(tmp_path / "p", labeled(ball_cohort), quick("linear_probe=true"))
 
 
 def test_frozen_features_are_judged_out_of_fold(ball_cohort):
@@ -266,20 +325,21 @@ def test_pretraining_batches(ball_cohort):
     run = override(replace(run, encoder=ENCODER), ["batch=5", "views_per_case=2", "mode=none"])
     preprocessing = measure_preprocessing(ball_cohort)
     task = PretrainingTask(ball_cohort, run, preprocessing)
-    assert task.steps_per_epoch == 7  # 32 samples
-    samples = [s for index in range(7) for s in task.samples_of(1, index).tolist()]
-    assert sorted(samples) == list(range(32))
-    batch, figures = task.batch(1, 2)
+    assert steps_in_epoch(task.samples, 5) == 7  # 32 samples, evenly: four batches of 5, three of 4
+    steps = [samples_of_step(task, 5, 7 + index) for index in range(7)]
+    assert [len(step) for step in steps] == [5, 5, 5, 5, 4, 4, 4]
+    assert sorted(sample_in_epoch(code) for step in steps for code in step) == [(1, n) for n in range(32)]
+    batch, figures = task.batch(steps[2])
     assert batch.axial.shape == batch.coronal.shape == (5, 1, 250, 250)
     assert batch.axial_noise.shape == (5, 25) and not torch.equal(batch.axial_noise, batch.coronal_noise)
     assert figures == {"padded_fraction": 0.0}
-    for row, sample in enumerate(task.samples_of(1, 2).tolist()):
+    for row, sample in enumerate(sample_in_epoch(code)[1] for code in steps[2]):
         hu, _ = crop(ball_cohort.stacks(sample // 2), 1, View())
         np.testing.assert_allclose(batch.coronal[row, 0], to_montage(normalise(hu, preprocessing)))
         assert int(batch.patient[row]) == ball_cohort.patients[sample // 2]
-    again, _ = PretrainingTask(ball_cohort, override(run, ["batch=10"]), preprocessing).batch(1, 1)
-    assert torch.equal(again.axial_noise[:5], batch.axial_noise)  # sample 10 of the epoch, whatever the batch
-    pixels = np.concatenate([task.batch(0, i)[0].axial.numpy().ravel() for i in range(7)])
+    again, _ = PretrainingTask(ball_cohort, run, preprocessing).batch(np.concatenate(steps[1:3]))
+    assert torch.equal(again.axial_noise[5:], batch.axial_noise)  # of the sample, whatever the batch
+    pixels = np.concatenate([task.batch(step)[0].axial.numpy().ravel() for step in steps])
     assert abs(pixels.mean()) < 0.1 and abs(pixels.std() - 1) < 0.1
 
 

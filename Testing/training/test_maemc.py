@@ -37,12 +37,20 @@ def optimiser(method: MAEMC) -> torch.optim.Optimizer:
     return torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=1e-3, betas=(0.9, 0.95))
 
 
+def step(method: MAEMC, batch: PairBatch) -> dict[str, torch.Tensor]:
+    """All of a step but the optimizer's: gradients are added up."""
+    method.before_step()
+    parts, kept = method(batch)
+    parts["loss"].backward()
+    method.after_step([kept])
+    return parts
+
+
 def train(method: MAEMC, optimizer: torch.optim.Optimizer, seeds: range) -> list[dict[str, float]]:
     log = []
     for seed in seeds:
-        parts = method.training_step(make_batch(seed))
         optimizer.zero_grad()
-        parts["loss"].backward()
+        parts = step(method, make_batch(seed))
         optimizer.step()
         log.append({name: value.item() for name, value in parts.items()})
     return log
@@ -114,18 +122,16 @@ def test_steps_equal_the_equations_computed_slowly(changes):
 
 
 def test_first_step_has_no_negatives_and_no_contrast():
-    parts = make().training_step(make_batch(0))
+    parts = step(make(), make_batch(0))
     assert parts["negatives"].item() == 0
     assert parts["loss_info_nce"].item() == 0
     assert parts["loss"].item() == pytest.approx(0.5 * parts["loss_mse"].item())
-    parts["loss"].backward()
 
 
 def test_a_batch_larger_than_the_queue_trains():
     method = make()
     for seed in range(3):
-        parts = method.training_step(make_batch(seed, size=25))
-        parts["loss"].backward()
+        parts = step(method, make_batch(seed, size=25))
         assert torch.isfinite(parts["loss"])
     assert int(method.queue.filled) == 11
 
@@ -133,11 +139,11 @@ def test_a_batch_larger_than_the_queue_trains():
 def test_a_single_patient_leaves_no_negatives_when_excluded():
     method = make()
     for seed in range(3):
-        parts = method.training_step(make_batch(seed, patients=1))
+        parts = step(method, make_batch(seed, patients=1))
         assert parts["negatives"].item() == 0
         assert torch.isfinite(parts["loss"])
     kept = make(replace(SETTINGS, same_patient="keep"))
-    assert [kept.training_step(make_batch(seed, patients=1))["negatives"].item() for seed in range(3)] == [0, 4, 8]
+    assert [step(kept, make_batch(seed, patients=1))["negatives"].item() for seed in range(3)] == [0, 4, 8]
 
 
 def test_momentum_update_equals_a_loop_over_tensors():
@@ -171,7 +177,7 @@ def test_momentum_copies_start_equal_and_never_learn_by_gradient():
         for name, tensor in online.state_dict().items():
             assert torch.equal(tensor, momentum.state_dict()[name]), name
     for seed in range(2):  # the second step has negatives, hence a contrastive gradient
-        method.training_step(make_batch(seed))["loss"].backward()
+        step(method, make_batch(seed))
     for name, parameter in method.named_parameters():
         if name.startswith("momentum_"):
             assert parameter.grad is None, name
@@ -186,7 +192,7 @@ def test_hidden_axial_pixels_and_hidden_coronal_pixels_are_not_encoded():
     features = []
     for _ in range(2):
         twin = copy.deepcopy(method)
-        twin.training_step(batch)
+        step(twin, batch)
         features.append(twin.queue.keys.clone())
         for images, noise in ((batch.axial, batch.axial_noise), (batch.coronal, batch.coronal_noise)):
             for b in range(len(batch)):
@@ -261,9 +267,9 @@ def test_symmetric_is_the_mean_of_both_directions():
     settings = replace(SETTINGS, symmetric=True)
     batch = make_batch(0)
     mirrored = PairBatch(batch.coronal, batch.axial, batch.patient, batch.coronal_noise, batch.axial_noise)
-    one_way = [make().training_step(pair) for pair in (batch, mirrored)]
+    one_way = [step(make(), pair) for pair in (batch, mirrored)]
     method = make(settings)
-    both = method.training_step(batch)
+    both = step(method, batch)
     for name in ("loss", "loss_mse"):
         assert both[name].item() == pytest.approx(sum(part[name].item() for part in one_way) / 2, rel=1e-5)
     assert int(method.queue.filled) == 8
@@ -320,9 +326,8 @@ def test_training_reduces_both_losses():
     batch = replace(batch, axial=smooth, coronal=smooth.clone())
     log = []
     for _ in range(80):
-        parts = method(batch)
         optimizer.zero_grad()
-        parts["loss"].backward()
+        parts = step(method, batch)
         optimizer.step()
         log.append({name: value.item() for name, value in parts.items()})
     assert log[-1]["loss_mse"] < 0.8 * log[0]["loss_mse"]
