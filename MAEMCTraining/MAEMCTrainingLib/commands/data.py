@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.errors import UsageError
+from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.model_store import home
 
+from ..data.importers import IMPORTERS, pseudonymised
 from . import Counter, add_command
 
 
@@ -30,9 +32,20 @@ def add(commands: Any) -> None:
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
 
     command = add_command(commands, "import", _import, "make a manifest of a data set as it is distributed")
-    command.add_argument("kind", choices=("lidc-cubes",))
-    command.add_argument("source", type=Path, metavar="SOURCE")
+    command.add_argument(
+        "kind",
+        choices=tuple(IMPORTERS),
+        help="lidc: LIDC-IDRI as TCIA ships it; luna25: the challenge's CSV and volumes; dicom: the CT series of any "
+        "tree; images: 2-D pictures; scene: point lists of Slicer scenes; lidc-cubes: 51 mm cubes with ratings",
+    )
+    command.add_argument("source", type=Path, metavar="SOURCE", help="a folder; a CSV (luna25); a .mrml, .mrb (scene)")
     command.add_argument("--output", type=Path, required=True, metavar="MANIFEST")
+    command.add_argument(
+        "--keep-ids",
+        action="store_true",
+        help="write patients' and cases' names as the source has them, instead of pseudonyms made with the key of "
+        "MAEMC_HOME (paths of images are never changed)",
+    )
 
     command = add_command(commands, "cache", _cache, "cut the regions of all nodules, ready for training")
     command.add_argument("manifest", type=Path, metavar="MANIFEST")
@@ -67,12 +80,29 @@ def _sample_chest(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     from MAEMCLib.manifest import read_manifest, write_manifest
 
-    from ..data.lidc_cubes import lidc_cubes_rows
+    from ..patients import pseudonym_key
 
-    write_manifest(options.output, lidc_cubes_rows(options.source))
+    unpacked = options.output.absolute().parent / f"{options.output.stem}-files"
+    unpacked_before = unpacked.exists()
+    try:
+        found = IMPORTERS[options.kind](options.source, unpacked)
+        for item in found.skipped:
+            print(f"skipped {item}", file=sys.stderr)
+        if not found.rows:
+            raise InputError(
+                f"Nothing in {options.source} can be used ({len(found.skipped)} skipped); no manifest was written.",
+                "no-cases",
+            )
+        rows = found.rows if options.keep_ids else pseudonymised(found.rows, pseudonym_key(home()))
+        write_manifest(options.output, rows)
+    except MAEMCError:
+        if not unpacked_before:
+            shutil.rmtree(unpacked, ignore_errors=True)
+        raise
     counts = read_manifest(options.output).counts()
     if not options.quiet:
-        print(", ".join(f"{number} {name}" for name, number in counts.items()), file=sys.stderr)
+        skipped = f"; {len(found.skipped)} skipped" if found.skipped else ""
+        print(", ".join(f"{number} {name}" for name, number in counts.items()) + skipped, file=sys.stderr)
     print(options.output)
 
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow
+
+from .imported import Imported, imported
+from .tables import read_table
 
 COLUMNS = ("file", "patient", "eq_diam_mask_mm", "malignancy_median_high")
 CUBE_CENTER_LPS = (0.0, 0.0, 0.0)
@@ -19,47 +21,47 @@ LABEL_OF_RATING = {"1": 0, "2": 0, "3": None, "4": 1, "5": 1, "": None}
 opinions of readers, not diagnoses."""
 
 
-def lidc_cubes_rows(folder: str | Path) -> list[ManifestRow]:
-    """Manifest rows of all cubes, in the order of labels.csv.
+def import_lidc_cubes(source: Path, unpacked: Path) -> Imported:
+    """A row a cube, in the order of labels.csv.
 
     A cube without a patient number is a patient of its own, named after its file. Raises InputError: labels.csv missing
     or without the columns it needs, a rating that is none, an image missing.
     """
-    folder = Path(folder).absolute()
+    folder = Path(source).absolute()
     table = folder / "labels.csv"
-    try:
-        with open(table, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            columns, records = reader.fieldnames or [], list(reader)
-    except OSError as error:
-        raise InputError(
-            f"{folder} is no folder of LIDC cubes: labels.csv cannot be read ({error.strerror}).", "missing-file"
-        ) from error
+    if not table.is_file():
+        raise InputError(f"{folder} is no folder of LIDC cubes: it has no labels.csv.", "missing-file")
+    columns, records = read_table(table)
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
         raise InputError(f"{table} lacks the columns {', '.join(missing)}.", "manifest-columns")
-    absent = [r["file"] for r in records if not (folder / "images" / r["file"]).is_file()]
+    absent = [r["file"] for _, r in records if not (folder / "images" / r["file"]).is_file()]
     if absent:
         raise InputError(
             f"{folder / 'images'} lacks {len(absent)} cubes of labels.csv, the first {absent[0]}.", "missing-file"
         )
-    return [_row(folder, record) for record in records]
+    return imported(_row(folder, record) for _, record in records)
 
 
 def _row(folder: Path, record: dict[str, str]) -> ManifestRow:
-    rating = record["malignancy_median_high"].strip()
+    rating = record["malignancy_median_high"]
     if rating not in LABEL_OF_RATING:
         raise InputError(
             f"labels.csv rates {record['file']} '{rating}'; ratings are 1 to 5 or empty.", "manifest-label"
         )
-    name = Path(record["file"]).stem
-    diameter = record["eq_diam_mask_mm"].strip()
+    name, diameter = Path(record["file"]).stem, record["eq_diam_mask_mm"]
+    try:
+        diameter_mm = float(diameter) if diameter else None
+    except ValueError as error:
+        raise InputError(
+            f"labels.csv gives {record['file']} the diameter '{diameter}', which is no number.", "manifest-number"
+        ) from error
     return ManifestRow(
         case_id=name,
-        patient_id=record["patient"].strip() or name,
+        patient_id=record["patient"] or name,
         image=folder / "images" / record["file"],
         label=LABEL_OF_RATING[rating],
-        diameter_mm=float(diameter) if diameter else None,
+        diameter_mm=diameter_mm,
         point_lps=CUBE_CENTER_LPS,
         extra={"modality": "CT", "anatomy": "CHEST", "malignancy_median_high": rating},
     )

@@ -1,0 +1,91 @@
+"""Taking files out of an archive without letting it decide where they go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+
+from MAEMCLib.errors import InputError
+
+LARGEST_BYTES = 64 * 2**30
+
+
+def unpack_tar(archive: Path, names: Collection[str], folder: Path) -> dict[str, Path]:
+    """Take the named members out of a tar file, each under its bare name: {name: file}. Links and other names stay.
+
+    Raises InputError where the archive is damaged or the folder cannot be written.
+    """
+    files = {}
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                name = PurePosixPath(member.name).name
+                if member.isreg() and name in names and name not in files:
+                    files[name] = _write(folder / name, tar.extractfile(member), member.size)
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InputError(f"{archive} is damaged or cannot be unpacked ({error}). Copy it again.", "archive") from error
+    return files
+
+
+def unpack_zip(archive: Path, folder: Path) -> None:
+    """Unpack a zip file. Nothing is written where a member's name would lead out of the folder.
+
+    Raises InputError: that, a damaged or an encrypted archive, one that unpacks to more than any scene, a folder that
+    cannot be written.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            members = [member for member in packed.infolist() if not member.is_dir()]
+            places = [_place(member.filename, folder, archive) for member in members]
+            if sum(member.file_size for member in members) > LARGEST_BYTES:
+                raise InputError(f"{archive.name} unpacks to more than {LARGEST_BYTES >> 30} GiB.", "archive")
+            for member, place in zip(members, places, strict=True):
+                with packed.open(member) as stream:
+                    _write(place, stream, member.file_size)
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        raise InputError(f"{archive} is damaged or cannot be unpacked ({error}). Save it again.", "archive") from error
+
+
+def _place(name: str, folder: Path, archive: Path) -> Path:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not parts or any(part in ("..", "/") or ":" in part for part in parts):
+        raise InputError(
+            f"{archive.name} holds a file that would be written outside its folder ({name}); it is not unpacked.",
+            "archive-path",
+        )
+    return folder.joinpath(*parts)
+
+
+def _write(path: Path, stream, size: int) -> Path:
+    """Write one member, unless it is there already from an earlier import."""
+    if path.is_file() and not path.is_symlink() and path.stat().st_size == size and _same(path, stream):
+        return path
+    if stream.tell():
+        stream.seek(0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without waiting for the disk, unlike ``atomic.replacing``: thousands of small pictures can be unpacked again.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as target:
+            shutil.copyfileobj(stream, target, 1 << 20)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _same(path: Path, stream) -> bool:
+    with open(path, "rb") as file:
+        while piece := stream.read(1 << 20):
+            if file.read(len(piece)) != piece:
+                return False
+    return True
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path stays below a folder when all links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

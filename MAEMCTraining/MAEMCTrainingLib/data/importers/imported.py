@@ -1,0 +1,86 @@
+"""What an importer hands back, and how its identifiers become pseudonyms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from MAEMCLib.manifest import ManifestRow
+
+from ...patients import key_name, pseudonym
+
+RATING_COLUMN = "malignancy_median"
+BENIGN_UP_TO, MALIGNANT_FROM = 2.0, 4.0
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that was found and gives no row: its name (a path below the source, an entry of a file), and why."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The rows of a manifest with identifiers as the source has them, and everything that was skipped."""
+
+    rows: tuple[ManifestRow, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+def imported(rows: Iterable[ManifestRow], skipped: Iterable[Skipped] = ()) -> Imported:
+    """Rows and skipped items; a row whose case_id was there before is skipped, since a case is named once."""
+    kept: dict[str, ManifestRow] = {}
+    skipped = list(skipped)
+    for row in rows:
+        if row.case_id in kept:
+            skipped.append(Skipped(row.case_id, "a case of this name was there before; each case is taken once"))
+        else:
+            kept[row.case_id] = row
+    return Imported(tuple(kept.values()), tuple(skipped))
+
+
+def label_of_median(median: float) -> int | None:
+    """Readers' median rating of malignancy (1 to 5) as a label: up to 2 benign (0), from 4 malignant (1), between them
+    none. These are opinions of readers, not diagnoses."""
+    if median <= BENIGN_UP_TO:
+        return 0
+    return 1 if median >= MALIGNANT_FROM else None
+
+
+def pseudonymised(rows: Iterable[ManifestRow], key: bytes) -> list[ManifestRow]:
+    """The rows with keyed hashes in place of patient_id, case_id and volume_id.
+
+    A patient's pseudonym is the one that caches and jobs use. The column ``pseudonym_key`` names the site's key, so
+    that a cache takes it over instead of hashing it again: one patient has one pseudonym at a site, whether a manifest
+    was imported or written by hand with the hospital's own number. Nothing else that an importer writes identifies a
+    patient, but for the paths of the images: these are the user's own files, and a manifest without them finds nothing.
+    """
+    return [_pseudonymised(row, key) for row in rows]
+
+
+def _pseudonymised(row: ManifestRow, key: bytes) -> ManifestRow:
+    extra = dict(row.extra)
+    if extra.get("volume_id"):
+        extra["volume_id"] = _hashed("V", "volume", extra["volume_id"], key)
+    return replace(
+        row,
+        case_id=_hashed("C", "case", row.case_id, key),
+        patient_id=pseudonym(row.patient_id, key),
+        extra={**extra, "pseudonym_key": key_name(key)},
+    )
+
+
+def _hashed(letter: str, what: str, name: str, key: bytes) -> str:
+    # What kind of name it is goes into the hash: a case called like its patient must not show its patient's pseudonym.
+    return letter + pseudonym(f"{what}\0{name}", key)[1:]
+
+
+def below(path: Path, folder: Path) -> str:
+    """A path as the user knows it: relative to the source."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)

@@ -1,0 +1,109 @@
+"""Importer of LIDC-IDRI as TCIA ships it: CT series in DICOM, and the readings of up to four radiologists in XML files
+that lie among them or in a folder of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from MAEMCLib.atomic import file_sha256
+from MAEMCLib.errors import InputError
+from MAEMCLib.manifest import ManifestRow
+
+from .dicom_tree import Tree, TreeSeries, scan
+from .imported import RATING_COLUMN, Imported, Skipped, below, imported, label_of_median
+from .lidc_nodules import nodules, outline
+from .lidc_xml import Reading, read_lidc_xml
+
+
+def import_lidc(source: Path, unpacked: Path) -> Imported:
+    """A row a nodule of 3 mm or more: consensus center and longest axial diameter, label by the readers' median rating.
+
+    A reading finds its series by SeriesInstanceUid. Raises InputError: no such folder, no DICOM, no XML.
+    """
+    tree = scan(source)
+    readings, skipped = _readings(tree.folder)
+    rows = []
+    series_by_uid = {series.uid: series for series in tree.series}
+    for name, reading in readings.items():
+        skipped += reading.skipped
+        series = series_by_uid.get(reading.series_uid)
+        if series is None:
+            skipped.append(Skipped(name, "its series (SeriesInstanceUid) is not among the DICOM files"))
+            continue
+        try:
+            found, left_out = _nodule_rows(tree, series, reading, name)
+        except InputError as error:
+            skipped.append(Skipped(name, f"its series {tree.name(series)} cannot be used: {error}"))
+            continue
+        rows += found
+        skipped += left_out
+    read = {reading.series_uid for reading in readings.values()}
+    for series in tree.series:
+        if series.uid not in read:
+            reason = series.series.problem or "no XML file has a reading of it"
+            skipped.append(Skipped(tree.name(series), reason))
+    return imported(rows, [*skipped, *tree.skipped])
+
+
+def _readings(folder: Path) -> tuple[dict[str, Reading], list[Skipped]]:
+    """Readings by the name of their file. A series is taken from one file: TCIA ships the readings twice, with the
+    images and by themselves, and the readers must not be counted twice."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".xml" and path.is_file())
+    if not files:
+        raise InputError(
+            f"{folder} holds no XML file. The readings belong to LIDC-IDRI; where they were downloaded by themselves, "
+            "put them into a folder below this one.",
+            "no-readings",
+        )
+    readings: dict[str, Reading] = {}
+    skipped = []
+    first: dict[str, Path] = {}
+    for path in files:
+        name = below(path, folder)
+        try:
+            reading = read_lidc_xml(path, name)
+        except InputError as error:
+            skipped.append(Skipped(name, str(error)))
+            continue
+        before = first.setdefault(reading.series_uid, path)
+        if before is path:
+            readings[name] = reading
+        else:
+            same = "the same reading as" if file_sha256(path) == file_sha256(before) else "another reading of the CT of"
+            skipped.append(Skipped(name, f"{same} {below(before, folder)}, which was taken"))
+    return readings, skipped
+
+
+def _nodule_rows(
+    tree: Tree, series: TreeSeries, reading: Reading, name: str
+) -> tuple[list[ManifestRow], list[Skipped]]:
+    slices = {series.headers[item.path].get("SOPInstanceUID", ""): k for k, item in enumerate(series.ordered)}
+    outlined, skipped = [], []
+    for mark in reading.marks:
+        try:
+            outlined.append(outline(mark, series, slices))
+        except InputError as error:
+            skipped.append(Skipped(f"{name}, reader {mark.reader}, nodule {mark.nodule_id}", str(error)))
+    image = tree.image(series)
+    thickness = series.header.get("SliceThickness")
+    rows = [
+        ManifestRow(
+            case_id=f"{series.patient} {series.uid} nodule {number}",
+            patient_id=series.patient,
+            image=image,
+            label=label_of_median(nodule.malignancy),
+            diameter_mm=nodule.diameter_mm,
+            point_lps=nodule.center_lps,
+            extra={
+                "modality": "CT",
+                "anatomy": "CHEST",
+                "readers": str(nodule.readers),
+                RATING_COLUMN: f"{nodule.malignancy:g}",
+                "slice_thickness_mm": "" if thickness is None else f"{thickness:g}",
+            },
+        )
+        for number, nodule in enumerate(nodules(outlined, series), 1)
+    ]
+    if not reading.marks:
+        skipped.append(Skipped(name, "no reader rated a nodule of 3 mm or more in it"))
+    return rows, skipped

@@ -1,0 +1,91 @@
+"""One 2-D picture: is it one, how large is it, whose is it? Read from its header."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .dicom_tree import plain
+
+FLAT_MODALITIES = ("US", "MG", "CR", "DX")
+"""Ultrasound, mammograms, radiographs."""
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_END_OF_JPEG = b"\xff\xd9"
+_TAIL_BYTES = 4096
+
+
+class NoPictureError(Exception):
+    """Why a file gives no row."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """size: width and height in pixels, as columns of a manifest. The others are what DICOM says, else empty."""
+
+    size: dict[str, str] = field(default_factory=dict)
+    modality: str = ""
+    anatomy: str = ""
+    patient: str = ""
+
+
+def read_picture(path: Path) -> Picture:
+    """Read the header, and look whether the file is whole. Raises NoPictureError with the reason."""
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(132)
+    except OSError as error:
+        raise NoPictureError(f"it cannot be read ({error.strerror})") from error
+    if not start:
+        raise NoPictureError("it is empty")
+    if start[128:] == b"DICM":
+        return _dicom(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise NoPictureError("no PNG, JPEG or DICOM file")
+    return _raster(path)
+
+
+def _raster(path: Path) -> Picture:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
+                kind, (width, height) = image.format, image.size
+                image.verify()  # the checksums of a PNG; says nothing of a JPEG
+        if kind == "JPEG":
+            with open(path, "rb") as stream:
+                stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+                if _END_OF_JPEG not in stream.read():
+                    raise NoPictureError("it is cut short")
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise NoPictureError("it states a size that no medical picture has") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises SyntaxError for broken PNG chunks
+        raise NoPictureError("it is damaged or cut short") from error
+    return Picture({"width": str(width), "height": str(height)})
+
+
+def _dicom(path: Path) -> Picture:
+    import pydicom
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tags = ["Modality", "Rows", "Columns", "NumberOfFrames", "PatientID", "BodyPartExamined"]
+            data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+            modality, frames = plain(data.get("Modality", "")), int(data.get("NumberOfFrames") or 1)
+            width, height = int(data.get("Columns") or 0), int(data.get("Rows") or 0)
+            patient, anatomy = plain(data.get("PatientID", "")), plain(data.get("BodyPartExamined", "")).upper()
+    except Exception as error:  # a damaged file breaks pydicom in many places
+        raise NoPictureError(f"damaged DICOM ({type(error).__name__})") from error
+    if modality not in FLAT_MODALITIES:
+        hint = "; maemc-train import dicom takes CT" if modality == "CT" else ""
+        raise NoPictureError(
+            f"DICOM of the modality {modality or 'not stated'}, not {', '.join(FLAT_MODALITIES)}{hint}"
+        )
+    if frames > 1:
+        raise NoPictureError(f"DICOM with {frames} frames; export single pictures")
+    if not width or not height:
+        raise NoPictureError("DICOM without an image")
+    return Picture({"width": str(width), "height": str(height)}, modality, anatomy, patient)

@@ -1,0 +1,214 @@
+"""Importer of Slicer scenes: a row a control point of a point list, in the volume that it was placed in."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from MAEMCLib.errors import InputError
+from MAEMCLib.manifest import ManifestRow
+from MAEMCLib.points import NodulePoint, read_points
+
+from .archive import is_inside, unpack_zip
+from .dicom_tree import scan
+from .imported import Imported, Skipped, below, imported
+from .mrml import SceneNode, read_scene
+from .volume_box import VolumeBox, read_box
+
+SUFFIXES = (".mrml", ".mrb")
+CLASSES = {"benign": 0, "malignant": 1}
+DENIALS = {"not", "non", "no", "nor", "or", "vs", "versus", "never"}
+
+
+@dataclass(frozen=True)
+class _Volume:
+    node: SceneNode
+    image: Path | None
+    box: VolumeBox | None
+    problem: str
+
+
+@dataclass(frozen=True)
+class _Text:
+    """What was written to a control point, and the ID of the volume that it was placed on."""
+
+    label: str
+    description: str
+    placed_on: str
+
+
+def import_scene(source: Path, unpacked: Path) -> Imported:
+    """A row a control point of every scene. source: a ``.mrml`` or ``.mrb`` file, or a folder of them.
+
+    A scene is one patient, called after its folder and name: scans of one patient often share a scene, patients never
+    do. The volume of a point is the one it was placed on; else the one its list was scored on in MAEMC Nodule; else the
+    only volume; else the only one that holds the point. The label is the word benign or malignant in the point's label
+    or description; or 0 or 1, where these are all that the list's labels or the point's description say.
+
+    unpacked: where ``.mrb`` files are unpacked. Raises InputError: no scene there.
+    """
+    source = source.absolute()
+    if source.is_dir():
+        scenes = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        scenes = [path for path in scenes if not path.is_relative_to(unpacked)]  # of an earlier import
+        folder = source
+    else:
+        scenes, folder = [source] if source.is_file() else [], source.parent
+        if scenes and source.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{source} is no Slicer scene; give a .mrml or .mrb file, or a folder of them.", "scene")
+    if not scenes:
+        raise InputError(f"There is no Slicer scene (.mrml, .mrb) at {source}. Check the path.", "missing-file")
+    rows, skipped = [], []
+    for scene in scenes:
+        try:
+            found = _scene(scene, below(scene, folder), unpacked)
+        except InputError as error:
+            skipped.append(Skipped(below(scene, folder), str(error)))
+            continue
+        rows += found.rows
+        skipped += found.skipped
+    return imported(rows, skipped)
+
+
+def _scene(path: Path, name: str, unpacked: Path) -> Imported:
+    patient = f"{path.parent.name}/{path.stem}"
+    inside = None
+    if path.suffix.lower() == ".mrb":
+        inside = unpacked / Path(name).with_suffix("")
+        unpack_zip(path, inside)
+        found = sorted(inside.rglob("*.mrml"))
+        if len(found) != 1:
+            raise InputError(f"it holds {len(found)} .mrml files, and a bundle of Slicer holds one", "scene")
+        path = found[0]
+    content = read_scene(path)
+    if not content.lists:
+        raise InputError("the scene has no point list", "no-points")
+    volumes = {node.id: _volume(node, inside) for node in content.volumes}
+    skipped = [Skipped(f"{name}, volume {v.node.name}", v.problem) for v in volumes.values() if v.problem]
+    rows = []
+    for node in content.lists:
+        title = f"{name}, list {node.name} ({node.id})"
+        problem = node.problem or _astray(node.file, inside)
+        if problem:
+            skipped.append(Skipped(title, problem))
+            continue
+        try:
+            points = read_points(node.file)
+            texts = _texts(node.file, len(points))
+        except InputError as error:
+            skipped.append(Skipped(title, str(error)))
+            continue
+        labels = [_label(text, _are_classes([t.label for t in texts])) for text in texts]
+        for number, (point, text, label) in enumerate(zip(points, texts, labels, strict=True), 1):
+            try:
+                volume = _volume_of(point, text, node, volumes)
+            except InputError as error:
+                skipped.append(Skipped(f"{title}, point {number} ({point.nodule_id})", str(error)))
+                continue
+            case = f"{patient} {node.id} {number}"
+            rows.append(ManifestRow(case, patient, volume.image, label=label, point_lps=point.lps))
+    return Imported(tuple(rows), tuple(skipped))
+
+
+def _astray(file: Path | None, inside: Path | None) -> str:
+    """A bundle brings its files along; one that names a file elsewhere on this computer has no reason to."""
+    if file is None or inside is None or is_inside(file, inside):
+        return ""
+    return "the bundle names a file outside itself"
+
+
+def _volume(node: SceneNode, inside: Path | None) -> _Volume:
+    problem = node.problem or _astray(node.file, inside)
+    if problem:
+        return _Volume(node, None, None, problem)
+    try:
+        with open(node.file, "rb") as stream:
+            dicom = stream.read(132)[128:] == b"DICM"
+        if dicom:
+            tree = scan(node.file.parent)
+            series = next((series for series in tree.series if node.file.absolute() in series.headers), None)
+            if series is None:
+                raise InputError(f"its file {node.file.name} is no DICOM image", "dicom")
+            return _Volume(node, tree.image(series), VolumeBox(series.shape, series.affine), "")
+        return _Volume(node, node.file, read_box(node.file), "")
+    except InputError as error:
+        return _Volume(node, None, None, str(error))
+    except OSError as error:
+        return _Volume(node, None, None, f"its file {node.file.name} cannot be read ({error.strerror})")
+
+
+def _volume_of(point: NodulePoint, text: _Text, node: SceneNode, volumes: dict[str, _Volume]) -> _Volume:
+    usable = [volume for volume in volumes.values() if volume.box is not None]
+    scored_on = node.volumes & volumes.keys()
+    if text.placed_on in volumes:
+        chosen = volumes[text.placed_on]
+    elif len(scored_on) == 1:
+        chosen = volumes[next(iter(scored_on))]
+    elif len(volumes) == 1:
+        chosen = next(iter(volumes.values()))
+    else:
+        holding = [volume for volume in usable if volume.box.holds(point.lps)]
+        if len(holding) != 1:
+            which = ", ".join(volume.node.name for volume in holding)
+            raise InputError(
+                f"it lies in several volumes ({which}) and does not say in which it was placed"
+                if holding
+                else "no volume of the scene that can be used holds it",
+                "scene-volume",
+            )
+        chosen = holding[0]
+    if chosen.box is None:
+        raise InputError(f"its volume {chosen.node.name} cannot be used", "scene-volume")
+    if not chosen.box.holds(point.lps):
+        raise InputError(f"it lies outside its volume {chosen.node.name}", "outside")
+    return chosen
+
+
+def _texts(file: Path, count: int) -> list[_Text]:
+    """The texts of the points that read_points gives, in the same order."""
+    text = file.read_text(encoding="utf-8-sig")
+    if file.name.lower().endswith(".json"):
+        texts = [
+            _Text(str(p.get("label") or ""), str(p.get("description") or ""), str(p.get("associatedNodeID") or ""))
+            for markup in json.loads(text)["markups"]
+            for p in markup.get("controlPoints", [])
+            if p.get("positionStatus", "defined") == "defined"
+        ]
+    else:
+        texts = _table_texts(text)
+    if len(texts) != count:
+        raise InputError(f"{file.name} has {count} points and {len(texts)} labels", "points")
+    return texts
+
+
+def _table_texts(text: str) -> list[_Text]:
+    columns, texts = [], []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            key, _, value = line.lstrip("# ").partition("=")
+            columns = [part.strip() for part in value.split(",")] if key.strip() == "columns" else columns
+        elif line.strip():
+            row = dict(zip(columns, next(csv.reader([line])), strict=False))
+            texts.append(_Text(row.get("label", ""), row.get("desc", ""), row.get("associatedNodeID", "")))
+    return texts
+
+
+def _are_classes(labels: Sequence[str]) -> bool:
+    """Whether the labels of a list are classes 0 and 1, and not points numbered from 1."""
+    values = [label.strip() for label in labels]
+    return set(values) <= {"0", "1"} and values != [str(number) for number in range(1, len(values) + 1)]
+
+
+def _label(text: _Text, numbers_are_classes: bool) -> int | None:
+    words = re.findall(r"[a-z]+", f"{text.label} {text.description}".lower())
+    named = {CLASSES[word] for word in words if word in CLASSES}
+    if named:
+        sure = len(named) == 1 and not DENIALS & set(words) and "?" not in text.label + text.description
+        return named.pop() if sure else None
+    if text.description.strip() in ("0", "1"):
+        return int(text.description)
+    return int(text.label) if numbers_are_classes and text.label.strip() in ("0", "1") else None
