@@ -1,0 +1,60 @@
+"""What can be chosen, with a sentence on each: methods, presets, devices, protocols."""
+
+from MAEMCTrainingLib.configuration import PRESETS
+from MAEMCTrainingLib.pretraining import METHODS
+from slicer.i18n import tr as _
+
+
+def methods() -> dict:
+    """{name: (title, sentence)} of every pre-training method; one without a text here is offered by its name."""
+    texts = {
+        "maemc": (
+            "MAEMC-NET",
+            _(
+                "Rebuilds hidden patches of both planes and brings the planes of one nodule together "
+                "(Zhao et al., Frontiers in Medicine 2025)."
+            ),
+        ),
+    }
+    return {name: texts.get(name, (name, "")) for name in METHODS}
+
+
+def presets(finetuning: bool) -> dict:
+    """{name: (title, sentence)} of every preset, the one for most machines first."""
+    texts = {
+        "tiny": (
+            _("Tiny"),
+            _("A small network: minutes to an hour on a processor."),
+        ),
+        "default": (
+            _("Default"),
+            _("The published network (ViT-L) with our schedule: hours on a GPU, weeks on a processor."),
+        ),
+        "paper": (
+            _("As published"),
+            _("Axial montages without augmentation, 100 epochs: hours on a GPU.")
+            if finetuning
+            else _("The published learning rate and 40 fixed views of each case, 100 epochs: a GPU for a day."),
+        ),
+        "paper-schedule": (
+            _("As published, 200 epochs"),
+            _("As published; fine-tuning has one reading of the paper only.")
+            if finetuning
+            else _("The other reading of the paper: 200 epochs, so that both drops of the rate happen."),
+        ),
+    }
+    names = sorted(PRESETS, key=lambda name: name != "tiny")
+    return {name: texts.get(name, (name, "")) for name in names}
+
+
+def devices() -> dict:
+    """{value: title}."""
+    return {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU (CUDA)")}
+
+
+def protocols() -> dict:
+    """{value: (title, sentence)} of the ways to evaluate."""
+    return {
+        "honest": (_("Honest"), _("No model is tested on a patient that its pre-training has seen.")),
+        "paper": (_("As published"), _("One pre-training for all folds, though it saw the test patients' images.")),
+    }

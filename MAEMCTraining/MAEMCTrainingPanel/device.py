@@ -1,0 +1,53 @@
+"""What training will compute on, asked of a process of its own, since Slicer's own never imports torch."""
+
+from MAEMCLib.worker import WorkerClient
+from MAEMCNodulePanel.status import Status
+from slicer.i18n import tr as _
+
+
+class DeviceProbe:
+    """Asks once and ends the process. found: name, title, torch ...; problem: why training cannot run here."""
+
+    def __init__(self) -> None:
+        self.found: dict = {}
+        self.problem: Status | None = None
+        self._client: WorkerClient | None = None
+
+    @property
+    def asking(self) -> bool:
+        return self._client is not None
+
+    def ask(self, python: str) -> None:
+        """Start to find out."""
+        self.stop()
+        self.found, self.problem = {}, None
+        self._client = WorkerClient(python)
+        self._client.send("device", device="auto")
+
+    def poll(self) -> bool:
+        """Take the answer in; True where it has just come."""
+        for message in self._client.poll() if self._client is not None else ():
+            if message["kind"] == "result":
+                self.found = message["device"]
+            elif message["kind"] == "error":
+                self.problem = Status("error", message["message"], message["code"])
+            else:
+                continue
+            self.stop()
+            return True
+        return False
+
+    def stop(self) -> None:
+        """End the process, if it still runs."""
+        if self._client is not None:
+            self._client.stop()
+            self._client = None
+
+    def text(self) -> str:
+        """One line for the panel."""
+        if self.asking:
+            return _("Looking for a GPU ...")
+        if not self.found:
+            return ""
+        name = _("CPU") if self.found["name"] == "cpu" else self.found.get("title") or self.found["name"]
+        return _("Trains on: {device}").format(device=name)

@@ -1,0 +1,26 @@
+"""Where jobs are put, and what they and their models are called unless somebody says otherwise."""
+
+import re
+from datetime import date
+from itertools import count
+from pathlib import Path
+
+from MAEMCLib.model_store import home
+
+
+def jobsFolder() -> Path:
+    """Where new jobs are put: with the models, in the user's own data folder, which no cloud copies away."""
+    return home() / "jobs-data"
+
+
+def proposedFolder(kind: str, preset: str, parent: Path | None = None) -> Path:
+    """A folder that is not there yet, named after what the job does and the day."""
+    parent = parent or jobsFolder()
+    name = f"{kind}-{preset}-{date.today().isoformat()}"
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(parent / name for name in names if not (parent / name).exists())
+
+
+def proposedID(folder: Path) -> str:
+    """The id of a job's model."""
+    return re.sub(r"[^\w.-]+", "-", folder.name).strip(".-") or "model"

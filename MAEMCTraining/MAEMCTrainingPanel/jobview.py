@@ -1,0 +1,145 @@
+"""Fills the panel's list of jobs and the part on the selected one."""
+
+import datetime
+
+import qt
+from slicer.i18n import tr as _
+
+PREVIEW_WIDTH = 376
+"""Logical pixels: what a module panel of usual width has room for."""
+
+
+def fillTable(ui, jobs, selected) -> None:
+    """A row for each job; only cells that change are written, so that nothing flickers."""
+    table = ui.jobsTable
+    table.blockSignals(True)
+    table.setRowCount(len(jobs))
+    for row, job in enumerate(jobs):
+        texts = (job.folder.name, kindText(job.kind), statusText(job.status), percent(job), _updated(job))
+        for column, text in enumerate(texts):
+            item = table.item(row, column)
+            if item is None:
+                item = qt.QTableWidgetItem(text)
+                table.setItem(row, column, item)
+            elif item.text() != text:
+                item.setText(text)
+        table.item(row, 0).setToolTip(str(job.folder))
+    folders = [job.folder for job in jobs]
+    if selected in folders:
+        if table.currentRow() != folders.index(selected):
+            table.selectRow(folders.index(selected))
+    else:
+        table.clearSelection()
+        table.setCurrentItem(None)
+    for column in range(1, table.columnCount):
+        table.resizeColumnToContents(column)
+    height = table.horizontalHeader().height + min(max(len(jobs), 3), 6) * table.verticalHeader().defaultSectionSize
+    table.setFixedHeight(height + 4)
+    table.blockSignals(False)
+
+
+def fillJob(ui, job, details) -> None:
+    """Where the selected job stands; nothing where none is selected. details: as far as they have been read."""
+    ui.jobFrame.visible = job is not None
+    if job is None:
+        return
+    ui.headlineLabel.text = _("{job}: {status}").format(job=job.folder.name, status=statusText(job.status))
+    ui.progressBar.value = round(100 * job.progress)
+    ui.progressBar.visible = job.status != "finished"
+    ui.progressLabel.text = progressText(job)
+    ui.progressLabel.visible = bool(ui.progressLabel.text)
+    ui.messageLabel.text = "" if job.active else job.message
+    ui.messageLabel.visible = bool(ui.messageLabel.text)
+    ui.metricsLabel.text = metricsText(details.metrics) if details is not None and details.metrics else ""
+    ui.metricsLabel.visible = bool(ui.metricsLabel.text)
+    _showPreview(ui, job, details)
+
+
+def kindText(kind: str) -> str:
+    """A job's kind for people."""
+    return {"pretrain": _("pre-training"), "finetune": _("fine-tuning")}.get(kind, kind)
+
+
+def statusText(status: str) -> str:
+    """A job's status for people."""
+    texts = {
+        "queued": _("starting"),
+        "running": _("running"),
+        "stopped": _("stopped"),
+        "failed": _("failed"),
+        "finished": _("finished"),
+    }
+    return texts.get(status, status)
+
+
+def percent(job) -> str:
+    """ "43 %"."""
+    return _("{number} %").format(number=int(100 * job.progress))
+
+
+def progressText(job) -> str:
+    """ "Training; fold 2 of 5, epoch 3 of 60; 4 min left", as far as it is known."""
+    state = job.state
+    if job.status == "finished":
+        return ""
+    parts = [state["stage"]] if job.active and state.get("stage") else []
+    if state.get("folds") and state.get("fold") is not None:
+        parts.append(_("fold {number} of {all}").format(number=state["fold"] + 1, all=state["folds"]))
+    if state.get("epochs") and state.get("epoch") is not None:
+        parts.append(_("epoch {number} of {all}").format(number=state["epoch"] + 1, all=state["epochs"]))
+    if job.active and state.get("seconds_left") is not None:
+        parts.append(_("{time} left").format(time=durationText(state["seconds_left"])))
+    return ", ".join(parts)
+
+
+def durationText(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 90:
+        return _("{number} s").format(number=round(seconds))
+    if seconds < 5400:
+        return _("{number} min").format(number=round(seconds / 60))
+    return _("{number} h").format(number=f"{seconds / 3600:.1f}")
+
+
+def metricsText(metrics) -> str:
+    """The area under the curve with its interval, beside what it has to beat."""
+    try:
+        auc, baselines = metrics["metrics"]["auc"], metrics.get("baselines", {})
+        text = _("AUC {value} ({low} to {high}), out of fold.")
+        lines = [text.format(value=_two(auc["value"]), low=_two(auc["low"]), high=_two(auc["high"]))]
+        size = baselines.get("size alone", {}).get("auc")
+        if size:
+            lines.append(_("The nodule's size alone: {value}.").format(value=_two(size["value"])))
+        if metrics.get("leaky"):
+            lines.append(_("The pre-training saw patients that are evaluated here."))
+    except (KeyError, TypeError, AttributeError):
+        return ""
+    return " ".join([*lines, _("Research only, not for clinical use.")])
+
+
+def _two(value) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _updated(job) -> str:
+    try:
+        moment = datetime.datetime.fromisoformat(job.state["updated"]).astimezone()
+    except (KeyError, TypeError, ValueError):
+        return ""
+    today = moment.date() == datetime.datetime.now(moment.tzinfo).date()
+    return moment.strftime("%H:%M" if today else "%Y-%m-%d")
+
+
+def _showPreview(ui, job, details) -> None:
+    preview = details.preview if details is not None and details.folder == job.folder else None
+    key = f"{job.folder} {preview[0]}" if preview else ""
+    if key == (ui.previewLabel.property("shown") or ""):
+        return
+    ui.previewLabel.setProperty("shown", key)
+    ui.previewLabel.visible = preview is not None
+    pixmap = qt.QPixmap()
+    if preview is not None and pixmap.loadFromData(preview[1]):
+        ratio = ui.previewLabel.devicePixelRatioF()
+        pixmap = pixmap.scaledToWidth(round(PREVIEW_WIDTH * ratio), qt.Qt.SmoothTransformation)
+        pixmap.setDevicePixelRatio(ratio)
+    ui.previewLabel.setPixmap(pixmap)

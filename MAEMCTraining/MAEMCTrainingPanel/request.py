@@ -1,0 +1,66 @@
+"""What a training job is asked to do, and the command that does it."""
+
+import dataclasses
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from MAEMCLib.errors import UsageError
+from slicer.i18n import tr as _
+
+from .folders import proposedFolder
+
+SCRATCH = "scratch"
+"""Instead of a pre-training's folder: begin with random weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class JobRequest:
+    """A job to be.
+
+    kind: "pretrain" or "finetune". data: a manifest (CSV) or a cache. folder: of the job, new; one is made up where
+    none is given. method: of a pre-training. startFrom (a pre-training's folder, or "scratch"), folds, protocol
+    ("honest" or "paper") and linearProbe: of a fine-tuning. settings: further ones, as ["epochs=6", "seed=3"] or in
+    one string.
+    """
+
+    kind: str
+    data: str | Path
+    folder: str | Path | None = None
+    method: str = "maemc"
+    startFrom: str | Path = SCRATCH
+    preset: str = "tiny"
+    device: str = "auto"
+    folds: int = 5
+    protocol: str = "honest"
+    linearProbe: bool = False
+    settings: str | Sequence[str] = ()
+
+    def command(self) -> tuple:
+        """(job folder, what would be typed after ``maemc-train``). Raises UsageError for what cannot be a command."""
+        if self.kind not in ("pretrain", "finetune"):
+            raise UsageError(_("There is no job of the kind '{kind}'.").format(kind=self.kind), "kind")
+        folder = proposedFolder(self.kind, self.preset) if self.folder is None else Path(self.folder).absolute()
+        arguments = [self.kind, "--data", str(Path(self.data).absolute()), "--output", str(folder)]
+        arguments += ["--preset", self.preset, "--device", self.device]
+        arguments += ["--threads", str(max(1, (os.cpu_count() or 2) - 1))]  # one is left to Slicer
+        if self.kind == "pretrain":
+            arguments += ["--method", self.method]
+        else:
+            scratch = str(self.startFrom) == SCRATCH
+            begin = SCRATCH if scratch else str(Path(self.startFrom).absolute())
+            arguments += ["--from", begin, "--folds", str(self.folds), "--protocol", self.protocol]
+            arguments += ["--linear-probe"] if self.linearProbe else []
+        return folder, [*arguments, *self._settings()]
+
+    def _settings(self) -> list:
+        try:
+            words = shlex.split(self.settings) if isinstance(self.settings, str) else list(self.settings)
+        except ValueError as error:
+            raise UsageError(_("The settings cannot be read: a quote is not closed."), "settings") from error
+        wrong = [word for word in words if "=" not in word or word.startswith("-")]
+        if wrong:
+            text = _("'{word}' is no setting. Write KEY=VALUE, for example epochs=6.")
+            raise UsageError(text.format(word=wrong[0]), "settings")
+        return words
