@@ -2,19 +2,30 @@
 
 import dataclasses
 import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK as sitk
 from MAEMCLib.ct import CTVolume, read_volume, write_volume
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import read_manifest
 from MAEMCLib.roi import cut_roi
+from MAEMCTrainingLib.configuration import Augmentation
 from MAEMCTrainingLib.data import cache as cache_module
-from MAEMCTrainingLib.data.augmentation import View, crop
+from MAEMCTrainingLib.data.augmentation import PAPER_VIEWS, View, crop, draw_view, paper_view
 from MAEMCTrainingLib.data.cache import SourceCase, build_cache, open_cache
 from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.phantom import write_phantom
 from MAEMCTrainingLib.data.sources import open_data, source_cases
+from MAEMCTrainingLib.patients import key_name, pseudonym, pseudonym_key
 
 
 def oblique_volume() -> CTVolume:
@@ -208,3 +219,227 @@ def test_an_older_index_is_replaced(tmp_path):
     with pytest.raises(InputError, match="schema"):
         open_cache(cache.folder)
     assert build_cache(cases, cache.folder, tmp_path / "home", processes=1).cases == cache.cases
+
+
+def several_cases(tmp_path, number=5) -> list[SourceCase]:
+    """Cases in a volume of their own each."""
+    cases = []
+    for n in range(number):
+        image = tmp_path / f"{n}.nrrd"
+        volume = oblique_volume()
+        write_volume(CTVolume(volume.array + n, volume.affine, ""), image)
+        point = tuple(volume.to_lps(np.array([[55.0, 50.0, 30.0]]))[0].tolist())
+        cases.append(SourceCase(f"case {n}", f"p{n}", image, point))
+    return cases
+
+
+def interrupted_after(number: int):
+    def progress(done, total):
+        if done == number:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_what_is_known_survives_an_interruption(tmp_path, monkeypatch):
+    cases = several_cases(tmp_path)
+    folder, home = tmp_path / "cache", tmp_path / "home"
+    whole = build_cache(cases, folder, home, processes=1)
+    reads = count_reads(monkeypatch)
+    write_volume(CTVolume(oblique_volume().array + 99, oblique_volume().affine, ""), cases[0].image)
+    with pytest.raises(KeyboardInterrupt):
+        build_cache(cases, folder, home, processes=1, progress=interrupted_after(2))
+    with pytest.raises(InputError, match="interrupted before all its cases"):
+        open_cache(folder)
+    again = build_cache(cases, folder, home, processes=1)
+    assert len(reads) == 1  # the changed one; the interruption cost the others nothing
+    assert again.cases[1:] == whole.cases[1:] and again.cases[0].sha256 != whole.cases[0].sha256
+    assert open_cache(folder).cases == again.cases
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9")
+def test_a_killed_run_goes_on_and_ends_with_the_same_cache(balls, ball_cache, tmp_path):
+    folder, home = tmp_path / "cache", tmp_path / "home"
+    code = (
+        "import sys, pathlib\n"
+        "from MAEMCLib.manifest import read_manifest\n"
+        "from MAEMCTrainingLib.data.cache import build_cache\n"
+        "from MAEMCTrainingLib.data.sources import source_cases\n"
+        "manifest, folder, home = map(pathlib.Path, sys.argv[1:])\n"
+        "build_cache(source_cases(read_manifest(manifest)), folder, home, processes=1)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(balls), str(folder), str(home)]) as process:
+        while len(list(folder.glob("*.npy"))) < 3 and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    (folder / ".x.npy.123.part").write_bytes(b"half of a file that a killed run was writing")
+    cache = build_cache(source_cases(read_manifest(balls)), folder, home, processes=1)
+    assert [c.sha256 for c in cache.cases] == [c.sha256 for c in ball_cache.cases]
+    assert len(list(folder.iterdir())) == 16 + 1
+
+
+def test_a_full_disk_ends_the_run_and_blames_no_case(tmp_path):
+    cases = several_cases(tmp_path, 2)
+    folder, home = tmp_path / "cache", tmp_path / "home"
+    build_cache(cases[:1], folder, home, processes=1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # files end here, as on a disk that is full
+    try:
+        with pytest.raises(InputError, match="could not be written"):
+            build_cache(cases, folder, home, processes=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [c.case_id for c in build_cache(cases, folder, home, processes=1).cases] == ["case 0", "case 1"]
+
+
+def test_training_needs_no_ct_once_the_cache_is_built(tmp_path):
+    """The 40 views of the paper and the views drawn on the way, each equal to a region cut from the CT."""
+    case = two_cases(tmp_path)[0]
+    volume = read_volume(case.image)
+    build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+    case.image.unlink()
+    cache = open_cache(tmp_path / "cache")
+    views = [paper_view(n) for n in range(PAPER_VIEWS)]
+    assert len(set(views)) == PAPER_VIEWS
+    views += [draw_view(Augmentation(), 1, seed=1, epoch=epoch, sample=0) for epoch in range(10)]
+    regions = {}
+    for view in views:
+        moved = tuple((np.array(case.point_lps) + view.shift_lps).tolist())
+        roi = regions.setdefault(view.shift_lps, None) or cut_roi(volume, moved)
+        regions[view.shift_lps] = roi
+        for plane, (stack, (turns, flipped)) in enumerate(((roi.axial, view.axial), (roi.coronal, view.coronal))):
+            expected = np.rot90(stack, turns, axes=(1, 2))
+            expected = expected[:, :, ::-1] if flipped else expected
+            hu, _ = crop(cache.stacks(cache.cases[0]), plane, view)
+            assert np.abs(hu - expected).max() <= 0.5 + 1e-3
+
+
+def test_stacks_are_mapped_and_not_read(ball_cache):
+    stacks = ball_cache.stacks(ball_cache.cases[0])
+    assert isinstance(stacks, np.memmap) and not stacks.flags.writeable
+
+
+def test_another_image_of_equal_name_size_and_time_is_seen(tmp_path):
+    """Archives unpack with the times of long ago: what a file is called and weighs does not tell it from another."""
+    cases = []
+    for number in (0, 1):
+        image = tmp_path / str(number) / "ct.nrrd"
+        image.parent.mkdir()
+        volume = oblique_volume()
+        picture = sitk.GetImageFromArray(volume.array + 50 * number)
+        picture.SetOrigin(volume.origin.tolist())
+        sitk.WriteImage(picture, str(image), useCompression=False)
+        os.utime(image, (0, 0))
+        cases.append(SourceCase("a", "p", image, tuple((volume.origin + 40).tolist())))
+    assert cases[0].image.stat().st_size == cases[1].image.stat().st_size
+    first = build_cache(cases[:1], tmp_path / "cache", tmp_path / "home", processes=1)
+    second = build_cache(cases[1:], tmp_path / "cache", tmp_path / "home", processes=1)
+    assert first.cases[0].sha256 != second.cases[0].sha256
+
+
+def test_a_data_set_that_moved_is_not_cut_again(tmp_path, monkeypatch):
+    cases = several_cases(tmp_path / "here", 2)
+    build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    reads = count_reads(monkeypatch)
+    moved = [dataclasses.replace(case, image=tmp_path / "there" / case.image.name) for case in cases]
+    assert len(build_cache(moved, tmp_path / "cache", tmp_path / "home", processes=1).cases) == 2
+    assert reads == []
+
+
+@pytest.mark.parametrize("name", ["CT [1].mhd", "CT.nhdr"])
+def test_voxels_beside_their_header_count_as_source(tmp_path, name):
+    volume = oblique_volume()
+    image = sitk.GetImageFromArray(volume.array)
+    sitk.WriteImage(image, str(tmp_path / name), useCompression=False)
+    case = SourceCase("a", "p", tmp_path / name, (50.0, 50.0, 30.0))
+    first = build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+    voxels = next(path for path in tmp_path.iterdir() if path.suffix == ".raw")
+    voxels.write_bytes((volume.array + 30).tobytes())
+    second = build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+    assert first.cases[0].sha256 != second.cases[0].sha256
+
+
+@pytest.fixture(scope="module")
+def two_series(tmp_path_factory):
+    """Two CT series with all their files in one folder; the first slice of each, and its case."""
+    folder = tmp_path_factory.mktemp("series")
+    rows = read_manifest(write_phantom(folder / "set", 2, seed=5, field="region", dicom=True)).rows
+    mixed = folder / "mixed"
+    mixed.mkdir()
+    cases = []
+    for row in rows:
+        files = [shutil.copy(path, mixed / f"{row.case_id}-{path.name}") for path in sorted(row.image.iterdir())]
+        uid = str(pydicom.dcmread(files[0], stop_before_pixels=True).SeriesInstanceUID)
+        cases.append((SourceCase(row.case_id, row.patient_id, files[0], row.point_lps), files, uid))
+    return cases
+
+
+def test_a_slice_stands_for_its_series_and_the_series_is_the_source(two_series, tmp_path, monkeypatch):
+    cases = [case for case, _, _ in two_series]
+    first = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    assert first.left_out == ()
+    reads = count_reads(monkeypatch)
+    _, files, _ = two_series[0]
+    with open(files[3], "r+b") as stream:  # a voxel of a slice that the manifest does not name
+        stream.seek(-2, os.SEEK_END)
+        value = stream.read(2)
+        stream.seek(-2, os.SEEK_END)
+        stream.write(bytes(byte ^ 1 for byte in value))
+    build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    assert reads == [cases[0].image]  # the other series lies in the same folder and did not change
+
+
+def test_another_series_of_the_same_folder_is_cut_again(two_series, tmp_path):
+    case, files, uid = two_series[0]
+    folder, other = tmp_path / "two reconstructions", uid[:-1] + "7"
+    folder.mkdir()
+    for number, path in enumerate(files):
+        shutil.copy(path, folder)
+        data = pydicom.dcmread(path)
+        data.SeriesInstanceUID, data.RescaleIntercept = other, data.RescaleIntercept + 40
+        data.save_as(folder / f"other {number}")
+    one = dataclasses.replace(case, image=folder, series_uid=uid)
+    first = build_cache([one], tmp_path / "cache", tmp_path / "home", processes=1)
+    second = build_cache([dataclasses.replace(one, series_uid=other)], tmp_path / "cache", tmp_path / "home")
+    assert first.cases[0].sha256 != second.cases[0].sha256
+
+
+def test_reasons_are_told_in_full_and_stored_without_names(two_series, tmp_path):
+    good, _ = two_cases(tmp_path)
+    broken = tmp_path / "Smith^John.nrrd"
+    broken.write_bytes(b"NRRD0004\nnothing")
+    odd = tmp_path / "Smith^Jane"  # what breaks the reader of DICOM in the middle
+    shutil.copytree(two_series[0][0].image.parent, odd)
+    for path in odd.iterdir():
+        data = pydicom.dcmread(path)
+        data.add(pydicom.DataElement(0x00280008, "LO", "many"))
+        data.save_as(path)
+    cases = [
+        good,
+        SourceCase("broken", "q", broken, (0.0, 0.0, 0.0)),
+        SourceCase("odd", "r", odd, (0.0, 0.0, 0.0)),
+        SourceCase("gone", "s", tmp_path / "Smith^Jim.nrrd", (0.0, 0.0, 0.0)),
+    ]
+    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    told = {item["case_id"]: item["reason"] for item in cache.left_out}
+    assert set(told) == {"broken", "odd", "gone"}
+    assert "Smith^John" in told["broken"] and "There is no file" in told["gone"]
+    assert "Smith" not in (cache.folder / "index.json").read_text()
+    stored = {item["case_id"]: item["reason"] for item in open_cache(cache.folder).left_out}
+    assert stored["gone"].startswith("missing-file")
+
+
+def test_imported_pseudonyms_agree_with_hospital_numbers(tmp_path):
+    """One patient is one, whether its manifest was imported or written by hand."""
+    case, home = two_cases(tmp_path)[0], tmp_path / "home"
+    key = pseudonym_key(home)
+    by_hand = dataclasses.replace(case, case_id="1", patient_id="MRN-4711")
+    made = dataclasses.replace(case, case_id="2", patient_id=pseudonym("MRN-4711", key), pseudonym_key=key_name(key))
+    elsewhere = dataclasses.replace(made, case_id="3", pseudonym_key="0" * 16)
+    careless = dataclasses.replace(case, case_id="4", patient_id="MRN-4711", pseudonym_key=key_name(key))
+    cache = build_cache([by_hand, made, elsewhere, careless], tmp_path / "cache", home, processes=1)
+    first, second, third, fourth = (entry.patient for entry in cache.cases)
+    assert first == second == fourth
+    assert third != first and third != made.patient_id

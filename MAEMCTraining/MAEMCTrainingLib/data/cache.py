@@ -2,7 +2,9 @@
 
 A cache is a folder: ``index.json`` and one ``.npy`` file a case, int16 HU of shape (2, 35, 60, 60), axial then coronal
 with the axes of ``NoduleROI``; the central 25 x 50 x 50 samples are the region that scoring cuts. Samples outside the
-volume hold ``PADDING``. The cache holds pseudonyms, no patient identifiers and no paths.
+volume hold ``PADDING``. The cache holds pseudonyms, no patient identifiers and no paths. Once it is built it stands
+alone: whatever training asks for comes out of it, and the CT may lie elsewhere. Only a manifest tells where the CT is,
+so building again from the manifest is what finds a source that has changed.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,14 +32,21 @@ from MAEMCLib.roi import SIDE, SLICES, axial_grid, coronal_grid, cut_roi, sample
 
 from ..patients import key_name, pseudonym, pseudonym_key
 from .augmentation import MARGIN, PADDING
+from .source_files import content_signature, times_signature
 
 SCHEMA = 1
+PSEUDONYM = re.compile("P[0-9a-f]{16}")
+UNREADABLE = (MAEMCError, OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+"""What a damaged image can end in, in the libraries that read it: it costs its own cases and not those after it."""
 SHAPE = (2, SLICES + 2 * MARGIN, SIDE + 2 * MARGIN, SIDE + 2 * MARGIN)
 
 
 @dataclass(frozen=True)
 class SourceCase:
-    """One nodule to cache: the image (file or DICOM folder) and the point in LPS mm; label 0, 1 or None."""
+    """One nodule to cache: the image (file or DICOM folder) and the point in LPS mm; label 0, 1 or None.
+
+    pseudonym_key: the name of the key that made patient_id, where an importer has made it a pseudonym already.
+    """
 
     case_id: str
     patient_id: str
@@ -45,6 +55,7 @@ class SourceCase:
     label: int | None = None
     diameter_mm: float | None = None
     series_uid: str | None = None
+    pseudonym_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,11 @@ class CachedCase:
 
 @dataclass(frozen=True)
 class ROICache:
-    """An opened cache: its folder, settings and cases in the manifest's order."""
+    """An opened cache: its folder, settings and cases in the manifest's order.
+
+    left_out: case_id and reason of each case that could not be cut. The run that builds the cache knows the reasons in
+    full; what is stored is their kind, since messages name files.
+    """
 
     folder: Path
     settings: dict[str, Any]
@@ -108,8 +123,8 @@ def build_cache(
     """Cut every case that is not in the cache already, or whose source or place changed, reading each volume once.
 
     A case that cannot be cut is left out with its reason (``left_out``) and the others go on; what is done stays when
-    the run is interrupted. Raises InputError: a case_id given twice, no case at all could be cut, the folder cannot
-    be written.
+    the run is interrupted, and so does what an earlier run did. Raises InputError: a case_id given twice, no case at
+    all could be cut, the folder cannot be written or the disk is full.
     """
     twice = sorted(name for name, count in Counter(case.case_id for case in cases).items() if count > 1)
     if twice:
@@ -132,20 +147,31 @@ def build_cache(
     entries: dict[str, CachedCase] = {}
     left_out: dict[str, dict[str, str]] = {}
 
-    def save() -> None:
+    def save(complete: bool) -> None:
+        # Of cases that this run has not come to, what is known from before is kept and checked when it comes to them.
+        kept = known if not complete else {}
+        ordered = [entries.get(case.case_id) or kept.get(case.case_id) for case in cases]
         index = {
             "schema": SCHEMA,
+            "complete": complete,
             "settings": settings,
             "pseudonym_key": key_name(key),
-            "cases": [asdict(entries[case.case_id]) for case in cases if case.case_id in entries],
-            "left_out": [left_out[case.case_id] for case in cases if case.case_id in left_out],
+            "cases": [asdict(entry) for entry in ordered if entry is not None and entry.case_id not in left_out],
+            "left_out": [
+                {"case_id": case.case_id, "code": left_out[case.case_id]["code"]}
+                for case in cases
+                if case.case_id in left_out
+            ],
         }
         write_json(folder / "index.json", index)
 
     groups: dict[tuple[Path, str | None], list[SourceCase]] = {}
     for case in cases:
         groups.setdefault((case.image, case.series_uid), []).append(case)
-    jobs = [(image, uid, group, known, folder, slice_step_mm, key) for (image, uid), group in groups.items()]
+    jobs = [
+        (image, uid, group, {c.case_id: known.get(c.case_id) for c in group}, folder, slice_step_mm, key)
+        for (image, uid), group in groups.items()
+    ]
     saved, done = time.monotonic(), 0
     try:
         for group, cached, reasons in _run(jobs, processes):
@@ -155,14 +181,17 @@ def build_cache(
             progress(done, len(cases))
             if time.monotonic() - saved > 5:
                 saved = time.monotonic()
-                save()
-    finally:
-        save()
+                save(complete=False)
+    except BaseException:
+        save(complete=False)
+        raise
+    save(complete=True)
     if not entries:
         first = next(iter(left_out.values()), {"reason": "the manifest names none"})
         raise InputError(f"None of the {len(cases)} cases could be cached. The first: {first['reason']}", "no-cases")
     _remove_strays(folder, entries)
-    return open_cache(folder, verify=False)
+    reasons = [left_out[case.case_id] for case in cases if case.case_id in left_out]
+    return replace(open_cache(folder, verify=False), left_out=tuple(reasons))
 
 
 def _run(jobs: list[tuple], processes: int | None) -> Iterator[tuple]:
@@ -202,41 +231,55 @@ def _cut_group(
 ) -> tuple[list[SourceCase], list[CachedCase], list[dict[str, str]]]:
     """Cut all cases of one volume: (the cases, entries, reasons of those left out)."""
     try:
-        times = _times_signature(image)
+        if not image.exists():
+            raise InputError(f"There is no file or folder {image}. Check the path.", "missing-file")
+        times = times_signature(image, series_uid)
         if all(_unchanged(known.get(case.case_id), case, "times", times, folder) for case in cases):
             return cases, [_described(known[case.case_id], case, key, {}) for case in cases], []
-        content = _content_signature(image)
+        content = content_signature(image, series_uid)
         source = {"sha256": content, "times": times}
         if all(_unchanged(known.get(case.case_id), case, "sha256", content, folder) for case in cases):
             return cases, [_described(known[case.case_id], case, key, source) for case in cases], []
         volume = read_volume(image, series_uid)
         check_ct(volume)
-    except (MAEMCError, OSError) as error:
-        return cases, [], [{"case_id": case.case_id, "reason": _reason(error)} for case in cases]
+    except UNREADABLE as error:
+        return cases, [], [_left_out(case, error) for case in cases]
     entries, reasons = [], []
     for case in cases:
         try:
-            padded = cut_roi(volume, case.point_lps, slice_step_mm).padded_fraction  # with scoring's own checks
-            stacks = _stacks(volume, case.point_lps, slice_step_mm)
-            name = hashlib.sha256(case.case_id.encode()).hexdigest()[:20] + ".npy"
-            with replacing(folder / name) as temporary, open(temporary, "wb") as stream:
-                np.save(stream, stacks, allow_pickle=False)
-            entry = CachedCase(
-                case_id=case.case_id,
-                patient="",
-                label=None,
-                diameter_mm=None,
-                file=name,
-                sha256=file_sha256(folder / name),
-                padded_fraction=padded,
-                margin_padded=float((stacks == PADDING).mean()),
-                point_lps=case.point_lps,
-                source=source,
-            )
+            entry = _cut(volume, case, folder, slice_step_mm, source)
             entries.append(_described(entry, case, key, source))
-        except MAEMCError as error:
-            reasons.append({"case_id": case.case_id, "reason": _reason(error)})
+        except UNREADABLE as error:
+            if getattr(error, "code", "") == "not-written":  # a full disk is no fault of this case
+                raise
+            reasons.append(_left_out(case, error))
     return cases, entries, reasons
+
+
+def _cut(volume: Any, case: SourceCase, folder: Path, slice_step_mm: int, source: dict[str, str]) -> CachedCase:
+    padded = cut_roi(volume, case.point_lps, slice_step_mm).padded_fraction  # with scoring's own checks
+    stacks = _stacks(volume, case.point_lps, slice_step_mm)
+    name = hashlib.sha256(case.case_id.encode()).hexdigest()[:20] + ".npy"
+    with replacing(folder / name) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, stacks, allow_pickle=False)
+    return CachedCase(
+        case_id=case.case_id,
+        patient="",
+        label=None,
+        diameter_mm=None,
+        file=name,
+        sha256=file_sha256(folder / name),
+        padded_fraction=padded,
+        margin_padded=float((stacks == PADDING).mean()),
+        point_lps=case.point_lps,
+        source=source,
+    )
+
+
+def _left_out(case: SourceCase, error: Exception) -> dict[str, str]:
+    known = isinstance(error, MAEMCError)
+    reason = str(error) if known else f"The image cannot be used ({type(error).__name__}: {error})."
+    return {"case_id": case.case_id, "code": error.code if known else "unreadable", "reason": reason}
 
 
 def _stacks(volume: Any, point_lps: tuple[float, float, float], slice_step_mm: int) -> np.ndarray:
@@ -252,8 +295,16 @@ def _stacks(volume: Any, point_lps: tuple[float, float, float], slice_step_mm: i
 def _described(entry: CachedCase, case: SourceCase, key: bytes, source: dict[str, str]) -> CachedCase:
     """The entry with what the manifest says now: a changed label needs no new cut."""
     values = {f.name: getattr(entry, f.name) for f in fields(entry)}
-    values |= {"patient": pseudonym(case.patient_id, key), "label": case.label, "diameter_mm": case.diameter_mm}
+    values |= {"patient": _patient(case, key), "label": case.label, "diameter_mm": case.diameter_mm}
     return CachedCase(**values | {"source": source or entry.source})
+
+
+def _patient(case: SourceCase, key: bytes) -> str:
+    """The pseudonym of a case's patient. One that an importer made with this site's key is taken as it is, so that
+    imported manifests and manifests with the hospital's own numbers agree; one of another key is hashed again."""
+    if case.pseudonym_key == key_name(key) and PSEUDONYM.fullmatch(case.patient_id):
+        return case.patient_id
+    return pseudonym(case.patient_id, key)
 
 
 def _unchanged(entry: CachedCase | None, case: SourceCase, kind: str, signature: str, folder: Path) -> bool:
@@ -261,33 +312,6 @@ def _unchanged(entry: CachedCase | None, case: SourceCase, kind: str, signature:
         return False
     path = folder / entry.file
     return path.is_file() and file_sha256(path) == entry.sha256
-
-
-def _source_files(image: Path) -> list[Path]:
-    if image.is_dir():
-        return sorted(path for path in image.rglob("*") if path.is_file())
-    if image.suffix.lower() in (".mhd", ".nhdr"):  # the voxels lie in a file beside the header
-        return sorted(path for path in image.parent.glob(image.stem + ".*") if path.is_file())
-    return [image]
-
-
-def _times_signature(image: Path) -> str:
-    digest = hashlib.sha256()
-    for path in _source_files(image):
-        stat = path.stat()
-        digest.update(f"{path.name}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
-def _content_signature(image: Path) -> str:
-    digest = hashlib.sha256()
-    for path in _source_files(image):
-        digest.update(f"{path.name}|{file_sha256(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, MAEMCError) else f"{type(error).__name__}: {error}"
 
 
 def _known_entries(folder: Path, settings: dict[str, Any]) -> dict[str, CachedCase]:
@@ -308,7 +332,7 @@ def _entry(values: dict[str, Any]) -> CachedCase:
 
 def _remove_strays(folder: Path, entries: dict[str, CachedCase]) -> None:
     files = {entry.file for entry in entries.values()}
-    for path in folder.glob("*.npy"):
+    for path in [*folder.glob("*.npy"), *folder.glob(".*.npy.*.part")]:  # of cases, and of runs that were killed
         if path.name not in files:
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -317,16 +341,23 @@ def _remove_strays(folder: Path, entries: dict[str, CachedCase]) -> None:
 def open_cache(folder: Path, verify: bool = True) -> ROICache:
     """Open a cache and, by default, compare every file with its SHA-256.
 
-    Raises InputError: no cache, another schema, a file that is missing or changed.
+    Raises InputError: no cache, another schema, one that was not built to its end, a file that is missing or changed.
     """
     index = read_json(folder / "index.json", "The cache's index")
     if not isinstance(index, dict) or index.get("schema") != SCHEMA:
         raise InputError(
             f"{folder} is no cache of this version (schema {SCHEMA}). Run maemc-train cache again.", "cache-schema"
         )
+    if not index.get("complete", True):
+        raise InputError(
+            f"The cache {folder} was interrupted before all its cases were cut. Run maemc-train cache again; it goes "
+            "on where it stopped.",
+            "cache-incomplete",
+        )
     try:
         cases = tuple(_entry(values) for values in index["cases"])
-        cache = ROICache(folder, index["settings"], cases, tuple(index["left_out"]), index["pseudonym_key"])
+        left_out = tuple(_stored_reason(values) for values in index["left_out"])
+        cache = ROICache(folder, index["settings"], cases, left_out, index["pseudonym_key"])
     except (KeyError, TypeError) as error:
         raise InputError(
             f"The index of the cache {folder} is damaged. Run maemc-train cache again.", "cache"
@@ -336,6 +367,11 @@ def open_cache(folder: Path, verify: bool = True) -> ROICache:
         if not path.is_file() or file_sha256(path) != case.sha256:
             raise _damaged(folder, case.case_id)
     return cache
+
+
+def _stored_reason(values: dict[str, str]) -> dict[str, str]:
+    code = values.get("code", "unknown")
+    return {"case_id": values["case_id"], "code": code, "reason": f"{code} (maemc-train cache says it in full)"}
 
 
 def is_cache(path: Path) -> bool:

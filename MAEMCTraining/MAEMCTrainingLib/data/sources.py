@@ -25,12 +25,17 @@ def source_cases(manifest: Manifest) -> list[SourceCase]:
             label=row.label,
             diameter_mm=row.diameter_mm,
             series_uid=row.extra.get("series_uid") or None,
+            pseudonym_key=row.extra.get("pseudonym_key") or None,
         )
         for row in manifest.rows
         if row.kind == "nodule" and row.point_lps is not None
     ]
     if not cases:
-        raise InputError(f"The manifest {manifest.path} has no rows of the kind 'nodule'.", "no-cases")
+        raise InputError(
+            f"The manifest {manifest.path} has no rows of the kind 'nodule'. Regions are cut about points: add the "
+            "columns l_mm, p_mm, s_mm and a row for each nodule.",
+            "no-cases",
+        )
     return cases
 
 

@@ -1,0 +1,72 @@
+"""The files that a volume is read from, and signatures that tell whether they changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from MAEMCLib.atomic import file_sha256
+from MAEMCLib.dicom_series import list_series
+
+
+def times_signature(image: Path, series_uid: str | None) -> str:
+    """Of where the files are, how large and when written: equal means unchanged, different that contents must tell."""
+    digest = _signature_of(series_uid)
+    for path in _source_files(image):
+        stat = path.stat()
+        digest.update(f"{os.path.abspath(path)}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def content_signature(image: Path, series_uid: str | None) -> str:
+    """Of the contents of the files, wherever they are. Of a folder with many series only the one that is meant."""
+    files = _source_files(image)
+    if len(files) > 1 and (series_uid or (image.is_file() and _is_dicom(image))):
+        folder = image if image.is_dir() else image.parent
+        series = [found for found in list_series(folder) if _is_meant(found, image, series_uid)]
+        files = sorted(item.path for found in series for item in found.slices)
+    digest = _signature_of(series_uid)
+    for path in files:
+        digest.update(f"{path.name}|{file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _source_files(image: Path) -> list[Path]:
+    """Every file that the volume could be read from."""
+    if image.is_dir():
+        return sorted(path for path in image.rglob("*") if path.is_file())
+    if _is_dicom(image):  # stands for its series
+        return _source_files(image.parent)
+    if image.suffix.lower() in (".mhd", ".nhdr", ".hdr", ".img"):  # the voxels lie in a file beside the header
+        named = _data_file(image) if image.suffix.lower() in (".mhd", ".nhdr") else None
+        beside = image.parent.iterdir()
+        if named is None:
+            return sorted(path for path in beside if path.is_file() and path.stem == image.stem)
+        return [image, *([named] if named.is_file() else sorted(path for path in beside if path.is_file()))]
+    return [image]
+
+
+def _is_dicom(image: Path) -> bool:
+    with open(image, "rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def _data_file(header: Path) -> Path | None:
+    """The file of voxels that the header of a MetaImage or NRRD names (a list or a pattern is no file's name)."""
+    with open(header, "rb") as stream:
+        lines = stream.read(1 << 16).decode("latin-1").splitlines()
+    for line in lines:
+        key, _, value = line.replace("=", ":", 1).partition(":")
+        if key.strip().lower() in ("elementdatafile", "data file", "datafile"):
+            return header.parent / value.strip()
+    return None
+
+
+def _is_meant(series: Any, image: Path, series_uid: str | None) -> bool:
+    return series.uid == series_uid if series_uid else any(item.path == image for item in series.slices)
+
+
+def _signature_of(series_uid: str | None) -> Any:
+    return hashlib.sha256(f"{series_uid}\n".encode() if series_uid else b"")
