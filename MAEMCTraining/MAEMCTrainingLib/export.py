@@ -17,6 +17,7 @@ from .configuration import from_json
 from .finetuning import fold_folder, load_fold
 from .jobs import Job, now
 from .pretraining.run import PretrainedJob, load_pretrained
+from .revision import code_revision
 
 _TEXTS = ("id", "version", "title", "intended_use", "limitations", "licence", "citation", "attribution", "data")
 _NEEDED = ("id", "version", "title", "intended_use")
@@ -44,28 +45,44 @@ def export(folder: Path, output: Path, texts: dict[str, Any]) -> ModelBundle:
     texts: as ``read_card_texts`` gives them. Raises InputError: no finished fine-tuning, a pre-training that is gone or
     was changed since; ModelError: damaged weights, a place that cannot be written.
     """
-    job = Job(folder)
+    job = finished_finetuning(folder)
     settings = job.settings
-    if settings.get("kind") != "finetune":
-        raise InputError(
-            f"{folder} is a job of the kind '{settings.get('kind')}'. Export takes a fine-tuning.", "job-kind"
-        )
+    pretrained = _pretraining(settings)
+    members = _members(folder, settings["configuration"])
+    if pretrained is not None:
+        # Half precision: it only draws pictures, is computed in float32 again, and would be a third of a small bundle.
+        halves = {name: tensor.half() for name, tensor in pretrained.module.autoencoder_state().items()}
+        members.append(Member("decoder", "decoder", halves))
+    return save_bundle(output, _card(job, pretrained, texts), members)
+
+
+def bundle_of_job(folder: Path, output: Path) -> ModelBundle:
+    """The same bundle without texts and decoder, for scoring with a job's models. Raises as ``export`` does."""
+    job = finished_finetuning(folder)
+    name = folder.resolve().name
+    texts = {"id": name, "version": "job", "title": f"Job {name}", "intended_use": "Research only."}
+    return save_bundle(output, _card(job, None, texts), _members(folder, job.settings["configuration"]))
+
+
+def finished_finetuning(folder: Path) -> Job:
+    """The job. Raises InputError: no job, one of another kind, one that is not finished."""
+    job = Job(folder)
+    kind = job.settings.get("kind")
+    if kind != "finetune":
+        raise InputError(f"{folder} is a job of the kind '{kind}'. This takes a fine-tuning.", "job-kind")
     if job.status != "finished":
         raise InputError(f"The fine-tuning {folder} is {job.status}, not finished. Repeat its command.", "unfinished")
-    report = read_json(folder / "metrics.json", "The job's metrics")
-    configuration = settings["configuration"]
+    return job
+
+
+def _members(folder: Path, configuration: dict[str, Any]) -> list[Member]:
     encoder = from_json(EncoderConfiguration, configuration["encoder"])
-    pretrained = _pretraining(settings)
     members = []
     for number in range(configuration["folds"]):
         members.append(Member("classifier", f"classifier-{number}", load_fold(folder, number, encoder).state_dict()))
         statistics = read_tensors(fold_folder(folder, number) / "statistics.safetensors")
         members.append(Member("statistics", f"statistics-{number}", statistics))
-    if pretrained is not None:
-        # Half precision: it only draws pictures, is computed in float32 again, and would be a third of a small bundle.
-        halves = {name: tensor.half() for name, tensor in pretrained.module.autoencoder_state().items()}
-        members.append(Member("decoder", "decoder", halves))
-    return save_bundle(output, _card(settings, report, pretrained, texts), members)
+    return members
 
 
 def _pretraining(settings: dict[str, Any]) -> PretrainedJob | None:
@@ -82,9 +99,8 @@ def _pretraining(settings: dict[str, Any]) -> PretrainedJob | None:
     return load_pretrained(folder)
 
 
-def _card(
-    settings: dict[str, Any], report: dict[str, Any], pretrained: PretrainedJob | None, texts: dict[str, Any]
-) -> dict[str, Any]:
+def _card(job: Job, pretrained: PretrainedJob | None, texts: dict[str, Any]) -> dict[str, Any]:
+    settings, report = job.settings, read_json(job.folder / "metrics.json", "The job's metrics")
     cohort, configuration = settings["cohort"], settings["configuration"]
     training = {
         "summary": _summary(settings, report, pretrained),
@@ -93,11 +109,12 @@ def _card(
         "malignant": cohort["malignant"],
         "benign": cohort["benign"],
         "prevalence": cohort["malignant"] / cohort["cases"],
-        # With class weights the network learns as if both classes were equally frequent.
-        "prior_in_probability": 0.5 if configuration["class_weights"] else cohort["malignant"] / cohort["cases"],
+        # What an adjustment to another prevalence starts from.
+        "prior_in_probability": report["prior_in_probability"],
         "padded_fraction": cohort["padded_fraction"],
         "protocol": report["protocol"],
         "leaky": report["leaky"],
+        "pretraining_of_folds": report["pretraining"],
         "folds": report["folds"],
         "seed": configuration["seed"],
         "configuration": configuration,
@@ -120,15 +137,20 @@ def _card(
         "classes": ["benign-like", "malignant-like"],
         "positive_class": "malignant-like",
         "thresholds": report["thresholds"],
-        "calibration": {**report["calibration"], "slope": 1.0, "intercept": 0.0},
+        "calibration": report["calibration"],
         "training": training,
         "metrics": report["metrics"],
         "counts": report["counts"],
+        "operating_points": report["operating_points"],
+        "reliability": report["reliability"],
         "baselines": report["baselines"],
+        "comparisons": report["comparisons"],
         "notes": report["notes"],
         "created": now(),
-        "software": settings["versions"],
+        "software": {**settings["versions"], "exported by": code_revision()},
     }
+    if report["training_distances"]:
+        card["training_distances"] = report["training_distances"]
     if cohort["diameter_mm"]:
         smallest, largest = cohort["diameter_mm"]
         card["applicability"] = {"smallest_diameter_mm": smallest, "largest_diameter_mm": largest}

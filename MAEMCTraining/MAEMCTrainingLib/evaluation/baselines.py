@@ -1,14 +1,21 @@
-"""What a model has to beat: always the commoner class, the nodule's size alone, an encoder that has learnt nothing."""
+"""What a model has to beat: always the commoner class, the nodule's size alone, its mean density by distance from the
+point, an encoder that has learnt nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from MAEMCLib.roi import SIDE, SLICES
 from scipy.special import expit
 
+from ..data.augmentation import View, crop
+from ..data.cohort import Cohort
 from ..data.folds import Fold
 from .logistic import fit_logistic
+
+PROFILE_MM = 24
+_RADII = np.linspace(0.2, 2.6, 24)
 
 
 def majority(labels: np.ndarray) -> np.ndarray:
@@ -35,3 +42,35 @@ def logistic(features: np.ndarray, labels: np.ndarray, folds: Sequence[Fold], st
 def _training(fold: Fold) -> np.ndarray:
     """All that is not tested on: a baseline without early stopping needs no validation part."""
     return np.concatenate([fold.train, fold.validation])
+
+
+def shell_means(values: np.ndarray, distances_mm: np.ndarray) -> np.ndarray:
+    """(24,) mean of the values in shells of 1 mm about a point; both arrays of one shape.
+
+    The innermost 2 mm are one shell, the first: a sample always lies in it.
+    """
+    shell = np.maximum(distances_mm.astype(int), 1) - 1
+    inside = shell < PROFILE_MM
+    return np.bincount(shell[inside], values[inside], PROFILE_MM) / np.bincount(shell[inside], minlength=PROFILE_MM)
+
+
+def radial_profiles(cohort: Cohort) -> np.ndarray:
+    """(cases, 24) mean HU at 1, 2 ... mm from the point, over the samples of both stacks of a region."""
+    step = cohort.slice_step_mm
+    across = (np.arange(SLICES) - (SLICES - 1) / 2) * step
+    along = np.arange(SIDE) - (SIDE - 1) / 2
+    z, y, x = np.meshgrid(across, along, along, indexing="ij")
+    distances = np.sqrt(x**2 + y**2 + z**2)
+    profiles = []
+    for index in range(len(cohort)):
+        stacks = cohort.stacks(index)
+        hu = np.stack([crop(stacks, plane, View(), step)[0] for plane in (0, 1)])
+        profiles.append(shell_means(hu, np.stack([distances, distances])))
+    return np.array(profiles)
+
+
+def by_radius(profiles: np.ndarray, diameters_mm: np.ndarray) -> np.ndarray:
+    """(cases, 24) the profiles at 0.2 ... 2.6 radii of each nodule, where its size cannot blur them."""
+    distances = np.arange(PROFILE_MM) + 1.0
+    radii = 0.5 * np.asarray(diameters_mm, float)
+    return np.array([np.interp(_RADII * r, distances, profile) for r, profile in zip(radii, profiles, strict=True)])

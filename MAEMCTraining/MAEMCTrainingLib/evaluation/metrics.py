@@ -2,19 +2,21 @@
 
 Positive is malignant. Intervals are the 2.5th and 97.5th percentile of 2000 bootstrap samples that draw patients, with
 all their cases, from each stratum (patients with benign, malignant or both kinds of cases), so that every sample holds
-both classes in their proportion.
+both classes in their proportion. No interval is given where more than one sample in twenty has no value: those that
+have one are then a selection.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
 
+from .calibration import calibration_error, equal_mass_bins, recalibration
+
 RESAMPLES = 2000
-FEWEST_CASES = 20
-"""Cases of each class below which neither thresholds nor a calibration are chosen from the data."""
 
 
 @dataclass(frozen=True)
@@ -78,47 +80,107 @@ def evaluate(
     labels: np.ndarray,
     probabilities: np.ndarray,
     patients: np.ndarray,
-    threshold: float = 0.5,
+    threshold: float | np.ndarray = 0.5,
     folds: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """AUC, accuracy, sensitivity, specificity, PPV, NPV, balanced accuracy and Brier score; all (cases,) arrays.
+    """AUC, the rates at a threshold, Brier score, expected calibration error (ECE), calibration slope and intercept.
 
-    With folds, also "auc_within_folds", over pairs that the same model scored: pooling the scores of several models, as
-    "auc" does, ranks cases by which model scored them too.
-    A case is called malignant where its probability reaches the threshold. Raises InputError for one class only.
+    All arrays are (cases,). A case is called malignant where its probability reaches the threshold, which may be each
+    case's own. scores: what the AUC ranks by, where that is not the probability (calibrating each fold by the others
+    shifts folds against each other). With folds, also "auc_within_folds", over pairs that the same model scored:
+    pooling the scores of several models, as "auc" does, ranks cases by which model scored them too.
+    Raises InputError: one class only, probabilities that are none (NaN, outside [0, 1]).
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
+    scores = probabilities if scores is None else np.asarray(scores, float)
     _check_both_classes(labels)
-    weights = patient_weights(labels, np.asarray(patients), resamples, seed)
-    table = np.vstack([np.ones(len(labels)), weights])
-    called, sick = probabilities >= threshold, labels == 1
-    cells = {
-        "tp": table @ (called & sick),
-        "fp": table @ (called & ~sick),
-        "tn": table @ (~called & ~sick),
-        "fn": table @ (~called & sick),
+    check_probabilities(probabilities)
+    table = _samples(labels, patients, resamples, seed)
+    everything = table.sum(axis=1)
+    slope, intercept = recalibration(labels, probabilities, table)
+    bins = equal_mass_bins(probabilities)
+    together = np.zeros(len(labels))
+    values = {
+        "auc": (_weighted_auc(labels, scores, table, together), everything),
+        **_rates(labels, probabilities, threshold, table),
+        "brier": (_divide(table @ (probabilities - labels) ** 2, everything), everything),
+        "ece": (calibration_error(labels, probabilities, bins, table), everything),
+        "calibration_slope": (slope, everything),
+        "calibration_intercept": (intercept, everything),
     }
-    tp, fp, tn, fn = cells.values()
+    if folds is not None:
+        values["auc_within_folds"] = (_weighted_auc(labels, scores, table, np.asarray(folds)), everything)
+    return {name: with_interval(row, int(n[0])) for name, (row, n) in values.items()}
+
+
+def rates(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    patients: np.ndarray,
+    threshold: float | np.ndarray,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Metric]:
+    """Of ``evaluate``'s, those that depend on the threshold."""
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
+    table = _samples(labels, patients, resamples, seed)
+    values = _rates(labels, probabilities, threshold, table)
+    return {name: with_interval(row, int(n[0])) for name, (row, n) in values.items()}
+
+
+def _samples(labels: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """(1 + resamples, cases): the cases themselves, then how often each is in each bootstrap sample."""
+    return np.vstack([np.ones(len(labels)), patient_weights(labels, np.asarray(patients), resamples, seed)])
+
+
+def _rates(
+    labels: np.ndarray, probabilities: np.ndarray, threshold: float | np.ndarray, table: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    called, sick = probabilities >= threshold, labels == 1
+    tp, fp = table @ (called & sick), table @ (called & ~sick)
+    tn, fn = table @ (~called & ~sick), table @ (~called & sick)
     everything = tp + fp + tn + fn
     sensitivity, specificity = _divide(tp, tp + fn), _divide(tn, tn + fp)
-    values = {
-        "auc": (_weighted_auc(labels, probabilities, table, np.zeros(len(labels))), everything),
+    return {
         "accuracy": (_divide(tp + tn, everything), everything),
         "sensitivity": (sensitivity, tp + fn),
         "specificity": (specificity, tn + fp),
         "ppv": (_divide(tp, tp + fp), tp + fp),
         "npv": (_divide(tn, tn + fn), tn + fn),
         "balanced_accuracy": ((sensitivity + specificity) / 2, everything),
-        "brier": (_divide(table @ (probabilities - labels) ** 2, everything), everything),
     }
-    if folds is not None:
-        values["auc_within_folds"] = (_weighted_auc(labels, probabilities, table, np.asarray(folds)), everything)
-    return {name: _with_interval(row, int(n[0])) for name, (row, n) in values.items()}
 
 
-def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, int]:
+def check_probabilities(probabilities: np.ndarray) -> None:
+    """Raises InputError where one is NaN or lies outside [0, 1]."""
+    wrong = int((~((probabilities >= 0) & (probabilities <= 1))).sum())
+    if wrong:
+        raise InputError(
+            f"{wrong} of {len(probabilities)} predictions are no probabilities (NaN, or outside 0 to 1). "
+            "The model's training has diverged, or the file of predictions is damaged: train again.",
+            "no-probability",
+        )
+
+
+def auc_difference(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    others: np.ndarray,
+    patients: np.ndarray,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Metric:
+    """AUC of scores minus that of others on the same cases; both are computed on each bootstrap sample of patients."""
+    labels = np.asarray(labels)
+    table = _samples(labels, patients, resamples, seed)
+    one, two = (_weighted_auc(labels, np.asarray(s, float), table, np.zeros(len(labels))) for s in (scores, others))
+    return with_interval(one - two, len(labels))
+
+
+def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float | np.ndarray) -> dict[str, int]:
     """The four counts behind all rates: tp, fp, tn, fn."""
     called, sick = np.asarray(probabilities) >= threshold, np.asarray(labels) == 1
     return {
@@ -133,36 +195,21 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
 
 
-def _with_interval(row: np.ndarray, n: int) -> Metric:
+def with_interval(row: np.ndarray, n: int) -> Metric:
     """The first entry is the value on the cases themselves, the others are the bootstrap samples'."""
     value, samples = row[0], row[1:][np.isfinite(row[1:])]
-    if not np.isfinite(value) or not len(samples):
+    if not np.isfinite(value):
         return Metric(None, None, None, n)
+    if len(samples) < 0.95 * (len(row) - 1) or not len(samples):
+        return Metric(float(value), None, None, n)
     low, high = np.percentile(samples, [2.5, 97.5])
     return Metric(float(value), float(low), float(high), n)
 
 
-def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> tuple[dict[str, float], str | None]:
-    """Three operating points, to be chosen on validation cases and then frozen.
-
-    rule_out: the highest threshold with a sensitivity of at least 0.95; rule_in: the lowest with a specificity of at
-    least 0.95; balanced: the highest sum of the two (Youden). With fewer than 20 cases of a class all three are 0.5.
-    Returns them and the reason for falling back, or None.
-    """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
-    fewest = min(int((labels == 0).sum()), int((labels == 1).sum()))
-    if fewest < FEWEST_CASES:
-        reason = f"the rarer class has {fewest} validation cases and thresholds need at least {FEWEST_CASES}"
-        return {"rule_out": 0.5, "balanced": 0.5, "rule_in": 0.5}, reason
-    candidates = np.unique(np.concatenate([probabilities, [1.0]]))
-    called = probabilities[None, :] >= candidates[:, None]
-    sensitivity = called[:, labels == 1].mean(axis=1)
-    specificity = 1 - called[:, labels == 0].mean(axis=1)
-    out = candidates[sensitivity >= 0.95].max()
-    into = candidates[specificity >= 0.95]
-    return {
-        "rule_out": float(out),
-        "balanced": float(candidates[np.argmax(sensitivity + specificity)]),
-        # Where even the highest probability has false positives among 5 %, nothing is ruled in.
-        "rule_in": float(into.min()) if len(into) else 1.0,
-    }, None
+def rank_only(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dict[str, dict[str, Any]]:
+    """The AUC alone, as JSON values: of scores that are no probabilities."""
+    labels = np.asarray(labels)
+    row = _weighted_auc(
+        labels, np.asarray(scores, float), _samples(labels, patients, RESAMPLES, 0), np.zeros(len(labels))
+    )
+    return {"auc": asdict(with_interval(row, len(labels)))}

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from MAEMCLib.atomic import write_json
+from MAEMCLib.atomic import read_json, write_json
+from MAEMCLib.familiarity import PERCENTILES, FeatureDistance, case_distance
 from MAEMCLib.montage import Preprocessing
 from MAEMCLib.networks.vit import ViT
 
+from ..checkpoints import read_tensors
 from ..configuration import FinetuningConfiguration
 from ..data.cohort import Cohort
 from ..data.folds import Fold
-from ..finetuning import class_tokens, fold_result, write_predictions
+from ..finetuning import class_tokens, fold_folder, fold_result, load_fold
 from ..jobs import Job
 from ..pretraining.run import PretrainedJob
-from .baselines import logistic, majority
+from .baselines import by_radius, logistic, majority, radial_profiles
+from .calibration import reliability
+from .comparison import compare
 from .logistic import FEATURE_PENALTY
-from .metrics import choose_thresholds, confusion, evaluate
+from .metrics import auc, confusion, evaluate
+from .operating_points import FEWEST_CASES, at_points
+from .out_of_fold import Judged, gather, judge
+from .page import write_page
+from .predictions import PredictionTable, read_predictions
+from .tables import format_table as format_table
+
+_PLANES = ("axial", "coronal")
 
 
 def evaluate_job(
@@ -32,123 +44,233 @@ def evaluate_job(
     pretrained: PretrainedJob | None,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Gather the folds' predictions, write predictions.csv and metrics.json, and return what the latter holds."""
-    labels, patients = cohort.labels, cohort.patients
-    number_of = {case.case_id: index for index, case in enumerate(cohort.cases)}
-    probabilities, fold_of = np.zeros(len(cohort)), np.zeros(len(cohort), dtype=int)
-    validation: list[tuple[int, float]] = []
-    for fold in folds:
-        result = fold_result(job.folder, fold.number)
-        for row in result["test"]:
-            probabilities[number_of[row["case_id"]]] = row["probability"]
-            fold_of[number_of[row["case_id"]]] = fold.number
-        validation += [(int(labels[number_of[r["case_id"]]]), r["probability"]) for r in result["validation"]]
-    write_predictions(
-        job.folder / "predictions.csv",
-        [
-            {
-                "case_id": case.case_id,
-                "patient_id": case.patient,
-                "fold": int(fold_of[index]),
-                "label": int(labels[index]),
-                "probability": f"{probabilities[index]:.6f}",
-            }
-            for index, case in enumerate(cohort.cases)
-        ],
+    """Gather the folds' predictions; write predictions.csv, metrics.json and report.html; return what the second holds.
+
+    Raises InputError: results that are missing or damaged, a probability that is NaN.
+    """
+    case_ids = [case.case_id for case in cohort.cases]
+    oof = gather(job.folder, run.folds, case_ids, cohort.labels)
+    others, unavailable = _baselines(job, cohort, folds, run, preprocessing, device)
+    if pretrained is None:
+        unavailable["pre-trained encoder, frozen"] = "trained from scratch"
+    patients = [case.patient for case in cohort.cases]
+    table = PredictionTable(case_ids, patients, oof.labels, oof.scores, oof.folds, oof.scores, others)
+    return _write(job, table, unavailable, _training_distances(job, cohort, folds, run, preprocessing, device))
+
+
+def evaluate_again(job: Job, output: Path | None = None) -> dict[str, Any]:
+    """Compute metrics.json and write report.html anew from a finished job's stored predictions, without its data.
+
+    output: another folder for the three files. Raises InputError: files of the job are missing or damaged.
+    """
+    before = read_json(job.folder / "metrics.json", "The job's metrics")
+    table = read_predictions(job.folder / "predictions.csv")
+    return _write(
+        job, table, before.get("baselines_unavailable", {}), before.get("training_distances", []), output or job.folder
     )
-    thresholds, reason = choose_thresholds(*(np.array(values) for values in zip(*validation, strict=True)))
-    balanced = thresholds["balanced"]
 
-    def figures(values: np.ndarray, threshold: float = 0.5) -> dict[str, Any]:
-        metrics = evaluate(labels, values, patients, threshold, folds=fold_of)
-        return {name: asdict(metric) for name, metric in metrics.items()}
 
-    baselines, unavailable = {}, {}
-    baselines["majority class"] = figures(majority(labels))
-    sizes = [case.diameter_mm for case in cohort.cases]
-    missing = sum(size is None for size in sizes)
-    if missing:
-        unavailable["size alone"] = f"{missing} cases have no diameter_mm in the manifest"
-    else:
-        baselines["size alone"] = figures(logistic(np.array(sizes, dtype=float)[:, None], labels, folds))
-    untrained = ViT(run.encoder, seed=run.seed + 1)
-    encoders = {"untrained encoder, frozen": untrained}
-    if pretrained is not None:
-        frozen = ViT(run.encoder)
-        frozen.load_state_dict(pretrained.module.encoder_state())
-        encoders["pre-trained encoder, frozen"] = frozen
-    for name, encoder in encoders.items():
-        tokens = class_tokens(encoder, cohort, np.arange(len(cohort)), preprocessing, device)
-        baselines[name] = figures(logistic(tokens.flatten(1).numpy(), labels, folds, FEATURE_PENALTY))
-    settings = job.settings
-    report = {
-        "protocol": settings["protocol"],
-        "leaky": settings["leaky"],
-        "cases": len(cohort),
-        "patients": len(np.unique(patients)),
-        "malignant": int((labels == 1).sum()),
-        "benign": int((labels == 0).sum()),
-        "folds": run.folds,
-        "metrics": figures(probabilities, balanced),
-        "counts": confusion(labels, probabilities, balanced),
-        "thresholds": thresholds,
-        "calibration": {
-            "calibrated": False,
-            "reason": reason or "no calibration was fitted: probabilities are the network's own",
-        },
-        "baselines": baselines,
-        "baselines_unavailable": unavailable,
-        "notes": _notes(settings["leaky"], reason, int((labels == 0).sum()), int((labels == 1).sum())),
-    }
-    write_json(job.folder / "metrics.json", report)
+def _write(
+    job: Job, table: PredictionTable, unavailable: dict[str, str], distances: list[float], output: Path | None = None
+) -> dict[str, Any]:
+    settings, output = job.settings, output or job.folder
+    oof = gather(job.folder, settings["configuration"]["folds"], table.case_ids, table.labels)
+    judged = judge(oof)
+    table = replace(table, probabilities=judged.probabilities, network=oof.scores, folds=oof.folds)
+    report = _report(job, table, judged, unavailable) | {"training_distances": distances}
+    table.write(output / "predictions.csv")
+    write_page(output / "report.html", report, table, job.folder / "events.jsonl")
+    write_json(output / "metrics.json", report)
     return report
 
 
-def _notes(leaky: bool, reason: str | None, benign: int, malignant: int) -> list[str]:
-    notes = ["Intervals: 95 %, 2000 bootstrap samples of patients. Predictions are out of fold."]
-    if leaky:
-        notes.append("LEAKY: the pre-training saw patients that are evaluated here (the published protocol).")
-    if reason:
-        notes.append(f"All thresholds are 0.5: {reason}.")
-    if min(benign, malignant) < 20:
-        kind = "benign" if benign <= malignant else "malignant"
-        notes.append(
-            f"Only {min(benign, malignant)} {kind} cases: the intervals are wide; rank nothing by these figures."
-        )
-    return notes
+def _baselines(
+    job: Job,
+    cohort: Cohort,
+    folds: Sequence[Fold],
+    run: FinetuningConfiguration,
+    preprocessing: Preprocessing,
+    device: torch.device,
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Out-of-fold probabilities by name of the baseline, and why a baseline is missing."""
+    labels = cohort.labels
+    others, unavailable = {"majority class": majority(labels)}, {}
+    profiles = radial_profiles(cohort)
+    sizes = [case.diameter_mm for case in cohort.cases]
+    missing = sum(size is None for size in sizes)
+    if missing:
+        reason = f"{missing} cases have no diameter_mm in the manifest"
+        unavailable |= {"size alone": reason, "radial profile, by radius": reason}
+    else:
+        others["size alone"] = logistic(np.array(sizes, dtype=float)[:, None], labels, folds)
+        others["radial profile, by radius"] = logistic(by_radius(profiles, np.array(sizes)), labels, folds)
+    others["radial profile, by mm"] = logistic(profiles, labels, folds)
+    tokens = class_tokens(
+        ViT(run.encoder, seed=run.seed + 1), cohort, np.arange(len(cohort)), preprocessing, device
+    ).flatten(1)
+    others["untrained encoder, frozen"] = logistic(tokens.numpy(), labels, folds, FEATURE_PENALTY)
+    frozen = [row for fold in folds for row in fold_result(job.folder, fold.number).get("frozen", [])]
+    if frozen:
+        number_of = {case.case_id: index for index, case in enumerate(cohort.cases)}
+        values = np.full(len(cohort), np.nan)
+        for row in frozen:
+            values[number_of[row["case_id"]]] = row["probability"]
+        others["pre-trained encoder, frozen"] = values
+    return others, unavailable
 
 
-def format_table(report: dict[str, Any]) -> str:
-    """The report as a table of text."""
-    columns = {
-        "auc": "AUC",
-        "auc_within_folds": "AUC within folds",
-        "accuracy": "ACC",
-        "sensitivity": "SEN",
-        "specificity": "SPE",
-        "ppv": "PPV",
-        "npv": "NPV",
-        "brier": "Brier",
+def _training_distances(
+    job: Job,
+    cohort: Cohort,
+    folds: Sequence[Fold],
+    run: FinetuningConfiguration,
+    preprocessing: Preprocessing,
+    device: torch.device,
+) -> list[float]:
+    """Percentiles 0 ... 100 of the distances of all cases, each to the cases that its fold's model was trained on.
+
+    Out of fold: a model's own training cases lie nearer to their mean than any new case does. Empty below 20 cases.
+    """
+    if len(cohort) < FEWEST_CASES:
+        return []
+    planes = _PLANES if run.fusion == "mean" else (run.fusion,)
+    found = []
+    for fold in folds:
+        statistics = read_tensors(fold_folder(job.folder, fold.number) / "statistics.safetensors")
+        encoder = load_fold(job.folder, fold.number, run.encoder).encoder
+        tokens = class_tokens(encoder, cohort, fold.test, preprocessing, device).numpy()
+        parts = ("mean", "covariance")
+        distances = {
+            plane: FeatureDistance.of(*(statistics[f"{plane}_{p}"] for p in parts), float(statistics["count"]))
+            for plane in planes
+        }
+        found.append(case_distance({plane: tokens[:, _PLANES.index(plane)] for plane in planes}, distances))
+    return np.percentile(np.concatenate(found), PERCENTILES).round(6).tolist()
+
+
+def _report(job: Job, table: PredictionTable, judged: Judged, unavailable: dict[str, str]) -> dict[str, Any]:
+    settings, configuration = job.settings, job.settings["configuration"]
+    labels, patients = table.labels, table.patient_numbers
+    malignant, benign = int((labels == 1).sum()), int((labels == 0).sum())
+    calibrated = judged.reason is None
+    used = judged.used.get("balanced", judged.thresholds["balanced"])
+    metrics = evaluate(labels, table.probabilities, patients, used, table.folds, scores=table.network)
+    baselines, comparisons = {}, {}
+    for name, values in table.others.items():
+        figures = evaluate(labels, values, patients, 0.5, table.folds)
+        baselines[name] = {key: asdict(metric) for key, metric in figures.items()}
+        comparisons[name] = compare(labels, table.network, values, patients)
+    report = {
+        "subject": job.folder.resolve().name,
+        "evaluation": "out-of-fold",
+        "protocol": settings["protocol"],
+        "leaky": settings["leaky"],
+        "pretraining": _pretraining(settings),
+        "cases": len(labels),
+        "patients": len(np.unique(patients)),
+        "malignant": malignant,
+        "benign": benign,
+        "folds": configuration["folds"],
+        "metrics": {key: asdict(metric) for key, metric in metrics.items()},
+        "counts": confusion(labels, table.probabilities, used),
+        "thresholds": judged.thresholds,
+        "operating_points": at_points(labels, table.probabilities, patients, judged.thresholds, judged.used),
+        "calibration": {
+            "calibrated": calibrated,
+            "method": "platt" if calibrated else None,
+            "slope": judged.calibration.slope,
+            "intercept": judged.calibration.intercept,
+            "cases": len(labels) if calibrated else 0,
+            **({} if calibrated else {"reason": judged.reason}),
+        },
+        "prior_in_probability": _prior(configuration, malignant / len(labels), calibrated),
+        "reliability": reliability(labels, table.probabilities),
+        "per_fold": _per_fold(table),
+        "baselines": baselines,
+        "comparisons": comparisons,
+        "baselines_unavailable": unavailable,
+        "training": _training(settings),
     }
-    rows = [("this model", report["metrics"]), *report["baselines"].items()]
-    width = max(len(name) for name, _ in rows)
-    lines = [
-        f"{report['cases']} cases of {report['patients']} patients ({report['malignant']} malignant, "
-        f"{report['benign']} benign), {report['folds']} folds by patient, protocol {report['protocol']}",
-        " " * width + "".join(f"  {head:>18}" for head in columns.values()),
-    ]
-    for name, metrics in rows:
-        lines.append(f"{name:<{width}}" + "".join(f"  {_cell(metrics[key]):>18}" for key in columns))
-    counts = report["counts"]
-    lines.append(
-        f"Threshold {report['thresholds']['balanced']:.3f}: "
-        f"TP {counts['tp']}, FP {counts['fp']}, TN {counts['tn']}, FN {counts['fn']}"
+    if calibrated:
+        plain = evaluate(labels, table.network, patients, 0.5)
+        kept = ("brier", "ece", "calibration_slope", "calibration_intercept")
+        report["before_calibration"] = {key: asdict(plain[key]) for key in kept}
+    report["notes"] = _notes(report, judged)
+    return report
+
+
+def _prior(configuration: dict[str, Any], share: float, calibrated: bool) -> float:
+    """The share of malignant cases that the probabilities assume, which an adjustment to a prevalence starts from.
+
+    Platt scaling on the cohort gives the cohort's; a network trained with class weights learns as if both classes were
+    equally frequent.
+    """
+    return share if calibrated or not configuration["class_weights"] else 0.5
+
+
+def _per_fold(table: PredictionTable) -> list[dict[str, Any]]:
+    rows = []
+    for fold in np.unique(table.folds):
+        tested = table.folds == fold
+        labels = table.labels[tested]
+        both = 0 < labels.sum() < len(labels)
+        rows.append(
+            {
+                "fold": int(fold),
+                "cases": int(tested.sum()),
+                "malignant": int(labels.sum()),
+                "auc": auc(labels, table.network[tested]) if both else None,
+            }
+        )
+    return rows
+
+
+def _pretraining(settings: dict[str, Any]) -> str | None:
+    """How the encoder was pre-trained: "given" to all folds alike, repeated "in-fold", or None."""
+    if "pretraining" in settings:
+        return settings["pretraining"]
+    return None if settings["from"] == "scratch" else "given"
+
+
+def _training(settings: dict[str, Any]) -> dict[str, Any]:
+    """What a reader wants to know of the run, from job.json."""
+    configuration = settings["configuration"]
+    keys = ("epochs", "patience", "batch", "validation_fraction", "fusion", "class_weights", "linear_probe", "seed")
+    return {
+        "encoder": configuration["encoder"],
+        **{key: configuration[key] for key in keys},
+        "labeled_cases": configuration.get("labeled_cases"),
+        "from": "scratch" if settings["from"] == "scratch" else Path(settings["from"]).name,
+        "software": settings.get("versions", {}),
+        "created": settings.get("created"),
+    }
+
+
+def _notes(report: dict[str, Any], judged: Judged) -> list[str]:
+    notes = ["Intervals: 95 %, 2000 bootstrap samples of patients. Predictions are out of fold."]
+    if report["leaky"]:
+        notes.append("LEAKY: the pre-training saw patients that are evaluated here (the published protocol).")
+    if report["pretraining"] == "in-fold":
+        notes.append("The pre-training was repeated in each fold without the patients that the fold tests.")
+    if judged.reason is None:
+        notes.append(
+            "Calibrated by Platt scaling, cross-fitted: a fold's probabilities are calibrated, and its cases called, "
+            "by what was fitted and chosen without its cases. The probabilities assume a share of malignant cases of "
+            f"{report['prior_in_probability']:.3f}. AUCs are of the network's own scores."
+        )
+    else:
+        notes.append(f"Not calibrated: {judged.reason}.")
+    if judged.thresholds_reason:
+        notes.append(f"All thresholds are 0.5: {judged.thresholds_reason}.")
+    rarer = min(report["benign"], report["malignant"])
+    if rarer < FEWEST_CASES:
+        kind = "benign" if report["benign"] <= report["malignant"] else "malignant"
+        notes.append(f"Only {rarer} {kind} cases: the intervals are wide; rank nothing by these figures.")
+    if report["patients"] < report["cases"]:
+        notes.append("Some patients have several cases: DeLong's p takes cases for independent, the intervals do not.")
+    notes.append(
+        "These are the figures of one fold model at a time. An exported bundle gives the mean of all fold models, "
+        "whose probabilities spread less; how it does shows on other data."
     )
-    lines += [f"No baseline '{name}': {reason}." for name, reason in report["baselines_unavailable"].items()]
-    return "\n".join(lines + report["notes"])
-
-
-def _cell(metric: dict[str, Any]) -> str:
-    if metric["value"] is None:
-        return "-"
-    return f"{metric['value']:.3f} ({metric['low']:.2f}-{metric['high']:.2f})"
+    notes.append("Baselines are called at 0.5; all but the majority class are logistic models in the same folds.")
+    return notes

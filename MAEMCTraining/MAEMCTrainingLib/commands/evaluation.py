@@ -1,0 +1,138 @@
+"""The commands that judge a model and hand it on: ``evaluate`` and ``export``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from MAEMCLib.errors import UsageError
+from MAEMCLib.model_store import home
+
+from . import Counter, add_command
+
+_FAILED = 3
+
+
+def add(commands: Any) -> None:
+    """Add the commands to the parser."""
+    command = add_command(commands, "evaluate", _evaluate, "metrics, curves, calibration and a report of a model")
+    command.add_argument(
+        "model", metavar="JOB|BUNDLE", help="a finished job, a .maemc file or the id of an installed model"
+    )
+    command.add_argument(
+        "--data",
+        type=Path,
+        metavar="MANIFEST|CACHE",
+        help="labeled cases to score; without it a fine-tuning's own out-of-fold predictions are reported again",
+    )
+    command.add_argument("--output", type=Path, metavar="DIR", help="without --data: the job's own folder")
+    command.add_argument("--device", default="auto")
+
+    command = add_command(commands, "export", _export, "write the bundle of a fine-tuning job")
+    command.add_argument("job", type=Path, metavar="JOB")
+    command.add_argument("--output", type=Path, required=True, metavar="MODEL.maemc")
+    command.add_argument("--card", type=Path, metavar="TOML", help="texts of the card: id, version, title, licence ...")
+    command.add_argument("--id", help="instead of --card")
+    command.add_argument("--version", default="1.0")
+    command.add_argument("--title")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from ..jobs import Job
+
+    folder = Path(options.model)
+    kind = Job(folder).settings["kind"] if (folder / "job.json").is_file() else "bundle"
+    if kind == "pretrain":
+        return _evaluate_pretraining(options, folder)
+    if options.data is None:
+        return _evaluate_again(options, folder, kind)
+    if options.output is None:
+        raise UsageError("Say where the results go: --output DIR.", "no-output")
+    from ..evaluation.external import evaluate_on
+    from ..evaluation.tables import format_table
+
+    with Counter("Scoring", options.quiet) as counter:
+        report, failed = evaluate_on(options.model, options.data, options.output, home(), options.device, counter)
+    for case, reason in failed:
+        print(f"{case} was not scored: {reason}", file=sys.stderr)
+    if not options.quiet:
+        print(format_table(report))
+    print(options.output)
+    return _FAILED if failed else 0
+
+
+def _evaluate_again(options: argparse.Namespace, folder: Path, kind: str) -> int:
+    from ..evaluation.external import make_output
+    from ..evaluation.report import evaluate_again
+    from ..evaluation.tables import format_table
+    from ..export import finished_finetuning
+
+    if kind == "bundle":
+        raise UsageError(
+            f"{options.model} is no job, and a bundle holds no predictions. Say what to score: --data MANIFEST|CACHE.",
+            "no-data",
+        )
+    job = finished_finetuning(folder)
+    if options.output is not None and options.output.resolve() != folder.resolve():
+        make_output(options.output)
+    report = evaluate_again(job, options.output)
+    if not options.quiet:
+        print(format_table(report))
+    print(options.output or folder)
+    return 0
+
+
+def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
+    import contextlib
+
+    import torch
+    from MAEMCLib.device import choose_device
+    from MAEMCLib.errors import InputError
+
+    from ..data.cohort import join
+    from ..data.sources import open_data
+    from ..evaluation.external import make_output
+    from ..evaluation.pretext import evaluate_pretext
+    from ..evaluation.pretext_report import format_pretext_table
+    from ..pretraining.run import cohort_of, load_pretrained
+
+    if options.data is None or options.output is None:
+        raise UsageError(
+            "A pre-training is judged on patients that it has not seen: give --data MANIFEST|CACHE and --output DIR.",
+            "no-data",
+        )
+    make_output(options.output)
+    pretrained = load_pretrained(folder)
+    with Counter("Cutting", options.quiet) as counter:
+        cohort = join([open_data(options.data, options.output / "caches", home(), counter)])
+    training = None
+    with contextlib.suppress(InputError):  # its data are gone: the rows that need them say so
+        training = cohort_of(pretrained, home())
+    device = torch.device(choose_device(options.device).name)
+    report = evaluate_pretext(pretrained, cohort, options.output, device, training)
+    if not options.quiet:
+        print(format_pretext_table(report))
+    print(options.output)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> None:
+    from ..export import export, read_card_texts
+
+    if options.card is not None:
+        texts = read_card_texts(options.card)
+    elif options.id:
+        texts = {
+            "id": options.id,
+            "version": options.version,
+            "title": options.title or options.id,
+            "intended_use": "Research only, not for clinical use.",
+        }
+    else:
+        raise UsageError("Give the model a name: --id NAME, or --card FILE.toml with its texts.", "no-card")
+    bundle = export(options.job, options.output, texts)
+    if not options.quiet:
+        print(f"{bundle.card.id} {bundle.card.version}, verified, SHA-256 {bundle.card.sha256}", file=sys.stderr)
+    print(options.output)

@@ -1,0 +1,68 @@
+"""Is one model's AUC higher than another's on the same cases?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from MAEMCLib.errors import InputError
+from scipy.stats import norm, rankdata
+
+from .metrics import auc_difference
+
+
+@dataclass(frozen=True)
+class DeLong:
+    """Two correlated AUCs: their difference with its 95 % interval, and the two-sided p of no difference.
+
+    p and the interval are None where the difference has no variance, as of two models that rank all cases alike.
+    """
+
+    first: float
+    second: float
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong:
+    """DeLong's test of two scores (cases,) of the same cases (DeLong et al., Biometrics 1988;44:837-845).
+
+    By midranks (Sun and Xu, IEEE Signal Processing Letters 2014;21:1389-1393). Takes cases for independent: for several
+    nodules of a patient the bootstrap by patient is the better judge. Raises InputError: fewer than two of a class.
+    """
+    labels = np.asarray(labels)
+    sick, well = labels == 1, labels == 0
+    m, n = int(sick.sum()), int(well.sum())
+    if m < 2 or n < 2:
+        raise InputError("DeLong's test needs at least two cases of each class.", "too-few-cases")
+    of_sick, of_well = [], []  # each case's share of its AUC: how many of the other class it ranks right
+    for scores in (first, second):
+        scores = np.asarray(scores, float)
+        ranks = rankdata(np.concatenate([scores[sick], scores[well]]))
+        of_sick.append((ranks[:m] - rankdata(scores[sick])) / n)
+        of_well.append(1 - (ranks[m:] - rankdata(scores[well])) / m)
+    one, two = (float(values.mean()) for values in of_sick)
+    variance = (np.cov(of_sick) / m + np.cov(of_well) / n) @ [1, -1] @ [1, -1]
+    difference = one - two
+    if variance < 1e-15:
+        return DeLong(one, two, difference, None, None, None)
+    deviation = float(np.sqrt(variance))
+    reach = float(norm.ppf(0.975)) * deviation
+    p = float(2 * norm.sf(abs(difference) / deviation))
+    return DeLong(one, two, difference, difference - reach, difference + reach, p)
+
+
+def compare(labels: np.ndarray, scores: np.ndarray, others: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
+    """AUC of scores minus that of others: by bootstrap of patients ("difference") and by DeLong ("delong").
+
+    DeLong's is None with fewer than two cases of a class.
+    """
+    labels = np.asarray(labels)
+    enough = min((labels == 0).sum(), (labels == 1).sum()) >= 2
+    return {
+        "difference": asdict(auc_difference(labels, scores, others, patients)),
+        "delong": asdict(delong(labels, scores, others)) if enough else None,
+    }

@@ -1,0 +1,156 @@
+"""Pictures of an evaluation: ROC curves, reliability, probabilities by class, learning curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .predictions import PredictionTable
+from .tables import POINT_NAMES
+
+_MODEL, _OTHERS = "#1f4e79", ("#b0651d", "#6a8f3c", "#8a5a9e", "#b23a48", "0.55")
+_CLASSES = {0: ("benign", "#7aa6c9"), 1: ("malignant", "#b23a48")}
+_POINTS = {"rule_out": "v", "balanced": "o", "rule_in": "^"}
+
+
+def roc_curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates from (0, 0) to (1, 1), a point for each distinct score, highest first."""
+    sick, well = np.sort(scores[labels == 1]), np.sort(scores[labels == 0])
+    levels = np.unique(scores)[::-1]
+    reached = [1 - np.searchsorted(values, levels) / len(values) for values in (well, sick)]
+    return tuple(np.concatenate([[0.0], rates]) for rates in reached)
+
+
+def evaluation_figure(report: dict[str, Any], table: PredictionTable):
+    """A matplotlib figure: ROC curves with the operating points, the reliability diagram, probabilities by class."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13.2, 4.5), layout="constrained", facecolor="white")
+    roc, calibration, classes = figure.subplots(1, 3)
+    _roc(roc, report, table)
+    _reliability(calibration, report)
+    _classes(classes, report, table)
+    for axis in (roc, calibration, classes):
+        axis.tick_params(labelsize=8)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    return figure
+
+
+def _roc(axis, report: dict[str, Any], table: PredictionTable) -> None:
+    axis.plot([0, 1], [0, 1], color="0.85", linewidth=1)
+    others = [(name, values) for name, values in table.others.items() if len(np.unique(values)) > 1]
+    for (name, values), color in zip(others, _OTHERS, strict=False):
+        value = report["baselines"][name]["auc"]["value"]
+        axis.plot(*roc_curve(table.labels, values), color=color, linewidth=1, label=f"{name} {value:.2f}")
+    scores = table.probabilities if table.network is None else table.network
+    label = f"this model {report['metrics']['auc']['value']:.2f}"
+    axis.plot(*roc_curve(table.labels, scores), color=_MODEL, linewidth=2.2, label=label)
+    places: dict[tuple[float, float], list[str]] = {}
+    for name in _POINTS:
+        rates = report["operating_points"][name]["metrics"]
+        place = (1 - rates["specificity"]["value"], rates["sensitivity"]["value"])
+        places.setdefault(place, []).append(name)
+    for (x, y), names in places.items():
+        text = " = ".join(POINT_NAMES[name] for name in names)
+        style = {"color": _MODEL, "markersize": 8, "markeredgecolor": "white", "clip_on": False}
+        axis.plot([x], [y], _POINTS[names[0]], label=text, linestyle="none", zorder=5, **style)
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axis.set_xlabel("1 - specificity", fontsize=9)
+    axis.set_ylabel("sensitivity", fontsize=9)
+    axis.set_title("ROC (AUC)", fontsize=10)
+    axis.legend(fontsize=7, loc="lower right", frameon=False)
+
+
+def _reliability(axis, report: dict[str, Any]) -> None:
+    bins = report["reliability"]
+    axis.plot([0, 1], [0, 1], color="0.85", linewidth=1)
+    x = [row["mean_probability"] for row in bins]
+    y = [row["observed"] for row in bins]
+    reach = [[row["observed"] - row["low"] for row in bins], [row["high"] - row["observed"] for row in bins]]
+    axis.errorbar(x, y, yerr=reach, fmt="o-", color=_MODEL, ecolor="0.65", elinewidth=1, capsize=2, markersize=5)
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axis.set_xlabel("mean probability of the bin", fontsize=9)
+    axis.set_ylabel("observed share of malignant cases", fontsize=9)
+    state = "calibrated" if report["calibration"]["calibrated"] else "not calibrated"
+    sizes = sorted({row["n"] for row in bins})
+    count = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    axis.set_title(f"Reliability, {state} (bins of {count} cases)", fontsize=10)
+
+
+def _classes(axis, report: dict[str, Any], table: PredictionTable) -> None:
+    edges = np.linspace(0, 1, 21)
+    groups = [table.probabilities[table.labels == label] for label in _CLASSES]
+    names = [f"{name} ({len(values)})" for (name, _), values in zip(_CLASSES.values(), groups, strict=True)]
+    axis.hist(groups, edges, color=[color for _, color in _CLASSES.values()], label=names)
+    styles = dict(zip(_POINTS, (":", "-", "--"), strict=True))
+    drawn: dict[float, list[str]] = {}
+    for name in _POINTS:
+        drawn.setdefault(report["thresholds"][name], []).append(name)
+    for value, names in drawn.items():
+        text = " = ".join(POINT_NAMES[name] for name in names)
+        style = {"color": "0.25", "linewidth": 1, "linestyle": styles[names[0]]}
+        axis.axvline(value, ymax=0.78, label=f"{text} {value:.2f}", **style)
+    axis.set(xlim=(0, 1), ylim=(0, 1.32 * axis.get_ylim()[1]))  # room for the legend
+    axis.set_xlabel("probability of malignancy", fontsize=9)
+    axis.set_ylabel("cases", fontsize=9)
+    axis.set_title("Probabilities by class", fontsize=10)
+    axis.legend(fontsize=7, frameon=False, ncols=2, loc="upper center")
+
+
+def learning_figure(events: list[dict[str, Any]]):
+    """A matplotlib figure of the losses by epoch, a color a fold; None where no training was recorded.
+
+    The left axis is the pre-training inside the folds, where there was one.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    phases = [(phase, title) for phase, title in _PHASES.items() if _steps(events, phase)]
+    if not phases:
+        return None
+    figure = Figure(figsize=(6.6 * len(phases), 3.6), layout="constrained", facecolor="white")
+    folds = sorted({event["fold"] for event in events if "fold" in event})
+    colors = {fold: colormaps["tab10"](number % 10) for number, fold in enumerate(folds)}
+    for axis, (phase, title) in zip(figure.subplots(1, len(phases), squeeze=False)[0], phases, strict=True):
+        for fold in folds:
+            _losses(axis, [event for event in events if event.get("fold") == fold], phase, fold, colors[fold])
+        axis.set_xlabel("epoch", fontsize=9)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_ylabel("loss", fontsize=9)
+        axis.set_title(title, fontsize=10)
+        axis.tick_params(labelsize=8)
+        axis.legend(fontsize=7, frameon=False, ncols=2)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    return figure
+
+
+_PHASES = {
+    "pretrain": "Pre-training in the folds: training loss",
+    "finetune": "Fine-tuning: training (thin) and validation loss, the dot is the epoch kept",
+}
+
+
+def _steps(events: list[dict[str, Any]], phase: str) -> list[dict[str, Any]]:
+    return [event for event in events if event.get("phase") == phase and "loss" in event and "epoch" in event]
+
+
+def _losses(axis, events: list[dict[str, Any]], phase: str, fold: int, color) -> None:
+    trained = _steps(events, phase)
+    if trained:
+        epochs = np.array([event["epoch"] for event in trained])
+        losses = np.array([event["loss"] for event in trained], dtype=float)
+        shown = np.unique(epochs)
+        means = [losses[epochs == epoch].mean() for epoch in shown]
+        alone = phase == "pretrain"
+        label = f"fold {fold + 1}" if alone else None
+        axis.plot(shown + 1, means, color=color, linewidth=1.4 if alone else 0.8, alpha=0.6, label=label)
+    validated = [event for event in events if event.get("phase") == "validation" and "loss" in event]
+    if phase == "finetune" and validated:
+        x, y = [event["epoch"] + 1 for event in validated], [event["loss"] for event in validated]
+        axis.plot(x, y, color=color, linewidth=1.6, label=f"fold {fold + 1}")
+        best = int(np.argmin(y))
+        axis.plot([x[best]], [y[best]], "o", color=color, markersize=5)

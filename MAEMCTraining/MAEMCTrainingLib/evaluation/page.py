@@ -1,0 +1,273 @@
+"""report.html: one self-contained page of an evaluation. Nothing in it is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from MAEMCLib.atomic import replacing
+from MAEMCLib.results import DISCLAIMER
+
+from .figures import evaluation_figure, learning_figure
+from .predictions import PredictionTable
+from .tables import POINT_NAMES, cell, difference_text
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 76em; margin: 2em auto; padding: 0 1em; }
+h1 { font-size: 1.5em; margin-bottom: .2em; } h2 { font-size: 1.15em; margin-top: 2em; border-top: 1px solid #ddd;
+padding-top: 1em; } table { border-collapse: collapse; font-size: 14px; } th { text-align: left; font-weight: 600; }
+th, td { padding: .3em 1em .3em 0; border-bottom: 1px solid #e4e4e4; vertical-align: top; }
+td { font-variant-numeric: tabular-nums; } td.short, tr > th:first-child { white-space: nowrap; }
+tr.first td { font-weight: 600; }
+.notice { background: #fff4d6; border-left: 4px solid #e0a800; padding: .5em .9em; font-weight: 600; }
+.leaky { background: #fbe3e0; border-left: 4px solid #c0392b; padding: .5em .9em; font-weight: 600; }
+.soft { color: #666; font-size: .9em; } img { max-width: 100%; } img.small { max-height: 22em; }
+"""
+_RANKING = {"auc": "AUC", "auc_within_folds": "AUC within folds"}
+_RATES = {
+    "accuracy": "ACC",
+    "sensitivity": "SEN",
+    "specificity": "SPE",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "balanced_accuracy": "Balanced ACC",
+}
+_PROBABILITY = {
+    "brier": "Brier",
+    "ece": "ECE",
+    "calibration_slope": "Calibration slope",
+    "calibration_intercept": "Intercept",
+}
+
+
+def write_page(path: Path, report: dict[str, Any], table: PredictionTable, events: Path | None = None) -> None:
+    """Write the page of a report as metrics.json holds it. events: events.jsonl of the job. Raises InputError."""
+    learning = learning_figure(_read_events(events)) if events is not None else None
+    parts = [
+        f"<h1>Evaluation of {escape(report['subject'])}</h1>",
+        f"<p class='soft'>{escape(_what(report))}</p>",
+        f"<p class='notice'>{DISCLAIMER}</p>",
+        *(f"<p class='{style}'>{escape(text)}</p>" for style, text in _warnings(report)),
+        _facts(report),
+        f"<p><img src='{_embed(evaluation_figure(report, table), 'ROC, reliability, probabilities')}</p>",
+        "<h2>Does it rank malignant above benign?</h2>",
+        _ranking(report),
+        "<h2>Operating points</h2>",
+        _points(report),
+        *_beside_baselines(report),
+        "<h2>Are the probabilities right?</h2>",
+        _calibration(report),
+    ]
+    if learning is not None:
+        parts += ["<h2>Learning</h2>", f"<p><img class='small' src='{_embed(learning, 'learning curves')}</p>"]
+    if report.get("per_fold"):
+        parts += ["<h2>Folds</h2>", _folds(report)]
+    parts += ["<h2>Notes</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in report["notes"]), "</ul>"]
+    parts += [f"<p class='notice'>{DISCLAIMER}</p>"]
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>MAEMC evaluation</title>'
+        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _what(report: dict[str, Any]) -> str:
+    if report["evaluation"] == "out-of-fold":
+        return f"Out of fold: each case is scored by the model of {report['folds']} that did not see its patient."
+    return "Other data, scored with the whole model."
+
+
+def _warnings(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """(style, text) of what a reader must know before the first number."""
+    warnings = []
+    if report.get("leaky"):
+        text = "LEAKY: the pre-training saw patients that are evaluated here. The figures are too good."
+        warnings.append(("leaky", text))
+    overlap = report.get("overlap", {"state": "none"})
+    if overlap["state"] != "none":
+        warnings.append(("leaky" if overlap["state"] == "known" else "notice", overlap["text"]))
+    return warnings
+
+
+def _facts(report: dict[str, Any]) -> str:
+    training = report.get("training", {})
+    rows = [
+        (
+            "Cases",
+            f"{report['cases']} of {report['patients']} patients: {report['malignant']} malignant, "
+            f"{report['benign']} benign",
+        )
+    ]
+    if "protocol" in report:
+        rows += [("Protocol", f"{report['protocol']}, {report['folds']} folds by patient"), *_job_facts(report)]
+    rows += report.get("facts", [])
+    software = training.get("software", {})
+    if software:
+        rows.append(("Software", ", ".join(f"{name} {value}" for name, value in software.items())))
+    return _table((), rows)
+
+
+def _job_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
+    training = report["training"]
+    encoder = training["encoder"]
+    how = {
+        None: "none: trained from scratch",
+        "given": f"{training['from']}, the same for all folds",
+        "in-fold": f"settings of {training['from']}, repeated in each fold without the patients it tests",
+    }
+    method = f"whole network, up to {training['epochs']} epochs, batch {training['batch']}"
+    if training["linear_probe"]:
+        method = "linear probe on the frozen encoder"
+    limited = f", at most {training['labeled_cases']} labeled cases a fold" if training["labeled_cases"] else ""
+    return [
+        ("Pre-training", how.get(report["pretraining"], str(report["pretraining"]))),
+        (
+            "Fine-tuning",
+            f"{method}{limited}; planes {training['fusion']}, "
+            f"{'class weights' if training['class_weights'] else 'no class weights'}, seed {training['seed']}",
+        ),
+        (
+            "Network",
+            f"ViT, patch {encoder['patch_size']}, width {encoder['width']}, depth {encoder['depth']}, "
+            f"{encoder['heads']} heads",
+        ),
+    ]
+
+
+def _ranking(report: dict[str, Any]) -> str:
+    columns = _present(report, _RANKING)
+    rows = [("this model", *(cell(report["metrics"].get(key)) for key in columns), "")]
+    for name, metrics in report["baselines"].items():
+        rows.append((name, *(cell(metrics.get(key)) for key in columns), difference_text(report["comparisons"][name])))
+    heads = ("", *columns.values(), "This model's AUC minus that of the baseline")
+    missing = "".join(
+        f"<p class='soft'>No baseline '{escape(name)}': {escape(reason)}.</p>"
+        for name, reason in report["baselines_unavailable"].items()
+    )
+    return _table(heads, rows) + missing
+
+
+def _points(report: dict[str, Any]) -> str:
+    rows = []
+    shown_rates = {key: head for key, head in _RATES.items() if key != "balanced_accuracy"}
+    for name, point in report["operating_points"].items():
+        counts, rates = point["counts"], point["metrics"]
+        numbers = (str(counts[key]) for key in ("tp", "fp", "tn", "fn"))
+        shown = [cell(rates[key]) for key in shown_rates]
+        rows.append((POINT_NAMES[name], f"{point['threshold']:.3f}", *numbers, *shown))
+    heads = ("", "Threshold", "TP", "FP", "TN", "FN", *shown_rates.values())
+    explained = "Positive is malignant. No threshold was chosen from data: all are 0.5."
+    if len(set(report["thresholds"].values())) > 1:
+        explained = (
+            "Positive is malignant. Rule out: sensitivity of at least 0.95; rule in: specificity of at least 0.95; "
+            "balanced: the highest sum of both. Chosen on validation cases, so the rates here may fall short of that."
+        )
+    return f"<p class='soft'>{explained}</p>{_table(heads, rows)}"
+
+
+def _beside_baselines(report: dict[str, Any]) -> list[str]:
+    baselines = {name: metrics for name, metrics in report["baselines"].items() if "accuracy" in metrics}
+    if not baselines:
+        return []
+    rows = [
+        (name, *(cell(metrics[key]) for key in _RATES))
+        for name, metrics in (("this model", report["metrics"]), *baselines.items())
+    ]
+    explained = f"This model at its balanced threshold, {report['thresholds']['balanced']:.3f}; the baselines at 0.5."
+    return [
+        "<h2>Classes beside the baselines</h2>",
+        f"<p class='soft'>{explained}</p>",
+        _table(("", *_RATES.values()), rows),
+    ]
+
+
+def _calibration(report: dict[str, Any]) -> str:
+    calibration = report["calibration"]
+    if calibration["calibrated"]:
+        text = (
+            f"Calibrated: logit p' = {calibration['slope']:.3f} logit p {calibration['intercept']:+.3f} (Platt). "
+            f"Assumed share of malignant cases: {report['prior_in_probability']:.3f}."
+        )
+    else:
+        text = f"Not calibrated: {calibration.get('reason', 'no reason is stated')}."
+    rows = [("this model", *(cell(report["metrics"].get(key)) for key in _PROBABILITY))]
+    if "before_calibration" in report:
+        rows.append(("before calibration", *(cell(report["before_calibration"][key]) for key in _PROBABILITY)))
+    rows += [
+        (name, *(cell(metrics[key]) for key in _PROBABILITY))
+        for name, metrics in report["baselines"].items()
+        if "brier" in metrics
+    ]
+    bins = [
+        (
+            f"{row['from']:.3f} to {row['to']:.3f}",
+            str(row["n"]),
+            f"{row['mean_probability']:.3f}",
+            str(row["malignant"]),
+            f"{row['observed']:.3f} ({row['low']:.2f}-{row['high']:.2f})",
+        )
+        for row in report["reliability"]
+    ]
+    heads = ("Probability", "Cases", "Mean probability", "Malignant", "Observed share (95 %)")
+    return (
+        f"<p>{escape(text)}</p>{_table(('', *_PROBABILITY.values()), rows)}"
+        f"<p class='soft'>A calibrated model has slope 1 and intercept 0. ECE: over {len(bins)} bins of equally many "
+        f"cases; its interval lies too high, as resampling adds noise to each bin.</p>{_table(heads, bins)}"
+    )
+
+
+def _folds(report: dict[str, Any]) -> str:
+    rows = [
+        (
+            str(row["fold"] + 1),
+            str(row["cases"]),
+            str(row["malignant"]),
+            "-" if row["auc"] is None else f"{row['auc']:.3f}",
+        )
+        for row in report["per_fold"]
+    ]
+    return _table(("Fold", "Cases tested", "Malignant", "AUC"), rows)
+
+
+def _present(report: dict[str, Any], columns: dict[str, str]) -> dict[str, str]:
+    return {key: head for key, head in columns.items() if key in report["metrics"]}
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    top = "<tr>" + "".join(f"<th>{escape(head)}</th>" for head in heads) + "</tr>" if heads else ""
+    lines = []
+    for first, *others in rows:
+        mark = " class='first'" if first == "this model" else ""
+        cells = "".join(f"<td{' class=short' if heads else ''}>{escape(str(text))}</td>" for text in others)
+        lines.append(f"<tr{mark}><th>{escape(first)}</th>{cells}</tr>")
+    return f"<table>{top}{''.join(lines)}</table>"
+
+
+def _embed(figure, alternative: str) -> str:
+    """The rest of an img tag: the picture as a data URL, and its alternative text."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}' alt='{escape(alternative)}'>"
+
+
+def _read_events(path: Path) -> list[dict[str, Any]]:
+    """The events of a job; a line cut off by a crash, or a job that has none, is no reason to stop."""
+    events = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            events.append(event)
+    return events

@@ -1,0 +1,86 @@
+"""predictions.csv: what the metrics are computed from, a row a case."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from MAEMCLib.atomic import replacing
+from MAEMCLib.errors import InputError
+
+_COLUMNS = ("case_id", "patient_id", "fold", "label", "probability", "network_probability")
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """Labeled cases with their probabilities.
+
+    patients: pseudonyms. labels: (cases,) 0 or 1. probabilities: (cases,) as a reader gets them. folds: (cases,) which
+    fold tested the case, None where other data were scored. network: (cases,) before calibration, None where the
+    bundle does not tell. others: name of a baseline -> its (cases,) probabilities, or scores that only rank.
+    """
+
+    case_ids: list[str]
+    patients: list[str]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    folds: np.ndarray | None = None
+    network: np.ndarray | None = None
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def patient_numbers(self) -> np.ndarray:
+        """(cases,) int64: patients numbered by first appearance, so that no interval hangs on pseudonyms."""
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(patient, len(numbers)) for patient in self.patients], dtype=np.int64)
+
+    def write(self, path: Path) -> None:
+        """Replace the file. Raises InputError where it cannot be written."""
+        columns = {
+            "case_id": self.case_ids,
+            "patient_id": self.patients,
+            "fold": _texts(self.folds, len(self.labels), "d"),
+            "label": _texts(self.labels, len(self.labels), "d"),
+            "probability": _texts(self.probabilities, len(self.labels), ".6f"),
+            "network_probability": _texts(self.network, len(self.labels), ".6f"),
+            **{name: _texts(values, len(self.labels), ".6f") for name, values in self.others.items()},
+        }
+        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _texts(values: np.ndarray | None, count: int, style: str) -> list[str]:
+    return [""] * count if values is None else [format(value, style) for value in values.tolist()]
+
+
+def read_predictions(path: Path) -> PredictionTable:
+    """What ``PredictionTable.write`` wrote. Raises InputError."""
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            rows, names = list(reader), reader.fieldnames or []
+        columns = {name: [row[name] for row in rows] for name in names}
+        return PredictionTable(
+            case_ids=columns["case_id"],
+            patients=columns["patient_id"],
+            labels=np.array([int(value) for value in columns["label"]]),
+            probabilities=_numbers(columns["probability"]),
+            folds=np.array([int(value) for value in columns["fold"]]),
+            network=_numbers(columns["network_probability"]) if "network_probability" in columns else None,
+            others={name: _numbers(columns[name]) for name in names if name not in _COLUMNS},
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"The predictions {path} cannot be read ({type(error).__name__}: {error}). "
+            "Repeat the command that wrote them.",
+            "damaged-predictions",
+        ) from error
+
+
+def _numbers(texts: list[str]) -> np.ndarray:
+    return np.array([float(text) for text in texts])

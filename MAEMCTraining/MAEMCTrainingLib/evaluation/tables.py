@@ -1,0 +1,75 @@
+"""An evaluation as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_COLUMNS = {
+    "auc": "AUC",
+    "auc_within_folds": "AUC within folds",
+    "accuracy": "ACC",
+    "sensitivity": "SEN",
+    "specificity": "SPE",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "brier": "Brier",
+}
+
+
+POINT_NAMES = {"rule_out": "rule out", "balanced": "balanced", "rule_in": "rule in", "half": "one half"}
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """The report as a table of text."""
+    rows = [("this model", report["metrics"]), *report["baselines"].items()]
+    columns = {key: head for key, head in _COLUMNS.items() if key in report["metrics"]}
+    width = max(len(name) for name, _ in rows)
+    lines = [_headline(report), " " * width + "".join(f"  {head:>18}" for head in columns.values())]
+    for name, metrics in rows:
+        lines.append(f"{name:<{width}}" + "".join(f"  {cell(metrics.get(key)):>18}" for key in columns))
+    for name, figures in report["comparisons"].items():
+        lines.append(f"AUC minus that of '{name}': {difference_text(figures)}")
+    for name, point in report["operating_points"].items():
+        counts, at = point["counts"], point["metrics"]
+        lines.append(
+            f"{POINT_NAMES[name]:<8} at {point['threshold']:.3f}: TP {counts['tp']}, FP {counts['fp']}, "
+            f"TN {counts['tn']}, FN {counts['fn']}; SEN {cell(at['sensitivity'])}, SPE {cell(at['specificity'])}"
+        )
+    metrics = report["metrics"]
+    lines.append(
+        f"ECE {cell(metrics['ece'])}, calibration slope {cell(metrics['calibration_slope'])}, "
+        f"intercept {cell(metrics['calibration_intercept'])}"
+    )
+    lines += [f"No baseline '{name}': {reason}." for name, reason in report["baselines_unavailable"].items()]
+    return "\n".join([*lines, *report["notes"], "Research only, not for clinical use."])
+
+
+def _headline(report: dict[str, Any]) -> str:
+    text = (
+        f"{report['cases']} cases of {report['patients']} patients ({report['malignant']} malignant, "
+        f"{report['benign']} benign)"
+    )
+    if report["evaluation"] != "out-of-fold":
+        return f"{text}, scored by {report['subject']}"
+    return f"{text}, {report['folds']} folds by patient, protocol {report['protocol']}"
+
+
+def cell(metric: dict[str, Any] | None) -> str:
+    """``0.812 (0.70-0.91)``; a dash where nothing was computed."""
+    if metric is None or metric["value"] is None:
+        return "-"
+    if metric["low"] is None:
+        return f"{metric['value']:.3f}"
+    between = " to " if metric["low"] < 0 else "-"
+    return f"{metric['value']:.3f} ({metric['low']:.2f}{between}{metric['high']:.2f})"
+
+
+def difference_text(figures: dict[str, Any]) -> str:
+    """The difference of two AUCs with its interval, and DeLong's p."""
+    metric, test = figures["difference"], figures["delong"]
+    text = f"{metric['value']:+.3f}"
+    if metric["low"] is not None:
+        text += f" ({metric['low']:+.2f} to {metric['high']:+.2f})"
+    if test is None or test["p"] is None:
+        return text
+    return f"{text}, DeLong p {'< 0.001' if test['p'] < 0.001 else format(test['p'], '.3f')}"
