@@ -1,7 +1,6 @@
 """Where jobs are put, and what they and their models are called unless somebody says otherwise."""
 
 import re
-from datetime import date
 from itertools import count
 from pathlib import Path
 
@@ -14,10 +13,9 @@ def jobsFolder() -> Path:
 
 
 def proposedFolder(kind: str, preset: str, parent: Path | None = None) -> Path:
-    """A folder that is not there yet, named after what the job does and the day."""
+    """A folder that is not there yet, named after what the job does, and numbered."""
     parent = parent or jobsFolder()
-    name = f"{kind}-{preset}-{date.today().isoformat()}"
-    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    names = (f"{kind}-{preset}-{number}" for number in count(1))
     return next(parent / name for name in names if not (parent / name).exists())
 
 

@@ -254,7 +254,9 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
     def _onLaunched(self, folder: Path) -> None:
         self.select(folder)
-        self.setStatus(Status("idle", _("{job} runs; it goes on when Slicer is closed.").format(job=folder.name)))
+        self.setStatus(
+            Status("idle", _("{job} was started. It goes on when Slicer is closed.").format(job=folder.name))
+        )
 
     def _onExported(self, reference: str) -> None:
         slicer.util.getModuleLogic("MAEMCNodule").getParameterNode().model = reference

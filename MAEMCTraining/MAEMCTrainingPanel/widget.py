@@ -155,6 +155,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             self.logic.requestStart(request)
             ui.dataPathEdit.addCurrentPathToHistory()
             ui.nameEdit.text = ""
+            ui.newButton.collapsed = True  # from now on the job is what one wants to see
 
     def onInstall(self) -> None:
         with self._errorsInStatusLine():
@@ -199,6 +200,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         """Take in what is new and show it; sleeps while the panel is not seen and nothing is awaited."""
         if self.logic.poll(watching=self._entered):
             self.refresh()
+        self._fitTexts()
         if not self._entered and not self.logic.isBusy():
             self.timer.stop()
 
@@ -228,7 +230,13 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         finetuning = self._kind() == "finetune"
         if data is None:
             reading = bool(ui.dataPathEdit.currentPath.strip())
-            ui.countsLabel.text = _("Reading ...") if reading else _("A manifest lists the nodules: case_id, patient_id, image, l_mm, p_mm, s_mm and, if known, label.")
+            ui.countsLabel.text = (
+                _("Reading ...")
+                if reading
+                else _(
+                    "A manifest lists the nodules: case_id, patient_id, image, l_mm, p_mm, s_mm and, if known, label."
+                )
+            )
         elif data.problem:
             ui.countsLabel.text = data.problem
         else:
@@ -247,6 +255,13 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         else:
             _title, first = choices.methods()[ui.methodSelector.currentData]
         ui.sentenceLabel.text = f"{first} {preset}".strip()
+
+    def _fitTexts(self) -> None:
+        """Give wrapped texts inside the folding part the height that they need: it does not ask them itself."""
+        for label in (self.ui.countsLabel, self.ui.sentenceLabel):
+            height = label.heightForWidth(label.width)
+            if label.minimumHeight != height:
+                label.setMinimumHeight(height)
 
     def _updateStatus(self) -> None:
         ui, status, problem = self.ui, self.logic.status, self._problem()

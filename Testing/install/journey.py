@@ -1,10 +1,11 @@
 """The journey of an installed extension: every file that was installed is used, by the code it is meant for.
 
-    PythonSlicer journey.py INSTALLED INPUTS OUTPUT
+    PythonSlicer journey.py INSTALLED INPUTS OUTPUT [training]
 
 INSTALLED: the folder of scripted modules. INPUTS: what ``inputs.py`` writes. OUTPUT: an empty folder. It runs as Slicer
-does: the module in the stand-in application, the worker and the command line in processes of PythonSlicer, which is
-looked for on PATH. Ends with an AssertionError or whatever else goes wrong first; quick checks come first.
+does: the modules in the stand-in application, the worker, the command lines and training jobs in processes of
+PythonSlicer, which is looked for on PATH. Ends with an AssertionError or whatever else goes wrong first; quick checks
+come first. "training" adds what takes longest: from synthetic cases to a model of one's own.
 """
 
 import json
@@ -18,10 +19,13 @@ from pathlib import Path
 PATIENCE = 120
 
 
-def main(installed: Path, inputs: Path, output: Path) -> None:
+def main(installed: Path, inputs: Path, output: Path, training: bool) -> None:
     packages_are_whole(installed)
     widget = module_loads(installed)
+    training_widget = training_module_loads(installed)
     command_line(installed, inputs, output)
+    if training:
+        a_model_is_trained(training_widget, installed, output)
     module_works(widget, installed, inputs, output)
     print("the journey is complete")
 
@@ -30,6 +34,7 @@ def packages_are_whole(installed: Path) -> None:
     """A folder without __init__.py imports as well, as a namespace, which another extension's folder could join."""
     folders = {file.parent for file in installed.glob("MAEMC*/**/*.py")}
     assert {folder.name for folder in folders} >= {"MAEMCLib", "MAEMCNodulePanel", "networks", "report"}
+    assert {folder.name for folder in folders} >= {"MAEMCTrainingLib", "MAEMCTrainingPanel", "commands", "pretraining"}
     missing = [str(folder) for folder in folders if not (folder / "__init__.py").is_file()]
     assert not missing, f"no __init__.py in {missing}"
 
@@ -44,9 +49,50 @@ def module_loads(installed: Path):
     assert module.icon is not None and not module.icon.isNull(), "the module has no icon"
     widget = slicer.util.getModuleWidget("MAEMCNodule")
     everything_is_from(installed)
-    requirements_can_be_met(installed)
+    requirements_can_be_met(installed, "requirements.txt")
     sample_data_is_there(installed)
     return widget
+
+
+def training_module_loads(installed: Path):
+    """The second module, which stands on the first one; returns its panel, in which a job could be started."""
+    import slicer
+    from slicerhost import module_factory
+
+    module = module_factory.load_module(installed / "MAEMCTraining.py")
+    assert module.icon is not None and not module.icon.isNull(), "MAEMCTraining has no icon"
+    widget = slicer.util.getModuleWidget("MAEMCTraining")
+    widget.refresh()
+    everything_is_from(installed)
+    requirements_can_be_met(installed, "training-requirements.txt")
+    return widget
+
+
+def a_model_is_trained(widget, installed: Path, output: Path) -> None:
+    """Synthetic cases, pre-training, fine-tuning in folds, and a model that MAEMC Nodule has chosen."""
+    train(installed, "phantom", "--cases", "8", "--grade", "easy", "--output", str(output / "phantom"))
+    data, logic = output / "phantom" / "manifest.csv", widget.logic
+    common = {"device": "cpu", "settings": "epochs=1"}
+    first = logic.start("pretrain", data, output / "first", **common)
+    ended = logic.wait(first, PATIENCE)
+    assert ended.status == "finished", ended.message
+    second = logic.start("finetune", data, output / "second", startFrom=first, folds=2, protocol="paper", **common)
+    ended = logic.wait(second, PATIENCE)
+    assert ended.status == "finished", ended.message
+    logic.showCurve(second)
+    reference = logic.exportModel(second)
+    assert reference == "second@1.0", reference
+    maemc(installed, "models", "verify", reference)
+    assert "torch" not in sys.modules, "torch was imported into Slicer's process"
+    print("a model was trained")
+
+
+def train(installed: Path, *arguments: str) -> None:
+    """``maemc-train ARGUMENTS`` with the installed library."""
+    command = ["PythonSlicer", "-m", "MAEMCTrainingLib", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, f"maemc-train {arguments[0]} ended with {done.returncode}: {done.stderr[-2000:]}"
 
 
 def module_works(widget, installed: Path, inputs: Path, output: Path) -> None:
@@ -58,6 +104,7 @@ def module_works(widget, installed: Path, inputs: Path, output: Path) -> None:
         a_point_is_scored(widget, inputs, output)
         a_manifest_is_scored(installed, inputs, output)
     finally:
+        module_factory.unload("MAEMCTraining")
         module_factory.unload("MAEMCNodule")
     assert not slot_errors.take(), "an exception in a slot, printed above"
     assert "torch" not in sys.modules, "torch was imported into Slicer's process"
@@ -102,14 +149,14 @@ def everything_is_from(installed: Path) -> None:
     assert ours and not elsewhere, f"not from the installed extension: {elsewhere}"
 
 
-def requirements_can_be_met(installed: Path) -> None:
-    """The panel's installation of what the scoring process needs asks for packages that this test runs with."""
+def requirements_can_be_met(installed: Path, name: str) -> None:
+    """The panel's installation of what its processes need asks for packages that this test runs with."""
     import slicer
     from MAEMCNodulePanel.installing import installRequirements
 
-    installRequirements(str(installed / "Resources" / "requirements.txt"))
+    installRequirements(str(installed / "Resources" / name))
     requirements = slicer.packaging.requests[-1]["requirements"]
-    assert requirements, "requirements.txt asks for nothing"
+    assert requirements, f"{name} asks for nothing"
     assert slicer.packaging.pip_check(requirements), f"{requirements} are not met by what this test runs with"
 
 
@@ -189,4 +236,4 @@ def wait(happened, logic) -> None:
 
 
 if __name__ == "__main__":
-    main(*(Path(argument).resolve() for argument in sys.argv[1:4]))
+    main(*(Path(argument).resolve() for argument in sys.argv[1:4]), training="training" in sys.argv[4:])

@@ -1,5 +1,6 @@
 """The extension as Slicer would install it: what is listed in CMake is there, works, and cannot be spared."""
 
+import ast
 import contextlib
 import os
 import re
@@ -16,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 HOST = HERE.parent / "host"
 MODULES = Path("lib/Slicer-5.13/qt-scripted-modules")
+NAMES = ("MAEMCNodule", "MAEMCTraining")
 SLOW_IMPORTS = (
     "numpy",
     "torch",
@@ -48,7 +50,7 @@ def source(place) -> Path:
     copy.mkdir()
     for name in ("CMakeLists.txt", "LICENSE", "README.md"):
         shutil.copy(REPOSITORY / name, copy)
-    for name in ("MAEMCNodule", "Resources/Models"):
+    for name in (*NAMES, "Resources/Models"):
         shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     return copy
 
@@ -69,23 +71,30 @@ def inputs(place) -> Path:
 
 @pytest.fixture(scope="module")
 def listed(source) -> list[str]:
-    """What the module's CMakeLists.txt lists, in the places where it is installed."""
-    return sorted(names_in_cmake(source / "MAEMCNodule" / "CMakeLists.txt"))
+    """What the modules' CMakeLists.txt list, in the places where it is installed: one folder for both."""
+    return sorted(file for name in NAMES for file in names_in_cmake(source / name / "CMakeLists.txt"))
 
 
-def test_what_is_listed_is_what_there_is():
-    """Fails where a file was added or removed, and says what to write into MAEMCNodule/CMakeLists.txt."""
-    module = REPOSITORY / "MAEMCNodule"
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_listed_is_what_there_is(name):
+    """Fails where a file was added or removed, and says what to write into the module's CMakeLists.txt."""
+    module = REPOSITORY / name
     there = {
         path.relative_to(module).as_posix()
         for path in module.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.name != "CMakeLists.txt"
     }
-    there |= {f"Resources/Models/{path.name}" for path in (REPOSITORY / "Resources" / "Models").glob("*.maemc")}
+    if name == "MAEMCNodule":  # it brings the shipped models along
+        there |= {f"Resources/Models/{path.name}" for path in (REPOSITORY / "Resources" / "Models").glob("*.maemc")}
     names = names_in_cmake(module / "CMakeLists.txt")
     assert len(names) == len(set(names)), "a file is listed twice"
-    assert sorted(there - set(names)) == [], "to be added to MAEMCNodule/CMakeLists.txt"
-    assert sorted(set(names) - there) == [], "to be removed from MAEMCNodule/CMakeLists.txt"
+    assert sorted(there - set(names)) == [], f"to be added to {name}/CMakeLists.txt"
+    assert sorted(set(names) - there) == [], f"to be removed from {name}/CMakeLists.txt"
+
+
+def test_no_file_of_one_module_takes_the_place_of_the_others():
+    both = [file for name in NAMES for file in names_in_cmake(REPOSITORY / name / "CMakeLists.txt")]
+    assert sorted(file for file in set(both) if both.count(file) > 1) == []
 
 
 def test_exactly_the_listed_files_are_installed(installed, listed, place):
@@ -135,13 +144,14 @@ def test_stand_in_is_as_strict_as_slicer(tmp_path, arguments, accepted):
 
 
 def test_the_installed_extension_works(installed, inputs, place):
-    """Cold: each process a new interpreter, as in Slicer."""
+    """Cold: each process a new interpreter, as in Slicer; with training, which takes too long for every file."""
     packages = os.pathsep.join(packages_of_this_python())
     line = f'PYTHONPATH="$PYTHONPATH:{packages}" exec \'{sys.executable}\' -S "$@"'
     python = script(place / "cold", "PythonSlicer", line)
-    done = journey(python, installed, inputs, place)
+    done = journey(python, installed, inputs, place, "training")
     assert done.returncode == 0, done.stderr
     assert "the journey is complete" in done.stdout
+    assert "a model was trained" in done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +178,14 @@ def warm_python(place):
 
 
 def test_no_listed_file_can_be_spared(installed, inputs, place, listed, warm_python):
-    """Each listed file is taken away in turn: the journey must fail, and say that it was for want of this file."""
+    """Each listed file is taken away in turn: the journey must fail, and say that it was for want of this file.
+
+    The training library's files are left to the next test: it has many, and training takes long.
+    """
     spared, unexplained = [], []
     for name in listed:
+        if name.startswith("MAEMCTrainingLib/"):
+            continue
         file = installed / name
         hidden = file.rename(place / "hidden")
         try:
@@ -187,7 +202,42 @@ def test_no_listed_file_can_be_spared(installed, inputs, place, listed, warm_pyt
     assert done.returncode == 0, f"with all files back it must succeed: {done.stderr}"
 
 
-def journey(python: Path, installed: Path, inputs: Path, place: Path) -> subprocess.CompletedProcess:
+def test_each_file_of_the_training_library_is_imported_by_what_is_used(installed, listed):
+    """From the command line and the module on, along the imports: what nothing leads to need not be installed."""
+    library = {name.removesuffix(".py") for name in listed if name.startswith("MAEMCTrainingLib/")}
+    entries = ["MAEMCTraining", "MAEMCTrainingLib/__init__", "MAEMCTrainingLib/__main__"]
+    reached, waiting = set(), [name for name in entries if (installed / f"{name}.py").is_file()]
+    assert len(waiting) == len(entries)
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += imported_by(installed, name)
+    assert sorted(library - reached) == []
+
+
+def imported_by(installed: Path, name: str) -> list[str]:
+    """The files of ours that a file imports anywhere, or names as "package.module:function" in a table."""
+    tree = ast.parse((installed / f"{name}.py").read_text(encoding="utf-8"))
+    package = name.split("/")[:-1]
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
+            found.append(node.value.partition(":")[0])
+    files = []
+    for module in found:
+        parts = module.split(".")
+        files += ["/".join([*parts[:end], "__init__"]) for end in range(1, len(parts) + 1)] + ["/".join(parts)]
+    return [file for file in dict.fromkeys(files) if (installed / f"{file}.py").is_file()]
+
+
+def journey(python: Path, installed: Path, inputs: Path, place: Path, *more: str) -> subprocess.CompletedProcess:
     """Run journey.py with a clean home and an output folder of its own."""
     output = place / "output"
     shutil.rmtree(output, ignore_errors=True)
@@ -195,7 +245,7 @@ def journey(python: Path, installed: Path, inputs: Path, place: Path) -> subproc
     variables = environment(
         PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}", MAEMC_HOME=str(output / "home"), TMPDIR=str(output)
     )
-    command = [str(python), str(HERE / "journey.py"), str(installed), str(inputs), str(output)]
+    command = [str(python), str(HERE / "journey.py"), str(installed), str(inputs), str(output), *more]
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
 
 
@@ -248,6 +298,7 @@ def names_in_cmake(path: Path) -> list[str]:
     text = path.read_text(encoding="utf-8")
     names = []
     for variable, folder in (("SCRIPTS", ""), ("RESOURCES", ""), ("SHIPPED_MODELS", "Resources/Models/")):
-        (body,) = re.findall(rf"set\(\w*{variable}\n(.*?)\n  \)", text, re.DOTALL)
-        names += [folder + name for name in body.split()]
+        bodies = re.findall(rf"set\(\w*{variable}\n(.*?)\n  \)", text, re.DOTALL)
+        assert len(bodies) == 1 or (not bodies and variable == "SHIPPED_MODELS"), f"{variable} in {path}"
+        names += [folder + name for body in bodies for name in body.split()]
     return names
