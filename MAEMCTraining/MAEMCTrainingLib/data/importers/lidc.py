@@ -25,7 +25,6 @@ def import_lidc(source: Path, unpacked: Path) -> Imported:
     rows = []
     series_by_uid = {series.uid: series for series in tree.series}
     for name, reading in readings.items():
-        skipped += reading.skipped
         series = series_by_uid.get(reading.series_uid)
         if series is None:
             skipped.append(Skipped(name, "its series (SeriesInstanceUid) is not among the DICOM files"))
@@ -36,7 +35,7 @@ def import_lidc(source: Path, unpacked: Path) -> Imported:
             skipped.append(Skipped(name, f"its series {tree.name(series)} cannot be used: {error}"))
             continue
         rows += found
-        skipped += left_out
+        skipped += [*reading.skipped, *left_out]
     read = {reading.series_uid for reading in readings.values()}
     for series in tree.series:
         if series.uid not in read:

@@ -64,9 +64,9 @@ def outline(mark: Mark, series: TreeSeries, slices: Mapping[str, int]) -> Outlin
             hole = np.union1d(surrounded, edge)
             inside[k] = np.setdiff1d(inside.get(k, ()), hole)
     chosen = inside if any(len(pixels) for pixels in inside.values()) else on_edge
-    voxels = np.concatenate([pixels.astype(np.int64) + k * rows * columns for k, pixels in sorted(chosen.items())])
-    if not len(voxels):
+    if not any(len(pixels) for pixels in chosen.values()):
         raise InputError("its outlines include nothing (all of them are holes)", "lidc-outline")
+    voxels = np.concatenate([pixels.astype(np.int64) + k * rows * columns for k, pixels in sorted(chosen.items())])
     return _measured(Outlined(mark.reader, (mark.malignancy,), voxels, np.zeros(3), 0.0), series)
 
 
@@ -94,12 +94,12 @@ def fill(contour: Contour, columns: int) -> tuple[np.ndarray, np.ndarray]:
 def nodules(outlined: Sequence[Outlined], series: TreeSeries) -> list[Nodule]:
     """The physical nodules behind the readers' marks, from the lowest to the highest.
 
-    Marks of one reader that share a voxel are one mark (it was outlined in parts). Marks of two readers may be the
-    same nodule where they share a voxel, or where their centers are closer than the slices are apart or than a quarter
-    of the sum of their diameters: readers' outlines of a very small nodule may miss each other. From the pair with the
-    largest overlap on, then the closest, such marks are put together, never two of one reader.
+    A reader's mark that shares half of its voxels with another of his is the same nodule outlined twice. Marks of two
+    readers may be the same nodule where they share a voxel, or where their centers are closer than one and a half
+    slices or a quarter of the sum of their diameters: outlines of a very small nodule may miss each other. From the
+    pair with the largest overlap on, then the closest, such marks are put together, never two of one reader.
     """
-    marks = _parts_joined(outlined, series)
+    marks = _repeated_joined(outlined, series)
     group = list(range(len(marks)))
     for _, _, first, second in sorted(_pairs(marks, float(np.linalg.norm(series.affine[:3, 2])))):
         keep, drop = group[first], group[second]
@@ -110,15 +110,21 @@ def nodules(outlined: Sequence[Outlined], series: TreeSeries) -> list[Nodule]:
     return sorted(found, key=lambda nodule: nodule.center_lps[::-1])
 
 
-def _parts_joined(outlined: Sequence[Outlined], series: TreeSeries) -> list[Outlined]:
+def _repeated_joined(outlined: Sequence[Outlined], series: TreeSeries) -> list[Outlined]:
     joined: list[Outlined] = []
     for mark in outlined:
-        for part in [m for m in joined if m.reader == mark.reader and len(np.intersect1d(m.voxels, mark.voxels))]:
-            joined.remove(part)
-            voxels = np.union1d(part.voxels, mark.voxels)
-            mark = _measured(replace(mark, ratings=part.ratings + mark.ratings, voxels=voxels), series)
+        same = [number for number, other in enumerate(joined) if _is_repeated(mark, other)]
+        for number in reversed(same):
+            other = joined.pop(number)
+            voxels = np.union1d(other.voxels, mark.voxels)
+            mark = _measured(replace(mark, ratings=other.ratings + mark.ratings, voxels=voxels), series)
         joined.append(mark)
     return joined
+
+
+def _is_repeated(a: Outlined, b: Outlined) -> bool:
+    shared = len(np.intersect1d(a.voxels, b.voxels, assume_unique=True)) if a.reader == b.reader else 0
+    return 2 * shared >= min(len(a.voxels), len(b.voxels))
 
 
 def _pairs(marks: Sequence[Outlined], slice_step: float) -> list[tuple[float, float, int, int]]:
@@ -130,7 +136,7 @@ def _pairs(marks: Sequence[Outlined], slice_step: float) -> list[tuple[float, fl
                 continue
             distance = float(np.linalg.norm(a.center - b.center))
             shared = len(np.intersect1d(a.voxels, b.voxels, assume_unique=True))
-            if shared or distance < max(slice_step, (a.sphere_mm + b.sphere_mm) / 4):
+            if shared or distance < max(1.5 * slice_step, (a.sphere_mm + b.sphere_mm) / 4):
                 pairs.append((-2 * shared / (len(a.voxels) + len(b.voxels)), distance, second, first))
     return pairs
 
