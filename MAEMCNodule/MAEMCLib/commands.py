@@ -171,13 +171,14 @@ def models_list(arguments: Namespace) -> int:
 
 
 def models_show(arguments: Namespace) -> int:
-    """``maemc models show``: the whole card."""
+    """``maemc models show``: the card for people, or with --json the whole of it."""
+    from .report.card import card_text
+
     card = read_card(find_model(arguments.reference))
-    print(
-        json.dumps(
-            {**card.values, "bundle_sha256": card.sha256}, indent=None if arguments.json else 2, ensure_ascii=False
-        )
-    )
+    if arguments.json:
+        print(json.dumps({**card.values, "bundle_sha256": card.sha256}, ensure_ascii=False))
+    else:
+        print(card_text(card))
     return 0
 
 
