@@ -82,8 +82,8 @@ class Task(Protocol):
         """Called in the leading process after every epoch (previews)."""
         ...
 
-    def validate(self, device: torch.device) -> float | None:
-        """The validation loss that early stopping goes by; None without a validation."""
+    def validate(self, device: torch.device) -> dict[str, float] | None:
+        """Figures of the validation, of which "loss" decides on early stopping; None without a validation."""
         ...
 
 
@@ -210,9 +210,10 @@ def train(
             memory = peak_memory_mb(device)
             progress.event(position.step, epoch, figures | speed | ({"memory_mb": memory} if memory else {}))
         if epoch_done:
-            loss = processes.of_leader(task.validate(device))  # one verdict for all, whatever their rounding
+            verdict = processes.of_leader(task.validate(device))  # one for all, whatever their rounding
             module.train()
-            if loss is not None:
+            if verdict is not None:
+                loss = verdict["loss"]
                 _check_finite({"validation loss": loss}, task, samples, epoch, position.step - 1)
                 better = position.best_loss is None or loss < position.best_loss
                 if better:
@@ -221,7 +222,7 @@ def train(
                 else:
                     position.stale += 1
                 position.ended = patience is not None and position.stale >= patience
-                validation = {**where, "phase": "validation", "loss": loss, "better": better}
+                validation = {**where, "phase": "validation", **verdict, "better": better}
                 job.event(step=position.step, epoch=epoch, **validation)
             if processes.leads:
                 task.epoch_done(epoch, device)

@@ -32,6 +32,7 @@ from .data.folds import Fold, make_folds
 from .draws import generator
 from .engine import sample_in_epoch, train
 from .evaluation.logistic import FEATURE_PENALTY, fit_logistic
+from .evaluation.metrics import auc
 from .jobs import Job, StopRequest
 from .optimization import NamedParameter, layer_scale
 from .pretraining.run import PretrainedJob, PretrainingTask, cohort_of
@@ -141,18 +142,22 @@ class FinetuningTask:
         """A classifier has nothing to preview."""
 
     @torch.no_grad()
-    def validate(self, device: torch.device) -> float:
-        """The same loss on the validation part without augmentation."""
+    def validate(self, device: torch.device) -> dict[str, float]:
+        """The same loss on the validation part without augmentation, and the AUC of the planes' mean logits."""
         self.module.eval()
         total, count = 0.0, 0
+        margins = np.zeros(len(self.fold.validation))
         for start in range(0, len(self.fold.validation), _CHUNK):
             cases = self.fold.validation[start : start + _CHUNK]
             pairs = plain_montages(self.cohort, cases, self.preprocessing)
             for plane in self.planes:
                 batch = self._labeled(pairs[:, plane], cases).to(device)
-                total += float(_loss(self.module(batch.images), batch)) * len(batch)
+                logits = self.module(batch.images)
+                total += float(_loss(logits, batch)) * len(batch)
                 count += len(batch)
-        return total / count
+                margins[start : start + len(cases)] += (logits[:, 1] - logits[:, 0]).double().cpu().numpy()
+        labels = self.cohort.labels[self.fold.validation]
+        return {"loss": total / count} | ({"auc": auc(labels, margins)} if len(np.unique(labels)) == 2 else {})
 
 
 def _loss(logits: Tensor, batch: LabeledBatch) -> Tensor:

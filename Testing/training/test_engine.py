@@ -88,7 +88,7 @@ class Line:
         self.epochs += 1
 
     def validate(self, device):
-        return self.losses.pop(0) if self.losses else None
+        return {"loss": self.losses.pop(0)} if self.losses else None
 
 
 def run_line(folder, task, settings=None, data="data", patience=None, stop=None):

@@ -14,6 +14,7 @@ import torch
 from MAEMCLib.montage import Preprocessing, normalise
 from MAEMCLib.roi import cut_roi
 from MAEMCTrainingLib.data.phantom_case import PhantomConfiguration, make_case
+from MAEMCTrainingLib.experiments.small_cnn import SmallCNN
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -113,31 +114,12 @@ def test_easy_mean_profile_tells(easy):
     assert auc >= 0.90
 
 
-class SmallNetwork(nn.Module):
-    """Four convolutions shared by all slices, pooled over place and slice; 25,000 weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers = []
-        for channels, filters, kernel, stride in ((1, 16, 5, 2), (16, 24, 3, 2), (24, 32, 3, 1), (32, 48, 3, 2)):
-            layers.append(nn.Conv2d(channels, filters, kernel, stride, kernel // 2, bias=False))
-            layers += [nn.BatchNorm2d(filters), nn.ReLU()]
-        self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(96, 1)
-
-    def forward(self, stacks: torch.Tensor) -> torch.Tensor:
-        """(B, 2, slices, 50, 50) -> (B,) logits."""
-        maps = self.features(stacks.reshape(-1, 1, 50, 50))
-        pooled = torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], dim=1)
-        return self.head(pooled.reshape(len(stacks), -1, 96).mean(dim=1))[:, 0]
-
-
 def test_matched_shape_tells_a_small_network(matched):
     """Trained on two thirds of the cases with flips, turns and shifts, it ranks the others."""
     torch.manual_seed(0)
     images = torch.from_numpy(normalise(matched.stacks.astype(np.float32), Preprocessing(mean=0.35, std=0.3)))
-    labels = torch.from_numpy(matched.labels).float()
-    network, batch = SmallNetwork(), 32
+    labels = torch.from_numpy(matched.labels).long()
+    network, batch = SmallCNN(0), 32
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
     steps = EPOCHS * -(-TRAINING_CASES // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
@@ -147,14 +129,16 @@ def test_matched_shape_tells_a_small_network(matched):
             stacks = torch.rot90(stacks, int(torch.randint(4, ())), (3, 4))
             stacks = stacks.flip(-1) if torch.rand(()) < 0.5 else stacks
             stacks = stacks.roll(torch.randint(-2, 3, (2,)).tolist(), (3, 4))
-            loss = nn.functional.binary_cross_entropy_with_logits(network(stacks), labels[members])
+            loss = nn.functional.cross_entropy(network.of_slices(stacks.flatten(1, 2)), labels[members])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
     network.eval()
     with torch.no_grad():
-        logits = torch.cat([network(part[:, :, CENTRAL]) for part in images[TRAINING_CASES:].split(batch)])
+        parts = images[TRAINING_CASES:].split(batch)
+        logits = torch.cat([network.of_slices(part[:, :, CENTRAL].flatten(1, 2)) for part in parts])
+        logits = logits[:, 1] - logits[:, 0]
     auc = roc_auc_score(matched.labels[TRAINING_CASES:], logits.numpy())
     print(f"matched: a small network gives AUC {auc:.3f} on {HELD_OUT} held-out cases")
     assert auc >= 0.95

@@ -1,4 +1,4 @@
-"""Commands that train: ``pretrain``, ``finetune``, ``export``."""
+"""Commands that train: ``pretrain`` and ``finetune``."""
 
 from __future__ import annotations
 
@@ -41,14 +41,6 @@ def add(commands: Any) -> None:
         "paper: it is used as it is, and the report is marked as leaky",
     )
     command.add_argument("--linear-probe", action="store_true", help="fit the linear layer alone, on a frozen encoder")
-
-    command = add_command(commands, "export", _export, "write the bundle of a fine-tuning job")
-    command.add_argument("job", type=Path, metavar="JOB")
-    command.add_argument("--output", type=Path, required=True, metavar="MODEL.maemc")
-    command.add_argument("--card", type=Path, metavar="TOML", help="texts of the card: id, version, title, licence ...")
-    command.add_argument("--id", help="instead of --card")
-    command.add_argument("--version", default="1.0")
-    command.add_argument("--title")
 
 
 def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse.ArgumentParser:
@@ -177,23 +169,3 @@ def _device(options: argparse.Namespace, processes: Any) -> Any:
     if processes.several and asked in ("auto", "cuda") and torch.cuda.is_available():
         asked = f"cuda:{processes.local_rank % torch.cuda.device_count()}"
     return torch.device(choose_device(asked).name)
-
-
-def _export(options: argparse.Namespace) -> None:
-    from ..export import export, read_card_texts
-
-    if options.card is not None:
-        texts = read_card_texts(options.card)
-    elif options.id:
-        texts = {
-            "id": options.id,
-            "version": options.version,
-            "title": options.title or options.id,
-            "intended_use": "Research only, not for clinical use.",
-        }
-    else:
-        raise UsageError("Give the model a name: --id NAME, or --card FILE.toml with its texts.", "no-card")
-    bundle = export(options.job, options.output, texts)
-    if not options.quiet:
-        print(f"{bundle.card.id} {bundle.card.version}, verified, SHA-256 {bundle.card.sha256}", file=sys.stderr)
-    print(options.output)

@@ -1,0 +1,95 @@
+"""The command ``maemc-train experiment``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from MAEMCLib.errors import UsageError
+from MAEMCLib.model_store import home
+
+from ..configuration import PRESETS
+from . import add_command
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = add_command(commands, "experiment", _experiment, "train and evaluate the cells of a table on your data")
+    command.add_argument("name", metavar="NAME", help="patch-size")
+    command.add_argument("--data", type=Path, action="append", required=True, metavar="MANIFEST|CACHE")
+    command.add_argument(
+        "--pretraining-data",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="MANIFEST|CACHE",
+        help="other patients to pre-train on; without it the pre-training is repeated in each fold",
+    )
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument("--preset", choices=PRESETS, default="tiny")
+    command.add_argument("--device", default="auto")
+    command.add_argument("--threads", type=int, metavar="N")
+    command.add_argument("--only", action="append", default=[], metavar="TEXT", help="cells whose name begins so")
+
+
+def _experiment(options: argparse.Namespace) -> int:
+    from ..__main__ import main
+    from ..configuration import finetuning_preset
+    from ..data.cohort import join
+    from ..data.sources import open_data
+    from ..experiments import experiment_named
+    from ..experiments.run import run_experiment, write_table
+    from ..finetuning import labeled
+
+    list_cells = experiment_named(options.name)
+    caches = [open_data(path, options.output / "caches", home()) for path in options.data]
+    cohort = labeled(join(caches))
+    run = finetuning_preset(options.preset, None)
+    training_part = round(len(cohort) * (run.folds - 1) / run.folds)
+    cells = list_cells(training_part)
+    chosen = [cell for cell in cells if not options.only or cell.name.startswith(tuple(options.only))]
+    if not chosen and "small-cnn" not in options.only:
+        names = ", ".join(cell.name for cell in cells)
+        raise UsageError(f"No cell's name begins with {' or '.join(options.only)}. They are {names}, small-cnn.")
+    words = ["--preset", options.preset, "--device", options.device]
+    words += ["--quiet"] * options.quiet + (["--threads", str(options.threads)] if options.threads else [])
+    code = run_experiment(
+        chosen, [cache.folder for cache in caches], options.pretraining_data, options.output, words, main, options.quiet
+    )
+    if code:
+        return code
+    if not options.only or "small-cnn" in options.only:
+        _small_cnn(options, cohort, run)
+    write_table(cells, options.output)
+    if not options.quiet:
+        print((options.output / "table.md").read_text(encoding="utf-8"))
+    print(options.output)
+    return 0
+
+
+def _small_cnn(options: argparse.Namespace, cohort: Any, run: Any) -> None:
+    import numpy as np
+    import torch
+    from MAEMCLib.device import choose_device
+
+    from ..data.folds import make_folds
+    from ..experiments.run import write_small_cnn
+    from ..experiments.small_cnn import small_cnn_run, train_small_cnn
+    from ..jobs import StopRequest, command_line, open_job
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    run = small_cnn_run(run)
+    device, command = torch.device(choose_device(options.device).name), command_line(options.arguments)
+    folder = options.output / "small-cnn"
+    with (
+        StopRequest().listening() as stop,
+        open_job(folder, "finetune", command, home(), stop, options.quiet) as job,
+    ):
+        probabilities = train_small_cnn(cohort, run, job, device, stop)
+    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)
+    fold_of = np.zeros(len(cohort), dtype=int)
+    for fold in folds:
+        fold_of[fold.test] = fold.number
+    write_small_cnn(options.output, cohort, probabilities, fold_of)

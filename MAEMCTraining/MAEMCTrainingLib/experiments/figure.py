@@ -1,0 +1,65 @@
+"""The picture of an experiment: what more labels bring, and what more time brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from MAEMCLib.atomic import replacing
+
+_COLORS = ("#1f4e79", "#b0651d", "#6a8f3c", "#8a5a9e", "#b23a48", "#3c8f8f", "#7a6a4f", "0.4")
+
+
+def write_figure(path: Path, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Sequence[Mapping]]) -> None:
+    """Left: AUC with intervals against the number of labels, baselines as lines. Right: the AUC of the folds'
+    validation parts (mean over folds) against the share of the training's steps.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4.6), layout="constrained", facecolor="white")
+    labels, time = figure.subplots(1, 2)
+    names = list(dict.fromkeys(row["row"] for row in rows))
+    counts = sorted({row["labels"] for row in rows}, key=lambda count: (count == "all", count))
+    trained = [name for name in names if any(row["row"] == name and row["steps"] for row in rows)]
+    for number, name in enumerate(trained):
+        color = _COLORS[number % len(_COLORS)]
+        found = [(counts.index(row["labels"]), row) for row in rows if row["row"] == name]
+        places = np.array([place for place, _ in found]) + 0.06 * (number - len(trained) / 2)
+        values = np.array([[row["auc"], row["auc_low"], row["auc_high"]] for _, row in found], dtype=float).T
+        spread = [values[0] - values[1], values[2] - values[0]]
+        labels.errorbar(places, values[0], spread, color=color, marker="o", markersize=4, capsize=2, label=name)
+        if name in curves:
+            time.plot(*_mean_curve(curves[name]), color=color, label=name)
+    for name, style in zip([name for name in names if name not in trained], ("--", ":", "-."), strict=False):
+        value = next(row["auc"] for row in rows if row["row"] == name)
+        labels.axhline(value, color="0.5", linestyle=style, linewidth=1, label=f"{name}, all labels")
+    labels.set_xticks(range(len(counts)), [str(count) for count in counts])
+    labels.set_xlabel("labeled cases in a fold's training part")
+    labels.set_ylabel("out-of-fold AUC, 95 % interval")
+    time.set_xlabel("share of the training's steps, all labels")
+    time.set_ylabel("AUC on the validation parts, mean of the folds")
+    for axis in (labels, time):
+        axis.set_ylim(0.3, 1.02)
+        axis.axhline(0.5, color="0.85", linewidth=1, zorder=0)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    handles, texts = labels.get_legend_handles_labels()
+    figure.legend(handles, texts, loc="outside right center", fontsize=8, frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def _mean_curve(events: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the steps and the folds' mean validation AUC; a fold that ended early keeps its last value."""
+    folds = sorted({event["fold"] for event in events})
+    last = max(event["epoch"] for event in events)
+    values = np.full((len(folds), last + 1), np.nan)
+    for event in events:
+        values[folds.index(event["fold"]), event["epoch"]] = event.get("auc", np.nan)
+    for row in values:
+        for epoch in range(1, last + 1):
+            if np.isnan(row[epoch]):
+                row[epoch] = row[epoch - 1]
+    return np.arange(1, last + 2) / (last + 1), values.mean(axis=0)

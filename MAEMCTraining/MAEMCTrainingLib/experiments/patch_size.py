@@ -1,0 +1,42 @@
+"""What the patch size costs: the published patch of 50 (a token a slice, one linear map) against smaller ones.
+
+methods.md calls it the consequence of the published design that in-slice detail passes through a single linear map of
+2,500 values. This table trains patch 50, 25 and 10, from scratch and pre-trained, with 30, 100 and all labels.
+"""
+
+from __future__ import annotations
+
+from . import Cell
+
+# Patches smaller than a slice need a position code that knows slice, row and column.
+_PATCHES = {50: "1d", 25: "3d", 10: "3d"}
+_LABELS = (30, 100, 0)
+
+
+def cells(cases: int, patches: tuple[int, ...] = tuple(_PATCHES), epochs: int = 60) -> list[Cell]:
+    """cases: labeled ones in a fold's training part. Fewer labels get as many more epochs, so that every cell takes the
+    same number of steps: what differs is what the steps can learn from.
+    """
+    table = []
+    for patch in patches:
+        encoder = (f"encoder.patch_size={patch}", f"encoder.position={_PATCHES[patch]}")
+        for start, pretraining in (("from scratch", None), ("pre-trained", encoder)):
+            for labels in _LABELS:
+                if labels >= cases:
+                    continue
+                longer = cases / labels if labels else 1.0
+                table.append(
+                    Cell(
+                        name=f"patch-{patch}-{start.replace(' ', '-')}-{labels or 'all'}",
+                        row=f"patch {patch}, {start}",
+                        labels=labels,
+                        pretraining=pretraining,
+                        finetuning=(
+                            *(encoder if pretraining is None else ()),
+                            f"labeled_cases={labels}",
+                            f"epochs={round(epochs * longer)}",
+                            f"patience={round(epochs * longer / 2)}",
+                        ),
+                    )
+                )
+    return table

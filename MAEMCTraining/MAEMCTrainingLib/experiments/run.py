@@ -1,0 +1,161 @@
+"""Running an experiment: every cell a job of its own, a table and a figure of what they reached.
+
+Everything lies in one folder; the same command continues where it was stopped, and renews the table after each cell.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from MAEMCLib.atomic import read_json, replacing, write_json
+
+from ..evaluation.metrics import evaluate
+from ..evaluation.tables import cell as metric_text
+from ..jobs import EventLog, Job
+from . import Cell
+from .figure import write_figure
+
+_COLUMNS = ("row", "labels", "auc", "auc_low", "auc_high", "auc_within_folds", "steps", "minutes", "job")
+_BASELINES = ("size alone", "radial profile")  # names begin so
+
+Maemc = Callable[[Sequence[str]], int]
+"""``maemc-train`` with a list of arguments, returning its exit code."""
+
+
+def run_experiment(
+    cells: Sequence[Cell],
+    data: Sequence[Path],
+    pretraining_data: Sequence[Path],
+    output: Path,
+    words: Sequence[str],
+    maemc_train: Maemc,
+    quiet: bool,
+) -> int:
+    """Run the cells that are not finished. words: of the command line for all of them (preset, device, threads).
+
+    pretraining_data: what pre-trained cells are pre-trained on; where it is empty, the labeled data themselves, and the
+    honest protocol repeats the pre-training in each fold. Returns the exit code of the command that ended the run.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    for number, cell in enumerate(cells):
+        if not quiet:
+            print(f"{cell.row}, {cell.labels or 'all'} labels ({number + 1} of {len(cells)})", file=sys.stderr)
+        start = "scratch"
+        if cell.pretraining is not None:
+            start = str(output / _pretraining_name(cell))
+            code = _job(
+                maemc_train,
+                Path(start),
+                ["pretrain", *_data(pretraining_data or data), *words, *cell.pretraining],
+            )
+            if code:
+                return code
+        job = output / cell.name
+        code = _job(maemc_train, job, ["finetune", *_data(data), "--from", start, *words, *cell.finetuning])
+        if code:
+            return code
+        write_table(cells, output)
+    return 0
+
+
+def _pretraining_name(cell: Cell) -> str:
+    return "pretraining-" + hashlib.sha256(" ".join(cell.pretraining or ()).encode()).hexdigest()[:8]
+
+
+def _data(paths: Sequence[Path]) -> list[str]:
+    return [word for path in paths for word in ("--data", str(path))]
+
+
+def _job(maemc_train: Maemc, folder: Path, arguments: list[str]) -> int:
+    if (folder / "job.json").is_file() and Job(folder).status == "finished":
+        return 0
+    return maemc_train([*arguments, "--output", str(folder)])
+
+
+def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
+    """table.csv, table.md and experiment.png of the cells that are finished; returns the rows."""
+    rows, curves, baselines = [], {}, {}
+    for cell in cells:
+        job = Job(output / cell.name)
+        if not (job.folder / "metrics.json").is_file():
+            continue
+        report = read_json(job.folder / "metrics.json", "The cell's metrics")
+        log = EventLog(job.folder)
+        log.refresh()
+        rows.append(_row(cell.row, cell.labels, report["metrics"], job.folder.name) | _effort(log.events))
+        if not cell.labels:
+            curves[cell.row] = [event for event in log.events if event["phase"] == "validation"]
+            baselines = {name: f for name, f in report["baselines"].items() if name.startswith(_BASELINES)}
+    small = output / "small-cnn" / "metrics.json"
+    if small.is_file():
+        rows.append(_row("small CNN", 0, read_json(small, "The small network's metrics"), "small-cnn"))
+    rows += [_row(name, 0, figures, "") for name, figures in baselines.items()]
+    _write_csv(output / "table.csv", rows)
+    with replacing(output / "table.md") as temporary:
+        temporary.write_text(_markdown(rows), encoding="utf-8")
+    write_figure(output / "experiment.png", rows, curves)
+    return rows
+
+
+def _row(name: str, labels: int, metrics: dict[str, Any], job: str) -> dict[str, Any]:
+    auc, within = metrics["auc"], metrics.get("auc_within_folds")
+    return {
+        "row": name,
+        "labels": labels or "all",
+        "auc": auc["value"],
+        "auc_low": auc["low"],
+        "auc_high": auc["high"],
+        "auc_within_folds": within["value"] if within else None,
+        "steps": None,
+        "minutes": None,
+        "job": job,
+    }
+
+
+def _effort(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Steps of a fold and minutes of all folds' fine-tuning, as the events tell."""
+    trained = [event for event in events if event["phase"] == "finetune"]
+    folds = {event["fold"] for event in trained}
+    last = [max((e for e in trained if e["fold"] == fold), key=lambda e: e["step"]) for fold in folds]
+    if not last:
+        return {}
+    # From the first event of a fold to its last; a pause between two runs of the command would count too.
+    times = [[datetime.fromisoformat(e["time"]) for e in trained if e["fold"] == fold] for fold in folds]
+    seconds = sum((max(moments) - min(moments)).total_seconds() for moments in times)
+    return {"steps": max(event["step"] for event in last), "minutes": round(seconds / 60, 1)}
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _markdown(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(row["labels"] for row in rows))
+    lines = ["| | " + " | ".join(f"{count} labels" for count in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name in dict.fromkeys(row["row"] for row in rows):
+        found = {row["labels"]: row for row in rows if row["row"] == name}
+        texts = [
+            metric_text({"value": r["auc"], "low": r["auc_low"], "high": r["auc_high"]}) if (r := found.get(c)) else ""
+            for c in columns
+        ]
+        lines.append(f"| {name} | " + " | ".join(texts) + " |")
+    return "\n".join([*lines, "", "Out-of-fold AUC with its 95 % interval by patient. Research only.", ""])
+
+
+def write_small_cnn(output: Path, cohort: Any, probabilities: np.ndarray, folds: np.ndarray) -> None:
+    """Keep the small network's metrics where ``write_table`` looks for them."""
+    metrics = evaluate(cohort.labels, probabilities, cohort.patients, folds=folds)
+    write_json(
+        output / "small-cnn" / "metrics.json",
+        {name: vars(metric) for name, metric in metrics.items() if name in ("auc", "auc_within_folds")},
+    )

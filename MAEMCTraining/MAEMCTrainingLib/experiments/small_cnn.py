@@ -1,0 +1,98 @@
+"""A small convolutional network as a rival in experiments: what a few convolutions learn from the same montages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from MAEMCLib.montage import Preprocessing
+from MAEMCLib.roi import SIDE
+from torch import Tensor, nn
+
+from ..configuration import FinetuningConfiguration, Optimization, to_json
+from ..data.cohort import Cohort, measure_preprocessing
+from ..data.folds import make_folds
+from ..engine import train
+from ..finetuning import FinetuningTask, fold_folder, plain_montages
+from ..jobs import Job, StopRequest
+from ..optimization import NamedParameter
+
+
+class SmallCNN(nn.Module):
+    """Four convolutions shared by all 25 slices of a montage, pooled over place and slice; 25,000 weights."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            layers: list[nn.Module] = []
+            for channels, filters, kernel, stride in ((1, 16, 5, 2), (16, 24, 3, 2), (24, 32, 3, 1), (32, 48, 3, 2)):
+                layers.append(nn.Conv2d(channels, filters, kernel, stride, kernel // 2, bias=False))
+                layers += [nn.BatchNorm2d(filters), nn.ReLU()]
+            self.features = nn.Sequential(*layers)
+            self.head = nn.Linear(96, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Montages (B, 1, 250, 250) -> logits (B, 2)."""
+        return self.of_slices(images.unfold(2, SIDE, SIDE).unfold(3, SIDE, SIDE).reshape(len(images), -1, SIDE, SIDE))
+
+    def of_slices(self, slices: Tensor) -> Tensor:
+        """Slices (B, n, 50, 50) of any number n -> logits (B, 2)."""
+        maps = self.features(slices.reshape(-1, 1, SIDE, SIDE))
+        pooled = torch.cat([maps.amax((2, 3)), maps.mean((2, 3))], dim=1)
+        return self.head(pooled.reshape(len(slices), -1, 96).mean(dim=1))
+
+
+class SmallCNNTask(FinetuningTask):
+    """One fold, with the small network in the place of the classifier."""
+
+    def __init__(self, *arguments, **options) -> None:
+        super().__init__(*arguments, **options)
+        self.module = SmallCNN(self.seed)
+
+    def parameters(self) -> list[NamedParameter]:
+        """All of the network's, at one rate."""
+        return [NamedParameter(name, parameter) for name, parameter in self.module.named_parameters()]
+
+
+def small_cnn_run(run: FinetuningConfiguration) -> FinetuningConfiguration:
+    """The folds, planes and augmentation of a fine-tuning, with what a small network from scratch needs."""
+    return replace(
+        run,
+        epochs=30,
+        patience=30,
+        batch=16,
+        optimization=Optimization(learning_rate=3e-3, warmup_fraction=0.3, weight_decay=0.01),
+    )
+
+
+def train_small_cnn(
+    cohort: Cohort, run: FinetuningConfiguration, job: Job, device: torch.device, stop: StopRequest
+) -> np.ndarray:
+    """(cases,) out-of-fold probabilities of the network, trained in an opened job or continued there."""
+    preprocessing = measure_preprocessing(cohort)
+    job.declare({"configuration": to_json(run), "data_fingerprint": cohort.fingerprint, "cohort": cohort.facts()})
+    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed, run.labeled_cases)
+    job.update(folds=run.folds, parts=run.folds)
+    probabilities = np.zeros(len(cohort))
+    for fold in folds:
+        job.update(stage=f"Small network of fold {fold.number + 1} of {run.folds}", part=fold.number)
+        task = SmallCNNTask(cohort, fold, run, preprocessing, None)
+        where = fold_folder(job.folder, fold.number) / "checkpoints"
+        outcome = train(
+            task, run, job, where, cohort.fingerprint, device, stop, patience=run.patience, fold=fold.number
+        )
+        task.module.load_state_dict(outcome.best)
+        probabilities[fold.test] = _predict(task.module, cohort, fold.test, preprocessing, device)
+    return probabilities
+
+
+@torch.no_grad()
+def _predict(
+    network: nn.Module, cohort: Cohort, cases: np.ndarray, preprocessing: Preprocessing, device: torch.device
+) -> np.ndarray:
+    network.eval()
+    pairs = torch.from_numpy(plain_montages(cohort, cases, preprocessing))
+    logits = torch.stack([network(pairs[:, plane, None].to(device)) for plane in (0, 1)]).mean(dim=0).double()
+    return torch.softmax(logits, dim=1)[:, 1].cpu().numpy()

@@ -1,0 +1,97 @@
+"""Experiments: their cells, real jobs for each of them, the table and the picture; the small rival network."""
+
+import csv
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from MAEMCLib.errors import UsageError
+from MAEMCTrainingLib.__main__ import main
+from MAEMCTrainingLib.configuration import finetuning_preset, override
+from MAEMCTrainingLib.experiments import Cell, experiment_named
+from MAEMCTrainingLib.experiments.run import run_experiment, write_table
+from MAEMCTrainingLib.experiments.small_cnn import SmallCNN, small_cnn_run, train_small_cnn
+from MAEMCTrainingLib.finetuning import labeled
+from MAEMCTrainingLib.jobs import StopRequest, open_job
+
+NETWORK = ("encoder.patch_size=50", "encoder.position=1d", "encoder.width=16", "encoder.depth=1", "encoder.heads=2")
+FAST = ("epochs=2", "batch=8", "folds=2", "validation_fraction=0.2")
+
+
+def test_cells_take_the_same_number_of_steps():
+    cells = experiment_named("patch-size")(240)
+    assert len({cell.name for cell in cells}) == len(cells) == 18
+    for cell in cells:
+        settings = dict(word.split("=") for word in cell.finetuning)
+        assert int(settings["epochs"]) * (cell.labels or 240) == pytest.approx(60 * 240, rel=0.01)
+        override(finetuning_preset("tiny", None), list(cell.finetuning))  # every word is a setting
+    assert {cell.labels for cell in experiment_named("patch-size")(50)} == {30, 0}
+    with pytest.raises(UsageError, match="patch-size"):
+        experiment_named("patch-sizes")
+
+
+def test_cells_are_jobs_that_are_not_done_twice(ball_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "home"))
+    decoder = ("decoder.width=16", "decoder.depth=1", "decoder.heads=2", "epochs=1", "views_per_case=1", "batch=8")
+    cells = [
+        Cell("scratch-all", "tiny, from scratch", 0, None, (*NETWORK, *FAST)),
+        Cell("scratch-4", "tiny, from scratch", 4, None, (*NETWORK, *FAST, "labeled_cases=4")),
+        Cell("pre-all", "tiny, pre-trained", 0, (*NETWORK, *decoder), FAST),
+    ]
+    words = ["--preset", "tiny", "--device", "cpu", "--threads", "1", "--quiet"]
+    commands = []
+
+    def maemc_train(arguments):
+        commands.append(arguments[0])
+        return main(arguments)
+
+    output = tmp_path / "table"
+    for _ in range(2):
+        assert run_experiment(cells, [ball_cache.folder], [], output, words, maemc_train, quiet=True) == 0
+    assert commands == ["finetune", "finetune", "pretrain", "finetune"]
+    with open(output / "table.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["row"], row["labels"]) for row in rows[:3]] == [
+        ("tiny, from scratch", "all"),
+        ("tiny, from scratch", "4"),
+        ("tiny, pre-trained", "all"),
+    ]
+    assert {row["row"] for row in rows[3:]} >= {"size alone"}
+    assert all(0 <= float(row["auc_low"]) <= float(row["auc"]) <= float(row["auc_high"]) <= 1 for row in rows)
+    assert "| tiny, pre-trained | " in (output / "table.md").read_text()
+    assert matplotlib.image.imread(output / "experiment.png").std() > 0.01
+
+
+def test_a_cell_that_fails_ends_the_experiment_with_its_code(ball_cache, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "home"))
+    cells = [Cell("wrong", "wrong", 0, None, ("epohcs=3",)), Cell("never", "never", 0, None, ())]
+    assert run_experiment(cells, [ball_cache.folder], [], tmp_path / "t", [], main, quiet=True) == 2
+    assert "Did you mean epochs" in capsys.readouterr().err and not (tmp_path / "t" / "never").exists()
+    assert write_table(cells, tmp_path / "t") == []
+
+
+def test_the_small_network_sees_every_slice_of_a_montage():
+    network = SmallCNN(3).eval()
+    images = torch.randn(2, 1, 250, 250)
+    with torch.no_grad():
+        logits = network(images)
+        for image, row in zip(images, logits, strict=True):
+            pooled = []
+            for tile in range(25):
+                y, x = divmod(tile, 5)
+                maps = network.features(image[None, :, 50 * y : 50 * y + 50, 50 * x : 50 * x + 50])[0]
+                pooled.append(torch.cat([maps.flatten(1).max(dim=1).values, maps.flatten(1).mean(dim=1)]))
+            expected = network.head(sum(pooled) / 25)
+            torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_small_network_learns_the_balls(ball_cohort, tmp_path):
+    cohort = labeled(ball_cohort)
+    run = small_cnn_run(override(finetuning_preset("tiny", None), ["folds=2", "validation_fraction=0.2"]))
+    run = override(run, ["epochs=6", "batch=8"])
+    stop = StopRequest()
+    with open_job(tmp_path / "cnn", "finetune", {"arguments": []}, tmp_path, stop, quiet=True) as job:
+        probabilities = train_small_cnn(cohort, run, job, torch.device("cpu"), stop)
+    large, small = probabilities[cohort.labels == 1], probabilities[cohort.labels == 0]
+    assert np.mean(large[:, None] > small[None]) > 0.9
