@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
 from MAEMCTrainingLib.data.folds import make_folds
-from MAEMCTrainingLib.evaluation.baselines import logistic, majority
-from MAEMCTrainingLib.evaluation.metrics import auc, choose_thresholds, confusion, evaluate, patient_weights
+from MAEMCTrainingLib.evaluation.baselines import by_radius, logistic, majority, radial_profiles, shell_means
+from MAEMCTrainingLib.evaluation.comparison import compare, delong
+from MAEMCTrainingLib.evaluation.metrics import auc, auc_difference, confusion, evaluate, patient_weights, rates
+from MAEMCTrainingLib.evaluation.operating_points import at_points, choose_thresholds, too_few
+from scipy.stats import norm
 from sklearn import metrics as reference
 
 
@@ -84,7 +87,7 @@ def test_interval_covers_the_truth():
     draws, misses = np.random.default_rng(1), 0
     for _ in range(60):
         labels = np.repeat([0, 1], 40)
-        scores = draws.normal(labels * 1.0)
+        scores = norm.cdf(draws.normal(labels * 1.0))
         interval = evaluate(labels, scores, np.arange(80), resamples=300)["auc"]
         misses += not interval.low <= 0.7602 <= interval.high
     assert misses <= 9
@@ -93,7 +96,7 @@ def test_interval_covers_the_truth():
 def test_auc_within_folds_compares_pairs_of_one_model():
     labels, scores, patients = example(60)
     folds = np.arange(60) % 3
-    shifted = scores + 10 * folds  # three models on three scales
+    shifted = (scores + 10 * folds) / 21  # three models on three scales
     result = evaluate(labels, shifted, patients, folds=folds, resamples=20)["auc_within_folds"]
     pairs = [(p, n) for p, n in itertools.product(range(60), range(60)) if labels[p] and not labels[n]]
     pairs = [(scores[p], scores[n]) for p, n in pairs if folds[p] == folds[n]]
@@ -116,23 +119,133 @@ def test_thresholds():
     draws = np.random.default_rng(0)
     labels = np.repeat([0, 1], 200)
     scores = 1 / (1 + np.exp(-draws.normal(labels * 2.0 - 1)))
-    thresholds, reason = choose_thresholds(labels, scores)
-    assert reason is None
+    thresholds = choose_thresholds(labels, scores)
     at = {name: evaluate(labels, scores, np.arange(400), value, resamples=10) for name, value in thresholds.items()}
     assert at["rule_out"]["sensitivity"].value >= 0.95 and at["rule_in"]["specificity"].value >= 0.95
     assert thresholds["rule_out"] < thresholds["balanced"] < thresholds["rule_in"]
     # No other threshold does better: slowly, over all.
     for value in np.unique(scores):
-        other = evaluate(labels, scores, np.arange(400), value, resamples=1)
+        other = rates(labels, scores, np.arange(400), value, resamples=1)
         assert other["balanced_accuracy"].value <= at["balanced"]["balanced_accuracy"].value + 1e-12
         assert value <= thresholds["rule_out"] or other["sensitivity"].value < 0.95
         assert value >= thresholds["rule_in"] or other["specificity"].value < 0.95
 
 
-def test_few_cases_fall_back_to_one_half():
+def test_a_model_that_is_never_wrong_rules_no_case_in_and_out():
+    labels, scores = np.repeat([0, 1], 30), np.concatenate([np.linspace(0, 0.4, 30), np.linspace(0.6, 1, 30)])
+    thresholds = choose_thresholds(labels, scores)
+    assert thresholds["rule_out"] == thresholds["balanced"] == thresholds["rule_in"] == 0.6
+
+
+def test_a_model_whose_highest_scores_are_wrong_rules_nothing_in():
+    labels = np.array([0] * 30 + [1] * 30)
+    scores = np.concatenate([np.full(30, 0.9), np.full(30, 0.1)])
+    assert choose_thresholds(labels, scores)["rule_in"] == 1.0
+
+
+def test_thresholds_hold_on_other_cases():
+    """Chosen on some, they keep about the sensitivity and specificity that they were chosen for on others."""
+    draws = np.random.default_rng(7)
+    labels = np.repeat([0, 1], 4000)
+    scores = 1 / (1 + np.exp(-draws.normal(labels * 2.0 - 1)))
+    chosen = choose_thresholds(labels[::2], scores[::2])
+    points = at_points(labels[1::2], scores[1::2], np.arange(4000), chosen)
+    assert points["rule_out"]["metrics"]["sensitivity"]["value"] == pytest.approx(0.95, abs=0.015)
+    assert points["rule_in"]["metrics"]["specificity"]["value"] == pytest.approx(0.95, abs=0.015)
+    assert points["half"]["threshold"] == 0.5 and sum(points["half"]["counts"].values()) == 4000
+
+
+def test_few_cases_are_told():
     labels = np.repeat([0, 1], [19, 60])
-    thresholds, reason = choose_thresholds(labels, np.linspace(0, 1, 79))
-    assert set(thresholds.values()) == {0.5} and "19" in reason
+    assert "19" in too_few(labels)
+    assert too_few(np.repeat([0, 1], [20, 60])) is None
+    # Five models that validated the same ten cases have seen ten cases.
+    cases = np.concatenate([np.tile(np.arange(10), 5), np.arange(100, 130)])
+    assert "has 10 validation cases" in too_few(np.repeat([0, 1], [50, 30]), cases)
+
+
+def test_a_threshold_of_its_own_for_each_case():
+    labels, scores, patients = example(40)
+    own = np.where(np.arange(40) < 20, 0.3, 0.8)
+    result = evaluate(labels, scores, patients, own, resamples=10)
+    called = np.array([score >= limit for score, limit in zip(scores, own, strict=True)])
+    assert result["sensitivity"].value == pytest.approx(called[labels == 1].mean())
+    assert confusion(labels, scores, own)["fp"] == int(called[labels == 0].sum())
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.1, 1.1])
+def test_predictions_that_are_no_probabilities_are_refused(wrong):
+    labels, scores, patients = example(20)
+    scores[3] = wrong
+    with pytest.raises(InputError, match="1 of 20 predictions are no probabilities"):
+        evaluate(labels, scores, patients)
+
+
+def test_an_interval_needs_nearly_all_samples():
+    """Two calls by one patient of three: a third of the samples have no PPV."""
+    labels, patients = np.array([1, 1, 1, 0, 0]), np.arange(5)
+    result = evaluate(labels, np.array([0.9, 0.1, 0.1, 0.1, 0.1]), patients, resamples=200)
+    assert result["ppv"].value == 1.0 and result["ppv"].low is None and result["ppv"].high is None
+    assert result["sensitivity"].low is not None
+
+
+def slow_delong(labels, first, second):
+    """DeLong et al. 1988 as printed: the kernel of every pair, its row and column means, their covariances."""
+    components = []
+    for scores in (first, second):
+        x, y = scores[labels == 1], scores[labels == 0]
+        kernel = np.array([[1.0 if a > b else 0.5 if a == b else 0.0 for b in y] for a in x])
+        components.append((kernel.mean(), kernel.mean(axis=1), kernel.mean(axis=0)))
+    (one, v10, v01), (two, w10, w01) = components
+    s10, s01 = np.cov(v10, w10), np.cov(v01, w01)
+    s = s10 / len(v10) + s01 / len(v01)
+    variance = s[0, 0] + s[1, 1] - 2 * s[0, 1]
+    return one - two, variance, 2 * norm.sf(abs(one - two) / np.sqrt(variance))
+
+
+@pytest.mark.parametrize(("cases", "ties"), [(30, True), (80, False), (81, True)])
+def test_delong_against_all_pairs(cases, ties):
+    labels, first, _ = example(cases, seed=cases, ties=ties)
+    second = np.round(np.random.default_rng(1).random(cases), 1 if ties else 9)
+    difference, variance, p = slow_delong(labels, first, second)
+    test = delong(labels, first, second)
+    assert test.difference == pytest.approx(difference, abs=1e-12)
+    assert test.p == pytest.approx(p, rel=1e-9)
+    assert test.high - test.low == pytest.approx(2 * 1.959964 * np.sqrt(variance), rel=1e-6)
+    assert (test.first, test.second) == pytest.approx((auc(labels, first), auc(labels, second)))
+    mirrored = delong(labels, second, first)
+    assert (mirrored.difference, mirrored.p) == pytest.approx((-test.difference, test.p))
+
+
+def test_delong_of_models_that_rank_alike_has_no_p():
+    labels, scores, _ = example()
+    test = delong(labels, scores, scores**3)
+    assert test.difference == 0 and test.p is None and test.low is None
+    with pytest.raises(InputError, match="two cases of each class"):
+        delong(np.array([1, 0, 0]), np.arange(3), np.arange(3))
+
+
+def test_delong_is_wrong_as_often_as_it_says():
+    """Two scores equally good: p below 0.05 in about one of twenty samples."""
+    draws, found = np.random.default_rng(2), 0
+    for _ in range(300):
+        labels = np.repeat([0, 1], 40)
+        common = labels + draws.normal(size=80)
+        found += delong(labels, common + draws.normal(size=80), common + draws.normal(size=80)).p < 0.05
+    assert 4 <= found <= 30
+
+
+def test_paired_bootstrap_against_resampled_copies():
+    labels, first, patients = example(40)
+    second = np.random.default_rng(3).random(40)
+    result = auc_difference(labels, first, second, patients, resamples=40, seed=2)
+    values = []
+    for row in patient_weights(labels, patients, 40, seed=2).astype(int):
+        drawn = np.repeat(np.arange(40), row)
+        values.append(slow_auc(labels[drawn], first[drawn]) - slow_auc(labels[drawn], second[drawn]))
+    assert result.value == pytest.approx(slow_auc(labels, first) - slow_auc(labels, second))
+    assert (result.low, result.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+    assert compare(np.array([0, 0, 1]), first[:3], second[:3], np.arange(3))["delong"] is None
 
 
 def cohort_like(seed=0):
@@ -189,3 +302,28 @@ def test_baselines():
         one = logistic(informative, labels, folds)[fold.test]
         two = logistic(informative, changed, folds)[fold.test]
         np.testing.assert_allclose(one, two)
+
+
+def test_shells_against_a_slow_loop():
+    draws = np.random.default_rng(0)
+    values, distances = draws.normal(size=(4, 9, 9)), 30 * draws.random((4, 9, 9))
+    expected = []
+    for shell in range(24):
+        low, high = (0 if shell == 0 else shell + 1), shell + 2
+        expected.append(values[(distances >= low) & (distances < high)].mean())
+    np.testing.assert_allclose(shell_means(values, distances), expected)
+
+
+def test_radial_profiles_see_the_ball(ball_cohort):
+    """Soft tissue within the ball's radius, lung beyond it, in every case."""
+    profiles = radial_profiles(ball_cohort)
+    assert profiles.shape == (16, 24)
+    for case, profile in zip(ball_cohort.cases, profiles, strict=True):
+        inside, outside = int(case.diameter_mm / 2) - 2, int(case.diameter_mm / 2) + 2
+        assert profile[0] > -50 and profile[: max(inside, 1)].min() > -50 and profile[outside:].max() < -700
+    sizes = np.array([case.diameter_mm for case in ball_cohort.cases])
+    relative = by_radius(profiles, sizes)
+    assert np.abs(np.diff(relative[:, 0])).max() < 100 and (relative[:, -1] < -700).all()
+    np.testing.assert_allclose(
+        relative[3, 7], np.interp((0.2 + 7 * 2.4 / 23) * sizes[3] / 2, np.arange(1, 25), profiles[3])
+    )
