@@ -6,7 +6,12 @@ from MAEMCLib.ct import read_volume
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import read_manifest, write_manifest
 from MAEMCLib.roi import cut_roi
+from MAEMCTrainingLib.data.cache import build_cache
+from MAEMCTrainingLib.data.importers import pseudonymised
+from MAEMCTrainingLib.data.importers.images import import_images
 from MAEMCTrainingLib.data.importers.lidc_cubes import import_lidc_cubes
+from MAEMCTrainingLib.data.sources import source_cases
+from MAEMCTrainingLib.patients import pseudonym_key
 
 
 def rows_of(folder):
@@ -49,3 +54,22 @@ def test_lidc_folders_that_are_none_are_refused(tmp_path):
     (tmp_path / "labels.csv").write_text(columns + "x.nrrd,p,9.0,7\n")
     with pytest.raises(InputError, match="'7'"):
         rows_of(tmp_path)
+
+
+def test_a_patient_has_one_pseudonym_in_every_data_set_and_cache(lidc_cubes, lidc_slices, tmp_path):
+    """The slices and the cubes share patients; so do manifests with pseudonyms and with the patients' own names."""
+    home = tmp_path / "home"
+    key = pseudonym_key(home)
+    named, slices = rows_of(lidc_cubes)[:3], import_images(lidc_slices, tmp_path / "files").rows
+    hidden = pseudonymised(named, key)
+    caches = [
+        build_cache(
+            source_cases(read_manifest(write_manifest(tmp_path / name, rows))), tmp_path / f"{name}-cache", home
+        )
+        for name, rows in (("named.csv", named), ("hidden.csv", hidden))
+    ]
+    assert [c.patient for c in caches[0].cases] == [c.patient for c in caches[1].cases]
+    assert [c.patient for c in caches[1].cases] == [row.patient_id for row in hidden]
+    both = {row.patient_id for row in pseudonymised(slices, key)} & {row.patient_id for row in hidden}
+    assert len(both) == len({row.patient_id for row in slices} & {row.patient_id for row in named}) > 0
+    assert not {row.case_id for row in hidden} & {row.patient_id for row in hidden}

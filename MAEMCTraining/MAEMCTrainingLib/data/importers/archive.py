@@ -31,8 +31,8 @@ def unpack_tar(archive: Path, names: Collection[str], folder: Path) -> dict[str,
     return files
 
 
-def unpack_zip(archive: Path, folder: Path) -> None:
-    """Unpack a zip file. Nothing is written where a member's name would lead out of the folder.
+def unpack_zip(archive: Path, folder: Path) -> list[Path]:
+    """Unpack a zip file and return its files. Nothing is written where a name would lead out of the folder.
 
     Raises InputError: that, a damaged or an encrypted archive, one that unpacks to more than any scene, a folder that
     cannot be written.
@@ -46,6 +46,7 @@ def unpack_zip(archive: Path, folder: Path) -> None:
             for member, place in zip(members, places, strict=True):
                 with packed.open(member) as stream:
                     _write(place, stream, member.file_size)
+            return places
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise InputError(f"{archive} is damaged or cannot be unpacked ({error}). Save it again.", "archive") from error
 

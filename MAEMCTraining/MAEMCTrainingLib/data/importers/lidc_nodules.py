@@ -123,8 +123,13 @@ def _repeated_joined(outlined: Sequence[Outlined], series: TreeSeries) -> list[O
 
 
 def _is_repeated(a: Outlined, b: Outlined) -> bool:
-    shared = len(np.intersect1d(a.voxels, b.voxels, assume_unique=True)) if a.reader == b.reader else 0
-    return 2 * shared >= min(len(a.voxels), len(b.voxels))
+    return a.reader == b.reader and 2 * _shared(a, b) >= min(len(a.voxels), len(b.voxels))
+
+
+def _shared(a: Outlined, b: Outlined) -> int:
+    if a.voxels[-1] < b.voxels[0] or b.voxels[-1] < a.voxels[0]:  # most pairs of a lung are slices apart
+        return 0
+    return len(np.intersect1d(a.voxels, b.voxels, assume_unique=True))
 
 
 def _pairs(marks: Sequence[Outlined], slice_step: float) -> list[tuple[float, float, int, int]]:
@@ -135,7 +140,7 @@ def _pairs(marks: Sequence[Outlined], slice_step: float) -> list[tuple[float, fl
             if a.reader == b.reader:
                 continue
             distance = float(np.linalg.norm(a.center - b.center))
-            shared = len(np.intersect1d(a.voxels, b.voxels, assume_unique=True))
+            shared = _shared(a, b)
             if shared or distance < max(1.5 * slice_step, (a.sphere_mm + b.sphere_mm) / 4):
                 pairs.append((-2 * shared / (len(a.voxels) + len(b.voxels)), distance, second, first))
     return pairs

@@ -79,8 +79,7 @@ def _scene(path: Path, name: str, unpacked: Path) -> Imported:
     inside = None
     if path.suffix.lower() == ".mrb":
         inside = unpacked / Path(name).with_suffix("")
-        unpack_zip(path, inside)
-        found = sorted(inside.rglob("*.mrml"))
+        found = [file for file in unpack_zip(path, inside) if file.suffix.lower() == ".mrml"]
         if len(found) != 1:
             raise InputError(f"it holds {len(found)} .mrml files, and a bundle of Slicer holds one", "scene")
         path = found[0]

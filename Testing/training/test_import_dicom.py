@@ -1,0 +1,160 @@
+"""The importer of DICOM trees: which series are usable, what each row says, and why the others are not."""
+
+import shutil
+import zlib
+
+import numpy as np
+import pydicom
+import pytest
+from MAEMCLib.ct import read_volume
+from MAEMCLib.errors import InputError
+from MAEMCLib.manifest import read_manifest
+from MAEMCTrainingLib.__main__ import main
+from MAEMCTrainingLib.data.importers.dicom import import_dicom
+from MAEMCTrainingLib.data.phantom import write_phantom
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    """Two complete CT series, the first oblique."""
+    return read_manifest(write_phantom(tmp_path_factory.mktemp("p") / "set", 2, 5, field="region", dicom=True)).rows
+
+
+def copied(series, folder, keep=lambda number: True, **tags):
+    """A copy of a series under a UID of its own, with other values of some tags (None: without the tag)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = sorted(series.iterdir(), key=lambda path: pydicom.dcmread(path).InstanceNumber)
+    name = str(zlib.crc32(str(folder).encode()))
+    for number, path in enumerate(files):
+        if keep(number):
+            data = pydicom.dcmread(path)
+            data.SeriesInstanceUID = tags.get("SeriesInstanceUID", f"1.2.{name}")
+            for tag, value in tags.items():
+                if value is None:
+                    delattr(data, tag)
+                else:
+                    setattr(data, tag, value)
+            data.save_as(folder / f"{name}-{path.name}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tree(phantom, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive") / "Ordner mit Ä"
+    first, second = (row.image for row in phantom)
+    shutil.copytree(first, folder / "oblique")
+    contrast = {"ConvolutionKernel": ["B30f", "3"], "ContrastBolusAgent": "Omnipaque for Mr Smith"}
+    copied(second, folder / "contrast", **contrast, PatientID="p2", PatientName="Smith", SliceThickness=3)
+    copied(second, folder / "study" / "lung", PatientID="p3", ConvolutionKernel="B70f", BodyPartExamined=None)
+    copied(second, folder / "study" / "soft", PatientID="p3", ConvolutionKernel="B30f", ContrastBolusAgent="NONE")
+    for name, kernel in (("one", "B70f"), ("two", "B30f")):  # two reconstructions in one folder
+        copied(second, folder / name, PatientID="", ConvolutionKernel=kernel)
+        for path in (folder / name).iterdir():
+            (folder / "mixed").mkdir(exist_ok=True)
+            path.rename(folder / "mixed" / path.name)
+        (folder / name).rmdir()
+    copied(second, folder / "unusable" / "gap", keep=lambda n: n != 7)
+    copied(second, folder / "unusable" / "mr", Modality="MR")
+    copied(second, folder / "unusable" / "scout", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    copied(second, folder / "unusable" / "few", keep=lambda n: n < 4)
+    copied(second, folder / "unusable" / "one", keep=lambda n: n == 0)
+    copied(second, folder / "unusable" / "frames", keep=lambda n: n < 2, NumberOfFrames=20)
+    copied(second, folder / "unusable" / "unplaced", ImagePositionPatient=None)
+    copied(second, folder / "unusable" / "torn" / "a", keep=lambda n: n % 2, SeriesInstanceUID="1.2.7")
+    copied(second, folder / "unusable" / "torn" / "b", keep=lambda n: n % 2 == 0, SeriesInstanceUID="1.2.7")
+    copied(second, folder / "unusable" / "torn" / "c")
+    (folder / "unusable" / "cut.dcm").write_bytes(next(first.iterdir()).read_bytes()[:90])
+    report = pydicom.dcmread(next(first.iterdir()))
+    del report.Rows, report.PixelData
+    report.Modality, report.SeriesInstanceUID = "SR", "1.2.8"
+    report.save_as(folder / "unusable" / "report")
+    (folder / "README.txt").write_text("viewer")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(tree):
+    return import_dicom(tree, tree)
+
+
+def test_each_usable_series_is_a_row_that_reads_as_that_series(found, tree, phantom):
+    rows = {row.image.relative_to(tree).as_posix(): row for row in found.rows}
+    mixed = sorted(name for name in rows if name.startswith("mixed/"))
+    assert len(mixed) == 2
+    assert set(rows) - set(mixed) == {"oblique", "contrast", "study/lung", "study/soft", "unusable/torn/c"}
+    for name, row in rows.items():
+        original = read_volume(phantom[0 if name == "oblique" else 1].image)
+        volume = read_volume(row.image)
+        assert np.array_equal(volume.array, original.array) and np.allclose(volume.affine, original.affine)
+        assert (row.kind, row.label, row.point_lps) == ("image", None, None)
+        assert int(row.extra["slices"]) == volume.array.shape[0]
+        assert float(row.extra["slice_step_mm"]) == pytest.approx(volume.spacing[2], rel=1e-3)
+    assert len({row.extra["kernel"] for name, row in rows.items() if name in mixed}) == 2
+
+
+def test_rows_say_what_the_scanner_said(found, tree):
+    rows = {row.image.relative_to(tree).as_posix(): row for row in found.rows}
+    contrast, lung, soft = (rows[name].extra for name in ("contrast", "study/lung", "study/soft"))
+    assert contrast["kernel"] == "B30f\\3" and contrast["slice_thickness_mm"] == "3"
+    assert [extra["contrast"] for extra in (contrast, lung, soft)] == ["yes", "", ""]
+    assert [extra["anatomy"] for extra in (contrast, lung, soft)] == ["CHEST", "", "CHEST"]
+    assert {extra["modality"] for extra in (contrast, lung, soft)} == {"CT"}
+    assert rows["study/lung"].patient_id == rows["study/soft"].patient_id == "p3"
+    assert not any("Smith" in value for row in found.rows for value in row.extra.values())
+    nameless = {row.patient_id for name, row in rows.items() if name.startswith("mixed/")}
+    assert len(nameless) == 1 and nameless.pop().startswith("study ")  # without a PatientID the study is the patient
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("unusable/gap", "slices are missing"),
+        ("unusable/mr", "modality MR, not CT"),
+        ("unusable/scout", "localizer"),
+        ("unusable/few", "reach over"),
+        ("unusable/one", "a single slice"),
+        ("unusable/frames", "multi-frame"),
+        ("unusable/unplaced", "without position"),
+        ("unusable/torn/", "in several folders among other series"),
+        ("unusable/cut.dcm", "none or damaged"),
+        ("unusable/report", "without an image (modality SR)"),
+        ("1 files", "the first is README.txt"),
+    ],
+)
+def test_whatever_is_skipped_has_its_reason(found, name, words):
+    assert any(item.name.startswith(name) and words in item.reason for item in found.skipped), found.skipped
+    assert len(found.skipped) == 11
+
+
+def test_the_command(tree, tmp_path, capsys):
+    assert main(["import", "dicom", str(tree), "--output", str(tmp_path / "m.csv")]) == 0
+    assert "7 cases, 5 patients, 0 benign, 0 malignant, 7 unlabeled; 11 skipped" in capsys.readouterr().err
+    text = (tmp_path / "m.csv").read_text()
+    uids = {str(pydicom.dcmread(path).SeriesInstanceUID) for path in (tree / "mixed").iterdir()}
+    assert not any(uid in text for uid in uids) and "p3" not in text
+    assert main(["cache", str(tmp_path / "m.csv"), "--output", str(tmp_path / "c")]) == 3
+    assert "add the columns l_mm" in capsys.readouterr().err
+
+
+def test_a_point_written_beside_a_row_makes_it_a_nodule(tree, phantom, tmp_path):
+    """What the table is for: points are added by hand, and the series is found again, in a mixed folder too."""
+    assert main(["import", "dicom", str(tree), "--output", str(tmp_path / "m.csv")]) == 0
+    lines = (tmp_path / "m.csv").read_text().splitlines()
+    point = ",".join(str(value) for value in phantom[1].point_lps)
+    chosen = [line.replace(",image,,,,,,", f",nodule,1,,,{point}") for line in lines if "/mixed/" in line]
+    (tmp_path / "n.csv").write_text("\n".join([lines[0], *chosen]))
+    assert main(["cache", str(tmp_path / "n.csv"), "--output", str(tmp_path / "c"), "--processes", "1"]) == 0
+
+
+def test_trees_without_dicom_are_refused(tmp_path, capsys):
+    with pytest.raises(InputError, match="no folder"):
+        import_dicom(tmp_path / "none", tmp_path)
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(InputError, match="no DICOM files"):
+        import_dicom(tmp_path, tmp_path)
+    with pytest.raises(InputError, match="no folder"):
+        import_dicom(tmp_path / "a.txt", tmp_path)
+    (tmp_path / "b.dcm").write_bytes(b"")
+    assert main(["import", "dicom", str(tmp_path), "--output", str(tmp_path / "m.csv")]) == 3
+    said = capsys.readouterr().err
+    assert "skipped b.dcm" in said and "Nothing in" in said and not (tmp_path / "m.csv").exists()
