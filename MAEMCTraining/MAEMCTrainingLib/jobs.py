@@ -191,7 +191,11 @@ class Job:
                 event = json.loads(line)
             except ValueError:
                 continue  # the last line of a killed run may be cut
-            again = event.get("step", -1) > after_step and event.get("phase") in phases and all(event.get(k) == v for k, v in where.items())
+            again = (
+                event.get("step", -1) > after_step
+                and event.get("phase") in phases
+                and all(event.get(k) == v for k, v in where.items())
+            )
             if not again:
                 kept.append(line + "\n")
         with replacing(path) as temporary:
@@ -271,10 +275,21 @@ def open_job(
             with contextlib.suppress(InputError, OSError):  # a full disk must not hide the error itself
                 job.update(status="stopped" if stopped else "failed", message=_public(error), seconds_left=None)
                 job.log(f"{'Stopped' if stopped else 'Failed'}: {_public(error)}", show=False)
+                _withdraw(folder)
             raise
         finally:
             _forget_stop(folder)
         job.update(status="finished", stage="Finished", message="", seconds_left=None)
+
+
+def _withdraw(folder: Path) -> None:
+    """Leave nothing behind of a job that ended before it knew its data, in front of the person who typed it."""
+    if "configuration" in Job(folder).settings or (folder / "output.txt").is_file():
+        return
+    for name in ("job.json", "state.json", "log.txt", "lock"):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _forget_stop(folder: Path) -> None:

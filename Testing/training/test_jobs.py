@@ -35,6 +35,7 @@ def test_states_of_a_job(tmp_path):
     folder, home = tmp_path / "Aufträge 1", tmp_path / "home"
     with opened(folder, home) as job:
         assert job.status == "running" and is_locked(folder)
+        job.declare(SETTINGS)
         job.update(step=3, steps=10)
     assert Job(folder).status == "finished" and read_state(folder)["step"] == 3 and not is_locked(folder)
     with pytest.raises(Interrupted), opened(folder, home):
@@ -123,6 +124,11 @@ def test_a_log_that_cannot_be_written_is_a_message(tmp_path):
 def test_data_that_could_not_be_read_do_not_bind_the_folder(tmp_path):
     """A job that failed before it knew what to train on may be begun again with another command."""
     folder, home = tmp_path / "job", tmp_path / "home"
+    with pytest.raises(InputError), opened(folder, home):
+        raise InputError("no such manifest")
+    assert not folder.exists()  # who typed it has read the message
+    folder.mkdir()
+    (folder / "output.txt").touch()  # nobody has read it: a launched process
     with pytest.raises(InputError), opened(folder, home):
         raise InputError("no such manifest")
     assert Job(folder).status == "failed" and read_state(folder)["message"] == "no such manifest"

@@ -129,8 +129,9 @@ def test_from_manifest_to_bundle(balls, cache, pretraining, home, tmp_path, monk
     assert main([str(word) for word in command(whole)]) == 0
     out = capsys.readouterr().out
     assert "size alone" in out and "Only 6 benign cases" in out
-    for name in ("predictions.csv", "metrics.json"):
-        assert (job / name).read_bytes() == (whole / name).read_bytes()
+    assert (job / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+    killed, unharmed = (json.loads((folder / "metrics.json").read_text()) for folder in (job, whole))
+    assert killed.pop("subject") != unharmed.pop("subject") and killed == unharmed
     for fold in range(3):
         weights = f"folds/{fold}/checkpoints/best/model.safetensors"
         assert (job / weights).read_bytes() == (whole / weights).read_bytes()
@@ -142,6 +143,11 @@ def test_from_manifest_to_bundle(balls, cache, pretraining, home, tmp_path, monk
     assert str(pretraining) in listed and str(job) in listed and "finished" in listed
     assert main(["jobs", "show", str(job)]) == 0
     assert "finetune, finished, 100 %" in capsys.readouterr().out
+    assert main(["jobs", "watch", str(job)]) == 0
+    assert capsys.readouterr().out.strip().endswith("finished")
+    for action in ("stop", "resume"):
+        assert main(["jobs", action, str(job)]) == 3
+        assert "is finished: there is nothing" in capsys.readouterr().err
 
 
 def test_a_manifest_serves_as_data(balls, home, tmp_path, monkeypatch):
@@ -152,8 +158,6 @@ def test_a_manifest_serves_as_data(balls, home, tmp_path, monkeypatch):
     settings = json.loads((tmp_path / "job" / "job.json").read_text())
     assert settings["cohort"]["cases"] == 16 and settings["cohort"]["unlabeled"] == 4
     assert "patient-" not in "".join(p.read_text() for p in (tmp_path / "job").glob("*.json*"))
-    assert main(["finetune", "--from", str(tmp_path / "job"), "--data", str(balls), "--output", str(tmp_path / "f"),
-                 "--preset", "tiny", "--quiet"]) == 3  # fmt: skip
 
 
 def test_phantom_and_cubes_become_manifests(lidc_cubes, tmp_path, capsys):
