@@ -84,6 +84,8 @@ def _import(options: argparse.Namespace) -> None:
 
     unpacked = options.output.absolute().parent / f"{options.output.stem}-files"
     unpacked_before = unpacked.exists()
+    if not options.quiet and sys.stderr.isatty():
+        print(f"Reading {options.source}; a large archive takes minutes.", file=sys.stderr)
     try:
         found = IMPORTERS[options.kind](options.source, unpacked)
         for item in found.skipped:

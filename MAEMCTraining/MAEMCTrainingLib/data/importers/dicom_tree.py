@@ -184,7 +184,7 @@ def _header(data: Any) -> Header:
         if isinstance(value, str):
             header[name] = sys.intern(str(value).strip())
         elif isinstance(value, Sequence):
-            header[name] = [sys.intern(v) if isinstance(v, str) else float(v) for v in value]
+            header[name] = [sys.intern(str(v).strip()) if isinstance(v, str) else float(v) for v in value]
         else:
             header[name] = int(value) if isinstance(value, int) else float(value)
     return header

@@ -82,5 +82,7 @@ def _hashed(letter: str, what: str, name: str, key: bytes) -> str:
 
 
 def below(path: Path, folder: Path) -> str:
-    """A path as the user knows it: relative to the source."""
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    """A path as the user knows it: relative to the source, and the source itself by its name."""
+    if not path.is_relative_to(folder):
+        return str(path)
+    return folder.name if path == folder else path.relative_to(folder).as_posix()
