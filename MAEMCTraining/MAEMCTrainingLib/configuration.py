@@ -201,9 +201,9 @@ def finetuning_preset(name: str, encoder: EncoderConfiguration | None) -> Finetu
         # learnt the class: hence small batches, a long warm-up, and more patience than the paper's 10 epochs.
         return replace(
             base,
-            epochs=60,
+            epochs=120,
             batch=16,
-            patience=30,
+            patience=60,
             optimization=Optimization(learning_rate=5e-4, warmup_fraction=0.2, layer_decay=decay),
         )
     if name in ("paper", "paper-schedule"):

@@ -24,7 +24,7 @@ def test_cells_take_the_same_number_of_steps():
     assert len({cell.name for cell in cells}) == len(cells) == 18
     for cell in cells:
         settings = dict(word.split("=") for word in cell.finetuning)
-        assert int(settings["epochs"]) * (cell.labels or 240) == pytest.approx(60 * 240, rel=0.01)
+        assert int(settings["epochs"]) * (cell.labels or 240) == pytest.approx(120 * 240, rel=0.01)
         override(finetuning_preset("tiny", None), list(cell.finetuning))  # every word is a setting
     assert {cell.labels for cell in experiment_named("patch-size")(50)} == {30, 0}
     with pytest.raises(UsageError, match="patch-size"):

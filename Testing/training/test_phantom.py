@@ -251,19 +251,19 @@ def test_writing_continues_where_it_stopped_and_mends(tmp_path):
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
     rows = read_manifest(path).rows
-    assert [row.case_id for row in rows] == ["PHANTOM-0001", "PHANTOM-0002", "PHANTOM-0003"]
+    assert [row.case_id for row in rows] == ["PHANTOM-2-0001", "PHANTOM-2-0002", "PHANTOM-2-0003"]
     before = {row.case_id: (row.image.read_bytes(), row.image.stat().st_mtime_ns) for row in rows}
     rows[0].image.unlink()
-    rows[1].image.write_bytes(before["PHANTOM-0002"][0][:5000])  # as after a full disk
+    rows[1].image.write_bytes(before["PHANTOM-2-0002"][0][:5000])  # as after a full disk
     path = write_phantom(tmp_path / "set", 4, seed=2, field="region")
     after = read_manifest(path).rows
     assert len(after) == 4
     for row in after[:3]:
         assert row.image.read_bytes() == before[row.case_id][0]
-    assert after[2].image.stat().st_mtime_ns == before["PHANTOM-0003"][1]  # not written again
+    assert after[2].image.stat().st_mtime_ns == before["PHANTOM-2-0003"][1]  # not written again
     assert after[:3] == rows
     names = sorted(p.name for p in (tmp_path / "set" / "images").iterdir())
-    assert names == [f"PHANTOM-000{n}.nrrd" for n in (1, 2, 3, 4)]  # and nothing left over
+    assert names == [f"PHANTOM-2-000{n}.nrrd" for n in (1, 2, 3, 4)]  # and nothing left over
 
 
 def test_the_files_hold_what_the_manifest_says(tmp_path):

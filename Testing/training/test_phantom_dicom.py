@@ -61,7 +61,7 @@ def test_files_are_complete_anonymous_and_in_no_order(series):
         numbers = [int(head.InstanceNumber) for head in heads]
         assert sorted(numbers) == list(range(1, len(files) + 1))
         assert numbers != sorted(numbers)
-    assert series[0].image.name == "PHANTOM-0001"
+    assert series[0].image.name == "PHANTOM-5-0001"
 
 
 def test_positions_are_a_slice_apart_along_the_normal(series):

@@ -31,7 +31,7 @@ from .phantom_case import (
 
 __all__ = ["PhantomCase", "PhantomConfiguration", "make_case", "make_sample_chest", "write_phantom"]
 
-GENERATOR = 3
+GENERATOR = 4
 """Raised whenever the same seed draws other images: data sets of two generators are not to be mixed."""
 
 

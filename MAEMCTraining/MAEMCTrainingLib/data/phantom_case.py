@@ -92,9 +92,9 @@ class PhantomCase:
     slice_thickness_mm: float
 
 
-def case_id(index: int) -> str:
-    """PHANTOM-0001 for index 0."""
-    return f"PHANTOM-{index + 1:04d}"
+def case_id(index: int, seed: int) -> str:
+    """PHANTOM-7-0001 for index 0 of seed 7: cases of two seeds are other patients and can be used together."""
+    return f"PHANTOM-{seed}-{index + 1:04d}"
 
 
 def plan_case(index: int, configuration: PhantomConfiguration, oblique: bool = False) -> CasePlan:
@@ -114,7 +114,7 @@ def plan_case(index: int, configuration: PhantomConfiguration, oblique: bool = F
         _generator(seed, index, 3), center, label_of(index, seed), configuration.grade, diameter, density
     )
     grid, scan = _draw_scan(_generator(seed, index, 4), anatomy, center, configuration.field, oblique)
-    return CasePlan(case_id(index), anatomy, (nodule,), grid, scan, int(_generator(seed, index, 5).integers(2**31)))
+    return CasePlan(case_id(index, seed), anatomy, (nodule,), grid, scan, int(_generator(seed, index, 5).integers(2**31)))
 
 
 def make_case(index: int, configuration: PhantomConfiguration) -> PhantomCase:

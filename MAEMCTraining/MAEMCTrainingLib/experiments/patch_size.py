@@ -13,7 +13,7 @@ _PATCHES = {50: "1d", 25: "3d", 10: "3d"}
 _LABELS = (30, 100, 0)
 
 
-def cells(cases: int, patches: tuple[int, ...] = tuple(_PATCHES), epochs: int = 60) -> list[Cell]:
+def cells(cases: int, patches: tuple[int, ...] = tuple(_PATCHES), epochs: int = 120) -> list[Cell]:
     """cases: labeled ones in a fold's training part. Fewer labels get as many more epochs, so that every cell takes the
     same number of steps: what differs is what the steps can learn from.
     """
