@@ -7,6 +7,7 @@ from pathlib import Path
 from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.manifest import read_manifest
 from MAEMCTrainingLib.data.cache import is_cache, open_cache
+from MAEMCTrainingLib.data.sources import source_cases
 from slicer.i18n import tr as _
 
 ENOUGH_OF_A_CLASS = 20
@@ -46,9 +47,9 @@ def readData(path: Path) -> DataSummary:
         if path.is_dir():
             raise InputError(f"{path} is a folder without a cache. Choose a manifest (CSV) or a cache's index.json.")
         manifest = read_manifest(path)
+        nodules = [(case.patient_id, case.label) for case in source_cases(manifest)]
     except MAEMCError as error:
         return DataSummary(path, problem=str(error))
-    nodules = [(row.patient_id, row.label) for row in manifest.rows if row.kind == "nodule"]
     return _summary(path, nodules, len(manifest) - len(nodules))
 
 

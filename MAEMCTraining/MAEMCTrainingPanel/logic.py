@@ -253,7 +253,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
             self.data = data
 
     def _onLaunched(self, folder: Path) -> None:
-        self.select(folder)
+        self.requestCurve(folder)
         self.setStatus(
             Status("idle", _("{job} was started. It goes on when Slicer is closed.").format(job=folder.name))
         )

@@ -10,7 +10,7 @@ if any(importlib.util.find_spec(name) is None for name in ("PySide6", "slicer_co
     collect_ignore_glob = ["test_*.py"]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 90
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +87,12 @@ def panel(slicer_app, load_module, maemc_home, monkeypatch):
     monkeypatch.setattr(DeviceProbe, "ask", lambda self, python: None)
     panel = TrainingPanel(slicer_app, module)
     module_factory.select("MAEMCTraining")
-    return panel
+    yield panel
+    from MAEMCTrainingLib.jobs import known_jobs, request_stop
+
+    for job in known_jobs(maemc_home):  # of a test that failed: nothing else would ever end them
+        if job.status in ("queued", "running"):
+            request_stop(job.folder)
 
 
 @pytest.fixture

@@ -149,7 +149,9 @@ def test_torch_stays_out(panel):
     import subprocess
 
     code = "import sys, MAEMCTrainingLib.jobs, MAEMCTrainingLib.configuration, MAEMCTrainingLib.pretraining\n"
-    code += "import MAEMCTrainingLib.data.cache, MAEMCLib.manifest, MAEMCLib.model_store\n"
+    code += (
+        "import MAEMCTrainingLib.data.cache, MAEMCTrainingLib.data.sources, MAEMCLib.manifest, MAEMCLib.model_store\n"
+    )
     code += "print([name for name in ('torch', 'SimpleITK', 'scipy', 'sklearn', 'matplotlib') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -1,0 +1,324 @@
+"""The panel: what it offers for which data, what it says of bad ones, jobs as they are after a restart of Slicer."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import slicer
+from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.manifest import read_manifest, write_manifest
+
+
+def items(selector):
+    return [selector.itemText(index) for index in range(selector.count)]
+
+
+def with_labels(manifest, path, labels):
+    """A copy of a manifest with other labels."""
+    import dataclasses
+
+    rows = read_manifest(manifest).rows
+    changed = [dataclasses.replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
+    return write_manifest(path, changed)
+
+
+# Data
+
+
+def test_counts_and_what_fits(panel, phantom):
+    panel.choose(phantom)
+    assert panel.ui.countsLabel.text == "6 cases of 6 patients: 3 benign, 3 malignant, 0 unlabeled"
+    assert items(panel.ui.kindSelector) == ["Pre-train", "Fine-tune and evaluate"]
+    assert panel.ui.startButton.enabled
+    panel.ui.kindSelector.currentIndex = 1
+    assert "Only 3 cases of one class" in panel.ui.countsLabel.text
+    assert not panel.ui.startButton.enabled, "five folds of three cases"
+    assert "fewer than 5 folds" in panel.ui.startButton.toolTip
+    panel.ui.foldsSpinBox.value = 3
+    assert panel.ui.startButton.enabled
+    assert panel.ui.startFromSelector.isHidden() is False
+    assert panel.ui.methodSelector.isHidden()
+
+
+@pytest.mark.parametrize("labels", [[None] * 6, [1] * 6, [0] * 5 + [None]])
+def test_without_two_classes_only_pretraining_is_offered(panel, phantom, labels):
+    manifest = with_labels(phantom, phantom.parent / "other.csv", labels)
+    panel.ui.kindSelector.currentIndex = 1
+    panel.choose(manifest)
+    assert items(panel.ui.kindSelector) == ["Pre-train"]
+    assert panel.ui.startButton.enabled
+    panel.choose(phantom)
+    assert items(panel.ui.kindSelector) == ["Pre-train", "Fine-tune and evaluate"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no manifest"),
+        ("", "empty"),
+        ("case_id,image\nA,b.nrrd\n", "patient_id"),
+        ("case_id,patient_id,image,l_mm,p_mm,s_mm\nA,P,gone.nrrd,0,0,0\n", "not there"),
+        ("case_id,patient_id,image,l_mm,p_mm,s_mm,label\nA,P,gone.nrrd,0,0,0,maybe\n", "maybe"),
+        ("case_id,patient_id,image,l_mm,p_mm,s_mm\nA,P,x,zero,0,0\n", "not a number"),
+    ],
+)
+def test_bad_manifest_is_named_in_the_panel(panel, tmp_path, content, words):
+    path = tmp_path / "manifest.csv"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    panel.choose(path)
+    assert words in panel.ui.countsLabel.text
+    assert not panel.ui.startButton.enabled
+    assert panel.ui.startButton.toolTip == panel.ui.countsLabel.text
+
+
+def test_pictures_only_and_folders_are_refused(panel, tmp_path):
+    (tmp_path / "a.png").touch()
+    path = tmp_path / "manifest.csv"
+    path.write_text("case_id,patient_id,image,kind\nA,P,a.png,image\n", encoding="utf-8")
+    panel.choose(path)
+    assert "no rows of the kind 'nodule'" in panel.ui.countsLabel.text
+    assert not panel.ui.startButton.enabled
+    panel.choose(tmp_path)
+    assert "without a cache" in panel.ui.countsLabel.text
+
+
+def test_cache_is_taken_by_its_folder_or_its_index(panel, phantom, home, tmp_path):
+    from MAEMCTrainingLib.data.cache import build_cache
+    from MAEMCTrainingLib.data.sources import source_cases
+
+    cache = tmp_path / "cache"
+    build_cache(source_cases(read_manifest(phantom)), cache, home, processes=1)
+    panel.choose(cache)
+    assert panel.ui.countsLabel.text.startswith("6 cases of 6 patients")
+    panel.ui.dataPathEdit.currentPath = str(cache / "index.json")
+    panel.run(0.5)
+    panel.wait(lambda: panel.logic.data is not None, "the data")
+    assert panel.logic.data.path == cache
+    assert panel.logic.data.malignant == 3
+
+
+def test_of_two_choices_in_a_row_the_last_counts(panel, phantom, tmp_path):
+    panel.logic.requestData(tmp_path / "gone.csv")
+    panel.logic.requestData(phantom)
+    panel.wait(lambda: not panel.logic.isBusy(), "both")
+    assert panel.logic.data.path == phantom
+    panel.logic.requestData(None)
+    assert panel.logic.data is None
+    panel.widget.refresh()
+    assert panel.ui.startButton.toolTip == "The data are being read." or not panel.ui.startButton.enabled
+
+
+# Requests
+
+
+def test_request_is_the_command_line(panel, tmp_path):
+    from MAEMCTrainingPanel.request import JobRequest
+
+    folder, arguments = JobRequest("pretrain", "m.csv", tmp_path / "job", settings="epochs=6 name='a b'").command()
+    assert folder == tmp_path / "job"
+    assert arguments[:5] == ["pretrain", "--data", os.path.abspath("m.csv"), "--output", str(folder)]
+    assert arguments[-2:] == ["epochs=6", "name=a b"]
+    assert arguments[arguments.index("--method") + 1] == "maemc"
+    _folder, arguments = JobRequest("finetune", "m.csv", startFrom="x", folds=3, linearProbe=True).command()
+    assert arguments[arguments.index("--from") + 1] == os.path.abspath("x")
+    assert arguments[arguments.index("--folds") + 1] == "3"
+    assert "--linear-probe" in arguments
+    assert "--method" not in arguments
+    for wrong in ({"kind": "dream"}, {"settings": "epochs"}, {"settings": "--data=x"}, {"settings": "a='b"}):
+        with pytest.raises(UsageError):
+            JobRequest(**{"kind": "pretrain", "data": "m.csv", **wrong}).command()
+
+
+def test_request_is_understood_by_the_command_line(panel, tmp_path):
+    """Every option that the panel writes is one that maemc-train has."""
+    from MAEMCTrainingLib.__main__ import _parser
+    from MAEMCTrainingPanel import choices
+    from MAEMCTrainingPanel.request import JobRequest
+
+    for method in choices.methods():
+        for finetuning, kind in ((False, "pretrain"), (True, "finetune")):
+            for preset in choices.presets(finetuning):
+                for protocol in choices.protocols():
+                    request = JobRequest(
+                        kind, "m.csv", method=method, preset=preset, protocol=protocol, linearProbe=True
+                    )
+                    options, rest = _parser().parse_known_args(request.command()[1])
+                    assert rest == []
+                    assert options.preset == preset
+
+
+def test_every_choice_has_its_sentence(panel):
+    from MAEMCTrainingPanel import choices
+
+    for finetuning in (False, True):
+        for texts in (choices.methods(), choices.presets(finetuning), choices.protocols()):
+            for name, (title, sentence) in texts.items():
+                assert title, name
+                assert sentence.endswith("."), f"{name} has no sentence on it"
+
+
+# The list of jobs
+
+
+def test_list_shows_what_is_true_and_finds_it_again(panel, written_job, home):
+    written_job("done", "finished", created="2026-01-01T00:00:00+00:00")
+    written_job("killed", "running", step=5, steps=10, epoch=0, epochs=2, created="2026-01-02T00:00:00+00:00")
+    written_job("broken", "failed", kind="finetune", message="Training diverged.", created="2026-01-03T00:00:00+00:00")
+    panel.wait(lambda: len(panel.rows()) == 3, "the list")
+    panel.run(0.1)
+    assert [row[:4] for row in panel.rows()] == [
+        ["broken", "fine-tuning", "failed", "0 %"],
+        ["killed", "pre-training", "stopped", "50 %"],
+        ["done", "pre-training", "finished", "100 %"],
+    ]
+    panel.ui.jobsTable.selectRow(0)
+    panel.run(0.1)
+    assert panel.ui.headlineLabel.text == "broken: failed"
+    assert panel.ui.messageLabel.text == "Training diverged."
+    assert not panel.ui.stopButton.enabled
+    assert panel.ui.resumeButton.enabled
+    assert not panel.ui.modelButton.enabled
+    panel.ui.jobsTable.selectRow(2)
+    panel.run(0.1)
+    assert not panel.ui.resumeButton.enabled
+    assert panel.ui.resumeButton.toolTip == "It is finished."
+    # a restart: another instance, with nothing but the folders
+    from MAEMCTrainingPanel.logic import MAEMCTrainingLogic
+
+    logic = MAEMCTrainingLogic()
+    assert [job.folder.name for job in logic.jobs()] == ["broken", "killed", "done"]
+    logic.cleanup()
+
+
+def test_folders_that_vanish_or_break_break_nothing(panel, written_job):
+    import shutil
+
+    kept, gone, broken = (written_job(name) for name in ("kept", "gone", "broken"))
+    panel.wait(lambda: len(panel.rows()) == 3, "the list")
+    panel.ui.jobsTable.selectRow([row[0] for row in panel.rows()].index("gone"))
+    shutil.rmtree(gone)
+    (broken / "state.json").write_text("{", encoding="utf-8")
+    panel.wait(lambda: [row[0] for row in panel.rows()] == ["kept"], "the list without them")
+    assert panel.ui.jobFrame.isHidden()
+    assert panel.job(kept).status == "finished"
+
+
+def test_preview_and_metrics_are_shown(panel, written_job):
+    import json
+
+    import qt
+
+    metrics = {
+        "metrics": {"auc": {"value": 0.6123, "low": 0.4, "high": 0.8}},
+        "baselines": {"size alone": {"auc": {"value": 0.79}}},
+        "leaky": True,
+    }
+    folder = written_job("tuned", kind="finetune")
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    (folder / "previews").mkdir()
+    picture = qt.QPixmap(900, 300)
+    picture.fill(qt.QColor(10, 20, 30))
+    picture.save(str(folder / "previews" / "epoch-0010.png"))
+    panel.wait(lambda: panel.ui.metricsLabel.text != "", "the metrics")
+    text = panel.ui.metricsLabel.text
+    assert text.startswith("AUC 0.61 (0.40 to 0.80), out of fold. The nodule's size alone: 0.79.")
+    assert "saw patients" in text
+    assert text.endswith("Research only, not for clinical use.")
+    assert panel.ui.previewLabel.pixmap.width() == 376
+    assert panel.ui.modelButton.enabled
+    (folder / "previews" / "epoch-0020.png").write_bytes(b"no picture")
+    panel.run(1.3)
+
+
+def test_time_left_is_told(panel):
+    from MAEMCTrainingPanel import jobview
+    from MAEMCTrainingPanel.watching import JobEntry
+
+    state = {"stage": "Training", "fold": 1, "folds": 5, "epoch": 2, "epochs": 60, "seconds_left": 240}
+    job = JobEntry(Path("job"), "finetune", "running", 0.25, state)
+    assert jobview.progressText(job) == "Training, fold 2 of 5, epoch 3 of 60, 4 min left"
+    assert [jobview.durationText(s) for s in (3, 89, 90, 5399, 5400)] == ["3 s", "89 s", "2 min", "90 min", "1.5 h"]
+
+
+def test_unknown_job_and_foreign_folder_are_refused(panel, tmp_path, phantom):
+    with pytest.raises(InputError, match="no job"):
+        panel.logic.job(tmp_path)
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(UsageError, match="other files"):
+        panel.logic.start("pretrain", phantom, tmp_path)
+    panel.choose(phantom)
+    panel.ui.folderPathEdit.currentPath = str(tmp_path.parent)
+    panel.ui.nameEdit.text = tmp_path.name
+    panel.ui.startButton.click()
+    panel.wait(lambda: panel.logic.status.kind == "error", "the refusal")
+    assert "other files" in panel.ui.statusLabel.text
+    assert panel.ui.startButton.enabled
+
+
+# Life
+
+
+def test_entering_leaving_scene_and_reload(panel, written_job, scene):
+    from slicerhost import module_factory
+
+    written_job("done", events=[{"step": 1, "phase": "pretrain", "loss": 1.0}])
+    panel.wait(lambda: len(panel.rows()) == 1, "the list")
+    module_factory.select(None)
+    panel.run(0.3)
+    assert not panel.widget.timer.active, "nothing is polled while nobody looks"
+    slicer.mrmlScene.Clear()
+    module_factory.select("MAEMCTraining")
+    assert panel.widget.timer.active
+    panel.wait(lambda: panel.ui.curveButton.enabled, "the events")
+    panel.ui.curveButton.click()
+    panel.wait(lambda: slicer.util.getNodesByClass("vtkMRMLPlotChartNode"), "the curve")
+    slicer.util.reloadScriptedModule("MAEMCTraining")
+    panel.widget.enter()
+    panel.wait(lambda: len(panel.rows()) == 1, "the list after a reload")
+    assert slicer.util.getModuleLogic("MAEMCTraining").jobs()[0].folder.name == "done"
+
+
+def test_missing_packages_are_offered_to_be_installed(panel, phantom, monkeypatch):
+    from MAEMCNodulePanel.status import Status
+
+    panel.choose(phantom)
+    panel.logic.probe.problem = Status("error", "PyTorch is not installed.", "no-torch")
+    panel.widget.refresh()
+    assert panel.ui.statusLabel.text == "PyTorch is not installed."
+    assert not panel.ui.installButton.isHidden()
+    assert not panel.ui.startButton.enabled
+    asked = []
+    widget = sys.modules[type(panel.widget).__module__]
+    monkeypatch.setattr(widget, "installTorch", lambda: asked.append("torch") or True)
+    monkeypatch.setattr(widget, "installRequirements", lambda path: asked.append(Path(path).name))
+    monkeypatch.setattr(panel.logic, "requestDevice", lambda: setattr(panel.logic.probe, "problem", None))
+    panel.ui.installButton.click()
+    assert asked == ["torch", "training-requirements.txt"]
+    panel.widget.refresh()
+    assert panel.ui.startButton.enabled
+
+
+def test_nothing_keeps_the_window_waiting(panel, written_job, phantom):
+    """30 ms at most, with twenty jobs and a selected one of 20,000 events; the processor's time, as others run too."""
+    events = [
+        {"step": n, "phase": "pretrain", "loss": 1 / n, "loss_mse": 0.5, "loss_info_nce": 2.0} for n in range(1, 20_001)
+    ]
+    for number in range(19):
+        written_job(f"job-{number}")
+    folder = written_job("long", events=events, created="2026-02-01T00:00:00+00:00")
+    panel.wait(lambda: len(panel.rows()) == 20, "the list")
+    panel.logic.requestCurve(folder)
+    slowest = {}
+    for name in ("onTimer", "refresh"):
+        function = getattr(panel.widget, name)
+        for _ in range(30):
+            before = time.thread_time()
+            function()
+            slowest[name] = max(slowest.get(name, 0), time.thread_time() - before)
+            panel.run(0.05)
+    panel.wait(lambda: slicer.util.getNodesByClass("vtkMRMLPlotChartNode"), "the curve")
+    print({name: f"{1000 * seconds:.1f} ms" for name, seconds in slowest.items()})
+    assert max(slowest.values()) < 0.03
