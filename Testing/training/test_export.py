@@ -1,8 +1,11 @@
 """From a job to a bundle that scoring opens: members, card, numbers that agree."""
 
 import json
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 
+import MAEMCLib
 import numpy as np
 import pytest
 import torch
@@ -13,11 +16,13 @@ from MAEMCLib.manifest import read_manifest
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.predict import Predictor
 from MAEMCLib.roi import cut_roi
+from MAEMCTrainingLib import revision
 from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
 from MAEMCTrainingLib.export import export, read_card_texts
-from MAEMCTrainingLib.finetuning import class_tokens, finetune, labeled, load_fold, predict
+from MAEMCTrainingLib.finetuning import class_tokens, labeled, load_fold, predict
 from MAEMCTrainingLib.pretraining import method_named
-from MAEMCTrainingLib.pretraining.run import load_pretrained, pretrain
+from MAEMCTrainingLib.pretraining.run import load_pretrained
+from MAEMCTrainingLib.revision import code_revision
 
 CPU = torch.device("cpu")
 ENCODER = EncoderConfiguration(width=16, depth=1, heads=2)
@@ -25,15 +30,15 @@ TEXTS = {"id": "balls", "version": "0.1", "title": "Balls", "intended_use": "A t
 
 
 @pytest.fixture(scope="module")
-def jobs(ball_cohort, tmp_path_factory):
+def jobs(ball_cohort, pretrain_in, finetune_in, tmp_path_factory):
     """A pre-training on the unlabeled balls and a fine-tuning on the labeled ones: their folders."""
     folder = tmp_path_factory.mktemp("jobs")
     run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
     run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
     run = override(run, ["epochs=2", "batch=4", "views_per_case=1"])
-    pretrain(ball_cohort.subset([12, 13, 14, 15]), run, folder / "pre", folder, CPU, [], quiet=True)
+    pretrain_in(folder / "pre", ball_cohort.subset([12, 13, 14, 15]), run)
     fine = override(finetuning_preset("tiny", ENCODER), ["epochs=3", "folds=3", "validation_fraction=0.2"])
-    finetune(labeled(ball_cohort), fine, folder / "fine", folder, CPU, [], load_pretrained(folder / "pre"), quiet=True)
+    finetune_in(folder / "fine", labeled(ball_cohort), fine, load_pretrained(folder / "pre"))
     return folder
 
 
@@ -47,6 +52,11 @@ def test_the_bundle_opens_verified_and_says_what_it_is(jobs, tmp_path, name):
     assert len(card.members("classifier")) == len(card.members("statistics")) == 3
     assert len(card.members("decoder")) == 1
     assert values["metrics"] == report["metrics"] and values["thresholds"] == report["thresholds"]
+    assert values["operating_points"] == report["operating_points"]
+    assert values["calibration"]["slope"] == 1.0 and "20" in values["calibration"]["reason"]
+    assert values["training"]["prior_in_probability"] == 0.5  # of class weights
+    assert not card.training_distances  # of twelve cases
+    assert values["software"]["exported by"] == code_revision()
     assert values["training"]["prevalence"] == 0.5 and values["training"]["cases"] == 12
     assert values["training"]["pretraining"]["cases"] == 4
     assert f"{report['metrics']['auc']['value']:.3f}" in values["training"]["summary"]
@@ -98,6 +108,17 @@ def test_what_cannot_be_exported_says_why(jobs, tmp_path):
         export(jobs / "fine", tmp_path / "m.maemc", TEXTS)
     weights.write_bytes(content)
     assert not (tmp_path / "m.maemc").exists()
+
+
+def test_the_code_s_revision(tmp_path, monkeypatch):
+    """Of this checkout; a copy of the package elsewhere, even inside another repository, has its version only."""
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
+    if head.returncode == 0:
+        assert code_revision().removesuffix(" changed") == f"git {head.stdout.strip()}"
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setattr(revision, "__file__", str(tmp_path / "revision.py"))
+    (tmp_path / "revision.py").touch()
+    assert code_revision() == f"maemc {MAEMCLib.__version__}"
 
 
 def test_card_texts(tmp_path):

@@ -122,7 +122,8 @@ def learning_figure(events: list[dict[str, Any]]):
         axis.set_ylabel("loss", fontsize=9)
         axis.set_title(title, fontsize=10)
         axis.tick_params(labelsize=8)
-        axis.legend(fontsize=7, frameon=False, ncols=2)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=7, frameon=False, ncols=2)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
     return figure

@@ -54,6 +54,11 @@ class PredictionTable:
             writer.writerows(zip(*columns.values(), strict=True))
 
 
+def as_written(values: np.ndarray) -> np.ndarray:
+    """The numbers that a file holds of these: what is computed from them is the same when they are read again."""
+    return _numbers(_texts(values, len(values), ".6f"))
+
+
 def _texts(values: np.ndarray | None, count: int, style: str) -> list[str]:
     return [""] * count if values is None else [format(value, style) for value in values.tolist()]
 

@@ -29,7 +29,7 @@ from .metrics import auc, confusion, evaluate
 from .operating_points import FEWEST_CASES, at_points
 from .out_of_fold import Judged, gather, judge
 from .page import write_page
-from .predictions import PredictionTable, read_predictions
+from .predictions import PredictionTable, as_written, read_predictions
 from .tables import format_table as format_table
 
 _PLANES = ("axial", "coronal")
@@ -116,7 +116,7 @@ def _baselines(
         for row in frozen:
             values[number_of[row["case_id"]]] = row["probability"]
         others["pre-trained encoder, frozen"] = values
-    return others, unavailable
+    return {name: as_written(values) for name, values in others.items()}, unavailable
 
 
 def _training_distances(
@@ -242,7 +242,6 @@ def _training(settings: dict[str, Any]) -> dict[str, Any]:
         "labeled_cases": configuration.get("labeled_cases"),
         "from": "scratch" if settings["from"] == "scratch" else Path(settings["from"]).name,
         "software": settings.get("versions", {}),
-        "created": settings.get("created"),
     }
 
 

@@ -1,0 +1,347 @@
+"""``maemc-train evaluate``: a calibrated job, its report and bundle, other data, overlap of patients, bad input."""
+
+import base64
+import csv
+import json
+import re
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from MAEMCLib.__main__ import main as maemc
+from MAEMCLib.batch import score_volume
+from MAEMCLib.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.ct import CTVolume, write_volume
+from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.networks.configuration import EncoderConfiguration
+from MAEMCLib.predict import Predictor
+from MAEMCTrainingLib.__main__ import main as maemc_train
+from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.data.cache import build_cache
+from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
+from MAEMCTrainingLib.data.sources import source_cases
+from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve
+from MAEMCTrainingLib.evaluation.metrics import auc
+from MAEMCTrainingLib.evaluation.out_of_fold import gather, judge
+from MAEMCTrainingLib.evaluation.predictions import read_predictions
+from MAEMCTrainingLib.finetuning import class_tokens, load_fold
+from MAEMCTrainingLib.pretraining import method_named
+from sklearn.metrics import roc_curve as reference_curve
+
+CPU = torch.device("cpu")
+ENCODER = EncoderConfiguration(patch_size=50, width=16, depth=1, heads=2)
+CASES = 64
+
+
+def nodule(seed, radius):
+    """60 voxels of 1 mm a side, lung-like noise and a ball in the middle, at LPS (0, 0, 0)."""
+    draws = np.random.default_rng(seed)
+    array = draws.normal(-820, 40, size=(60, 60, 60))
+    k, j, i = np.indices(array.shape, sparse=True)
+    array[(i - 30) ** 2 + (j - 30) ** 2 + (k - 30) ** 2 < radius**2] = 20
+    affine = np.eye(4)
+    affine[:3, 3] = -30
+    return CTVolume(array.astype(np.int16), affine, f"nodule-{seed}")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """64 nodules of 64 patients; the malignant ones are larger as a rule."""
+    folder, rows, draws = tmp_path_factory.mktemp("nodules"), [], np.random.default_rng(0)
+    for number in range(CASES):
+        label = number % 2
+        radius = float(np.clip(6 + 3 * label + draws.normal(0, 1.5), 3, 14))
+        image = folder / f"{number}.nrrd"
+        write_volume(nodule(number, radius), image)
+        rows.append(ManifestRow(f"c{number}", f"Smith-{number}", image, label=label, diameter_mm=2 * radius,
+                                point_lps=(0.0, 0.0, 0.0)))  # fmt: skip
+    return write_manifest(folder / "manifest.csv", rows)
+
+
+@pytest.fixture(scope="module")
+def jobs(manifest, finetune_in, tmp_path_factory):
+    """The folder, also the MAEMC_HOME, of: the fine-tuning "fine", its cache "cache", its bundle "fine.maemc"."""
+    folder = tmp_path_factory.mktemp("jobs")
+    cohort = join([build_cache(source_cases(read_manifest(manifest)), folder / "cache", folder, processes=1)])
+    settings = ["epochs=8", "folds=4", "validation_fraction=0.45", "learning_rate=3e-3", "batch=8", "mode=none"]
+    run = override(finetuning_preset("tiny", ENCODER), settings)
+    finetune_in(folder / "fine", cohort, run)
+    assert maemc_train(["export", str(folder / "fine"), "--output", str(folder / "fine.maemc"), "--id", "nodules",
+                        "--quiet"]) == 0  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def evaluate(jobs, monkeypatch, capsys):
+    """Type ``maemc-train evaluate ...`` in the jobs' home: (exit code, output, errors)."""
+    monkeypatch.setenv("MAEMC_HOME", str(jobs))
+
+    def run(*words):
+        code = maemc_train(["evaluate", *map(str, words)])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+def report_of(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def rows_of(path):
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_job_is_calibrated_and_its_report_is_whole(jobs):
+    report = report_of(jobs / "fine")
+    assert report["calibration"]["calibrated"] is True and report["calibration"]["method"] == "platt"
+    assert report["metrics"]["auc"]["value"] > 0.75
+    for metric in report["metrics"].values():
+        assert set(metric) == {"value", "low", "high", "n"}
+    for name in ("rule_out", "balanced", "rule_in", "half"):
+        point = report["operating_points"][name]
+        counts = point["counts"]
+        assert sum(counts.values()) == CASES
+        assert point["metrics"]["sensitivity"]["value"] == counts["tp"] / (counts["tp"] + counts["fn"])
+    assert report["counts"] == report["operating_points"]["balanced"]["counts"]
+    assert report["prior_in_probability"] == 0.5 and sum(fold["cases"] for fold in report["per_fold"]) == CASES
+    names = {"majority class", "size alone", "radial profile, by mm", "radial profile, by radius"}
+    assert {*names, "untrained encoder, frozen"} == set(report["baselines"]) == set(report["comparisons"])
+    assert report["comparisons"]["size alone"]["delong"]["p"] is not None
+    assert "pre-trained encoder, frozen" in report["baselines_unavailable"]
+
+
+def test_the_figures_are_those_of_the_stored_predictions(jobs):
+    table, report = read_predictions(jobs / "fine" / "predictions.csv"), report_of(jobs / "fine")
+    oof = gather(jobs / "fine", 4, table.case_ids, table.labels)
+    judged = judge(oof)
+    np.testing.assert_allclose(table.network, oof.scores, atol=1e-6)
+    np.testing.assert_allclose(table.probabilities, judged.probabilities, atol=1e-6)
+    assert report["metrics"]["auc"]["value"] == pytest.approx(auc(table.labels, oof.scores))
+    assert report["metrics"]["brier"]["value"] == pytest.approx(((judged.probabilities - table.labels) ** 2).mean())
+    called = judged.probabilities >= judged.used["rule_out"]
+    assert report["operating_points"]["rule_out"]["counts"]["tp"] == int((called & (table.labels == 1)).sum())
+    assert report["thresholds"] == judged.thresholds
+    assert report["calibration"]["slope"] == judged.calibration.slope
+
+
+def test_the_page_holds_everything_itself(jobs):
+    page = (jobs / "fine" / "report.html").read_text(encoding="utf-8")
+    assert page.count("Research only, not for clinical use.") == 2 and "LEAKY" not in page
+    assert not re.search(r"(src|href)=.(?!data:)", page) and "http" not in page and "<script" not in page
+    pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)'", page)
+    assert len(pictures) == 2
+    assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
+    report = report_of(jobs / "fine")
+    for text in ("honest, 4 folds", "size alone", "rule out", "Platt", f"{report['metrics']['auc']['value']:.3f} ("):
+        assert text in page
+    assert "Smith" not in page and "Smith" not in (jobs / "fine" / "metrics.json").read_text()
+
+
+def test_a_leaky_job_says_so_on_its_page(jobs, tmp_path, evaluate):
+    shutil.copytree(jobs / "fine", tmp_path / "leaky")
+    settings = json.loads((jobs / "fine" / "job.json").read_text())
+    settings |= {"leaky": True, "protocol": "paper", "pretraining": "in-fold"}
+    (tmp_path / "leaky" / "job.json").write_text(json.dumps(settings))
+    code, out, _ = evaluate(tmp_path / "leaky")
+    page = (tmp_path / "leaky" / "report.html").read_text()
+    assert code == 0 and "LEAKY" in out and "<p class='leaky'>LEAKY" in page
+    assert "repeated in each fold" in page
+
+
+def test_a_job_is_reported_again_with_the_same_figures(jobs, tmp_path, evaluate):
+    names = ("metrics.json", "predictions.csv", "report.html")
+    before = {name: (jobs / "fine" / name).read_bytes() for name in names}
+    code, out, _ = evaluate(jobs / "fine", "--output", tmp_path / "again")
+    assert code == 0 and "size alone" in out and "Research only" in out
+    assert all((tmp_path / "again" / name).read_bytes() == before[name] for name in names)
+    assert evaluate(jobs / "fine", "--quiet")[0] == 0
+    assert all((jobs / "fine" / name).read_bytes() == before[name] for name in names)
+
+
+def test_the_bundle_gives_calibrated_probabilities_and_knows_what_is_far(jobs, manifest):
+    bundle, report = ModelBundle.open(jobs / "fine.maemc"), report_of(jobs / "fine")
+    card = bundle.card
+    assert card.calibrated and card.values["thresholds"] == report["thresholds"]
+    assert card.values["training"]["prior_in_probability"] == 0.5
+    assert len(card.training_distances) == 101 and len(card.members("statistics")) == 4
+    out = jobs / "batch.csv"
+    assert maemc(["batch", str(manifest), "--output", str(out), "--model", str(jobs / "fine.maemc"), "--quiet"]) == 0
+    rows = rows_of(out)
+    cohort = join([build_cache(source_cases(read_manifest(manifest)), jobs / "cache", jobs, processes=1)])
+    members = []
+    for number in range(4):
+        model = load_fold(jobs / "fine", number, ENCODER)
+        tokens = class_tokens(model.encoder, cohort, np.arange(CASES), measure_preprocessing(cohort), CPU).float()
+        both = model.head(tokens).detach().double().numpy()
+        margin = (both[..., 1] - both[..., 0]).mean(axis=1)
+        slope, intercept = report["calibration"]["slope"], report["calibration"]["intercept"]
+        members.append(1 / (1 + np.exp(-(slope * margin + intercept))))
+    expected = np.mean(members, axis=0)
+    np.testing.assert_allclose([float(row["probability"]) for row in rows], expected, atol=2e-3)
+    called = ["malignant-like" if p >= report["thresholds"]["balanced"] else "benign-like" for p in expected]
+    assert np.mean([row["class"] == name for row, name in zip(rows, called, strict=True)]) > 0.98
+    assert np.median([float(row["ood_percentile"]) for row in rows]) < 80
+    noise = np.random.default_rng(0).uniform(-1200, 400, (60, 60, 60)).astype(np.int16)
+    write_volume(CTVolume(noise, nodule(0, 1).affine), jobs / "noise.nrrd")
+    write_manifest(jobs / "noise.csv", [ManifestRow("n", "p", jobs / "noise.nrrd", point_lps=(0.0, 0.0, 0.0))])
+    assert maemc(["batch", str(jobs / "noise.csv"), "--output", str(jobs / "noise-out.csv"), "--model",
+                  str(jobs / "fine.maemc"), "--quiet"]) == 0  # fmt: skip
+    (far,) = rows_of(jobs / "noise-out.csv")
+    assert float(far["ood_percentile"]) == 100 and "unlike-training" in far["gate_reasons"]
+
+
+def test_a_bundle_on_a_manifest_gives_what_batch_gives(jobs, manifest, tmp_path, evaluate):
+    code, out, _ = evaluate(jobs / "fine.maemc", "--data", manifest, "--output", tmp_path / "e")
+    assert code == 0 and "these are among them cannot be known" in out
+    assert maemc(["batch", str(manifest), "--output", str(tmp_path / "b.csv"), "--model", str(jobs / "fine.maemc"),
+                  "--quiet"]) == 0  # fmt: skip
+    batch = {row["case_id"]: row["probability"] for row in rows_of(tmp_path / "b.csv")}
+    rows = rows_of(tmp_path / "e" / "predictions.csv")
+    assert {row["case_id"]: row["probability"] for row in rows} == batch
+    assert all(row["fold"] == "" and re.fullmatch("P[0-9a-f]{16}", row["patient_id"]) for row in rows)
+    report = report_of(tmp_path / "e")
+    thresholds = report_of(jobs / "fine")["thresholds"]
+    assert report["thresholds"] == thresholds and report["overlap"]["state"] == "unknown"
+    probabilities = np.array([float(row["probability"]) for row in rows])
+    labels = np.array([int(row["label"]) for row in rows])
+    assert report["counts"]["tp"] == int(((probabilities >= thresholds["balanced"]) & (labels == 1)).sum())
+    assert report["metrics"]["auc"]["value"] == pytest.approx(auc(labels, probabilities), abs=1e-3)
+    page = (tmp_path / "e" / "report.html").read_text()
+    assert "cannot be known" in page and "http" not in page and "green" in page
+
+
+def test_a_cache_gives_nearly_the_same_as_its_manifest_and_an_id_the_same_as_its_bundle(
+    jobs, manifest, tmp_path, evaluate
+):
+    assert evaluate("nodules@1.0", "--data", jobs / "cache", "--output", tmp_path / "c")[0] == 4
+    assert maemc(["models", "import", str(jobs / "fine.maemc")]) == 0
+    assert evaluate("nodules@1.0", "--data", jobs / "cache", "--output", tmp_path / "c")[0] == 0
+    predictor = Predictor(ModelBundle.open(jobs / "fine.maemc"), "cpu")
+    results = [score_volume([row], predictor)[0] for row in read_manifest(manifest).rows]
+    np.testing.assert_allclose(read_values(tmp_path / "c"), [result.probability for result in results], atol=1e-3)
+
+
+def read_values(folder):
+    return [float(row["probability"]) for row in rows_of(folder / "predictions.csv")]
+
+
+def test_overlap_with_the_training_s_patients(jobs, manifest, tmp_path, evaluate, monkeypatch):
+    rows = list(read_manifest(manifest).rows[:24])
+    new = [ManifestRow(**{**vars(row), "patient_id": f"new-{number}"}) for number, row in enumerate(rows)]
+    write_manifest(tmp_path / "some.csv", rows[:10] + new[10:])
+    write_manifest(tmp_path / "other.csv", new)
+    code, out, _ = evaluate(jobs / "fine", "--data", tmp_path / "some.csv", "--output", tmp_path / "h")
+    assert code == 0 and "LEAKY: 10 of the 24 patients were trained on" in out
+    assert "On the 14 cases of other patients the AUC is" in out
+    assert "<p class='leaky'>LEAKY: 10" in (tmp_path / "h" / "report.html").read_text()
+    code, out, _ = evaluate(jobs / "fine", "--data", tmp_path / "other.csv", "--output", tmp_path / "o")
+    assert code == 0 and "None of these patients was trained on" in out
+    # A job's numbers are its bundle's.
+    assert evaluate(jobs / "fine.maemc", "--data", tmp_path / "other.csv", "--output", tmp_path / "b")[0] == 0
+    assert read_values(tmp_path / "o") == read_values(tmp_path / "b")
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
+        "metrics.json",
+        "predictions.csv",
+        "report.html",
+    ]
+    monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "elsewhere"))
+    code, out, _ = evaluate(jobs / "fine", "--data", tmp_path / "some.csv", "--output", tmp_path / "k")
+    assert code == 0 and "different keys" in out and "LEAKY" not in out
+
+
+def test_cases_that_cannot_be_scored_are_named_and_left_out(jobs, manifest, tmp_path, evaluate):
+    rows = list(read_manifest(manifest).rows[:20])
+    rows[5] = ManifestRow(**{**vars(rows[5]), "point_lps": (500.0, 0.0, 0.0)})
+    rows[0] = ManifestRow(**{**vars(rows[0]), "label": None})
+    write_manifest(tmp_path / "m.csv", rows)
+    code, out, error = evaluate(jobs / "fine.maemc", "--data", tmp_path / "m.csv", "--output", tmp_path / "e")
+    assert code == 3 and "c5 was not scored" in error
+    report = report_of(tmp_path / "e")
+    assert (report["cases"], report["failed"], report["unlabeled"]) == (18, ["c5"], 1)
+    assert "1 cases have no label" in out and "could not be scored" in out
+
+
+def test_bad_input(jobs, manifest, tmp_path, evaluate):
+    rows = read_manifest(manifest).rows
+    write_manifest(tmp_path / "one.csv", [row for row in rows if row.label == 1][:3])
+    write_manifest(tmp_path / "none.csv", [ManifestRow(**{**vars(row), "label": None}) for row in rows[:3]])
+    (tmp_path / "file").touch()
+    damaged = tmp_path / "damaged.maemc"
+    content = bytearray((jobs / "fine.maemc").read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    stopped = tmp_path / "stopped"
+    shutil.copytree(jobs / "fine", stopped)
+    (stopped / "state.json").write_text('{"status": "stopped"}')
+    broken = tmp_path / "broken"
+    shutil.copytree(jobs / "fine", broken)
+    (broken / "predictions.csv").write_text("case_id\nx\n")
+    there = ["--output", tmp_path / "out"]
+    model = jobs / "fine.maemc"
+    for words, code, message in (
+        ([model, "--data", tmp_path / "one.csv", *there], 3, "All 3 labeled cases"),
+        ([model, "--data", tmp_path / "none.csv", *there], 2, "No nodule of"),
+        ([model, "--data", tmp_path / "gone.csv", *there], 3, "There is no manifest"),
+        ([model, "--data", manifest, "--output", tmp_path / "file" / "x"], 3, "cannot be written"),
+        ([model, "--data", manifest, "--output", jobs / "fine"], 2, "holds a job"),
+        ([model, "--data", manifest], 2, "--output DIR"),
+        ([model], 2, "Say what to score"),
+        ([damaged, "--data", manifest, *there], 4, "cannot be trusted"),
+        (["nothing", "--data", manifest, *there], 4, "There is no model"),
+        ([stopped], 3, "is stopped, not finished"),
+        ([stopped, "--data", manifest, *there], 3, "is stopped, not finished"),
+        ([broken], 3, "cannot be read"),
+    ):
+        result, _, error = evaluate(*words)
+        assert (result, message in error, "Traceback" in error) == (code, True, False), (words, error)
+
+
+def test_a_model_that_gives_nan_is_refused(tmp_path, manifest, random_card, random_members, evaluate):
+    tensors = {name: tensor * float("nan") for name, tensor in random_members[0].tensors.items()}
+    path = save_bundle(tmp_path / "nan.maemc", random_card, [Member("classifier", "c", tensors)]).path
+    code, _, error = evaluate(path, "--data", manifest, "--output", tmp_path / "e")
+    assert code == 3 and "None of the 64 labeled cases could be scored" in error and "no finite result" in error
+    assert not (tmp_path / "e" / "metrics.json").exists()
+
+
+def test_few_cases_and_an_uncalibrated_bundle(jobs, manifest, random_bundle, tmp_path, evaluate):
+    write_manifest(tmp_path / "few.csv", read_manifest(manifest).rows[:9])
+    code, out, _ = evaluate(random_bundle, "--data", tmp_path / "few.csv", "--output", tmp_path / "e")
+    assert code == 0 and "Only 4 malignant cases" in out and "not calibrated: random weights" in out
+    assert "All thresholds of the model are 0.5" in out
+    with zipfile.ZipFile(random_bundle) as archive:
+        assert "training_distances" not in json.loads(archive.read("bundle.json"))
+
+
+def test_a_pretraining_is_judged_by_its_own_task(ball_cohort, pretrain_in, manifest, tmp_path, monkeypatch, capsys):
+    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
+    run = override(run, ["epochs=1", "batch=8", "views_per_case=1", "encoder.width=16", "encoder.depth=1",
+                         "encoder.heads=2", "decoder.width=16", "decoder.depth=1", "decoder.heads=2"])  # fmt: skip
+    pretrain_in(tmp_path / "pre", ball_cohort.subset(range(8)), run)
+    monkeypatch.setenv("MAEMC_HOME", str(tmp_path))
+    write_manifest(tmp_path / "few.csv", read_manifest(manifest).rows[:4])
+    words = ["evaluate", str(tmp_path / "pre"), "--data", str(tmp_path / "few.csv")]
+    assert maemc_train(words) == 2 and "it has not seen" in capsys.readouterr().err
+    # The balls' pseudonyms were made with another key.
+    assert maemc_train([*words, "--output", str(tmp_path / "out")]) == 3
+    assert "key" in capsys.readouterr().err
+
+
+def test_roc_curve_is_scikit_learns():
+    draws = np.random.default_rng(0)
+    labels, scores = draws.integers(0, 2, 50), np.round(draws.random(50), 1)
+    ours = roc_curve(labels, scores)
+    theirs = reference_curve(labels, scores, drop_intermediate=False)
+    np.testing.assert_allclose(ours, theirs[:2])
+
+
+def test_learning_curves_need_recorded_training():
+    assert learning_figure([]) is None
+    assert learning_figure([{"phase": "fold", "fold": 0}]) is None
+    trained = [{"phase": phase, "fold": 0, "epoch": epoch, "loss": 1.0, "step": epoch}
+               for phase in ("pretrain", "finetune") for epoch in (0, 1)]  # fmt: skip
+    assert len(learning_figure(trained).axes) == 2
+    assert len(learning_figure([*trained[2:], {"phase": "validation", "fold": 0, "epoch": 1, "loss": 0.9}]).axes) == 1
