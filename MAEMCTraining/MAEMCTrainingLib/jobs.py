@@ -104,10 +104,16 @@ class Job:
     quiet: bool = False
     state: dict[str, Any] = field(default_factory=dict)
     leads: bool = True  # of several processes one writes
+    declared: bool = False  # in this process
 
     @property
     def settings(self) -> dict[str, Any]:
         """job.json. Raises InputError where the folder is no job."""
+        if not (self.folder / "job.json").is_file():
+            raise InputError(
+                f"{self.folder} is no job folder: it holds no job.json. maemc-train jobs list names the known ones.",
+                "no-job",
+            )
         settings = read_json(self.folder / "job.json", "The job's settings")
         if not isinstance(settings, dict) or settings.get("schema") != SCHEMA:
             raise InputError(f"{self.folder} is no job of this version (schema {SCHEMA}).", "job-schema")
@@ -146,6 +152,7 @@ class Job:
             _check_same(stored, settings, self.folder)
         elif self.leads:
             write_json(self.folder / "job.json", {**stored, **settings, "versions": versions()})
+        self.declared = True
 
     def prepare(self, stage: str, done: int, total: int, stop: StopRequest) -> None:
         """Progress of what comes before the training. Raises Interrupted after a stop request."""
@@ -272,6 +279,10 @@ def open_job(
             yield job
         except BaseException as error:
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            if not job.declared and before.get("status") in ("stopped", "failed", "finished"):
+                # A command that was refused changes nothing of the job that was there.
+                write_json(folder / "state.json", before)
+                raise
             with contextlib.suppress(InputError, OSError):  # a full disk must not hide the error itself
                 job.update(status="stopped" if stopped else "failed", message=_public(error), seconds_left=None)
                 job.log(f"{'Stopped' if stopped else 'Failed'}: {_public(error)}", show=False)

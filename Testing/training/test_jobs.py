@@ -58,6 +58,7 @@ def test_other_settings_are_refused_with_the_keys(tmp_path):
         opened(folder, tmp_path / "home") as job,
     ):
         job.declare(other)
+    assert Job(folder).status == "finished"  # a command that is refused changes nothing
     with (
         pytest.raises(UsageError, match="of the kind 'pretrain', not 'finetune'"),
         opened(folder, tmp_path, "finetune"),
