@@ -38,10 +38,12 @@ def test_states_of_a_job(tmp_path):
         job.declare(SETTINGS)
         job.update(step=3, steps=10)
     assert Job(folder).status == "finished" and read_state(folder)["step"] == 3 and not is_locked(folder)
-    with pytest.raises(Interrupted), opened(folder, home):
+    with pytest.raises(Interrupted), opened(folder, home) as job:
+        job.declare(SETTINGS)
         raise Interrupted("asked")
     assert Job(folder).status == "stopped" and read_state(folder)["message"] == "asked"
-    with pytest.raises(ZeroDivisionError), opened(folder, home):
+    with pytest.raises(ZeroDivisionError), opened(folder, home) as job:
+        job.declare(SETTINGS)
         raise ZeroDivisionError("/data/Smith^John")
     assert Job(folder).status == "failed"
     assert "Smith" not in (folder / "log.txt").read_text() + (folder / "state.json").read_text()
