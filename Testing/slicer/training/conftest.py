@@ -90,8 +90,8 @@ def panel(slicer_app, load_module, maemc_home, monkeypatch):
     yield panel
     from MAEMCTrainingLib.jobs import known_jobs, request_stop
 
-    for job in known_jobs(maemc_home):  # of a test that failed: nothing else would ever end them
-        if job.status in ("queued", "running"):
+    for job in known_jobs(maemc_home):  # of a test that failed: nothing else would ever end it
+        if (job.folder / "lock").is_file():
             request_stop(job.folder)
 
 
