@@ -104,7 +104,7 @@ def message(*sessions, series=SERIES, namespace="http://www.nih.gov") -> str:
 
 LARGE = [ball(30, 40, 18, radius) for radius in (5.0, 5.5, 7.0, 6.0)]  # one a reader
 CHEEK = ball(42.5, 40, 18, 2.4)  # touches the largest reading of LARGE
-HOLLOW, HOLE = ball(70, 60, 30, 5.0), ball(70, 60, 30, 2.2)
+HOLLOW, HOLE = ball(70, 60, 30, 5.0), ball(72.5, 61, 31, 2.2)
 DOUBT = ball(20, 15, 10, 3.0)
 
 SMALL = "<unblindedReadNodule><noduleID>tiny</noduleID>" + roi_xml(5, [(50, 50)]) + "</unblindedReadNodule>"

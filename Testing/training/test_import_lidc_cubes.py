@@ -60,7 +60,11 @@ def test_a_patient_has_one_pseudonym_in_every_data_set_and_cache(lidc_cubes, lid
     """The slices and the cubes share patients; so do manifests with pseudonyms and with the patients' own names."""
     home = tmp_path / "home"
     key = pseudonym_key(home)
-    named, slices = rows_of(lidc_cubes)[:3], import_images(lidc_slices, tmp_path / "files").rows
+    few = tmp_path / "some of the slices"
+    few.mkdir()
+    (few / "slices.tar").symlink_to(lidc_slices / "slices.tar")
+    (few / "labels.csv").write_text("".join((lidc_slices / "labels.csv").read_text().splitlines(True)[:30]))
+    named, slices = rows_of(lidc_cubes)[:3], import_images(few, tmp_path / "files").rows
     hidden = pseudonymised(named, key)
     caches = [
         build_cache(

@@ -10,6 +10,7 @@ from MAEMCLib.manifest import read_manifest
 from MAEMCLib.roi import cut_roi
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.luna25 import import_luna25
+from MAEMCTrainingLib.data.importers.volume_box import read_box
 
 HEADER = [
     *("PatientID", "SeriesInstanceUID", "StudyDate", "CoordX", "CoordY", "CoordZ", "LesionID", "AnnotationID"),
@@ -102,6 +103,14 @@ def test_the_point_is_on_the_nodule_whatever_the_format(folder):
     for row in import_luna25(folder, folder).rows[::2]:
         roi = cut_roi(read_volume(row.image), row.point_lps)
         assert np.abs(np.argwhere(roi.axial > -400).mean(axis=0) - (12, 24.5, 24.5)).max() < 0.3
+
+
+def test_a_header_tells_which_points_are_inside(folder):
+    volume = oblique()[0]
+    box = read_box(folder / f"{UID}.3.nrrd")
+    points = volume.to_lps(np.random.default_rng(0).uniform(-25, 125, (300, 3)))
+    inside = [bool(volume.inside(volume.to_index(point))) for point in points]
+    assert [box.holds(tuple(point)) for point in points] == inside and 20 < sum(inside) < 280
 
 
 def test_dates_and_numbers_stay_behind(folder, tmp_path, capsys):
