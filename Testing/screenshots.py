@@ -1,6 +1,8 @@
-"""Pictures for README and the Extensions Index, from the real module on the stand-in host: ``make screenshots``.
+"""Pictures for README and the Extensions Index, from the real modules on the stand-in host: ``make screenshots``.
 
-Shows the synthetic sample chest only, never a patient. The model is the shipped one, or that of MAEMC_HOME.
+    python Testing/screenshots.py [nodule] [training]
+
+Shows synthetic chests only, never a patient. The model is the shipped one, or that of MAEMC_HOME; jobs are real ones.
 """
 
 import os
@@ -21,21 +23,32 @@ def main() -> int:
     if opengl.missing():
         print(opengl.missing(), file=sys.stderr)
         return 1
+    from training_screenshots import training_pictures
+
     os.environ.setdefault("MAEMC_HOME", tempfile.mkdtemp())
+    wanted = sys.argv[1:] or ["nodule", "training"]
     application = start(tempfile.mkdtemp())
-    module = module_factory.load_module(ROOT / "MAEMCNodule" / "MAEMCNodule.py")
-    module_factory.select("MAEMCNodule")
-    widget = module.widgetRepresentation().self()
+    module_factory.load_module(ROOT / "MAEMCNodule" / "MAEMCNodule.py")
+    module_factory.load_module(ROOT / "MAEMCTraining" / "MAEMCTraining.py")
     try:
-        _pictures(application, widget)
+        for name, pictures in (("nodule", nodule_pictures), ("training", training_pictures)):
+            if name in wanted:
+                for path in pictures(application, OUTPUT):
+                    print(path)
     finally:
+        module_factory.unload("MAEMCTraining")
         module_factory.unload("MAEMCNodule")
     return 0
 
 
-def _pictures(application, widget) -> None:
+def nodule_pictures(application, output: Path):
+    """Two overlays of a scored chest; yields the pictures' paths."""
+    import slicer
+    from slicerhost import module_factory
     from slicerhost.slice_view import SliceView
 
+    module_factory.select("MAEMCNodule")
+    widget = slicer.util.getModuleWidget("MAEMCNodule")
     volume, nodules = _sample_chest()
     views = {"Red": SliceView("Red", (LARGE, LARGE))}
     views |= {name: SliceView(name, (SMALL, SMALL)) for name in ("Green", "Yellow")}
@@ -58,8 +71,9 @@ def _pictures(application, widget) -> None:
         _wait(application, widget.logic)
         for view in views.values():
             view.set_field_of_view(150)
-        _compose(widget, views).save(str(OUTPUT / f"{name}.png"))
-        print(OUTPUT / f"{name}.png")
+        output.mkdir(parents=True, exist_ok=True)
+        _compose(widget, views).save(str(output / f"{name}.png"))
+        yield output / f"{name}.png"
     for view in views.values():
         view.close()
 
@@ -90,7 +104,6 @@ def _compose(widget, views):
     """Panel on the left; axial view above, coronal and sagittal below, as in Slicer's usual layout."""
     from PySide6 import QtCore, QtGui
 
-    OUTPUT.mkdir(parents=True, exist_ok=True)
     picture = QtGui.QPixmap(PANEL_WIDTH + 4 + LARGE, LARGE + 4 + SMALL)
     picture.fill(QtGui.QColor(60, 60, 60))
     painter = QtGui.QPainter(picture)

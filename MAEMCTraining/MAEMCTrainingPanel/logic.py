@@ -19,6 +19,7 @@ from . import chart
 from .dataset import DataSummary, readData
 from .device import DeviceProbe
 from .folders import proposedID
+from .importing import importData
 from .modelexport import exportToModels
 from .request import JobRequest
 from .watching import JobEntry, JobWatcher, Snapshot
@@ -30,10 +31,11 @@ LOOK_SECONDS = 1.0
 class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
     """Starts training jobs, each a process of its own that goes on without Slicer, and reads where they stand.
 
-    For scripts: ``start``, ``wait``, ``stop``, ``resume``, ``jobs`` and ``exportModel``. For windows: ``requestStart``
-    and its like return at once, and ``poll``, called a few times a second, brings in what was done and read meanwhile
-    (``status``, ``snapshot``, ``data``); ``onChanged`` (a function without arguments) is called when there is something
-    new to show. Whoever makes one ends it with ``cleanup``; the jobs go on.
+    For scripts: ``start``, ``wait``, ``stop``, ``resume``, ``jobs``, ``showCurve`` and ``exportModel``. For windows:
+    ``requestStart`` and its like return at once, and ``poll``, called a few times a second, brings in what was done and
+    read meanwhile (``status``, ``snapshot``, ``data``, ``skipped`` of the last import); ``onChanged`` (a function
+    without arguments) is called when there is something new to show. Whoever makes a logic ends it with ``cleanup``;
+    the jobs go on.
     """
 
     def __init__(self, python: str | None = None) -> None:
@@ -42,6 +44,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self.status = Status()
         self.snapshot = Snapshot()
         self.data: DataSummary | None = None
+        self.skipped: list[str] = []
         self.selected: Path | None = None
         self.probe = DeviceProbe()
         self._python = python
@@ -145,6 +148,21 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         name = proposedID(folder)
         self.setStatus(Status("busy", _("Exporting {name}; this may take a minute ...").format(name=name)))
         self._inBackground(self._onExported, lambda: exportToModels(folder, name, python[0], environment))
+
+    def requestImport(self, kind: str, source: Path, done: Callable[[Path], None]) -> None:
+        """Make a manifest of a data set or scene, beside the window; ``done`` is called with its path."""
+        place, python, environment = self._place()
+        self.setStatus(
+            Status("busy", _("Importing {source}; a large archive takes minutes ...").format(source=source.name))
+        )
+
+        def onImported(answer: tuple) -> None:
+            manifest, self.skipped = answer
+            text = _("{number} items were skipped; the counts' tooltip says why.") if self.skipped else ""
+            self.setStatus(Status("idle", text.format(number=len(self.skipped))))
+            done(manifest)
+
+        self._inBackground(onImported, lambda: importData(kind, source, place, python[0], environment))
 
     def requestDevice(self) -> None:
         """Find out what training will compute on."""

@@ -1,12 +1,11 @@
 """From a finished fine-tuning to one of the models of this machine, in processes that no window waits for."""
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from MAEMCLib.errors import ModelError
 from MAEMCLib.model_store import list_models
+
+from .commands import runCommand
 
 BUNDLE_NAME = "model.maemc"
 """In the job's folder: exported once, imported from there."""
@@ -15,34 +14,19 @@ BUNDLE_NAME = "model.maemc"
 def exportToModels(folder: Path, modelID: str, python: str, environment: Mapping[str, str]) -> str:
     """Export a job's bundle, unless it lies there already, and import it; returns "id@version".
 
-    A model of this id that is here already stays; the new one gets the next version. Raises ModelError with the last
+    A model of this id that is here already stays; the new one gets the next version. Raises MAEMCError with the last
     words of the process that failed.
     """
     bundle, metrics = folder / BUNDLE_NAME, folder / "metrics.json"
     current = bundle.is_file() and metrics.is_file() and bundle.stat().st_mtime >= metrics.stat().st_mtime
     if not current:
         arguments = ["export", str(folder), "--output", str(bundle), "--id", modelID, "--version", _version(modelID)]
-        _run([python, "-m", "MAEMCTrainingLib", *arguments], environment)
-    said = _run([python, "-m", "MAEMCLib", "models", "import", str(bundle)], environment)
-    return said.partition(" is at ")[0]
+        runCommand([python, "-m", "MAEMCTrainingLib", *arguments], environment)
+    said, _complained = runCommand([python, "-m", "MAEMCLib", "models", "import", str(bundle)], environment)
+    return said[-1].partition(" is at ")[0]
 
 
 def _version(modelID: str) -> str:
     versions = [model.card.version for model in list_models() if model.card is not None and model.card.id == modelID]
     majors = [int(version.split(".")[0]) for version in versions if version.split(".")[0].isdigit()]
     return f"{max(majors, default=0) + 1}.0"
-
-
-def _run(command: list, environment: Mapping[str, str]) -> str:
-    """Run to the end; returns the last line of what it printed."""
-    flags = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
-    try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", **flags
-        )
-    except OSError as error:
-        raise ModelError(f"The model could not be exported ({error}).", "export") from error
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"the process ended with {done.returncode}"])[-1]
-        raise ModelError(last.removeprefix("maemc-train: ").removeprefix("maemc: "), "export")
-    return (done.stdout.strip().splitlines() or [""])[-1]

@@ -12,7 +12,7 @@ from MAEMCNodulePanel.status import Status
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 
-from . import choices, jobview
+from . import choices, importing, jobview
 from .dataset import countsText, warningsText
 from .folders import jobsFolder, proposedFolder
 from .logic import MAEMCTrainingLogic
@@ -21,6 +21,8 @@ from .request import SCRATCH, JobRequest
 POLL_MILLISECONDS = 100
 TYPING_MILLISECONDS = 400
 """A path is read when nothing more has been typed for this long."""
+SKIPPED_SHOWN = 30
+"""Lines of a tooltip."""
 _DEVICE_SETTING = "MAEMC/Device"  # shared with MAEMC Nodule
 _FOLDER_SETTING = "MAEMC/JobsFolder"
 
@@ -59,6 +61,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         header = self.ui.jobsTable.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         self._fillChoices()
+        self._fillImportMenu()
         self._connect()
 
     def cleanup(self) -> None:
@@ -114,6 +117,22 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
     def onDataChosen(self) -> None:
         path = self.ui.dataPathEdit.currentPath.strip()
         self.logic.requestData(Path(path) if path else None)
+
+    def onImport(self, kind: str, asked: str) -> None:
+        with self._errorsInStatusLine():
+            if asked == "scene":
+                source = str(importing.savedScene())
+            elif asked == "folder":
+                source = qt.QFileDialog.getExistingDirectory(None, _("Folder to import"))
+            else:
+                files = _("Slicer scenes (*.mrb *.mrml)") if kind == "scene" else _("Tables (*.csv)")
+                source = qt.QFileDialog.getOpenFileName(None, _("File to import"), "", files)
+            if source:
+                self.logic.requestImport(kind, Path(source), self.onImported)
+
+    def onImported(self, manifest: Path) -> None:
+        self.ui.dataPathEdit.currentPath = str(manifest)
+        self.onDataChosen()
 
     def onKindChosen(self, index: int) -> None:
         self._fillPresets()
@@ -243,6 +262,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             ui.countsLabel.text = "\n".join(
                 filter(None, [countsText(data), warningsText(data, finetuning, ui.foldsSpinBox.value)])
             )
+        ui.countsLabel.toolTip = "\n".join(self.logic.skipped[:SKIPPED_SHOWN]) or _("What the data hold.")
         for name in ("methodLabel", "methodSelector"):
             getattr(ui, name).visible = not finetuning
         for name in ("startFromLabel", "startFromSelector"):
@@ -274,6 +294,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
     def _updateButtons(self) -> None:
         ui, job = self.ui, self.logic.snapshot.job(self.logic.selected)
         reason = self._whyNotStart()
+        ui.importButton.enabled = self.logic.status.kind != "busy"
         ui.startButton.enabled = not reason
         ui.startButton.toolTip = reason or _("Start the job; it goes on when Slicer is closed.")
         if job is None:
@@ -349,6 +370,13 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             ui.protocolSelector.setItemData(ui.protocolSelector.count - 1, sentence, qt.Qt.ToolTipRole)
         self._fillStartFrom()
         ui.folderPathEdit.currentPath = str(settings.value(_FOLDER_SETTING, "") or jobsFolder())
+
+    def _fillImportMenu(self) -> None:
+        menu = qt.QMenu(self.ui.importButton)
+        for title, (kind, asked) in importing.importers().items():
+            action = menu.addAction(title)
+            action.connect("triggered()", lambda kind=kind, asked=asked: self.onImport(kind, asked))
+        self.ui.importButton.setMenu(menu)
 
     def _fillKinds(self) -> None:
         """Fine-tuning is offered unless the data are known to lack a class."""

@@ -82,7 +82,7 @@ def test_what_is_listed_is_what_there_is(name):
     there = {
         path.relative_to(module).as_posix()
         for path in module.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.name != "CMakeLists.txt"
+        if path.is_file() and "__pycache__" not in path.parts and path.name not in ("CMakeLists.txt", "README.md")
     }
     if name == "MAEMCNodule":  # it brings the shipped models along
         there |= {f"Resources/Models/{path.name}" for path in (REPOSITORY / "Resources" / "Models").glob("*.maemc")}

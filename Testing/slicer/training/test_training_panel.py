@@ -322,3 +322,54 @@ def test_nothing_keeps_the_window_waiting(panel, written_job, phantom):
     panel.wait(lambda: slicer.util.getNodesByClass("vtkMRMLPlotChartNode"), "the curve")
     print({name: f"{1000 * seconds:.1f} ms" for name, seconds in slowest.items()})
     assert max(slowest.values()) < 0.03
+
+
+# Import
+
+
+def test_import_menu_offers_importers_that_there_are(panel):
+    from MAEMCTrainingLib.data.importers import IMPORTERS
+    from MAEMCTrainingPanel.importing import importers
+
+    actions = panel.ui.importButton.menu().actions()
+    assert [action.text for action in actions] == list(importers())
+    assert {kind for kind, _asked in importers().values()} <= set(IMPORTERS)
+
+
+def test_scene_that_is_not_saved_is_not_imported(panel, tmp_path):
+    (action, *_others) = panel.ui.importButton.menu().actions()
+    action.trigger()
+    assert "Save the scene first" in panel.ui.statusLabel.text
+    assert not panel.logic.isBusy()
+
+
+def test_this_scene_becomes_a_manifest(panel, phantom, tmp_path, home):
+    row = read_manifest(phantom).rows[0]
+    slicer.util.loadVolume(str(row.image))
+    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Nodules")
+    left, posterior, superior = row.point_lps
+    points.AddControlPoint([-left, -posterior, superior], "malignant")
+    slicer.util.saveNode(points, str(tmp_path / "Nodules.mrk.json"))
+    assert slicer.util.saveScene(str(tmp_path / "case.mrml"))
+    panel.ui.importButton.menu().actions()[0].trigger()
+    assert "Importing case.mrml" in panel.ui.statusLabel.text
+    panel.wait(lambda: panel.logic.data is not None, "the manifest")
+    panel.run(0.5)
+    assert panel.ui.countsLabel.text.startswith("1 cases of 1 patients: 0 benign, 1 malignant"), panel.logic.status
+    assert Path(panel.ui.dataPathEdit.currentPath) == home / "manifests" / "case" / "manifest.csv"
+    # changed since: the file would not be what is seen
+    points.AddControlPoint([0, 0, 0], "benign")
+    panel.ui.importButton.menu().actions()[0].trigger()
+    assert "Nodules has changed" in panel.ui.statusLabel.text
+
+
+def test_import_says_what_went_wrong(panel, tmp_path):
+    from slicerhost import qt_modal
+
+    with qt_modal.answers(getExistingDirectory=str(tmp_path)):
+        panel.ui.importButton.menu().actions()[2].trigger()
+    panel.wait(lambda: panel.logic.status.kind == "error", "the refusal")
+    assert "no Slicer scene" in panel.ui.statusLabel.text
+    with qt_modal.answers(getExistingDirectory=""):
+        panel.ui.importButton.menu().actions()[3].trigger()
+    assert not panel.logic.isBusy(), "a dialog that was closed asks for nothing"

@@ -1,0 +1,85 @@
+"""Pictures of MAEMC Training: a pre-training half way, and a finished fine-tuning; real jobs on synthetic cases."""
+
+import os
+import time
+from pathlib import Path
+
+PLOT, PANEL_WIDTH = (560, 400), 420
+CASES = 40
+PATIENCE_SECONDS = 1200
+
+
+def training_pictures(application, output: Path):
+    """Train, and take the panel with its plot view; yields the pictures' paths. Takes some minutes."""
+    import slicer
+    from MAEMCTrainingLib.data.phantom import write_phantom
+    from slicerhost import module_factory
+    from slicerhost.plot_view import PlotView
+
+    home = Path(os.environ["MAEMC_HOME"])
+    manifest = write_phantom(home / "synthetic", CASES, 1, "easy", field="region", processes=os.cpu_count() or 1)
+    module_factory.select("MAEMCTraining")
+    widget = slicer.util.getModuleWidget("MAEMCTraining")
+    view = PlotView("PlotView1", PLOT)
+    ui = widget.ui
+    ui.dataPathEdit.currentPath = str(manifest)
+    _wait(application, lambda: widget.logic.data is not None and not widget.logic.isBusy())
+    ui.startButton.click()
+    _wait(application, lambda: view.chart_node is not None and _job(widget).progress > 0.6)
+    yield _compose(application, widget, view, output / "MAEMCTraining.png")
+    _wait(application, lambda: not _job(widget).active)
+    first = widget.logic.selected
+    ui.kindSelector.currentIndex = ui.kindSelector.findData("finetune")
+    _wait(application, lambda: ui.startFromSelector.findData(str(first)) >= 0)
+    ui.startFromSelector.currentIndex = ui.startFromSelector.findData(str(first))
+    ui.protocolSelector.currentIndex = ui.protocolSelector.findData("paper")
+    ui.settingsEdit.text = "epochs=20"
+    ui.startButton.click()
+    _wait(application, lambda: widget.logic.selected != first)
+    _wait(application, lambda: not _job(widget).active)
+    ui.newButton.collapsed = False
+    yield _compose(application, widget, view, output / "MAEMCTrainingFinished.png")
+    view.close()
+
+
+def _job(widget):
+    """The selected job; an ended one that has not finished ends the pictures."""
+    job = widget.logic.snapshot.job(widget.logic.selected)
+    if job is not None and job.status in ("failed", "stopped"):
+        raise SystemExit(f"{job.folder}: {job.message}")
+    return job
+
+
+def _wait(application, condition) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    rest = time.monotonic() + 2.5  # what is shown is up to two seconds old
+    while time.monotonic() < rest or not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit("the training took too long for a picture")
+        application.processEvents()
+        time.sleep(0.01)
+
+
+def _compose(application, widget, view, path: Path) -> Path:
+    """Panel on the left, the plot view on the right, as tall as the panel needs."""
+    from PySide6 import QtCore, QtGui
+
+    widget.parent.resize(PANEL_WIDTH, 100)
+    widget.parent.show()
+    for _ in range(20):
+        application.processEvents()
+    height = max(widget.parent.layout().heightForWidth(PANEL_WIDTH), widget.parent.minimumSizeHint.height(), PLOT[1])
+    widget.parent.resize(PANEL_WIDTH, height)
+    for _ in range(20):
+        application.processEvents()
+    pixels = view.screenshot()
+    picture = QtGui.QPixmap(PANEL_WIDTH + 4 + PLOT[0], height)
+    picture.fill(QtGui.QColor(60, 60, 60))
+    painter = QtGui.QPainter(picture)
+    painter.drawPixmap(0, 0, widget.parent.grab())
+    image = QtGui.QImage(pixels.tobytes(), PLOT[0], PLOT[1], 3 * PLOT[0], QtGui.QImage.Format.Format_RGB888)
+    painter.drawImage(QtCore.QPoint(PANEL_WIDTH + 4, 0), image)
+    painter.end()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(str(path))
+    return path
