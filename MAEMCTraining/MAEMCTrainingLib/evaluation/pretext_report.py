@@ -54,6 +54,11 @@ def notes(report: dict[str, Any]) -> list[str]:
     if 0 < known < trained_on:
         lines.append(f"Of the {trained_on} cases of the pre-training {known} were given: the training mean is theirs.")
     contrast = report.get("contrast", {}).get(NETWORK)
+    if contrast and contrast["negatives"]:
+        lines.append(
+            "Stored keys are of augmented views, by earlier states of the momentum encoder: that alone lowers InfoNCE. "
+            "Finding the own key among keys of one state, without augmentation, is the harder proof."
+        )
     if contrast and contrast["negatives"] < contrast["queue"]:
         lines.append(
             f"The queue holds {contrast['negatives']} of {contrast['queue']} keys: the training was too short to fill "
