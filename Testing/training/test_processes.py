@@ -45,22 +45,23 @@ def settings(cache, folder, *more):
 def test_two_processes_pretrain_as_one(ball_cache, home, tmp_path):
     """16 cases in batches of at most 5 (5, 5, 4, 4 ... of 32 views): uneven parts, a queue that wraps."""
     more = ["epochs=2", "batch=5", "views_per_case=2", "queue_size=12", "learning_rate=1e-3", "preview_epochs=0"]
-    for count in (1, 2):
-        done = run(count, home, "pretrain", *settings(ball_cache, tmp_path / f"job-{count}", *more))
+    jobs = {"one": (1, []), "two": (2, []), "two in shares": (2, ["accumulation=2"])}
+    for name, (count, extra) in jobs.items():
+        done = run(count, home, "pretrain", *settings(ball_cache, tmp_path / name, *more, *extra))
         assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == str(tmp_path / f"job-{count}")  # one of them speaks
-    one, two = (training_events(tmp_path / f"job-{count}") for count in (1, 2))
-    assert len(one) == len(two) == 14
-    for first, second in zip(one, two, strict=True):
-        assert second["negatives"] == pytest.approx(first["negatives"])
-        for name in ("loss", "loss_mse", "loss_info_nce", "gradient_norm"):
-            assert second[name] == pytest.approx(first[name], abs=1e-4), (first["step"], name)
-    weights = [
-        read_tensors(tmp_path / f"job-{count}" / "checkpoints" / "last" / "model.safetensors") for count in (1, 2)
-    ]
-    assert torch.equal(weights[0]["queue.patients"], weights[1]["queue.patients"])
-    for name, value in weights[0].items():
-        torch.testing.assert_close(weights[1][name], value, rtol=0, atol=1e-4, msg=name)
+        assert done.stdout.strip() == str(tmp_path / name)  # one of them speaks
+    one = training_events(tmp_path / "one")
+    weights = {name: read_tensors(tmp_path / name / "checkpoints" / "last" / "model.safetensors") for name in jobs}
+    for other in ("two", "two in shares"):
+        two = training_events(tmp_path / other)
+        assert len(one) == len(two) == 14
+        for first, second in zip(one, two, strict=True):
+            assert second["negatives"] == pytest.approx(first["negatives"])
+            for name in ("loss", "loss_mse", "loss_info_nce", "gradient_norm"):
+                assert second[name] == pytest.approx(first[name], abs=1e-4), (other, first["step"], name)
+        assert torch.equal(weights["one"]["queue.patients"], weights[other]["queue.patients"])
+        for name, value in weights["one"].items():
+            torch.testing.assert_close(weights[other][name], value, rtol=0, atol=1e-4, msg=name)
 
 
 def test_two_processes_fine_tune_as_one(ball_cache, home, tmp_path):
