@@ -55,6 +55,12 @@ def devices() -> dict:
 def protocols() -> dict:
     """{value: (title, sentence)} of the ways to evaluate."""
     return {
-        "honest": (_("Honest"), _("No model is tested on a patient that its pre-training has seen.")),
-        "paper": (_("As published"), _("One pre-training for all folds, though it saw the test patients' images.")),
+        "honest": (
+            _("Honest"),
+            _("A pre-training that saw patients who are tested is repeated in each fold without them."),
+        ),
+        "paper": (
+            _("As published"),
+            _("One pre-training for all folds, though it saw patients who are tested: the report is marked as leaky."),
+        ),
     }

@@ -17,13 +17,11 @@ SLICER = """
 import runpy, sys
 from pathlib import Path
 
-settings, module, script = sys.argv[1:4]
-from slicerhost import start
+settings, script, *modules = sys.argv[1:]
+from slicerhost import module_factory, start
 
 start(settings)
-if module:
-    from slicerhost import module_factory
-
+for module in modules:
     module_factory.load_module(Path(module))
 sys.path.insert(0, str(Path(script).parent))
 sys.argv = [script]
@@ -38,7 +36,7 @@ sys.exit(98 if slot_errors.take() else code)
 """
 
 
-def run_in_slicer(script: Path, tmp_path: Path, random_bundle: Path, module: str) -> subprocess.CompletedProcess:
+def run_in_slicer(script: Path, tmp_path: Path, random_bundle: Path, *modules: str) -> subprocess.CompletedProcess:
     home = tmp_path / "Müller home"
     (home / "models").mkdir(parents=True)
     shutil.copy(random_bundle, home / "models")
@@ -49,14 +47,14 @@ def run_in_slicer(script: Path, tmp_path: Path, random_bundle: Path, module: str
         "MAEMC_HOME": str(home),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-c", SLICER, str(tmp_path / "settings"), module, str(script)]
+    command = [sys.executable, "-c", SLICER, str(tmp_path / "settings"), str(script), *modules]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in SCRIPTS.glob("test_*.py")))
 def test_script_passes(name, tmp_path, random_bundle):
-    module = REPOSITORY / "MAEMCNodule" / "MAEMCNodule.py"
-    done = run_in_slicer(SCRIPTS / name, tmp_path, random_bundle, str(module))
+    modules = [str(REPOSITORY / name / f"{name}.py") for name in ("MAEMCNodule", "MAEMCTraining")]
+    done = run_in_slicer(SCRIPTS / name, tmp_path, random_bundle, *modules)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout
@@ -65,7 +63,7 @@ def test_script_passes(name, tmp_path, random_bundle):
 
 def test_failing_script_ends_slicer_with_1(tmp_path, random_bundle):
     """Here because the module is not installed; a script that stopped halfway would leave Slicer open."""
-    done = run_in_slicer(SCRIPTS / "test_self_test.py", tmp_path, random_bundle, "")
+    done = run_in_slicer(SCRIPTS / "test_self_test.py", tmp_path, random_bundle)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAILED module_tells_about_itself" in done.stdout
 
