@@ -23,7 +23,7 @@ MAEMC_HOME=$(cd "$work" && pwd)/home
 export MAEMC_HOME
 
 "$train" phantom --output "$work/phantom" --cases "${PHANTOM_CASES:-200}" --seed 20 --grade matched
-"$train" import lidc-cubes "$cubes" --output "$work/cubes.csv"
+"$train" import lidc-cubes "$cubes" --keep-ids --output "$work/cubes.csv"
 "$train" cache "$work/phantom/manifest.csv" --output "$work/phantom-cache"
 "$train" cache "$work/cubes.csv" --output "$work/cubes-cache"
 # Honest: the pre-training sees the phantom and the cubes without a usable label, never a cube that is evaluated.

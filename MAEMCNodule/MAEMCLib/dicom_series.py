@@ -62,7 +62,7 @@ def list_series(folder: str | Path) -> list[Series]:
             header = _header(path)
             if header is not None and "Rows" in header and "SeriesInstanceUID" in header:
                 found[str(header.SeriesInstanceUID)].append((path, header))
-    return [_summary(uid, headers) for uid, headers in sorted(found.items())]
+    return [summarize(uid, headers) for uid, headers in sorted(found.items())]
 
 
 def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
@@ -78,8 +78,8 @@ def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
 
         series_uid = str(getattr(pydicom.dcmread(path, stop_before_pixels=True), "SeriesInstanceUID", ""))
     series = _choose(list_series(folder), series_uid, folder)
-    ordered = _in_order(series)
-    affine = _affine(ordered)
+    ordered = in_order(series)
+    affine = series_affine(ordered)
     return CTVolume(_voxels(ordered, folder), affine, folder.name)
 
 
@@ -94,7 +94,8 @@ def _header(path: Path):
         return None
 
 
-def _summary(uid: str, headers: list) -> Series:
+def summarize(uid: str, headers: list) -> Series:
+    """One series of (path, header) pairs, with the problem that keeps it from being read as a CT volume, if any."""
     description = str(headers[0][1].get("SeriesDescription", ""))
     modality = str(headers[0][1].get("Modality", "?"))
     if modality != "CT":
@@ -153,7 +154,7 @@ def _listing(found: list[Series]) -> str:
     return "".join(f"\n  {series}" for series in ordered[:_LISTED]) + (f"\n  and {more} more" if more > 0 else "")
 
 
-def _in_order(series: Series) -> list[_Slice]:
+def in_order(series: Series) -> list[_Slice]:
     """Slices sorted along their common normal. Raises InputError for gaps, duplicates and mixtures."""
     first = series.slices[0]
     for item in series.slices[1:]:
@@ -192,7 +193,7 @@ def _in_order(series: Series) -> list[_Slice]:
     return ordered
 
 
-def _affine(ordered: list[_Slice]) -> np.ndarray:
+def series_affine(ordered: list[_Slice]) -> np.ndarray:
     """(4, 4) index to LPS mm. The slice axis runs between the first and last position, so gantry tilt is kept."""
     first, last = ordered[0], ordered[-1]
     affine = np.eye(4)

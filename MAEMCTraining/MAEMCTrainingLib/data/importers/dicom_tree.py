@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from MAEMCLib.dicom_series import Series, _affine, _in_order, _summary
+from MAEMCLib.dicom_series import Series, in_order, series_affine, summarize
 from MAEMCLib.errors import InputError
 
 from .imported import Skipped, below
@@ -63,12 +63,12 @@ class TreeSeries:
         """The slices in order along their normal. Raises InputError: gaps, duplicates, mixtures."""
         if self.series.problem:
             raise InputError(self.series.problem, "dicom-series")
-        return _in_order(self.series)
+        return in_order(self.series)
 
     @cached_property
     def affine(self) -> np.ndarray:
         """(4, 4) index (i, j, k) to LPS mm. Raises InputError as ``ordered``."""
-        return _affine(self.ordered)
+        return series_affine(self.ordered)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -192,6 +192,6 @@ def _header(data: Any) -> Header:
 
 def _described(uid: str, headers: dict[Path, Header]) -> Series:
     try:
-        return _summary(uid, list(headers.items()))
+        return summarize(uid, list(headers.items()))
     except (TypeError, ValueError, AttributeError, KeyError):
         return Series(uid, "", (), "headers with values that cannot be understood")
