@@ -1,5 +1,7 @@
 """What training will compute on, asked of a process of its own, since Slicer's own never imports torch."""
 
+import threading
+
 from MAEMCLib.worker import WorkerClient
 from MAEMCNodulePanel.status import Status
 from slicer.i18n import tr as _
@@ -39,9 +41,9 @@ class DeviceProbe:
 
     def stop(self) -> None:
         """End the process, if it still runs."""
-        if self._client is not None:
-            self._client.stop()
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:  # a process with torch takes a tenth of a second to die
+            threading.Thread(target=client.stop, daemon=True).start()
 
     def text(self) -> str:
         """One line for the panel."""

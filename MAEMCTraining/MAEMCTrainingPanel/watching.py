@@ -35,12 +35,14 @@ class JobEntry:
 
 @dataclasses.dataclass(frozen=True)
 class JobDetails:
-    """One job in full: preview is a PNG's name and bytes, metrics what metrics.json holds, as far as they are there."""
+    """One job in full, as far as it is there: preview is a PNG's name and bytes, metrics what metrics.json holds,
+    report the page for people."""
 
     folder: Path
     curves: tuple[Curve, ...] = ()
     preview: tuple[str, bytes] | None = None
     metrics: Mapping[str, Any] | None = None
+    report: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +79,9 @@ class JobWatcher:
             self._folder, self._log, self._events, self._preview = job.folder, EventLog(job.folder), None, None
         self._read_events()
         self._read_preview()
-        return JobDetails(job.folder, self._curves.shown(), self._preview, _metrics(job))
+        report = job.folder / "report.html"
+        there = job.status == "finished" and report.is_file()
+        return JobDetails(job.folder, self._curves.shown(), self._preview, _metrics(job), report if there else None)
 
     def _read_events(self) -> None:
         self._log.refresh()

@@ -108,6 +108,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         ui.curveButton.connect("clicked()", self.onShowCurve)
         ui.openFolderButton.connect("clicked()", self.onOpenFolder)
         ui.modelButton.connect("clicked()", self.onUseModel)
+        ui.reportButton.connect("clicked()", self.onOpenReport)
 
     # What the user does
 
@@ -208,6 +209,9 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
 
     def onOpenFolder(self) -> None:
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.logic.selected)))
+
+    def onOpenReport(self) -> None:
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.logic.snapshot.details.report)))
 
     def onUseModel(self) -> None:
         with self._errorsInStatusLine():
@@ -311,10 +315,15 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             else _("Go on where it was stopped.")
         )
         details = self.logic.snapshot.details
-        curves = details is not None and details.folder == job.folder and bool(details.curves)
+        known = details is not None and details.folder == job.folder
+        curves, report = known and bool(details.curves), known and details.report is not None
         ui.curveButton.enabled = curves
         ui.curveButton.toolTip = _("Show the loss in a plot view.") if curves else _("There is no loss yet.")
-        ui.modelButton.visible = job.kind == "finetune"
+        ui.reportButton.visible = ui.modelButton.visible = job.kind == "finetune"
+        ui.reportButton.enabled = report
+        ui.reportButton.toolTip = (
+            _("Open the evaluation in the web browser.") if report else _("There is no report yet.")
+        )
         ui.modelButton.enabled = finished and not busy
         ui.modelButton.toolTip = (
             _("Export the model, add it to the models of this machine and score with it in MAEMC Nodule.")

@@ -37,6 +37,11 @@ class PlotView:
         """The chart that is shown, or None."""
         return self.node.GetPlotChartNode()
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """Change the view's width and height."""
+        self.size = size
+        self.window.SetSize(*size)
+
     def render(self) -> None:
         """Draw the chart as it is now."""
         self._chart.ClearPlots()

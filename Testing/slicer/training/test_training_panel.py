@@ -206,7 +206,7 @@ def test_folders_that_vanish_or_break_break_nothing(panel, written_job):
     assert panel.job(kept).status == "finished"
 
 
-def test_preview_and_metrics_are_shown(panel, written_job):
+def test_preview_metrics_and_report_are_shown(panel, written_job, monkeypatch):
     import json
 
     import qt
@@ -229,6 +229,14 @@ def test_preview_and_metrics_are_shown(panel, written_job):
     assert text.endswith("Research only, not for clinical use.")
     assert panel.ui.previewLabel.pixmap.width() == 376
     assert panel.ui.modelButton.enabled
+    assert not panel.ui.reportButton.enabled
+    (folder / "report.html").touch()
+    panel.wait(lambda: panel.ui.reportButton.enabled, "the report")
+    opened = []
+    monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+    panel.ui.reportButton.click()
+    panel.ui.openFolderButton.click()
+    assert opened == [str(folder / "report.html"), str(folder)]
     (folder / "previews" / "epoch-0020.png").write_bytes(b"no picture")
     panel.run(1.3)
 
