@@ -308,10 +308,13 @@ def test_a_model_that_gives_nan_is_refused(tmp_path, manifest, random_card, rand
 
 
 def test_few_cases_and_an_uncalibrated_bundle(jobs, manifest, random_bundle, tmp_path, evaluate):
-    write_manifest(tmp_path / "few.csv", read_manifest(manifest).rows[:9])
+    rows = list(read_manifest(manifest).rows[:9])
+    rows[2] = ManifestRow(**{**vars(rows[2]), "diameter_mm": None})
+    write_manifest(tmp_path / "few.csv", rows)
     code, out, _ = evaluate(random_bundle, "--data", tmp_path / "few.csv", "--output", tmp_path / "e")
     assert code == 0 and "Only 4 malignant cases" in out and "not calibrated: random weights" in out
     assert "All thresholds of the model are 0.5" in out
+    assert "No baseline 'size alone': 1 cases have no diameter_mm" in out
     with zipfile.ZipFile(random_bundle) as archive:
         assert "training_distances" not in json.loads(archive.read("bundle.json"))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.errors import UsageError
+from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.model_store import home
 
 from . import Counter, add_command
@@ -85,11 +86,8 @@ def _evaluate_again(options: argparse.Namespace, folder: Path, kind: str) -> int
 
 
 def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
-    import contextlib
-
     import torch
     from MAEMCLib.device import choose_device
-    from MAEMCLib.errors import InputError
 
     from ..data.cohort import join
     from ..data.sources import open_data

@@ -65,14 +65,14 @@ def patient_weights(labels: np.ndarray, patients: np.ndarray, resamples: int, se
     """(resamples, cases) how often each case is drawn when patients are drawn with replacement in their stratum."""
     draws = np.random.Generator(np.random.Philox(key=[seed, 0x626F6F74]))
     numbers, patient_of = np.unique(patients, return_inverse=True)
-    kinds = np.array([(labels[patient_of == p] == 0).any() + 2 * (labels[patient_of == p] == 1).any()
-                      for p in range(len(numbers))])  # fmt: skip
+    benign, malignant = (np.bincount(patient_of, labels == label, len(numbers)) > 0 for label in (0, 1))
+    kinds = benign + 2 * malignant
     counts = np.zeros((resamples, len(numbers)))
+    first = len(numbers) * np.arange(resamples)[:, None]  # of each row's cells in the flat table
     for kind in np.unique(kinds):
         members = np.flatnonzero(kinds == kind)
         drawn = members[draws.integers(0, len(members), size=(resamples, len(members)))]
-        for row in range(resamples):
-            counts[row] += np.bincount(drawn[row], minlength=len(numbers))
+        counts += np.bincount((first + drawn).ravel(), minlength=counts.size).reshape(counts.shape)
     return counts[:, patient_of]
 
 

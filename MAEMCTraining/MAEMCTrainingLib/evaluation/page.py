@@ -15,7 +15,7 @@ from MAEMCLib.results import DISCLAIMER
 
 from .figures import evaluation_figure, learning_figure
 from .predictions import PredictionTable
-from .tables import POINT_NAMES, cell, difference_text
+from .tables import cell, difference_text, distinct_points
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 76em; margin: 2em auto; padding: 0 1em; }
@@ -156,11 +156,11 @@ def _ranking(report: dict[str, Any]) -> str:
 def _points(report: dict[str, Any]) -> str:
     rows = []
     shown_rates = {key: head for key, head in _RATES.items() if key != "balanced_accuracy"}
-    for name, point in report["operating_points"].items():
+    for name, point in distinct_points(report):
         counts, rates = point["counts"], point["metrics"]
         numbers = (str(counts[key]) for key in ("tp", "fp", "tn", "fn"))
         shown = [cell(rates[key]) for key in shown_rates]
-        rows.append((POINT_NAMES[name], f"{point['threshold']:.3f}", *numbers, *shown))
+        rows.append((name, f"{point['threshold']:.3f}", *numbers, *shown))
     heads = ("", "Threshold", "TP", "FP", "TN", "FN", *shown_rates.values())
     explained = "Positive is malignant. No threshold was chosen from data: all are 0.5."
     if len(set(report["thresholds"].values())) > 1:

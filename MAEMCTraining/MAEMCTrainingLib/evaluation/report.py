@@ -257,10 +257,10 @@ def _notes(report: dict[str, Any], judged: Judged) -> list[str]:
             "by what was fitted and chosen without its cases. The probabilities assume a share of malignant cases of "
             f"{report['prior_in_probability']:.3f}. AUCs are of the network's own scores."
         )
+    elif judged.thresholds_reason:
+        notes.append(f"Not calibrated. All thresholds are 0.5: {judged.thresholds_reason}.")
     else:
         notes.append(f"Not calibrated: {judged.reason}.")
-    if judged.thresholds_reason:
-        notes.append(f"All thresholds are 0.5: {judged.thresholds_reason}.")
     rarer = min(report["benign"], report["malignant"])
     if rarer < FEWEST_CASES:
         kind = "benign" if report["benign"] <= report["malignant"] else "malignant"

@@ -29,10 +29,10 @@ def format_table(report: dict[str, Any]) -> str:
         lines.append(f"{name:<{width}}" + "".join(f"  {cell(metrics.get(key)):>18}" for key in columns))
     for name, figures in report["comparisons"].items():
         lines.append(f"AUC minus that of '{name}': {difference_text(figures)}")
-    for name, point in report["operating_points"].items():
+    for name, point in distinct_points(report):
         counts, at = point["counts"], point["metrics"]
         lines.append(
-            f"{POINT_NAMES[name]:<8} at {point['threshold']:.3f}: TP {counts['tp']}, FP {counts['fp']}, "
+            f"{name:<8} at {point['threshold']:.3f}: TP {counts['tp']}, FP {counts['fp']}, "
             f"TN {counts['tn']}, FN {counts['fn']}; SEN {cell(at['sensitivity'])}, SPE {cell(at['specificity'])}"
         )
     metrics = report["metrics"]
@@ -42,6 +42,17 @@ def format_table(report: dict[str, Any]) -> str:
     )
     lines += [f"No baseline '{name}': {reason}." for name, reason in report["baselines_unavailable"].items()]
     return "\n".join([*lines, *report["notes"], "Research only, not for clinical use."])
+
+
+def distinct_points(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The operating points with their names; those that are one and the same share a row."""
+    rows: list[tuple[str, dict[str, Any]]] = []
+    for name, point in report["operating_points"].items():
+        if rows and rows[-1][1] == point:
+            rows[-1] = (f"{rows[-1][0]} = {POINT_NAMES[name]}", point)
+        else:
+            rows.append((POINT_NAMES[name], point))
+    return rows
 
 
 def _headline(report: dict[str, Any]) -> str:
