@@ -60,18 +60,23 @@ def _wait(application, condition) -> None:
         time.sleep(0.01)
 
 
+def _rest(application, seconds: float = 0.5) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        application.processEvents()
+        time.sleep(0.01)
+
+
 def _compose(application, widget, view, path: Path) -> Path:
     """Panel on the left, the plot view on the right, as tall as the panel needs."""
     from PySide6 import QtCore, QtGui
 
-    widget.parent.resize(PANEL_WIDTH, 100)
+    widget.parent.resize(PANEL_WIDTH, 900)
     widget.parent.show()
-    for _ in range(20):
-        application.processEvents()
+    _rest(application)
     height = max(widget.parent.layout().heightForWidth(PANEL_WIDTH), widget.parent.minimumSizeHint.height(), PLOT[1])
     widget.parent.resize(PANEL_WIDTH, height)
-    for _ in range(20):
-        application.processEvents()
+    _rest(application)
     view.resize((PLOT[0], height))
     pixels = view.screenshot()
     picture = QtGui.QPixmap(PANEL_WIDTH + 4 + PLOT[0], height)

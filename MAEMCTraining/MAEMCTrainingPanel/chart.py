@@ -61,7 +61,7 @@ def remove() -> None:
 def figureTitle(curve) -> str:
     """The legend's text."""
     names = {
-        "loss": _("Loss"),
+        "loss": _("Loss") if curve.fold is None else _("Training"),
         "loss_mse": _("Reconstruction (MSE)"),
         "loss_info_nce": _("Contrast (InfoNCE)"),
         "validation": _("Validation"),

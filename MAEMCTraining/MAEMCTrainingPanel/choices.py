@@ -28,13 +28,15 @@ def presets(finetuning: bool) -> dict:
         ),
         "default": (
             _("Default"),
-            _("The published network (ViT-L) with our schedule: hours on a GPU, weeks on a processor."),
+            _("The published network (ViT-L) with our schedule: for a GPU; on a processor it takes days.")
+            if finetuning
+            else _("The published network (ViT-L), our schedule: for a GPU; on a processor three days per 100 cases."),
         ),
         "paper": (
             _("As published"),
-            _("Axial montages without augmentation, 100 epochs: hours on a GPU.")
+            _("The published network on axial montages without augmentation, 100 epochs: for a GPU.")
             if finetuning
-            else _("The published learning rate and 40 fixed views of each case, 100 epochs: a GPU for a day."),
+            else _("The published network, learning rate and 40 fixed views of each case, 100 epochs: for a GPU."),
         ),
         "paper-schedule": (
             _("As published, 200 epochs"),

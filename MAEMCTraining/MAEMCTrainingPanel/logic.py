@@ -206,6 +206,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         if self._looking is not None and self._looking.done():
             snapshot, self._looking = self._looking.result(), None
             news = news or snapshot != self.snapshot
+            self._tellEnded(self.snapshot, snapshot)
             self.snapshot = snapshot
             self._followCurve(snapshot)
         if watching and self._looking is None and time.monotonic() - self._lookedAt > LOOK_SECONDS:
@@ -236,6 +237,13 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
     def _resume(self, folder: Path, place: tuple) -> Path:
         self._processes[folder] = jobfolders.resume(folder, *place)
         return folder
+
+    def _tellEnded(self, before: Snapshot, now: Snapshot) -> None:
+        texts = {"finished": _("{job} is finished."), "stopped": _("{job} was stopped."), "failed": _("{job} failed.")}
+        for job in now.jobs:
+            earlier = before.job(job.folder)
+            if earlier is not None and earlier.active and job.status in texts and self.status.kind == "idle":
+                self.status = Status("idle", texts[job.status].format(job=job.folder.name))
 
     def _followCurve(self, snapshot: Snapshot) -> None:
         details = snapshot.details

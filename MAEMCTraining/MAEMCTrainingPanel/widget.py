@@ -40,6 +40,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         self._deviceAsked = False
         self._entered = False
         self._chosen = False  # whether somebody has selected a job; until then it is the newest
+        self._startChosen = False  # whether somebody has said what to start from; until then the newest pre-training
 
     # Life of the panel
 
@@ -94,7 +95,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         ui.dataPathEdit.connect("currentPathChanged(QString)", self.onDataTyped)
         ui.kindSelector.connect("currentIndexChanged(int)", self.onKindChosen)
         ui.methodSelector.connect("currentIndexChanged(int)", self.onChoice)
-        ui.startFromSelector.connect("currentIndexChanged(int)", self.onChoice)
+        ui.startFromSelector.connect("activated(int)", self.onStartFromChosen)
         ui.presetSelector.connect("currentIndexChanged(int)", self.onPresetChosen)
         ui.protocolSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.foldsSpinBox.connect("valueChanged(int)", self.onChoice)
@@ -142,6 +143,10 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
 
     def onPresetChosen(self, index: int) -> None:
         self._proposeName()
+        self.refresh()
+
+    def onStartFromChosen(self, index: int) -> None:
+        self._startChosen = True
         self.refresh()
 
     def onChoice(self, value: int) -> None:
@@ -275,7 +280,8 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             getattr(ui, name).enabled = finetuning
         _title, preset = choices.presets(finetuning)[ui.presetSelector.currentData]
         if finetuning:
-            _title, first = choices.protocols()[ui.protocolSelector.currentData]
+            scratch = ui.startFromSelector.currentData == SCRATCH
+            first = "" if scratch else choices.protocols()[ui.protocolSelector.currentData][1]
         else:
             _title, first = choices.methods()[ui.methodSelector.currentData]
         ui.sentenceLabel.text = f"{first} {preset}".strip()
@@ -284,7 +290,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         """Give wrapped texts inside the folding part the height that they need: it does not ask them itself."""
         for label in (self.ui.countsLabel, self.ui.sentenceLabel):
             height = label.heightForWidth(label.width)
-            if label.minimumHeight != height:
+            if label.visible and label.minimumHeight != height:
                 label.setMinimumHeight(height)
 
     def _updateStatus(self) -> None:
@@ -404,6 +410,8 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         items = {str(job.folder): job.folder.name for job in jobs}
         items[SCRATCH] = _("Random weights")
         self._setItems(self.ui.startFromSelector, items)
+        if not self._startChosen:
+            self.ui.startFromSelector.currentIndex = 0
 
     def _setItems(self, selector, items: dict) -> None:
         """{data: text} into a selector, where they are not there already; what was chosen stays chosen."""

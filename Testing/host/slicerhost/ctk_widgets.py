@@ -166,6 +166,10 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         self._standin_path = ""
         self._standin_box = QtWidgets.QComboBox()
         self._standin_box.setEditable(True)
+        # As scripts set it in the .ui file, so that a long path does not make the panel wide.
+        self._standin_box.setSizeAdjustPolicy(
+            QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
         self._standin_browse = QtWidgets.QToolButton()
         self._standin_browse.setText("...")
         layout = QtWidgets.QHBoxLayout(self)
