@@ -94,7 +94,7 @@ def test_the_decoder_is_the_pretrainings(jobs, tmp_path):
 def test_what_cannot_be_exported_says_why(jobs, tmp_path):
     with pytest.raises(InputError, match=r"'pretrain'.*takes a fine-tuning"):
         export(jobs / "pre", tmp_path / "m.maemc", TEXTS)
-    with pytest.raises(InputError, match="missing"):
+    with pytest.raises(InputError, match="no job folder"):
         export(tmp_path, tmp_path / "m.maemc", TEXTS)
     state = (jobs / "fine" / "state.json").read_text()
     (jobs / "fine" / "state.json").write_text(state.replace("finished", "stopped"))
