@@ -7,7 +7,6 @@ separate samples of one head; at inference the mean of their logits decides.
 from __future__ import annotations
 
 import copy
-import csv
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -441,11 +440,3 @@ def labeled(cohort: Cohort) -> Cohort:
     if not len(indices):
         raise UsageError("No case of the data has a label. Fill the manifest's label column with 0 or 1.", "no-labels")
     return cohort.subset(indices)
-
-
-def write_predictions(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """predictions.csv: case_id, patient_id (pseudonym), fold, label, probability."""
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ["case_id", "patient_id", "fold", "label", "probability"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -29,6 +29,7 @@ from MAEMCLib.atomic import read_json, replacing, write_json
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 
 from .configuration import differing_keys
+from .revision import code_revision
 
 SCHEMA = 2
 _STOP = "stop"
@@ -457,6 +458,7 @@ def versions() -> dict[str, str]:
 
     return {
         "maemc": MAEMCLib.__version__,
+        "revision": code_revision(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,

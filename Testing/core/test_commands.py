@@ -203,7 +203,7 @@ def test_models_by_id(maemc, random_bundle, tmp_path):
     _, out, _ = maemc("models", "list", "--json", model=False)
     assert "random" in [model["id"] for model in json.loads(out)]
     assert "4 files match" in maemc("models", "verify", "random", model=False)[1]
-    assert json.loads(maemc("models", "show", "random", model=False)[1])["id"] == "random"
+    assert json.loads(maemc("models", "show", "random", "--json", model=False)[1])["id"] == "random"
     assert maemc("models", "export", "random", "--output", tmp_path / "x.maemc", model=False)[0] == 0
     assert maemc("models", "remove", "random", model=False)[0] == 0
     assert maemc("models", "show", "random", model=False)[0] == 4

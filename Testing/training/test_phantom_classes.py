@@ -14,6 +14,7 @@ import torch
 from MAEMCLib.montage import Preprocessing, normalise
 from MAEMCLib.roi import cut_roi
 from MAEMCTrainingLib.data.phantom_case import PhantomConfiguration, make_case
+from MAEMCTrainingLib.evaluation.baselines import by_radius, shell_means
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -25,7 +26,6 @@ from torch import nn
 TRAINING_CASES, HELD_OUT = 290, 150
 EPOCHS = 60
 CENTRAL = slice(4, 21)  # the slices that cut a nodule of 16 mm, of 25
-PROFILE_MM = 24
 
 
 class Cases(NamedTuple):
@@ -55,11 +55,7 @@ def radial_profile(volume, point) -> np.ndarray:
     k, j, i = np.indices(volume.array.shape, sparse=True)
     index, spacing = volume.to_index(np.array(point)), volume.spacing
     squares = [((axis - c) * s) ** 2 for axis, c, s in zip((i, j, k), index, spacing, strict=True)]
-    shell = np.sqrt(squares[0] + squares[1] + squares[2]).astype(int)
-    shell = np.maximum(shell, 1) - 1  # the innermost 2 mm are one shell: a voxel always lies in it
-    inside = shell < PROFILE_MM
-    sums = np.bincount(shell[inside], volume.array[inside], PROFILE_MM)
-    return sums / np.bincount(shell[inside], minlength=PROFILE_MM)
+    return shell_means(volume.array, np.sqrt(squares[0] + squares[1] + squares[2]))
 
 
 def out_of_fold_auc(features: np.ndarray, labels: np.ndarray) -> float:
@@ -70,11 +66,8 @@ def out_of_fold_auc(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def relative(cases: Cases) -> np.ndarray:
-    """The profiles over distance in radii of the nodule, where size cannot blur them."""
-    at = np.linspace(0.2, 2.6, 24)
-    distances = np.arange(PROFILE_MM) + 1.0
-    radii = 0.5 * cases.covariates[:, 0]
-    return np.array([np.interp(at * r, distances, p) for r, p in zip(radii, cases.profiles, strict=True)])
+    """The profiles over distance in radii of the nodule."""
+    return by_radius(cases.profiles, cases.covariates[:, 0])
 
 
 @pytest.fixture(scope="module")
