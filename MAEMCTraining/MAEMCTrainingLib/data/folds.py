@@ -28,7 +28,8 @@ def make_folds(
     labels: (cases,) 0 or 1. patients: (cases,) integers. A patient belongs to the stratum of the labels that its cases
     have. Of every stratum the validation part takes ``validation_fraction`` of the training patients, at least one
     where two are there. labeled_cases: how many cases of what is not tested are used, both classes in their proportion
-    and the smaller number always part of the larger; 0: all. Raises InputError: one class only, fewer patients than folds, a class with one patient.
+    and the smaller number always part of the larger; 0: all.
+    Raises InputError: one class only, fewer patients than folds, a class with one patient.
     """
     strata = _strata(labels, patients)
     classes = {label for stratum in strata for label in stratum}

@@ -114,7 +114,8 @@ def plan_case(index: int, configuration: PhantomConfiguration, oblique: bool = F
         _generator(seed, index, 3), center, label_of(index, seed), configuration.grade, diameter, density
     )
     grid, scan = _draw_scan(_generator(seed, index, 4), anatomy, center, configuration.field, oblique)
-    return CasePlan(case_id(index, seed), anatomy, (nodule,), grid, scan, int(_generator(seed, index, 5).integers(2**31)))
+    noise = int(_generator(seed, index, 5).integers(2**31))
+    return CasePlan(case_id(index, seed), anatomy, (nodule,), grid, scan, noise)
 
 
 def make_case(index: int, configuration: PhantomConfiguration) -> PhantomCase:
