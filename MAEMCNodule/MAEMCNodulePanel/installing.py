@@ -49,6 +49,13 @@ def installTorch() -> bool:
         raise MAEMCError(message.format(reason=lines[-1]), "torch-install") from error
 
 
+def missingRequirements(path: str) -> list:
+    """The requirements of a file that are not met, by what the installed packages say of themselves."""
+    from slicer import packaging
+
+    return [requirement for requirement in packaging.load_requirements(path) if not packaging.pip_check([requirement])]
+
+
 def installRequirements(path: str) -> None:
     """Install the packages of a requirements file that are missing; Slicer asks for consent and shows its progress.
 

@@ -1,10 +1,15 @@
 """What training will compute on, asked of a process of its own, since Slicer's own never imports torch."""
 
 import threading
+from pathlib import Path
 
 from MAEMCLib.worker import WorkerClient
+from MAEMCNodulePanel.installing import missingRequirements
 from MAEMCNodulePanel.status import Status
 from slicer.i18n import tr as _
+
+REQUIREMENTS = Path(__file__).resolve().parent.parent / "Resources" / "training-requirements.txt"
+"""What training needs besides PyTorch."""
 
 
 class DeviceProbe:
@@ -31,6 +36,7 @@ class DeviceProbe:
         for message in self._client.poll() if self._client is not None else ():
             if message["kind"] == "result":
                 self.found = message["device"]
+                self.problem = _missingPackages()
             elif message["kind"] == "error":
                 self.problem = Status("error", message["message"], message["code"])
             else:
@@ -53,3 +59,12 @@ class DeviceProbe:
             return ""
         name = _("CPU") if self.found["name"] == "cpu" else self.found.get("title") or self.found["name"]
         return _("Trains on: {device}").format(device=name)
+
+
+def _missingPackages():
+    """Status where packages besides PyTorch are still to be installed, else None."""
+    missing = missingRequirements(str(REQUIREMENTS))
+    if not missing:
+        return None
+    text = _("Training needs packages that are not installed: {packages}.")
+    return Status("error", text.format(packages=", ".join(missing)), "install")

@@ -12,19 +12,14 @@ from MAEMCNodulePanel.status import Status
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 
-from . import choices, importing, jobview
-from .dataset import countsText, warningsText
-from .folders import jobsFolder, proposedFolder
+from . import importing, jobview
+from .device import REQUIREMENTS
 from .logic import MAEMCTrainingLogic
-from .request import SCRATCH, JobRequest
+from .newtraining import DEVICE_SETTING, FOLDER_SETTING, NewTraining
 
 POLL_MILLISECONDS = 100
 TYPING_MILLISECONDS = 400
 """A path is read when nothing more has been typed for this long."""
-SKIPPED_SHOWN = 30
-"""Lines of a tooltip."""
-_DEVICE_SETTING = "MAEMC/Device"  # shared with MAEMC Nodule
-_FOLDER_SETTING = "MAEMC/JobsFolder"
 
 
 class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
@@ -40,7 +35,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         self._deviceAsked = False
         self._entered = False
         self._chosen = False  # whether somebody has selected a job; until then it is the newest
-        self._startChosen = False  # whether somebody has said what to start from; until then the newest pre-training
+        self.newTraining = None
 
     # Life of the panel
 
@@ -61,7 +56,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         self._typing.connect("timeout()", self.onDataChosen)
         header = self.ui.jobsTable.horizontalHeader()
         header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        self._fillChoices()
+        self.newTraining = NewTraining(self.ui, self.logic)
         self._fillImportMenu()
         self._connect()
 
@@ -75,7 +70,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         if not self._deviceAsked:
             self._deviceAsked = True
             self.logic.requestDevice()
-        self._proposeName()
+        self.newTraining.proposeName()
         self.refresh()
         self._wake()
 
@@ -117,8 +112,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         self._typing.start()
 
     def onDataChosen(self) -> None:
-        path = self.ui.dataPathEdit.currentPath.strip()
-        self.logic.requestData(Path(path) if path else None)
+        self.logic.requestData(self.newTraining.dataPath())
 
     def onImport(self, kind: str, asked: str) -> None:
         with self._errorsInStatusLine():
@@ -137,57 +131,43 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         self.onDataChosen()
 
     def onKindChosen(self, index: int) -> None:
-        self._fillPresets()
-        self._proposeName()
+        self.newTraining.fillPresets()
+        self.newTraining.proposeName()
         self.refresh()
 
     def onPresetChosen(self, index: int) -> None:
-        self._proposeName()
+        self.newTraining.proposeName()
         self.refresh()
 
     def onStartFromChosen(self, index: int) -> None:
-        self._startChosen = True
+        self.newTraining.startChosen = True
         self.refresh()
 
     def onChoice(self, value: int) -> None:
         self.refresh()
 
     def onDeviceSelected(self, index: int) -> None:
-        slicer.app.userSettings().setValue(_DEVICE_SETTING, self.ui.deviceSelector.itemData(index))
+        slicer.app.userSettings().setValue(DEVICE_SETTING, self.ui.deviceSelector.itemData(index))
 
     def onFolderChosen(self, path: str) -> None:
-        slicer.app.userSettings().setValue(_FOLDER_SETTING, path)
-        self._proposeName()
+        slicer.app.userSettings().setValue(FOLDER_SETTING, path)
+        self.newTraining.proposeName()
 
     def onStart(self) -> None:
         ui = self.ui
         with self._errorsInStatusLine():
-            name = ui.nameEdit.text.strip() or ui.nameEdit.placeholderText
-            request = JobRequest(
-                kind=self._kind(),
-                data=self.logic.data.path,
-                folder=self._parentFolder() / name,
-                method=ui.methodSelector.currentData,
-                startFrom=ui.startFromSelector.currentData,
-                preset=ui.presetSelector.currentData,
-                device=ui.deviceSelector.currentData,
-                folds=ui.foldsSpinBox.value,
-                protocol=ui.protocolSelector.currentData,
-                linearProbe=ui.linearProbeCheckBox.checked,
-                settings=ui.settingsEdit.text,
-            )
+            self.logic.requestStart(self.newTraining.request())
             self._chosen = True
-            self.logic.requestStart(request)
             ui.dataPathEdit.addCurrentPathToHistory()
             ui.nameEdit.text = ""
             ui.newButton.collapsed = True  # from now on the job is what one wants to see
 
     def onInstall(self) -> None:
         with self._errorsInStatusLine():
-            problem = self._problem()
+            problem = self.logic.probe.problem
             if problem is not None and problem.code in TORCH_CODES and not installTorch():
                 return
-            installRequirements(self.resourcePath("training-requirements.txt"))
+            installRequirements(str(REQUIREMENTS))
             self.logic.setStatus(Status())
             self.logic.requestDevice()
 
@@ -228,7 +208,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         """Take in what is new and show it; sleeps while the panel is not seen and nothing is awaited."""
         if self.logic.poll(watching=self._entered):
             self.refresh()
-        self._fitTexts()
+        self.newTraining.fitTexts()
         if not self._entered and not self.logic.isBusy():
             self.timer.stop()
 
@@ -247,66 +227,19 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             self.logic.select((running or snapshot.jobs)[0].folder)
         jobview.fillTable(self.ui, snapshot.jobs, self.logic.selected)
         jobview.fillJob(self.ui, snapshot.job(self.logic.selected), snapshot.details)
-        self._fillKinds()
-        self._fillStartFrom()
-        self._updateNewTraining()
+        self.newTraining.update()
         self._updateStatus()
         self._updateButtons()
 
-    def _updateNewTraining(self) -> None:
-        ui, data = self.ui, self.logic.data
-        finetuning = self._kind() == "finetune"
-        if data is None:
-            reading = bool(ui.dataPathEdit.currentPath.strip())
-            ui.countsLabel.text = (
-                _("Reading ...")
-                if reading
-                else _(
-                    "A manifest lists the nodules: case_id, patient_id, image, l_mm, p_mm, s_mm and, if known, label."
-                )
-            )
-        elif data.problem:
-            ui.countsLabel.text = data.problem
-        else:
-            ui.countsLabel.text = "\n".join(
-                filter(None, [countsText(data), warningsText(data, finetuning, ui.foldsSpinBox.value)])
-            )
-        ui.countsLabel.toolTip = "\n".join(self.logic.skipped[:SKIPPED_SHOWN]) or _("What the data hold.")
-        for name in ("methodLabel", "methodSelector"):
-            getattr(ui, name).visible = not finetuning
-        for name in ("startFromLabel", "startFromSelector"):
-            getattr(ui, name).visible = finetuning
-        for name in ("foldsSpinBox", "protocolSelector", "linearProbeCheckBox"):
-            getattr(ui, name).enabled = finetuning
-        _title, preset = choices.presets(finetuning)[ui.presetSelector.currentData]
-        if finetuning:
-            scratch = ui.startFromSelector.currentData == SCRATCH
-            first = "" if scratch else choices.protocols()[ui.protocolSelector.currentData][1]
-        else:
-            _title, first = choices.methods()[ui.methodSelector.currentData]
-        ui.sentenceLabel.text = f"{first} {preset}".strip()
-
-    def _fitTexts(self) -> None:
-        """Give wrapped texts inside the folding part the height that they need: it does not ask them itself."""
-        for label in (self.ui.countsLabel, self.ui.sentenceLabel):
-            height = label.heightForWidth(label.width)
-            if label.visible and label.minimumHeight != height:
-                label.setMinimumHeight(height)
-
     def _updateStatus(self) -> None:
-        ui, status, problem = self.ui, self.logic.status, self._problem()
+        ui, status, problem = self.ui, self.logic.status, self.logic.probe.problem
         shown = problem if problem is not None and status.kind != "error" else status
         ui.statusLabel.text = shown.text
         ui.statusLabel.visible = bool(shown.text)
         ui.installButton.visible = shown.code in TORCH_CODES + PACKAGE_CODES
-        ui.deviceStateLabel.text = self.logic.probe.text()
 
     def _updateButtons(self) -> None:
         ui, job = self.ui, self.logic.snapshot.job(self.logic.selected)
-        reason = self._whyNotStart()
-        ui.importButton.enabled = self.logic.status.kind != "busy"
-        ui.startButton.enabled = not reason
-        ui.startButton.toolTip = reason or _("Start the job; it goes on when Slicer is closed.")
         if job is None:
             return
         finished, busy = job.status == "finished", self.logic.status.kind == "busy"
@@ -337,94 +270,12 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             else _("The fine-tuning is not finished.")
         )
 
-    def _whyNotStart(self) -> str:
-        """Empty where a job can be started."""
-        data = self.logic.data
-        if self.logic.status.kind == "busy":
-            return self.logic.status.text
-        if self._problem() is not None:
-            return self._problem().text
-        if data is None:
-            chosen = bool(self.ui.dataPathEdit.currentPath.strip())
-            return _("The data are being read.") if chosen else _("Choose data first.")
-        if data.problem:
-            return data.problem
-        if self._kind() == "finetune" and min(data.benign, data.malignant) < self.ui.foldsSpinBox.value:
-            return warningsText(data, True, self.ui.foldsSpinBox.value)
-        return ""
-
-    def _problem(self):
-        """Why nothing can be trained on this machine (Status), or None."""
-        return self.logic.probe.problem
-
-    def _kind(self) -> str:
-        return self.ui.kindSelector.currentData
-
-    def _parentFolder(self) -> Path:
-        return Path(self.ui.folderPathEdit.currentPath.strip() or jobsFolder())
-
-    def _proposeName(self) -> None:
-        ui = self.ui
-        ui.nameEdit.placeholderText = proposedFolder(
-            self._kind(), ui.presetSelector.currentData, self._parentFolder()
-        ).name
-
-    # Filling the selectors
-
-    def _fillChoices(self) -> None:
-        ui, settings = self.ui, slicer.app.userSettings()
-        self._fillKinds()
-        for name, (title, _sentence) in choices.methods().items():
-            ui.methodSelector.addItem(title, name)
-        self._fillPresets()
-        for value, title in choices.devices().items():
-            ui.deviceSelector.addItem(title, value)
-        ui.deviceSelector.currentIndex = max(ui.deviceSelector.findData(settings.value(_DEVICE_SETTING, "auto")), 0)
-        for value, (title, sentence) in choices.protocols().items():
-            ui.protocolSelector.addItem(title, value)
-            ui.protocolSelector.setItemData(ui.protocolSelector.count - 1, sentence, qt.Qt.ToolTipRole)
-        self._fillStartFrom()
-        ui.folderPathEdit.currentPath = str(settings.value(_FOLDER_SETTING, "") or jobsFolder())
-
     def _fillImportMenu(self) -> None:
         menu = qt.QMenu(self.ui.importButton)
         for title, (kind, asked) in importing.importers().items():
             action = menu.addAction(title)
             action.connect("triggered()", lambda kind=kind, asked=asked: self.onImport(kind, asked))
         self.ui.importButton.setMenu(menu)
-
-    def _fillKinds(self) -> None:
-        """Fine-tuning is offered unless the data are known to lack a class."""
-        data = self.logic.data
-        kinds = {"pretrain": _("Pre-train"), "finetune": _("Fine-tune and evaluate")}
-        if data is not None and not data.problem and not data.evaluable:
-            del kinds["finetune"]
-        self._setItems(self.ui.kindSelector, kinds)
-
-    def _fillPresets(self) -> None:
-        titles = {name: title for name, (title, _sentence) in choices.presets(self._kind() == "finetune").items()}
-        self._setItems(self.ui.presetSelector, titles)
-
-    def _fillStartFrom(self) -> None:
-        jobs = [job for job in self.logic.snapshot.jobs if job.kind == "pretrain" and job.status == "finished"]
-        items = {str(job.folder): job.folder.name for job in jobs}
-        items[SCRATCH] = _("Random weights")
-        self._setItems(self.ui.startFromSelector, items)
-        if not self._startChosen:
-            self.ui.startFromSelector.currentIndex = 0
-
-    def _setItems(self, selector, items: dict) -> None:
-        """{data: text} into a selector, where they are not there already; what was chosen stays chosen."""
-        before = [(selector.itemData(index), selector.itemText(index)) for index in range(selector.count)]
-        if before == list(items.items()):
-            return
-        current = selector.currentData
-        blocked = selector.blockSignals(True)
-        selector.clear()
-        for data, text in items.items():
-            selector.addItem(text, data)
-        selector.currentIndex = max(selector.findData(current), 0) if current is not None else 0
-        selector.blockSignals(blocked)
 
     @contextlib.contextmanager
     def _errorsInStatusLine(self):

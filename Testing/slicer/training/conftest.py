@@ -78,8 +78,11 @@ class TrainingPanel:
 @pytest.fixture
 def panel(slicer_app, load_module, maemc_home, monkeypatch):
     """Both modules, MAEMC Training entered. Nobody asks for a GPU: that takes a process that imports torch."""
+    import slicer
     from slicerhost import module_factory
 
+    for setting in ("MAEMC/JobsFolder", "MAEMC/Device"):
+        slicer.app.userSettings().remove(setting)
     load_module(REPOSITORY / "MAEMCNodule" / "MAEMCNodule.py")
     module = load_module(REPOSITORY / "MAEMCTraining" / "MAEMCTraining.py")
     from MAEMCTrainingPanel.device import DeviceProbe

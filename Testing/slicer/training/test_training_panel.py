@@ -309,6 +309,31 @@ def test_missing_packages_are_offered_to_be_installed(panel, phantom, monkeypatc
     assert panel.ui.startButton.enabled
 
 
+def test_other_packages_than_torch_are_missed_by_name(panel, phantom, monkeypatch, tmp_path):
+    """The probe's own answer, when torch is there and another package is not."""
+    from MAEMCTrainingPanel import device
+
+    lacking = tmp_path / "requirements.txt"
+    lacking.write_text("# comment\nnumpy>=1\nno-such-package-of-maemc>=3\n", encoding="utf-8")
+    monkeypatch.setattr(device, "REQUIREMENTS", lacking)
+
+    class Client:
+        def poll(self):
+            return [{"kind": "result", "device": {"name": "cuda:0", "title": "Some GPU"}}]
+
+        def stop(self):
+            pass
+
+    panel.choose(phantom)
+    panel.logic.probe._client = Client()
+    panel.wait(lambda: panel.logic.probe.problem is not None, "the answer")
+    panel.run(0.1)
+    assert panel.ui.deviceStateLabel.text == "Trains on: Some GPU"
+    assert panel.ui.statusLabel.text == ("Training needs packages that are not installed: no-such-package-of-maemc>=3.")
+    assert not panel.ui.installButton.isHidden()
+    assert panel.ui.startButton.toolTip == panel.ui.statusLabel.text
+
+
 def test_nothing_keeps_the_window_waiting(panel, written_job, phantom):
     """30 ms at most, with twenty jobs and a selected one of 20,000 events; the processor's time, as others run too."""
     events = [
