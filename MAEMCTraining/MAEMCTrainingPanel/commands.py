@@ -1,23 +1,65 @@
 """Commands of ours that are waited for, in a thread beside the window; no Qt here."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Mapping
 
 from MAEMCLib.errors import MAEMCError
 
 
-def runCommand(command: Sequence[str], environment: Mapping[str, str]) -> tuple:
-    """Run to the end: (lines of its output, lines of its error output). Raises MAEMCError with its last words."""
-    flags = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
-    try:
-        done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", **flags
+class ChildCommands:
+    """Runs commands to their end, and ends those that are not there yet when it is stopped.
+
+    python: the interpreter; environment: of the processes, with our packages on their path.
+    """
+
+    def __init__(self) -> None:
+        self._running: set = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, python: str, environment: Mapping[str, str], *arguments: str) -> tuple:
+        """``python -m ARGUMENTS``: (lines of its output, lines of its error output).
+
+        Raises MAEMCError with its last words where it fails.
+        """
+        # A process group of its own: PythonSlicer is a launcher, and ending it alone would leave the real one.
+        group = (
+            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+            if sys.platform == "win32"
+            else {"start_new_session": True}
         )
-    except OSError as error:
-        raise MAEMCError(f"{command[0]} could not be started ({error}).", "not-started") from error
-    said, complained = done.stdout.strip().splitlines(), done.stderr.strip().splitlines()
-    if done.returncode != 0:
-        last = (complained or [f"The process ended with {done.returncode}."])[-1]
-        raise MAEMCError(last.removeprefix("maemc-train: ").removeprefix("maemc: "), "command")
-    return said, complained
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with self._lock:
+            if self._stopped:
+                raise MAEMCError("Slicer is being closed.", "stopped")
+            try:
+                process = subprocess.Popen(
+                    [python, "-m", *arguments], env=environment, encoding="utf-8", **pipes, **group
+                )
+            except OSError as error:
+                raise MAEMCError(f"{python} could not be started ({error}).", "not-started") from error
+            self._running.add(process)
+        said, complained = (text.strip().splitlines() for text in process.communicate())
+        with self._lock:
+            self._running.discard(process)
+        if process.returncode != 0:
+            last = (complained or [f"The process ended with {process.returncode}."])[-1]
+            raise MAEMCError(last.removeprefix("maemc-train: ").removeprefix("maemc: "), "command")
+        return said, complained
+
+    def stop(self) -> None:
+        """End what runs; nothing can be run any more. Slicer would wait for it at its own end."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                if sys.platform == "win32":
+                    command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+                    subprocess.run(command, capture_output=True, check=False)
+                else:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)

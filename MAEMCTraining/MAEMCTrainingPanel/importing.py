@@ -8,7 +8,7 @@ import vtk
 from MAEMCLib.errors import InputError
 from slicer.i18n import tr as _
 
-from .commands import runCommand
+from .commands import ChildCommands
 
 
 def importers() -> dict:
@@ -38,7 +38,9 @@ def savedScene() -> Path:
     return Path(path)
 
 
-def importData(kind: str, source: Path, home: Path, python: str, environment: Mapping[str, str]) -> tuple:
+def importData(
+    commands: ChildCommands, kind: str, source: Path, home: Path, python: str, environment: Mapping[str, str]
+) -> tuple:
     """Make a manifest under ``MAEMC_HOME/manifests``: (its path, a line for each item that was skipped and why).
 
     Raises MAEMCError with the last words of the process that failed.
@@ -49,5 +51,5 @@ def importData(kind: str, source: Path, home: Path, python: str, environment: Ma
         folder = home / "manifests" / f"{source.stem}-{number}"
     manifest = folder / "manifest.csv"
     arguments = ["import", kind, str(source), "--output", str(manifest)]
-    _said, complained = runCommand([python, "-m", "MAEMCTrainingLib", *arguments], environment)
+    _said, complained = commands.run(python, environment, "MAEMCTrainingLib", *arguments)
     return manifest, [line.removeprefix("skipped ") for line in complained if line.startswith("skipped ")]

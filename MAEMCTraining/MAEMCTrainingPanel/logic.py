@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from . import chart
+from .commands import ChildCommands
 from .dataset import DataSummary, readData
 from .device import DeviceProbe
 from .folders import proposedID
@@ -49,6 +50,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self.probe = DeviceProbe()
         self._python = python
         self._pool = ThreadPoolExecutor(2, "MAEMCTraining")  # a manifest on a slow disk does not hold up the jobs' list
+        self._commands = ChildCommands()
         self._tasks: list[tuple[Future, Callable]] = []
         self._wanted: Path | None = None
         self._watcher = JobWatcher()
@@ -64,6 +66,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self.onChanged = None
         self._tasks.clear()
         self.probe.stop()
+        self._commands.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
         chart.remove()
 
@@ -114,7 +117,8 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         Raises ModelError where it cannot be exported.
         """
         _home, python, environment = self._place()
-        return exportToModels(Path(folder), modelID or proposedID(Path(folder)), python[0], environment)
+        name = modelID or proposedID(Path(folder))
+        return exportToModels(self._commands, Path(folder), name, python[0], environment)
 
     def showCurve(self, folder: str | Path) -> None:
         """Draw a job's losses as they are now, and let a plot view show them."""
@@ -147,7 +151,9 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         _home, python, environment = self._place()
         name = proposedID(folder)
         self.setStatus(Status("busy", _("Exporting {name}; this may take a minute ...").format(name=name)))
-        self._inBackground(self._onExported, lambda: exportToModels(folder, name, python[0], environment))
+        self._inBackground(
+            self._onExported, lambda: exportToModels(self._commands, folder, name, python[0], environment)
+        )
 
     def requestImport(self, kind: str, source: Path, done: Callable[[Path], None]) -> None:
         """Make a manifest of a data set or scene, beside the window; ``done`` is called with its path."""
@@ -162,7 +168,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
             self.setStatus(Status("idle", text.format(number=len(self.skipped))))
             done(manifest)
 
-        self._inBackground(onImported, lambda: importData(kind, source, place, python[0], environment))
+        self._inBackground(onImported, lambda: importData(self._commands, kind, source, place, python[0], environment))
 
     def requestDevice(self) -> None:
         """Find out what training will compute on."""

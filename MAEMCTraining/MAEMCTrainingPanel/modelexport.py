@@ -5,13 +5,15 @@ from pathlib import Path
 
 from MAEMCLib.model_store import list_models
 
-from .commands import runCommand
+from .commands import ChildCommands
 
 BUNDLE_NAME = "model.maemc"
 """In the job's folder: exported once, imported from there."""
 
 
-def exportToModels(folder: Path, modelID: str, python: str, environment: Mapping[str, str]) -> str:
+def exportToModels(
+    commands: ChildCommands, folder: Path, modelID: str, python: str, environment: Mapping[str, str]
+) -> str:
     """Export a job's bundle, unless it lies there already, and import it; returns "id@version".
 
     A model of this id that is here already stays; the new one gets the next version. Raises MAEMCError with the last
@@ -21,8 +23,8 @@ def exportToModels(folder: Path, modelID: str, python: str, environment: Mapping
     current = bundle.is_file() and metrics.is_file() and bundle.stat().st_mtime >= metrics.stat().st_mtime
     if not current:
         arguments = ["export", str(folder), "--output", str(bundle), "--id", modelID, "--version", _version(modelID)]
-        runCommand([python, "-m", "MAEMCTrainingLib", *arguments], environment)
-    said, _complained = runCommand([python, "-m", "MAEMCLib", "models", "import", str(bundle)], environment)
+        commands.run(python, environment, "MAEMCTrainingLib", *arguments)
+    said, _complained = commands.run(python, environment, "MAEMCLib", "models", "import", str(bundle))
     return said[-1].partition(" is at ")[0]
 
 

@@ -165,17 +165,28 @@ def test_finished_finetuning_becomes_the_model_of_the_other_module(panel, traine
 
 def test_what_cannot_be_exported_is_told(panel, trained, home):
     first, _second = (known(folder, home) for folder in trained)
-    with pytest.raises(Exception, match="takes a fine-tuning"):
-        panel.logic.exportModel(first)
     panel.logic.requestModel(first)
     panel.wait(lambda: panel.logic.status.kind == "error", "the refusal")
     assert "takes a fine-tuning" in panel.ui.statusLabel.text
 
 
-def test_self_test_runs(panel):
-    slicer.selfTests["MAEMCTraining"]()
-
-
 def test_stopping_what_is_no_job_is_refused(panel, tmp_path):
     with pytest.raises(InputError):
         panel.logic.stop(tmp_path / "gone")
+
+
+def test_closing_slicer_does_not_wait_for_what_is_being_imported(panel, tmp_path):
+    """A command that would take minutes ends with the module; a job would go on."""
+    slow = tmp_path / "MAEMCSlow.py"
+    slow.write_text("import time\nprint('begun', flush=True)\ntime.sleep(300)\n", encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    logic = panel.logic
+    logic._inBackground(print, lambda: logic._commands.run(sys.executable, environment, "MAEMCSlow"))
+    panel.wait(lambda: logic._commands._running, "the command")
+    (process,) = logic._commands._running
+    future = logic._tasks[0][0]
+    started = time.monotonic()
+    logic.cleanup()
+    panel.wait(future.done, "its end", 10)
+    assert time.monotonic() - started < 5
+    assert process.returncode != 0
