@@ -215,6 +215,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
     def _wake(self) -> None:
         if not self.timer.active:
             self.timer.start()
+        self.newTraining.proposeName()  # the last one may have been taken
         self.refresh()
 
     # What is shown

@@ -50,6 +50,7 @@ def test_started_stopped_resumed_and_finished_from_the_panel(panel, phantom, hom
     folder = panel.logic.selected
     assert folder == home / "jobs-data" / "pretrain-tiny-1"
     assert panel.ui.newButton.collapsed
+    assert panel.ui.nameEdit.placeholderText == "pretrain-tiny-2"
     panel.waitForStatus(folder, "running")
     panel.wait(lambda: slicer.util.getNodesByClass("vtkMRMLPlotChartNode"), "the curve, without being asked for")
     (chartNode,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
