@@ -48,11 +48,18 @@ def fillJob(ui, job, details) -> None:
     ui.progressBar.visible = job.status != "finished"
     ui.progressLabel.text = progressText(job)
     ui.progressLabel.visible = bool(ui.progressLabel.text)
-    ui.messageLabel.text = "" if job.active else job.message
+    ui.messageLabel.text = _message(job)
     ui.messageLabel.visible = bool(ui.messageLabel.text)
     ui.metricsLabel.text = metricsText(details.metrics) if details is not None and details.metrics else ""
     ui.metricsLabel.visible = bool(ui.metricsLabel.text)
     _showPreview(ui, job, details)
+
+
+def _message(job) -> str:
+    """Why a job has ended without being finished, and what to do."""
+    if job.status == "stopped":  # its own message tells of commands to be repeated
+        return _("What was done is saved: Resume goes on there.")
+    return job.message if job.status == "failed" else ""
 
 
 def kindText(kind: str) -> str:

@@ -226,6 +226,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         if not self._chosen and snapshot.jobs and snapshot.job(self.logic.selected) is None:
             running = [job for job in snapshot.jobs if job.active]
             self.logic.select((running or snapshot.jobs)[0].folder)
+            self.ui.newButton.collapsed = bool(running)
         jobview.fillTable(self.ui, snapshot.jobs, self.logic.selected)
         jobview.fillJob(self.ui, snapshot.job(self.logic.selected), snapshot.details)
         self.newTraining.update()

@@ -17,19 +17,15 @@ LONG = "epochs=500 log_every=1"
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, phantom):
-    """Folders of a finished pre-training and of a finished fine-tuning from it, made by the command line."""
-    folder, home = tmp_path_factory.mktemp("trained"), tmp_path_factory.mktemp("home")
-    tiny = ["--preset", "tiny", "--device", "cpu", "--threads", "1", "--quiet"]
-    for arguments in (
-        ["pretrain", "--data", str(phantom), "--output", str(folder / "first"), *tiny, *SHORT.split()],
-        ["finetune", "--data", str(phantom), "--output", str(folder / "second"), *tiny, "--from", str(folder / "first"),
-         "--folds", "2", "--protocol", "paper", "epochs=1"],
-    ):  # fmt: skip
-        command = [sys.executable, "-m", "MAEMCTrainingLib", *arguments]
-        done = subprocess.run(command, env={**os.environ, "MAEMC_HOME": str(home)}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    return folder / "first", folder / "second"
+def tuned(tmp_path_factory, phantom):
+    """The folder of a finished fine-tuning, made by the command line under another MAEMC_HOME."""
+    folder = tmp_path_factory.mktemp("tuned") / "second"
+    command = [sys.executable, "-m", "MAEMCTrainingLib", "finetune", "--data", str(phantom), "--output", str(folder)]
+    command += ["--from", "scratch", "--folds", "2", "--preset", "tiny", "--device", "cpu", "--threads", "1", "--quiet"]
+    environment = {**os.environ, "MAEMC_HOME": str(tmp_path_factory.mktemp("home"))}
+    done = subprocess.run([*command, "epochs=1"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 def known(folder, home):
@@ -64,7 +60,7 @@ def test_started_stopped_resumed_and_finished_from_the_panel(panel, phantom, hom
     assert "stops after its step" in panel.ui.statusLabel.text
     job = panel.waitForStatus(folder, "stopped")
     assert panel.ui.resumeButton.enabled
-    assert "Stopped" in panel.ui.messageLabel.text
+    assert "Resume goes on there" in panel.ui.messageLabel.text
     step = job.state["step"]
     assert step > 0
 
@@ -135,8 +131,9 @@ print(folder)
     assert (folder / "checkpoints" / "last" / "model.safetensors").is_file()
 
 
-def test_finished_finetuning_becomes_the_model_of_the_other_module(panel, trained, home, slicer_app):
-    _first, second = (known(folder, home) for folder in trained)
+def test_finished_finetuning_becomes_the_model_of_the_other_module(panel, tuned, written_job, home):
+    written_job("first")
+    second = known(tuned, home)
     panel.wait(lambda: len(panel.rows()) == 2, "the list")
     panel.ui.kindSelector.currentIndex = 1
     assert [panel.ui.startFromSelector.itemText(i) for i in range(2)] == ["first", "Random weights"]
@@ -164,9 +161,8 @@ def test_finished_finetuning_becomes_the_model_of_the_other_module(panel, traine
     assert panel.logic.exportModel(second) == "second@2.0"
 
 
-def test_what_cannot_be_exported_is_told(panel, trained, home):
-    first, _second = (known(folder, home) for folder in trained)
-    panel.logic.requestModel(first)
+def test_what_cannot_be_exported_is_told(panel, written_job):
+    panel.logic.requestModel(written_job("first"))
     panel.wait(lambda: panel.logic.status.kind == "error", "the refusal")
     assert "takes a fine-tuning" in panel.ui.statusLabel.text
 
