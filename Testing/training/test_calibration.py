@@ -143,7 +143,8 @@ def test_wilson():
     # Agresti and Coull 1998 and any table: 0 of 10 gives 0 to 0.278, 5 of 10 gives 0.237 to 0.763.
     assert wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
     assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert wilson(10, 10)[1] == 1.0
+    for n in range(1, 200):
+        assert wilson(n, n)[1] == 1.0 and wilson(0, n)[0] == 0.0
 
 
 def out_of_fold(cases=300, seed=0, validated=150, **shape):

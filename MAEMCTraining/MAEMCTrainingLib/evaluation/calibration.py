@@ -161,8 +161,9 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str,
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927)."""
+    """Wilson's 95 % interval of a share (Wilson 1927); it holds the share itself, also where rounding would not."""
     square = 1.959963984540054**2
     middle = (successes + square / 2) / (n + square)
     half = np.sqrt(square * (successes * (n - successes) / n + square / 4)) / (n + square)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    share = successes / n
+    return max(0.0, min(share, float(middle - half))), min(1.0, max(share, float(middle + half)))
