@@ -36,6 +36,7 @@ def write_figure(path: Path, rows: Sequence[Mapping[str, Any]], curves: Mapping[
         value = next(row["auc"] for row in rows if row["row"] == name)
         labels.axhline(value, color="0.5", linestyle=style, linewidth=1, label=f"{name}, all labels")
     labels.set_xticks(range(len(counts)), [str(count) for count in counts])
+    labels.set_xlim(-0.5, len(counts) - 0.5)
     labels.set_xlabel("labeled cases in a fold's training part")
     labels.set_ylabel("out-of-fold AUC, 95 % interval")
     time.set_xlabel("share of the training's steps, all labels")
