@@ -117,6 +117,7 @@ def command_line(installed: Path, inputs: Path, output: Path) -> None:
     assert not [model["problem"] for model in shipped if model["problem"]]
     assert all(Path(model["path"]).is_relative_to(installed) for model in shipped)
     maemc(installed, "models", "verify")
+    assert "not for clinical use" in maemc(installed, "models", "show", shipped[0]["id"])
 
     scored = output / "scored"
     points = ("--points", str(inputs / "points.mrk.json"))
