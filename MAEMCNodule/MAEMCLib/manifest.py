@@ -252,11 +252,13 @@ def _check_rows(path: Path, rows: Sequence[ManifestRow], images: bool = True) ->
             "manifest-split",
         )
     if images:
-        absent = [str(image) for image in dict.fromkeys(row.image for row in rows) if not image.exists()]
+        # Named by their cases: paths may hold names of patients, and a training job keeps its last message.
+        there = {image: image.exists() for image in {row.image for row in rows}}
+        absent = [row.case_id for row in rows if not there[row.image]]
         if absent:
             raise InputError(
-                f"The manifest {path} names images that are not there: {_some(absent)}. "
-                "Paths are relative to the manifest.",
+                f"The manifest {path} names images that are not there: those of the cases {_some(absent)}. "
+                "Paths in the column image are relative to the manifest.",
                 "missing-file",
             )
 

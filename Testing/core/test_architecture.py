@@ -11,6 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CORE = REPOSITORY / "MAEMCNodule" / "MAEMCLib"
 TRAINING = REPOSITORY / "MAEMCTraining" / "MAEMCTrainingLib"
 PANEL = REPOSITORY / "MAEMCNodule" / "MAEMCNodulePanel"
+TRAINING_PANEL = REPOSITORY / "MAEMCTraining" / "MAEMCTrainingPanel"
 SLICER = {"slicer", "qt", "ctk", "vtk"}
 LIGHT = [
     *("errors", "ct", "file_header", "dicom_series", "roi", "montage", "results", "applicability", "model_card"),
@@ -34,10 +35,11 @@ def imported(file: Path) -> set[str]:
     "folder, forbidden",
     [
         (CORE, SLICER | {"MAEMCTrainingLib", "MAEMCNodulePanel", "timm", "torchvision", "lightly"}),
-        (TRAINING, SLICER | {"MAEMCNodulePanel", "lightly"}),
-        (PANEL, {"torch", "timm", "torchvision", "MAEMCTrainingLib", "SimpleITK"}),
+        (TRAINING, SLICER | {"MAEMCNodulePanel", "MAEMCTrainingPanel", "lightly"}),
+        (PANEL, {"torch", "timm", "torchvision", "MAEMCTrainingLib", "MAEMCTrainingPanel", "SimpleITK"}),
+        (TRAINING_PANEL, {"torch", "timm", "torchvision", "SimpleITK"}),
     ],
-    ids=["core", "training", "panel"],
+    ids=["core", "training", "panel", "training panel"],
 )
 def test_arrows_point_one_way(folder, forbidden):
     files = sorted(folder.rglob("*.py"))
@@ -66,7 +68,7 @@ def unsafe(file: Path) -> list[str]:
 
 
 def test_nothing_is_unpickled_or_evaluated():
-    files = [file for folder in (CORE, TRAINING, PANEL) for file in sorted(folder.rglob("*.py"))]
+    files = [file for folder in (CORE, TRAINING, PANEL, TRAINING_PANEL) for file in sorted(folder.rglob("*.py"))]
     assert not {str(file): calls for file in files if (calls := unsafe(file))}
 
 

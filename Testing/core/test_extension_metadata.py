@@ -66,8 +66,9 @@ def test_pictures_are_raw_links_to_png_files_of_this_repository(cmake):
 
 def test_icons_are_square(cmake):
     assert png_size(REPOSITORY / "Resources" / "Icons" / "MAEMC.png") == (128, 128)
-    width, height = png_size(REPOSITORY / "MAEMCNodule" / "Resources" / "Icons" / "MAEMCNodule.png")
-    assert width == height
+    for module in ("MAEMCNodule", "MAEMCTraining"):
+        width, height = png_size(REPOSITORY / module / "Resources" / "Icons" / f"{module}.png")
+        assert width == height
 
 
 def png_size(path: Path) -> tuple[int, int]:

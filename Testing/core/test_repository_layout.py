@@ -18,10 +18,11 @@ def test_a_newcomer_finds(name):
     assert (REPOSITORY / name).is_file()
 
 
-def test_each_python_file_in_a_module_path_is_a_module():
+@pytest.mark.parametrize("module", ["MAEMCNodule", "MAEMCTraining"])
+def test_each_python_file_in_a_module_path_is_a_module(module):
     """Slicer takes every Python file of the folder for a module and asks it for a class of its own name."""
-    files = list((REPOSITORY / "MAEMCNodule").glob("*.py"))
-    assert [file.name for file in files] == ["MAEMCNodule.py"]
+    files = list((REPOSITORY / module).glob("*.py"))
+    assert [file.name for file in files] == [f"{module}.py"]
     for file in files:
         text = file.read_text(encoding="utf-8")
         assert file.stem in [node.name for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]

@@ -115,9 +115,8 @@ def test_case_ids_given_twice_are_named(folder):
 def test_missing_images_are_named_up_to_a_few(folder):
     rows = "".join(f"c{n},p{n},gone{n}.nrrd,1,,,0,0,0\n" for n in range(7))
     message = refusal(folder, HEADER + rows + "ok,ok,a.nrrd,1,,,0,0,0\n")
-    assert "gone0.nrrd" in message
-    assert "gone4.nrrd and 2 more" in message
-    assert "a.nrrd" not in message
+    assert "those of the cases c0, " in message and "c4 and 2 more" in message and "ok" not in message
+    assert "gone" not in message  # a path may hold a patient's name, and jobs keep their last message
 
 
 def test_a_patient_in_two_splits_is_refused(folder):

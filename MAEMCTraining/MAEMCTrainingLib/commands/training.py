@@ -153,7 +153,9 @@ def _open_all(
 
             caches.append(open_data(path, options.output / "caches", home(), progress))
         for skipped in caches[-1].left_out if processes.leads else ():
-            print(f"left out {skipped['case_id']}: {skipped['reason']}", file=sys.stderr)
+            # Reasons may name files, and a detached run prints into its job's folder.
+            in_full = skipped["reason"] if sys.stderr.isatty() else f"{skipped['code']}; maemc-train cache says more"
+            print(f"left out {skipped['case_id']}: {in_full}", file=sys.stderr)
     return caches, [{"path": str(path.resolve()), "takes": takes} for path in paths]
 
 
