@@ -150,7 +150,7 @@ def _loop_rows():
             yield "pre-training, tiny, pairs a second", f"{found['pairs_per_second']:.0f} (batch {found['batch']})"
             yield "outside the four parts, tiny", f"{found['outside']:.1%} ({parts})"
         else:
-            yield "outside the four parts, ViT-L", f"{found['outside']:.1%} (n = {found['steps']})"
+            yield "outside the four parts, ViT-L", f"{found['outside']:.1%} (n = {found['steps']}, clipping: optimizer)"
             yield "of a step in the loop, ViT-L", parts
 
 

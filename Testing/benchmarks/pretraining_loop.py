@@ -1,7 +1,8 @@
 """In a process of its own: ``maemc-train pretrain`` on small made-up volumes, with clocks around the parts of a step.
 
 The clocks wrap the method, ``Tensor.backward`` and the optimizer from outside; nothing else of the run is touched but
-the checkpoint at its end, which is not written (5 GB for ViT-L) and not counted.
+the checkpoint at its end, which is not written (5 GB for ViT-L) and not counted. Clipping the gradient counts as a part
+of the optimizer's work, and is printed by itself.
 """
 
 import contextlib
