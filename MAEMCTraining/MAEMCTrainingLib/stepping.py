@@ -85,7 +85,7 @@ class Stepper:
             totals, kept = self._forward_and_backward(self.shares(samples), len(samples))
         figures = self._figures(totals)
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.run.optimization.gradient_clip).item()
+        norm = clip_gradients(self.parameters, self.run.optimization.gradient_clip)
         if np.isfinite(norm) or not self.scaler.is_enabled():
             figures["gradient_norm"] = norm
         if np.isfinite(list(figures.values())).all():
@@ -123,6 +123,18 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def clip_gradients(parameters: Sequence[nn.Parameter], largest: float) -> float:
+    """Scale the gradients down to an l2 norm of ``largest`` where theirs is larger; returns what it was.
+
+    As torch's clip_grad_norm_, but gradients that are small enough are only read: of a ViT-L they are 1.3 GB.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.stack(torch._foreach_norm(gradients)).norm().item()
+    if norm > largest:
+        torch._foreach_mul_(gradients, largest / (norm + 1e-6))
+    return norm
 
 
 def device_failure(error: RuntimeError, device: torch.device) -> InputError | None:

@@ -84,14 +84,14 @@ class _Clocks:
 
 
 def _wrap(clocks: _Clocks) -> None:
-    from MAEMCTrainingLib import checkpoints
+    from MAEMCTrainingLib import checkpoints, stepping
     from MAEMCTrainingLib.pretraining.maemc import MAEMC
 
     checkpoints.save = lambda *arguments, **named: None
     clocks.around(MAEMC, "forward", "forward")
     clocks.around(MAEMC, "update_momentum", "momentum")
     clocks.around(torch.Tensor, "backward", "backward")
-    clocks.around(torch.nn.utils, "clip_grad_norm_", "clipping")
+    clocks.around(stepping, "clip_gradients", "clipping")
     clocks.around(torch.optim.AdamW, "step", "optimizer", ends=True)
 
 

@@ -16,7 +16,7 @@ from MAEMCTrainingLib.draws import generator
 from MAEMCTrainingLib.engine import sample_in_epoch, train
 from MAEMCTrainingLib.jobs import Interrupted, Job, StopRequest, request_stop
 from MAEMCTrainingLib.optimization import NamedParameter, build_optimizer, layer_scale, learning_rate
-from MAEMCTrainingLib.stepping import device_failure
+from MAEMCTrainingLib.stepping import clip_gradients, device_failure
 from torch import nn
 
 CPU = torch.device("cpu")
@@ -405,3 +405,15 @@ def test_a_stop_file_is_heard_between_two_steps(tmp_path):
 
     with pytest.raises(Interrupted, match="step 4 of 20"):
         run_line(folder, Asking(), stop=StopRequest(folder.parent))
+
+
+@pytest.mark.parametrize("largest", [0.5, 1e6])
+def test_gradients_are_clipped_as_torch_clips_them(largest):
+    ours, theirs = (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)) for _ in range(2))
+    for seed, (a, b) in enumerate(zip(ours.parameters(), theirs.parameters(), strict=True)):
+        a.grad = 5 * torch.randn(a.shape, generator=torch.Generator().manual_seed(seed))
+        b.grad = a.grad.clone()
+    norm = clip_gradients(list(ours.parameters()), largest)
+    assert norm == pytest.approx(nn.utils.clip_grad_norm_(theirs.parameters(), largest).item(), rel=1e-6)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
