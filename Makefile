@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := QT_QPA_PLATFORM=offscreen
 
-.PHONY: demo test bench screenshots demo-model lint format clean
+.PHONY: demo test bench soak screenshots demo-model lint format clean
 
 demo: .venv/installed
 	$(BIN)/maemc-train sample-chest --output demo-output
@@ -15,6 +15,16 @@ test: .venv/installed
 
 bench: .venv/installed
 	$(SETTINGS) $(BIN)/python -m Testing.benchmarks
+
+# Hours: the phantom tables of MAEMCTraining/README.md, in soak-output. Continues where it was stopped.
+soak: .venv/installed
+	$(BIN)/maemc-train phantom --output soak-output/matched --cases 300 --seed 11
+	$(BIN)/maemc-train phantom --output soak-output/others --cases 300 --seed 12
+	$(BIN)/maemc-train phantom --output soak-output/easy --cases 300 --seed 13 --grade easy
+	$(BIN)/maemc-train experiment patch-size --data soak-output/easy/manifest.csv \
+	    --only patch-50-from-scratch-all --output soak-output/table-easy
+	$(BIN)/maemc-train experiment patch-size --data soak-output/matched/manifest.csv \
+	    --pretraining-data soak-output/others/manifest.csv --output soak-output/table-matched
 
 screenshots: .venv/installed
 	$(SETTINGS) $(BIN)/python Testing/screenshots.py
@@ -32,7 +42,7 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv demo-output build
+	rm -rf .venv demo-output soak-output build
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
