@@ -6,7 +6,6 @@ separate samples of one head; at inference the mean of their logits decides.
 
 from __future__ import annotations
 
-import copy
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.montage import Preprocessing
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
+from MAEMCLib.networks.vit import ViT
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -84,7 +84,10 @@ class FinetuningTask:
         self.seed = int(generator(run.seed, "fold", 0, fold.number).integers(2**31))
         self.module: nn.Module = Classifier(run.encoder, classes=2, seed=self.seed)
         if encoder_state is not None:
-            self.module.encoder.load_state_dict(encoder_state)
+            drawn = self.module.encoder.state_dict()
+            anew = run.new_patch_embedding and not run.linear_probe
+            kept = {name: drawn[name] for name in drawn if anew and name.startswith("patch_embed.")}
+            self.module.encoder.load_state_dict(encoder_state | kept)
 
     def parameters(self) -> list[NamedParameter]:
         """All of the classifier's, the deeper the slower."""
@@ -320,7 +323,6 @@ def finetune(
         best_epoch = None
         part = stages * fold.number + stages - 1
         job.update(stage=f"Fine-tuning of fold {fold.number + 1} of {run.folds}", part=part)
-        frozen = copy.deepcopy(task.module.encoder)
         if run.linear_probe:
             fit_probe(task, device)
             if processes.leads:
@@ -341,7 +343,7 @@ def finetune(
             task.module.load_state_dict(outcome.best)
             best_epoch = outcome.position.best_epoch
         if processes.leads:
-            _finish_fold(job, task, best_epoch, place, device, frozen if pretrained else None)
+            _finish_fold(job, task, best_epoch, place, device, state)
     if not processes.leads:
         return None
     job.update(stage="Evaluating")
@@ -369,11 +371,11 @@ def _finish_fold(
     best_epoch: int | None,
     place: Path,
     device: torch.device,
-    frozen: nn.Module | None,
+    pretrained: dict[str, Tensor] | None,
 ) -> None:
     """Predict the test part once and the validation part, keep the features' statistics; result.json comes last.
 
-    frozen: the encoder as the pre-training left it; a logistic model on its features is a baseline.
+    pretrained: the encoder as the pre-training left it; a logistic model on its features is a baseline.
     """
     cohort, fold = task.cohort, task.fold
     module = task.module.to(device).eval()
@@ -391,7 +393,9 @@ def _finish_fold(
             {"case_id": cohort.cases[int(case)].case_id, "probability": float(p)}
             for case, p in zip(getattr(fold, name), probabilities, strict=True)
         ]
-    if frozen is not None:
+    if pretrained is not None:
+        frozen = ViT(task.run.encoder)
+        frozen.load_state_dict(pretrained)
         result["frozen"] = _frozen_baseline(task, frozen, device)
     write_json(place / "result.json", result)
     for done in (place / "checkpoints" / "last", place / "pretraining"):  # a finished fold is not continued

@@ -266,6 +266,13 @@ def test_it_starts_from_the_pretrained_encoder(ball_cohort, pretrained, finetune
     task = FinetuningTask(cohort, fold, quick(), pretrained.preprocessing, pretrained.module.encoder_state())
     for name, tensor in pretrained.module.encoder.state_dict().items():
         assert torch.equal(task.module.encoder.state_dict()[name], tensor)
+    anew = quick("new_patch_embedding=true")
+    task = FinetuningTask(cohort, fold, anew, pretrained.preprocessing, pretrained.module.encoder_state())
+    drawn = FinetuningTask(cohort, fold, anew, pretrained.preprocessing, None).module.encoder.state_dict()
+    for name, tensor in pretrained.module.encoder.state_dict().items():
+        expected = drawn[name] if name.startswith("patch_embed.") else tensor
+        assert torch.equal(task.module.encoder.state_dict()[name], expected), name
+    assert not torch.equal(drawn["patch_embed.proj.weight"], pretrained.module.encoder.patch_embed.proj.weight)
     report = finetune_in(tmp_path / "fine", cohort, quick("epochs=1"), pretrained, "paper")
     assert report["leaky"] is True and any("LEAKY" in note for note in report["notes"])
     assert "pre-trained encoder, frozen" in report["baselines"]

@@ -20,7 +20,12 @@ def cells(cases: int, patches: tuple[int, ...] = tuple(_PATCHES), epochs: int = 
     table = []
     for patch in patches:
         encoder = (f"encoder.patch_size={patch}", f"encoder.position={_PATCHES[patch]}")
-        for start, pretraining in (("from scratch", None), ("pre-trained", encoder)):
+        starts = {
+            "from scratch": (None, encoder),
+            "pre-trained": (encoder, ("new_patch_embedding=false",)),
+            "pre-trained blocks": (encoder, ("new_patch_embedding=true",)),
+        }
+        for start, (pretraining, words) in starts.items():
             for labels in _LABELS:
                 if labels >= cases:
                     continue
@@ -32,7 +37,7 @@ def cells(cases: int, patches: tuple[int, ...] = tuple(_PATCHES), epochs: int = 
                         labels=labels,
                         pretraining=pretraining,
                         finetuning=(
-                            *(encoder if pretraining is None else ()),
+                            *words,
                             f"labeled_cases={labels}",
                             f"epochs={round(epochs * longer)}",
                             f"patience={round(epochs * longer / 2)}",

@@ -97,6 +97,8 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
     if small.is_file():
         rows.append(_row("small CNN", 0, read_json(small, "The small network's metrics"), "small-cnn"))
     rows += [_row(name, 0, figures, "") for name, figures in baselines.items()]
+    if not rows:
+        return rows
     _write_csv(output / "table.csv", rows)
     with replacing(output / "table.md") as temporary:
         temporary.write_text(_markdown(rows), encoding="utf-8")
