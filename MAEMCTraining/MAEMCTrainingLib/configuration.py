@@ -126,8 +126,8 @@ class FinetuningConfiguration:
     fusion: Literal["mean", "axial", "coronal"] = "mean"  # planes trained on and, at inference, averaged as logits
     class_weights: bool = True
     # Take a pre-trained encoder's blocks, but draw its patch embedding anew. Trained to rebuild patches, the embedding
-    # keeps what is smooth; in the phantom experiment (MAEMCTraining/README.md) the class lay in what it drops. Does not
-    # concern a linear probe, which leaves the encoder as it is.
+    # keeps what is smooth; in the phantom experiment (MAEMCTraining/README.md) patches of 50 learnt the class only so.
+    # Does not concern a linear probe, which leaves the encoder as it is.
     new_patch_embedding: bool = False
     # Labeled cases of each fold's training part that are used, for learning curves; 0: all.
     labeled_cases: int = 0
@@ -211,7 +211,6 @@ def finetuning_preset(name: str, encoder: EncoderConfiguration | None) -> Finetu
             epochs=120,
             batch=16,
             patience=60,
-            new_patch_embedding=not scratch,
             optimization=Optimization(learning_rate=5e-4, warmup_fraction=0.2),
         )
     if name in ("paper", "paper-schedule"):

@@ -45,8 +45,6 @@ def test_every_preset_survives_its_job_file(name):
     run = preset(name)
     assert configuration_from_json(to_json(run)) == run
     assert finetuning_preset(name, None).optimization.layer_decay == 1.0
-    assert finetuning_preset(name, None).new_patch_embedding is False
-    assert finetuning_preset(name, run.encoder).new_patch_embedding is (name == "tiny")
     assert finetuning_preset(name, run.encoder).optimization.layer_decay == (1.0 if name == "tiny" else 0.75)
 
 
