@@ -178,12 +178,12 @@ def test_no_model_at_all(panel, add_ct, tmp_path, monkeypatch):
 def test_python_of_the_worker_is_not_found(slicer_app, load_module, models, add_ct, monkeypatch):
     from pathlib import Path
 
-    import MAEMCNodulePanel.worker as worker
+    import MAEMCNodulePanel.interpreter as interpreter
     from slicerhost import module_factory
 
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    monkeypatch.setattr(worker.shutil, "which", lambda name: None)
-    path = Path(worker.__file__).parent.parent / "MAEMCNodule.py"
+    monkeypatch.setattr(interpreter.shutil, "which", lambda name: None)
+    path = Path(interpreter.__file__).parent.parent / "MAEMCNodule.py"
     module = load_module(path)
     module_factory.select("MAEMCNodule")
     widget = module.widgetRepresentation().self()
