@@ -32,7 +32,7 @@ def job_is_started_stopped_and_resumed() -> None:
             session.wait(lambda: widget.logic.data is not None, "the data to be counted")
             session.wait(lambda: widget.ui.startButton.enabled, f"Start ({widget.ui.startButton.toolTip})")
             assert widget.ui.countsLabel.text.startswith("6 cases of 6 patients")
-            widget.ui.settingsEdit.text = "epochs=4 views_per_case=4 batch=4 log_every=1"
+            widget.ui.settingsEdit.text = "epochs=30 views_per_case=4 batch=4 log_every=1"
             widget.ui.deviceSelector.currentIndex = widget.ui.deviceSelector.findData("cpu")
             widget.ui.startButton.click()
             session.wait(lambda: job(widget) is not None and job(widget).state.get("step", 0) > 2, "the first steps")

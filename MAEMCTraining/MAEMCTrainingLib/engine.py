@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from . import checkpoints
 from .checkpoints import Position
 from .configuration import Optimization, to_json
-from .jobs import Interrupted, Job, StopRequest
+from .jobs import Job
 from .optimization import NamedParameter, build_optimizer, learning_rate
 from .processes import Processes
 from .progress import Progress, peak_memory_mb
 from .stepping import Shares, Stepper, device_failure
+from .stopping import Interrupted, StopRequest
 
 
 class Batch(Protocol):

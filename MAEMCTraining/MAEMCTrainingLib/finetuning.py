@@ -32,10 +32,11 @@ from .draws import generator
 from .engine import sample_in_epoch, train
 from .evaluation.logistic import FEATURE_PENALTY, fit_logistic
 from .evaluation.metrics import auc
-from .jobs import Job, StopRequest
+from .jobs import Job
 from .optimization import NamedParameter, layer_scale
 from .pretraining.run import PretrainedJob, PretrainingTask, cohort_of
 from .processes import Processes
+from .stopping import StopRequest
 
 _PLANES = {"mean": (0, 1), "axial": (0,), "coronal": (1,)}
 _CHUNK = 32

@@ -14,82 +14,29 @@ import hashlib
 import json
 import os
 import platform
-import shlex
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from MAEMCLib.atomic import read_json, replacing, write_json
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 
 from .configuration import differing_keys
-from .revision import code_revision
+from .revision import versions
+from .stopping import STOP_FILE, Interrupted, StopRequest, forget_stop
 
 SCHEMA = 2
-_STOP = "stop"
-_PREPARATIONS = ("lock", "caches", "output.txt", _STOP)  # what may lie in a folder before the job begins
+OUTPUT = "output.txt"  # what a detached process printed
+_PREPARATIONS = ("lock", "caches", OUTPUT, STOP_FILE)  # what may lie in a folder before the job begins
 _SECONDS_TO_START = 120  # within which a launched process has taken its lock, slow disks included
 
 
 def command_line(arguments: Sequence[str]) -> dict[str, Any]:
     """What ``resume`` needs to start a command again: its arguments and the folder its paths are relative to."""
     return {"arguments": list(arguments), "directory": os.getcwd()}
-
-
-class Interrupted(MAEMCError):
-    """Asked to stop: the step was finished and the state saved."""
-
-    exit_code = 130
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, "interrupted")
-
-
-@dataclass
-class StopRequest:
-    """Whether somebody asked the run to stop: Ctrl-C, SIGTERM (a second one ends it at once) or ``request_stop``."""
-
-    folder: Path | None = None
-    signaled: bool = False
-
-    @property
-    def asked(self) -> bool:
-        """Looked at after every step; the file costs microseconds."""
-        return self.signaled or (self.folder is not None and os.path.exists(self.folder / _STOP))
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[StopRequest]:
-        """Listen to the signals inside the block."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            if self.signaled:
-                raise KeyboardInterrupt
-            self.signaled = True
-            print("\nStopping after this step; press Ctrl-C again to stop without saving.", file=sys.stderr)
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def request_stop(folder: Path) -> None:
-    """Ask a running job to finish its step, save and stop, from any process or machine that sees its folder.
-
-    Raises InputError where the folder cannot be written.
-    """
-    try:
-        (folder / _STOP).touch()
-    except OSError as error:
-        raise InputError(f"{folder} cannot be told to stop ({error.strerror}).", "not-written") from error
 
 
 def now() -> str:
@@ -106,6 +53,7 @@ class Job:
     state: dict[str, Any] = field(default_factory=dict)
     leads: bool = True  # of several processes one writes
     declared: bool = False  # in this process
+    prepared: float = 0.0  # when ``prepare`` last wrote, seconds of the monotonic clock
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -159,8 +107,8 @@ class Job:
         """Progress of what comes before the training. Raises Interrupted after a stop request."""
         if stop.asked:
             raise Interrupted("Stopped while preparing. What is done is kept; repeat the command to go on.")
-        if time.monotonic() - getattr(self, "_prepared", 0.0) > 1:
-            self._prepared = time.monotonic()
+        if time.monotonic() - self.prepared > 1:
+            self.prepared = time.monotonic()
             self.update(stage=stage, step=done, steps=total)
 
     def update(self, **values: Any) -> None:
@@ -222,35 +170,6 @@ def read_state(folder: Path) -> dict[str, Any]:
     return read_json(path, "The job's state") if path.is_file() else {}
 
 
-class EventLog:
-    """events.jsonl as it grows: ``refresh`` reads what is new, and everything again after a continued run cut it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "events.jsonl"
-        self.events: list[dict[str, Any]] = []
-        self._offset = 0
-        self._file: int | None = None
-
-    def refresh(self) -> bool:
-        """Read on; True where ``events`` changed."""
-        try:
-            with open(self.path, "rb") as stream:
-                status = os.fstat(stream.fileno())
-                changed = status.st_ino != self._file or status.st_size < self._offset
-                if changed:
-                    self.events, self._offset, self._file = [], 0, status.st_ino
-                stream.seek(self._offset)
-                fresh = stream.read()
-        except OSError:
-            return False
-        whole = fresh[: fresh.rfind(b"\n") + 1]  # a line that is being written is read the next time
-        self._offset += len(whole)
-        for line in whole.splitlines():
-            with contextlib.suppress(ValueError):
-                self.events.append(json.loads(line))
-        return changed or bool(whole)
-
-
 @contextlib.contextmanager
 def open_job(
     folder: Path, kind: str, command: dict[str, Any], home: Path, stop: StopRequest, quiet: bool = False
@@ -262,15 +181,15 @@ def open_job(
 
     Raises UsageError: another process runs the job; the folder holds a job of another kind, or something else.
     """
-    _make_job_folder(folder)
+    make_job_folder(folder)
     with _lock(folder):
         job = Job(folder, quiet)
         before = read_state(folder)
         if before.get("status") != "queued":  # a wish that ended a run before; one that is made while it waits counts
-            _forget_stop(folder)
+            forget_stop(folder)
         stop.folder = folder
-        _begin(folder, kind, command)
-        _remember(folder, home)
+        begin_job(folder, kind, command)
+        remember(folder, home)
         # The state at the outset and not an "update" of the old one: what ended the last run is over.
         kept = ("started", "step", "steps", "epoch", "epochs", "part", "parts", "fold", "folds")
         job.state = {key: before[key] for key in kept if key in before}
@@ -290,13 +209,13 @@ def open_job(
                 _withdraw(folder)
             raise
         finally:
-            _forget_stop(folder)
+            forget_stop(folder)
         job.update(status="finished", stage="Finished", message="", seconds_left=None)
 
 
 def _withdraw(folder: Path) -> None:
     """Leave nothing behind of a job that ended before it knew its data, in front of the person who typed it."""
-    if "configuration" in Job(folder).settings or (folder / "output.txt").is_file():
+    if "configuration" in Job(folder).settings or (folder / OUTPUT).is_file():
         return
     for name in ("job.json", "state.json", "log.txt", "lock"):
         (folder / name).unlink(missing_ok=True)
@@ -304,12 +223,8 @@ def _withdraw(folder: Path) -> None:
         folder.rmdir()
 
 
-def _forget_stop(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        (folder / _STOP).unlink()
-
-
-def _make_job_folder(folder: Path) -> None:
+def make_job_folder(folder: Path) -> None:
+    """Make the folder of a job. Raises UsageError where something else is there, InputError where it cannot be made."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file, not a job folder. Choose another --output.", "not-a-folder")
     if folder.is_dir() and not (folder / "job.json").is_file():
@@ -322,7 +237,7 @@ def _make_job_folder(folder: Path) -> None:
         raise InputError(f"The job folder {folder} cannot be made ({error.strerror}).", "not-written") from error
 
 
-def _begin(folder: Path, kind: str, command: dict[str, Any]) -> None:
+def begin_job(folder: Path, kind: str, command: dict[str, Any]) -> None:
     """job.json of a job whose data are not known yet; a job that has declared them keeps its own."""
     if (folder / "job.json").is_file():
         stored = Job(folder).settings
@@ -334,61 +249,6 @@ def _begin(folder: Path, kind: str, command: dict[str, Any]) -> None:
         if "configuration" in stored:
             return
     write_json(folder / "job.json", {"schema": SCHEMA, "kind": kind, "command": command, "created": now()})
-
-
-def launch(
-    arguments: Sequence[str],
-    folder: Path,
-    home: Path,
-    interpreter: Sequence[str] = (sys.executable,),
-    environment: Mapping[str, str] | None = None,
-    directory: Path | None = None,
-) -> subprocess.Popen:
-    """Start a training command as a process of its own that outlives this one, the terminal and Slicer.
-
-    arguments: what would be typed after ``maemc-train``, with ``folder`` as its --output. What the process prints goes
-    to output.txt. Raises UsageError: the job runs already, the folder holds something else; InputError: it cannot be
-    written, the interpreter cannot be started.
-    """
-    _make_job_folder(folder)
-    if is_locked(folder):
-        raise UsageError(f"The job {folder} is already running. Wait for it or stop it first.", "running")
-    directory = directory or Path.cwd()
-    _begin(folder, arguments[0], {"arguments": list(arguments), "directory": str(directory)})
-    _remember(folder, home)
-    _forget_stop(folder)
-    state = {key: value for key, value in read_state(folder).items() if key not in ("message", "seconds_left")}
-    write_json(folder / "state.json", {**state, "status": "queued", "stage": "Starting", "updated": now()})
-    # A group of its own, so that neither Ctrl-C nor the end of the terminal reaches it.
-    apart: dict[str, Any] = {"start_new_session": True}
-    if os.name == "nt":
-        apart = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
-    try:
-        with open(folder / "output.txt", "ab") as output:
-            return subprocess.Popen(
-                [*interpreter, "-m", "MAEMCTrainingLib", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=directory,
-                env={**(os.environ if environment is None else environment), "MAEMC_HOME": str(home)},
-                **apart,
-            )
-    except OSError as error:
-        raise InputError(
-            f"The training process could not be started ({error.strerror}): {shlex.join(interpreter)}.", "not-started"
-        ) from error
-
-
-def resume(
-    folder: Path,
-    home: Path,
-    interpreter: Sequence[str] = (sys.executable,),
-    environment: Mapping[str, str] | None = None,
-) -> subprocess.Popen:
-    """Continue a job that was stopped or has failed, with the command it was started with, as ``launch`` does."""
-    command = Job(folder).settings["command"]
-    return launch(command["arguments"], folder, home, interpreter, environment, Path(command["directory"]))
 
 
 def _public(error: BaseException) -> str:
@@ -450,28 +310,11 @@ def _try_lock(stream: Any) -> bool:
     return True
 
 
-def versions() -> dict[str, str]:
-    """The software that a result depends on."""
-    import MAEMCLib
-    import numpy
-    import torch
-
-    return {
-        "maemc": MAEMCLib.__version__,
-        "revision": code_revision(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "threads": str(torch.get_num_threads()),
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
 def _registry(home: Path) -> Path:
     return home / "jobs"
 
 
-def _remember(folder: Path, home: Path) -> None:
+def remember(folder: Path, home: Path) -> None:
     """Note where the job lies, so that ``jobs list`` finds it again."""
     try:
         _registry(home).mkdir(parents=True, exist_ok=True)

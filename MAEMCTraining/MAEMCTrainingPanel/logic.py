@@ -11,7 +11,8 @@ from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.model_store import home
 from MAEMCNodulePanel.interpreter import libraryEnvironment, slicerPython
 from MAEMCNodulePanel.status import Status
-from MAEMCTrainingLib import jobs as jobfolders
+from MAEMCTrainingLib.launching import launch, resume
+from MAEMCTrainingLib.stopping import request_stop
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
@@ -87,7 +88,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
     def stop(self, folder: str | Path) -> None:
         """Ask a job to finish its step, save and stop. Raises InputError where its folder cannot be written."""
-        jobfolders.request_stop(Path(folder))
+        request_stop(Path(folder))
 
     def jobs(self) -> tuple:
         """The jobs of this machine (``JobEntry``), the newest first, as they are now."""
@@ -237,11 +238,11 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         folder, arguments = command
         if (folder / "job.json").is_file():
             raise UsageError(f"{folder} holds a job already. Resume it, or choose another name.", "job-exists")
-        self._processes[folder] = jobfolders.launch(arguments, folder, *place, directory=folder.parent)
+        self._processes[folder] = launch(arguments, folder, *place, directory=folder.parent)
         return folder
 
     def _resume(self, folder: Path, place: tuple) -> Path:
-        self._processes[folder] = jobfolders.resume(folder, *place)
+        self._processes[folder] = resume(folder, *place)
         return folder
 
     def _tellEnded(self, before: Snapshot, now: Snapshot) -> None:

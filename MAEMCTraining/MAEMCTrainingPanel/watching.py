@@ -8,7 +8,8 @@ from typing import Any
 
 from MAEMCLib.atomic import read_json
 from MAEMCLib.errors import MAEMCError
-from MAEMCTrainingLib.jobs import EventLog, Job, known_jobs, read_state
+from MAEMCTrainingLib.event_log import EventLog
+from MAEMCTrainingLib.jobs import Job, known_jobs, read_state
 
 from .curves import Curve, JobCurves
 

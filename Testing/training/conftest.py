@@ -8,8 +8,9 @@ from MAEMCLib.manifest import ManifestRow, write_manifest
 from MAEMCTrainingLib.data.cache import SourceCase, build_cache
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.finetuning import finetune
-from MAEMCTrainingLib.jobs import StopRequest, open_job
+from MAEMCTrainingLib.jobs import open_job
 from MAEMCTrainingLib.pretraining.run import pretrain
+from MAEMCTrainingLib.stopping import StopRequest
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,9 +14,10 @@ from MAEMCTrainingLib.checkpoints import read_tensors
 from MAEMCTrainingLib.configuration import Optimization
 from MAEMCTrainingLib.draws import generator
 from MAEMCTrainingLib.engine import sample_in_epoch, train
-from MAEMCTrainingLib.jobs import Interrupted, Job, StopRequest, request_stop
+from MAEMCTrainingLib.jobs import Job
 from MAEMCTrainingLib.optimization import NamedParameter, build_optimizer, layer_scale, learning_rate
 from MAEMCTrainingLib.stepping import clip_gradients, device_failure
+from MAEMCTrainingLib.stopping import Interrupted, StopRequest, request_stop
 from torch import nn
 
 CPU = torch.device("cpu")

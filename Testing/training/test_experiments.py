@@ -1,6 +1,7 @@
 """Experiments: their cells, real jobs for each of them, the table and the picture; the small rival network."""
 
 import csv
+import json
 
 import matplotlib.image
 import numpy as np
@@ -13,7 +14,8 @@ from MAEMCTrainingLib.experiments import Cell, experiment_named
 from MAEMCTrainingLib.experiments.run import run_experiment, write_table
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN, small_cnn_run, train_small_cnn
 from MAEMCTrainingLib.finetuning import labeled
-from MAEMCTrainingLib.jobs import StopRequest, open_job
+from MAEMCTrainingLib.jobs import open_job
+from MAEMCTrainingLib.stopping import StopRequest
 
 NETWORK = ("encoder.patch_size=50", "encoder.position=1d", "encoder.width=16", "encoder.depth=1", "encoder.heads=2")
 FAST = ("epochs=2", "batch=8", "folds=2", "validation_fraction=0.2")
@@ -95,3 +97,5 @@ def test_the_small_network_learns_the_balls(ball_cohort, tmp_path):
         probabilities = train_small_cnn(cohort, run, job, torch.device("cpu"), stop)
     large, small = probabilities[cohort.labels == 1], probabilities[cohort.labels == 0]
     assert np.mean(large[:, None] > small[None]) > 0.9
+    written = json.loads((tmp_path / "cnn" / "metrics.json").read_text())
+    assert written["auc"]["value"] == pytest.approx(np.mean(large[:, None] > small[None]))

@@ -9,19 +9,10 @@ import time
 
 import pytest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCTrainingLib.jobs import (
-    EventLog,
-    Interrupted,
-    Job,
-    StopRequest,
-    is_locked,
-    known_jobs,
-    launch,
-    open_job,
-    read_state,
-    request_stop,
-    resume,
-)
+from MAEMCTrainingLib.event_log import EventLog
+from MAEMCTrainingLib.jobs import Job, is_locked, known_jobs, open_job, read_state
+from MAEMCTrainingLib.launching import launch, resume
+from MAEMCTrainingLib.stopping import Interrupted, StopRequest, request_stop
 
 SETTINGS = {"configuration": {"epochs": 3}, "data_fingerprint": "f"}
 COMMAND = {"arguments": ["pretrain"], "directory": "."}
@@ -75,7 +66,8 @@ def test_other_settings_are_refused_with_the_keys(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from MAEMCTrainingLib.jobs import StopRequest, open_job
+from MAEMCTrainingLib.jobs import open_job
+from MAEMCTrainingLib.stopping import StopRequest
 with open_job(Path(sys.argv[1]), "pretrain", {"arguments": []}, Path(sys.argv[2]), StopRequest()):
     print("running", flush=True)
     time.sleep(60)

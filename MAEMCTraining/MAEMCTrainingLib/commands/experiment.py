@@ -39,7 +39,7 @@ def _experiment(options: argparse.Namespace) -> int:
     from ..data.cohort import join
     from ..data.sources import open_data
     from ..experiments import experiment_named
-    from ..experiments.run import run_experiment, write_table
+    from ..experiments.run import SMALL_CNN, run_experiment, write_table
     from ..finetuning import labeled
 
     list_cells = experiment_named(options.name)
@@ -49,9 +49,9 @@ def _experiment(options: argparse.Namespace) -> int:
     training_part = round(len(cohort) * (run.folds - 1) / run.folds)
     cells = list_cells(training_part)
     chosen = [cell for cell in cells if not options.only or cell.name.startswith(tuple(options.only))]
-    if not chosen and "small-cnn" not in options.only:
+    if not chosen and SMALL_CNN not in options.only:
         names = ", ".join(cell.name for cell in cells)
-        raise UsageError(f"No cell's name begins with {' or '.join(options.only)}. They are {names}, small-cnn.")
+        raise UsageError(f"No cell's name begins with {' or '.join(options.only)}. They are {names}, {SMALL_CNN}.")
     words = ["--preset", options.preset, "--device", options.device]
     words += ["--quiet"] * options.quiet + (["--threads", str(options.threads)] if options.threads else [])
     code = run_experiment(
@@ -59,7 +59,7 @@ def _experiment(options: argparse.Namespace) -> int:
     )
     if code:
         return code
-    if not options.only or "small-cnn" in options.only:
+    if not options.only or SMALL_CNN in options.only:
         _small_cnn(options, cohort, run)
     write_table(cells, options.output)
     if not options.quiet:
@@ -69,27 +69,19 @@ def _experiment(options: argparse.Namespace) -> int:
 
 
 def _small_cnn(options: argparse.Namespace, cohort: Any, run: Any) -> None:
-    import numpy as np
     import torch
     from MAEMCLib.device import choose_device
 
-    from ..data.folds import make_folds
-    from ..experiments.run import write_small_cnn
+    from ..experiments.run import SMALL_CNN
     from ..experiments.small_cnn import small_cnn_run, train_small_cnn
-    from ..jobs import StopRequest, command_line, open_job
+    from ..jobs import command_line, open_job
+    from ..stopping import StopRequest
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    run = small_cnn_run(run)
     device, command = torch.device(choose_device(options.device).name), command_line(options.arguments)
-    folder = options.output / "small-cnn"
     with (
         StopRequest().listening() as stop,
-        open_job(folder, "finetune", command, home(), stop, options.quiet) as job,
+        open_job(options.output / SMALL_CNN, "finetune", command, home(), stop, options.quiet) as job,
     ):
-        probabilities = train_small_cnn(cohort, run, job, device, stop)
-    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)
-    fold_of = np.zeros(len(cohort), dtype=int)
-    for fold in folds:
-        fold_of[fold.test] = fold.number
-    write_small_cnn(options.output, cohort, probabilities, fold_of)
+        train_small_cnn(cohort, small_cnn_run(run), job, device, stop)

@@ -54,7 +54,8 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _watch(options: argparse.Namespace) -> int:
-    from ..jobs import EventLog, Job, read_state
+    from ..event_log import EventLog
+    from ..jobs import Job, read_state
     from ..progress_line import progress_line
 
     job = Job(options.job)
@@ -78,7 +79,8 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> None:
-    from ..jobs import Job, request_stop
+    from ..jobs import Job
+    from ..stopping import request_stop
 
     job = Job(options.job)
     job.settings  # noqa: B018 - raises where the folder is no job
@@ -93,7 +95,8 @@ def _stop(options: argparse.Namespace) -> None:
 
 
 def _resume(options: argparse.Namespace) -> None:
-    from ..jobs import Job, resume
+    from ..jobs import Job
+    from ..launching import resume
 
     if Job(options.job).status == "finished":
         raise InputError(f"The job {options.job} is finished: there is nothing to continue.", "finished")

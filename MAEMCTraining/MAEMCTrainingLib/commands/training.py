@@ -61,7 +61,7 @@ def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse
 
 
 def _detach(options: argparse.Namespace) -> None:
-    from ..jobs import launch
+    from ..launching import launch
 
     launch([word for word in options.arguments if word != "--detach"], options.output, home())
     print(f"Started. maemc-train jobs watch {shlex.quote(str(options.output))} follows it.", file=sys.stderr)
@@ -115,8 +115,9 @@ def _finetune(options: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _running(options: argparse.Namespace, kind: str) -> Iterator[tuple[Any, Any, Any, Any]]:
     """The opened job, the stop request, the device and the processes of one run."""
-    from ..jobs import Job, StopRequest, command_line, open_job
+    from ..jobs import Job, command_line, open_job
     from ..processes import joined, launched
+    from ..stopping import StopRequest
 
     processes = launched()
     device = _device(options, processes)

@@ -165,7 +165,7 @@ def _report(job: Job, table: PredictionTable, judged: Judged, unavailable: dict[
         "evaluation": "out-of-fold",
         "protocol": settings["protocol"],
         "leaky": settings["leaky"],
-        "pretraining": _pretraining(settings),
+        "pretraining": settings["pretraining"],
         "cases": len(labels),
         "patients": len(np.unique(patients)),
         "malignant": malignant,
@@ -225,23 +225,16 @@ def _per_fold(table: PredictionTable) -> list[dict[str, Any]]:
     return rows
 
 
-def _pretraining(settings: dict[str, Any]) -> str | None:
-    """How the encoder was pre-trained: "given" to all folds alike, repeated "in-fold", or None."""
-    if "pretraining" in settings:
-        return settings["pretraining"]
-    return None if settings["from"] == "scratch" else "given"
-
-
 def _training(settings: dict[str, Any]) -> dict[str, Any]:
     """What a reader wants to know of the run, from job.json."""
     configuration = settings["configuration"]
-    keys = ("epochs", "patience", "batch", "validation_fraction", "fusion", "class_weights", "linear_probe", "seed")
+    keys = ("epochs", "patience", "batch", "validation_fraction", "fusion", "class_weights", "linear_probe", "seed",
+            "labeled_cases")  # fmt: skip
     return {
         "encoder": configuration["encoder"],
         **{key: configuration[key] for key in keys},
-        "labeled_cases": configuration.get("labeled_cases"),
         "from": "scratch" if settings["from"] == "scratch" else Path(settings["from"]).name,
-        "software": settings.get("versions", {}),
+        "software": settings["versions"],
     }
 
 

@@ -13,16 +13,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from MAEMCLib.atomic import read_json, replacing, write_json
+from MAEMCLib.atomic import read_json, replacing
 
-from ..evaluation.metrics import evaluate
 from ..evaluation.tables import cell as metric_text
-from ..jobs import EventLog, Job
+from ..event_log import EventLog
+from ..jobs import Job
 from . import Cell
 from .figure import write_figure
 
 _COLUMNS = ("row", "labels", "auc", "auc_low", "auc_high", "auc_within_folds", "steps", "minutes", "job")
+SMALL_CNN = "small-cnn"
+"""Folder of the rival network's job, and its name for --only."""
 _BASELINES = ("size alone", "radial profile")  # names begin so
 
 Maemc = Callable[[Sequence[str]], int]
@@ -93,9 +94,9 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
         if not cell.labels:
             curves[cell.row] = [event for event in log.events if event["phase"] == "validation"]
             baselines = {name: f for name, f in report["baselines"].items() if name.startswith(_BASELINES)}
-    small = output / "small-cnn" / "metrics.json"
+    small = output / SMALL_CNN / "metrics.json"
     if small.is_file():
-        rows.append(_row("small CNN", 0, read_json(small, "The small network's metrics"), "small-cnn"))
+        rows.append(_row("small CNN", 0, read_json(small, "The small network's metrics"), SMALL_CNN))
     rows += [_row(name, 0, figures, "") for name, figures in baselines.items()]
     if not rows:
         return rows
@@ -152,12 +153,3 @@ def _markdown(rows: list[dict[str, Any]]) -> str:
         ]
         lines.append(f"| {name} | " + " | ".join(texts) + " |")
     return "\n".join([*lines, "", "Out-of-fold AUC with its 95 % interval by patient. Research only.", ""])
-
-
-def write_small_cnn(output: Path, cohort: Any, probabilities: np.ndarray, folds: np.ndarray) -> None:
-    """Keep the small network's metrics where ``write_table`` looks for them."""
-    metrics = evaluate(cohort.labels, probabilities, cohort.patients, folds=folds)
-    write_json(
-        output / "small-cnn" / "metrics.json",
-        {name: vars(metric) for name, metric in metrics.items() if name in ("auc", "auc_within_folds")},
-    )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
+from MAEMCLib.atomic import write_json
 from MAEMCLib.montage import Preprocessing
 from MAEMCLib.roi import SIDE
 from torch import Tensor, nn
@@ -14,9 +15,11 @@ from ..configuration import FinetuningConfiguration, Optimization, to_json
 from ..data.cohort import Cohort, measure_preprocessing
 from ..data.folds import make_folds
 from ..engine import train
+from ..evaluation.metrics import evaluate
 from ..finetuning import FinetuningTask, fold_folder, plain_montages
-from ..jobs import Job, StopRequest
+from ..jobs import Job
 from ..optimization import NamedParameter
+from ..stopping import StopRequest
 
 
 class SmallCNN(nn.Module):
@@ -70,12 +73,15 @@ def small_cnn_run(run: FinetuningConfiguration) -> FinetuningConfiguration:
 def train_small_cnn(
     cohort: Cohort, run: FinetuningConfiguration, job: Job, device: torch.device, stop: StopRequest
 ) -> np.ndarray:
-    """(cases,) out-of-fold probabilities of the network, trained in an opened job or continued there."""
+    """Train the network in an opened job, or continue it; write metrics.json with its out-of-fold AUC.
+
+    Returns the (cases,) out-of-fold probabilities.
+    """
     preprocessing = measure_preprocessing(cohort)
     job.declare({"configuration": to_json(run), "data_fingerprint": cohort.fingerprint, "cohort": cohort.facts()})
     folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed, run.labeled_cases)
     job.update(folds=run.folds, parts=run.folds)
-    probabilities = np.zeros(len(cohort))
+    probabilities, tested_by = np.zeros(len(cohort)), np.zeros(len(cohort), dtype=int)
     for fold in folds:
         job.update(stage=f"Small network of fold {fold.number + 1} of {run.folds}", part=fold.number)
         task = SmallCNNTask(cohort, fold, run, preprocessing, None)
@@ -85,6 +91,9 @@ def train_small_cnn(
         )
         task.module.load_state_dict(outcome.best)
         probabilities[fold.test] = _predict(task.module, cohort, fold.test, preprocessing, device)
+        tested_by[fold.test] = fold.number
+    metrics = evaluate(cohort.labels, probabilities, cohort.patients, folds=tested_by)
+    write_json(job.folder / "metrics.json", {name: asdict(metrics[name]) for name in ("auc", "auc_within_folds")})
     return probabilities
 
 

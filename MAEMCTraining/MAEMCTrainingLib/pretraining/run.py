@@ -21,9 +21,10 @@ from ..data.cohort import Cohort, join, measure_preprocessing
 from ..data.sources import open_data
 from ..draws import generator
 from ..engine import sample_in_epoch, train
-from ..jobs import Job, StopRequest
+from ..jobs import Job
 from ..optimization import NamedParameter
 from ..processes import Processes
+from ..stopping import StopRequest
 from . import PairBatch, method_named
 from .preview import write_preview
 
@@ -101,9 +102,7 @@ class PretrainingTask:
         pair, _ = montage_pair(self.cohort.stacks(0), View(), self.preprocessing)
         noise = generator(self.run.seed, "preview").random((2, self.run.encoder.tokens), dtype=np.float32)
         self.previews.mkdir(exist_ok=True)
-        self.module.eval()
         write_preview(self.module, pair, noise, self.preprocessing, self.previews / f"epoch-{epoch + 1:04d}.png")
-        self.module.train()
 
     def validate(self, device: torch.device) -> None:
         """Pre-training runs its full course."""

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from . import opengl
+
 MARKERS = {"none": 0, "cross": 1, "plus": 2, "square": 3, "circle": 4, "diamond": 5}
 
 
@@ -89,17 +91,8 @@ class PlotView:
 
     def screenshot(self) -> np.ndarray:
         """What is drawn: (height, width, 3) uint8, first row at the top."""
-        import vtk
-        from vtk.util.numpy_support import vtk_to_numpy
-
         self.render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self.window)
-        grab.ReadFrontBufferOff()
-        grab.Update()
-        image = grab.GetOutput()
-        columns, rows, _ = image.GetDimensions()
-        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)[::-1, :, :3].copy()
+        return opengl.pixels(self.window)
 
     def close(self) -> None:
         """Take the view down; its node goes when the scene is closed."""

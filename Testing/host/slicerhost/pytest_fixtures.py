@@ -1,6 +1,7 @@
 """Fixtures: the application, a fresh scene, loading a module, views; each test is checked when it ends."""
 
 import gc
+from importlib import import_module
 
 import pytest
 from PySide6 import QtCore
@@ -57,37 +58,26 @@ def load_module(scene):
 @pytest.fixture
 def slice_view(scene):
     """``slice_view(name="Red", size=(400, 400))`` makes a real offscreen slice view; needs OpenGL."""
-    reason = opengl.missing()
-    if reason:
-        pytest.skip(reason)
-    from .slice_view import SliceView
-
-    views = []
-
-    def make(name="Red", size=(400, 400)):
-        view = SliceView(name, size)
-        views.append(view)
-        return view
-
-    yield make
-    for view in views:
-        view.close()
+    yield from _views("slice_view", "SliceView", "Red", (400, 400))
 
 
 @pytest.fixture
 def plot_view(scene):
     """``plot_view(name="PlotView1", size=(500, 300))`` makes a real offscreen plot view; needs OpenGL."""
+    yield from _views("plot_view", "PlotView", "PlotView1", (500, 300))
+
+
+def _views(module, kind, default_name, default_size):
+    """A maker of views, then their end; skips where they cannot be drawn."""
     reason = opengl.missing()
     if reason:
         pytest.skip(reason)
-    from .plot_view import PlotView
-
+    view_class = getattr(import_module(f".{module}", __package__), kind)
     views = []
 
-    def make(name="PlotView1", size=(500, 300)):
-        view = PlotView(name, size)
-        views.append(view)
-        return view
+    def make(name=default_name, size=default_size):
+        views.append(view_class(name, size))
+        return views[-1]
 
     yield make
     for view in views:

@@ -1,8 +1,8 @@
 """A real slice view, offscreen: reformatted volumes, markups, models, mouse. No Qt; needs OpenGL."""
 
-from pathlib import Path
-
 import numpy as np
+
+from . import opengl
 
 ORIENTATIONS = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
 MANAGERS = (
@@ -171,25 +171,10 @@ class SliceView:
         start_placing(markups_node, persistent)
 
     # --- pixels ------------------------------------------------------------------------------------------------------
-    def screenshot(self, path=None) -> np.ndarray:
-        """What is drawn: (height, width, 3) uint8, first row at the top; written as PNG when ``path`` is given."""
-        import vtk
-        from vtk.util.numpy_support import vtk_to_numpy
-
+    def screenshot(self) -> np.ndarray:
+        """What is drawn: (height, width, 3) uint8, first row at the top."""
         self.render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self.window)
-        grab.ReadFrontBufferOff()
-        grab.Update()
-        image = grab.GetOutput()
-        columns, rows, _ = image.GetDimensions()
-        if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            writer = vtk.vtkPNGWriter()
-            writer.SetFileName(str(path))
-            writer.SetInputData(image)
-            writer.Write()
-        return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)[::-1, :, :3].copy()
+        return opengl.pixels(self.window)
 
     def close(self) -> None:
         """Take the view down; its nodes go when the scene is closed."""

@@ -91,7 +91,8 @@ def panel(slicer_app, load_module, maemc_home, monkeypatch):
     panel = TrainingPanel(slicer_app, module)
     module_factory.select("MAEMCTraining")
     yield panel
-    from MAEMCTrainingLib.jobs import known_jobs, request_stop
+    from MAEMCTrainingLib.jobs import known_jobs
+    from MAEMCTrainingLib.stopping import request_stop
 
     for job in known_jobs(maemc_home):  # of a test that failed: nothing else would ever end it
         if (job.folder / "lock").is_file():
@@ -110,7 +111,7 @@ def written_job(home):
     and its note in the list of jobs."""
     import json
 
-    from MAEMCTrainingLib.jobs import SCHEMA, _remember, now
+    from MAEMCTrainingLib.jobs import SCHEMA, now, remember
 
     def write(name, status="finished", kind="pretrain", events=(), created="2026-01-01T00:00:00+00:00", **state):
         folder = home / "jobs-data" / name
@@ -122,7 +123,7 @@ def written_job(home):
         (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
         lines = [json.dumps(event) for event in events]
         (folder / "events.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-        _remember(folder, home)
+        remember(folder, home)
         return folder
 
     return write

@@ -30,9 +30,9 @@ def tuned(tmp_path_factory, phantom):
 
 def known(folder, home):
     """Note a job of another MAEMC_HOME in this one."""
-    from MAEMCTrainingLib.jobs import _remember
+    from MAEMCTrainingLib.jobs import remember
 
-    _remember(folder, home)
+    remember(folder, home)
     return folder
 
 
