@@ -61,3 +61,12 @@ def from_montage(montage: np.ndarray) -> np.ndarray:
     lead = montage.shape[:-2]
     tiles = montage.reshape(*lead, TILES, SIDE, TILES, SIDE)
     return np.moveaxis(tiles, -2, -3).reshape(*lead, SLICES, SIDE, SIDE)
+
+
+def resized(montage: np.ndarray, side: int) -> np.ndarray:
+    """(250, 250) -> (side, side), interpolated linearly, for a backbone that does not take 250 pixels."""
+    if side == len(montage):
+        return montage
+    from .picture import look
+
+    return look(montage, (len(montage) / 2, len(montage) / 2), len(montage), side)

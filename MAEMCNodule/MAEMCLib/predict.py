@@ -15,9 +15,9 @@ from .device import choose_device
 from .errors import InputError, ModelError
 from .familiarity import FeatureDistance, case_distance, percentile
 from .model_card import ModelCard
-from .montage import normalise, to_montage
+from .montage import normalise, resized, to_montage
 from .networks.classifier import Classifier
-from .networks.configuration import EncoderConfiguration
+from .networks.encoders import encoder_configuration
 from .roi import SIDE, SLICES, NoduleROI
 
 BATCH = 16
@@ -56,7 +56,8 @@ class Predictor:
         self.card: ModelCard = bundle.card
         self.device = choose_device(device).name
         self.notice = ""
-        encoder = encoder_configuration(self.card)
+        encoder = encoder_configuration(self.card.values["architecture"].get("encoder"))
+        self.side = encoder.image_size
         self.members = [
             build(lambda: Classifier(encoder, len(self.card.classes)), tensors, self.card).to(self.device)
             for tensors in bundle.weights("classifier")
@@ -72,7 +73,9 @@ class Predictor:
         On a GPU without enough memory the model moves to the CPU, once, and each result says so.
         """
         started = time.perf_counter()
-        montages = np.stack([montage(getattr(roi, plane), self.card) for roi in rois for plane in self.planes])
+        montages = np.stack(
+            [resized(montage(getattr(roi, plane), self.card), self.side) for roi in rois for plane in self.planes]
+        )
         try:
             logits, tokens = self._outputs(montages, progress)
         except torch.OutOfMemoryError:
@@ -108,7 +111,7 @@ class Predictor:
         rows, tokens = [], []
         with torch.inference_mode():
             for number, member in enumerate(self.members):
-                weight = member.encoder.cls_token
+                weight = next(member.encoder.parameters())
                 parts, seen = [], []
                 # What the layer reads is what the distance is measured on.
                 hook = member.head.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
@@ -169,11 +172,6 @@ def montage(stack: np.ndarray, card: ModelCard) -> np.ndarray:
     return to_montage(normalise(stack, card.preprocessing))
 
 
-def encoder_configuration(card: ModelCard) -> EncoderConfiguration:
-    """The encoder that a card states. Raises ModelError."""
-    return configuration(EncoderConfiguration, card, "encoder")
-
-
 def configuration(kind: type, card: ModelCard, part: str):
     """The dataclass of one part of the card's architecture. Raises ModelError where it is missing or unknown."""
     values = card.values["architecture"].get(part)
@@ -198,7 +196,8 @@ def build(network, tensors: dict[str, torch.Tensor], card: ModelCard) -> torch.n
     wrong = sorted(set(expected) ^ set(tensors)) or [
         name for name, tensor in tensors.items() if tensor.shape != expected[name].shape
     ]
-    kinds = {tensor.dtype for tensor in tensors.values()}
+    # A batch norm counts its batches in a whole number; all else is of one floating type.
+    kinds = {tensor.dtype for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
     if wrong or len(kinds) != 1 or not next(iter(kinds)).is_floating_point:
         what = f"{len(wrong)} tensors differ, first {wrong[0]}" if wrong else f"tensors of type {kinds}"
         raise ModelError(

@@ -112,9 +112,75 @@ class DecoderConfiguration:
         _check_blocks(self, "3d")  # a width that serves every position code
 
 
+@dataclass(frozen=True)
+class BackboneFacts:
+    """A published architecture that timm builds. multiple: the sides it takes are multiples of this; only: the one it
+    takes; why: the reason, for people."""
+
+    timm_name: str
+    multiple: int = 1
+    only: int | None = None
+    why: str = ""
+
+    def nearest_side(self, wanted: int) -> int:
+        """The side next to ``wanted`` that the backbone takes, in pixels; of two equally near the larger."""
+        if self.only is not None:
+            return self.only
+        return max(32, (2 * wanted + self.multiple) // (2 * self.multiple) * self.multiple)
+
+
+_HALVED = "it halves the picture five times"
+BACKBONES: dict[str, BackboneFacts] = {
+    "resnet18": BackboneFacts("resnet18"),
+    "resnet50": BackboneFacts("resnet50"),
+    "swin": BackboneFacts("swin_tiny_patch4_window7_224", 32, why=_HALVED),
+    "deit": BackboneFacts("deit_small_distilled_patch16_224", 16, why="its patches are 16 pixels wide"),
+    "levit": BackboneFacts(
+        "levit_256", only=224, why="its attention has one learned bias for each place of a 224 grid"
+    ),
+    "pvt-v2": BackboneFacts("pvt_v2_b2", 32, why=_HALVED),
+    "convnextv2": BackboneFacts("convnextv2_tiny", 32, why=_HALVED),
+    "convnextv2-atto": BackboneFacts("convnextv2_atto", 32, why=_HALVED),
+}
+"""The backbones of the papers' tables besides the vision transformers of ``EncoderConfiguration``."""
+
+
+@dataclass(frozen=True)
+class BackboneConfiguration:
+    """A timm backbone for one-channel square pictures. Raises ModelError: an unknown name, a side it does not take."""
+
+    backbone: str
+    image_size: int = 250  # pixels a side
+    # "small": a 3 x 3 first convolution of stride 1 in the place of a ResNet's 7 x 7 of stride 2 (ModAn-MulSupCon).
+    stem: str = "standard"
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise ModelError(
+                f"There is no backbone '{self.backbone}'. Choose one of {', '.join(BACKBONES)}.", "architecture"
+            )
+        _check_positive_integers(self, "image_size")
+        facts = BACKBONES[self.backbone]
+        nearest = facts.nearest_side(self.image_size)
+        if nearest != self.image_size:
+            raise ModelError(
+                f"The backbone {self.backbone} takes no pictures of {self.image_size} pixels"
+                f"{': ' + facts.why if facts.why else ''}. The nearest side is {nearest}.",
+                "architecture",
+            )
+        if self.stem not in ("standard", "small") or (self.stem == "small" and "resnet" not in self.backbone):
+            raise ModelError(
+                f"The backbone {self.backbone} has no stem '{self.stem}'. ResNets have 'standard' and 'small', the "
+                "others 'standard'.",
+                "architecture",
+            )
+
+
 PRESETS: dict[str, tuple[EncoderConfiguration, DecoderConfiguration]] = {
     # As published: 304.9 million parameters with the two-class layer.
     "vit-large": (EncoderConfiguration(), DecoderConfiguration()),
+    # Table 5's smaller transformer: 86.5 million parameters.
+    "vit-base": (EncoderConfiguration(width=768, depth=12, heads=12), DecoderConfiguration()),
     # The same design for a laptop's processor, and small enough for five fold members and the autoencoder in one
     # download. Patches of a quarter slice, so that masks and attention maps resolve places inside a slice;
     # in single trials on the phantom whole slices told its classes about as well, and faster. The 3d position code,

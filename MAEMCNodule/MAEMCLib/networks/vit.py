@@ -73,6 +73,15 @@ class ViT(nn.Module):
             tokens = block(tokens)
         return self.norm(tokens)
 
+    @property
+    def width(self) -> int:
+        """Length of a feature vector."""
+        return self.configuration.width
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 1, S, S) -> (B, width): the class token, all patches visible."""
+        return self(images)[:, 0]
+
     @torch.no_grad()
     def attention(self, images: Tensor) -> list[Tensor]:
         """The attention weights of every block for unmasked images (B, 1, S, S), first block first.

@@ -1,0 +1,131 @@
+"""2-D pictures: PNG, JPEG and single DICOM frames as gray values, and what of them a network is shown."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputError, ModelError
+
+
+@dataclass(frozen=True)
+class PicturePreprocessing:
+    """How a picture becomes network input; stored with each model.
+
+    image_size: pixels a side. view_share: side of the central square that is shown, as a share of the picture's longer
+    side; what lies around it serves shifts. mean, std: of the training pictures' gray values in [0, 1].
+    """
+
+    image_size: int = 224
+    view_share: float = 1.0
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = list(asdict(self).values())
+        if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
+            raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
+        if self.image_size < 1 or not 0 < self.view_share <= 1 or self.std <= 0:
+            raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
+
+
+def read_gray(path: Path) -> np.ndarray:
+    """(rows, columns) float32 in [0, 1]: 8-bit values as they are, others from their smallest to their largest.
+
+    Colors become luminance; MONOCHROME1 is turned round, so that more is brighter. Raises InputError: no picture, a
+    damaged one, more than one frame.
+    """
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(132)
+    except OSError as error:
+        raise InputError(
+            f"The picture {path} cannot be read ({error.strerror}). Check the path.", "missing-file"
+        ) from error
+    values = _dicom(path) if start[128:] == b"DICM" else _raster(path)
+    if values.ndim == 3:
+        values = values[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    elif values.dtype != np.uint8:
+        values = values.astype(np.float32)
+        low, high = float(values.min()), float(values.max())
+        return (values - low) / (high - low) if high > low else np.zeros_like(values)
+    return values.astype(np.float32) / 255.0
+
+
+def _raster(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
+                plain = image.mode in ("L", "I;16", "I") or (image.mode == "RGB")
+                return np.asarray(image if plain else image.convert("RGB" if image.mode != "1" else "L"))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(f"The picture {path} states a size that no medical picture has.", "unreadable") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises SyntaxError for broken PNG chunks
+        raise InputError(
+            f"{path} is no PNG, JPEG or DICOM picture, or it is damaged. Export it again.", "unreadable"
+        ) from error
+
+
+def _dicom(path: Path) -> np.ndarray:
+    import pydicom
+    import SimpleITK as sitk
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PhotometricInterpretation"])
+        values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    except Exception as error:  # a damaged file breaks both libraries in many places
+        raise InputError(f"The DICOM picture {path} cannot be read ({type(error).__name__}).", "unreadable") from error
+    if values.shape[0] != 1:
+        raise InputError(f"{path} holds {values.shape[0]} frames. Export single pictures.", "frames")
+    values = values[0]
+    if str(header.get("PhotometricInterpretation", "")) == "MONOCHROME1":
+        values = values.max() - values
+    return values
+
+
+def square(gray: np.ndarray) -> np.ndarray:
+    """(side, side): the picture in the middle of a black square as wide as its longer side."""
+    rows, columns = gray.shape
+    side = max(rows, columns)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    framed = np.zeros((side, side), np.float32)
+    framed[top : top + rows, left : left + columns] = gray
+    return framed
+
+
+def look(gray: np.ndarray, center: tuple[float, float], width: float, side: int) -> np.ndarray:
+    """(side, side) float32: the square of ``width`` pixels about a point (row, column), anti-aliased where it shrinks.
+
+    Places between pixels are interpolated linearly; what lies outside the picture is black.
+    """
+    from PIL import Image
+
+    top, left = center[0] - width / 2, center[1] - width / 2
+    rows, columns = gray.shape
+    margin = int(np.ceil(max(0.0, -top, -left, top + width - rows, left + width - columns)))
+    if margin:
+        gray = np.pad(gray, margin)
+        top, left = top + margin, left + margin
+    box = (left, top, left + width, top + width)
+    return np.asarray(Image.fromarray(gray).resize((side, side), Image.Resampling.BILINEAR, box=box))
+
+
+def normalise_gray(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
+    """[0, 1] -> network input, float32, any shape."""
+    return ((gray - preprocessing.mean) / preprocessing.std).astype(np.float32)
+
+
+def prepare(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
+    """A picture in [0, 1] -> (image_size, image_size) network input, without augmentation."""
+    framed = square(gray)
+    side = len(framed)
+    shown = look(framed, (side / 2, side / 2), side * preprocessing.view_share, preprocessing.image_size)
+    return normalise_gray(shown, preprocessing)
