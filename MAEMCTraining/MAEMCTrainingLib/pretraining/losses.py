@@ -1,15 +1,18 @@
-"""The two losses of MAEMC-NET as pure functions (Zhao et al. 2025, section 3.3)."""
+"""The losses that several pre-training methods share, as pure functions."""
 
 import torch
 from MAEMCLib.networks.masking import gather_tokens
 from torch import Tensor
 from torch.nn import functional
 
+SAME_PATIENT = ("exclude", "keep")
+"""Whether images of the anchor's own patient are no negatives, or count as any other's."""
+
 
 def masked_mse(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
     """Mean squared error over the pixels of the hidden patches, "N the number of missing pixels".
 
-    prediction, target: (B, N, P); hidden: (B, H) indices. Visible patches contribute nothing, nor to the gradient.
+    Zhao et al. 2025, section 3.3. prediction, target: (B, N, P); hidden: (B, H) indices. Visible patches contribute nothing, nor to the gradient.
     """
     difference = gather_tokens(prediction, hidden).float() - gather_tokens(target, hidden).float()
     return difference.square().mean()
@@ -35,3 +38,31 @@ def info_nce(
         first = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         loss = functional.cross_entropy(logits, first)
     return loss, allowed.sum(dim=1).float().mean()
+
+
+def nt_xent(
+    pairs: Tensor, patient: Tensor, temperature: float, same_patient: str, mine: slice = slice(None)
+) -> tuple[Tensor, Tensor]:
+    """Normalized temperature-scaled cross-entropy of a batch's views with each other (Chen et al. 2020, equation 1).
+
+    pairs: (N, 2, D) unit vectors, the two views of each sample; patient: (N,). Each view in turn is the anchor, the
+    other view of its sample the positive, the 2 (N - 1) views of the other samples the negatives; ``same_patient``:
+    "exclude" leaves those of the anchor's own patient out of the denominator, "keep" does not. ``mine``: the samples
+    whose views are anchors (a process's own; the others' stand in the denominator only).
+
+    Returns the mean loss of the anchors and their mean number of negatives. An anchor without negatives has a loss of
+    exactly 0 and no gradient.
+    """
+    with torch.autocast(pairs.device.type, enabled=False):  # for the same reason as above
+        views = pairs.float().flatten(0, 1)
+        number = torch.arange(len(views), device=views.device)
+        anchor = number.view(-1, 2)[mine].flatten()
+        positive = anchor ^ 1  # views 2 n and 2 n + 1 are a pair
+        sample, owner = number // 2, patient.repeat_interleave(2)
+        negative = sample[anchor, None] != sample
+        if same_patient == "exclude":
+            negative &= owner[anchor, None] != owner
+        logits = views[anchor] @ views.T / temperature
+        logits = logits.masked_fill(~(negative | (number == positive[:, None])), float("-inf"))
+        loss = functional.cross_entropy(logits, positive)
+    return loss, negative.sum(dim=1).float().mean()

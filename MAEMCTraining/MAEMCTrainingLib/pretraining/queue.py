@@ -1,7 +1,9 @@
 """The queue of keys that contrastive learning takes its negatives from."""
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
+
+from .gathering import rows_of_all
 
 
 class KeyQueue(nn.Module):
@@ -22,7 +24,7 @@ class KeyQueue(nn.Module):
     @torch.no_grad()
     def enqueue(self, keys: Tensor, patients: Tensor) -> None:
         """Add keys (B, width) of patients (B,), replacing the oldest. With several processes, the keys of all."""
-        keys, patients = _of_all_processes(keys), _of_all_processes(patients)
+        keys, patients = rows_of_all(keys)[0], rows_of_all(patients)[0]
         count = len(keys)
         last = min(count, self.size)  # of a batch larger than the queue only the newest keys remain
         slots = (self.pointer + torch.arange(count - last, count, device=self.keys.device)) % self.size
@@ -42,18 +44,3 @@ class KeyQueue(nn.Module):
         if same_patient == "exclude":
             return occupied & (patients[:, None] != self.patients)
         return occupied
-
-
-def _of_all_processes(values: Tensor) -> Tensor:
-    """The rows of all processes in the order of their ranks, however many each brings."""
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
-        return values
-    world = distributed.get_world_size()
-    counts = [torch.zeros(1, dtype=torch.long, device=values.device) for _ in range(world)]
-    distributed.all_gather(counts, torch.tensor([len(values)], device=values.device))
-    counts = [int(count) for count in counts]
-    padded = values.new_zeros((max(counts), *values.shape[1:]))  # gathering needs equal shapes
-    padded[: len(values)] = values
-    parts = [torch.empty_like(padded) for _ in range(world)]
-    distributed.all_gather(parts, padded)
-    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])

@@ -1,0 +1,26 @@
+"""What a user is told whose batches are too small for a method."""
+
+from __future__ import annotations
+
+from MAEMCLib.errors import UsageError
+from torch import nn
+
+
+def check_whole_batch(samples: int) -> None:
+    """Raises UsageError for a batch whose samples cannot be compared with each other."""
+    if samples < 2:
+        raise UsageError(
+            "The batch has one sample, but the method compares the samples of a batch with each other. Choose a batch "
+            "of at least 2, much better 32 or more, and data with as many cases.",
+            "batch-too-small",
+        )
+
+
+def check_share(samples: int, encoder: nn.Module) -> None:
+    """Raises UsageError for a share of one sample and an encoder with batch normalization, which needs several."""
+    if samples < 2 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in encoder.modules()):
+        raise UsageError(
+            "One sample passes through the encoder at a time, but its batch normalization compares several. Choose a "
+            "larger batch, a smaller accumulation, fewer processes, or a vision transformer.",
+            "batch-too-small",
+        )
