@@ -1,0 +1,144 @@
+"""The command ``maemc-train reduce``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..reduction import METHODS, NOTE, check_rule
+from ..reduction.selection import LEADER, PAIRWISE, SELECTIONS, Rule
+from . import add_command
+
+_FAILED = 3
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = add_command(
+        commands, "reduce", _reduce, "leave out slices that look like others of their volume, before pre-training"
+    )
+    command.add_argument("manifest", type=Path, metavar="MANIFEST")
+    command.add_argument(
+        "--method",
+        required=True,
+        choices=tuple(METHODS),
+        help="all; every-n; or by similarity: ssim (structural), mi (normalized mutual information), deepnet (cosine "
+        "of ResNet-50 vectors), hash (difference hash, the paper's best)",
+    )
+    command.add_argument("--output", type=Path, required=True, metavar="MANIFEST", help="the slices that stay")
+    command.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="slices go that are so alike; for hash at most T bits differ (default 6), otherwise a similarity of T or more",
+    )
+    command.add_argument(
+        "--keep", type=float, metavar="SHARE", help="instead: the share of each volume that stays (0.1); by pairs"
+    )
+    command.add_argument(
+        "--selection",
+        choices=SELECTIONS,
+        help="leader (default): the first slice absorbs all that are like it, then the next; pairwise: the most alike "
+        "pair loses its later slice, then the next pair",
+    )
+    command.add_argument("--every", type=int, metavar="N", help="with every-n: one slice of N stays (default 10)")
+    command.add_argument(
+        "--weights", type=Path, metavar="FILE.safetensors", help="with deepnet: timm's resnet50.a1_in1k; never fetched"
+    )
+    command.add_argument("--device", default="auto", help="with deepnet (default auto)")
+
+
+def _reduce(options: argparse.Namespace) -> int:
+    from MAEMCLib.manifest import read_manifest
+
+    from ..reduction.run import check_output, reduce_manifest, write_reduction
+    from ..stopping import Interrupted
+
+    selection = options.selection or (LEADER if options.keep is None else PAIRWISE)
+    similarity = _similarity(options)
+    rule = check_rule(options.method, similarity, Rule(selection, options.threshold, options.keep))
+    manifest = read_manifest(options.manifest, lenient=True)
+    check_output(options.output, options.manifest)
+    try:
+        with _Progress(options.quiet) as progress:
+            reduction = reduce_manifest(manifest, similarity, rule, progress)
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped. Nothing was written, and what was there before is unchanged.") from None
+    write_reduction(options.output, reduction, similarity, _settings(options, similarity, rule))
+    for item in reduction.left_out:
+        print(f"left out {item}", file=sys.stderr)
+    if not options.quiet:
+        print(_table(reduction, rule))
+        print(NOTE)
+    print(options.output)
+    return _FAILED if reduction.left_out else 0
+
+
+def _similarity(options: argparse.Namespace) -> Any:
+    from MAEMCLib.device import choose_device
+    from MAEMCLib.errors import UsageError
+
+    from ..reduction.deepnet import load_deepnet
+
+    if options.every is not None and options.method != "every-n":
+        raise UsageError("--every goes with --method every-n.", "every")
+    if options.weights is not None and options.method != "deepnet":
+        raise UsageError("--weights goes with --method deepnet.", "weights")
+    if options.method == "deepnet":
+        return load_deepnet(options.weights, choose_device(options.device).name)
+    kind = METHODS[options.method]
+    return kind(options.every) if options.every is not None else kind()
+
+
+def _settings(options: argparse.Namespace, similarity: Any, rule: Rule) -> dict[str, Any]:
+    from MAEMCLib.atomic import file_sha256
+
+    settings = {"method": options.method, "selection": rule.selection, "threshold": rule.threshold, "keep": rule.share}
+    if options.method == "every-n":
+        settings["every"] = similarity.every
+    if options.method == "deepnet":
+        settings["weights_sha256"] = file_sha256(options.weights)
+    return settings
+
+
+def _table(reduction: Any, rule: Rule) -> str:
+    """Counts a volume and in all."""
+    lines = [
+        (item.volume.volume_id, len(item.rows), len(item.selected.kept), item.other_kept) for item in reduction.volumes
+    ]
+    lines.append((f"all {len(lines)} volumes", reduction.slices, len(reduction.rows), reduction.other_kept))
+    width = max(len(name) for name, *_ in lines)
+    both = reduction.other_kept is not None
+    other = LEADER if rule.selection == PAIRWISE else PAIRWISE
+    text = [f"{'volume':{width}} {'slices':>9} {'kept':>9} {'share':>7}" + f"   by {other}" * both]
+    for name, slices, kept, others in lines:
+        text.append(f"{name:{width}} {slices:9} {kept:9} {kept / slices:7.1%}" + f"   {others}" * both)
+    return "\n".join(text)
+
+
+class _Progress:
+    """Volumes done and the time left on standard error, renewed in place on a terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.live, self.shown, self.started = not quiet and sys.stderr.isatty(), 0.0, time.monotonic()
+
+    def __call__(self, done: int, total: int, part: float) -> None:
+        from ..progress_line import duration
+
+        now = time.monotonic()
+        if not self.live or (now - self.shown < 0.2 and done < total):
+            return
+        self.shown, share = now, (done + part) / total
+        left = f"  {duration((now - self.started) * (1 / share - 1))} left" if share > 0 else ""
+        line = f"Comparing volume {min(done + 1, total)} of {total}{left}"
+        print(f"\r{line:60}", end="", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.shown:
+            print(file=sys.stderr)

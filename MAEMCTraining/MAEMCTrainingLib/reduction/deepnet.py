@@ -1,0 +1,90 @@
+"""DeepNet: the cosine between the vectors that a ResNet-50 trained on ImageNet gives to two slices.
+
+The weights are a file that the user brings; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from MAEMCLib.errors import ModelError, UsageError
+
+SIDE = 224
+BATCH = 16
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet, in the order red, green, blue; a gray slice goes into all three."""
+BRING = (
+    "bring the file model.safetensors of https://huggingface.co/timm/resnet50.a1_in1k (about 100 MB, ResNet-50 trained "
+    "on ImageNet-1k) and name it with --weights FILE.safetensors. Nothing is fetched"
+)
+
+
+@dataclass(frozen=True)
+class DeepNet:
+    """DeepNet (paper, section 2.1): cosine of the 2048 pooled features, slices resized to 224 x 224."""
+
+    network: Any = field(repr=False)
+    device: str = "cpu"
+
+    measure = "cosine of ResNet-50 vectors"
+    is_distance = False
+    range = (-1.0, 1.0)
+    default_threshold = None
+    whole_numbers = False
+    by_position = False
+    cheap = True
+
+    def describe(self, slices: Sequence[np.ndarray]) -> np.ndarray:
+        """(slices, 2048) float64 of length 1."""
+        import torch
+
+        mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(slices), BATCH):
+                gray = torch.from_numpy(np.stack(slices[start : start + BATCH])).float()[:, None] / 255
+                small = torch.nn.functional.interpolate(gray, (SIDE, SIDE), mode="bicubic", antialias=True)
+                images = (small.clamp(0, 1) - mean) / deviation
+                found.append(self.network(images.to(self.device)).cpu().double().numpy())
+        vectors = np.concatenate(found)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+    def compare(self, described: np.ndarray, one: int, others: np.ndarray) -> np.ndarray:
+        """(len(others),) cosine."""
+        return np.clip((described[others] * described[one]).sum(axis=1), -1.0, 1.0)
+
+
+def load_deepnet(weights: Path | None, device: str = "cpu") -> DeepNet:
+    """The similarity with the weights of a file.
+
+    Raises UsageError where no file was named, ModelError where it is missing, unreadable or not that of a ResNet-50;
+    all say which file to bring and from where.
+    """
+    if weights is None:
+        raise UsageError(f"--method deepnet needs the weights of its network: {BRING}.", "no-weights")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not weights.is_file():
+        raise ModelError(f"There is no file {weights}: {BRING}.", "missing-file")
+    try:
+        tensors = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{weights.name} is no safetensors file or is damaged ({error}): {BRING}.", "weights"
+        ) from error
+    import timm
+
+    network = timm.create_model("resnet50", pretrained=False, num_classes=0)
+    wanted = network.state_dict()
+    counters = {name: wanted[name] for name in wanted if name.endswith("num_batches_tracked")}
+    # The classifier goes; counters of training steps, which some files leave out, play no part in use.
+    found = counters | {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
+    if {name: tuple(t.shape) for name, t in found.items()} != {name: tuple(t.shape) for name, t in wanted.items()}:
+        raise ModelError(f"{weights.name} does not hold the weights of timm's resnet50: {BRING}.", "weights")
+    network.load_state_dict(found)
+    return DeepNet(network.eval().requires_grad_(False).to(device), device)

@@ -1,0 +1,238 @@
+"""The slices of a manifest as 8-bit pictures, volume by volume, in the order towards S."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from MAEMCLib.ct import CTVolume, check_ct, read_volume
+from MAEMCLib.errors import InputError
+from MAEMCLib.manifest import POINT, Manifest, ManifestRow
+from MAEMCLib.montage import Preprocessing
+
+WINDOW_HU = (Preprocessing().window_lower, Preprocessing().window_upper)
+PICTURES = (".png", ".jpg", ".jpeg")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Slices that are compared with each other.
+
+    rows: of the kind ``slice``, in slice order; or of the kind ``nodule``, all of one CT, whose slices are not known
+    until it is read.
+    """
+
+    volume_id: str
+    rows: tuple[ManifestRow, ...]
+
+    @property
+    def is_ct(self) -> bool:
+        """Whether the rows name a CT rather than its slices."""
+        return self.rows[0].kind == "nodule"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A slice, or a volume where ``case_id`` is empty, that could not be used. reason: for the user; it may name files.
+    code: for what is stored.
+    """
+
+    volume_id: str
+    case_id: str
+    reason: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.case_id or f'volume {self.volume_id}'}: {self.reason}"
+
+
+def volumes_of(manifest: Manifest) -> tuple[list[Volume], list[LeftOut]]:
+    """The volumes in the manifest's order, and what cannot be ordered.
+
+    Pictures are grouped by patient and ``volume_id``, rows of nodules by their CT. Raises InputError where the manifest
+    has neither.
+    """
+    groups: dict[tuple, list[ManifestRow]] = {}
+    left_out = []
+    for row in manifest.rows:
+        if row.problem:
+            left_out.append(LeftOut(row.extra.get("volume_id", ""), row.case_id, row.problem, "manifest-row"))
+        elif row.kind == "nodule":
+            groups.setdefault((row.patient_id, row.image, row.extra.get("series_uid", "")), []).append(row)
+        elif row.kind == "slice":
+            volume_id = row.extra["volume_id"]
+            if _position(row) is None:
+                index = row.extra["slice_index"]
+                left_out.append(LeftOut(volume_id, row.case_id, f"its slice_index '{index}' is no number", "order"))
+            else:
+                groups.setdefault((row.patient_id, volume_id), []).append(row)
+        else:
+            left_out.append(LeftOut("", row.case_id, f"of the kind {row.kind}, it belongs to no volume", "kind"))
+    if not groups and not any(item.code == "order" for item in left_out):
+        raise InputError(
+            f"The manifest {manifest.path} has no slices to compare. Rows of the kind slice need the columns volume_id "
+            "and slice_index; rows of the kind nodule need a CT in the column image.",
+            "no-cases",
+        )
+    volumes = []
+    for rows in groups.values():
+        if rows[0].kind == "nodule":
+            volumes.append(Volume(rows[0].extra.get("volume_id") or rows[0].case_id, tuple(rows)))
+            continue
+        volume_id = rows[0].extra["volume_id"]
+        twice = [f"{place:g}" for place, count in Counter(map(_position, rows)).items() if count > 1]
+        if twice:
+            reason = f"it has more than one slice with the slice_index {', '.join(twice[:5])}, so that it has no order"
+            left_out.append(LeftOut(volume_id, "", reason, "order"))
+        else:
+            volumes.append(Volume(volume_id, tuple(sorted(rows, key=_position))))
+    return volumes, left_out
+
+
+def read_slices(volume: Volume) -> tuple[list[ManifestRow], list[np.ndarray], list[LeftOut]]:
+    """Rows of the kind ``slice`` with their pictures, (rows, columns) uint8, in slice order, and what cannot be read.
+
+    A CT's slices are numbered from 0, the lowest, and windowed; see ``axial_slices``. Raises InputError where a CT
+    cannot be read or the slices differ in size, naming which do.
+    """
+    if volume.is_ct:
+        stack = _read_ct(volume.rows[0])
+        return slice_rows(volume, len(stack)), list(stack), []
+    rows, slices, left_out = [], [], []
+    stacks: dict[tuple, np.ndarray] = {}
+    for row in volume.rows:
+        try:
+            if row.image.suffix.lower() in PICTURES:
+                pixels = read_picture(row.image)
+            else:  # a slice of a CT, as a reduction writes them
+                source = (row.image, row.extra.get("series_uid", ""))
+                stacks[source] = stack = stacks[source] if source in stacks else _read_ct(row)
+                pixels = _slice_of(stack, _position(row))
+        except InputError as error:
+            left_out.append(LeftOut(volume.volume_id, row.case_id, str(error), error.code))
+            continue
+        rows.append(row)
+        slices.append(pixels)
+    _check_sizes(rows, slices)
+    return rows, slices, left_out
+
+
+def count_slices(volume: Volume) -> list[ManifestRow]:
+    """The rows of ``read_slices`` without looking at pictures; a CT is read all the same."""
+    return slice_rows(volume, len(_read_ct(volume.rows[0]))) if volume.is_ct else list(volume.rows)
+
+
+def slice_rows(volume: Volume, count: int) -> list[ManifestRow]:
+    """A row of the kind ``slice`` for each slice of a CT, from the lowest, with what all its nodules' rows agree on."""
+    first = volume.rows[0]
+    names = [name for name in first.extra if name not in ("volume_id", "slice_index", *POINT)]
+    agreed = {name: _agreed(volume.rows, lambda row, name=name: row.extra.get(name, "")) or "" for name in names}
+    agreed |= {"window_lower_hu": f"{WINDOW_HU[0]:g}", "window_upper_hu": f"{WINDOW_HU[1]:g}"}
+    row = ManifestRow(
+        first.case_id,
+        first.patient_id,
+        first.image,
+        "slice",
+        _agreed(volume.rows, lambda row: row.label),
+        _agreed(volume.rows, lambda row: row.split),
+    )
+    return [
+        replace(
+            row,
+            case_id=f"{first.case_id}-{index:04d}",
+            extra={"volume_id": volume.volume_id, "slice_index": str(index), **agreed},
+        )
+        for index in range(count)
+    ]
+
+
+def axial_slices(volume: CTVolume) -> np.ndarray:
+    """(slices, rows, columns) uint8: the window [-1200, 200] HU as 0 to 255; slices towards S, rows towards P, columns
+    towards L, along the array's axes that come nearest to these.
+    """
+    steep = np.abs(volume.direction)
+    axes = [int(np.argmax(steep[2]))]
+    rest = [axis for axis in range(3) if axis not in axes]
+    axes += sorted(rest, key=lambda axis: steep[1, axis], reverse=True)
+    stack = volume.array.transpose([2 - axis for axis in axes])
+    backwards = [volume.direction[lps, axis] < 0 for lps, axis in zip((2, 1, 0), axes, strict=True)]
+    stack = stack[tuple(slice(None, None, -1 if turned else 1) for turned in backwards)]
+    low, high = WINDOW_HU
+    gray = np.empty(stack.shape, np.uint8)
+    for place, hu in enumerate(stack):  # one at a time: a CT in float32 would take four times its memory
+        inside = np.nan_to_num(np.clip(hu.astype(np.float32), low, high), nan=low)
+        gray[place] = np.rint((inside - low) * (255 / (high - low)))
+    return gray
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """(rows, columns) uint8 of a PNG or JPEG; color becomes gray.
+
+    Raises InputError: damaged or no such file, more than 8 bits a pixel (which window was meant is not known).
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise InputError("it has more than 8 bits a pixel; save it windowed, with 8 bits", "bits")
+                return np.array(image.convert("L"))
+    except FileNotFoundError as error:
+        raise InputError("the file is not there", "missing-file") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError("it states a size that no medical picture has", "unreadable") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise InputError("it is no PNG or JPEG, damaged or cut short", "unreadable") from error
+
+
+def _read_ct(row: ManifestRow) -> np.ndarray:
+    volume = read_volume(row.image, row.extra.get("series_uid") or None)
+    check_ct(volume)
+    return axial_slices(volume)
+
+
+def _slice_of(stack: np.ndarray, position: float) -> np.ndarray:
+    if position != int(position) or not 0 <= position < len(stack):
+        raise InputError(f"its volume has the slices 0 to {len(stack) - 1}", "order")
+    return stack[int(position)]
+
+
+def _check_sizes(rows: Sequence[ManifestRow], slices: Sequence[np.ndarray]) -> None:
+    sizes = Counter(pixels.shape for pixels in slices)
+    if len(sizes) < 2:
+        return
+    (usual, count), *_ = sizes.most_common(1)
+    others = [
+        f"{row.extra['slice_index']} ({pixels.shape[1]} x {pixels.shape[0]})"
+        for row, pixels in zip(rows, slices, strict=True)
+        if pixels.shape != usual
+    ]
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    raise InputError(
+        f"its slices differ in size: {count} have {usual[1]} x {usual[0]} pixels, but not slice "
+        f"{', '.join(others[:5])}{more}. Slices of one volume have one size",
+        "sizes",
+    )
+
+
+def _position(row: ManifestRow) -> float | None:
+    try:
+        value = float(row.extra["slice_index"])
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _agreed(rows: Sequence[ManifestRow], value: Callable[[ManifestRow], Value]) -> Value | None:
+    """What all rows say that say anything; None where they contradict each other."""
+    said = {value(row) for row in rows} - {None, ""}
+    return said.pop() if len(said) == 1 else None
