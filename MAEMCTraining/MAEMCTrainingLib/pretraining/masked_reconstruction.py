@@ -1,0 +1,170 @@
+"""What the masked pre-training methods of convolutional networks share: the grid of the mask, the loss, the surface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from MAEMCLib.errors import UsageError
+from MAEMCLib.networks.configuration import BackboneConfiguration
+from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
+from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
+from torch import Tensor, nn
+
+from .losses import masked_mse
+from .mae import standardized
+from .masked_convolutions import stage_shapes
+from .small_batches import check_share
+
+if TYPE_CHECKING:
+    from . import ViewBatch
+
+
+@dataclass(frozen=True)
+class MaskGrid:
+    """Which square cells of an image are hidden.
+
+    image_size: pixels a side; patch: pixels a side of a cell; ratio: the share hidden, rounded half up on exact
+    numbers; stride: of the encoder's coarsest map. Raises UsageError where cells, maps and image do not share borders,
+    or where nothing would be hidden or nothing visible.
+    """
+
+    image_size: int
+    patch: int
+    ratio: float
+    stride: int
+
+    def __post_init__(self) -> None:
+        # The strides are powers of two. A cell is either made of whole places of the coarsest map or is one of the
+        # finer ones' places, so that every map has the mask's borders.
+        if self.patch < 2 or (self.patch % self.stride and self.stride % self.patch):
+            powers = [str(2**power) for power in range(1, self.stride.bit_length())]
+            raise UsageError(
+                f"Mask patches of {self.patch} pixels do not fit the encoder, whose maps have strides up to "
+                f"{self.stride} pixels. Choose {', '.join(powers)} or a multiple of {self.stride}.",
+                "mask-patch",
+            )
+        step = max(self.patch, self.stride)
+        if self.image_size % step or self.image_size < step:
+            below = max(1, self.image_size // step) * step
+            above = (self.image_size // step + 1) * step
+            nearest = f"{below} or {above}" if below != above else f"{above}"
+            raise UsageError(
+                f"Images of {self.image_size} pixels do not fit a mask of {self.patch}-pixel patches on an encoder "
+                f"with a stride of {self.stride}: the maps' places and the patches would not have the same borders. "
+                f"The nearest sizes are {nearest}; set encoder.image_size.",
+                "image-size",
+            )
+        hidden_count(self.cells, self.ratio)
+
+    @property
+    def cells(self) -> int:
+        """Cells of one image."""
+        return (self.image_size // self.patch) ** 2
+
+    @property
+    def hidden(self) -> int:
+        """Hidden cells of one image."""
+        return hidden_count(self.cells, self.ratio)
+
+    def split(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Noise (B, N) -> the grid (B, 1, G, G) bool, True where visible, and the hidden cells' indices (B, H)."""
+        _, hidden = split_tokens(noise, self.hidden)
+        visible = torch.ones_like(noise, dtype=torch.bool).scatter(1, hidden, False)
+        side = self.image_size // self.patch
+        return visible.reshape(len(noise), 1, side, side), hidden
+
+
+def fitting_side(encoder: AnyEncoderConfiguration, largest: int | None = None) -> AnyEncoderConfiguration:
+    """The encoder's settings at the nearest side that masks of 32 and of 16 pixels fit, no larger than ``largest``.
+
+    That is 256 pixels for the 250 of a montage: 32 is the stride of these networks, and the multiple next to 250 loses
+    no detail. Vision transformers stay as they are; these methods refuse them.
+    """
+    if not isinstance(encoder, BackboneConfiguration):
+        return encoder
+    side = min(encoder.image_size, largest or encoder.image_size)
+    return replace(encoder, image_size=max(32, (side + 16) // 32 * 32))
+
+
+class MaskedReconstruction(nn.Module):
+    """A convolutional encoder that learns to rebuild hidden cells. A method says how, in ``rebuild``."""
+
+    VIEWS = "one"
+
+    def __init__(
+        self,
+        encoder: AnyEncoderConfiguration,
+        family: type[nn.Module],
+        fitting: str,
+        patch: int,
+        ratio: float,
+        norm_pixels: bool,
+        seed: int,
+    ) -> None:
+        """family: of the timm models that the method can mask; fitting: the names of those, for people.
+
+        patch, ratio: of the mask. norm_pixels: the target is each cell minus its own mean, over its own deviation.
+        Raises UsageError: an encoder of another family, a mask that does not fit it.
+        """
+        super().__init__()
+        built = build_encoder(encoder, seed) if isinstance(encoder, BackboneConfiguration) else None
+        if built is None or not isinstance(built.body, family):
+            name = encoder.backbone if isinstance(encoder, BackboneConfiguration) else "vision transformer"
+            raise UsageError(
+                f"This pre-training method cannot mask a {name}. Choose encoder.backbone={fitting}.",
+                "encoder",
+            )
+        self.encoder = built
+        self.levels = stage_shapes(built.body)
+        self.grid = MaskGrid(encoder.image_size, patch, ratio, stride=self.levels[-1][1])
+        self.mask_cells = self.grid.cells
+        self.norm_pixels = norm_pixels
+
+    def rebuild(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Images (B, 1, S, S) of which the cells visible (B, 1, G, G) may be seen -> images (B, 1, S, S)."""
+        raise NotImplementedError
+
+    def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], None]:
+        """The mean squared error over the pixels of a share's hidden cells: "loss", and detached as "loss_mse"."""
+        images = batch.images[0]
+        if self.training:
+            check_share(len(images), self)
+        visible, hidden = self.grid.split(batch.noise[:, 0])
+        prediction = patchify(self.rebuild(images, visible), self.grid.patch)
+        target = patchify(images, self.grid.patch)
+        if self.norm_pixels:
+            target = standardized(target)[0]
+        loss = masked_mse(prediction, target, hidden)
+        return {"loss": loss, "loss_mse": loss.detach()}, None
+
+    def before_step(self) -> None:
+        """Nothing: there is no momentum encoder."""
+
+    def after_step(self, kept: list[Any]) -> None:
+        """Nothing: there is no queue."""
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and parameters that the optimizer trains."""
+        return ((name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad)
+
+    def encoder_state(self) -> dict[str, Tensor]:
+        """The encoder's tensors, named as ``build_encoder(...).state_dict()``."""
+        return self.encoder.state_dict()
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, noise: Tensor, plane: str = "axial") -> tuple[Tensor, Tensor]:
+        """Rebuild images (B, 1, S, S) masked by noise (B, N) as in training; every plane goes the same way.
+
+        Returns the prediction (B, N, P) of all cells in the images' gray values, and the hidden cells' indices (B, H).
+        A network that predicts standardized cells does not know their means and deviations: the image's own are put
+        back, so the picture shows whether structure was found, not gray values.
+        """
+        visible, hidden = self.grid.split(noise)
+        prediction = patchify(self.rebuild(images, visible), self.grid.patch).float()
+        if self.norm_pixels:
+            _, mean, deviation = standardized(patchify(images, self.grid.patch))
+            prediction = prediction * deviation + mean
+        return prediction, hidden

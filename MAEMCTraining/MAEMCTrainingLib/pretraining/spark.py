@@ -1,0 +1,121 @@
+"""SparK: masked pre-training of a ResNet with exactly masked convolutions.
+
+Tian et al., ICLR 2023, arXiv 2301.03580; the masked method of Less is More (Wolf et al. 2024, 10.1016/
+j.compbiomed.2024.109242). Cells of 32 pixels are hidden; the encoder computes the visible ones alone, at every
+resolution; at each of its four stages the hidden places are filled with an embedding that is learned, and a light
+decoder rebuilds the image from all four.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from MAEMCLib.networks.configuration import DecoderConfiguration
+from MAEMCLib.networks.encoders import AnyEncoderConfiguration
+from torch import Tensor, nn
+
+from .cnn_decoder import LightDecoder, seeded
+from .masked_convolutions import hide, level_mask, masked, stage_features
+from .masked_reconstruction import MaskedReconstruction, fitting_side
+from .settings import check
+
+if TYPE_CHECKING:
+    from ..configuration import PretrainingConfiguration
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The settings of SparK. Raises UsageError for values that make no sense."""
+
+    mask_ratio: float = 0.6
+    # Side of a hidden cell in pixels. 32, the encoder's stride, as published. On small images, where that leaves only a
+    # few cells, choose a half or a quarter: a place of a coarser map is then visible where any cell below it is.
+    mask_patch: int = 32
+    # True: what is predicted is each cell minus its own mean, over its own deviation.
+    norm_pixels: bool = True
+    decoder_width: int = 768  # channels at the coarsest map, halved at each doubling of the resolution
+
+    def __post_init__(self) -> None:
+        check(0 < self.mask_ratio < 1, "mask_ratio", self.mask_ratio, "between 0 and 1")
+        check(self.mask_patch >= 2, "mask_patch", self.mask_patch, "at least 2 pixels")
+        check(self.decoder_width >= 1, "decoder_width", self.decoder_width, "at least 1")
+
+
+class SparK(MaskedReconstruction):
+    """A ResNet, its masked forward pass, mask embeddings for each stage, and the light decoder."""
+
+    Configuration = Configuration
+    BACKBONE = "resnet18"
+    PAPER_BACKBONE = "resnet50"
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        encoder: AnyEncoderConfiguration,
+        decoder: DecoderConfiguration,
+        seed: int,
+    ) -> None:
+        """decoder: that of vision transformers, not used. Raises UsageError: no ResNet, a mask that does not fit."""
+        from timm.models.resnet import ResNet
+
+        super().__init__(
+            encoder,
+            ResNet,
+            "resnet18 or resnet50",
+            configuration.mask_patch,
+            configuration.mask_ratio,
+            configuration.norm_pixels,
+            seed,
+        )
+        self.configuration = configuration
+        channels = [count for count, _ in reversed(self.levels)]
+        # What the stages give is brought to one scale before embeddings of one scale stand beside it.
+        self.norms = nn.ModuleList(nn.BatchNorm2d(count) for count in channels)
+        self.decoder = LightDecoder(channels, self.grid.stride, configuration.decoder_width, seed + 1)
+        with seeded(seed + 2):
+            self.mask_embeddings = nn.ParameterList(
+                nn.init.trunc_normal_(torch.empty(1, count, 1, 1), std=0.02, a=-0.02, b=0.02) for count in channels
+            )
+
+    def rebuild(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Images (B, 1, S, S) of which the cells visible (B, 1, G, G) may be seen -> images (B, 1, S, S)."""
+        with masked(visible, self.encoder.body, self.norms):
+            stages = stage_features(self.encoder.body, hide(images, visible))
+            maps = [norm(stage) for norm, stage in zip(self.norms, reversed(stages), strict=True)]
+        filled = [
+            torch.where(level_mask(visible, level.shape[-1]), level, embedding.to(level.dtype))
+            for level, embedding in zip(maps, self.mask_embeddings, strict=True)
+        ]
+        return self.decoder(filled)
+
+    @classmethod
+    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
+        """``base`` with SparK's values, at a side that the mask fits."""
+        if name == "tiny":
+            # Minutes on a processor: 64 pixels are 2 x 2 cells of 32, too few to hide 60 % of, hence 16-pixel cells.
+            return replace(
+                base,
+                settings=replace(base.settings, mask_patch=16, decoder_width=128),
+                encoder=fitting_side(base.encoder, largest=128),
+                optimization=replace(base.optimization, learning_rate=1e-3),
+            )
+        base = replace(base, encoder=fitting_side(base.encoder))
+        if name in ("paper", "paper-schedule"):
+            # Less is More prints ResNet-50, mask 60 %, LAMB and batches of 32. The rest is SparK's: a rate of 2e-4 for
+            # 256 images, decay 0.04 (there it grows to 0.2), betas (0.9, 0.95), gradients cut at 5, warm-up in 40 of
+            # 1600 epochs, cosine. 800 epochs as Less is More's SwAV. Differs on montages: 256 pixels.
+            optimization = replace(
+                base.optimization,
+                optimizer="lamb",
+                learning_rate=2e-4 * 32 / 256,
+                schedule="cosine",
+                warmup_fraction=0.025,
+                weight_decay=0.04,
+                betas=(0.9, 0.95),
+                gradient_clip=5.0,
+            )
+            return replace(base, epochs=800, batch=32, optimization=optimization)
+        # As published but for the optimizer: AdamW at the rate of masked autoencoders, which needs fewer epochs.
+        return replace(base, optimization=replace(base.optimization, learning_rate=1.5e-4))
