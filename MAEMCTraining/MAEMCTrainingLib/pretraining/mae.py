@@ -20,7 +20,7 @@ from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor, nn
 
-from ..configuration import Optimization, PretrainingConfiguration
+from ..configuration import PretrainingConfiguration
 from .losses import masked_mse
 from .settings import check
 
@@ -116,33 +116,21 @@ class MAE(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, noise: Tensor, plane: str = "axial") -> tuple[Tensor, Tensor]:
-        """Reconstruct images (B, 1, S, S) masked by noise (B, N); every plane goes through the one encoder.
-
-        Returns the prediction (B, N, P) of all patches in the images' gray values and the indices (B, H) of the hidden
-        ones. With ``norm_pixels`` each patch gets the mean and the deviation that it has in the image: they were not
-        predicted.
-        """
-        keep, hidden = split_tokens(noise, self.hidden)
-        prediction = self.decoder(self.encoder(images, keep), keep)
-        if self.configuration.norm_pixels:
-            _, mean, deviation = standardized(patchify(images, self.encoder.configuration.patch_size))
-            prediction = prediction * deviation + mean
-        return prediction, hidden
+        """Reconstruct images (B, 1, S, S) masked by noise (B, N); see ``rebuild``. Every plane has the one encoder."""
+        return rebuild(self, images, noise)
 
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """``base`` with MAE's values. See ``picture_network`` for the networks of pictures."""
-        base = picture_network(name, base)
+        """``base`` with MAE's values."""
         if name == "tiny":
-            # Minutes on two cores: many small steps. Fewer patches hidden than of photographs: there are only 64.
-            settings = replace(base.settings, mask_ratio=0.6)
-            return replace(base, settings=settings, optimization=Optimization(learning_rate=1e-3))
+            # Minutes on two cores. Less is hidden than of photographs of 196 patches: these have 64 or 100.
+            return replace(base, settings=replace(base.settings, mask_ratio=0.6))
         if name in ("paper", "paper-schedule"):
             # He et al. 2022, table 8: 800 epochs, AdamW (0.9, 0.95), decay 0.05, warm-up of 40 epochs, cosine, 75 %
-            # hidden, standardized patches. Differs: batch 64 instead of 4096, the rate scaled with it (1.5e-4 for
-            # 256); the gradient clip is ours; on montages the network and the augmentation stay MAEMC-NET's.
-            optimization = Optimization(learning_rate=1.5e-4 * base.batch / 256, warmup_fraction=0.05)
-            settings = replace(base.settings, mask_ratio=0.75, norm_pixels=True)
+            # hidden, standardized patches. Differs: batch 64 instead of 4096, and the rate with it (1.5e-4 for 256);
+            # the gradient clip is ours; the augmentation is that of the data's kind.
+            optimization = replace(base.optimization, learning_rate=1.5e-4 * base.batch / 256, warmup_fraction=0.05)
+            settings = replace(base.settings, norm_pixels=True)
             return replace(base, settings=settings, epochs=800, optimization=optimization)
         return base
 
@@ -159,19 +147,16 @@ def twofold_state(method: nn.Module) -> dict[str, Tensor]:
     return state | {f"decoder.{name}": tensor for name, tensor in method.decoder.state_dict().items()}
 
 
-def picture_network(name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-    """``base`` with a vision transformer for pictures; montages (250 pixels a side) keep the one they have.
+def rebuild(method: nn.Module, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """The images (B, 1, S, S) as a method's encoder and decoder rebuild them from what noise (B, N) leaves visible.
 
-    tiny: 64 pixels, patches of 8, width 128, 4 blocks. Others: ViT-Base with patches of 16, or of the largest divisor
-    of the side below. The position code is that of rows and columns.
+    Returns the prediction (B, N, P) of all patches in the images' gray values and the indices (B, H) of the hidden
+    ones. With ``norm_pixels`` each patch gets the mean and the deviation that it has in the image: they were not
+    predicted.
     """
-    encoder = base.encoder
-    if not isinstance(encoder, EncoderConfiguration) or encoder.image_size == EncoderConfiguration().image_size:
-        return base
-    if name == "tiny":
-        small = EncoderConfiguration(image_size=64, patch_size=8, width=128, depth=4, heads=4, position="2d")
-        return replace(base, encoder=small, decoder=DecoderConfiguration(width=64, depth=2, heads=4))
-    side = encoder.image_size
-    patch = max(size for size in range(1, 17) if side % size == 0)
-    base_size = EncoderConfiguration(image_size=side, patch_size=patch, width=768, depth=12, heads=12, position="2d")
-    return replace(base, encoder=base_size, decoder=DecoderConfiguration())
+    keep, hidden = split_tokens(noise, method.hidden)
+    prediction = method.decoder(method.encoder(images, keep), keep)
+    if method.configuration.norm_pixels:
+        _, mean, deviation = standardized(patchify(images, method.encoder.configuration.patch_size))
+        prediction = prediction * deviation + mean
+    return prediction, hidden
