@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
         "--threshold",
         type=float,
         metavar="T",
-        help="slices go that are so alike; for hash at most T bits differ (default 6), otherwise a similarity of T or more",
+        help="slices go that are so alike: for hash at most T bits differ (default 6), else a similarity from T on",
     )
     command.add_argument(
         "--keep", type=float, metavar="SHARE", help="instead: the share of each volume that stays (0.1); by pairs"

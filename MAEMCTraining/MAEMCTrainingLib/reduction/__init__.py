@@ -7,8 +7,6 @@ A similarity is one file; ``METHODS`` is the one table of them. What they share:
 
 from __future__ import annotations
 
-import math
-
 from MAEMCLib.errors import UsageError
 
 from .deepnet import DeepNet
@@ -62,7 +60,7 @@ def check_rule(name: str, similarity: Similarity, rule: Rule) -> Rule:
             "--keep (the paper's comparison keeps a tenth: --keep 0.1).",
             "rule",
         )
-    whole = similarity.whole_numbers and threshold != math.floor(threshold)
+    whole = similarity.whole_numbers and not float(threshold).is_integer()
     if not low <= threshold <= high or whole:
         kind = "a whole number" if similarity.whole_numbers else "a number"
         raise UsageError(

@@ -1,0 +1,379 @@
+"""Similarities against slow, obvious computations, and the two selections against brute force."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from MAEMCLib.ct import CTVolume
+from MAEMCLib.errors import InputError, ModelError, UsageError
+from MAEMCTrainingLib.reduction import METHODS, check_rule
+from MAEMCTrainingLib.reduction.deepnet import DEVIATION, MEAN, load_deepnet
+from MAEMCTrainingLib.reduction.hash import DifferenceHash, difference_hash, thumbnail
+from MAEMCTrainingLib.reduction.mutual_information import MutualInformation
+from MAEMCTrainingLib.reduction.position import AllSlices, EveryNth
+from MAEMCTrainingLib.reduction.selection import LEADER, PAIRWISE, Rule, leader, pairwise, select
+from MAEMCTrainingLib.reduction.slices import axial_slices
+from MAEMCTrainingLib.reduction.ssim import C1, C2, StructuralSimilarity
+from PIL import Image
+
+
+def pattern(rows, columns, a, b):
+    """A picture that is the same on every machine."""
+    y, x = np.mgrid[:rows, :columns]
+    return ((x * x * a + y * b * x + (y * y) // 3) % 256).astype(np.uint8)
+
+
+def noise(rows, columns, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (rows, columns), dtype=np.uint8)
+
+
+def drifting(count, side, seed=0):
+    """Slices that change little from one to the next, as those of a CT."""
+    draws = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    waves = draws.normal(size=(6, 5))
+    phases = np.cumsum(draws.uniform(0.05, 0.5, (count, 6)), axis=0)
+    stack = []
+    for phase in phases:
+        value = sum(
+            w[0] * np.sin(9 * w[1] * x + 9 * w[2] * y + w[3] + w[4] * p) for w, p in zip(waves, phase, strict=True)
+        )
+        stack.append(np.clip(128 + 35 * value + draws.normal(0, 4, (side, side)), 0, 255).astype(np.uint8))
+    return stack
+
+
+# --- difference hash
+
+
+@pytest.mark.parametrize(
+    "arguments, said_by_imagehash",
+    [
+        ((512, 512, 3, 5), "6a0823622194541a"),
+        ((128, 128, 1, 7), "a5656a2c218d86b4"),
+        ((100, 333, 11, 2), "9364489b324c89b2"),
+        ((8, 9, 3, 5), "fffffefefdfbfbf7"),
+        ((5, 4, 40, 9), "7878f8f8fcfcfcfc"),
+    ],
+)
+def test_hash_has_the_bits_of_imagehash(arguments, said_by_imagehash):
+    """ImageHash 4.3.2's dhash of the same pictures, with Pillow 13.0.0."""
+    assert f"{int(difference_hash(pattern(*arguments))):016x}" == said_by_imagehash
+
+
+@pytest.mark.parametrize("size", [(512, 512), (128, 128), (97, 341), (768, 512), (8, 9), (5, 300), (9, 30), (1, 1)])
+def test_thumbnail_is_pillows(size):
+    """Up to twice as tall as wide: beyond that versions of Pillow differ."""
+    extremes = np.where(noise(*size) < 128, 0, 255).astype(np.uint8)  # over- and undershoot of the window
+    for pixels in (noise(*size, 1), noise(*size, 2), extremes, pattern(*size, 3, 1), np.full(size, 255, np.uint8)):
+        expected = np.asarray(Image.fromarray(pixels).resize((9, 8), Image.Resampling.LANCZOS))
+        assert np.array_equal(thumbnail(pixels), expected)
+
+
+def test_hash_bit_by_bit_and_hamming_distance():
+    slices = [noise(60, 70, seed) for seed in range(5)] + [np.full((60, 70), 90, np.uint8)]
+    described = DifferenceHash().describe(slices)
+    expected = []
+    for pixels in slices:
+        small = Image.fromarray(pixels).resize((9, 8), Image.Resampling.LANCZOS)
+        bits = ["1" if small.getpixel((x + 1, y)) > small.getpixel((x, y)) else "0" for y in range(8) for x in range(8)]
+        expected.append(int("".join(bits), 2))
+    assert described.dtype == np.uint64 and described.tolist() == expected and expected[-1] == 0
+    for one in range(6):
+        values = DifferenceHash().compare(described, one, np.arange(6))
+        assert values.tolist() == [bin(expected[one] ^ other).count("1") for other in expected]
+
+
+# --- structural similarity
+
+
+def slow_ssim(a, b):
+    """Window by window, weight by weight."""
+    offsets = range(-5, 6)
+    weights = {(i, j): math.exp(-(i * i + j * j) / (2 * 1.5**2)) for i in offsets for j in offsets}
+    total = sum(weights.values())
+    found = []
+    for row in range(5, a.shape[0] - 5):
+        for column in range(5, a.shape[1] - 5):
+            pairs = [
+                (w / total, float(a[row + i, column + j]), float(b[row + i, column + j]))
+                for (i, j), w in weights.items()
+            ]
+            mean_a, mean_b = sum(w * x for w, x, _ in pairs), sum(w * y for w, _, y in pairs)
+            variance_a = sum(w * (x - mean_a) ** 2 for w, x, _ in pairs)
+            variance_b = sum(w * (y - mean_b) ** 2 for w, _, y in pairs)
+            covariance = sum(w * (x - mean_a) * (y - mean_b) for w, x, y in pairs)
+            above = (2 * mean_a * mean_b + C1) * (2 * covariance + C2)
+            found.append(above / ((mean_a**2 + mean_b**2 + C1) * (variance_a + variance_b + C2)))
+    return sum(found) / len(found)
+
+
+def test_ssim_is_the_slow_windowed_mean():
+    slices = [*drifting(3, 19), noise(19, 19), np.zeros((19, 19), np.uint8), np.full((19, 19), 255, np.uint8)]
+    similarity = StructuralSimilarity()
+    described = similarity.describe(slices)
+    for one in range(len(slices)):
+        values = similarity.compare(described, one, np.arange(len(slices)))
+        assert np.isfinite(values).all() and values[one] == pytest.approx(1.0, abs=1e-7)
+        if one in (0, 4):
+            expected = [slow_ssim(slices[one], other) for other in slices]
+            assert values == pytest.approx(expected, abs=2e-6)
+    assert pytest.approx((6.5025 / (255**2 + 6.5025)), abs=1e-9) == similarity.compare(described, 4, np.array([5]))[0]
+
+
+def test_ssim_refuses_slices_below_its_window():
+    with pytest.raises(InputError, match="10 x 40 pixels"):
+        StructuralSimilarity().describe([noise(40, 10)])
+
+
+# --- mutual information
+
+
+def slow_mutual_information(a, b):
+    levels_a, levels_b = [int(x) // 4 for x in a.ravel()], [int(x) // 4 for x in b.ravel()]
+
+    def entropy(values):
+        shares = [values.count(value) / len(values) for value in set(values)]
+        return -sum(share * math.log(share) for share in shares)
+
+    joint = entropy(list(zip(levels_a, levels_b, strict=True)))
+    return (entropy(levels_a) + entropy(levels_b)) / joint if joint else 2.0
+
+
+def test_mutual_information_is_studholmes():
+    smooth = drifting(2, 16)
+    slices = [*smooth, 255 - smooth[0], noise(16, 16), np.full((16, 16), 7, np.uint8), np.full((16, 16), 200, np.uint8)]
+    similarity = MutualInformation()
+    described = similarity.describe(slices)
+    for one, first in enumerate(slices):
+        values = similarity.compare(described, one, np.arange(len(slices)))
+        assert values == pytest.approx([slow_mutual_information(first, other) for other in slices], abs=1e-12)
+    assert similarity.compare(described, 0, np.array([2, 4]))[0] == pytest.approx(2.0)  # the negative holds the same
+    assert similarity.compare(described, 0, np.array([4]))[0] == 1.0
+    assert similarity.compare(described, 4, np.array([5]))[0] == 2.0
+
+
+# --- deep features
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    """A ResNet-50 with seeded random weights, classifier included, in a file as timm's are."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    network = timm.create_model("resnet50", pretrained=False).eval()
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_file({k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}, path)
+    return network, path
+
+
+def test_deepnet_is_the_cosine_of_the_pooled_features(resnet):
+    network, path = resnet
+    slices = [*drifting(2, 40), np.zeros((40, 40), np.uint8)]
+    similarity = load_deepnet(path)
+    described = similarity.describe(slices)
+    vectors = []
+    for pixels in slices:
+        gray = torch.nn.functional.interpolate(
+            torch.tensor(pixels / 255.0, dtype=torch.float32)[None, None], (224, 224), mode="bicubic", antialias=True
+        ).clamp(0, 1)
+        image = torch.cat([(gray - m) / d for m, d in zip(MEAN, DEVIATION, strict=True)], dim=1)
+        with torch.inference_mode():
+            vectors.append(network.forward_features(image)[0].mean(dim=(1, 2)).tolist())
+    for one, a in enumerate(vectors):
+        dots = [sum(x * y for x, y in zip(a, b, strict=True)) for b in vectors]
+        lengths = [math.sqrt(sum(y * y for y in b)) for b in vectors]
+        expected = [dot / (lengths[one] * length) for dot, length in zip(dots, lengths, strict=True)]
+        assert similarity.compare(described, one, np.arange(3)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_deepnet_says_which_file_to_bring(resnet, tmp_path):
+    from safetensors.torch import save_file
+
+    where = "https://huggingface.co/timm/resnet50.a1_in1k"
+    with pytest.raises(UsageError, match=where):
+        load_deepnet(None)
+    with pytest.raises(ModelError, match=f"There is no file.*{where}"):
+        load_deepnet(tmp_path / "absent.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ModelError, match=f"damaged.*{where}"):
+        load_deepnet(tmp_path / "bad.safetensors")
+    save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match=f"does not hold the weights of timm's resnet50.*{where}"):
+        load_deepnet(tmp_path / "other.safetensors")
+
+
+# --- selections
+
+
+@dataclass
+class Table:
+    """A similarity that is told: a symmetric matrix."""
+
+    matrix: np.ndarray
+    is_distance: bool
+
+    def compare(self, described, one, others):
+        return self.matrix[one, others]
+
+
+def within(value, threshold, is_distance):
+    return value <= threshold if is_distance else value >= threshold
+
+
+def brute_leader(matrix, threshold, is_distance):
+    """The published procedure: the first of what remains is written, all like it leave the list."""
+    remaining, kept, why = list(range(len(matrix))), [], {}
+    while remaining:
+        first = remaining[0]
+        kept.append(first)
+        alike = [i for i in remaining if i != first and within(matrix[first, i], threshold, is_distance)]
+        why |= dict.fromkeys(alike, first)
+        remaining = [i for i in remaining if i != first and i not in alike]
+    return kept, why
+
+
+def brute_pairwise(matrix, threshold, is_distance, share=None):
+    """All remaining pairs are looked at anew before each removal."""
+    remaining, why = list(range(len(matrix))), {}
+    while len(remaining) > 1 and (share is None or len(remaining) - 1 >= share * len(matrix)):
+        best = None
+        for place, a in enumerate(remaining):
+            for b in remaining[place + 1 :]:
+                if best is None or (matrix[a, b] < best[0] if is_distance else matrix[a, b] > best[0]):
+                    best = (matrix[a, b], a, b)
+        if threshold is not None and not within(best[0], threshold, is_distance):
+            break
+        remaining.remove(best[2])
+        why[best[2]] = best[1]
+    return remaining, why
+
+
+def last(why, place):
+    return last(why, why[place]) if place in why else place
+
+
+@pytest.mark.parametrize("is_distance", [True, False])
+@pytest.mark.parametrize("seed", range(12))
+def test_selections_against_brute_force(seed, is_distance):
+    """Few distinct values, so that ties are the rule."""
+    draws = np.random.default_rng(seed)
+    count = int(draws.integers(1, 14))
+    half = np.triu(draws.integers(0, 7, (count, count)), 1).astype(float)
+    table = Table(half + half.T, is_distance)
+    for threshold in (-1.0, 0.0, 2.0, 3.0, 6.0, 9.0):
+        cases = [
+            (leader(table, None, count, threshold), brute_leader(table.matrix, threshold, is_distance)),
+            (pairwise(table, None, count, threshold), brute_pairwise(table.matrix, threshold, is_distance)),
+        ]
+        for found, (kept, why) in cases:
+            assert list(found.kept) == kept
+            assert {item.place: item.because_of for item in found.removed} == why
+            assert {item.place: item.kept for item in found.removed} == {place: last(why, place) for place in why}
+            assert all(item.value == table.matrix[item.place, item.because_of] for item in found.removed)
+            assert not any(within(table.matrix[a, b], threshold, is_distance) for a in kept for b in kept if a < b)
+    for share in (0.01, 0.1, 0.5, 0.7, 1.0):
+        found = pairwise(table, None, count, None, share)
+        assert list(found.kept) == brute_pairwise(table.matrix, None, is_distance, share)[0]
+        assert len(found.kept) == max(1, math.ceil(round(share * count, 6)))
+
+
+def test_selections_differ_where_they_should():
+    """Along a chain the leader absorbs one neighbor; in pairs the chain collapses from its most alike end."""
+    distances = np.array([[0, 3, 6, 9], [3, 0, 2, 6], [6, 2, 0, 1], [9, 6, 1, 0]], float)
+    table = Table(distances, True)
+    assert leader(table, None, 4, 3).kept == (0, 2)
+    found = pairwise(table, None, 4, 3)
+    assert found.kept == (0,) and [item.place for item in found.removed] == [3, 2, 1]
+    assert {item.kept for item in found.removed} == {0}
+
+
+@pytest.mark.parametrize("name", ["hash", "ssim", "mi"])
+def test_each_similarity_against_brute_force(name):
+    similarity = METHODS[name]()
+    slices = drifting(14, 48, seed=4)
+    described = similarity.describe(slices)
+    matrix = np.array([similarity.compare(described, one, np.arange(14)) for one in range(14)])
+    assert np.allclose(matrix, matrix.T, atol=1e-6)
+    threshold = 6.0 if name == "hash" else float(np.round(np.quantile(matrix, 0.8), 3))
+    kept, _ = brute_leader(matrix, threshold, similarity.is_distance)
+    assert select(similarity, described, 14, Rule(LEADER, threshold)).kept == tuple(kept) and 1 < len(kept) < 14
+    kept, _ = brute_pairwise(matrix, threshold, similarity.is_distance)
+    assert select(similarity, described, 14, Rule(PAIRWISE, threshold)).kept == tuple(kept) and 1 < len(kept) < 14
+
+
+def test_constant_slices_collapse_to_one():
+    slices = [np.full((32, 32), value, np.uint8) for value in (0, 0, 0)] + [noise(32, 32)]
+    for name, threshold in (("hash", 6.0), ("ssim", 0.99), ("mi", 1.99)):
+        similarity = METHODS[name]()
+        assert select(similarity, similarity.describe(slices), 4, Rule(LEADER, threshold)).kept == (0, 3)
+
+
+def test_all_and_every_nth():
+    rule = Rule(threshold=1.0)
+    assert select(AllSlices(), None, 7, rule).kept == tuple(range(7))
+    assert select(EveryNth(3), None, 8, rule).kept == (0, 3, 6)
+    assert [(r.place, r.kept) for r in select(EveryNth(3), None, 5, rule).removed] == [(1, 0), (2, 0), (4, 3)]
+    assert select(EveryNth(10), None, 1, rule).kept == (0,)
+    with pytest.raises(UsageError, match="--every is 0"):
+        EveryNth(0)
+
+
+@pytest.mark.parametrize(
+    "name, rule, message",
+    [
+        ("hash", Rule(threshold=-1), "whole number from 0 to 64"),
+        ("hash", Rule(threshold=65), "whole number from 0 to 64"),
+        ("hash", Rule(threshold=6.5), "whole number from 0 to 64"),
+        ("hash", Rule(threshold=math.nan), "whole number from 0 to 64"),
+        ("hash", Rule(threshold=math.inf), "whole number from 0 to 64"),
+        ("ssim", Rule(threshold=1.01), "a number from -1 to 1"),
+        ("ssim", Rule(), "needs --threshold"),
+        ("mi", Rule(threshold=0.9), "a number from 1 to 2"),
+        ("mi", Rule(threshold=math.nan), "a number from 1 to 2"),
+        ("hash", Rule(PAIRWISE, share=0.0), "above 0 and up to 1"),
+        ("hash", Rule(PAIRWISE, share=1.1), "above 0 and up to 1"),
+        ("hash", Rule(PAIRWISE, share=math.nan), "above 0 and up to 1"),
+        ("hash", Rule(PAIRWISE, 6, 0.1), "one of them"),
+        ("hash", Rule(LEADER, share=0.1), "goes by pairs"),
+        ("all", Rule(threshold=3), "goes by position"),
+        ("every-n", Rule(PAIRWISE, share=0.1), "goes by position"),
+    ],
+)
+def test_rules_that_are_refused(name, rule, message):
+    with pytest.raises(UsageError, match=message):
+        check_rule(name, METHODS[name](), rule)
+
+
+def test_thresholds_of_their_own():
+    assert check_rule("hash", DifferenceHash(), Rule()).threshold == 6.0
+    assert check_rule("hash", DifferenceHash(), Rule(PAIRWISE, share=0.1)) == Rule(PAIRWISE, share=0.1)
+
+
+# --- slices of a CT
+
+
+def test_axial_slices_whichever_way_the_volume_is_stored():
+    hu = np.random.default_rng(0).integers(-1500, 600, (4, 5, 6)).astype(np.int16)  # towards S, P, L
+    expected = np.empty(hu.shape, np.uint8)
+    for place, value in np.ndenumerate(hu):
+        expected[place] = round(255 * min(max((int(value) + 1200) / 1400, 0.0), 1.0))
+    affine = np.diag([0.7, 0.8, 2.5, 1.0])
+    tilt = np.eye(4)
+    tilt[:3, :3] = [[0.96, 0.28, 0], [-0.28, 0.96, 0], [0, 0, 1]]
+    for order in [(0, 1, 2), (1, 0, 2), (2, 1, 0), (1, 2, 0)]:
+        for flips in [(), (0,), (1, 2), (0, 1, 2)]:
+            array = np.flip(hu.transpose(order), flips)
+            columns = [2 - axis for axis in order][::-1]  # which of L, P, S the indices i, j, k run along
+            turned = np.eye(4)
+            turned[:3, :3] = affine[:3, :3][:, columns] * [-1 if 2 - k in flips else 1 for k in range(3)]
+            assert np.array_equal(axial_slices(CTVolume(array, turned)), expected)
+            assert np.array_equal(axial_slices(CTVolume(array.astype(np.float32), tilt @ turned)), expected)
+
+
+def test_missing_values_of_a_ct_are_the_windows_lower_end():
+    hu = np.array([[[np.nan, -np.inf], [np.inf, -500.0]]], np.float32)
+    assert axial_slices(CTVolume(hu, np.eye(4))).tolist() == [[[0, 0], [255, 128]]]
