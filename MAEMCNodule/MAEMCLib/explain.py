@@ -1,4 +1,7 @@
-"""What the autoencoder rebuilds, where it errs, and where the classifier looks: arrays in the region's geometry."""
+"""What the autoencoder rebuilds, where it errs, and where the classifier looks: arrays in a nodule region's geometry.
+
+For 2-D pictures see ``attention``.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from .attention import attention_rollout, has_attention, interpolated, mean_grad_cam
 from .errors import ModelError
-from .montage import denormalise, from_montage
+from .montage import denormalise, from_montage, resized
 from .networks.configuration import DecoderConfiguration, EncoderConfiguration
 from .networks.decoder import Decoder
 from .networks.masking import hidden_count, split_tokens, unpatchify
@@ -27,15 +31,28 @@ SEED = 20251
 class Explanation:
     """Per plane, (25, 50, 50) float32 in the geometry of the region's stacks.
 
-    reconstruction: HU; every patch as it was predicted while hidden, never copied from the input.
+    reconstruction: HU; every patch as it was predicted while hidden, never copied from the input. Empty for a bundle
+    without autoencoder.
     error: HU, absolute difference to the input within the model's window. What the model finds unusual, not why a
-    nodule should be malignant.
-    attention: 0 ... 1, attention rollout from the class token, as coarse as the patches.
+    nodule should be malignant. Empty for a bundle without autoencoder.
+    attention: 0 ... 1, attention rollout from the class token, as coarse as the patches; or, of a network without
+    attention weights, Grad-CAM for the positive class.
+    attention_kind: which of the two, for people.
     """
 
     reconstruction: dict[str, np.ndarray]
     error: dict[str, np.ndarray]
     attention: dict[str, np.ndarray]
+    attention_kind: str
+
+    def parts(self) -> dict[str, dict[str, np.ndarray]]:
+        """The stacks by part and plane."""
+        return {"reconstruction": self.reconstruction, "error": self.error, "attention": self.attention}
+
+    @property
+    def notice(self) -> str:
+        """What is missing and why; empty where nothing is."""
+        return "" if self.reconstruction else "The model holds no autoencoder: there is no reconstruction and no error."
 
 
 class Autoencoder(nn.Module):
@@ -70,23 +87,37 @@ def load_autoencoder(predictor: Predictor) -> Autoencoder:
 
 
 def explain(predictor: Predictor, roi: NoduleROI, autoencoder: Autoencoder | None = None) -> Explanation:
-    """Rebuild both planes and roll out the attention. The same region always gives the same pictures (fixed masks).
+    """Rebuild both planes, where the bundle has an autoencoder, and tell where the classifier looks. The same region
+    always gives the same pictures (fixed masks).
 
     autoencoder: as ``load_autoencoder`` made it, to keep it between calls.
     """
-    autoencoder = autoencoder or load_autoencoder(predictor)
-    parts: dict[str, dict[str, np.ndarray]] = {"reconstruction": {}, "error": {}, "attention": {}}
+    if autoencoder is None and predictor.card.members("decoder"):
+        autoencoder = load_autoencoder(predictor)
+    reconstruction, error, attention = {}, {}, {}
     preprocessing = predictor.card.preprocessing
     for plane in ("axial", "coronal"):
         stack = getattr(roi, plane)
-        image = torch.from_numpy(montage(stack, predictor.card))[None, None]
-        rebuilt = denormalise(from_montage(reconstruct(autoencoder, image, plane)[0, 0].numpy()), preprocessing)
+        image = montage(stack, predictor.card)
+        attention[plane] = from_montage(_looked_at(predictor, image))
+        if autoencoder is None:
+            continue
+        rebuilt = reconstruct(autoencoder, torch.from_numpy(image)[None, None], plane)[0, 0].numpy()
+        rebuilt = denormalise(from_montage(rebuilt), preprocessing)
         rebuilt = np.clip(rebuilt, preprocessing.window_lower, preprocessing.window_upper)
         seen = np.clip(stack, preprocessing.window_lower, preprocessing.window_upper)
-        parts["reconstruction"][plane] = rebuilt
-        parts["error"][plane] = np.abs(rebuilt - seen)
-        parts["attention"][plane] = from_montage(attention_rollout(predictor, image)[0, 0].numpy())
-    return Explanation(**parts)
+        reconstruction[plane], error[plane] = rebuilt, np.abs(rebuilt - seen)
+    kind = "attention rollout" if has_attention(predictor) else "Grad-CAM"
+    return Explanation(reconstruction, error, attention, kind)
+
+
+def _looked_at(predictor: Predictor, image: np.ndarray) -> np.ndarray:
+    """(250, 250) montage -> (250, 250) in 0 ... 1."""
+    if has_attention(predictor):
+        return attention_rollout(predictor, torch.from_numpy(image)[None, None])[0, 0].numpy()
+    shown = torch.from_numpy(np.array(resized(image, predictor.side)))[None, None]
+    grown = interpolated(mean_grad_cam(predictor, shown, positive=True)[0].numpy(), len(image))
+    return grown / max(float(grown.max()), 1e-12)
 
 
 @torch.inference_mode()
@@ -105,25 +136,3 @@ def reconstruct(autoencoder: Autoencoder, images: torch.Tensor, plane: str) -> t
             patches, unseen = autoencoder.rebuild(images, draw, count, plane)
             total, times = total + patches * unseen, times + unseen
     return unpatchify(total / times)
-
-
-@torch.inference_mode()
-def attention_rollout(predictor: Predictor, images: torch.Tensor) -> torch.Tensor:
-    """(B, 1, S, S) -> (B, 1, S, S) in 0 ... 1: rollout (Abnar and Zuidema 2020) from the class token, mean of members.
-
-    Each block's head-averaged attention is mixed half and half with the identity, for the residual path.
-    """
-    maps = []
-    for member in predictor.members:
-        weight = member.encoder.cls_token
-        joined = None
-        for attention in member.encoder.attention(images.to(weight.device, weight.dtype)):
-            mixed = attention.float().mean(dim=1)
-            mixed = 0.5 * mixed + 0.5 * torch.eye(mixed.shape[-1], device=mixed.device)
-            joined = mixed if joined is None else mixed @ joined
-        maps.append(joined[:, 0, 1:].cpu())
-    mean = torch.stack(maps).mean(dim=0)
-    low, high = mean.amin(dim=1, keepdim=True), mean.amax(dim=1, keepdim=True)
-    scaled = (mean - low) / (high - low).clamp_min(1e-12)
-    patch = predictor.members[0].encoder.configuration.patch_size
-    return unpatchify(scaled.unsqueeze(-1).expand(-1, -1, patch * patch))

@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields
 from .applicability import Limits
 from .errors import ModelError
 from .montage import Preprocessing
+from .picture import PicturePreprocessing
 
 SCHEMA = 1
+INPUTS = ("nodule", "picture")
 FUSIONS = ("mean", "axial", "coronal")
 ROLES = ("classifier", "decoder", "statistics")
 _REQUIRED = {
@@ -70,8 +72,12 @@ class ModelCard:
             problem = f"its classes are {self.classes}, and this version scores two with one of them positive"
         elif self.classes[1] != self.positive_class:
             problem = f"its positive class {self.positive_class} has to be the second of {self.classes}"
+        elif self.input not in INPUTS:
+            problem = f"its input '{self.input}' is none of {', '.join(INPUTS)}"
         elif self.fusion not in FUSIONS:
             problem = f"its fusion '{self.fusion}' is none of {', '.join(FUSIONS)}"
+        elif self.input == "picture" and self.fusion != "mean":
+            problem = f"it scores pictures, which have no {self.fusion} plane"
         elif any(not _is_fraction(self.values["thresholds"].get(name)) for name in ("rule_out", "balanced", "rule_in")):
             problem = "its thresholds are not three numbers between 0 and 1"
         elif any(not _is_number(self.values["calibration"].get(name)) for name in ("slope", "intercept")):
@@ -126,9 +132,21 @@ class ModelCard:
         return self.values["positive_class"]
 
     @property
+    def input(self) -> str:
+        """What the model scores: "nodule", a point in a CT; or "picture", a whole 2-D picture."""
+        return self.values.get("input", "nodule")
+
+    @property
     def fusion(self) -> str:
-        """Which planes' logits are averaged: mean (both), axial or coronal."""
+        """Which planes' logits are averaged: mean (of all), axial or coronal."""
         return self.values["fusion"]
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """The images of a case that the network sees, each alone; a picture has one, itself."""
+        if self.input == "picture":
+            return ("picture",)
+        return ("axial", "coronal") if self.fusion == "mean" else (self.fusion,)
 
     @property
     def threshold(self) -> float:
@@ -150,8 +168,13 @@ class ModelCard:
         return self.values["files"]
 
     @property
-    def preprocessing(self) -> Preprocessing:
-        return _from_fields(Preprocessing, self.values["preprocessing"], "preprocessing")
+    def preprocessing(self) -> Preprocessing | PicturePreprocessing:
+        """How a case becomes network input: a ``PicturePreprocessing`` where the input is "picture"."""
+        kind = PicturePreprocessing if self.input == "picture" else Preprocessing
+        made = _from_fields(kind, self.values["preprocessing"], "preprocessing")
+        if self.input == "picture" and not isinstance(made.image_size, int):
+            raise ModelError(f"The bundle's image size {made.image_size} is no whole number of pixels.", "schema")
+        return made
 
     @property
     def limits(self) -> Limits:

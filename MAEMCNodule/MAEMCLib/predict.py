@@ -1,4 +1,4 @@
-"""From regions to probabilities: the classifier members of a bundle on one device."""
+"""From regions or pictures to probabilities: the classifier members of a bundle on one device."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ import torch
 
 from .bundle import ModelBundle
 from .device import choose_device
-from .errors import InputError, ModelError
+from .errors import InputError, ModelError, UsageError
 from .familiarity import FeatureDistance, case_distance, percentile
 from .model_card import ModelCard
 from .montage import normalise, resized, to_montage
 from .networks.classifier import Classifier
 from .networks.encoders import encoder_configuration
+from .picture import prepare
+from .picture_scoring import PreparedPicture
 from .roi import SIDE, SLICES, NoduleROI
 
 BATCH = 16
-"""Montages computed at once: enough to feed a GPU, few enough for 4 GB of its memory with ViT-L."""
+"""Images computed at once: enough to feed a GPU, few enough for 4 GB of its memory with ViT-L."""
 
 
 @dataclass(frozen=True)
@@ -58,56 +60,81 @@ class Predictor:
         self.notice = ""
         encoder = encoder_configuration(self.card.values["architecture"].get("encoder"))
         self.side = encoder.image_size
+        if self.card.input == "picture" and self.card.preprocessing.image_size != self.side:
+            raise ModelError(
+                f"The model {self.card.id} prepares pictures of {self.card.preprocessing.image_size} pixels, but its "
+                f"network takes {self.side}. Get the model again.",
+                "architecture",
+            )
         self.members = [
             build(lambda: Classifier(encoder, len(self.card.classes)), tensors, self.card).to(self.device)
             for tensors in bundle.weights("classifier")
         ]
         for member in self.members:
             member.head.float()
-        self.planes = ("axial", "coronal") if self.card.fusion == "mean" else (self.card.fusion,)
+        self.planes = self.card.planes
         self.distances = _distances(bundle, self.planes) if self.card.training_distances else []
 
-    def predict(self, rois: list[NoduleROI], progress: Callable[[float], None] | None = None) -> list[Prediction]:
-        """Score regions. progress is called with the share done. Raises InputError for a region of the wrong shape.
+    def predict(
+        self, cases: list[NoduleROI] | list[PreparedPicture], progress: Callable[[float], None] | None = None
+    ) -> list[Prediction]:
+        """Score regions, or pictures where the model's input is that. progress is called with the share done.
 
         On a GPU without enough memory the model moves to the CPU, once, and each result says so.
+        Raises InputError for a region of the wrong shape, UsageError for a region given to a model of pictures.
         """
         started = time.perf_counter()
-        montages = np.stack(
-            [resized(montage(getattr(roi, plane), self.card), self.side) for roi in rois for plane in self.planes]
-        )
+        images = np.stack([self.image(case, plane) for case in cases for plane in self.planes])
         try:
-            logits, tokens = self._outputs(montages, progress)
+            logits, tokens = self._outputs(images, progress)
         except torch.OutOfMemoryError:
             self.notice = f"{self.device} ran out of memory; computed on the CPU instead."
             self.device = "cpu"
             self.members = [member.to("cpu") for member in self.members]
             torch.cuda.empty_cache()
-            logits, tokens = self._outputs(montages, progress)
-        # (members, nodules): the mean of the planes' logits, methods as published; see the card's "fusion"
-        logits = logits.reshape(len(self.members), len(rois), len(self.planes)).mean(axis=2)
-        calibration = self.card.values["calibration"]
-        calibrated = logits * calibration["slope"] + calibration["intercept"]
-        percentiles = self._percentiles(tokens, len(rois))
-        seconds = (time.perf_counter() - started) / len(rois)
-        return [self._prediction(calibrated[:, nodule], percentiles[nodule], seconds) for nodule in range(len(rois))]
+            logits, tokens = self._outputs(images, progress)
+        # (members, cases): the mean of the planes' logits, methods as published; see the card's "fusion"
+        calibrated = self._calibrated(logits.reshape(len(self.members), len(cases), len(self.planes)).mean(axis=2))
+        percentiles = self._percentiles(tokens, len(cases))
+        seconds = (time.perf_counter() - started) / len(cases)
+        return [self._prediction(calibrated[:, case], percentiles[case], seconds) for case in range(len(cases))]
 
-    def _percentiles(self, tokens: list[np.ndarray], nodules: int) -> list[float | None]:
-        """Each nodule's place among the training cases' distances; the members' distances are averaged."""
+    def image(self, case: NoduleROI | PreparedPicture, plane: str) -> np.ndarray:
+        """(side, side) float32: what the network is shown of a case. Raises InputError, UsageError."""
+        if self.card.input == "picture":
+            if not isinstance(case, PreparedPicture):
+                raise UsageError(f"The model {self.card.id} scores 2-D pictures, not nodules in a CT.", "input-kind")
+            return prepare(case.gray, self.card.preprocessing)
+        return resized(montage(getattr(case, plane), self.card), self.side)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """(M, side, side) network input -> (M,): each image's probability of the positive class, as ``predict`` has it.
+
+        For images that are no case of their own, such as one with places taken out of it.
+        """
+        logits = np.clip(self._calibrated(self._outputs(images, None)[0]), -700, 700)
+        return (1.0 / (1.0 + np.exp(-logits))).mean(axis=0)
+
+    def _calibrated(self, logits: np.ndarray) -> np.ndarray:
+        calibration = self.card.values["calibration"]
+        return logits * calibration["slope"] + calibration["intercept"]
+
+    def _percentiles(self, tokens: list[np.ndarray], cases: int) -> list[float | None]:
+        """Each case's place among the training cases' distances; the members' distances are averaged."""
         if not self.distances:
-            return [None] * nodules
+            return [None] * cases
         found = []
         for member, distances in zip(tokens, self.distances, strict=True):
-            by_plane = member.reshape(nodules, len(self.planes), -1)
+            by_plane = member.reshape(cases, len(self.planes), -1)
             found.append(case_distance({p: by_plane[:, n] for n, p in enumerate(self.planes)}, distances))
         reference = self.card.training_distances
         return [percentile(value, reference) for value in np.mean(found, axis=0)]
 
     def _outputs(
-        self, montages: np.ndarray, progress: Callable[[float], None] | None
+        self, images: np.ndarray, progress: Callable[[float], None] | None
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """(M, 250, 250) -> (members, M) float64: logit of the positive class minus that of the other; and each
-        member's class tokens (M, width) float64."""
+        """(M, side, side) -> (members, M) float64: logit of the positive class minus that of the other; and each
+        member's features (M, width) float64."""
         rows, tokens = [], []
         with torch.inference_mode():
             for number, member in enumerate(self.members):
@@ -115,11 +142,11 @@ class Predictor:
                 parts, seen = [], []
                 # What the layer reads is what the distance is measured on.
                 hook = member.head.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
-                for start in range(0, len(montages), BATCH):
-                    batch = torch.from_numpy(montages[start : start + BATCH]).unsqueeze(1)
+                for start in range(0, len(images), BATCH):
+                    batch = torch.from_numpy(images[start : start + BATCH]).unsqueeze(1)
                     parts.append(member(batch.to(weight.device, weight.dtype)).double().cpu())
                     if progress is not None:
-                        done = number + min(start + BATCH, len(montages)) / len(montages)
+                        done = number + min(start + BATCH, len(images)) / len(images)
                         progress(done / len(self.members))
                 hook.remove()
                 both = torch.cat(parts)

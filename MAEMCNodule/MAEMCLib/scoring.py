@@ -11,7 +11,7 @@ from typing import Protocol
 
 from .applicability import Assessment, assess, assess_features
 from .ct import CTVolume, check_ct
-from .errors import InputError, MAEMCError
+from .errors import InputError, MAEMCError, UsageError
 from .model_card import ModelCard
 from .points import NodulePoint
 from .results import InputWarning, NoduleResult
@@ -23,7 +23,20 @@ class Scorer(Protocol):
 
     card: ModelCard
 
-    def predict(self, rois: list[NoduleROI]) -> list: ...
+    def predict(self, cases: list) -> list: ...
+
+
+class Prepared(Protocol):
+    """What is known of a case before the network has run: a ``PreparedNodule`` or a ``PreparedPicture``."""
+
+    nodule_id: str
+    assessment: Assessment
+
+    @property
+    def point_lps(self) -> tuple[float, float, float] | None: ...
+
+    @property
+    def padded_fraction(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -34,18 +47,33 @@ class PreparedNodule:
     roi: NoduleROI
     assessment: Assessment
 
+    @property
+    def point_lps(self) -> tuple[float, float, float]:
+        return self.roi.point_lps
+
+    @property
+    def padded_fraction(self) -> float:
+        return self.roi.padded_fraction
+
 
 def prepare(
     volume: CTVolume, nodule_id: str, point_lps, card: ModelCard, diameter_mm: float | None = None
 ) -> PreparedNodule:
-    """Check the volume and cut the region that the model wants. point_lps: LPS mm. Raises InputError."""
+    """Check the volume and cut the region that the model wants. point_lps: LPS mm.
+
+    Raises InputError, and UsageError for a model that scores something else.
+    """
+    if card.input != "nodule":
+        raise UsageError(
+            f"The model {card.id} scores 2-D {card.input}s, not nodules in a CT. Choose another model.", "input-kind"
+        )
     check_ct(volume)
     roi = cut_roi(volume, point_lps, card.preprocessing.slice_step_mm)
     return PreparedNodule(nodule_id, roi, assess(volume, roi, card.limits, diameter_mm))
 
 
-def scored(prepared: PreparedNodule, prediction: dict, card: ModelCard) -> NoduleResult:
-    """The row of a prepared nodule. prediction: a ``Prediction`` as a dictionary, as the worker sends it."""
+def scored(prepared: Prepared, prediction: dict, card: ModelCard) -> NoduleResult:
+    """The row of a prepared case. prediction: a ``Prediction`` as a dictionary, as the worker sends it."""
     threshold = card.threshold
     probability = prediction["probability"]
     ood_percentile = prediction.get("ood_percentile")
@@ -55,7 +83,7 @@ def scored(prepared: PreparedNodule, prediction: dict, card: ModelCard) -> Nodul
         warnings = (*warnings, InputWarning("device", prediction["notice"]))
     return NoduleResult(
         nodule_id=prepared.nodule_id,
-        point_lps=prepared.roi.point_lps,
+        point_lps=prepared.point_lps,
         status="scored",
         gate=assessment.gate,
         gate_reasons=assessment.reasons,
@@ -65,7 +93,7 @@ def scored(prepared: PreparedNodule, prediction: dict, card: ModelCard) -> Nodul
         interval_kind=prediction["interval_kind"],
         class_name=card.classes[int(probability >= threshold)],
         threshold=threshold,
-        padded_fraction=prepared.roi.padded_fraction,
+        padded_fraction=prepared.padded_fraction,
         warnings=warnings,
         model_id=card.id,
         model_version=card.version,

@@ -98,7 +98,7 @@ class Server:
         explanation = explain(predictor, roi, self._autoencoder)
         pictures = {
             part: {plane: encode_array(array) for plane, array in planes.items()}
-            for part, planes in vars(explanation).items()
+            for part, planes in explanation.parts().items()
         }
         return {**pictures, **self._model()}
 

@@ -1,0 +1,118 @@
+"""A 2-D picture becomes a row: read, checked for its fitness, scored as a whole. The counterpart of ``scoring``.
+
+Free of torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .applicability import Assessment
+from .errors import InputError, UsageError
+from .model_card import ModelCard
+from .picture import PicturePreprocessing, read_gray
+from .results import InputWarning, NoduleResult
+from .scoring import Scorer, failed, scored
+
+SMALLEST_SIDE = 8
+"""Pixels; below this a picture shows nothing that could be scored."""
+_VOLUMES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
+_GATES = ("green", "grey", "amber", "red")
+_ENLARGED = 2.0
+_FRAME_AMBER, _FRAME_RED = 0.5, 0.75
+
+
+@dataclass(frozen=True)
+class View:
+    """The square of a picture that the network sees. top, left, width: in the picture's pixels; 0 is the first pixel's
+    border, and what lies outside the picture is black."""
+
+    top: float
+    left: float
+    width: float
+
+    @classmethod
+    def of(cls, gray: np.ndarray, preprocessing: PicturePreprocessing) -> View:
+        """The square that ``picture.prepare`` shows."""
+        rows, columns = gray.shape
+        width = max(rows, columns) * preprocessing.view_share
+        return cls((rows - width) / 2, (columns - width) / 2, width)
+
+    def outside(self, gray: np.ndarray) -> float:
+        """Share of the square that lies outside the picture."""
+        covered = [
+            max(0.0, min(start + self.width, size) - max(start, 0.0))
+            for start, size in zip((self.top, self.left), gray.shape, strict=True)
+        ]
+        return 1.0 - covered[0] * covered[1] / self.width**2
+
+
+@dataclass(frozen=True)
+class PreparedPicture:
+    """A picture ready for the network: its gray values (rows, columns) in [0, 1] and what is known about its fitness.
+
+    padded_fraction: share of what the network sees that is the black frame about the picture.
+    """
+
+    nodule_id: str
+    gray: np.ndarray
+    assessment: Assessment
+    padded_fraction: float
+
+    @property
+    def point_lps(self) -> None:
+        """A picture has no place in the patient."""
+
+
+def prepare_picture(path: Path, name: str, card: ModelCard) -> PreparedPicture:
+    """Read a picture and judge its fitness for the model. Raises InputError for one that cannot be scored, UsageError
+    for a model that scores something else."""
+    if card.input != "picture":
+        raise UsageError(f"The model {card.id} scores nodules in a CT, not 2-D pictures. Choose another.", "input-kind")
+    path = Path(path)
+    if path.is_dir() or path.name.lower().endswith(_VOLUMES):
+        what = "a folder" if path.is_dir() else "a volume"
+        raise InputError(
+            f"{path} is {what}, but the model {card.id} scores single 2-D pictures: PNG, JPEG or one DICOM frame.",
+            "input-kind",
+        )
+    gray = read_gray(path)
+    if min(gray.shape) < SMALLEST_SIDE:
+        raise InputError(
+            f"The picture {path} has only {gray.shape[1]} x {gray.shape[0]} pixels; {SMALLEST_SIDE} a side are the "
+            "least.",
+            "size",
+        )
+    if gray.min() == gray.max():
+        raise InputError(f"The picture {path} has one gray value only. There is nothing to score.", "constant")
+    view = View.of(gray, card.preprocessing)
+    return PreparedPicture(name, gray, _assess(gray, view, card), view.outside(gray))
+
+
+def score_picture(path: Path, name: str, predictor: Scorer) -> tuple[NoduleResult, PreparedPicture | None]:
+    """Score a picture; one that cannot be scored gets a failed row."""
+    try:
+        prepared = prepare_picture(path, name, predictor.card)
+    except InputError as error:
+        return failed(name, None, error, predictor.card), None
+    return scored(prepared, vars(predictor.predict([prepared])[0]), predictor.card), prepared
+
+
+def _assess(gray: np.ndarray, view: View, card: ModelCard) -> Assessment:
+    findings = []
+    enlarged, outside = card.preprocessing.image_size / view.width, view.outside(gray)
+    if enlarged > _ENLARGED:
+        text = f"It is enlarged {enlarged:.1f} times for the model, so that it holds less detail than the model knows."
+        findings.append(("amber", InputWarning("enlarged", text)))
+    if outside > _FRAME_AMBER:
+        text = f"It is so long that {outside:.0%} of what the model sees is the black frame about it."
+        findings.append(("red" if outside > _FRAME_RED else "amber", InputWarning("long", text)))
+    if not card.training_distances:
+        text = "The model cannot tell whether the picture is like those that it was trained on."
+        findings.append(("grey", InputWarning("likeness-unknown", text)))
+    gate = max((color for color, _ in findings), key=_GATES.index, default="green")
+    reasons = tuple(warning.code for color, warning in findings if color == gate)
+    return Assessment(gate, reasons, tuple(warning for _, warning in findings))
