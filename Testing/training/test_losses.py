@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lightly.loss import NTXentLoss
-from MAEMCTrainingLib.pretraining.losses import info_nce, masked_mse
+from MAEMCTrainingLib.pretraining.losses import info_nce, masked_mse, nt_xent
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -115,3 +115,67 @@ def test_info_nce_stays_in_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         inside, _ = info_nce(query, positive, negatives, allowed, 0.07)
     assert torch.equal(plain, inside)
+
+
+def brute_force_nt_xent(pairs, patient, temperature, same_patient):
+    """The loss of each view (N, 2) and its number of negatives."""
+    losses, counts = torch.zeros(len(pairs), 2, dtype=torch.float64), torch.zeros(len(pairs), 2)
+    for n in range(len(pairs)):
+        for view in range(2):
+            anchor = pairs[n, view].double().numpy()
+            numerator = math.exp(float(anchor @ pairs[n, 1 - view].double().numpy()) / temperature)
+            denominator = numerator
+            for other in range(len(pairs)):
+                if other == n or (same_patient == "exclude" and patient[other] == patient[n]):
+                    continue
+                for other_view in range(2):
+                    denominator += math.exp(float(anchor @ pairs[other, other_view].double().numpy()) / temperature)
+                    counts[n, view] += 1
+            losses[n, view] = -math.log(numerator / denominator)
+    return losses, counts
+
+
+@pytest.mark.parametrize("same_patient", ["exclude", "keep"])
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_nt_xent_equals_brute_force(temperature, same_patient):
+    pairs, patient = unit(7, 2, 16), torch.tensor([0, 1, 0, 2, 3, 0, 2])
+    losses, counts = brute_force_nt_xent(pairs, patient, temperature, same_patient)
+    for mine in (slice(None), slice(0, 4), slice(4, 7), slice(3, 4)):
+        loss, negatives = nt_xent(pairs, patient, temperature, same_patient, mine)
+        assert loss.item() == pytest.approx(losses[mine].mean().item(), rel=1e-5)
+        assert negatives.item() == pytest.approx(counts[mine].mean().item())
+
+
+def test_nt_xent_equals_lightly():
+    pairs, patient = unit(7, 2, 16), torch.arange(7)
+    expected = NTXentLoss(temperature=0.1)(pairs[:, 0], pairs[:, 1]).item()
+    for same_patient in ("exclude", "keep"):
+        assert nt_xent(pairs, patient, 0.1, same_patient)[0].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_nt_xent_of_one_patient_alone_is_zero():
+    pairs = unit(4, 2, 8).requires_grad_()
+    loss, negatives = nt_xent(pairs, torch.zeros(4, dtype=torch.long), 0.1, "exclude")
+    loss.backward()
+    assert loss.item() == 0 and negatives.item() == 0
+    assert torch.equal(pairs.grad, torch.zeros(4, 2, 8))
+
+
+def test_nt_xent_of_parts_has_the_gradient_of_the_whole():
+    """What several processes rely on: each its own samples as anchors, all samples in the denominator."""
+    patient = torch.tensor([0, 1, 0, 2, 3, 0, 2])
+    gradients = []
+    for parts in ([slice(0, 7)], [slice(0, 4), slice(4, 7)]):
+        pairs = unit(7, 2, 16).requires_grad_()
+        for part in parts:
+            loss, _ = nt_xent(pairs, patient, 0.1, "exclude", part)
+            (loss * (part.stop - part.start) / 7).backward()
+        gradients.append(pairs.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_nt_xent_stays_in_float32_under_autocast():
+    pairs, patient = unit(7, 2, 16), torch.arange(7)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside, _ = nt_xent(pairs, patient, 0.1, "exclude")
+    assert torch.equal(nt_xent(pairs, patient, 0.1, "exclude")[0], inside)

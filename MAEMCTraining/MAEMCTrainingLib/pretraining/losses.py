@@ -12,7 +12,8 @@ SAME_PATIENT = ("exclude", "keep")
 def masked_mse(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
     """Mean squared error over the pixels of the hidden patches, "N the number of missing pixels".
 
-    Zhao et al. 2025, section 3.3. prediction, target: (B, N, P); hidden: (B, H) indices. Visible patches contribute nothing, nor to the gradient.
+    Zhao et al. 2025, section 3.3. prediction, target: (B, N, P); hidden: (B, H) indices. Visible patches contribute
+    nothing, nor to the gradient.
     """
     difference = gather_tokens(prediction, hidden).float() - gather_tokens(target, hidden).float()
     return difference.square().mean()
