@@ -1,0 +1,186 @@
+"""Several image branches and clinical values, related by a bipartite graph: the fusion network of the Res-MAE system.
+
+Its source is public as an abstract only: a pre-trained convolutional encoder goes into a model of several branches that
+relates the modalities through a bipartite graph, for any number of classes. What is drawn here is our reading of that:
+
+* One side of the graph has a node for each image branch (a plane of a series), the other one for each clinical value.
+  All branches share one encoder, since all are CT; each has a normalization of its own.
+* There is an edge wherever both ends were observed. What was not observed has no edge, gets no message and gives none:
+  its input is not even looked at, so that it may hold anything.
+* Two rounds of messages go in both directions at once, each the attention-weighted mean of the observed neighbors.
+* Each image branch, and the clinical values together, give logits; their mean over what was observed is the model's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from .encoders import AnyEncoderConfiguration, build_encoder
+from .layers import NORM_EPSILON, Linear, initialise
+
+CLINICAL = "clinical"
+"""Name of the branch that the clinical values are together."""
+
+
+@dataclass(frozen=True)
+class GraphConfiguration:
+    """branches: names of the image branches. attributes: for each clinical value the number of its choices, 0 for a
+    number. width: of a node's vector. rounds: of message passing. Raises ModelError for values that make no sense."""
+
+    branches: tuple[str, ...]
+    attributes: tuple[int, ...] = ()
+    width: int = 64
+    rounds: int = 2
+
+    def __post_init__(self) -> None:
+        good = (
+            len(self.branches) > 0
+            and len(set(self.branches)) == len(self.branches)
+            and CLINICAL not in self.branches
+            and all(isinstance(name, str) and name for name in self.branches)
+            and all(isinstance(count, int) and count >= 0 for count in self.attributes)
+            and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in (self.width, self.rounds))
+        )
+        if not good:
+            raise ModelError(f"The fusion graph's settings contradict themselves: {self}.", "architecture")
+
+
+@dataclass
+class FusedLogits:
+    """fused: (B, C), the mean of the observed branches' logits. branches: (B, K + 1, C), zeros where nothing was
+    observed; the last is the clinical branch. observed: (B, K + 1) bool."""
+
+    fused: Tensor
+    branches: Tensor
+    observed: Tensor
+
+
+class Messages(nn.Module):
+    """One direction of one round: what each receiver gets of its observed neighbors.
+
+    a_rs = softmax over the observed s of (Q h_r) . (K h_s) / sqrt(d); the message to r is sum_s a_rs V h_s, and zero
+    where r has no observed neighbor.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = Linear(width, width)
+        self.key = Linear(width, width)
+        self.value = Linear(width, width)
+
+    def weights(self, receivers: Tensor, senders: Tensor, edges: Tensor) -> Tensor:
+        """The attention a_rs: (B, R, d), (B, S, d) and (B, R, S) bool -> (B, R, S); rows without an edge are zero."""
+        scores = self.query(receivers) @ self.key(senders).transpose(1, 2) / receivers.shape[-1] ** 0.5
+        scores = scores.float().masked_fill(~edges, torch.finfo(torch.float32).min)
+        # Where there is no edge at all the softmax is uniform; the second factor makes it nothing.
+        return scores.softmax(dim=-1) * edges
+
+    def forward(self, receivers: Tensor, senders: Tensor, edges: Tensor) -> Tensor:
+        """The messages, (B, R, d)."""
+        return self.weights(receivers, senders, edges).to(senders.dtype) @ self.value(senders)
+
+
+class Round(nn.Module):
+    """One round in both directions at once: h <- norm(h + message), from the values before the round."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.to_branches, self.to_attributes = Messages(width), Messages(width)
+        self.branch_norm = nn.LayerNorm(width, eps=NORM_EPSILON)
+        self.attribute_norm = nn.LayerNorm(width, eps=NORM_EPSILON)
+
+    def forward(self, branches: Tensor, attributes: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K, d), (B, A, d), (B, K, A) bool -> the nodes after the round."""
+        to_branches = self.to_branches(branches, attributes, edges)
+        to_attributes = self.to_attributes(attributes, branches, edges.transpose(1, 2))
+        return self.branch_norm(branches + to_branches), self.attribute_norm(attributes + to_attributes)
+
+
+class FusionNetwork(nn.Module):
+    """Encoder, nodes, message passing, a logit for each branch and their mean.
+
+    ``center`` and ``scale``, (A,), standardize the numbers among the clinical values; they come from the training part
+    (``set_standardization``) and are part of the state. The same seed gives the same values.
+    """
+
+    def __init__(
+        self, encoder: AnyEncoderConfiguration, graph: GraphConfiguration, classes: int = 2, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.graph, self.classes = graph, classes
+        self.encoder = build_encoder(encoder, seed)
+        width, count = graph.width, len(graph.branches)
+        self.branch_norms = nn.ModuleList(nn.LayerNorm(self.encoder.width, eps=NORM_EPSILON) for _ in range(count))
+        self.projections = nn.ModuleList(Linear(self.encoder.width, width) for _ in range(count))
+        # A number is a direction times its value; a choice is one of as many vectors.
+        self.attributes = nn.ModuleList(
+            Linear(choices, width, bias=False) if choices else Linear(1, width) for choices in graph.attributes
+        )
+        self.rounds = nn.ModuleList(Round(width) for _ in range(graph.rounds)) if graph.attributes else nn.ModuleList()
+        self.heads = nn.ModuleList(Linear(width, classes) for _ in range(count + bool(graph.attributes)))
+        for number, part in enumerate((self.projections, self.attributes, self.rounds)):
+            initialise(part, seed + 1 + number)
+        initialise(self.heads, seed + 4, deviation=0.02)
+        self.register_buffer("center", torch.zeros(len(graph.attributes)))
+        self.register_buffer("scale", torch.ones(len(graph.attributes)))
+
+    def set_standardization(self, center: Tensor, scale: Tensor) -> None:
+        """Mean and deviation, (A,), of the training part's numbers; 0 and 1 for choices."""
+        self.center.copy_(center)
+        self.scale.copy_(scale)
+
+    def forward(self, images: Tensor, seen: Tensor, values: Tensor, given: Tensor) -> FusedLogits:
+        """images (B, K, 1, S, S) normalized; seen (B, K) bool; values (B, A): a number in its own unit, the index of a
+        choice; given (B, A) bool. What is not seen or given may hold anything. A case needs at least one of all.
+        """
+        branches = self._branch_nodes(images, seen)
+        attributes = self._attribute_nodes(values, given, branches)
+        edges = seen.unsqueeze(2) & given.unsqueeze(1)
+        for messages in self.rounds:
+            branches, attributes = messages(branches, attributes, edges)
+        logits = [head(branches[:, k]) for k, head in enumerate(self.heads[: len(self.graph.branches)])]
+        observed = seen
+        if self.graph.attributes:
+            logits.append(self.heads[-1](_mean(attributes, given)))
+            observed = torch.cat([seen, given.any(dim=1, keepdim=True)], dim=1)
+        stacked = torch.stack(logits, dim=1).float() * observed.unsqueeze(2)
+        return FusedLogits(_mean(stacked, observed), stacked, observed)
+
+    def features(self, images: Tensor, seen: Tensor) -> Tensor:
+        """The shared encoder's features of what was seen, zeros elsewhere: (B, K, encoder's width)."""
+        if not seen.any():
+            return images.new_zeros(*seen.shape, self.encoder.width)
+        # The encoder sees the observed images alone: an empty one would enter the statistics of its batch norms.
+        observed = self.encoder.features(images[seen])
+        found = observed.new_zeros(*seen.shape, observed.shape[-1])
+        found[seen] = observed
+        return found
+
+    def _branch_nodes(self, images: Tensor, seen: Tensor) -> Tensor:
+        found = self.features(images, seen)
+        pairs = zip(self.branch_norms, self.projections, strict=True)
+        return torch.stack([project(norm(found[:, k])) for k, (norm, project) in enumerate(pairs)], dim=1)
+
+    def _attribute_nodes(self, values: Tensor, given: Tensor, like: Tensor) -> Tensor:
+        if not self.graph.attributes:
+            return like.new_zeros(len(values), 0, self.graph.width)
+        known = torch.where(given, values, self.center)
+        standardized = ((known - self.center) / self.scale).to(like.dtype)
+        nodes = []
+        for a, (choices, embed) in enumerate(zip(self.graph.attributes, self.attributes, strict=True)):
+            if choices:
+                index = torch.where(given[:, a], values[:, a], 0.0).long()
+                nodes.append(embed(nn.functional.one_hot(index, choices).to(like.dtype)))
+            else:
+                nodes.append(embed(standardized[:, a : a + 1]))
+        return torch.stack(nodes, dim=1)
+
+
+def _mean(nodes: Tensor, observed: Tensor) -> Tensor:
+    """(B, N, d) and (B, N) bool -> (B, d), the mean over the observed."""
+    weight = observed.unsqueeze(2).to(nodes.dtype)
+    return (nodes * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1.0)
