@@ -65,7 +65,7 @@ def repeated_auc(labels: np.ndarray, scores: np.ndarray, folds: np.ndarray) -> n
 
 
 def signed_rank(first: Sequence[float], second: Sequence[float], alternative: Alternative) -> SignedRank:
-    """Wilcoxon's signed-rank test of paired values (n,), exact up to 50 pairs without ties.
+    """Wilcoxon's signed-rank test of paired values (n,): exact up to 50 pairs, where some differ equally up to 13.
 
     Pairs that are equal are left out. Raises UsageError for another alternative, InputError for values that are no
     pairs or not finite.
