@@ -1,11 +1,14 @@
-"""The clinical values that a model asks for by name: what they are, how they are typed, whether they fit. No torch."""
+"""What a model asks for by name beside the CT, clinical values and further series: how it is typed, whether it fits.
+
+Free of torch.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from .errors import ModelError, UsageError
@@ -13,15 +16,17 @@ from .results import InputWarning
 
 if TYPE_CHECKING:
     from .applicability import Assessment
+    from .roi import NoduleROI
 
-NUMBER, CHOICE = "number", "choice"
+NUMBER, CHOICE, SERIES = "number", "choice", "series"
 
 
 @dataclass(frozen=True)
 class ClinicalField:
-    """One value that a model reads beside the images; stored in its bundle under ``clinical``.
+    """One value that a model reads beside the CT; stored in its bundle under ``clinical``.
 
-    kind: "number" (with a unit, and the range low to high that the training saw) or "choice" (one of ``choices``).
+    kind: "number" (with a unit, and the range low to high that the training saw), "choice" (one of ``choices``), or
+    "series": a further CT of the same patient in the same coordinates, given as a file or a DICOM folder.
     optional: the training had cases without it, so that it may be left out; the model then goes without it.
     """
 
@@ -37,6 +42,8 @@ class ClinicalField:
         """``age (years, 41 to 88)``, ``sex (female or male)``: how people are asked for it."""
         if self.kind == CHOICE:
             inside = " or ".join(self.choices)
+        elif self.kind == SERIES:
+            inside = "a further series, as a file or folder"
         else:
             limits = "" if self.low is None else f"{self.low:g} to {self.high:g}"
             inside = ", ".join(filter(None, [self.unit, limits]))
@@ -49,10 +56,14 @@ class ClinicalField:
 
 @dataclass(frozen=True)
 class ClinicalValues:
-    """A case's values, checked: a number, one of the choices, or None where it was left out. warnings: for people."""
+    """A case's values, checked: a number, one of the choices, a path, or None where it was left out.
+
+    warnings: for people. regions: of the further series, cut about the same point (``further_series``).
+    """
 
     values: dict[str, float | str | None]
     warnings: tuple[InputWarning, ...] = ()
+    regions: dict[str, NoduleROI] = field(default_factory=dict)
 
 
 def fields_of(card: Mapping, model: str) -> tuple[ClinicalField, ...]:
@@ -60,7 +71,7 @@ def fields_of(card: Mapping, model: str) -> tuple[ClinicalField, ...]:
     stored = card.get("clinical", [])
     try:
         found = tuple(_field(entry) for entry in stored)
-        if len({field.name.lower() for field in found}) < len(found):
+        if len({one.name.lower() for one in found}) < len(found):
             raise ValueError("a name occurs twice")
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(
@@ -73,18 +84,18 @@ def _field(entry: Mapping) -> ClinicalField:
     unknown = set(entry) - {f.name for f in fields(ClinicalField)}
     if unknown:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-    field = ClinicalField(**{**entry, "choices": tuple(entry.get("choices", ()))})
-    texts = (field.name, field.unit, *field.choices)
-    if not field.name or not all(isinstance(text, str) for text in texts) or not isinstance(field.optional, bool):
+    found = ClinicalField(**{**entry, "choices": tuple(entry.get("choices", ()))})
+    texts = (found.name, found.unit, *found.choices)
+    if not found.name or not all(isinstance(text, str) for text in texts) or not isinstance(found.optional, bool):
         raise ValueError("a name, unit or choice is no text")
-    if field.kind == CHOICE and (not field.choices or len(set(field.choices)) < len(field.choices)):
-        raise ValueError(f"{field.name} has no choices, or one twice")
-    if field.kind not in (NUMBER, CHOICE):
-        raise ValueError(f"{field.name} is of the kind {field.kind!r}")
-    limits = [limit for limit in (field.low, field.high) if limit is not None]
+    if found.kind == CHOICE and (not found.choices or len(set(found.choices)) < len(found.choices)):
+        raise ValueError(f"{found.name} has no choices, or one twice")
+    if found.kind not in (NUMBER, CHOICE, SERIES):
+        raise ValueError(f"{found.name} is of the kind {found.kind!r}")
+    limits = [limit for limit in (found.low, found.high) if limit is not None]
     if len(limits) == 1 or not all(isinstance(v, int | float) and math.isfinite(v) for v in limits):
-        raise ValueError(f"the range of {field.name} is not two numbers")
-    return field
+        raise ValueError(f"the range of {found.name} is not two numbers")
+    return found
 
 
 def parse_assignments(texts: Iterable[str], asked: Sequence[ClinicalField], model: str) -> dict[str, str]:
@@ -110,29 +121,30 @@ def _example(asked: Sequence[ClinicalField]) -> str:
     if not asked:
         return "age=63"
     first = asked[0]
-    return f"{first.name}={first.choices[0] if first.kind == CHOICE else f'{first.low or 0:g}'}"
+    value = {CHOICE: first.choices[0] if first.choices else "", SERIES: "PATH", NUMBER: f"{first.low or 0:g}"}
+    return f"{first.name}={value[first.kind]}"
 
 
 def _named(key: str, asked: Sequence[ClinicalField], model: str) -> ClinicalField:
-    for field in asked:
-        if field.name.lower() == key.lower():
-            return field
+    for one in asked:
+        if one.name.lower() == key.lower():
+            return one
     if not asked:
         raise UsageError(f"The model {model} asks for no clinical values. Leave out {key}.", "clinical-unknown")
-    names = {field.name.lower(): field for field in asked}
+    names = {one.name.lower(): one for one in asked}
     near = difflib.get_close_matches(key.lower(), names, n=1, cutoff=0.5)
     hint = f"Did you mean {names[near[0]].name}? " if near else ""
     raise UsageError(f"The model {model} asks for no '{key}'. {hint}It asks for {_listed(asked)}.", "clinical-unknown")
 
 
 def _listed(asked: Sequence[ClinicalField]) -> str:
-    return ", ".join(field.described() + (", optional" if field.optional else "") for field in asked)
+    return ", ".join(one.described() + (", optional" if one.optional else "") for one in asked)
 
 
 def asked_of(record: Mapping[str, str], asked: Sequence[ClinicalField]) -> dict[str, str]:
     """Of a manifest's row what the model asks for, as far as the row says it."""
     by_name = {name.lower(): text for name, text in record.items()}
-    return {f.name: text for f in asked if (text := (by_name.get(f.name.lower()) or "").strip())}
+    return {one.name: text for one in asked if (text := (by_name.get(one.name.lower()) or "").strip())}
 
 
 def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], model: str) -> ClinicalValues:
@@ -146,7 +158,7 @@ def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], mod
         text = "" if value is None else str(value).strip()
         if text:
             texts[_named(str(key), asked, model).name] = text
-    missing = [field for field in asked if field.name not in texts and not field.optional]
+    missing = [one for one in asked if one.name not in texts and not one.optional]
     if missing:
         raise UsageError(
             f"The model {model} asks for {_listed(missing)}, and cannot do without. Give "
@@ -155,36 +167,38 @@ def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], mod
         )
     values: dict[str, float | str | None] = {}
     warnings = []
-    for field in asked:
-        if field.name not in texts:
-            values[field.name] = None
-            text = f"{field.name} was not given; the model goes without it."
+    for one in asked:
+        if one.name not in texts:
+            values[one.name] = None
+            text = f"{one.name} was not given; the model goes without it."
             warnings.append(InputWarning("clinical-left-out", text))
             continue
-        value = _value(texts[field.name], field)
-        values[field.name] = value
-        if field.kind == NUMBER and field.low is not None and not field.low <= value <= field.high:
-            unit = f" {field.unit}" if field.unit else ""
-            text = f"{field.name} is {value:g}{unit}; the model knows {field.low:g} to {field.high:g}."
+        value = _value(texts[one.name], one)
+        values[one.name] = value
+        if one.kind == NUMBER and one.low is not None and not one.low <= value <= one.high:
+            unit = f" {one.unit}" if one.unit else ""
+            text = f"{one.name} is {value:g}{unit}; the model knows {one.low:g} to {one.high:g}."
             warnings.append(InputWarning("clinical-range", text))
     return ClinicalValues(values, tuple(warnings))
 
 
-def _value(text: str, field: ClinicalField) -> float | str:
-    if field.kind == CHOICE:
-        by_name = {choice.lower(): choice for choice in field.choices}
+def _value(text: str, asked: ClinicalField) -> float | str:
+    if asked.kind == SERIES:
+        return text
+    if asked.kind == CHOICE:
+        by_name = {choice.lower(): choice for choice in asked.choices}
         if text.lower() not in by_name:
             raise UsageError(
-                f"{field.name} is '{text}', but it has to be {' or '.join(field.choices)}.", "clinical-value"
+                f"{asked.name} is '{text}', but it has to be {' or '.join(asked.choices)}.", "clinical-value"
             )
-        return text if text in field.choices else by_name[text.lower()]
+        return text if text in asked.choices else by_name[text.lower()]
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        unit = f" in {field.unit}" if field.unit else ""
-        raise UsageError(f"{field.name} is '{text}', but it has to be a number{unit}.", "clinical-value")
+        unit = f" in {asked.unit}" if asked.unit else ""
+        raise UsageError(f"{asked.name} is '{text}', but it has to be a number{unit}.", "clinical-value")
     return value
 
 

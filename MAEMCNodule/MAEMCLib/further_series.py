@@ -1,0 +1,40 @@
+"""Regions of the further series that a fusion model reads: the same point, in another CT of the same patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from .clinical import SERIES, ClinicalField, ClinicalValues
+from .ct import CTVolume, check_ct, read_volume
+from .errors import InputError
+from .roi import cut_roi
+
+
+def with_regions(
+    values: ClinicalValues, asked: Sequence[ClinicalField], point_lps, slice_step_mm: float
+) -> ClinicalValues:
+    """The values with the region of each further series that was given. point_lps: LPS mm, the same in all series.
+
+    Raises InputError naming the series: it cannot be read, is no CT, or does not hold the point.
+    """
+    regions = {}
+    for field in asked:
+        path = values.values[field.name] if field.kind == SERIES else None
+        if path is None:
+            continue
+        try:
+            volume = _read(str(Path(path).resolve()))
+            check_ct(volume)
+            regions[field.name] = cut_roi(volume, point_lps, slice_step_mm)
+        except InputError as error:
+            raise InputError(f"The series {field.name} cannot be used: {error}", error.code) from error
+    return replace(values, regions=regions)
+
+
+@lru_cache(maxsize=1)
+def _read(path: str) -> CTVolume:
+    """The last series stays in memory: the points of one patient come after each other."""
+    return read_volume(path)

@@ -1,0 +1,202 @@
+"""From regions and clinical values to probabilities: the members of a fusion bundle on one device."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .bundle import ModelBundle
+from .clinical import CHOICE, NUMBER, SERIES, ClinicalField, ClinicalValues, read_values
+from .device import choose_device
+from .errors import InputError, ModelError
+from .model_card import ModelCard
+from .montage import resized
+from .networks.encoders import encoder_configuration
+from .networks.fusion import FusionNetwork, GraphConfiguration
+from .predict import BATCH, Prediction, build, montage
+from .roi import NoduleROI
+
+PLANES = ("axial", "coronal")
+
+
+@dataclass(frozen=True)
+class FusionPrediction(Prediction):
+    """class_probabilities: of every class, by name, where there are more than two; probability, interval and members
+    are then those of the most probable one."""
+
+    class_probabilities: dict[str, float] | None = None
+
+
+def branch_source(branch: str) -> tuple[str, str]:
+    """(series, plane) of an image branch: "axial" and "coronal" are planes of the CT that is scored, whose series is
+    "", "image_2" is the axial plane of the further series image_2, "image_2:coronal" its coronal one."""
+    if branch in PLANES:
+        return "", branch
+    series, _, plane = branch.partition(":")
+    return series, plane or "axial"
+
+
+def graph_of(card: Mapping, asked: Sequence[ClinicalField], model: str) -> GraphConfiguration:
+    """The fusion graph that a card states. Raises ModelError."""
+    stored = card.get("architecture", {}).get("graph")
+    try:
+        values = {**stored, "branches": tuple(stored["branches"])}
+        attributes = tuple(len(one.choices) for one in asked if one.kind in (NUMBER, CHOICE))
+        graph = GraphConfiguration(**values, attributes=attributes)
+        sources = [branch_source(branch) for branch in graph.branches]
+        series = {one.name for one in asked if one.kind == SERIES}
+        if any(plane not in PLANES or name not in {"", *series} for name, plane in sources):
+            raise ValueError(f"branches {', '.join(graph.branches)}")
+    except (TypeError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"The fusion graph of {model} is not understood ({error}). Get the model again.", "architecture"
+        ) from error
+    return graph
+
+
+def value_tensors(
+    cases: Sequence[Mapping[str, float | str | None]], asked: Sequence[ClinicalField]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clinical values as the network takes them, (cases, A) float32 and bool: a number, or the index of a choice."""
+    read = [one for one in asked if one.kind in (NUMBER, CHOICE)]
+    values, given = np.zeros((len(cases), len(read)), np.float32), np.zeros((len(cases), len(read)), bool)
+    for row, case in enumerate(cases):
+        for column, one in enumerate(read):
+            value = case.get(one.name)
+            if value is not None:
+                given[row, column] = True
+                values[row, column] = one.choices.index(value) if one.kind == CHOICE else value
+    return torch.from_numpy(values), torch.from_numpy(given)
+
+
+class FusionPredictor:
+    """A loaded fusion bundle, ready to score, with the surface of ``predict.Predictor``.
+
+    Raises ModelError where the weights do not fit the architecture that the card states.
+    """
+
+    def __init__(self, bundle: ModelBundle, device: str = "auto") -> None:
+        self.bundle = bundle
+        self.card: ModelCard = bundle.card
+        self.device = choose_device(device).name
+        self.notice = ""
+        self.asked = self.card.clinical
+        encoder = encoder_configuration(self.card.values["architecture"].get("encoder"))
+        self.side = encoder.image_size
+        self.graph = graph_of(self.card.values, self.asked, self.card.id)
+        self.members = [
+            build(lambda: FusionNetwork(encoder, self.graph, len(self.card.classes)), tensors, self.card).to(
+                self.device
+            )
+            for tensors in bundle.weights("classifier")
+        ]
+
+    def predict(
+        self,
+        rois: list[NoduleROI],
+        progress: Callable[[float], None] | None = None,
+        clinical: Sequence[ClinicalValues | None] = (),
+    ) -> list[FusionPrediction]:
+        """Score regions with the values of each (``clinical.read_values``; none: checked as if nothing was given).
+
+        progress is called with the share done. Raises InputError for a region of the wrong shape, UsageError for
+        values that the model cannot do without, InputError where nothing at all was observed of a case.
+        """
+        started = time.perf_counter()
+        every = list(clinical) or [None] * len(rois)
+        every = [read_values({}, self.asked, self.card.id) if one is None else one for one in every]
+        images, seen = self._images(rois, every)
+        values, given = value_tensors([one.values for one in every], self.asked)
+        if not (seen.any(dim=1) | given.any(dim=1)).all():
+            raise InputError(
+                f"Nothing that the model {self.card.id} reads was given: neither an image nor a value. "
+                "Give at least one.",
+                "nothing-given",
+            )
+        try:
+            logits = self._logits(images, seen, values, given, progress)
+        except torch.OutOfMemoryError:
+            self.notice = f"{self.device} ran out of memory; computed on the CPU instead."
+            self.device = "cpu"
+            self.members = [member.to("cpu") for member in self.members]
+            torch.cuda.empty_cache()
+            logits = self._logits(images, seen, values, given, progress)
+        if not np.isfinite(logits).all():
+            raise ModelError(
+                f"The model {self.card.id} gives no finite result. Get it again from its source.", "weights"
+            )
+        seconds = (time.perf_counter() - started) / len(rois)
+        return [self._prediction(logits[:, case], seconds) for case in range(len(rois))]
+
+    def _images(
+        self, rois: Sequence[NoduleROI], clinical: Sequence[ClinicalValues]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(cases, K, 1, S, S) and (cases, K) bool; nothing is drawn in the place of a series that was not given."""
+        images = np.zeros((len(rois), len(self.graph.branches), self.side, self.side), np.float32)
+        seen = np.zeros(images.shape[:2], bool)
+        for case, (roi, values) in enumerate(zip(rois, clinical, strict=True)):
+            for number, branch in enumerate(self.graph.branches):
+                series, plane = branch_source(branch)
+                region = values.regions.get(series) if series else roi
+                if region is not None:
+                    images[case, number] = resized(montage(getattr(region, plane), self.card), self.side)
+                    seen[case, number] = True
+                elif values.values.get(series) is not None:
+                    raise InputError(
+                        f"The series {series} was named, but its region was not cut. Score with maemc score.", "series"
+                    )
+        return torch.from_numpy(images)[:, :, None], torch.from_numpy(seen)
+
+    def _logits(
+        self,
+        images: torch.Tensor,
+        seen: torch.Tensor,
+        values: torch.Tensor,
+        given: torch.Tensor,
+        progress: Callable[[float], None] | None,
+    ) -> np.ndarray:
+        """(members, cases, classes) float64, the fused logits."""
+        rows = []
+        with torch.inference_mode():
+            for number, member in enumerate(self.members):
+                kind = next(member.parameters()).dtype
+                parts = []
+                for start in range(0, len(images), BATCH):
+                    batch = [part[start : start + BATCH].to(self.device) for part in (images, seen, values, given)]
+                    parts.append(member(batch[0].to(kind), *batch[1:]).fused.double().cpu())
+                    if progress is not None:
+                        done = number + min(start + BATCH, len(images)) / len(images)
+                        progress(done / len(self.members))
+                rows.append(torch.cat(parts).numpy())
+        return np.stack(rows)
+
+    def _prediction(self, logits: np.ndarray, seconds: float) -> FusionPrediction:
+        """logits: (members, classes). The mean over members of their probabilities."""
+        classes = self.card.classes
+        if len(classes) == 2:
+            calibration = self.card.values["calibration"]
+            margins = (logits[:, 1] - logits[:, 0]) * calibration["slope"] + calibration["intercept"]
+            members = tuple(1.0 / (1.0 + math.exp(-value)) if value > -700 else 0.0 for value in margins.tolist())
+            by_class = None
+        else:
+            shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+            table = shifted / shifted.sum(axis=1, keepdims=True)
+            by_class = dict(zip(classes, table.mean(axis=0).tolist(), strict=True))
+            members = tuple(table[:, classes.index(max(by_class, key=by_class.get))].tolist())
+        several = len(members) > 1
+        return FusionPrediction(
+            probability=sum(members) / len(members),
+            interval_low=min(members) if several else None,
+            interval_high=max(members) if several else None,
+            interval_kind="members" if several else None,
+            members=members,
+            device=self.device,
+            seconds=seconds,
+            notice=self.notice,
+            class_probabilities=by_class,
+        )
