@@ -52,7 +52,8 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
     """(8, 9) uint8 of a picture (rows, columns) uint8, equal to Pillow's ``resize((9, 8), LANCZOS)``.
 
     Along the rows first, as Pillow up to 11 does always; Pillow 13 begins with the columns where a picture is more than
-    about twice as tall as wide, which changes a rounding here and there, and so does ImageHash with it. Double precision holds every sum of the fixed-point weights exactly, in whatever order they are added.
+    about twice as tall as wide, which changes a rounding here and there, and ImageHash's bits with it. Double precision
+    holds every sum of the fixed-point weights exactly, in whatever order they are added.
     """
     rows, columns = pixels.shape
     narrow = _rounded(pixels.astype(np.float64) @ _weights(columns, COLUMNS).T)
