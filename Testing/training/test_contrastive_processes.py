@@ -10,6 +10,7 @@ import torch
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package")
 
 # The stepper of the training loop with a task of its own: seven synthetic samples a step, the same in all processes.
+# SGD: AdamW divides by the gradient; where that is 0 but for rounding (the bias of attention keys) nothing compares.
 SCRIPT = """
 import sys
 import torch
@@ -51,14 +52,14 @@ def run(processes):
     for kind, settings in METHODS:
         module = kind(settings, ENCODER, DecoderConfiguration(), 0).train()
         run = PretrainingConfiguration("", settings, ENCODER, DecoderConfiguration(), batch=7,
-                                       optimization=Optimization(learning_rate=1e-2))
+                                       optimization=Optimization(optimizer="sgd"))
         names = [NamedParameter(name, parameter) for name, parameter in module.trainable()]
         optimizer = build_optimizer(names, run.optimization, torch.device("cpu"))
         stepper = Stepper(Task(module), run, optimizer, torch.device("cpu"), processes)
         figures = []
         for number in range(4):
             samples = list(range(7 * number, 7 * number + 7))
-            figures.append(stepper.step(samples, stepper.shares(samples), 1e-2, number))
+            figures.append(stepper.step(samples, stepper.shares(samples), rate=0.3, epoch=0, number=number))
         results.append((kind.__name__, figures, module.state_dict()))
     return results
 
