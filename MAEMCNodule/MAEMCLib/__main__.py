@@ -62,9 +62,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"maemc {__version__}")
     found = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = _command(found, "score", commands.score, "score nodules of one CT")
+    command = _command(found, "score", commands.score, "score nodules of one CT, or a 2-D picture")
     _image(command)
-    command.add_argument("--point", action="append", metavar="L,P,S", help="a nodule's position in mm; repeat for more")
+    command.add_argument("--point", action="append", metavar="L,P,S", help="a nodule's position; repeat for more")
     command.add_argument(
         "--points", metavar="FILE", help="positions from a Slicer .mrk.json or a CSV id,l_mm,p_mm,s_mm"
     )
@@ -73,10 +73,10 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
 
-    command = _command(found, "batch", commands.batch, "score the nodules of a manifest into a CSV")
-    command.add_argument("manifest", help="CSV: case_id,patient_id,image,l_mm,p_mm,s_mm")
+    command = _command(found, "batch", commands.batch, "score the nodules or pictures of a manifest into a CSV")
+    command.add_argument("manifest", help="CSV: case_id,patient_id,image,l_mm,p_mm,s_mm; of pictures without the point")
     command.add_argument("--output", required=True, metavar="CSV", help="results; an unfinished file is continued")
-    command.add_argument("--processes", type=int, default=1, metavar="N", help="volumes scored at the same time")
+    command.add_argument("--processes", type=int, default=1, metavar="N", help="images scored at the same time")
     _model(command)
 
     command = _command(found, "roi", commands.roi, "write the region that a model sees")
@@ -84,9 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
     _one_point(command)
     command.add_argument("--output", required=True, metavar="DIR")
 
-    command = _command(found, "explain", commands.explain, "write reconstruction, error and attention of a nodule")
+    command = _command(found, "explain", commands.explain, "write reconstruction, error and attention maps")
     _image(command)
-    _one_point(command)
+    _one_point(command, required=False)
     _model(command)
     command.add_argument("--output", required=True, metavar="DIR")
 
@@ -128,12 +128,16 @@ def _command(found, name: str, run, text: str) -> argparse.ArgumentParser:
 
 
 def _image(command: argparse.ArgumentParser) -> None:
-    command.add_argument("image", help="CT as NRRD, NIfTI, MetaImage or a folder of DICOM files")
+    command.add_argument(
+        "image",
+        help="CT as NRRD, NIfTI, MetaImage or a folder of DICOM files; for a model of pictures PNG, JPEG, DICOM",
+    )
     command.add_argument("--series", metavar="UID", help="series of a DICOM folder that holds several")
 
 
-def _one_point(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--point", required=True, metavar="L,P,S", help="the nodule's position in mm")
+def _one_point(command: argparse.ArgumentParser, required: bool = True) -> None:
+    without = "" if required else "; none for models of pictures"
+    command.add_argument("--point", required=required, metavar="L,P,S", help=f"the nodule's position in mm{without}")
     command.add_argument("--ras", action="store_true", help="the position is RAS instead of LPS")
 
 

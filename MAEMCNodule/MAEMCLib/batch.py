@@ -1,4 +1,4 @@
-"""Many nodules from a manifest: a row each, written as it is done; run again, it continues.
+"""Many nodules or 2-D pictures from a manifest: a row each, written as it is done; run again, it continues.
 
 Each volume is read once however many nodules it holds. A case that cannot be scored gets a row with its reason.
 """
@@ -18,6 +18,7 @@ from .ct import read_volume
 from .errors import InputError, MAEMCError, UsageError
 from .manifest import ManifestRow
 from .model_card import ModelCard
+from .picture_scoring import score_picture
 from .points import NodulePoint
 from .report.tables import write_csv
 from .results import COLUMNS, NoduleResult
@@ -32,7 +33,8 @@ def run_batch(
     processes: int = 1,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> tuple[int, int]:
-    """Score the manifest's nodules into a CSV. Returns how many rows were scored and how many failed.
+    """Score the manifest's nodules, or its pictures where the model takes these, into a CSV. Returns how many rows were
+    scored and how many failed.
 
     Rows that an earlier run scored with the same model are kept, failed ones are tried again. progress is called with
     (done, all, failed). When all is done the file holds the rows in the manifest's order.
@@ -62,25 +64,34 @@ def run_batch(
     return len(rows) - _failures(done), _failures(done)
 
 
-def score_volume(rows: list[ManifestRow], predictor: Scorer) -> list[NoduleResult]:
-    """Score all manifest rows of one volume; a volume that cannot be read fails each of them."""
-    sound = [row for row in rows if not _problem(row)]
-    points = [NodulePoint(row.case_id, row.point_lps) for row in sound]
-    results = {row.case_id: failed(row.case_id, None, _problem(row), predictor.card) for row in rows if _problem(row)}
+def score_image(rows: list[ManifestRow], predictor: Scorer) -> list[NoduleResult]:
+    """Score all manifest rows of one image; one that cannot be read fails each of them."""
+    card = predictor.card
+    sound = [row for row in rows if not _problem(row, card)]
+    results = {row.case_id: failed(row.case_id, None, _problem(row, card), card) for row in rows if _problem(row, card)}
     try:
-        if sound:
-            volume = read_volume(sound[0].image)
-            scored = score_points(volume, points, predictor, [row.diameter_mm for row in sound])
-            results |= {result.nodule_id: result for result, _ in scored}
+        results |= {result.nodule_id: result for result in _score(sound, predictor)}
     except MAEMCError as error:
-        results |= {point.nodule_id: failed(point.nodule_id, point.lps, error, predictor.card) for point in points}
+        results |= {row.case_id: failed(row.case_id, row.point_lps, error, card) for row in sound}
     return [replace(results[row.case_id], case_id=row.case_id, image=row.image.name) for row in rows]
 
 
-def _problem(row: ManifestRow) -> InputError | None:
+def _score(rows: list[ManifestRow], predictor: Scorer) -> list[NoduleResult]:
+    if not rows:
+        return []
+    if predictor.card.input == "picture":
+        return [score_picture(row.image, row.case_id, predictor)[0] for row in rows]
+    points = [NodulePoint(row.case_id, row.point_lps) for row in rows]
+    diameters = [row.diameter_mm for row in rows]
+    return [result for result, _ in score_points(read_volume(rows[0].image), points, predictor, diameters)]
+
+
+def _problem(row: ManifestRow, card: ModelCard) -> InputError | None:
     if row.problem:
         return InputError(row.problem, "manifest")
-    if row.point_lps is None:
+    if card.input == "picture" and row.kind == "nodule":
+        return InputError("The row is a nodule in a CT; the model scores 2-D pictures only.", "input-kind")
+    if card.input == "nodule" and row.point_lps is None:
         return InputError(f"The row is of the kind {row.kind} and has no point; only nodules can be scored.", "point")
     return None
 
@@ -99,7 +110,7 @@ def _load(path: Path, device: str, threads: int) -> None:
 
 
 def _score_in_child(rows: list[ManifestRow]) -> list[NoduleResult]:
-    return score_volume(rows, _predictor)
+    return score_image(rows, _predictor)
 
 
 def _scored(
@@ -112,7 +123,7 @@ def _scored(
 
         predictor = Predictor(bundle, device)
         for rows in volumes:
-            yield score_volume(rows, predictor)
+            yield score_image(rows, predictor)
         return
     threads = max(1, (os.cpu_count() or 1) // processes)
     context = multiprocessing.get_context("spawn")

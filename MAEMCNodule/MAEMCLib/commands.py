@@ -10,6 +10,7 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+from . import picture_commands
 from .bundle import ModelBundle, copy_bundle, read_card
 from .ct import CTVolume, read_volume, write_volume
 from .errors import InputError, UsageError
@@ -28,9 +29,11 @@ def score(arguments: Namespace) -> int:
     from .report.tables import results_document, results_table, write_results
     from .scoring import failed, score_points
 
-    points = _points(arguments)
     folder = _output_folder(arguments.output)
     bundle = ModelBundle.open(find_model(arguments.model))
+    if bundle.card.input == "picture":
+        return _failures([picture_commands.score(arguments, bundle, folder)])
+    points = _points(arguments)
     predictor = None
     try:
         volume = read_volume(arguments.image, arguments.series)
@@ -71,13 +74,17 @@ def roi(arguments: Namespace) -> int:
 
 
 def explain(arguments: Namespace) -> int:
-    """``maemc explain``: reconstruction, error and attention as NRRD, and a figure."""
+    """``maemc explain``: reconstruction, error and attention as NRRD, and a figure; of pictures maps as PNG and NPY."""
     from .explain import explain as explain_region
     from .report.figures import nodule_figure, save_figure
     from .scoring import prepare, scored
 
     folder = _output_folder(arguments.output)
     bundle = ModelBundle.open(find_model(arguments.model))
+    if bundle.card.input == "picture":
+        return picture_commands.explain(arguments, bundle, folder)
+    if not arguments.point:
+        raise UsageError("No point was given. Add --point L,P,S.")
     volume = read_volume(arguments.image, arguments.series)
     prepared = prepare(volume, "N1", parse_point(arguments.point, arguments.ras), bundle.card)
     predictor = _predictor(bundle, arguments)
@@ -87,12 +94,14 @@ def explain(arguments: Namespace) -> int:
     figure = nodule_figure(result, prepared.roi, explanation, bundle.card.preprocessing)
     save_figure(figure, folder / "figure.png")
     if not arguments.quiet:
-        print(f"Written to {folder}")
+        if explanation.notice:
+            print(explanation.notice)
+        print(f"Written to {folder}. {explanation.attention_kind}: where the classifier looks.")
     return 0
 
 
 def batch(arguments: Namespace) -> int:
-    """``maemc batch``: a manifest's nodules into one CSV."""
+    """``maemc batch``: a manifest's nodules, or pictures, into one CSV."""
     from .batch import run_batch
     from .manifest import read_manifest
 
@@ -104,7 +113,7 @@ def batch(arguments: Namespace) -> int:
 
     def show(done: int, total: int, wrong: int) -> None:
         left = (time.monotonic() - started) / max(done, 1) * (total - done)
-        print(f"\r{done} of {total} nodules, {wrong} failed, {left:.0f} s left ", end="", file=sys.stderr, flush=True)
+        print(f"\r{done} of {total} cases, {wrong} failed, {left:.0f} s left ", end="", file=sys.stderr, flush=True)
 
     watch = show if sys.stderr.isatty() and not arguments.quiet else None
     good, wrong = run_batch(rows, Path(arguments.output), bundle, arguments.device, arguments.processes, watch)
@@ -264,9 +273,8 @@ def _pictures(folder: Path, rows: list, card: ModelCard, predictor, arguments: N
             continue
         place = folder / _folder_name(result, taken)
         place.mkdir(exist_ok=True)
-        explanation = explain_region(predictor, prepared.roi, autoencoder) if autoencoder is not None else None
-        if explanation is not None:
-            _write_explanation(place, explanation, prepared.roi)
+        explanation = explain_region(predictor, prepared.roi, autoencoder)
+        _write_explanation(place, explanation, prepared.roi)
         for plane in ("axial", "coronal"):
             save_montage(getattr(prepared.roi, plane), card.preprocessing, place / f"montage_{plane}.png")
         figures[id(result)] = place / "figure.png"
@@ -285,7 +293,7 @@ def _folder_name(result: NoduleResult, taken: set[str]) -> str:
 
 
 def _write_explanation(folder: Path, explanation, region: NoduleROI) -> None:
-    for part, planes in vars(explanation).items():
+    for part, planes in explanation.parts().items():
         for plane, stack in planes.items():
             _write_stack(folder / f"{part}_{plane}.nrrd", stack, region, plane)
 

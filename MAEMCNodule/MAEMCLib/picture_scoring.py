@@ -36,10 +36,11 @@ class View:
 
     @classmethod
     def of(cls, gray: np.ndarray, preprocessing: PicturePreprocessing) -> View:
-        """The square that ``picture.prepare`` shows."""
-        rows, columns = gray.shape
-        width = max(rows, columns) * preprocessing.view_share
-        return cls((rows - width) / 2, (columns - width) / 2, width)
+        """The square that ``picture.prepare`` shows; like there, the black frame is a whole number of pixels wide."""
+        side = max(gray.shape)
+        width = side * preprocessing.view_share
+        top, left = ((side - width) / 2 - (side - size) // 2 for size in gray.shape)
+        return cls(top, left, width)
 
     def outside(self, gray: np.ndarray) -> float:
         """Share of the square that lies outside the picture."""

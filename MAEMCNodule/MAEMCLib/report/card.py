@@ -40,7 +40,7 @@ def card_text(card: ModelCard) -> str:
             "Network": _network(card),
             "Calibration": _calibration(card),
             "Out of distribution": _distances(card),
-            "Nodules": f"{card.limits.smallest_diameter_mm:g} to {card.limits.largest_diameter_mm:g} mm",
+            **_scored(card),
         }
     )
     if values.get("metrics"):
@@ -89,11 +89,21 @@ def _protocol(training: dict) -> str:
     return "; ".join(parts)
 
 
+def _scored(card: ModelCard) -> dict[str, str]:
+    """What the model takes: nodules of a size, or pictures."""
+    if card.input == "picture":
+        prepared = card.preprocessing
+        share = "" if prepared.view_share == 1 else f", of them the middle {prepared.view_share:.0%} of the longer side"
+        return {"Pictures": f"2-D, seen at {prepared.image_size} x {prepared.image_size} pixels{share}"}
+    return {"Nodules": f"{card.limits.smallest_diameter_mm:g} to {card.limits.largest_diameter_mm:g} mm"}
+
+
 def _network(card: ModelCard) -> str:
     encoder = card.values["architecture"].get("encoder") or {}
-    shape = ", ".join(f"{name.replace('_', ' ')} {encoder[name]}" for name in ("patch_size", "width", "depth", "heads")
-                      if name in encoder)  # fmt: skip
-    return f"{len(card.members('classifier'))} classifiers: {shape}; planes: {card.fusion}"
+    names = ("backbone", "image_size", "patch_size", "width", "depth", "heads")
+    shape = ", ".join(f"{name.replace('_', ' ')} {encoder[name]}" for name in names if name in encoder)
+    planes = "" if card.input == "picture" else f"; planes: {card.fusion}"
+    return f"{len(card.members('classifier'))} classifiers: {shape}{planes}"
 
 
 def _calibration(card: ModelCard) -> str:

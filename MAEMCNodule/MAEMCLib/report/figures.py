@@ -19,32 +19,33 @@ _ENDS = {"axial": ("A", "P", "R", "L"), "coronal": ("S", "I", "R", "L")}  # top,
 def nodule_figure(result: NoduleResult, roi: NoduleROI, explanation, preprocessing: Preprocessing):
     """A matplotlib figure: rows axial and coronal through the point; columns seen, rebuilt, error, attention.
 
-    explanation: ``MAEMCLib.explain.Explanation``, or None for a bundle without autoencoder (one column then).
+    explanation: ``MAEMCLib.explain.Explanation``; the columns rebuilt and error are left out where it has none.
     """
     from matplotlib.figure import Figure
 
-    columns = 1 if explanation is None else 4
+    columns = 4 if explanation.reconstruction else 2
     figure = Figure(figsize=(2.7 * columns + 0.6, 6.1), layout="constrained", facecolor="white")
     axes = figure.subplots(2, columns, squeeze=False)
     window = {"cmap": "gray", "vmin": preprocessing.window_lower, "vmax": preprocessing.window_upper}
+    kind = explanation.attention_kind
     for row, plane in enumerate(("axial", "coronal")):
         seen = _middle(getattr(roi, plane))
         _slice(axes[row, 0], seen, plane, "seen" if row == 0 else "", **window)
         axes[row, 0].set_ylabel(plane, fontsize=11)
-        if explanation is None:
+        _slice(axes[row, -1], seen, plane, kind if row == 0 else "", **window)
+        attention = _middle(explanation.attention[plane])
+        axes[row, -1].imshow(attention, extent=_EXTENT, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
+        if not explanation.reconstruction:
             continue
-        rebuilt, error, attention = (
-            _middle(getattr(explanation, part)[plane]) for part in ("reconstruction", "error", "attention")
-        )
+        rebuilt, error = (_middle(getattr(explanation, part)[plane]) for part in ("reconstruction", "error"))
         _slice(axes[row, 1], rebuilt, plane, "rebuilt unseen" if row == 0 else "", **window)
         shown = _slice(axes[row, 2], error, plane, "error" if row == 0 else "", cmap="magma", vmin=0, vmax=600)
-        _slice(axes[row, 3], seen, plane, "attention" if row == 0 else "", **window)
-        axes[row, 3].imshow(attention, extent=_EXTENT, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
         bar = figure.colorbar(shown, ax=axes[row, 2], shrink=0.7, aspect=30, pad=0.01)
         bar.ax.tick_params(labelsize=7)
         bar.set_label("HU", fontsize=8)
-    figure.suptitle(_title(result), fontsize=11)
-    figure.supxlabel(f"50 mm about the point. {DISCLAIMER}", fontsize=8, color="0.35")
+    figure.suptitle(result_title(result), fontsize=11)
+    notice = f"{explanation.notice}\n" if explanation.notice else ""
+    figure.supxlabel(f"{notice}50 mm about the point. {DISCLAIMER}", fontsize=8, color="0.35")
     return figure
 
 
@@ -102,7 +103,8 @@ def _slice(axis, picture: np.ndarray, plane: str, title: str, **style):
     return shown
 
 
-def _title(result: NoduleResult) -> str:
+def result_title(result: NoduleResult) -> str:
+    """The nodule's or picture's name, its probability with the spread, and its class."""
     if result.probability is None:
         return result.nodule_id
     spread = spread_text(result)

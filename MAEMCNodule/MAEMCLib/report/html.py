@@ -28,17 +28,20 @@ td.short { white-space: nowrap; }
 
 
 def write_report(path: Path, results: list[tuple[NoduleResult, Path | None]], card: ModelCard) -> None:
-    """Write the page of results, each with the PNG of its slices, which is embedded. Raises InputError."""
-    rows = "".join(_row(result) for result, _ in results)
-    sections = "".join(_section(result, figure) for result, figure in results)
+    """Write the page of results, each with the PNG of its figure, which is embedded. Raises InputError."""
+    pictures = card.input == "picture"
+    rows = "".join(_row(result, pictures) for result, _ in results)
+    title, first = ("Picture report", "Picture") if pictures else ("Lung nodule report", "Nodule")
+    place = "" if pictures else "<th>L, P, S (mm)</th>"
+    sections = "".join(_section(result, figure, pictures) for result, figure in results)
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>MAEMC report</title><style>{_STYLE}</style></head><body>
-<h1>Lung nodule report</h1>
+<h1>{title}</h1>
 <p class="soft">{escape(results[0][0].time) if results else ""} &middot; {escape(card.title)}, {escape(card.id)}
 {escape(card.version)}</p>
 <p class="notice">{DISCLAIMER}</p>
-<table><tr><th>Nodule</th><th>Probability</th><th>Spread</th><th>Class</th><th>Fitness of the input</th>
-<th>L, P, S (mm)</th></tr>{rows}</table>
+<table><tr><th>{first}</th><th>Probability</th><th>Spread</th><th>Class</th><th>Fitness of the input</th>
+{place}</tr>{rows}</table>
 {sections}
 <h2>The model</h2>{_model(card)}
 </body></html>
@@ -47,7 +50,7 @@ def write_report(path: Path, results: list[tuple[NoduleResult, Path | None]], ca
         temporary.write_text(page, encoding="utf-8")
 
 
-def _row(result: NoduleResult) -> str:
+def _row(result: NoduleResult, picture: bool) -> str:
     if result.status == "failed":
         cells = f"<td colspan='3'>not scored: {escape(result.message)}</td><td></td>"
     else:
@@ -55,7 +58,12 @@ def _row(result: NoduleResult) -> str:
             f"<td class='number'>{result.probability:.2f}</td><td class='short'>{spread_text(result) or '-'}</td>"
             f"<td class='short'>{escape(result.class_name)}</td><td>{_gate(result)}</td>"
         )
-    return f"<tr><td>{escape(result.nodule_id)}</td>{cells}<td class='short'>{point_text(result)}</td></tr>"
+    place = "" if picture else f"<td class='short'>{point_text(result)}</td>"
+    return f"<tr><td>{escape(_name(result, picture))}</td>{cells}{place}</tr>"
+
+
+def _name(result: NoduleResult, picture: bool) -> str:
+    return (result.image if picture else "") or result.nodule_id
 
 
 def _gate(result: NoduleResult) -> str:
@@ -64,14 +72,14 @@ def _gate(result: NoduleResult) -> str:
     return f"<span class='gate {color}'></span>{color} <span class='soft'>{escape(reasons)}</span>"
 
 
-def _section(result: NoduleResult, figure: Path | None) -> str:
+def _section(result: NoduleResult, figure: Path | None, picture: bool) -> str:
     if result.status == "failed":
         return ""
-    picture = f"<p><img src='{_embed(figure.read_bytes())}' alt='slices'></p>" if figure else ""
+    picture = f"<p><img src='{_embed(figure.read_bytes())}' alt='figure'></p>" if figure else ""
     buffer = io.BytesIO()
     scale_figure(result).savefig(buffer, dpi=110)
     return (
-        f"<h2>{escape(result.nodule_id)}</h2><p><img src='{_embed(buffer.getvalue())}' alt='probability scale' "
+        f"<h2>{escape(_name(result, picture))}</h2><p><img src='{_embed(buffer.getvalue())}' alt='probability scale' "
         f"style='max-width: 34em'></p>{picture}"
     )
 

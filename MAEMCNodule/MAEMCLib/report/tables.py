@@ -37,27 +37,24 @@ def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
 
 
 def results_table(results: list[NoduleResult], card: ModelCard) -> str:
-    """The table for people: a row a nodule, its warnings below it, then what the number is and is not.
+    """The table for people: a row a nodule or picture, its warnings below it, then what the number is and is not.
 
     Why a nodule failed is for stderr to say.
     """
-    header = ("nodule", "probability", "spread", "class", "gate", "L, P, S mm")
+    pictures = card.input == "picture"
+    header = ("picture" if pictures else "nodule", "probability", "spread", "class", "gate", "L, P, S mm")
     rows = [header]
     for result in results:
+        name = (result.image or result.nodule_id) if pictures else result.nodule_id
         if result.status == "failed":
-            rows.append((result.nodule_id, "-", "-", "failed", "-", point_text(result)))
+            rows.append((name, "-", "-", "failed", "-", point_text(result)))
         else:
-            rows.append(
-                (
-                    result.nodule_id,
-                    f"{result.probability:.3f}",
-                    spread_text(result) or "-",
-                    result.class_name,
-                    result.gate,
-                    point_text(result),
-                )
-            )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+            spread = spread_text(result) or "-"
+            number = f"{result.probability:.3f}"
+            rows.append((name, number, spread, result.class_name, result.gate, point_text(result)))
+    if pictures:  # which have no place in the patient
+        rows = [row[:-1] for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for number, row in enumerate(rows):
         lines.append("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

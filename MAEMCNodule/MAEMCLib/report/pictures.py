@@ -1,0 +1,117 @@
+"""Figures of a scored 2-D picture: the picture, a map of places on it, and the map as the network gives it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..picture_scoring import View
+from ..results import DISCLAIMER, NoduleResult
+from .figures import result_title
+
+TITLES = {"attention": "attention, last block", "rollout": "attention rollout", "grad-cam": "Grad-CAM"}
+_HEIGHT = 3.2  # inches of a panel
+_HEADS_ACROSS = 8
+
+
+def map_figure(result: NoduleResult, gray: np.ndarray, view: View, found, grown: np.ndarray, sanity):
+    """A matplotlib figure of one map: the picture, the map on it, the raw grid beside it; below it what it is worth.
+
+    gray: (rows, columns) in [0, 1]. found: ``attention.PlaceMap``. grown: its grid interpolated to a square of any
+    side, which covers ``view``. sanity: ``sanity.Sanity`` of the map.
+    """
+    from matplotlib.figure import Figure
+
+    ratio = float(np.clip(gray.shape[1] / gray.shape[0], 0.4, 2.5))
+    width = _HEIGHT * (2 * ratio + 1.15) + 0.3
+    figure = Figure(figsize=(width, _HEIGHT + 1.45), layout="constrained", facecolor="white")
+    axes = figure.subplots(1, 3, width_ratios=[ratio, ratio, 1.15])
+    _picture(axes[0], gray)
+    _outline(axes[0], gray, view)
+    axes[0].set_title(f"picture, {gray.shape[1]} x {gray.shape[0]}", fontsize=9)
+    _overlay(axes[1], gray, view, grown)
+    axes[1].set_title(TITLES[found.kind], fontsize=9)
+    rows, columns = found.grid.shape
+    shown = axes[2].imshow(found.grid, cmap="inferno", interpolation="nearest")
+    axes[2].set(xticks=[], yticks=[])
+    axes[2].set_title(f"as the network gives it, {rows} x {columns}", fontsize=9)
+    bar = figure.colorbar(shown, ax=axes[2], shrink=0.8, aspect=25, pad=0.02)
+    bar.ax.tick_params(labelsize=7)
+    figure.suptitle(result_title(replace(result, nodule_id=result.image or result.nodule_id)), fontsize=11)
+    lines = [*sanity_lines(sanity, result.class_name), DISCLAIMER]
+    figure.supxlabel("\n".join(lines), fontsize=7.5, color="0.25")
+    return figure
+
+
+def heads_figure(gray: np.ndarray, view: View, heads: np.ndarray, grown: np.ndarray):
+    """A matplotlib figure of every head of the last block: on the picture, and below that its raw grid.
+
+    heads: (members, heads, g, g). grown: (members, heads, side, side), the same interpolated.
+    """
+    from matplotlib.figure import Figure
+
+    members, count = heads.shape[:2]
+    across = min(count, _HEADS_ACROSS)
+    bands = [(m, start) for m in range(members) for start in range(0, count, across)]
+    figure = Figure(figsize=(1.45 * across + 0.3, 3.15 * len(bands) + 0.5), layout="constrained", facecolor="white")
+    axes = figure.subplots(2 * len(bands), across, squeeze=False)
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    for band, (member, start) in enumerate(bands):
+        for column, head in enumerate(range(start, min(start + across, count))):
+            on_picture, raw = axes[2 * band, column], axes[2 * band + 1, column]
+            _overlay(on_picture, gray, view, grown[member, head])
+            name = f"member {member + 1}, head {head + 1}" if members > 1 else f"head {head + 1}"
+            on_picture.set_title(name, fontsize=7)
+            raw.imshow(heads[member, head], cmap="inferno", interpolation="nearest")
+    text = f"Attention of the last block, head by head, each in its own range. {DISCLAIMER}"
+    figure.supxlabel(text, fontsize=7.5, color="0.25", wrap=True)
+    return figure
+
+
+def sanity_lines(sanity, class_name: str) -> list[str]:
+    """What a map is worth, in sentences for people. sanity: ``sanity.Sanity``."""
+    if sanity.deletion is None:
+        return ["The map is the same everywhere: it tells nothing."]
+    lines = []
+    if sanity.randomized is not None:
+        lines.append(
+            f"Rank correlation with the map of the same network, its blocks drawn anew: {sanity.randomized:.2f} "
+            "(near 1 the map tells nothing of what was learned)."
+        )
+    lines.append(
+        f"Mean probability of {class_name} while the highest places are taken out: {sanity.deletion:.3f}, in random "
+        f"order {sanity.deletion_random:.3f} (lower is better);"
+    )
+    lines.append(
+        f"while they are put in: {sanity.insertion:.3f}, in random order {sanity.insertion_random:.3f} (higher is "
+        "better)."
+    )
+    return lines
+
+
+def _picture(axis, gray: np.ndarray) -> None:
+    rows, columns = gray.shape
+    axis.imshow(gray, cmap="gray", vmin=0, vmax=1, extent=(0, columns, rows, 0), interpolation="nearest")
+    axis.set(xticks=[], yticks=[], xlim=(0, columns), ylim=(rows, 0))
+
+
+def _overlay(axis, gray: np.ndarray, view: View, grown: np.ndarray) -> None:
+    """The map over the picture, the more opaque the higher, so that places of no weight show the picture itself."""
+    _picture(axis, gray)
+    low, high = float(grown.min()), float(grown.max())
+    scaled = (grown - low) / (high - low) if high > low else np.zeros_like(grown)
+    extent = (view.left, view.left + view.width, view.top + view.width, view.top)
+    axis.imshow(scaled, cmap="inferno", vmin=0, vmax=1, alpha=0.6 * scaled, extent=extent, interpolation="bilinear")
+    axis.set(xlim=(0, gray.shape[1]), ylim=(gray.shape[0], 0))
+
+
+def _outline(axis, gray: np.ndarray, view: View) -> None:
+    """What the network sees, where that is less than the picture."""
+    from matplotlib.patches import Rectangle
+
+    if view.width < max(gray.shape):
+        axis.add_patch(
+            Rectangle((view.left, view.top), view.width, view.width, fill=False, edgecolor="#ffd54d", linestyle="--")
+        )
