@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from .configuration import differing_keys
 
 SCHEMA = 1
+_GROUP_STEP = "group step"
 
 
 @dataclass
@@ -169,6 +170,8 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         for name, parameter in zip(group["names"], group["params"], strict=True):
             for kind, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"{kind}/{name}"] = value if isinstance(value, Tensor) else torch.tensor(value)
+        if "step" in group:  # LAMB counts its steps once for a group
+            tensors[f"{_GROUP_STEP}/{group['names'][0]}"] = group["step"].detach().clone()
     return tensors
 
 
@@ -180,6 +183,9 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     }
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
+        if kind == _GROUP_STEP:
+            next(group for group in optimizer.param_groups if group["names"][0] == name)["step"] = tensor
+            continue
         parameter = parameters[name]
         # The fused AdamW keeps all of it beside the parameter, its count of steps too.
         optimizer.state[parameter][kind] = tensor.to(parameter.device)

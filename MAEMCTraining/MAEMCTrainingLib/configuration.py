@@ -13,8 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from MAEMCLib.errors import UsageError
+from MAEMCLib.networks.configuration import (
+    BACKBONES,
+    BackboneConfiguration,
+    DecoderConfiguration,
+    EncoderConfiguration,
+)
 from MAEMCLib.networks.configuration import PRESETS as NETWORKS
-from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 
 PRESETS = ("default", "tiny", "paper", "paper-schedule")
 
@@ -45,9 +50,45 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Optimization:
-    """AdamW and the course of its learning rate (betas as published; decay and warm-up are not printed)."""
+class PictureAugmentation:
+    """How a 2-D picture is varied from one presentation to the next.
 
+    Two recipes. Light, for masked autoencoders and classifiers: a small shift, zoom and gain, a flip, right angles.
+    Strong, for contrastive methods: square crops of a random part of the view, flips and turns, and a change of
+    brightness, contrast and sharpness. Gray pictures have no hue to change.
+    """
+
+    view_share: float = 1.0  # side of the central square that is looked at, as a share of the stored picture's side
+    shift_share: float = 0.05  # light: largest shift along each axis, as a share of the view
+    zoom: float = 0.1  # light: the view is wider or narrower by up to this share
+    gain: float = 0.1  # light: gray values are multiplied by 1 - gain ... 1 + gain
+    flip: bool = True  # left and right
+    turn: bool = False  # right angles: for pictures without an up, as axial CT of a nodule; never for ultrasound
+    crop_area: tuple[float, ...] = (0.2, 1.0)  # strong: share of the view's area that a crop shows
+    jitter: float = 0.4  # strong: largest change of brightness and contrast, in four of five crops
+    blur: bool = True  # strong: half of the crops
+    small_crops: int = 6  # of the view, for methods that compare large crops with small ones
+    small_area: tuple[float, ...] = (0.1, 0.33)
+    small_side: float = 0.43  # of a large crop's side, as 96 pixels of 224
+
+    def __post_init__(self) -> None:
+        _check(0 < self.view_share <= 1, f"view_share is {self.view_share}; choose above 0 up to 1.")
+        for name in ("shift_share", "zoom", "gain", "jitter"):
+            _check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; choose 0 up to below 1.")
+        for name in ("crop_area", "small_area"):
+            area = getattr(self, name)
+            good = len(area) == 2 and 0 < area[0] <= area[1] <= 1
+            _check(good, f"{name} is {area}; two shares are needed, the smaller first, for example {name}=0.2,1.")
+        _check(self.small_crops >= 0, f"small_crops is {self.small_crops}; it cannot be negative.")
+        _check(0 < self.small_side <= 1, f"small_side is {self.small_side}; choose above 0 up to 1.")
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """The optimizer and the course of its rate (MAEMC-NET: AdamW with these betas; the rest is not printed)."""
+
+    optimizer: Literal["adamw", "sgd", "lars", "lamb"] = "adamw"
+    momentum: float = 0.9  # of sgd and lars
     learning_rate: float = 3.75e-5
     schedule: Literal["cosine", "constant", "milestones"] = "cosine"
     warmup_fraction: float = 0.1  # of all steps, linear from zero
@@ -58,6 +99,7 @@ class Optimization:
     layer_decay: float = 1.0  # the rate of each block relative to that of the block above it
 
     def __post_init__(self) -> None:
+        _check(0 <= self.momentum < 1, f"momentum is {self.momentum}; choose 0 up to below 1.")
         _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it has to be above 0.")
         _check(0 <= self.warmup_fraction < 1, f"warmup_fraction is {self.warmup_fraction}; choose 0 up to below 1.")
         _check(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; it cannot be negative.")
@@ -87,7 +129,7 @@ class PretrainingConfiguration:
 
     method: str
     settings: Any
-    encoder: EncoderConfiguration
+    encoder: EncoderConfiguration | BackboneConfiguration
     decoder: DecoderConfiguration
     epochs: int = 100
     batch: int = 64
@@ -98,7 +140,7 @@ class PretrainingConfiguration:
     log_every: int = 10  # steps
     checkpoint_seconds: float = 300.0
     preview_epochs: int = 10  # epochs from one preview to the next; the first and the last are always drawn; 0: none
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation | PictureAugmentation = field(default_factory=Augmentation)
     optimization: Optimization = field(default_factory=Optimization)
 
     def __post_init__(self) -> None:
@@ -106,18 +148,24 @@ class PretrainingConfiguration:
         _check(self.preview_epochs >= 0, f"preview_epochs is {self.preview_epochs}; choose 0 (none) or more.")
         _check(self.views_per_case >= 1, f"views_per_case is {self.views_per_case}; it has to be at least 1.")
         _check(
-            self.augmentation.mode != "paper" or self.views_per_case == 40,
+            not _is_paper(self.augmentation) or self.views_per_case == 40,
             f"The paper's augmentation has 40 views of each case, but views_per_case is {self.views_per_case}.",
         )
+
+
+def _is_paper(augmentation: Augmentation | PictureAugmentation) -> bool:
+    return isinstance(augmentation, Augmentation) and augmentation.mode == "paper"
 
 
 @dataclass(frozen=True)
 class FinetuningConfiguration:
     """A fine-tuning run: the pre-trained (or a new) encoder and one linear layer, in folds by patient."""
 
-    encoder: EncoderConfiguration
+    encoder: EncoderConfiguration | BackboneConfiguration
     folds: int = 5
     epochs: int = 100
+    # Epochs at the beginning in which the linear layer alone is trained ("Less is More": 10).
+    frozen_epochs: int = 0
     patience: int = 10  # epochs without a lower validation loss before a fold stops
     batch: int = 32
     # Share of the training patients held out for early stopping; the paper has none and its figures suggest that the
@@ -138,7 +186,7 @@ class FinetuningConfiguration:
     seed: int = 0
     log_every: int = 10  # steps
     checkpoint_seconds: float = 60.0
-    augmentation: Augmentation = field(default_factory=lambda: Augmentation(shift_mm=3))
+    augmentation: Augmentation | PictureAugmentation = field(default_factory=lambda: Augmentation(shift_mm=3))
     optimization: Optimization = field(
         default_factory=lambda: Optimization(
             learning_rate=1e-4, schedule="milestones", milestones=(40, 70), layer_decay=0.75
@@ -148,6 +196,7 @@ class FinetuningConfiguration:
     def __post_init__(self) -> None:
         _check_run(self)
         _check(self.folds >= 2, f"folds is {self.folds}; cross-validation needs at least 2.")
+        _check(0 <= self.frozen_epochs < self.epochs, f"frozen_epochs is {self.frozen_epochs}; choose 0 up to epochs.")
         _check(self.patience >= 1, f"patience is {self.patience}; it has to be at least 1.")
         _check(
             self.labeled_cases == 0 or self.labeled_cases >= 4,
@@ -156,51 +205,85 @@ class FinetuningConfiguration:
         _check(0 < self.validation_fraction < 0.5, "validation_fraction has to lie between 0 and 0.5.")
 
 
-def pretraining_preset(name: str, method: str, settings: Any) -> PretrainingConfiguration:
-    """The preset of a pre-training method; settings are the method's own defaults."""
-    encoder, decoder = NETWORKS["tiny" if name == "tiny" else "vit-large"]
-    base = PretrainingConfiguration(method, settings, encoder, decoder)
-    if name == "default":
-        # Differs from the paper: rate 1.5e-4 x 64 / 256 instead of 1e-2, warm-up and cosine, random augmentation.
-        return base
+def encoder_named(name: str, flat: bool, small: bool) -> EncoderConfiguration | BackboneConfiguration:
+    """An encoder by the name of ``--backbone``: a vision transformer or one of timm's, at the side that suits the data.
+
+    flat: for 2-D pictures instead of montages of 250 pixels; small: pictures of 64 instead of 224 pixels.
+    """
+    if name in BACKBONES:
+        side = BACKBONES[name].nearest_side((64 if small else 224) if flat else 250)
+        return BackboneConfiguration(name, side)
+    if name not in NETWORKS:
+        choices = ", ".join([*NETWORKS, *BACKBONES])
+        raise UsageError(f"There is no backbone '{name}'. Choose one of {choices}.", "backbone")
+    encoder = NETWORKS[name][0]
+    if flat:
+        side, patch = (64, 8) if small else (224, 16)
+        return replace(encoder, image_size=side, patch_size=patch, position="2d")
+    return encoder
+
+
+def pretraining_preset(
+    name: str, method: str, settings: Any, flat: bool = False, backbone: str | None = None
+) -> PretrainingConfiguration:
+    """The preset of a pre-training method; settings are the method's own defaults.
+
+    flat: for 2-D pictures. backbone: as ``encoder_named`` takes it; None: the method's own choice.
+    """
+    from .pretraining import method_named
+
+    if name not in PRESETS:
+        raise _unknown_preset(name)
+    kind = method_named(method)
+    network = "tiny" if name == "tiny" else "vit-large"
+    chosen = backbone or getattr(kind, "BACKBONE", None) or network
+    encoder = encoder_named(chosen, flat, name == "tiny")
+    base = PretrainingConfiguration(method, settings, encoder, NETWORKS[network][1])
+    if flat:
+        base = replace(base, augmentation=PictureAugmentation(), views_per_case=1)
     if name == "tiny":
         # For a processor in minutes: a small network with patches of 25, four views of each case an epoch.
-        return replace(
+        base = replace(
             base,
             epochs=30,
             batch=16,  # at the same number of views four times the steps of batch 64, and a lower loss
-            views_per_case=4,
+            views_per_case=1 if flat else 4,
             checkpoint_seconds=60.0,
             optimization=Optimization(learning_rate=1e-3),
         )
-    # As published: 100 epochs of the 40 views, AdamW (0.9, 0.95). The printed rate is read as 1e-2; its tenfold drops
-    # at epochs 120 and 160 are never reached in 100 epochs, so the rate stays constant. The gradient clip and the
-    # weight decay are ours (none is printed), and a run that diverges stops.
-    paper = replace(
-        base,
-        augmentation=Augmentation(mode="paper"),
-        optimization=Optimization(learning_rate=1e-2, schedule="constant", warmup_fraction=0.0),
-    )
-    if name == "paper":
-        return paper
-    if name == "paper-schedule":
-        # The other reading of the same sentence: 200 epochs, so that both drops happen.
-        schedule = replace(paper.optimization, schedule="milestones", milestones=(120, 160))
-        return replace(paper, epochs=200, optimization=schedule)
-    raise _unknown_preset(name)
+    return kind.preset(name, base)
 
 
-def finetuning_preset(name: str, encoder: EncoderConfiguration | None) -> FinetuningConfiguration:
-    """The preset of fine-tuning; encoder is the pre-trained one's architecture, None from scratch."""
+def finetuning_preset(
+    name: str,
+    encoder: EncoderConfiguration | BackboneConfiguration | None,
+    flat: bool = False,
+    backbone: str | None = None,
+) -> FinetuningConfiguration:
+    """The preset of fine-tuning; encoder is the pre-trained one's architecture, None from scratch.
+
+    flat: for 2-D pictures. backbone: what to train from scratch, as ``encoder_named`` takes it.
+    """
     scratch = encoder is None
-    encoder = encoder or NETWORKS["tiny" if name == "tiny" else "vit-large"][0]
-    base = FinetuningConfiguration(encoder)
+    network = backbone or ("resnet18" if flat else "tiny" if name == "tiny" else "vit-large")
+    base = FinetuningConfiguration(encoder or encoder_named(network, flat, name == "tiny"))
     # Nothing learnt to protect: from scratch all layers learn at one rate.
     decay = 1.0 if scratch else base.optimization.layer_decay
+    if flat:
+        base = replace(base, augmentation=PictureAugmentation())
     if name == "default":
         # Differs from the paper: random augmentation, 10 % warm-up (its rate is illegible), both planes, and more than
         # its 10 epochs of patience: in trials the loss stood still for longer than that before it fell.
         return replace(base, patience=30, optimization=replace(base.optimization, layer_decay=decay))
+    if name == "tiny" and flat:
+        # For a processor in minutes; the epoch is chosen on the validation part.
+        return replace(
+            base,
+            epochs=30,
+            batch=32,
+            patience=30,
+            optimization=Optimization(learning_rate=1e-3, warmup_fraction=0.1),
+        )
     if name == "tiny":
         # In trials on the matched phantom a small network from scratch stayed at chance for some 800 steps, then
         # learnt the class: hence small batches, a long warm-up, and more patience than the paper's 10 epochs. With the
@@ -217,8 +300,8 @@ def finetuning_preset(name: str, encoder: EncoderConfiguration | None) -> Finetu
         # As published: the un-augmented axial montages, drops at 40 and 70 of 100 epochs.
         return replace(
             base,
-            fusion="axial",
-            augmentation=Augmentation(mode="none"),
+            fusion="mean" if flat else "axial",
+            augmentation=PictureAugmentation() if flat else Augmentation(mode="none"),
             optimization=replace(base.optimization, layer_decay=decay, warmup_fraction=0.0),
         )
     raise _unknown_preset(name)

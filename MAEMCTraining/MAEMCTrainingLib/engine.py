@@ -46,6 +46,7 @@ class Task(Protocol):
     module: nn.Module
     samples: int  # an epoch's
     images_per_sample: int
+    divisible: bool  # whether a batch may pass in shares: not where a loss compares its samples
 
     def parameters(self) -> list[NamedParameter]: ...
 
@@ -191,7 +192,7 @@ def train(
         rate = learning_rate(run.optimization, position.step, steps, per_epoch)
         samples, shares = next(batches)
         try:
-            figures = stepper.step(samples, shares, rate, position.step)
+            figures = stepper.step(samples, shares, rate, epoch, position.step)
         except RuntimeError as error:
             if failure := device_failure(error, device):
                 raise failure from error

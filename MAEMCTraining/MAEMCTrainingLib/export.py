@@ -10,10 +10,9 @@ from typing import Any
 from MAEMCLib.atomic import file_sha256, read_json
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.errors import InputError
-from MAEMCLib.networks.configuration import EncoderConfiguration
+from MAEMCLib.networks.encoders import encoder_configuration
 
 from .checkpoints import read_tensors
-from .configuration import from_json
 from .finetuning import fold_folder, load_fold
 from .jobs import Job, now
 from .pretraining.run import PretrainedJob, load_pretrained
@@ -49,7 +48,7 @@ def export(folder: Path, output: Path, texts: dict[str, Any]) -> ModelBundle:
     settings = job.settings
     pretrained = _pretraining(settings)
     members = _members(folder, settings["configuration"])
-    if pretrained is not None:
+    if _rebuilds(pretrained):
         # Half precision: it only draws pictures, is computed in float32 again, and would be a third of a small bundle.
         halves = {name: tensor.half() for name, tensor in pretrained.module.autoencoder_state().items()}
         members.append(Member("decoder", "decoder", halves))
@@ -76,7 +75,7 @@ def finished_finetuning(folder: Path) -> Job:
 
 
 def _members(folder: Path, configuration: dict[str, Any]) -> list[Member]:
-    encoder = from_json(EncoderConfiguration, configuration["encoder"])
+    encoder = encoder_configuration(configuration["encoder"])
     members = []
     for number in range(configuration["folds"]):
         members.append(Member("classifier", f"classifier-{number}", load_fold(folder, number, encoder).state_dict()))
@@ -99,6 +98,11 @@ def _pretraining(settings: dict[str, Any]) -> PretrainedJob | None:
     return load_pretrained(folder)
 
 
+def _rebuilds(pretrained: PretrainedJob | None) -> bool:
+    """Whether the pre-training has MAEMC's own decoder, which a bundle can hold."""
+    return pretrained is not None and hasattr(pretrained.module, "autoencoder_state")
+
+
 def _card(job: Job, pretrained: PretrainedJob | None, texts: dict[str, Any]) -> dict[str, Any]:
     settings, report = job.settings, read_json(job.folder / "metrics.json", "The job's metrics")
     cohort, configuration = settings["cohort"], settings["configuration"]
@@ -111,7 +115,7 @@ def _card(job: Job, pretrained: PretrainedJob | None, texts: dict[str, Any]) -> 
         "prevalence": cohort["malignant"] / cohort["cases"],
         # What an adjustment to another prevalence starts from.
         "prior_in_probability": report["prior_in_probability"],
-        "padded_fraction": cohort["padded_fraction"],
+        "padded_fraction": cohort.get("padded_fraction"),
         "protocol": report["protocol"],
         "leaky": report["leaky"],
         "pretraining_of_folds": report["pretraining"],
@@ -130,8 +134,9 @@ def _card(job: Job, pretrained: PretrainedJob | None, texts: dict[str, Any]) -> 
         "citation": texts.get("citation", ""),
         "architecture": {
             "encoder": configuration["encoder"],
-            "decoder": asdict(pretrained.run.decoder) if pretrained is not None else None,
+            "decoder": asdict(pretrained.run.decoder) if _rebuilds(pretrained) else None,
         },
+        "input": "picture" if "view_share" in settings["preprocessing"] else "nodule",
         "preprocessing": settings["preprocessing"],
         "fusion": configuration["fusion"],
         "classes": ["benign-like", "malignant-like"],
@@ -159,15 +164,16 @@ def _card(job: Job, pretrained: PretrainedJob | None, texts: dict[str, Any]) -> 
 
 def _summary(settings: dict[str, Any], report: dict[str, Any], pretrained: PretrainedJob | None) -> str:
     cohort, auc = settings["cohort"], report["metrics"]["auc"]
+    what = "cases with pictures" if "view_share" in settings["preprocessing"] else "nodules"
     parts = []
     if pretrained is not None:
         facts = pretrained.cohort
         parts.append(
-            f"Pre-trained ({pretrained.run.method}, {pretrained.run.epochs} epochs) on {facts['cases']} nodules of "
+            f"Pre-trained ({pretrained.run.method}, {pretrained.run.epochs} epochs) on {facts['cases']} {what} of "
             f"{facts['patients']} patients"
         )
     parts.append(
-        f"fine-tuned on {cohort['cases']} nodules of {cohort['patients']} patients "
+        f"fine-tuned on {cohort['cases']} {what} of {cohort['patients']} patients "
         f"({cohort['malignant']} malignant-like, {cohort['benign']} benign-like)"
     )
     leak = "; LEAKY: the pre-training saw patients evaluated here" if report["leaky"] else ""

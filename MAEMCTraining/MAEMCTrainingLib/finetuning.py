@@ -1,13 +1,14 @@
 """Fine-tuning as a job: fold models by patient, each stopped by its own validation part and tested once.
 
 Zhao et al. 2025, section 3.4: the pre-trained encoder and one two-class layer, no masking. Both planes of a nodule are
-separate samples of one head; at inference the mean of their logits decides.
+separate samples of one head; at inference the mean of their logits decides. Of a case of several pictures each epoch
+shows one, and the mean over all of them decides.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,25 +17,23 @@ import numpy as np
 import torch
 from MAEMCLib.atomic import file_sha256, read_json, replacing, write_json
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.montage import Preprocessing
 from MAEMCLib.networks.classifier import Classifier
-from MAEMCLib.networks.configuration import EncoderConfiguration
-from MAEMCLib.networks.vit import ViT
+from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .checkpoints import read_tensors
 from .configuration import FinetuningConfiguration, to_json
-from .data.augmentation import View, draw_view, montage, montage_pair
-from .data.cohort import Cohort, measure_preprocessing
+from .data.cohort import Cohort, PictureCohort
 from .data.folds import Fold, make_folds
+from .data.presentation import Presentation, Settings, measure_preprocessing, present
 from .draws import generator
 from .engine import sample_in_epoch, train
 from .evaluation.logistic import FEATURE_PENALTY, fit_logistic
 from .evaluation.metrics import auc
 from .jobs import Job
 from .optimization import NamedParameter, layer_scale
-from .pretraining.run import PretrainedJob, PretrainingTask, cohort_of
+from .pretraining.run import PretrainedJob, PretrainingTask, cohort_of, with_attributes
 from .processes import Processes
 from .stopping import StopRequest
 
@@ -44,7 +43,7 @@ _CHUNK = 32
 
 @dataclass
 class LabeledBatch:
-    """images (B, 1, 250, 250) normalized, labels (B,) int64, weights (B,) of the classes."""
+    """images (B, 1, S, S) normalized, labels (B,) int64, weights (B,) of the classes."""
 
     images: Tensor
     labels: Tensor
@@ -65,21 +64,23 @@ def class_weights(labels: np.ndarray, weighted: bool) -> np.ndarray:
 
 
 class FinetuningTask:
-    """One fold: a classifier on the montages of its training part. A sample is a case and one of its planes."""
+    """One fold: a classifier on the images of its training part. A sample is a case and one of its planes."""
 
     phase = "finetune"
     images_per_sample = 1
+    divisible = True
 
     def __init__(
         self,
         cohort: Cohort,
         fold: Fold,
         run: FinetuningConfiguration,
-        preprocessing: Preprocessing,
+        preprocessing: Settings,
         encoder_state: dict[str, Tensor] | None,
     ) -> None:
-        self.cohort, self.fold, self.run, self.preprocessing = cohort, fold, run, preprocessing
-        self.planes = _PLANES[run.fusion]
+        self.cohort, self.fold, self.run = cohort, fold, run
+        self.presentation = present(cohort, run.augmentation, preprocessing, run.encoder.image_size)
+        self.planes = fused_planes(run.fusion, self.presentation)
         self.samples = len(fold.train) * len(self.planes)
         self.weights = class_weights(cohort.labels[fold.train], run.class_weights)
         self.seed = int(generator(run.seed, "fold", 0, fold.number).integers(2**31))
@@ -91,9 +92,18 @@ class FinetuningTask:
             self.module.encoder.load_state_dict(encoder_state | kept)
 
     def parameters(self) -> list[NamedParameter]:
-        """All of the classifier's, the deeper the slower."""
-        depth, decay = self.run.encoder.depth, self.run.optimization.layer_decay
-        return [NamedParameter(name, p, layer_scale(name, depth, decay)) for name, p in self.module.named_parameters()]
+        """All of the classifier's, the deeper the slower; at first the linear layer alone, where that is asked for."""
+        depth = getattr(self.run.encoder, "depth", 0)  # layer decay is of transformers; others learn at one rate
+        decay = self.run.optimization.layer_decay if depth else 1.0
+        return [
+            NamedParameter(
+                name,
+                parameter,
+                layer_scale(name, depth, decay),
+                self.run.frozen_epochs if name.startswith("encoder.") else 0,
+            )
+            for name, parameter in self.module.named_parameters()
+        ]
 
     def order(self, epoch: int) -> np.ndarray:
         """The epoch's own permutation of cases and planes."""
@@ -108,16 +118,12 @@ class FinetuningTask:
         return [self.cohort.cases[self._case_and_plane(sample_in_epoch(code)[1])[0]].case_id for code in samples]
 
     def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[LabeledBatch, dict[str, float]]:
-        """Augmented montages of one batch; the padded share."""
+        """Augmented images of one batch; the padded share."""
         images, cases, padded = [], [], 0.0
         for code in samples:
             epoch, number = sample_in_epoch(code)
             case, plane = self._case_and_plane(number)
-            # With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane.
-            sample = 2 * case + plane
-            number = int(generator(self.seed, "view-number", epoch, sample).integers(40))
-            view = draw_view(self.run.augmentation, self.cohort.slice_step_mm, self.seed, epoch, sample, number)
-            image, outside = montage(self.cohort.stacks(case), plane, view, self.preprocessing)
+            image, outside = self.presentation.training_image(case, plane, self.seed, epoch)
             padded += outside
             images.append(image)
             cases.append(case)
@@ -146,21 +152,18 @@ class FinetuningTask:
 
     @torch.no_grad()
     def validate(self, device: torch.device) -> dict[str, float]:
-        """The same loss on the validation part without augmentation, and the AUC of the planes' mean logits."""
+        """The same loss on the validation part without augmentation, and the AUC of the cases' mean logits."""
         self.module.eval()
-        total, count = 0.0, 0
-        margins = np.zeros(len(self.fold.validation))
-        for start in range(0, len(self.fold.validation), _CHUNK):
-            cases = self.fold.validation[start : start + _CHUNK]
-            pairs = plain_montages(self.cohort, cases, self.preprocessing)
-            for plane in self.planes:
-                batch = self._labeled(pairs[:, plane], cases).to(device)
-                logits = self.module(batch.images)
-                total += float(_loss(logits, batch)) * len(batch)
-                count += len(batch)
-                margins[start : start + len(cases)] += (logits[:, 1] - logits[:, 0]).double().cpu().numpy()
+        total, margins = 0.0, np.zeros(len(self.fold.validation))
+        for places, images, owners in _chunks(self.presentation, self.fold.validation, self.planes):
+            batch = self._labeled(images, self.fold.validation[places][owners]).to(device)
+            logits = self.module(batch.images)
+            losses = nn.functional.cross_entropy(logits, batch.labels, reduction="none") * batch.weights
+            total += float(_mean_of_cases(losses, owners).sum())
+            margins[places] = _mean_of_cases(logits[:, 1] - logits[:, 0], owners).cpu().numpy()
         labels = self.cohort.labels[self.fold.validation]
-        return {"loss": total / count} | ({"auc": auc(labels, margins)} if len(np.unique(labels)) == 2 else {})
+        figures = {"loss": total / len(labels)}
+        return figures | ({"auc": auc(labels, margins)} if len(np.unique(labels)) == 2 else {})
 
 
 def _loss(logits: Tensor, batch: LabeledBatch) -> Tensor:
@@ -169,20 +172,43 @@ def _loss(logits: Tensor, batch: LabeledBatch) -> Tensor:
     return (nn.functional.cross_entropy(logits, batch.labels, reduction="none") * batch.weights).mean()
 
 
-def plain_montages(cohort: Cohort, cases: Sequence[int] | np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """(cases, 2, 250, 250) float32 network input without augmentation, as scoring sees it."""
-    return np.stack([montage_pair(cohort.stacks(int(case)), View(), preprocessing)[0] for case in cases])
+def fused_planes(fusion: str, presentation: Presentation) -> tuple[int, ...]:
+    """The numbers of the planes that are trained on and averaged; of pictures there is one."""
+    return _PLANES[fusion] if len(presentation.planes) > 1 else (0,)
+
+
+def _chunks(
+    presentation: Presentation, cases: np.ndarray, planes: Sequence[int] | None = None
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Plain images of a few cases at a time: their places in ``cases``, (images, S, S), and whose each is (images,).
+
+    planes: of nodules, those that are wanted; None: both. All pictures of a case are given.
+    """
+    for start in range(0, len(cases), _CHUNK):
+        places = slice(start, min(start + _CHUNK, len(cases)))
+        parts = [presentation.plain(int(case)) for case in cases[places]]
+        if planes is not None and len(presentation.planes) > 1:
+            parts = [part[list(planes)] for part in parts]
+        yield places, np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+
+
+def _mean_of_cases(values: Tensor, owners: np.ndarray) -> Tensor:
+    """(images, ...) -> (cases, ...) float64: the mean over each case's images."""
+    index = torch.from_numpy(owners).to(values.device)
+    total = torch.zeros((int(owners.max()) + 1, *values.shape[1:]), dtype=torch.float64, device=values.device)
+    counts = torch.bincount(index).reshape(-1, *[1] * (values.ndim - 1))
+    return total.index_add_(0, index, values.double()) / counts
 
 
 def fit_probe(task: FinetuningTask, device: torch.device) -> None:
-    """Set a fold's linear layer by logistic regression on the class tokens of its training part; the encoder stays.
+    """Set a fold's linear layer by logistic regression on the features of its training part; the encoder stays.
 
     Both planes of a case are separate samples, as in fine-tuning; no augmentation.
     """
     train = task.fold.train
-    tokens = class_tokens(task.module.encoder, task.cohort, train, task.preprocessing, device)[:, list(task.planes)]
+    values = features(task.module.encoder, task.presentation, train, device)[:, list(task.planes)]
     labels = np.repeat(task.cohort.labels[train], len(task.planes))
-    weights, bias = fit_logistic(tokens.flatten(0, 1).numpy(), labels, FEATURE_PENALTY)
+    weights, bias = fit_logistic(values.flatten(0, 1).numpy(), labels, FEATURE_PENALTY)
     # Two logits whose difference is the logistic model's: what a two-class layer with cross-entropy would hold.
     head = task.module.cpu().head
     with torch.no_grad():
@@ -191,34 +217,36 @@ def fit_probe(task: FinetuningTask, device: torch.device) -> None:
 
 
 @torch.no_grad()
-def class_tokens(
-    encoder: nn.Module, cohort: Cohort, cases: np.ndarray, preprocessing: Preprocessing, device: torch.device
-) -> Tensor:
-    """(cases, 2, width) float64 on the CPU: the class token of each plane, all patches visible, no augmentation."""
+def features(encoder: nn.Module, presentation: Presentation, cases: np.ndarray, device: torch.device) -> Tensor:
+    """(cases, planes, width) float64 on the CPU: what the linear layer reads, without augmentation or masks.
+
+    Of several pictures of a case the mean: the layer is linear, so that its output is the mean of its outputs.
+    """
     encoder.eval().to(device)
     parts = []
-    for start in range(0, len(cases), _CHUNK):
-        pairs = torch.from_numpy(plain_montages(cohort, cases[start : start + _CHUNK], preprocessing)).to(device)
-        tokens = encoder(pairs.flatten(0, 1)[:, None])[:, 0]
-        parts.append(tokens.unflatten(0, (-1, 2)).cpu().double())
+    for places, images, owners in _chunks(presentation, np.asarray(cases)):
+        values = encoder.features(torch.from_numpy(images).to(device)[:, None])
+        if len(presentation.planes) > 1:
+            parts.append(values.unflatten(0, (places.stop - places.start, -1)).double().cpu())
+        else:
+            parts.append(_mean_of_cases(values, owners).cpu()[:, None])
     return torch.cat(parts)
 
 
-def predict(classifier: nn.Module, tokens: Tensor, fusion: str) -> np.ndarray:
-    """(cases,) probability of malignancy from class tokens (cases, 2, width): the mean of the planes' logits."""
+def predict(classifier: nn.Module, values: Tensor, planes: Sequence[int]) -> np.ndarray:
+    """(cases,) probability of malignancy from features (cases, planes, width): the mean of the planes' logits."""
     head = classifier.head
-    logits = nn.functional.linear(tokens, head.weight.detach().double().cpu(), head.bias.detach().double().cpu())
-    margin = (logits[..., 1] - logits[..., 0])[:, list(_PLANES[fusion])].mean(dim=1)
+    logits = nn.functional.linear(values, head.weight.detach().double().cpu(), head.bias.detach().double().cpu())
+    margin = (logits[..., 1] - logits[..., 0])[:, list(planes)].mean(dim=1)
     return torch.sigmoid(margin).numpy()
 
 
-def feature_statistics(tokens: Tensor) -> dict[str, Tensor]:
-    """Mean (width,) and covariance (width, width) of each plane's class token, float32: what the model is used to."""
-    statistics = {"count": torch.tensor(float(len(tokens)))}
-    for plane, name in enumerate(("axial", "coronal")):
-        values = tokens[:, plane]
-        statistics[f"{name}_mean"] = values.mean(dim=0).float()
-        statistics[f"{name}_covariance"] = torch.cov(values.T).float()
+def feature_statistics(values: Tensor, planes: Sequence[str]) -> dict[str, Tensor]:
+    """Mean (width,) and covariance (width, width) of each plane's features, float32: what the model is used to."""
+    statistics = {"count": torch.tensor(float(len(values)))}
+    for plane, name in enumerate(planes):
+        statistics[f"{name}_mean"] = values[:, plane].mean(dim=0).float()
+        statistics[f"{name}_covariance"] = torch.cov(values[:, plane].T).float()
     return statistics
 
 
@@ -276,7 +304,14 @@ def finetune(
         )
     pretraining, leaky = check_protocol(protocol, cohort, pretrained)
     folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed, run.labeled_cases)
-    preprocessing = pretrained.preprocessing if pretrained else measure_preprocessing(cohort)
+    if pretrained is not None and pretrained.flat != isinstance(cohort, PictureCohort):
+        ours, theirs = ("2-D pictures", "nodules in CT") if not pretrained.flat else ("nodules in CT", "2-D pictures")
+        raise InputError(f"These data are {ours}, but the pre-training learnt from {theirs}. Pre-train again.", "kind")
+    preprocessing = (
+        pretrained.preprocessing
+        if pretrained
+        else measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
+    )
     job.declare(
         {
             "configuration": to_json(run),
@@ -313,12 +348,11 @@ def finetune(
         if everyone is not None:
             job.update(stage=f"Pre-training of fold {fold.number + 1} of {run.folds}", part=stages * fold.number)
             others = everyone.without({cohort.cases[int(case)].patient for case in fold.test})
-            task = PretrainingTask(others, pretrained.run, preprocessing)
-            where = place / "pretraining"
-            train(
-                task, pretrained.run, job, where, others.fingerprint, device, stop, processes,
-                fold=fold.number,
-            )  # fmt: skip
+            paths = [Path(source["path"]) for source in Job(pretrained.folder).settings["data"]]
+            others, fold_run, attributes = with_attributes(others, pretrained.run, paths, lambda line: None)
+            task = PretrainingTask(others, fold_run, preprocessing, attributes=attributes)
+            where, known = place / "pretraining", attributes.fingerprint(others)
+            train(task, fold_run, job, where, known, device, stop, processes, fold=fold.number)
             state = task.module.encoder_state()
         task = FinetuningTask(cohort, fold, run, preprocessing, state)
         best_epoch = None
@@ -380,22 +414,22 @@ def _finish_fold(
     """
     cohort, fold = task.cohort, task.fold
     module = task.module.to(device).eval()
-    parts = {}
-    for name in ("train", "validation", "test"):
-        cases = getattr(fold, name)
-        parts[name] = class_tokens(module.encoder, cohort, cases, task.preprocessing, device)
+    parts = {
+        name: features(module.encoder, task.presentation, getattr(fold, name), device)
+        for name in ("train", "validation", "test")
+    }
     known = torch.cat([parts["train"], parts["validation"]])
     with replacing(place / "statistics.safetensors") as temporary:
-        save_file(feature_statistics(known), temporary)
+        save_file(feature_statistics(known, task.presentation.planes), temporary)
     result: dict[str, Any] = {"fold": fold.number, "best_epoch": best_epoch, "trained_on": len(fold.train)}
     for name in ("validation", "test"):
-        probabilities = predict(module, parts[name], task.run.fusion)
+        probabilities = predict(module, parts[name], task.planes)
         result[name] = [
             {"case_id": cohort.cases[int(case)].case_id, "probability": float(p)}
             for case, p in zip(getattr(fold, name), probabilities, strict=True)
         ]
     if pretrained is not None:
-        frozen = ViT(task.run.encoder)
+        frozen = build_encoder(task.run.encoder)
         frozen.load_state_dict(pretrained)
         result["frozen"] = _frozen_baseline(task, frozen, device)
     write_json(place / "result.json", result)
@@ -405,13 +439,11 @@ def _finish_fold(
 
 
 def _frozen_baseline(task: FinetuningTask, frozen: nn.Module, device: torch.device) -> list[dict[str, Any]]:
-    """Probabilities of the test part by a logistic model on the class tokens of the encoder before fine-tuning."""
+    """Probabilities of the test part by a logistic model on the features of the encoder before fine-tuning."""
     fold, cohort = task.fold, task.cohort
     known = np.concatenate([fold.train, fold.validation])
-    tokens, tested = (
-        class_tokens(frozen, cohort, cases, task.preprocessing, device).flatten(1) for cases in (known, fold.test)
-    )
-    weights, bias = fit_logistic(tokens.numpy(), cohort.labels[known], FEATURE_PENALTY)
+    values, tested = (features(frozen, task.presentation, cases, device).flatten(1) for cases in (known, fold.test))
+    weights, bias = fit_logistic(values.numpy(), cohort.labels[known], FEATURE_PENALTY)
     probabilities = torch.sigmoid(tested @ torch.from_numpy(weights) + bias)
     return [
         {"case_id": cohort.cases[int(case)].case_id, "probability": float(p)}
@@ -432,7 +464,7 @@ def save_weights(place: Path, module: nn.Module) -> None:
         save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
 
 
-def load_fold(folder: Path, number: int, encoder: EncoderConfiguration) -> Classifier:
+def load_fold(folder: Path, number: int, encoder: AnyEncoderConfiguration) -> Classifier:
     """The classifier of a finished fold. Raises ModelError."""
     classifier = Classifier(encoder, classes=2)
     classifier.load_state_dict(read_tensors(fold_folder(folder, number) / "checkpoints" / "best" / "model.safetensors"))

@@ -17,11 +17,15 @@ _NEVER_DECAYED = ("cls_token", "mask_token", "pos_embed")
 
 @dataclass(frozen=True)
 class NamedParameter:
-    """A parameter with its name in the module and its rate relative to the schedule's."""
+    """A parameter with its name in the module and its rate relative to the schedule's.
+
+    from_epoch: the first epoch in which it moves.
+    """
 
     name: str
     parameter: nn.Parameter
     scale: float = 1.0
+    from_epoch: int = 0
 
 
 def learning_rate(optimization: Optimization, step: int, steps: int, steps_per_epoch: int) -> float:
@@ -58,24 +62,34 @@ def layer_scale(name: str, depth: int, decay: float) -> float:
 def build_optimizer(
     parameters: Iterable[NamedParameter], optimization: Optimization, device: torch.device
 ) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and tokens are not decayed. Each group carries its "names" and "scale"."""
-    groups: dict[tuple[float, float], dict] = {}
+    """The optimizer; biases, norms and tokens are not decayed.
+
+    Each group carries its "names", its "scale" and the epoch from which it moves, "from_epoch".
+    """
+    groups: dict[tuple, dict] = {}
     for named in parameters:
         decayed = named.parameter.ndim > 1 and not named.name.endswith(_NEVER_DECAYED)
         decay = optimization.weight_decay if decayed else 0.0
-        group = groups.setdefault(
-            (named.scale, decay), {"params": [], "names": [], "scale": named.scale, "weight_decay": decay}
-        )
+        facts = {"scale": named.scale, "from_epoch": named.from_epoch, "weight_decay": decay}
+        group = groups.setdefault(tuple(facts.values()), {"params": [], "names": [], **facts})
         group["params"].append(named.parameter)
         group["names"].append(named.name)
-    # One pass over the memory of weights and moments, where torch has it.
-    fused = device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(
-        list(groups.values()), lr=optimization.learning_rate, betas=tuple(optimization.betas), fused=fused
-    )
+    parts, rate = list(groups.values()), optimization.learning_rate
+    if optimization.optimizer == "sgd":
+        return torch.optim.SGD(parts, lr=rate, momentum=optimization.momentum)
+    if optimization.optimizer == "adamw":
+        # One pass over the memory of weights and moments, where torch has it.
+        fused = device.type in ("cpu", "cuda")
+        return torch.optim.AdamW(parts, lr=rate, betas=tuple(optimization.betas), fused=fused)
+    from timm.optim import Lamb, Lars
+
+    if optimization.optimizer == "lars":
+        return Lars(parts, lr=rate, momentum=optimization.momentum)
+    # The gradient is clipped by the loop, for all optimizers in one way.
+    return Lamb(parts, lr=rate, betas=tuple(optimization.betas), max_grad_norm=None)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group its share of the schedule's rate."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float, epoch: int) -> None:
+    """Give every group its share of the schedule's rate; none to what does not move yet."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["scale"]
+        group["lr"] = rate * group["scale"] if epoch >= group["from_epoch"] else 0.0

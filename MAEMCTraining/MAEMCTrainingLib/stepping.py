@@ -61,15 +61,17 @@ class Stepper:
         mine = np.array_split(np.asarray(samples), self.processes.count)[self.processes.rank]
         return [self.task.batch(part) for part in np.array_split(mine, min(self.accumulation, len(mine)))]
 
-    def step(self, samples: Sequence[int] | np.ndarray, shares: Shares, rate: float, number: int) -> dict[str, float]:
-        """Train on the samples, whose shares are given; the figures of the whole batch.
+    def step(
+        self, samples: Sequence[int] | np.ndarray, shares: Shares, rate: float, epoch: int, number: int
+    ) -> dict[str, float]:
+        """Train on the samples, whose shares are given; the figures of the whole batch. number: of the step.
 
         The weights move only where all figures are finite: the caller looks at them. Raises torch.OutOfMemoryError
         with nothing changed but the momentum encoder's own step.
         """
         # Dropout and whatever else draws inside torch: keyed like all other draws, so that no random state is kept.
         torch.manual_seed(int(generator(self.run.seed, "torch", 0, number).integers(2**62)))
-        set_learning_rate(self.optimizer, rate)
+        set_learning_rate(self.optimizer, rate, epoch)
         self.task.before_step()
         if len(shares) < min(self.accumulation, len(samples)):  # made ahead, before the memory was found too small
             shares = self.shares(samples)
@@ -77,7 +79,7 @@ class Stepper:
             totals, kept = self._forward_and_backward(shares, len(samples))
         except torch.OutOfMemoryError:
             # Half as many samples at a time, once; the batch that the optimizer sees stays the same.
-            halved = self.accumulation > self.run.accumulation
+            halved = self.accumulation > self.run.accumulation or not self.task.divisible
             if halved or self.processes.several or self.accumulation >= len(samples):
                 raise
             self.accumulation *= 2

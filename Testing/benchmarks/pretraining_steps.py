@@ -44,7 +44,7 @@ def _ours(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool], No
     """The real step of the training loop, on the real method or, for the plain autoencoder, on its parts."""
     from MAEMCTrainingLib.configuration import pretraining_preset
     from MAEMCTrainingLib.optimization import build_optimizer
-    from MAEMCTrainingLib.pretraining import PairBatch
+    from MAEMCTrainingLib.pretraining import ViewBatch
     from MAEMCTrainingLib.pretraining.maemc import MAEMC, Configuration
     from MAEMCTrainingLib.processes import Processes
     from MAEMCTrainingLib.stepping import Stepper
@@ -57,7 +57,9 @@ def _ours(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool], No
     draws = torch.Generator().manual_seed(0)
     images = torch.randn(2, batch, 1, 250, 250, generator=draws)
     noise = torch.rand(2, batch, ENCODER.tokens, generator=draws)
-    pairs = PairBatch(images[0], images[1], torch.arange(batch), noise[0], noise[1])
+    pairs = ViewBatch(
+        tuple(images), torch.arange(batch), torch.stack([noise[0], noise[1]], dim=1), torch.zeros(batch, 0, dtype=torch.bool)
+    )
     number = 0
 
     def step(fused: bool) -> None:
@@ -85,9 +87,9 @@ class _PlainAutoencoder(nn.Module):
         from MAEMCLib.networks.masking import patchify, split_tokens
         from MAEMCTrainingLib.pretraining.losses import masked_mse
 
-        keep, hidden = split_tokens(batch.axial_noise, self.hidden)
-        prediction = self.decoder(self.encoder(batch.axial, keep), keep)
-        return {"loss": masked_mse(prediction, patchify(batch.axial, ENCODER.patch_size), hidden)}, None
+        keep, hidden = split_tokens(batch.noise[:, 0], self.hidden)
+        prediction = self.decoder(self.encoder(batch.images[0], keep), keep)
+        return {"loss": masked_mse(prediction, patchify(batch.images[0], ENCODER.patch_size), hidden)}, None
 
     def trainable(self):
         return self.named_parameters()

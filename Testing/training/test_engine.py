@@ -46,7 +46,7 @@ class Line:
     30 samples in batches of 6: five steps an epoch.
     """
 
-    phase, images_per_sample, samples = "line", 1, 30
+    phase, images_per_sample, samples, divisible = "line", 1, 30, True
 
     def __init__(self, seed=0, stop=None, stop_at=-1, spoil_at=-1, losses=(), dropout=0.3):
         self.module = nn.Sequential(nn.Linear(4, 8), nn.Dropout(dropout), nn.Linear(8, 1))

@@ -18,15 +18,16 @@ from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.predict import Predictor
 from MAEMCTrainingLib.__main__ import main as maemc_train
-from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.configuration import Augmentation, finetuning_preset, override, pretraining_preset
 from MAEMCTrainingLib.data.cache import build_cache
-from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
+from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
 from MAEMCTrainingLib.data.sources import source_cases
 from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve
 from MAEMCTrainingLib.evaluation.metrics import auc
 from MAEMCTrainingLib.evaluation.out_of_fold import gather, judge
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
-from MAEMCTrainingLib.finetuning import class_tokens, load_fold
+from MAEMCTrainingLib.finetuning import features, load_fold
 from MAEMCTrainingLib.pretraining import method_named
 from sklearn.metrics import roc_curve as reference_curve
 
@@ -174,7 +175,9 @@ def test_the_bundle_gives_calibrated_probabilities_and_knows_what_is_far(jobs, m
     members = []
     for number in range(4):
         model = load_fold(jobs / "fine", number, ENCODER)
-        tokens = class_tokens(model.encoder, cohort, np.arange(CASES), measure_preprocessing(cohort), CPU).float()
+        preprocessing = measure_preprocessing(cohort, Augmentation(), 250)
+        presentation = present(cohort, Augmentation(), preprocessing, 250)
+        tokens = features(model.encoder, presentation, np.arange(CASES), CPU).float()
         both = model.head(tokens).detach().double().numpy()
         margin = (both[..., 1] - both[..., 0]).mean(axis=1)
         slope, intercept = report["calibration"]["slope"], report["calibration"]["intercept"]

@@ -17,9 +17,10 @@ from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfigu
 from MAEMCLib.predict import Predictor
 from MAEMCLib.roi import cut_roi
 from MAEMCTrainingLib import revision
-from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.configuration import Augmentation, finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.data.presentation import present
 from MAEMCTrainingLib.export import export, read_card_texts
-from MAEMCTrainingLib.finetuning import class_tokens, labeled, load_fold, predict
+from MAEMCTrainingLib.finetuning import features, labeled, load_fold, predict
 from MAEMCTrainingLib.pretraining import method_named
 from MAEMCTrainingLib.pretraining.run import load_pretrained
 from MAEMCTrainingLib.revision import code_revision
@@ -76,8 +77,9 @@ def test_scoring_gives_the_fold_models_mean(jobs, balls, ball_cohort, tmp_path):
     members = []
     for number in range(3):
         model = load_fold(jobs / "fine", number, ENCODER)
-        tokens = class_tokens(model.encoder, ball_cohort, np.arange(4), preprocessing, CPU)
-        members.append(predict(model, tokens, "mean"))
+        presentation = present(ball_cohort, Augmentation(), preprocessing, 250)
+        values = features(model.encoder, presentation, np.arange(4), CPU)
+        members.append(predict(model, values, (0, 1)))
     for index, prediction in enumerate(predictor.predict(rois)):
         # The cache holds whole HU, the region fractions: less than a thousandth of a gray value.
         assert prediction.members == pytest.approx([m[index] for m in members], abs=2e-3)

@@ -13,15 +13,15 @@ from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
 from MAEMCTrainingLib.data.augmentation import View, crop
-from MAEMCTrainingLib.data.cohort import measure_preprocessing
 from MAEMCTrainingLib.data.folds import make_folds
+from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
 from MAEMCTrainingLib.engine import sample_in_epoch, samples_of_step, steps_in_epoch
 from MAEMCTrainingLib.finetuning import (
     FinetuningTask,
     check_protocol,
-    class_tokens,
     class_weights,
     feature_statistics,
+    features,
     fold_folder,
     labeled,
     load_fold,
@@ -73,7 +73,7 @@ def test_every_case_is_predicted_once_by_the_model_that_did_not_see_it(trained):
     assert [int(row["label"]) for row in rows] == cohort.labels.tolist()
     assert "patient-" not in (folder / "predictions.csv").read_text()  # pseudonyms only
     folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)
-    preprocessing = measure_preprocessing(cohort)
+    preprocessing = measure_preprocessing(cohort, run.augmentation, 250)
     for fold in folds:
         model = load_fold(folder, fold.number, ENCODER)
         for case in fold.test:
@@ -122,13 +122,14 @@ def test_statistics_are_those_of_the_training_cases(trained):
     fold = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)[1]
     known = np.concatenate([fold.train, fold.validation])
     model = load_fold(folder, 1, ENCODER)
-    tokens = class_tokens(model.encoder, cohort, known, measure_preprocessing(cohort), CPU).numpy()
+    presentation = present(cohort, run.augmentation, measure_preprocessing(cohort, run.augmentation, 250), 250)
+    tokens = features(model.encoder, presentation, known, CPU).numpy()
     stored = read_tensors(fold_folder(folder, 1) / "statistics.safetensors")
     for plane, name in enumerate(("axial", "coronal")):
         np.testing.assert_allclose(stored[f"{name}_mean"], tokens[:, plane].mean(axis=0), atol=1e-5)
         np.testing.assert_allclose(stored[f"{name}_covariance"], np.cov(tokens[:, plane].T), atol=1e-5)
     assert float(stored["count"]) == len(known)
-    assert feature_statistics(torch.zeros(3, 2, 4))["axial_covariance"].shape == (4, 4)
+    assert feature_statistics(torch.zeros(3, 2, 4), ("axial", "coronal"))["axial_covariance"].shape == (4, 4)
 
 
 def test_class_weights_give_each_class_half_of_the_loss():
@@ -177,8 +178,8 @@ def test_prediction_uses_the_planes_of_its_fusion():
     tokens = torch.randn(5, 2, 16, dtype=torch.float64)
     logits = tokens.float() @ model.head.weight.T + model.head.bias
     margin = (logits[..., 1] - logits[..., 0]).detach()
-    for fusion, wanted in (("mean", margin.mean(dim=1)), ("axial", margin[:, 0]), ("coronal", margin[:, 1])):
-        np.testing.assert_allclose(predict(model, tokens, fusion), torch.sigmoid(wanted), atol=1e-6)
+    for planes, wanted in (((0, 1), margin.mean(dim=1)), ((0,), margin[:, 0]), ((1,), margin[:, 1])):
+        np.testing.assert_allclose(predict(model, tokens, planes), torch.sigmoid(wanted), atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -216,10 +217,10 @@ def test_honest_pretraining_never_sees_the_patients_that_its_fold_tests(
     tasks = []
 
     class Recorded(PretrainingTask):
-        def __init__(self, cohort, *rest):
+        def __init__(self, cohort, *rest, **more):
             tasks.append(self)
             self.started_from = None
-            super().__init__(cohort, *rest)
+            super().__init__(cohort, *rest, **more)
 
     monkeypatch.setattr(finetuning, "PretrainingTask", Recorded)
     cohort, fine = labeled(ball_cohort), quick("epochs=1")
@@ -292,7 +293,8 @@ def test_linear_probe_leaves_the_encoder_and_fits_the_layer(ball_cohort, pretrai
 
         # scikit-learn on standardized class tokens of the training part, each plane a sample
         def tokens(cases, model=model):
-            return class_tokens(model.encoder, cohort, cases, pretrained.preprocessing, CPU).numpy()
+            presentation = present(cohort, run.augmentation, pretrained.preprocessing, 250)
+            return features(model.encoder, presentation, cases, CPU).numpy()
 
         train = tokens(fold.train).reshape(-1, ENCODER.width)
         labels = np.repeat(cohort.labels[fold.train], 2)
@@ -317,10 +319,10 @@ def test_frozen_features_are_judged_out_of_fold(ball_cohort):
 
     cohort = labeled(ball_cohort)
     fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)
-    features = np.random.default_rng(0).normal(size=(12, 6))
-    ours = logistic(features, cohort.labels, fold, 10.0)
+    values = np.random.default_rng(0).normal(size=(12, 6))
+    ours = logistic(values, cohort.labels, fold, 10.0)
     training = np.concatenate([fold[0].train, fold[0].validation])
-    scaled = (features - features[training].mean(0)) / features[training].std(0)
+    scaled = (values - values[training].mean(0)) / values[training].std(0)
     model = LogisticRegression(C=0.1, class_weight="balanced", max_iter=2000)
     model.fit(scaled[training], cohort.labels[training])
     np.testing.assert_allclose(ours[fold[0].test], model.predict_proba(scaled[fold[0].test])[:, 1])
@@ -330,23 +332,24 @@ def test_pretraining_batches(ball_cohort):
     """What a method is fed: planes as they are, patients, noise keyed by epoch and sample."""
     run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16))
     run = override(replace(run, encoder=ENCODER), ["batch=5", "views_per_case=2", "mode=none"])
-    preprocessing = measure_preprocessing(ball_cohort)
+    preprocessing = measure_preprocessing(ball_cohort, run.augmentation, 250)
     task = PretrainingTask(ball_cohort, run, preprocessing)
     assert steps_in_epoch(task.samples, 5) == 7  # 32 samples, evenly: four batches of 5, three of 4
     steps = [samples_of_step(task, 5, 7 + index) for index in range(7)]
     assert [len(step) for step in steps] == [5, 5, 5, 5, 4, 4, 4]
     assert sorted(sample_in_epoch(code) for step in steps for code in step) == [(1, n) for n in range(32)]
     batch, figures = task.batch(steps[2])
-    assert batch.axial.shape == batch.coronal.shape == (5, 1, 250, 250)
-    assert batch.axial_noise.shape == (5, 25) and not torch.equal(batch.axial_noise, batch.coronal_noise)
+    axial, coronal = batch.images
+    assert axial.shape == coronal.shape == (5, 1, 250, 250)
+    assert batch.noise.shape == (5, 2, 25) and not torch.equal(batch.noise[:, 0], batch.noise[:, 1])
     assert figures == {"padded_fraction": 0.0}
     for row, sample in enumerate(sample_in_epoch(code)[1] for code in steps[2]):
         hu, _ = crop(ball_cohort.stacks(sample // 2), 1, View())
-        np.testing.assert_allclose(batch.coronal[row, 0], to_montage(normalise(hu, preprocessing)))
+        np.testing.assert_allclose(coronal[row, 0], to_montage(normalise(hu, preprocessing)))
         assert int(batch.patient[row]) == ball_cohort.patients[sample // 2]
     again, _ = PretrainingTask(ball_cohort, run, preprocessing).batch(np.concatenate(steps[1:3]))
-    assert torch.equal(again.axial_noise[5:], batch.axial_noise)  # of the sample, whatever the batch
-    pixels = np.concatenate([task.batch(step)[0].axial.numpy().ravel() for step in steps])
+    assert torch.equal(again.noise[5:], batch.noise)  # of the sample, whatever the batch
+    pixels = np.concatenate([task.batch(step)[0].images[0].numpy().ravel() for step in steps])
     assert abs(pixels.mean()) < 0.1 and abs(pixels.std() - 1) < 0.1
 
 

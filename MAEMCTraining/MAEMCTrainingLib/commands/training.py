@@ -7,10 +7,11 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.errors import UsageError
+from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.model_store import home
 
 from ..configuration import PRESETS
@@ -20,7 +21,7 @@ from . import Counter, add_command
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
     command = _training(commands, "pretrain", _pretrain, "pre-train an encoder without labels")
-    command.add_argument("--method", default="maemc")
+    command.add_argument("--method", default="maemc", metavar="NAME", help="maemc-train methods lists them")
     command.add_argument(
         "--unlabeled-data",
         type=Path,
@@ -51,6 +52,9 @@ def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse
     command.add_argument("--data", type=Path, action="append", default=[], metavar="MANIFEST|CACHE", help="repeatable")
     command.add_argument("--output", type=Path, required=True, metavar="JOB", help="folder of the job")
     command.add_argument("--preset", choices=PRESETS, default="default")
+    command.add_argument(
+        "--backbone", metavar="NAME", help="another encoder than the method's own, or what to train from scratch"
+    )
     command.add_argument("--device", default="auto")
     command.add_argument("--detach", action="store_true", help="run on after this terminal is closed; see jobs watch")
     command.add_argument(
@@ -71,12 +75,12 @@ def _detach(options: argparse.Namespace) -> None:
 def _pretrain(options: argparse.Namespace) -> None:
     from ..configuration import override, pretraining_preset
     from ..data.cohort import join
-    from ..pretraining import method_named
+    from ..pretraining import default_settings
     from ..pretraining.run import ALL_PATIENTS, UNLABELED_PATIENTS, pretrain
 
-    method = method_named(options.method)
-    run = override(pretraining_preset(options.preset, options.method, method.Configuration()), options.overrides)
-    _check_data(options)
+    settings, flat = default_settings(options.method), _flat(options)
+    preset = pretraining_preset(options.preset, options.method, settings, flat, options.backbone)
+    run = override(preset, options.overrides)
     with _running(options, "pretrain") as (job, stop, device, processes):
         caches, data = _open_all(options, options.data, ALL_PATIENTS, job, stop, processes)
         unlabeled, more = _open_all(options, options.unlabeled_data, UNLABELED_PATIENTS, job, stop, processes)
@@ -93,7 +97,13 @@ def _finetune(options: argparse.Namespace) -> None:
     from ..pretraining.run import load_pretrained
 
     pretrained = None if options.start == "scratch" else load_pretrained(Path(options.start))
-    run = finetuning_preset(options.preset, pretrained.run.encoder if pretrained else None)
+    if pretrained is not None and options.backbone:
+        raise UsageError("The encoder comes from the pre-training. Leave --backbone out.", "encoder")
+    encoder = pretrained.run.encoder if pretrained else None
+    run = finetuning_preset(options.preset, encoder, _flat(options), options.backbone)
+    if pretrained is not None and pretrained.flat:  # what the encoder has seen, it goes on seeing
+        view = replace(run.augmentation, view_share=pretrained.preprocessing.view_share)
+        run = replace(run, augmentation=view)
     if options.folds is not None:
         options.overrides = [f"folds={options.folds}", *options.overrides]
     if options.linear_probe:
@@ -101,7 +111,6 @@ def _finetune(options: argparse.Namespace) -> None:
     run = override(run, options.overrides)
     if pretrained is not None and run.encoder != pretrained.run.encoder:
         raise UsageError("The encoder's settings come from the pre-training and cannot be changed here.", "encoder")
-    _check_data(options)
     with _running(options, "finetune") as (job, stop, device, processes):
         caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
         cohort = labeled(join(caches))
@@ -133,9 +142,17 @@ def _running(options: argparse.Namespace, kind: str) -> Iterator[tuple[Any, Any,
         yield job, stop, device, processes
 
 
-def _check_data(options: argparse.Namespace) -> None:
-    if not options.data and not getattr(options, "unlabeled_data", None):
+def _flat(options: argparse.Namespace) -> bool:
+    """Whether the data are 2-D pictures. Raises UsageError where none are named, InputError for a mixture."""
+    from ..data.sources import is_flat
+
+    paths = [*options.data, *getattr(options, "unlabeled_data", [])]
+    if not paths:
         raise UsageError("Say what to train on: --data with a manifest or a cache.", "no-data")
+    kinds = {is_flat(path) for path in paths}
+    if len(kinds) > 1:
+        raise InputError("Nodules in CT and 2-D pictures cannot be trained on together. Give one kind.", "mixed-kinds")
+    return kinds.pop()
 
 
 def _open_all(

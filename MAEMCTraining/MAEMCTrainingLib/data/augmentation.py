@@ -67,6 +67,14 @@ def draw_view(augmentation: Augmentation, slice_step: int, seed: int, epoch: int
     )
 
 
+def moved(view: View, augmentation: Augmentation, slice_step: int, seed: int, epoch: int, sample: int) -> View:
+    """The same turns and flips about a point shifted anew, at least in the axial plane."""
+    draws = generator(seed, "second-shift", epoch, sample)
+    shift = draws.integers(-augmentation.shift_mm, augmentation.shift_mm + 1, size=3)
+    shift[1:] = np.trunc(shift[1:] / slice_step).astype(int) * slice_step
+    return View(tuple(int(s) for s in shift), view.axial, view.coronal)
+
+
 def crop(stacks: np.ndarray, plane: int, view: View, slice_step: int = 1) -> tuple[np.ndarray, float]:
     """One plane of the region seen from the moved point.
 

@@ -295,16 +295,20 @@ def _stacks(volume: Any, point_lps: tuple[float, float, float], slice_step_mm: i
 def _described(entry: CachedCase, case: SourceCase, key: bytes, source: dict[str, str]) -> CachedCase:
     """The entry with what the manifest says now: a changed label needs no new cut."""
     values = {f.name: getattr(entry, f.name) for f in fields(entry)}
-    values |= {"patient": _patient(case, key), "label": case.label, "diameter_mm": case.diameter_mm}
+    patient = patient_pseudonym(case.patient_id, case.pseudonym_key, key)
+    values |= {"patient": patient, "label": case.label, "diameter_mm": case.diameter_mm}
     return CachedCase(**values | {"source": source or entry.source})
 
 
-def _patient(case: SourceCase, key: bytes) -> str:
-    """The pseudonym of a case's patient. One that an importer made with this site's key is taken as it is, so that
-    imported manifests and manifests with the hospital's own numbers agree; one of another key is hashed again."""
-    if case.pseudonym_key == key_name(key) and PSEUDONYM.fullmatch(case.patient_id):
-        return case.patient_id
-    return pseudonym(case.patient_id, key)
+def patient_pseudonym(patient_id: str, made_with: str | None, key: bytes) -> str:
+    """The pseudonym of a case's patient. made_with: the name of the key of an importer that made it one already.
+
+    One that was made with this site's key is taken as it is, so that imported manifests and manifests with the
+    hospital's own numbers agree; one of another key is hashed again.
+    """
+    if made_with == key_name(key) and PSEUDONYM.fullmatch(patient_id):
+        return patient_id
+    return pseudonym(patient_id, key)
 
 
 def _unchanged(entry: CachedCase | None, case: SourceCase, kind: str, signature: str, folder: Path) -> bool:
@@ -375,5 +379,5 @@ def _stored_reason(values: dict[str, str]) -> dict[str, str]:
 
 
 def is_cache(path: Path) -> bool:
-    """Whether a folder is a cache (it holds an index)."""
-    return path.is_dir() and (path / "index.json").is_file()
+    """Whether a folder is a cache of regions."""
+    return path.is_dir() and (path / "index.json").is_file() and not (path / "pixels.npy").exists()

@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
-from MAEMCLib.montage import Preprocessing, normalise
 
-from .augmentation import View, crop
-from .cache import CachedCase, ROICache
+from .cache import ROICache
+from .picture_cache import PictureCache
 
 UNLABELED = -1
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Cases with their caches. Patients are numbered by first appearance, so that no result hangs on pseudonyms."""
+    """Cases with their caches. Patients are numbered by first appearance, so that no result hangs on pseudonyms.
 
-    members: tuple[tuple[ROICache, CachedCase], ...]
+    What the cases are, nodules or pictures, is the subclasses' own; folds, labels and evaluation are the same for both.
+    """
+
+    members: tuple[tuple[Any, Any], ...]  # (cache, its entry)
 
     def __len__(self) -> int:
         return len(self.members)
 
     @property
-    def cases(self) -> list[CachedCase]:
-        """The index entries in order."""
+    def cases(self) -> list[Any]:
+        """The index entries in order: case_id, patient, label, diameter_mm, sha256."""
         return [case for _, case in self.members]
-
-    @property
-    def slice_step_mm(self) -> int:
-        """Distance between slices in mm, the same in all caches."""
-        return self.members[0][0].slice_step_mm
 
     @property
     def pseudonym_key(self) -> str:
@@ -72,16 +69,9 @@ class Cohort:
             "benign": int((self.labels == 0).sum()),
             "unlabeled": int((self.labels == UNLABELED).sum()),
             "diameter_mm": [min(sizes), max(sizes)] if sizes else None,
-            "padded_fraction": round(float(np.mean([case.padded_fraction for case in cases])), 6),
-            "slice_step_mm": self.slice_step_mm,
             "pseudonym_key": self.pseudonym_key,
             "pseudonyms": sorted({case.patient for case in cases}),
         }
-
-    def stacks(self, index: int) -> np.ndarray:
-        """(2, 35, 60, 60) int16 of one case, memory-mapped."""
-        cache, case = self.members[index]
-        return cache.stacks(case)
 
     def without(self, patients: set[str]) -> Cohort:
         """The cases of all other patients. Raises InputError where nobody is left."""
@@ -92,10 +82,49 @@ class Cohort:
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Cohort:
         """The named cases, in the given order."""
-        return Cohort(tuple(self.members[int(i)] for i in indices))
+        return type(self)(tuple(self.members[int(i)] for i in indices))
 
 
-def join(caches: Sequence[ROICache], unlabeled_only: Sequence[ROICache] = ()) -> Cohort:
+class NoduleCohort(Cohort):
+    """Nodules, each with the two stacks that its region was cut into."""
+
+    @property
+    def slice_step_mm(self) -> int:
+        """Distance between slices in mm, the same in all caches."""
+        return self.members[0][0].slice_step_mm
+
+    def facts(self) -> dict[str, Any]:
+        """Further the padding and the distance between slices."""
+        padded = float(np.mean([case.padded_fraction for case in self.cases]))
+        return super().facts() | {"padded_fraction": round(padded, 6), "slice_step_mm": self.slice_step_mm}
+
+    def stacks(self, index: int) -> np.ndarray:
+        """(2, 35, 60, 60) int16 of one case, memory-mapped."""
+        cache, case = self.members[index]
+        return cache.stacks(case)
+
+
+class PictureCohort(Cohort):
+    """2-D pictures; a case is one picture, or the slices of one volume that the manifest names."""
+
+    @cached_property
+    def pictures(self) -> list[tuple[int, int]]:
+        """(case, place among the case's pictures) of every picture."""
+        return [(index, place) for index, case in enumerate(self.cases) for place in range(len(case.pictures))]
+
+    def facts(self) -> dict[str, Any]:
+        """Further the number of pictures."""
+        return super().facts() | {"pictures": len(self.pictures)}
+
+    def gray(self, index: int, place: int) -> np.ndarray:
+        """(side, side) uint8 of one picture of a case, memory-mapped."""
+        cache, case = self.members[index]
+        return cache.pixels[case.pictures[place]]
+
+
+def join(
+    caches: Sequence[ROICache | PictureCache], unlabeled_only: Sequence[ROICache | PictureCache] = ()
+) -> NoduleCohort | PictureCohort:
     """One cohort: all cases of ``caches``, then of ``unlabeled_only`` those patients of whom no case has a label.
 
     The second kind serves honest pre-training: patients whose labels will be evaluated never enter it.
@@ -106,7 +135,10 @@ def join(caches: Sequence[ROICache], unlabeled_only: Sequence[ROICache] = ()) ->
         labeled = {case.patient for case in cache.cases if case.label is not None}
         members += [(cache, case) for case in cache.cases if case.patient not in labeled]
     everything = [*caches, *unlabeled_only]
-    if len({cache.slice_step_mm for cache in everything}) > 1:
+    if len({type(cache) for cache in everything}) > 1:
+        raise InputError("Nodules in CT and 2-D pictures cannot be trained on together. Give one kind.", "mixed-kinds")
+    flat = any(isinstance(cache, PictureCache) for cache in everything)
+    if not flat and len({cache.slice_step_mm for cache in everything}) > 1:
         raise InputError("The caches have different slice steps. Build them with the same --slice-step.", "slice-step")
     if len({cache.key for cache in everything}) > 1:
         raise InputError(
@@ -121,25 +153,4 @@ def join(caches: Sequence[ROICache], unlabeled_only: Sequence[ROICache] = ()) ->
         seen.add(case.case_id)
     if not members:
         raise InputError("The data holds no case to train on.", "no-cases")
-    return Cohort(tuple(members))
-
-
-def measure_preprocessing(
-    cohort: Cohort, progress: Callable[[int, int], None] = lambda done, total: None
-) -> Preprocessing:
-    """The window with the mean and deviation of the cohort's own regions, both planes, without augmentation."""
-    window = Preprocessing(slice_step_mm=float(cohort.slice_step_mm))
-    total, squares, count = 0.0, 0.0, 0
-    for index in range(len(cohort)):
-        stacks = cohort.stacks(index)
-        hu = np.stack([crop(stacks, plane, View(), cohort.slice_step_mm)[0] for plane in (0, 1)])
-        values = normalise(hu, window).astype(np.float64)
-        total, squares, count = total + values.sum(), squares + (values**2).sum(), count + values.size
-        progress(index + 1, len(cohort))
-    mean = total / count
-    deviation = float(np.sqrt(max(squares / count - mean**2, 0.0)))
-    if deviation < 1e-4:
-        raise InputError(
-            "All regions hold one and the same gray value. Check that the images are CT in HU.", "constant"
-        )
-    return Preprocessing(mean=round(float(mean), 6), std=round(deviation, 6), slice_step_mm=float(cohort.slice_step_mm))
+    return (PictureCohort if flat else NoduleCohort)(tuple(members))

@@ -1,19 +1,23 @@
 """What a model has to beat: always the commoner class, the nodule's size alone, its mean density by distance from the
-point, an encoder that has learnt nothing."""
+point, an encoder that has learnt nothing; of 2-D pictures a random forest on the central pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from MAEMCLib.picture import look
 from MAEMCLib.roi import SIDE, SLICES
 from scipy.special import expit
 
 from ..data.augmentation import View, crop
-from ..data.cohort import Cohort
+from ..data.cohort import NoduleCohort
 from ..data.folds import Fold
+from ..data.presentation import PicturePresentation
 from .logistic import fit_logistic
 
+CENTRAL_PIXELS = 32
+TREES = 300
 PROFILE_MM = 24
 _RADII = np.linspace(0.2, 2.6, 24)
 
@@ -54,7 +58,7 @@ def shell_means(values: np.ndarray, distances_mm: np.ndarray) -> np.ndarray:
     return np.bincount(shell[inside], values[inside], PROFILE_MM) / np.bincount(shell[inside], minlength=PROFILE_MM)
 
 
-def radial_profiles(cohort: Cohort) -> np.ndarray:
+def radial_profiles(cohort: NoduleCohort) -> np.ndarray:
     """(cases, 24) mean HU at 1, 2 ... mm from the point, over the samples of both stacks of a region."""
     step = cohort.slice_step_mm
     across = (np.arange(SLICES) - (SLICES - 1) / 2) * step
@@ -74,3 +78,30 @@ def by_radius(profiles: np.ndarray, diameters_mm: np.ndarray) -> np.ndarray:
     distances = np.arange(PROFILE_MM) + 1.0
     radii = 0.5 * np.asarray(diameters_mm, float)
     return np.array([np.interp(_RADII * r, distances, profile) for r, profile in zip(radii, profiles, strict=True)])
+
+
+def central_forest(presentation: PicturePresentation, labels: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:
+    """(cases,) out-of-fold probabilities of a random forest on the pixels of the view's central half, at 32 x 32.
+
+    Every picture is a sample in training; a case's probability is the mean over its pictures.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    pixels, owners = [], []
+    for case in range(len(labels)):
+        for image in presentation.plain(case):
+            middle = len(image) / 2
+            pixels.append(look(image, (middle, middle), middle, CENTRAL_PIXELS).ravel())
+            owners.append(case)
+    values, cases = np.array(pixels), np.array(owners)
+    probabilities = np.zeros(len(labels))
+    for fold in folds:
+        training = np.isin(cases, _training(fold))
+        forest = RandomForestClassifier(TREES, class_weight="balanced", min_samples_leaf=2, random_state=0)
+        forest.fit(values[training], labels[cases[training]])
+        tested = np.isin(cases, fold.test)
+        found = forest.predict_proba(values[tested])[:, 1]
+        total = np.bincount(cases[tested], found, minlength=len(labels))
+        counts = np.bincount(cases[tested], minlength=len(labels))
+        probabilities[fold.test] = total[fold.test] / counts[fold.test]
+    return probabilities

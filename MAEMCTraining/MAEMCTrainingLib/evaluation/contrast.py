@@ -11,7 +11,7 @@ from MAEMCLib.networks.masking import split_tokens
 from torch import Tensor, nn
 
 from ..data.augmentation import draw_view, montage_pair
-from ..data.cohort import Cohort
+from ..data.cohort import NoduleCohort
 from ..draws import generator
 from ..pretraining.losses import info_nce
 from ..pretraining.run import PretrainedJob
@@ -69,7 +69,7 @@ def own_key_first(queries: Tensor, keys: Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def fill_queue(module: nn.Module, pretrained: PretrainedJob, known: Cohort, device: torch.device) -> None:
+def fill_queue(module: nn.Module, pretrained: PretrainedJob, known: NoduleCohort, device: torch.device) -> None:
     """Fill the queue of a network that has not been trained: keys of views as the training drew them.
 
     As many as the trained queue holds, of the known cases in turn, each with its own view and mask.

@@ -26,7 +26,7 @@ from MAEMCLib.roi import NoduleROI
 
 from ..data.augmentation import View, crop
 from ..data.cache import is_cache, open_cache
-from ..data.cohort import Cohort, join
+from ..data.cohort import NoduleCohort, join
 from ..export import bundle_of_job
 from ..finetuning import labeled
 from ..jobs import Job
@@ -142,7 +142,7 @@ def _score_manifest(predictor: Predictor, path: Path, home: Path, progress: Prog
     )
 
 
-def _score_cache(predictor: Predictor, everyone: Cohort, progress: Progress) -> Scored:
+def _score_cache(predictor: Predictor, everyone: NoduleCohort, progress: Progress) -> Scored:
     wanted = predictor.card.preprocessing.slice_step_mm
     if everyone.slice_step_mm != wanted:
         raise InputError(
@@ -171,7 +171,7 @@ def _score_cache(predictor: Predictor, everyone: Cohort, progress: Progress) -> 
     )
 
 
-def _region(cohort: Cohort, index: int) -> NoduleROI:
+def _region(cohort: NoduleCohort, index: int) -> NoduleROI:
     """A cached case as scoring sees it; the cache holds whole HU."""
     stacks, step = cohort.stacks(index), cohort.slice_step_mm
     (axial, _), (coronal, _) = (crop(stacks, plane, View(), step) for plane in (0, 1))

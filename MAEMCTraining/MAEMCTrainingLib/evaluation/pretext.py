@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from MAEMCLib.atomic import replacing, write_json
 from MAEMCLib.errors import InputError
-from MAEMCLib.montage import Preprocessing, from_montage, to_montage
+from MAEMCLib.montage import TILES, Preprocessing, from_montage, to_montage
 from MAEMCLib.networks.masking import unpatchify
+from MAEMCLib.roi import SIDE
 from torch import nn
 
 from ..data.augmentation import View, montage_pair
-from ..data.cohort import Cohort
+from ..data.cohort import NoduleCohort
 from ..draws import generator
-from ..pretraining import method_named
 from ..pretraining.preview import hidden_pixels, montage_figure, save_png
-from ..pretraining.run import PretrainedJob
+from ..pretraining.run import PretrainedJob, build_method
 from .contrast import can_contrast, can_contrast_unmasked, fill_queue, own_key_first, queries_and_keys, queue_losses
 from .filling import FILLINGS, INTERPOLATION, interpolated
 from .metrics import RESAMPLES, Metric, patient_weights
@@ -38,7 +38,11 @@ _PICTURES = 3
 
 
 def evaluate_pretext(
-    pretrained: PretrainedJob, cohort: Cohort, output: Path, device: torch.device, training: Cohort | None = None
+    pretrained: PretrainedJob,
+    cohort: NoduleCohort,
+    output: Path,
+    device: torch.device,
+    training: NoduleCohort | None = None,
 ) -> dict[str, Any]:
     """Write pretext.json and pretext.png to the folder ``output``, and return what the former holds.
 
@@ -53,11 +57,17 @@ def evaluate_pretext(
     run, preprocessing = pretrained.run, pretrained.preprocessing
     if not hasattr(pretrained.module, "reconstruct"):
         raise InputError(f"The method {run.method} reconstructs nothing, so there is no pretext to evaluate.", "method")
+    if pretrained.flat or run.encoder.image_size != SIDE * TILES or not isinstance(cohort, NoduleCohort):
+        raise InputError(
+            "The pretext is evaluated on montages of 250 pixels, whose neighboring slices give its baselines; this "
+            "pre-training learnt from other images.",
+            "method",
+        )
     held_out, seen = _held_out(pretrained, cohort)
     known = _known(pretrained, training)
     pairs = np.stack([montage_pair(held_out.stacks(i), View(), preprocessing)[0] for i in range(len(held_out))])
-    noise = np.stack([_noise(case, run.encoder.tokens) for case in range(len(held_out))])
-    untrained = method_named(run.method)(run.settings, run.encoder, run.decoder, run.seed)
+    noise = np.stack([_noise(case, pretrained.module.mask_cells) for case in range(len(held_out))])
+    untrained = build_method(run)
     networks = {NETWORK: pretrained.module.to(device).eval(), UNTRAINED: untrained.to(device).eval()}
     unavailable = {} if known else {TRAINING_MEAN: "the pre-training's own cases were not given"}
     errors = hidden_pixel_errors(networks, pairs, noise, _mean_pair(known, preprocessing) if known else None)
@@ -99,7 +109,7 @@ def evaluate_pretext(
     return report
 
 
-def _held_out(pretrained: PretrainedJob, cohort: Cohort) -> tuple[Cohort, int]:
+def _held_out(pretrained: PretrainedJob, cohort: NoduleCohort) -> tuple[NoduleCohort, int]:
     """The cases of patients that the pre-training did not see, and how many others there are."""
     _check_key(pretrained, cohort, "whether it has seen these patients")
     if pretrained.preprocessing.slice_step_mm != cohort.slice_step_mm:
@@ -119,7 +129,7 @@ def _held_out(pretrained: PretrainedJob, cohort: Cohort) -> tuple[Cohort, int]:
     return cohort.subset(unseen), len(cohort) - len(unseen)
 
 
-def _known(pretrained: PretrainedJob, training: Cohort | None) -> Cohort | None:
+def _known(pretrained: PretrainedJob, training: NoduleCohort | None) -> NoduleCohort | None:
     """The cases of ``training`` that the pre-training saw; None where there are none."""
     if training is None:
         return None
@@ -129,7 +139,7 @@ def _known(pretrained: PretrainedJob, training: Cohort | None) -> Cohort | None:
     return training.subset(members) if members else None
 
 
-def _check_key(pretrained: PretrainedJob, cohort: Cohort, question: str) -> None:
+def _check_key(pretrained: PretrainedJob, cohort: NoduleCohort, question: str) -> None:
     if pretrained.cohort["pseudonym_key"] != cohort.pseudonym_key:
         raise InputError(
             f"The pre-training's pseudonyms were made with another key, so nobody can tell {question}. "
@@ -144,7 +154,7 @@ def _noise(case: int, tokens: int) -> np.ndarray:
     return np.stack([draw.random((2, tokens), dtype=np.float32) for draw in draws])
 
 
-def _mean_pair(known: Cohort, preprocessing: Preprocessing) -> np.ndarray:
+def _mean_pair(known: NoduleCohort, preprocessing: Preprocessing) -> np.ndarray:
     """(2, 250, 250) float64: the mean of the plain views."""
     return sum(
         montage_pair(known.stacks(i), View(), preprocessing)[0].astype(np.float64) for i in range(len(known))

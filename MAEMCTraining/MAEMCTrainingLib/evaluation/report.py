@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from MAEMCLib.atomic import read_json, write_json
 from MAEMCLib.familiarity import PERCENTILES, FeatureDistance, case_distance
-from MAEMCLib.montage import Preprocessing
-from MAEMCLib.networks.vit import ViT
+from MAEMCLib.networks.encoders import build_encoder
 
 from ..checkpoints import read_tensors
 from ..configuration import FinetuningConfiguration
-from ..data.cohort import Cohort
+from ..data.cohort import Cohort, PictureCohort
 from ..data.folds import Fold
-from ..finetuning import class_tokens, fold_folder, fold_result, load_fold
+from ..data.presentation import Settings, present
+from ..finetuning import features, fold_folder, fold_result, fused_planes, load_fold
 from ..jobs import Job
 from ..pretraining.run import PretrainedJob
-from .baselines import by_radius, logistic, majority, radial_profiles
+from .baselines import by_radius, central_forest, logistic, majority, radial_profiles
 from .calibration import reliability
 from .comparison import compare
 from .logistic import FEATURE_PENALTY
@@ -32,15 +32,13 @@ from .page import write_page
 from .predictions import PredictionTable, as_written, read_predictions
 from .tables import format_table as format_table
 
-_PLANES = ("axial", "coronal")
-
 
 def evaluate_job(
     job: Job,
     cohort: Cohort,
     folds: Sequence[Fold],
     run: FinetuningConfiguration,
-    preprocessing: Preprocessing,
+    preprocessing: Settings,
     pretrained: PretrainedJob | None,
     device: torch.device,
 ) -> dict[str, Any]:
@@ -89,26 +87,31 @@ def _baselines(
     cohort: Cohort,
     folds: Sequence[Fold],
     run: FinetuningConfiguration,
-    preprocessing: Preprocessing,
+    preprocessing: Settings,
     device: torch.device,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Out-of-fold probabilities by name of the baseline, and why a baseline is missing."""
     labels = cohort.labels
     others, unavailable = {"majority class": majority(labels)}, {}
-    profiles = radial_profiles(cohort)
     sizes = [case.diameter_mm for case in cohort.cases]
     missing = sum(size is None for size in sizes)
     if missing:
-        reason = f"{missing} cases have no diameter_mm in the manifest"
-        unavailable |= {"size alone": reason, "radial profile, by radius": reason}
+        unavailable["size alone"] = f"{missing} cases have no diameter_mm in the manifest"
     else:
         others["size alone"] = logistic(np.array(sizes, dtype=float)[:, None], labels, folds)
-        others["radial profile, by radius"] = logistic(by_radius(profiles, np.array(sizes)), labels, folds)
-    others["radial profile, by mm"] = logistic(profiles, labels, folds)
-    tokens = class_tokens(
-        ViT(run.encoder, seed=run.seed + 1), cohort, np.arange(len(cohort)), preprocessing, device
-    ).flatten(1)
-    others["untrained encoder, frozen"] = logistic(tokens.numpy(), labels, folds, FEATURE_PENALTY)
+    presentation = present(cohort, run.augmentation, preprocessing, run.encoder.image_size)
+    if isinstance(cohort, PictureCohort):
+        others["random forest on the central pixels"] = central_forest(presentation, labels, folds)
+    else:
+        profiles = radial_profiles(cohort)
+        others["radial profile, by mm"] = logistic(profiles, labels, folds)
+        if missing:
+            unavailable["radial profile, by radius"] = unavailable["size alone"]
+        else:
+            others["radial profile, by radius"] = logistic(by_radius(profiles, np.array(sizes)), labels, folds)
+    untrained = build_encoder(run.encoder, seed=run.seed + 1)
+    values = features(untrained, presentation, np.arange(len(cohort)), device).flatten(1)
+    others["untrained encoder, frozen"] = logistic(values.numpy(), labels, folds, FEATURE_PENALTY)
     frozen = [row for fold in folds for row in fold_result(job.folder, fold.number).get("frozen", [])]
     if frozen:
         number_of = {case.case_id: index for index, case in enumerate(cohort.cases)}
@@ -124,7 +127,7 @@ def _training_distances(
     cohort: Cohort,
     folds: Sequence[Fold],
     run: FinetuningConfiguration,
-    preprocessing: Preprocessing,
+    preprocessing: Settings,
     device: torch.device,
 ) -> list[float]:
     """Percentiles 0 ... 100 of the distances of all cases, each to the cases that its fold's model was trained on.
@@ -133,18 +136,21 @@ def _training_distances(
     """
     if len(cohort) < FEWEST_CASES:
         return []
-    planes = _PLANES if run.fusion == "mean" else (run.fusion,)
+    presentation = present(cohort, run.augmentation, preprocessing, run.encoder.image_size)
+    numbers = fused_planes(run.fusion, presentation)
     found = []
     for fold in folds:
         statistics = read_tensors(fold_folder(job.folder, fold.number) / "statistics.safetensors")
         encoder = load_fold(job.folder, fold.number, run.encoder).encoder
-        tokens = class_tokens(encoder, cohort, fold.test, preprocessing, device).numpy()
-        parts = ("mean", "covariance")
+        values = features(encoder, presentation, fold.test, device).numpy()
+        planes = {presentation.planes[number]: number for number in numbers}
         distances = {
-            plane: FeatureDistance.of(*(statistics[f"{plane}_{p}"] for p in parts), float(statistics["count"]))
+            plane: FeatureDistance.of(
+                statistics[f"{plane}_mean"], statistics[f"{plane}_covariance"], float(statistics["count"])
+            )
             for plane in planes
         }
-        found.append(case_distance({plane: tokens[:, _PLANES.index(plane)] for plane in planes}, distances))
+        found.append(case_distance({plane: values[:, number] for plane, number in planes.items()}, distances))
     return np.percentile(np.concatenate(found), PERCENTILES).round(6).tolist()
 
 

@@ -7,16 +7,16 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 from MAEMCLib.atomic import write_json
-from MAEMCLib.montage import Preprocessing
 from MAEMCLib.roi import SIDE
 from torch import Tensor, nn
 
 from ..configuration import FinetuningConfiguration, Optimization, to_json
-from ..data.cohort import Cohort, measure_preprocessing
+from ..data.cohort import NoduleCohort
 from ..data.folds import make_folds
+from ..data.presentation import Presentation, measure_preprocessing
 from ..engine import train
 from ..evaluation.metrics import evaluate
-from ..finetuning import FinetuningTask, fold_folder, plain_montages
+from ..finetuning import FinetuningTask, fold_folder
 from ..jobs import Job
 from ..optimization import NamedParameter
 from ..stopping import StopRequest
@@ -71,13 +71,13 @@ def small_cnn_run(run: FinetuningConfiguration) -> FinetuningConfiguration:
 
 
 def train_small_cnn(
-    cohort: Cohort, run: FinetuningConfiguration, job: Job, device: torch.device, stop: StopRequest
+    cohort: NoduleCohort, run: FinetuningConfiguration, job: Job, device: torch.device, stop: StopRequest
 ) -> np.ndarray:
     """Train the network in an opened job, or continue it; write metrics.json with its out-of-fold AUC.
 
     Returns the (cases,) out-of-fold probabilities.
     """
-    preprocessing = measure_preprocessing(cohort)
+    preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     job.declare({"configuration": to_json(run), "data_fingerprint": cohort.fingerprint, "cohort": cohort.facts()})
     folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed, run.labeled_cases)
     job.update(folds=run.folds, parts=run.folds)
@@ -90,7 +90,7 @@ def train_small_cnn(
             task, run, job, where, cohort.fingerprint, device, stop, patience=run.patience, fold=fold.number
         )
         task.module.load_state_dict(outcome.best)
-        probabilities[fold.test] = _predict(task.module, cohort, fold.test, preprocessing, device)
+        probabilities[fold.test] = _predict(task.module, task.presentation, fold.test, device)
         tested_by[fold.test] = fold.number
     metrics = evaluate(cohort.labels, probabilities, cohort.patients, folds=tested_by)
     write_json(job.folder / "metrics.json", {name: asdict(metrics[name]) for name in ("auc", "auc_within_folds")})
@@ -98,10 +98,8 @@ def train_small_cnn(
 
 
 @torch.no_grad()
-def _predict(
-    network: nn.Module, cohort: Cohort, cases: np.ndarray, preprocessing: Preprocessing, device: torch.device
-) -> np.ndarray:
+def _predict(network: nn.Module, presentation: Presentation, cases: np.ndarray, device: torch.device) -> np.ndarray:
     network.eval()
-    pairs = torch.from_numpy(plain_montages(cohort, cases, preprocessing))
+    pairs = torch.from_numpy(np.stack([presentation.plain(int(case)) for case in cases]))
     logits = torch.stack([network(pairs[:, plane, None].to(device)) for plane in (0, 1)]).mean(dim=0).double()
     return torch.softmax(logits, dim=1)[:, 1].cpu().numpy()

@@ -1,10 +1,31 @@
-"""The pre-training methods, found by name in one table, and the batch that all of them are fed."""
+"""The pre-training methods, found by name in one table, and the batch that all of them are fed.
+
+A method is a torch module with this surface (``MAEMC`` in maemc.py is the example):
+
+    Configuration       a frozen dataclass, the method's own settings; where it has ``columns``, the method needs these
+                        columns of the manifest, and the run fills ``classes`` with what it found there
+    VIEWS               the images that it is fed, a key of ``data.presentation.VIEWS``
+    WHOLE_BATCH         whether its loss compares the samples of a batch, which then cannot pass in shares
+    BACKBONE            the encoder of its presets, a name of ``encoder_named``; left out: MAEMC's own transformer
+    __init__(configuration, encoder, decoder, seed)
+    mask_cells          how many random numbers decide the mask of an image; 0: nothing is hidden
+    preset(name, base)  the method's configuration for a preset
+    forward(batch) -> ({"loss": with gradient, other names: detached figures for the log}, what after_step gets of it);
+                        one share of a batch: means over its samples
+    before_step(), after_step([what forward kept of each share]): once a batch
+    trainable()         (name, parameter) of everything that the optimizer changes
+    encoder_state()     the encoder's tensors, for fine-tuning
+    state_dict()        everything that a resumed run needs
+
+and, where it rebuilds pictures, ``reconstruct(images, noise, plane) -> (prediction, hidden)`` for previews, and with
+MAEMC's own decoder ``autoencoder_state()`` for reconstructions from a bundle.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import UsageError
 
@@ -12,50 +33,148 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-# A method is a torch module with this surface (MAEMC in maemc.py is the example):
-#   Configuration       a frozen dataclass, the method's own settings
-#   __init__(configuration, encoder, decoder, seed)
-#   forward(batch) -> ({"loss": with gradient, other names: detached figures for the log}, what after_step gets of it);
-#                       one share of a batch: means over its samples
-#   before_step(), after_step([what forward kept of each share]): once a batch
-#   trainable()         (name, parameter) of everything that the optimiser changes
-#   encoder_state()     the encoder's tensors, for fine-tuning
-#   autoencoder_state() "encoder.*", "momentum_encoder.*", "decoder.*", for reconstructions from a bundle
-#   reconstruct(images, noise, plane) -> (prediction, hidden)
-#   state_dict()        everything that a resumed run needs
-METHODS: dict[str, str] = {
-    "maemc": "MAEMCTrainingLib.pretraining.maemc:MAEMC",
+
+@dataclass(frozen=True)
+class Entry:
+    """A method in the table. implementation: module and class; settings: of its Configuration, where a name stands for
+    a variant. title, sentence, source: for people. group: what it learns from.
+    """
+
+    implementation: str
+    title: str
+    sentence: str
+    source: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+
+_ZHAO = "Zhao et al. 2025, 10.3389/fmed.2025.1507258"
+METHODS: dict[str, Entry] = {
+    "maemc": Entry(
+        "maemc:MAEMC",
+        "MAEMC-NET",
+        "Rebuilds hidden parts of the axial montage and tells the coronal montage of the same nodule from others.",
+        _ZHAO,
+    ),
+    "maemc-contrastive": Entry(
+        "maemc:MAEMC",
+        "MAEMC-NET, contrastive only",
+        "The ablation without reconstruction: tells the coronal montage of the same nodule from others.",
+        f"{_ZHAO}, Table 3",
+        (("loss_balance", 0.0),),
+    ),
+    "maemc-generative": Entry(
+        "maemc:MAEMC",
+        "MAEMC-NET, generative only",
+        "The ablation without contrast: rebuilds hidden parts of the axial montage.",
+        f"{_ZHAO}, Table 3",
+        (("loss_balance", 1.0),),
+    ),
+    "mae": Entry(
+        "mae:MAE",
+        "Masked autoencoder",
+        "Rebuilds hidden patches of an image; patch size and mask ratio are free, for small lesions too.",
+        "He et al. 2022, arXiv:2111.06377",
+    ),
+    "cmae": Entry(
+        "cmae:CMAE",
+        "Contrastive masked autoencoder",
+        "Rebuilds hidden patches, and matches their features with those of the whole, slightly shifted image.",
+        "Huang et al. 2022, arXiv:2207.13532",
+    ),
+    "simclr": Entry(
+        "simclr:SimCLR",
+        "SimCLR",
+        "Tells two views of one image from the views of all others in the batch.",
+        "Chen et al. 2020, arXiv:2002.05709",
+    ),
+    "moco-v1": Entry(
+        "moco:MoCoV1",
+        "MoCo v1",
+        "Tells two views of one image from a queue of earlier ones, with a momentum encoder.",
+        "He et al. 2020, arXiv:1911.05722",
+    ),
+    "moco-v2": Entry(
+        "moco:MoCoV2",
+        "MoCo v2",
+        "MoCo with a projection of two layers and stronger augmentation.",
+        "Chen et al. 2020, arXiv:2003.04297",
+    ),
+    "swav": Entry(
+        "swav:SwAV",
+        "SwAV",
+        "Predicts from one crop of an image the cluster that another crop was assigned to.",
+        "Caron et al. 2020, arXiv:2006.09882; on reduced CT: Less is More",
+    ),
+    "spark": Entry(
+        "spark:SparK",
+        "SparK",
+        "Masked reconstruction for a convolutional network that never sees the hidden places.",
+        "Tian et al. 2023, arXiv:2301.03580; on reduced CT: Less is More",
+    ),
+    "resmae": Entry(
+        "resmae:ResMAE",
+        "Res-MAE",
+        "A residual network rebuilds blocks that were blacked out; the image encoder of multi-modal fusion.",
+        "Res-MAE with bipartite-graph fusion (spinal tumors); our reading of its abstract",
+    ),
+    "fcmae": Entry(
+        "fcmae:FCMAE",
+        "ConvNeXt V2 (FCMAE)",
+        "Masked reconstruction with a convolutional network and global response normalization.",
+        "Woo et al. 2023, arXiv:2301.00808",
+    ),
+    "supervised": Entry(
+        "supervised:Supervised",
+        "Supervised",
+        "Learns the classes of a column of the manifest, as many as there are.",
+        "cross-entropy; the supervised rows of the papers' tables",
+    ),
+    "modan-mulsupcon": Entry(
+        "modan_mulsupcon:ModAnMulSupCon",
+        "ModAn-MulSupCon",
+        "Draws images together by the modality and anatomy that they share.",
+        "ModAn-MulSupCon; Jaccard-weighted supervised contrastive loss",
+    ),
 }
 
 
 def method_named(name: str) -> type:
     """The class of a pre-training method. Raises UsageError for a name that is not in ``METHODS``."""
+    module, _, attribute = _entry(name).implementation.partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
+
+
+def default_settings(name: str) -> Any:
+    """A method's own settings, as its name in the table has them. Raises UsageError."""
+    return method_named(name).Configuration(**dict(_entry(name).settings))
+
+
+def _entry(name: str) -> Entry:
     if name not in METHODS:
         raise UsageError(
-            f"There is no pre-training method called {name!r}. Choose one of {', '.join(sorted(METHODS))}.",
-            code="unknown-method",
+            f"There is no pre-training method called {name!r}. Choose one of {', '.join(METHODS)}.", "unknown-method"
         )
-    module, _, attribute = METHODS[name].partition(":")
-    return getattr(import_module(module), attribute)
+    return METHODS[name]
 
 
 @dataclass
-class PairBatch:
-    """Montage pairs of B nodules, ready for a method.
+class ViewBatch:
+    """Views of B samples, ready for a method.
 
     The noise decides the masks. The loader draws it per sample, keyed by seed, epoch and sample, so that a run is the
     same with any number of processes and after any resume.
     """
 
-    axial: Tensor  # (B, 1, S, S) float32, normalised
-    coronal: Tensor  # (B, 1, S, S) float32, normalised
-    patient: Tensor  # (B,) int64, equal for nodules of the same patient
-    axial_noise: Tensor  # (B, N) uniform [0, 1)
-    coronal_noise: Tensor  # (B, N) uniform [0, 1)
+    images: tuple[Tensor, ...]  # a tensor (B, 1, S, S) float32, normalized, for each view; small crops have smaller S
+    patient: Tensor  # (B,) int64, equal for images of the same patient
+    noise: Tensor  # (B, V, mask_cells) uniform [0, 1), of the large views
+    attributes: Tensor  # (B, A) bool: what the metadata say, in the order of ``classes``; A = 0 for most methods
 
-    def to(self, device: torch.device | str) -> PairBatch:
+    def to(self, device: torch.device | str) -> ViewBatch:
         """The same batch on another device; copies from pinned memory do not wait."""
-        return PairBatch(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
+        images = tuple(view.to(device, non_blocking=True) for view in self.images)
+        others = (tensor.to(device, non_blocking=True) for tensor in (self.patient, self.noise, self.attributes))
+        return ViewBatch(images, *others)
 
     def __len__(self) -> int:
         return len(self.patient)

@@ -7,27 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from MAEMCLib.atomic import replacing
-from MAEMCLib.montage import Preprocessing, denormalise
+from MAEMCLib.montage import denormalise
+from MAEMCLib.picture import PicturePreprocessing
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ..data.presentation import Settings
 
 HIDDEN_COLOR = "#7d93ab"  # a muted blue: no gray value of the CT can be taken for it
 _MARGIN, _GAP, _TITLE = 46, 22, 30  # pixels
 _SIDE = 264
 
 
-def write_preview(
-    module: nn.Module, pair: np.ndarray, noise: np.ndarray, preprocessing: Preprocessing, path: Path
-) -> None:
-    """Write one PNG: rows axial and coronal; columns target, masked, reconstructed.
+def write_preview(module: nn.Module, pair: np.ndarray, noise: np.ndarray, preprocessing: Settings, path: Path) -> None:
+    """Write one PNG: rows axial and coronal, or two pictures; columns target, masked, reconstructed.
 
     module: any method with ``reconstruct``, on the device that it is on; its mode and its weights stay as they are.
-    pair: (2, 250, 250) float32 network input; noise: (2, N) uniform, decides what is hidden. In the reconstruction,
+    pair: (2, S, S) float32 network input; noise: (2, N) uniform, decides what is hidden. In the reconstruction,
     visible patches are shown as the target and hidden ones as predicted. Raises InputError where ``path`` cannot be
     written.
     """
-    rebuilt, hidden = reconstruct_pair(module, pair, noise)
+    flat = isinstance(preprocessing, PicturePreprocessing)
+    rebuilt, hidden = reconstruct_pair(module, pair, noise, ("axial", "axial" if flat else "coronal"))
+    rows = ["picture 1", "picture 2"] if flat else ["axial", "coronal"]
     columns = [
         ("target", pair, None),
         ("masked", pair, hidden),
@@ -37,13 +40,15 @@ def write_preview(
         [(values[plane], None if covered is None else covered[plane]) for _, values, covered in columns]
         for plane in (0, 1)
     ]
-    figure = montage_figure(pictures, [title for title, _, _ in columns], ["axial", "coronal"], preprocessing)
+    figure = montage_figure(pictures, [title for title, _, _ in columns], rows, preprocessing)
     with replacing(path) as temporary:
         save_png(figure, temporary)
 
 
-def reconstruct_pair(module: nn.Module, pair: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The network's prediction of both planes (2, 250, 250) float32, and which pixels were hidden from it, bool."""
+def reconstruct_pair(
+    module: nn.Module, pair: np.ndarray, noise: np.ndarray, planes: tuple[str, str] = ("axial", "coronal")
+) -> tuple[np.ndarray, np.ndarray]:
+    """The network's prediction of both images (2, S, S) float32, and which pixels were hidden from it, bool."""
     import torch
     from MAEMCLib.networks.masking import unpatchify
 
@@ -52,7 +57,7 @@ def reconstruct_pair(module: nn.Module, pair: np.ndarray, noise: np.ndarray) -> 
     module.eval()
     try:
         rebuilt, hidden = [], []
-        for plane, name in enumerate(("axial", "coronal")):
+        for plane, name in enumerate(planes):
             image = torch.from_numpy(np.ascontiguousarray(pair[plane], np.float32))[None, None].to(device)
             draws = torch.from_numpy(np.ascontiguousarray(noise[plane], np.float32))[None].to(device)
             prediction, indices = module.reconstruct(image, draws, name)
@@ -76,7 +81,7 @@ def montage_figure(
     pictures: list[list[tuple[np.ndarray, np.ndarray | None]]],
     titles: list[str],
     labels: list[str],
-    preprocessing: Preprocessing,
+    preprocessing: Settings,
     caption: str = "",
 ) -> Any:
     """A matplotlib figure of montages (network input) in the model's window, with a title a column, a label a row.
@@ -96,9 +101,9 @@ def montage_figure(
             left, top = _MARGIN + column * (_SIDE + _GAP), _TITLE + row * (_SIDE + _GAP)
             place = (left / width, 1 - (top + _SIDE) / height, _SIDE / width, _SIDE / height)
             axis = figure.add_axes(place, xticks=[], yticks=[])
-            hu = np.ma.masked_array(denormalise(values, preprocessing), hidden)
-            window = {"vmin": preprocessing.window_lower, "vmax": preprocessing.window_upper}
-            axis.imshow(hu, cmap=colors, interpolation="nearest", **window)
+            shown, (low, high) = _gray_values(values, preprocessing)
+            shown = np.ma.masked_array(shown, hidden)
+            axis.imshow(shown, cmap=colors, interpolation="nearest", vmin=low, vmax=high)
             for side in axis.spines.values():
                 side.set_visible(False)
             if row == 0:
@@ -108,6 +113,13 @@ def montage_figure(
     if caption:
         figure.text(_MARGIN / width, 9 / height, caption, fontsize=8, color="0.35")
     return figure
+
+
+def _gray_values(values: np.ndarray, preprocessing: Settings) -> tuple[np.ndarray, tuple[float, float]]:
+    """Network input as HU with the model's window, or as gray values of a picture with 0 and 1."""
+    if isinstance(preprocessing, PicturePreprocessing):
+        return values * preprocessing.std + preprocessing.mean, (0.0, 1.0)
+    return denormalise(values, preprocessing), (preprocessing.window_lower, preprocessing.window_upper)
 
 
 def save_png(figure: Any, path: Path) -> None:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from MAEMCLib.errors import InputError
+from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.montage import Preprocessing
-from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.configuration import DecoderConfiguration
+from MAEMCLib.networks.encoders import encoder_configuration
+from MAEMCLib.picture import PicturePreprocessing
 from torch import Tensor, nn
 
 from ..checkpoints import read_tensors
-from ..configuration import Augmentation, Optimization, PretrainingConfiguration, from_json, to_json
-from ..data.augmentation import View, draw_view, montage_pair
-from ..data.cohort import Cohort, join, measure_preprocessing
+from ..configuration import (
+    Augmentation,
+    Optimization,
+    PictureAugmentation,
+    PretrainingConfiguration,
+    from_json,
+    to_json,
+)
+from ..data.attributes import Attributes, read_attributes
+from ..data.cohort import Cohort, join
+from ..data.presentation import Settings, measure_preprocessing, present
 from ..data.sources import open_data
 from ..draws import generator
 from ..engine import sample_in_epoch, train
@@ -25,7 +35,7 @@ from ..jobs import Job
 from ..optimization import NamedParameter
 from ..processes import Processes
 from ..stopping import StopRequest
-from . import PairBatch, method_named
+from . import ViewBatch, method_named
 from .preview import write_preview
 
 ALL_PATIENTS = "all"
@@ -34,17 +44,42 @@ UNLABELED_PATIENTS = "patients without a label"
 
 
 class PretrainingTask:
-    """Pairs of montages of a cohort for a method. A sample is a case and the number of one of its views."""
+    """Views of a cohort for a method. A sample is a case, or a picture, and the number of one of its views."""
 
     phase = "pretrain"
-    images_per_sample = 2
 
     def __init__(
-        self, cohort: Cohort, run: PretrainingConfiguration, preprocessing: Preprocessing, previews: Path | None = None
+        self,
+        cohort: Cohort,
+        run: PretrainingConfiguration,
+        preprocessing: Settings,
+        previews: Path | None = None,
+        attributes: Attributes | None = None,
     ) -> None:
+        """Raises UsageError where the method cannot work with the encoder, the batch or the accumulation."""
         self.cohort, self.run, self.preprocessing, self.previews = cohort, run, preprocessing, previews
-        self.samples = len(cohort) * run.views_per_case
-        self.module: nn.Module = method_named(run.method)(run.settings, run.encoder, run.decoder, run.seed)
+        self.attributes = attributes or Attributes.none(len(cohort))
+        self.presentation = present(cohort, run.augmentation, preprocessing, run.encoder.image_size)
+        self.samples = self.presentation.samples_per_view * run.views_per_case
+        self.module: nn.Module = build_method(run)
+        if self.module.WHOLE_BATCH and run.accumulation > 1:
+            raise UsageError(
+                f"The method {run.method} compares the samples of a batch with each other, so that it cannot pass in "
+                "shares. Leave accumulation at 1 and choose a smaller batch, or moco-v2, which has a queue.",
+                "accumulation",
+            )
+        if self.module.WHOLE_BATCH and min(run.batch, self.samples) < 2:
+            raise UsageError(
+                f"The method {run.method} compares the samples of a batch, and this one has a single sample. Choose a "
+                "larger batch.",
+                "batch",
+            )
+        self.images_per_sample = len(self._views(0, 0)[0])
+
+    @property
+    def divisible(self) -> bool:
+        """Whether a batch may pass in shares."""
+        return not self.module.WHOLE_BATCH
 
     def parameters(self) -> list[NamedParameter]:
         """What the method lets the optimizer train."""
@@ -54,31 +89,33 @@ class PretrainingTask:
         """The epoch's own permutation."""
         return generator(self.run.seed, "order", epoch).permutation(self.samples)
 
+    def _case(self, sample: int) -> int:
+        return self.presentation.case_of(sample // self.run.views_per_case)
+
+    def _views(self, epoch: int, sample: int) -> tuple[list[np.ndarray], float]:
+        item, number = divmod(sample, self.run.views_per_case)
+        return self.presentation.views(self.module.VIEWS, item, self.run.seed, epoch, sample, number)
+
     def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
         """The case_ids of a batch."""
-        return [self.cohort.cases[sample_in_epoch(code)[1] // self.run.views_per_case].case_id for code in samples]
+        return [self.cohort.cases[self._case(sample_in_epoch(code)[1])].case_id for code in samples]
 
-    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[PairBatch, dict[str, float]]:
-        """Montages (B, 1, 250, 250) of both planes and the noise of the masks, drawn per sample; the padded share."""
-        run, step = self.run, self.cohort.slice_step_mm
-        images, noise, patients, padded = [], [], [], 0.0
+    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[ViewBatch, dict[str, float]]:
+        """The method's views and the noise of their masks, drawn per sample; the padded share."""
+        images, noise, cases, padded = [], [], [], 0.0
         for code in samples:
             epoch, sample = sample_in_epoch(code)
-            case, number = divmod(sample, run.views_per_case)
-            view = draw_view(run.augmentation, step, run.seed, epoch, sample, number)
-            pair, outside = montage_pair(self.cohort.stacks(case), view, self.preprocessing)
-            images.append(pair)
-            draws = generator(run.seed, "mask", epoch, sample)
-            noise.append(draws.random((2, run.encoder.tokens), dtype=np.float32))
-            patients.append(self.cohort.patients[case])
+            views, outside = self._views(epoch, sample)
+            images.append(views)
+            draws = generator(self.run.seed, "mask", epoch, sample)
+            noise.append(draws.random((2, self.module.mask_cells), dtype=np.float32)[: len(views)])
+            cases.append(self._case(sample))
             padded += outside
-        pairs, noises = torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(noise))
-        batch = PairBatch(
-            axial=pairs[:, 0, None],
-            coronal=pairs[:, 1, None],
-            patient=torch.tensor(patients, dtype=torch.int64),
-            axial_noise=noises[:, 0],
-            coronal_noise=noises[:, 1],
+        batch = ViewBatch(
+            images=tuple(torch.from_numpy(np.stack(view))[:, None] for view in zip(*images, strict=True)),
+            patient=torch.from_numpy(self.cohort.patients[cases]),
+            noise=torch.from_numpy(np.stack(noise)),
+            attributes=torch.from_numpy(self.attributes.values[cases]),
         )
         return batch, {"padded_fraction": padded / len(images)}
 
@@ -86,7 +123,7 @@ class PretrainingTask:
         """The method's own."""
         self.module.before_step()
 
-    def step(self, model: nn.Module, batch: PairBatch) -> tuple[dict[str, Tensor], Any]:
+    def step(self, model: nn.Module, batch: ViewBatch) -> tuple[dict[str, Tensor], Any]:
         """The method's losses."""
         return model(batch)
 
@@ -95,17 +132,26 @@ class PretrainingTask:
         self.module.after_step(kept)
 
     def epoch_done(self, epoch: int, device: torch.device) -> None:
-        """Draw a preview where one is due: the same case under the same masks, so that two of them compare."""
+        """Draw a preview where one is due: the same images under the same masks, so that two of them compare."""
         every, last = self.run.preview_epochs, epoch + 1 == self.run.epochs
         if self.previews is None or not every or not ((epoch + 1) % every == 0 or epoch == 0 or last):
             return
-        pair, _ = montage_pair(self.cohort.stacks(0), View(), self.preprocessing)
-        noise = generator(self.run.seed, "preview").random((2, self.run.encoder.tokens), dtype=np.float32)
+        if not hasattr(self.module, "reconstruct"):
+            return
+        images = self.presentation.plain(0)
+        if len(images) < 2:  # of pictures, the first of two cases
+            images = np.stack([images[0], self.presentation.plain(min(1, len(self.cohort) - 1))[0]])
+        noise = generator(self.run.seed, "preview").random((2, self.module.mask_cells), dtype=np.float32)
         self.previews.mkdir(exist_ok=True)
-        write_preview(self.module, pair, noise, self.preprocessing, self.previews / f"epoch-{epoch + 1:04d}.png")
+        write_preview(self.module, images[:2], noise, self.preprocessing, self.previews / f"epoch-{epoch + 1:04d}.png")
 
     def validate(self, device: torch.device) -> None:
         """Pre-training runs its full course."""
+
+
+def build_method(run: PretrainingConfiguration) -> nn.Module:
+    """The method with its first values. Raises UsageError where it cannot work with the encoder."""
+    return method_named(run.method)(run.settings, run.encoder, run.decoder, run.seed)
 
 
 def pretrain(
@@ -121,7 +167,8 @@ def pretrain(
 
     data: how the cohort was put together, for job.json. Raises what ``Job.declare`` and ``train`` raise.
     """
-    preprocessing = measure_preprocessing(cohort)
+    preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
+    cohort, run, attributes = with_attributes(cohort, run, [Path(source["path"]) for source in data], job.log)
     job.declare(
         {
             "configuration": to_json(run),
@@ -131,19 +178,38 @@ def pretrain(
             "cohort": cohort.facts(),
         }
     )
-    job.log(_describe(cohort, run, device))
-    task = PretrainingTask(cohort, run, preprocessing, job.folder / "previews")
+    task = PretrainingTask(cohort, run, preprocessing, job.folder / "previews", attributes)
+    job.log(_describe(task, device))
     job.update(stage="Pre-training")
-    train(task, run, job, job.folder / "checkpoints", cohort.fingerprint, device, stop, processes)
+    fingerprint = attributes.fingerprint(cohort)
+    train(task, run, job, job.folder / "checkpoints", fingerprint, device, stop, processes)
     job.log(f"Finished: {job.folder / 'checkpoints' / 'last'}")
 
 
-def _describe(cohort: Cohort, run: PretrainingConfiguration, device: torch.device) -> str:
+def with_attributes(
+    cohort: Cohort, run: PretrainingConfiguration, paths: list[Path], say: Callable[[str], None]
+) -> tuple[Cohort, PretrainingConfiguration, Attributes]:
+    """The cases that have the metadata that the method learns from, its settings with the classes found, the metadata.
+
+    Cases without are left out and counted. Raises InputError: no such column, no case has any, one class only.
+    """
+    columns = getattr(run.settings, "columns", ())
+    if not columns:
+        return cohort, run, Attributes.none(len(cohort))
+    attributes, known = read_attributes(cohort, paths, columns)
+    if len(known) < len(cohort):
+        missing = len(cohort) - len(known)
+        say(f"{missing} of {len(cohort)} cases say nothing under {', '.join(columns)} and are left out.")
+    return cohort.subset(known), replace(run, settings=replace(run.settings, classes=attributes.names)), attributes
+
+
+def _describe(task: PretrainingTask, device: torch.device) -> str:
     """What starts, in one line."""
+    cohort, run = task.cohort, task.run
     patients = len(np.unique(cohort.patients))
     return (
         f"Pre-training {run.method} on {len(cohort)} cases of {patients} patients, {run.epochs} epochs of "
-        f"{len(cohort) * run.views_per_case} pairs, batch {run.batch}, on {device}."
+        f"{task.samples} samples, batch {run.batch}, on {device}."
     )
 
 
@@ -153,9 +219,14 @@ class PretrainedJob:
 
     folder: Path
     run: PretrainingConfiguration
-    preprocessing: Preprocessing
+    preprocessing: Settings
     cohort: dict[str, Any]
     module: nn.Module
+
+    @property
+    def flat(self) -> bool:
+        """Whether it learnt from 2-D pictures."""
+        return isinstance(self.preprocessing, PicturePreprocessing)
 
 
 def load_pretrained(folder: Path) -> PretrainedJob:
@@ -169,15 +240,20 @@ def load_pretrained(folder: Path) -> PretrainedJob:
             f"The pre-training {folder} is {job.status}, not finished. Repeat its command to continue it.", "unfinished"
         )
     run = configuration_from_json(settings["configuration"])
-    module = method_named(run.method)(run.settings, run.encoder, run.decoder, run.seed)
+    module = build_method(run)
     module.load_state_dict(read_tensors(folder / "checkpoints" / "last" / "model.safetensors"))
     return PretrainedJob(
         folder=folder,
         run=run,
-        preprocessing=Preprocessing(**settings["preprocessing"]),
+        preprocessing=preprocessing_from_json(settings["preprocessing"]),
         cohort=settings["cohort"],
         module=module,
     )
+
+
+def preprocessing_from_json(values: dict[str, Any]) -> Settings:
+    """What a job stored."""
+    return (PicturePreprocessing if "view_share" in values else Preprocessing)(**values)
 
 
 def cohort_of(pretrained: PretrainedJob, home: Path) -> Cohort:
@@ -191,6 +267,8 @@ def cohort_of(pretrained: PretrainedJob, home: Path) -> Cohort:
         cache = open_data(Path(source["path"]), pretrained.folder / "caches", home)
         parts[source["takes"] == ALL_PATIENTS].append(cache)
     cohort = join(parts[True], parts[False])
+    paths = [Path(source["path"]) for source in settings["data"]]
+    cohort, _, _ = with_attributes(cohort, pretrained.run, paths, lambda line: None)
     if cohort.fingerprint != settings["data_fingerprint"]:
         raise InputError(
             f"The data of the pre-training {pretrained.folder} have changed since. Bring them back, or pre-train "
@@ -204,10 +282,15 @@ def configuration_from_json(values: dict[str, Any]) -> PretrainingConfiguration:
     """The configuration that a job stored."""
     kinds = {
         "settings": method_named(values["method"]).Configuration,
-        "encoder": EncoderConfiguration,
         "decoder": DecoderConfiguration,
-        "augmentation": Augmentation,
+        "augmentation": augmentation_kind(values["augmentation"]),
         "optimization": Optimization,
     }
     parts = {key: from_json(kind, values[key]) for key, kind in kinds.items()}
+    parts["encoder"] = encoder_configuration(values["encoder"])
     return from_json(PretrainingConfiguration, values | parts)
+
+
+def augmentation_kind(values: dict[str, Any]) -> type:
+    """Which of the two augmentations a job stored."""
+    return PictureAugmentation if "view_share" in values else Augmentation

@@ -1,0 +1,63 @@
+"""Metadata as multi-hot attributes: what supervised and multi-label contrastive pre-training learn from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from MAEMCLib.errors import InputError
+
+from .cohort import Cohort
+from .columns import read_columns
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """values: (cases, A) bool. names: of the A attributes, "column=value"."""
+
+    values: np.ndarray
+    names: tuple[str, ...]
+
+    @classmethod
+    def none(cls, cases: int) -> Attributes:
+        """For methods that need no metadata."""
+        return cls(np.zeros((cases, 0), dtype=bool), ())
+
+    def fingerprint(self, cohort: Cohort) -> str:
+        """A hash of the data and of what is said of them; that of the cohort where nothing is."""
+        if not self.names:
+            return cohort.fingerprint
+        said = np.packbits(self.values).tobytes() + "|".join(self.names).encode()
+        return hashlib.sha256(cohort.fingerprint.encode() + said).hexdigest()
+
+
+def read_attributes(cohort: Cohort, paths: Sequence[Path], columns: Sequence[str]) -> tuple[Attributes, np.ndarray]:
+    """What the manifests say of the cases under the columns, and the indices of the cases that say anything.
+
+    A cell may hold several values, separated by ';'. Attributes are ordered by column and value. Raises InputError: a
+    manifest without a column, no case with a value, fewer than two attributes in all.
+    """
+    said = read_columns(paths, columns)
+    found = [
+        {
+            f"{name}={value.strip()}"
+            for name in columns
+            for value in said[case.case_id][name].split(";")
+            if value.strip()
+        }
+        for case in cohort.cases
+    ]
+    names = sorted(set().union(*found), key=lambda name: (columns.index(name.partition("=")[0]), name))
+    known = np.array([index for index, attributes in enumerate(found) if attributes], dtype=int)
+    if len(names) < 2:
+        there = f"all of them say {names[0]}" if names else "no case says anything there"
+        raise InputError(
+            f"The columns {', '.join(columns)} tell no cases apart: {there}. Fill them in the manifest, or name others "
+            "with columns=...",
+            "single-class",
+        )
+    values = np.array([[name in found[index] for name in names] for index in known], dtype=bool)
+    return Attributes(values, tuple(names)), known
