@@ -1,10 +1,7 @@
-"""ModAn-MulSupCon's loss against a double loop in float64, its exact overlaps, one process against two."""
+"""ModAn-MulSupCon's loss against a double loop in float64, its exact overlaps, its resume."""
 
 import copy
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
 
@@ -243,52 +240,3 @@ def test_what_cannot_be_trained_is_refused():
     ):
         with pytest.raises(UsageError, match=next(iter(changes))):
             Configuration(**changes)
-
-
-PROCESS = """
-import sys, torch
-sys.path.insert(0, sys.argv[3])
-from test_modan_mulsupcon import make, make_batch
-from MAEMCTrainingLib.pretraining import ViewBatch
-rank, folder = int(sys.argv[1]), sys.argv[2]
-torch.set_num_threads(1)
-torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-whole, part = make_batch(4, size=5), slice(0, 3) if rank == 0 else slice(3, 5)
-batch = ViewBatch(tuple(view[part] for view in whole.images), whole.patient[part], whole.noise[part],
-                  whole.attributes[part])
-method = make()
-parts, _ = method(batch)
-weight = len(batch) / 5
-(parts["loss"] * weight).backward()
-for parameter in method.parameters():
-    torch.distributed.all_reduce(parameter.grad)
-figures = torch.stack([value.detach().double() * weight for value in parts.values()])
-torch.distributed.all_reduce(figures)
-torch.distributed.destroy_process_group()
-torch.save([figures] + [parameter.grad for parameter in method.parameters()], f"{folder}/{rank}.pt")
-"""
-
-
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package")
-def test_two_processes_with_uneven_parts_have_the_gradient_of_one(tmp_path):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(rank), str(tmp_path), os.path.dirname(__file__)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
-    method = make()
-    parts, _ = method(make_batch(4, size=5))
-    parts["loss"].backward()
-    for rank in range(2):
-        figures, *gradients = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        expected = torch.stack([value.detach().double() for value in parts.values()])
-        torch.testing.assert_close(figures, expected, rtol=1e-5, atol=1e-6)
-        for (name, parameter), gradient in zip(method.named_parameters(), gradients, strict=True):
-            torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-6, msg=name)
