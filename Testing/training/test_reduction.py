@@ -1,13 +1,18 @@
 """Similarities against slow, obvious computations, and the two selections against brute force."""
 
+import json
 import math
+import socket
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from MAEMCLib.atomic import file_sha256
 from MAEMCLib.ct import CTVolume
 from MAEMCLib.errors import InputError, ModelError, UsageError
+from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.reduction import METHODS, check_rule
 from MAEMCTrainingLib.reduction.deepnet import DEVIATION, MEAN, load_deepnet
 from MAEMCTrainingLib.reduction.hash import DifferenceHash, difference_hash, thumbnail
@@ -188,6 +193,26 @@ def test_deepnet_is_the_cosine_of_the_pooled_features(resnet):
         lengths = [math.sqrt(sum(y * y for y in b)) for b in vectors]
         expected = [dot / (lengths[one] * length) for dot, length in zip(dots, lengths, strict=True)]
         assert similarity.compare(described, one, np.arange(3)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_reduce_by_deepnet(resnet, tmp_path, monkeypatch):
+    """The whole command with a file of weights; a connection to anywhere would fail."""
+
+    def refuse(*arguments):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    rows = []
+    for place, pixels in enumerate([*drifting(2, 40), noise(40, 40)]):
+        Image.fromarray(pixels).save(tmp_path / f"{place}.png")
+        extra = {"volume_id": "v", "slice_index": str(place)}
+        rows.append(ManifestRow(f"c{place}", "p", tmp_path / f"{place}.png", "slice", extra=extra))
+    manifest, output = write_manifest(tmp_path / "m.csv", rows), tmp_path / "reduced.csv"
+    words = ["--method", "deepnet", "--keep", "0.6", "--weights", str(resnet[1]), "--device", "cpu", "--quiet"]
+    assert main(["reduce", str(manifest), "--output", str(output), *words]) == 0
+    assert [row.case_id for row in read_manifest(output).rows] == ["c0", "c2"]
+    settings = json.loads((tmp_path / "reduced-summary.json").read_text())["settings"]
+    assert settings["weights_sha256"] == file_sha256(resnet[1]) and settings["keep"] == 0.6
 
 
 def test_deepnet_says_which_file_to_bring(resnet, tmp_path):

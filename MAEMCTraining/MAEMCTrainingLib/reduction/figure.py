@@ -16,6 +16,7 @@ def write_figure(path: Path, shares: Mapping[str, Curve], seconds: Mapping[str, 
     number of slices of 512 x 512, with the line through ``target`` seconds for 300. A curve a name.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(11, 4.2), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
@@ -24,6 +25,7 @@ def write_figure(path: Path, shares: Mapping[str, Curve], seconds: Mapping[str, 
     left.set_xlabel("threshold, bits that may differ")
     left.set_ylabel("slices that stay, %")
     left.set_ylim(0, 104)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_title("What stays (line: the paper's threshold, 6)", fontsize=10)
     _curves(right, seconds, 1)
     most = max(count for curve in seconds.values() for count, _ in curve)
