@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from ..configuration import PretrainingConfiguration
 from .gathering import rows_of_all
 from .losses import SAME_PATIENT, info_nce, masked_mse
-from .mae import rebuild, standardized, twofold_state, vision_transformer
+from .mae import rebuild, standardized, twofold_state
 from .projection import Projection
-from .settings import check, check_choice
+from .settings import check, check_choice, own_transformer
 from .small_batches import check_whole_batch
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class CMAE(nn.Module):
         """Raises UsageError: another encoder than MAEMC's, a mask that leaves no patch visible or none hidden."""
         super().__init__()
         self.configuration = configuration
-        encoder = vision_transformer("cmae", encoder)
+        own_transformer(encoder, "cmae")
         self.mask_cells = encoder.tokens
         self.hidden = hidden_count(encoder.tokens, configuration.mask_ratio)
         if configuration.norm_pixels and encoder.patch_pixels < 2:

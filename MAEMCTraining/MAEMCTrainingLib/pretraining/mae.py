@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..configuration import PretrainingConfiguration
 from .losses import masked_mse
-from .settings import check
+from .settings import check, own_transformer
 
 if TYPE_CHECKING:
     from . import ViewBatch
@@ -42,18 +42,6 @@ class Configuration:
 
     def __post_init__(self) -> None:
         check(0 < self.mask_ratio < 1, "mask_ratio", self.mask_ratio, "between 0 and 1")
-
-
-def vision_transformer(method: str, encoder: object) -> EncoderConfiguration:
-    """The encoder's settings, if they are of MAEMC's own vision transformer. Raises UsageError for a backbone."""
-    if not isinstance(encoder, EncoderConfiguration):
-        name = getattr(encoder, "backbone", encoder)
-        raise UsageError(
-            f"{method} leaves hidden patches out of the encoder, which only MAEMC's own vision transformer can do, not "
-            f"{name}. Leave encoder.backbone out, or choose resmae or spark for a ResNet, fcmae for a ConvNeXt V2.",
-            "encoder",
-        )
-    return encoder
 
 
 def standardized(patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,7 +66,7 @@ class MAE(nn.Module):
         """Raises UsageError: another encoder than MAEMC's, a mask that leaves no patch visible or none hidden."""
         super().__init__()
         self.configuration = configuration
-        encoder = vision_transformer("mae", encoder)
+        own_transformer(encoder, "mae")
         self.mask_cells = encoder.tokens
         self.hidden = hidden_count(encoder.tokens, configuration.mask_ratio)
         if configuration.norm_pixels and encoder.patch_pixels < 2:
