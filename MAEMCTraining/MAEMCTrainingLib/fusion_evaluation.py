@@ -1,0 +1,380 @@
+"""The evaluation of a fusion job: out-of-fold metrics of all classes with intervals, beside what they have to beat.
+
+predictions.csv, metrics.json and report.html in the job's folder. For two classes there are further, as of a
+fine-tuning, a cross-fitted calibration, three thresholds and the rates at each.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from MAEMCLib.atomic import read_json, replacing, write_json
+from MAEMCLib.errors import InputError
+from MAEMCLib.results import DISCLAIMER
+
+from .data.folds import Fold
+from .evaluation.calibration import reliability
+from .evaluation.metrics import evaluate
+from .evaluation.multiclass import (
+    by_class,
+    check_distributions,
+    confusion_matrix,
+    evaluate_classes,
+    macro_auc_difference,
+    majority_shares,
+    patient_samples,
+    tabular_baseline,
+)
+from .evaluation.operating_points import FEWEST_CASES, POINTS, at_points
+from .evaluation.out_of_fold import gather, judge
+from .evaluation.tables import cell
+from .finetuning import fold_result
+from .fusion_data import FusionCohort
+from .jobs import Job
+
+VALUES_ALONE, IMAGES_ALONE, MAJORITY = "clinical values alone (logistic)", "images alone", "majority class"
+_HEADS = {"macro_auc": "macro AUC", "accuracy": "ACC", "macro_f1": "macro F1", "balanced_accuracy": "balanced ACC"}
+_LEAK = 0.995
+
+
+def evaluate_fusion(job: Job, cohort: FusionCohort, folds: Sequence[Fold]) -> dict[str, Any]:
+    """Gather the folds' predictions, write the three files and return what metrics.json holds.
+
+    Raises InputError: results that are missing, damaged or no probabilities.
+    """
+    classes, labels = cohort.classes, cohort.labels
+    tables, fold_of = _gathered(job.folder, len(folds), [case.case_id for case in cohort.cases], classes)
+    tables[MAJORITY] = majority_shares(labels, len(classes))
+    if cohort.fields:
+        tables[VALUES_ALONE] = tabular_baseline(cohort.values, cohort.given, cohort.attributes, labels, folds)
+    rows = {
+        "case_id": [case.case_id for case in cohort.cases],
+        "patient_id": [case.patient for case in cohort.cases],
+        "fold": fold_of.tolist(),
+        "label": labels.tolist(),
+        "class": [classes[number] for number in labels],
+    }
+    for name, table in tables.items():
+        for number, label in enumerate(classes):
+            rows[_column(name, label)] = [f"{value:.6f}" for value in table[:, number]]
+    return _write(job, rows, job.folder)
+
+
+def evaluate_again(job: Job, output: Path | None = None) -> dict[str, Any]:
+    """Compute metrics.json and report.html anew from a finished job's predictions.csv, without its data.
+
+    output: another folder for the three files. Raises InputError: the file is missing or damaged.
+    """
+    path = job.folder / "predictions.csv"
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            read = list(csv.DictReader(stream))
+        names = list(read[0])
+        rows: dict[str, list[Any]] = {name: [row[name] for row in read] for name in names}
+        for name in ("fold", "label"):
+            rows[name] = [int(text) for text in rows[name]]
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise InputError(
+            f"The predictions {path} cannot be read ({type(error).__name__}: {error}). Repeat the fusion's command.",
+            "damaged-predictions",
+        ) from error
+    return _write(job, rows, output or job.folder)
+
+
+def _column(model: str, label: str) -> str:
+    """The column of one model's probability of one class; the model itself has no name."""
+    return f"{model}: {label}" if model else f"probability of {label}"
+
+
+def _gathered(
+    folder: Path, folds: int, case_ids: Sequence[str], classes: Sequence[str]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """(cases, classes) out-of-fold probabilities of the model (""), of each branch alone and of images alone, NaN where
+    a branch was not observed; and the fold that tested each case."""
+    place = {case_id: index for index, case_id in enumerate(case_ids)}
+    tables: dict[str, np.ndarray] = {"": np.full((len(case_ids), len(classes)), np.nan)}
+    fold_of = np.full(len(case_ids), -1)
+    for number in range(folds):
+        result = fold_result(folder, number)
+        try:
+            for name, rows in (("", result["test"]), (IMAGES_ALONE, result.get("images_alone", []))):
+                for row in rows:
+                    index = place[row["case_id"]]
+                    fold_of[index] = number
+                    found = {name: row["probabilities"]}
+                    if not name:
+                        found |= {f"branch {branch}": values for branch, values in row["branches"].items()}
+                    for key, values in found.items():
+                        tables.setdefault(key, np.full((len(case_ids), len(classes)), np.nan))[index] = values
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"The result of fold {number + 1} in {folder} is damaged or of other data. Remove its result.json and "
+                "repeat the fusion's command.",
+                "damaged-result",
+            ) from error
+    if (fold_of < 0).any():
+        raise InputError(
+            f"{int((fold_of < 0).sum())} cases of {folder} were tested by no fold. Repeat the fusion's command.",
+            "damaged-result",
+        )
+    check_distributions(tables[""])
+    return tables, fold_of
+
+
+def _write(job: Job, rows: dict[str, list[Any]], output: Path) -> dict[str, Any]:
+    settings = job.settings
+    classes = settings["classes"]
+    last = f": {classes[0]}"
+    models = [name.removesuffix(last) for name in rows if name.endswith(last)]
+    try:
+        tables = {
+            name: np.array([[float(text) for text in rows[_column(name, label)]] for label in classes]).T
+            for name in ["", *models]
+        }
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"The predictions of {job.folder} do not fit its classes ({error}). Repeat the fusion's command.",
+            "damaged-predictions",
+        ) from error
+    labels, folds = np.array(rows["label"]), np.array(rows["fold"])
+    numbers: dict[str, int] = {}
+    patients = np.array([numbers.setdefault(name, len(numbers)) for name in rows["patient_id"]])
+    report = _report(job, labels, patients, tables)
+    if len(classes) == 2:
+        report |= _two_classes(job, rows["case_id"], labels, patients, folds, settings["configuration"])
+        rows = {**rows, "probability": [f"{value:.6f}" for value in report.pop("calibrated_probabilities")]}
+    report["notes"] = _notes(report)
+    output.mkdir(parents=True, exist_ok=True)
+    with (
+        replacing(output / "predictions.csv") as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(rows)
+        writer.writerows(zip(*rows.values(), strict=True))
+    write_json(output / "metrics.json", report)
+    with replacing(output / "report.html") as temporary:
+        temporary.write_text(_page(report), encoding="utf-8")
+    return report
+
+
+def _report(job: Job, labels: np.ndarray, patients: np.ndarray, tables: dict[str, np.ndarray]) -> dict[str, Any]:
+    settings, classes = job.settings, job.settings["classes"]
+    samples, own = patient_samples(labels, patients), tables[""]
+    metrics, baselines, branches, comparisons = {}, {}, {}, {}
+    for name, table in tables.items():
+        observed = np.isfinite(table).all(axis=1)
+        whole = len(np.unique(labels[observed])) == len(classes)
+        if not whole:
+            continue
+        figures = evaluate_classes(labels[observed], table[observed], samples[:, observed])
+        values = {key: asdict(metric) for key, metric in figures.items()}
+        if not name:
+            metrics = values
+        elif name.startswith("branch "):
+            branches[name.removeprefix("branch ")] = values
+        else:
+            baselines[name] = values
+            comparisons[name] = asdict(macro_auc_difference(labels, own, table, samples))
+    return {
+        "subject": job.folder.resolve().name,
+        "evaluation": "out-of-fold",
+        "protocol": settings["protocol"],
+        "leaky": settings["leaky"],
+        "pretraining": settings["pretraining"],
+        "cases": len(labels),
+        "patients": len(np.unique(patients)),
+        "folds": settings["configuration"]["folds"],
+        "classes": settings["cohort"]["classes"],
+        "clinical": settings["clinical"],
+        "seen": settings["cohort"]["seen"],
+        "given": settings["cohort"]["given"],
+        "metrics": metrics,
+        "by_class": by_class(labels, own, classes, samples),
+        "confusion_matrix": confusion_matrix(labels, own),
+        "branches": branches,
+        "baselines": baselines,
+        "comparisons": comparisons,
+        "thresholds": dict.fromkeys(POINTS, 0.5),
+        "calibration": {
+            "calibrated": False,
+            "method": None,
+            "slope": 1.0,
+            "intercept": 0.0,
+            "cases": 0,
+            "reason": "a calibration is made for two classes only",
+        },
+    }
+
+
+def _two_classes(
+    job: Job,
+    case_ids: Sequence[str],
+    labels: np.ndarray,
+    patients: np.ndarray,
+    folds: np.ndarray,
+    configuration: dict[str, Any],
+) -> dict[str, Any]:
+    """Calibration and operating points, chosen and fitted as those of a fine-tuning are."""
+    oof = gather(job.folder, configuration["folds"], case_ids, labels)
+    judged = judge(oof)
+    used = judged.used.get("balanced", judged.thresholds["balanced"])
+    figures = evaluate(labels, judged.probabilities, patients, used, folds, scores=oof.scores)
+    calibrated, share = judged.reason is None, float((labels == 1).mean())
+    return {
+        "calibrated_probabilities": judged.probabilities.tolist(),
+        "two_class_metrics": {key: asdict(metric) for key, metric in figures.items()},
+        "thresholds": judged.thresholds,
+        "thresholds_reason": judged.thresholds_reason,
+        "operating_points": at_points(labels, judged.probabilities, patients, judged.thresholds, judged.used),
+        "reliability": reliability(labels, judged.probabilities),
+        "prior_in_probability": share if calibrated or not configuration["class_weights"] else 0.5,
+        "calibration": {
+            "calibrated": calibrated,
+            "method": "platt" if calibrated else None,
+            "slope": judged.calibration.slope,
+            "intercept": judged.calibration.intercept,
+            "cases": len(labels) if calibrated else 0,
+            **({} if calibrated else {"reason": judged.reason}),
+        },
+    }
+
+
+def _notes(report: dict[str, Any]) -> list[str]:
+    notes = [
+        "Intervals: 95 %, 2000 bootstrap samples of patients. Predictions are out of fold; a case is called what is "
+        "likeliest. Macro: the mean over classes. AUC: a class against all others."
+    ]
+    if report["leaky"]:
+        notes.append("LEAKY: the pre-training saw patients that are evaluated here.")
+    if report["pretraining"] == "in-fold":
+        notes.append("The pre-training was repeated in each fold without the patients that the fold tests.")
+    few = [f"{name} ({count})" for name, count in report["classes"].items() if count < FEWEST_CASES]
+    if few:
+        notes.append(
+            f"Fewer than {FEWEST_CASES} cases: {', '.join(few)}. The intervals are wide; rank nothing by them."
+        )
+    alone = report["baselines"].get(VALUES_ALONE, {}).get("macro_auc", {}).get("value")
+    if alone is not None and alone > _LEAK:
+        notes.append(
+            "The clinical values alone tell the classes almost without an error: look whether one of them is known "
+            "only because the class is."
+        )
+    partly = [f"{name} {n}" for name, n in {**report["seen"], **report["given"]}.items() if n < report["cases"]]
+    if partly:
+        notes.append(
+            f"Observed in part of the {report['cases']} cases: {', '.join(partly)}. What is missing is masked."
+        )
+    calibration = report["calibration"]
+    if calibration["calibrated"]:
+        notes.append("Calibrated by Platt scaling, cross-fitted by fold.")
+    else:
+        notes.append(f"Not calibrated: {calibration['reason']}.")
+    notes.append("These are the figures of one fold model at a time; an exported bundle gives the mean of all.")
+    return notes
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """The report as a table of text."""
+    counts = ", ".join(f"{count} {name}" for name, count in report["classes"].items())
+    lines = [
+        f"{report['cases']} cases of {report['patients']} patients ({counts}), {report['folds']} folds by patient, "
+        f"protocol {report['protocol']}"
+    ]
+    rows = _rows(report)
+    width = max(len(name) for name, _ in rows)
+    lines.append(" " * width + "".join(f"  {head:>18}" for head in _HEADS.values()))
+    lines += [f"{name:<{width}}" + "".join(f"  {cell(row.get(key)):>18}" for key in _HEADS) for name, row in rows]
+    lines += [f"Macro AUC minus that of '{name}': {_difference(m)}" for name, m in report["comparisons"].items()]
+    lines += ["", "Rows: true class. Columns: called."]
+    classes = list(report["classes"])
+    wide = max(7, *(len(name) for name in classes))
+    lines.append(" " * wide + "".join(f"  {name:>{wide}}" for name in classes) + f"  {'F1':>6}  {'AUC':>18}")
+    for name, counted, figures in zip(classes, report["confusion_matrix"], report["by_class"], strict=True):
+        line = f"{name:<{wide}}" + "".join(f"  {count:>{wide}}" for count in counted)
+        lines.append(f"{line}  {figures['f1']:>6.3f}  {cell(figures['auc']):>18}")
+    return "\n".join([*lines, "", *report["notes"], DISCLAIMER])
+
+
+def _rows(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    branches = [(f"  its branch {name}", figures) for name, figures in report["branches"].items()]
+    return [("this model", report["metrics"]), *branches, *report["baselines"].items()]
+
+
+def _difference(metric: dict[str, Any]) -> str:
+    text = f"{metric['value']:+.3f}"
+    return text if metric["low"] is None else f"{text} ({metric['low']:+.2f} to {metric['high']:+.2f})"
+
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 70em; margin: 2em auto; padding: 0 1em; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; border-top: 1px solid #ddd; padding-top: 1em; }
+table { border-collapse: collapse; font-size: 14px; } th { text-align: left; }
+th, td { padding: .3em 1em .3em 0; border-bottom: 1px solid #e4e4e4; font-variant-numeric: tabular-nums; }
+.notice { background: #fff4d6; border-left: 4px solid #e0a800; padding: .5em .9em; font-weight: 600; }
+.leaky { background: #fbe3e0; border-left: 4px solid #c0392b; padding: .5em .9em; font-weight: 600; }
+"""
+
+
+def _page(report: dict[str, Any]) -> str:
+    """One self-contained page; nothing in it is loaded from elsewhere."""
+    classes = list(report["classes"])
+    counts = ", ".join(f"{count} {name}" for name, count in report["classes"].items())
+    parts = [
+        f"<h1>Evaluation of {escape(report['subject'])}</h1>",
+        f"<p>{report['cases']} cases of {report['patients']} patients ({escape(counts)}), {report['folds']} folds by "
+        f"patient, protocol {escape(report['protocol'])}. Images: {escape(', '.join(report['seen']))}. Clinical "
+        f"values: {escape(', '.join(report['given']) or 'none')}.</p>",
+        f"<p class='notice'>{DISCLAIMER}</p>",
+    ]
+    if report["leaky"]:
+        parts.append("<p class='leaky'>LEAKY: the pre-training saw patients that are evaluated here.</p>")
+    rows = [(name, *(cell(figures.get(key)) for key in _HEADS)) for name, figures in _rows(report)]
+    parts += ["<h2>Beside what it has to beat</h2>", _html(("", *_HEADS.values()), rows)]
+    parts.append(
+        _html(("Macro AUC minus that of", ""), [(n, _difference(m)) for n, m in report["comparisons"].items()])
+    )
+    heads = ("class", "cases", "AUC against the rest", "precision", "recall", "F1")
+    rows = [
+        (
+            r["class"],
+            r["cases"],
+            cell(r["auc"]),
+            *("-" if r[k] is None else f"{r[k]:.3f}" for k in ("precision", "recall", "f1")),
+        )
+        for r in report["by_class"]
+    ]
+    parts += ["<h2>Classes</h2>", _html(heads, rows), "<h2>Confusion matrix</h2>"]
+    counted = zip(classes, report["confusion_matrix"], strict=True)
+    parts.append(_html(("true \\ called", *classes), [(name, *row) for name, row in counted]))
+    if "operating_points" in report:
+        rows = [
+            (name, f"{p['threshold']:.3f}", *(p["counts"][k] for k in ("tp", "fp", "tn", "fn")),
+             cell(p["metrics"]["sensitivity"]), cell(p["metrics"]["specificity"]))
+            for name, p in report["operating_points"].items()
+        ]  # fmt: skip
+        heads = ("point", "threshold", "TP", "FP", "TN", "FN", "sensitivity", "specificity")
+        parts += [f"<h2>Operating points (positive: {escape(classes[1])})</h2>", _html(heads, rows)]
+    parts += ["<h2>Notes</h2><ul>", *(f"<li>{escape(note)}</li>" for note in report["notes"]), "</ul>"]
+    parts.append(f"<p class='notice'>{DISCLAIMER}</p>")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>MAEMC fusion evaluation</title>'
+        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )
+
+
+def _html(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    head = "".join(f"<th>{escape(str(text))}</th>" for text in heads)
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def report_of(job: Job) -> dict[str, Any]:
+    """metrics.json of a finished job. Raises InputError."""
+    return read_json(job.folder / "metrics.json", "The job's metrics")
