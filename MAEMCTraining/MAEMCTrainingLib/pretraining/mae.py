@@ -59,6 +59,7 @@ class MAE(nn.Module):
 
     Configuration = Configuration
     VIEWS = "one"
+    WHOLE_BATCH = False
 
     def __init__(
         self, configuration: Configuration, encoder: EncoderConfiguration, decoder: DecoderConfiguration, seed: int

@@ -53,6 +53,7 @@ class Supervised(nn.Module):
 
     Configuration = Configuration
     VIEWS = "one"
+    WHOLE_BATCH = False
     BACKBONE = "resnet18"
     mask_cells = 0
 
