@@ -9,11 +9,12 @@ import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
+from MAEMCTrainingLib.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining import ViewBatch
 from MAEMCTrainingLib.pretraining.projection import BatchNorm, Projection
 from MAEMCTrainingLib.pretraining.simclr import Configuration, SimCLR
 
-ENCODER = BackboneConfiguration("resnet18", 32, "small")
+ENCODER = BackboneConfiguration("resnet18", 32)
 SETTINGS = Configuration(projection_width=8)
 
 
@@ -89,21 +90,21 @@ def test_loss_equals_the_equation_computed_slowly(changes):
 
 def test_training_lowers_the_loss():
     method = make(replace(SETTINGS, projection_width=32))
-    losses = train(method, optimizer_of(method), [make_batch(seed, 16, 1000) for seed in range(16)])
-    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
+    losses = train(method, optimizer_of(method), [make_batch(number % 2, 12, 1000) for number in range(6)])
+    assert sum(losses[-2:]) < 0.3 * sum(losses[:2])
 
 
 def test_resume_continues_bit_identically():
     straight = make()
-    expected = train(straight, optimizer_of(straight), map(make_batch, range(4)))
+    expected = train(straight, optimizer_of(straight), map(make_batch, range(3)))
     first = make()
     optimizer = optimizer_of(first)
-    train(first, optimizer, map(make_batch, range(2)))
+    train(first, optimizer, map(make_batch, range(1)))
     second = make(seed=99)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     resumed = optimizer_of(second)
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    assert train(second, resumed, map(make_batch, range(2, 4))) == expected[2:]
+    assert train(second, resumed, map(make_batch, range(1, 3))) == expected[1:]
     for name, tensor in straight.state_dict().items():
         assert torch.equal(tensor, second.state_dict()[name]), name
 
@@ -156,3 +157,13 @@ def test_batch_normalization_is_torchs():
         torch.nn.init.constant_(module.bias, -0.5)
     features = 3 + 2 * torch.randn(9, 4)
     torch.testing.assert_close(ours(features), torchs(features))
+
+
+def test_presets():
+    base = PretrainingConfiguration("simclr", Configuration(), ENCODER, DecoderConfiguration())
+    paper = SimCLR.preset("paper", base)
+    optimization = paper.optimization
+    assert (paper.batch, paper.epochs, paper.settings.temperature) == (256, 1000, 0.1)
+    assert (optimization.optimizer, optimization.learning_rate, optimization.momentum) == ("sgd", 0.05, 0.9)
+    for name in ("tiny", "default"):
+        assert SimCLR.preset(name, base).settings == base.settings

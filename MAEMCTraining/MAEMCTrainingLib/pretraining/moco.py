@@ -69,6 +69,8 @@ class MoCoV2(nn.Module):
 
     Configuration = Configuration
     VIEWS = "pair"
+    BACKBONE = "resnet18"
+    PAPER_BACKBONE = "resnet50"
     WHOLE_BATCH = False
     hidden_projection = True  # an MLP, its hidden layer as wide as the features; False: one linear layer
 
@@ -136,14 +138,14 @@ class MoCoV2(nn.Module):
 
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """The presets of the method; other names as "default"."""
+        """``base`` with the method's values."""
         if name == "tiny":
             # For a processor in minutes (a ResNet-18 on 64 pixels). A few hundred steps: a copy that keeps 0.999 would
             # hardly leave its initial values, and a long queue would be mostly of them.
             settings = replace(base.settings, momentum=0.99, queue_size=1024)
             optimization = replace(base.optimization, learning_rate=1e-3)
             return replace(base, settings=settings, batch=64, epochs=30, optimization=optimization)
-        if name == "paper":
+        if name in ("paper", "paper-schedule"):
             # As Less-is-More prints it for MoCo v2: SGD at 1e-4 with momentum 0.9, batch 64. Not printed: the queue
             # (MoCo's), decay and epochs (1e-4 and 200, MoCo v2's), 10 epochs of warm-up. Version 1 the same, so that
             # the two compare; its own schedule was two tenfold drops.

@@ -46,6 +46,7 @@ class SimCLR(nn.Module):
 
     Configuration = Configuration
     VIEWS = "pair"
+    BACKBONE = "resnet18"
     WHOLE_BATCH = True
 
     def __init__(
@@ -94,11 +95,11 @@ class SimCLR(nn.Module):
 
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """The presets of the method; other names as "default"."""
+        """``base`` with the method's values."""
         if name == "tiny":
             # For a processor in minutes (a ResNet-18 on 64 pixels).
             return replace(base, batch=64, epochs=30, optimization=replace(base.optimization, learning_rate=1e-3))
-        if name == "paper":
+        if name in ("paper", "paper-schedule"):
             # As the baseline of ModAn-MulSupCon, which shares its optimization: SGD at 0.05, momentum 0.9, decay 1e-4,
             # batch 256, 1000 epochs, temperature 0.10. Its schedule is not printed: cosine with 10 epochs of warm-up.
             return replace(

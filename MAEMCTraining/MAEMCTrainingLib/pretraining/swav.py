@@ -20,7 +20,7 @@ from MAEMCLib.networks.encoders import build_encoder
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..configuration import PretrainingConfiguration
+from ..configuration import PictureAugmentation, PretrainingConfiguration
 from .gathering import rows_of_all
 from .projection import Projection
 from .queue import KeyQueue
@@ -94,6 +94,8 @@ class SwAV(nn.Module):
 
     Configuration = Configuration
     VIEWS = "multi-crop"
+    BACKBONE = "resnet18"
+    PAPER_BACKBONE = "resnet50"
     WHOLE_BATCH = True
 
     def __init__(
@@ -199,7 +201,7 @@ class SwAV(nn.Module):
 
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """The presets of the method; other names as "default"."""
+        """``base`` with the method's values."""
         if name == "tiny":
             # For a processor in minutes (a ResNet-18 on 64 pixels): prototypes for hundreds of cases, not for hundreds
             # of thousands, that begin to learn after some tens of steps.
@@ -210,11 +212,16 @@ class SwAV(nn.Module):
                 epochs=30,
                 optimization=replace(base.optimization, learning_rate=1e-3),
             )
-        if name == "paper":
-            # As Less-is-More prints it: 500 prototypes, LARS at 0.15 with decay 1e-6, batch 128, 800 epochs. Not
-            # printed: 10 epochs of warm-up, cosine and momentum 0.9, SwAV's.
+        if name in ("paper", "paper-schedule"):
+            # As Less-is-More prints it: 500 prototypes, crops of 90 to 100 % and of 10 to 33 % of the picture, LARS at
+            # 0.15 with decay 1e-6, batch 128, 800 epochs. Not printed: 10 epochs of warm-up, cosine and momentum 0.9,
+            # SwAV's. The gradient clip is ours; LARS takes the length of each layer's gradient out again.
+            augmentation = base.augmentation
+            if isinstance(augmentation, PictureAugmentation):
+                augmentation = replace(augmentation, crop_area=(0.9, 1.0), small_area=(0.1, 0.33))
             return replace(
                 base,
+                augmentation=augmentation,
                 batch=128,
                 epochs=800,
                 optimization=replace(
