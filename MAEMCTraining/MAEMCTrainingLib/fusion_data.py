@@ -23,7 +23,7 @@ from .data.augmentation import View, montage
 from .data.cache import build_cache
 from .data.cohort import NoduleCohort, join
 from .data.columns import read_columns
-from .data.sources import open_data, source_cases
+from .data.sources import source_cases
 
 CHOICES_AT_MOST = 12
 CLASSES_AT_MOST = 20
@@ -115,7 +115,14 @@ class FusionCohort:
         }
 
 
+def check_columns(paths: Sequence[Path], clinical: Sequence[str], branches: Sequence[str], target: str) -> None:
+    """What ``read_fusion_data`` would refuse before it cuts anything: names, and columns that are not there."""
+    names, _, _ = _clinical_names(clinical, target)
+    read_columns(paths, [*names, *_check_branches(branches), target])
+
+
 def read_fusion_data(
+    cached: Sequence[Any],
     paths: Sequence[Path],
     clinical: Sequence[str],
     branches: Sequence[str],
@@ -126,8 +133,9 @@ def read_fusion_data(
     progress: Progress = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> FusionCohort:
-    """Cut the regions, where they are not there yet, and read the values.
+    """Read the values of cases whose regions are cut, and cut those of the further series where they are not yet.
 
+    cached: the manifests' caches, opened; paths: the manifests. caches: the folder of the caches of further series.
     clinical: ``name``, ``name:unit``, ``name:number`` or ``name:choice``, columns of the manifests. branches: "axial",
     "coronal", or for further series the column with their images, ``image_2`` or ``image_2:coronal``. target: the
     column with the class. positive: of two classes the positive one; empty: the second. say: is told of cases that are
@@ -139,7 +147,6 @@ def read_fusion_data(
     names, kinds, units = _clinical_names(clinical, target)
     series = _check_branches(branches)
     columns = read_columns(paths, [*names, *series, target])
-    cached = [open_data(path, caches, home, progress) for path in paths]
     cohort = join(cached)
     if not isinstance(cohort, NoduleCohort):
         raise InputError(

@@ -1,0 +1,91 @@
+"""The command ``maemc-train fuse``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from MAEMCLib.errors import UsageError
+from MAEMCLib.model_store import home
+
+from . import Counter
+from .training import _open_all, _running, _training
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = _training(commands, "fuse", _fuse, "train images and clinical values together, for any number of classes")
+    command.add_argument(
+        "--clinical",
+        action="append",
+        default=[],
+        metavar="COLUMN[:UNIT|:choice|:number],...",
+        help="columns with clinical values, e.g. age:years,sex; none: the images alone",
+    )
+    command.add_argument(
+        "--branches",
+        default="axial,coronal",
+        metavar="NAME,...",
+        help="image branches: axial, coronal, and for a further series the column with its images (image_2, "
+        "image_2:coronal)",
+    )
+    command.add_argument("--target", default="label", metavar="COLUMN", help="the class to be told (default: label)")
+    command.add_argument(
+        "--from", dest="start", default="scratch", metavar="JOB|scratch", help="a pre-training job for the encoder"
+    )
+    command.add_argument("--folds", type=int, metavar="N")
+    command.add_argument(
+        "--protocol",
+        choices=("honest", "paper"),
+        default="honest",
+        help="as of finetune: whether a pre-training that saw patients tested here is repeated without them",
+    )
+
+
+def _fuse(options: argparse.Namespace) -> None:
+    from ..configuration import encoder_named, override
+    from ..fusion import fuse, fusion_preset
+    from ..fusion_data import check_columns, read_fusion_data
+    from ..fusion_evaluation import format_table
+    from ..pretraining.run import load_pretrained
+
+    if not options.data:
+        raise UsageError("Say what to train on: --data with a manifest.", "no-data")
+    clinical, branches = _split(options.clinical), _split([options.branches])
+    check_columns(options.data, clinical, branches, options.target)
+    pretrained = None if options.start == "scratch" else load_pretrained(Path(options.start))
+    if pretrained is not None and options.backbone:
+        raise UsageError("The encoder comes from the pre-training. Leave --backbone out.", "encoder")
+    encoder = pretrained.run.encoder if pretrained else None
+    if options.backbone:
+        encoder = encoder_named(options.backbone, False, options.preset == "tiny")
+    folds = [] if options.folds is None else [f"folds={options.folds}"]
+    run = override(fusion_preset(options.preset, encoder, pretrained is None), [*folds, *options.overrides])
+    if pretrained is not None and run.encoder != pretrained.run.encoder:
+        raise UsageError("The encoder's settings come from the pre-training and cannot be changed here.", "encoder")
+    with _running(options, "fuse") as (job, stop, device, processes):
+        caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
+        # The leader cuts the further series; the others find them there.
+        with processes.leader_first(), Counter("Cutting", options.quiet or not processes.leads) as counter:
+            cohort = read_fusion_data(
+                caches,
+                options.data,
+                clinical,
+                branches,
+                options.target,
+                run.positive,
+                options.output / "caches",
+                home(),
+                counter,
+                job.log,
+            )
+        report = fuse(cohort, run, job, home(), device, data, pretrained, stop, options.protocol, processes)
+    if processes.leads:
+        if not options.quiet:
+            print(format_table(report))
+        print(options.output)
+
+
+def _split(texts: list[str]) -> list[str]:
+    return [part.strip() for text in texts for part in text.split(",") if part.strip()]
