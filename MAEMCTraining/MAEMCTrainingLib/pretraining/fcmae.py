@@ -105,7 +105,7 @@ class FCMAE(MaskedReconstruction):
             # Minutes on a processor: 64 pixels are 2 x 2 cells of 32, too few to hide 60 % of, hence 16-pixel cells.
             return replace(
                 base,
-                settings=replace(base.settings, mask_patch=16, decoder_width=128),
+                settings=replace(base.settings, mask_patch=16, decoder_width=256),
                 encoder=fitting_side(base.encoder, largest=128),
                 optimization=replace(base.optimization, learning_rate=1e-3),
             )

@@ -84,7 +84,7 @@ class ResMAE(MaskedReconstruction):
             # Minutes on a processor: 64 pixels are 2 x 2 blocks of 32, hence blocks of 16.
             return replace(
                 base,
-                settings=replace(base.settings, block=16, decoder_width=128),
+                settings=replace(base.settings, block=16, decoder_width=256),
                 encoder=fitting_side(base.encoder, largest=128),
                 optimization=replace(base.optimization, learning_rate=1e-3),
             )

@@ -1,0 +1,287 @@
+"""What SparK, Res-MAE and FCMAE share: mask grid, loss, resume, reconstructions, states, presets, refusals."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from MAEMCLib.errors import UsageError
+from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.masking import unpatchify
+from MAEMCTrainingLib.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.pretraining import ViewBatch, fcmae, resmae, spark
+from MAEMCTrainingLib.pretraining.masked_reconstruction import MaskGrid, fitting_side
+from safetensors.torch import load, save
+
+RESNET = BackboneConfiguration("resnet18", image_size=64)
+CONVNEXT = BackboneConfiguration("convnextv2-atto", image_size=64)
+METHODS = {
+    "spark": (spark.SparK, spark.Configuration(mask_patch=16, decoder_width=64), RESNET),
+    "resmae": (resmae.ResMAE, resmae.Configuration(block=16, decoder_width=64), RESNET),
+    "fcmae": (fcmae.FCMAE, fcmae.Configuration(mask_patch=16, decoder_width=32), CONVNEXT),
+}
+EVERY = pytest.mark.parametrize("name", METHODS)
+
+
+def make(name, seed=0, **changes):
+    kind, settings, encoder = METHODS[name]
+    return kind(replace(settings, **changes), encoder, DecoderConfiguration(), seed)
+
+
+def make_batch(seed, size=3, cells=16) -> ViewBatch:
+    """Pictures of a few waves, so that what is hidden can be told from what is visible."""
+    generator = torch.Generator().manual_seed(seed)
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    waves = torch.rand(size, 3, 3, 1, 1, generator=generator)
+    images = torch.sin(waves[:, :, 0] * 0.2 * x + waves[:, :, 1] * 0.2 * y + 6.3 * waves[:, :, 2]).sum(1, keepdim=True)
+    return ViewBatch(
+        images=(images + 0.05 * torch.randn(size, 1, 64, 64, generator=generator),),
+        patient=torch.arange(size),
+        noise=torch.rand(size, 1, cells, generator=generator),
+        attributes=torch.zeros(size, 0, dtype=torch.bool),
+    )
+
+
+def optimizer_of(method):
+    return torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=1e-3)
+
+
+def train(method, optimizer, seeds):
+    losses = []
+    for seed in seeds:
+        optimizer.zero_grad()
+        method.before_step()
+        parts, kept = method(make_batch(seed))
+        parts["loss"].backward()
+        optimizer.step()
+        method.after_step([kept])
+        losses.append(parts["loss"].item())
+    return losses
+
+
+def hidden_by(noise, count):
+    return sorted(sorted(range(len(noise)), key=lambda cell: float(noise[cell]))[-count:])
+
+
+@EVERY
+@pytest.mark.parametrize(("norm_pixels", "ratio", "hidden"), [(True, 0.6, 10), (False, 0.5, 8)])
+def test_the_loss_is_the_squared_error_of_hidden_pixels(name, norm_pixels, ratio, hidden):
+    method, batch = make(name, norm_pixels=norm_pixels, mask_ratio=ratio), make_batch(1)
+    assert method.mask_cells == 16
+    images = batch.images[0]
+    visible = torch.ones(3, 1, 4, 4, dtype=torch.bool)
+    cells = [hidden_by(batch.noise[b, 0], hidden) for b in range(3)]
+    for b in range(3):
+        for cell in cells[b]:
+            visible[b, 0, cell // 4, cell % 4] = False
+    with torch.no_grad():
+        rebuilt = copy.deepcopy(method).rebuild(images, visible)
+    assert rebuilt.shape == images.shape
+    squares, pixels = 0.0, 0
+    for b in range(3):
+        for cell in cells[b]:
+            rows, columns = slice(16 * (cell // 4), 16 * (cell // 4) + 16), slice(16 * (cell % 4), 16 * (cell % 4) + 16)
+            target = [float(value) for value in images[b, 0, rows, columns].flatten()]
+            predicted = [float(value) for value in rebuilt[b, 0, rows, columns].flatten()]
+            if norm_pixels:
+                mean = sum(target) / 256
+                variance = sum((value - mean) ** 2 for value in target) / 255
+                target = [(value - mean) / (variance + 1e-6) ** 0.5 for value in target]
+            squares += sum((one - two) ** 2 for one, two in zip(predicted, target, strict=True))
+            pixels += 256
+    parts, kept = method(batch)
+    assert kept is None
+    assert parts["loss"].item() == pytest.approx(squares / pixels, rel=1e-5)
+    assert parts["loss_mse"].item() == parts["loss"].item()
+    assert parts["loss"].requires_grad
+    assert not parts["loss_mse"].requires_grad
+
+
+@EVERY
+def test_hidden_pixels_change_nothing_that_is_predicted(name):
+    method = make(name, norm_pixels=False)
+    images, noise = make_batch(0).images[0], make_batch(0).noise[:, 0]
+    for training in (True, False):
+        method.train(training)
+        prediction, hidden = copy.deepcopy(method).reconstruct(images, noise)
+        covered = torch.zeros(3, 16, dtype=torch.bool).scatter(1, hidden, True)
+        pixels = unpatchify(covered[:, :, None].expand(3, 16, 256))
+        others = torch.where(pixels, torch.full_like(images, float("inf")), images)
+        assert torch.equal(copy.deepcopy(method).reconstruct(others, noise)[0], prediction)
+        shown = torch.where(pixels, images, images + 0.1)
+        assert not torch.equal(copy.deepcopy(method).reconstruct(shown, noise)[0], prediction)
+
+
+@EVERY
+def test_training_lowers_the_loss(name):
+    method = make(name)
+    optimizer = torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=3e-3)
+    losses = train(method, optimizer, [0] * 10)
+    assert losses[-1] < 0.95 * losses[0]
+
+
+@EVERY
+def test_every_trained_parameter_gets_a_gradient(name):
+    method = make(name)
+    method(make_batch(0))[0]["loss"].backward()
+    without = [name for name, parameter in method.trainable() if parameter.grad is None]
+    assert not without, "several processes would wait for these"
+
+
+@EVERY
+def test_a_resumed_run_continues_with_the_same_bits(name):
+    method = make(name)
+    optimizer = optimizer_of(method)
+    train(method, optimizer, range(2))
+    twin = make(name, seed=7)
+    twin.load_state_dict(load(save({key: tensor.clone() for key, tensor in method.state_dict().items()})))
+    other = optimizer_of(twin)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert train(method, optimizer, range(2, 4)) == train(twin, other, range(2, 4))
+    for key, tensor in method.state_dict().items():
+        assert torch.equal(tensor, twin.state_dict()[key]), key
+
+
+@EVERY
+def test_a_seed_gives_the_same_values_and_leaves_torchs_alone(name):
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    first = make(name, seed=3).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.manual_seed(6)
+    again, other = make(name, seed=3).state_dict(), make(name, seed=4).state_dict()
+    assert all(torch.equal(tensor, again[key]) for key, tensor in first.items())
+    assert any(not torch.equal(tensor, other[key]) for key, tensor in first.items() if key.startswith("encoder"))
+    assert any(not torch.equal(tensor, other[key]) for key, tensor in first.items() if not key.startswith("encoder"))
+
+
+@EVERY
+def test_the_encoder_goes_on_to_fine_tuning(name):
+    method = make(name)
+    train(method, optimizer_of(method), range(2))
+    encoder = build_encoder(METHODS[name][2], 9)
+    encoder.load_state_dict(method.encoder_state())
+    images = make_batch(3).images[0]
+    with torch.no_grad():
+        assert torch.equal(encoder.eval().features(images), method.eval().encoder.features(images))
+
+
+@EVERY
+@pytest.mark.parametrize("norm_pixels", [True, False])
+def test_reconstructions_are_in_gray_values(name, norm_pixels):
+    method, batch = make(name, norm_pixels=norm_pixels).eval(), make_batch(2)
+    images = 5 * batch.images[0] + 40
+    prediction, hidden = method.reconstruct(images, batch.noise[:, 0], "coronal")
+    assert prediction.shape == (3, 16, 256)
+    assert [row.tolist() for row in hidden] == [hidden_by(batch.noise[b, 0], 10) for b in range(3)]
+    assert not prediction.requires_grad
+    visible, _ = method.grid.split(batch.noise[:, 0])
+    with torch.no_grad():
+        rebuilt = method.rebuild(images, visible)
+    for b, row, column in ((0, 0, 0), (1, 2, 3), (2, 3, 1)):
+        place = (b, 0, slice(16 * row, 16 * row + 16), slice(16 * column, 16 * column + 16))
+        expected = rebuilt[place]
+        if norm_pixels:
+            expected = expected * (images[place].var() + 1e-6).sqrt() + images[place].mean()
+        torch.testing.assert_close(prediction[b, 4 * row + column], expected.flatten(), rtol=1e-5, atol=1e-4)
+
+
+@EVERY
+def test_bfloat16_trains(name):
+    method = make(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        parts, _ = method(make_batch(0))
+    assert parts["loss"].dtype == torch.float32
+    parts["loss"].backward()
+    plain, _ = make(name)(make_batch(0))
+    assert parts["loss"].item() == pytest.approx(plain["loss"].item(), rel=0.02)
+
+
+@EVERY
+def test_encoders_of_another_kind_are_refused_with_those_that_fit(name):
+    kind, settings, encoder = METHODS[name]
+    other = CONVNEXT if encoder is RESNET else RESNET
+    for wrong in (EncoderConfiguration(image_size=64, patch_size=16, width=16, depth=1, heads=2), other):
+        with pytest.raises(UsageError, match=f"encoder.backbone={encoder.backbone[:6]}") as refusal:
+            kind(settings, wrong, DecoderConfiguration(), 0)
+        assert refusal.value.code == "encoder"
+
+
+@EVERY
+@pytest.mark.parametrize(
+    "changes", [{"mask_ratio": 0.0}, {"mask_ratio": 1.0}, {"mask_ratio": float("nan")}, {"decoder_width": 0}]
+)
+def test_impossible_settings_are_refused(name, changes):
+    with pytest.raises(UsageError, match=next(iter(changes))):
+        replace(METHODS[name][1], **changes)
+
+
+@EVERY
+def test_masks_that_hide_all_or_nothing_are_refused(name):
+    for ratio, count in ((0.99, "16 of 16"), (0.01, "0 of 16")):
+        with pytest.raises(UsageError, match=count):
+            make(name, mask_ratio=ratio)
+
+
+@pytest.mark.parametrize("name", ["spark", "resmae"])
+def test_the_sizes_next_to_one_that_does_not_fit_are_named(name):
+    kind, settings, _ = METHODS[name]
+    with pytest.raises(UsageError, match="224 or 256"):
+        kind(settings, BackboneConfiguration("resnet18", image_size=250), DecoderConfiguration(), 0)
+    with pytest.raises(UsageError, match="multiple of 32"):
+        make(name, decoder_width=48)
+
+
+@pytest.mark.parametrize("name", ["spark", "resmae"])
+def test_a_share_of_one_picture_is_refused(name):
+    with pytest.raises(UsageError, match="One sample"):
+        make(name)(make_batch(0, size=1))
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "stride", "message"),
+    [
+        (250, 32, 32, "224 or 256"),
+        (96, 64, 32, "64 or 128"),
+        (20, 32, 32, "sizes are 32;"),
+        (224, 24, 32, "2, 4, 8, 16, 32 or a multiple of 32"),
+        (224, 1, 32, "2, 4, 8, 16, 32"),
+        (64, 64, 32, "of 1 patches"),
+        (72, 32, 16, "64 or 96"),
+    ],
+)
+def test_grids_that_do_not_fit_say_what_would(size, patch, stride, message):
+    with pytest.raises(UsageError, match=message):
+        MaskGrid(size, patch, 0.6, stride)
+
+
+def test_the_grid_counts_exactly():
+    assert (MaskGrid(224, 32, 0.6, 32).cells, MaskGrid(224, 32, 0.6, 32).hidden) == (49, 29)
+    assert MaskGrid(64, 16, 0.5, 32).hidden == 8
+    assert MaskGrid(192, 64, 0.6, 32).hidden == 5
+
+
+@EVERY
+@pytest.mark.parametrize("preset", ["default", "tiny", "paper", "paper-schedule"])
+@pytest.mark.parametrize("size", [224, 256])
+def test_presets_fit_their_masks(name, preset, size):
+    kind, _, encoder = METHODS[name]
+    base = PretrainingConfiguration(
+        name, kind.Configuration(), replace(encoder, image_size=size), DecoderConfiguration()
+    )
+    run = kind.preset(preset, base)
+    patch = run.settings.block if name == "resmae" else run.settings.mask_patch
+    MaskGrid(run.encoder.image_size, patch, run.settings.mask_ratio, 32)
+    assert run.encoder.image_size == (128 if preset == "tiny" else size)
+    if preset == "paper":
+        assert (patch, run.settings.mask_ratio) == (32, 0.6)
+        if name == "spark":
+            assert (run.optimization.optimizer, run.batch) == ("lamb", 32)
+
+
+def test_a_montage_is_brought_to_the_next_multiple_of_the_stride():
+    assert fitting_side(BackboneConfiguration("resnet18", image_size=250)).image_size == 256
+    assert fitting_side(BackboneConfiguration("resnet18", image_size=250), largest=128).image_size == 128
+    assert fitting_side(BackboneConfiguration("resnet18", image_size=40)).image_size == 32
+    assert fitting_side(EncoderConfiguration()) == EncoderConfiguration()
