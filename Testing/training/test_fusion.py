@@ -1,0 +1,448 @@
+"""Fusion: data from a manifest, the loss, folds of several classes, training, resume, evaluation, export, bad input."""
+
+import argparse
+import csv
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from MAEMCLib.clinical import ClinicalField
+from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.networks.configuration import EncoderConfiguration
+from MAEMCLib.networks.fusion import FusedLogits
+from MAEMCTrainingLib import fusion
+from MAEMCTrainingLib.checkpoints import read_tensors
+from MAEMCTrainingLib.commands import fusion as command
+from MAEMCTrainingLib.configuration import Augmentation, Optimization, override
+from MAEMCTrainingLib.data.augmentation import View, montage
+from MAEMCTrainingLib.data.presentation import measure_preprocessing
+from MAEMCTrainingLib.evaluation import multiclass
+from MAEMCTrainingLib.fusion_data import FusionCohort, read_fusion_data
+from MAEMCTrainingLib.fusion_evaluation import VALUES_ALONE, evaluate_again, format_table
+from MAEMCTrainingLib.jobs import Job, open_job
+from MAEMCTrainingLib.stopping import Interrupted, StopRequest
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+
+CPU = torch.device("cpu")
+ENCODER = EncoderConfiguration(width=16, depth=1, heads=2)
+RUN = fusion.FusionConfiguration(
+    ENCODER,
+    width=8,
+    folds=2,
+    epochs=2,
+    batch=4,
+    validation_fraction=0.3,
+    checkpoint_seconds=0.0,
+    augmentation=Augmentation(shift_mm=1),
+    optimization=Optimization(learning_rate=1e-2),
+)
+
+
+def write(path, balls, changes=None, leave_out=()):
+    """A manifest of the twelve labeled balls with three subtypes, an age that is unknown of two, and a sex."""
+    with open(balls, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for number, row in enumerate(rows):
+        row["image"] = str(balls.parent / row["image"])
+        row["subtype"] = ("old", "small", "young")[number % 3] if number < 12 else ""
+        row["age"] = "" if number in (3, 7) else f"{50 + number + 20 * (number % 3 == 0)}.5"
+        row["sex"] = ("female", "male")[number // 2 % 2]
+        row["image_2"] = row["image"] if number < 3 else ""
+        row |= (changes or {}).get(number, {})
+        for name in leave_out:
+            del row[name]
+    with open(path, "w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def read(balls, ball_cache, tmp_path):
+    """``read(clinical, branches, target, changes)`` -> a FusionCohort of a manifest with changed rows."""
+
+    def data(clinical=("age", "sex"), branches=("axial", "coronal"), target="subtype", changes=None, **more):
+        path = write(tmp_path / "manifest.csv", balls, changes, more.pop("leave_out", ()))
+        positive = more.pop("positive", "")
+        caches, home = tmp_path / "caches", tmp_path / "home"
+        return read_fusion_data([ball_cache], [path], clinical, branches, target, positive, caches, home, **more)
+
+    return data
+
+
+@pytest.fixture(scope="module")
+def cohort(balls, ball_cache, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fusion")
+    path = write(folder / "manifest.csv", balls)
+    return read_fusion_data(
+        [ball_cache], [path], ["age", "sex"], ["axial", "coronal"], "subtype", "", folder / "c", folder / "h"
+    )
+
+
+def fuse_in(folder, cohort, run, stop=None):
+    stop = stop or StopRequest()
+    with open_job(folder, "fuse", {"arguments": ["fuse"], "directory": "."}, folder.parent, stop, quiet=True) as job:
+        return fusion.fuse(cohort, run, job, folder.parent, CPU, [], None, stop)
+
+
+@pytest.fixture(scope="module")
+def trained(cohort, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("jobs") / "fused"
+    return folder, fuse_in(folder, cohort, RUN)
+
+
+# Data
+
+
+def test_a_manifest_gives_classes_values_and_what_is_missing(cohort):
+    assert cohort.classes == ("old", "small", "young")
+    assert cohort.labels.tolist() == [0, 1, 2] * 4
+    age, sex = cohort.asked
+    assert age == ClinicalField("age", "number", "years", 51.5, 79.5, optional=True)
+    assert sex == ClinicalField("sex", "choice", choices=("female", "male"))
+    assert np.flatnonzero(~cohort.given[:, 0]).tolist() == [3, 7] and cohort.given[:, 1].all()
+    assert cohort.values[:3, 0].tolist() == [70.5, 51.5, 52.5]
+    assert cohort.values[:6, 1].tolist() == [0, 0, 1, 1, 0, 0]
+    assert cohort.attributes == (0, 2) and cohort.seen.all()
+    facts = cohort.facts()
+    assert facts["classes"] == {"old": 4, "small": 4, "young": 4} and facts["given"] == {"age": 10, "sex": 12}
+    assert "patient-" not in json.dumps(facts)
+
+
+def test_the_manifests_own_label_and_the_positive_class(read):
+    assert read(target="label").classes == ("benign-like", "malignant-like")
+    made = read(target="sex", clinical=["age:months"], positive="female")
+    assert made.classes == ("male", "female")
+    assert made.asked[0].unit == "months"
+
+
+def test_a_column_is_read_as_it_is_asked_for(read):
+    changes = {n: {"grade": "12"[n % 2]} for n in range(16)}
+    assert read(clinical=["grade"], changes=changes).asked[0].kind == "number"
+    assert read(clinical=["grade:choice"], changes=changes).asked[0].choices == ("1", "2")
+
+
+def test_a_further_series_is_a_branch_that_is_masked_where_it_is_missing(read):
+    said = []
+    made = read(branches=["axial", "image_2:coronal", "image_2"], say=said.append)
+    assert made.seen.tolist() == [[True, n < 3, n < 3] for n in range(12)]
+    assert made.asked[-1] == ClinicalField("image_2", "series", optional=True)
+    assert any("9 of 12 cases have no image_2" in line for line in said)
+    preprocessing = measure_preprocessing(made.main, RUN.augmentation, 250)
+    # The further series is the same CT here, so its planes are those of the first.
+    for branch, plane in ((1, 1), (2, 0)):
+        expected = montage(made.main.stacks(2), plane, View(), preprocessing)[0]
+        np.testing.assert_array_equal(made.image(2, branch, View(), preprocessing, 250), expected)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"clinical": ["age", "hight"]}, "no column hight"),
+        ({"branches": ["axial", "image_9"]}, "no column image_9"),
+        ({"target": "type"}, "no column type"),
+        ({"branches": ["sagittal:x"]}, "no branch 'sagittal:x'"),
+        ({"branches": ["axial", "axial"]}, "each image branch once"),
+        ({"clinical": ["patient_id"]}, "says who or where"),
+        ({"clinical": ["subtype"]}, "the class to be told"),
+        ({"clinical": ["age", "age"]}, "named twice"),
+        ({"clinical": ["a:b:c"]}, "names no clinical value"),
+        ({"changes": {4: {"age": "old"}}}, r"age holds numbers, but the case case-4 has 'old'.*age:choice"),
+        ({"changes": {4: {"age": "nan"}}}, "case-4 has 'nan'"),
+        ({"changes": {n: {"age": ""} for n in range(12)}}, "age is empty"),
+        ({"changes": {n: {"sex": "male"} for n in range(12)}}, "sex says male of every case"),
+        ({"changes": {n: {"sex": f"name {n}"} for n in range(12)}}, "sex has 12 different texts.*may name a person"),
+        ({"changes": {n: {"subtype": "one"} for n in range(12)}}, "All 12 cases are of the class one"),
+        ({"changes": {n: {"subtype": ""} for n in range(12)}}, "No case has a subtype"),
+        ({"changes": {n: {"subtype": str(n)} for n in range(12)}}, "12 different values.*another --target"),
+        ({"positive": "old"}, "one of two; the classes are old, small, young"),
+        ({"changes": {0: {"image_2": "gone.nrrd"}}, "branches": ["image_2"]}, "not there: those of the cases case-0"),
+        ({"changes": {n: {"image_2": ""} for n in range(12)}, "branches": ["image_2"]}, "No case has an image in"),
+        (
+            {"branches": ["image_2"], "clinical": ["age"]},
+            "Of the case case-3 and 1 more nothing at all was observed: no image_2 or age",
+        ),
+    ],
+)
+def test_data_that_cannot_be_used_are_refused_with_a_reason(read, asked, message):
+    with pytest.raises((InputError, UsageError), match=message):
+        read(**asked)
+
+
+def test_a_cache_has_no_values(ball_cache, tmp_path):
+    with pytest.raises(InputError, match="is a cache, which holds no age"):
+        read_fusion_data([ball_cache], [ball_cache.folder], ["age"], ["axial"], "label", "", tmp_path, tmp_path)
+
+
+# Folds and loss
+
+
+def test_every_class_is_trained_in_every_fold_and_no_patient_is_on_two_sides(cohort):
+    folds = fusion.make_class_folds(cohort, replace(RUN, folds=3))
+    assert sorted(case for fold in folds for case in fold.test) == list(range(12))
+    for fold in folds:
+        assert set(cohort.labels[fold.train]) == {0, 1, 2}
+        assert not set(cohort.patients[fold.train]) & set(cohort.patients[np.r_[fold.test, fold.validation]])
+
+
+def test_a_class_of_one_patient_is_refused_and_one_of_few_is_said(cohort):
+    rare = np.array([3, *cohort.labels[1:]])
+    made = replace(cohort, labels=rare, classes=(*cohort.classes, "rare"))
+    with pytest.raises(InputError, match="Only one patient has a case of the class rare"):
+        fusion.make_class_folds(made, RUN)
+    said = []
+    rare[1] = 3
+    fusion.make_class_folds(replace(made, labels=rare), replace(RUN, folds=3), said.append)
+    assert any("tests no case of the class rare" in line for line in said)
+
+
+def test_a_class_that_a_fold_could_not_train_on_is_refused(cohort):
+    # Two patients have the rare class, both beside another one, and are dealt into one fold's test and validation.
+    made = replace(cohort, labels=np.array([2, 2] + [0, 1] * 5), classes=("a", "b", "rare"))
+    for seed in range(30):
+        run = replace(RUN, seed=seed, folds=2)
+        try:
+            folds = fusion.make_class_folds(made, run)
+        except InputError as error:
+            assert "has no case of the class rare to train on" in str(error)
+        else:
+            assert all(2 in made.labels[fold.train] for fold in folds)
+
+
+def test_the_loss_is_that_of_the_fused_and_of_the_observed_branches():
+    draws = torch.Generator().manual_seed(0)
+    branches, observed = torch.randn(3, 4, 3, generator=draws), torch.ones(3, 4, dtype=torch.bool)
+    observed[0, 1] = observed[2, 0] = observed[2, 3] = False
+    fused, labels = torch.randn(3, 3, generator=draws), torch.tensor([2, 0, 1])
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    first, second = fusion.losses(FusedLogits(fused, branches, observed), labels, weights)
+    expected_first, expected_second = 0.0, 0.0
+    for case in range(3):
+        label, weight = int(labels[case]), float(weights[case])
+        expected_first -= weight * float(torch.log_softmax(fused[case].double(), 0)[label]) / 3
+        own = [-float(torch.log_softmax(branches[case, k].double(), 0)[label]) for k in range(4) if observed[case, k]]
+        expected_second += weight * sum(own) / len(own) / 3
+    assert float(first) == pytest.approx(expected_first, rel=1e-5)
+    assert float(second) == pytest.approx(expected_second, rel=1e-5)
+
+
+def test_class_weights_let_every_class_count_the_same():
+    labels = np.repeat([0, 1, 2], [2, 6, 12])
+    weights = fusion.balanced_weights(labels, 3, True)
+    assert [weights[n] * count for n, count in enumerate((2, 6, 12))] == pytest.approx([20 / 3] * 3)
+    assert fusion.balanced_weights(labels, 3, False).tolist() == [1, 1, 1]
+
+
+def test_numbers_are_standardized_by_the_training_part_alone(cohort):
+    fold = fusion.make_class_folds(cohort, RUN)[0]
+    preprocessing = measure_preprocessing(cohort.main, RUN.augmentation, 250)
+    task = fusion.FusionTask(cohort, fold, RUN, preprocessing, None)
+    known = [cohort.values[case, 0] for case in fold.train if cohort.given[case, 0]]
+    assert float(task.module.center[0]) == pytest.approx(np.mean(known), rel=1e-6)
+    assert float(task.module.scale[0]) == pytest.approx(np.std(known), rel=1e-5)
+    assert (float(task.module.center[1]), float(task.module.scale[1])) == (0, 1)
+    values = cohort.values.copy()
+    values[fold.test] = 999  # what is tested on cannot be seen in it
+    again = fusion.standardization(replace(cohort, values=values), fold.train)
+    assert torch.equal(again[0].float(), task.module.center)
+
+
+# Metrics
+
+
+def test_metrics_of_several_classes_are_those_of_scikit_learn():
+    draws = np.random.default_rng(1)
+    labels = draws.integers(0, 3, 80)
+    scores = draws.dirichlet([1, 1, 1], 80) + 0.4 * np.eye(3)[labels]
+    scores /= scores.sum(axis=1, keepdims=True)
+    samples = multiclass.patient_samples(labels, np.arange(80) // 2, 50)
+    found = multiclass.evaluate_classes(labels, scores, samples)
+    called = scores.argmax(axis=1)
+    assert found["macro_auc"].value == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
+    assert found["macro_f1"].value == pytest.approx(f1_score(labels, called, average="macro"))
+    assert found["accuracy"].value == pytest.approx((labels == called).mean())
+    assert found["balanced_accuracy"].value == pytest.approx(balanced_accuracy_score(labels, called))
+    assert found["macro_auc"].low < found["macro_auc"].value < found["macro_auc"].high
+    table = np.array(multiclass.confusion_matrix(labels, scores))
+    assert table.sum() == 80 and np.trace(table) == (labels == called).sum()
+    assert table[1, 2] == ((labels == 1) & (called == 2)).sum()
+    rows = multiclass.by_class(labels, scores, ["a", "b", "c"], samples)
+    assert rows[2]["auc"]["value"] == pytest.approx(roc_auc_score(labels == 2, scores[:, 2]))
+    with pytest.raises(InputError, match="1 of 80 predictions are no probabilities"):
+        multiclass.evaluate_classes(labels, np.where(np.arange(80)[:, None] == 3, np.nan, scores), samples)
+
+
+def test_bootstrap_samples_draw_whole_patients_of_each_stratum():
+    labels, patients = np.array([0, 0, 1, 1, 2, 2, 0, 1]), np.array([0, 0, 1, 1, 2, 3, 4, 4])
+    samples = multiclass.patient_samples(labels, patients, 200)
+    assert (samples[0] == 1).all() and samples.shape == (201, 8)
+    assert (samples[:, 0] == samples[:, 1]).all() and (samples[:, 6] == samples[:, 7]).all()
+    assert (samples[1:, 4] + samples[1:, 5] == 2).all()  # two patients have class 2 alone
+    assert (samples[1:, 6] == 1).all()  # one patient has 0 and 1
+    assert len(np.unique(samples[1:, 4])) == 3
+
+
+def test_what_is_missing_is_said_in_a_column_of_its_own():
+    values, given = np.array([[3.0, 1], [np.nan, 0], [5.0, 7]]), np.array([[True, True], [False, True], [True, False]])
+    table = multiclass.tabular_features(values, given, (0, 2), np.array([0, 1]))
+    # Number, whether it is missing, two choices. The mean is of the known cases 0 and 1, of which 0 has a value.
+    assert table.tolist() == [[3, 0, 0, 1], [3, 1, 1, 0], [5, 0, 0, 0]]
+
+
+# The job
+
+
+def test_a_job_evaluates_every_case_once_beside_its_baselines(trained, cohort):
+    folder, report = trained
+    assert Job(folder).status == "finished" and Job(folder).settings["kind"] == "fuse"
+    assert report["cases"] == 12 and sum(map(sum, report["confusion_matrix"])) == 12
+    assert [sum(row) for row in report["confusion_matrix"]] == [4, 4, 4]
+    assert set(report["baselines"]) == {"images alone", "majority class", VALUES_ALONE}
+    assert report["baselines"]["majority class"]["macro_auc"]["value"] == 0.5
+    assert set(report["branches"]) == {"axial", "coronal", "clinical"}
+    assert report["metrics"]["macro_auc"]["low"] is not None
+    with open(folder / "predictions.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["case_id"] for row in rows] == [case.case_id for case in cohort.cases]
+    assert [int(row["label"]) for row in rows] == cohort.labels.tolist()
+    for row in rows:
+        assert sum(float(row[f"probability of {name}"]) for name in cohort.classes) == pytest.approx(1, abs=1e-5)
+    assert "patient-" not in (folder / "predictions.csv").read_text()
+    assert not any("balls" in path.read_text() for path in (folder / "metrics.json", folder / "report.html"))
+    text = format_table(report)
+    assert "macro F1" in text and "Research only" in text and "age 10" in text
+    assert "Research only" in (folder / "report.html").read_text()
+
+
+def test_a_fold_predicts_what_its_stored_network_gives(trained, cohort):
+    folder, _ = trained
+    fold = fusion.make_class_folds(cohort, RUN)[1]
+    preprocessing = measure_preprocessing(cohort.main, RUN.augmentation, 250)
+    task = fusion.FusionTask(cohort, fold, RUN, preprocessing, None)
+    task.module.load_state_dict(fusion.load_fusion_fold(folder, 1))
+    found = task.outputs(fold.test, CPU).fused.softmax(dim=1)
+    stored = json.loads((folder / "folds" / "1" / "result.json").read_text())["test"]
+    for row, probabilities in zip(stored, found.tolist(), strict=True):
+        assert row["probabilities"] == pytest.approx(probabilities, abs=1e-6)
+
+
+def test_a_stopped_run_continued_has_the_bits_of_one_that_was_not(trained, cohort, tmp_path):
+    folder, report = trained
+
+    class Later(StopRequest):
+        asked_times = 0
+
+        @property
+        def asked(self):
+            self.asked_times += 1
+            return self.asked_times == 3
+
+    with pytest.raises(Interrupted):
+        fuse_in(tmp_path / "fused", cohort, RUN, Later())
+    assert Job(tmp_path / "fused").status == "stopped"
+    again = fuse_in(tmp_path / "fused", cohort, RUN)
+    assert again["metrics"] == report["metrics"]
+    for number in range(2):
+        one, other = (fusion.load_fusion_fold(place, number) for place in (folder, tmp_path / "fused"))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert json.loads((folder / "folds/1/result.json").read_text()) == json.loads(
+        (tmp_path / "fused/folds/1/result.json").read_text()
+    )
+
+
+def test_evaluated_again_without_its_data_it_says_the_same(trained, tmp_path):
+    folder, report = trained
+    again = evaluate_again(Job(folder), tmp_path / "again")
+    for key in ("confusion_matrix", "baselines", "notes", "classes"):
+        assert json.dumps(again[key]) == json.dumps(report[key])
+    assert again["metrics"]["macro_auc"] == report["metrics"]["macro_auc"]
+
+
+def test_other_settings_and_other_values_are_refused(trained, cohort):
+    folder, _ = trained
+    with pytest.raises(UsageError, match=r"configuration\.width"):
+        fuse_in(folder, cohort, replace(RUN, width=4))
+    with pytest.raises(UsageError, match="data_fingerprint"):
+        fuse_in(folder, replace(cohort, values=cohort.values + 1), RUN)
+
+
+@pytest.fixture(scope="module")
+def two_classes(balls, ball_cache, tmp_path_factory):
+    """A job of two classes without the baseline, started by the command."""
+    folder = tmp_path_factory.mktemp("two")
+    path = write(folder / "manifest.csv", balls)
+    parser = argparse.ArgumentParser()
+    command.add(parser.add_subparsers())
+    words = ["fuse", "--data", str(path), "--clinical", "age:years,sex", "--output", str(folder / "job")]
+    words += ["--folds", "2", "--backbone", "tiny", "--quiet", "epochs=1", "batch=6", "images_alone=false"]
+    words += ["encoder.width=16", "encoder.depth=1", "encoder.heads=2", "encoder.patch_size=50"]
+    options = parser.parse_args(words)
+    options.arguments = words
+    # The cache that the session has, where the command looks for it.
+    name = f"manifest-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    shutil.copytree(ball_cache.folder, folder / "job" / "caches" / name)
+    options.run(options)
+    return folder / "job"
+
+
+def test_two_classes_have_thresholds_and_the_usual_metrics(two_classes):
+    report = json.loads((two_classes / "metrics.json").read_text())
+    assert list(report["classes"]) == ["benign-like", "malignant-like"]
+    assert report["two_class_metrics"]["auc"]["value"] == report["metrics"]["macro_auc"]["value"]
+    assert report["calibration"]["calibrated"] is False and "20" in report["calibration"]["reason"]
+    assert set(report["operating_points"]) == {"rule_out", "balanced", "rule_in", "half"}
+    assert set(report["baselines"]) == {"majority class", VALUES_ALONE}
+    counts = report["operating_points"]["half"]["counts"]
+    assert counts["tp"] + counts["fn"] == 6
+
+
+def test_presets_and_settings_are_checked():
+    assert fusion.fusion_preset("default", None, True).encoder.backbone == "resnet18"
+    assert fusion.fusion_preset("tiny", ENCODER, False).encoder_rate == 0.3
+    with pytest.raises(UsageError, match="no preset 'paper'"):
+        fusion.fusion_preset("paper", None, True)
+    with pytest.raises(UsageError, match="rounds is 0"):
+        override(RUN, ["rounds=0"])
+    with pytest.raises(UsageError, match="encoder_rate is 0"):
+        override(RUN, ["encoder_rate=0"])
+
+
+def test_a_pretrained_encoder_begins_where_it_ended(cohort):
+    fold = fusion.make_class_folds(cohort, RUN)[0]
+    preprocessing = measure_preprocessing(cohort.main, RUN.augmentation, 250)
+    state = {name: tensor + 1 for name, tensor in fusion.FusionTask(
+        cohort, fold, RUN, preprocessing, None
+    ).module.encoder.state_dict().items()}  # fmt: skip
+    task = fusion.FusionTask(cohort, fold, replace(RUN, encoder_rate=0.3), preprocessing, state)
+    assert all(torch.equal(task.module.encoder.state_dict()[name], state[name]) for name in state)
+    scales = {named.name.split(".")[0]: named.scale for named in task.parameters()}
+    assert scales["encoder"] == 0.3 and scales["heads"] == 1.0
+
+
+def test_masked_branches_and_values_are_never_read(cohort):
+    """A batch of cases without a series or a value holds zeros there, and the mask says so."""
+    seen = np.ones((12, 2), bool)
+    seen[3, 1] = False
+
+    class Partly(FusionCohort):
+        @property
+        def seen(self):
+            return seen
+
+    partly = Partly(**{name: getattr(cohort, name) for name in FusionCohort.__dataclass_fields__})
+    fold = fusion.make_class_folds(partly, RUN)[0]
+    task = fusion.FusionTask(partly, fold, RUN, measure_preprocessing(cohort.main, RUN.augmentation, 250), None)
+    batch = task._batch(np.array([3, 4]), [View(), View()])
+    assert batch.seen.tolist() == [[True, False], [True, True]] and batch.given.tolist() == [[False, True], [True] * 2]
+    assert (batch.images[0, 1] == 0).all() and (batch.images[1, 1] != 0).any()
+
+
+def test_weights_of_the_baseline_are_not_kept(trained):
+    folder, _ = trained
+    assert not list(folder.rglob("images-alone")) and not (folder / "folds/0/checkpoints/last").exists()
+    assert "center" in read_tensors(folder / "folds/0/checkpoints/best/model.safetensors")
