@@ -66,6 +66,14 @@ class ClinicalValues:
     regions: dict[str, NoduleROI] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ClinicalCase:
+    """What a fusion model scores: a region, and what is known beside it."""
+
+    roi: NoduleROI
+    values: ClinicalValues
+
+
 def fields_of(card: Mapping, model: str) -> tuple[ClinicalField, ...]:
     """The fields on a bundle's card, empty for a model that reads images alone. Raises ModelError."""
     stored = card.get("clinical", [])

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .bundle import ModelBundle
-from .clinical import CHOICE, NUMBER, SERIES, ClinicalField, ClinicalValues, read_values
+from .clinical import CHOICE, NUMBER, SERIES, ClinicalCase, ClinicalField
 from .device import choose_device
 from .errors import InputError, ModelError
 from .model_card import ModelCard
@@ -19,7 +19,6 @@ from .montage import resized
 from .networks.encoders import encoder_configuration
 from .networks.fusion import FusionNetwork, GraphConfiguration
 from .predict import BATCH, Prediction, build, montage
-from .roi import NoduleROI
 
 PLANES = ("axial", "coronal")
 
@@ -97,21 +96,15 @@ class FusionPredictor:
         ]
 
     def predict(
-        self,
-        rois: list[NoduleROI],
-        progress: Callable[[float], None] | None = None,
-        clinical: Sequence[ClinicalValues | None] = (),
+        self, cases: list[ClinicalCase], progress: Callable[[float], None] | None = None
     ) -> list[FusionPrediction]:
-        """Score regions with the values of each (``clinical.read_values``; none: checked as if nothing was given).
+        """Score regions with what is known beside them. progress is called with the share done.
 
-        progress is called with the share done. Raises InputError for a region of the wrong shape, UsageError for
-        values that the model cannot do without, InputError where nothing at all was observed of a case.
+        Raises InputError for a region of the wrong shape or where nothing at all was observed of a case.
         """
         started = time.perf_counter()
-        every = list(clinical) or [None] * len(rois)
-        every = [read_values({}, self.asked, self.card.id) if one is None else one for one in every]
-        images, seen = self._images(rois, every)
-        values, given = value_tensors([one.values for one in every], self.asked)
+        images, seen = self._images(cases)
+        values, given = value_tensors([case.values.values for case in cases], self.asked)
         if not (seen.any(dim=1) | given.any(dim=1)).all():
             raise InputError(
                 f"Nothing that the model {self.card.id} reads was given: neither an image nor a value. "
@@ -130,23 +123,21 @@ class FusionPredictor:
             raise ModelError(
                 f"The model {self.card.id} gives no finite result. Get it again from its source.", "weights"
             )
-        seconds = (time.perf_counter() - started) / len(rois)
-        return [self._prediction(logits[:, case], seconds) for case in range(len(rois))]
+        seconds = (time.perf_counter() - started) / len(cases)
+        return [self._prediction(logits[:, case], seconds) for case in range(len(cases))]
 
-    def _images(
-        self, rois: Sequence[NoduleROI], clinical: Sequence[ClinicalValues]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _images(self, cases: Sequence[ClinicalCase]) -> tuple[torch.Tensor, torch.Tensor]:
         """(cases, K, 1, S, S) and (cases, K) bool; nothing is drawn in the place of a series that was not given."""
-        images = np.zeros((len(rois), len(self.graph.branches), self.side, self.side), np.float32)
+        images = np.zeros((len(cases), len(self.graph.branches), self.side, self.side), np.float32)
         seen = np.zeros(images.shape[:2], bool)
-        for case, (roi, values) in enumerate(zip(rois, clinical, strict=True)):
+        for row, case in enumerate(cases):
             for number, branch in enumerate(self.graph.branches):
                 series, plane = branch_source(branch)
-                region = values.regions.get(series) if series else roi
+                region = case.values.regions.get(series) if series else case.roi
                 if region is not None:
-                    images[case, number] = resized(montage(getattr(region, plane), self.card), self.side)
-                    seen[case, number] = True
-                elif values.values.get(series) is not None:
+                    images[row, number] = resized(montage(getattr(region, plane), self.card), self.side)
+                    seen[row, number] = True
+                elif case.values.values.get(series) is not None:
                     raise InputError(
                         f"The series {series} was named, but its region was not cut. Score with maemc score.", "series"
                     )
