@@ -222,7 +222,7 @@ def _row(path: Path, line: int, record: Mapping[str, str]) -> ManifestRow:
             raise InputError(
                 f"{where} has a diameter_mm of {diameter:g}; leave it empty where unknown.", "manifest-number"
             )
-    named = {*REQUIRED, *OPTIONAL, *(POINT if kind == "nodule" else ())}
+    named = {*REQUIRED, *OPTIONAL, *POINT}
     return ManifestRow(
         case_id=_text(record, "case_id"),
         patient_id=_text(record, "patient_id"),

@@ -322,7 +322,8 @@ def test_training_reduces_both_losses():
     optimizer = torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=3e-3)
     batch = make_batch(0, size=8, patients=1000)
     # One smooth picture a pair: the coronal montage shows what the axial one shows, so both tasks can be learnt.
-    smooth = torch.nn.functional.interpolate(torch.randn(8, 1, 5, 5, generator=torch.Generator().manual_seed(0)), size=250)
+    coarse = torch.randn(8, 1, 5, 5, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(coarse, size=250)
     batch = replace(batch, images=(smooth, smooth.clone()))
     log = []
     for _ in range(120):

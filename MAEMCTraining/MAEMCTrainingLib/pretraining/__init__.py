@@ -37,16 +37,19 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Entry:
     """A method in the table. implementation: module and class; settings: of its Configuration, where a name stands for
-    a variant. title, sentence, source: for people. group: what it learns from.
+    a variant. title, sentence, source: for people. needs: what the data have to be or to have.
     """
 
     implementation: str
     title: str
     sentence: str
     source: str
+    needs: tuple[str, ...] = ()
     settings: tuple[tuple[str, Any], ...] = ()
 
 
+NODULES, LABELS, METADATA = "nodules in CT", "labels", "metadata"
+"""What a method may need: two planes of a nodule, a class for each case, the columns modality and anatomy."""
 _ZHAO = "Zhao et al. 2025, 10.3389/fmed.2025.1507258"
 METHODS: dict[str, Entry] = {
     "maemc": Entry(
@@ -54,12 +57,14 @@ METHODS: dict[str, Entry] = {
         "MAEMC-NET",
         "Rebuilds hidden parts of the axial montage and tells the coronal montage of the same nodule from others.",
         _ZHAO,
+        (NODULES,),
     ),
     "maemc-contrastive": Entry(
         "maemc:MAEMC",
         "MAEMC-NET, contrastive only",
         "The ablation without reconstruction: tells the coronal montage of the same nodule from others.",
         f"{_ZHAO}, Table 3",
+        (NODULES,),
         (("loss_balance", 0.0),),
     ),
     "maemc-generative": Entry(
@@ -67,6 +72,7 @@ METHODS: dict[str, Entry] = {
         "MAEMC-NET, generative only",
         "The ablation without contrast: rebuilds hidden parts of the axial montage.",
         f"{_ZHAO}, Table 3",
+        (NODULES,),
         (("loss_balance", 1.0),),
     ),
     "mae": Entry(
@@ -128,12 +134,14 @@ METHODS: dict[str, Entry] = {
         "Supervised",
         "Learns the classes of a column of the manifest, as many as there are.",
         "cross-entropy; the supervised rows of the papers' tables",
+        (LABELS,),
     ),
     "modan-mulsupcon": Entry(
         "modan_mulsupcon:ModAnMulSupCon",
         "ModAn-MulSupCon",
         "Draws images together by the modality and anatomy that they share.",
         "ModAn-MulSupCon; Jaccard-weighted supervised contrastive loss",
+        (METADATA,),
     ),
 }
 
@@ -147,6 +155,15 @@ def method_named(name: str) -> type:
 def default_settings(name: str) -> Any:
     """A method's own settings, as its name in the table has them. Raises UsageError."""
     return method_named(name).Configuration(**dict(_entry(name).settings))
+
+
+def methods_for(flat: bool, labels: bool, metadata: bool) -> list[str]:
+    """The names of the methods that can learn from data, in the table's order.
+
+    flat: 2-D pictures. labels, metadata: whether they tell cases apart (at least two values).
+    """
+    there = {NODULES: not flat, LABELS: labels, METADATA: metadata}
+    return [name for name, entry in METHODS.items() if all(there[need] for need in entry.needs)]
 
 
 def _entry(name: str) -> Entry:
