@@ -20,6 +20,10 @@ LIGHT = [
 ]
 
 
+BUILDERS = {CORE / "networks" / "backbones.py"}
+"""The one file of the core library that may import timm, and does so only for a model that asks for it."""
+
+
 def imported(file: Path) -> set[str]:
     """Top-level names that a file imports anywhere, relative imports left out."""
     names = set()
@@ -44,7 +48,7 @@ def imported(file: Path) -> set[str]:
 def test_arrows_point_one_way(folder, forbidden):
     files = sorted(folder.rglob("*.py"))
     assert files
-    wrong = {str(file.relative_to(REPOSITORY)): imported(file) & forbidden for file in files}
+    wrong = {str(file.relative_to(REPOSITORY)): imported(file) & forbidden for file in files if file not in BUILDERS}
     assert not {name: names for name, names in wrong.items() if names}
 
 
