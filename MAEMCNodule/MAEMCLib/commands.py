@@ -84,7 +84,7 @@ def explain(arguments: Namespace) -> int:
     if bundle.card.input == "picture":
         return picture_commands.explain(arguments, bundle, folder)
     if not arguments.point:
-        raise UsageError("No point was given. Add --point L,P,S.")
+        raise UsageError("No point was given. Add --point L,P,S, or choose a model of 2-D pictures.")
     volume = read_volume(arguments.image, arguments.series)
     prepared = prepare(volume, "N1", parse_point(arguments.point, arguments.ras), bundle.card)
     predictor = _predictor(bundle, arguments)
@@ -237,7 +237,7 @@ def _points(arguments: Namespace) -> list[NodulePoint]:
     if arguments.points:
         points += read_points(arguments.points, arguments.ras)
     if not points:
-        raise UsageError("No point was given. Add --point L,P,S or --points FILE.")
+        raise UsageError("No point was given. Add --point L,P,S or --points FILE, or choose a model of 2-D pictures.")
     return points
 
 

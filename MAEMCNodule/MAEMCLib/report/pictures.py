@@ -23,10 +23,10 @@ def map_figure(result: NoduleResult, gray: np.ndarray, view: View, found, grown:
     """
     from matplotlib.figure import Figure
 
-    ratio = float(np.clip(gray.shape[1] / gray.shape[0], 0.4, 2.5))
-    width = _HEIGHT * (2 * ratio + 1.15) + 0.3
+    ratio = float(np.clip(gray.shape[1] / gray.shape[0], 0.7, 2.0))
+    width = _HEIGHT * (2 * ratio + 1) + 1.0
     figure = Figure(figsize=(width, _HEIGHT + 1.45), layout="constrained", facecolor="white")
-    axes = figure.subplots(1, 3, width_ratios=[ratio, ratio, 1.15])
+    axes = figure.subplots(1, 4, width_ratios=[ratio, ratio, 1, 0.05])
     _picture(axes[0], gray)
     _outline(axes[0], gray, view)
     axes[0].set_title(f"picture, {gray.shape[1]} x {gray.shape[0]}", fontsize=9)
@@ -35,9 +35,10 @@ def map_figure(result: NoduleResult, gray: np.ndarray, view: View, found, grown:
     rows, columns = found.grid.shape
     shown = axes[2].imshow(found.grid, cmap="inferno", interpolation="nearest")
     axes[2].set(xticks=[], yticks=[])
-    axes[2].set_title(f"as the network gives it, {rows} x {columns}", fontsize=9)
-    bar = figure.colorbar(shown, ax=axes[2], shrink=0.8, aspect=25, pad=0.02)
-    bar.ax.tick_params(labelsize=7)
+    _frame(axes[2], gray, view, found.grid.shape)
+    dashed = ", dashed: the picture" if view.outside(gray) > 0 else ""
+    axes[2].set_title(f"as the network gives it, {rows} x {columns}{dashed}", fontsize=9)
+    figure.colorbar(shown, cax=axes[3]).ax.tick_params(labelsize=7)
     figure.suptitle(result_title(replace(result, nodule_id=result.image or result.nodule_id)), fontsize=11)
     lines = [*sanity_lines(sanity, result.class_name), DISCLAIMER]
     figure.supxlabel("\n".join(lines), fontsize=7.5, color="0.25")
@@ -109,9 +110,21 @@ def _overlay(axis, gray: np.ndarray, view: View, grown: np.ndarray) -> None:
 
 def _outline(axis, gray: np.ndarray, view: View) -> None:
     """What the network sees, where that is less than the picture."""
+    if view.width < max(gray.shape):
+        _rectangle(axis, view.left, view.top, view.width, view.width)
+
+
+def _frame(axis, gray: np.ndarray, view: View, grid: tuple[int, int]) -> None:
+    """Where the picture lies on the grid, where the black frame about it is a part of what the network sees."""
+    if view.outside(gray) > 0:
+        cell = view.width / grid[0]
+        rows, columns = (min(size, view.width) / cell for size in gray.shape)
+        top, left = max(-view.top, 0) / cell, max(-view.left, 0) / cell
+        _rectangle(axis, left - 0.5, top - 0.5, columns, rows)
+
+
+def _rectangle(axis, left: float, top: float, width: float, height: float) -> None:
     from matplotlib.patches import Rectangle
 
-    if view.width < max(gray.shape):
-        axis.add_patch(
-            Rectangle((view.left, view.top), view.width, view.width, fill=False, edgecolor="#ffd54d", linestyle="--")
-        )
+    style = {"fill": False, "edgecolor": "#4fc3f7", "linestyle": "--", "linewidth": 1.2}
+    axis.add_patch(Rectangle((left, top), width, height, **style))
