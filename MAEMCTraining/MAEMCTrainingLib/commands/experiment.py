@@ -16,7 +16,7 @@ from . import add_command
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = add_command(commands, "experiment", _experiment, "train and evaluate the cells of a table on your data")
-    command.add_argument("name", metavar="NAME", help="patch-size")
+    command.add_argument("name", metavar="NAME", help="patch-size, methods")
     command.add_argument("--data", type=Path, action="append", required=True, metavar="MANIFEST|CACHE")
     command.add_argument(
         "--pretraining-data",
@@ -30,6 +30,14 @@ def add(commands: Any) -> None:
     command.add_argument("--preset", choices=PRESETS, default="tiny")
     command.add_argument("--device", default="auto")
     command.add_argument("--threads", type=int, metavar="N")
+    command.add_argument(
+        "--pretraining-share",
+        type=float,
+        default=0.4,
+        metavar="SHARE",
+        help="of the patients for pre-training alone, where 2-D pictures come without --pretraining-data (default 0.4)",
+    )
+    command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="settings for all cells")
     command.add_argument("--only", action="append", default=[], metavar="TEXT", help="cells whose name begins so")
 
 
@@ -37,29 +45,40 @@ def _experiment(options: argparse.Namespace) -> int:
     from ..__main__ import main
     from ..configuration import finetuning_preset
     from ..data.cohort import join
-    from ..data.sources import open_data
+    from ..data.sources import is_flat, open_data
+    from ..data.splitting import split_patients
     from ..experiments import experiment_named
     from ..experiments.run import SMALL_CNN, run_experiment, write_table
     from ..finetuning import labeled
 
     list_cells = experiment_named(options.name)
+    flat = {is_flat(path) for path in options.data} == {True}
+    if flat and not options.pretraining_data:
+        options.pretraining_data, options.data = split_patients(options.data, options.output, options.pretraining_share)
     caches = [open_data(path, options.output / "caches", home()) for path in options.data]
     cohort = labeled(join(caches))
-    run = finetuning_preset(options.preset, None)
+    run = finetuning_preset(options.preset, None, flat)
     training_part = round(len(cohort) * (run.folds - 1) / run.folds)
     cells = list_cells(training_part)
     chosen = [cell for cell in cells if not options.only or cell.name.startswith(tuple(options.only))]
-    if not chosen and SMALL_CNN not in options.only:
-        names = ", ".join(cell.name for cell in cells)
-        raise UsageError(f"No cell's name begins with {' or '.join(options.only)}. They are {names}, {SMALL_CNN}.")
+    if not chosen and (flat or SMALL_CNN not in options.only):
+        names = ", ".join([cell.name for cell in cells] + ([] if flat else [SMALL_CNN]))
+        raise UsageError(f"No cell's name begins with {' or '.join(options.only)}. They are {names}.")
     words = ["--preset", options.preset, "--device", options.device]
     words += ["--quiet"] * options.quiet + (["--threads", str(options.threads)] if options.threads else [])
     code = run_experiment(
-        chosen, [cache.folder for cache in caches], options.pretraining_data, options.output, words, main, options.quiet
+        chosen,
+        [cache.folder for cache in caches],
+        options.pretraining_data,
+        options.output,
+        words,
+        main,
+        options.quiet,
+        options.overrides,
     )
     if code:
         return code
-    if not options.only or SMALL_CNN in options.only:
+    if not flat and (not options.only or SMALL_CNN in options.only):
         _small_cnn(options, cohort, run)
     write_table(cells, options.output)
     if not options.quiet:

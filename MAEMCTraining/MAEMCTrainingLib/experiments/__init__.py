@@ -14,6 +14,7 @@ from MAEMCLib.errors import UsageError
 
 EXPERIMENTS: dict[str, str] = {
     "patch-size": "MAEMCTrainingLib.experiments.patch_size:cells",
+    "methods": "MAEMCTrainingLib.experiments.methods:cells",
 }
 
 
@@ -24,6 +25,7 @@ class Cell:
     name: of its job's folder. row and labels: where it stands in the table; labels is the number of labeled cases that
     each fold uses, 0 for all. pretraining: arguments of ``maemc-train pretrain`` besides data and output; cells with
     the same arguments share one job. finetuning: arguments of ``maemc-train finetune`` besides data, output and start.
+    reduced: whether similar slices are left out of the pre-training's data (``maemc-train reduce``, hash, threshold 6).
     """
 
     name: str
@@ -31,6 +33,7 @@ class Cell:
     labels: int
     pretraining: tuple[str, ...] | None
     finetuning: tuple[str, ...]
+    reduced: bool = False
 
 
 def experiment_named(name: str) -> Callable[..., Any]:

@@ -21,10 +21,14 @@ from ..jobs import Job
 from . import Cell
 from .figure import write_figure
 
-_COLUMNS = ("row", "labels", "auc", "auc_low", "auc_high", "auc_within_folds", "steps", "minutes", "job")
+_COLUMNS = (
+    "row", "labels", "auc", "auc_low", "auc_high", "auc_within_folds", "over_forest", "over_forest_low",
+    "over_forest_high", "steps", "minutes", "pretraining_minutes", "job",
+)  # fmt: skip
+FOREST = "random forest on the central pixels"
 SMALL_CNN = "small-cnn"
 """Folder of the rival network's job, and its name for --only."""
-_BASELINES = ("size alone", "radial profile")  # names begin so
+_BASELINES = ("size alone", "radial profile", FOREST, "untrained encoder")  # names begin so
 
 Maemc = Callable[[Sequence[str]], int]
 """``maemc-train`` with a list of arguments, returning its exit code."""
@@ -38,8 +42,10 @@ def run_experiment(
     words: Sequence[str],
     maemc_train: Maemc,
     quiet: bool,
+    settings: Sequence[str] = (),
 ) -> int:
     """Run the cells that are not finished. words: of the command line for all of them (preset, device, threads).
+    settings: KEY=VALUE for all of them, after the cell's own.
 
     pretraining_data: what pre-trained cells are pre-trained on; where it is empty, the labeled data themselves, and the
     honest protocol repeats the pre-training in each fold. Returns the exit code of the command that ended the run.
@@ -51,15 +57,18 @@ def run_experiment(
         start = "scratch"
         if cell.pretraining is not None:
             start = str(output / _pretraining_name(cell))
-            code = _job(
-                maemc_train,
-                Path(start),
-                ["pretrain", *_data(pretraining_data or data), *words, *cell.pretraining],
-            )
+            sources = list(pretraining_data or data)
+            if cell.reduced:
+                sources = [output / f"{path.stem}-reduced.csv" for path in sources]
+                code = _reduce(maemc_train, list(pretraining_data or data), sources, quiet)
+                if code:
+                    return code
+            words_of_pretraining = ["pretrain", *_data(sources), *words, *cell.pretraining, *settings]
+            code = _job(maemc_train, Path(start), words_of_pretraining)
             if code:
                 return code
         job = output / cell.name
-        code = _job(maemc_train, job, ["finetune", *_data(data), "--from", start, *words, *cell.finetuning])
+        code = _job(maemc_train, job, ["finetune", *_data(data), "--from", start, *words, *cell.finetuning, *settings])
         if code:
             return code
         write_table(cells, output)
@@ -67,7 +76,19 @@ def run_experiment(
 
 
 def _pretraining_name(cell: Cell) -> str:
-    return "pretraining-" + hashlib.sha256(" ".join(cell.pretraining or ()).encode()).hexdigest()[:8]
+    words = [*(cell.pretraining or ()), *(["reduced"] if cell.reduced else [])]
+    return "pretraining-" + hashlib.sha256(" ".join(words).encode()).hexdigest()[:8]
+
+
+def _reduce(maemc_train: Maemc, sources: list[Path], outputs: list[Path], quiet: bool) -> int:
+    """Leave similar slices out of each manifest that was not reduced yet."""
+    for source, output in zip(sources, outputs, strict=True):
+        if not output.is_file():
+            words = ["reduce", str(source), "--method", "hash", "--threshold", "6", "--output", str(output)]
+            code = maemc_train([*words, *(["--quiet"] if quiet else [])])
+            if code:
+                return code
+    return 0
 
 
 def _data(paths: Sequence[Path]) -> list[str]:
@@ -82,7 +103,8 @@ def _job(maemc_train: Maemc, folder: Path, arguments: list[str]) -> int:
 
 def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
     """table.csv, table.md and experiment.png of the cells that are finished; returns the rows."""
-    rows, curves, baselines = [], {}, {}
+    rows, curves = [], {}
+    baselines: dict[tuple[str, int], dict[str, Any]] = {}
     for cell in cells:
         job = Job(output / cell.name)
         if not (job.folder / "metrics.json").is_file():
@@ -90,14 +112,23 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
         report = read_json(job.folder / "metrics.json", "The cell's metrics")
         log = EventLog(job.folder)
         log.refresh()
-        rows.append(_row(cell.row, cell.labels, report["metrics"], job.folder.name) | _effort(log.events))
+        row = _row(cell.row, cell.labels, report["metrics"], job.folder.name) | _effort(log.events)
+        if cell.pretraining is not None:
+            row |= {"pretraining_minutes": _minutes(EventLog(output / _pretraining_name(cell)))}
+        over = report["comparisons"].get(FOREST)
+        if over:
+            names = ("over_forest", "over_forest_low", "over_forest_high")
+            row |= {name: over["difference"][key] for name, key in zip(names, ("value", "low", "high"), strict=True)}
+        rows.append(row)
         if not cell.labels:
             curves[cell.row] = [event for event in log.events if event["phase"] == "validation"]
-            baselines = {name: f for name, f in report["baselines"].items() if name.startswith(_BASELINES)}
+        for name, figures in report["baselines"].items():
+            if name.startswith(_BASELINES):
+                baselines.setdefault((name, cell.labels), figures)
     small = output / SMALL_CNN / "metrics.json"
     if small.is_file():
         rows.append(_row("small CNN", 0, read_json(small, "The small network's metrics"), SMALL_CNN))
-    rows += [_row(name, 0, figures, "") for name, figures in baselines.items()]
+    rows += [_row(name, labels, figures, "") for (name, labels), figures in sorted(baselines.items())]
     if not rows:
         return rows
     _write_csv(output / "table.csv", rows)
@@ -133,6 +164,13 @@ def _effort(events: list[dict[str, Any]]) -> dict[str, Any]:
     times = [[datetime.fromisoformat(e["time"]) for e in trained if e["fold"] == fold] for fold in folds]
     seconds = sum((max(moments) - min(moments)).total_seconds() for moments in times)
     return {"steps": max(event["step"] for event in last), "minutes": round(seconds / 60, 1)}
+
+
+def _minutes(log: EventLog) -> float | None:
+    """Minutes of a pre-training, from its first event to its last."""
+    log.refresh()
+    moments = [datetime.fromisoformat(event["time"]) for event in log.events if event["phase"] == "pretrain"]
+    return round((max(moments) - min(moments)).total_seconds() / 60, 1) if moments else None
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

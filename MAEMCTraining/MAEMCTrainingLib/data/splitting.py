@@ -1,0 +1,35 @@
+"""Patients of a manifest in two parts: one to pre-train on, one to fine-tune and test on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from MAEMCLib.errors import UsageError
+from MAEMCLib.manifest import read_manifest, write_manifest
+
+from ..draws import generator
+
+
+def split_patients(paths: Sequence[Path], output: Path, share: float, seed: int = 0) -> tuple[list[Path], list[Path]]:
+    """Write ``pretraining.csv`` with a share of all patients and ``evaluation.csv`` with the others to ``output``.
+
+    The same patients each time. Returns both paths, each in a list. Raises UsageError: a share that leaves either part
+    without patients; InputError: what reading and writing manifests raise.
+    """
+    rows = [row for path in paths for row in read_manifest(path).rows]
+    # In order of appearance: a split by names would hang on the pseudonyms' key.
+    patients = list(dict.fromkeys(row.patient_id for row in rows))
+    count = round(share * len(patients))
+    if not 0 < count < len(patients):
+        raise UsageError(f"--pretraining-share {share} of {len(patients)} patients leaves a part without any.", "share")
+    chosen = {patients[i] for i in generator(seed, "pretraining-patients").permutation(len(patients))[:count]}
+    parts = {"pretraining": True, "evaluation": False}
+    written = [
+        write_manifest(
+            output / f"{name}.csv", [replace(row, split=None) for row in rows if (row.patient_id in chosen) == wanted]
+        )
+        for name, wanted in parts.items()
+    ]
+    return [written[0]], [written[1]]
