@@ -1,0 +1,240 @@
+"""2-D pictures as training data: the cache, cases of several slices, metadata, views, and what goes wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from MAEMCLib.ct import CTVolume, write_volume
+from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.montage import Preprocessing, normalise
+from MAEMCLib.picture import PicturePreprocessing, prepare, read_gray
+from MAEMCTrainingLib.configuration import PictureAugmentation
+from MAEMCTrainingLib.data.attributes import read_attributes
+from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.columns import read_columns
+from MAEMCTrainingLib.data.picture_cache import build_picture_cache
+from MAEMCTrainingLib.data.presentation import VIEWS, PicturePresentation, measure_preprocessing
+from MAEMCTrainingLib.data.sources import is_flat, open_data
+from MAEMCTrainingLib.data.splitting import split_patients
+from PIL import Image
+
+
+def save(path, values):
+    Image.fromarray(np.asarray(values, np.uint8)).save(path)
+    return path
+
+
+def row(number, image, **values):
+    return ManifestRow(
+        f"case-{number}", f"patient-{values.pop('patient', number)}", image, **{"kind": "image", **values}
+    )
+
+
+@pytest.fixture
+def noise():
+    """(9, 40, 40) blotches of 8 pixels: neighboring pixels are alike, as in pictures."""
+    return np.random.default_rng(0).integers(0, 256, size=(9, 5, 5)).repeat(8, axis=1).repeat(8, axis=2)
+
+
+def test_pictures_come_out_of_the_cache_as_they_went_in(noise, tmp_path):
+    rows = [row(n, save(tmp_path / f"{n}.png", noise[n]), label=n % 2) for n in range(3)]
+    calls = []
+    cache = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home", lambda *done: calls.append(done))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    np.testing.assert_array_equal(cache.pixels, noise[:3])
+    assert "patient-" not in (tmp_path / "cache" / "index.json").read_text()  # pseudonyms only
+    before = (tmp_path / "cache" / "pixels.npy").stat().st_mtime_ns
+    again = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home")
+    assert again.cases == cache.cases and (tmp_path / "cache" / "pixels.npy").stat().st_mtime_ns == before
+    save(rows[1].image, noise[7])
+    changed = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home")
+    np.testing.assert_array_equal(changed.pixels[1], noise[7])
+    assert changed.cases[1].sha256 != cache.cases[1].sha256 and changed.cases[0].sha256 == cache.cases[0].sha256
+    relabeled = [replace(r, label=1) for r in rows]
+    assert [c.label for c in build_picture_cache(relabeled, tmp_path / "cache", tmp_path / "home").cases] == [1, 1, 1]
+    (tmp_path / "cache" / "pixels.npy").write_bytes(b"cut short")
+    with pytest.raises(InputError, match="damaged"):
+        open_data(tmp_path / "cache", tmp_path, tmp_path / "home")
+
+
+def test_mixed_sizes_and_unreadable_files(noise, tmp_path):
+    wide = save(tmp_path / "wide.png", noise[0][:20])
+    small = save(tmp_path / "small.png", noise[1][:10, :10])
+    (tmp_path / "text.png").write_text("no picture")
+    rows = [row(0, wide), row(1, small), row(2, tmp_path / "text.png")]
+    cache = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home")
+    assert cache.pixels.shape == (2, 40, 40)
+    np.testing.assert_array_equal(cache.pixels[0][10:30], noise[0][:20])  # in the middle of a black square
+    assert not cache.pixels[0][:10].any()
+    assert [item["case_id"] for item in cache.left_out] == ["case-2"]
+    assert "reason" in cache.left_out[0] and str(tmp_path) not in (tmp_path / "cache" / "index.json").read_text()
+    with pytest.raises(InputError, match="None of the 1 pictures"):
+        build_picture_cache(rows[2:], tmp_path / "other", tmp_path / "home")
+
+
+def slices(noise, folder, order, **values):
+    return [
+        row(
+            n,
+            save(folder / f"s{n}.png", noise[n]),
+            kind="slice",
+            patient=0,
+            extra={"volume_id": "v", "slice_index": str(index)},
+            **values,
+        )
+        for n, index in enumerate(order)
+    ]
+
+
+def test_slices_of_a_volume_are_one_case_in_the_order_of_their_numbers(noise, tmp_path):
+    cache = build_picture_cache(slices(noise, tmp_path, (10, 9, 100), label=1), tmp_path / "c", tmp_path / "home")
+    (case,) = cache.cases
+    assert case.case_id == "case-0" and case.pictures == (1, 0, 2)  # 9, 10, 100
+    cohort = join([cache])
+    assert len(cohort) == 1 and cohort.pictures == [(0, 0), (0, 1), (0, 2)]
+    np.testing.assert_array_equal(cohort.gray(0, 0), noise[1])
+    torn = slices(noise, tmp_path, (1, 2))
+    with pytest.raises(InputError, match="different labels"):
+        build_picture_cache([torn[0], replace(torn[1], label=1)], tmp_path / "d", tmp_path / "home")
+    with pytest.raises(InputError, match="not a whole number"):
+        build_picture_cache(
+            [replace(torn[0], extra={"volume_id": "v", "slice_index": "a"}), torn[1]], tmp_path / "e", tmp_path / "home"
+        )
+
+
+def test_slices_of_a_ct_volume_are_shown_in_the_lung_window(tmp_path):
+    voxels = np.random.default_rng(0).integers(-1300, 300, size=(72, 76, 80)).astype(np.int16)
+    volume = CTVolume(voxels, np.eye(4), "random")
+    write_volume(volume, tmp_path / "v.nrrd")
+    rows = [
+        row(n, tmp_path / "v.nrrd", kind="slice", patient=0, extra={"volume_id": "v", "slice_index": str(k)})
+        for n, k in enumerate((36, 5))
+    ]
+    cache = build_picture_cache(rows, tmp_path / "c", tmp_path / "home")
+    assert cache.cases[0].pictures == (1, 0)
+    shown = normalise(volume.array[36], Preprocessing())
+    ours = cache.pixels[0][2:78].astype(float) / 255  # 76 rows in a square of 80
+    assert np.abs(ours - shown).max() <= 0.5 / 255 + 1e-6
+    beyond = [replace(rows[0], extra={"volume_id": "v", "slice_index": "72"})]
+    with pytest.raises(InputError, match="72 slices"):
+        build_picture_cache(beyond, tmp_path / "d", tmp_path / "home")
+
+
+def test_nodules_and_pictures_do_not_mix(noise, balls, ball_cache, tmp_path):
+    flat = write_manifest(tmp_path / "flat.csv", [row(0, save(tmp_path / "0.png", noise[0]))])
+    assert is_flat(flat) and not is_flat(balls) and not is_flat(ball_cache.folder)
+    cache = open_data(flat, tmp_path / "caches", tmp_path / "home")
+    assert is_flat(cache.folder)
+    with pytest.raises(InputError, match="together"):
+        join([cache, ball_cache])
+    both = [*read_manifest(flat).rows, *read_manifest(balls).rows]
+    mixed = write_manifest(tmp_path / "mixed.csv", [replace(r, case_id=str(n)) for n, r in enumerate(both)])
+    with pytest.raises(InputError, match="a manifest for each"):
+        is_flat(mixed)
+
+
+def attributed(noise, folder, cells):
+    rows = [
+        row(n, save(folder / f"{n}.png", noise[n]), extra={"modality": m, "anatomy": a})
+        for n, (m, a) in enumerate(cells)
+    ]
+    path = write_manifest(folder / "m.csv", rows)
+    return path, join([open_data(path, folder / "caches", folder / "home")])
+
+
+def test_metadata_become_attributes_and_cases_without_are_left_out(noise, tmp_path):
+    path, cohort = attributed(noise, tmp_path, [("CT", "CHEST"), ("", ""), ("US", "BREAST; SKIN"), ("CT", "")])
+    attributes, known = read_attributes(cohort, [path], ("modality", "anatomy"))
+    assert known.tolist() == [0, 2, 3]
+    assert attributes.names == ("modality=CT", "modality=US", "anatomy=BREAST", "anatomy=CHEST", "anatomy=SKIN")
+    assert attributes.values.astype(int).tolist() == [[1, 0, 0, 1, 0], [0, 1, 1, 0, 1], [1, 0, 0, 0, 0]]
+    other = read_attributes(cohort.subset([0, 2]), [path], ("modality", "anatomy"))[0]
+    assert other.fingerprint(cohort) != attributes.fingerprint(cohort)
+
+
+def test_columns_that_are_missing_or_say_nothing(noise, tmp_path):
+    path, cohort = attributed(noise, tmp_path, [("CT", "CHEST"), ("CT", "")])
+    with pytest.raises(InputError, match="no column vendor"):
+        read_columns([path], ["modality", "vendor"])
+    with pytest.raises(InputError, match="modality=CT"):
+        read_attributes(cohort, [path], ("modality",))
+    with pytest.raises(InputError, match="is a cache"):
+        read_columns([cohort.members[0][0].folder], ["modality"])
+    assert read_columns([path], ["label"]) == {"case-0": {"label": ""}, "case-1": {"label": ""}}
+
+
+@pytest.fixture
+def presentation(noise, tmp_path):
+    rows = [row(n, save(tmp_path / f"{n}.png", noise[n])) for n in range(4)]
+    cohort = join([build_picture_cache(rows, tmp_path / "c", tmp_path / "home")])
+    augmentation = PictureAugmentation(view_share=0.8, turn=True)
+    return PicturePresentation(cohort, augmentation, measure_preprocessing(cohort, augmentation, 32)), rows
+
+
+def test_plain_pictures_are_what_scoring_sees(presentation):
+    shown, rows = presentation
+    for case in range(4):
+        np.testing.assert_allclose(shown.plain(case)[0], prepare(read_gray(rows[case].image), shown.preprocessing))
+    values = np.stack([shown.plain(case) for case in range(4)])
+    assert abs(values.mean()) < 1e-4 and abs(values.std() - 1) < 1e-4
+
+
+@pytest.mark.parametrize("kind, count", [("one", 1), ("shifted", 2), ("pair", 2), ("multi-crop", 8)])
+def test_views_are_drawn_by_seed_epoch_and_sample(presentation, kind, count):
+    shown, _ = presentation
+    assert kind in VIEWS
+    first, padded = shown.views(kind, 2, seed=1, epoch=3, sample=2, number=0)
+    again, _ = shown.views(kind, 2, seed=1, epoch=3, sample=2, number=0)
+    other, _ = shown.views(kind, 2, seed=1, epoch=4, sample=2, number=0)
+    assert len(first) == count and padded == 0.0
+    for one, two, three in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one, two)
+        assert one.dtype == np.float32 and not np.array_equal(one, three)
+    assert [len(image) for image in first] == [32] * min(count, 2) + [32] * max(0, count - 2)
+
+
+def test_shifted_views_are_the_same_picture_a_little_apart(presentation):
+    shown, _ = presentation
+    near, far = [], []
+    for sample in range(20):
+        one, two = shown.views("shifted", 1, 0, 0, sample, 0)[0]
+        near.append(np.corrcoef(one.ravel(), two.ravel())[0, 1])
+        three = shown.views("one", 2, 0, 0, sample, 0)[0][0]
+        far.append(np.corrcoef(one.ravel(), three.ravel())[0, 1])
+    assert np.mean(near) > np.mean(np.abs(far)) + 0.3
+
+
+def test_augmentation_that_changes_nothing_gives_the_plain_picture(presentation):
+    shown, _ = presentation
+    still = replace(shown.augmentation, shift_share=0.0, zoom=0.0, gain=0.0, flip=False, turn=False)
+    calm = PicturePresentation(shown.cohort, still, shown.preprocessing)
+    np.testing.assert_allclose(calm.views("one", 3, 0, 5, 9, 0)[0][0], shown.plain(3)[0], atol=1e-6)
+    np.testing.assert_allclose(calm.training_image(3, 0, 0, 5)[0], shown.plain(3)[0], atol=1e-6)
+
+
+def test_wrong_settings_of_the_augmentation():
+    for wrong in ({"view_share": 0.0}, {"crop_area": (0.5, 0.2)}, {"zoom": 1.0}, {"small_crops": -1}):
+        with pytest.raises(UsageError):
+            PictureAugmentation(**wrong)
+    with pytest.raises(Exception, match="contradict"):
+        PicturePreprocessing(std=0.0)
+
+
+def test_patients_are_split_the_same_way_whatever_their_names(noise, tmp_path):
+    def parts(prefix):
+        rows = [
+            replace(row(n, save(tmp_path / f"{n}.png", noise[n])), patient_id=f"{prefix}{n // 2}") for n in range(9)
+        ]
+        folder = tmp_path / prefix
+        path = write_manifest(folder / "all.csv", rows)
+        ((one,), (two,)) = split_patients([path], folder, 0.4)
+        return [[r.case_id for r in read_manifest(p).rows] for p in (one, two)], [
+            {r.patient_id for r in read_manifest(p).rows} for p in (one, two)
+        ]
+
+    cases, patients = parts("a")
+    assert cases == parts("zz")[0] and sorted(cases[0] + cases[1]) == [f"case-{n}" for n in range(9)]
+    assert len(patients[0]) == 2 and not patients[0] & patients[1]
+    with pytest.raises(UsageError, match="without any"):
+        split_patients([tmp_path / "a" / "all.csv"], tmp_path, 0.01)
