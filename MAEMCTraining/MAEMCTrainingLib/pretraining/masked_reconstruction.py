@@ -93,6 +93,7 @@ class MaskedReconstruction(nn.Module):
     """A convolutional encoder that learns to rebuild hidden cells. A method says how, in ``rebuild``."""
 
     VIEWS = "one"
+    WHOLE_BATCH = False
 
     def __init__(
         self,
