@@ -132,12 +132,16 @@ def _job_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
             f"{method}{limited}; planes {training['fusion']}, "
             f"{'class weights' if training['class_weights'] else 'no class weights'}, seed {training['seed']}",
         ),
-        (
-            "Network",
-            f"ViT, patch {encoder['patch_size']}, width {encoder['width']}, depth {encoder['depth']}, "
-            f"{encoder['heads']} heads",
-        ),
+        ("Network", _network(encoder)),
     ]
+
+
+def _network(encoder: dict[str, Any]) -> str:
+    if "backbone" in encoder:
+        stem = "" if encoder["stem"] == "standard" else f", {encoder['stem']} stem"
+        return f"{encoder['backbone']}{stem}, images of {encoder['image_size']} pixels"
+    shape = ", ".join(f"{key.removesuffix('_size')} {encoder[key]}" for key in ("patch_size", "width", "depth"))
+    return f"ViT, {shape}, {encoder['heads']} heads"
 
 
 def _ranking(report: dict[str, Any]) -> str:
