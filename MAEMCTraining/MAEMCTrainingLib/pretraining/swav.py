@@ -209,7 +209,7 @@ class SwAV(nn.Module):
                 base,
                 settings=replace(base.settings, prototypes=32, frozen_steps=30),
                 batch=64,
-                epochs=30,
+                epochs=20,  # of eight views
                 optimization=replace(base.optimization, learning_rate=1e-3),
             )
         if name in ("paper", "paper-schedule"):
