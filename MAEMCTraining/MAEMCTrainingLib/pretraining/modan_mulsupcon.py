@@ -6,6 +6,7 @@ multi-hot labels); the more they share, the more the loss pulls them together (m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -79,15 +80,15 @@ def weighted_contrast(
     positive: Tensor,
     temperature: float,
     normalizer: str = "count",
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """The loss of anchors (A, D) among others (R, D), unit vectors; own: (A,) which of the others an anchor itself is.
 
     Of each anchor, - 1 / |P| * sum over P of w_p * log(exp(z.z_p / T) / sum over all others but itself of
     exp(z.z_k / T)), P being its positives (A, R) bool and w their weights (A, R); ``normalizer`` "sum" divides by the
     weights' sum instead of |P|.
 
-    Returns the mean over all anchors and each one's number of positives (A,). An anchor without any contributes
-    nothing: its loss and its gradient are exactly 0.
+    Returns the mean over all anchors, what it would be if all vectors were alike, and each anchor's number of positives
+    (A,). An anchor without any contributes nothing: its loss and its gradient are exactly 0.
     """
     # float32 also under autocast: a similarity divided by a temperature of 0.07 has no digits to spare for bfloat16.
     with torch.autocast(anchors.device.type, enabled=False):
@@ -98,8 +99,10 @@ def weighted_contrast(
         weights = weights.float() * positive
         count = positive.sum(dim=1)
         size = count.float() if normalizer == "count" else weights.sum(dim=1)
-        each = -(weights * share).sum(dim=1) / torch.where(count > 0, size, 1.0)
-    return each.mean(), count
+        size = torch.where(count > 0, size, 1.0)
+        each = -(weights * share).sum(dim=1) / size
+        alike = weights.sum(dim=1) / size * math.log(max(len(others) - 1, 1))
+    return each.mean(), alike.mean(), count
 
 
 class ModAnMulSupCon(nn.Module):
@@ -130,8 +133,10 @@ class ModAnMulSupCon(nn.Module):
 
         An image's own other view always is a positive of weight 1, and of an image without attributes the only one.
 
-        Returns "loss" with its gradient and, detached, "positives" (mean number of an anchor), "without_positive"
-        (views of the whole batch that have none) and "without_attributes" (images of the whole batch).
+        Returns "loss" with its gradient and, detached, "loss_if_alike" (that of features which tell nothing apart: what
+        was learnt is the difference, a few tenths where images share much), "positives" (mean number of an anchor),
+        "without_positive" (views of the whole batch that have none) and "without_attributes" (images of the whole
+        batch).
         Raises UsageError for a batch of one image, InputError where the data have no attributes.
         """
         settings, labels = self.configuration, batch.attributes.bool()
@@ -154,13 +159,14 @@ class ModAnMulSupCon(nn.Module):
         weights, positive = weights.repeat(2, 2), positive.repeat(2, 2)
         other_view = ((own + images) % (2 * images))[:, None]
         weights, positive = weights.scatter(1, other_view, 1.0), positive.scatter(1, other_view, True)
-        loss, positives = weighted_contrast(
+        loss, alike, positives = weighted_contrast(
             views.flatten(0, 1), others, own, weights, positive, settings.temperature, settings.normalizer
         )
         # Counts, so made that the loop's mean over shares is the count of the whole batch.
         shares = images / len(labels)
         losses = {
             "loss": loss,
+            "loss_if_alike": alike,
             "positives": positives.float().mean(),
             "without_positive": (positives == 0).sum() * shares,
             "without_attributes": (~labels.any(dim=1)).sum() * shares,
