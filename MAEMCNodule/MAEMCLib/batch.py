@@ -18,11 +18,14 @@ from .ct import read_volume
 from .errors import InputError, MAEMCError, UsageError
 from .manifest import ManifestRow
 from .model_card import ModelCard
-from .picture_scoring import score_picture
+from .picture_scoring import score_pictures
 from .points import NodulePoint
 from .report.tables import write_csv
 from .results import COLUMNS, NoduleResult
 from .scoring import Scorer, failed, score_points
+
+PICTURES = 16
+"""Pictures computed and written at once."""
 
 
 def run_batch(
@@ -41,16 +44,13 @@ def run_batch(
     Raises UsageError for an output of another model, InputError where it cannot be written.
     """
     done = _finished(output, bundle.card)
-    volumes: dict[Path, list[ManifestRow]] = {}
-    for row in rows:
-        if row.case_id not in done:
-            volumes.setdefault(row.image, []).append(row)
+    shares = _shares([row for row in rows if row.case_id not in done], bundle.card)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_csv(output, done.values())
         with output.open("a", encoding="utf-8", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-            for results in _scored(list(volumes.values()), bundle, device, processes):
+            for results in _scored(shares, bundle, device, processes):
                 for result in results:
                     done[result.case_id] = result.to_row()
                     writer.writerow(done[result.case_id])
@@ -64,8 +64,18 @@ def run_batch(
     return len(rows) - _failures(done), _failures(done)
 
 
-def score_image(rows: list[ManifestRow], predictor: Scorer) -> list[NoduleResult]:
-    """Score all manifest rows of one image; one that cannot be read fails each of them."""
+def _shares(rows: list[ManifestRow], card: ModelCard) -> list[list[ManifestRow]]:
+    """The rows that are scored together: those of one volume, or a few pictures."""
+    if card.input == "picture":
+        return [rows[start : start + PICTURES] for start in range(0, len(rows), PICTURES)]
+    volumes: dict[Path, list[ManifestRow]] = {}
+    for row in rows:
+        volumes.setdefault(row.image, []).append(row)
+    return list(volumes.values())
+
+
+def score_share(rows: list[ManifestRow], predictor: Scorer) -> list[NoduleResult]:
+    """Score the manifest rows of one volume, or some pictures; a volume that cannot be read fails each of its rows."""
     card = predictor.card
     sound = [row for row in rows if not _problem(row, card)]
     results = {row.case_id: failed(row.case_id, None, _problem(row, card), card) for row in rows if _problem(row, card)}
@@ -80,7 +90,7 @@ def _score(rows: list[ManifestRow], predictor: Scorer) -> list[NoduleResult]:
     if not rows:
         return []
     if predictor.card.input == "picture":
-        return [score_picture(row.image, row.case_id, predictor)[0] for row in rows]
+        return [result for result, _ in score_pictures([(row.image, row.case_id) for row in rows], predictor)]
     points = [NodulePoint(row.case_id, row.point_lps) for row in rows]
     diameters = [row.diameter_mm for row in rows]
     return [result for result, _ in score_points(read_volume(rows[0].image), points, predictor, diameters)]
@@ -96,7 +106,7 @@ def _problem(row: ManifestRow, card: ModelCard) -> InputError | None:
     return None
 
 
-_predictor: Scorer | None = None  # of a child process: loaded once, used for all its volumes
+_predictor: Scorer | None = None  # of a child process: loaded once, used for all its shares
 
 
 def _load(path: Path, device: str, threads: int) -> None:
@@ -110,25 +120,25 @@ def _load(path: Path, device: str, threads: int) -> None:
 
 
 def _score_in_child(rows: list[ManifestRow]) -> list[NoduleResult]:
-    return score_image(rows, _predictor)
+    return score_share(rows, _predictor)
 
 
 def _scored(
-    volumes: list[list[ManifestRow]], bundle: ModelBundle, device: str, processes: int
+    shares: list[list[ManifestRow]], bundle: ModelBundle, device: str, processes: int
 ) -> Iterator[list[NoduleResult]]:
-    if not volumes:
+    if not shares:
         return
     if processes <= 1:
         from .predict import Predictor
 
         predictor = Predictor(bundle, device)
-        for rows in volumes:
-            yield score_image(rows, predictor)
+        for rows in shares:
+            yield score_share(rows, predictor)
         return
     threads = max(1, (os.cpu_count() or 1) // processes)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _load, (bundle.path, device, threads)) as pool:
-        futures = [pool.submit(_score_in_child, rows) for rows in volumes]
+        futures = [pool.submit(_score_in_child, rows) for rows in shares]
         try:
             for future in as_completed(futures):
                 yield future.result()

@@ -12,7 +12,7 @@ import numpy as np
 from .atomic import write_json
 from .bundle import ModelBundle
 from .errors import UsageError
-from .picture_scoring import PreparedPicture, View, prepare_picture, score_picture
+from .picture_scoring import PreparedPicture, View, prepare_picture, score_pictures
 from .results import DISCLAIMER, NoduleResult
 
 NAME = "P1"
@@ -29,7 +29,7 @@ def score(arguments: Namespace, bundle: ModelBundle, folder: Path | None) -> Nod
 
     _check_points(arguments, bundle)
     predictor = Predictor(bundle, arguments.device)
-    result, prepared = score_picture(arguments.image, NAME, predictor)
+    ((result, prepared),) = score_pictures([(Path(arguments.image), NAME)], predictor)
     result = replace(result, image=Path(arguments.image).name)
     if folder is not None:
         write_results(folder, [result], bundle.card, predictor.device)
@@ -59,7 +59,7 @@ def explain(arguments: Namespace, bundle: ModelBundle, folder: Path) -> int:
     from .scoring import scored
 
     _check_points(arguments, bundle)
-    prepared = prepare_picture(arguments.image, NAME, bundle.card)
+    prepared = prepare_picture(Path(arguments.image), NAME, bundle.card)
     predictor = Predictor(bundle, arguments.device)
     result = scored(prepared, vars(predictor.predict([prepared])[0]), bundle.card)
     result = replace(result, image=Path(arguments.image).name)
@@ -116,7 +116,7 @@ def _save_arrays(folder: Path, name: str, grid: np.ndarray, grown: np.ndarray) -
 
 
 def _check_points(arguments: Namespace, bundle: ModelBundle) -> None:
-    given = [f"--{name}" for name in ("point", "points", "series") if getattr(arguments, name, None)]
+    given = [f"--{name}" for name in ("point", "points", "series", "clinical") if getattr(arguments, name, None)]
     if given:
         raise UsageError(
             f"The model {bundle.card.id} scores whole 2-D pictures: {given[0]} does not go with it. Leave it out, or "

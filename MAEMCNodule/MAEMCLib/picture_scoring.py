@@ -73,7 +73,6 @@ def prepare_picture(path: Path, name: str, card: ModelCard) -> PreparedPicture:
     for a model that scores something else."""
     if card.input != "picture":
         raise UsageError(f"The model {card.id} scores nodules in a CT, not 2-D pictures. Choose another.", "input-kind")
-    path = Path(path)
     if path.is_dir() or path.name.lower().endswith(_VOLUMES):
         what = "a folder" if path.is_dir() else "a volume"
         raise InputError(
@@ -93,13 +92,25 @@ def prepare_picture(path: Path, name: str, card: ModelCard) -> PreparedPicture:
     return PreparedPicture(name, gray, _assess(gray, view, card), view.outside(gray))
 
 
-def score_picture(path: Path, name: str, predictor: Scorer) -> tuple[NoduleResult, PreparedPicture | None]:
-    """Score a picture; one that cannot be scored gets a failed row."""
-    try:
-        prepared = prepare_picture(path, name, predictor.card)
-    except InputError as error:
-        return failed(name, None, error, predictor.card), None
-    return scored(prepared, vars(predictor.predict([prepared])[0]), predictor.card), prepared
+def score_pictures(
+    pictures: list[tuple[Path, str]], predictor: Scorer
+) -> list[tuple[NoduleResult, PreparedPicture | None]]:
+    """Score pictures, each a path and a name, at once; one that cannot be scored gets a failed row."""
+    prepared: list[PreparedPicture | InputError] = []
+    for path, name in pictures:
+        try:
+            prepared.append(prepare_picture(path, name, predictor.card))
+        except InputError as error:
+            prepared.append(error)
+    ready = [picture for picture in prepared if isinstance(picture, PreparedPicture)]
+    predictions = iter(predictor.predict(ready) if ready else ())
+    rows = []
+    for (_, name), picture in zip(pictures, prepared, strict=True):
+        if isinstance(picture, PreparedPicture):
+            rows.append((scored(picture, vars(next(predictions)), predictor.card), picture))
+        else:
+            rows.append((failed(name, None, picture, predictor.card), None))
+    return rows
 
 
 def _assess(gray: np.ndarray, view: View, card: ModelCard) -> Assessment:
