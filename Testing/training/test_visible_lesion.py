@@ -44,6 +44,9 @@ def test_the_share_stays_visible_and_nothing_else_changes(share):
         assert len(new & lesion) == max(len(old & lesion), wanted)  # not more than needed
         assert len(old - new) == len(new - old) == max(0, wanted - len(old & lesion))
         assert not (old - new) & lesion and new - old <= lesion
+        # The nearest change places: what was hidden last, and what was shown last.
+        assert all(noise[there] > noise[left] for there in old - new for left in (old & new) - lesion)
+        assert all(noise[there] < noise[left] for there in new - old for left in lesion - old - new)
         changed += not np.array_equal(result, noise)
         assert np.array_equal(result, keep_lesion_visible(noise, mask, 8, 48, share))
     assert (changed > 0) == (share > 0)
