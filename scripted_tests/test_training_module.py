@@ -31,7 +31,7 @@ def job_is_started_stopped_and_resumed() -> None:
             widget.ui.dataPathEdit.currentPath = str(phantom(Path(folder) / "phantom"))
             session.wait(lambda: widget.logic.data is not None, "the data to be counted")
             session.wait(lambda: widget.ui.startButton.enabled, f"Start ({widget.ui.startButton.toolTip})")
-            assert widget.ui.countsLabel.text.startswith("6 cases of 6 patients")
+            assert widget.ui.countsLabel.text.startswith("Nodules in CT: 6 cases of 6 patients")
             widget.ui.settingsEdit.text = "epochs=30 views_per_case=4 batch=4 log_every=1"
             widget.ui.deviceSelector.currentIndex = widget.ui.deviceSelector.findData("cpu")
             widget.ui.startButton.click()

@@ -1,43 +1,24 @@
-"""What can be chosen, with a sentence on each: methods, presets, devices, protocols."""
+"""What can be chosen, with a sentence on each: presets, devices, protocols. The methods are in ``methods``."""
 
 from MAEMCTrainingLib.configuration import PRESETS
-from MAEMCTrainingLib.pretraining import METHODS
 from slicer.i18n import tr as _
 
 
-def methods() -> dict:
-    """{name: (title, sentence)} of every pre-training method; one without a text here is offered by its name."""
-    texts = {
-        "maemc": (
-            "MAEMC-NET",
-            _(
-                "Rebuilds hidden patches of both planes and brings the planes of one nodule together "
-                "(Zhao et al., Frontiers in Medicine 2025)."
-            ),
-        ),
-    }
-    return {name: texts.get(name, (name, "")) for name in METHODS}
+def presets(finetuning: bool, published: bool = True) -> dict:
+    """{name: (title, sentence)} of every preset, the one for most machines first.
 
-
-def presets(finetuning: bool) -> dict:
-    """{name: (title, sentence)} of every preset, the one for most machines first."""
+    published: whether it is about MAEMC-NET on nodules in CT, whose paper has two readings; for what comes from other
+    papers they are one.
+    """
     texts = {
         "tiny": (
             _("Tiny"),
-            _("A small network: minutes to an hour on a processor."),
+            _("A small network: minutes to an hour on a processor.")
+            if published
+            else _("Small pictures, short schedule: minutes to an hour on a processor."),
         ),
-        "default": (
-            _("Default"),
-            _("The published network (ViT-L) with our schedule: for a GPU; on a processor it takes days.")
-            if finetuning
-            else _("The published network (ViT-L), our schedule: for a GPU; on a processor three days per 100 cases."),
-        ),
-        "paper": (
-            _("As published"),
-            _("The published network on axial montages without augmentation, 100 epochs: for a GPU.")
-            if finetuning
-            else _("The published network, learning rate and 40 fixed views of each case, 100 epochs: for a GPU."),
-        ),
+        "default": (_("Default"), _defaultText(finetuning, published)),
+        "paper": (_("As published"), _paperText(finetuning, published)),
         "paper-schedule": (
             _("As published, 200 epochs"),
             _("As published; fine-tuning has one reading of the paper only.")
@@ -46,7 +27,26 @@ def presets(finetuning: bool) -> dict:
         ),
     }
     names = sorted(PRESETS, key=lambda name: name != "tiny")
-    return {name: texts.get(name, (name, "")) for name in names}
+    offered = [name for name in names if published or name != "paper-schedule"]
+    return {name: texts.get(name, (name, "")) for name in offered}
+
+
+def _defaultText(finetuning: bool, published: bool) -> str:
+    if not published:
+        return _("Full size and our schedule: for a GPU; on a processor it takes days.")
+    if finetuning:
+        return _("The published network (ViT-L) with our schedule: for a GPU; on a processor it takes days.")
+    return _("The published network (ViT-L), our schedule: for a GPU; on a processor three days per 100 cases.")
+
+
+def _paperText(finetuning: bool, published: bool) -> str:
+    if not published and finetuning:
+        return _("Full size and the schedule of MAEMC-NET, 100 epochs: for a GPU.")
+    if not published:
+        return _("The values that the paper prints, its number of epochs too: for a GPU, and for days.")
+    if finetuning:
+        return _("The published network on axial montages without augmentation, 100 epochs: for a GPU.")
+    return _("The published network, learning rate and 40 fixed views of each case, 100 epochs: for a GPU.")
 
 
 def devices() -> dict:

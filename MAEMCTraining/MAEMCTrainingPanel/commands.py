@@ -22,10 +22,11 @@ class ChildCommands:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, python: str, environment: Mapping[str, str], *arguments: str) -> tuple:
+    def run(self, python: str, environment: Mapping[str, str], *arguments: str, partly: int = 0) -> tuple:
         """``python -m ARGUMENTS``: (lines of its output, lines of its error output).
 
-        Raises MAEMCError with its last words where it fails.
+        partly: the exit status of a command that has done its work except for some items, which it then says on its
+        output. Raises MAEMCError with its last words where it fails.
         """
         # A process group of its own: PythonSlicer is a launcher, and ending it alone would leave the real one.
         group = (
@@ -47,7 +48,8 @@ class ChildCommands:
         said, complained = (text.strip().splitlines() for text in process.communicate())
         with self._lock:
             self._running.discard(process)
-        if process.returncode != 0:
+        done = process.returncode == 0 or (process.returncode == partly and said)
+        if not done:
             last = (complained or [f"The process ended with {process.returncode}."])[-1]
             raise MAEMCError(last.removeprefix("maemc-train: ").removeprefix("maemc: "), "command")
         return said, complained

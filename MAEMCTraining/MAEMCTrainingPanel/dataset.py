@@ -2,28 +2,47 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from MAEMCLib.atomic import read_json
 from MAEMCLib.errors import InputError, MAEMCError
-from MAEMCLib.manifest import read_manifest
+from MAEMCLib.manifest import Manifest, ManifestRow, read_manifest
 from MAEMCTrainingLib.data.cache import is_cache, open_cache
-from MAEMCTrainingLib.data.sources import source_cases
+from MAEMCTrainingLib.data.picture_cache import is_picture_cache, open_picture_cache
+from MAEMCTrainingLib.data.sources import is_flat, source_cases
 from slicer.i18n import tr as _
 
+METADATA_COLUMNS = ("modality", "anatomy")
+"""What the methods learn from that learn from metadata."""
+VALUES_SHOWN = 3
+"""Of a column of metadata, the most frequent first."""
 ENOUGH_OF_A_CLASS = 20
 """Below it thresholds cannot be calibrated, and intervals are wide."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSummary:
-    """The nodules of a manifest or cache. problem: why it cannot be used, empty for sound data."""
+    """The cases of a manifest or cache. problem: why it cannot be used, empty for sound data.
+
+    flat: whether they are 2-D pictures, else nodules in CT. pictures: of all cases; a case may have several slices.
+    metadata: {column: {value: cases}}; metadataDiffer: whether they tell cases apart. hasColumns: whether there is a
+    manifest to read columns of. volumes: CTs and stacks of slices, of which similar slices can be left out. reduction:
+    where that was done, how many slices were kept of how many.
+    """
 
     path: Path
+    flat: bool = False
     cases: int = 0
+    pictures: int = 0
     patients: int = 0
     benign: int = 0
     malignant: int = 0
-    others: int = 0  # rows that are no nodules in a CT
+    metadata: dict = dataclasses.field(default_factory=dict)
+    metadataDiffer: bool = False
+    hasColumns: bool = False
+    volumes: int = 0
+    reduction: tuple[int, int] | None = None
     problem: str = ""
 
     @property
@@ -37,58 +56,140 @@ class DataSummary:
 
 
 def readData(path: Path) -> DataSummary:
-    """Count the nodules of a manifest, of a cache, or of the cache whose index.json is given."""
+    """Count what is in a manifest, in a cache, or in the cache whose index.json is given."""
     try:
         if path.name == "index.json":
             path = path.parent
         if is_cache(path):
-            cache = open_cache(path, verify=False)
-            return _summary(path, [(case.patient, case.label) for case in cache.cases], 0)
+            cases = open_cache(path, verify=False).cases
+            return _summary(path, False, [(case.patient, case.label) for case in cases])
+        if is_picture_cache(path):
+            cases = open_picture_cache(path).cases
+            pictures = sum(len(case.pictures) for case in cases)
+            return _summary(path, True, [(case.patient, case.label) for case in cases], pictures=pictures)
         if path.is_dir():
             raise InputError(f"{path} is a folder without a cache. Choose a manifest (CSV) or a cache's index.json.")
-        manifest = read_manifest(path)
-        nodules = [(case.patient_id, case.label) for case in source_cases(manifest)]
+        return _readManifest(path)
     except MAEMCError as error:
         return DataSummary(path, problem=str(error))
-    return _summary(path, nodules, len(manifest) - len(nodules))
 
 
-def _summary(path: Path, nodules: list, others: int) -> DataSummary:
-    labels = Counter(label for _patient, label in nodules)
-    patients = len({patient for patient, _label in nodules})
-    return DataSummary(path, len(nodules), patients, labels[0], labels[1], others)
+def _readManifest(path: Path) -> DataSummary:
+    flat = is_flat(path)
+    manifest = read_manifest(path)
+    if flat:
+        _checkPictures(manifest)
+        rows = _firstRows(manifest.rows)
+        volumes = len({_volume(row) for row in manifest.rows if row.kind == "slice"})
+    else:
+        known = {case.case_id for case in source_cases(manifest)}
+        rows = [row for row in manifest.rows if row.case_id in known]
+        volumes = len({row.image for row in rows})
+    found = {name: Counter(row.extra.get(name, "").strip() for row in rows) for name in METADATA_COLUMNS}
+    complete = all(name in row.extra for name in METADATA_COLUMNS for row in rows[:1])
+    return _summary(
+        path,
+        flat,
+        [(row.patient_id, row.label) for row in rows],
+        pictures=len(manifest.rows) if flat else 0,
+        metadata={name: dict((+_said(values)).most_common()) for name, values in found.items() if _said(values)},
+        metadataDiffer=complete and any(len(_said(values)) > 1 for values in found.values()),
+        hasColumns=True,
+        volumes=volumes,
+        reduction=_reduction(path),
+    )
+
+
+def _checkPictures(manifest: Manifest) -> None:
+    """Raises InputError where the rows are CT series, as an import of a DICOM folder lists them: they have no points
+    and are no pictures."""
+    series = [row for row in manifest.rows if row.kind == "image" and row.image.is_dir()]
+    if len(series) == len(manifest.rows):
+        raise InputError(
+            f"The manifest {manifest.path} lists CT series without a point. Add l_mm, p_mm, s_mm of each nodule and "
+            "the kind nodule.",
+            "no-cases",
+        )
+
+
+def _firstRows(rows: Sequence[ManifestRow]) -> list:
+    """The first row of each case: slices that name the same volume are one."""
+    found: dict = {}
+    for row in rows:
+        found.setdefault(_volume(row), row)
+    return list(found.values())
+
+
+def _volume(row: ManifestRow) -> tuple:
+    volume = row.extra.get("volume_id", "") if row.kind == "slice" else ""
+    return ("slice", volume) if volume else ("image", row.case_id)
+
+
+def _said(values: Counter) -> Counter:
+    return Counter({value: number for value, number in values.items() if value})
+
+
+def _reduction(manifest: Path) -> tuple | None:
+    """(kept, slices) where ``maemc-train reduce`` wrote this manifest: it puts a summary beside it."""
+    try:
+        summary = read_json(manifest.with_name(f"{manifest.stem}-summary.json"), "The summary")
+        kept, slices = int(summary["kept"]), int(summary["slices"])
+    except (MAEMCError, KeyError, TypeError, ValueError):
+        return None
+    return (kept, slices) if kept < slices else None
+
+
+def _summary(path: Path, flat: bool, cases: list, **facts) -> DataSummary:
+    labels = Counter(label for _patient, label in cases)
+    patients = len({patient for patient, _label in cases})
+    return DataSummary(path, flat, len(cases), patients=patients, benign=labels[0], malignant=labels[1], **facts)
 
 
 def countsText(data: DataSummary) -> str:
-    """ "90 cases of 73 patients: 8 benign, 47 malignant, 35 unlabeled"."""
-    text = _("{cases} cases of {patients} patients: {benign} benign, {malignant} malignant, {unlabeled} unlabeled")
-    return text.format(
-        cases=data.cases,
-        patients=data.patients,
-        benign=data.benign,
-        malignant=data.malignant,
-        unlabeled=data.unlabeled,
-    )
+    """ "Nodules in CT: 90 cases of 73 patients, 8 benign, 47 malignant, 35 unlabeled"."""
+    if data.flat:
+        text = _("2-D pictures: {pictures} of {cases} cases, {patients} patients, {labels}")
+    else:
+        text = _("Nodules in CT: {cases} cases of {patients} patients, {labels}")
+    counts = {"pictures": data.pictures, "cases": data.cases, "patients": data.patients}
+    return text.format(labels=_labelsText(data), **counts)
+
+
+def _labelsText(data: DataSummary) -> str:
+    if data.benign + data.malignant == 0:
+        return _("no labels")
+    text = _("{benign} benign, {malignant} malignant")
+    if data.unlabeled:
+        text = _("{benign} benign, {malignant} malignant, {unlabeled} unlabeled")
+    return text.format(benign=data.benign, malignant=data.malignant, unlabeled=data.unlabeled)
+
+
+def metadataText(data: DataSummary) -> str:
+    """ "modality: CT 80, US 20; anatomy: chest 100"; empty where the manifest has neither."""
+    parts = []
+    for name, values in data.metadata.items():
+        shown = [f"{value} {number}" for value, number in list(values.items())[:VALUES_SHOWN]]
+        more = len(values) - len(shown)
+        if more:
+            shown.append(_("{number} more").format(number=more))
+        parts.append(f"{name}: {', '.join(shown)}")
+    return "; ".join(parts)
 
 
 def warningsText(data: DataSummary, finetuning: bool, folds: int) -> str:
     """What stands against training on these data, a sentence each; empty where nothing does."""
-    found = []
-    if data.others:
-        found.append(_("{number} rows are no nodules in a CT and are left out.").format(number=data.others))
     if not finetuning:
-        return " ".join(found)
+        return ""
     if data.benign + data.malignant == 0:
-        found.append(_("No case has a label: only pre-training is possible."))
-    elif not data.evaluable:
-        found.append(_("All labeled cases are of one class: only pre-training is possible."))
-    else:
-        smaller = min(data.benign, data.malignant)
-        if smaller < ENOUGH_OF_A_CLASS:
-            text = _("Only {number} cases of one class: intervals will be wide and thresholds stay at 0.5.")
-            found.append(text.format(number=smaller))
-        if smaller < folds:
-            found.append(
-                _("{number} cases of one class are fewer than {folds} folds.").format(number=smaller, folds=folds)
-            )
+        return _("No case has a label: only pre-training is possible.")
+    if not data.evaluable:
+        return _("All labeled cases are of one class: only pre-training is possible.")
+    found = []
+    smaller = min(data.benign, data.malignant)
+    if smaller < ENOUGH_OF_A_CLASS:
+        text = _("Only {number} cases of one class: intervals will be wide and thresholds stay at 0.5.")
+        found.append(text.format(number=smaller))
+    if smaller < folds:
+        text = _("{number} cases of one class are fewer than {folds} folds.")
+        found.append(text.format(number=smaller, folds=folds))
     return " ".join(found)

@@ -12,10 +12,10 @@ def jobsFolder() -> Path:
     return home() / "jobs-data"
 
 
-def proposedFolder(kind: str, preset: str, parent: Path | None = None) -> Path:
-    """A folder that is not there yet, named after what the job does, and numbered."""
+def proposedFolder(task: str, preset: str, parent: Path | None = None) -> Path:
+    """A folder that is not there yet, named after what the job does (a method, or "finetune"), and numbered."""
     parent = parent or jobsFolder()
-    names = (f"{kind}-{preset}-{number}" for number in count(1))
+    names = (f"{task}-{preset}-{number}" for number in count(1))
     return next(parent / name for name in names if not (parent / name).exists())
 
 

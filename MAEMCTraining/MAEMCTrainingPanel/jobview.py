@@ -5,6 +5,8 @@ import datetime
 import qt
 from slicer.i18n import tr as _
 
+from . import methods
+
 PREVIEW_WIDTH = 376
 """Logical pixels: what a module panel of usual width has room for."""
 
@@ -53,6 +55,8 @@ def fillJob(ui, job, details) -> None:
     ui.metricsLabel.text = metricsText(details.metrics) if details is not None and details.metrics else ""
     ui.metricsLabel.visible = bool(ui.metricsLabel.text)
     _showPreview(ui, job, details)
+    ui.noPreviewLabel.text = noPreviewText(job) if ui.previewLabel.isHidden() else ""
+    ui.noPreviewLabel.visible = bool(ui.noPreviewLabel.text)
 
 
 def _message(job) -> str:
@@ -60,6 +64,16 @@ def _message(job) -> str:
     if job.status == "stopped":  # its own message tells of commands to be repeated
         return _("What was done is saved: Resume goes on there.")
     return job.message if job.status == "failed" else ""
+
+
+def noPreviewText(job) -> str:
+    """Why a pre-training shows no pictures; empty where nobody expects any."""
+    if job.kind != "pretrain" or not job.method:
+        return ""
+    if job.method not in methods.REBUILDING:
+        text = _("{method} rebuilds no pictures, so there is no preview; its curve shows how it learns.")
+        return text.format(method=methods.title(job.method))
+    return _("The first preview comes after the first epoch.") if job.active else ""
 
 
 def kindText(kind: str) -> str:

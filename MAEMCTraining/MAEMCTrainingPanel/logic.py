@@ -21,7 +21,7 @@ from .commands import ChildCommands
 from .dataset import DataSummary, readData
 from .device import DeviceProbe
 from .folders import proposedID
-from .importing import importData
+from .importing import importData, reduceData
 from .modelexport import exportToModels
 from .request import JobRequest
 from .watching import JobEntry, JobWatcher, Snapshot
@@ -148,13 +148,12 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self._inBackground(self._onLaunched, lambda: self._resume(folder, place))
 
     def requestModel(self, folder: Path) -> None:
-        """``exportModel``, beside the window; then MAEMC Nodule scores with the model."""
+        """``exportModel``, beside the window; then MAEMC Nodule scores with it, unless it is one for 2-D pictures."""
         _home, python, environment = self._place()
-        name = proposedID(folder)
+        name, job = proposedID(folder), self.snapshot.job(folder)
+        done = self._onExportedFlat if job is not None and job.flat else self._onExported
         self.setStatus(Status("busy", _("Exporting {name}; this may take a minute ...").format(name=name)))
-        self._inBackground(
-            self._onExported, lambda: exportToModels(self._commands, folder, name, python[0], environment)
-        )
+        self._inBackground(done, lambda: exportToModels(self._commands, folder, name, python[0], environment))
 
     def requestImport(self, kind: str, source: Path, done: Callable[[Path], None]) -> None:
         """Make a manifest of a data set or scene, beside the window; ``done`` is called with its path."""
@@ -170,6 +169,20 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
             done(manifest)
 
         self._inBackground(onImported, lambda: importData(self._commands, kind, source, place, python[0], environment))
+
+    def requestReduction(self, source: Path, done: Callable[[Path], None]) -> None:
+        """Leave out similar slices of a manifest's volumes, beside the window; ``done`` is called with what stays."""
+        place, python, environment = self._place()
+        text = _("Comparing the slices of {source}; large CTs take minutes ...")
+        self.setStatus(Status("busy", text.format(source=source.name)))
+
+        def onReduced(answer: tuple) -> None:
+            manifest, kept, slices, self.skipped = answer
+            text = _("{kept} of {slices} slices stay; each is a 2-D picture.")
+            self.setStatus(Status("idle", text.format(kept=kept, slices=slices)))
+            done(manifest)
+
+        self._inBackground(onReduced, lambda: reduceData(self._commands, source, place, python[0], environment))
 
     def requestDevice(self) -> None:
         """Find out what training will compute on."""
@@ -295,6 +308,11 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         slicer.util.getModuleLogic("MAEMCNodule").getParameterNode().model = reference
         text = _("MAEMC Nodule now scores with {model}. Research only, not for clinical use.")
         self.setStatus(Status("idle", text.format(model=reference)))
+
+    def _onExportedFlat(self, reference: str) -> None:
+        text = _("{model} is a model of this machine: maemc score --model {model} scores 2-D pictures. {purpose}")
+        purpose = _("Research only, not for clinical use.")
+        self.setStatus(Status("idle", text.format(model=reference, purpose=purpose)))
 
     def _notify(self) -> None:
         if self.onChanged is not None:

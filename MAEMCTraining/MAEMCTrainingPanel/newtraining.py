@@ -6,8 +6,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import choices
-from .dataset import countsText, warningsText
+from . import choices, methods
+from .dataset import countsText, metadataText, warningsText
 from .folders import jobsFolder, proposedFolder
 from .request import SCRATCH, JobRequest
 
@@ -15,6 +15,8 @@ SKIPPED_SHOWN = 30
 """Lines of a tooltip."""
 DEVICE_SETTING = "MAEMC/Device"  # shared with MAEMC Nodule
 FOLDER_SETTING = "MAEMC/JobsFolder"
+_HEADING = "# "
+"""Begins the data of an item that is a heading."""
 
 
 class NewTraining:
@@ -24,11 +26,11 @@ class NewTraining:
         self._ui = ui
         self._logic = logic
         self.startChosen = False  # whether somebody has said what to start from; until then the newest pre-training
+        self._named: tuple = ()  # what the proposed name is of
         settings = slicer.app.userSettings()
         self._fillKinds()
-        for name, (title, _sentence) in choices.methods().items():
-            ui.methodSelector.addItem(title, name)
-        self.fillPresets()
+        self._fillMethods()
+        self._fillPresets()
         for value, title in choices.devices().items():
             ui.deviceSelector.addItem(title, value)
         ui.deviceSelector.currentIndex = max(ui.deviceSelector.findData(settings.value(DEVICE_SETTING, "auto")), 0)
@@ -43,6 +45,11 @@ class NewTraining:
         """ "pretrain" or "finetune"."""
         return self._ui.kindSelector.currentData
 
+    @property
+    def method(self) -> str:
+        """Name of the chosen pre-training method."""
+        return self._ui.methodSelector.currentData
+
     def dataPath(self):
         """The path that was typed or chosen, or None."""
         text = self._ui.dataPathEdit.currentPath.strip()
@@ -55,7 +62,8 @@ class NewTraining:
             kind=self.kind,
             data=self._logic.data.path,
             folder=self._parentFolder() / (ui.nameEdit.text.strip() or ui.nameEdit.placeholderText),
-            method=ui.methodSelector.currentData,
+            method=self.method,
+            backbone=ui.backboneSelector.currentData if self._backbones() else "",
             startFrom=ui.startFromSelector.currentData,
             preset=ui.presetSelector.currentData,
             device=ui.deviceSelector.currentData,
@@ -84,9 +92,12 @@ class NewTraining:
         """Bring the selectors and texts up to date with the data, the jobs and each other."""
         ui = self._ui
         self._fillKinds()
+        self._fillMethods()
         self._fillStartFrom()
+        self._fillBackbones()
+        self._fillPresets()
         finetuning = self.kind == "finetune"
-        for name in ("methodLabel", "methodSelector"):
+        for name in ("methodLabel", "methodSelector", "methodTextLabel"):
             getattr(ui, name).visible = not finetuning
         for name in ("startFromLabel", "startFromSelector"):
             getattr(ui, name).visible = finetuning
@@ -94,29 +105,42 @@ class NewTraining:
             getattr(ui, name).enabled = finetuning
         ui.countsLabel.text = self._countsText(finetuning)
         ui.countsLabel.toolTip = "\n".join(self._logic.skipped[:SKIPPED_SHOWN]) or _("What the data hold.")
+        ui.methodTextLabel.text = self._methodText()
         ui.sentenceLabel.text = self._sentence(finetuning)
         reason = self.whyNotStart()
         ui.importButton.enabled = self._logic.status.kind != "busy"
         ui.startButton.enabled = not reason
         ui.startButton.toolTip = reason or _("Start the job; it goes on when Slicer is closed.")
         ui.deviceStateLabel.text = self._logic.probe.text()
+        if self._task() != self._named:
+            self.proposeName()
 
     def fitTexts(self) -> None:
         """Give the wrapped texts the height that they need: the folding part around them does not ask them itself."""
-        for label in (self._ui.countsLabel, self._ui.sentenceLabel):
+        for label in (self._ui.countsLabel, self._ui.methodTextLabel, self._ui.sentenceLabel):
             height = label.heightForWidth(label.width)
             if label.visible and label.minimumHeight != height:
                 label.setMinimumHeight(height)
 
     def proposeName(self) -> None:
         """Show the name that a job gets unless somebody types one."""
-        folder = proposedFolder(self.kind, self._ui.presetSelector.currentData, self._parentFolder())
+        self._named = self._task()
+        folder = proposedFolder(*self._named, self._parentFolder())
         self._ui.nameEdit.placeholderText = folder.name
 
-    def fillPresets(self) -> None:
+    def _task(self) -> tuple:
+        """What a job is named after: a method or "finetune", and the preset."""
+        return self.method if self.kind == "pretrain" else self.kind, self._ui.presetSelector.currentData
+
+    def _fillPresets(self) -> None:
         """The presets of what is to be done."""
-        titles = {name: title for name, (title, _sentence) in choices.presets(self.kind == "finetune").items()}
-        _setItems(self._ui.presetSelector, titles)
+        presets = choices.presets(self.kind == "finetune", self._published())
+        _setItems(self._ui.presetSelector, {name: title for name, (title, _sentence) in presets.items()})
+
+    def _published(self) -> bool:
+        """Whether it is about MAEMC-NET on nodules in CT."""
+        data = self._logic.data
+        return self.method.startswith("maemc") if self.kind == "pretrain" else data is None or not data.flat
 
     def _fillKinds(self) -> None:
         """Fine-tuning is offered unless the data are known to lack a class."""
@@ -126,8 +150,49 @@ class NewTraining:
             del kinds["finetune"]
         _setItems(self._ui.kindSelector, kinds)
 
+    def _fillMethods(self) -> None:
+        """The methods that fit the data, under headings that say what somebody has who can use them."""
+        selector, groups = self._ui.methodSelector, methods.groups(self._logic.data)
+        items: dict = {}
+        for heading, names in groups.items():
+            items[_HEADING + heading] = heading
+            items |= {name: methods.title(name) for name in names}
+        if not _setItems(selector, items):
+            return
+        for index in range(selector.count):
+            if selector.itemData(index).startswith(_HEADING):
+                item = selector.model().item(index)
+                item.setEnabled(False)
+                font = qt.QFont(selector.font)
+                font.setBold(True)
+                item.setFont(font)
+        if self.method.startswith(_HEADING):  # what was chosen does not fit any more
+            blocked = selector.blockSignals(True)
+            selector.currentIndex = 1
+            selector.blockSignals(blocked)
+
+    def _backbones(self) -> tuple:
+        """The encoders that can be chosen for what is to be done."""
+        if self.kind == "pretrain":
+            return methods.backbones(self.method)
+        return methods.anyBackbone() if self._ui.startFromSelector.currentData == SCRATCH else ()
+
+    def _fillBackbones(self) -> None:
+        ui, names = self._ui, self._backbones()
+        _setItems(ui.backboneSelector, {"": _("The method's own"), **{name: name for name in names}})
+        ui.backboneSelector.enabled = bool(names)
+        ui.backboneSelector.toolTip = (
+            _("The network that is trained; a large one needs a GPU.")
+            if names
+            else _("It comes from the pre-training.")
+        )
+
     def _fillStartFrom(self) -> None:
+        data = self._logic.data
+        flat = data.flat if data is not None and not data.problem else None
         jobs = [job for job in self._logic.snapshot.jobs if job.kind == "pretrain" and job.status == "finished"]
+        # An encoder goes on seeing the kind of picture that it has learnt from.
+        jobs = [job for job in jobs if flat is None or job.flat is None or job.flat == flat]
         items = {str(job.folder): job.folder.name for job in jobs}
         items[SCRATCH] = _("Random weights")
         _setItems(self._ui.startFromSelector, items)
@@ -139,31 +204,36 @@ class NewTraining:
         if data is None and self.dataPath() is not None:
             return _("Reading ...")
         if data is None:
-            return _("A manifest lists the nodules: case_id, patient_id, image, l_mm, p_mm, s_mm and, if known, label.")
+            return _(
+                "A manifest lists nodules (case_id, patient_id, image, l_mm, p_mm, s_mm) or 2-D pictures (kind image "
+                "or slice) and, if known, label, modality and anatomy."
+            )
         if data.problem:
             return data.problem
-        texts = [countsText(data), warningsText(data, finetuning, self._ui.foldsSpinBox.value)]
+        texts = [countsText(data), metadataText(data), warningsText(data, finetuning, self._ui.foldsSpinBox.value)]
         return "\n".join(text for text in texts if text)
+
+    def _methodText(self) -> str:
+        """HTML: what the method does, its paper, and what stands against it."""
+        warning = methods.reductionText(self.method, self._logic.data)
+        return methods.description(self.method) + (f"<br><b>{warning}</b>" if warning else "")
 
     def _sentence(self, finetuning: bool) -> str:
         ui = self._ui
-        _title, preset = choices.presets(finetuning)[ui.presetSelector.currentData]
-        if not finetuning:
-            _title, first = choices.methods()[ui.methodSelector.currentData]
-        elif ui.startFromSelector.currentData == SCRATCH:
-            first = ""
-        else:
-            _title, first = choices.protocols()[ui.protocolSelector.currentData]
-        return f"{first} {preset}".strip()
+        _title, preset = choices.presets(finetuning, self._published())[ui.presetSelector.currentData]
+        if not finetuning or ui.startFromSelector.currentData == SCRATCH:
+            return preset
+        _title, protocol = choices.protocols()[ui.protocolSelector.currentData]
+        return f"{protocol} {preset}"
 
     def _parentFolder(self) -> Path:
         return Path(self._ui.folderPathEdit.currentPath.strip() or jobsFolder())
 
 
-def _setItems(selector, items: dict) -> None:
-    """{data: text} into a selector, where they are not there already; what was chosen stays chosen."""
+def _setItems(selector, items: dict) -> bool:
+    """{data: text} into a selector; what was chosen stays chosen. False where they are there already."""
     if [(selector.itemData(index), selector.itemText(index)) for index in range(selector.count)] == list(items.items()):
-        return
+        return False
     current = selector.currentData
     blocked = selector.blockSignals(True)
     selector.clear()
@@ -171,3 +241,4 @@ def _setItems(selector, items: dict) -> None:
         selector.addItem(text, data)
     selector.currentIndex = max(selector.findData(current), 0) if current is not None else 0
     selector.blockSignals(blocked)
+    return True

@@ -20,15 +20,16 @@ class JobRequest:
     """A job to be.
 
     kind: "pretrain" or "finetune". data: a manifest (CSV) or a cache. folder: of the job, new; one is made up where
-    none is given. method: of a pre-training. startFrom (a pre-training's folder, or "scratch"), folds, protocol
-    ("honest" or "paper") and linearProbe: of a fine-tuning. settings: further ones, as ["epochs=6", "seed=3"] or in
-    one string.
+    none is given. method: of a pre-training. backbone: of a pre-training, or of a fine-tuning from scratch; empty for
+    the usual one. startFrom (a pre-training's folder, or "scratch"), folds, protocol ("honest" or "paper") and
+    linearProbe: of a fine-tuning. settings: further ones, as ["epochs=6", "seed=3"] or in one string.
     """
 
     kind: str
     data: str | Path
     folder: str | Path | None = None
     method: str = "maemc"
+    backbone: str = ""
     startFrom: str | Path = SCRATCH
     preset: str = "tiny"
     device: str = "auto"
@@ -37,11 +38,16 @@ class JobRequest:
     linearProbe: bool = False
     settings: str | Sequence[str] = ()
 
+    @property
+    def task(self) -> str:
+        """What the job is named after."""
+        return self.method if self.kind == "pretrain" else self.kind
+
     def command(self) -> tuple:
         """(job folder, what would be typed after ``maemc-train``). Raises UsageError for what cannot be a command."""
         if self.kind not in ("pretrain", "finetune"):
             raise UsageError(_("There is no job of the kind '{kind}'.").format(kind=self.kind), "kind")
-        folder = proposedFolder(self.kind, self.preset) if self.folder is None else Path(self.folder).absolute()
+        folder = proposedFolder(self.task, self.preset) if self.folder is None else Path(self.folder).absolute()
         arguments = [self.kind, "--data", str(Path(self.data).absolute()), "--output", str(folder)]
         arguments += ["--preset", self.preset, "--device", self.device]
         arguments += ["--threads", str(max(1, (os.cpu_count() or 2) - 1))]  # one is left to Slicer
@@ -52,6 +58,8 @@ class JobRequest:
             begin = SCRATCH if scratch else str(Path(self.startFrom).absolute())
             arguments += ["--from", begin, "--folds", str(self.folds), "--protocol", self.protocol]
             arguments += ["--linear-probe"] if self.linearProbe else []
+        if self.backbone and (self.kind == "pretrain" or str(self.startFrom) == SCRATCH):
+            arguments += ["--backbone", self.backbone]
         return folder, [*arguments, *self._settings()]
 
     def _settings(self) -> list:

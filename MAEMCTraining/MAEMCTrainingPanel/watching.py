@@ -18,7 +18,8 @@ from .curves import Curve, JobCurves
 class JobEntry:
     """One job as the list shows it: kind "pretrain" or "finetune", true status, progress from 0 to 1, state.json.
 
-    message: why it failed, or stopped.
+    message: why it failed, or stopped. method: of a pre-training; flat: whether it learns from 2-D pictures; both are
+    known once the job has its data.
     """
 
     folder: Path
@@ -27,6 +28,8 @@ class JobEntry:
     progress: float
     state: Mapping[str, Any]
     message: str = ""
+    method: str = ""
+    flat: bool | None = None
 
     @property
     def active(self) -> bool:
@@ -106,8 +109,12 @@ def _entry(job: Job, ended: bool) -> JobEntry | None:
         if status == "queued" and ended:  # it never came as far as its lock
             status = "failed"
         message = state.get("message") or (_lastOutput(job.folder) if status == "failed" else "")
-        return JobEntry(job.folder, job.settings.get("kind", ""), status, job.progress, state, message)
-    except (MAEMCError, OSError, KeyError, TypeError, ValueError):
+        settings = job.settings
+        method = settings.get("configuration", {}).get("method", "")
+        preprocessing = settings.get("preprocessing")
+        flat = None if preprocessing is None else "view_share" in preprocessing  # as pretraining.run tells them apart
+        return JobEntry(job.folder, settings.get("kind", ""), status, job.progress, state, message, method, flat)
+    except (MAEMCError, OSError, KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

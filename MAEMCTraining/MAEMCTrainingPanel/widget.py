@@ -88,10 +88,11 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
     def _connect(self) -> None:
         ui = self.ui
         ui.dataPathEdit.connect("currentPathChanged(QString)", self.onDataTyped)
-        ui.kindSelector.connect("currentIndexChanged(int)", self.onKindChosen)
+        ui.kindSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.methodSelector.connect("currentIndexChanged(int)", self.onChoice)
+        ui.backboneSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.startFromSelector.connect("activated(int)", self.onStartFromChosen)
-        ui.presetSelector.connect("currentIndexChanged(int)", self.onPresetChosen)
+        ui.presetSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.protocolSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.foldsSpinBox.connect("valueChanged(int)", self.onChoice)
         ui.deviceSelector.connect("activated(int)", self.onDeviceSelected)
@@ -126,18 +127,13 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             if source:
                 self.logic.requestImport(kind, Path(source), self.onImported)
 
+    def onReduce(self) -> None:
+        with self._errorsInStatusLine():
+            self.logic.requestReduction(self.logic.data.path, self.onImported)
+
     def onImported(self, manifest: Path) -> None:
         self.ui.dataPathEdit.currentPath = str(manifest)
         self.onDataChosen()
-
-    def onKindChosen(self, index: int) -> None:
-        self.newTraining.fillPresets()
-        self.newTraining.proposeName()
-        self.refresh()
-
-    def onPresetChosen(self, index: int) -> None:
-        self.newTraining.proposeName()
-        self.refresh()
 
     def onStartFromChosen(self, index: int) -> None:
         self.newTraining.startChosen = True
@@ -241,7 +237,8 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         ui.installButton.visible = shown.code in TORCH_CODES + PACKAGE_CODES
 
     def _updateButtons(self) -> None:
-        ui, job = self.ui, self.logic.snapshot.job(self.logic.selected)
+        ui, job, data = self.ui, self.logic.snapshot.job(self.logic.selected), self.logic.data
+        self._reduceAction.enabled = data is not None and data.volumes > 0 and data.reduction is None
         if job is None:
             return
         finished, busy = job.status == "finished", self.logic.status.kind == "busy"
@@ -266,10 +263,13 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             _("Open the evaluation in the web browser.") if report else _("There is no report yet.")
         )
         ui.modelButton.enabled = finished and not busy
+        ui.modelButton.text = _("Add to models") if job.flat else _("Use in MAEMC Nodule")
         ui.modelButton.toolTip = (
-            _("Export the model, add it to the models of this machine and score with it in MAEMC Nodule.")
-            if finished
-            else _("The fine-tuning is not finished.")
+            _("The fine-tuning is not finished.")
+            if not finished
+            else _("Export the model and add it to the models of this machine; maemc score takes 2-D pictures.")
+            if job.flat
+            else _("Export the model, add it to the models of this machine and score with it in MAEMC Nodule.")
         )
 
     def _fillImportMenu(self) -> None:
@@ -277,6 +277,14 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         for title, (kind, asked) in importing.importers().items():
             action = menu.addAction(title)
             action.connect("triggered()", lambda kind=kind, asked=asked: self.onImport(kind, asked))
+        menu.addSeparator()
+        self._reduceAction = menu.addAction(_("Leave out similar slices"))
+        self._reduceAction.toolTip = _(
+            "Of each CT or stack, slices whose difference hashes are at most 6 bits apart go: faster and better "
+            "contrastive pre-training; worse for methods that rebuild hidden parts"
+        )
+        self._reduceAction.connect("triggered()", self.onReduce)
+        menu.toolTipsVisible = True
         self.ui.importButton.setMenu(menu)
 
     @contextlib.contextmanager

@@ -40,18 +40,18 @@ def test_started_stopped_resumed_and_finished_from_the_panel(panel, phantom, hom
     panel.choose(phantom)
     panel.ui.settingsEdit.text = LONG
     panel.ui.deviceSelector.currentIndex = panel.ui.deviceSelector.findData("cpu")
-    assert panel.ui.nameEdit.placeholderText == "pretrain-tiny-1"
+    assert panel.ui.nameEdit.placeholderText == "maemc-tiny-1"
     panel.ui.startButton.click()
     panel.wait(lambda: panel.logic.selected is not None, "the job")
     folder = panel.logic.selected
-    assert folder == home / "jobs-data" / "pretrain-tiny-1"
+    assert folder == home / "jobs-data" / "maemc-tiny-1"
     assert panel.ui.newButton.collapsed
-    assert panel.ui.nameEdit.placeholderText == "pretrain-tiny-2"
+    assert panel.ui.nameEdit.placeholderText == "maemc-tiny-2"
     panel.waitForStatus(folder, "running")
     panel.wait(lambda: slicer.util.getNodesByClass("vtkMRMLPlotChartNode"), "the curve, without being asked for")
     (chartNode,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
     panel.wait(lambda: chartNode.GetNthPlotSeriesNode(0).GetTableNode().GetNumberOfRows() > 3, "a live curve")
-    assert panel.rows()[0][:3] == ["pretrain-tiny-1", "pre-training", "running"]
+    assert panel.rows()[0][:3] == ["maemc-tiny-1", "pre-training", "running"]
     assert "epoch" in panel.ui.progressLabel.text
     assert panel.ui.stopButton.enabled
     assert not panel.ui.resumeButton.enabled

@@ -29,7 +29,7 @@ def with_labels(manifest, path, labels):
 
 def test_counts_and_what_fits(panel, phantom):
     panel.choose(phantom)
-    assert panel.ui.countsLabel.text == "6 cases of 6 patients: 3 benign, 3 malignant, 0 unlabeled"
+    assert panel.ui.countsLabel.text == "Nodules in CT: 6 cases of 6 patients, 3 benign, 3 malignant"
     assert items(panel.ui.kindSelector) == ["Pre-train", "Fine-tune and evaluate"]
     assert panel.ui.startButton.enabled
     panel.ui.kindSelector.currentIndex = 1
@@ -74,13 +74,19 @@ def test_bad_manifest_is_named_in_the_panel(panel, tmp_path, content, words):
     assert panel.ui.startButton.toolTip == panel.ui.countsLabel.text
 
 
-def test_pictures_only_and_folders_are_refused(panel, tmp_path):
-    (tmp_path / "a.png").touch()
+def test_series_without_points_mixtures_and_folders_are_refused(panel, tmp_path):
+    (tmp_path / "series").mkdir()
+    (tmp_path / "a.nrrd").touch()
     path = tmp_path / "manifest.csv"
-    path.write_text("case_id,patient_id,image,kind\nA,P,a.png,image\n", encoding="utf-8")
+    path.write_text("case_id,patient_id,image,kind\nA,P,series,image\n", encoding="utf-8")
     panel.choose(path)
-    assert "no rows of the kind 'nodule'" in panel.ui.countsLabel.text
+    assert "CT series without a point" in panel.ui.countsLabel.text
     assert not panel.ui.startButton.enabled
+    header = "case_id,patient_id,image,kind,l_mm,p_mm,s_mm\n"
+    mixed = tmp_path / "mixed.csv"
+    mixed.write_text(header + "A,P,a.nrrd,nodule,0,0,0\nB,Q,a.nrrd,image,,,\n", encoding="utf-8")
+    panel.choose(mixed)
+    assert "nodules in CT and 2-D pictures" in panel.ui.countsLabel.text
     panel.choose(tmp_path)
     assert "without a cache" in panel.ui.countsLabel.text
 
@@ -92,7 +98,7 @@ def test_cache_is_taken_by_its_folder_or_its_index(panel, phantom, home, tmp_pat
     cache = tmp_path / "cache"
     build_cache(source_cases(read_manifest(phantom)), cache, home, processes=1)
     panel.choose(cache)
-    assert panel.ui.countsLabel.text.startswith("6 cases of 6 patients")
+    assert panel.ui.countsLabel.text.startswith("Nodules in CT: 6 cases of 6 patients")
     panel.ui.dataPathEdit.currentPath = str(cache / "index.json")
     panel.run(0.5)
     panel.wait(lambda: panel.logic.data is not None, "the data")
@@ -127,6 +133,11 @@ def test_request_is_the_command_line(panel, tmp_path):
     assert arguments[arguments.index("--folds") + 1] == "3"
     assert "--linear-probe" in arguments
     assert "--method" not in arguments
+    for kind, start, given in (("pretrain", "x", True), ("finetune", "scratch", True), ("finetune", "x", False)):
+        _folder, arguments = JobRequest(kind, "m.csv", startFrom=start, backbone="resnet18").command()
+        assert ("--backbone" in arguments) is given, "the encoder of a pre-training is not to be chosen again"
+    assert JobRequest("pretrain", "m.csv", method="simclr").command()[0].name == "simclr-tiny-1"
+    assert JobRequest("finetune", "m.csv").command()[0].name == "finetune-tiny-1"
     for wrong in ({"kind": "dream"}, {"settings": "epochs"}, {"settings": "--data=x"}, {"settings": "a='b"}):
         with pytest.raises(UsageError):
             JobRequest(**{"kind": "pretrain", "data": "m.csv", **wrong}).command()
@@ -135,15 +146,16 @@ def test_request_is_the_command_line(panel, tmp_path):
 def test_request_is_understood_by_the_command_line(panel, tmp_path):
     """Every option that the panel writes is one that maemc-train has."""
     from MAEMCTrainingLib.__main__ import _parser
+    from MAEMCTrainingLib.pretraining import METHODS
     from MAEMCTrainingPanel import choices
     from MAEMCTrainingPanel.request import JobRequest
 
-    for method in choices.methods():
+    for method in METHODS:
         for finetuning, kind in ((False, "pretrain"), (True, "finetune")):
             for preset in choices.presets(finetuning):
                 for protocol in choices.protocols():
                     request = JobRequest(
-                        kind, "m.csv", method=method, preset=preset, protocol=protocol, linearProbe=True
+                        kind, "m.csv", None, method, "resnet18", preset=preset, protocol=protocol, linearProbe=True
                     )
                     options, rest = _parser().parse_known_args(request.command()[1])
                     assert rest == []
@@ -154,7 +166,7 @@ def test_every_choice_has_its_sentence(panel):
     from MAEMCTrainingPanel import choices
 
     for finetuning in (False, True):
-        for texts in (choices.methods(), choices.presets(finetuning), choices.protocols()):
+        for texts in (choices.presets(finetuning), choices.presets(finetuning, False), choices.protocols()):
             for name, (title, sentence) in texts.items():
                 assert title, name
                 assert sentence.endswith("."), f"{name} has no sentence on it"
@@ -365,7 +377,9 @@ def test_import_menu_offers_importers_that_there_are(panel):
     from MAEMCTrainingPanel.importing import importers
 
     actions = panel.ui.importButton.menu().actions()
-    assert [action.text for action in actions] == list(importers())
+    titles = [action.text for action in actions]
+    assert titles == [*importers(), "", "Leave out similar slices"]
+    assert not actions[-1].enabled, "there are no data yet"
     assert {kind for kind, _asked in importers().values()} <= set(IMPORTERS)
 
 
@@ -388,7 +402,8 @@ def test_this_scene_becomes_a_manifest(panel, phantom, tmp_path, home):
     assert "Importing case.mrml" in panel.ui.statusLabel.text
     panel.wait(lambda: panel.logic.data is not None, "the manifest")
     panel.run(0.5)
-    assert panel.ui.countsLabel.text.startswith("1 cases of 1 patients: 0 benign, 1 malignant"), panel.logic.status
+    counts = "Nodules in CT: 1 cases of 1 patients, 0 benign, 1 malignant"
+    assert panel.ui.countsLabel.text.startswith(counts), panel.logic.status
     assert Path(panel.ui.dataPathEdit.currentPath) == home / "manifests" / "case" / "manifest.csv"
     # changed since: the file would not be what is seen
     points.AddControlPoint([0, 0, 0], "benign")

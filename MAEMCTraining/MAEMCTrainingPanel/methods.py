@@ -1,0 +1,88 @@
+"""The pre-training methods as the panel offers them: grouped by what somebody has, with paper, encoders, previews."""
+
+import html
+import re
+
+from MAEMCLib.networks.configuration import BACKBONES
+from MAEMCLib.networks.configuration import PRESETS as TRANSFORMERS
+from MAEMCTrainingLib.pretraining import LABELS, METADATA, METHODS, NODULES, methods_for
+from slicer.i18n import tr as _
+
+from .dataset import DataSummary
+
+REBUILDING = {"maemc", "maemc-contrastive", "maemc-generative", "mae", "cmae", "spark", "resmae", "fcmae"}
+"""Methods that rebuild hidden parts: their jobs have previews, and leaving slices out before them does harm."""
+
+_RESNETS = tuple(name for name in BACKBONES if name.startswith("resnet"))
+_CONVNEXTS = tuple(name for name in BACKBONES if name.startswith("convnext"))
+_MASKED = {"spark": _RESNETS, "resmae": _RESNETS, "fcmae": _CONVNEXTS}
+_ADDRESSES = re.compile(r"arXiv:(?P<arxiv>\d{4}\.\d{4,5})|\b(?P<doi>10\.\d{4,9}/[^\s;,]+[^\s;,.])")
+
+
+def groups(data: DataSummary | None) -> dict:
+    """{heading: [name ...]} of the methods that fit the data, in the table's order; all where no data are known."""
+    if data is None or data.problem:
+        flat, fitting = None, list(METHODS)
+    else:
+        # A cache keeps the label of each case and no column, and both kinds of method read columns.
+        labels, metadata = data.evaluable and data.hasColumns, data.metadataDiffer
+        flat, fitting = data.flat, methods_for(data.flat, labels, metadata)
+    found: dict = {}
+    for name in fitting:
+        found.setdefault(_heading(METHODS[name].needs, flat), []).append(name)
+    return found
+
+
+def _heading(needs: tuple, flat: bool | None) -> str:
+    """What somebody has who can use a method. flat: whether the data are 2-D pictures, None: not known."""
+    if METADATA in needs:
+        return _("Metadata only (modality, anatomy)")
+    if LABELS in needs:
+        texts = {None: _("Labeled nodules or pictures"), False: _("Labeled nodules"), True: _("Labeled 2-D pictures")}
+        return texts[flat]
+    if flat:
+        return _("2-D pictures, no labels needed")
+    if flat is False or NODULES in needs:
+        return _("CT, no labels needed")
+    return _("CT or 2-D pictures, no labels needed")
+
+
+def title(name: str) -> str:
+    """A method's name for people; that of a job made elsewhere stays as it is."""
+    return METHODS[name].title if name in METHODS else name
+
+
+def description(name: str) -> str:
+    """One sentence on a method and its paper, as HTML; links open in the web browser."""
+    entry = METHODS[name]
+    paper = _ADDRESSES.sub(_link, html.escape(entry.source, quote=False))
+    return f"{html.escape(entry.sentence, quote=False)} <i>{paper}.</i>"
+
+
+def _link(found: re.Match) -> str:
+    address = f"arxiv.org/abs/{found['arxiv']}" if found["arxiv"] else f"doi.org/{found['doi']}"
+    return f'<a href="https://{address}">{found[0]}</a>'
+
+
+def reductionText(name: str, data: DataSummary | None) -> str:
+    """What stands against a method on slices of which similar ones were left out; empty where nothing does."""
+    if data is None or data.reduction is None or name not in REBUILDING:
+        return ""
+    kept, slices = data.reduction
+    text = _(
+        "Only {kept} of {slices} slices were kept here. That helps contrastive methods and harms those that rebuild "
+        "hidden parts, as this one: give it all slices."
+    )
+    return text.format(kept=kept, slices=slices)
+
+
+def backbones(name: str) -> tuple:
+    """The encoders that a method can train besides its own choice."""
+    if name in _MASKED:
+        return _MASKED[name]
+    return tuple(TRANSFORMERS) if name in REBUILDING else anyBackbone()
+
+
+def anyBackbone() -> tuple:
+    """Every encoder: what a classifier can be trained with from random weights."""
+    return (*TRANSFORMERS, *BACKBONES)

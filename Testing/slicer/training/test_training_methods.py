@@ -1,0 +1,295 @@
+"""The pre-training methods in the panel: grouped by what somebody has, none that does not fit, each with its paper."""
+
+import csv
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from MAEMCLib.manifest import read_manifest, write_manifest
+from MAEMCTrainingLib.pretraining import METHODS, default_settings, method_named
+from PIL import Image
+
+ANY_IMAGES = ["mae", "cmae", "simclr", "moco-v1", "moco-v2", "swav", "spark", "resmae", "fcmae"]
+OWN = ["maemc", "maemc-contrastive", "maemc-generative"]
+SHORT = "epochs=1 batch=8"
+
+
+@pytest.fixture(scope="session")
+def stacks(tmp_path_factory) -> Path:
+    """The manifest of 16 stacks of three pictures, two of them alike; 16 patients, both classes, metadata."""
+    folder = tmp_path_factory.mktemp("stacks Ü")
+    draws = np.random.default_rng(0)
+    columns = ["case_id", "patient_id", "image", "kind", "volume_id", "slice_index", "label", "modality", "anatomy"]
+    with open(folder / "manifest.csv", "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        for number in range(16):
+            first, last = draws.integers(0, 255, (2, 9, 9), dtype=np.uint8)
+            for index, pixels in enumerate((first, first, last)):
+                image = Image.fromarray(pixels).resize((48, 48))
+                image.save(folder / f"{number}-{index}.png")
+                what = ("CT", "chest") if number % 4 else ("US", "breast")
+                row = (f"c{number}-{index}", f"p{number}", f"{number}-{index}.png", "slice", f"v{number}", index)
+                writer.writerow([*row, number % 2, *what])
+    return folder / "manifest.csv"
+
+
+def without(manifest: Path, name: str, *columns: str, **values) -> Path:
+    """A copy of a manifest that lacks columns, and has other values."""
+    rows = []
+    for row in read_manifest(manifest).rows:
+        extra = {key: value for key, value in row.extra.items() if key not in columns}
+        rows.append(dataclasses.replace(row, extra=extra, **values))
+    return write_manifest(manifest.with_name(name), rows)
+
+
+def offered(panel) -> dict:
+    """{heading: [method ...]} as the list has them."""
+    selector, found = panel.ui.methodSelector, {}
+    for index in range(selector.count):
+        if selector.model().item(index).isEnabled():
+            found[list(found)[-1]].append(selector.itemData(index))
+        else:
+            found[selector.itemText(index)] = []
+    return found
+
+
+def pick(panel, method):
+    panel.ui.methodSelector.currentIndex = panel.ui.methodSelector.findData(method)
+    panel.run(0.02)
+
+
+# What fits
+
+
+def test_all_are_listed_before_there_are_data(panel):
+    assert offered(panel) == {
+        "CT, no labels needed": OWN,
+        "CT or 2-D pictures, no labels needed": ANY_IMAGES,
+        "Labeled nodules or pictures": ["supervised"],
+        "Metadata only (modality, anatomy)": ["modan-mulsupcon"],
+    }
+    assert panel.ui.methodSelector.currentData == "maemc"
+
+
+def test_what_does_not_fit_is_hidden(panel, phantom, stacks):
+    panel.choose(phantom)
+    assert offered(panel) == {"CT, no labels needed": OWN + ANY_IMAGES, "Labeled nodules": ["supervised"]}
+    panel.choose(without(phantom, "unlabeled.csv", label=None))
+    assert offered(panel) == {"CT, no labels needed": OWN + ANY_IMAGES}
+    panel.choose(stacks)
+    assert offered(panel) == {
+        "2-D pictures, no labels needed": ANY_IMAGES,
+        "Labeled 2-D pictures": ["supervised"],
+        "Metadata only (modality, anatomy)": ["modan-mulsupcon"],
+    }
+    panel.choose(without(stacks, "metadata-only.csv", label=None))
+    assert list(offered(panel)) == ["2-D pictures, no labels needed", "Metadata only (modality, anatomy)"]
+    panel.choose(without(stacks, "no-anatomy.csv", "anatomy"))
+    assert "Metadata only (modality, anatomy)" not in offered(panel), "the method needs both columns"
+
+
+def test_metadata_that_say_the_same_of_all_are_no_metadata(panel, stacks):
+    same = stacks.with_name("same.csv")
+    same.write_text(stacks.read_text("utf-8").replace("US,breast", "CT,chest"), encoding="utf-8")
+    panel.choose(same)
+    assert list(offered(panel)) == ["2-D pictures, no labels needed", "Labeled 2-D pictures"]
+    assert "modality: CT 16; anatomy: chest 16" in panel.ui.countsLabel.text
+
+
+def test_choice_stays_where_it_fits_and_is_never_a_heading(panel, phantom, stacks):
+    pick(panel, "spark")
+    panel.choose(stacks)
+    assert panel.ui.methodSelector.currentData == "spark"
+    panel.choose(phantom)
+    assert panel.ui.methodSelector.currentData == "spark"
+    pick(panel, "maemc-generative")
+    panel.choose(stacks)
+    assert panel.ui.methodSelector.currentData == "mae"
+    assert panel.ui.nameEdit.placeholderText == "mae-tiny-1"
+    assert panel.ui.startButton.enabled
+
+
+def test_cache_of_pictures_is_counted_and_has_no_columns(panel, stacks, home, tmp_path):
+    from MAEMCTrainingLib.data.picture_cache import build_picture_cache
+
+    build_picture_cache(read_manifest(stacks).rows, tmp_path / "cache", home)
+    panel.choose(tmp_path / "cache")
+    assert panel.ui.countsLabel.text == "2-D pictures: 48 of 16 cases, 16 patients, 8 benign, 8 malignant"
+    assert list(offered(panel)) == ["2-D pictures, no labels needed"], "the others read the manifest's columns"
+
+
+def test_pictures_are_counted_in_one_line_and_metadata_in_another(panel, stacks):
+    panel.choose(stacks)
+    assert panel.ui.countsLabel.text.splitlines() == [
+        "2-D pictures: 48 of 16 cases, 16 patients, 8 benign, 8 malignant",
+        "modality: CT 12, US 4; anatomy: chest 12, breast 4",
+    ]
+    panel.choose(without(stacks, "plain.csv", "modality", "anatomy", label=None))
+    assert panel.ui.countsLabel.text == "2-D pictures: 48 of 16 cases, 16 patients, no labels"
+
+
+# What is said of each
+
+
+def test_every_method_has_a_title_a_sentence_and_its_paper(panel):
+    from MAEMCTrainingPanel import methods
+
+    for name, entry in METHODS.items():
+        pick(panel, name)
+        text = panel.ui.methodTextLabel.text
+        assert entry.sentence in text
+        assert methods.title(name) == entry.title
+        links = re.findall(r'href="(https://[^"]+)"', text)
+        known = "arXiv:" in entry.source or "10." in entry.source
+        assert bool(links) == known, name
+        assert all(re.fullmatch(r"https://(arxiv\.org/abs/\d{4}\.\d{5}|doi\.org/10\.\S+\w)", link) for link in links)
+    pick(panel, "simclr")
+    assert 'href="https://arxiv.org/abs/2002.05709"' in panel.ui.methodTextLabel.text
+    assert panel.ui.methodTextLabel.openExternalLinks
+
+
+def test_tables_of_the_panel_are_those_of_the_library(panel):
+    """Torch is not asked in Slicer, so the panel keeps by name what classes know of themselves."""
+    from MAEMCTrainingPanel import dataset, methods
+
+    assert {name for name in METHODS if hasattr(method_named(name), "reconstruct")} == methods.REBUILDING
+    assert default_settings("modan-mulsupcon").columns == dataset.METADATA_COLUMNS
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_backbones_that_are_offered_are_those_that_the_method_takes(panel, method):
+    from MAEMCLib.errors import UsageError
+    from MAEMCTrainingLib.configuration import pretraining_preset
+    from MAEMCTrainingLib.pretraining.run import build_method
+    from MAEMCTrainingPanel import methods
+
+    settings = default_settings(method)
+    if hasattr(settings, "classes"):
+        settings = dataclasses.replace(settings, classes=("a", "b"))
+    for backbone in ("tiny", "resnet18", "convnextv2-atto"):  # one of each family
+        run = pretraining_preset("tiny", method, settings, method not in OWN, backbone)
+        if backbone in methods.backbones(method):
+            build_method(run)
+        else:
+            with pytest.raises(UsageError):
+                build_method(run)
+
+
+def test_backbones_follow_the_method_and_the_start(panel, phantom, stacks):
+    def names():
+        return [panel.ui.backboneSelector.itemText(index) for index in range(panel.ui.backboneSelector.count)]
+
+    panel.choose(stacks)
+    pick(panel, "spark")
+    assert names() == ["The method's own", "resnet18", "resnet50"]
+    panel.ui.backboneSelector.currentIndex = 2
+    assert panel.widget.newTraining.request().backbone == "resnet50"
+    pick(panel, "mae")
+    assert names() == ["The method's own", "vit-large", "vit-base", "tiny"]
+    assert panel.widget.newTraining.request().backbone == "", "what was chosen for another method is not kept"
+    panel.ui.kindSelector.currentIndex = 1
+    panel.run(0.02)
+    assert {"resnet50", "swin", "vit-base"} < set(names())
+
+
+def test_presets_say_what_is_true_of_the_method(panel):
+    def presets():
+        return [panel.ui.presetSelector.itemData(index) for index in range(panel.ui.presetSelector.count)]
+
+    assert "paper-schedule" in presets()
+    pick(panel, "swav")
+    assert "paper-schedule" not in presets(), "its paper has one reading"
+    assert "ViT-L" not in panel.ui.sentenceLabel.text
+    pick(panel, "maemc")
+    assert "paper-schedule" in presets()
+
+
+# Reduction
+
+
+def test_similar_slices_are_left_out_and_masked_methods_are_warned_of(panel, stacks, home):
+    panel.choose(stacks)
+    action = panel.ui.importButton.menu().actions()[-1]
+    assert action.enabled
+    pick(panel, "mae")
+    assert "slices were kept" not in panel.ui.methodTextLabel.text
+    action.trigger()
+    assert "Comparing the slices" in panel.ui.statusLabel.text
+    panel.wait(lambda: panel.logic.data is not None and panel.logic.data.reduction, "the reduced manifest")
+    panel.run(0.1)
+    assert panel.logic.data.path == home / "manifests" / "manifest-reduced" / "reduced.csv"
+    assert panel.logic.data.reduction == (32, 48)
+    assert panel.ui.statusLabel.text == "32 of 48 slices stay; each is a 2-D picture."
+    assert panel.ui.countsLabel.text.startswith("2-D pictures: 32 of 16 cases")
+    assert panel.ui.methodSelector.currentData == "mae"
+    assert "Only 32 of 48 slices were kept" in panel.ui.methodTextLabel.text
+    assert not action.enabled, "once is enough"
+    pick(panel, "moco-v2")
+    assert "slices were kept" not in panel.ui.methodTextLabel.text
+    panel.choose(stacks)
+    pick(panel, "mae")
+    assert "slices were kept" not in panel.ui.methodTextLabel.text
+
+
+def test_reduction_that_fails_says_why(panel, stacks, tmp_path):
+    broken = tmp_path / "broken.csv"
+    text = stacks.read_text("utf-8")
+    (tmp_path / "0-0.png").write_bytes(b"no picture")
+    broken.write_text("\n".join(text.splitlines()[:2]) + "\n", encoding="utf-8")
+    panel.choose(broken)
+    panel.ui.importButton.menu().actions()[-1].trigger()
+    panel.wait(lambda: panel.logic.status.kind == "error", "the refusal")
+    assert "No volume" in panel.ui.statusLabel.text
+
+
+# Real jobs on 2-D pictures
+
+
+def started(panel, settings=SHORT):
+    """Start what is chosen; the job's folder once it is finished."""
+    before = panel.logic.selected
+    panel.ui.settingsEdit.text = settings
+    panel.ui.deviceSelector.currentIndex = panel.ui.deviceSelector.findData("cpu")
+    panel.ui.startButton.click()
+    panel.wait(lambda: panel.logic.selected != before, f"the job; {panel.logic.status}")
+    job = panel.waitForStatus(panel.logic.selected, "finished", "failed")
+    assert job.status == "finished", job.message
+    return job
+
+
+def test_pictures_are_learnt_from_without_labels_then_classified(panel, stacks, phantom):
+    panel.choose(stacks)
+    pick(panel, "moco-v2")
+    first = started(panel)
+    assert (first.folder.name, first.method, first.flat) == ("moco-v2-tiny-1", "moco-v2", True)
+    assert panel.ui.noPreviewLabel.text == (
+        "MoCo v2 rebuilds no pictures, so there is no preview; its curve shows how it learns."
+    )
+    assert panel.ui.previewLabel.isHidden()
+    panel.ui.kindSelector.currentIndex = 1
+    panel.wait(lambda: panel.ui.startFromSelector.findData(str(first.folder)) >= 0, "its encoder")
+    assert not panel.ui.backboneSelector.enabled
+    panel.ui.foldsSpinBox.value = 2
+    second = started(panel)
+    assert (second.kind, second.flat) == ("finetune", True)
+    panel.wait(lambda: panel.ui.metricsLabel.text.startswith("AUC"), "the metrics")
+    assert "not for clinical use" in panel.ui.metricsLabel.text
+    assert panel.ui.modelButton.text == "Add to models", "MAEMC Nodule scores points in a CT"
+    assert panel.ui.noPreviewLabel.isHidden()
+    # nodules in CT cannot go on from what pictures taught
+    panel.choose(phantom)
+    panel.ui.kindSelector.currentIndex = 1
+    panel.run(0.05)
+    assert panel.ui.startFromSelector.findData(str(first.folder)) < 0
+
+
+def test_method_that_rebuilds_pictures_shows_them(panel, stacks):
+    panel.choose(stacks)
+    pick(panel, "mae")
+    started(panel)
+    panel.wait(lambda: not panel.ui.previewLabel.isHidden(), "the preview")
+    assert panel.ui.previewLabel.pixmap.width() > 100
+    assert panel.ui.noPreviewLabel.isHidden()
