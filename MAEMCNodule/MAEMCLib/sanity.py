@@ -23,7 +23,7 @@ from .predict import Predictor
 
 REDRAWN = 4
 """At least so many networks with new blocks are compared, over all members."""
-STEPS = 16
+STEPS = 10
 """Parts in which the places are taken out or put in."""
 RANDOM_ORDERS = 3
 FINEST = 16
@@ -117,13 +117,13 @@ def deletion_and_insertion(
     rank[order] = np.arange(len(order))
     places = _spread(rank.reshape(lattice, lattice), len(image))
     images = []
-    steps = np.linspace(0, len(order), min(STEPS, len(order)) + 1)
-    for count in steps:
-        first = places < round(count)
+    counts = np.unique(np.rint(np.linspace(0, len(order), STEPS + 1)).astype(int))
+    for count in counts:
+        first = places < count
         images += [np.where(first, np.float32(0), image), np.where(first, image, blurred)]
     probability = predictor.probabilities(np.stack(images).astype(np.float32))
     probability = probability if positive else 1 - probability
-    share = steps / len(order)
+    share = counts / len(order)
     return float(np.trapezoid(probability[::2], share)), float(np.trapezoid(probability[1::2], share))
 
 
