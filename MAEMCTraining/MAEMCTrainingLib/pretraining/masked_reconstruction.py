@@ -115,7 +115,7 @@ class MaskedReconstruction(nn.Module):
         if built is None or not isinstance(built.body, family):
             name = encoder.backbone if isinstance(encoder, BackboneConfiguration) else "vision transformer"
             raise UsageError(
-                f"This pre-training method cannot mask a {name}. Choose encoder.backbone={fitting}.",
+                f"{type(self).__name__} cannot mask a {name}. Choose the backbone {fitting}.",
                 "encoder",
             )
         self.encoder = built
