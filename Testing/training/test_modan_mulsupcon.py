@@ -158,10 +158,11 @@ def test_the_published_encoder():
     assert (run.epochs, run.batch, run.encoder.stem) == (1000, 256, "small")
     rate = run.optimization
     assert (rate.optimizer, rate.learning_rate, rate.momentum, rate.weight_decay) == ("sgd", 0.05, 0.9, 1e-4)
-    body = make(run.settings, run.encoder).encoder.body
+    method = make(run.settings, run.encoder)
+    body = method.encoder.body
     assert (body.conv1.in_channels, body.conv1.kernel_size, body.conv1.stride) == (1, (3, 3), (1, 1))
     assert isinstance(body.maxpool, torch.nn.MaxPool2d)
-    shapes = [parameter.shape for parameter in make(run.settings, run.encoder).projection.parameters()]
+    shapes = [parameter.shape for parameter in method.projection.parameters()]
     assert shapes == [(512, 512), (512,), (128, 512), (128,)]
 
 
