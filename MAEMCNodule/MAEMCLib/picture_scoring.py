@@ -21,7 +21,7 @@ SMALLEST_SIDE = 8
 """Pixels; below this a picture shows nothing that could be scored."""
 _VOLUMES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
 _GATES = ("green", "grey", "amber", "red")
-_ENLARGED = 2.0
+_ENLARGED = 4.0
 _FRAME_AMBER, _FRAME_RED = 0.5, 0.75
 
 
@@ -117,7 +117,7 @@ def _assess(gray: np.ndarray, view: View, card: ModelCard) -> Assessment:
     findings = []
     enlarged, outside = card.preprocessing.image_size / view.width, view.outside(gray)
     if enlarged > _ENLARGED:
-        text = f"It is enlarged {enlarged:.1f} times for the model, so that it holds less detail than the model knows."
+        text = f"It has few pixels: it is enlarged {enlarged:.1f} times for the model."
         findings.append(("amber", InputWarning("enlarged", text)))
     if outside > _FRAME_AMBER:
         text = f"It is so long that {outside:.0%} of what the model sees is the black frame about it."

@@ -172,7 +172,7 @@ def test_gate_and_warnings(tmp_path, random_card, vit_bundle):
     assert (assessed((64, 80)).gate, assessed((64, 80)).reasons) == ("grey", ("likeness-unknown",))
     assert (assessed((64, 160)).gate, assessed((64, 160)).reasons) == ("amber", ("long",))
     assert assessed((64, 600)).gate == "red"
-    assert assessed((20, 20)).reasons == ("enlarged",)
+    assert assessed((12, 12)).reasons == ("enlarged",)
     known = card_of(random_card, VIT, training_distances=[float(n) for n in range(101)])
     statistics = {
         "picture_mean": torch.zeros(32),

@@ -13,6 +13,7 @@ from .figures import result_title
 TITLES = {"attention": "attention, last block", "rollout": "attention rollout", "grad-cam": "Grad-CAM"}
 _HEIGHT = 3.2  # inches of a panel
 _HEADS_ACROSS = 8
+_NOTHING = 1e-6  # a share that is rounding alone
 
 
 def map_figure(result: NoduleResult, gray: np.ndarray, view: View, found, grown: np.ndarray, sanity):
@@ -36,7 +37,7 @@ def map_figure(result: NoduleResult, gray: np.ndarray, view: View, found, grown:
     shown = axes[2].imshow(found.grid, cmap="inferno", interpolation="nearest")
     axes[2].set(xticks=[], yticks=[])
     _frame(axes[2], gray, view, found.grid.shape)
-    dashed = ", dashed: the picture" if view.outside(gray) > 0 else ""
+    dashed = ", dashed: the picture" if view.outside(gray) > _NOTHING else ""
     axes[2].set_title(f"as the network gives it, {rows} x {columns}{dashed}", fontsize=9)
     figure.colorbar(shown, cax=axes[3]).ax.tick_params(labelsize=7)
     figure.suptitle(result_title(replace(result, nodule_id=result.image or result.nodule_id)), fontsize=11)
@@ -116,7 +117,7 @@ def _outline(axis, gray: np.ndarray, view: View) -> None:
 
 def _frame(axis, gray: np.ndarray, view: View, grid: tuple[int, int]) -> None:
     """Where the picture lies on the grid, where the black frame about it is a part of what the network sees."""
-    if view.outside(gray) > 0:
+    if view.outside(gray) > _NOTHING:
         cell = view.width / grid[0]
         rows, columns = (min(size, view.width) / cell for size in gray.shape)
         top, left = max(-view.top, 0) / cell, max(-view.left, 0) / cell
