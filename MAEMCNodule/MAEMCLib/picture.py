@@ -73,22 +73,17 @@ def _raster(path: Path) -> np.ndarray:
 
 
 def _dicom(path: Path) -> np.ndarray:
-    import pydicom
     import SimpleITK as sitk
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PhotometricInterpretation"])
         values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    except Exception as error:  # a damaged file breaks both libraries in many places
+    except RuntimeError as error:
         raise InputError(f"The DICOM picture {path} cannot be read ({type(error).__name__}).", "unreadable") from error
     if values.shape[0] != 1:
         raise InputError(f"{path} holds {values.shape[0]} frames. Export single pictures.", "frames")
-    values = values[0]
-    if str(header.get("PhotometricInterpretation", "")) == "MONOCHROME1":
-        values = values.max() - values
-    return values
+    return values[0]  # ITK has turned MONOCHROME1 round already: more is brighter
 
 
 def square(gray: np.ndarray) -> np.ndarray:

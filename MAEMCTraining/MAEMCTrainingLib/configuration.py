@@ -135,6 +135,8 @@ class PretrainingConfiguration:
     batch: int = 64
     views_per_case: int = 40  # presentations of each case in an epoch: epochs as long as the published ones
     accumulation: int = 1  # shares in which a batch passes, one after another: less memory, the same result
+    # Share of the patches that a marked lesion touches which masks leave visible; 0: masks know nothing of lesions.
+    min_visible_lesion: float = 0.0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
     seed: int = 0
     log_every: int = 10  # steps
@@ -146,6 +148,7 @@ class PretrainingConfiguration:
     def __post_init__(self) -> None:
         _check_run(self)
         _check(self.preview_epochs >= 0, f"preview_epochs is {self.preview_epochs}; choose 0 (none) or more.")
+        _check(0 <= self.min_visible_lesion <= 1, f"min_visible_lesion is {self.min_visible_lesion}; choose 0 to 1.")
         _check(self.views_per_case >= 1, f"views_per_case is {self.views_per_case}; it has to be at least 1.")
         _check(
             not _is_paper(self.augmentation) or self.views_per_case == 40,
@@ -236,7 +239,8 @@ def pretraining_preset(
         raise _unknown_preset(name)
     kind = method_named(method)
     network = "tiny" if name == "tiny" else "vit-large"
-    chosen = backbone or getattr(kind, "BACKBONE", None) or network
+    published = getattr(kind, "PAPER_BACKBONE", None) if name.startswith("paper") else None
+    chosen = backbone or published or getattr(kind, "BACKBONE", None) or network
     encoder = encoder_named(chosen, flat, name == "tiny")
     base = PretrainingConfiguration(method, settings, encoder, NETWORKS[network][1])
     if flat:

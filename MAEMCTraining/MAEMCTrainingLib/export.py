@@ -100,7 +100,7 @@ def _pretraining(settings: dict[str, Any]) -> PretrainedJob | None:
 
 def _rebuilds(pretrained: PretrainedJob | None) -> bool:
     """Whether the pre-training has MAEMC's own decoder, which a bundle can hold."""
-    return pretrained is not None and hasattr(pretrained.module, "autoencoder_state")
+    return pretrained is not None and bool(getattr(pretrained.module, "autoencoder_state", dict)())
 
 
 def _card(job: Job, pretrained: PretrainedJob | None, texts: dict[str, Any]) -> dict[str, Any]:

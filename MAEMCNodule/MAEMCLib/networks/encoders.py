@@ -28,5 +28,5 @@ def encoder_configuration(values: dict[str, Any]) -> AnyEncoderConfiguration:
         return (BackboneConfiguration if "backbone" in values else EncoderConfiguration)(**values)
     except TypeError as error:
         raise ModelError(
-            f"The encoder's settings are not understood: {values}. Update MAEMC.", "architecture"
+            f"The encoder's settings are unknown to this version ({values}). Update MAEMC.", "architecture"
         ) from error

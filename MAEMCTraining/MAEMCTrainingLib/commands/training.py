@@ -31,6 +31,12 @@ def add(commands: Any) -> None:
         help="takes only patients without any labeled case, so that evaluating the others stays honest",
     )
 
+    command.add_argument(
+        "--min-visible-lesion",
+        metavar="SHARE",
+        help="of a lesion's patches that stay visible; needs the manifest's column mask (pictures of the lesions)",
+    )
+
     command = _training(commands, "finetune", _finetune, "train and evaluate a classifier in folds by patient")
     command.add_argument("--from", dest="start", required=True, metavar="JOB|scratch", help="a pre-training job")
     command.add_argument("--folds", type=int, metavar="N")
@@ -79,6 +85,8 @@ def _pretrain(options: argparse.Namespace) -> None:
     from ..pretraining.run import ALL_PATIENTS, UNLABELED_PATIENTS, pretrain
 
     settings, flat = default_settings(options.method), _flat(options)
+    if options.min_visible_lesion is not None:
+        options.overrides = [f"min_visible_lesion={options.min_visible_lesion}", *options.overrides]
     preset = pretraining_preset(options.preset, options.method, settings, flat, options.backbone)
     run = override(preset, options.overrides)
     with _running(options, "pretrain") as (job, stop, device, processes):

@@ -121,6 +121,12 @@ class PictureCohort(Cohort):
         cache, case = self.members[index]
         return cache.pixels[case.pictures[place]]
 
+    def lesion(self, index: int, place: int) -> np.ndarray | None:
+        """(side, side) bool of the same picture; None where no lesion is marked."""
+        cache, case = self.members[index]
+        mask = None if cache.masks is None else cache.masks[case.pictures[place]]
+        return mask if mask is not None and mask.any() else None
+
 
 def join(
     caches: Sequence[ROICache | PictureCache], unlabeled_only: Sequence[ROICache | PictureCache] = ()

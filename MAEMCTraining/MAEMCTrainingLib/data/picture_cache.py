@@ -1,7 +1,8 @@
 """The cache of 2-D pictures: every picture of a manifest as a square of 8-bit gray values in one mapped file.
 
-A cache is a folder: ``index.json`` and ``pixels.npy``, (pictures, side, side) uint8. A picture is put into a black
-square and brought to one side for all, the longer side of the largest picture, at most ``SIDE``. Rows of the kind
+A cache is a folder: ``index.json`` and ``pixels.npy``, (pictures, side, side) uint8; where the manifest's column
+``mask`` names pictures of lesions, ``masks.npy`` of the same shape, bool, empty for pictures without. A picture is put
+into a black square and brought to one side for all, the longer side of the largest, at most ``SIDE``. Rows of the kind
 ``slice`` that name the same volume are one case with several pictures, and may name a CT volume in the place of a
 picture: its axial slice is then shown in the lung window. Patients are pseudonyms, and no path is kept.
 """
@@ -63,16 +64,24 @@ class PictureCache:
             raise InputError(f"The cache {self.folder} is damaged. Remove it; it is built again.", "cache") from error
         return pixels
 
+    @cached_property
+    def masks(self) -> np.ndarray | None:
+        """(pictures, side, side) bool, where a lesion is; None for a cache without masks."""
+        path = self.folder / "masks.npy"
+        return np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
+
 
 def build_picture_cache(
     rows: Sequence[ManifestRow],
     folder: Path,
     home: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    folder_of_manifest: Path = Path(),
 ) -> PictureCache:
     """Read every picture, or take the cache as it is where no row and no file changed since.
 
-    A row whose picture cannot be read is left out with its reason. Raises InputError: none can be read, slices of one
+    A row whose picture or mask cannot be read is left out with its reason. folder_of_manifest: where masks that are
+    named by a relative path are looked for. Raises InputError: none can be read, slices of one
     volume with different labels or patients, the folder cannot be written.
     """
     key = pseudonym_key(home)
@@ -85,14 +94,14 @@ def build_picture_cache(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The cache folder {folder} cannot be made ({error.strerror}).", "not-written") from error
-    grays, read, left_out = [], [], []
+    grays, masks, read, left_out = [], [], [], []
     volumes = _Volumes()
     for number, row in enumerate(rows):
         try:
             gray = square(volumes.slice(row) if _is_volume(row) else read_gray(row.image))
-            small = min(SIDE, len(gray))
-            gray = look(gray, (len(gray) / 2, len(gray) / 2), len(gray), small)
-            grays.append(np.rint(gray * 255).astype(np.uint8))
+            mask = _mask(row, folder_of_manifest, gray.shape)
+            grays.append(np.rint(_sized(gray, min(SIDE, len(gray))) * 255).astype(np.uint8))
+            masks.append(mask)
             read.append(row)
         except UNREADABLE as error:
             known = isinstance(error, MAEMCError)
@@ -103,10 +112,11 @@ def build_picture_cache(
         first = left_out[0]["reason"] if left_out else "the manifest names none"
         raise InputError(f"None of the {len(rows)} pictures can be read. The first: {first}", "no-cases")
     side = max(len(gray) for gray in grays)
-    pixels = np.stack([_enlarged(gray, side) for gray in grays])
+    pixels = np.stack([np.rint(_sized(gray.astype(np.float32), side)).astype(np.uint8) for gray in grays])
     cases = _cases(read, pixels, key)
     with replacing(folder / "pixels.npy") as temporary, open(temporary, "wb") as stream:
         np.save(stream, pixels, allow_pickle=False)
+    _write_masks(folder, masks, side)
     index = {
         "schema": SCHEMA,
         "kind": "pictures",
@@ -169,11 +179,35 @@ def _is_volume(row: ManifestRow) -> bool:
     return row.kind == "slice" and (row.image.is_dir() or row.image.suffix.lower() not in FLAT_SUFFIXES)
 
 
-def _enlarged(gray: np.ndarray, side: int) -> np.ndarray:
-    if len(gray) == side:
-        return gray
-    half = len(gray) / 2
-    return np.rint(look(gray.astype(np.float32), (half, half), len(gray), side)).astype(np.uint8)
+def _sized(gray: np.ndarray, side: int) -> np.ndarray:
+    """A square picture at another side."""
+    return gray if len(gray) == side else look(gray, (len(gray) / 2, len(gray) / 2), len(gray), side)
+
+
+def _mask(row: ManifestRow, manifest: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """The lesion of a picture, in its black square; any gray is lesion. Raises InputError: another size than it."""
+    if not row.extra.get("mask"):
+        return None
+    mask = square(read_gray(manifest / row.extra["mask"]))
+    if mask.shape != shape:
+        raise InputError(
+            f"The mask of the case {row.case_id} is {len(mask)} pixels wide, its picture {shape[0]}. Both have to be "
+            "of one size.",
+            "lesion-mask",
+        )
+    return mask > 0
+
+
+def _write_masks(folder: Path, masks: Sequence[np.ndarray | None], side: int) -> None:
+    path = folder / "masks.npy"
+    path.unlink(missing_ok=True)
+    if all(mask is None for mask in masks):
+        return
+    empty = np.zeros((side, side), dtype=bool)
+    # Anything of a lesion that falls on a pixel makes it lesion: a small one must not vanish.
+    sized = [empty if mask is None else _sized(mask.astype(np.float32), side) > 0 for mask in masks]
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, np.stack(sized), allow_pickle=False)
 
 
 def _cases(rows: Sequence[ManifestRow], pixels: np.ndarray, key: bytes) -> tuple[CachedPictures, ...]:

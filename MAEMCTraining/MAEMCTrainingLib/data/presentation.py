@@ -8,7 +8,7 @@ keyed by seed, epoch and sample.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -140,7 +140,7 @@ class PicturePresentation:
         gray = self._gray(*self.cohort.pictures[item])
         draws = generator(seed, "picture", epoch, sample)
         if kind in ("one", "shifted"):
-            images = self._light(gray, draws, 2 if kind == "shifted" else 1)
+            images = [light.of(gray) for light in self._lights(len(gray), draws, 2 if kind == "shifted" else 1)]
         else:
             recipe, side = self.augmentation, self.preprocessing.image_size
             images = [self._strong(gray, recipe.crop_area, side, draws) for _ in range(2)]
@@ -153,8 +153,17 @@ class PicturePresentation:
         """One of the case's pictures, drawn anew each epoch."""
         draws = generator(seed, "picture", epoch, case)
         place = int(draws.integers(len(self.cohort.cases[case].pictures)))
-        (image,) = self._light(self._gray(case, place), draws, 1)
-        return normalise_gray(image, self.preprocessing), 0.0
+        gray = self._gray(case, place)
+        (light,) = self._lights(len(gray), draws, 1)
+        return normalise_gray(light.of(gray), self.preprocessing), 0.0
+
+    def lesion(self, item: int, seed: int, epoch: int, sample: int) -> np.ndarray | None:
+        """(S, S) bool: where the lesion lies in the first light view of ``views``; None where none is marked."""
+        mask = self.cohort.lesion(*self.cohort.pictures[item])
+        if mask is None:
+            return None
+        light = self._lights(len(mask), generator(seed, "picture", epoch, sample), 1)[0]
+        return replace(light, gain=1.0).of(mask.astype(np.float32)) > 0
 
     def plain(self, case: int) -> np.ndarray:
         """(pictures, S, S): the central view of each."""
@@ -168,20 +177,19 @@ class PicturePresentation:
     def _gray(self, case: int, place: int) -> np.ndarray:
         return self.cohort.gray(case, place).astype(np.float32) / 255.0
 
-    def _light(self, gray: np.ndarray, draws: np.random.Generator, times: int) -> list[np.ndarray]:
+    def _lights(self, stored: int, draws: np.random.Generator, times: int) -> list[_Light]:
         """The same turn, zoom and gain ``times`` times, each with a shift of its own."""
         recipe = self.augmentation
         turns, flip = int(draws.integers(4)) * recipe.turn, bool(draws.integers(2)) and recipe.flip
-        width = len(gray) * self.preprocessing.view_share
-        zoomed = min(len(gray) * 1.0, width * draws.uniform(1 - recipe.zoom, 1 + recipe.zoom))
+        width = stored * self.preprocessing.view_share
+        zoomed = min(stored * 1.0, width * draws.uniform(1 - recipe.zoom, 1 + recipe.zoom))
         gain = draws.uniform(1 - recipe.gain, 1 + recipe.gain)
-        images = []
+        lights = []
         for _ in range(times):
-            shift = draws.uniform(-recipe.shift_share, recipe.shift_share, 2) * width
-            middle = (len(gray) / 2 + shift[0], len(gray) / 2 + shift[1])
-            image = look(gray, middle, zoomed, self.preprocessing.image_size)
-            images.append(np.clip(_turned(image, turns, flip) * gain, 0.0, 1.0))
-        return images
+            down, right = draws.uniform(-recipe.shift_share, recipe.shift_share, 2) * width
+            middle = (stored / 2 + down, stored / 2 + right)
+            lights.append(_Light(middle, zoomed, self.preprocessing.image_size, turns, flip, gain))
+        return lights
 
     def _strong(self, gray: np.ndarray, area: tuple[float, ...], side: int, draws: np.random.Generator) -> np.ndarray:
         recipe = self.augmentation
@@ -195,6 +203,23 @@ class PicturePresentation:
         if recipe.blur and draws.random() < 0.5:
             image = gaussian_filter(image, draws.uniform(0.1, 2.0) * side / 224)
         return np.clip(image, 0.0, 1.0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Light:
+    """One light view: where it looks, how it is turned, how bright it is."""
+
+    middle: tuple[float, float]
+    width: float
+    side: int
+    turns: int
+    flip: bool
+    gain: float
+
+    def of(self, gray: np.ndarray) -> np.ndarray:
+        """(S, S) of a stored picture in [0, 1]."""
+        image = look(gray, self.middle, self.width, self.side)
+        return np.clip(_turned(image, self.turns, self.flip) * self.gain, 0.0, 1.0)
 
 
 def _random_crop(image: np.ndarray, area: tuple[float, ...], side: int, draws: np.random.Generator) -> np.ndarray:

@@ -75,5 +75,5 @@ def open_data(
     manifest = read_manifest(path)
     name = f"{path.stem}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     if _is_flat(manifest):
-        return build_picture_cache(manifest.rows, caches / name, home, progress)
+        return build_picture_cache(manifest.rows, caches / name, home, progress, manifest.path.parent)
     return build_cache(source_cases(manifest), caches / name, home, progress=progress)

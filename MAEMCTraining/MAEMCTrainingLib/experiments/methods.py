@@ -22,12 +22,11 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "supervised": ("columns=malignancy_median_high",),
 }
 """With the settings that fit one modality and one anatomy: what is left of the metadata is the readers' rating."""
-_BACKBONES = {"simclr": "resnet18", "moco-v2": "resnet18", "swav": "resnet18"}
 REDUCED = ("moco-v2", "swav", "spark", "mae")
 """Methods that are also pre-trained without similar slices."""
 
 
-def cells(cases: int, epochs: int = 10, pretraining_epochs: int = 12) -> list[Cell]:
+def cells(cases: int, epochs: int = 8, pretraining_epochs: int = 12) -> list[Cell]:
     """cases: labeled ones in a fold's training part. epochs: of fine-tuning with all labels."""
     table = []
     for labels in _LABELS:
@@ -36,8 +35,6 @@ def cells(cases: int, epochs: int = 10, pretraining_epochs: int = 12) -> list[Ce
     for method, settings in _METHODS.items():
         for reduced in (False, True) if method in REDUCED else (False,):
             words = ("--method", method, f"epochs={pretraining_epochs}", *settings)
-            if method in _BACKBONES:
-                words += ("--backbone", _BACKBONES[method])
             name = f"{method}, reduced" if reduced else method
             for labels in _LABELS:
                 if labels < cases:

@@ -6,7 +6,8 @@ A method is a torch module with this surface (``MAEMC`` in maemc.py is the examp
                         columns of the manifest, and the run fills ``classes`` with what it found there
     VIEWS               the images that it is fed, a key of ``data.presentation.VIEWS``
     WHOLE_BATCH         whether its loss compares the samples of a batch, which then cannot pass in shares
-    BACKBONE            the encoder of its presets, a name of ``encoder_named``; left out: MAEMC's own transformer
+    BACKBONE            the encoder of its presets, a name of ``encoder_named``; left out: MAEMC's own transformer;
+                        PAPER_BACKBONE where the published one is larger
     __init__(configuration, encoder, decoder, seed)
     mask_cells          how many random numbers decide the mask of an image; 0: nothing is hidden
     preset(name, base)  the method's configuration for a preset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,9 +27,10 @@ from ..configuration import (
     to_json,
 )
 from ..data.attributes import Attributes, read_attributes
-from ..data.cohort import Cohort, join
-from ..data.presentation import Settings, measure_preprocessing, present
+from ..data.cohort import Cohort, PictureCohort, join
+from ..data.presentation import PicturePresentation, Settings, measure_preprocessing, present
 from ..data.sources import open_data
+from ..data.visible_lesion import LesionSizes, keep_lesion_visible, lesion_patches, lesion_sizes
 from ..draws import generator
 from ..engine import sample_in_epoch, train
 from ..jobs import Job
@@ -74,6 +76,15 @@ class PretrainingTask:
                 "larger batch.",
                 "batch",
             )
+        guarded = (
+            isinstance(cohort, PictureCohort) and self.module.mask_cells and self.module.VIEWS in ("one", "shifted")
+        )
+        if run.min_visible_lesion and not guarded:
+            raise UsageError(
+                f"min_visible_lesion is for methods that hide parts of 2-D pictures; {run.method} on these data does "
+                "not. Leave it out.",
+                "visible-lesion",
+            )
         self.images_per_sample = len(self._views(0, 0)[0])
 
     @property
@@ -107,8 +118,10 @@ class PretrainingTask:
             epoch, sample = sample_in_epoch(code)
             views, outside = self._views(epoch, sample)
             images.append(views)
-            draws = generator(self.run.seed, "mask", epoch, sample)
-            noise.append(draws.random((2, self.module.mask_cells), dtype=np.float32)[: len(views)])
+            draws = generator(self.run.seed, "mask", epoch, sample).random(
+                (2, self.module.mask_cells), dtype=np.float32
+            )
+            noise.append(self._around_lesion(draws, epoch, sample)[: len(views)])
             cases.append(self._case(sample))
             padded += outside
         batch = ViewBatch(
@@ -118,6 +131,33 @@ class PretrainingTask:
             attributes=torch.from_numpy(self.attributes.values[cases]),
         )
         return batch, {"padded_fraction": padded / len(images)}
+
+    def _noise(self, epoch: int, sample: int) -> np.ndarray:
+        """(2, cells) uniform; changed so that the mask leaves the wanted share of a marked lesion visible, or as much
+        of it as the mask shows of anything.
+        """
+        draws = generator(self.run.seed, "mask", epoch, sample)
+        noise = draws.random((2, self.module.mask_cells), dtype=np.float32)
+        share, item = self.run.min_visible_lesion, sample // self.run.views_per_case
+        mask = self.presentation.lesion(item, self.run.seed, epoch, sample) if share else None
+        if mask is None:
+            return noise
+        touched = max(1, int(lesion_patches(mask, self.cell).sum()))
+        share = min(share, (self.module.mask_cells - self.module.hidden) / touched)
+        return np.stack([keep_lesion_visible(noise[0], mask, self.cell, self.module.hidden, share), noise[1]])
+
+    @property
+    def cell(self) -> int:
+        """Side of a mask's cell in pixels."""
+        return self.run.encoder.image_size // math.isqrt(self.module.mask_cells)
+
+    def lesions(self) -> LesionSizes:
+        """How large the marked lesions are, seen without augmentation. Raises what ``__init__`` raises."""
+        calm = replace(self.run.augmentation, shift_share=0.0, zoom=0.0, flip=False, turn=False)
+        plain = PicturePresentation(self.cohort, calm, self.preprocessing)
+        masks = [plain.lesion(item, 0, 0, 0) for item in range(plain.samples_per_view)]
+        share = self.run.min_visible_lesion
+        return lesion_sizes([mask for mask in masks if mask is not None], self.cell, self.module.hidden, share)
 
     def before_step(self) -> None:
         """The method's own."""
@@ -180,6 +220,8 @@ def pretrain(
     )
     task = PretrainingTask(cohort, run, preprocessing, job.folder / "previews", attributes)
     job.log(_describe(task, device))
+    if run.min_visible_lesion:
+        job.log(_describe_lesions(task))
     job.update(stage="Pre-training")
     fingerprint = attributes.fingerprint(cohort)
     train(task, run, job, job.folder / "checkpoints", fingerprint, device, stop, processes)
@@ -200,7 +242,17 @@ def with_attributes(
     if len(known) < len(cohort):
         missing = len(cohort) - len(known)
         say(f"{missing} of {len(cohort)} cases say nothing under {', '.join(columns)} and are left out.")
-    return cohort.subset(known), replace(run, settings=replace(run.settings, classes=attributes.names)), attributes
+    settings = replace(run.settings, classes=attributes.names)
+    if hasattr(settings, "class_counts"):
+        several = [cohort.cases[known[row]].case_id for row in np.flatnonzero(attributes.values.sum(axis=1) > 1)]
+        if several:
+            raise InputError(
+                f"{len(several)} cases (the first: {several[0]}) have several values under {', '.join(columns)}, and "
+                f"{run.method} learns one class a case. Choose modan-mulsupcon, or another column.",
+                "several-classes",
+            )
+        settings = replace(settings, class_counts=tuple(int(count) for count in attributes.values.sum(axis=0)))
+    return cohort.subset(known), replace(run, settings=settings), attributes
 
 
 def _describe(task: PretrainingTask, device: torch.device) -> str:
@@ -211,6 +263,23 @@ def _describe(task: PretrainingTask, device: torch.device) -> str:
         f"Pre-training {run.method} on {len(cohort)} cases of {patients} patients, {run.epochs} epochs of "
         f"{task.samples} samples, batch {run.batch}, on {device}."
     )
+
+
+def _describe_lesions(task: PretrainingTask) -> str:
+    """How large the lesions are beside the patches. Raises InputError where no picture has a mask."""
+    found = task.lesions()
+    if not found.lesions:
+        raise InputError(
+            "min_visible_lesion needs pictures of the lesions, and the manifest's column mask names none. Fill it, or "
+            "leave min_visible_lesion out.",
+            "lesion-mask",
+        )
+    text = (
+        f"{found.lesions} lesions are marked, the smallest {found.smallest_diameter:.1f} patches across, the median "
+        f"{found.median_diameter:.1f}; at least {task.run.min_visible_lesion:.0%} of each one's patches stay visible."
+    )
+    large = len(found.too_large)
+    return text + (f" {large} are too large for that and show what the mask shows." if large else "")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,198 @@
+"""Every method of the table as a job: on the data that it takes, stopped and continued, and as the start of a probe."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from MAEMCLib.atomic import file_sha256
+from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.manifest import ManifestRow, write_manifest
+from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
+from MAEMCLib.networks.encoders import build_encoder
+from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.folds import make_folds
+from MAEMCTrainingLib.data.presentation import measure_preprocessing
+from MAEMCTrainingLib.data.sources import open_data
+from MAEMCTrainingLib.finetuning import FinetuningTask, labeled
+from MAEMCTrainingLib.jobs import open_job
+from MAEMCTrainingLib.pretraining import METHODS, NODULES, default_settings, method_named, methods_for
+from MAEMCTrainingLib.pretraining.run import load_pretrained, pretrain
+from MAEMCTrainingLib.stopping import Interrupted, StopRequest
+from PIL import Image
+
+CPU = torch.device("cpu")
+FLAT = [name for name, entry in METHODS.items() if NODULES not in entry.needs]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """m.csv of 16 pictures of 48 pixels: a disk, large for class 1; half of them "US" and half "MR"."""
+    folder = tmp_path_factory.mktemp("pictures")
+    draws = np.random.default_rng(0)
+    rows = []
+    for number in range(16):
+        label = number % 2
+        y, x = np.mgrid[:48, :48] - draws.integers(20, 28, 2)[:, None, None]
+        gray = draws.normal(60, 15, (48, 48)) + 140 * (np.hypot(x, y) < (12 if label else 5))
+        path = folder / f"{number}.png"
+        Image.fromarray(np.clip(gray, 0, 255).astype(np.uint8)).save(path)
+        facts = {"modality": "US" if number < 8 else "MR", "anatomy": "BREAST" if number % 4 < 2 else "THYROID"}
+        rows.append(ManifestRow(f"case-{number}", f"patient-{number}", path, "image", label, extra=facts))
+    return write_manifest(folder / "m.csv", rows)
+
+
+@pytest.fixture(scope="module")
+def cohort(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort")
+    return join([open_data(pictures, folder, folder / "home")])
+
+
+def small(name, *words):
+    """A run of seconds: the method's tiny preset on images of 32 pixels."""
+    run = pretraining_preset("tiny", name, default_settings(name), flat=True)
+    encoder = run.encoder
+    if isinstance(encoder, BackboneConfiguration):
+        encoder = replace(encoder, image_size=32)
+    else:
+        encoder = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=1, heads=2, position="2d")
+    run = replace(run, encoder=encoder)
+    settings = [word for word in words if word.partition("=")[0] in vars(run.settings)]
+    plain = [word for word in words if "=" in word and word not in settings]
+    return override(run, ["decoder.width=16", "decoder.depth=1", "decoder.heads=2", "batch=8", *plain, *settings])
+
+
+SETTINGS = {
+    "spark": ("mask_patch=8", "decoder_width=32"),
+    "resmae": ("block=8", "decoder_width=32"),
+    "fcmae": ("mask_patch=8", "decoder_width=32"),
+    "swav": ("prototypes=8", "frozen_steps=1"),
+    "moco-v1": ("queue_size=24",),
+    "moco-v2": ("queue_size=24",),
+}
+
+
+@dataclass
+class StopsAfter(StopRequest):
+    """Asks for the end after some steps."""
+
+    steps: int = 0
+
+    @property
+    def asked(self):
+        self.steps -= 1
+        return self.steps < 0
+
+
+def run_job(folder, cohort, run, data, stop):
+    with open_job(folder, "pretrain", {"arguments": [], "directory": "."}, folder.parent, stop, quiet=True) as job:
+        pretrain(cohort, run, job, CPU, data, stop)
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(name, cohort, pictures, tmp_path):
+    run, data = small(name, "epochs=2", *SETTINGS.get(name, ())), [{"path": str(pictures), "takes": "all"}]
+    run_job(tmp_path / "whole", cohort, run, data, StopRequest())
+    with pytest.raises(Interrupted, match="step 3 of 4"):
+        run_job(tmp_path / "parts", cohort, run, data, StopsAfter(steps=2))
+    run_job(tmp_path / "parts", cohort, run, data, StopRequest())
+    weights = [file_sha256(tmp_path / part / "checkpoints/last/model.safetensors") for part in ("whole", "parts")]
+    assert weights[0] == weights[1]
+    pretrained = load_pretrained(tmp_path / "whole")
+    assert pretrained.flat
+    encoder = build_encoder(run.encoder, seed=5)
+    encoder.load_state_dict(pretrained.module.encoder_state())  # every tensor, and no other
+    if hasattr(pretrained.module, "reconstruct"):
+        assert len(list((tmp_path / "whole" / "previews").glob("*.png"))) == 2
+
+
+def test_a_probe_starts_from_a_pretraining_on_pictures(cohort, pictures, tmp_path, finetune_in, ball_cohort):
+    run = small("resmae", "epochs=1", *SETTINGS["resmae"])
+    run_job(tmp_path / "pre", cohort, run, [{"path": str(pictures), "takes": "all"}], StopRequest())
+    pretrained = load_pretrained(tmp_path / "pre")
+    probe = finetuning_preset("tiny", run.encoder, flat=True)
+    probe = override(probe, ["folds=2", "validation_fraction=0.25", "linear_probe=true"])
+    report = finetune_in(tmp_path / "probe", labeled(cohort), probe, pretrained, "paper")
+    assert report["cases"] == 16 and report["leaky"]
+    frozen = report["baselines"]["pre-trained encoder, frozen"]["auc_within_folds"]
+    assert report["metrics"]["auc_within_folds"]["value"] == pytest.approx(frozen["value"], abs=0.2)
+    with pytest.raises(InputError, match="learnt from 2-D pictures"):
+        finetune_in(tmp_path / "other", labeled(ball_cohort), probe, pretrained, "paper")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lars", "lamb"])
+def test_every_optimizer_goes_on_where_it_stopped(optimizer, cohort, tmp_path):
+    run = small("resmae", "epochs=2", f"optimizer={optimizer}", "learning_rate=0.01", *SETTINGS["resmae"])
+    run_job(tmp_path / "whole", cohort, run, [], StopRequest())
+    with pytest.raises(Interrupted):
+        run_job(tmp_path / "parts", cohort, run, [], StopsAfter(steps=1))
+    run_job(tmp_path / "parts", cohort, run, [], StopRequest())
+    weights = [file_sha256(tmp_path / part / "checkpoints/last/model.safetensors") for part in ("whole", "parts")]
+    assert weights[0] == weights[1]
+
+
+def test_ablations_are_maemc_with_another_balance():
+    assert default_settings("maemc-contrastive").loss_balance == 0.0
+    assert default_settings("maemc-generative").loss_balance == 1.0
+    assert method_named("maemc-generative") is method_named("maemc")
+
+
+def test_methods_are_hidden_that_do_not_fit_the_data():
+    everything = set(METHODS)
+    assert set(methods_for(flat=False, labels=True, metadata=True)) == everything
+    assert everything - set(methods_for(flat=False, labels=False, metadata=True)) == {"supervised"}
+    assert everything - set(methods_for(flat=False, labels=True, metadata=False)) == {"modan-mulsupcon"}
+    assert set(methods_for(flat=True, labels=True, metadata=True)) == set(FLAT)
+
+
+@pytest.mark.parametrize("name", ["simclr", "swav", "modan-mulsupcon", "cmae"])
+def test_methods_that_compare_samples_refuse_shares_and_lone_samples(name, cohort, pictures, tmp_path):
+    data = [{"path": str(pictures), "takes": "all"}]
+    with pytest.raises(UsageError, match="cannot pass in shares"):
+        run_job(tmp_path / "a", cohort, small(name, "accumulation=2", *SETTINGS.get(name, ())), data, StopRequest())
+    with pytest.raises(UsageError, match="single sample"):
+        run_job(tmp_path / "b", cohort, small(name, "batch=1", *SETTINGS.get(name, ())), data, StopRequest())
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("preset", ["default", "tiny", "paper", "paper-schedule"])
+def test_presets_build_for_both_kinds_of_data(name, preset):
+    for flat in (False, True):
+        if flat and name not in FLAT:
+            continue
+        run = pretraining_preset(preset, name, default_settings(name), flat)
+        assert run.method == name and run.encoder.image_size <= 256
+        if preset == "tiny":  # its parts fit together
+            if getattr(run.settings, "columns", ()):
+                run = replace(run, settings=replace(run.settings, classes=("a", "b", "c")))
+            assert method_named(name)(run.settings, run.encoder, run.decoder, 0).mask_cells >= 0
+
+
+@pytest.mark.parametrize("backbone", [*BACKBONES, "tiny"])
+def test_every_backbone_trains_on_pictures_at_its_side(backbone, cohort):
+    run = finetuning_preset("tiny", None, flat=True, backbone=backbone)
+    assert run.encoder.image_size == (224 if backbone == "levit" else 64)
+    preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
+    fold = make_folds(cohort.labels, cohort.patients, 2, 0.25, 0)[0]
+    task = FinetuningTask(cohort, fold, run, preprocessing, None)
+    batch, _ = task.batch([0, 1, 2, 3])
+    loss = task.step(task.module, batch)[0]["loss"]
+    loss.backward()
+    assert torch.isfinite(loss) and all(named.parameter.grad is not None for named in task.parameters())
+    assert set(task.validate(CPU)) == {"loss", "auc"}
+
+
+def test_a_classifier_learns_what_tells_pictures_apart(cohort, tmp_path, finetune_in):
+    run = finetuning_preset("tiny", None, flat=True, backbone="resnet18")
+    words = [
+        "epochs=30",
+        "folds=2",
+        "validation_fraction=0.25",
+        "batch=4",
+        "encoder.image_size=32",
+        "learning_rate=3e-4",
+    ]
+    report = finetune_in(tmp_path / "job", labeled(cohort), override(run, words))
+    assert report["metrics"]["auc_within_folds"]["value"] > 0.9
+    assert {"random forest on the central pixels", "untrained encoder, frozen"} <= set(report["baselines"])
