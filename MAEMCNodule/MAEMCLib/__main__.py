@@ -69,6 +69,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--points", metavar="FILE", help="positions from a Slicer .mrk.json or a CSV id,l_mm,p_mm,s_mm"
     )
     command.add_argument("--ras", action="store_true", help="the positions given are RAS instead of LPS")
+    command.add_argument(
+        "--clinical",
+        action="append",
+        metavar="KEY=VALUE",
+        help="a value that the model asks for beside the CT, such as age=63; repeat for more",
+    )
     _model(command)
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")

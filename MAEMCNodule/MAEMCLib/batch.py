@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .bundle import ModelBundle
+from .clinical import asked_of
 from .ct import read_volume
 from .errors import InputError, MAEMCError, UsageError
 from .manifest import ManifestRow
@@ -93,7 +94,8 @@ def _score(rows: list[ManifestRow], predictor: Scorer) -> list[NoduleResult]:
         return [result for result, _ in score_pictures([(row.image, row.case_id) for row in rows], predictor)]
     points = [NodulePoint(row.case_id, row.point_lps) for row in rows]
     diameters = [row.diameter_mm for row in rows]
-    return [result for result, _ in score_points(read_volume(rows[0].image), points, predictor, diameters)]
+    clinical = [asked_of(row.extra, predictor.card.clinical) for row in rows]
+    return [result for result, _ in score_points(read_volume(rows[0].image), points, predictor, diameters, clinical)]
 
 
 def _problem(row: ManifestRow, card: ModelCard) -> InputError | None:
@@ -113,10 +115,10 @@ def _load(path: Path, device: str, threads: int) -> None:
     global _predictor
     import torch
 
-    from .predict import Predictor
+    from .predict import open_predictor
 
     torch.set_num_threads(threads)
-    _predictor = Predictor(ModelBundle.open(path), device)
+    _predictor = open_predictor(ModelBundle.open(path), device)
 
 
 def _score_in_child(rows: list[ManifestRow]) -> list[NoduleResult]:
@@ -129,9 +131,9 @@ def _scored(
     if not shares:
         return
     if processes <= 1:
-        from .predict import Predictor
+        from .predict import open_predictor
 
-        predictor = Predictor(bundle, device)
+        predictor = open_predictor(bundle, device)
         for rows in shares:
             yield score_share(rows, predictor)
         return

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from . import picture_commands
 from .bundle import ModelBundle, copy_bundle, read_card
+from .clinical import SERIES, parse_assignments, read_values
 from .ct import CTVolume, read_volume, write_volume
 from .errors import InputError, UsageError
+from .manifest import ManifestRow
 from .model_card import ModelCard
 from .model_store import find_model, import_model, list_models, remove_model
 from .points import NodulePoint, parse_point, read_points
@@ -34,6 +36,7 @@ def score(arguments: Namespace) -> int:
     if bundle.card.input == "picture":
         return _failures([picture_commands.score(arguments, bundle, folder)])
     points = _points(arguments)
+    clinical = _clinical(arguments, bundle.card)
     predictor = None
     try:
         volume = read_volume(arguments.image, arguments.series)
@@ -41,7 +44,7 @@ def score(arguments: Namespace) -> int:
         rows = [(failed(point.nodule_id, point.lps, error, bundle.card), None) for point in points]
     else:
         predictor = _predictor(bundle, arguments)
-        rows = score_points(volume, points, predictor)
+        rows = score_points(volume, points, predictor, clinical=[clinical] * len(points))
     image = Path(arguments.image).name
     rows = [(replace(result, image=image), prepared) for result, prepared in rows]
     results = [result for result, _ in rows]
@@ -85,6 +88,11 @@ def explain(arguments: Namespace) -> int:
         return picture_commands.explain(arguments, bundle, folder)
     if not arguments.point:
         raise UsageError("No point was given. Add --point L,P,S, or choose a model of 2-D pictures.")
+    if bundle.card.fusion == "graph":
+        raise UsageError(
+            f"The model {bundle.card.id} fuses images and clinical values, and has no pictures to explain it.",
+            "no-decoder",
+        )
     volume = read_volume(arguments.image, arguments.series)
     prepared = prepare(volume, "N1", parse_point(arguments.point, arguments.ras), bundle.card)
     predictor = _predictor(bundle, arguments)
@@ -107,8 +115,9 @@ def batch(arguments: Namespace) -> int:
 
     if arguments.processes < 1:
         raise UsageError("--processes needs a number from 1.")
-    rows = read_manifest(arguments.manifest, lenient=True).rows
+    manifest = read_manifest(arguments.manifest, lenient=True)
     bundle = ModelBundle.open(find_model(arguments.model))
+    rows = [_with_paths(row, manifest.path.parent, bundle.card) for row in manifest.rows]
     started = time.monotonic()
 
     def show(done: int, total: int, wrong: int) -> None:
@@ -224,9 +233,22 @@ def models_remove(arguments: Namespace) -> int:
 
 
 def _predictor(bundle: ModelBundle, arguments: Namespace):
-    from .predict import Predictor
+    from .predict import open_predictor
 
-    return Predictor(bundle, arguments.device)
+    return open_predictor(bundle, arguments.device)
+
+
+def _clinical(arguments: Namespace, card: ModelCard) -> dict[str, str]:
+    """What was typed of what the model asks for. Raises UsageError before anything slow begins."""
+    given = parse_assignments(arguments.clinical or (), card.clinical, card.id)
+    read_values(given, card.clinical, card.id)
+    return given
+
+
+def _with_paths(row: ManifestRow, folder: Path, card: ModelCard) -> ManifestRow:
+    """A manifest's row whose further series are named from anywhere, and not relative to the manifest."""
+    series = {one.name for one in card.clinical if one.kind == SERIES and row.extra.get(one.name)}
+    return replace(row, extra={**row.extra, **{name: str(folder / row.extra[name]) for name in series}})
 
 
 def _points(arguments: Namespace) -> list[NodulePoint]:
@@ -273,8 +295,10 @@ def _pictures(folder: Path, rows: list, card: ModelCard, predictor, arguments: N
             continue
         place = folder / _folder_name(result, taken)
         place.mkdir(exist_ok=True)
-        explanation = explain_region(predictor, prepared.roi, autoencoder)
-        _write_explanation(place, explanation, prepared.roi)
+        explanation = None
+        if card.fusion != "graph":
+            explanation = explain_region(predictor, prepared.roi, autoencoder)
+            _write_explanation(place, explanation, prepared.roi)
         for plane in ("axial", "coronal"):
             save_montage(getattr(prepared.roi, plane), card.preprocessing, place / f"montage_{plane}.png")
         figures[id(result)] = place / "figure.png"

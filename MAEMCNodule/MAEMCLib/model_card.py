@@ -7,13 +7,14 @@ import math
 from dataclasses import dataclass, fields
 
 from .applicability import Limits
+from .clinical import ClinicalField, fields_of
 from .errors import ModelError
 from .montage import Preprocessing
 from .picture import PicturePreprocessing
 
 SCHEMA = 1
 INPUTS = ("nodule", "picture")
-FUSIONS = ("mean", "axial", "coronal")
+FUSIONS = ("mean", "axial", "coronal", "graph")
 ROLES = ("classifier", "decoder", "statistics")
 _REQUIRED = {
     "id": str,
@@ -68,14 +69,18 @@ class ModelCard:
 
     def _check(self, source: str) -> None:
         problem = ""
-        if len(self.classes) != 2 or self.positive_class not in self.classes:
-            problem = f"its classes are {self.classes}, and this version scores two with one of them positive"
-        elif self.classes[1] != self.positive_class:
+        if not _are_classes(self.classes):
+            problem = f"its classes {self.classes} are not two or more names"
+        elif len(self.classes) > 2 and self.fusion != "graph":
+            problem = f"its classes are {self.classes}, and this version scores two but for models of fusion"
+        elif len(self.classes) == 2 and self.classes[1] != self.positive_class:
             problem = f"its positive class {self.positive_class} has to be the second of {self.classes}"
         elif self.input not in INPUTS:
             problem = f"its input '{self.input}' is none of {', '.join(INPUTS)}"
         elif self.fusion not in FUSIONS:
             problem = f"its fusion '{self.fusion}' is none of {', '.join(FUSIONS)}"
+        elif self.fusion != "graph" and self.values.get("clinical"):
+            problem = "it asks for clinical values, which models of fusion alone read"
         elif self.input == "picture" and self.fusion != "mean":
             problem = f"it scores pictures, which have no {self.fusion} plane"
         elif any(not _is_fraction(self.values["thresholds"].get(name)) for name in ("rule_out", "balanced", "rule_in")):
@@ -90,7 +95,7 @@ class ModelCard:
             problem = self._file_problem()
         if problem:
             raise ModelError(f"{source} cannot be used: {problem}. Get the model again.", "schema")
-        _ = self.preprocessing, self.limits  # raise ModelError themselves where their values are wrong
+        _ = self.preprocessing, self.limits, self.clinical  # raise ModelError themselves where their values are wrong
 
     def _file_problem(self) -> str:
         for name, entry in self.files.items():
@@ -124,7 +129,7 @@ class ModelCard:
 
     @property
     def classes(self) -> list[str]:
-        """Class names; index 1 is the positive (malignant-like) one."""
+        """Class names; of two the second is the positive (malignant-like) one."""
         return self.values["classes"]
 
     @property
@@ -138,7 +143,7 @@ class ModelCard:
 
     @property
     def fusion(self) -> str:
-        """Which planes' logits are averaged: mean (of all), axial or coronal."""
+        """Which planes' logits are averaged: mean (of all), axial or coronal; "graph": of a fusion network."""
         return self.values["fusion"]
 
     @property
@@ -146,12 +151,17 @@ class ModelCard:
         """The images of a case that the network sees, each alone; a picture has one, itself."""
         if self.input == "picture":
             return ("picture",)
-        return ("axial", "coronal") if self.fusion == "mean" else (self.fusion,)
+        return ("axial", "coronal") if self.fusion in ("mean", "graph") else (self.fusion,)
 
     @property
-    def threshold(self) -> float:
-        """The balanced threshold, which decides ``class``."""
-        return float(self.values["thresholds"]["balanced"])
+    def clinical(self) -> tuple[ClinicalField, ...]:
+        """What the model asks for by name beside the CT; empty for models that read it alone."""
+        return fields_of(self.values, self.id)
+
+    @property
+    def threshold(self) -> float | None:
+        """The balanced threshold, which decides ``class``; None of more than two classes, the likeliest being it."""
+        return float(self.values["thresholds"]["balanced"]) if len(self.classes) == 2 else None
 
     @property
     def calibrated(self) -> bool:
@@ -190,6 +200,10 @@ def _from_fields(kind: type, values: dict, name: str):
     if unknown or not all(_is_number(value) for value in values.values()):
         raise ModelError(f"The bundle's {name} settings are not understood: {values}. Get the model again.", "schema")
     return kind(**values)
+
+
+def _are_classes(values: list) -> bool:
+    return len(values) >= 2 and all(isinstance(v, str) and v for v in values) and len(set(values)) == len(values)
 
 
 def _is_distances(values: object) -> bool:

@@ -47,6 +47,18 @@ class Prediction:
     ood_percentile: float | None = None
 
 
+def open_predictor(bundle: ModelBundle, device: str = "auto"):
+    """The predictor for a bundle: ``Predictor``, or ``fusion_scoring.FusionPredictor`` with the same surface.
+
+    Raises ModelError where the weights do not fit the architecture that the card states.
+    """
+    if bundle.card.fusion == "graph":
+        from .fusion_scoring import FusionPredictor
+
+        return FusionPredictor(bundle, device)
+    return Predictor(bundle, device)
+
+
 class Predictor:
     """A loaded bundle, ready to score. Loading is slow, scoring fast: keep it.
 

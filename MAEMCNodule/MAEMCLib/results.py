@@ -34,8 +34,11 @@ COLUMNS = (
     "software",
     "time",
     "ood_percentile",
+    "class_probabilities",
+    "clinical",
 )
-"""Columns of results.csv, in order. ``class`` is the class at the bundle's balanced threshold."""
+"""Columns of results.csv, in order. ``class`` is the class at the bundle's balanced threshold; of more than two classes
+the likeliest, whose probability is then ``probability``, and ``class_probabilities`` has those of all."""
 
 DISCLAIMER = "Research only, not for clinical use."
 
@@ -55,6 +58,7 @@ class NoduleResult:
     point_lps: (l, p, s) mm. gate: green, amber, red, or grey where something could not be checked; it hides nothing.
     interval_low, interval_high: spread of the probability, of the kind named by interval_kind.
     ood_percentile: how far the features lie from the training cases', 0 to 100 (see ``familiarity``).
+    class_probabilities: by class, of more than two. clinical: the values that were read beside the images, by name.
     """
 
     nodule_id: str
@@ -79,6 +83,8 @@ class NoduleResult:
     seconds: float | None = None
     message: str = ""
     ood_percentile: float | None = None
+    class_probabilities: dict[str, float] | None = None
+    clinical: dict[str, float | str | None] | None = None
     software: str = f"maemc {__version__}"
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -107,7 +113,14 @@ class NoduleResult:
         values["l_mm"], values["p_mm"], values["s_mm"] = self.point_lps or (None, None, None)
         values["gate_reasons"] = "; ".join(self.gate_reasons)
         values["warnings"] = "; ".join(f"{warning.code}: {warning.message}" for warning in self.warnings)
+        values["class_probabilities"] = _pairs(self.class_probabilities)
+        values["clinical"] = _pairs(self.clinical)
         return {column: _text(values[column]) for column in COLUMNS}
+
+
+def _pairs(values: dict[str, float | str | None] | None) -> str:
+    """``a=0.100000; b=0.900000``; a value that was left out is left out."""
+    return "; ".join(f"{name}={_text(value)}" for name, value in (values or {}).items() if value is not None)
 
 
 def _text(value: object) -> str:

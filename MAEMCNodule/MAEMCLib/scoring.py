@@ -6,12 +6,15 @@ Free of torch, so that Slicer's own process can prepare and finish while a worke
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .applicability import Assessment, assess, assess_features
+from .clinical import ClinicalCase, ClinicalValues, assess_values, read_values
 from .ct import CTVolume, check_ct
 from .errors import InputError, MAEMCError, UsageError
+from .further_series import with_regions
 from .model_card import ModelCard
 from .points import NodulePoint
 from .results import InputWarning, NoduleResult
@@ -41,11 +44,18 @@ class Prepared(Protocol):
 
 @dataclass(frozen=True)
 class PreparedNodule:
-    """A nodule ready for the network: its region and what is known about its fitness."""
+    """A nodule ready for the network: its region, what is known about its fitness, and, where the model asks for them,
+    the clinical values."""
 
     nodule_id: str
     roi: NoduleROI
     assessment: Assessment
+    values: ClinicalValues | None = None
+
+    @property
+    def case(self) -> NoduleROI | ClinicalCase:
+        """What the predictor takes."""
+        return self.roi if self.values is None else ClinicalCase(self.roi, self.values)
 
     @property
     def point_lps(self) -> tuple[float, float, float]:
@@ -57,19 +67,30 @@ class PreparedNodule:
 
 
 def prepare(
-    volume: CTVolume, nodule_id: str, point_lps, card: ModelCard, diameter_mm: float | None = None
+    volume: CTVolume,
+    nodule_id: str,
+    point_lps,
+    card: ModelCard,
+    diameter_mm: float | None = None,
+    clinical: Mapping[str, object] | None = None,
 ) -> PreparedNodule:
-    """Check the volume and cut the region that the model wants. point_lps: LPS mm.
+    """Check the volume and cut the region that the model wants. point_lps: LPS mm. clinical: what is known of what the
+    model asks for beside it, by name.
 
-    Raises InputError, and UsageError for a model that scores something else.
+    Raises InputError, and UsageError for a model that scores something else, or values that are missing or wrong.
     """
     if card.input != "nodule":
         raise UsageError(
             f"The model {card.id} scores 2-D {card.input}s, not nodules in a CT. Choose another model.", "input-kind"
         )
+    values = read_values(clinical or {}, card.clinical, card.id) if card.fusion == "graph" else None
     check_ct(volume)
-    roi = cut_roi(volume, point_lps, card.preprocessing.slice_step_mm)
-    return PreparedNodule(nodule_id, roi, assess(volume, roi, card.limits, diameter_mm))
+    step = card.preprocessing.slice_step_mm
+    roi = cut_roi(volume, point_lps, step)
+    if values is not None:
+        values = with_regions(values, card.clinical, roi.point_lps, step)
+    assessment = assess_values(assess(volume, roi, card.limits, diameter_mm), values)
+    return PreparedNodule(nodule_id, roi, assessment, values)
 
 
 def scored(prepared: Prepared, prediction: dict, card: ModelCard) -> NoduleResult:
@@ -79,6 +100,8 @@ def scored(prepared: Prepared, prediction: dict, card: ModelCard) -> NoduleResul
     ood_percentile = prediction.get("ood_percentile")
     assessment = assess_features(prepared.assessment, ood_percentile)
     warnings = assessment.warnings
+    every = prediction.get("class_probabilities")  # of more than two classes
+    values = getattr(prepared, "values", None)
     if prediction.get("notice"):
         warnings = (*warnings, InputWarning("device", prediction["notice"]))
     return NoduleResult(
@@ -91,7 +114,7 @@ def scored(prepared: Prepared, prediction: dict, card: ModelCard) -> NoduleResul
         interval_low=prediction["interval_low"],
         interval_high=prediction["interval_high"],
         interval_kind=prediction["interval_kind"],
-        class_name=card.classes[int(probability >= threshold)],
+        class_name=max(every, key=every.get) if every else card.classes[int(probability >= threshold)],
         threshold=threshold,
         padded_fraction=prepared.padded_fraction,
         warnings=warnings,
@@ -101,21 +124,31 @@ def scored(prepared: Prepared, prediction: dict, card: ModelCard) -> NoduleResul
         device=prediction["device"],
         seconds=prediction["seconds"],
         ood_percentile=ood_percentile,
+        class_probabilities=every,
+        clinical=dict(values.values) if values is not None else None,
     )
 
 
 def score_points(
-    volume: CTVolume, points: list[NodulePoint], predictor: Scorer, diameters: list[float | None] | None = None
+    volume: CTVolume,
+    points: list[NodulePoint],
+    predictor: Scorer,
+    diameters: list[float | None] | None = None,
+    clinical: list[Mapping[str, object]] | None = None,
 ) -> list[tuple[NoduleResult, PreparedNodule | None]]:
-    """Score every point of one volume at once; a point that cannot be scored gets a failed row, the others go on."""
+    """Score every point of one volume at once; a point that cannot be scored gets a failed row, the others go on.
+
+    clinical: of each point what is known of what the model asks for beside the CT, by name.
+    """
+    nothing: list = [None] * len(points)
     prepared: list[PreparedNodule | MAEMCError] = []
-    for point, diameter in zip(points, diameters or [None] * len(points), strict=True):
+    for point, diameter, values in zip(points, diameters or nothing, clinical or nothing, strict=True):
         try:
-            prepared.append(prepare(volume, point.nodule_id, point.lps, predictor.card, diameter))
-        except InputError as error:
+            prepared.append(prepare(volume, point.nodule_id, point.lps, predictor.card, diameter, values))
+        except (InputError, UsageError) as error:
             prepared.append(error)
     ready = [nodule for nodule in prepared if isinstance(nodule, PreparedNodule)]
-    predictions = iter(predictor.predict([nodule.roi for nodule in ready]) if ready else ())
+    predictions = iter(predictor.predict([nodule.case for nodule in ready]) if ready else ())
     rows = []
     for point, nodule in zip(points, prepared, strict=True):
         if isinstance(nodule, PreparedNodule):

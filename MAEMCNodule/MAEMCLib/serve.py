@@ -16,7 +16,8 @@ from types import SimpleNamespace
 from typing import BinaryIO
 
 from . import __version__
-from .errors import MAEMCError, UsageError
+from .clinical import ClinicalCase, read_values
+from .errors import MAEMCError, ModelError, UsageError
 from .worker import LINE_LIMIT, decode_array, encode_array
 
 _LARGEST_REQUEST = 64
@@ -82,9 +83,14 @@ class Server:
         return {"device": describe(str(message.get("device", "auto")))}
 
     def _predict(self, message: dict) -> dict:
-        rois = self._rois(message)
+        cases = self._rois(message)
         predictor = self._load(message)
-        predictions = predictor.predict(rois, lambda share: self._progress(message, "scoring", share))
+        card = predictor.card
+        if card.fusion == "graph":
+            given = [_given(nodule.get("clinical")) for nodule in message["nodules"]]
+            read = [read_values(values, card.clinical, card.id) for values in given]
+            cases = [ClinicalCase(roi, values) for roi, values in zip(cases, read, strict=True)]
+        predictions = predictor.predict(cases, lambda share: self._progress(message, "scoring", share))
         return {"predictions": [asdict(p) for p in predictions], "device": predictor.device, **self._model()}
 
     def _explain(self, message: dict) -> dict:
@@ -92,6 +98,11 @@ class Server:
 
         roi = self._rois(message)[0]
         predictor = self._load(message)
+        if predictor.card.fusion == "graph":
+            raise ModelError(
+                f"The model {predictor.card.id} fuses images and clinical values, and has no pictures to explain it.",
+                "no-decoder",
+            )
         self._progress(message, "explaining", 0.0)
         if self._autoencoder is None:
             self._autoencoder = load_autoencoder(predictor)
@@ -121,16 +132,25 @@ class Server:
         key = (path, read_card(path).sha256, device)  # the card names every file's hash: a replaced model is noticed
         if key != self._key:
             self._progress(message, "loading", 0.0)
-            from .predict import Predictor
+            from .predict import open_predictor
 
             self._key = self._predictor = self._autoencoder = None  # never two models in memory
-            self._predictor = Predictor(ModelBundle.open(path), device)
+            self._predictor = open_predictor(ModelBundle.open(path), device)
             self._key = key
         return self._predictor
 
     def _model(self) -> dict:
         card = self._predictor.card
         return {"model": {"id": card.id, "version": card.version, "sha256": card.sha256}}
+
+
+def _given(clinical: object) -> dict:
+    """The clinical values of one nodule: {name: text or number}."""
+    if clinical is None:
+        return {}
+    if not isinstance(clinical, dict) or not all(isinstance(v, str | int | float | None) for v in clinical.values()):
+        raise UsageError("A nodule's 'clinical' is an object with a text or a number for each name.", "clinical")
+    return clinical
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

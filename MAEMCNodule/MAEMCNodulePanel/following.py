@@ -170,7 +170,11 @@ class SceneFollower:
         self._reconcileEach(lambda volumeID, pointsID: volumeID == caller.GetID())
 
     def _onVoxelsChanged(self, caller, event) -> None:
-        for analysis in self._analysesWhere(lambda volumeID, pointsID: volumeID == caller.GetID()):
+        self.inputChanged(caller)
+
+    def inputChanged(self, volumeNode) -> None:
+        """What all nodules of a CT are scored by has changed: its voxels, or what is known of its patient."""
+        for analysis in self._analysesWhere(lambda volumeID, pointsID: volumeID == volumeNode.GetID()):
             with self._resting():
                 for pointID, record in analysis.records():
                     self._follower.onInputChanged(analysis, pointID, record)

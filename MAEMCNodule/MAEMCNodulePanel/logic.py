@@ -8,6 +8,7 @@ from pathlib import Path
 
 import slicer
 from MAEMCLib.bundle import read_card
+from MAEMCLib.clinical import parse_assignments
 from MAEMCLib.ct import check_ct
 from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.model_store import StoredModel, find_model, list_models
@@ -22,7 +23,7 @@ from .following import SceneFollower
 from .parameters import MAEMCNoduleParameterNode, OverlayKind
 from .scoringqueue import ScoringQueue, setRecord, settle
 from .status import Status
-from .volumes import ctVolume
+from .volumes import clinicalOf, ctVolume, setClinical
 from .worker import ScoringWorker
 
 DEBOUNCE_SECONDS = 0.4
@@ -167,6 +168,19 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
                 raise TimeoutError(f"not scored within {timeout:g} s")
             time.sleep(0.005)
         return analysis.tableNode
+
+    def setClinical(self, volumeNode, values: dict) -> None:
+        """Keep what is known of a CT's patient, {name: text or number}, with the CT; its nodules are scored anew.
+
+        Raises UsageError where the chosen model does not ask for one of the names, or a value is not what it wants.
+        """
+        card = self.chosenModel().card
+        asked = {one.name for one in card.clinical}
+        texts = parse_assignments([f"{name}={value}" for name, value in values.items()], card.clinical, card.id)
+        kept = {name: text for name, text in clinicalOf(volumeNode).items() if name not in asked}
+        setClinical(volumeNode, kept | texts)
+        self._follower.inputChanged(volumeNode)
+        self._notify()
 
     def requestScore(self, volumeNode, markupsNode, pointIDs=None, pictures: bool = True) -> Analysis:
         """Have points (all of the list, or those given by ID) scored by the polls to come, and return at once.

@@ -26,14 +26,17 @@ def probabilityBar(result: dict, textColor, ratio: float = 1.0):
     def position(value: float) -> int:
         return left + round(value * span)
 
-    threshold, probability = result["threshold"], result["probability"]
+    probability = result["probability"]
+    # Of more than two classes the likeliest is called, and no threshold parts the scale.
+    threshold = 1.0 if result["threshold"] is None else result["threshold"]
     painter.fillRect(left, top, position(threshold) - left, thick, qt.QColor(*_BELOW))
     painter.fillRect(position(threshold), top, left + span - position(threshold), thick, qt.QColor(*_ABOVE))
     color = GATE_COLORS.get(result.get("gate"), GATE_COLORS["grey"])
     if result["interval_low"] is not None and result["interval_high"] is not None:
         low, high = position(result["interval_low"]), position(result["interval_high"])
         painter.fillRect(low, top + thick // 2 - 2, max(high - low, 1), 4, qt.QColor(*color, 170))
-    painter.fillRect(position(threshold), top - 5, 2, thick + 10, textColor)
+    if result["threshold"] is not None:
+        painter.fillRect(position(threshold), top - 5, 2, thick + 10, textColor)
     painter.setRenderHint(qt.QPainter.Antialiasing)
     painter.setPen(textColor)
     painter.setBrush(qt.QBrush(qt.QColor(*color)))
@@ -45,7 +48,8 @@ def probabilityBar(result: dict, textColor, ratio: float = 1.0):
     room = 45
     painter.drawText(left - 3, height - 2, "0")
     painter.drawText(left + span - 3, height - 2, "1")
-    painter.drawText(min(max(position(threshold) - room, left + 14), left + span - 2 * room - 14), height - 2, text)
+    if result["threshold"] is not None:
+        painter.drawText(min(max(position(threshold) - room, left + 14), left + span - 2 * room - 14), height - 2, text)
     painter.end()
     return pixmap
 

@@ -13,7 +13,7 @@ from . import nodes, overlays
 from .analysis import PLANES, Analysis, NoduleRecord
 from .following import SceneFollower
 from .status import Status
-from .volumes import ctVolume, lpsFromRas, sameInput
+from .volumes import clinicalOf, ctVolume, lpsFromRas, sameInput
 from .worker import Request, ScoringWorker
 
 POLL_SECONDS = 0.03
@@ -105,11 +105,15 @@ class ScoringQueue:
         try:
             model = self._owner.chosenModel()
             volume = ctVolume(analysis.volumeNode)
-            prepared = scoring.prepare(volume, record.name, lpsFromRas(pointRas), model.card)
+            given = clinicalOf(analysis.volumeNode, model.card.clinical)
+            prepared = scoring.prepare(volume, record.name, lpsFromRas(pointRas), model.card, clinical=given)
             request = Request("predict", analysis.id, pointID, prepared, model, pictures)
             self._worker.send(request, self._owner.deviceRequest)
         except MAEMCError as error:
-            self._fail(analysis, pointID, record, error, model)
+            if error.code == "clinical-missing":  # no failure: it waits for the user to fill them in
+                self._wait(analysis, pointID, record, model)
+            else:
+                self._fail(analysis, pointID, record, error, model)
             return
         window = (model.card.preprocessing.window_lower, model.card.preprocessing.window_upper)
         setRecord(analysis, pointID, dataclasses.replace(record, window=window), "pending")
@@ -167,6 +171,13 @@ class ScoringQueue:
         self.device = {**self.device, **message["device"]}
         if not self.isBusy():
             self._owner.setStatus(Status())
+
+    def _wait(self, analysis: Analysis, pointID: str, record: NoduleRecord, model) -> None:
+        given = clinicalOf(analysis.volumeNode, model.card.clinical)
+        missing = [one.described() for one in model.card.clinical if not one.optional and one.name not in given]
+        message = _("The model also asks for {names}.").format(names=", ".join(missing))
+        settle(analysis, pointID, record, message)
+        self._owner.setStatus(Status("idle", message))
 
     def _fail(self, analysis: Analysis, pointID: str, record: NoduleRecord, error: MAEMCError, model) -> None:
         if isScored(record):  # scored again on request and without success: the earlier result is as true as it was

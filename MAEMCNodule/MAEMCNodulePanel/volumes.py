@@ -1,14 +1,41 @@
 """From a volume node to a CTVolume: the border where RAS becomes LPS, and where volumes that are no CT are refused."""
 
+import json
+
 import numpy as np
 import slicer
 import vtk
+from MAEMCLib.clinical import asked_of
 from MAEMCLib.ct import CTVolume
 from MAEMCLib.errors import InputError
 from slicer.i18n import tr as _
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Its own inverse: turns LPS into RAS as well."""
+
+
+_CLINICAL = "MAEMC.Clinical"
+"""Attribute of a volume node: what is known of its patient, so that it never stands beside another patient's CT."""
+
+
+def clinicalOf(volumeNode, asked=None) -> dict:
+    """{name: text} of what is known beside a CT; asked: the fields of a model, to have those that it asks for."""
+    text = volumeNode.GetAttribute(_CLINICAL) if volumeNode is not None else None
+    try:
+        known = json.loads(text) if text else {}
+    except ValueError:
+        known = {}
+    values = {str(name): str(value) for name, value in known.items()} if isinstance(known, dict) else {}
+    return values if asked is None else asked_of(values, asked)
+
+
+def setClinical(volumeNode, values: dict) -> None:
+    """Keep {name: text or number} with the CT, in the scene; what is empty is forgotten."""
+    texts = {str(name): str(value) for name, value in values.items() if value is not None and str(value).strip()}
+    if texts:
+        volumeNode.SetAttribute(_CLINICAL, json.dumps(texts, ensure_ascii=False, sort_keys=True))
+    else:
+        volumeNode.RemoveAttribute(_CLINICAL)
 
 
 def lpsFromRas(pointRas) -> tuple:

@@ -12,10 +12,12 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from . import details, views
+from .clinicalform import ClinicalForm
 from .installing import PACKAGE_CODES, TORCH_CODES, installRequirements, installTorch
 from .logic import MAEMCNoduleLogic
 from .report import reportText
 from .status import Status
+from .volumes import clinicalOf
 
 POLL_MILLISECONDS = 50
 _DEVICE_SETTING = "MAEMC/Device"
@@ -49,6 +51,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.timer = qt.QTimer()
         self.timer.setInterval(POLL_MILLISECONDS)
         self.timer.connect("timeout()", self.onTimer)
+        self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
         header = self.ui.resultTable.horizontalHeader()
         header.setSectionResizeMode(self.ui.resultTable.columnCount - 1, qt.QHeaderView.Stretch)
         self._fillDeviceSelector()
@@ -182,6 +185,10 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onModelSelected(self, index: int) -> None:
         self._parameterNode.model = self.ui.modelSelector.itemData(index) or ""
 
+    def onClinicalEdited(self, values: dict) -> None:
+        with self._errorsInStatusLine():
+            self.logic.setClinical(self._parameterNode.inputVolume, values)
+
     def onDeviceSelected(self, index: int) -> None:
         self.logic.deviceRequest = self.ui.deviceSelector.itemData(index)
         slicer.app.userSettings().setValue(_DEVICE_SETTING, self.logic.deviceRequest)
@@ -252,9 +259,10 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._parameterNode is not None:
             if self._parameterNode.inputVolume is None and self.logic.proposedVolume() is not None:
                 self._parameterNode.inputVolume = self.logic.proposedVolume()
-            analysis = self._analysis()
+            analysis, card, volume = self._analysis(), self._card(), self._parameterNode.inputVolume
+            self.clinicalForm.show(card.clinical if card else (), clinicalOf(volume), volume is not None)
             details.fillTable(self.ui, analysis, self._parameterNode.selectedPoint)
-            details.fillNodule(self.ui, analysis, self._parameterNode.selectedPoint, self._card())
+            details.fillNodule(self.ui, analysis, self._parameterNode.selectedPoint, card)
         self._updateStatus()
         self._updateButtons()
 

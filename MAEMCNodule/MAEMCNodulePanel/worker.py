@@ -63,6 +63,8 @@ class ScoringWorker:
         self.forget(*request.key)
         roi = request.prepared.roi
         nodules = [{"axial": encode_array(roi.axial), "coronal": encode_array(roi.coronal)}]
+        if request.prepared.values is not None:
+            nodules[0]["clinical"] = request.prepared.values.values
         self._send(request, model=str(request.model.path), device=device, nodules=nodules)
 
     def forget(self, analysisID: str = "", pointID: str = "") -> None:

@@ -8,6 +8,8 @@ from ..model_card import ModelCard
 from ..results import DISCLAIMER
 
 _METRICS = {
+    "macro_auc": "Macro AUC",
+    "macro_f1": "Macro F1",
     "auc": "AUC",
     "auc_within_folds": "AUC within folds",
     "accuracy": "Accuracy",
@@ -38,17 +40,20 @@ def card_text(card: ModelCard) -> str:
             "Data": training.get("data", ""),
             "Protocol": _protocol(training),
             "Network": _network(card),
+            "Classes": ", ".join(card.classes) if len(card.classes) > 2 else "",
+            "Asks for": ", ".join(f"{c.described()}{' (optional)' * c.optional}" for c in card.clinical),
             "Calibration": _calibration(card),
             "Out of distribution": _distances(card),
             **_scored(card),
         }
     )
     if values.get("metrics"):
-        lines += ["", f"Measured on the training's own cases, out of fold, at {card.threshold:.3f}"]
+        at = "" if card.threshold is None else f", at {card.threshold:.3f}"
+        lines += ["", f"Measured on the training's own cases, out of fold{at}"]
         lines += _facts({head: _metric(values["metrics"].get(key)) for key, head in _METRICS.items()})
     if values.get("operating_points"):
         lines += ["", "Operating points", *_points(values["operating_points"])]
-    else:
+    elif card.threshold is not None:
         names = (f"{_POINTS[name]} {values['thresholds'][name]:.3f}" for name in ("rule_out", "balanced", "rule_in"))
         lines += ["", f"Thresholds: {', '.join(names)}"]
     baselines = {name: _metric(metrics.get("auc")) for name, metrics in values.get("baselines", {}).items()}
@@ -103,6 +108,8 @@ def _network(card: ModelCard) -> str:
     names = ("backbone", "image_size", "patch_size", "width", "depth", "heads")
     shape = ", ".join(f"{name.replace('_', ' ')} {encoder[name]}" for name in names if name in encoder)
     planes = "" if card.input == "picture" else f"; planes: {card.fusion}"
+    if graph := card.values["architecture"].get("graph"):
+        planes = f"; graph of {', '.join(graph['branches'])} and the clinical values, {graph['rounds']} rounds"
     return f"{len(card.members('classifier'))} classifiers: {shape}{planes}"
 
 

@@ -19,20 +19,22 @@ _ENDS = {"axial": ("A", "P", "R", "L"), "coronal": ("S", "I", "R", "L")}  # top,
 def nodule_figure(result: NoduleResult, roi: NoduleROI, explanation, preprocessing: Preprocessing):
     """A matplotlib figure: rows axial and coronal through the point; columns seen, rebuilt, error, attention.
 
-    explanation: ``MAEMCLib.explain.Explanation``; the columns rebuilt and error are left out where it has none.
+    explanation: ``MAEMCLib.explain.Explanation``; the columns rebuilt and error are left out where it has none. None
+    of a model that is not explained: what was seen alone.
     """
     from matplotlib.figure import Figure
 
-    columns = 4 if explanation.reconstruction else 2
+    columns = 1 if explanation is None else 4 if explanation.reconstruction else 2
     figure = Figure(figsize=(2.7 * columns + 0.6, 6.1), layout="constrained", facecolor="white")
     axes = figure.subplots(2, columns, squeeze=False)
     window = {"cmap": "gray", "vmin": preprocessing.window_lower, "vmax": preprocessing.window_upper}
-    kind = explanation.attention_kind
     for row, plane in enumerate(("axial", "coronal")):
         seen = _middle(getattr(roi, plane))
         _slice(axes[row, 0], seen, plane, "seen" if row == 0 else "", **window)
         axes[row, 0].set_ylabel(plane, fontsize=11)
-        _slice(axes[row, -1], seen, plane, kind if row == 0 else "", **window)
+        if explanation is None:
+            continue
+        _slice(axes[row, -1], seen, plane, explanation.attention_kind if row == 0 else "", **window)
         attention = _middle(explanation.attention[plane])
         axes[row, -1].imshow(attention, extent=_EXTENT, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
         if not explanation.reconstruction:
@@ -44,7 +46,7 @@ def nodule_figure(result: NoduleResult, roi: NoduleROI, explanation, preprocessi
         bar.ax.tick_params(labelsize=7)
         bar.set_label("HU", fontsize=8)
     figure.suptitle(result_title(result), fontsize=11)
-    notice = f"{explanation.notice}\n" if explanation.notice else ""
+    notice = f"{explanation.notice}\n" if explanation is not None and explanation.notice else ""
     figure.supxlabel(f"{notice}50 mm about the point. {DISCLAIMER}", fontsize=8, color="0.35")
     return figure
 
@@ -60,8 +62,9 @@ def scale_figure(result: NoduleResult):
         width = max(result.interval_high - result.interval_low, 0.004)
         axis.barh(0, width, left=result.interval_low, height=0.34, color="#7aa6c9")
     axis.plot([result.probability], [0], "o", color="#1f4e79", markersize=8)
-    axis.plot([result.threshold] * 2, [-0.28, 0.28], color="0.25", linewidth=1, linestyle="--")
-    axis.text(result.threshold, 0.38, f"threshold {result.threshold:.2f}", fontsize=7, ha="center", color="0.25")
+    if result.threshold is not None:
+        axis.plot([result.threshold] * 2, [-0.28, 0.28], color="0.25", linewidth=1, linestyle="--")
+        axis.text(result.threshold, 0.38, f"threshold {result.threshold:.2f}", fontsize=7, ha="center", color="0.25")
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.35, 0.62), yticks=[])
     axis.tick_params(axis="x", labelsize=7, length=2)
     for side in ("top", "right", "left"):

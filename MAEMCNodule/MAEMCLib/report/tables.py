@@ -69,7 +69,8 @@ def about(card: ModelCard) -> str:
     """One line on the model: what it is, its threshold, whether it is calibrated."""
     state = "calibrated" if card.calibrated else "not calibrated"
     use = card.values["intended_use"]
-    return f"{card.title} ({card.id} {card.version}); {state}; class at {card.threshold:.2f}. {use}"
+    rule = "the likeliest class" if card.threshold is None else f"class at {card.threshold:.2f}"
+    return f"{card.title} ({card.id} {card.version}); {state}; {rule}. {use}"
 
 
 def spread_text(result: NoduleResult) -> str:

@@ -47,6 +47,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     kind = Job(folder).settings["kind"] if (folder / "job.json").is_file() else "bundle"
     if kind == "pretrain":
         return _evaluate_pretraining(options, folder)
+    if kind == "fuse":
+        return _evaluate_fusion(options, folder)
     if options.data is None:
         return _evaluate_again(options, folder, kind)
     if options.output is None:
@@ -62,6 +64,26 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(format_table(report))
     print(options.output)
     return _FAILED if failed else 0
+
+
+def _evaluate_fusion(options: argparse.Namespace, folder: Path) -> int:
+    from ..evaluation.external import make_output
+    from ..fusion import finished_fusion
+    from ..fusion_evaluation import evaluate_again, format_table
+
+    if options.data is not None:
+        raise UsageError(
+            "A fusion is evaluated out of fold only. For other data export it and score them with maemc batch.",
+            "fusion",
+        )
+    job = finished_fusion(folder)
+    if options.output is not None and options.output.resolve() != folder.resolve():
+        make_output(options.output)
+    report = evaluate_again(job, options.output)
+    if not options.quiet:
+        print(format_table(report))
+    print(options.output or folder)
+    return 0
 
 
 def _evaluate_again(options: argparse.Namespace, folder: Path, kind: str) -> int:
@@ -118,6 +140,8 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
 
 def _export(options: argparse.Namespace) -> None:
     from ..export import export, read_card_texts
+    from ..fusion_export import export_fusion
+    from ..jobs import Job
 
     if options.card is not None:
         texts = read_card_texts(options.card)
@@ -130,7 +154,8 @@ def _export(options: argparse.Namespace) -> None:
         }
     else:
         raise UsageError("Give the model a name: --id NAME, or --card FILE.toml with its texts.", "no-card")
-    bundle = export(options.job, options.output, texts)
+    write = export_fusion if Job(options.job).settings.get("kind") == "fuse" else export
+    bundle = write(options.job, options.output, texts)
     if not options.quiet:
         print(f"{bundle.card.id} {bundle.card.version}, verified, SHA-256 {bundle.card.sha256}", file=sys.stderr)
     print(options.output)

@@ -75,6 +75,12 @@ def evaluate_on(
     """
     make_output(output)
     with _opened(reference, output) as (bundle, job):
+        if bundle.card.fusion == "graph":
+            raise UsageError(
+                f"The model {bundle.card.id} fuses images and clinical values; this evaluates models of images alone. "
+                "Score the data with maemc batch.",
+                "fusion",
+            )
         predictor = Predictor(bundle, device)
         if is_cache(data):
             scored = _score_cache(predictor, join([open_cache(data)]), progress)
