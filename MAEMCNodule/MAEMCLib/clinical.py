@@ -9,6 +9,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import ModelError, UsageError
@@ -64,6 +65,10 @@ class ClinicalValues:
     values: dict[str, float | str | None]
     warnings: tuple[InputWarning, ...] = ()
     regions: dict[str, NoduleROI] = field(default_factory=dict)
+
+    def shown(self) -> dict[str, float | str | None]:
+        """What a result may say of them: of a further series its file's name, and not where it lies."""
+        return {name: Path(str(v)).name if name in self.regions else v for name, v in self.values.items()}
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def scored(prepared: Prepared, prediction: dict, card: ModelCard) -> NoduleResul
         seconds=prediction["seconds"],
         ood_percentile=ood_percentile,
         class_probabilities=every,
-        clinical=dict(values.values) if values is not None else None,
+        clinical=values.shown() if values is not None else None,
     )
 
 

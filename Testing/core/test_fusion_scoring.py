@@ -213,6 +213,7 @@ def test_a_further_series_is_read_about_the_same_point(bundles, image, capsys):
     table = slow_logits(bundle, regions, [70.0, 1.0, 0.0], [True, True, False]).softmax(dim=1).mean(dim=0)
     assert list(found["class_probabilities"].values()) == pytest.approx(table.tolist(), abs=1e-5)
     assert found["class_probabilities"] != without["class_probabilities"]
+    assert found["clinical"]["image_2"] == "second.nrrd", "where it lies is nobody's business"
     code, _, error = run([*words, "--clinical", "image_2=gone.nrrd"], capsys)
     assert code == 3 and "The series image_2 cannot be used: There is no file" in error
 
