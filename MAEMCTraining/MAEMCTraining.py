@@ -20,10 +20,11 @@ class MAEMCTraining(ScriptedLoadableModule):
         parent.dependencies = ["MAEMCNodule"]  # MAEMCLib lies with it, and finished models go there
         parent.contributors = ["MAEMC contributors"]
         parent.helpText = _(
-            "Pre-train and fine-tune MAEMC-NET on your own chest CTs, evaluate it in folds by patient, and take the "
-            "model to MAEMC Nodule. A job goes on when Slicer is closed. Research only, not for clinical use."
+            "Pre-train MAEMC-NET, or another published method that fits your data, on your own chest CTs or 2-D "
+            "pictures, fine-tune and evaluate it in folds by patient, and take the model to MAEMC Nodule. A job goes "
+            "on when Slicer is closed. Research only, not for clinical use."
         )
         parent.acknowledgementText = _(
-            "The method follows Zhao et al. 2025 (MAEMC-NET). How well a model separates its classes is measured on "
-            "patients that it has not seen; each model's card says how."
+            "The methods follow the papers that the panel names beside each. How well a model separates its classes "
+            "is measured on patients that it has not seen; each model's card says how."
         )

@@ -1,5 +1,7 @@
-"""Pictures of MAEMC Training: a pre-training half way, and a finished fine-tuning; real jobs on synthetic cases."""
+"""Pictures of MAEMC Training: a pre-training half way, a finished fine-tuning, the methods for 2-D pictures and one of
+them; real jobs on synthetic cases."""
 
+import csv
 import os
 import time
 from pathlib import Path
@@ -39,7 +41,67 @@ def training_pictures(application, output: Path):
     _wait(application, lambda: not _job(widget).active)
     ui.newButton.collapsed = False
     yield _compose(application, widget, view, output / "MAEMCTrainingFinished.png")
+    ui.dataPathEdit.currentPath = str(_write_slices(manifest, home / "slices"))
+    _wait(application, lambda: widget.logic.data is not None and widget.logic.data.flat)
+    ui.kindSelector.currentIndex = ui.kindSelector.findData("pretrain")
+    ui.settingsEdit.text = ""
+    ui.methodSelector.currentIndex = ui.methodSelector.findData("moco-v2")
+    yield _compose_list(application, widget, output / "MAEMCTrainingMethods.png")
+    second = widget.logic.selected
+    ui.startButton.click()
+    _wait(application, lambda: widget.logic.selected != second and not _job(widget).active)
+    ui.newButton.collapsed = False
+    yield _compose(application, widget, view, output / "MAEMCTrainingPictures.png")
     view.close()
+
+
+def _write_slices(manifest: Path, folder: Path) -> Path:
+    """The manifest of three axial slices about each nodule as PNG pictures, with what is known of them."""
+    import numpy as np
+    from MAEMCLib.ct import read_volume
+    from MAEMCLib.manifest import read_manifest
+    from MAEMCLib.montage import Preprocessing, normalise
+    from PIL import Image
+
+    folder.mkdir()
+    with open(folder / "manifest.csv", "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        names = ("case_id", "patient_id", "image", "kind", "volume_id", "slice_index", "label", "modality", "anatomy")
+        writer.writerow(names)
+        for number, row in enumerate(read_manifest(manifest).rows):
+            volume = read_volume(row.image)
+            point = np.linalg.solve(volume.affine, [*row.point_lps, 1.0])[:3]
+            i, j, k = np.rint(point).astype(int)
+            for index in (-3, 0, 3):
+                tile = volume.array[k + index, max(0, j - 24) : j + 24, max(0, i - 24) : i + 24]
+                gray = np.rint(255 * normalise(tile, Preprocessing())).astype(np.uint8)
+                image = f"{row.case_id}_{index}.png"
+                Image.fromarray(gray).save(folder / image)
+                what = ("slice", row.case_id, index, row.label, "CT", "chest" if number % 3 else "neck")
+                writer.writerow((f"{row.case_id}_{index}", row.patient_id, image, *what))
+    return folder / "manifest.csv"
+
+
+def _compose_list(application, widget, path: Path) -> Path:
+    """The panel with its list of methods open."""
+    from PySide6 import QtCore, QtGui
+
+    selector = widget.ui.methodSelector
+    widget.parent.resize(PANEL_WIDTH, 900)
+    widget.parent.show()
+    _rest(application)
+    picture = QtGui.QPixmap(widget.parent.grab())
+    selector.showPopup()
+    _rest(application)
+    popup = selector.view().window().grab()
+    below = selector.mapTo(widget.parent, QtCore.QPoint(0, 0)).y() + selector.height
+    painter = QtGui.QPainter(picture)
+    painter.drawPixmap(selector.mapTo(widget.parent, QtCore.QPoint(0, 0)).x(), below, popup)
+    painter.end()
+    selector.hidePopup()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.copy(0, 0, PANEL_WIDTH, below + popup.height() + 60).save(str(path))
+    return path
 
 
 def _job(widget):

@@ -32,6 +32,12 @@ def job_is_started_stopped_and_resumed() -> None:
             session.wait(lambda: widget.logic.data is not None, "the data to be counted")
             session.wait(lambda: widget.ui.startButton.enabled, f"Start ({widget.ui.startButton.toolTip})")
             assert widget.ui.countsLabel.text.startswith("Nodules in CT: 6 cases of 6 patients")
+            selector = widget.ui.methodSelector
+            assert not selector.model().item(0).isEnabled(), "what somebody has is a heading"
+            assert selector.currentData == "maemc"
+            assert selector.findData("spark") > 0
+            assert selector.findData("modan-mulsupcon") < 0, "the synthetic cases are all chests in CT"
+            assert "doi.org" in widget.ui.methodTextLabel.text
             widget.ui.settingsEdit.text = "epochs=30 views_per_case=4 batch=4 log_every=1"
             widget.ui.deviceSelector.currentIndex = widget.ui.deviceSelector.findData("cpu")
             widget.ui.startButton.click()

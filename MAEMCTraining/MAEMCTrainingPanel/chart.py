@@ -64,6 +64,7 @@ def figureTitle(curve) -> str:
         "loss": _("Loss") if curve.fold is None else _("Training"),
         "loss_mse": _("Reconstruction (MSE)"),
         "loss_info_nce": _("Contrast (InfoNCE)"),
+        "loss_cross_entropy": _("Cross-entropy"),
         "validation": _("Validation"),
     }
     name = names.get(curve.figure, curve.figure)

@@ -15,7 +15,7 @@ def presets(finetuning: bool, published: bool = True) -> dict:
             _("Tiny"),
             _("A small network: minutes to an hour on a processor.")
             if published
-            else _("Small pictures, short schedule: minutes to an hour on a processor."),
+            else _("A small network or small pictures, few epochs: minutes to an hour on a processor."),
         ),
         "default": (_("Default"), _defaultText(finetuning, published)),
         "paper": (_("As published"), _paperText(finetuning, published)),

@@ -63,13 +63,16 @@ class JobCurves:
 
     def shown(self) -> tuple[Curve, ...]:
         """The curves that belong into one picture: the losses of what is trained now, or was last; for a fine-tuning
-        the validation of all folds so far beside it."""
+        the validation of all folds so far beside it. A part that is the whole loss is drawn once."""
         if self._current is None:
             return ()
-        curves = []
+        curves, whole = [], self._lines.get((*self._current, "loss"))
         for (phase, fold, figure), line in self._lines.items():
             validation = phase == "validation" and self._current[0] == "finetune"
             if (phase, fold) == self._current or validation:
-                steps, values = zip(*line.points(), strict=True)
+                points = line.points()
+                if line is not whole and whole is not None and points == whole.points():
+                    continue
+                steps, values = zip(*points, strict=True)
                 curves.append(Curve("validation" if validation else figure, fold, steps, values))
         return tuple(sorted(curves, key=lambda curve: (curve.figure == "validation", curve.figure, curve.fold or 0)))

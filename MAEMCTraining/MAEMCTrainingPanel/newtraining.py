@@ -119,8 +119,8 @@ class NewTraining:
         """Give the wrapped texts the height that they need: the folding part around them does not ask them itself."""
         for label in (self._ui.countsLabel, self._ui.methodTextLabel, self._ui.sentenceLabel):
             height = label.heightForWidth(label.width)
-            if label.visible and label.minimumHeight != height:
-                label.setMinimumHeight(height)
+            if label.visible and (label.minimumHeight != height or label.maximumHeight != height):
+                label.setFixedHeight(height)
 
     def proposeName(self) -> None:
         """Show the name that a job gets unless somebody types one."""

@@ -65,6 +65,14 @@ def test_pretraining_shows_its_losses_and_finetuning_its_fold_beside_all_validat
     assert gathered.shown()[0].steps == (1,), "a loss that is no number is no point"
 
 
+def test_loss_of_one_part_is_drawn_once(modules):
+    _chart, curves = modules
+    gathered = curves.JobCurves()
+    for number in (1, 2, 3):
+        gathered.add(step(number, loss_mse=1.0 / number, loss_info_nce=3.0))
+    assert [curve.figure for curve in gathered.shown()] == ["loss", "loss_info_nce"]
+
+
 def nodes():
     found = [node for node in slicer.mrmlScene.GetNodes() if node.GetAttribute("MAEMC.TrainingCurve") == "1"]
     return sorted(node.GetClassName() for node in found)

@@ -29,7 +29,10 @@ def with_labels(manifest, path, labels):
 
 def test_counts_and_what_fits(panel, phantom):
     panel.choose(phantom)
-    assert panel.ui.countsLabel.text == "Nodules in CT: 6 cases of 6 patients, 3 benign, 3 malignant"
+    assert panel.ui.countsLabel.text.splitlines() == [
+        "Nodules in CT: 6 cases of 6 patients, 3 benign, 3 malignant",
+        "modality: CT 6; anatomy: CHEST 6",
+    ]
     assert items(panel.ui.kindSelector) == ["Pre-train", "Fine-tune and evaluate"]
     assert panel.ui.startButton.enabled
     panel.ui.kindSelector.currentIndex = 1
