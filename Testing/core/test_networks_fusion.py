@@ -222,6 +222,16 @@ def test_the_same_seed_gives_the_same_values_whatever_torch_draws():
     assert not torch.equal(one["projections.0.weight"], third["projections.0.weight"])
 
 
+@torch.no_grad()
+def test_a_choice_that_was_never_trained_says_nothing():
+    made = FusionNetwork(ENCODER, GRAPH, 3, seed=4)
+    images, seen, values, given = inputs()
+    values[:, 1] = 0.0
+    other = values.clone()
+    other[:, 1] = 2.0
+    assert torch.equal(made(images, seen, values, given).fused, made(images, seen, other, given).fused)
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -1,6 +1,5 @@
 """Fusion: data from a manifest, the loss, folds of several classes, training, resume, evaluation, export, bad input."""
 
-import argparse
 import csv
 import hashlib
 import json
@@ -10,13 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from MAEMCLib.__main__ import main as maemc
+from MAEMCLib.bundle import ModelBundle
 from MAEMCLib.clinical import ClinicalField
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.configuration import EncoderConfiguration
-from MAEMCLib.networks.fusion import FusedLogits
+from MAEMCLib.networks.encoders import encoder_configuration
+from MAEMCLib.networks.fusion import FusedLogits, FusionNetwork, GraphConfiguration
 from MAEMCTrainingLib import fusion
+from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.checkpoints import read_tensors
-from MAEMCTrainingLib.commands import fusion as command
 from MAEMCTrainingLib.configuration import Augmentation, Optimization, override
 from MAEMCTrainingLib.data.augmentation import View, montage
 from MAEMCTrainingLib.data.presentation import measure_preprocessing
@@ -376,17 +378,13 @@ def two_classes(balls, ball_cache, tmp_path_factory):
     """A job of two classes without the baseline, started by the command."""
     folder = tmp_path_factory.mktemp("two")
     path = write(folder / "manifest.csv", balls)
-    parser = argparse.ArgumentParser()
-    command.add(parser.add_subparsers())
     words = ["fuse", "--data", str(path), "--clinical", "age:years,sex", "--output", str(folder / "job")]
     words += ["--folds", "2", "--backbone", "tiny", "--quiet", "epochs=1", "batch=6", "images_alone=false"]
     words += ["encoder.width=16", "encoder.depth=1", "encoder.heads=2", "encoder.patch_size=50"]
-    options = parser.parse_args(words)
-    options.arguments = words
     # The cache that the session has, where the command looks for it.
     name = f"manifest-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     shutil.copytree(ball_cache.folder, folder / "job" / "caches" / name)
-    options.run(options)
+    assert main(words) == 0
     return folder / "job"
 
 
@@ -399,6 +397,48 @@ def test_two_classes_have_thresholds_and_the_usual_metrics(two_classes):
     assert set(report["baselines"]) == {"majority class", VALUES_ALONE}
     counts = report["operating_points"]["half"]["counts"]
     assert counts["tp"] + counts["fn"] == 6
+
+
+def test_the_exported_bundle_scores_as_the_fold_models_do(two_classes, tmp_path, balls, ball_cohort, capsys):
+    words = ["export", str(two_classes), "--output", str(tmp_path / "fused.maemc"), "--id", "fused", "--quiet"]
+    assert main(words) == 0
+    bundle = ModelBundle.open(tmp_path / "fused.maemc")
+    age, sex = bundle.card.clinical
+    assert (age.unit, age.low, age.high, age.optional) == ("years", 51.5, 79.5, True)
+    assert sex.choices == ("female", "male") and not sex.optional
+    assert bundle.card.positive_class == "malignant-like" and "age" in bundle.card.values["training"]["summary"]
+    with open(balls, newline="") as stream:
+        image = balls.parent / next(csv.DictReader(stream))["image"]
+    words = ["score", str(image), "--point", "0,0,0", "--model", str(bundle.path), "--device", "cpu", "--json"]
+    capsys.readouterr()
+    assert maemc([*words, "--clinical", "age=60", "--clinical", "sex=male"]) == 0
+    nodule = json.loads(capsys.readouterr().out)["nodules"][0]
+    images = torch.zeros(1, 2, 1, 250, 250)
+    for plane in (0, 1):
+        image = montage(ball_cohort.stacks(0), plane, View(), bundle.card.preprocessing)[0]
+        images[0, plane, 0] = torch.from_numpy(np.array(image))
+    members = []
+    for number in range(2):
+        network = FusionNetwork(
+            encoder_configuration(bundle.card.values["architecture"]["encoder"]),
+            GraphConfiguration(("axial", "coronal"), (0, 2)),
+        ).eval()
+        network.load_state_dict(fusion.load_fusion_fold(two_classes, number))
+        given = torch.ones(1, 2, dtype=torch.bool)
+        with torch.no_grad():
+            fused = network(images, given, torch.tensor([[60.0, 1.0]]), given).fused[0].double()
+        members.append(float(fused.softmax(0)[1]))
+    assert nodule["probability"] == pytest.approx(np.mean(members), abs=1e-4)
+    assert [nodule["interval_low"], nodule["interval_high"]] == pytest.approx(sorted(members), abs=1e-4)
+    assert maemc([*words, "--clinical", "age=60"]) == 2
+    assert "asks for sex (female or male)" in capsys.readouterr().err
+
+
+def test_evaluate_and_export_know_a_fusion(two_classes, tmp_path, capsys):
+    assert main(["evaluate", str(two_classes), "--output", str(tmp_path / "again")]) == 0
+    assert "macro F1" in capsys.readouterr().out and (tmp_path / "again" / "report.html").exists()
+    assert main(["evaluate", str(two_classes), "--output", str(tmp_path), "--data", "x.csv"]) == 2
+    assert "maemc batch" in capsys.readouterr().err
 
 
 def test_presets_and_settings_are_checked():

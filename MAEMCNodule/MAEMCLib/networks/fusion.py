@@ -125,6 +125,9 @@ class FusionNetwork(nn.Module):
         for number, part in enumerate((self.projections, self.attributes, self.rounds)):
             initialise(part, seed + 1 + number)
         initialise(self.heads, seed + 4, deviation=0.02)
+        for choices, embed in zip(graph.attributes, self.attributes, strict=True):
+            if choices:  # a choice that no training case has goes on saying nothing
+                nn.init.zeros_(embed.weight)
         self.register_buffer("center", torch.zeros(len(graph.attributes)))
         self.register_buffer("scale", torch.ones(len(graph.attributes)))
 
