@@ -7,9 +7,10 @@ import pytest
 import torch
 from MAEMCLib.atomic import file_sha256
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.manifest import ManifestRow, write_manifest
+from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.masking import split_tokens
 from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.folds import make_folds
@@ -18,7 +19,7 @@ from MAEMCTrainingLib.data.sources import open_data
 from MAEMCTrainingLib.finetuning import FinetuningTask, labeled
 from MAEMCTrainingLib.jobs import open_job
 from MAEMCTrainingLib.pretraining import METHODS, NODULES, default_settings, method_named, methods_for
-from MAEMCTrainingLib.pretraining.run import load_pretrained, pretrain
+from MAEMCTrainingLib.pretraining.run import PretrainingTask, load_pretrained, pretrain
 from MAEMCTrainingLib.stopping import Interrupted, StopRequest
 from PIL import Image
 
@@ -196,3 +197,43 @@ def test_a_classifier_learns_what_tells_pictures_apart(cohort, tmp_path, finetun
     report = finetune_in(tmp_path / "job", labeled(cohort), override(run, words))
     assert report["metrics"]["auc_within_folds"]["value"] > 0.9
     assert {"random forest on the central pixels", "untrained encoder, frozen"} <= set(report["baselines"])
+
+
+def test_lesions_stay_visible_where_masks_name_them(cohort, pictures, tmp_path):
+    """With masks of the disks, at least three quarters of the cells that each view's disk touches stay visible."""
+    rows = []
+    for row in read_manifest(pictures).rows:
+        gray = np.asarray(Image.open(row.image)).astype(float)
+        mask = tmp_path / f"{row.case_id}_mask.png"
+        Image.fromarray(((gray > 140) * 255).astype(np.uint8)).save(mask)
+        rows.append(replace(row, extra={**row.extra, "mask": mask.name} if row.case_id != "case-3" else row.extra))
+    path = write_manifest(tmp_path / "m.csv", rows)
+    marked = join([open_data(path, tmp_path / "caches", tmp_path / "home")])
+    assert marked.lesion(3, 0) is None and marked.lesion(0, 0).sum() > 20
+    run = small("mae", "epochs=1", "mask_ratio=0.6", "min_visible_lesion=0.75")
+    preprocessing = measure_preprocessing(marked, run.augmentation, 32)
+    guarded, free = (
+        PretrainingTask(marked, replace(run, min_visible_lesion=share), preprocessing) for share in (0.75, 0)
+    )
+    changed = 0
+    for sample in range(16):
+        batch = guarded.batch([sample])[0]
+        keep, _ = split_tokens(batch.noise[:, 0], guarded.module.hidden)
+        assert keep.shape[1] == 16 - guarded.module.hidden
+        changed += not torch.equal(batch.noise, free.batch([sample])[0].noise)
+        lesion = guarded.presentation.lesion(sample, run.seed, 0, sample)
+        if sample == 3:
+            assert lesion is None
+            continue
+        bright = batch.images[0][0, 0].numpy() > 1.0  # the disk, in the view that the network is shown
+        assert (lesion & bright).sum() > 0.8 * bright.sum() > 10
+        touched = {8 * (y // 8) // 2 + x // 8 for y, x in zip(*np.nonzero(lesion), strict=True)}
+        shown = len(touched & set(keep[0].tolist()))
+        assert shown >= min(0.75 * len(touched), keep.shape[1])
+    assert changed >= 3
+    run_job(tmp_path / "job", marked, run, [], StopRequest())
+    assert "15 lesions are marked" in (tmp_path / "job" / "log.txt").read_text()
+    with pytest.raises(InputError, match="column mask"):
+        run_job(tmp_path / "unmarked", cohort, run, [], StopRequest())
+    with pytest.raises(UsageError, match="hide parts of 2-D pictures"):
+        run_job(tmp_path / "simclr", marked, small("simclr", "min_visible_lesion=0.5"), [], StopRequest())

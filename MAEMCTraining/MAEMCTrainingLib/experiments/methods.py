@@ -10,7 +10,7 @@ from __future__ import annotations
 from . import Cell
 
 _LABELS = (30, 100, 0)
-_IMAGES = 2400  # that a fold's fine-tuning sees with few labels: as many steps for 30 as for 100
+_IMAGES = 1600  # that a fold's fine-tuning sees with few labels: as many steps for 30 as for 100
 _METHODS: dict[str, tuple[str, ...]] = {
     "simclr": (),
     "moco-v2": (),
@@ -26,7 +26,7 @@ REDUCED = ("moco-v2", "swav", "spark", "mae")
 """Methods that are also pre-trained without similar slices."""
 
 
-def cells(cases: int, epochs: int = 8, pretraining_epochs: int = 12) -> list[Cell]:
+def cells(cases: int, epochs: int = 8, pretraining_epochs: int = 20) -> list[Cell]:
     """cases: labeled ones in a fold's training part. epochs: of fine-tuning with all labels."""
     table = []
     for labels in _LABELS:

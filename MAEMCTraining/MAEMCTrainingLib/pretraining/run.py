@@ -118,10 +118,7 @@ class PretrainingTask:
             epoch, sample = sample_in_epoch(code)
             views, outside = self._views(epoch, sample)
             images.append(views)
-            draws = generator(self.run.seed, "mask", epoch, sample).random(
-                (2, self.module.mask_cells), dtype=np.float32
-            )
-            noise.append(self._around_lesion(draws, epoch, sample)[: len(views)])
+            noise.append(self._noise(epoch, sample)[: len(views)])
             cases.append(self._case(sample))
             padded += outside
         batch = ViewBatch(
