@@ -1,6 +1,7 @@
 """Fills the panel's table and the part on the selected nodule."""
 
 import qt
+from MAEMCLib.report.tables import classes_text
 from slicer.i18n import tr as _
 
 from . import nodes, overlays, pictures
@@ -122,6 +123,8 @@ def _headline(record) -> str:
     result = record.result or {}
     if record.state != "scored":
         return f"{record.name}: {_texts(record)[3]}"
+    if result.get("class_probabilities"):
+        return f"{record.name}: {classes_text(result['class_probabilities'])}"
     text = _("{name}: {probability}, {label}")
     return text.format(name=record.name, probability=f"{result['probability']:.2f}", label=result["class"])
 

@@ -182,6 +182,10 @@ def test_more_than_two_classes_are_called_by_the_likeliest(bundles, image, tmp_p
     assert nodule["threshold"] is None
     code, out, _ = run(words, capsys)
     assert "the likeliest class" in out and nodule["class"] in out and "Research only" in out
+    ranked = ", ".join(f"{name} {every[name]:.2f}" for name in sorted(every, key=every.get, reverse=True))
+    assert ranked in out
+    page = (tmp_path / "report.html").read_text()
+    assert ranked in page and "Read beside the CT: age 70, sex male" in page and "<h2>N1</h2>" in page
     with open(tmp_path / "results.csv", newline="") as stream:
         assert "myeloma=0." in next(csv.DictReader(stream))["class_probabilities"]
 

@@ -60,6 +60,8 @@ def results_table(results: list[NoduleResult], card: ModelCard) -> str:
         lines.append("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
         if number:
             result = results[number - 1]
+            if result.class_probabilities:
+                lines.append(f"    {classes_text(result.class_probabilities)}")
             lines += [f"    {warning.message}" for warning in result.warnings]
     lines += ["", about(card), DISCLAIMER]
     return "\n".join(lines)
@@ -78,6 +80,13 @@ def spread_text(result: NoduleResult) -> str:
     if result.interval_low is None or result.interval_high is None:
         return ""
     return f"{result.interval_low:.2f} - {result.interval_high:.2f}"
+
+
+def classes_text(probabilities: dict[str, float]) -> str:
+    """``cyst 0.49, myeloma 0.30, metastasis 0.21``: the probability of each of several classes, likeliest first."""
+    return ", ".join(
+        f"{name} {probabilities[name]:.2f}" for name in sorted(probabilities, key=lambda n: -probabilities[n])
+    )
 
 
 def point_text(result: NoduleResult) -> str:

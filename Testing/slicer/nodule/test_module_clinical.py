@@ -114,6 +114,8 @@ def test_a_nodule_waits_for_what_is_missing_and_is_scored_when_it_is_there(
     assert record.result["class"] == max(found.class_probabilities, key=found.class_probabilities.get)
     assert record.result["clinical"] == {"age": 70.0, "sex": "male", "packs": None, "second": None}
     assert "packs was not given" in panel.ui.findingsLabel.text
+    every = record.result["class_probabilities"]
+    assert all(f"{name} {every[name]:.2f}" in panel.ui.headlineLabel.text for name in every)
     # Another age: the number is not true any more, and a new one comes.
     fill(panel, "45", "male")
     panel.settle()
