@@ -24,8 +24,14 @@ def training_pictures(application, output: Path):
     widget = slicer.util.getModuleWidget("MAEMCTraining")
     view = PlotView("PlotView1", PLOT)
     ui = widget.ui
-    ui.dataPathEdit.currentPath = str(manifest)
+    slices = _write_slices(manifest, home / "slices")
+    ui.dataPathEdit.currentPath = str(slices)
     _wait(application, lambda: widget.logic.data is not None and not widget.logic.isBusy())
+    ui.methodSelector.currentIndex = ui.methodSelector.findData("moco-v2")
+    yield _compose_list(application, widget, output / "MAEMCTrainingMethods.png")
+    ui.dataPathEdit.currentPath = str(manifest)
+    _wait(application, lambda: widget.logic.data is not None and not widget.logic.data.flat)
+    ui.methodSelector.currentIndex = ui.methodSelector.findData("maemc")
     ui.startButton.click()
     _wait(application, lambda: view.chart_node is not None and _job(widget).progress > 0.6)
     yield _compose(application, widget, view, output / "MAEMCTraining.png")
@@ -41,15 +47,15 @@ def training_pictures(application, output: Path):
     _wait(application, lambda: not _job(widget).active)
     ui.newButton.collapsed = False
     yield _compose(application, widget, view, output / "MAEMCTrainingFinished.png")
-    ui.dataPathEdit.currentPath = str(_write_slices(manifest, home / "slices"))
+    ui.dataPathEdit.currentPath = str(slices)
     _wait(application, lambda: widget.logic.data is not None and widget.logic.data.flat)
     ui.kindSelector.currentIndex = ui.kindSelector.findData("pretrain")
     ui.settingsEdit.text = ""
     ui.methodSelector.currentIndex = ui.methodSelector.findData("moco-v2")
-    yield _compose_list(application, widget, output / "MAEMCTrainingMethods.png")
     second = widget.logic.selected
     ui.startButton.click()
-    _wait(application, lambda: widget.logic.selected != second and not _job(widget).active)
+    _wait(application, lambda: widget.logic.selected != second)
+    _wait(application, lambda: not _job(widget).active)
     ui.newButton.collapsed = False
     yield _compose(application, widget, view, output / "MAEMCTrainingPictures.png")
     view.close()
@@ -100,7 +106,7 @@ def _compose_list(application, widget, path: Path) -> Path:
     painter.end()
     selector.hidePopup()
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.copy(0, 0, PANEL_WIDTH, below + popup.height() + 60).save(str(path))
+    picture.copy(0, 0, PANEL_WIDTH, below + popup.height() + 34).save(str(path))
     return path
 
 

@@ -78,7 +78,8 @@ def noPreviewText(job) -> str:
 
 def kindText(kind: str) -> str:
     """A job's kind for people."""
-    return {"pretrain": _("pre-training"), "finetune": _("fine-tuning")}.get(kind, kind)
+    texts = {"pretrain": _("pre-training"), "finetune": _("fine-tuning"), "fuse": _("fusion")}
+    return texts.get(kind, kind)
 
 
 def statusText(status: str) -> str:

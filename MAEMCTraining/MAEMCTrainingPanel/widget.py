@@ -257,7 +257,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         curves, report = known and bool(details.curves), known and details.report is not None
         ui.curveButton.enabled = curves
         ui.curveButton.toolTip = _("Show the loss in a plot view.") if curves else _("There is no loss yet.")
-        ui.reportButton.visible = ui.modelButton.visible = job.kind == "finetune"
+        ui.reportButton.visible = ui.modelButton.visible = job.kind in ("finetune", "fuse")
         ui.reportButton.enabled = report
         ui.reportButton.toolTip = (
             _("Open the evaluation in the web browser.") if report else _("There is no report yet.")
@@ -265,7 +265,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         ui.modelButton.enabled = finished and not busy
         ui.modelButton.text = _("Add to models") if job.flat else _("Use in MAEMC Nodule")
         ui.modelButton.toolTip = (
-            _("The fine-tuning is not finished.")
+            _("It is not finished.")
             if not finished
             else _("Export the model and add it to the models of this machine; maemc score takes 2-D pictures.")
             if job.flat

@@ -256,6 +256,16 @@ def test_preview_metrics_and_report_are_shown(panel, written_job, monkeypatch):
     panel.run(1.3)
 
 
+def test_fusion_of_the_command_line_becomes_a_model_too(panel, written_job):
+    written_job("fused", kind="fuse")
+    panel.wait(lambda: len(panel.rows()) == 1, "the list")
+    panel.run(0.1)
+    assert panel.rows()[0][:3] == ["fused", "fusion", "finished"]
+    assert not panel.ui.modelButton.isHidden()
+    assert panel.ui.modelButton.enabled
+    assert panel.ui.modelButton.text == "Use in MAEMC Nodule"
+
+
 def test_time_left_is_told(panel):
     from MAEMCTrainingPanel import jobview
     from MAEMCTrainingPanel.watching import JobEntry
