@@ -45,7 +45,7 @@ def run_batch(
     Raises UsageError for an output of another model, InputError where it cannot be written.
     """
     done = _finished(output, bundle.card)
-    shares = _shares([row for row in rows if row.case_id not in done], bundle.card)
+    shares = shares_of([row for row in rows if row.case_id not in done], bundle.card)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_csv(output, done.values())
@@ -65,7 +65,7 @@ def run_batch(
     return len(rows) - _failures(done), _failures(done)
 
 
-def _shares(rows: list[ManifestRow], card: ModelCard) -> list[list[ManifestRow]]:
+def shares_of(rows: list[ManifestRow], card: ModelCard) -> list[list[ManifestRow]]:
     """The rows that are scored together: those of one volume, or a few pictures."""
     if card.input == "picture":
         return [rows[start : start + PICTURES] for start in range(0, len(rows), PICTURES)]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main as maemc
-from MAEMCLib.batch import score_volume
+from MAEMCLib.batch import score_share
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.ct import CTVolume, write_volume
 from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
@@ -223,7 +223,7 @@ def test_a_cache_gives_nearly_the_same_as_its_manifest_and_an_id_the_same_as_its
     assert maemc(["models", "import", str(jobs / "fine.maemc")]) == 0
     assert evaluate("nodules@1.0", "--data", jobs / "cache", "--output", tmp_path / "c")[0] == 0
     predictor = Predictor(ModelBundle.open(jobs / "fine.maemc"), "cpu")
-    results = [score_volume([row], predictor)[0] for row in read_manifest(manifest).rows]
+    results = [score_share([row], predictor)[0] for row in read_manifest(manifest).rows]
     np.testing.assert_allclose(read_values(tmp_path / "c"), [result.probability for result in results], atol=1e-3)
 
 
@@ -286,7 +286,7 @@ def test_bad_input(jobs, manifest, tmp_path, evaluate):
     model = jobs / "fine.maemc"
     for words, code, message in (
         ([model, "--data", tmp_path / "one.csv", *there], 3, "All 3 labeled cases"),
-        ([model, "--data", tmp_path / "none.csv", *there], 2, "No nodule of"),
+        ([model, "--data", tmp_path / "none.csv", *there], 2, "No case of"),
         ([model, "--data", tmp_path / "gone.csv", *there], 3, "There is no manifest"),
         ([model, "--data", manifest, "--output", tmp_path / "file" / "x"], 3, "cannot be written"),
         ([model, "--data", manifest, "--output", jobs / "fine"], 2, "holds a job"),

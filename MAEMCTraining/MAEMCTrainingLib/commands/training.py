@@ -108,8 +108,9 @@ def _finetune(options: argparse.Namespace) -> None:
     if pretrained is not None and options.backbone:
         raise UsageError("The encoder comes from the pre-training. Leave --backbone out.", "encoder")
     encoder = pretrained.run.encoder if pretrained else None
-    run = finetuning_preset(options.preset, encoder, _flat(options), options.backbone)
-    if pretrained is not None and pretrained.flat:  # what the encoder has seen, it goes on seeing
+    flat = _flat(options)
+    run = finetuning_preset(options.preset, encoder, flat, options.backbone)
+    if pretrained is not None and pretrained.flat and flat:  # what the encoder has seen, it goes on seeing
         view = replace(run.augmentation, view_share=pretrained.preprocessing.view_share)
         run = replace(run, augmentation=view)
     if options.folds is not None:

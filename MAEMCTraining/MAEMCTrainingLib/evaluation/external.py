@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.atomic import write_json
-from MAEMCLib.batch import score_volume
+from MAEMCLib.batch import score_share, shares_of
 from MAEMCLib.bundle import ModelBundle
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.manifest import ManifestRow, read_manifest
@@ -23,6 +23,7 @@ from MAEMCLib.model_card import ModelCard
 from MAEMCLib.model_store import find_model
 from MAEMCLib.predict import Predictor
 from MAEMCLib.roi import NoduleROI
+from scipy.special import expit, logit
 
 from ..data.augmentation import View, crop
 from ..data.cache import is_cache, open_cache
@@ -120,32 +121,48 @@ def _opened(reference: str, output: Path) -> Iterator[tuple[ModelBundle, Job | N
 
 def _score_manifest(predictor: Predictor, path: Path, home: Path, progress: Progress) -> Scored:
     manifest = read_manifest(path)
-    rows = [row for row in manifest.rows if row.kind == "nodule" and row.label is not None]
-    volumes: dict[Path, list[ManifestRow]] = {}
-    for row in rows:
-        volumes.setdefault(row.image, []).append(row)
-    results, failed, gates = {}, [], {}
-    for together in volumes.values():
-        for row, result in zip(together, score_volume(together, predictor), strict=True):
+    flat = predictor.card.input == "picture"
+    rows = [row for row in manifest.rows if (row.kind != "nodule") == flat]
+    known = [row for row in rows if row.label is not None]
+    results, failed = {}, []
+    for together in shares_of(known, predictor.card):
+        for row, result in zip(together, score_share(together, predictor), strict=True):
             if result.status == "failed":
                 failed.append((row.case_id, result.message))
             else:
-                results[row.case_id] = result.probability
-                gates[result.gate] = gates.get(result.gate, 0) + 1
-        progress(len(results) + len(failed), len(rows))
-    kept = [row for row in rows if row.case_id in results]
+                results[row.case_id] = result
+        progress(len(results) + len(failed), len(known))
+    cases: dict[str, list[ManifestRow]] = {}
+    for row in known:
+        if row.case_id in results:
+            # Slices of one volume are one case, as in training.
+            volume = f"volume {row.extra['volume_id']}" if row.kind == "slice" else f"case {row.case_id}"
+            cases.setdefault(volume, []).append(row)
+    kept = [members[0] for members in cases.values()]
+    gates: dict[str, int] = {}
+    for row in kept:
+        gates[results[row.case_id].gate] = gates.get(results[row.case_id].gate, 0) + 1
     key = pseudonym_key(home)
     return Scored(
         case_ids=[row.case_id for row in kept],
         patients=[pseudonym(row.patient_id, key) for row in kept],
         labels=np.array([row.label for row in kept], dtype=int),
-        probabilities=np.array([results[row.case_id] for row in kept], dtype=float),
+        probabilities=np.array(
+            [_joined([results[row.case_id].probability for row in members]) for members in cases.values()]
+        ),
         sizes=np.array([np.nan if row.diameter_mm is None else row.diameter_mm for row in kept], dtype=float),
         key=key_name(key),
         failed=failed,
-        unlabeled=sum(row.kind == "nodule" and row.label is None for row in manifest.rows),
+        unlabeled=len(rows) - len(known),
         gates=gates,
     )
+
+
+def _joined(probabilities: list[float]) -> float:
+    """The probability of a case of several pictures: their mean log-odds, as in training."""
+    if len(probabilities) == 1:
+        return probabilities[0]
+    return float(expit(np.mean(logit(np.clip(probabilities, 1e-7, 1 - 1e-7)))))
 
 
 def _score_cache(predictor: Predictor, everyone: NoduleCohort, progress: Progress) -> Scored:
@@ -192,7 +209,10 @@ def _check(scored: Scored, data: Path) -> None:
             raise InputError(
                 f"None of the {len(scored.failed)} labeled cases could be scored: {case}: {reason}", "none"
             )
-        raise UsageError(f"No nodule of {data} has a label. Fill the manifest's label column with 0 or 1.", "no-labels")
+        raise UsageError(
+            f"No case of {data} that the model takes has a label. Fill the manifest's label column with 0 or 1.",
+            "no-labels",
+        )
     if len(set(scored.labels.tolist())) < 2:
         kind = "malignant" if scored.labels[0] else "benign"
         raise InputError(

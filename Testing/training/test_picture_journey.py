@@ -1,0 +1,119 @@
+"""2-D pictures from a folder to a verified model, by the commands that people type."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from MAEMCLib.__main__ import main as maemc
+from MAEMCTrainingLib.__main__ import main as train
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def journey(tmp_path_factory):
+    """A folder with pictures (benign: small disks; malignant: large ones), a pre-training, a fine-tuning, a bundle."""
+    folder = tmp_path_factory.mktemp("journey")
+    draws = np.random.default_rng(1)
+    for number in range(24):
+        label = number % 2
+        place = folder / "pictures" / ("malignant" if label else "benign") / f"patient {number}"
+        place.mkdir(parents=True)
+        y, x = np.mgrid[:40, :52] - np.array([20, 26])[:, None, None] - draws.integers(-3, 4, 2)[:, None, None]
+        gray = draws.normal(60, 10, (40, 52)) + 150 * (np.hypot(x, y) < (11 if label else 4))
+        Image.fromarray(np.clip(gray, 0, 255).astype(np.uint8)).save(place / "view.png")
+    environment = pytest.MonkeyPatch()
+    environment.setenv("MAEMC_HOME", str(folder / "home"))
+    manifest, quiet = str(folder / "m.csv"), ["--quiet", "--device", "cpu"]
+    network = [
+        "encoder.image_size=32",
+        "encoder.patch_size=8",
+        "encoder.width=32",
+        "encoder.depth=2",
+        "encoder.heads=4",
+    ]
+    decoder = ["decoder.width=16", "decoder.depth=1", "decoder.heads=2"]
+    pretraining = [
+        "pretrain",
+        "--method",
+        "mae",
+        "--preset",
+        "tiny",
+        "--data",
+        manifest,
+        *network,
+        *decoder,
+        "epochs=2",
+    ]
+    finetuning = ["finetune", "--from", str(folder / "pre"), "--data", manifest, "--preset", "tiny", "--folds", "2"]
+    settings = ["epochs=25", "batch=8", "validation_fraction=0.2"]
+    assert train(["import", "images", str(folder / "pictures"), "--output", manifest, "--quiet"]) == 0
+    assert train([*pretraining, "--output", str(folder / "pre"), *quiet]) == 0
+    assert train([*finetuning, "--output", str(folder / "fine"), *settings, *quiet]) == 0
+    export = ["export", str(folder / "fine"), "--output", str(folder / "m.maemc"), "--id", "disks", "--title", "Disks"]
+    assert train(export) == 0
+    yield folder
+    environment.undo()
+
+
+def rows_of(path):
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_pretraining_is_repeated_in_each_fold(journey):
+    report = json.loads((journey / "fine" / "metrics.json").read_text())
+    assert report["pretraining"] == "in-fold" and not report["leaky"]
+    assert report["cases"] == 24 and report["metrics"]["auc_within_folds"]["value"] > 0.9
+    assert "random forest on the central pixels" in report["comparisons"]
+
+
+def test_the_bundle_scores_pictures(journey, capsys):
+    picture = str(journey / "pictures" / "malignant" / "patient 1" / "view.png")
+    assert maemc(["score", picture, "--model", str(journey / "m.maemc"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["nodules"][0]["probability"] > 0.5 and answer["nodules"][0]["point_lps"] is None
+
+
+def test_evaluation_on_the_manifest_agrees_with_batch(journey):
+    model, manifest = str(journey / "m.maemc"), str(journey / "m.csv")
+    out = str(journey / "batch.csv")
+    assert maemc(["batch", manifest, "--output", out, "--model", model, "--quiet"]) == 0
+    evaluation = ["evaluate", model, "--data", manifest, "--output", str(journey / "evaluated"), "--quiet"]
+    assert train(evaluation) == 0
+    scored = {row["case_id"]: float(row["probability"]) for row in rows_of(out)}
+    judged = {row["case_id"]: float(row["probability"]) for row in rows_of(journey / "evaluated" / "predictions.csv")}
+    assert judged == pytest.approx(scored, abs=1e-6) and len(judged) == 24
+
+
+def test_slices_of_a_volume_are_judged_together(journey):
+    rows = rows_of(journey / "m.csv")
+    fields = [*rows[0], "volume_id", "slice_index"]
+    with open(journey / "slices.csv", "w", newline="") as stream:
+        writer = csv.DictWriter(stream, fields, restval="")
+        writer.writeheader()
+        for number, row in enumerate(sorted(rows, key=lambda row: row["label"])):  # two of one class are a volume
+            patient = f"pair {number // 2}"
+            writer.writerow(
+                {**row, "kind": "slice", "patient_id": patient, "volume_id": patient, "slice_index": number % 2}
+            )
+    out = journey / "pairs"
+    words = ["--data", str(journey / "slices.csv"), "--output", str(out), "--quiet"]
+    assert train(["evaluate", str(journey / "m.maemc"), *words]) == 0
+    single = {row["case_id"]: float(row["probability"]) for row in rows_of(journey / "batch.csv")}
+    by_volume = {}
+    for row in rows_of(journey / "slices.csv"):
+        by_volume.setdefault(row["volume_id"], []).append(single[row["case_id"]])
+    expected = [1 / (1 + np.exp(-np.mean([np.log(p / (1 - p)) for p in pair]))) for pair in by_volume.values()]
+    found = [float(row["probability"]) for row in rows_of(out / "predictions.csv")]
+    assert len(found) == 12
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_ct_and_a_point_are_refused_by_a_model_of_pictures(journey, balls, capsys):
+    words = ["score", str(journey / "pictures" / "benign" / "patient 0" / "view.png"), "--point", "0,0,0"]
+    assert maemc([*words, "--model", str(journey / "m.maemc")]) == 2
+    assert "point" in capsys.readouterr().err
+    nodules = ["finetune", "--from", str(journey / "pre"), "--data", str(balls), "--preset", "tiny", "--quiet"]
+    assert train([*nodules, "--output", str(journey / "wrong")]) == 3
+    assert "learnt from 2-D pictures" in capsys.readouterr().err
