@@ -3,6 +3,7 @@
 import datetime
 
 import qt
+from MAEMCTrainingLib.pretraining import METHODS
 from slicer.i18n import tr as _
 
 from . import methods
@@ -68,7 +69,7 @@ def _message(job) -> str:
 
 def noPreviewText(job) -> str:
     """Why a pre-training shows no pictures; empty where nobody expects any."""
-    if job.kind != "pretrain" or not job.method:
+    if job.kind != "pretrain" or job.method not in METHODS:
         return ""
     if job.method not in methods.REBUILDING:
         text = _("{method} rebuilds no pictures, so there is no preview; its curve shows how it learns.")

@@ -48,8 +48,8 @@ def _heading(needs: tuple, flat: bool | None) -> str:
 
 
 def title(name: str) -> str:
-    """A method's name for people; that of a job made elsewhere stays as it is."""
-    return METHODS[name].title if name in METHODS else name
+    """A method's name for people."""
+    return METHODS[name].title
 
 
 def description(name: str) -> str:

@@ -278,13 +278,12 @@ def started(panel, settings=SHORT):
 
 def test_pictures_are_learnt_from_without_labels_then_classified(panel, stacks, phantom):
     panel.choose(stacks)
-    pick(panel, "moco-v2")
+    pick(panel, "mae")
     first = started(panel)
-    assert (first.folder.name, first.method, first.flat) == ("moco-v2-tiny-1", "moco-v2", True)
-    assert panel.ui.noPreviewLabel.text == (
-        "MoCo v2 rebuilds no pictures, so there is no preview; its curve shows how it learns."
-    )
-    assert panel.ui.previewLabel.isHidden()
+    assert (first.folder.name, first.method, first.flat) == ("mae-tiny-1", "mae", True)
+    panel.wait(lambda: not panel.ui.previewLabel.isHidden(), "the preview")
+    assert panel.ui.previewLabel.pixmap.width() > 100
+    assert panel.ui.noPreviewLabel.isHidden()
     panel.ui.kindSelector.currentIndex = 1
     panel.wait(lambda: panel.ui.startFromSelector.findData(str(first.folder)) >= 0, "its encoder")
     assert not panel.ui.backboneSelector.enabled
@@ -303,10 +302,31 @@ def test_pictures_are_learnt_from_without_labels_then_classified(panel, stacks, 
     assert panel.ui.startFromSelector.findData(str(first.folder)) < 0
 
 
-def test_method_that_rebuilds_pictures_shows_them(panel, stacks):
-    panel.choose(stacks)
-    pick(panel, "mae")
-    started(panel)
-    panel.wait(lambda: not panel.ui.previewLabel.isHidden(), "the preview")
-    assert panel.ui.previewLabel.pixmap.width() > 100
-    assert panel.ui.noPreviewLabel.isHidden()
+@pytest.mark.parametrize(
+    ("method", "status", "words"),
+    [
+        ("moco-v2", "finished", "MoCo v2 rebuilds no pictures, so there is no preview"),
+        ("a method of tomorrow", "finished", ""),
+        ("mae", "finished", ""),
+    ],
+)
+def test_job_without_a_preview_says_why(panel, written_job, method, status, words):
+    folder = written_job("job", status)
+    settings = json.loads((folder / "job.json").read_text("utf-8"))
+    settings |= {"configuration": {"method": method}, "preprocessing": {"view_share": 1.0}}
+    (folder / "job.json").write_text(json.dumps(settings), encoding="utf-8")
+    panel.wait(lambda: panel.job(folder) is not None and panel.job(folder).method == method, "the list")
+    panel.run(0.1)
+    assert panel.job(folder).flat
+    assert panel.ui.noPreviewLabel.text.startswith(words)
+    assert panel.ui.noPreviewLabel.isHidden() is not bool(words)
+    assert panel.ui.previewLabel.isHidden()
+
+
+def test_first_preview_is_announced(panel):
+    from MAEMCTrainingPanel import jobview
+    from MAEMCTrainingPanel.watching import JobEntry
+
+    job = JobEntry(Path("job"), "pretrain", "running", 0.0, {}, method="spark")
+    assert jobview.noPreviewText(job) == "The first preview comes after the first epoch."
+    assert jobview.noPreviewText(dataclasses.replace(job, kind="finetune")) == ""
