@@ -302,11 +302,11 @@ def finetune(
         raise UsageError(
             "A linear probe needs an encoder that has learnt something. Name a pre-training job with --from.", "probe"
         )
-    pretraining, leaky = check_protocol(protocol, cohort, pretrained)
-    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed, run.labeled_cases)
     if pretrained is not None and pretrained.flat != isinstance(cohort, PictureCohort):
         ours, theirs = ("2-D pictures", "nodules in CT") if not pretrained.flat else ("nodules in CT", "2-D pictures")
         raise InputError(f"These data are {ours}, but the pre-training learnt from {theirs}. Pre-train again.", "kind")
+    pretraining, leaky = check_protocol(protocol, cohort, pretrained)
+    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed, run.labeled_cases)
     preprocessing = (
         pretrained.preprocessing
         if pretrained
