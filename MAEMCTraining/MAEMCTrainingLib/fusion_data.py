@@ -118,7 +118,14 @@ class FusionCohort:
 def check_columns(paths: Sequence[Path], clinical: Sequence[str], branches: Sequence[str], target: str) -> None:
     """What ``read_fusion_data`` would refuse before it cuts anything: names, and columns that are not there."""
     names, _, _ = _clinical_names(clinical, target)
-    read_columns(paths, [*names, *_check_branches(branches), target])
+    read_columns(paths, [*names, target])
+    series = _check_branches(branches)
+    try:
+        read_columns(paths, series)
+    except InputError as error:
+        raise InputError(
+            f"A branch is axial, coronal, or the column with the images of a further series. {error}", error.code
+        ) from error
 
 
 def read_fusion_data(

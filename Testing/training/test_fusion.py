@@ -23,7 +23,7 @@ from MAEMCTrainingLib.configuration import Augmentation, Optimization, override
 from MAEMCTrainingLib.data.augmentation import View, montage
 from MAEMCTrainingLib.data.presentation import measure_preprocessing
 from MAEMCTrainingLib.evaluation import multiclass
-from MAEMCTrainingLib.fusion_data import FusionCohort, read_fusion_data
+from MAEMCTrainingLib.fusion_data import FusionCohort, check_columns, read_fusion_data
 from MAEMCTrainingLib.fusion_evaluation import VALUES_ALONE, evaluate_again, format_table
 from MAEMCTrainingLib.jobs import Job, open_job
 from MAEMCTrainingLib.stopping import Interrupted, StopRequest
@@ -174,6 +174,13 @@ def test_a_further_series_is_a_branch_that_is_masked_where_it_is_missing(read):
 def test_data_that_cannot_be_used_are_refused_with_a_reason(read, asked, message):
     with pytest.raises((InputError, UsageError), match=message):
         read(**asked)
+
+
+def test_a_branch_that_is_none_is_told_from_a_value_that_is_missing(balls):
+    with pytest.raises(InputError, match=r"A branch is axial, coronal, or the column.*no column sagittal"):
+        check_columns([balls], [], ["axial", "sagittal"], "label")
+    with pytest.raises(InputError, match=r"^The manifest .* no column hight"):
+        check_columns([balls], ["hight"], ["axial", "sagittal"], "label")
 
 
 def test_a_cache_has_no_values(ball_cache, tmp_path):
