@@ -277,6 +277,13 @@ def test_the_worker_takes_the_values_with_each_nodule(bundles, image):
     assert found[2]["code"] == "clinical" and found[3]["code"] == "no-decoder"
 
 
+def test_a_series_that_was_named_and_not_cut_is_not_left_out_in_silence(bundles, image):
+    """As a worker's client might send it: what it gets is a region, never a path."""
+    values = read_values({"age": 70, "sex": "male", "image_2": "second.nrrd"}, ASKED, "m")
+    with pytest.raises(InputError, match="image_2 was named, but its region was not cut"):
+        open_predictor(ModelBundle.open(bundles[3]), "cpu").predict([ClinicalCase(roi_of(image), values)])
+
+
 def test_nothing_at_all_is_refused(tmp_path, image):
     values = card(("a", "b", "c"))
     values["architecture"]["graph"]["branches"] = ["image_2"]
