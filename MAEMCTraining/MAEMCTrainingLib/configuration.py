@@ -35,10 +35,11 @@ class Augmentation:
 
     online: a random whole-millimeter 3-D shift shared by both planes, a right-angle rotation and a flip drawn for each
     plane by itself. paper: the 40 combinations of 4 rotations, 2 flips and 5 positions (the paper's 13,320 pairs from
-    333 cases are 40 each; the factors are our inference). none: the case as it is.
+    333 cases are 40 each; the factors are our inference). none: the case as it is. single: without the paper's data
+    processing, the one slice through the point in the place of the montage, as it is (its ablation, Table 3).
     """
 
-    mode: Literal["online", "paper", "none"] = "online"
+    mode: Literal["online", "paper", "none", "single"] = "online"
     shift_mm: int = 5  # largest shift along each axis; the cache holds a margin of 5 mm
     rotate: bool = True
     flip: bool = True
@@ -182,6 +183,7 @@ class FinetuningConfiguration:
     new_patch_embedding: bool = False
     # Labeled cases of each fold's training part that are used, for learning curves; 0: all.
     labeled_cases: int = 0
+    split_seed: int = 0  # of folds, validation parts and the choice of labeled cases; repeats of a training keep it
     # Leave the encoder as it is and fit the linear layer alone: what a few dozen cases can decide.
     linear_probe: bool = False
     accumulation: int = 1  # shares in which a batch passes, one after another: less memory, the same result

@@ -46,6 +46,12 @@ def export(folder: Path, output: Path, texts: dict[str, Any]) -> ModelBundle:
     """
     job = finished_finetuning(folder)
     settings = job.settings
+    if settings["configuration"]["augmentation"].get("mode") == "single":
+        raise InputError(
+            f"The model of {folder} was trained on single slices (mode=single, the ablation without data processing), "
+            "and scoring makes montages. Fine-tune without mode=single.",
+            "single-slice",
+        )
     pretrained = _pretraining(settings)
     members = _members(folder, settings["configuration"])
     if _rebuilds(pretrained):

@@ -306,7 +306,9 @@ def finetune(
         ours, theirs = ("2-D pictures", "nodules in CT") if not pretrained.flat else ("nodules in CT", "2-D pictures")
         raise InputError(f"These data are {ours}, but the pre-training learnt from {theirs}. Pre-train again.", "kind")
     pretraining, leaky = check_protocol(protocol, cohort, pretrained)
-    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed, run.labeled_cases)
+    folds = make_folds(
+        cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.split_seed, run.labeled_cases
+    )
     preprocessing = (
         pretrained.preprocessing
         if pretrained

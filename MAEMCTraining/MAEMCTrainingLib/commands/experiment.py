@@ -10,13 +10,14 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.model_store import home
 
 from ..configuration import PRESETS
+from ..experiments import EXPERIMENTS
 from . import add_command
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = add_command(commands, "experiment", _experiment, "train and evaluate the cells of a table on your data")
-    command.add_argument("name", metavar="NAME", help="patch-size, methods")
+    command.add_argument("name", metavar="NAME", help=", ".join(EXPERIMENTS))
     command.add_argument("--data", type=Path, action="append", required=True, metavar="MANIFEST|CACHE")
     command.add_argument(
         "--pretraining-data",

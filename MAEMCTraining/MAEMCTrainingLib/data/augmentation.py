@@ -50,7 +50,7 @@ def draw_view(augmentation: Augmentation, slice_step: int, seed: int, epoch: int
 
     Shifts across the slices are whole numbers of slices, so that every crop is exact.
     """
-    if augmentation.mode == "none":
+    if augmentation.mode in ("none", "single"):
         return View()
     if augmentation.mode == "paper":
         return paper_view(number)
@@ -69,6 +69,8 @@ def draw_view(augmentation: Augmentation, slice_step: int, seed: int, epoch: int
 
 def moved(view: View, augmentation: Augmentation, slice_step: int, seed: int, epoch: int, sample: int) -> View:
     """The same turns and flips about a point shifted anew, at least in the axial plane."""
+    if augmentation.mode in ("none", "single"):
+        return view
     draws = generator(seed, "second-shift", epoch, sample)
     shift = draws.integers(-augmentation.shift_mm, augmentation.shift_mm + 1, size=3)
     shift[1:] = np.trunc(shift[1:] / slice_step).astype(int) * slice_step

@@ -13,8 +13,9 @@ from typing import Protocol
 
 import numpy as np
 from MAEMCLib.errors import InputError
-from MAEMCLib.montage import Preprocessing, normalise, resized
+from MAEMCLib.montage import Preprocessing, from_montage, normalise, resized
 from MAEMCLib.picture import PicturePreprocessing, look, normalise_gray
+from MAEMCLib.roi import SIDE, SLICES
 from scipy.ndimage import gaussian_filter
 
 from ..configuration import Augmentation, PictureAugmentation
@@ -115,6 +116,9 @@ class MontagePresentation:
 
     def _montage(self, case: int, plane: int, view: View) -> tuple[np.ndarray, float]:
         image, padded = montage(self.cohort.stacks(case), plane, view, self.preprocessing)
+        if self.augmentation.mode == "single":
+            middle = from_montage(image)[SLICES // 2]
+            return look(middle, (SIDE / 2, SIDE / 2), SIDE, self.side), padded
         return resized(image, self.side), padded
 
 

@@ -6,7 +6,7 @@ An experiment is a function from the command line's settings to its cells; ``EXP
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +15,13 @@ from MAEMCLib.errors import UsageError
 EXPERIMENTS: dict[str, str] = {
     "patch-size": "MAEMCTrainingLib.experiments.patch_size:cells",
     "methods": "MAEMCTrainingLib.experiments.methods:cells",
+    "less-is-more": "MAEMCTrainingLib.experiments.less_is_more:cells",
+    "modan-mulsupcon": "MAEMCTrainingLib.experiments.modan_mulsupcon:cells",
+    "bus-mae": "MAEMCTrainingLib.experiments.bus_mae:cells",
+    "maemc-table-2": "MAEMCTrainingLib.experiments.maemc_tables:table_2",
+    "maemc-table-3": "MAEMCTrainingLib.experiments.maemc_tables:table_3",
+    "maemc-table-4": "MAEMCTrainingLib.experiments.maemc_tables:table_4",
+    "maemc-table-5": "MAEMCTrainingLib.experiments.maemc_tables:table_5",
 }
 
 
@@ -25,6 +32,7 @@ class Cell:
     name: of its job's folder. row and labels: where it stands in the table; labels is the number of labeled cases that
     each fold uses, 0 for all. pretraining: arguments of ``maemc-train pretrain`` besides data and output; cells with
     the same arguments share one job. finetuning: arguments of ``maemc-train finetune`` besides data, output and start.
+    repeat: the number of a repeated fine-tuning, which differs from the others of its row by its seed alone.
     reduced: whether similar slices are left out of the pre-training's data (``maemc-train reduce``, hash, threshold 6).
     """
 
@@ -34,6 +42,15 @@ class Cell:
     pretraining: tuple[str, ...] | None
     finetuning: tuple[str, ...]
     reduced: bool = False
+    repeat: int = 0
+
+
+def repeated(cell: Cell, times: int) -> list[Cell]:
+    """The cell, and the same fine-tuning with other seeds in the same folds."""
+    return [
+        replace(cell, name=f"{cell.name}-{number}", finetuning=(*cell.finetuning, f"seed={number}"), repeat=number)
+        for number in range(times)
+    ]
 
 
 def experiment_named(name: str) -> Callable[..., Any]:

@@ -20,6 +20,7 @@ from ..event_log import EventLog
 from ..jobs import Job
 from . import Cell
 from .figure import write_figure
+from .repeats import write_repeats
 
 _COLUMNS = (
     "row", "labels", "auc", "auc_low", "auc_high", "auc_within_folds", "over_forest", "over_forest_low",
@@ -107,6 +108,8 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
     baselines: dict[tuple[str, int], dict[str, Any]] = {}
     for cell in cells:
         job = Job(output / cell.name)
+        if cell.repeat:  # in the table of repeats
+            continue
         if not (job.folder / "metrics.json").is_file():
             continue
         report = read_json(job.folder / "metrics.json", "The cell's metrics")
@@ -135,6 +138,7 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
     with replacing(output / "table.md") as temporary:
         temporary.write_text(_markdown(rows), encoding="utf-8")
     write_figure(output / "experiment.png", rows, curves)
+    write_repeats(cells, output)
     return rows
 
 

@@ -79,7 +79,9 @@ def train_small_cnn(
     """
     preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     job.declare({"configuration": to_json(run), "data_fingerprint": cohort.fingerprint, "cohort": cohort.facts()})
-    folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed, run.labeled_cases)
+    folds = make_folds(
+        cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.split_seed, run.labeled_cases
+    )
     job.update(folds=run.folds, parts=run.folds)
     probabilities, tested_by = np.zeros(len(cohort)), np.zeros(len(cohort), dtype=int)
     for fold in folds:
