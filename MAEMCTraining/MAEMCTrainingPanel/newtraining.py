@@ -27,6 +27,7 @@ class NewTraining:
         self._logic = logic
         self.startChosen = False  # whether somebody has said what to start from; until then the newest pre-training
         self._named: tuple = ()  # what the proposed name is of
+        self._fitted: dict = {}  # {label: (text, width) that its height is of}
         settings = slicer.app.userSettings()
         self._fillKinds()
         self._fillMethods()
@@ -118,9 +119,11 @@ class NewTraining:
     def fitTexts(self) -> None:
         """Give the wrapped texts the height that they need: the folding part around them does not ask them itself."""
         for label in (self._ui.countsLabel, self._ui.methodTextLabel, self._ui.sentenceLabel):
-            height = label.heightForWidth(label.width)
-            if label.visible and (label.minimumHeight != height or label.maximumHeight != height):
-                label.setFixedHeight(height)
+            shown = (label.text, label.width)
+            if label.visible and self._fitted.get(label.objectName) != shown:
+                self._fitted[label.objectName] = shown
+                label.setMinimumHeight(0)  # or it would not ask for less than it has
+                label.setFixedHeight(label.heightForWidth(label.width))
 
     def proposeName(self) -> None:
         """Show the name that a job gets unless somebody types one."""

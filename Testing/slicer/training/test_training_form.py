@@ -88,6 +88,17 @@ def test_metadata(panel):
     assert not panel.module.icon.isNull()
 
 
+def test_texts_have_the_height_that_they_need_and_no_more(panel, phantom):
+    label = panel.ui.countsLabel
+    panel.widget.parent.show()
+    panel.run(0.3)
+    before = label.height
+    panel.choose(phantom)
+    panel.run(0.3)
+    assert label.text.count("\n") == 1
+    assert 2 * label.fontMetrics().height() - 4 <= label.height < before
+
+
 def test_panel_is_as_narrow_as_slicers(panel, tmp_path):
     """Slicer's module panel is some 400 pixels wide; a long path or a long name may not ask for more."""
     panel.ui.dataPathEdit.currentPath = str(tmp_path / ("long" * 30) / "manifest.csv")
