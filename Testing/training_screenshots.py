@@ -51,7 +51,7 @@ def training_pictures(application, output: Path):
     _wait(application, lambda: widget.logic.data is not None and widget.logic.data.flat)
     ui.kindSelector.currentIndex = ui.kindSelector.findData("pretrain")
     ui.settingsEdit.text = ""
-    ui.methodSelector.currentIndex = ui.methodSelector.findData("moco-v2")
+    ui.methodSelector.currentIndex = ui.methodSelector.findData("mae")
     second = widget.logic.selected
     ui.startButton.click()
     _wait(application, lambda: widget.logic.selected != second)

@@ -182,7 +182,8 @@ class NewTraining:
 
     def _fillBackbones(self) -> None:
         ui, names = self._ui, self._backbones()
-        _setItems(ui.backboneSelector, {"": _("The method's own"), **{name: name for name in names}})
+        usual = _("The usual one") if names else _("That of the pre-training")
+        _setItems(ui.backboneSelector, {"": usual, **{name: name for name in names}})
         ui.backboneSelector.enabled = bool(names)
         ui.backboneSelector.toolTip = (
             _("The network that is trained; a large one needs a GPU.")

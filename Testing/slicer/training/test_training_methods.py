@@ -200,11 +200,11 @@ def test_backbones_follow_the_method_and_the_start(panel, phantom, stacks):
 
     panel.choose(stacks)
     pick(panel, "spark")
-    assert names() == ["The method's own", "resnet18", "resnet50"]
+    assert names() == ["The usual one", "resnet18", "resnet50"]
     panel.ui.backboneSelector.currentIndex = 2
     assert panel.widget.newTraining.request().backbone == "resnet50"
     pick(panel, "mae")
-    assert names() == ["The method's own", "vit-large", "vit-base", "tiny"]
+    assert names() == ["The usual one", "vit-large", "vit-base", "tiny"]
     assert panel.widget.newTraining.request().backbone == "", "what was chosen for another method is not kept"
     panel.ui.kindSelector.currentIndex = 1
     panel.run(0.02)
@@ -287,6 +287,7 @@ def test_pictures_are_learnt_from_without_labels_then_classified(panel, stacks, 
     panel.ui.kindSelector.currentIndex = 1
     panel.wait(lambda: panel.ui.startFromSelector.findData(str(first.folder)) >= 0, "its encoder")
     assert not panel.ui.backboneSelector.enabled
+    assert panel.ui.backboneSelector.currentText == "That of the pre-training"
     panel.ui.foldsSpinBox.value = 2
     panel.ui.protocolSelector.currentIndex = panel.ui.protocolSelector.findData("paper")
     second = started(panel)
