@@ -60,3 +60,15 @@ def test_links_of_documents_lead_somewhere(document):
     local = [link.split("#")[0] for link in links if not re.match(r"[a-z]+:", link)]
     missing = [link for link in local if link and not (document.parent / link).exists()]
     assert missing == []
+
+
+def test_readme_names_every_method_and_backbone():
+    from MAEMCLib.networks.configuration import BACKBONES
+    from MAEMCTrainingLib.experiments import EXPERIMENTS
+    from MAEMCTrainingLib.pretraining import METHODS
+
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    table = readme[readme.index("## The methods") :]
+    assert not [name for name in (*METHODS, *BACKBONES) if f"`{name}`" not in table]
+    guide = (REPOSITORY / "MAEMCTraining" / "README.md").read_text(encoding="utf-8")
+    assert not [name for name in EXPERIMENTS if f"`{name}`" not in guide]
