@@ -58,7 +58,10 @@ def _ours(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool], No
     images = torch.randn(2, batch, 1, 250, 250, generator=draws)
     noise = torch.rand(2, batch, ENCODER.tokens, generator=draws)
     pairs = ViewBatch(
-        tuple(images), torch.arange(batch), torch.stack([noise[0], noise[1]], dim=1), torch.zeros(batch, 0, dtype=torch.bool)
+        tuple(images),
+        torch.arange(batch),
+        torch.stack([noise[0], noise[1]], dim=1),
+        torch.zeros(batch, 0, dtype=torch.bool),
     )
     number = 0
 

@@ -121,7 +121,7 @@ def shares(volumes, selection):
 
 def draw(path, lidc):
     """Write the figure, and print what it shows."""
-    from MAEMCTrainingLib.reduction.figure import write_figure
+    from reduction_figure import write_figure
 
     stack = drifting_stack(max(COUNTS))
     volumes = {f"made-up CT, {SLICES} slices": [DifferenceHash().describe(stack[:SLICES])]}

@@ -1,4 +1,5 @@
-"""A small CT with a ball in lung, as NRRD and as DICOM folder, with its point list and its manifest."""
+"""A small CT with a ball in lung, as NRRD and as DICOM folder, with its point list and its manifest; models that take
+other things: 2-D pictures, and a CT with clinical values."""
 
 import json
 from pathlib import Path
@@ -9,7 +10,9 @@ SIZE, SPACING = 30, 2.0  # 60 mm each way: the model's region of 50 mm fits in
 
 
 def write(folder: Path) -> None:
-    """Write ct.nrrd, dicom/, points.mrk.json and manifest.csv; the nodule is at the origin."""
+    """Write ct.nrrd, dicom/, points.mrk.json and manifest.csv, the nodule at the origin; picture.png and pictures.maemc;
+    fused.maemc, which asks for the age.
+    """
     folder.mkdir(parents=True)
     hu = ball_in_lung()
     write_nrrd(hu, folder / "ct.nrrd")
@@ -19,6 +22,59 @@ def write(folder: Path) -> None:
     (folder / "points.mrk.json").write_text(json.dumps(markups), encoding="utf-8")
     header = "case_id,patient_id,image,l_mm,p_mm,s_mm"
     (folder / "manifest.csv").write_text(f"{header}\nball,nobody,ct.nrrd,0,0,0\n", encoding="utf-8")
+
+    write_picture(hu, folder / "picture.png")
+    write_models(folder)
+
+
+def write_picture(hu: np.ndarray, path: Path) -> None:
+    from PIL import Image
+
+    gray = np.clip((hu[SIZE // 2].astype(float) + 1200) / 1400 * 255, 0, 255)
+    Image.fromarray(gray.astype(np.uint8)).save(path)
+
+
+def write_models(folder: Path) -> None:
+    """Random weights: what they say is of no interest, only that it can be had."""
+    from MAEMCLib.bundle import Member, save_bundle
+    from MAEMCLib.clinical import ClinicalField
+    from MAEMCLib.fusion_scoring import graph_of
+    from MAEMCLib.networks.classifier import Classifier
+    from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
+    from MAEMCLib.networks.fusion import FusionNetwork
+
+    common = {
+        "version": "1.0",
+        "title": "Random weights",
+        "classes": ["benign-like", "malignant-like"],
+        "positive_class": "malignant-like",
+        "thresholds": {"rule_out": 0.5, "balanced": 0.5, "rule_in": 0.5},
+        "calibration": {"calibrated": False, "slope": 1.0, "intercept": 0.0},
+        "intended_use": "Tests only.",
+    }
+    backbone = {"backbone": "convnextv2-atto", "image_size": 32}
+    network = Classifier(BackboneConfiguration(**backbone), 2)
+    card = {
+        **common,
+        "id": "pictures",
+        "input": "picture",
+        "fusion": "mean",
+        "architecture": {"encoder": backbone},
+        "preprocessing": {"image_size": 32, "view_share": 1.0, "mean": 0.5, "std": 0.25},
+    }
+    save_bundle(folder / "pictures.maemc", card, [Member("classifier", "classifier", network.state_dict())])
+    encoder = {"patch_size": 50, "width": 16, "depth": 1, "heads": 2}
+    asked = (ClinicalField("age", "number", "years", 40, 90),)
+    card = {
+        **common,
+        "id": "fused",
+        "fusion": "graph",
+        "clinical": [field.to_json() for field in asked],
+        "architecture": {"encoder": encoder, "graph": {"branches": ["axial", "coronal"], "width": 8, "rounds": 2}},
+        "preprocessing": {"mean": 0.25, "std": 0.3},
+    }
+    network = FusionNetwork(EncoderConfiguration(**encoder), graph_of(card, asked, "fused"), 2, 0)
+    save_bundle(folder / "fused.maemc", card, [Member("classifier", "classifier", network.state_dict())])
 
 
 def ball_in_lung() -> np.ndarray:

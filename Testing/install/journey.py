@@ -131,6 +131,11 @@ def command_line(installed: Path, inputs: Path, output: Path) -> None:
     assert (output / "roi" / "montage_coronal.png").is_file()
     maemc(installed, "explain", str(inputs / "ct.nrrd"), *place, str(output / "explained"))
     assert (output / "explained" / "figure.png").is_file()
+    pictures = ("--model", str(inputs / "pictures.maemc"), "--output", str(output / "picture"))
+    maemc(installed, "explain", str(inputs / "picture.png"), *pictures)
+    assert (output / "picture" / "grad-cam.png").is_file()
+    fused = ("--point", "0,0,0", "--model", str(inputs / "fused.maemc"), "--clinical", "age=63", "--json")
+    assert json.loads(maemc(installed, "score", str(inputs / "ct.nrrd"), *fused))["nodules"][0]["status"] == "scored"
     assert json.loads(maemc(installed, "device", "--json"))["name"] == "cpu"
 
 

@@ -76,6 +76,7 @@ def _experiment(options: argparse.Namespace) -> int:
         main,
         options.quiet,
         options.overrides,
+        cells,
     )
     if code:
         return code

@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 from MAEMCLib.atomic import replacing
 
-_COLORS = ("#1f4e79", "#b0651d", "#6a8f3c", "#8a5a9e", "#b23a48", "#3c8f8f", "#7a6a4f", "0.4")
+_COLORS = (
+    "#1f4e79", "#b0651d", "#6a8f3c", "#8a5a9e", "#b23a48", "#3c8f8f", "#7a6a4f", "0.4", "#d08aa8", "#5b8def", "#a8a100",
+    "#2e6e4e", "#c97f4f",
+)  # fmt: skip
+
+
+_FROZEN = (", frozen", ", linear probe")
+
+
+def _subject(name: str) -> str:
+    """What shares a color: the frozen and the fine-tuned row of one method."""
+    return name.removesuffix(", fine-tuned").removesuffix(_FROZEN[0]).removesuffix(_FROZEN[1])
 
 
 def write_figure(path: Path, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Sequence[Mapping]]) -> None:
     """Left: AUC with intervals against the number of labels, baselines as lines. Right: the AUC of the folds'
-    validation parts (mean over folds) against the share of the training's steps.
+    validation parts (mean over folds) against the share of the training's steps. Frozen encoders have open circles.
     """
     from matplotlib.figure import Figure
 
@@ -22,15 +33,27 @@ def write_figure(path: Path, rows: Sequence[Mapping[str, Any]], curves: Mapping[
     labels, time = figure.subplots(1, 2)
     names = list(dict.fromkeys(row["row"] for row in rows))
     counts = sorted({row["labels"] for row in rows}, key=lambda count: (count == "all", count))
-    trained = [name for name in names if any(row["row"] == name and row["steps"] for row in rows)]
+    trained = [name for name in names if any(row["row"] == name and row["job"] for row in rows)]
+    subjects = list(dict.fromkeys(_subject(name) for name in trained))
     for number, name in enumerate(trained):
-        color = _COLORS[number % len(_COLORS)]
+        color = _COLORS[subjects.index(_subject(name)) % len(_COLORS)]
+        face = "white" if name.endswith(_FROZEN) else color
         found = [(counts.index(row["labels"]), row) for row in rows if row["row"] == name]
         places = np.array([place for place, _ in found]) + 0.06 * (number - len(trained) / 2)
         values = np.array([[row["auc"], row["auc_low"], row["auc_high"]] for _, row in found], dtype=float).T
         spread = [values[0] - values[1], values[2] - values[0]]
-        labels.errorbar(places, values[0], spread, color=color, marker="o", markersize=4, capsize=2, label=name)
-        if name in curves:
+        labels.errorbar(
+            places,
+            values[0],
+            spread,
+            color=color,
+            marker="o",
+            markersize=4,
+            markerfacecolor=face,
+            capsize=2,
+            label=name,
+        )
+        if curves.get(name):
             time.plot(*_mean_curve(curves[name]), color=color, label=name)
     for name, style in zip([name for name in names if name not in trained], ("--", ":", "-."), strict=False):
         value = next(row["auc"] for row in rows if row["row"] == name)

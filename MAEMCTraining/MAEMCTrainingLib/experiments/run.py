@@ -44,8 +44,10 @@ def run_experiment(
     maemc_train: Maemc,
     quiet: bool,
     settings: Sequence[str] = (),
+    shown: Sequence[Cell] = (),
 ) -> int:
     """Run the cells that are not finished. words: of the command line for all of them (preset, device, threads).
+    shown: the cells of the table, where these are a part of them.
     settings: KEY=VALUE for all of them, after the cell's own.
 
     pretraining_data: what pre-trained cells are pre-trained on; where it is empty, the labeled data themselves, and the
@@ -72,7 +74,7 @@ def run_experiment(
         code = _job(maemc_train, job, ["finetune", *_data(data), "--from", start, *words, *cell.finetuning, *settings])
         if code:
             return code
-        write_table(cells, output)
+        write_table(shown or cells, output)
     return 0
 
 
@@ -127,6 +129,8 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
             curves[cell.row] = [event for event in log.events if event["phase"] == "validation"]
         for name, figures in report["baselines"].items():
             if name.startswith(_BASELINES):
+                encoder = job.settings["configuration"]["encoder"]
+                name = name.replace("untrained encoder", f"untrained {encoder.get('backbone', 'transformer')}")
                 baselines.setdefault((name, cell.labels), figures)
     small = output / SMALL_CNN / "metrics.json"
     if small.is_file():

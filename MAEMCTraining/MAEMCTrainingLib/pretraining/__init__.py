@@ -54,14 +54,14 @@ NODULES, LABELS, METADATA = "nodules in CT", "labels", "metadata"
 _ZHAO = "Zhao et al. 2025, 10.3389/fmed.2025.1507258"
 METHODS: dict[str, Entry] = {
     "maemc": Entry(
-        "maemc:MAEMC",
+        "MAEMCTrainingLib.pretraining.maemc:MAEMC",
         "MAEMC-NET",
         "Rebuilds hidden parts of the axial montage and tells the coronal montage of the same nodule from others.",
         _ZHAO,
         (NODULES,),
     ),
     "maemc-contrastive": Entry(
-        "maemc:MAEMC",
+        "MAEMCTrainingLib.pretraining.maemc:MAEMC",
         "MAEMC-NET, contrastive only",
         "The ablation without reconstruction: tells the coronal montage of the same nodule from others.",
         f"{_ZHAO}, Table 3",
@@ -69,7 +69,7 @@ METHODS: dict[str, Entry] = {
         (("loss_balance", 0.0),),
     ),
     "maemc-generative": Entry(
-        "maemc:MAEMC",
+        "MAEMCTrainingLib.pretraining.maemc:MAEMC",
         "MAEMC-NET, generative only",
         "The ablation without contrast: rebuilds hidden parts of the axial montage.",
         f"{_ZHAO}, Table 3",
@@ -77,68 +77,68 @@ METHODS: dict[str, Entry] = {
         (("loss_balance", 1.0),),
     ),
     "mae": Entry(
-        "mae:MAE",
+        "MAEMCTrainingLib.pretraining.mae:MAE",
         "Masked autoencoder",
         "Rebuilds hidden patches of an image; patch size and mask ratio are free, for small lesions too.",
         "He et al. 2022, arXiv:2111.06377",
     ),
     "cmae": Entry(
-        "cmae:CMAE",
+        "MAEMCTrainingLib.pretraining.cmae:CMAE",
         "Contrastive masked autoencoder",
         "Rebuilds hidden patches, and matches their features with those of the whole, slightly shifted image.",
         "Huang et al. 2022, arXiv:2207.13532",
     ),
     "simclr": Entry(
-        "simclr:SimCLR",
+        "MAEMCTrainingLib.pretraining.simclr:SimCLR",
         "SimCLR",
         "Tells two views of one image from the views of all others in the batch.",
         "Chen et al. 2020, arXiv:2002.05709",
     ),
     "moco-v1": Entry(
-        "moco:MoCoV1",
+        "MAEMCTrainingLib.pretraining.moco:MoCoV1",
         "MoCo v1",
         "Tells two views of one image from a queue of earlier ones, with a momentum encoder.",
         "He et al. 2020, arXiv:1911.05722",
     ),
     "moco-v2": Entry(
-        "moco:MoCoV2",
+        "MAEMCTrainingLib.pretraining.moco:MoCoV2",
         "MoCo v2",
         "MoCo with a projection of two layers and stronger augmentation.",
         "Chen et al. 2020, arXiv:2003.04297",
     ),
     "swav": Entry(
-        "swav:SwAV",
+        "MAEMCTrainingLib.pretraining.swav:SwAV",
         "SwAV",
         "Predicts from one crop of an image the cluster that another crop was assigned to.",
         "Caron et al. 2020, arXiv:2006.09882; on reduced CT: Less is More",
     ),
     "spark": Entry(
-        "spark:SparK",
+        "MAEMCTrainingLib.pretraining.spark:SparK",
         "SparK",
         "Masked reconstruction for a convolutional network that never sees the hidden places.",
         "Tian et al. 2023, arXiv:2301.03580; on reduced CT: Less is More",
     ),
     "resmae": Entry(
-        "resmae:ResMAE",
+        "MAEMCTrainingLib.pretraining.resmae:ResMAE",
         "Res-MAE",
         "A residual network rebuilds blocks that were blacked out; the image encoder of multi-modal fusion.",
         "Res-MAE with bipartite-graph fusion (spinal tumors); our reading of its abstract",
     ),
     "fcmae": Entry(
-        "fcmae:FCMAE",
+        "MAEMCTrainingLib.pretraining.fcmae:FCMAE",
         "ConvNeXt V2 (FCMAE)",
         "Masked reconstruction with a convolutional network and global response normalization.",
         "Woo et al. 2023, arXiv:2301.00808",
     ),
     "supervised": Entry(
-        "supervised:Supervised",
+        "MAEMCTrainingLib.pretraining.supervised:Supervised",
         "Supervised",
         "Learns the classes of a column of the manifest, as many as there are.",
         "cross-entropy; the supervised rows of the papers' tables",
         (LABELS,),
     ),
     "modan-mulsupcon": Entry(
-        "modan_mulsupcon:ModAnMulSupCon",
+        "MAEMCTrainingLib.pretraining.modan_mulsupcon:ModAnMulSupCon",
         "ModAn-MulSupCon",
         "Draws images together by the modality and anatomy that they share.",
         "ModAn-MulSupCon; Jaccard-weighted supervised contrastive loss",
@@ -150,7 +150,7 @@ METHODS: dict[str, Entry] = {
 def method_named(name: str) -> type:
     """The class of a pre-training method. Raises UsageError for a name that is not in ``METHODS``."""
     module, _, attribute = _entry(name).implementation.partition(":")
-    return getattr(import_module(f"{__name__}.{module}"), attribute)
+    return getattr(import_module(module), attribute)
 
 
 def default_settings(name: str) -> Any:
