@@ -110,19 +110,19 @@ METHODS: dict[str, Entry] = {
         "MAEMCTrainingLib.pretraining.swav:SwAV",
         "SwAV",
         "Predicts from one crop of an image the cluster that another crop was assigned to.",
-        "Caron et al. 2020, arXiv:2006.09882; on reduced CT: Less is More",
+        "Caron et al. 2020, arXiv:2006.09882; on reduced CT: Wolf et al. 2024, arXiv:2410.14524",
     ),
     "spark": Entry(
         "MAEMCTrainingLib.pretraining.spark:SparK",
         "SparK",
         "Masked reconstruction for a convolutional network that never sees the hidden places.",
-        "Tian et al. 2023, arXiv:2301.03580; on reduced CT: Less is More",
+        "Tian et al. 2023, arXiv:2301.03580; on reduced CT: Wolf et al. 2024, arXiv:2410.14524",
     ),
     "resmae": Entry(
         "MAEMCTrainingLib.pretraining.resmae:ResMAE",
         "Res-MAE",
         "A residual network rebuilds blocks that were blacked out; the image encoder of multi-modal fusion.",
-        "Res-MAE with bipartite-graph fusion (spinal tumors); our reading of its abstract",
+        "Jiao et al. 2022, 10.1007/978-3-031-17266-3_6, as its abstract reads",
     ),
     "fcmae": Entry(
         "MAEMCTrainingLib.pretraining.fcmae:FCMAE",
@@ -141,7 +141,7 @@ METHODS: dict[str, Entry] = {
         "MAEMCTrainingLib.pretraining.modan_mulsupcon:ModAnMulSupCon",
         "ModAn-MulSupCon",
         "Draws images together by the modality and anatomy that they share.",
-        "ModAn-MulSupCon; Jaccard-weighted supervised contrastive loss",
+        "Takaya and Inamori 2025, arXiv:2508.18613",
         (METADATA,),
     ),
 }
