@@ -22,6 +22,8 @@ _METHODS: dict[str, tuple[str, ...]] = {
     "supervised": ("columns=malignancy_median_high",),
 }
 """With the settings that fit one modality and one anatomy: what is left of the metadata is the readers' rating."""
+_BACKBONES = ("resnet18", "tiny")
+"""Trained from scratch: what all methods but mae have, and the small transformer that mae has."""
 REDUCED = ("moco-v2", "swav", "spark", "mae")
 """Methods that are also pre-trained without similar slices."""
 
@@ -31,7 +33,8 @@ def cells(cases: int, epochs: int = 8, pretraining_epochs: int = 20) -> list[Cel
     table = []
     for labels in _LABELS:
         if labels < cases:
-            table.append(_cell("scratch", "from scratch", labels, None, False, epochs))
+            for backbone in _BACKBONES:
+                table.append(_cell("scratch", f"{backbone}, from scratch", labels, None, False, epochs, backbone))
     for method, settings in _METHODS.items():
         for reduced in (False, True) if method in REDUCED else (False,):
             words = ("--method", method, f"epochs={pretraining_epochs}", *settings)
@@ -43,7 +46,15 @@ def cells(cases: int, epochs: int = 8, pretraining_epochs: int = 20) -> list[Cel
     return table
 
 
-def _cell(kind: str, row: str, labels: int, pretraining: tuple[str, ...] | None, reduced: bool, epochs: int) -> Cell:
+def _cell(
+    kind: str,
+    row: str,
+    labels: int,
+    pretraining: tuple[str, ...] | None,
+    reduced: bool,
+    epochs: int,
+    backbone: str = "",
+) -> Cell:
     words: tuple[str, ...] = (f"labeled_cases={labels}",)
     if kind == "probe":
         words += ("--linear-probe",)
@@ -52,7 +63,7 @@ def _cell(kind: str, row: str, labels: int, pretraining: tuple[str, ...] | None,
         words += (f"epochs={longer}", f"patience={longer}", "batch=16")
     else:
         words += (f"epochs={epochs}", f"patience={epochs}")
-    if kind == "scratch":
-        words += ("--backbone", "resnet18")
+    if backbone:
+        words += ("--backbone", backbone)
     name = f"{row.replace(', ', '-').replace(' ', '-')}-{labels or 'all'}"
     return Cell(name, row, labels, pretraining, words, reduced)
