@@ -152,16 +152,20 @@ def _running(options: argparse.Namespace, kind: str) -> Iterator[tuple[Any, Any,
 
 
 def _flat(options: argparse.Namespace) -> bool:
-    """Whether the data are 2-D pictures. Raises UsageError where none are named, InputError for a mixture."""
+    """Whether the data are 2-D pictures, which decides on the preset. Raises UsageError where no data are named.
+
+    Data that cannot be read are refused when they are opened, inside the job, which then has the reason.
+    """
     from ..data.sources import is_flat
 
     paths = [*options.data, *getattr(options, "unlabeled_data", [])]
     if not paths:
         raise UsageError("Say what to train on: --data with a manifest or a cache.", "no-data")
-    kinds = {is_flat(path) for path in paths}
-    if len(kinds) > 1:
-        raise InputError("Nodules in CT and 2-D pictures cannot be trained on together. Give one kind.", "mixed-kinds")
-    return kinds.pop()
+    kinds = set()
+    for path in paths:
+        with contextlib.suppress(InputError):
+            kinds.add(is_flat(path))
+    return kinds == {True}
 
 
 def _open_all(
