@@ -16,7 +16,8 @@ test: .venv/installed
 bench: .venv/installed
 	$(SETTINGS) $(BIN)/python -m Testing.benchmarks
 
-# Hours: the phantom tables of MAEMCTraining/README.md, in soak-output. Continues where it was stopped.
+# Hours: the tables of MAEMCTraining/README.md on the phantom and the LIDC slices, in soak-output. Continues where it was
+# stopped.
 soak: .venv/installed
 	$(BIN)/maemc-train phantom --output soak-output/matched --cases 300 --seed 11
 	$(BIN)/maemc-train phantom --output soak-output/others --cases 300 --seed 12
@@ -25,6 +26,9 @@ soak: .venv/installed
 	    --only patch-50-from-scratch-all --output soak-output/table-easy
 	$(BIN)/maemc-train experiment patch-size --data soak-output/matched/manifest.csv \
 	    --pretraining-data soak-output/others/manifest.csv --output soak-output/table-matched
+	$(BIN)/maemc-train import images ../shared/data/lidc-slices --output soak-output/slices.csv
+	$(BIN)/maemc-train experiment methods --data soak-output/slices.csv --output soak-output/table-methods \
+	    --threads 1 view_share=0.5 turn=true precision=bfloat16
 
 screenshots: .venv/installed
 	$(SETTINGS) $(BIN)/python Testing/screenshots.py
