@@ -241,8 +241,8 @@ def pretraining_preset(
         raise _unknown_preset(name)
     kind = method_named(method)
     network = "tiny" if name == "tiny" else "vit-large"
-    published = getattr(kind, "PAPER_BACKBONE", None) if name.startswith("paper") else None
-    chosen = backbone or published or getattr(kind, "BACKBONE", None) or network
+    published = kind.PAPER_BACKBONE if name.startswith("paper") else None
+    chosen = backbone or published or kind.BACKBONE or network
     encoder = encoder_named(chosen, flat, name == "tiny")
     base = PretrainingConfiguration(method, settings, encoder, NETWORKS[network][1])
     if flat:

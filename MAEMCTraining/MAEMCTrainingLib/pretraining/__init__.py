@@ -1,26 +1,4 @@
-"""The pre-training methods, found by name in one table, and the batch that all of them are fed.
-
-A method is a torch module with this surface (``MAEMC`` in maemc.py is the example):
-
-    Configuration       a frozen dataclass, the method's own settings; where it has ``columns``, the method needs these
-                        columns of the manifest, and the run fills ``classes`` with what it found there
-    VIEWS               the images that it is fed, a key of ``data.presentation.VIEWS``
-    WHOLE_BATCH         whether its loss compares the samples of a batch, which then cannot pass in shares
-    BACKBONE            the encoder of its presets, a name of ``encoder_named``; left out: MAEMC's own transformer;
-                        PAPER_BACKBONE where the published one is larger
-    __init__(configuration, encoder, decoder, seed)
-    mask_cells          how many random numbers decide the mask of an image; 0: nothing is hidden
-    preset(name, base)  the method's configuration for a preset
-    forward(batch) -> ({"loss": with gradient, other names: detached figures for the log}, what after_step gets of it);
-                        one share of a batch: means over its samples
-    before_step(), after_step([what forward kept of each share]): once a batch
-    trainable()         (name, parameter) of everything that the optimizer changes
-    encoder_state()     the encoder's tensors, for fine-tuning
-    state_dict()        everything that a resumed run needs
-
-and, where it rebuilds pictures, ``reconstruct(images, noise, plane) -> (prediction, hidden)`` for previews, and with
-MAEMC's own decoder ``autoencoder_state()`` for reconstructions from a bundle.
-"""
+"""The pre-training methods, found by name in one table, and the batch that all of them are fed (``method.Method``)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ feature decoder completes the tokens of the hidden ones, so that the two branche
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -19,12 +18,13 @@ from MAEMCLib.networks.decoder import Decoder
 from MAEMCLib.networks.layers import Linear, initialise
 from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..configuration import PretrainingConfiguration
 from .gathering import rows_of_all
 from .losses import SAME_PATIENT, info_nce, masked_mse
 from .mae import rebuild, standardized, twofold_state
+from .method import Method
 from .projection import Projection
 from .settings import check, check_choice, own_transformer
 from .small_batches import check_whole_batch
@@ -73,7 +73,7 @@ class FeatureDecoder(Decoder):
         initialise(self.predict, seed + 1)
 
 
-class CMAE(nn.Module):
+class CMAE(Method):
     """Online encoder, pixel decoder, feature decoder and heads; momentum encoder and head.
 
     The negatives of an image are the other images of its batch as the momentum branch sees them.
@@ -144,17 +144,6 @@ class CMAE(nn.Module):
         online = [*self.encoder.parameters(), *self.projection.parameters()]
         copies = [*self.momentum_encoder.parameters(), *self.momentum_projection.parameters()]
         torch._foreach_lerp_(copies, online, 1 - self.configuration.momentum)
-
-    def after_step(self, kept: list[None]) -> None:
-        """Nothing is kept: the negatives are those of the batch."""
-
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters that the optimizer trains; the momentum copies are not among them."""
-        return ((name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad)
-
-    def encoder_state(self) -> dict[str, Tensor]:
-        """The online encoder's tensors, named as ``ViT.state_dict()``."""
-        return self.encoder.state_dict()
 
     def autoencoder_state(self) -> dict[str, Tensor]:
         """As MAE's: the momentum encoder learnt no features for the pixel decoder, so one encoder rebuilds both."""

@@ -8,7 +8,6 @@ whole (methods.md, section 6.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from ..configuration import PretrainingConfiguration
 from .losses import masked_mse
+from .method import Method
 from .settings import check, own_transformer
 
 if TYPE_CHECKING:
@@ -54,12 +54,11 @@ def standardized(patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (patches - mean) / deviation, mean, deviation
 
 
-class MAE(nn.Module):
+class MAE(Method):
     """Encoder and decoder; the loss is the mean squared error over the pixels of the hidden patches."""
 
     Configuration = Configuration
     VIEWS = "one"
-    WHOLE_BATCH = False
 
     def __init__(
         self, configuration: Configuration, encoder: EncoderConfiguration, decoder: DecoderConfiguration, seed: int
@@ -84,20 +83,6 @@ class MAE(nn.Module):
             target = standardized(target)[0]
         loss = masked_mse(self.decoder(self.encoder(images, keep), keep), target, hidden)
         return {"loss": loss, "loss_mse": loss.detach()}, None
-
-    def before_step(self) -> None:
-        """Nothing moves besides what the optimizer moves."""
-
-    def after_step(self, kept: list[None]) -> None:
-        """Nothing is kept."""
-
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters: all."""
-        return self.named_parameters()
-
-    def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors, named as ``ViT.state_dict()``."""
-        return self.encoder.state_dict()
 
     def autoencoder_state(self) -> dict[str, Tensor]:
         """ "encoder.*", "decoder.*", and as "momentum_encoder.*", which rebuilds coronal planes, the same encoder."""

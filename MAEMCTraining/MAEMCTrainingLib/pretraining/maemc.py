@@ -5,7 +5,6 @@ silent or contradicts itself is a field of ``Configuration``.
 """
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,6 +19,7 @@ from torch.nn import functional
 from ..configuration import Augmentation, Optimization, PretrainingConfiguration
 from . import ViewBatch
 from .losses import info_nce, masked_mse
+from .method import Method
 from .queue import KeyQueue
 from .settings import check, check_choice, own_transformer
 
@@ -85,7 +85,7 @@ class Flattening(nn.Module):
         return functional.normalize(self.conv(read.transpose(1, 2)).mean(dim=2).float(), dim=1)
 
 
-class MAEMC(nn.Module):
+class MAEMC(Method):
     """MAEMC-NET: encoder, decoder, momentum encoder and queue.
 
     The query is the axial montage. Its visible patches are encoded, its hidden ones reconstructed, and its flattened
@@ -94,7 +94,6 @@ class MAEMC(nn.Module):
 
     Configuration = Configuration
     VIEWS = "pair"
-    WHOLE_BATCH = False
 
     def __init__(
         self,
@@ -185,14 +184,6 @@ class MAEMC(nn.Module):
         online = [*self.encoder.parameters(), *self.flattening.parameters()]
         copies = [*self.momentum_encoder.parameters(), *self.momentum_flattening.parameters()]
         torch._foreach_lerp_(copies, online, 1 - self.configuration.momentum)
-
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters that the optimiser trains; the momentum copies are not among them."""
-        return ((name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad)
-
-    def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors, named as ``ViT.state_dict()``."""
-        return self.encoder.state_dict()
 
     def autoencoder_state(self) -> dict[str, Tensor]:
         """The tensors that reconstruct both planes: "encoder.*", "momentum_encoder.*", "decoder.*"."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from MAEMCLib.errors import UsageError
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from .losses import masked_mse
 from .mae import standardized
 from .masked_convolutions import stage_shapes
+from .method import Method
 from .small_batches import check_share
 
 if TYPE_CHECKING:
@@ -89,11 +89,10 @@ def fitting_side(encoder: AnyEncoderConfiguration, largest: int | None = None) -
     return replace(encoder, image_size=max(32, (side + 16) // 32 * 32))
 
 
-class MaskedReconstruction(nn.Module):
+class MaskedReconstruction(Method):
     """A convolutional encoder that learns to rebuild hidden cells. A method says how, in ``rebuild``."""
 
     VIEWS = "one"
-    WHOLE_BATCH = False
 
     def __init__(
         self,
@@ -140,20 +139,6 @@ class MaskedReconstruction(nn.Module):
             target = standardized(target)[0]
         loss = masked_mse(prediction, target, hidden)
         return {"loss": loss, "loss_mse": loss.detach()}, None
-
-    def before_step(self) -> None:
-        """Nothing: there is no momentum encoder."""
-
-    def after_step(self, kept: list[Any]) -> None:
-        """Nothing: there is no queue."""
-
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters that the optimizer trains."""
-        return ((name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad)
-
-    def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors, named as ``build_encoder(...).state_dict()``."""
-        return self.encoder.state_dict()
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, noise: Tensor, plane: str = "axial") -> tuple[Tensor, Tensor]:

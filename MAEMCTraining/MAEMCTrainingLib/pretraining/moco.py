@@ -7,17 +7,17 @@ Version 2: Chen et al. 2020, "Improved Baselines with Momentum Contrastive Learn
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..configuration import PretrainingConfiguration
 from .losses import SAME_PATIENT, info_nce
+from .method import Method
 from .projection import Projection
 from .queue import KeyQueue
 from .settings import check, check_choice
@@ -57,7 +57,7 @@ class ConfigurationV1(Configuration):
     temperature: float = 0.07
 
 
-class MoCoV2(nn.Module):
+class MoCoV2(Method):
     """An encoder with a projection of two layers, the momentum copies of both, and the queue.
 
     Batch normalization in the encoder: the momentum copy normalizes keys with the statistics of their batch, as
@@ -71,7 +71,6 @@ class MoCoV2(nn.Module):
     VIEWS = "pair"
     BACKBONE = "resnet18"
     PAPER_BACKBONE = "resnet50"
-    WHOLE_BATCH = False
     hidden_projection = True  # an MLP, its hidden layer as wide as the features; False: one linear layer
 
     def __init__(
@@ -84,7 +83,6 @@ class MoCoV2(nn.Module):
         """The decoder is not used: nothing is reconstructed."""
         super().__init__()
         self.configuration = configuration
-        self.mask_cells = 0
         self.encoder = build_encoder(encoder, seed)
         width = self.encoder.width
         hidden = width if self.hidden_projection else 0
@@ -127,14 +125,6 @@ class MoCoV2(nn.Module):
         online = [*self.encoder.parameters(), *self.projection.parameters()]
         copies = [*self.momentum_encoder.parameters(), *self.momentum_projection.parameters()]
         torch._foreach_lerp_(copies, online, 1 - self.configuration.momentum)
-
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters that the optimizer trains; the momentum copies are not among them."""
-        return ((name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad)
-
-    def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors, named as those of ``build_encoder``."""
-        return self.encoder.state_dict()
 
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:

@@ -7,7 +7,6 @@ multi-hot labels); the more they share, the more the loss pulls them together (m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
@@ -16,10 +15,11 @@ import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..configuration import PretrainingConfiguration
 from .gathering import rows_of_all
+from .method import Method
 from .projection import Projection
 from .settings import check, check_choice
 from .small_batches import check_share, check_whole_batch
@@ -105,14 +105,13 @@ def weighted_contrast(
     return each.mean(), alike.mean(), count
 
 
-class ModAnMulSupCon(nn.Module):
+class ModAnMulSupCon(Method):
     """Any encoder and a projection head; both views of every image of the batch are anchors."""
 
     Configuration = Configuration
     VIEWS = "pair"
     WHOLE_BATCH = True
     BACKBONE = "resnet18"
-    mask_cells = 0
 
     def __init__(
         self,
@@ -172,20 +171,6 @@ class ModAnMulSupCon(nn.Module):
             "without_attributes": (~labels.any(dim=1)).sum() * shares,
         }
         return losses, None
-
-    def before_step(self) -> None:
-        """Nothing moves besides what the optimizer moves."""
-
-    def after_step(self, kept: list[None]) -> None:
-        """Nothing is kept."""
-
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters: all."""
-        return self.named_parameters()
-
-    def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors, named as ``build_encoder(...).state_dict()``."""
-        return self.encoder.state_dict()
 
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:

@@ -5,18 +5,18 @@ Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Represe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..configuration import PretrainingConfiguration
 from .gathering import rows_of_all
 from .losses import SAME_PATIENT, nt_xent
+from .method import Method
 from .projection import Projection
 from .settings import check, check_choice
 from .small_batches import check_share, check_whole_batch
@@ -41,7 +41,7 @@ class Configuration:
         check(self.projection_width >= 1, "projection_width", self.projection_width, "at least 1")
 
 
-class SimCLR(nn.Module):
+class SimCLR(Method):
     """An encoder and the projection W2 relu(W1 h) on its features, whose hidden layer is as wide as they are."""
 
     Configuration = Configuration
@@ -59,7 +59,6 @@ class SimCLR(nn.Module):
         """The decoder is not used: nothing is reconstructed."""
         super().__init__()
         self.configuration = configuration
-        self.mask_cells = 0
         self.encoder = build_encoder(encoder, seed)
         width = self.encoder.width
         self.projection = Projection(width, width, configuration.projection_width, seed + 1)
@@ -78,20 +77,6 @@ class SimCLR(nn.Module):
         settings = self.configuration
         loss, negatives = nt_xent(pairs, patient, settings.temperature, settings.same_patient, mine)
         return {"loss": loss, "negatives": negatives}, None
-
-    def before_step(self) -> None:
-        """Nothing moves but by the optimizer."""
-
-    def after_step(self, kept: list[None]) -> None:
-        """Nothing is kept from batch to batch."""
-
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters that the optimizer trains: all of them."""
-        return self.named_parameters()
-
-    def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors, named as those of ``build_encoder``."""
-        return self.encoder.state_dict()
 
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:

@@ -6,7 +6,6 @@ ModAn-MulSupCon), and a pre-training in its own right on whatever labels a manif
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,11 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
 from MAEMCLib.networks.layers import Linear, initialise
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ..configuration import PretrainingConfiguration
+from .method import Method
 from .settings import check
 from .small_batches import check_share
 
@@ -48,14 +48,12 @@ def frequency_weights(counts: Tensor) -> Tensor:
     return (counts.sum() / (len(counts) * counts.double())).float()
 
 
-class Supervised(nn.Module):
+class Supervised(Method):
     """Any encoder and a linear layer; the loss is the class-weighted cross-entropy."""
 
     Configuration = Configuration
     VIEWS = "one"
-    WHOLE_BATCH = False
     BACKBONE = "resnet18"
-    mask_cells = 0
 
     def __init__(
         self,
@@ -106,20 +104,6 @@ class Supervised(nn.Module):
             "accuracy": (logits.argmax(dim=1) == labels).float().mean(),
         }
         return losses, None
-
-    def before_step(self) -> None:
-        """Nothing moves besides what the optimizer moves."""
-
-    def after_step(self, kept: list[None]) -> None:
-        """Nothing is kept."""
-
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters: all."""
-        return self.named_parameters()
-
-    def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors, named as ``build_encoder(...).state_dict()``."""
-        return self.encoder.state_dict()
 
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:

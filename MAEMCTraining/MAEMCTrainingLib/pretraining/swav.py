@@ -5,7 +5,6 @@ Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Clus
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from torch.nn import functional
 
 from ..configuration import PictureAugmentation, PretrainingConfiguration
 from .gathering import rows_of_all
+from .method import Method
 from .projection import Projection
 from .queue import KeyQueue
 from .settings import check
@@ -89,7 +89,7 @@ def swapped_prediction(scores: list[Tensor], assignments: list[Tensor], temperat
     return torch.stack(losses).mean()
 
 
-class SwAV(nn.Module):
+class SwAV(Method):
     """An encoder, a projection of two layers with batch normalization between them, and the prototypes."""
 
     Configuration = Configuration
@@ -108,7 +108,6 @@ class SwAV(nn.Module):
         """The decoder is not used: nothing is reconstructed."""
         super().__init__()
         self.configuration = configuration
-        self.mask_cells = 0
         self.encoder = build_encoder(encoder, seed)
         width, projected = self.encoder.width, configuration.projection_width
         # The paper's hidden layer has 2048 units, a ResNet-50's width.
@@ -190,14 +189,6 @@ class SwAV(nn.Module):
         for view, queue in enumerate(self.queues):
             large, patients = zip(*kept, strict=True)
             queue.enqueue(torch.cat(large)[:, view], torch.cat(patients))
-
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters that the optimizer trains: all of them."""
-        return self.named_parameters()
-
-    def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors, named as those of ``build_encoder``."""
-        return self.encoder.state_dict()
 
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:

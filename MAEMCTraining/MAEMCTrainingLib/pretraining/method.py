@@ -1,0 +1,64 @@
+"""What every pre-training method is: a torch module with this surface. MAEMC (maemc.py) is the example.
+
+A method is a file of its own with one subclass, and a line in ``METHODS``. The loop, the jobs, previews, resume and
+several processes know nothing else of it. It draws no random numbers after its construction: the noise of its masks
+comes with the batch, so that a run is the same after any resume and with any number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from ..configuration import PretrainingConfiguration
+from . import ViewBatch
+
+
+class Method(nn.Module):
+    """Built as ``Method(configuration, encoder, decoder, seed)``; ``encoder`` is the network that fine-tuning takes.
+
+    Where it rebuilds pictures, it has ``reconstruct(images, noise, plane) -> (prediction, hidden)`` for previews
+    (``MAEMC.reconstruct``), and with MAEMC's own decoder ``autoencoder_state()`` for reconstructions from a bundle.
+    """
+
+    Configuration: ClassVar[type]
+    """A frozen dataclass, the method's own settings. Where it has ``columns``, the method needs these columns of the
+    manifest, and the run fills ``classes`` with what it found there."""
+    VIEWS: ClassVar[str]
+    """The images that it is fed, a key of ``data.presentation.VIEWS``."""
+    WHOLE_BATCH: ClassVar[bool] = False
+    """Whether its loss compares the samples of a batch, which then cannot pass in shares."""
+    BACKBONE: ClassVar[str | None] = None
+    """The encoder of its presets, a name of ``encoder_named``; None: MAEMC's own transformer."""
+    PAPER_BACKBONE: ClassVar[str | None] = None
+    """The published encoder, where it is a larger one."""
+
+    encoder: nn.Module
+    mask_cells: int = 0
+    """How many random numbers decide the mask of an image; 0: nothing is hidden."""
+
+    @classmethod
+    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
+        """The method's configuration for a preset; ``base`` has its encoder and what all methods share."""
+        return base
+
+    def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], Any]:
+        """The mean losses of one share of a batch, "loss" with its gradient and the others detached, for the log; and
+        what ``after_step`` is to get of it."""
+        raise NotImplementedError
+
+    def before_step(self) -> None:
+        """Called once before a batch's shares pass: a momentum encoder moves here."""
+
+    def after_step(self, kept: list[Any]) -> None:
+        """Called once after a batch, with what ``forward`` returned of each share: keys enter a queue here."""
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and parameters that the optimizer trains; momentum copies, without gradient, are not among them."""
+        return ((name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad)
+
+    def encoder_state(self) -> dict[str, Tensor]:
+        """The encoder's tensors, named as those of ``build_encoder``, for fine-tuning."""
+        return self.encoder.state_dict()
