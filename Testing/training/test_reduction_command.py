@@ -272,7 +272,7 @@ def test_ssim_names_a_volume_below_its_window(tmp_path, capsys):
 
 def test_time_left_and_ctrl_c(tmp_path):
     """A real process on a terminal: it says how long it takes, and stops without leaving anything behind."""
-    rows = stack(tmp_path / "png", "v", [smooth(seed, 160) for seed in range(120)])
+    rows = stack(tmp_path / "png", "v", [smooth(seed, 160) for seed in range(500)])
     manifest = write_manifest(tmp_path / "m.csv", rows)
     (tmp_path / "out").mkdir()
     output = tmp_path / "out" / "reduced.csv"
