@@ -272,7 +272,7 @@ def test_ssim_names_a_volume_below_its_window(tmp_path, capsys):
 
 def test_time_left_and_ctrl_c(tmp_path):
     """A real process on a terminal: it says how long it takes, and stops without leaving anything behind."""
-    rows = stack(tmp_path / "png", "v", [smooth(seed, 160) for seed in range(500)])
+    rows = stack(tmp_path / "png", "v", [smooth(seed, 160) for seed in range(300)])
     manifest = write_manifest(tmp_path / "m.csv", rows)
     (tmp_path / "out").mkdir()
     output = tmp_path / "out" / "reduced.csv"
@@ -290,7 +290,13 @@ def test_time_left_and_ctrl_c(tmp_path):
         "--keep",
         "0.1",
     ]
-    running = subprocess.Popen(list(map(str, command)), stderr=inside, stdout=subprocess.PIPE, text=True)
+
+    def heed_interrupts():  # what runs in the background of a shell, as these tests may, inherits that it ignores them
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    running = subprocess.Popen(
+        list(map(str, command)), stderr=inside, stdout=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
     os.close(inside)
     said = b""
     while b" left" not in said:
