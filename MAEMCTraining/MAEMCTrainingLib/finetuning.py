@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from MAEMCLib.atomic import file_sha256, read_json, replacing, write_json
+from MAEMCLib.atomic import read_json, replacing, write_json
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
@@ -33,8 +33,9 @@ from .evaluation.logistic import FEATURE_PENALTY, fit_logistic
 from .evaluation.metrics import auc
 from .jobs import Job
 from .optimization import NamedParameter, layer_scale
-from .pretraining.run import PretrainedJob, PretrainingTask, cohort_of, with_attributes
+from .pretraining.run import PretrainedJob, cohort_of
 from .processes import Processes
+from .protocol import IN_FOLD, check_protocol, pretrain_without, weights_fingerprint
 from .stopping import StopRequest
 
 _PLANES = {"mean": (0, 1), "axial": (0,), "coronal": (1,)}
@@ -250,35 +251,6 @@ def feature_statistics(values: Tensor, planes: Sequence[str]) -> dict[str, Tenso
     return statistics
 
 
-GIVEN, IN_FOLD = "given", "in-fold"
-
-
-def check_protocol(protocol: str, cohort: Cohort, pretrained: PretrainedJob | None) -> tuple[str | None, bool]:
-    """Where the encoders of the folds come from, and whether the evaluation leaks.
-
-    None: from scratch. GIVEN: the pre-training as it is, either because it saw nobody who is evaluated here, or, under
-    the protocol ``paper``, although it did: that leaks. IN_FOLD: it did see them, so that under ``honest`` it is
-    repeated in each fold without the patients that the fold tests.
-
-    Raises InputError under ``honest`` where pseudonyms of two keys cannot be compared.
-    """
-    if pretrained is None:
-        return None, False
-    comparable = pretrained.cohort["pseudonym_key"] == cohort.pseudonym_key
-    if comparable and not set(pretrained.cohort["pseudonyms"]) & {case.patient for case in cohort.cases}:
-        return GIVEN, False
-    if protocol == "paper":
-        return GIVEN, True
-    if comparable:
-        return IN_FOLD, False
-    raise InputError(
-        "The pre-training's pseudonyms were made with another key, so nobody can tell whether it saw patients that "
-        "are to be evaluated. Pre-train again with this MAEMC_HOME, or choose --protocol paper: the report is then "
-        "marked as leaky.",
-        "leaky",
-    )
-
-
 def finetune(
     cohort: Cohort,
     run: FinetuningConfiguration,
@@ -322,7 +294,7 @@ def finetune(
             "leaky": leaky,
             "pretraining": pretraining,
             "from": "scratch" if pretrained is None else str(pretrained.folder.resolve()),
-            "pretraining_fingerprint": _fingerprint(pretrained),
+            "pretraining_fingerprint": weights_fingerprint(pretrained),
             "data": data,
             "data_fingerprint": cohort.fingerprint,
             "cohort": cohort.facts(),
@@ -349,13 +321,8 @@ def finetune(
         state = pretrained.module.encoder_state() if pretrained else None
         if everyone is not None:
             job.update(stage=f"Pre-training of fold {fold.number + 1} of {run.folds}", part=stages * fold.number)
-            others = everyone.without({cohort.cases[int(case)].patient for case in fold.test})
-            paths = [Path(source["path"]) for source in Job(pretrained.folder).settings["data"]]
-            others, fold_run, attributes = with_attributes(others, pretrained.run, paths, lambda line: None)
-            task = PretrainingTask(others, fold_run, preprocessing, attributes=attributes)
-            where, known = place / "pretraining", attributes.fingerprint(others)
-            train(task, fold_run, job, where, known, device, stop, processes, fold=fold.number)
-            state = task.module.encoder_state()
+            tested = {cohort.cases[int(case)].patient for case in fold.test}
+            state = pretrain_without(tested, everyone, pretrained, fold.number, job, place, device, stop, processes)
         task = FinetuningTask(cohort, fold, run, preprocessing, state)
         best_epoch = None
         part = stages * fold.number + stages - 1
@@ -385,12 +352,6 @@ def finetune(
         return None
     job.update(stage="Evaluating")
     return evaluate_job(job, cohort, folds, run, preprocessing, pretrained, device)
-
-
-def _fingerprint(pretrained: PretrainedJob | None) -> str | None:
-    if pretrained is None:
-        return None
-    return file_sha256(pretrained.folder / "checkpoints" / "last" / "model.safetensors")
 
 
 def fold_folder(folder: Path, number: int) -> Path:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from MAEMCLib.atomic import file_sha256, write_json
+from MAEMCLib.atomic import write_json
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.montage import Preprocessing
 from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
@@ -30,12 +30,13 @@ from .data.presentation import measure_preprocessing
 from .draws import generator
 from .engine import sample_in_epoch, train
 from .evaluation.multiclass import macro_auc_row
-from .finetuning import IN_FOLD, check_protocol, fold_folder
+from .finetuning import fold_folder
 from .fusion_data import FusionCohort
 from .jobs import Job
 from .optimization import NamedParameter
-from .pretraining.run import PretrainedJob, PretrainingTask, cohort_of, with_attributes
+from .pretraining.run import PretrainedJob, cohort_of
 from .processes import Processes
+from .protocol import IN_FOLD, check_protocol, pretrain_without, weights_fingerprint
 from .stopping import StopRequest
 
 PRESETS = ("default", "tiny")
@@ -325,7 +326,6 @@ def fuse(
     preprocessing = (
         pretrained.preprocessing if pretrained else measure_preprocessing(cohort.main, run.augmentation, side)
     )
-    weights = pretrained.folder / "checkpoints" / "last" / "model.safetensors" if pretrained else None
     job.declare(
         {
             "configuration": to_json(run),
@@ -337,7 +337,7 @@ def fuse(
             "leaky": leaky,
             "pretraining": pretraining,
             "from": str(pretrained.folder.resolve()) if pretrained else "scratch",
-            "pretraining_fingerprint": file_sha256(weights) if weights else None,
+            "pretraining_fingerprint": weights_fingerprint(pretrained),
             "data": data,
             "data_fingerprint": cohort.fingerprint,
             "cohort": cohort.facts(),
@@ -358,14 +358,7 @@ def fuse(
         if everyone is not None:
             job.update(stage=f"Pre-training of fold {fold.number + 1} of {run.folds}", part=part)
             tested = {cohort.cases[int(case)].patient for case in fold.test}
-            paths = [Path(source["path"]) for source in Job(pretrained.folder).settings["data"]]
-            others, fold_run, attributes = with_attributes(
-                everyone.without(tested), pretrained.run, paths, lambda line: None
-            )
-            task = PretrainingTask(others, fold_run, preprocessing, attributes=attributes)
-            where, known = place / "pretraining", attributes.fingerprint(others)
-            train(task, fold_run, job, where, known, device, stop, processes, fold=fold.number)
-            state = task.module.encoder_state()
+            state = pretrain_without(tested, everyone, pretrained, fold.number, job, place, device, stop, processes)
         results = {}
         for name, seen in variants.items():
             number = stages.index(name)

@@ -11,6 +11,7 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.montage import Preprocessing, normalise, to_montage
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCTrainingLib import protocol
 from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
 from MAEMCTrainingLib.data.augmentation import View, crop
 from MAEMCTrainingLib.data.folds import make_folds
@@ -18,7 +19,6 @@ from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
 from MAEMCTrainingLib.engine import sample_in_epoch, samples_of_step, steps_in_epoch
 from MAEMCTrainingLib.finetuning import (
     FinetuningTask,
-    check_protocol,
     class_weights,
     feature_statistics,
     features,
@@ -29,6 +29,7 @@ from MAEMCTrainingLib.finetuning import (
 )
 from MAEMCTrainingLib.pretraining import method_named
 from MAEMCTrainingLib.pretraining.run import PretrainingTask, load_pretrained
+from MAEMCTrainingLib.protocol import check_protocol
 from sklearn.linear_model import LogisticRegression
 
 CPU = torch.device("cpu")
@@ -208,8 +209,6 @@ def test_honest_pretraining_never_sees_the_patients_that_its_fold_tests(
     ball_cohort, ball_cache, pretrain_in, finetune_in, tmp_path, monkeypatch
 ):
     """All 16 balls pre-trained on, 12 of them evaluated: three further pre-trainings, each without its test part."""
-    from MAEMCTrainingLib import finetuning
-
     run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
     run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
     run = override(run, ["epochs=1", "batch=4", "views_per_case=1"])
@@ -222,7 +221,7 @@ def test_honest_pretraining_never_sees_the_patients_that_its_fold_tests(
             self.started_from = None
             super().__init__(cohort, *rest, **more)
 
-    monkeypatch.setattr(finetuning, "PretrainingTask", Recorded)
+    monkeypatch.setattr(protocol, "PretrainingTask", Recorded)
     cohort, fine = labeled(ball_cohort), quick("epochs=1")
     report = finetune_in(tmp_path / "fine", cohort, fine, load_pretrained(tmp_path / "pre"))
     assert report["leaky"] is False
