@@ -3,14 +3,14 @@
 import pytest
 import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCTrainingLib.pretraining.fcmae import FCMAE, Configuration
+from MAEMCTrainingLib.pretraining.fcmae import FCMAE, MaskSettings
 from MAEMCTrainingLib.pretraining.masked_convolutions import hide, masked, stage_features
 
 
 def make(**settings) -> FCMAE:
     settings = {"mask_patch": 16, "decoder_width": 24, **settings}
     encoder = BackboneConfiguration("convnextv2-atto", image_size=64)
-    method = FCMAE(Configuration(**settings), encoder, DecoderConfiguration(), 0)
+    method = FCMAE(MaskSettings(**settings), encoder, DecoderConfiguration(), 0)
     with torch.no_grad():  # figures that hide no mistake
         for tensor in method.parameters():
             if tensor.ndim == 1:

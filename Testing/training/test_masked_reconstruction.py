@@ -18,8 +18,8 @@ RESNET = BackboneConfiguration("resnet18", image_size=64)
 CONVNEXT = BackboneConfiguration("convnextv2-atto", image_size=64)
 METHODS = {
     "spark": (spark.SparK, spark.Configuration(mask_patch=16, decoder_width=64), RESNET),
-    "resmae": (resmae.ResMAE, resmae.Configuration(block=16, decoder_width=64), RESNET),
-    "fcmae": (fcmae.FCMAE, fcmae.Configuration(mask_patch=16, decoder_width=32), CONVNEXT),
+    "resmae": (resmae.ResMAE, resmae.Configuration(mask_patch=16, decoder_width=64), RESNET),
+    "fcmae": (fcmae.FCMAE, fcmae.MaskSettings(mask_patch=16, decoder_width=32), CONVNEXT),
 }
 EVERY = pytest.mark.parametrize("name", METHODS)
 
@@ -271,7 +271,7 @@ def test_presets_fit_their_masks(name, preset, size):
         name, kind.Configuration(), replace(encoder, image_size=size), DecoderConfiguration()
     )
     run = kind.preset(preset, base)
-    patch = run.settings.block if name == "resmae" else run.settings.mask_patch
+    patch = run.settings.mask_patch
     MaskGrid(run.encoder.image_size, patch, run.settings.mask_ratio, 32)
     assert run.encoder.image_size == (128 if preset == "tiny" else size)
     if preset == "paper":

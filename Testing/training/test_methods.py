@@ -66,7 +66,7 @@ def small(name, *words):
 
 SETTINGS = {
     "spark": ("mask_patch=8", "decoder_width=32"),
-    "resmae": ("block=8", "decoder_width=32"),
+    "resmae": ("mask_patch=8", "decoder_width=32"),
     "fcmae": ("mask_patch=8", "decoder_width=32"),
     "swav": ("prototypes=8", "frozen_steps=1"),
     "moco-v1": ("queue_size=24",),
@@ -213,10 +213,17 @@ def test_lesions_stay_visible_where_masks_name_them(cohort, pictures, tmp_path):
             continue
         bright = batch.images[0][0, 0].numpy() > 1.0  # the disk, in the view that the network is shown
         assert (lesion & bright).sum() > 0.8 * bright.sum() > 10
-        touched = {8 * (y // 8) // 2 + x // 8 for y, x in zip(*np.nonzero(lesion), strict=True)}
+        touched = {4 * (y // 8) + x // 8 for y, x in zip(*np.nonzero(lesion), strict=True)}
         shown = len(touched & set(keep[0].tolist()))
         assert shown >= min(0.75 * len(touched), keep.shape[1])
     assert changed >= 3
+    for name in ("spark", "resmae", "fcmae", "cmae"):  # whatever hides parts of a picture
+        other = small(name, "min_visible_lesion=0.75", *SETTINGS.get(name, ()))
+        task = PretrainingTask(marked, other, preprocessing)
+        keep, _ = split_tokens(task.batch([0])[0].noise[:, 0], task.module.hidden)
+        lesion = task.presentation.lesion(0, other.seed, 0, 0)
+        touched = {4 * (y // 8) + x // 8 for y, x in zip(*np.nonzero(lesion), strict=True)}
+        assert len(touched & set(keep[0].tolist())) >= min(0.75 * len(touched), keep.shape[1])
     run_job(tmp_path / "job", marked, run, [], StopRequest())
     assert "15 lesions are marked" in (tmp_path / "job" / "log.txt").read_text()
     with pytest.raises(InputError, match="column mask"):

@@ -6,7 +6,7 @@ from MAEMCTrainingLib.pretraining.resmae import Configuration, ResMAE
 
 
 def make(stem="standard", **settings) -> ResMAE:
-    settings = {"block": 16, "decoder_width": 32, **settings}
+    settings = {"mask_patch": 16, "decoder_width": 32, **settings}
     encoder = BackboneConfiguration("resnet18", image_size=64, stem=stem)
     method = ResMAE(Configuration(**settings), encoder, DecoderConfiguration(), 0)
     with torch.no_grad():  # figures that hide no mistake
@@ -42,6 +42,6 @@ def test_blocks_are_zero_and_the_plain_encoder_sees_the_rest():
 
 
 def test_any_number_of_blocks_that_fit():
-    assert make(block=32).mask_cells == 4
-    assert make(block=8).mask_cells == 64
-    assert make(block=8, mask_ratio=0.5).grid.hidden == 32
+    assert make(mask_patch=32).mask_cells == 4
+    assert make(mask_patch=8).mask_cells == 64
+    assert make(mask_patch=8, mask_ratio=0.5).grid.hidden == 32

@@ -10,7 +10,7 @@ those of each image, as the dense network does that is fine-tuned afterwards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,41 +21,22 @@ from torch import Tensor, nn
 
 from .cnn_decoder import seeded
 from .masked_convolutions import hide, level_mask, masked, stage_features
-from .masked_reconstruction import MaskedReconstruction, fitting_side
-from .settings import check
+from .masked_reconstruction import MaskedReconstruction, MaskSettings
 
 if TYPE_CHECKING:
     from ..configuration import PretrainingConfiguration
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """The settings of FCMAE. Raises UsageError for values that make no sense."""
-
-    mask_ratio: float = 0.6
-    # Side of a hidden cell in pixels. 32, the encoder's stride, as published. On small images, where that leaves only a
-    # few cells, choose a half or a quarter: a place of a coarser map is then visible where any cell below it is.
-    mask_patch: int = 32
-    # True: what is predicted is each cell minus its own mean, over its own deviation.
-    norm_pixels: bool = True
-    decoder_width: int = 512
-
-    def __post_init__(self) -> None:
-        check(0 < self.mask_ratio < 1, "mask_ratio", self.mask_ratio, "between 0 and 1")
-        check(self.mask_patch >= 2, "mask_patch", self.mask_patch, "at least 2 pixels")
-        check(self.decoder_width >= 1, "decoder_width", self.decoder_width, "at least 1")
-
-
 class FCMAE(MaskedReconstruction):
     """A ConvNeXt V2, its masked forward pass, the mask token, and a decoder of one block."""
 
-    Configuration = Configuration
+    Configuration = MaskSettings
     BACKBONE = "convnextv2-atto"
     PAPER_BACKBONE = "convnextv2"
 
     def __init__(
         self,
-        configuration: Configuration,
+        configuration: MaskSettings,
         encoder: AnyEncoderConfiguration,
         decoder: DecoderConfiguration,
         seed: int,
@@ -63,16 +44,7 @@ class FCMAE(MaskedReconstruction):
         """decoder: that of vision transformers, not used. Raises UsageError: no ConvNeXt, a mask that does not fit."""
         from timm.models.convnext import ConvNeXt, ConvNeXtBlock
 
-        super().__init__(
-            encoder,
-            ConvNeXt,
-            "convnextv2 or convnextv2-atto",
-            configuration.mask_patch,
-            configuration.mask_ratio,
-            configuration.norm_pixels,
-            seed,
-        )
-        self.configuration = configuration
+        super().__init__(configuration, encoder, ConvNeXt, "convnextv2 or convnextv2-atto", seed)
         # The norm behind the global pooling, which is not pooled here: it starts with fine-tuning.
         self.encoder.body.head.requires_grad_(False)
         channels, stride = self.levels[-1]
@@ -101,26 +73,18 @@ class FCMAE(MaskedReconstruction):
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
         """``base`` with the paper's values, at a side that the mask fits."""
-        if name == "tiny":
-            # Minutes on a processor: 64 pixels are 2 x 2 cells of 32, too few to hide 60 % of, hence 16-pixel cells.
-            return replace(
-                base,
-                settings=replace(base.settings, mask_patch=16, decoder_width=256),
-                encoder=fitting_side(base.encoder, largest=128),
-                optimization=replace(base.optimization, learning_rate=1e-3),
-            )
-        base = replace(base, encoder=fitting_side(base.encoder))
-        if name in ("paper", "paper-schedule"):
-            # As published: 1600 epochs, 40 of them warm-up, AdamW (0.9, 0.95), decay 0.05, cosine, a rate of 1.5e-4 for
-            # 256 images. Differs: batch 64 instead of 4096, the rate scaled with it; the gradient clip is ours; on
-            # montages 256 pixels.
-            optimization = replace(
-                base.optimization,
-                learning_rate=1.5e-4 * base.batch / 256,
-                schedule="cosine",
-                warmup_fraction=0.025,
-                weight_decay=0.05,
-                betas=(0.9, 0.95),
-            )
-            return replace(base, epochs=1600, optimization=optimization)
-        return replace(base, optimization=replace(base.optimization, learning_rate=1.5e-4))
+        base = super().preset(name, base)
+        if name not in ("paper", "paper-schedule"):
+            return base
+        # As published: 1600 epochs, 40 of them warm-up, AdamW (0.9, 0.95), decay 0.05, cosine, a rate of 1.5e-4 for
+        # 256 images. Differs: batch 64 instead of 4096, the rate scaled with it; the gradient clip is ours; on
+        # montages 256 pixels.
+        optimization = replace(
+            base.optimization,
+            learning_rate=1.5e-4 * base.batch / 256,
+            schedule="cosine",
+            warmup_fraction=0.025,
+            weight_decay=0.05,
+            betas=(0.9, 0.95),
+        )
+        return replace(base, epochs=1600, optimization=optimization)

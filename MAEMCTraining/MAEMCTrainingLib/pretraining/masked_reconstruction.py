@@ -16,9 +16,11 @@ from .losses import masked_mse
 from .mae import standardized
 from .masked_convolutions import stage_shapes
 from .method import Method
+from .settings import check
 from .small_batches import check_share
 
 if TYPE_CHECKING:
+    from ..configuration import PretrainingConfiguration
     from . import ViewBatch
 
 
@@ -89,6 +91,24 @@ def fitting_side(encoder: AnyEncoderConfiguration, largest: int | None = None) -
     return replace(encoder, image_size=max(32, (side + 16) // 32 * 32))
 
 
+@dataclass(frozen=True)
+class MaskSettings:
+    """The settings that these methods share. Raises UsageError for values that make no sense."""
+
+    mask_ratio: float = 0.6
+    # Side of a hidden cell in pixels. 32, the encoder's stride, as published. On small images, where that leaves only a
+    # few cells, choose a half or a quarter: a place of a coarser map is then visible where any cell below it is.
+    mask_patch: int = 32
+    # True: what is predicted is each cell minus its own mean, over its own deviation.
+    norm_pixels: bool = True
+    decoder_width: int = 512  # channels
+
+    def __post_init__(self) -> None:
+        check(0 < self.mask_ratio < 1, "mask_ratio", self.mask_ratio, "between 0 and 1")
+        check(self.mask_patch >= 2, "mask_patch", self.mask_patch, "at least 2 pixels")
+        check(self.decoder_width >= 1, "decoder_width", self.decoder_width, "at least 1")
+
+
 class MaskedReconstruction(Method):
     """A convolutional encoder that learns to rebuild hidden cells. A method says how, in ``rebuild``."""
 
@@ -96,17 +116,14 @@ class MaskedReconstruction(Method):
 
     def __init__(
         self,
+        configuration: MaskSettings,
         encoder: AnyEncoderConfiguration,
         family: type[nn.Module],
         fitting: str,
-        patch: int,
-        ratio: float,
-        norm_pixels: bool,
         seed: int,
     ) -> None:
         """family: of the timm models that the method can mask; fitting: the names of those, for people.
 
-        patch, ratio: of the mask. norm_pixels: the target is each cell minus its own mean, over its own deviation.
         Raises UsageError: an encoder of another family, a mask that does not fit it.
         """
         super().__init__()
@@ -119,9 +136,25 @@ class MaskedReconstruction(Method):
             )
         self.encoder = built
         self.levels = stage_shapes(built.body)
-        self.grid = MaskGrid(encoder.image_size, patch, ratio, stride=self.levels[-1][1])
-        self.mask_cells = self.grid.cells
-        self.norm_pixels = norm_pixels
+        self.configuration = configuration
+        self.grid = MaskGrid(
+            encoder.image_size, configuration.mask_patch, configuration.mask_ratio, stride=self.levels[-1][1]
+        )
+        self.mask_cells, self.hidden = self.grid.cells, self.grid.hidden
+
+    @classmethod
+    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
+        """``base`` at a side that the mask fits, at the usual rate of masked autoencoders."""
+        if name == "tiny":
+            # Minutes on a processor: 64 pixels are 2 x 2 cells of 32, too few to hide 60 % of, hence 16-pixel cells.
+            return replace(
+                base,
+                settings=replace(base.settings, mask_patch=16, decoder_width=256),
+                encoder=fitting_side(base.encoder, largest=128),
+                optimization=replace(base.optimization, learning_rate=1e-3),
+            )
+        optimization = replace(base.optimization, learning_rate=1.5e-4)
+        return replace(base, encoder=fitting_side(base.encoder), optimization=optimization)
 
     def rebuild(self, images: Tensor, visible: Tensor) -> Tensor:
         """Images (B, 1, S, S) of which the cells visible (B, 1, G, G) may be seen -> images (B, 1, S, S)."""
@@ -135,7 +168,7 @@ class MaskedReconstruction(Method):
         visible, hidden = self.grid.split(batch.noise[:, 0])
         prediction = patchify(self.rebuild(images, visible), self.grid.patch)
         target = patchify(images, self.grid.patch)
-        if self.norm_pixels:
+        if self.configuration.norm_pixels:
             target = standardized(target)[0]
         loss = masked_mse(prediction, target, hidden)
         return {"loss": loss, "loss_mse": loss.detach()}, None
@@ -150,7 +183,7 @@ class MaskedReconstruction(Method):
         """
         visible, hidden = self.grid.split(noise)
         prediction = patchify(self.rebuild(images, visible), self.grid.patch).float()
-        if self.norm_pixels:
+        if self.configuration.norm_pixels:
             _, mean, deviation = standardized(patchify(images, self.grid.patch))
             prediction = prediction * deviation + mean
         return prediction, hidden

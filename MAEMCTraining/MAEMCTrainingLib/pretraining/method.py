@@ -38,6 +38,8 @@ class Method(nn.Module):
     encoder: nn.Module
     mask_cells: int = 0
     """How many random numbers decide the mask of an image; 0: nothing is hidden."""
+    hidden: int = 0
+    """How many of these cells a mask hides."""
 
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:

@@ -8,7 +8,7 @@ from the last map, and hidden pixels count. ``spark`` is the principled alternat
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from MAEMCLib.networks.configuration import DecoderConfiguration
@@ -17,27 +17,17 @@ from torch import Tensor
 
 from .cnn_decoder import LightDecoder
 from .masked_convolutions import hide, stage_features
-from .masked_reconstruction import MaskedReconstruction, fitting_side
-from .settings import check
+from .masked_reconstruction import MaskedReconstruction, MaskSettings
 
 if TYPE_CHECKING:
-    from ..configuration import PretrainingConfiguration
+    pass
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """The settings of Res-MAE. Raises UsageError for values that make no sense."""
+class Configuration(MaskSettings):
+    """The settings of Res-MAE; the decoder's channels are those at the last map, halved at each doubling."""
 
-    mask_ratio: float = 0.6  # not printed; 0.5 to 0.6 suit blocks of this size
-    block: int = 32  # side of a zeroed block in pixels
-    decoder_width: int = 512  # channels at the last map, halved at each doubling of the resolution
-    # True: what is predicted is each block minus its own mean, over its own deviation, as SparK has it.
-    norm_pixels: bool = False
-
-    def __post_init__(self) -> None:
-        check(0 < self.mask_ratio < 1, "mask_ratio", self.mask_ratio, "between 0 and 1")
-        check(self.block >= 2, "block", self.block, "at least 2 pixels")
-        check(self.decoder_width >= 1, "decoder_width", self.decoder_width, "at least 1")
+    norm_pixels: bool = False  # the mean squared error of plain pixels: our reading
 
 
 class ResMAE(MaskedReconstruction):
@@ -56,16 +46,7 @@ class ResMAE(MaskedReconstruction):
         """decoder: that of vision transformers, not used. Raises UsageError: no ResNet, blocks that do not fit."""
         from timm.models.resnet import ResNet
 
-        super().__init__(
-            encoder,
-            ResNet,
-            "resnet18 or resnet50",
-            configuration.block,
-            configuration.mask_ratio,
-            configuration.norm_pixels,
-            seed,
-        )
-        self.configuration = configuration
+        super().__init__(configuration, encoder, ResNet, "resnet18 or resnet50", seed)
         channels, stride = self.levels[-1]
         self.decoder = LightDecoder([channels], stride, configuration.decoder_width, seed + 1)
 
@@ -73,20 +54,3 @@ class ResMAE(MaskedReconstruction):
         """Images (B, 1, S, S) of which the blocks visible (B, 1, G, G) may be seen -> images (B, 1, S, S)."""
         # Zero is the data set's mean gray.
         return self.decoder([stage_features(self.encoder.body, hide(images, visible))[-1]])
-
-    @classmethod
-    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """``base`` with our values, at a side that the blocks fit.
-
-        "paper" is "default": of this pre-training nothing but the kind of network and of task is public.
-        """
-        if name == "tiny":
-            # Minutes on a processor: 64 pixels are 2 x 2 blocks of 32, hence blocks of 16.
-            return replace(
-                base,
-                settings=replace(base.settings, block=16, decoder_width=256),
-                encoder=fitting_side(base.encoder, largest=128),
-                optimization=replace(base.optimization, learning_rate=1e-3),
-            )
-        optimization = replace(base.optimization, learning_rate=1.5e-4)
-        return replace(base, encoder=fitting_side(base.encoder), optimization=optimization)

@@ -18,29 +18,17 @@ from torch import Tensor, nn
 
 from .cnn_decoder import LightDecoder, seeded
 from .masked_convolutions import hide, level_mask, masked, stage_features
-from .masked_reconstruction import MaskedReconstruction, fitting_side
-from .settings import check
+from .masked_reconstruction import MaskedReconstruction, MaskSettings
 
 if TYPE_CHECKING:
     from ..configuration import PretrainingConfiguration
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """The settings of SparK. Raises UsageError for values that make no sense."""
+class Configuration(MaskSettings):
+    """The settings of SparK; the decoder's channels are those at the coarsest map, halved at each doubling."""
 
-    mask_ratio: float = 0.6
-    # Side of a hidden cell in pixels. 32, the encoder's stride, as published. On small images, where that leaves only a
-    # few cells, choose a half or a quarter: a place of a coarser map is then visible where any cell below it is.
-    mask_patch: int = 32
-    # True: what is predicted is each cell minus its own mean, over its own deviation.
-    norm_pixels: bool = True
-    decoder_width: int = 768  # channels at the coarsest map, halved at each doubling of the resolution
-
-    def __post_init__(self) -> None:
-        check(0 < self.mask_ratio < 1, "mask_ratio", self.mask_ratio, "between 0 and 1")
-        check(self.mask_patch >= 2, "mask_patch", self.mask_patch, "at least 2 pixels")
-        check(self.decoder_width >= 1, "decoder_width", self.decoder_width, "at least 1")
+    decoder_width: int = 768
 
 
 class SparK(MaskedReconstruction):
@@ -60,16 +48,7 @@ class SparK(MaskedReconstruction):
         """decoder: that of vision transformers, not used. Raises UsageError: no ResNet, a mask that does not fit."""
         from timm.models.resnet import ResNet
 
-        super().__init__(
-            encoder,
-            ResNet,
-            "resnet18 or resnet50",
-            configuration.mask_patch,
-            configuration.mask_ratio,
-            configuration.norm_pixels,
-            seed,
-        )
-        self.configuration = configuration
+        super().__init__(configuration, encoder, ResNet, "resnet18 or resnet50", seed)
         channels = [count for count, _ in reversed(self.levels)]
         # What the stages give is brought to one scale before embeddings of one scale stand beside it.
         self.norms = nn.ModuleList(nn.BatchNorm2d(count) for count in channels)
@@ -93,29 +72,20 @@ class SparK(MaskedReconstruction):
     @classmethod
     def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
         """``base`` with SparK's values, at a side that the mask fits."""
-        if name == "tiny":
-            # Minutes on a processor: 64 pixels are 2 x 2 cells of 32, too few to hide 60 % of, hence 16-pixel cells.
-            return replace(
-                base,
-                settings=replace(base.settings, mask_patch=16, decoder_width=256),
-                encoder=fitting_side(base.encoder, largest=128),
-                optimization=replace(base.optimization, learning_rate=1e-3),
-            )
-        base = replace(base, encoder=fitting_side(base.encoder))
-        if name in ("paper", "paper-schedule"):
-            # Less is More prints ResNet-50, mask 60 %, LAMB and batches of 32. The rest is SparK's: a rate of 2e-4 for
-            # 256 images, decay 0.04 (there it grows to 0.2), betas (0.9, 0.95), gradients cut at 5, warm-up in 40 of
-            # 1600 epochs, cosine. 800 epochs as Less is More's SwAV. Differs on montages: 256 pixels.
-            optimization = replace(
-                base.optimization,
-                optimizer="lamb",
-                learning_rate=2e-4 * 32 / 256,
-                schedule="cosine",
-                warmup_fraction=0.025,
-                weight_decay=0.04,
-                betas=(0.9, 0.95),
-                gradient_clip=5.0,
-            )
-            return replace(base, epochs=800, batch=32, optimization=optimization)
-        # As published but for the optimizer: AdamW at the rate of masked autoencoders, which needs fewer epochs.
-        return replace(base, optimization=replace(base.optimization, learning_rate=1.5e-4))
+        base = super().preset(name, base)
+        if name not in ("paper", "paper-schedule"):
+            return base
+        # Less is More prints ResNet-50, mask 60 %, LAMB and batches of 32. The rest is SparK's: a rate of 2e-4 for
+        # 256 images, decay 0.04 (there it grows to 0.2), betas (0.9, 0.95), gradients cut at 5, warm-up in 40 of
+        # 1600 epochs, cosine. 800 epochs as Less is More's SwAV. Differs on montages: 256 pixels.
+        optimization = replace(
+            base.optimization,
+            optimizer="lamb",
+            learning_rate=2e-4 * 32 / 256,
+            schedule="cosine",
+            warmup_fraction=0.025,
+            weight_decay=0.04,
+            betas=(0.9, 0.95),
+            gradient_clip=5.0,
+        )
+        return replace(base, epochs=800, batch=32, optimization=optimization)
