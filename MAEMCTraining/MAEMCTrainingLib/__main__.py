@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from MAEMCLib.errors import MAEMCError
 
 from .commands import data, evaluation, experiment, fusion, jobs, methods, reduction, training
+from .processes import leave
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "overrides" in options:
         options.overrides += rest
     options.arguments = arguments
+    return leave(_run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    """The command's exit code; what went wrong is told, not raised."""
     try:
         return options.run(options) or 0
     except MAEMCError as error:

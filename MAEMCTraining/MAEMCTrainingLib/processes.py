@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from MAEMCLib.errors import MAEMCError, UsageError
-from torch import distributed
+
+if TYPE_CHECKING:  # torch is slow to import, and the command line asks for leave() also after a short command
+    import torch
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,25 @@ class Processes:
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum of all processes' values."""
         if self.several:
+            from torch import distributed
+
             distributed.all_reduce(values)
         return values
 
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether the flag is set in one of the processes."""
-        return bool(self.total(torch.tensor(int(flag), device=device)).item()) if self.several else flag
+        if not self.several:
+            return flag
+        import torch
+
+        return bool(self.total(torch.tensor(int(flag), device=device)).item())
 
     def of_leader(self, value: Any) -> Any:
         """The leader's value, in every process."""
         if not self.several:
             return value
+        from torch import distributed
+
         box = [value]
         distributed.broadcast_object_list(box, src=0)
         return box[0]
@@ -103,6 +113,8 @@ def joined(processes: Processes, device: torch.device) -> Iterator[Processes]:
     if not processes.several:
         yield processes
         return
+    from torch import distributed
+
     backend = "nccl" if device.type == "cuda" else "gloo"
     if not distributed.is_available():
         raise UsageError("This build of PyTorch cannot train with several processes. Start one process.", "distributed")
@@ -111,3 +123,16 @@ def joined(processes: Processes, device: torch.device) -> Iterator[Processes]:
         yield processes
     finally:
         distributed.destroy_process_group()
+
+
+def leave(exit_code: int) -> int:
+    """End a process that trained with others, at once; one that did not goes on with its exit code.
+
+    DistributedDataParallel keeps the group's communication threads beyond the group (torch 2.14). One of them that
+    releases its last tensor while the interpreter is being taken down aborts the process, after all work is done.
+    """
+    if launched().several:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    return exit_code
