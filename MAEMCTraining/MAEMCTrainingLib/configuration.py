@@ -65,6 +65,9 @@ class PictureAugmentation:
     gain: float = 0.1  # light: gray values are multiplied by 1 - gain ... 1 + gain
     flip: bool = True  # left and right
     turn: bool = False  # right angles: for pictures without an up, as axial CT of a nodule; never for ultrasound
+    # Light: turned by up to this many degrees to either side beside that; with right angles, 45 makes every angle as
+    # likely as any. What comes in from beyond the stored picture is black.
+    tilt: float = 0.0
     crop_area: tuple[float, ...] = (0.2, 1.0)  # strong: share of the view's area that a crop shows
     jitter: float = 0.4  # strong: largest change of brightness and contrast, in four of five crops
     blur: bool = True  # strong: half of the crops
@@ -76,6 +79,7 @@ class PictureAugmentation:
         _check(0 < self.view_share <= 1, f"view_share is {self.view_share}; choose above 0 up to 1.")
         for name in ("shift_share", "zoom", "gain", "jitter"):
             _check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; choose 0 up to below 1.")
+        _check(0 <= self.tilt <= 180, f"tilt is {self.tilt}; choose 0 to 180 degrees.")
         for name in ("crop_area", "small_area"):
             area = getattr(self, name)
             good = len(area) == 2 and 0 < area[0] <= area[1] <= 1

@@ -7,16 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.atomic import file_sha256, read_json
+from MAEMCLib.atomic import read_json
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.errors import InputError
+from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.networks.encoders import encoder_configuration
 
 from .checkpoints import read_tensors
 from .finetuning import fold_folder, load_fold
 from .jobs import Job, now
-from .pretraining.run import PretrainedJob, load_pretrained
 from .revision import code_revision
+from .starting_point import IMAGENET, StartingPoint, starting_point
 
 _TEXTS = ("id", "version", "title", "intended_use", "limitations", "licence", "citation", "attribution", "data")
 _NEEDED = ("id", "version", "title", "intended_use")
@@ -52,13 +52,13 @@ def export(folder: Path, output: Path, texts: dict[str, Any]) -> ModelBundle:
             "and scoring makes montages. Fine-tune without mode=single.",
             "single-slice",
         )
-    pretrained = _pretraining(settings)
+    start = _start(settings)
     members = _members(folder, settings["configuration"])
-    if _rebuilds(pretrained):
+    if start is not None and start.autoencoder:
         # Half precision: it only draws pictures, is computed in float32 again, and would be a third of a small bundle.
-        halves = {name: tensor.half() for name, tensor in pretrained.module.autoencoder_state().items()}
+        halves = {name: tensor.half() for name, tensor in start.autoencoder.items()}
         members.append(Member("decoder", "decoder", halves))
-    return save_bundle(output, _card(job, pretrained, texts), members)
+    return save_bundle(output, _card(job, start, texts), members)
 
 
 def bundle_of_job(folder: Path, output: Path) -> ModelBundle:
@@ -90,30 +90,29 @@ def _members(folder: Path, configuration: dict[str, Any]) -> list[Member]:
     return members
 
 
-def _pretraining(settings: dict[str, Any]) -> PretrainedJob | None:
-    if settings["from"] == "scratch":
-        return None
-    folder = Path(settings["from"])
-    weights = folder / "checkpoints" / "last" / "model.safetensors"
-    if not weights.is_file() or file_sha256(weights) != settings["pretraining_fingerprint"]:
+def _start(settings: dict[str, Any]) -> StartingPoint | None:
+    """What the job started from, opened again; None from scratch and from ImageNet."""
+    source = settings["from"]
+    try:
+        start = starting_point(source)
+    except MAEMCError:
+        changed = True
+    else:
+        changed = start is not None and start.fingerprint != settings["pretraining_fingerprint"]
+    if changed:
         raise InputError(
-            f"The pre-training {folder}, from which this model was fine-tuned, is gone or was changed since. "
-            "Bring it back, or fine-tune again.",
+            f"{source}, from which this model was fine-tuned, is gone or was changed since. Bring it back, or "
+            "fine-tune again.",
             "pretraining-changed",
         )
-    return load_pretrained(folder)
+    return start
 
 
-def _rebuilds(pretrained: PretrainedJob | None) -> bool:
-    """Whether the pre-training has MAEMC's own decoder, which a bundle can hold."""
-    return pretrained is not None and bool(getattr(pretrained.module, "autoencoder_state", dict)())
-
-
-def _card(job: Job, pretrained: PretrainedJob | None, texts: dict[str, Any]) -> dict[str, Any]:
+def _card(job: Job, start: StartingPoint | None, texts: dict[str, Any]) -> dict[str, Any]:
     settings, report = job.settings, read_json(job.folder / "metrics.json", "The job's metrics")
     cohort, configuration = settings["cohort"], settings["configuration"]
     training = {
-        "summary": _summary(settings, report, pretrained),
+        "summary": _summary(settings, report, start),
         "cases": cohort["cases"],
         "patients": cohort["patients"],
         "malignant": cohort["malignant"],
@@ -131,7 +130,8 @@ def _card(job: Job, pretrained: PretrainedJob | None, texts: dict[str, Any]) -> 
         "data": texts.get("data", ""),
         "attribution": texts.get("attribution", ""),
     }
-    if pretrained is not None:
+    if start is not None and start.pretraining is not None:
+        pretrained = start.pretraining
         counts = {key: pretrained.cohort[key] for key in ("cases", "patients", "malignant", "benign", "unlabeled")}
         stored = Job(pretrained.folder).settings
         training["pretraining"] = {**counts, "configuration": stored["configuration"]}
@@ -140,7 +140,7 @@ def _card(job: Job, pretrained: PretrainedJob | None, texts: dict[str, Any]) -> 
         "citation": texts.get("citation", ""),
         "architecture": {
             "encoder": configuration["encoder"],
-            "decoder": asdict(pretrained.run.decoder) if _rebuilds(pretrained) else None,
+            "decoder": asdict(start.decoder) if start is not None and start.autoencoder else None,
         },
         "input": "picture" if "view_share" in settings["preprocessing"] else "nodule",
         "preprocessing": settings["preprocessing"],
@@ -168,11 +168,16 @@ def _card(job: Job, pretrained: PretrainedJob | None, texts: dict[str, Any]) -> 
     return card
 
 
-def _summary(settings: dict[str, Any], report: dict[str, Any], pretrained: PretrainedJob | None) -> str:
+def _summary(settings: dict[str, Any], report: dict[str, Any], start: StartingPoint | None) -> str:
     cohort, auc = settings["cohort"], report["metrics"]["auc"]
     what = "cases with pictures" if "view_share" in settings["preprocessing"] else "nodules"
     parts = []
-    if pretrained is not None:
+    if settings["from"] == IMAGENET:
+        parts.append("Pre-trained on ImageNet")
+    elif start is not None and start.pretraining is None:
+        parts.append(f"Started from the model {start.name}")
+    elif start is not None:
+        pretrained = start.pretraining
         facts = pretrained.cohort
         parts.append(
             f"Pre-trained ({pretrained.run.method}, {pretrained.run.epochs} epochs) on {facts['cases']} {what} of "

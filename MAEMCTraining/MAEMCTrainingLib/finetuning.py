@@ -33,9 +33,10 @@ from .evaluation.logistic import FEATURE_PENALTY, fit_logistic
 from .evaluation.metrics import auc
 from .jobs import Job
 from .optimization import NamedParameter, layer_scale
-from .pretraining.run import PretrainedJob, cohort_of
+from .pretraining.run import cohort_of
 from .processes import Processes
-from .protocol import IN_FOLD, check_protocol, pretrain_without, weights_fingerprint
+from .protocol import IN_FOLD, check_protocol, pretrain_without
+from .starting_point import SCRATCH, StartingPoint
 from .stopping import StopRequest
 
 _PLANES = {"mean": (0, 1), "axial": (0,), "coronal": (1,)}
@@ -258,34 +259,34 @@ def finetune(
     home: Path,
     device: torch.device,
     data: list[dict[str, Any]],
-    pretrained: PretrainedJob | None,
+    start: StartingPoint | None,
     stop: StopRequest,
     protocol: str = "honest",
     processes: Processes = Processes(),  # noqa: B008 - frozen
 ) -> dict[str, Any] | None:
     """Fine-tune all folds in an opened job, or continue it, and evaluate out of fold.
 
-    cohort: labeled cases only. Returns what metrics.json holds; None in processes that do not lead. Raises InputError:
-    one class, too few patients, pre-training data that are gone; and what ``Job.declare`` and ``train`` raise.
+    cohort: labeled cases only. start: None from scratch. Returns what metrics.json holds; None in processes that do not
+    lead. Raises InputError: one class, too few patients, pre-training data that are gone; and what ``Job.declare`` and
+    ``train`` raise.
     """
     from .evaluation.report import evaluate_job
 
-    if run.linear_probe and pretrained is None:
+    if run.linear_probe and start is None:
         raise UsageError(
             "A linear probe needs an encoder that has learnt something. Name a pre-training job with --from.", "probe"
         )
-    if pretrained is not None and pretrained.flat != isinstance(cohort, PictureCohort):
-        ours, theirs = ("2-D pictures", "nodules in CT") if not pretrained.flat else ("nodules in CT", "2-D pictures")
+    flat = isinstance(cohort, PictureCohort)
+    if start is not None and start.flat is (not flat):
+        ours, theirs = ("2-D pictures", "nodules in CT") if flat else ("nodules in CT", "2-D pictures")
         raise InputError(f"These data are {ours}, but the pre-training learnt from {theirs}. Pre-train again.", "kind")
-    pretraining, leaky = check_protocol(protocol, cohort, pretrained)
+    pretraining, leaky = check_protocol(protocol, cohort, start)
     folds = make_folds(
         cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.split_seed, run.labeled_cases
     )
-    preprocessing = (
-        pretrained.preprocessing
-        if pretrained
-        else measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
-    )
+    preprocessing = start.preprocessing if start else None
+    if preprocessing is None:
+        preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     job.declare(
         {
             "configuration": to_json(run),
@@ -293,21 +294,21 @@ def finetune(
             "protocol": protocol,
             "leaky": leaky,
             "pretraining": pretraining,
-            "from": "scratch" if pretrained is None else str(pretrained.folder.resolve()),
-            "pretraining_fingerprint": weights_fingerprint(pretrained),
+            "from": start.source if start else SCRATCH,
+            "pretraining_fingerprint": start.fingerprint if start else None,
             "data": data,
             "data_fingerprint": cohort.fingerprint,
             "cohort": cohort.facts(),
         }
     )
     job.log(
-        f"Fine-tuning {'from ' + pretrained.folder.name if pretrained else 'from scratch'} on {len(cohort)} cases "
+        f"Fine-tuning from {start.name if start else SCRATCH} on {len(cohort)} cases "
         f"({int((cohort.labels == 1).sum())} malignant, {int((cohort.labels == 0).sum())} benign), "
         f"{run.folds} folds{', linear probe' if run.linear_probe else ''}, on {device}."
     )
     everyone = None
     if pretraining == IN_FOLD:
-        everyone = cohort_of(pretrained, home)
+        everyone = cohort_of(start.pretraining, home)
         job.log(
             "The pre-training saw patients that are evaluated here: it is repeated in each fold without those that the "
             "fold tests (--protocol honest)."
@@ -318,11 +319,13 @@ def finetune(
         if _fold_is_done(job.folder, fold):
             continue
         place = fold_folder(job.folder, fold.number)
-        state = pretrained.module.encoder_state() if pretrained else None
+        state = start.state if start else None
         if everyone is not None:
             job.update(stage=f"Pre-training of fold {fold.number + 1} of {run.folds}", part=stages * fold.number)
             tested = {cohort.cases[int(case)].patient for case in fold.test}
-            state = pretrain_without(tested, everyone, pretrained, fold.number, job, place, device, stop, processes)
+            state = pretrain_without(
+                tested, everyone, start.pretraining, fold.number, job, place, device, stop, processes
+            )
         task = FinetuningTask(cohort, fold, run, preprocessing, state)
         best_epoch = None
         part = stages * fold.number + stages - 1
@@ -351,7 +354,7 @@ def finetune(
     if not processes.leads:
         return None
     job.update(stage="Evaluating")
-    return evaluate_job(job, cohort, folds, run, preprocessing, pretrained, device)
+    return evaluate_job(job, cohort, folds, run, preprocessing, device)
 
 
 def fold_folder(folder: Path, number: int) -> Path:

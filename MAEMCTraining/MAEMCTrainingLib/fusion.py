@@ -34,9 +34,10 @@ from .finetuning import fold_folder
 from .fusion_data import FusionCohort
 from .jobs import Job
 from .optimization import NamedParameter
-from .pretraining.run import PretrainedJob, cohort_of
+from .pretraining.run import cohort_of
 from .processes import Processes
-from .protocol import IN_FOLD, check_protocol, pretrain_without, weights_fingerprint
+from .protocol import IN_FOLD, check_protocol, pretrain_without
+from .starting_point import SCRATCH, StartingPoint
 from .stopping import StopRequest
 
 PRESETS = ("default", "tiny")
@@ -302,7 +303,7 @@ def fuse(
     home: Path,
     device: torch.device,
     data: list[dict[str, Any]],
-    pretrained: PretrainedJob | None,
+    start: StartingPoint | None,
     stop: StopRequest,
     protocol: str = "honest",
     processes: Processes = Processes(),  # noqa: B008 - frozen
@@ -314,18 +315,17 @@ def fuse(
     """
     from .fusion_evaluation import evaluate_fusion
 
-    if pretrained is not None and pretrained.flat:
+    if start is not None and start.flat:
         raise InputError(
             "This encoder was pre-trained on 2-D pictures, and fusion's images are montages of CT. Pre-train on "
             "nodules in CT.",
             "kind",
         )
-    pretraining, leaky = check_protocol(protocol, cohort.main, pretrained)
+    pretraining, leaky = check_protocol(protocol, cohort.main, start)
     folds = make_class_folds(cohort, run, job.log)
-    side = run.encoder.image_size
-    preprocessing = (
-        pretrained.preprocessing if pretrained else measure_preprocessing(cohort.main, run.augmentation, side)
-    )
+    preprocessing = start.preprocessing if start else None
+    if preprocessing is None:
+        preprocessing = measure_preprocessing(cohort.main, run.augmentation, run.encoder.image_size)
     job.declare(
         {
             "configuration": to_json(run),
@@ -336,29 +336,31 @@ def fuse(
             "protocol": protocol,
             "leaky": leaky,
             "pretraining": pretraining,
-            "from": str(pretrained.folder.resolve()) if pretrained else "scratch",
-            "pretraining_fingerprint": weights_fingerprint(pretrained),
+            "from": start.source if start else SCRATCH,
+            "pretraining_fingerprint": start.fingerprint if start else None,
             "data": data,
             "data_fingerprint": cohort.fingerprint,
             "cohort": cohort.facts(),
         }
     )
-    job.log(_describe(cohort, run, pretrained, device))
+    job.log(_describe(cohort, run, start, device))
     variants = {"": cohort}
     if run.images_alone and cohort.fields:
         variants[IMAGES_ALONE] = cohort.images_alone()
     stages = ["pretraining"] * (pretraining == IN_FOLD) + list(variants)
-    everyone = cohort_of(pretrained, home) if pretraining == IN_FOLD else None
+    everyone = cohort_of(start.pretraining, home) if pretraining == IN_FOLD else None
     job.update(folds=run.folds, parts=len(stages) * run.folds)
     for fold in folds:
         place = fold_folder(job.folder, fold.number)
         if (place / "result.json").is_file():
             continue
-        state, part = (pretrained.module.encoder_state() if pretrained else None), len(stages) * fold.number
+        state, part = (start.state if start else None), len(stages) * fold.number
         if everyone is not None:
             job.update(stage=f"Pre-training of fold {fold.number + 1} of {run.folds}", part=part)
             tested = {cohort.cases[int(case)].patient for case in fold.test}
-            state = pretrain_without(tested, everyone, pretrained, fold.number, job, place, device, stop, processes)
+            state = pretrain_without(
+                tested, everyone, start.pretraining, fold.number, job, place, device, stop, processes
+            )
         results = {}
         for name, seen in variants.items():
             number = stages.index(name)
@@ -393,14 +395,12 @@ def fuse(
     return evaluate_fusion(job, cohort, folds)
 
 
-def _describe(
-    cohort: FusionCohort, run: FusionConfiguration, pretrained: PretrainedJob | None, device: torch.device
-) -> str:
+def _describe(cohort: FusionCohort, run: FusionConfiguration, start: StartingPoint | None, device: torch.device) -> str:
     counts = cohort.facts()["classes"]
     values = ", ".join(one.name for one in cohort.fields) or "no clinical values"
     return (
         f"Fusion of {', '.join(cohort.branches)} and {values}, "
-        f"{'from ' + pretrained.folder.name if pretrained else 'from scratch'}, on {len(cohort)} cases "
+        f"from {start.name if start else SCRATCH}, on {len(cohort)} cases "
         f"({', '.join(f'{count} {name}' for name, count in counts.items())}), {run.folds} folds, on {device}."
     )
 

@@ -37,6 +37,7 @@ from .evaluation.tables import cell
 from .finetuning import fold_result
 from .fusion_data import FusionCohort
 from .jobs import Job
+from .protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 
 VALUES_ALONE, IMAGES_ALONE, MAJORITY = "clinical values alone (logistic)", "images alone", "majority class"
 _HEADS = {"macro_auc": "macro AUC", "accuracy": "ACC", "macro_f1": "macro F1", "balanced_accuracy": "balanced ACC"}
@@ -253,8 +254,10 @@ def _notes(report: dict[str, Any]) -> list[str]:
     ]
     if report["leaky"]:
         notes.append("LEAKY: the pre-training saw patients that are evaluated here.")
-    if report["pretraining"] == "in-fold":
+    if report["pretraining"] == IN_FOLD:
         notes.append("The pre-training was repeated in each fold without the patients that the fold tests.")
+    if report["pretraining"] == UNKNOWN:
+        notes.append(UNKNOWN_PATIENTS)
     few = [f"{name} ({count})" for name, count in report["classes"].items() if count < FEWEST_CASES]
     if few:
         notes.append(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from MAEMCLib.atomic import file_sha256
 from MAEMCLib.errors import InputError
 from torch import Tensor
 
@@ -14,22 +13,32 @@ from .engine import train
 from .jobs import Job
 from .pretraining.run import PretrainedJob, PretrainingTask, with_attributes
 from .processes import Processes
+from .starting_point import StartingPoint
 from .stopping import StopRequest
 
-GIVEN, IN_FOLD = "given", "in-fold"
+GIVEN, IN_FOLD, UNKNOWN = "given", "in-fold", "unknown"
+UNKNOWN_PATIENTS = (
+    "The model that it started from does not say which patients it was trained on: whether these are among them cannot "
+    "be known. If they are, the figures are too good."
+)
 
 
-def check_protocol(protocol: str, cohort: Cohort, pretrained: PretrainedJob | None) -> tuple[str | None, bool]:
+def check_protocol(protocol: str, cohort: Cohort, start: StartingPoint | None) -> tuple[str | None, bool]:
     """Where the encoders of the folds come from, and whether the evaluation leaks.
 
     None: from scratch. GIVEN: the pre-training as it is, either because it saw nobody who is evaluated here, or, under
     the protocol ``paper``, although it did: that leaks. IN_FOLD: it did see them, so that under ``honest`` it is
-    repeated in each fold without the patients that the fold tests.
+    repeated in each fold without the patients that the fold tests. UNKNOWN: a model, which does not say whom it saw.
 
     Raises InputError under ``honest`` where pseudonyms of two keys cannot be compared.
     """
-    if pretrained is None:
+    if start is None:
         return None, False
+    if not start.patients_known:
+        return UNKNOWN, False
+    pretrained = start.pretraining
+    if pretrained is None:
+        return GIVEN, False
     comparable = pretrained.cohort["pseudonym_key"] == cohort.pseudonym_key
     if comparable and not set(pretrained.cohort["pseudonyms"]) & {case.patient for case in cohort.cases}:
         return GIVEN, False
@@ -67,10 +76,3 @@ def pretrain_without(
     known = attributes.fingerprint(others)
     train(task, run, job, place / "pretraining", known, device, stop, processes, fold=fold)
     return task.module.encoder_state()
-
-
-def weights_fingerprint(pretrained: PretrainedJob | None) -> str | None:
-    """SHA-256 of a pre-training's weights, which an export compares; None from scratch."""
-    if pretrained is None:
-        return None
-    return file_sha256(pretrained.folder / "checkpoints" / "last" / "model.safetensors")

@@ -92,14 +92,14 @@ def pretrain_in():
 
 @pytest.fixture(scope="session")
 def finetune_in():
-    """Fine-tune a cohort in a folder: (folder, cohort, run, pretrained, protocol) -> the report."""
+    """Fine-tune a cohort in a folder: (folder, cohort, run, start, protocol) -> the report."""
 
-    def run_it(folder, cohort, run, pretrained=None, protocol="honest"):
+    def run_it(folder, cohort, run, start=None, protocol="honest"):
         device = torch.device("cpu")
         return job_in(
             folder,
             "finetune",
-            lambda job, stop: finetune(cohort, run, job, folder.parent, device, [], pretrained, stop, protocol),
+            lambda job, stop: finetune(cohort, run, job, folder.parent, device, [], start, stop, protocol),
         )
 
     return run_it

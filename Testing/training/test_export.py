@@ -24,6 +24,7 @@ from MAEMCTrainingLib.finetuning import features, labeled, load_fold, predict
 from MAEMCTrainingLib.pretraining import method_named
 from MAEMCTrainingLib.pretraining.run import load_pretrained
 from MAEMCTrainingLib.revision import code_revision
+from MAEMCTrainingLib.starting_point import from_job
 
 CPU = torch.device("cpu")
 ENCODER = EncoderConfiguration(width=16, depth=1, heads=2)
@@ -39,7 +40,7 @@ def jobs(ball_cohort, pretrain_in, finetune_in, tmp_path_factory):
     run = override(run, ["epochs=2", "batch=4", "views_per_case=1"])
     pretrain_in(folder / "pre", ball_cohort.subset([12, 13, 14, 15]), run)
     fine = override(finetuning_preset("tiny", ENCODER), ["epochs=3", "folds=3", "validation_fraction=0.2"])
-    finetune_in(folder / "fine", labeled(ball_cohort), fine, load_pretrained(folder / "pre"))
+    finetune_in(folder / "fine", labeled(ball_cohort), fine, from_job(folder / "pre"))
     return folder
 
 

@@ -28,8 +28,9 @@ from MAEMCTrainingLib.finetuning import (
     predict,
 )
 from MAEMCTrainingLib.pretraining import method_named
-from MAEMCTrainingLib.pretraining.run import PretrainingTask, load_pretrained
+from MAEMCTrainingLib.pretraining.run import PretrainingTask
 from MAEMCTrainingLib.protocol import check_protocol
+from MAEMCTrainingLib.starting_point import from_job
 from sklearn.linear_model import LogisticRegression
 
 CPU = torch.device("cpu")
@@ -191,7 +192,7 @@ def pretrained(ball_cohort, ball_cache, tmp_path_factory, pretrain_in):
     run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
     run = override(run, ["epochs=2", "batch=4", "views_per_case=1"])
     pretrain_in(folder, ball_cohort.subset([12, 13, 14, 15, 0, 1]), run)
-    return load_pretrained(folder)
+    return from_job(folder)
 
 
 def test_honest_repeats_what_paper_marks_as_leaky(ball_cohort, pretrained):
@@ -200,7 +201,9 @@ def test_honest_repeats_what_paper_marks_as_leaky(ball_cohort, pretrained):
     assert check_protocol("paper", cohort, pretrained) == ("given", True)
     assert check_protocol("honest", cohort.subset(range(2, 12)), pretrained) == ("given", False)
     assert check_protocol("honest", cohort, None) == (None, False)
-    strangers = replace(pretrained, cohort={**pretrained.cohort, "pseudonym_key": "another"})
+    job = pretrained.pretraining
+    job = replace(job, cohort={**job.cohort, "pseudonym_key": "another"})
+    strangers = replace(pretrained, pretraining=job)
     with pytest.raises(InputError, match=r"another key.*--protocol paper"):
         check_protocol("honest", cohort.subset(range(2, 12)), strangers)
 
@@ -223,7 +226,7 @@ def test_honest_pretraining_never_sees_the_patients_that_its_fold_tests(
 
     monkeypatch.setattr(protocol, "PretrainingTask", Recorded)
     cohort, fine = labeled(ball_cohort), quick("epochs=1")
-    report = finetune_in(tmp_path / "fine", cohort, fine, load_pretrained(tmp_path / "pre"))
+    report = finetune_in(tmp_path / "fine", cohort, fine, from_job(tmp_path / "pre"))
     assert report["leaky"] is False
     folds = make_folds(cohort.labels, cohort.patients, fine.folds, fine.validation_fraction, fine.seed)
     everyone = {case.patient for case in ball_cohort.cases}
@@ -245,7 +248,7 @@ def test_data_that_changed_since_the_pretraining_are_refused(
     part = ball_cohort.subset(range(8))  # while the source named in job.json holds 16
     pretrain_in(tmp_path / "pre", part, run, [{"path": str(ball_cache.folder), "takes": "all"}])
     with pytest.raises(InputError, match="have changed since"):
-        finetune_in(tmp_path / "fine", labeled(ball_cohort), quick("epochs=1"), load_pretrained(tmp_path / "pre"))
+        finetune_in(tmp_path / "fine", labeled(ball_cohort), quick("epochs=1"), from_job(tmp_path / "pre"))
 
 
 def test_fewer_labels_are_a_part_of_more(ball_cohort):
@@ -263,21 +266,24 @@ def test_fewer_labels_are_a_part_of_more(ball_cohort):
 def test_it_starts_from_the_pretrained_encoder(ball_cohort, pretrained, finetune_in, tmp_path):
     cohort = labeled(ball_cohort)
     fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)[0]
-    task = FinetuningTask(cohort, fold, quick(), pretrained.preprocessing, pretrained.module.encoder_state())
-    for name, tensor in pretrained.module.encoder.state_dict().items():
+    task = FinetuningTask(cohort, fold, quick(), pretrained.preprocessing, pretrained.state)
+    for name, tensor in pretrained.state.items():
         assert torch.equal(task.module.encoder.state_dict()[name], tensor)
     anew = quick("new_patch_embedding=true")
-    task = FinetuningTask(cohort, fold, anew, pretrained.preprocessing, pretrained.module.encoder_state())
+    task = FinetuningTask(cohort, fold, anew, pretrained.preprocessing, pretrained.state)
     drawn = FinetuningTask(cohort, fold, anew, pretrained.preprocessing, None).module.encoder.state_dict()
-    for name, tensor in pretrained.module.encoder.state_dict().items():
+    for name, tensor in pretrained.state.items():
         expected = drawn[name] if name.startswith("patch_embed.") else tensor
         assert torch.equal(task.module.encoder.state_dict()[name], expected), name
-    assert not torch.equal(drawn["patch_embed.proj.weight"], pretrained.module.encoder.patch_embed.proj.weight)
+    assert not torch.equal(drawn["patch_embed.proj.weight"], pretrained.state["patch_embed.proj.weight"])
     report = finetune_in(tmp_path / "fine", cohort, quick("epochs=1"), pretrained, "paper")
     assert report["leaky"] is True and any("LEAKY" in note for note in report["notes"])
     assert "pre-trained encoder, frozen" in report["baselines"]
     settings = json.loads((tmp_path / "fine" / "job.json").read_text())
-    assert settings["preprocessing"] == json.loads((pretrained.folder / "job.json").read_text())["preprocessing"]
+    assert (
+        settings["preprocessing"]
+        == json.loads((pretrained.pretraining.folder / "job.json").read_text())["preprocessing"]
+    )
 
 
 def test_linear_probe_leaves_the_encoder_and_fits_the_layer(ball_cohort, pretrained, finetune_in, tmp_path):
@@ -287,7 +293,7 @@ def test_linear_probe_leaves_the_encoder_and_fits_the_layer(ball_cohort, pretrai
     rows = predictions(tmp_path / "probe")
     for fold in folds:
         model = load_fold(tmp_path / "probe", fold.number, ENCODER)
-        for name, value in pretrained.module.encoder_state().items():
+        for name, value in pretrained.state.items():
             assert torch.equal(model.encoder.state_dict()[name], value)
 
         # scikit-learn on standardized class tokens of the training part, each plane a sample

@@ -20,6 +20,7 @@ from MAEMCTrainingLib.finetuning import FinetuningTask, labeled
 from MAEMCTrainingLib.jobs import open_job
 from MAEMCTrainingLib.pretraining import METHODS, NODULES, default_settings, method_named, methods_for
 from MAEMCTrainingLib.pretraining.run import PretrainingTask, load_pretrained, pretrain
+from MAEMCTrainingLib.starting_point import from_job
 from MAEMCTrainingLib.stopping import Interrupted, StopRequest
 from PIL import Image
 
@@ -111,16 +112,16 @@ def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(name, cohort, pict
 def test_a_probe_starts_from_a_pretraining_on_pictures(cohort, pictures, tmp_path, finetune_in, ball_cohort):
     run = small("resmae", "epochs=1", *SETTINGS["resmae"])
     run_job(tmp_path / "pre", cohort, run, [{"path": str(pictures), "takes": "all"}], StopRequest())
-    pretrained = load_pretrained(tmp_path / "pre")
+    start = from_job(tmp_path / "pre")
     probe = finetuning_preset("tiny", run.encoder, flat=True)
     probe = override(probe, ["folds=2", "validation_fraction=0.25", "linear_probe=true"])
-    report = finetune_in(tmp_path / "probe", labeled(cohort), probe, pretrained, "paper")
+    report = finetune_in(tmp_path / "probe", labeled(cohort), probe, start, "paper")
     assert report["cases"] == 16 and report["leaky"]
     assert {"random forest on the central pixels", "untrained encoder, frozen"} <= set(report["baselines"])
     frozen = report["baselines"]["pre-trained encoder, frozen"]["auc_within_folds"]
     assert report["metrics"]["auc_within_folds"]["value"] == pytest.approx(frozen["value"], abs=0.2)
     with pytest.raises(InputError, match="learnt from 2-D pictures"):
-        finetune_in(tmp_path / "other", labeled(ball_cohort), probe, pretrained, "paper")
+        finetune_in(tmp_path / "other", labeled(ball_cohort), probe, start, "paper")
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lars", "lamb"])

@@ -14,7 +14,7 @@ from MAEMCTrainingLib.data.attributes import read_attributes
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.columns import read_columns
 from MAEMCTrainingLib.data.picture_cache import build_picture_cache
-from MAEMCTrainingLib.data.presentation import VIEWS, PicturePresentation, measure_preprocessing
+from MAEMCTrainingLib.data.presentation import VIEWS, PicturePresentation, _Light, measure_preprocessing
 from MAEMCTrainingLib.data.sources import is_flat, open_data
 from MAEMCTrainingLib.data.splitting import split_patients
 from PIL import Image
@@ -213,8 +213,38 @@ def test_augmentation_that_changes_nothing_gives_the_plain_picture(presentation)
     np.testing.assert_allclose(calm.training_image(3, 0, 0, 5)[0], shown.plain(3)[0], atol=1e-6)
 
 
+def test_a_tilt_turns_the_picture_about_the_view_s_middle():
+    """Against the places that each pixel looks at, interpolated one by one: counterclockwise, as right angles are."""
+    gray = np.random.default_rng(3).random((48, 48)).astype(np.float32)
+    middle, angle = (22.0, 27.0), 0.7
+    light = _Light(middle, 16, 16, turns=0, flip=False, gain=1.0, tilt=np.degrees(angle))
+    expected = np.empty((16, 16))
+    for i in range(16):
+        for j in range(16):
+            down, right = i + 0.5 - 8, j + 0.5 - 8  # from the middle
+            row = middle[0] + down * np.cos(angle) + right * np.sin(angle) - 0.5
+            column = middle[1] + right * np.cos(angle) - down * np.sin(angle) - 0.5
+            top, left = int(row), int(column)
+            y, x = row - top, column - left
+            corners = gray[top : top + 2, left : left + 2]
+            expected[i, j] = np.array([1 - y, y]) @ corners @ np.array([1 - x, x])
+    np.testing.assert_allclose(light.of(gray), expected, atol=1e-4)
+    quarter = replace(light, tilt=90.0)
+    np.testing.assert_allclose(quarter.of(gray), replace(light, tilt=0.0, turns=1).of(gray), atol=1e-4)
+
+
+def test_every_sample_is_tilted_its_own_way(presentation):
+    shown, _ = presentation
+    still = replace(shown.augmentation, shift_share=0.0, zoom=0.0, gain=0.0, flip=False, turn=False, tilt=30.0)
+    tilted = PicturePresentation(shown.cohort, still, shown.preprocessing)
+    one, two = (tilted.training_image(3, 0, 0, epoch)[0] for epoch in (1, 2))
+    assert not np.array_equal(one, two) and not np.array_equal(one, shown.plain(3)[0])
+    first, second = tilted.views("shifted", 1, 0, 0, 0, 0)[0]
+    np.testing.assert_array_equal(first, second)  # shifts alone differ
+
+
 def test_wrong_settings_of_the_augmentation():
-    for wrong in ({"view_share": 0.0}, {"crop_area": (0.5, 0.2)}, {"zoom": 1.0}, {"small_crops": -1}):
+    for wrong in ({"view_share": 0.0}, {"tilt": 200.0}, {"crop_area": (0.5, 0.2)}, {"zoom": 1.0}, {"small_crops": -1}):
         with pytest.raises(UsageError):
             PictureAugmentation(**wrong)
     with pytest.raises(Exception, match="contradict"):

@@ -1,5 +1,9 @@
 """Published backbones, built by timm with one input channel, behind the surface that all encoders have."""
 
+import logging
+from pathlib import Path
+from types import ModuleType
+
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +35,69 @@ class Backbone(nn.Module):
         return self.features(images)
 
 
-def _timm_model(configuration: BackboneConfiguration) -> nn.Module:
+def imagenet_file(configuration: BackboneConfiguration) -> str:
+    """Which file holds the backbone's ImageNet weights and what to do with it: the end of a message. Raises ModelError
+    where timm is not installed.
+    """
+    page = _timm(configuration).get_pretrained_cfg(BACKBONES[configuration.backbone].timm_name).hf_hub_id
+    return (
+        f"bring model.safetensors of https://huggingface.co/{page} ({configuration.backbone} trained on ImageNet) and "
+        "name it with --weights FILE.safetensors. Nothing is fetched."
+    )
+
+
+def load_imagenet(configuration: BackboneConfiguration, weights: Path) -> dict[str, Tensor]:
+    """The encoder's tensors with published weights, fitted by timm: the first layer's three color channels are summed,
+    the classifier goes, tables of places are brought to the picture's size.
+
+    Raises ModelError, which names the file to bring: missing, no safetensors file, weights of another network.
+    """
+    import safetensors
+
+    bring, name = imagenet_file(configuration), BACKBONES[configuration.backbone].timm_name
+    if not weights.is_file():
+        raise ModelError(f"There is no file {weights}: {bring}", "missing-file")
+    try:
+        with safetensors.safe_open(weights, "pt"):
+            pass
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{weights.name} is no safetensors file or is damaged ({error}): {bring}", "weights"
+        ) from error
+    wrong = ModelError(f"{weights.name} does not hold the weights of timm's {name}: {bring}", "weights")
+    try:
+        one, other = (_published(configuration, weights, seed) for seed in (0, 1))
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise wrong from error
+    # timm passes over what a file lacks: it would stay as it was drawn, by each seed differently.
+    if not all(torch.equal(tensor, other[key]) for key, tensor in one.items()):
+        raise wrong
+    return one
+
+
+def _published(configuration: BackboneConfiguration, weights: Path, seed: int) -> dict[str, Tensor]:
+    log = logging.getLogger("timm")
+    before = log.level
+    log.setLevel(logging.ERROR)  # it would list a foreign file's tensors
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            body = _timm_model(configuration, weights)
+    finally:
+        log.setLevel(before)
+    return {f"body.{name}": tensor for name, tensor in body.state_dict().items()}
+
+
+def _timm_model(configuration: BackboneConfiguration, weights: Path | None = None) -> nn.Module:
+    timm = _timm(configuration)
+    name = BACKBONES[configuration.backbone].timm_name
+    # Models with tokens for fixed places have to be told the size; the others take any.
+    sized = {"img_size": configuration.image_size} if name.startswith(("swin", "deit")) else {}
+    published = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
+    return timm.create_model(name, in_chans=1, num_classes=0, **sized, **published)
+
+
+def _timm(configuration: BackboneConfiguration) -> ModuleType:
     try:
         import timm
     except ImportError as error:
@@ -40,7 +106,4 @@ def _timm_model(configuration: BackboneConfiguration) -> nn.Module:
             "(pip install timm), or choose a model with MAEMC's own vision transformer.",
             "timm",
         ) from error
-    name = BACKBONES[configuration.backbone].timm_name
-    # Models with tokens for fixed places have to be told the size; the others take any.
-    sized = {"img_size": configuration.image_size} if name.startswith(("swin", "deit")) else {}
-    return timm.create_model(name, pretrained=False, in_chans=1, num_classes=0, **sized)
+    return timm

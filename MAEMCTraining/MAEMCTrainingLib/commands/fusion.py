@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import UsageError
 from MAEMCLib.model_store import home
 
 from . import Counter
-from .training import _open_all, _running, _training
+from .training import _open_all, _running, _start, _training, add_starting_point
+
+if TYPE_CHECKING:
+    from MAEMCLib.networks.encoders import AnyEncoderConfiguration
+
+    from ..fusion import FusionConfiguration
+    from ..starting_point import StartingPoint
 
 
 def add(commands: Any) -> None:
@@ -31,16 +36,7 @@ def add(commands: Any) -> None:
         "image_2:coronal)",
     )
     command.add_argument("--target", default="label", metavar="COLUMN", help="the class to be told (default: label)")
-    command.add_argument(
-        "--from", dest="start", default="scratch", metavar="JOB|scratch", help="a pre-training job for the encoder"
-    )
-    command.add_argument("--folds", type=int, metavar="N")
-    command.add_argument(
-        "--protocol",
-        choices=("honest", "paper"),
-        default="honest",
-        help="as of finetune: whether a pre-training that saw patients tested here is repeated without them",
-    )
+    add_starting_point(command, default="scratch")
 
 
 def _fuse(options: argparse.Namespace) -> None:
@@ -48,22 +44,20 @@ def _fuse(options: argparse.Namespace) -> None:
     from ..fusion import fuse, fusion_preset
     from ..fusion_data import check_columns, read_fusion_data
     from ..fusion_evaluation import format_table
-    from ..pretraining.run import load_pretrained
 
     if not options.data:
         raise UsageError("Say what to train on: --data with a manifest.", "no-data")
     clinical, branches = _split(options.clinical), _split([options.branches])
     check_columns(options.data, clinical, branches, options.target)
-    pretrained = None if options.start == "scratch" else load_pretrained(Path(options.start))
-    if pretrained is not None and options.backbone:
-        raise UsageError("The encoder comes from the pre-training. Leave --backbone out.", "encoder")
-    encoder = pretrained.run.encoder if pretrained else None
-    if options.backbone:
-        encoder = encoder_named(options.backbone, False, options.preset == "tiny")
     folds = [] if options.folds is None else [f"folds={options.folds}"]
-    run = override(fusion_preset(options.preset, encoder, pretrained is None), [*folds, *options.overrides])
-    if pretrained is not None and run.encoder != pretrained.run.encoder:
-        raise UsageError("The encoder's settings come from the pre-training and cannot be changed here.", "encoder")
+
+    def settings(start: StartingPoint | None, encoder: AnyEncoderConfiguration | None) -> FusionConfiguration:
+        scratch = encoder is None
+        if scratch and options.backbone:
+            encoder = encoder_named(options.backbone, False, options.preset == "tiny")
+        return override(fusion_preset(options.preset, encoder, scratch), [*folds, *options.overrides])
+
+    run, start = _start(options, settings, flat=False)
     with _running(options, "fuse") as (job, stop, device, processes):
         caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
         # The leader cuts the further series; the others find them there.
@@ -80,7 +74,7 @@ def _fuse(options: argparse.Namespace) -> None:
                 counter,
                 job.log,
             )
-        report = fuse(cohort, run, job, home(), device, data, pretrained, stop, options.protocol, processes)
+        report = fuse(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
     if processes.leads:
         if not options.quiet:
             print(format_table(report))

@@ -9,13 +9,19 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.model_store import home
 
 from ..configuration import PRESETS
 from . import Counter, add_command
+
+if TYPE_CHECKING:
+    from MAEMCLib.networks.encoders import AnyEncoderConfiguration
+
+    from ..configuration import FinetuningConfiguration
+    from ..starting_point import StartingPoint
 
 
 def add(commands: Any) -> None:
@@ -38,7 +44,20 @@ def add(commands: Any) -> None:
     )
 
     command = _training(commands, "finetune", _finetune, "train and evaluate a classifier in folds by patient")
-    command.add_argument("--from", dest="start", required=True, metavar="JOB|scratch", help="a pre-training job")
+    add_starting_point(command, required=True)
+    command.add_argument("--linear-probe", action="store_true", help="fit the linear layer alone, on a frozen encoder")
+
+
+def add_starting_point(command: argparse.ArgumentParser, **start: Any) -> None:
+    """What all commands that fine-tune in folds take: ``--from``, ``--weights``, ``--folds``, ``--protocol``."""
+    command.add_argument(
+        "--from",
+        dest="start",
+        metavar="JOB|BUNDLE|scratch|imagenet",
+        help="what the encoder has learnt before: a pre-training job, a model bundle, nothing, or ImageNet",
+        **start,
+    )
+    command.add_argument("--weights", type=Path, metavar="FILE", help="of --from imagenet; nothing is fetched")
     command.add_argument("--folds", type=int, metavar="N")
     command.add_argument(
         "--protocol",
@@ -47,7 +66,6 @@ def add(commands: Any) -> None:
         help="honest: a pre-training that saw patients tested here is repeated in each fold without them; "
         "paper: it is used as it is, and the report is marked as leaky",
     )
-    command.add_argument("--linear-probe", action="store_true", help="fit the linear layer alone, on a frozen encoder")
 
 
 def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse.ArgumentParser:
@@ -102,32 +120,53 @@ def _finetune(options: argparse.Namespace) -> None:
     from ..data.cohort import join
     from ..evaluation.report import format_table
     from ..finetuning import finetune, labeled
-    from ..pretraining.run import load_pretrained
 
-    pretrained = None if options.start == "scratch" else load_pretrained(Path(options.start))
-    if pretrained is not None and options.backbone:
-        raise UsageError("The encoder comes from the pre-training. Leave --backbone out.", "encoder")
-    encoder = pretrained.run.encoder if pretrained else None
     flat = _flat(options)
-    run = finetuning_preset(options.preset, encoder, flat, options.backbone)
-    if pretrained is not None and pretrained.flat and flat:  # what the encoder has seen, it goes on seeing
-        view = replace(run.augmentation, view_share=pretrained.preprocessing.view_share)
-        run = replace(run, augmentation=view)
-    if options.folds is not None:
-        options.overrides = [f"folds={options.folds}", *options.overrides]
-    if options.linear_probe:
-        options.overrides = ["linear_probe=true", *options.overrides]
-    run = override(run, options.overrides)
-    if pretrained is not None and run.encoder != pretrained.run.encoder:
-        raise UsageError("The encoder's settings come from the pre-training and cannot be changed here.", "encoder")
+    folds = [] if options.folds is None else [f"folds={options.folds}"]
+    probe = ["linear_probe=true"] if options.linear_probe else []
+
+    def settings(start: StartingPoint | None, encoder: AnyEncoderConfiguration | None) -> FinetuningConfiguration:
+        run = finetuning_preset(options.preset, encoder, flat, options.backbone)
+        if start is not None and start.flat and flat:  # what the encoder has seen, it goes on seeing
+            view = replace(run.augmentation, view_share=start.preprocessing.view_share)
+            run = replace(run, augmentation=view)
+        return override(run, [*folds, *probe, *options.overrides])
+
+    run, start = _start(options, settings, flat)
     with _running(options, "finetune") as (job, stop, device, processes):
         caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
         cohort = labeled(join(caches))
-        report = finetune(cohort, run, job, home(), device, data, pretrained, stop, options.protocol, processes)
+        report = finetune(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
     if processes.leads:
         if not options.quiet:
             print(format_table(report))
         print(options.output)
+
+
+def _start(options: argparse.Namespace, settings: Callable[[Any, Any], Any], flat: bool) -> tuple[Any, Any]:
+    """The configuration of a fine-tuning and its ``StartingPoint``, None from scratch.
+
+    settings: from the starting point that is known already and the encoder to use, both None from scratch, to the
+    configuration. Raises UsageError where words do not go together.
+    """
+    from ..configuration import encoder_named
+    from ..starting_point import IMAGENET, from_imagenet, starting_point
+
+    published = options.start == IMAGENET
+    if options.weights is not None and not published:
+        raise UsageError("--weights is the file of --from imagenet. Leave it out.", "weights")
+    start = starting_point(options.start)
+    if start is None:
+        # With settings of its own a backbone may differ from the named one, so the weights come after them.
+        encoder = encoder_named(options.backbone or "resnet18", flat, options.preset == "tiny") if published else None
+        run = settings(None, encoder)
+        return run, from_imagenet(run.encoder, options.weights) if published else None
+    if options.backbone:
+        raise UsageError(f"The encoder comes from {start.name}. Leave --backbone out.", "encoder")
+    run = settings(start, start.encoder)
+    if run.encoder != start.encoder:
+        raise UsageError(f"The encoder's settings come from {start.name} and cannot be changed here.", "encoder")
+    return run, start
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.montage import Preprocessing, from_montage, normalise, resized
 from MAEMCLib.picture import PicturePreprocessing, look, normalise_gray
 from MAEMCLib.roi import SIDE, SLICES
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from ..configuration import Augmentation, PictureAugmentation
@@ -182,18 +183,16 @@ class PicturePresentation:
         return self.cohort.gray(case, place).astype(np.float32) / 255.0
 
     def _lights(self, stored: int, draws: np.random.Generator, times: int) -> list[_Light]:
-        """The same turn, zoom and gain ``times`` times, each with a shift of its own."""
+        """The same turn, tilt, zoom and gain ``times`` times, each with a shift of its own."""
         recipe = self.augmentation
         turns, flip = int(draws.integers(4)) * recipe.turn, bool(draws.integers(2)) and recipe.flip
         width = stored * self.preprocessing.view_share
         zoomed = min(stored * 1.0, width * draws.uniform(1 - recipe.zoom, 1 + recipe.zoom))
         gain = draws.uniform(1 - recipe.gain, 1 + recipe.gain)
-        lights = []
-        for _ in range(times):
-            down, right = draws.uniform(-recipe.shift_share, recipe.shift_share, 2) * width
-            middle = (stored / 2 + down, stored / 2 + right)
-            lights.append(_Light(middle, zoomed, self.preprocessing.image_size, turns, flip, gain))
-        return lights
+        moved = [draws.uniform(-recipe.shift_share, recipe.shift_share, 2) * width for _ in range(times)]
+        tilt = draws.uniform(-recipe.tilt, recipe.tilt)
+        side, half = self.preprocessing.image_size, stored / 2
+        return [_Light((half + down, half + right), zoomed, side, turns, flip, gain, tilt) for down, right in moved]
 
     def _strong(self, gray: np.ndarray, area: tuple[float, ...], side: int, draws: np.random.Generator) -> np.ndarray:
         recipe = self.augmentation
@@ -219,9 +218,13 @@ class _Light:
     turns: int
     flip: bool
     gain: float
+    tilt: float
 
     def of(self, gray: np.ndarray) -> np.ndarray:
         """(S, S) of a stored picture in [0, 1]."""
+        if self.tilt:
+            down, right = self.middle
+            gray = np.asarray(Image.fromarray(gray).rotate(self.tilt, Image.Resampling.BILINEAR, center=(right, down)))
         image = look(gray, self.middle, self.width, self.side)
         return np.clip(_turned(image, self.turns, self.flip) * self.gain, 0.0, 1.0)
 

@@ -32,6 +32,8 @@ from ..export import bundle_of_job
 from ..finetuning import labeled
 from ..jobs import Job
 from ..patients import key_name, pseudonym, pseudonym_key
+from ..protocol import UNKNOWN, UNKNOWN_PATIENTS
+from ..starting_point import IMAGENET, SCRATCH
 from .calibration import reliability
 from .comparison import compare
 from .metrics import auc, confusion, evaluate, rank_only
@@ -282,6 +284,8 @@ def _overlap(scored: Scored, job: Job | None) -> tuple[dict[str, str], set[str]]
         return {"state": "unknown", "text": f"{text} {unknown}"}, set()
     patients = set(scored.patients)
     seen = known & patients
+    if not seen and job.settings["pretraining"] == UNKNOWN:
+        return {"state": "unknown", "text": UNKNOWN_PATIENTS}, seen
     if not seen:
         return {"state": "none", "text": "None of these patients was trained on."}, seen
     text = f"LEAKY: {len(seen)} of the {len(patients)} patients were trained on. The figures are too good."
@@ -292,7 +296,7 @@ def _cohorts(job: Job) -> Iterator[dict[str, Any]]:
     """The facts of what a fine-tuning saw: its own data and those of its pre-training, where that is still there."""
     settings = job.settings
     yield settings["cohort"]
-    if settings["from"] != "scratch":
+    if settings["from"] not in (SCRATCH, IMAGENET):
         with contextlib.suppress(InputError):
             yield Job(Path(settings["from"])).settings["cohort"]
 

@@ -13,6 +13,7 @@ from typing import Any
 from MAEMCLib.atomic import replacing
 from MAEMCLib.results import DISCLAIMER
 
+from ..protocol import UNKNOWN, UNKNOWN_PATIENTS
 from .figures import evaluation_figure, learning_figure
 from .predictions import PredictionTable
 from .tables import cell, difference_text, distinct_points
@@ -89,6 +90,8 @@ def _warnings(report: dict[str, Any]) -> list[tuple[str, str]]:
     if report.get("leaky"):
         text = "LEAKY: the pre-training saw patients that are evaluated here. The figures are too good."
         warnings.append(("leaky", text))
+    if report.get("pretraining") == UNKNOWN:
+        warnings.append(("notice", UNKNOWN_PATIENTS))
     overlap = report.get("overlap", {"state": "none"})
     if overlap["state"] != "none":
         warnings.append(("leaky" if overlap["state"] == "known" else "notice", overlap["text"]))
@@ -119,6 +122,7 @@ def _job_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
     how = {
         None: "none: trained from scratch",
         "given": f"{training['from']}, the same for all folds",
+        "unknown": f"{training['from']}, a model that was trained before",
         "in-fold": f"settings of {training['from']}, repeated in each fold without the patients it tests",
     }
     method = f"whole network, up to {training['epochs']} epochs, batch {training['batch']}"

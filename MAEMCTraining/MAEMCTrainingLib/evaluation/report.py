@@ -20,7 +20,8 @@ from ..data.folds import Fold
 from ..data.presentation import Settings, present
 from ..finetuning import features, fold_folder, fold_result, fused_planes, load_fold
 from ..jobs import Job
-from ..pretraining.run import PretrainedJob
+from ..protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
+from ..starting_point import SCRATCH
 from .baselines import by_radius, central_forest, logistic, majority, radial_profiles
 from .calibration import reliability
 from .comparison import compare
@@ -39,7 +40,6 @@ def evaluate_job(
     folds: Sequence[Fold],
     run: FinetuningConfiguration,
     preprocessing: Settings,
-    pretrained: PretrainedJob | None,
     device: torch.device,
 ) -> dict[str, Any]:
     """Gather the folds' predictions; write predictions.csv, metrics.json and report.html; return what the second holds.
@@ -49,7 +49,7 @@ def evaluate_job(
     case_ids = [case.case_id for case in cohort.cases]
     oof = gather(job.folder, run.folds, case_ids, cohort.labels)
     others, unavailable = _baselines(job, cohort, folds, run, preprocessing, device)
-    if pretrained is None:
+    if job.settings["from"] == SCRATCH:
         unavailable["pre-trained encoder, frozen"] = "trained from scratch"
     patients = [case.patient for case in cohort.cases]
     table = PredictionTable(case_ids, patients, oof.labels, oof.scores, oof.folds, oof.scores, others)
@@ -239,7 +239,7 @@ def _training(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "encoder": configuration["encoder"],
         **{key: configuration[key] for key in keys},
-        "from": "scratch" if settings["from"] == "scratch" else Path(settings["from"]).name,
+        "from": Path(settings["from"]).name,
         "software": settings["versions"],
     }
 
@@ -248,8 +248,10 @@ def _notes(report: dict[str, Any], judged: Judged) -> list[str]:
     notes = ["Intervals: 95 %, 2000 bootstrap samples of patients. Predictions are out of fold."]
     if report["leaky"]:
         notes.append("LEAKY: the pre-training saw patients that are evaluated here (the published protocol).")
-    if report["pretraining"] == "in-fold":
+    if report["pretraining"] == IN_FOLD:
         notes.append("The pre-training was repeated in each fold without the patients that the fold tests.")
+    if report["pretraining"] == UNKNOWN:
+        notes.append(UNKNOWN_PATIENTS)
     if judged.reason is None:
         notes.append(
             "Calibrated by Platt scaling, cross-fitted: a fold's probabilities are calibrated, and its cases called, "

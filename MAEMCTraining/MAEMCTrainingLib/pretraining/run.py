@@ -150,7 +150,7 @@ class PretrainingTask:
 
     def lesions(self) -> LesionSizes:
         """How large the marked lesions are, seen without augmentation. Raises what ``__init__`` raises."""
-        calm = replace(self.run.augmentation, shift_share=0.0, zoom=0.0, flip=False, turn=False)
+        calm = replace(self.run.augmentation, shift_share=0.0, zoom=0.0, flip=False, turn=False, tilt=0.0)
         plain = PicturePresentation(self.cohort, calm, self.preprocessing)
         masks = [plain.lesion(item, 0, 0, 0) for item in range(plain.samples_per_view)]
         share = self.run.min_visible_lesion
