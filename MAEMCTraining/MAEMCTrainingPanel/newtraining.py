@@ -4,6 +4,7 @@ from pathlib import Path
 
 import qt
 import slicer
+from MAEMCLib.model_store import list_models
 from slicer.i18n import tr as _
 
 from . import choices, methods
@@ -27,6 +28,7 @@ class NewTraining:
         self._logic = logic
         self.startChosen = False  # whether somebody has said what to start from; until then the newest pre-training
         self._named: tuple = ()  # what the proposed name is of
+        self._models: list = []  # that can be tuned further, as they were when the module was entered
         self._fitted: dict = {}  # {label: (text, width) that its height is of}
         settings = slicer.app.userSettings()
         self._fillKinds()
@@ -182,13 +184,13 @@ class NewTraining:
 
     def _fillBackbones(self) -> None:
         ui, names = self._ui, self._backbones()
-        usual = _("The usual one") if names else _("That of the pre-training")
+        usual = _("The usual one") if names else _("That of what it starts from")
         _setItems(ui.backboneSelector, {"": usual, **{name: name for name in names}})
         ui.backboneSelector.enabled = bool(names)
         ui.backboneSelector.toolTip = (
             _("The network that is trained; a large one needs a GPU.")
             if names
-            else _("It comes from the pre-training.")
+            else _("It comes from what the training starts from.")
         )
 
     def _fillStartFrom(self) -> None:
@@ -199,9 +201,16 @@ class NewTraining:
         jobs = [job for job in jobs if flat is None or job.flat is None or job.flat == flat]
         items = {str(job.folder): job.folder.name for job in jobs}
         items[SCRATCH] = _("Random weights")
+        models = [model for model in self._models if flat is None or flat == (model.card.input == "picture")]
+        text = _("Model {title} {version}")
+        items |= {str(m.path): text.format(title=m.card.title, version=m.card.version) for m in models}
         _setItems(self._ui.startFromSelector, items)
         if not self.startChosen:
             self._ui.startFromSelector.currentIndex = 0
+
+    def readModels(self) -> None:
+        """Look for the models that are installed now. Those of fusion have several encoders and are left out."""
+        self._models = [model for model in list_models() if model.card is not None and model.card.fusion != "graph"]
 
     def _countsText(self, finetuning: bool) -> str:
         data = self._logic.data
@@ -227,6 +236,11 @@ class NewTraining:
         _title, preset = choices.presets(finetuning, self._published())[ui.presetSelector.currentData]
         if not finetuning or ui.startFromSelector.currentData == SCRATCH:
             return preset
+        if ui.startFromSelector.currentData in [str(model.path) for model in self._models]:
+            known = _(
+                "A model does not say whom it has learnt from: whether it has seen these patients is yours to know."
+            )
+            return f"{known} {preset}"
         _title, protocol = choices.protocols()[ui.protocolSelector.currentData]
         return f"{protocol} {preset}"
 

@@ -21,7 +21,7 @@ class JobRequest:
 
     kind: "pretrain" or "finetune". data: a manifest (CSV) or a cache. folder: of the job, new; one is made up where
     none is given. method: of a pre-training. backbone: of a pre-training, or of a fine-tuning from scratch; empty for
-    the usual one. startFrom (a pre-training's folder, or "scratch"), folds, protocol ("honest" or "paper") and
+    the usual one. startFrom (a pre-training's folder, a model, or "scratch"), folds, protocol ("honest" or "paper") and
     linearProbe: of a fine-tuning. settings: further ones, as ["epochs=6", "seed=3"] or in one string.
     """
 

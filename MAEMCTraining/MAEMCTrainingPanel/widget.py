@@ -70,6 +70,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         if not self._deviceAsked:
             self._deviceAsked = True
             self.logic.requestDevice()
+        self.newTraining.readModels()
         self.newTraining.proposeName()
         self.refresh()
         self._wake()

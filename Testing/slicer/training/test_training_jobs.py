@@ -89,6 +89,25 @@ def test_failure_is_told_in_the_panel(panel, phantom, tmp_path):
     assert panel.ui.resumeButton.enabled, "once the images are back"
 
 
+def test_an_installed_model_is_tuned_further(panel, phantom):
+    """The one that is shipped, on cases of one's own; nobody can tell whom it has seen, and the panel says so."""
+    panel.choose(phantom)
+    panel.ui.kindSelector.currentIndex = 1
+    selector = panel.ui.startFromSelector
+    assert selector.currentText == "Random weights"
+    selector.currentIndex = [selector.itemText(i).startswith("Model ") for i in range(selector.count)].index(True)
+    selector.activated.emit(selector.currentIndex)
+    assert "does not say whom" in panel.ui.sentenceLabel.text and not panel.ui.backboneSelector.enabled
+    panel.ui.foldsSpinBox.value = 3
+    panel.ui.linearProbeCheckBox.checked = True
+    panel.ui.startButton.click()
+    panel.wait(lambda: panel.logic.selected is not None, "the job")
+    job = panel.waitForStatus(panel.logic.selected, "finished", "failed")
+    assert job.status == "finished", (job.folder / "output.txt").read_text("utf-8")
+    settings = json.loads((job.folder / "job.json").read_text("utf-8"))
+    assert settings["from"].endswith(".maemc") and settings["pretraining"] == "unknown"
+
+
 def test_process_that_dies_before_it_begins_is_told_at_once(panel, phantom, monkeypatch, tmp_path):
     """As where torch is installed by half: nothing ever takes the job's lock."""
     (tmp_path / "torch.py").write_text("raise ImportError('DLL load failed')", encoding="utf-8")

@@ -287,7 +287,7 @@ def test_pictures_are_learnt_from_without_labels_then_classified(panel, stacks, 
     panel.ui.kindSelector.currentIndex = 1
     panel.wait(lambda: panel.ui.startFromSelector.findData(str(first.folder)) >= 0, "its encoder")
     assert not panel.ui.backboneSelector.enabled
-    assert panel.ui.backboneSelector.currentText == "That of the pre-training"
+    assert panel.ui.backboneSelector.currentText == "That of what it starts from"
     panel.ui.foldsSpinBox.value = 2
     panel.ui.protocolSelector.currentIndex = panel.ui.protocolSelector.findData("paper")
     second = started(panel)
