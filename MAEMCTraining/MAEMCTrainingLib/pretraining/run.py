@@ -204,8 +204,8 @@ def pretrain(
 
     data: how the cohort was put together, for job.json. Raises what ``Job.declare`` and ``train`` raise.
     """
-    preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     cohort, run, attributes = with_attributes(cohort, run, [Path(source["path"]) for source in data], job.log)
+    preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     job.declare(
         {
             "configuration": to_json(run),
