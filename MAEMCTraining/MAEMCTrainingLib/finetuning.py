@@ -129,15 +129,13 @@ class FinetuningTask:
             padded += outside
             images.append(image)
             cases.append(case)
-        return self._labeled(np.stack(images), np.array(cases)), {"padded_fraction": padded / len(images)}
-
-    def _labeled(self, images: np.ndarray, cases: np.ndarray) -> LabeledBatch:
-        labels = self.cohort.labels[cases]
-        return LabeledBatch(
-            torch.from_numpy(np.ascontiguousarray(images))[:, None],
+        labels = self.cohort.labels[np.array(cases)]
+        batch = LabeledBatch(
+            torch.from_numpy(np.ascontiguousarray(np.stack(images)))[:, None],
             torch.from_numpy(labels),
             torch.from_numpy(self.weights[labels].astype(np.float32)),
         )
+        return batch, {"padded_fraction": padded / len(images)}
 
     def before_step(self) -> None:
         """Nothing moves but what the optimizer moves."""
@@ -154,18 +152,17 @@ class FinetuningTask:
 
     @torch.no_grad()
     def validate(self, device: torch.device) -> dict[str, float]:
-        """The same loss on the validation part without augmentation, and the AUC of the cases' mean logits."""
+        """The same loss, and the AUC, of the validation cases' mean logits: of what scoring gives."""
         self.module.eval()
-        total, margins = 0.0, np.zeros(len(self.fold.validation))
-        for places, images, owners in _chunks(self.presentation, self.fold.validation, self.planes):
-            batch = self._labeled(images, self.fold.validation[places][owners]).to(device)
-            logits = self.module(batch.images)
-            losses = nn.functional.cross_entropy(logits, batch.labels, reduction="none") * batch.weights
-            total += float(_mean_of_cases(losses, owners).sum())
-            margins[places] = _mean_of_cases(logits[:, 1] - logits[:, 0], owners).cpu().numpy()
-        labels = self.cohort.labels[self.fold.validation]
-        figures = {"loss": total / len(labels)}
-        return figures | ({"auc": auc(labels, margins)} if len(np.unique(labels)) == 2 else {})
+        cases = self.fold.validation
+        logits = torch.zeros((len(cases), 2), dtype=torch.float64)
+        for places, images, owners in _chunks(self.presentation, cases, self.planes):
+            found = self.module(torch.from_numpy(images).to(device)[:, None])
+            logits[places] = _mean_of_cases(found, owners).cpu()
+        labels = self.cohort.labels[cases]
+        losses = nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
+        figures = {"loss": float((losses * self.weights[labels]).mean())}
+        return figures | ({"auc": auc(labels, (logits[:, 1] - logits[:, 0]).numpy())} if len(set(labels)) == 2 else {})
 
 
 def _loss(logits: Tensor, batch: LabeledBatch) -> Tensor:

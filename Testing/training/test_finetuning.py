@@ -162,6 +162,30 @@ def test_a_step_is_weighted_cross_entropy(ball_cohort):
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
+def test_validation_judges_the_mean_of_both_planes(ball_cohort):
+    """As scoring does, and not each image by itself; against the cases one by one."""
+    cohort = labeled(ball_cohort)
+    run = quick()
+    fold = make_folds(cohort.labels, cohort.patients, 2, 0.4, 0)[0]
+    preprocessing = measure_preprocessing(cohort, run.augmentation, 250)
+    task = FinetuningTask(cohort, fold, run, preprocessing, None)
+    task.weights = np.array([0.8, 1.5])
+    found = task.validate(torch.device("cpu"))
+    losses, margins = [], []
+    for case in fold.validation:
+        with torch.no_grad():
+            logits = task.module(torch.from_numpy(task.presentation.plain(int(case)))[:, None]).double().mean(dim=0)
+        chances = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum()
+        label = int(cohort.labels[case])
+        losses.append(-task.weights[label] * np.log(chances[label]))
+        margins.append(float(logits[1] - logits[0]))
+    assert found["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
+    known = cohort.labels[fold.validation]
+    pairs = [(a > b) + 0.5 * (a == b) for a, x in zip(margins, known, strict=True) for b, y in
+             zip(margins, known, strict=True) if x > y]  # fmt: skip
+    assert found["auc"] == pytest.approx(np.mean(pairs))
+
+
 def test_an_epoch_shows_every_case_once_in_each_plane(ball_cohort):
     cohort = labeled(ball_cohort)
     fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)[0]
