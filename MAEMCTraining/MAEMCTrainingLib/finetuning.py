@@ -279,7 +279,13 @@ def finetune(
         raise InputError(f"These data are {ours}, but the pre-training learnt from {theirs}. Pre-train again.", "kind")
     pretraining, leaky = check_protocol(protocol, cohort, start)
     folds = make_folds(
-        cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.split_seed, run.labeled_cases
+        cohort.labels,
+        cohort.patients,
+        run.folds,
+        run.validation_fraction,
+        run.split_seed,
+        run.labeled_cases,
+        run.models_per_fold,
     )
     preprocessing = start.preprocessing if start else None
     if preprocessing is None:
@@ -301,7 +307,8 @@ def finetune(
     job.log(
         f"Fine-tuning from {start.name if start else SCRATCH} on {len(cohort)} cases "
         f"({int((cohort.labels == 1).sum())} malignant, {int((cohort.labels == 0).sum())} benign), "
-        f"{run.folds} folds{', linear probe' if run.linear_probe else ''}, on {device}."
+        f"{run.folds} folds{f' of {run.models_per_fold} models' if run.models_per_fold > 1 else ''}"
+        f"{', linear probe' if run.linear_probe else ''}, on {device}."
     )
     everyone = None
     if pretraining == IN_FOLD:
@@ -310,15 +317,15 @@ def finetune(
             "The pre-training saw patients that are evaluated here: it is repeated in each fold without those that the "
             "fold tests (--protocol honest)."
         )
-    stages = 2 if pretraining == IN_FOLD else 1
-    job.update(folds=run.folds, parts=stages * run.folds)
+    stages, unit = (2 if pretraining == IN_FOLD else 1), ("model" if run.models_per_fold > 1 else "fold")
+    job.update(folds=len(folds), parts=stages * len(folds))
     for fold in folds:
         if _fold_is_done(job.folder, fold):
             continue
         place = fold_folder(job.folder, fold.number)
         state = start.state if start else None
         if everyone is not None:
-            job.update(stage=f"Pre-training of fold {fold.number + 1} of {run.folds}", part=stages * fold.number)
+            job.update(stage=f"Pre-training of {unit} {fold.number + 1} of {len(folds)}", part=stages * fold.number)
             tested = {cohort.cases[int(case)].patient for case in fold.test}
             state = pretrain_without(
                 tested, everyone, start.pretraining, fold.number, job, place, device, stop, processes
@@ -326,7 +333,7 @@ def finetune(
         task = FinetuningTask(cohort, fold, run, preprocessing, state)
         best_epoch = None
         part = stages * fold.number + stages - 1
-        job.update(stage=f"Fine-tuning of fold {fold.number + 1} of {run.folds}", part=part)
+        job.update(stage=f"Fine-tuning of {unit} {fold.number + 1} of {len(folds)}", part=part)
         if run.linear_probe:
             fit_probe(task, device)
             if processes.leads:
