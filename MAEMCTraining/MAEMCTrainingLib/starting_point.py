@@ -9,6 +9,7 @@ from typing import Any
 from MAEMCLib.atomic import file_sha256
 from MAEMCLib.bundle import CARD, SUFFIX, ModelBundle
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.model_store import find_model, list_models
 from MAEMCLib.networks.backbones import imagenet_file, load_imagenet
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration, encoder_configuration
@@ -49,12 +50,14 @@ class StartingPoint:
 
 
 def starting_point(words: str) -> StartingPoint | None:
-    """What the words after ``--from`` name: a job or a model. None: ``scratch``, and ``imagenet``, which is loaded when
-    the architecture is settled. Raises as ``from_job`` and ``from_bundle`` do.
+    """What the words after ``--from`` name: a job's folder, a model's file, folder or id. None: ``scratch``, and
+    ``imagenet``, which is loaded when the architecture is settled. Raises as ``from_job`` and ``from_bundle`` do.
     """
-    path = Path(words)
     if words in (SCRATCH, IMAGENET):
         return None
+    path = Path(words)
+    if not path.exists() and words.partition("@")[0] in {model.card.id for model in list_models() if model.card}:
+        path = find_model(words)
     return from_bundle(path) if path.suffix == SUFFIX or (path / CARD).is_file() else from_job(path)
 
 

@@ -120,6 +120,13 @@ def test_a_model_is_tuned_further_and_keeps_its_decoder(ball_cache, tmp_path, mo
     assert "gone or was changed" in capsys.readouterr().err and not (tmp_path / "o.maemc").exists()
 
 
+def test_an_installed_model_goes_by_its_id():
+    start = starting_point("lidc-rating")
+    assert start.name.startswith("lidc-rating ") and start.source.endswith("lidc-rating.maemc")
+    with pytest.raises(ModelError, match=r"no model 'lidc-rating@0\.0'"):
+        starting_point("lidc-rating@0.0")
+
+
 def test_words_that_name_nothing(tmp_path):
     assert starting_point("scratch") is None and starting_point("imagenet") is None
     with pytest.raises(ModelError, match="no model at"):
