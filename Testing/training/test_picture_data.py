@@ -215,8 +215,9 @@ def test_augmentation_that_changes_nothing_gives_the_plain_picture(presentation)
 
 @pytest.mark.parametrize("finer", [1, 2])
 def test_a_tilt_turns_the_picture_about_the_view_s_middle(finer):
-    """Against the places that each pixel looks at, interpolated one by one: counterclockwise, as right angles are. Where
-    the picture shrinks to half, a pixel is the mean of four places.
+    """Against the places that each pixel looks at, interpolated one by one: counterclockwise, as right angles are.
+
+    Where the picture shrinks to half, a pixel is the mean of four places.
     """
     gray = np.random.default_rng(3).random((64, 64)).astype(np.float32)
     middle, angle, width = (30.0, 35.0), 0.7, 16 * finer
