@@ -171,9 +171,6 @@ class FinetuningConfiguration:
 
     encoder: EncoderConfiguration | BackboneConfiguration
     folds: int = 5
-    models_per_fold: int = (
-        1  # each with draws and a validation part of its own; the mean of their probabilities decides
-    )
     epochs: int = 100
     # Epochs at the beginning in which the linear layer alone is trained ("Less is More": 10).
     frozen_epochs: int = 0
@@ -208,7 +205,6 @@ class FinetuningConfiguration:
     def __post_init__(self) -> None:
         _check_run(self)
         _check(self.folds >= 2, f"folds is {self.folds}; cross-validation needs at least 2.")
-        _check(self.models_per_fold >= 1, f"models_per_fold is {self.models_per_fold}; it has to be at least 1.")
         _check(0 <= self.frozen_epochs < self.epochs, f"frozen_epochs is {self.frozen_epochs}; choose 0 up to epochs.")
         _check(self.patience >= 1, f"patience is {self.patience}; it has to be at least 1.")
         _check(

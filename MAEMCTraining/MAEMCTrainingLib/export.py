@@ -83,7 +83,7 @@ def finished_finetuning(folder: Path) -> Job:
 def _members(folder: Path, configuration: dict[str, Any]) -> list[Member]:
     encoder = encoder_configuration(configuration["encoder"])
     members = []
-    for number in range(configuration["folds"] * configuration.get("models_per_fold", 1)):
+    for number in range(configuration["folds"]):
         members.append(Member("classifier", f"classifier-{number}", load_fold(folder, number, encoder).state_dict()))
         statistics = read_tensors(fold_folder(folder, number) / "statistics.safetensors")
         members.append(Member("statistics", f"statistics-{number}", statistics))

@@ -279,13 +279,7 @@ def finetune(
         raise InputError(f"These data are {ours}, but the pre-training learnt from {theirs}. Pre-train again.", "kind")
     pretraining, leaky = check_protocol(protocol, cohort, start)
     folds = make_folds(
-        cohort.labels,
-        cohort.patients,
-        run.folds,
-        run.validation_fraction,
-        run.split_seed,
-        run.labeled_cases,
-        run.models_per_fold,
+        cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.split_seed, run.labeled_cases
     )
     preprocessing = start.preprocessing if start else None
     if preprocessing is None:
@@ -307,8 +301,7 @@ def finetune(
     job.log(
         f"Fine-tuning from {start.name if start else SCRATCH} on {len(cohort)} cases "
         f"({int((cohort.labels == 1).sum())} malignant, {int((cohort.labels == 0).sum())} benign), "
-        f"{run.folds} folds{f' of {run.models_per_fold} models' if run.models_per_fold > 1 else ''}"
-        f"{', linear probe' if run.linear_probe else ''}, on {device}."
+        f"{run.folds} folds{', linear probe' if run.linear_probe else ''}, on {device}."
     )
     everyone = None
     if pretraining == IN_FOLD:
@@ -317,15 +310,15 @@ def finetune(
             "The pre-training saw patients that are evaluated here: it is repeated in each fold without those that the "
             "fold tests (--protocol honest)."
         )
-    stages, unit = (2 if pretraining == IN_FOLD else 1), ("model" if run.models_per_fold > 1 else "fold")
-    job.update(folds=len(folds), parts=stages * len(folds))
+    stages = 2 if pretraining == IN_FOLD else 1
+    job.update(folds=run.folds, parts=stages * run.folds)
     for fold in folds:
         if _fold_is_done(job.folder, fold):
             continue
         place = fold_folder(job.folder, fold.number)
         state = start.state if start else None
         if everyone is not None:
-            job.update(stage=f"Pre-training of {unit} {fold.number + 1} of {len(folds)}", part=stages * fold.number)
+            job.update(stage=f"Pre-training of fold {fold.number + 1} of {run.folds}", part=stages * fold.number)
             tested = {cohort.cases[int(case)].patient for case in fold.test}
             state = pretrain_without(
                 tested, everyone, start.pretraining, fold.number, job, place, device, stop, processes
@@ -333,7 +326,7 @@ def finetune(
         task = FinetuningTask(cohort, fold, run, preprocessing, state)
         best_epoch = None
         part = stages * fold.number + stages - 1
-        job.update(stage=f"Fine-tuning of {unit} {fold.number + 1} of {len(folds)}", part=part)
+        job.update(stage=f"Fine-tuning of fold {fold.number + 1} of {run.folds}", part=part)
         if run.linear_probe:
             fit_probe(task, device)
             if processes.leads:

@@ -17,8 +17,6 @@ from MAEMCTrainingLib.data.augmentation import View, crop
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
 from MAEMCTrainingLib.engine import sample_in_epoch, samples_of_step, steps_in_epoch
-from MAEMCTrainingLib.evaluation.predictions import read_predictions
-from MAEMCTrainingLib.export import export
 from MAEMCTrainingLib.finetuning import (
     FinetuningTask,
     class_weights,
@@ -134,31 +132,6 @@ def test_statistics_are_those_of_the_training_cases(trained):
         np.testing.assert_allclose(stored[f"{name}_covariance"], np.cov(tokens[:, plane].T), atol=1e-5)
     assert float(stored["count"]) == len(known)
     assert feature_statistics(torch.zeros(3, 2, 4), ("axial", "coronal"))["axial_covariance"].shape == (4, 4)
-
-
-def test_several_models_of_a_fold_test_the_same_cases_and_their_mean_decides(ball_cohort, finetune_in, tmp_path):
-    cohort = labeled(ball_cohort)
-    once, twice = (make_folds(cohort.labels, cohort.patients, 3, 0.3, 0, models=models) for models in (1, 2))
-    assert [fold.number for fold in twice] == [0, 1, 2, 3, 4, 5]
-    others = 0
-    for fold in twice:
-        first = once[fold.number % 3]
-        np.testing.assert_array_equal(fold.test, first.test)
-        assert {*fold.train, *fold.validation} == {*first.train, *first.validation}
-        others += not np.array_equal(fold.validation, first.validation)
-        assert fold.number >= 3 or np.array_equal(fold.validation, first.validation)
-    assert others
-    report = finetune_in(tmp_path / "job", cohort, quick("epochs=1", "folds=3", "models_per_fold=2"))
-    results = [json.loads((fold_folder(tmp_path / "job", n) / "result.json").read_text()) for n in range(6)]
-    table = read_predictions(tmp_path / "job" / "predictions.csv")
-    for place, case_id in enumerate(table.case_ids):
-        found = [row["probability"] for result in results for row in result["test"] if row["case_id"] == case_id]
-        assert len(found) == 2 and found[0] != found[1]
-        assert table.network[place] == pytest.approx(np.mean(found), abs=1e-6)
-    assert sorted(set(table.folds)) == [0, 1, 2] and report["folds"] == 3
-    assert "2 models a fold" in (tmp_path / "job" / "report.html").read_text()
-    texts = {"id": "two", "version": "1", "title": "Two", "intended_use": "A test."}
-    assert len(export(tmp_path / "job", tmp_path / "two.maemc", texts).card.members("classifier")) == 6
 
 
 def test_class_weights_give_each_class_half_of_the_loss():

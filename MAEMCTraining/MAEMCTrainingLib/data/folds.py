@@ -12,7 +12,7 @@ from ..draws import generator
 
 @dataclass(frozen=True)
 class Fold:
-    """Indices of cases: trained on, held out of the training for early stopping, tested on. number: of the model."""
+    """Indices of cases: trained on, held out of the training for early stopping, tested on once."""
 
     number: int
     train: np.ndarray
@@ -21,18 +21,9 @@ class Fold:
 
 
 def make_folds(
-    labels: np.ndarray,
-    patients: np.ndarray,
-    folds: int,
-    validation_fraction: float,
-    seed: int,
-    labeled_cases: int = 0,
-    models: int = 1,
+    labels: np.ndarray, patients: np.ndarray, folds: int, validation_fraction: float, seed: int, labeled_cases: int = 0
 ) -> list[Fold]:
     """Stratified folds with an inner validation part each.
-
-    models: of each fold, which test the same cases and have other validation parts; the first of all folds come first,
-    so that ``number % folds`` tells the fold.
 
     labels: (cases,) 0 or 1. patients: (cases,) integers. A patient belongs to the stratum of the labels that its cases
     have. Of every stratum the validation part takes ``validation_fraction`` of the training patients, at least one
@@ -62,12 +53,11 @@ def make_folds(
             )
     assigned = _deal(strata, folds, seed)
     made = []
-    for number in range(folds * models):
-        fold = number % folds
-        test = np.flatnonzero([assigned[patient] == fold for patient in patients])
-        rest = np.flatnonzero([assigned[patient] != fold for patient in patients])
+    for number in range(folds):
+        test = np.flatnonzero([assigned[patient] == number for patient in patients])
+        rest = np.flatnonzero([assigned[patient] != number for patient in patients])
         if labeled_cases:
-            rest = _first_cases(rest, labels, labeled_cases, seed, fold)
+            rest = _first_cases(rest, labels, labeled_cases, seed, number)
         held = _validation_patients(labels[rest], patients[rest], validation_fraction, seed, number)
         validation = np.isin(patients[rest], held)
         made.append(Fold(number, rest[~validation], rest[validation], test))

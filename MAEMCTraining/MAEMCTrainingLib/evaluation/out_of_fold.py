@@ -22,8 +22,7 @@ from .operating_points import POINTS, choose_thresholds, too_few
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """scores: (cases,) the fold models' own probabilities, the mean where a fold has several models. folds: (cases,)
-    which fold tested the case.
+    """scores: (cases,) the fold models' own probabilities. folds: (cases,) which fold tested the case.
 
     validation_cases, validation_scores: (predictions,) case and probability of every inner validation prediction.
     """
@@ -52,25 +51,24 @@ class Judged:
     thresholds_reason: str | None
 
 
-def gather(folder: Path, folds: int, case_ids: Sequence[str], labels: np.ndarray, models: int = 1) -> OutOfFold:
-    """Read the folds' results of a job. case_ids, labels: of its cohort, in order. models: of each fold.
+def gather(folder: Path, folds: int, case_ids: Sequence[str], labels: np.ndarray) -> OutOfFold:
+    """Read the folds' results of a job. case_ids, labels: of its cohort, in order.
 
     Raises InputError: a fold's result is missing or damaged, a case that was not predicted, NaN.
     """
     number_of = {case_id: index for index, case_id in enumerate(case_ids)}
-    scores, fold_of = np.full((len(case_ids), models), np.nan), np.full(len(case_ids), -1)
+    scores, fold_of = np.full(len(case_ids), np.nan), np.full(len(case_ids), -1)
     validation: list[tuple[int, float]] = []
-    for number in range(folds * models):
-        model, fold = divmod(number, folds)
-        result = fold_result(folder, number)
+    for fold in range(folds):
+        result = fold_result(folder, fold)
         try:
             for row in result["test"]:
                 index = number_of[row["case_id"]]
-                scores[index, model], fold_of[index] = row["probability"], fold
+                scores[index], fold_of[index] = row["probability"], fold
             validation += [(number_of[row["case_id"]], float(row["probability"])) for row in result["validation"]]
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"The result of fold {number + 1} in {folder} is damaged or of other data. Remove its result.json and "
+                f"The result of fold {fold + 1} in {folder} is damaged or of other data. Remove its result.json and "
                 "repeat the fine-tuning's command.",
                 "damaged-result",
             ) from error
@@ -81,8 +79,8 @@ def gather(folder: Path, folds: int, case_ids: Sequence[str], labels: np.ndarray
         )
     cases, values = (np.array(column) for column in zip(*validation, strict=True)) if validation else ([], [])
     cases, values = np.asarray(cases, dtype=int), np.asarray(values, dtype=float)
-    check_probabilities(np.concatenate([scores.ravel(), values]))
-    return OutOfFold(np.asarray(labels), fold_of, scores.mean(axis=1), cases, values)
+    check_probabilities(np.concatenate([scores, values]))
+    return OutOfFold(np.asarray(labels), fold_of, scores, cases, values)
 
 
 def judge(oof: OutOfFold) -> Judged:

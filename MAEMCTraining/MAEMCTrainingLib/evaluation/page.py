@@ -125,7 +125,6 @@ def _job_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         "unknown": f"{training['from']}, a model that was trained before",
         "in-fold": f"settings of {training['from']}, repeated in each fold without the patients it tests",
     }
-    several = f"; {training['models_per_fold']} models a fold, their mean" if training["models_per_fold"] > 1 else ""
     method = f"whole network, up to {training['epochs']} epochs, batch {training['batch']}"
     if training["linear_probe"]:
         method = "linear probe on the frozen encoder"
@@ -134,7 +133,7 @@ def _job_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("Pre-training", how.get(report["pretraining"], str(report["pretraining"]))),
         (
             "Fine-tuning",
-            f"{method}{limited}{several}; planes {training['fusion']}, "
+            f"{method}{limited}; planes {training['fusion']}, "
             f"{'class weights' if training['class_weights'] else 'no class weights'}, seed {training['seed']}",
         ),
         ("Network", _network(encoder)),

@@ -47,8 +47,8 @@ def evaluate_job(
     Raises InputError: results that are missing or damaged, a probability that is NaN.
     """
     case_ids = [case.case_id for case in cohort.cases]
-    oof = gather(job.folder, run.folds, case_ids, cohort.labels, run.models_per_fold)
-    others, unavailable = _baselines(job, cohort, folds[: run.folds], run, preprocessing, device)
+    oof = gather(job.folder, run.folds, case_ids, cohort.labels)
+    others, unavailable = _baselines(job, cohort, folds, run, preprocessing, device)
     if job.settings["from"] == SCRATCH:
         unavailable["pre-trained encoder, frozen"] = "trained from scratch"
     patients = [case.patient for case in cohort.cases]
@@ -72,8 +72,7 @@ def _write(
     job: Job, table: PredictionTable, unavailable: dict[str, str], distances: list[float], output: Path | None = None
 ) -> dict[str, Any]:
     settings, output = job.settings, output or job.folder
-    run = settings["configuration"]
-    oof = gather(job.folder, run["folds"], table.case_ids, table.labels, run.get("models_per_fold", 1))
+    oof = gather(job.folder, settings["configuration"]["folds"], table.case_ids, table.labels)
     judged = judge(oof)
     table = replace(table, probabilities=judged.probabilities, network=oof.scores, folds=oof.folds)
     report = _report(job, table, judged, unavailable) | {"training_distances": distances}
@@ -240,7 +239,6 @@ def _training(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "encoder": configuration["encoder"],
         **{key: configuration[key] for key in keys},
-        "models_per_fold": configuration.get("models_per_fold", 1),
         "from": Path(settings["from"]).name,
         "software": settings["versions"],
     }
@@ -270,9 +268,8 @@ def _notes(report: dict[str, Any], judged: Judged) -> list[str]:
         notes.append(f"Only {rarer} {kind} cases: the intervals are wide; rank nothing by these figures.")
     if report["patients"] < report["cases"]:
         notes.append("Some patients have several cases: DeLong's p takes cases for independent, the intervals do not.")
-    of = "one fold model" if report["training"]["models_per_fold"] == 1 else "one fold's models"
     notes.append(
-        f"These are the figures of {of} at a time. An exported bundle gives the mean of all fold models, "
+        "These are the figures of one fold model at a time. An exported bundle gives the mean of all fold models, "
         "whose probabilities spread less; how it does shows on other data."
     )
     notes.append("Baselines are called at 0.5; all but the majority class are logistic models in the same folds.")
