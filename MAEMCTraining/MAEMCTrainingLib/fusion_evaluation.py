@@ -6,7 +6,6 @@ fine-tuning, a cross-fitted calibration, three thresholds and the rates at each.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
@@ -36,11 +35,12 @@ from .evaluation.out_of_fold import gather, judge
 from .evaluation.tables import cell
 from .finetuning import fold_result
 from .fusion_data import FusionCohort
+from .fusion_predictions import FusionPredictions, read_fusion_predictions
 from .jobs import Job
 from .protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 
 VALUES_ALONE, IMAGES_ALONE, MAJORITY = "clinical values alone (logistic)", "images alone", "majority class"
-_HEADS = {"macro_auc": "macro AUC", "accuracy": "ACC", "macro_f1": "macro F1", "balanced_accuracy": "balanced ACC"}
+HEADS = {"macro_auc": "macro AUC", "accuracy": "ACC", "macro_f1": "macro F1", "balanced_accuracy": "balanced ACC"}
 _LEAK = 0.995
 
 
@@ -54,17 +54,17 @@ def evaluate_fusion(job: Job, cohort: FusionCohort, folds: Sequence[Fold]) -> di
     tables[MAJORITY] = majority_shares(labels, len(classes))
     if cohort.fields:
         tables[VALUES_ALONE] = tabular_baseline(cohort.values, cohort.given, cohort.attributes, labels, folds)
-    rows = {
-        "case_id": [case.case_id for case in cohort.cases],
-        "patient_id": [case.patient for case in cohort.cases],
-        "fold": fold_of.tolist(),
-        "label": labels.tolist(),
-        "class": [classes[number] for number in labels],
-    }
-    for name, table in tables.items():
-        for number, label in enumerate(classes):
-            rows[_column(name, label)] = [f"{value:.6f}" for value in table[:, number]]
-    return _write(job, rows, job.folder)
+    predictions = FusionPredictions(
+        [case.case_id for case in cohort.cases],
+        [case.patient for case in cohort.cases],
+        fold_of,
+        labels,
+        classes,
+        tables,
+    )
+    # What is computed from the file is the same when it is read again.
+    predictions.write(job.folder / "predictions.csv")
+    return evaluate_again(job)
 
 
 def evaluate_again(job: Job, output: Path | None = None) -> dict[str, Any]:
@@ -72,25 +72,18 @@ def evaluate_again(job: Job, output: Path | None = None) -> dict[str, Any]:
 
     output: another folder for the three files. Raises InputError: the file is missing or damaged.
     """
-    path = job.folder / "predictions.csv"
-    try:
-        with open(path, newline="", encoding="utf-8") as stream:
-            read = list(csv.DictReader(stream))
-        names = list(read[0])
-        rows: dict[str, list[Any]] = {name: [row[name] for row in read] for name in names}
-        for name in ("fold", "label"):
-            rows[name] = [int(text) for text in rows[name]]
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise InputError(
-            f"The predictions {path} cannot be read ({type(error).__name__}: {error}). Repeat the fusion's command.",
-            "damaged-predictions",
-        ) from error
-    return _write(job, rows, output or job.folder)
-
-
-def _column(model: str, label: str) -> str:
-    """The column of one model's probability of one class; the model itself has no name."""
-    return f"{model}: {label}" if model else f"probability of {label}"
+    predictions, folder = read_fusion_predictions(job), output or job.folder
+    report, calibrated = _report(job, predictions), None
+    if len(predictions.classes) == 2:
+        further, calibrated = _two_classes(job, predictions)
+        report |= further
+    report["notes"] = _notes(report)
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions.write(folder / "predictions.csv", calibrated)
+    write_json(folder / "metrics.json", report)
+    with replacing(folder / "report.html") as temporary:
+        temporary.write_text(_page(report), encoding="utf-8")
+    return report
 
 
 def _gathered(
@@ -128,45 +121,9 @@ def _gathered(
     return tables, fold_of
 
 
-def _write(job: Job, rows: dict[str, list[Any]], output: Path) -> dict[str, Any]:
-    settings = job.settings
-    classes = settings["classes"]
-    last = f": {classes[0]}"
-    models = [name.removesuffix(last) for name in rows if name.endswith(last)]
-    try:
-        tables = {
-            name: np.array([[float(text) for text in rows[_column(name, label)]] for label in classes]).T
-            for name in ["", *models]
-        }
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            f"The predictions of {job.folder} do not fit its classes ({error}). Repeat the fusion's command.",
-            "damaged-predictions",
-        ) from error
-    labels, folds = np.array(rows["label"]), np.array(rows["fold"])
-    numbers: dict[str, int] = {}
-    patients = np.array([numbers.setdefault(name, len(numbers)) for name in rows["patient_id"]])
-    report = _report(job, labels, patients, tables)
-    if len(classes) == 2:
-        report |= _two_classes(job, rows["case_id"], labels, patients, folds, settings["configuration"])
-        rows = {**rows, "probability": [f"{value:.6f}" for value in report.pop("calibrated_probabilities")]}
-    report["notes"] = _notes(report)
-    output.mkdir(parents=True, exist_ok=True)
-    with (
-        replacing(output / "predictions.csv") as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(rows)
-        writer.writerows(zip(*rows.values(), strict=True))
-    write_json(output / "metrics.json", report)
-    with replacing(output / "report.html") as temporary:
-        temporary.write_text(_page(report), encoding="utf-8")
-    return report
-
-
-def _report(job: Job, labels: np.ndarray, patients: np.ndarray, tables: dict[str, np.ndarray]) -> dict[str, Any]:
-    settings, classes = job.settings, job.settings["classes"]
+def _report(job: Job, predictions: FusionPredictions) -> dict[str, Any]:
+    settings, classes, labels = job.settings, predictions.classes, predictions.labels
+    patients, tables = predictions.patient_numbers, predictions.tables
     samples, own = patient_samples(labels, patients), tables[""]
     metrics, baselines, branches, comparisons = {}, {}, {}, {}
     for name, table in tables.items():
@@ -214,22 +171,16 @@ def _report(job: Job, labels: np.ndarray, patients: np.ndarray, tables: dict[str
     }
 
 
-def _two_classes(
-    job: Job,
-    case_ids: Sequence[str],
-    labels: np.ndarray,
-    patients: np.ndarray,
-    folds: np.ndarray,
-    configuration: dict[str, Any],
-) -> dict[str, Any]:
-    """Calibration and operating points, chosen and fitted as those of a fine-tuning are."""
-    oof = gather(job.folder, configuration["folds"], case_ids, labels)
+def _two_classes(job: Job, predictions: FusionPredictions) -> tuple[dict[str, Any], np.ndarray]:
+    """Calibration and operating points, chosen and fitted as those of a fine-tuning are; calibrated probabilities."""
+    configuration, labels = job.settings["configuration"], predictions.labels
+    patients, folds = predictions.patient_numbers, predictions.folds
+    oof = gather(job.folder, configuration["folds"], predictions.case_ids, labels)
     judged = judge(oof)
     used = judged.used.get("balanced", judged.thresholds["balanced"])
     figures = evaluate(labels, judged.probabilities, patients, used, folds, scores=oof.scores)
     calibrated, share = judged.reason is None, float((labels == 1).mean())
-    return {
-        "calibrated_probabilities": judged.probabilities.tolist(),
+    found = {
         "two_class_metrics": {key: asdict(metric) for key, metric in figures.items()},
         "thresholds": judged.thresholds,
         "thresholds_reason": judged.thresholds_reason,
@@ -245,6 +196,7 @@ def _two_classes(
             **({} if calibrated else {"reason": judged.reason}),
         },
     }
+    return found, judged.probabilities
 
 
 def _notes(report: dict[str, Any]) -> list[str]:
@@ -292,8 +244,8 @@ def format_table(report: dict[str, Any]) -> str:
     ]
     rows = _rows(report)
     width = max(len(name) for name, _ in rows)
-    lines.append(" " * width + "".join(f"  {head:>18}" for head in _HEADS.values()))
-    lines += [f"{name:<{width}}" + "".join(f"  {cell(row.get(key)):>18}" for key in _HEADS) for name, row in rows]
+    lines.append(" " * width + "".join(f"  {head:>18}" for head in HEADS.values()))
+    lines += [f"{name:<{width}}" + "".join(f"  {cell(row.get(key)):>18}" for key in HEADS) for name, row in rows]
     lines += [f"Macro AUC minus that of '{name}': {_difference(m)}" for name, m in report["comparisons"].items()]
     lines += ["", "Rows: true class. Columns: called."]
     classes = list(report["classes"])
@@ -338,8 +290,8 @@ def _page(report: dict[str, Any]) -> str:
     ]
     if report["leaky"]:
         parts.append("<p class='leaky'>LEAKY: the pre-training saw patients that are evaluated here.</p>")
-    rows = [(name, *(cell(figures.get(key)) for key in _HEADS)) for name, figures in _rows(report)]
-    parts += ["<h2>Beside what it has to beat</h2>", _html(("", *_HEADS.values()), rows)]
+    rows = [(name, *(cell(figures.get(key)) for key in HEADS)) for name, figures in _rows(report)]
+    parts += ["<h2>Beside what it has to beat</h2>", _html(("", *HEADS.values()), rows)]
     parts.append(
         _html(("Macro AUC minus that of", ""), [(n, _difference(m)) for n, m in report["comparisons"].items()])
     )

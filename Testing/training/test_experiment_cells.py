@@ -13,10 +13,11 @@ from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.presentation import MontagePresentation, measure_preprocessing
 from MAEMCTrainingLib.evaluation.predictions import PredictionTable
 from MAEMCTrainingLib.evaluation.repeats import repeated_auc
-from MAEMCTrainingLib.experiments import EXPERIMENTS, Cell, experiment_named, repeated
+from MAEMCTrainingLib.experiments import EXPERIMENTS, FINETUNE, FUSE, Cell, experiment_named, repeated
 from MAEMCTrainingLib.experiments.repeats import write_repeats
 from MAEMCTrainingLib.export import export
 from MAEMCTrainingLib.finetuning import FinetuningTask, labeled
+from MAEMCTrainingLib.fusion import fusion_preset
 from MAEMCTrainingLib.pretraining import default_settings
 
 FLAT = {"methods", "less-is-more", "modan-mulsupcon", "bus-mae"}
@@ -30,7 +31,8 @@ def parted(words):
 
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS))
 def test_every_word_of_every_cell_is_a_setting(name):
-    cells, flat = experiment_named(name)(240), name in FLAT
+    experiment, flat = experiment_named(name), name in FLAT
+    cells = experiment.list_cells(240)
     assert len({cell.name for cell in cells}) == len(cells)
     for cell in cells:
         if cell.pretraining is not None:
@@ -38,16 +40,21 @@ def test_every_word_of_every_cell_is_a_setting(name):
             method = method or "maemc"
             override(pretraining_preset("tiny", method, default_settings(method), flat, backbone), words)
         _, backbone, words = parted(cell.finetuning)
-        override(finetuning_preset("tiny", None, flat, backbone), words)
+        if experiment.command == FUSE:
+            override(fusion_preset("tiny", None, True), words)
+        elif experiment.command == FINETUNE:
+            override(finetuning_preset("tiny", None, flat, backbone), words)
+        else:
+            assert not cell.finetuning  # nothing follows the pre-training
 
 
 def test_published_tables_have_their_rows():
-    ratios = [cell.pretraining[-1] for cell in experiment_named("maemc-table-4")(9)]
+    ratios = [cell.pretraining[-1] for cell in experiment_named("maemc-table-4").list_cells(9)]
     assert [float(word.partition("=")[2]) for word in ratios] == [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9]
-    rows = [cell.row for cell in experiment_named("maemc-table-2")(9)]
+    rows = [cell.row for cell in experiment_named("maemc-table-2").list_cells(9)]
     assert rows == ["supervised", "moco-v1", "moco-v2", "mae", "simclr", "cmae", "fcmae", "maemc"]
-    assert len(experiment_named("modan-mulsupcon")(9)) == 4 * 10 + 3
-    assert len(experiment_named("less-is-more")(9)) == 7 * 5
+    assert len(experiment_named("modan-mulsupcon").list_cells(9)) == 4 * 10 + 3
+    assert len(experiment_named("less-is-more").list_cells(9)) == 7 * 5
 
 
 def predicted(folder, scores, labels, folds):

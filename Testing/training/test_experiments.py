@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import matplotlib.image
 import numpy as np
@@ -11,7 +12,8 @@ from MAEMCLib.errors import UsageError
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.configuration import finetuning_preset, override
 from MAEMCTrainingLib.experiments import Cell, experiment_named
-from MAEMCTrainingLib.experiments.run import run_experiment, write_table
+from MAEMCTrainingLib.experiments.auc_table import write_table
+from MAEMCTrainingLib.experiments.run import run_experiment
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN, small_cnn_run, train_small_cnn
 from MAEMCTrainingLib.finetuning import labeled
 from MAEMCTrainingLib.jobs import open_job
@@ -22,13 +24,13 @@ FAST = ("epochs=2", "batch=8", "folds=2", "validation_fraction=0.2")
 
 
 def test_cells_take_the_same_number_of_steps():
-    cells = experiment_named("patch-size")(240)
+    cells = experiment_named("patch-size").list_cells(240)
     assert len({cell.name for cell in cells}) == len(cells) == 27
     for cell in cells:
         settings = dict(word.split("=") for word in cell.finetuning)
         assert int(settings["epochs"]) * (cell.labels or 240) == pytest.approx(120 * 240, rel=0.01)
         override(finetuning_preset("tiny", None), list(cell.finetuning))  # every word is a setting
-    assert {cell.labels for cell in experiment_named("patch-size")(50)} == {30, 0}
+    assert {cell.labels for cell in experiment_named("patch-size").list_cells(50)} == {30, 0}
     with pytest.raises(UsageError, match="patch-size"):
         experiment_named("patch-sizes")
 
@@ -50,7 +52,12 @@ def test_cells_are_jobs_that_are_not_done_twice(ball_cache, tmp_path, monkeypatc
 
     output = tmp_path / "table"
     for _ in range(2):
-        assert run_experiment(cells, [ball_cache.folder], [], output, words, maemc_train, quiet=True) == 0
+        assert (
+            run_experiment(
+                experiment_named("patch-size"), cells, [ball_cache.folder], [], output, words, maemc_train, quiet=True
+            )
+            == 0
+        )
     assert commands == ["finetune", "finetune", "pretrain", "finetune"]
     with open(output / "table.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -68,7 +75,12 @@ def test_cells_are_jobs_that_are_not_done_twice(ball_cache, tmp_path, monkeypatc
 def test_a_cell_that_fails_ends_the_experiment_with_its_code(ball_cache, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "home"))
     cells = [Cell("wrong", "wrong", 0, None, ("epohcs=3",)), Cell("never", "never", 0, None, ())]
-    assert run_experiment(cells, [ball_cache.folder], [], tmp_path / "t", [], main, quiet=True) == 2
+    assert (
+        run_experiment(
+            experiment_named("patch-size"), cells, [ball_cache.folder], [], tmp_path / "t", [], main, quiet=True
+        )
+        == 2
+    )
     assert "Did you mean epochs" in capsys.readouterr().err and not (tmp_path / "t" / "never").exists()
     assert write_table(cells, tmp_path / "t") == []
 
@@ -99,3 +111,78 @@ def test_the_small_network_learns_the_balls(ball_cohort, tmp_path):
     assert np.mean(large[:, None] > small[None]) > 0.9
     written = json.loads((tmp_path / "cnn" / "metrics.json").read_text())
     assert written["auc"]["value"] == pytest.approx(np.mean(large[:, None] > small[None]))
+
+
+DECODER = ("decoder.width=16", "decoder.depth=1", "decoder.heads=2")
+
+
+def test_reconstruction_is_judged_on_other_patients(balls, tmp_path, monkeypatch, capsys):
+    """maemc-table-6 by its command: unlabeled cases are as good as others, and nobody is judged who was learnt from."""
+    monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "home"))
+    output = tmp_path / "table"
+    settings = [*NETWORK, *DECODER, "epochs=1", "views_per_case=1", "batch=4"]
+    command = ["experiment", "maemc-table-6", "--data", str(balls), "--output", str(output), "--threads", "1"]
+    assert main([*command, "--device", "cpu", "--quiet", *settings]) == 0
+    with open(output / "table.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["row"] for row in rows[:4]] == ["mae", "mae", "maemc", "maemc"]
+    assert {row["plane"] for row in rows} == {"axial", "coronal"}
+    for method in ("mae", "maemc"):
+        report = json.loads((output / method / "pretext.json").read_text())
+        assert (report["method"], report["cases"], report["left_out_as_seen"]) == (method, 3, 0)  # 20 % of 16 patients
+        levels = report["gray_levels"]["coronal"]["network"]["whole montages"]["ssim"]["value"]
+        assert f"{levels:.3f}" in (output / "table.md").read_text()
+    shared = [row for row in rows if row["row"] == "linear between visible slices"]
+    assert len(shared) == 2 and 0 < float(shared[0]["hidden pixels mae"]) < 255
+    assert matplotlib.image.imread(output / "experiment.png").std() > 0.01
+    commands = []
+    monkeypatch.setattr("MAEMCTrainingLib.__main__.main", commands.append)
+    main([*command, "--device", "cpu", "--quiet", *settings])
+    assert commands == []  # all is done
+    capsys.readouterr()
+    assert main([*command, "--only", "mea"]) == 2 and "They are mae, maemc." in capsys.readouterr().err
+    assert main([*command, "--target", "subtype"]) == 2 and "resmae-fusion" in capsys.readouterr().err
+
+
+def test_fusions_stand_beside_each_other(balls, tmp_path, monkeypatch):
+    """resmae-fusion by its command, with a clinical value that tells the class."""
+    monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "home"))
+    with open(balls, newline="") as stream:
+        found = list(csv.DictReader(stream))
+    data, output = tmp_path / "manifest.csv", tmp_path / "table"
+    with open(data, "w", newline="") as stream:
+        writer = csv.DictWriter(stream, [*found[0], "age"])
+        writer.writeheader()
+        for number, row in enumerate(found):
+            writer.writerow(
+                row | {"image": str(balls.parent / row["image"]), "age": f"{40 + number + 30 * (number % 2)}"}
+            )
+    command = ["experiment", "resmae-fusion", "--data", str(data), "--clinical", "age:years", "--output", str(output)]
+    settings = ["epochs=1", "batch=4", "encoder.image_size=64", "folds=2", "validation_fraction=0.3"]
+    words = ["--only", "scratch", "--threads", "1", "--device", "cpu", "--quiet"]
+    assert main([*command, *words, *settings]) == 0
+    with open(output / "table.csv", newline="") as stream:
+        rows = {row["row"]: row for row in csv.DictReader(stream)}
+    assert list(rows) == [
+        "fusion, from scratch",
+        "fusion, from scratch, images alone",
+        "majority class",
+        "clinical values alone (logistic)",
+    ]
+    assert float(rows["clinical values alone (logistic)"]["macro_auc"]) == 1.0
+    assert float(rows["majority class"]["macro_auc"]) == 0.5
+    assert matplotlib.image.imread(output / "experiment.png").std() > 0.01
+    # A second fusion of the same cases is set beside the first.
+    shutil.copytree(output / "scratch", output / "resmae")
+    with open(output / "resmae" / "predictions.csv", newline="") as stream:
+        predictions = list(csv.DictReader(stream))
+    for row in predictions:  # it knows every case
+        row["probability of 0"], row["probability of 1"] = str(1 - int(row["label"])), row["label"]
+    with open(output / "resmae" / "predictions.csv", "w", newline="") as stream:
+        writer = csv.DictWriter(stream, predictions[0])
+        writer.writeheader()
+        writer.writerows(predictions)
+    experiment = experiment_named("resmae-fusion")
+    table = {row["row"]: row for row in experiment.write_table(experiment.list_cells(0), output)}
+    over = table["fusion, pre-trained by resmae"]["over_first"]
+    assert over == pytest.approx(1 - float(rows["fusion, from scratch"]["macro_auc"]))

@@ -12,6 +12,7 @@ from MAEMCLib.model_store import home
 from ..configuration import PRESETS
 from ..experiments import EXPERIMENTS
 from . import add_command
+from .fusion import add_columns, column_words
 
 
 def add(commands: Any) -> None:
@@ -25,7 +26,8 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         metavar="MANIFEST|CACHE",
-        help="other patients to pre-train on; without it the pre-training is repeated in each fold",
+        help="other patients to pre-train on; without it a share of the patients (2-D pictures, maemc-table-6), or the "
+        "pre-training is repeated in each fold",
     )
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
     command.add_argument("--preset", choices=PRESETS, default="tiny")
@@ -34,10 +36,11 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--pretraining-share",
         type=float,
-        default=0.4,
         metavar="SHARE",
-        help="of the patients for pre-training alone, where 2-D pictures come without --pretraining-data (default 0.4)",
+        help="of the patients for pre-training alone, where --pretraining-data is not given (default 0.4; "
+        "maemc-table-6: 0.8)",
     )
+    add_columns(command)
     command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="settings for all cells")
     command.add_argument("--only", action="append", default=[], metavar="TEXT", help="cells whose name begins so")
 
@@ -48,28 +51,37 @@ def _experiment(options: argparse.Namespace) -> int:
     from ..data.cohort import join
     from ..data.sources import is_flat, open_data
     from ..data.splitting import split_patients
-    from ..experiments import experiment_named
-    from ..experiments.run import SMALL_CNN, run_experiment, write_table
+    from ..experiments import EVALUATE, FINETUNE, FUSE, experiment_named
+    from ..experiments.run import run_experiment
+    from ..experiments.small_cnn import SMALL_CNN
     from ..finetuning import labeled
 
-    list_cells = experiment_named(options.name)
+    experiment = experiment_named(options.name)
+    _check_columns(options, experiment.command == FUSE)
     flat = {is_flat(path) for path in options.data} == {True}
-    if flat and not options.pretraining_data:
-        options.pretraining_data, options.data = split_patients(options.data, options.output, options.pretraining_share)
-    caches = [open_data(path, options.output / "caches", home()) for path in options.data]
-    cohort = labeled(join(caches))
-    run = finetuning_preset(options.preset, None, flat)
-    training_part = round(len(cohort) * (run.folds - 1) / run.folds)
-    cells = list_cells(training_part)
+    if not options.pretraining_data and (flat or experiment.command == EVALUATE):
+        share = options.pretraining_share if options.pretraining_share is not None else experiment.pretraining_share
+        options.pretraining_data, options.data = split_patients(options.data, options.output, share)
+    data, cases, cohort, run = options.data, 0, None, None
+    if experiment.command == EVALUATE and len(data) > 1:
+        raise UsageError("Give one --data with the patients to evaluate on, beside --pretraining-data.", "data")
+    if experiment.command == FINETUNE:
+        caches = [open_data(path, options.output / "caches", home()) for path in data]
+        data, cohort = [cache.folder for cache in caches], labeled(join(caches))
+        run = finetuning_preset(options.preset, None, flat)
+        cases = round(len(cohort) * (run.folds - 1) / run.folds)
+    rival = [] if flat or cohort is None else [SMALL_CNN]
+    cells = experiment.list_cells(cases)
     chosen = [cell for cell in cells if not options.only or cell.name.startswith(tuple(options.only))]
-    if not chosen and (flat or SMALL_CNN not in options.only):
-        names = ", ".join([cell.name for cell in cells] + ([] if flat else [SMALL_CNN]))
+    if not chosen and not set(rival) & set(options.only):
+        names = ", ".join([cell.name for cell in cells] + rival)
         raise UsageError(f"No cell's name begins with {' or '.join(options.only)}. They are {names}.")
     words = ["--preset", options.preset, "--device", options.device]
     words += ["--quiet"] * options.quiet + (["--threads", str(options.threads)] if options.threads else [])
     code = run_experiment(
+        experiment,
         chosen,
-        [cache.folder for cache in caches],
+        data,
         options.pretraining_data,
         options.output,
         words,
@@ -77,24 +89,29 @@ def _experiment(options: argparse.Namespace) -> int:
         options.quiet,
         options.overrides,
         cells,
+        column_words(options) if experiment.command == FUSE else (),
     )
     if code:
         return code
-    if not flat and (not options.only or SMALL_CNN in options.only):
+    if rival and (not options.only or SMALL_CNN in options.only):
         _small_cnn(options, cohort, run)
-    write_table(cells, options.output)
+    experiment.write_table(cells, options.output)
     if not options.quiet:
         print((options.output / "table.md").read_text(encoding="utf-8"))
     print(options.output)
     return 0
 
 
+def _check_columns(options: argparse.Namespace, used: bool) -> None:
+    if column_words(options) and not used:
+        raise UsageError("--clinical, --branches and --target go with the experiment resmae-fusion.", "fusion")
+
+
 def _small_cnn(options: argparse.Namespace, cohort: Any, run: Any) -> None:
     import torch
     from MAEMCLib.device import choose_device
 
-    from ..experiments.run import SMALL_CNN
-    from ..experiments.small_cnn import small_cnn_run, train_small_cnn
+    from ..experiments.small_cnn import SMALL_CNN, small_cnn_run, train_small_cnn
     from ..jobs import command_line, open_job
     from ..stopping import StopRequest
 

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = _training(commands, "fuse", _fuse, "train images and clinical values together, for any number of classes")
+    add_columns(command)
+    add_starting_point(command, default="scratch")
+
+
+def add_columns(command: argparse.ArgumentParser) -> None:
+    """The options that say what is fused, and which class is told."""
     command.add_argument(
         "--clinical",
         action="append",
@@ -30,13 +36,18 @@ def add(commands: Any) -> None:
     )
     command.add_argument(
         "--branches",
-        default="axial,coronal",
         metavar="NAME,...",
         help="image branches: axial, coronal, and for a further series the column with its images (image_2, "
-        "image_2:coronal)",
+        "image_2:coronal); default axial,coronal",
     )
-    command.add_argument("--target", default="label", metavar="COLUMN", help="the class to be told (default: label)")
-    add_starting_point(command, default="scratch")
+    command.add_argument("--target", metavar="COLUMN", help="the class to be told (default: label)")
+
+
+def column_words(options: argparse.Namespace) -> list[str]:
+    """What was given of ``add_columns``, as it is typed."""
+    words = [word for text in options.clinical for word in ("--clinical", text)]
+    words += ["--branches", options.branches] if options.branches else []
+    return [*words, *(["--target", options.target] if options.target else [])]
 
 
 def _fuse(options: argparse.Namespace) -> None:
@@ -47,8 +58,9 @@ def _fuse(options: argparse.Namespace) -> None:
 
     if not options.data:
         raise UsageError("Say what to train on: --data with a manifest.", "no-data")
-    clinical, branches = _split(options.clinical), _split([options.branches])
-    check_columns(options.data, clinical, branches, options.target)
+    clinical, branches = _split(options.clinical), _split([options.branches or "axial,coronal"])
+    target = options.target or "label"
+    check_columns(options.data, clinical, branches, target)
     folds = [] if options.folds is None else [f"folds={options.folds}"]
 
     def settings(start: StartingPoint | None, encoder: AnyEncoderConfiguration | None) -> FusionConfiguration:
@@ -67,7 +79,7 @@ def _fuse(options: argparse.Namespace) -> None:
                 options.data,
                 clinical,
                 branches,
-                options.target,
+                target,
                 run.positive,
                 options.output / "caches",
                 home(),

@@ -7,6 +7,7 @@ network of the same configuration before its first step.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from ..pretraining.preview import hidden_pixels, montage_figure, save_png
 from ..pretraining.run import PretrainedJob, build_method
 from .contrast import can_contrast, can_contrast_unmasked, fill_queue, own_key_first, queries_and_keys, queue_losses
 from .filling import FILLINGS, INTERPOLATION, interpolated
+from .gray_levels import gray_level_errors, gray_levels, peak_signal_to_noise
 from .metrics import RESAMPLES, Metric, patient_weights
 from .pretext_report import EVERYWHERE, NETWORK, PLANES, TRAINING_MEAN, UNTRAINED, notes, targets
 
@@ -70,7 +72,8 @@ def evaluate_pretext(
     untrained = build_method(run)
     networks = {NETWORK: pretrained.module.to(device).eval(), UNTRAINED: untrained.to(device).eval()}
     unavailable = {} if known else {TRAINING_MEAN: "the pre-training's own cases were not given"}
-    errors = hidden_pixel_errors(networks, pairs, noise, _mean_pair(known, preprocessing) if known else None)
+    mean_pair = _mean_pair(known, preprocessing) if known else None
+    errors = hidden_pixel_errors(networks, pairs, noise, mean_pair)
     drawn = patient_weights(np.zeros(len(held_out)), held_out.patients, RESAMPLES, seed=0)
     weights = np.vstack([np.ones(len(held_out)), drawn])
     report: dict[str, Any] = {
@@ -89,6 +92,7 @@ def evaluate_pretext(
             for plane, rows in errors.items()
         },
     }
+    report["gray_levels"] = _gray_levels(networks, pairs, noise[:, :1], mean_pair, preprocessing, weights)
     if can_contrast(pretrained.module):
         if known:
             fill_queue(untrained, pretrained, known, device)
@@ -171,11 +175,25 @@ def hidden_pixel_errors(
     through the momentum encoder where the method has one, both through its decoder. What is hidden comes from the
     first network and is the same for all rows; its row ``EVERYWHERE`` also counts the visible pixels, as predicted.
     """
+    errors: dict[str, dict[str, np.ndarray]] = {name: {} for name in PLANES}
+    first = next(iter(networks))
+    for name, part, target, hidden, filled in _filled(networks, pairs, noise, mean_pair):
+        sums = errors[name]
+        for row, values in filled.items():
+            sums.setdefault(row, np.zeros(len(pairs)))[part] += _mean_square(values - target, hidden)
+        everywhere = _mean_square(filled[first] - target, np.ones_like(hidden))
+        sums.setdefault(EVERYWHERE, np.zeros(len(pairs)))[part] += everywhere
+    return {name: {row: total / noise.shape[1] for row, total in sums.items()} for name, sums in errors.items()}
+
+
+def _filled(
+    networks: dict[str, nn.Module], pairs: np.ndarray, noise: np.ndarray, mean_pair: np.ndarray | None
+) -> Iterator[tuple[str, slice, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+    """For each plane, mask and a few cases: the plane's name, which cases, and as stacks (B, 25, 50, 50) the target,
+    what was hidden, and what each row puts in its place. What is hidden comes from the first network."""
     first = next(iter(networks))
     device = next(networks[first].parameters()).device
-    errors: dict[str, dict[str, np.ndarray]] = {}
     for plane, name in enumerate(PLANES):
-        sums: dict[str, np.ndarray] = {}
         for mask in range(noise.shape[1]):
             for start in range(0, len(pairs), _CHUNK):
                 part = slice(start, start + _CHUNK)
@@ -186,12 +204,35 @@ def hidden_pixel_errors(
                 target = from_montage(pairs[part, plane])
                 filled = {row: from_montage(_montages(prediction)) for row, (prediction, _) in rebuilt.items()}
                 filled |= _fillings(target, ~hidden, None if mean_pair is None else from_montage(mean_pair[plane]))
-                for row, values in filled.items():
-                    sums.setdefault(row, np.zeros(len(pairs)))[part] += _mean_square(values - target, hidden)
-                everywhere = _mean_square(filled[first] - target, np.ones_like(hidden))
-                sums.setdefault(EVERYWHERE, np.zeros(len(pairs)))[part] += everywhere
-        errors[name] = {row: total / noise.shape[1] for row, total in sums.items()}
-    return errors
+                yield name, part, target, hidden, filled
+
+
+@torch.no_grad()
+def _gray_levels(
+    networks: dict[str, nn.Module],
+    pairs: np.ndarray,
+    noise: np.ndarray,
+    mean_pair: np.ndarray | None,
+    preprocessing: Preprocessing,
+    weights: np.ndarray,
+) -> dict[str, Any]:
+    """{plane: {row: {pixels: {measure: metric}}}} of ``gray_level_errors``; of one mask a case."""
+    values: dict[tuple[str, str, str, str], np.ndarray] = {}
+    for name, part, target, hidden, filled in _filled(networks, pairs, noise, mean_pair):
+        levels = gray_levels(target, preprocessing)
+        for row, stacks in filled.items():
+            found = gray_level_errors(levels, gray_levels(np.broadcast_to(stacks, target.shape), preprocessing), hidden)
+            for pixels, measures in found.items():
+                for measure, figures in measures.items():
+                    values.setdefault((name, row, pixels, measure), np.zeros(len(pairs)))[part] = figures
+    report: dict[str, Any] = {}
+    for (name, row, pixels, measure), figures in values.items():
+        place = report.setdefault(name, {}).setdefault(row, {}).setdefault(pixels, {})
+        place[measure] = _metric(weights, figures)
+        if measure == "mse":
+            peak = float(peak_signal_to_noise(figures.mean()))
+            place["psnr_of_mean_mse"] = peak if math.isfinite(peak) else None
+    return report
 
 
 def _montages(prediction: torch.Tensor) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .filling import VISIBLE_MEAN
+from .gray_levels import HIDDEN, MEASURES, WHOLE
 from .metrics import RESAMPLES
 
 PLANES = ("axial", "coronal")
@@ -48,6 +49,7 @@ def notes(report: dict[str, Any]) -> list[str]:
         "Squared errors are of standardized pixels: 1 is the variance of the training's own regions.",
         f"Plain centered views, {report['masks_per_case']} masks a case, the same for every row; the coronal plane "
         "goes through the momentum encoder and the shared decoder.",
+        "Gray levels: 0 to 255 of the window, one mask a case, visible pixels as they are. PSNR: the cases' mean.",
         f"Intervals: 95 %, {RESAMPLES} bootstrap samples of the held-out patients; the keys of retrieval stay.",
     ]
     known, trained_on = report["training_cases"]
@@ -84,6 +86,7 @@ def format_pretext_table(report: dict[str, Any]) -> str:
     ratios = report["network_over"]
     lines += ["", _line("network divided by", PLANES)]
     lines += [_line(row, [_cell(ratios[plane][row]) for plane in PLANES]) for row in ratios["axial"]]
+    lines += ["", *_gray_level_lines(report["gray_levels"])]
     if "contrast" in report:
         lines += ["", *_contrast_lines(report["contrast"])]
     lines += ["", "Targets"]
@@ -93,6 +96,18 @@ def format_pretext_table(report: dict[str, Any]) -> str:
         lines.append(f"  {target['what']}: {value}, {target['sense']} {target['target']:g} wanted: {reached}")
     lines += [f"No row '{name}': {reason}." for name, reason in report["unavailable"].items()]
     return "\n".join([*lines, "", *report["notes"]])
+
+
+def _gray_level_lines(levels: dict[str, Any]) -> list[str]:
+    lines = []
+    for plane in PLANES:
+        for pixels in (HIDDEN, WHOLE):
+            heads = [head for key, head in MEASURES.items() if key in levels[plane][NETWORK][pixels]]
+            lines.append(_line(f"gray levels, {plane}, {pixels}", heads))
+            for row, figures in levels[plane].items():
+                found = figures[pixels]
+                lines.append(_line(f"  {row}", [_cell(found[key], 2) for key in MEASURES if key in found]))
+    return lines
 
 
 def _contrast_lines(contrast: dict[str, Any]) -> list[str]:
@@ -115,7 +130,7 @@ def _line(name: str, cells: Sequence[str]) -> str:
     return f"{name:<42}" + "".join(f"  {cell:>20}" for cell in cells)
 
 
-def _cell(metric: dict[str, Any]) -> str:
+def _cell(metric: dict[str, Any], digits: int = 3) -> str:
     if metric["value"] is None:
         return "-"
-    return f"{metric['value']:.3f} ({metric['low']:.3f}-{metric['high']:.3f})"
+    return " ".join((f"{metric['value']:.{digits}f}", f"({metric['low']:.{digits}f}-{metric['high']:.{digits}f})"))

@@ -1,4 +1,4 @@
-"""Tables 2 to 5 of Zhao et al. 2025 on any labeled nodules: rivals, ablations, mask ratios, backbones.
+"""Tables 2 to 6 of Zhao et al. 2025 on any nodules: rivals, ablations, mask ratios, backbones, reconstruction.
 
 All rivals see the same montages, as the published figures suggest (methods.md, 6.1, 43). Pre-training is repeated in
 each fold without its test patients, or takes other patients' nodules (``--pretraining-data``).
@@ -47,3 +47,8 @@ def table_4(cases: int) -> list[Cell]:
 def table_5(cases: int) -> list[Cell]:
     """Backbones, trained from scratch: only the transformers of MAEMC's own can be pre-trained by it."""
     return [Cell(name, name, 0, None, ("--backbone", name)) for name in _BACKBONES]
+
+
+def table_6(cases: int) -> list[Cell]:
+    """Reconstruction of unseen patients, by the masked autoencoder and by MAEMC-NET, with the same share hidden."""
+    return [Cell(name, name, 0, ("--method", name, "mask_ratio=0.5"), ()) for name in ("mae", "maemc")]

@@ -21,6 +21,9 @@ from ..jobs import Job
 from ..optimization import NamedParameter
 from ..stopping import StopRequest
 
+SMALL_CNN = "small-cnn"
+"""Folder of this network's job, and its name for --only."""
+
 
 class SmallCNN(nn.Module):
     """Four convolutions shared by all 25 slices of a montage, pooled over place and slice; 25,000 weights."""

@@ -1,0 +1,76 @@
+"""The table of fusions: macro AUC, accuracy and macro F1 of each, beside what it has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.multiclass import macro_auc_difference, patient_samples
+from ..evaluation.tables import cell as metric_text
+from ..fusion_evaluation import HEADS, IMAGES_ALONE, report_of
+from ..fusion_predictions import read_fusion_predictions
+from ..jobs import Job
+from . import Cell
+from .ranges import write_ranges
+from .writing import write_csv, write_markdown
+
+_DIFFERENCE = "over_first"
+
+
+def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
+    """table.csv, table.md and experiment.png of the cells that are finished; returns the rows.
+
+    The difference is each fusion's macro AUC minus the first one's, of the same cases, with a bootstrap of patients.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    beside: dict[str, dict[str, Any]] = {}
+    first = None
+    for cell in cells:
+        job = Job(output / cell.name)
+        if not (job.folder / "metrics.json").is_file():
+            continue
+        report = report_of(job)
+        found[cell.row] = dict(report["metrics"])
+        for name, figures in report["baselines"].items():
+            if name == IMAGES_ALONE:
+                found[f"{cell.row}, {name}"] = figures
+            else:
+                beside.setdefault(name, figures)
+        own = read_fusion_predictions(job)
+        if first is None:
+            first = own
+        elif own.case_ids == first.case_ids:
+            samples = patient_samples(own.labels, own.patient_numbers)
+            over = macro_auc_difference(own.labels, own.tables[""], first.tables[""], samples)
+            found[cell.row][_DIFFERENCE] = vars(over)
+    if not found:
+        return []
+    rows = found | beside
+    columns = {**HEADS, _DIFFERENCE: "macro AUC minus the first row's"}
+    flat = [_flat(name, figures, columns) for name, figures in rows.items()]
+    write_csv(output / "table.csv", list(dict.fromkeys(key for row in flat for key in row)), flat)
+    texts = [(name, [_text(key, figures.get(key)) for key in columns]) for name, figures in rows.items()]
+    note = "Out of fold, with 95 % intervals by patient; macro: the mean over classes. Research only."
+    write_markdown(output / "table.md", list(columns.values()), texts, note)
+    panels = {head: {name: figures.get(key) for name, figures in rows.items()} for key, head in HEADS.items()}
+    write_ranges(
+        output / "experiment.png", panels, "Out of fold, 95 % intervals by patient. Research only.", len(found)
+    )
+    return flat
+
+
+def _text(key: str, metric: dict[str, Any] | None) -> str:
+    if metric is None:
+        return ""
+    if key == _DIFFERENCE:
+        return f"{metric['value']:+.3f} ({metric['low']:+.3f} to {metric['high']:+.3f})"
+    return metric_text(metric)
+
+
+def _flat(name: str, figures: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
+    row: dict[str, Any] = {"row": name}
+    for key in columns:
+        metric = figures.get(key) or {"value": None, "low": None, "high": None}
+        row |= {key: metric["value"], f"{key}_low": metric["low"], f"{key}_high": metric["high"]}
+    return row

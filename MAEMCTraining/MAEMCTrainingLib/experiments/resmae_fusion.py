@@ -1,0 +1,19 @@
+"""Res-MAE with bipartite-graph fusion: what the pre-training adds, and what clinical values add to the images.
+
+The source (an abstract) reports gains over a baseline that it does not name; here every row stands beside the same
+network from scratch, the images alone, the clinical values alone and the majority class.
+"""
+
+from __future__ import annotations
+
+from . import Cell
+
+_WORDS = ("images_alone=true",)
+
+
+def cells(cases: int) -> list[Cell]:
+    """cases: not looked at; all labels are used."""
+    return [
+        Cell("scratch", "fusion, from scratch", 0, None, ("--backbone", "resnet18", *_WORDS)),
+        Cell("resmae", "fusion, pre-trained by resmae", 0, ("--method", "resmae"), _WORDS),
+    ]

@@ -1,0 +1,26 @@
+"""Writing an experiment's table as CSV and as Markdown."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from MAEMCLib.atomic import replacing
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """A row each; what a row does not have stays empty."""
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_markdown(path: Path, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], note: str) -> None:
+    """rows: (name, texts of the cells). note: the paragraph below."""
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(texts) + " |" for name, texts in rows]
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join([*lines, "", note, ""]), encoding="utf-8")
