@@ -28,7 +28,8 @@ def write_ranges(path: Path, panels: Mapping[str, Mapping[str, Any]], note: str,
             if metric["low"] is not None:
                 axis.plot([metric["low"], metric["high"]], [place, place], color=color, linewidth=2)
             axis.plot(metric["value"], place, "o", color=color, markersize=6)
-            axis.annotate(f"{metric['value']:.3g}", (metric["value"], place), (0, 5), textcoords="offset points",
+            text = f"{metric['value']:.1f}" if abs(metric["value"]) > 2 else f"{metric['value']:.3f}"
+            axis.annotate(text, (metric["value"], place), (0, 5), textcoords="offset points",
                           ha="center", va="bottom", fontsize=8, color=color)  # fmt: skip
         axis.set_title(title, fontsize=10)
         axis.grid(axis="x", color="0.92")

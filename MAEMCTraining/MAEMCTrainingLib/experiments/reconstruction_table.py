@@ -21,7 +21,8 @@ _BESIDE = (UNTRAINED, VISIBLE_MEAN, INTERPOLATION)
 def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
     """table.csv, table.md and experiment.png of the cells that are finished; returns the rows.
 
-    The cells hide the same pixels of the same cases, so that what fills them unlearnt stands there once.
+    The cells hide the same pixels of the same cases, so that what fills them unlearnt stands there once; the network
+    before training is the first cell's.
     """
     rows: dict[str, dict[str, Any]] = {}
     beside: dict[str, dict[str, Any]] = {}
@@ -34,8 +35,7 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
         levels = report["gray_levels"]
         rows[cell.row] = {plane: levels[plane][NETWORK] for plane in PLANES}
         for name in _BESIDE:
-            shown = f"{cell.row}, {name}" if name == UNTRAINED else name
-            beside.setdefault(shown, {plane: levels[plane][name] for plane in PLANES})
+            beside.setdefault(name, {plane: levels[plane][name] for plane in PLANES})
         facts = f"{report['cases']} cases of {report['patients']} patients that no pre-training saw"
     if not rows:
         return []
