@@ -9,9 +9,9 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .ct import CTVolume
 from .errors import ModelError, UsageError
 from .results import InputWarning
 
@@ -27,7 +27,7 @@ class ClinicalField:
     """One value that a model reads beside the CT; stored in its bundle under ``clinical``.
 
     kind: "number" (with a unit, and the range low to high that the training saw), "choice" (one of ``choices``), or
-    "series": a further CT of the same patient in the same coordinates, given as a file or a DICOM folder.
+    "series": a further CT of the same patient in the same coordinates, given as a file, a DICOM folder or a CTVolume.
     optional: the training had cases without it, so that it may be left out; the model then goes without it.
     """
 
@@ -57,18 +57,16 @@ class ClinicalField:
 
 @dataclass(frozen=True)
 class ClinicalValues:
-    """A case's values, checked: a number, one of the choices, a path, or None where it was left out.
+    """A case's values, checked: a number, one of the choices, or None where it was left out.
 
-    warnings: for people. regions: of the further series, cut about the same point (``further_series``).
+    Of a further series the path or the CTVolume that was given, until ``further_series`` has cut its region; then its
+    name, which a result may say, and not where it lies.
+    warnings: for people. regions: of the further series, cut about the same point.
     """
 
-    values: dict[str, float | str | None]
+    values: dict[str, float | str | CTVolume | None]
     warnings: tuple[InputWarning, ...] = ()
     regions: dict[str, NoduleROI] = field(default_factory=dict)
-
-    def shown(self) -> dict[str, float | str | None]:
-        """What a result may say of them: of a further series its file's name, and not where it lies."""
-        return {name: Path(str(v)).name if name in self.regions else v for name, v in self.values.items()}
 
 
 @dataclass(frozen=True)
@@ -161,32 +159,33 @@ def asked_of(record: Mapping[str, str], asked: Sequence[ClinicalField]) -> dict[
 
 
 def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], model: str) -> ClinicalValues:
-    """Check a case's values: {name: text or number}, an empty text or None being none.
+    """Check a case's values: {name: text, number or CTVolume}, an empty text or None being none.
 
     Raises UsageError naming all that is missing, unknown, no number or none of the choices. What may be left out and
     is, and numbers outside the range of the training, are warnings.
     """
-    texts = {}
+    known = {}
     for key, value in given.items():
-        text = "" if value is None else str(value).strip()
-        if text:
-            texts[_named(str(key), asked, model).name] = text
-    missing = [one for one in asked if one.name not in texts and not one.optional]
+        if not isinstance(value, CTVolume):
+            value = "" if value is None else str(value).strip()
+        if value:
+            known[_named(str(key), asked, model).name] = value
+    missing = [one for one in asked if one.name not in known and not one.optional]
     if missing:
         raise UsageError(
             f"The model {model} asks for {_listed(missing)}, and cannot do without. Give "
             f"{'it' if len(missing) == 1 else 'them'} (on the command line as --clinical {_example(missing)}).",
             "clinical-missing",
         )
-    values: dict[str, float | str | None] = {}
+    values: dict[str, float | str | CTVolume | None] = {}
     warnings = []
     for one in asked:
-        if one.name not in texts:
+        if one.name not in known:
             values[one.name] = None
             text = f"{one.name} was not given; the model goes without it."
             warnings.append(InputWarning("clinical-left-out", text))
             continue
-        value = _value(texts[one.name], one)
+        value = known[one.name] if one.kind == SERIES else _value(known[one.name], one)
         values[one.name] = value
         if one.kind == NUMBER and one.low is not None and not one.low <= value <= one.high:
             unit = f" {one.unit}" if one.unit else ""
@@ -196,8 +195,6 @@ def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], mod
 
 
 def _value(text: str, asked: ClinicalField) -> float | str:
-    if asked.kind == SERIES:
-        return text
     if asked.kind == CHOICE:
         by_name = {choice.lower(): choice for choice in asked.choices}
         if text.lower() not in by_name:

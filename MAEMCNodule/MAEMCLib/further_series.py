@@ -16,22 +16,24 @@ from .roi import cut_roi
 def with_regions(
     values: ClinicalValues, asked: Sequence[ClinicalField], point_lps, slice_step_mm: float
 ) -> ClinicalValues:
-    """The values with the region of each further series that was given. point_lps: LPS mm, the same in all series.
+    """The values with the region of each further series that was given, and its name in the place of path or volume.
 
+    point_lps: LPS mm, the same in all series. No volume is kept.
     Raises InputError naming the series: it cannot be read, is no CT, or does not hold the point.
     """
-    regions = {}
+    names, regions = {}, {}
     for field in asked:
-        path = values.values[field.name] if field.kind == SERIES else None
-        if path is None:
+        given = values.values[field.name] if field.kind == SERIES else None
+        if given is None:
             continue
         try:
-            volume = _read(str(Path(path).resolve()))
+            volume = given if isinstance(given, CTVolume) else _read(str(Path(given).resolve()))
             check_ct(volume)
             regions[field.name] = cut_roi(volume, point_lps, slice_step_mm)
         except InputError as error:
             raise InputError(f"The series {field.name} cannot be used: {error}", error.code) from error
-    return replace(values, regions=regions)
+        names[field.name] = volume.name
+    return replace(values, values=values.values | names, regions=regions)
 
 
 @lru_cache(maxsize=1)

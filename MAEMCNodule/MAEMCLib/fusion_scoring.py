@@ -139,7 +139,7 @@ class FusionPredictor:
                     seen[row, number] = True
                 elif case.values.values.get(series) is not None:
                     raise InputError(
-                        f"The series {series} was named, but its region was not cut. Score with maemc score.", "series"
+                        f"The series {series} was named, but its region did not come with it. Send both.", "series"
                     )
         return torch.from_numpy(images)[:, :, None], torch.from_numpy(seen)
 

@@ -75,7 +75,7 @@ def prepare(
     clinical: Mapping[str, object] | None = None,
 ) -> PreparedNodule:
     """Check the volume and cut the region that the model wants. point_lps: LPS mm. clinical: what is known of what the
-    model asks for beside it, by name.
+    model asks for beside it, by name: a text or a number, of a further series its path or CTVolume.
 
     Raises InputError, and UsageError for a model that scores something else, or values that are missing or wrong.
     """
@@ -125,7 +125,7 @@ def scored(prepared: Prepared, prediction: dict, card: ModelCard) -> NoduleResul
         seconds=prediction["seconds"],
         ood_percentile=ood_percentile,
         class_probabilities=every,
-        clinical=values.shown() if values is not None else None,
+        clinical=values.values if values is not None else None,
     )
 
 

@@ -11,14 +11,17 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from . import __version__
-from .clinical import ClinicalCase, read_values
+from .clinical import ClinicalCase, ClinicalValues, read_values
 from .errors import MAEMCError, ModelError, UsageError
 from .worker import LINE_LIMIT, decode_array, encode_array
+
+if TYPE_CHECKING:
+    from .model_card import ModelCard
 
 _LARGEST_REQUEST = 64
 """Nodules a request may hold; the line limit comes first with float32 voxels."""
@@ -87,8 +90,7 @@ class Server:
         predictor = self._load(message)
         card = predictor.card
         if card.fusion == "graph":
-            given = [_given(nodule.get("clinical")) for nodule in message["nodules"]]
-            read = [read_values(values, card.clinical, card.id) for values in given]
+            read = [_values(nodule, card) for nodule in message["nodules"]]
             cases = [ClinicalCase(roi, values) for roi, values in zip(cases, read, strict=True)]
         predictions = predictor.predict(cases, lambda share: self._progress(message, "scoring", share))
         return {"predictions": [asdict(p) for p in predictions], "device": predictor.device, **self._model()}
@@ -120,8 +122,7 @@ class Server:
             raise UsageError(f"A request needs 1 to {_LARGEST_REQUEST} nodules in a list 'nodules'.", "nodules")
         if not all(isinstance(nodule, dict) for nodule in nodules):
             raise UsageError("Each nodule is an object with the arrays 'axial' and 'coronal'.", "nodules")
-        planes = ("axial", "coronal")
-        return [SimpleNamespace(**{p: decode_array(nodule.get(p)) for p in planes}) for nodule in nodules]
+        return [_region(nodule) for nodule in nodules]
 
     def _load(self, message: dict):
         from .bundle import ModelBundle, read_card
@@ -144,13 +145,22 @@ class Server:
         return {"model": {"id": card.id, "version": card.version, "sha256": card.sha256}}
 
 
-def _given(clinical: object) -> dict:
-    """The clinical values of one nodule: {name: text or number}."""
-    if clinical is None:
-        return {}
-    if not isinstance(clinical, dict) or not all(isinstance(v, str | int | float | None) for v in clinical.values()):
+def _region(planes: dict) -> SimpleNamespace:
+    return SimpleNamespace(**{plane: decode_array(planes.get(plane)) for plane in ("axial", "coronal")})
+
+
+def _values(nodule: dict, card: ModelCard) -> ClinicalValues:
+    """What is known of one nodule beside the CT: ``clinical`` has a text or a number for each name, ``series`` the
+    region of each further series, whose name in ``clinical`` is for people and may be missing."""
+    given, series = nodule.get("clinical") or {}, nodule.get("series") or {}
+    if not isinstance(given, dict) or not all(isinstance(v, str | int | float | None) for v in given.values()):
         raise UsageError("A nodule's 'clinical' is an object with a text or a number for each name.", "clinical")
-    return clinical
+    if not isinstance(series, dict) or not all(isinstance(planes, dict) for planes in series.values()):
+        raise UsageError(
+            "A nodule's 'series' is an object with the arrays 'axial' and 'coronal' for each name.", "clinical"
+        )
+    regions = {name: _region(planes) for name, planes in series.items()}
+    return replace(read_values(given | {name: name for name in regions}, card.clinical, card.id), regions=regions)
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,15 +11,17 @@ import torch
 from MAEMCLib.__main__ import main
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.clinical import ClinicalCase, ClinicalField, read_values
-from MAEMCLib.ct import CTVolume, write_volume
+from MAEMCLib.ct import CTVolume, read_volume, write_volume
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.fusion_scoring import FusionPredictor, branch_source, graph_of
 from MAEMCLib.montage import normalise, to_montage
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.fusion import FusionNetwork
+from MAEMCLib.points import NodulePoint
 from MAEMCLib.predict import open_predictor
 from MAEMCLib.results import NoduleResult
 from MAEMCLib.roi import cut_roi
+from MAEMCLib.scoring import score_points
 from MAEMCLib.serve import serve
 from MAEMCLib.worker import encode_array
 
@@ -88,8 +91,6 @@ def image(tmp_path_factory):
 
 
 def roi_of(image):
-    from MAEMCLib.ct import read_volume
-
     return cut_roi(read_volume(image), (0, 0, 0), 1.0)
 
 
@@ -277,10 +278,53 @@ def test_the_worker_takes_the_values_with_each_nodule(bundles, image):
     assert found[2]["code"] == "clinical" and found[3]["code"] == "no-decoder"
 
 
+def test_the_worker_takes_the_regions_of_further_series(bundles, image):
+    roi, other = roi_of(image), roi_of(image.parent / "second.nrrd")
+    nodule, series = ({p: encode_array(getattr(r, p)) for p in ("axial", "coronal")} for r in (roi, other))
+    nodule["clinical"] = {"age": 70, "sex": "male", "image_2": "a name"}
+    nodules = [
+        nodule | {"series": {"image_2": series}},
+        nodule | {"series": {"image_2": nodule}},
+        nodule | {"clinical": {"age": 70, "sex": "male"}, "series": {"image_2": series}},
+        nodule | {"clinical": {"age": 70, "sex": "male"}},
+        nodule,
+        nodule | {"series": {"image_9": series}},
+        nodule | {"series": {"image_2": {"axial": series["axial"]}}},
+        nodule | {"series": ["image_2"]},
+    ]
+    found = []
+    for one in nodules:
+        answers = io.BytesIO()
+        request = {"id": 1, "request": "predict", "model": str(bundles[3]), "device": "cpu", "nodules": [one]}
+        serve(io.BytesIO(json.dumps(request).encode() + b"\n"), answers)
+        found.append(json.loads(answers.getvalue().splitlines()[-1]))
+    every = [message["predictions"][0]["class_probabilities"] for message in found[:4]]
+    values = read_values({"age": 70, "sex": "male", "image_2": "a name"}, ASKED, "m")
+    predictor = open_predictor(ModelBundle.open(bundles[3]), "cpu")
+    expected = predictor.predict([ClinicalCase(roi, replace(values, regions={"image_2": other}))])[0]
+    assert every[0] == pytest.approx(expected.class_probabilities, abs=1e-6)
+    assert every[0] != every[1] and every[0] == every[2] and every[3] not in every[:3]
+    assert [message["code"] for message in found[4:]] == ["series", "clinical-unknown", "array", "clinical"]
+
+
+def test_a_series_in_memory_is_what_its_file_is(bundles, image):
+    """As Slicer gives it. Nothing of the volume stays with what was cut of it."""
+    second = read_volume(image.parent / "second.nrrd")
+    predictor = open_predictor(ModelBundle.open(bundles[3]), "cpu")
+    given = [{"age": 70, "sex": "male", "image_2": series} for series in (second, image.parent / "second.nrrd")]
+    points = [NodulePoint("N1", (0, 0, 0))] * 2
+    (one, prepared), (other, _) = score_points(read_volume(image), points, predictor, clinical=given)
+    assert one.class_probabilities == other.class_probabilities and one.clinical == other.clinical
+    assert one.clinical["image_2"] == "second.nrrd" and second not in prepared.values.values.values()
+    low = CTVolume(second.array + np.int16(1200), second.affine, "Raw")
+    ((failed, _),) = score_points(read_volume(image), points[:1], predictor, clinical=[given[0] | {"image_2": low}])
+    assert "The series image_2 cannot be used: Raw does not look like a chest CT" in failed.message
+
+
 def test_a_series_that_was_named_and_not_cut_is_not_left_out_in_silence(bundles, image):
     """As a worker's client might send it: what it gets is a region, never a path."""
     values = read_values({"age": 70, "sex": "male", "image_2": "second.nrrd"}, ASKED, "m")
-    with pytest.raises(InputError, match="image_2 was named, but its region was not cut"):
+    with pytest.raises(InputError, match="image_2 was named, but its region did not come with it"):
         open_predictor(ModelBundle.open(bundles[3]), "cpu").predict([ClinicalCase(roi_of(image), values)])
 
 

@@ -11,7 +11,7 @@ from ..atomic import replacing
 from ..model_card import ModelCard
 from ..results import DISCLAIMER, NoduleResult
 from .figures import scale_figure
-from .tables import classes_text, point_text, spread_text
+from .tables import classes_text, clinical_text, point_text, spread_text
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 62em; margin: 2em auto; padding: 0 1em; }
@@ -77,9 +77,8 @@ def _section(result: NoduleResult, figure: Path | None, picture: bool) -> str:
         return ""
     slices = f"<p><img src='{_embed(figure.read_bytes())}' alt='figure'></p>" if figure else ""
     texts = [classes_text(result.class_probabilities)] if result.class_probabilities else []
-    known = {name: value for name, value in (result.clinical or {}).items() if value is not None}
-    if known:
-        texts.append("Read beside the CT: " + ", ".join(f"{name} {_short(value)}" for name, value in known.items()))
+    if known := clinical_text(result.clinical):
+        texts.append(f"Read beside the CT: {known}")
     beside = "".join(f"<p>{escape(text)}</p>" for text in texts)
     buffer = io.BytesIO()
     scale_figure(result).savefig(buffer, dpi=110)
@@ -87,10 +86,6 @@ def _section(result: NoduleResult, figure: Path | None, picture: bool) -> str:
         f"<h2>{escape(_name(result, picture))}</h2><p><img src='{_embed(buffer.getvalue())}' alt='probability scale' "
         f"style='max-width: 34em'></p>{beside}{slices}"
     )
-
-
-def _short(value: float | str) -> str:
-    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _model(card: ModelCard) -> str:

@@ -89,6 +89,13 @@ def classes_text(probabilities: dict[str, float]) -> str:
     )
 
 
+def clinical_text(values: dict[str, float | str | None] | None) -> str:
+    """``age 70, sex male, image_2 Venous``: what was read beside the CT; what was left out is left out."""
+    known = {name: value for name, value in (values or {}).items() if value is not None}
+    texts = {name: f"{value:g}" if isinstance(value, float) else value for name, value in known.items()}
+    return ", ".join(f"{name} {text}" for name, text in texts.items())
+
+
 def point_text(result: NoduleResult) -> str:
     """The position in mm, LPS."""
     return "-" if result.point_lps is None else ", ".join(f"{value:.1f}" for value in result.point_lps)
