@@ -70,6 +70,24 @@ def test_selector_hides_what_is_hidden_from_editors(selector):
     assert selector.nodeCount() == 1
 
 
+def test_selector_leaves_out_nodes_by_id(selector):
+    nodes = [add(name) for name in "ABC"]
+    selector.noneEnabled = True
+    proxy = selector.sortFilterProxyModel()
+    assert proxy.hiddenNodeIDs == ()
+    selector.setCurrentNode(nodes[0])
+    proxy.hiddenNodeIDs = [nodes[0].GetID(), "of no node"]
+    assert proxy.hiddenNodeIDs == (nodes[0].GetID(), "of no node")
+    assert [selector.nodeFromIndex(index) for index in range(selector.nodeCount())] == nodes[1:]
+    assert selector.currentNode() is not nodes[0]
+    selector.setCurrentNodeID(nodes[0].GetID())
+    assert selector.currentNode() is None
+    selector.sortFilterProxyModel().hiddenNodeIDs = []
+    assert selector.nodeCount() == 3
+    with pytest.raises(AttributeError):
+        proxy.hiddenNodeIds = []
+
+
 def test_selector_takes_attributes_into_account(selector):
     selector.addAttribute("vtkMRMLScalarVolumeNode", "MAEMC", "1")
     node = add("A")

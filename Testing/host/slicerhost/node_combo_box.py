@@ -1,6 +1,6 @@
 """qMRMLNodeComboBox: the selector of nodes, as modules know it."""
 
-from PySide6 import QtWidgets
+from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property
 
 from . import qt_signals
@@ -17,6 +17,25 @@ def _flag(name, default, after=None):
             getattr(self, after)()
 
     return Property(bool, lambda self: getattr(self, private, default), write)
+
+
+class qMRMLSortFilterProxyModel(QtCore.QObject):
+    """What a selector's ``sortFilterProxyModel()`` is to scripts: which nodes are left out by their IDs."""
+
+    standin_cpp = True
+
+    def __init__(self, selector):
+        super().__init__(selector)
+        self._standin_selector, self._standin_hidden = selector, ()
+
+    def _hide(self, node_ids):
+        if isinstance(node_ids, str):
+            raise TypeError("hiddenNodeIDs takes a list of node IDs, not one text")
+        if tuple(node_ids) != self._standin_hidden:
+            self._standin_hidden = tuple(node_ids)
+            self._standin_selector._refresh()
+
+    hiddenNodeIDs = Property("QStringList", lambda self: self._standin_hidden, _hide)
 
 
 @register
@@ -43,6 +62,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._standin_attributes, self._standin_base_names, self._standin_labels = [], {}, {}
         self._standin_nodes, self._standin_current, self._standin_requested = [], None, None
         self._standin_none = "None"
+        self._standin_proxy = qMRMLSortFilterProxyModel(self)
         self._standin_box = QtWidgets.QComboBox()
         self._standin_box.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
         layout = QtWidgets.QHBoxLayout(self)
@@ -116,7 +136,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._select(None)
 
     # --- which nodes are listed ------------------------------------------------------------------------------------
+    def sortFilterProxyModel(self):
+        return self._standin_proxy
+
     def _accepts(self, node) -> bool:
+        if node.GetID() in self._standin_proxy.hiddenNodeIDs:
+            return False
         for kind in self._standin_types:
             fits = node.IsA(kind) if self.showChildNodeTypes else node.GetClassName() == kind
             if fits and not any(node.IsA(hidden) for hidden in self._standin_hidden_types):
