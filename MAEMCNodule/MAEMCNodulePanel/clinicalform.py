@@ -1,43 +1,45 @@
 """The part of the panel that asks for what the chosen model reads beside the CT; hidden where it reads the CT alone."""
 
 import qt
-from MAEMCLib.clinical import CHOICE, NUMBER
+import slicer
+from MAEMCLib.clinical import CHOICE, NUMBER, SERIES
 from slicer.i18n import tr as _
 
 
 class ClinicalForm:
-    """A row for each clinical value that a model asks for, by name. Knows no scene: it is given the values to show.
+    """A row for each field that a model asks for, by name. It is given the values to show, of a series the ID of its
+    volume node.
 
-    frame: an empty widget with a layout. onEdited: called with {name: text} when the user has changed a value.
+    frame: an empty widget with a layout. onEdited: called with name and text when the user has changed a value.
     """
 
     def __init__(self, frame, onEdited) -> None:
         self._frame, self._onEdited = frame, onEdited
         self._asked: tuple = ()
-        self._values: dict = {}  # as last shown or typed
-        self._editors: dict = {}  # name -> QLineEdit or QComboBox
+        self._values: dict = {}  # as last shown or edited
+        self._editors: dict = {}  # name -> QLineEdit, QComboBox or qMRMLNodeComboBox
         self._rows = None
         frame.visible = False
 
-    def show(self, asked, values: dict, enabled: bool = True) -> None:
+    def show(self, asked, values: dict, volumeNode) -> None:
         """Ask for these fields (``MAEMCLib.clinical.ClinicalField``) and show what is known; cheap where all is as it
-        was. What is being typed stays until other values come."""
+        was. What is being typed stays until other values come.
+
+        volumeNode: the CT that they belong to, which is no further series of itself; None where there is none.
+        """
         asked = tuple(asked)
         if asked != self._asked:
             self._asked, self._values = asked, {}
             self._build()
         known = {name: str(values.get(name, "")) for name in self._editors}
-        if known != self._values:
-            self._values = known
-            for name, editor in self._editors.items():
+        changed, self._values = known != self._values, known
+        for name, editor in self._editors.items():
+            if isinstance(editor, slicer.qMRMLNodeComboBox):
+                self._writeSeries(editor, known[name], volumeNode)
+            elif changed:
                 self._write(editor, known[name])
-        if self._frame.enabled != enabled:
-            self._frame.enabled = enabled
-
-    def values(self) -> dict:
-        """{name: text} of what stands in the form; what is empty is left out."""
-        texts = {name: self._text(editor).strip() for name, editor in self._editors.items()}
-        return {name: text for name, text in texts.items() if text}
+        if self._frame.enabled != (volumeNode is not None):
+            self._frame.enabled = volumeNode is not None
 
     def _build(self) -> None:
         if self._rows is not None:
@@ -47,18 +49,13 @@ class ClinicalForm:
         self._rows = qt.QWidget()
         rows = qt.QFormLayout(self._rows)
         rows.setContentsMargins(0, 0, 0, 0)
+        make = {NUMBER: self._number, CHOICE: self._choice, SERIES: self._series}
         for one in self._asked:
-            if one.kind in (NUMBER, CHOICE):
-                editor = self._choice(one) if one.kind == CHOICE else self._number(one)
-                editor.objectName = f"clinical_{one.name}"
-                editor.toolTip = self._hint(one)
-                self._editors[one.name] = editor
-                rows.addRow(qt.QLabel(self._title(one)), editor)
-            elif not one.optional:
-                text = _("The model also reads {name}, another series, which only maemc score can give it.")
-                note = qt.QLabel(text.format(name=one.name))
-                note.wordWrap = True
-                rows.addRow(note)
+            editor = make[one.kind](one)
+            editor.objectName = f"clinical_{one.name}"
+            editor.toolTip = self._hint(one)
+            self._editors[one.name] = editor
+            rows.addRow(qt.QLabel(self._title(one)), editor)
         self._frame.layout().addWidget(self._rows)
         self._frame.visible = bool(self._asked)
 
@@ -66,7 +63,7 @@ class ClinicalForm:
         editor = qt.QLineEdit()
         if one.low is not None:
             editor.placeholderText = _("{low} to {high}").format(low=f"{one.low:g}", high=f"{one.high:g}")
-        editor.connect("editingFinished()", self._onChanged)
+        editor.connect("editingFinished()", lambda: self._onChanged(one.name, editor.text))
         return editor
 
     def _choice(self, one):
@@ -74,7 +71,19 @@ class ClinicalForm:
         editor.addItem(_("not given"), "")
         for choice in one.choices:
             editor.addItem(choice, choice)
-        editor.connect("activated(int)", self._onChanged)
+        editor.connect("activated(int)", lambda: self._onChanged(one.name, editor.currentData))
+        return editor
+
+    def _series(self, one):
+        editor = slicer.qMRMLNodeComboBox()
+        editor.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+        editor.showChildNodeTypes = False
+        editor.addEnabled = editor.removeEnabled = False
+        editor.noneEnabled = True
+        editor.noneDisplay = _("not given")
+        editor.setMRMLScene(slicer.mrmlScene)
+        # Not currentNodeChanged: when its node is removed the selector moves on to another one, which nobody chose.
+        editor.connect("nodeActivated(vtkMRMLNode*)", lambda: self._onChanged(one.name, editor.currentNodeID))
         return editor
 
     @staticmethod
@@ -83,13 +92,12 @@ class ClinicalForm:
 
     @staticmethod
     def _hint(one) -> str:
+        hints = [_("Another CT series of the same patient, in the same coordinates.")] if one.kind == SERIES else []
         if one.optional:
-            return _("The model was trained with and without it: it may be left empty.")
-        return _("The model cannot do without it.")
-
-    @staticmethod
-    def _text(editor) -> str:
-        return editor.currentData if isinstance(editor, qt.QComboBox) else editor.text
+            hints.append(_("The model was trained with and without it: it may be left empty."))
+        else:
+            hints.append(_("The model cannot do without it."))
+        return " ".join(hints)
 
     @staticmethod
     def _write(editor, text: str) -> None:
@@ -98,9 +106,18 @@ class ClinicalForm:
         else:
             editor.text = text
 
-    def _onChanged(self) -> None:
-        values = self.values()
-        known = {name: values.get(name, "") for name in self._editors}
-        if known != self._values:
-            self._values = known
-            self._onEdited(values)
+    @staticmethod
+    def _writeSeries(editor, nodeID: str, volumeNode) -> None:
+        blocked = editor.blockSignals(True)  # a node that is set is "activated", too
+        hidden = (volumeNode.GetID(),) if volumeNode is not None else ()
+        if tuple(editor.sortFilterProxyModel().hiddenNodeIDs) != hidden:
+            editor.sortFilterProxyModel().hiddenNodeIDs = list(hidden)
+        if editor.currentNodeID != nodeID:
+            editor.setCurrentNodeID(nodeID)
+        editor.blockSignals(blocked)
+
+    def _onChanged(self, name: str, text: str) -> None:
+        text = text.strip()
+        if text != self._values.get(name, ""):
+            self._values[name] = text
+            self._onEdited(name, text)

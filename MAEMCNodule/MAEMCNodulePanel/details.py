@@ -1,7 +1,7 @@
 """Fills the panel's table and the part on the selected nodule."""
 
 import qt
-from MAEMCLib.report.tables import classes_text
+from MAEMCLib.report.tables import classes_text, clinical_text
 from slicer.i18n import tr as _
 
 from . import nodes, overlays, pictures
@@ -130,13 +130,16 @@ def _headline(record) -> str:
 
 
 def _aboutModel(record, card) -> str:
-    """What the number is and is not, as the model's own card says it, beside the number."""
+    """What was read beside the CT; what the number is and is not, as the model's own card says it."""
     if record.state != "scored":
         return ""
     result = record.result
+    known = clinical_text(result.get("clinical"))
+    parts = [_("Read beside the CT: {values}.").format(values=known)] if known else []
     if card is None or result["model_sha256"] != card.sha256:
-        return _("Scored with {id} {version}.").format(id=result["model_id"], version=result["model_version"])
-    parts = [card.values["intended_use"]]
+        text = _("Scored with {id} {version}.")
+        return " ".join([*parts, text.format(id=result["model_id"], version=result["model_version"])])
+    parts.append(card.values["intended_use"])
     prevalence = card.values.get("training", {}).get("prevalence")
     if prevalence is not None:
         text = _("Trained where {percent} % were of the malignant-like class; elsewhere the number means less or more.")

@@ -5,11 +5,11 @@ from typing import Protocol
 
 import slicer
 import vtk
-from MAEMCLib.errors import InputError
 
 from . import nodes
 from .analysis import Analysis, NoduleRecord
-from .volumes import inputFingerprint, lpsFromRas, sameInput
+from .clinicalvalues import seriesOf
+from .volumes import inputFingerprint, sameInput
 
 
 class Follower(Protocol):
@@ -19,7 +19,7 @@ class Follower(Protocol):
         """A new point, which has a record from now on."""
 
     def onInputChanged(self, analysis: Analysis, pointID: str, record: NoduleRecord) -> None:
-        """The point, the CT or a transform above them has moved, or the voxels have changed."""
+        """The point, the CT, a further series or a transform above them has moved, or the voxels have changed."""
 
     def onPointRemoved(self, analysis: Analysis, pointID: str) -> None:
         """A point is gone; its record and nodes are not yet."""
@@ -89,19 +89,19 @@ class SceneFollower:
             volumeNode.GetID() if volumeNode else "",
             pointsNode.GetID() if pointsNode else "",
         )
-        transformed = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
         if pointsNode is not None:
             changes = (
                 pointsNode.PointPositionDefinedEvent,
                 pointsNode.PointModifiedEvent,
                 pointsNode.PointRemovedEvent,
+                pointsNode.TransformModifiedEvent,
             )
-            self._observe((pointsNode, event, self._onPointsChanged) for event in (*changes, transformed))
+            self._observe((pointsNode, event, self._onPointsChanged) for event in changes)
             self._observe([(pointsNode, pointsNode.PointStartInteractionEvent, self._onDragStarted)])
             self._observe([(pointsNode, pointsNode.PointEndInteractionEvent, self._onDragEnded)])
         if volumeNode is not None:
-            self._observe([(volumeNode, transformed, self._onVolumeMoved)])
-            self._observe([(volumeNode, volumeNode.ImageDataModifiedEvent, self._onVoxelsChanged)])
+            self._observeVolume(volumeNode)
+            self._observe([(volumeNode, volumeNode.ReferenceRemovedEvent, self._onReferenceRemoved)])
 
     def analysis(self, analysisID: str):
         """The followed analysis with this ID, or None where it is gone."""
@@ -113,15 +113,18 @@ class SceneFollower:
     def isDragged(self, analysis: Analysis) -> bool:
         return self._watched.get(analysis.id, ("", ""))[1] in self._dragged
 
-    def lookAt(self, analysis: Analysis, pointID: str):
-        """Fingerprint of a nodule's input as it is now; changes are told from here on. None where it is gone."""
+    def lookAt(self, analysis: Analysis, pointID: str, series=()):
+        """Fingerprint of a nodule's input as it is now; changes are told from here on. None where it is gone.
+
+        series: names of the further series that are read beside the CT, where they are chosen.
+        """
         pointRas = analysis.pointRas(pointID)
         if analysis.volumeNode is None or pointRas is None:
             return None
-        try:
-            fingerprint = inputFingerprint(analysis.volumeNode, pointRas)
-        except InputError:  # under a bending transform: its message comes when it is scored
-            fingerprint = {"point_lps": list(lpsFromRas(pointRas)), "ijk_to_lps": [], "size": []}
+        chosen = seriesOf(analysis.volumeNode, series)
+        for node in chosen.values():
+            self._observeVolume(node)
+        fingerprint = inputFingerprint(analysis.volumeNode, pointRas, chosen)
         self._seen[(analysis.id, pointID)] = fingerprint
         return fingerprint
 
@@ -157,7 +160,7 @@ class SceneFollower:
             analysis.setRecord(pointID, record)
             nodes.writeLabel(analysis, pointID, record)
         before = self._seen.get((analysis.id, pointID)) or record.fingerprint
-        now = self.lookAt(analysis, pointID)
+        now = self.lookAt(analysis, pointID, _seriesRead(before))
         if before is None or now is None or sameInput(before, now):
             return renamed
         self._follower.onInputChanged(analysis, pointID, record)
@@ -166,19 +169,25 @@ class SceneFollower:
     def _onPointsChanged(self, caller, event) -> None:
         self._reconcileEach(lambda volumeID, pointsID: pointsID == caller.GetID())
 
-    def _onVolumeMoved(self, caller, event) -> None:
+    def _onVolumeMoved(self, caller, event) -> None:  # a CT, or what is a further series of any of them
+        self._reconcileEach(lambda volumeID, pointsID: True)
+
+    def _onReferenceRemoved(self, caller, event) -> None:  # the scene does so when a further series is removed
         self._reconcileEach(lambda volumeID, pointsID: volumeID == caller.GetID())
 
     def _onVoxelsChanged(self, caller, event) -> None:
         self.inputChanged(caller)
 
     def inputChanged(self, volumeNode) -> None:
-        """What all nodules of a CT are scored by has changed: its voxels, or what is known of its patient."""
-        for analysis in self._analysesWhere(lambda volumeID, pointsID: volumeID == volumeNode.GetID()):
+        """What nodules are scored by has changed: the voxels of their CT or of a further series, or what is known of
+        the CT's patient."""
+        for analysis in self._analysesWhere(lambda volumeID, pointsID: True):
+            changed = [entry for entry in analysis.records() if _reads(analysis, entry[1], volumeNode)]
             with self._resting():
-                for pointID, record in analysis.records():
+                for pointID, record in changed:
                     self._follower.onInputChanged(analysis, pointID, record)
-            self._follower.onAnalysisChanged(analysis)
+            if changed:
+                self._follower.onAnalysisChanged(analysis)
 
     def _onDragStarted(self, caller, event) -> None:
         self._dragged.add(caller.GetID())
@@ -239,6 +248,10 @@ class SceneFollower:
         finally:
             self._reconciling = False
 
+    def _observeVolume(self, volumeNode) -> None:
+        self._observe([(volumeNode, volumeNode.TransformModifiedEvent, self._onVolumeMoved)])
+        self._observe([(volumeNode, volumeNode.ImageDataModifiedEvent, self._onVoxelsChanged)])
+
     def _observe(self, observations) -> None:
         known = {entry[:3] for entry in self._observers}
         for node, event, method in observations:
@@ -249,3 +262,15 @@ class SceneFollower:
         for entry in [entry for entry in self._observers if entry[0] is node]:
             node.RemoveObserver(entry[3])
             self._observers.remove(entry)
+
+
+def _seriesRead(fingerprint) -> tuple:
+    """Names of the further series that a result with this fingerprint has read."""
+    return tuple((fingerprint or {}).get("series", ()))
+
+
+def _reads(analysis: Analysis, record: NoduleRecord, volumeNode) -> bool:
+    """Whether a nodule is scored on this volume: its CT, or a further series that was read beside it."""
+    if analysis.volumeNode is volumeNode:
+        return True
+    return volumeNode in seriesOf(analysis.volumeNode, _seriesRead(record.fingerprint)).values()

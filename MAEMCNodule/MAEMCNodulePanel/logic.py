@@ -19,11 +19,12 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from . import nodes, views
 from .analysis import PLANES, Analysis, NoduleRecord
+from .clinicalvalues import setClinical
 from .following import SceneFollower
 from .parameters import MAEMCNoduleParameterNode, OverlayKind
 from .scoringqueue import ScoringQueue, setRecord, settle
 from .status import Status
-from .volumes import clinicalOf, ctVolume, setClinical
+from .volumes import ctVolume
 from .worker import ScoringWorker
 
 DEBOUNCE_SECONDS = 0.4
@@ -170,15 +171,15 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         return analysis.tableNode
 
     def setClinical(self, volumeNode, values: dict) -> None:
-        """Keep what is known of a CT's patient, {name: text or number}, with the CT; its nodules are scored anew.
+        """Keep what the chosen model asks for beside a CT with the CT; its nodules are scored anew.
 
-        Raises UsageError where the chosen model does not ask for one of the names, or a value is not what it wants.
+        values: {name: text or number, of a further series its volume node}; what is left out is forgotten.
+        Raises UsageError where the model does not ask for one of the names, or a series is no other volume.
         """
         card = self.chosenModel().card
-        asked = {one.name for one in card.clinical}
-        texts = parse_assignments([f"{name}={value}" for name, value in values.items()], card.clinical, card.id)
-        kept = {name: text for name, text in clinicalOf(volumeNode).items() if name not in asked}
-        setClinical(volumeNode, kept | texts)
+        texts = {name: v.GetID() if isinstance(v, slicer.vtkMRMLNode) else v for name, v in values.items()}
+        given = parse_assignments([f"{name}={text}" for name, text in texts.items()], card.clinical, card.id)
+        setClinical(volumeNode, given, card.clinical)
         self._follower.inputChanged(volumeNode)
         self._notify()
 

@@ -5,15 +5,17 @@ import time
 from typing import Protocol
 
 from MAEMCLib import scoring
+from MAEMCLib.clinical import SERIES
 from MAEMCLib.errors import MAEMCError
 from MAEMCLib.worker import decode_array
 from slicer.i18n import tr as _
 
 from . import nodes, overlays
 from .analysis import PLANES, Analysis, NoduleRecord
+from .clinicalvalues import clinicalInput, clinicalOf, seriesNames
 from .following import SceneFollower
 from .status import Status
-from .volumes import clinicalOf, ctVolume, lpsFromRas, sameInput
+from .volumes import ctVolume, lpsFromRas, sameInput
 from .worker import Request, ScoringWorker
 
 POLL_SECONDS = 0.03
@@ -94,18 +96,20 @@ class ScoringQueue:
                 self._owner.onAnalysisChanged(analysis)
 
     def _dispatch(self, analysis: Analysis, pointID: str, pictures: bool) -> None:
-        fingerprint = self._follower.lookAt(analysis, pointID)
         record = analysis.record(pointID)
         pointRas = analysis.pointRas(pointID)
         if record is None or pointRas is None:
             return
-        if fingerprint is not None and not sameInput(record.fingerprint, fingerprint):
-            record = dataclasses.replace(record, result=None, explained=False, time="", fingerprint=fingerprint)
-        model = None
         try:
             model = self._owner.chosenModel()
+        except MAEMCError as error:
+            self._fail(analysis, pointID, self._lookedAt(analysis, pointID, record, ()), error, None)
+            return
+        asked = model.card.clinical
+        record = self._lookedAt(analysis, pointID, record, seriesNames(asked))
+        try:
             volume = ctVolume(analysis.volumeNode)
-            given = clinicalOf(analysis.volumeNode, model.card.clinical)
+            given = clinicalInput(analysis.volumeNode, asked)
             prepared = scoring.prepare(volume, record.name, lpsFromRas(pointRas), model.card, clinical=given)
             request = Request("predict", analysis.id, pointID, prepared, model, pictures)
             self._worker.send(request, self._owner.deviceRequest)
@@ -118,6 +122,15 @@ class ScoringQueue:
         window = (model.card.preprocessing.window_lower, model.card.preprocessing.window_upper)
         setRecord(analysis, pointID, dataclasses.replace(record, window=window), "pending")
         self._owner.setStatus(Status("busy", _("Scoring {nodule} ...").format(nodule=record.name)))
+
+    def _lookedAt(self, analysis: Analysis, pointID: str, record: NoduleRecord, series) -> NoduleRecord:
+        """The record with the input as it is now, and without a result that was not of this input."""
+        fingerprint = self._follower.lookAt(analysis, pointID, series)
+        if fingerprint is None:
+            return record
+        if not sameInput(record.fingerprint, fingerprint):
+            record = dataclasses.replace(record, result=None, explained=False, time="")
+        return dataclasses.replace(record, fingerprint=fingerprint)
 
     def _onAnswer(self, request: Request, message: dict) -> None:
         if request.kind == "device":
@@ -174,7 +187,7 @@ class ScoringQueue:
 
     def _wait(self, analysis: Analysis, pointID: str, record: NoduleRecord, model) -> None:
         given = clinicalOf(analysis.volumeNode, model.card.clinical)
-        missing = [one.described() for one in model.card.clinical if not one.optional and one.name not in given]
+        missing = [_described(one) for one in model.card.clinical if not one.optional and one.name not in given]
         message = _("The model also asks for {names}.").format(names=", ".join(missing))
         settle(analysis, pointID, record, message)
         self._owner.setStatus(Status("idle", message))
@@ -189,6 +202,13 @@ class ScoringQueue:
             setRecord(analysis, pointID, record, "failed", str(error))
             analysis.removeNodesOf(pointID)
         self._owner.setStatus(Status("error", f"{record.name}: {error}", error.code))
+
+
+def _described(field) -> str:
+    """How the panel asks for a field of a model; the library's own words would ask for a file."""
+    if field.kind == SERIES:
+        return _("{name} (a further series of this patient)").format(name=field.name)
+    return field.described()
 
 
 def isScored(record: NoduleRecord) -> bool:

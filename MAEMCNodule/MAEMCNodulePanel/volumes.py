@@ -1,41 +1,14 @@
 """From a volume node to a CTVolume: the border where RAS becomes LPS, and where volumes that are no CT are refused."""
 
-import json
-
 import numpy as np
 import slicer
 import vtk
-from MAEMCLib.clinical import asked_of
 from MAEMCLib.ct import CTVolume
 from MAEMCLib.errors import InputError
 from slicer.i18n import tr as _
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Its own inverse: turns LPS into RAS as well."""
-
-
-_CLINICAL = "MAEMC.Clinical"
-"""Attribute of a volume node: what is known of its patient, so that it never stands beside another patient's CT."""
-
-
-def clinicalOf(volumeNode, asked=None) -> dict:
-    """{name: text} of what is known beside a CT; asked: the fields of a model, to have those that it asks for."""
-    text = volumeNode.GetAttribute(_CLINICAL) if volumeNode is not None else None
-    try:
-        known = json.loads(text) if text else {}
-    except ValueError:
-        known = {}
-    values = {str(name): str(value) for name, value in known.items()} if isinstance(known, dict) else {}
-    return values if asked is None else asked_of(values, asked)
-
-
-def setClinical(volumeNode, values: dict) -> None:
-    """Keep {name: text or number} with the CT, in the scene; what is empty is forgotten."""
-    texts = {str(name): str(value) for name, value in values.items() if value is not None and str(value).strip()}
-    if texts:
-        volumeNode.SetAttribute(_CLINICAL, json.dumps(texts, ensure_ascii=False, sort_keys=True))
-    else:
-        volumeNode.RemoveAttribute(_CLINICAL)
 
 
 def lpsFromRas(pointRas) -> tuple:
@@ -92,26 +65,42 @@ def ctVolume(volumeNode):
     return CTVolume(slicer.util.arrayFromVolume(volumeNode), affine, name)
 
 
-def inputFingerprint(volumeNode, pointRas) -> dict:
-    """What a result depends on, as JSON: world position of the point, and grid of the volume in the world.
+def inputFingerprint(volumeNode, pointRas, series: dict) -> dict:
+    """What a result depends on, as JSON: world position of the point, and grid in the world of the volume and of each
+    further series ({name: volume node}) that is read beside it.
 
     Kept with each result, so that a reopened scene, a moved point or a transformed volume can be told from what was
-    scored. Raises InputError as ctVolume does for a bent volume.
+    scored.
     """
-    return {
-        "point_lps": list(lpsFromRas(pointRas)),
-        "ijk_to_lps": (RAS_TO_LPS @ ijkToWorldRas(volumeNode)).ravel().tolist(),
-        "size": list(volumeNode.GetImageData().GetDimensions()) if volumeNode.GetImageData() else [],
-    }
+    grids = {name: _grid(node) for name, node in series.items()}
+    return {"point_lps": list(lpsFromRas(pointRas)), **_grid(volumeNode), "series": grids}
 
 
 def sameInput(one, other, toleranceMm: float = 1e-3) -> bool:
-    """Whether two fingerprints describe the same input, within what saving and loading a scene rounds away."""
-    if not one or not other or one["size"] != other["size"]:
+    """Whether all that one fingerprint describes is in the other, which may have further series that the one does not
+    read; within what saving and loading a scene rounds away."""
+    if not one or not other or not np.allclose(one["point_lps"], other["point_lps"], rtol=0, atol=toleranceMm):
         return False
-    return np.allclose(one["point_lps"], other["point_lps"], rtol=0, atol=toleranceMm) and np.allclose(
-        one["ijk_to_lps"], other["ijk_to_lps"], rtol=1e-6, atol=toleranceMm / 100
+    series = other.get("series", {})
+    return _sameGrid(one, other, toleranceMm) and all(
+        name in series and _sameGrid(grid, series[name], toleranceMm) for name, grid in one.get("series", {}).items()
     )
+
+
+def _grid(volumeNode) -> dict:
+    try:
+        matrix = RAS_TO_LPS @ ijkToWorldRas(volumeNode)
+    except InputError:  # under a bending transform: its message comes when it is scored
+        return {"ijk_to_lps": [], "size": []}
+    imageData = volumeNode.GetImageData()
+    return {"ijk_to_lps": matrix.ravel().tolist(), "size": list(imageData.GetDimensions()) if imageData else []}
+
+
+def _sameGrid(one: dict, other: dict, toleranceMm: float) -> bool:
+    matrices = one["ijk_to_lps"], other["ijk_to_lps"]
+    if one["size"] != other["size"] or len(matrices[0]) != len(matrices[1]):
+        return False
+    return np.allclose(*matrices, rtol=1e-6, atol=toleranceMm / 100)
 
 
 def _isSequenceFrame(volumeNode) -> bool:

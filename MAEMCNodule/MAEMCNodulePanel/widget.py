@@ -13,11 +13,11 @@ from slicer.util import VTKObservationMixin
 
 from . import details, views
 from .clinicalform import ClinicalForm
+from .clinicalvalues import clinicalOf
 from .installing import PACKAGE_CODES, TORCH_CODES, installRequirements, installTorch
 from .logic import MAEMCNoduleLogic
 from .report import reportText
 from .status import Status
-from .volumes import clinicalOf
 
 POLL_MILLISECONDS = 50
 _DEVICE_SETTING = "MAEMC/Device"
@@ -185,9 +185,11 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onModelSelected(self, index: int) -> None:
         self._parameterNode.model = self.ui.modelSelector.itemData(index) or ""
 
-    def onClinicalEdited(self, values: dict) -> None:
+    def onClinicalEdited(self, name: str, text: str) -> None:
+        volume = self._parameterNode.inputVolume
         with self._errorsInStatusLine():
-            self.logic.setClinical(self._parameterNode.inputVolume, values)
+            values = clinicalOf(volume, self.logic.chosenModel().card.clinical) | {name: text}
+            self.logic.setClinical(volume, {name: text for name, text in values.items() if text})
 
     def onDeviceSelected(self, index: int) -> None:
         self.logic.deviceRequest = self.ui.deviceSelector.itemData(index)
@@ -260,7 +262,8 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if self._parameterNode.inputVolume is None and self.logic.proposedVolume() is not None:
                 self._parameterNode.inputVolume = self.logic.proposedVolume()
             analysis, card, volume = self._analysis(), self._card(), self._parameterNode.inputVolume
-            self.clinicalForm.show(card.clinical if card else (), clinicalOf(volume), volume is not None)
+            asked = card.clinical if card else ()
+            self.clinicalForm.show(asked, clinicalOf(volume, asked), volume)
             details.fillTable(self.ui, analysis, self._parameterNode.selectedPoint)
             details.fillNodule(self.ui, analysis, self._parameterNode.selectedPoint, card)
         self._updateStatus()

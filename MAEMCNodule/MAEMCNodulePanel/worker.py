@@ -61,11 +61,12 @@ class ScoringWorker:
     def send(self, request: Request, device: str) -> None:
         """Ask for probability or pictures of one prepared nodule. Raises MAEMCError where no Python is found."""
         self.forget(*request.key)
-        roi = request.prepared.roi
-        nodules = [{"axial": encode_array(roi.axial), "coronal": encode_array(roi.coronal)}]
-        if request.prepared.values is not None:
-            nodules[0]["clinical"] = request.prepared.values.values
-        self._send(request, model=str(request.model.path), device=device, nodules=nodules)
+        values = request.prepared.values
+        nodule = _encoded(request.prepared.roi)
+        if values is not None:
+            nodule["clinical"] = values.values
+            nodule["series"] = {name: _encoded(region) for name, region in values.regions.items()}
+        self._send(request, model=str(request.model.path), device=device, nodules=[nodule])
 
     def forget(self, analysisID: str = "", pointID: str = "") -> None:
         """Take no notice of answers about one nodule, every nodule of an analysis, or any nodule at all."""
@@ -109,3 +110,7 @@ class ScoringWorker:
             self._client = WorkerClient(python=self._python or slicerPython())
         self._requests[self._client.send(request.kind, **fields)] = request
         self.sent += 1
+
+
+def _encoded(roi) -> dict:
+    return {"axial": encode_array(roi.axial), "coronal": encode_array(roi.coronal)}

@@ -25,6 +25,57 @@ def model_home(tmp_path_factory, random_bundle):
 
 
 @pytest.fixture(scope="session")
+def make_fusion_bundle(tmp_path_factory):
+    """``make_fusion_bundle(id, asked, branches)``: a fusion model of three classes with random weights."""
+    import torch
+    from MAEMCLib.bundle import Member, save_bundle
+    from MAEMCLib.clinical import SERIES
+    from MAEMCLib.fusion_scoring import graph_of
+    from MAEMCLib.networks.configuration import EncoderConfiguration
+    from MAEMCLib.networks.fusion import FusionNetwork
+
+    def make(name, asked, branches):
+        encoder = {"patch_size": 50, "width": 16, "depth": 1, "heads": 2}
+        classes = ["cyst", "myeloma", "metastasis"]
+        card = {
+            "id": name,
+            "version": "1.0",
+            "title": "Fusion with random weights",
+            "architecture": {"encoder": encoder, "graph": {"branches": branches, "width": 8, "rounds": 2}},
+            "preprocessing": {"mean": 0.25, "std": 0.3},
+            "fusion": "graph",
+            "clinical": [one.to_json() for one in asked],
+            "classes": classes,
+            "positive_class": "",
+            "thresholds": {"rule_out": 0.5, "balanced": 0.5, "rule_in": 0.5},
+            "calibration": {"calibrated": False, "reason": "random weights", "slope": 1.0, "intercept": 0.0},
+            "intended_use": "Tests only.",
+        }
+        network = FusionNetwork(EncoderConfiguration(**encoder), graph_of(card, asked, name), len(classes), 1)
+        with torch.no_grad():
+            for head in network.heads:
+                head.weight.mul_(20)
+        values = [(60.0 if one.unit == "years" else 0.0, 10.0) for one in asked if one.kind != SERIES]
+        network.set_standardization(*(torch.tensor(column) for column in zip(*values, strict=True)))
+        path = tmp_path_factory.mktemp("fusion") / f"{name}.maemc"
+        return save_bundle(path, card, [Member("classifier", "classifier-0", network.state_dict())]).path
+
+    return make
+
+
+@pytest.fixture
+def clinical_texts():
+    """``clinical_texts(form)``: {name: text} of what a user sees in the form, without what is empty."""
+    contents = {"QLineEdit": "text", "QComboBox": "currentData", "qMRMLNodeComboBox": "currentNodeID"}
+
+    def read(form):
+        texts = {name: getattr(editor, contents[editor.className()]) for name, editor in form._editors.items()}
+        return {name: text for name, text in texts.items() if text}
+
+    return read
+
+
+@pytest.fixture(scope="session")
 def warm_client():
     """One real worker process for the whole session, so that not every test waits for torch to be imported."""
     from MAEMCLib.worker import WorkerClient

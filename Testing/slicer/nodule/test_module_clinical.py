@@ -3,14 +3,10 @@
 import shutil
 
 import pytest
-import torch
-from MAEMCLib.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.bundle import ModelBundle
 from MAEMCLib.clinical import ClinicalCase, ClinicalField, read_values
 from MAEMCLib.ct import CTVolume
 from MAEMCLib.errors import UsageError
-from MAEMCLib.fusion_scoring import graph_of
-from MAEMCLib.networks.configuration import EncoderConfiguration
-from MAEMCLib.networks.fusion import FusionNetwork
 from MAEMCLib.predict import open_predictor
 from MAEMCLib.roi import cut_roi
 
@@ -23,30 +19,8 @@ ASKED = (
 
 
 @pytest.fixture(scope="session")
-def fusion_bundle(tmp_path_factory):
-    encoder = {"patch_size": 50, "width": 16, "depth": 1, "heads": 2}
-    classes = ["cyst", "myeloma", "metastasis"]
-    card = {
-        "id": "fused",
-        "version": "1.0",
-        "title": "Fusion with random weights",
-        "architecture": {"encoder": encoder, "graph": {"branches": ["axial", "second"], "width": 8, "rounds": 2}},
-        "preprocessing": {"mean": 0.25, "std": 0.3},
-        "fusion": "graph",
-        "clinical": [one.to_json() for one in ASKED],
-        "classes": classes,
-        "positive_class": "",
-        "thresholds": {"rule_out": 0.5, "balanced": 0.5, "rule_in": 0.5},
-        "calibration": {"calibrated": False, "reason": "random weights", "slope": 1.0, "intercept": 0.0},
-        "intended_use": "Tests only.",
-    }
-    network = FusionNetwork(EncoderConfiguration(**encoder), graph_of(card, ASKED, "fused"), len(classes), 1)
-    with torch.no_grad():
-        for head in network.heads:
-            head.weight.mul_(20)
-    network.set_standardization(torch.tensor([60.0, 0.0, 20.0]), torch.tensor([10.0, 1.0, 10.0]))
-    path = tmp_path_factory.mktemp("fusion") / "fused.maemc"
-    return save_bundle(path, card, [Member("classifier", "classifier-0", network.state_dict())]).path
+def fusion_bundle(make_fusion_bundle):
+    return make_fusion_bundle("fused", ASKED, ["axial", "second"])
 
 
 @pytest.fixture
@@ -86,7 +60,7 @@ def test_the_form_is_there_for_models_that_ask(fused, add_ct):
     panel.settle()
     form = panel.widget.clinicalForm
     assert panel.ui.clinicalFrame.visible and panel.ui.clinicalFrame.enabled
-    assert list(form._editors) == ["age", "sex", "packs"]
+    assert list(form._editors) == ["age", "sex", "packs", "second"]
     assert form._editors["age"].placeholderText == "41 to 88"
     assert all(editor.toolTip for editor in form._editors.values())
     panel.parameters.model = "random@1.0"
@@ -140,7 +114,7 @@ def test_what_is_wrong_is_said_in_the_row(fused, add_ct):
     assert "age is 99 years; the model knows 41 to 88." in panel.ui.findingsLabel.text
 
 
-def test_values_belong_to_their_ct(fused, add_ct):
+def test_values_belong_to_their_ct(fused, add_ct, clinical_texts):
     panel = fused
     one, other = add_ct("one"), add_ct("other", seed=3)
     panel.parameters.inputVolume = one
@@ -148,13 +122,13 @@ def test_values_belong_to_their_ct(fused, add_ct):
     fill(panel, "70", "female")
     panel.settle()
     form = panel.widget.clinicalForm
-    assert form.values() == {"age": "70", "sex": "female"}
+    assert clinical_texts(form) == {"age": "70", "sex": "female"}
     panel.parameters.inputVolume = other
     panel.settle()
-    assert form.values() == {}, "another patient's values never stand beside a CT"
+    assert clinical_texts(form) == {}, "another patient's values never stand beside a CT"
     panel.parameters.inputVolume = one
     panel.settle()
-    assert form.values() == {"age": "70", "sex": "female"}
+    assert clinical_texts(form) == {"age": "70", "sex": "female"}
     assert form._editors["sex"].currentText == "female"
 
 

@@ -51,6 +51,7 @@ def test_imports_at_file_scope(source):
         "analysis.py",
         "nodes.py",
         "volumes.py",
+        "clinicalvalues.py",
         "overlays.py",
         "views.py",
     ):
