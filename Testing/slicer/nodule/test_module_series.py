@@ -407,5 +407,7 @@ def test_any_name_that_a_column_may_have_is_kept(add_ct, tmp_path):
     volume = slicer.util.getNode("Chest")
     found = {name: slicer.mrmlScene.GetNodeByID(i).GetName() for name, i in clinicalOf(volume, asked).items()}
     assert found == {name: f"Series {number}" for number, name in enumerate(names)}
+    setClinical(volume, {"age": "63"}, ASKED[:1])
     setClinical(volume, {}, asked[:1])
     assert list(clinicalOf(volume, asked)) == names[1:], "what other models ask for stays"
+    assert clinicalOf(volume, ASKED) == {"age": "63"}
