@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,20 +12,11 @@ from MAEMCLib.results import DISCLAIMER
 
 from ..protocol import UNKNOWN, UNKNOWN_PATIENTS
 from .figures import evaluation_figure, learning_figure
+from .html import page, picture, png_of
+from .html import table as html_table
 from .predictions import PredictionTable
 from .tables import cell, difference_text, distinct_points
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 76em; margin: 2em auto; padding: 0 1em; }
-h1 { font-size: 1.5em; margin-bottom: .2em; } h2 { font-size: 1.15em; margin-top: 2em; border-top: 1px solid #ddd;
-padding-top: 1em; } table { border-collapse: collapse; font-size: 14px; } th { text-align: left; font-weight: 600; }
-th, td { padding: .3em 1em .3em 0; border-bottom: 1px solid #e4e4e4; vertical-align: top; }
-td { font-variant-numeric: tabular-nums; } td.short, tr > th:first-child { white-space: nowrap; }
-tr.first td { font-weight: 600; }
-.notice { background: #fff4d6; border-left: 4px solid #e0a800; padding: .5em .9em; font-weight: 600; }
-.leaky { background: #fbe3e0; border-left: 4px solid #c0392b; padding: .5em .9em; font-weight: 600; }
-.soft { color: #666; font-size: .9em; } img { max-width: 100%; } img.small { max-height: 22em; }
-"""
 _RANKING = {"auc": "AUC", "auc_within_folds": "AUC within folds"}
 _RATES = {
     "accuracy": "ACC",
@@ -55,7 +43,7 @@ def write_page(path: Path, report: dict[str, Any], table: PredictionTable, event
         f"<p class='notice'>{DISCLAIMER}</p>",
         *(f"<p class='{style}'>{escape(text)}</p>" for style, text in _warnings(report)),
         _facts(report),
-        f"<p><img src='{_embed(evaluation_figure(report, table), 'ROC, reliability, probabilities')}</p>",
+        picture(png_of(evaluation_figure(report, table)), "ROC, reliability, probabilities"),
         "<h2>Does it rank malignant above benign?</h2>",
         _ranking(report),
         "<h2>Operating points</h2>",
@@ -65,17 +53,13 @@ def write_page(path: Path, report: dict[str, Any], table: PredictionTable, event
         _calibration(report),
     ]
     if learning is not None:
-        parts += ["<h2>Learning</h2>", f"<p><img class='small' src='{_embed(learning, 'learning curves')}</p>"]
+        parts += ["<h2>Learning</h2>", picture(png_of(learning), "learning curves", "small")]
     if report.get("per_fold"):
         parts += ["<h2>Folds</h2>", _folds(report)]
     parts += ["<h2>Notes</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in report["notes"]), "</ul>"]
     parts += [f"<p class='notice'>{DISCLAIMER}</p>"]
-    page = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>MAEMC evaluation</title>'
-        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
     with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page("MAEMC evaluation", parts), encoding="utf-8")
 
 
 def _what(report: dict[str, Any]) -> str:
@@ -113,7 +97,7 @@ def _facts(report: dict[str, Any]) -> str:
     software = training.get("software", {})
     if software:
         rows.append(("Software", ", ".join(f"{name} {value}" for name, value in software.items())))
-    return _table((), rows)
+    return html_table((), rows)
 
 
 def _job_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -158,7 +142,7 @@ def _ranking(report: dict[str, Any]) -> str:
         f"<p class='soft'>No baseline '{escape(name)}': {escape(reason)}.</p>"
         for name, reason in report["baselines_unavailable"].items()
     )
-    return _table(heads, rows) + missing
+    return html_table(heads, rows) + missing
 
 
 def _points(report: dict[str, Any]) -> str:
@@ -176,7 +160,7 @@ def _points(report: dict[str, Any]) -> str:
             "Positive is malignant. Rule out: sensitivity of at least 0.95; rule in: specificity of at least 0.95; "
             "balanced: the highest sum of both. Chosen on validation cases, so the rates here may fall short of that."
         )
-    return f"<p class='soft'>{explained}</p>{_table(heads, rows)}"
+    return f"<p class='soft'>{explained}</p>{html_table(heads, rows)}"
 
 
 def _beside_baselines(report: dict[str, Any]) -> list[str]:
@@ -191,7 +175,7 @@ def _beside_baselines(report: dict[str, Any]) -> list[str]:
     return [
         "<h2>Classes beside the baselines</h2>",
         f"<p class='soft'>{explained}</p>",
-        _table(("", *_RATES.values()), rows),
+        html_table(("", *_RATES.values()), rows),
     ]
 
 
@@ -224,9 +208,9 @@ def _calibration(report: dict[str, Any]) -> str:
     ]
     heads = ("Probability", "Cases", "Mean probability", "Malignant", "Observed share (95 %)")
     return (
-        f"<p>{escape(text)}</p>{_table(('', *_PROBABILITY.values()), rows)}"
+        f"<p>{escape(text)}</p>{html_table(('', *_PROBABILITY.values()), rows)}"
         f"<p class='soft'>A calibrated model has slope 1 and intercept 0. ECE: over {len(bins)} bins of equally many "
-        f"cases; its interval lies too high, as resampling adds noise to each bin.</p>{_table(heads, bins)}"
+        f"cases; its interval lies too high, as resampling adds noise to each bin.</p>{html_table(heads, bins)}"
     )
 
 
@@ -240,28 +224,11 @@ def _folds(report: dict[str, Any]) -> str:
         )
         for row in report["per_fold"]
     ]
-    return _table(("Fold", "Cases tested", "Malignant", "AUC"), rows)
+    return html_table(("Fold", "Cases tested", "Malignant", "AUC"), rows)
 
 
 def _present(report: dict[str, Any], columns: dict[str, str]) -> dict[str, str]:
     return {key: head for key, head in columns.items() if key in report["metrics"]}
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "<tr>" + "".join(f"<th>{escape(head)}</th>" for head in heads) + "</tr>" if heads else ""
-    lines = []
-    for first, *others in rows:
-        mark = " class='first'" if first == "this model" else ""
-        cells = "".join(f"<td{' class=short' if heads else ''}>{escape(str(text))}</td>" for text in others)
-        lines.append(f"<tr{mark}><th>{escape(first)}</th>{cells}</tr>")
-    return f"<table>{top}{''.join(lines)}</table>"
-
-
-def _embed(figure, alternative: str) -> str:
-    """The rest of an img tag: the picture as a data URL, and its alternative text."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}' alt='{escape(alternative)}'>"
 
 
 def _read_events(path: Path) -> list[dict[str, Any]]:
