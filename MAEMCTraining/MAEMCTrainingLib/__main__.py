@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from MAEMCLib.errors import MAEMCError
 
-from .commands import data, evaluation, experiment, fusion, jobs, methods, reduction, training
+from .commands import comparison, data, evaluation, experiment, fusion, jobs, methods, reduction, training
 from .processes import leave
 
 
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Prepare data, train and evaluate models for pulmonary nodules, and export them for scoring.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for subject in (data, reduction, methods, training, fusion, evaluation, experiment, jobs):
+    for subject in (data, reduction, methods, training, fusion, evaluation, comparison, experiment, jobs):
         subject.add(commands)
     return parser
 

@@ -1,0 +1,106 @@
+"""The command ``maemc-train compare``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from MAEMCLib.errors import UsageError
+from MAEMCLib.model_store import home
+
+from . import add_command
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    command = add_command(
+        commands, "compare", _compare, "two networks on the same cases: their layers, their features, where they look"
+    )
+    for place in ("first", "second"):
+        command.add_argument(
+            place,
+            metavar="JOB|BUNDLE|scratch",
+            help="a finished pre-training or fine-tuning (the model of its first fold), a model bundle, or scratch: "
+            "the architecture of the other one with weights drawn anew",
+        )
+    command.add_argument("--data", type=Path, required=True, metavar="MANIFEST|CACHE", help="cases to show both")
+    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    command.add_argument(
+        "--columns",
+        default="",
+        metavar="NAME,NAME",
+        help="of the manifest, to color and judge by beside the label; modality+anatomy joins two",
+    )
+    command.add_argument(
+        "--cases", type=int, default=500, metavar="N", help="drawn by a fixed seed from more (default 500)"
+    )
+    command.add_argument("--device", default="auto")
+    command.add_argument("--threads", type=int, metavar="N", help="processor threads")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    import torch
+    from MAEMCLib.device import choose_device
+
+    from ..evaluation.external import make_output
+    from ..evaluation.network_comparison import compare_networks
+    from ..evaluation.network_comparison_page import format_comparison
+    from ..stopping import Interrupted
+
+    if options.threads is not None:
+        if options.threads < 1:
+            raise UsageError(f"--threads is {options.threads}; it has to be at least 1.")
+        torch.set_num_threads(options.threads)
+    device = torch.device(choose_device(options.device).name)
+    columns = [name.strip() for name in options.columns.split(",")] if options.columns else []
+    make_output(options.output)
+    try:
+        with _Progress(options.quiet) as progress:
+            report = compare_networks(
+                options.first,
+                options.second,
+                options.data,
+                options.output,
+                home(),
+                device,
+                columns,
+                options.cases,
+                progress,
+            )
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped. No result was written, and what was there before is unchanged.") from None
+    if not options.quiet:
+        print(format_comparison(report))
+    print(options.output)
+
+
+class _Progress:
+    """The stage, the cases done and the time left on standard error, renewed in place on a terminal."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.live, self.wrote, self.stage, self.started = not quiet and sys.stderr.isatty(), False, "", 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        from ..progress_line import duration
+
+        if not self.live:
+            return
+        now = time.monotonic()
+        if stage != self.stage:
+            self.stage, self.started = stage, now
+        line = stage
+        if total:
+            left = f"  {duration((now - self.started) * (total / done - 1))} left" if done else ""
+            line = f"{stage} case {done} of {total}{left}"
+        self.wrote = True
+        print(f"\r{line:60}", end="", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.wrote:
+            print(file=sys.stderr)
