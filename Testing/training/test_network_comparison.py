@@ -174,16 +174,18 @@ def test_figures_are_of_the_presented_cases(jobs, tmp_path):
     report = compare(jobs, tmp_path, "tuned", "scratch")
     network = open_networks(str(jobs / "tuned"), "scratch")[0]
     cohort = join([open_data(jobs / "manifest 2.csv", tmp_path / "own", jobs / "home")])
-    found = []
-    for row in read_manifest(jobs / "manifest 2.csv").rows:
-        images = torch.from_numpy(prepare(read_gray(row.image), network.preprocessing))[None, None]
-        with torch.no_grad():
-            found.append(network.encoder.features(images)[0].numpy())
-    labels, patients, right = cohort.labels, cohort.patients, []
-    for i in np.flatnonzero(labels >= 0):
-        others = [j for j in np.flatnonzero(labels >= 0) if patients[j] != patients[i]]
-        right.append(labels[min(others, key=lambda j: np.sum((found[i] - found[j]) ** 2))] == labels[i])
-    assert report["classes"][0]["spaces"]["a"]["nearest"]["value"] == pytest.approx(np.mean(right))
+    images = [
+        prepare(read_gray(row.image), network.preprocessing) for row in read_manifest(jobs / "manifest 2.csv").rows
+    ]
+    with torch.no_grad():
+        found = network.encoder.features(torch.from_numpy(np.stack(images))[:, None]).numpy()
+    for space, values in (("pixels", np.stack(images).reshape(len(images), -1)), ("a", found)):
+        right = []
+        for i in np.flatnonzero(cohort.labels >= 0):
+            others = [j for j in np.flatnonzero(cohort.labels >= 0) if cohort.patients[j] != cohort.patients[i]]
+            nearest = min(others, key=lambda j: np.sum((values[i] - values[j]) ** 2))
+            right.append(cohort.labels[nearest] == cohort.labels[i])
+        assert report["classes"][0]["spaces"][space]["nearest"]["value"] == pytest.approx(np.mean(right))
 
 
 def test_fewer_cases_are_drawn_by_seed(jobs, tmp_path):
@@ -246,6 +248,8 @@ def test_what_cannot_be_compared(jobs, tmp_path, capsys, balls):
     assert code == 2 and "at least 4" in text
     code, text = refused(jobs, tmp_path, capsys, mae, moco, data=str(balls))
     assert code == 3 and "holds nodules in CT, but the networks look at 2-D pictures" in text
+    code, text = refused(jobs, tmp_path, capsys, mae, moco, data=str(tmp_path))
+    assert code == 3 and "is a folder without a cache" in text
     few = rewritten(jobs, "few.csv", lambda rows: rows[:3])
     code, text = refused(jobs, tmp_path, capsys, mae, moco, data=few)
     assert code == 3 and "3 cases" in text
@@ -254,6 +258,11 @@ def test_what_cannot_be_compared(jobs, tmp_path, capsys, balls):
     code, text = refused(jobs, tmp_path, capsys, mae, moco)
     (jobs / "moco" / "state.json").write_text(json.dumps(state))
     assert code == 3 and "is stopped, not finished" in text
+    state = json.loads((jobs / "tuned" / "state.json").read_text())
+    (jobs / "tuned" / "state.json").write_text(json.dumps(state | {"status": "failed"}))
+    code, text = refused(jobs, tmp_path, capsys, mae, str(jobs / "tuned"))
+    (jobs / "tuned" / "state.json").write_text(json.dumps(state))
+    assert code == 3 and "is failed, not finished" in text
     assert main(["compare", mae, moco, "--data", str(jobs / "manifest 2.csv"), "--output", mae, *QUIET]) == 2
     assert "holds a job" in capsys.readouterr().err
     caches = next((jobs / "mae" / "caches").iterdir())
@@ -269,7 +278,16 @@ def test_what_was_there_stays_until_all_is_computed(jobs, tmp_path, stage):
         if text.startswith(stage):
             raise KeyboardInterrupt
 
-    words = (str(jobs / "mae"), "scratch", jobs / "manifest 2.csv", tmp_path, jobs / "home", torch.device("cpu"))
+    words = (
+        str(jobs / "mae"),
+        "scratch",
+        jobs / "manifest 2.csv",
+        tmp_path,
+        jobs / "home",
+        torch.device("cpu"),
+        [],
+        500,
+    )
     with pytest.raises(KeyboardInterrupt):
         compare_networks(*words, progress=interrupt)
     assert {path.name for path in tmp_path.iterdir()} == {"comparison.json", "caches"}

@@ -81,26 +81,26 @@ class _Progress:
     """The stage, the cases done and the time left on standard error, renewed in place on a terminal."""
 
     def __init__(self, quiet: bool) -> None:
-        self.live, self.wrote, self.stage, self.started = not quiet and sys.stderr.isatty(), False, "", 0.0
+        self.live, self.stage = not quiet and sys.stderr.isatty(), ""
+        self.started = self.shown = 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         from ..progress_line import duration
 
-        if not self.live:
-            return
         now = time.monotonic()
+        if not self.live or (stage == self.stage and now - self.shown < 0.2):
+            return
         if stage != self.stage:
             self.stage, self.started = stage, now
-        line = stage
+        self.shown, line = now, stage
         if total:
             left = f"  {duration((now - self.started) * (total / done - 1))} left" if done else ""
             line = f"{stage} case {done} of {total}{left}"
-        self.wrote = True
         print(f"\r{line:60}", end="", file=sys.stderr, flush=True)
 
     def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.wrote:
+        if self.shown:
             print(file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,21 +52,28 @@ class Coloring:
         return ""
 
 
-def colorings_of(cohort: Cohort, data: Path, columns: Sequence[str]) -> list[Coloring]:
-    """The label, then each column; ``modality+anatomy`` are the pairs of two columns' values.
+def read_values(data: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
+    """{column: {case_id: its text}} of a manifest; ``modality+anatomy`` are the pairs of two columns' values, empty
+    where one of them is.
 
-    Raises UsageError for a name without letters; InputError: a cache, which holds no columns, a manifest without one of
-    them (it is named).
+    Raises UsageError for an empty name; InputError: a cache, which holds no columns, a manifest without one of them (it
+    is named).
     """
-    labels = np.array(["" if label == UNLABELED else _CLASSES[label] for label in cohort.labels.tolist()])
-    found = [Coloring(LABEL, labels)]
     groups = {name: [part.strip() for part in name.split(JOINED)] for name in columns if name != LABEL}
     if not groups:
-        return found
+        return {}
     if not all(part for parts in groups.values() for part in parts):
         raise UsageError(f"--columns {','.join(columns)} has an empty name. Write modality,anatomy.", "columns")
     said = read_columns([data], sorted({part for parts in groups.values() for part in parts}))
+    found: dict[str, dict[str, str]] = {}
     for name, parts in groups.items():
-        rows = ([said[case.case_id][part] for part in parts] for case in cohort.cases)
-        found.append(Coloring(name, np.array([" + ".join(row) if all(row) else "" for row in rows])))
+        rows = {case: [values[part] for part in parts] for case, values in said.items()}
+        found[name] = {case: f" {JOINED} ".join(row) if all(row) else "" for case, row in rows.items()}
     return found
+
+
+def colorings_of(cohort: Cohort, values: Mapping[str, Mapping[str, str]]) -> list[Coloring]:
+    """The label, then each column that ``read_values`` read."""
+    labels = ["" if label == UNLABELED else _CLASSES[label] for label in cohort.labels.tolist()]
+    columns = {name: [said[case.case_id] for case in cohort.cases] for name, said in values.items()}
+    return [Coloring(name, np.array(texts)) for name, texts in ({LABEL: labels} | columns).items()]

@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
 
+from ..data.cache import is_cache
 from ..data.cohort import Cohort, join
+from ..data.picture_cache import is_picture_cache
 from ..data.presentation import present
 from ..data.sources import is_flat, open_data
 from ..draws import generator
 from .cka import FEWEST_CASES, MinibatchCKA
-from .colorings import Coloring, colorings_of
+from .colorings import Coloring, colorings_of, read_values
 from .compared_maps import enlarged, kind_of_map, place_maps_of, reason_against_maps
 from .compared_network import ComparedNetwork, open_networks
 from .embedding import class_figures, majority_share, perplexity_for, tsne
@@ -30,7 +32,6 @@ from .network_comparison_figures import SPACES, Drawn, MapExamples
 from .network_comparison_page import write_comparison
 
 SCHEMA = 1
-DEFAULT_CASES = 500
 MINIBATCH = 64
 EXAMPLES = 5
 _SEED = 20255
@@ -58,8 +59,8 @@ def compare_networks(
     output: Path,
     home: Path,
     device: torch.device,
-    columns: Sequence[str] = (),
-    cases: int = DEFAULT_CASES,
+    columns: Sequence[str],
+    cases: int,
     progress: Progress = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """Compare and write comparison.json, comparison.html and the pictures to the folder ``output``; what the first
@@ -68,18 +69,19 @@ def compare_networks(
     first, second: as ``open_networks`` takes them. cases: how many are drawn at most; each by one image: the axial
     montage of a nodule (the coronal one where a network reads no other), the middle picture of several.
 
-    Raises what ``open_networks`` and ``colorings_of`` raise; InputError: data of another kind or slice step than the
+    Raises what ``open_networks`` and ``read_values`` raise; InputError: data of another kind or slice step than the
     networks', fewer than 4 cases.
     """
     if cases < FEWEST_CASES:
         raise UsageError(f"--cases is {cases}; the comparison needs at least {FEWEST_CASES}.", "cases")
     networks = open_networks(first, second)
-    _check_kind(networks[0], is_flat(data), data)
+    _check_kind(networks[0], data)
+    said = read_values(data, columns)
     cache = open_data(data, output / "caches", home, lambda done, total: progress("Cutting", done, total))
     everyone = join([cache])
     cohort = _drawn(everyone, cases)
     _check_cases(networks, cohort)
-    colorings = colorings_of(cohort, data, columns)
+    colorings = colorings_of(cohort, said)
     reason = reason_against_maps(networks)
     seen = _look(networks, cohort, device, not reason, progress)
     planes = {}
@@ -111,8 +113,10 @@ def compare_networks(
     return report
 
 
-def _check_kind(network: ComparedNetwork, flat: bool, data: Path) -> None:
-    if network.flat != flat:
+def _check_kind(network: ComparedNetwork, data: Path) -> None:
+    if data.is_dir() and not is_cache(data) and not is_picture_cache(data):
+        return  # no data at all: ``open_data`` says what it wants
+    if network.flat != (flat := is_flat(data)):
         ours, theirs = (("nodules in CT", "2-D pictures")[kind] for kind in (flat, network.flat))
         raise InputError(f"{data} holds {ours}, but the networks look at {theirs}. Give such data.", "kind")
 

@@ -51,7 +51,8 @@ def notes(report: dict[str, Any]) -> list[str]:
         f"{data['cases']} of {data['of_cases']} cases, {data['image']}, as each network is shown it when it scores.",
         f"CKA: linear, unbiased, gathered over {report['cka']['minibatches']} minibatches (Kornblith et al. 2019; "
         "Nguyen et al. 2021); a layer's activations at all places and channels, flattened. 1: the same up to turns and "
-        "scale; about 0, on either side: nothing in common. Layers that say the same of all cases have none.",
+        "scale; about 0, on either side: nothing in common. Layers that say the same of all cases have none. "
+        "No interval is given.",
         "Two networks that never met the data share much of it too: what the pixels have in common passes through "
         "random layers. Compare with scratch to see what of a value is owed to training.",
         f"t-SNE: scikit-learn, perplexity {report['perplexity']:.3g}, started from principal components, a fixed seed. "
