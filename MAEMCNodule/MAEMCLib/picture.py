@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +16,22 @@ class PicturePreprocessing:
     """How a picture becomes network input; stored with each model.
 
     image_size: pixels a side. view_share: side of the central square that is shown, as a share of the picture's longer
-    side; what lies around it serves shifts. mean, std: of the training pictures' gray values in [0, 1].
+    side; what lies around it serves shifts. mean, std: of the training pictures' gray values in [0, 1]. angles: at how
+    many angles, evenly about the middle, a picture is shown; the mean of what the network says of them counts.
     """
 
     image_size: int = 224
     view_share: float = 1.0
     mean: float = 0.0
     std: float = 1.0
+    angles: int = 1
 
     def __post_init__(self) -> None:
         values = list(asdict(self).values())
         if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
             raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
-        if self.image_size < 1 or not 0 < self.view_share <= 1 or self.std <= 0:
+        possible = self.image_size >= 1 and 0 < self.view_share <= 1 and self.std > 0 and self.angles >= 1
+        if not possible or not isinstance(self.angles, int):
             raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
 
 
@@ -113,14 +116,36 @@ def look(gray: np.ndarray, center: tuple[float, float], width: float, side: int)
     return np.asarray(Image.fromarray(gray).resize((side, side), Image.Resampling.BILINEAR, box=box))
 
 
+def look_turned(gray: np.ndarray, center: tuple[float, float], width: float, side: int, degrees: float) -> np.ndarray:
+    """``look`` at a picture that is turned about the point, counter-clockwise; interpolated once, which blurs less than
+    turning and resizing one after the other."""
+    from PIL import Image
+
+    finer = max(1, round(width / side))  # a picture that shrinks is sampled finer, and the samples are averaged
+    step, angle = width / (side * finer), np.radians(degrees)
+    across, down = step * np.cos(angle), step * np.sin(angle)
+    half, (row, column) = side * finer / 2, center
+    # From the middle of an output pixel (x, y) to the place in the picture.
+    places = (across, -down, column - (across - down) * half, down, across, row - (across + down) * half)
+    size = (side * finer, side * finer)
+    image = Image.fromarray(gray).transform(size, Image.Transform.AFFINE, places, Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(side, finer, side, finer).mean(axis=(1, 3))
+
+
+def shown(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
+    """A square picture in [0, 1] -> (angles, image_size, image_size) network input; the first is upright."""
+    middle, width = (len(gray) / 2, len(gray) / 2), len(gray) * preprocessing.view_share
+    turns = 360.0 * np.arange(1, preprocessing.angles) / preprocessing.angles
+    views = [look(gray, middle, width, preprocessing.image_size)]
+    views += [look_turned(gray, middle, width, preprocessing.image_size, degrees) for degrees in turns]
+    return normalise_gray(np.stack(views), preprocessing)
+
+
 def normalise_gray(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
     """[0, 1] -> network input, float32, any shape."""
     return ((gray - preprocessing.mean) / preprocessing.std).astype(np.float32)
 
 
 def prepare(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
-    """A picture in [0, 1] -> (image_size, image_size) network input, without augmentation."""
-    framed = square(gray)
-    side = len(framed)
-    shown = look(framed, (side / 2, side / 2), side * preprocessing.view_share, preprocessing.image_size)
-    return normalise_gray(shown, preprocessing)
+    """A picture in [0, 1] -> (image_size, image_size) network input, upright and without augmentation."""
+    return shown(square(gray), replace(preprocessing, angles=1))[0]

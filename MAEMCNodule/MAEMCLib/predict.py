@@ -18,7 +18,7 @@ from .model_card import ModelCard
 from .montage import normalise, resized, to_montage
 from .networks.classifier import Classifier
 from .networks.encoders import encoder_configuration
-from .picture import prepare
+from .picture import prepare, shown, square
 from .picture_scoring import PreparedPicture
 from .roi import SIDE, SLICES, NoduleROI
 
@@ -96,7 +96,7 @@ class Predictor:
         Raises InputError for a region of the wrong shape, UsageError for a region given to a model of pictures.
         """
         started = time.perf_counter()
-        images = np.stack([self.image(case, plane) for case in cases for plane in self.planes])
+        images = np.concatenate([self._images(case) for case in cases])
         try:
             logits, tokens = self._outputs(images, progress)
         except torch.OutOfMemoryError:
@@ -105,14 +105,21 @@ class Predictor:
             self.members = [member.to("cpu") for member in self.members]
             torch.cuda.empty_cache()
             logits, tokens = self._outputs(images, progress)
-        # (members, cases): the mean of the planes' logits, methods as published; see the card's "fusion"
-        calibrated = self._calibrated(logits.reshape(len(self.members), len(cases), len(self.planes)).mean(axis=2))
+        # (members, cases): the mean of the logits of planes (as published; the card's "fusion"), or of angles
+        calibrated = self._calibrated(logits.reshape(len(self.members), len(cases), -1).mean(axis=2))
         percentiles = self._percentiles(tokens, len(cases))
         seconds = (time.perf_counter() - started) / len(cases)
         return [self._prediction(calibrated[:, case], percentiles[case], seconds) for case in range(len(cases))]
 
+    def _images(self, case: NoduleROI | PreparedPicture) -> np.ndarray:
+        """(planes or angles, side, side) float32: all that the network is shown of a case."""
+        first = self.image(case, self.planes[0])
+        if self.card.input == "picture":
+            return shown(square(case.gray), self.card.preprocessing)
+        return np.stack([first, *(self.image(case, plane) for plane in self.planes[1:])])
+
     def image(self, case: NoduleROI | PreparedPicture, plane: str) -> np.ndarray:
-        """(side, side) float32: what the network is shown of a case. Raises InputError, UsageError."""
+        """(side, side) float32: one plane of a nodule, or a picture upright. Raises InputError, UsageError."""
         if self.card.input == "picture":
             if not isinstance(case, PreparedPicture):
                 raise UsageError(f"The model {self.card.id} scores 2-D pictures, not nodules in a CT.", "input-kind")
@@ -137,7 +144,7 @@ class Predictor:
             return [None] * cases
         found = []
         for member, distances in zip(tokens, self.distances, strict=True):
-            by_plane = member.reshape(cases, len(self.planes), -1)
+            by_plane = member.reshape(cases, len(self.planes), -1, member.shape[-1]).mean(axis=2)  # over angles
             found.append(case_distance({p: by_plane[:, n] for n, p in enumerate(self.planes)}, distances))
         reference = self.card.training_distances
         return [percentile(value, reference) for value in np.mean(found, axis=0)]

@@ -185,6 +185,9 @@ class FinetuningConfiguration:
     # keeps what is smooth; in the phantom experiment (MAEMCTraining/README.md) patches of 50 learnt the class only so.
     # Does not concern a linear probe, which leaves the encoder as it is.
     new_patch_embedding: bool = False
+    # At how many angles scoring shows a 2-D picture, evenly about its middle; the mean of the logits counts. For
+    # pictures that have no up; scoring takes as many times longer.
+    angles: int = 1
     # Labeled cases of each fold's training part that are used, for learning curves; 0: all.
     labeled_cases: int = 0
     split_seed: int = 0  # of folds, validation parts and the choice of labeled cases; repeats of a training keep it
@@ -212,6 +215,9 @@ class FinetuningConfiguration:
             f"labeled_cases is {self.labeled_cases}; choose 0 (all) or at least 4, two of each class.",
         )
         _check(0 < self.validation_fraction < 0.5, "validation_fraction has to lie between 0 and 0.5.")
+        flat = isinstance(self.augmentation, PictureAugmentation)
+        _check(self.angles >= 1, f"angles is {self.angles}; it has to be at least 1.")
+        _check(flat or self.angles == 1, "angles is a setting of 2-D pictures; montages are shown upright.")
 
 
 def encoder_named(name: str, flat: bool, small: bool) -> EncoderConfiguration | BackboneConfiguration:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from .starting_point import SCRATCH, StartingPoint
 from .stopping import StopRequest
 
 _PLANES = {"mean": (0, 1), "axial": (0,), "coronal": (1,)}
-_CHUNK = 32
+_TOGETHER = 64  # images that pass through the network at once, or all of one case
 
 
 @dataclass
@@ -183,12 +183,15 @@ def _chunks(
 
     planes: of nodules, those that are wanted; None: both. All pictures of a case are given.
     """
-    for start in range(0, len(cases), _CHUNK):
-        places = slice(start, min(start + _CHUNK, len(cases)))
-        parts = [presentation.plain(int(case)) for case in cases[places]]
-        if planes is not None and len(presentation.planes) > 1:
-            parts = [part[list(planes)] for part in parts]
-        yield places, np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    parts: list[np.ndarray] = []
+    for place, case in enumerate(cases):
+        part = presentation.plain(int(case))
+        parts.append(part[list(planes)] if planes is not None and len(presentation.planes) > 1 else part)
+        sizes = [len(part) for part in parts]
+        if sum(sizes) >= _TOGETHER or place + 1 == len(cases):
+            places = slice(place + 1 - len(parts), place + 1)
+            yield places, np.concatenate(parts), np.repeat(np.arange(len(parts)), sizes)
+            parts = []
 
 
 def _mean_of_cases(values: Tensor, owners: np.ndarray) -> Tensor:
@@ -284,6 +287,8 @@ def finetune(
     preprocessing = start.preprocessing if start else None
     if preprocessing is None:
         preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
+    if flat:
+        preprocessing = replace(preprocessing, angles=run.angles)
     job.declare(
         {
             "configuration": to_json(run),

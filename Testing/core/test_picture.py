@@ -1,9 +1,11 @@
 """Pictures as files: every kind that is promised becomes the gray values that were put in; the others are refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError, ModelError
-from MAEMCLib.picture import PicturePreprocessing, look, prepare, read_gray, square
+from MAEMCLib.picture import PicturePreprocessing, look, look_turned, prepare, read_gray, shown, square
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, UltrasoundImageStorage, generate_uid
@@ -178,8 +180,31 @@ def test_prepare_shows_the_middle_and_standardizes():
     assert prepare(values, PicturePreprocessing(image_size=32)).shape == (32, 32)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_picture_is_shown_upright_and_turned(share):
+    gray = np.random.default_rng(2).random((48, 48)).astype(np.float32)
+    settings = PicturePreprocessing(image_size=24, view_share=share, mean=0.2, std=0.5, angles=4)
+    views = shown(gray, settings)
+    assert views.shape == (4, 24, 24) and views.dtype == np.float32
+    np.testing.assert_array_equal(views[0], prepare(gray, settings))
+    first = look_turned(gray, (24.0, 24.0), 48 * share, 24, 0.0)  # averages four samples a pixel, where it shrinks
+    for turns in (1, 2, 3):
+        np.testing.assert_allclose(views[turns] * 0.5 + 0.2, np.rot90(first, turns), atol=1e-4)
+    diagonal = shown(gray, replace(settings, angles=8))[1]
+    np.testing.assert_allclose(diagonal * 0.5 + 0.2, look_turned(gray, (24.0, 24.0), 48 * share, 24, 45.0), atol=1e-6)
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"image_size": 0}, {"view_share": 0.0}, {"view_share": 1.1}, {"std": 0.0}, {"mean": float("nan")}]
+    "wrong",
+    [
+        {"image_size": 0},
+        {"view_share": 0.0},
+        {"view_share": 1.1},
+        {"std": 0.0},
+        {"mean": float("nan")},
+        {"angles": 0},
+        {"angles": 2.5},
+    ],
 )
 def test_settings_that_make_no_sense(wrong):
     with pytest.raises(ModelError):

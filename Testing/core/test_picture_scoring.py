@@ -146,6 +146,32 @@ def test_probability_by_hand(tmp_path, random_card, picture, encoder):
     assert predictor.probabilities(np.stack([image, image]))[1] == pytest.approx(result.probability, abs=1e-6)
 
 
+def test_a_picture_at_several_angles_is_the_mean_of_their_logits(tmp_path, random_card, picture):
+    """And its familiarity is that of the mean features, as the training measured them."""
+    values = {"image_size": 64, "view_share": 0.5, "mean": 0.3, "std": 0.25}
+    members = members_of(RESNET, 2)
+
+    def scored(angles):
+        card = card_of(random_card, RESNET, preprocessing=values | {"angles": angles})
+        return Predictor(save_bundle(tmp_path / f"{angles}", card, members), "cpu")
+
+    upright, turned = scored(1), scored(4)
+    ((_, prepared),) = score_pictures([(picture, "P1")], turned)
+    image = upright.image(prepared, "picture")
+    np.testing.assert_array_equal(turned.image(prepared, "picture"), image)  # what is explained is upright
+    four = np.stack([np.rot90(image, turns) for turns in range(4)])
+    logits, tokens = upright._outputs(np.ascontiguousarray(four), None)
+    expected = (1 / (1 + np.exp(-logits.mean(axis=1)))).mean()
+    (found,) = turned.predict([prepared])
+    assert found.probability == pytest.approx(expected, abs=1e-4)
+    assert abs(found.probability - upright.predict([prepared])[0].probability) > 1e-5
+    seen = []
+    turned.distances = [{"picture": lambda token, seen=seen: seen.append(token) or np.zeros(1)}] * 2
+    turned.card.values["training_distances"] = [float(n) for n in range(101)]
+    turned._percentiles(tokens, 1)
+    np.testing.assert_allclose(seen[0], tokens[0].mean(axis=0, keepdims=True))
+
+
 @pytest.mark.parametrize("shape", [(40, 40), (41, 64), (64, 41), (30, 51)])
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_view_lies_where_the_network_looks(shape, share):

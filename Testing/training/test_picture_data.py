@@ -178,6 +178,9 @@ def test_plain_pictures_are_what_scoring_sees(presentation):
         np.testing.assert_allclose(shown.plain(case)[0], prepare(read_gray(rows[case].image), shown.preprocessing))
     values = np.stack([shown.plain(case) for case in range(4)])
     assert abs(values.mean()) < 1e-4 and abs(values.std() - 1) < 1e-4
+    turned = PicturePresentation(shown.cohort, shown.augmentation, replace(shown.preprocessing, angles=3)).plain(2)
+    assert turned.shape == (3, 32, 32)
+    np.testing.assert_array_equal(turned[0], shown.plain(2)[0])
 
 
 @pytest.mark.parametrize("kind, count", [("one", 1), ("shifted", 2), ("pair", 2), ("multi-crop", 8)])

@@ -6,6 +6,9 @@ import json
 import numpy as np
 import pytest
 from MAEMCLib.__main__ import main as maemc
+from MAEMCLib.bundle import ModelBundle
+from MAEMCLib.picture_scoring import prepare_picture
+from MAEMCLib.predict import Predictor
 from MAEMCTrainingLib.__main__ import main as train
 from PIL import Image
 
@@ -46,7 +49,7 @@ def journey(tmp_path_factory):
         "epochs=2",
     ]
     finetuning = ["finetune", "--from", str(folder / "pre"), "--data", manifest, "--preset", "tiny", "--folds", "2"]
-    settings = ["epochs=25", "batch=8", "validation_fraction=0.2"]
+    settings = ["epochs=25", "batch=8", "validation_fraction=0.2", "angles=3"]
     assert train(["import", "images", str(folder / "pictures"), "--output", manifest, "--quiet"]) == 0
     assert train([*pretraining, "--output", str(folder / "pre"), *quiet]) == 0
     assert train([*finetuning, "--output", str(folder / "fine"), *settings, *quiet]) == 0
@@ -84,6 +87,19 @@ def test_evaluation_on_the_manifest_agrees_with_batch(journey):
     scored = {row["case_id"]: float(row["probability"]) for row in rows_of(out)}
     judged = {row["case_id"]: float(row["probability"]) for row in rows_of(journey / "evaluated" / "predictions.csv")}
     assert judged == pytest.approx(scored, abs=1e-6) and len(judged) == 24
+
+
+def test_a_fold_is_judged_by_what_its_model_says_in_the_bundle(journey):
+    """At all angles, in the job's own evaluation and in scoring."""
+    predictor = Predictor(ModelBundle.open(journey / "m.maemc"), "cpu")
+    assert predictor.card.preprocessing.angles == 3
+    images = {row["case_id"]: row["image"] for row in rows_of(journey / "m.csv")}
+    for number in range(2):
+        result = json.loads((journey / "fine" / "folds" / str(number) / "result.json").read_text())
+        for row in result["test"]:
+            prepared = prepare_picture(journey / images[row["case_id"]], "P", predictor.card)
+            logits = predictor._outputs(predictor._images(prepared), None)[0][number]
+            assert row["probability"] == pytest.approx(1 / (1 + np.exp(-logits.mean())), abs=1e-5)
 
 
 def test_slices_of_a_volume_are_judged_together(journey):

@@ -14,9 +14,8 @@ from typing import Protocol
 import numpy as np
 from MAEMCLib.errors import InputError
 from MAEMCLib.montage import Preprocessing, from_montage, normalise, resized
-from MAEMCLib.picture import PicturePreprocessing, look, normalise_gray
+from MAEMCLib.picture import PicturePreprocessing, look, look_turned, normalise_gray, shown
 from MAEMCLib.roi import SIDE, SLICES
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from ..configuration import Augmentation, PictureAugmentation
@@ -54,7 +53,8 @@ class Presentation(Protocol):
         ...
 
     def plain(self, case: int) -> np.ndarray:
-        """(images, S, S) float32 without augmentation: both planes of a nodule, or all pictures of a case."""
+        """(images, S, S) float32 without augmentation: both planes of a nodule, or all pictures of a case at all angles
+        that scoring shows them at."""
         ...
 
 
@@ -171,13 +171,9 @@ class PicturePresentation:
         return replace(light, gain=1.0).of(mask.astype(np.float32)) > 0
 
     def plain(self, case: int) -> np.ndarray:
-        """(pictures, S, S): the central view of each."""
-        side, share = self.preprocessing.image_size, self.preprocessing.view_share
-        found = []
-        for place in range(len(self.cohort.cases[case].pictures)):
-            gray = self._gray(case, place)
-            found.append(look(gray, (len(gray) / 2, len(gray) / 2), len(gray) * share, side))
-        return normalise_gray(np.stack(found), self.preprocessing)
+        """(pictures times angles, S, S): the central view of each."""
+        places = range(len(self.cohort.cases[case].pictures))
+        return np.concatenate([shown(self._gray(case, place), self.preprocessing) for place in places])
 
     def _gray(self, case: int, place: int) -> np.ndarray:
         return self.cohort.gray(case, place).astype(np.float32) / 255.0
@@ -222,23 +218,11 @@ class _Light:
 
     def of(self, gray: np.ndarray) -> np.ndarray:
         """(S, S) of a stored picture in [0, 1]."""
-        look_at = self._tilted if self.tilt else look
-        image = look_at(gray, self.middle, self.width, self.side)
+        if self.tilt:
+            image = look_turned(gray, self.middle, self.width, self.side, self.tilt)
+        else:
+            image = look(gray, self.middle, self.width, self.side)
         return np.clip(_turned(image, self.turns, self.flip) * self.gain, 0.0, 1.0)
-
-    def _tilted(self, gray: np.ndarray, middle: tuple[float, float], width: float, side: int) -> np.ndarray:
-        """``look`` at a picture that is turned about the middle, interpolated once: twice would blur what training sees
-        and scoring does not.
-        """
-        finer = max(1, round(width / side))  # a picture that shrinks is sampled finer, and the samples are averaged
-        step, angle = width / (side * finer), np.radians(self.tilt)
-        across, down = step * np.cos(angle), step * np.sin(angle)
-        half, (row, column) = side * finer / 2, middle
-        # From the middle of an output pixel (x, y) to the place in the stored picture.
-        places = (across, -down, column - (across - down) * half, down, across, row - (across + down) * half)
-        size = (side * finer, side * finer)
-        image = Image.fromarray(gray).transform(size, Image.Transform.AFFINE, places, Image.Resampling.BILINEAR)
-        return np.asarray(image).reshape(side, finer, side, finer).mean(axis=(1, 3))
 
 
 def _random_crop(image: np.ndarray, area: tuple[float, ...], side: int, draws: np.random.Generator) -> np.ndarray:

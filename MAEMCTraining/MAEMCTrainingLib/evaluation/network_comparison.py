@@ -7,7 +7,7 @@ reduced" and "trained and random".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +187,8 @@ def _look(
 def _images(networks: Sequence[ComparedNetwork], cohort: Cohort, cases: np.ndarray) -> Iterator[np.ndarray]:
     """(cases, S, S) float32 for each network, at its own side and normalized as it is used to."""
     for network in networks:
-        presentation = present(cohort, network.augmentation, network.preprocessing, network.side)
+        upright = replace(network.preprocessing, angles=1) if network.flat else network.preprocessing
+        presentation = present(cohort, network.augmentation, upright, network.side)
         plane = None if network.flat else presentation.planes.index(_plane(networks))
         plain = (presentation.plain(int(case)) for case in cases)
         yield np.stack([images[len(images) // 2 if plane is None else plane] for images in plain])

@@ -17,7 +17,7 @@ from ..checkpoints import read_tensors
 from ..configuration import FinetuningConfiguration
 from ..data.cohort import Cohort, PictureCohort
 from ..data.folds import Fold
-from ..data.presentation import Settings, present
+from ..data.presentation import PicturePresentation, Settings, present
 from ..finetuning import features, fold_folder, fold_result, fused_planes, load_fold
 from ..jobs import Job
 from ..protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
@@ -101,7 +101,8 @@ def _baselines(
         others["size alone"] = logistic(np.array(sizes, dtype=float)[:, None], labels, folds)
     presentation = present(cohort, run.augmentation, preprocessing, run.encoder.image_size)
     if isinstance(cohort, PictureCohort):
-        others["random forest on the central pixels"] = central_forest(presentation, labels, folds)
+        upright = PicturePresentation(cohort, run.augmentation, replace(preprocessing, angles=1))
+        others["random forest on the central pixels"] = central_forest(upright, labels, folds)
     else:
         profiles = radial_profiles(cohort)
         others["radial profile, by mm"] = logistic(profiles, labels, folds)
