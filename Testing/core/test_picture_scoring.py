@@ -148,7 +148,7 @@ def test_probability_by_hand(tmp_path, random_card, picture, encoder):
 
 def test_a_picture_at_several_angles_is_the_mean_of_their_logits(tmp_path, random_card, picture):
     """And its familiarity is that of the mean features, as the training measured them."""
-    values = {"image_size": 64, "view_share": 0.5, "mean": 0.3, "std": 0.25}
+    values = {"image_size": 64, "view_share": 64 / 90, "mean": 0.3, "std": 0.25}  # one pixel is one pixel
     members = members_of(RESNET, 2)
 
     def scored(angles):

@@ -216,6 +216,12 @@ def test_augmentation_that_changes_nothing_gives_the_plain_picture(presentation)
     np.testing.assert_allclose(calm.training_image(3, 0, 0, 5)[0], shown.plain(3)[0], atol=1e-6)
 
 
+def _keys(t):
+    """The cubic convolution kernel with a = -1 (Keys, IEEE Transactions on Acoustics 1981;29:1153-1160, section II)."""
+    t = abs(t)
+    return t**3 - 2 * t**2 + 1 if t < 1 else -(t**3) + 5 * t**2 - 8 * t + 4 if t < 2 else 0.0
+
+
 @pytest.mark.parametrize("finer", [1, 2])
 def test_a_tilt_turns_the_picture_about_the_view_s_middle(finer):
     """Against the places that each pixel looks at, interpolated one by one: counterclockwise, as right angles are.
@@ -231,10 +237,11 @@ def test_a_tilt_turns_the_picture_about_the_view_s_middle(finer):
             down, right = i + 0.5 - width / 2, j + 0.5 - width / 2  # from the middle
             row = middle[0] + down * np.cos(angle) + right * np.sin(angle) - 0.5
             column = middle[1] + right * np.cos(angle) - down * np.sin(angle) - 0.5
-            top, left = int(row), int(column)
-            y, x = row - top, column - left
-            corners = gray[top : top + 2, left : left + 2]
-            fine[i, j] = np.array([1 - y, y]) @ corners @ np.array([1 - x, x])
+            top, left = int(row) - 1, int(column) - 1
+            down, right = (
+                [_keys(place - first - n) for n in range(4)] for place, first in ((row, top), (column, left))
+            )
+            fine[i, j] = np.clip(down @ gray[top : top + 4, left : left + 4] @ right, gray.min(), gray.max())
     expected = fine.reshape(16, finer, 16, finer).mean(axis=(1, 3))
     np.testing.assert_allclose(light.of(gray), expected, atol=1e-4)
     if finer == 1:
