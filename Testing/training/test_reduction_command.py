@@ -308,7 +308,11 @@ def test_time_left_and_ctrl_c(tmp_path):
     os.close(terminal)
     assert running.wait(20) == 130 and running.stdout.read() == ""
     running.stdout.close()
-    assert b"Comparing volume 1 of 1" in said and b"Nothing was written" in said and b"Traceback" not in said
+    assert (
+        b"Comparing volume 1 of 1" in said
+        and b"Stopped before a volume was done. Nothing was written" in said
+        and b"Traceback" not in said
+    )
     assert list(output.parent.iterdir()) == []
 
 

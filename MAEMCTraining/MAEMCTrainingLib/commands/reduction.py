@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
@@ -49,12 +50,18 @@ def add(commands: Any) -> None:
         "--weights", type=Path, metavar="FILE.safetensors", help="with deepnet: timm's resnet50.a1_in1k; never fetched"
     )
     command.add_argument("--device", default="auto", help="with deepnet (default auto)")
+    command.add_argument(
+        "--progress-json", action="store_true", help="for programs: progress as an object a line on standard error"
+    )
 
 
 def _reduce(options: argparse.Namespace) -> int:
+    from MAEMCLib.atomic import file_sha256
     from MAEMCLib.manifest import read_manifest
 
-    from ..reduction.run import check_output, reduce_manifest, write_reduction
+    from ..reduction.partial import Partial
+    from ..reduction.result import check_output, write_reduction
+    from ..reduction.run import reduce_manifest
     from ..stopping import Interrupted
 
     selection = options.selection or (LEADER if options.keep is None else PAIRWISE)
@@ -62,12 +69,20 @@ def _reduce(options: argparse.Namespace) -> int:
     rule = check_rule(options.method, similarity, Rule(selection, options.threshold, options.keep))
     manifest = read_manifest(options.manifest, lenient=True)
     check_output(options.output, options.manifest)
+    settings = _settings(options, similarity, rule)
+    partial = Partial(options.output, file_sha256(manifest.path), settings)
+    if partial.of_another_task and not options.quiet:
+        print(
+            f"{partial.path.name} is of other settings, data or software: all volumes are compared anew.",
+            file=sys.stderr,
+        )
     try:
-        with _Progress(options.quiet) as progress:
-            reduction = reduce_manifest(manifest, similarity, rule, progress)
+        with _Progress(options) as progress:
+            reduction = reduce_manifest(manifest, similarity, rule, partial, progress)
     except KeyboardInterrupt:
-        raise Interrupted("Stopped. Nothing was written, and what was there before is unchanged.") from None
-    write_reduction(options.output, reduction, similarity, _settings(options, similarity, rule))
+        raise Interrupted(_stopped(partial)) from None
+    write_reduction(options.output, reduction, similarity, settings)
+    partial.remove()
     for item in reduction.left_out:
         print(f"left out {item}", file=sys.stderr)
     if not options.quiet:
@@ -75,6 +90,15 @@ def _reduce(options: argparse.Namespace) -> int:
         print(NOTE)
     print(options.output)
     return _FAILED if reduction.left_out else 0
+
+
+def _stopped(partial: Any) -> str:
+    if not partial.done:
+        return "Stopped before a volume was done. Nothing was written, and what was there before is unchanged."
+    return (
+        f"Stopped. {partial.done} of {partial.total} volumes are done and kept in {partial.path.name}: the same "
+        "command goes on there."
+    )
 
 
 def _similarity(options: argparse.Namespace) -> Any:
@@ -100,7 +124,7 @@ def _settings(options: argparse.Namespace, similarity: Any, rule: Rule) -> dict[
     if options.method == "every-n":
         settings["every"] = similarity.every
     if options.method == "deepnet":
-        settings["weights_sha256"] = file_sha256(options.weights)
+        settings |= {"weights_sha256": file_sha256(options.weights), "device": similarity.device}
     return settings
 
 
@@ -120,25 +144,41 @@ def _table(reduction: Any, rule: Rule) -> str:
 
 
 class _Progress:
-    """Volumes done and the time left on standard error, renewed in place on a terminal."""
+    """Volumes done and the time left on standard error: renewed in place on a terminal; with ``--progress-json`` an
+    object a line, at most twice a second.
+    """
 
-    def __init__(self, quiet: bool) -> None:
-        self.live, self.shown, self.started = not quiet and sys.stderr.isatty(), 0.0, time.monotonic()
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.json = options.progress_json
+        self.live = not options.quiet and sys.stderr.isatty() and not self.json
+        self.shown, self.started = 0.0, time.monotonic()
+        self.share_before = -1.0  # what an earlier run has done says nothing about the time left
 
     def __call__(self, done: int, total: int, part: float) -> None:
+        now, share = time.monotonic(), (done + part) / total
+        if self.share_before < 0:
+            self.share_before, self.started = share, now
+        if not (self.live or self.json) or (now - self.shown < (0.5 if self.json else 0.2) and done < total):
+            return
+        self.shown = now
+        ours = share - self.share_before
+        left = (now - self.started) * (1 - share) / ours if ours > 0 else None
+        (self._print if self.json else self._renew)(min(done + 1, total), total, share, left)
+
+    def _print(self, volume: int, volumes: int, share: float, left: float | None) -> None:
+        seconds = None if left is None else round(left)
+        line = {"volume": volume, "volumes": volumes, "share": round(share, 4), "seconds_left": seconds}
+        print(json.dumps(line), file=sys.stderr, flush=True)
+
+    def _renew(self, volume: int, volumes: int, share: float, left: float | None) -> None:
         from ..progress_line import duration
 
-        now = time.monotonic()
-        if not self.live or (now - self.shown < 0.2 and done < total):
-            return
-        self.shown, share = now, (done + part) / total
-        left = f"  {duration((now - self.started) * (1 / share - 1))} left" if share > 0 else ""
-        line = f"Comparing volume {min(done + 1, total)} of {total}{left}"
-        print(f"\r{line:60}", end="", file=sys.stderr, flush=True)
+        text = f"Comparing volume {volume} of {volumes}" + ("" if left is None else f"  {duration(left)} left")
+        print(f"\r{text:60}", end="", file=sys.stderr, flush=True)
 
     def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.shown:
+        if self.live and self.shown:
             print(file=sys.stderr)

@@ -2,7 +2,8 @@
 More", Computers in Biology and Medicine 2024, doi:10.1016/j.compbiomed.2024.109242).
 
 A similarity is one file; ``METHODS`` is the one table of them. What they share: ``selection`` (which slice goes),
-``slices`` (which slices there are, as 8-bit pictures), ``run`` (a whole manifest).
+``slices`` (which slices there are, as 8-bit pictures), ``run`` (a whole manifest), ``partial`` (so that it can be
+continued), ``result`` (what is written).
 """
 
 from __future__ import annotations

@@ -1,88 +1,54 @@
-"""Reducing a whole manifest, and what is written of it."""
+"""Reducing a whole manifest."""
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
-from MAEMCLib.atomic import replacing, write_json
-from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.manifest import POINT, Manifest, ManifestRow, write_manifest
+from MAEMCLib.errors import InputError
+from MAEMCLib.manifest import Manifest
 
-from . import NOTE
-from .selection import LEADER, PAIRWISE, Removal, Rule, Selected, Similarity, select
-from .slices import WINDOW_HU, LeftOut, Volume, count_slices, read_slices, volumes_of
+from .partial import Partial, files_signature
+from .result import Reduced, Reduction
+from .selection import LEADER, PAIRWISE, Rule, Similarity, select
+from .slices import LeftOut, Volume, count_slices, read_slices, volumes_of
 
-SCHEMA = 1
-REMOVED_COLUMNS = (
-    "case_id", "patient_id", "volume_id", "slice_index", "because_of", "measure", "value", "kept", "kept_case_id",
-)  # fmt: skip
 Progress = Callable[[int, int, float], None]
 
 
-@dataclass(frozen=True)
-class Reduced:
-    """What became of one volume.
-
-    rows: of the kind ``slice``, in slice order. selected: places among them. other_kept: how many the other selection
-    would keep, where that costs nothing to know.
-    """
-
-    volume: Volume
-    rows: tuple[ManifestRow, ...]
-    selected: Selected
-    other_kept: int | None
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """A reduced manifest: its volumes in order, and what could not be used."""
-
-    volumes: tuple[Reduced, ...]
-    left_out: tuple[LeftOut, ...]
-
-    @property
-    def rows(self) -> list[ManifestRow]:
-        """The slices that stay, in the volumes' order and slice order."""
-        return [reduced.rows[place] for reduced in self.volumes for place in reduced.selected.kept]
-
-    @property
-    def slices(self) -> int:
-        """How many slices were compared."""
-        return sum(len(reduced.rows) for reduced in self.volumes)
-
-    @property
-    def other_kept(self) -> int | None:
-        """How many slices the other selection would keep."""
-        counts = [reduced.other_kept for reduced in self.volumes]
-        return None if None in counts else sum(counts)
-
-
 def reduce_manifest(
-    manifest: Manifest, similarity: Similarity, rule: Rule, progress: Progress = lambda done, total, part: None
+    manifest: Manifest,
+    similarity: Similarity,
+    rule: Rule,
+    partial: Partial,
+    progress: Progress = lambda done, total, part: None,
 ) -> Reduction:
     """Reduce each volume by itself. What cannot be used is named in ``left_out`` and the run goes on.
 
-    progress is told how many volumes are done, of how many, and the share of the present one. Raises InputError where
-    no volume can be used.
+    partial: takes each volume as it is done; those that an earlier run of the same task has done are not compared
+    again. progress is told how many volumes are done, of how many, and the share of the present one. Raises InputError
+    where no volume can be used.
     """
     volumes, left_out = volumes_of(manifest)
-    reduced = []
+    known = partial.take_up(volumes)
+    ended, reduced = len(known), []
     for number, volume in enumerate(volumes):
-        progress(number, len(volumes), 0.0)
+        progress(ended, len(volumes), 0.0)
 
-        def step(part: float, number: int = number) -> None:
-            progress(number, len(volumes), part)
+        def step(part: float, ended: int = ended) -> None:
+            progress(ended, len(volumes), part)
 
-        try:
-            found, unreadable = _reduce(volume, similarity, rule, step)
-        except InputError as error:
-            left_out.append(LeftOut(volume.volume_id, "", str(error), error.code))
-            continue
+        if number in known:
+            found, unreadable = known[number]
+        else:
+            files = files_signature(volume)
+            try:
+                found, unreadable = _reduce(volume, similarity, rule, step)
+            except InputError as error:
+                found, unreadable = None, [LeftOut(volume.volume_id, "", str(error), error.code)]
+            ended += 1
+            if found is not None:
+                partial.add(number, files, found, unreadable)
         left_out += unreadable
         if found is not None:
             reduced.append(found)
@@ -91,57 +57,6 @@ def reduce_manifest(
         reasons = "; ".join(str(item) for item in left_out[:3])
         raise InputError(f"No volume of {manifest.path} can be used: {reasons}. Nothing was written.", "no-cases")
     return Reduction(tuple(reduced), tuple(left_out))
-
-
-def check_output(path: Path, manifest: Path) -> None:
-    """Make the folder of the result, before the hours that a comparison may take.
-
-    Raises UsageError where the result would take the place of its own manifest, InputError for a folder that cannot be
-    made or written.
-    """
-    if path.resolve() == manifest.resolve():
-        raise UsageError(f"--output is the manifest itself, {path}. Give the result a name of its own.", "output")
-    folder = path.absolute().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made ({error.strerror}).", "not-written") from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"The folder {folder} cannot be written. Choose another.", "not-written")
-
-
-def write_reduction(path: Path, reduction: Reduction, similarity: Similarity, settings: Mapping[str, Any]) -> Path:
-    """Write the manifest of what stays, and beside it ``-removed.csv`` (what went, and why) and ``-summary.json``
-    (settings, window, counts, the codes of what could not be used). Returns the manifest's path.
-
-    Raises InputError where the disk does not take it.
-    """
-    path = path.absolute()
-    _write_removed(path.with_name(f"{path.stem}-removed.csv"), reduction, similarity)
-    kept = len(reduction.rows)
-    summary = {
-        "schema": SCHEMA,
-        "settings": {**settings, "measure": similarity.measure, "removed_where": _direction(similarity)},
-        "window_hu": list(WINDOW_HU) if any(reduced.volume.is_ct for reduced in reduction.volumes) else None,
-        "slices": reduction.slices,
-        "kept": kept,
-        "kept_by_the_other_selection": reduction.other_kept,
-        "volumes": [
-            {
-                "volume_id": reduced.volume.volume_id,
-                "patient_id": reduced.volume.rows[0].patient_id,
-                "slices": len(reduced.rows),
-                "kept": len(reduced.selected.kept),
-            }
-            for reduced in reduction.volumes
-        ],
-        "left_out": [
-            {"volume_id": item.volume_id, "case_id": item.case_id, "code": item.code} for item in reduction.left_out
-        ],
-        "note": NOTE,
-    }
-    write_json(path.with_name(f"{path.stem}-summary.json"), summary)
-    return write_manifest(path, [_writable(row) for row in reduction.rows])
 
 
 def _reduce(
@@ -160,39 +75,3 @@ def _reduce(
         turned = replace(rule, selection=LEADER if rule.selection == PAIRWISE else PAIRWISE)
         other = len(select(similarity, described, len(rows), turned).kept)
     return Reduced(volume, tuple(rows), selected, other), left_out
-
-
-def _write_removed(path: Path, reduction: Reduction, similarity: Similarity) -> None:
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(REMOVED_COLUMNS)
-        for reduced in reduction.volumes:
-            for removal in reduced.selected.removed:
-                writer.writerow(_removed_record(reduced, removal, similarity))
-
-
-def _removed_record(reduced: Reduced, removal: Removal, similarity: Similarity) -> tuple[str, ...]:
-    row, cause, kept = (reduced.rows[place] for place in (removal.place, removal.because_of, removal.kept))
-    index, cause_index, kept_index = (item.extra["slice_index"] for item in (row, cause, kept))
-    value = f"{removal.value:.6g}"
-    volume_id = reduced.volume.volume_id
-    return (
-        row.case_id,
-        row.patient_id,
-        volume_id,
-        index,
-        cause_index,
-        similarity.measure,
-        value,
-        kept_index,
-        kept.case_id,
-    )
-
-
-def _direction(similarity: Similarity) -> str:
-    return "value <= threshold" if similarity.is_distance else "value >= threshold"
-
-
-def _writable(row: ManifestRow) -> ManifestRow:
-    """A slice has no point, but its manifest may have had the columns."""
-    return replace(row, extra={name: value for name, value in row.extra.items() if name not in POINT})

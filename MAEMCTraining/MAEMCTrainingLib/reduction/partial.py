@@ -1,0 +1,146 @@
+"""The volumes that a reduction has done, kept beside its result as they are done, so that the same command goes on
+after Ctrl-C or a power cut.
+
+``reduced-partial.jsonl``: the first line is the task (SHA-256 of the manifest, all settings, our version), each further
+one what became of a volume. A line counts only under the very same task, and only while the volume's files have the
+sizes and times that they had: hashes would read every CT again. A volume of which nothing could be used has no line; it
+is tried again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import MAEMCLib
+from MAEMCLib.atomic import replacing
+from MAEMCLib.errors import InputError
+
+from ..data.source_files import times_signature
+from .result import Reduced
+from .selection import Removal, Selected
+from .slices import LeftOut, Volume, slice_rows
+
+SCHEMA = 1
+Done = tuple[Reduced, list[LeftOut]]
+
+
+class Partial:
+    """The file of one run. It is made, or takes the place of one of another task, when the first volume is done.
+
+    path: where it lies. of_another_task: whether what lies there cannot be taken up. done, total: volumes, once
+    ``take_up`` was called.
+    """
+
+    def __init__(self, output: Path, manifest_sha256: str, settings: Mapping[str, Any]) -> None:
+        """output: the manifest that will be written. settings: JSON values; everything that the selection follows from.
+
+        Raises InputError where a file is there and cannot be read.
+        """
+        output = output.absolute()
+        self.path = output.with_name(f"{output.stem}-partial.jsonl")
+        self.done = self.total = 0
+        task = {"schema": SCHEMA, "software": f"maemc {MAEMCLib.__version__}", "manifest_sha256": manifest_sha256}
+        self._task = _line({**task, "settings": dict(settings)})
+        self._name = hashlib.sha256(self._task).hexdigest()[:16]
+        self._begun = False
+        content = self._read()
+        known = content.startswith(self._task)
+        self.of_another_task = bool(content) and not known
+        self._lines = content[len(self._task) :].split(b"\n")[:-1] if known else []  # the last is empty, or torn
+
+    def take_up(self, volumes: Sequence[Volume]) -> dict[int, Done]:
+        """{place among the volumes: what became of it} of those that are done."""
+        found: dict[int, Done] = {}
+        for number, line in enumerate(self._lines):
+            try:
+                record = json.loads(line)
+                volume = volumes[record["volume"]]
+                if record["task"] == self._name and record["files"] == files_signature(volume):
+                    found[record["volume"]] = _done(volume, record)
+            except (ValueError, LookupError, TypeError):  # what a power cut left in the place of a line
+                del self._lines[number:]
+                break
+        self.done, self.total = len(found), len(volumes)
+        return found
+
+    def add(self, number: int, files: str, reduced: Reduced, left_out: Sequence[LeftOut]) -> None:
+        """Keep what became of a volume. files: its ``files_signature`` before it was read.
+
+        Raises InputError where the disk does not take it.
+        """
+        record = {
+            "task": self._name,  # should two commands write here at once, neither takes the other's lines for its own
+            "volume": number,
+            "files": files,
+            "slices": len(reduced.rows),
+            "kept": reduced.selected.kept,
+            "removed": [astuple(removal) for removal in reduced.selected.removed],
+            "other_kept": reduced.other_kept,
+            "left_out": [astuple(item) for item in left_out],
+        }
+        try:
+            if not self._begun:
+                self._begin()
+            with open(self.path, "ab") as stream:
+                stream.write(_line(record))
+        except OSError as error:
+            raise InputError(
+                f"{self.path.name} could not be written in {self.path.parent} ({error.strerror or error}). Free space "
+                "or correct the rights; the same command goes on there.",
+                "not-written",
+            ) from error
+        self.done += 1
+
+    def remove(self) -> None:
+        """The result is written."""
+        self.path.unlink(missing_ok=True)
+
+    def _read(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read ({error.strerror}). Remove it.", "unreadable") from error
+
+    def _begin(self) -> None:
+        """Make the file, or cut off what stands behind its last whole line."""
+        if self._lines:
+            os.truncate(self.path, len(self._task) + sum(len(line) + 1 for line in self._lines))
+        else:
+            with replacing(self.path) as temporary:
+                temporary.write_bytes(self._task)
+        self._begun = True
+
+
+def files_signature(volume: Volume) -> str:
+    """Of where the files of a volume are, how large and when written."""
+    digest = hashlib.sha256()
+    for image, series in dict.fromkeys((row.image, row.extra.get("series_uid", "")) for row in volume.rows):
+        try:
+            signature = times_signature(image, series or None)
+        except OSError:
+            signature = "not there"
+        digest.update(f"{signature}\n".encode())
+    return digest.hexdigest()
+
+
+def _done(volume: Volume, record: Mapping[str, Any]) -> Done:
+    left_out = [LeftOut(*item) for item in record["left_out"]]
+    gone = {item.case_id for item in left_out}
+    count = record["slices"]
+    rows = slice_rows(volume, count) if volume.is_ct else [row for row in volume.rows if row.case_id not in gone]
+    if len(rows) != count:
+        raise ValueError("of another volume")
+    selected = Selected(tuple(record["kept"]), tuple(Removal(*item) for item in record["removed"]))
+    return Reduced(volume, tuple(rows), selected, record["other_kept"]), left_out
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
