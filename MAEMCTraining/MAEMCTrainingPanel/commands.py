@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from MAEMCLib.errors import MAEMCError
 
@@ -22,11 +23,19 @@ class ChildCommands:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, python: str, environment: Mapping[str, str], *arguments: str, partly: int = 0) -> tuple:
+    def run(
+        self,
+        python: str,
+        environment: Mapping[str, str],
+        *arguments: str,
+        partly: int = 0,
+        heard: Callable[[str], bool] = lambda line: False,
+    ) -> tuple:
         """``python -m ARGUMENTS``: (lines of its output, lines of its error output).
 
         partly: the exit status of a command that has done its work except for some items, which it then says on its
-        output. Raises MAEMCError with its last words where it fails.
+        output. heard: is told each line of the error output when it comes, and keeps those that it returns True for.
+        Raises MAEMCError with its last words where it fails, of the code "stopped" after ``stop``.
         """
         # A process group of its own: PythonSlicer is a launcher, and ending it alone would leave the real one.
         group = (
@@ -37,7 +46,7 @@ class ChildCommands:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with self._lock:
             if self._stopped:
-                raise MAEMCError("Slicer is being closed.", "stopped")
+                raise _stopped()
             try:
                 process = subprocess.Popen(
                     [python, "-m", *arguments], env=environment, encoding="utf-8", **pipes, **group
@@ -45,9 +54,14 @@ class ChildCommands:
             except OSError as error:
                 raise MAEMCError(f"{python} could not be started ({error}).", "not-started") from error
             self._running.add(process)
-        said, complained = (text.strip().splitlines() for text in process.communicate())
+        with process, ThreadPoolExecutor(1) as beside:
+            output = beside.submit(process.stdout.read)
+            complained = [line.rstrip("\n") for line in process.stderr if not heard(line)]
+            said = output.result().strip().splitlines()
         with self._lock:
             self._running.discard(process)
+            if self._stopped:
+                raise _stopped()
         done = process.returncode == 0 or (process.returncode == partly and said)
         if not done:
             last = (complained or [f"The process ended with {process.returncode}."])[-1]
@@ -65,3 +79,7 @@ class ChildCommands:
                 else:
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _stopped() -> MAEMCError:
+    return MAEMCError("The command was stopped.", "stopped")

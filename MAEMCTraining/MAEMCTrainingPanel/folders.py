@@ -1,4 +1,4 @@
-"""Where jobs are put, and what they and their models are called unless somebody says otherwise."""
+"""Where jobs and manifests are put, and what they and models are called unless somebody says otherwise."""
 
 import re
 from itertools import count
@@ -22,3 +22,10 @@ def proposedFolder(task: str, preset: str, parent: Path | None = None) -> Path:
 def proposedID(folder: Path) -> str:
     """The id of a job's model."""
     return re.sub(r"[^\w.-]+", "-", folder.name).strip(".-") or "model"
+
+
+def manifestFolder(home: Path, name: str) -> Path:
+    """A folder for a manifest that we make, not there yet; numbered where the name is taken."""
+    parent = home / "manifests"
+    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
+    return next(parent / name for name in names if not (parent / name).exists())

@@ -5,14 +5,11 @@ from pathlib import Path
 
 import slicer
 import vtk
-from MAEMCLib.atomic import read_json
 from MAEMCLib.errors import InputError
 from slicer.i18n import tr as _
 
 from .commands import ChildCommands
-
-_PARTLY = 3
-"""Exit status of ``maemc-train reduce`` where it left out what it could not read."""
+from .folders import manifestFolder
 
 
 def importers() -> dict:
@@ -50,29 +47,7 @@ def importData(
 
     Raises MAEMCError with the last words of the process that failed.
     """
-    manifest = _newFolder(home, source.stem) / "manifest.csv"
+    manifest = manifestFolder(home, source.stem) / "manifest.csv"
     arguments = ["import", kind, str(source), "--output", str(manifest)]
     _said, complained = commands.run(python, environment, "MAEMCTrainingLib", *arguments)
     return manifest, [line.removeprefix("skipped ") for line in complained if line.startswith("skipped ")]
-
-
-def reduceData(commands: ChildCommands, source: Path, home: Path, python: str, environment: Mapping[str, str]) -> tuple:
-    """Leave out slices that look like others of their volume, by the paper's best rule: (the manifest of those that
-    stay, under ``MAEMC_HOME/manifests``; slices kept; slices compared; a line for each that could not be read).
-
-    Raises MAEMCError with the last words of the process that failed.
-    """
-    manifest = _newFolder(home, f"{source.stem}-reduced") / "reduced.csv"
-    arguments = ["reduce", str(source), "--method", "hash", "--threshold", "6", "--output", str(manifest)]
-    _said, complained = commands.run(python, environment, "MAEMCTrainingLib", *arguments, partly=_PARTLY)
-    summary = read_json(manifest.with_name("reduced-summary.json"), "The reduction's summary")
-    left_out = [line.removeprefix("left out ") for line in complained if line.startswith("left out ")]
-    return manifest, summary["kept"], summary["slices"], left_out
-
-
-def _newFolder(home: Path, name: str) -> Path:
-    folder, number = home / "manifests" / name, 1
-    while folder.exists():
-        number += 1
-        folder = home / "manifests" / f"{name}-{number}"
-    return folder

@@ -21,8 +21,9 @@ from .commands import ChildCommands
 from .dataset import DataSummary, readData
 from .device import DeviceProbe
 from .folders import proposedID
-from .importing import importData, reduceData
+from .importing import importData
 from .modelexport import exportToModels
+from .reducing import ReductionProgress, ReductionRequest, reduceData, unfinished
 from .request import JobRequest
 from .watching import JobEntry, JobWatcher, Snapshot
 
@@ -35,9 +36,9 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
     For scripts: ``start``, ``wait``, ``stop``, ``resume``, ``jobs``, ``showCurve`` and ``exportModel``. For windows:
     ``requestStart`` and its like return at once, and ``poll``, called a few times a second, brings in what was done and
-    read meanwhile (``status``, ``snapshot``, ``data``, ``skipped`` of the last import); ``onChanged`` (a function
-    without arguments) is called when there is something new to show. Whoever makes a logic ends it with ``cleanup``;
-    the jobs go on.
+    read meanwhile (``status``, ``snapshot``, ``data``, ``reduction``, ``skipped`` of the last import); ``onChanged`` (a
+    function without arguments) is called when there is something new to show. Whoever makes a logic ends it with
+    ``cleanup``; the jobs go on.
     """
 
     def __init__(self, python: str | None = None) -> None:
@@ -50,8 +51,12 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self.selected: Path | None = None
         self.probe = DeviceProbe()
         self._python = python
-        self._pool = ThreadPoolExecutor(2, "MAEMCTraining")  # a manifest on a slow disk does not hold up the jobs' list
+        # A reduction, and a manifest on a slow disk, do not hold up the jobs' list.
+        self._pool = ThreadPoolExecutor(3, "MAEMCTraining")
         self._commands = ChildCommands()
+        self._reducing = ChildCommands()  # of a reduction alone, which can be stopped
+        self._reductionTask: Future | None = None
+        self._told = self._toldBefore = ReductionProgress()
         self._tasks: list[tuple[Future, Callable]] = []
         self._wanted: Path | None = None
         self._watcher = JobWatcher()
@@ -68,6 +73,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self._tasks.clear()
         self.probe.stop()
         self._commands.stop()
+        self.stopReduction()
         self._pool.shutdown(wait=False, cancel_futures=True)
         chart.remove()
 
@@ -170,11 +176,16 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
         self._inBackground(onImported, lambda: importData(self._commands, kind, source, place, python[0], environment))
 
-    def requestReduction(self, source: Path, done: Callable[[Path], None]) -> None:
-        """Leave out similar slices of a manifest's volumes, beside the window; ``done`` is called with what stays."""
+    def requestReduction(self, source: Path, request: ReductionRequest, done: Callable[[Path], None]) -> None:
+        """Leave slices out of a manifest that look like others of their volume, beside the window; ``done`` is called
+        with the manifest of those that stay. A request that was stopped goes on where it was.
+        """
         place, python, environment = self._place()
-        text = _("Comparing the slices of {source}; large CTs take minutes ...")
-        self.setStatus(Status("busy", text.format(source=source.name)))
+        self._reducing, self._told = ChildCommands(), ReductionProgress()
+        commands = self._reducing
+
+        def tell(progress: ReductionProgress) -> None:
+            self._told = progress
 
         def onReduced(answer: tuple) -> None:
             manifest, kept, slices, self.skipped = answer
@@ -182,7 +193,25 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
             self.setStatus(Status("idle", text.format(kept=kept, slices=slices)))
             done(manifest)
 
-        self._inBackground(onReduced, lambda: reduceData(self._commands, source, place, python[0], environment))
+        self._reductionTask = self._inBackground(
+            onReduced, lambda: reduceData(commands, source, request, place, python[0], environment, tell)
+        )
+        text = _("Comparing the slices of {source} ...")
+        self.setStatus(Status("busy", text.format(source=source.name)))
+
+    @property
+    def reduction(self) -> ReductionProgress | None:
+        """How far the reduction is that runs; None where none does."""
+        runs = any(task is self._reductionTask for task, _done in self._tasks)
+        return self._told if runs else None
+
+    def stopReduction(self) -> None:
+        """End the reduction that runs; the volumes that are done are kept."""
+        self._reducing.stop()
+
+    def unfinishedReductions(self, source: Path) -> list:
+        """The requests (``ReductionRequest``) for these data of which a part is done, the last one first."""
+        return unfinished(home(), source)
 
     def requestDevice(self) -> None:
         """Find out what training will compute on."""
@@ -222,7 +251,8 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
             try:
                 done(task.result())
             except MAEMCError as error:
-                self.setStatus(Status("error", str(error), error.code))
+                self._onFailed(error)
+        news, self._toldBefore = news or self._told != self._toldBefore, self._told
         if self._looking is not None and self._looking.done():
             snapshot, self._looking = self._looking.result(), None
             news = news or snapshot != self.snapshot
@@ -290,8 +320,17 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
     def _ended(self) -> set:
         return {folder for folder, process in list(self._processes.items()) if process.returncode is not None}
 
-    def _inBackground(self, done: Callable, work: Callable) -> None:
-        self._tasks.append((self._pool.submit(work), done))
+    def _inBackground(self, done: Callable, work: Callable) -> Future:
+        task = self._pool.submit(work)
+        self._tasks.append((task, done))
+        return task
+
+    def _onFailed(self, error: MAEMCError) -> None:
+        if error.code == "stopped":
+            text = _("Stopped. With the same settings it goes on where it was.")
+            self.setStatus(Status("idle", text))
+        else:
+            self.setStatus(Status("error", str(error), error.code))
 
     def _onDataRead(self, answer: tuple) -> None:
         path, data = answer

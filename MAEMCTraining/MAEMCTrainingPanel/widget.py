@@ -16,6 +16,7 @@ from . import importing, jobview
 from .device import REQUIREMENTS
 from .logic import MAEMCTrainingLogic
 from .newtraining import DEVICE_SETTING, FOLDER_SETTING, NewTraining
+from .reductiondialog import ReductionDialog, progressText
 
 POLL_MILLISECONDS = 100
 TYPING_MILLISECONDS = 400
@@ -100,6 +101,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         ui.folderPathEdit.connect("currentPathChanged(QString)", self.onFolderChosen)
         ui.startButton.connect("clicked()", self.onStart)
         ui.installButton.connect("clicked()", self.onInstall)
+        ui.stopReductionButton.connect("clicked()", self.onStopReduction)
         ui.jobsTable.connect("itemSelectionChanged()", self.onJobSelected)
         ui.stopButton.connect("clicked()", self.onStop)
         ui.resumeButton.connect("clicked()", self.onResume)
@@ -129,8 +131,15 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
                 self.logic.requestImport(kind, Path(source), self.onImported)
 
     def onReduce(self) -> None:
-        with self._errorsInStatusLine():
-            self.logic.requestReduction(self.logic.data.path, self.onImported)
+        source = self.logic.data.path
+        unfinished = self.logic.unfinishedReductions(source)
+        request = ReductionDialog(unfinished, self.ui.deviceSelector.currentData).ask()
+        if request is not None:
+            with self._errorsInStatusLine():
+                self.logic.requestReduction(source, request, self.onImported)
+
+    def onStopReduction(self) -> None:
+        self.logic.stopReduction()
 
     def onImported(self, manifest: Path) -> None:
         self.ui.dataPathEdit.currentPath = str(manifest)
@@ -233,7 +242,9 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
     def _updateStatus(self) -> None:
         ui, status, problem = self.ui, self.logic.status, self.logic.probe.problem
         shown = problem if problem is not None and status.kind != "error" else status
-        ui.statusLabel.text = shown.text
+        progress = self.logic.reduction
+        ui.statusLabel.text = shown.text if progress is None else progressText(shown.text, progress)
+        ui.stopReductionButton.visible = progress is not None
         ui.statusLabel.visible = bool(shown.text)
         ui.installButton.visible = shown.code in TORCH_CODES + PACKAGE_CODES
 
@@ -279,10 +290,10 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             action = menu.addAction(title)
             action.connect("triggered()", lambda kind=kind, asked=asked: self.onImport(kind, asked))
         menu.addSeparator()
-        self._reduceAction = menu.addAction(_("Leave out similar slices"))
+        self._reduceAction = menu.addAction(_("Leave out similar slices ..."))
         self._reduceAction.toolTip = _(
-            "Of each CT or stack, slices whose difference hashes are at most 6 bits apart go: faster and better "
-            "contrastive pre-training; worse for methods that rebuild hidden parts"
+            "Of each CT or stack, slices that look like others go: faster and better contrastive pre-training; worse "
+            "for methods that rebuild hidden parts"
         )
         self._reduceAction.connect("triggered()", self.onReduce)
         menu.toolTipsVisible = True

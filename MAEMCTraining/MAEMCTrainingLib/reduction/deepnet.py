@@ -17,9 +17,11 @@ SIDE = 224
 BATCH = 16
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, in the order red, green, blue; a gray slice goes into all three."""
+PAGE = "https://huggingface.co/timm/resnet50.a1_in1k"
+"""Where the weights are."""
 BRING = (
-    "bring the file model.safetensors of https://huggingface.co/timm/resnet50.a1_in1k (about 100 MB, ResNet-50 trained "
-    "on ImageNet-1k) and name it with --weights FILE.safetensors. Nothing is fetched"
+    f"bring the file model.safetensors of {PAGE} (about 100 MB, ResNet-50 trained on ImageNet-1k) and name it with "
+    "--weights FILE.safetensors. Nothing is fetched"
 )
 
 

@@ -21,6 +21,31 @@ def phantom(tmp_path_factory) -> Path:
     return write_phantom(tmp_path_factory.mktemp("Müller data"), 6, 0, "easy", field="region")
 
 
+@pytest.fixture(scope="session")
+def stacks(tmp_path_factory) -> Path:
+    """The manifest of 16 stacks of three pictures, two of them alike; 16 patients, both classes, metadata."""
+    import csv
+
+    import numpy as np
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("stacks Ü")
+    draws = np.random.default_rng(0)
+    columns = ["case_id", "patient_id", "image", "kind", "volume_id", "slice_index", "label", "modality", "anatomy"]
+    with open(folder / "manifest.csv", "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        for number in range(16):
+            first, last = draws.integers(0, 255, (2, 9, 9), dtype=np.uint8)
+            for index, pixels in enumerate((first, first, last)):
+                image = Image.fromarray(pixels).resize((48, 48))
+                image.save(folder / f"{number}-{index}.png")
+                what = ("CT", "chest") if number % 4 else ("US", "breast")
+                row = (f"c{number}-{index}", f"p{number}", f"{number}-{index}.png", "slice", f"v{number}", index)
+                writer.writerow([*row, number % 2, *what])
+    return folder / "manifest.csv"
+
+
 class TrainingPanel:
     """The loaded module in a test's hands."""
 

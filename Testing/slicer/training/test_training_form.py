@@ -11,9 +11,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 FOLDER = REPOSITORY / "MAEMCTraining"
 SOURCES = sorted([FOLDER / "MAEMCTraining.py", *(FOLDER / "MAEMCTrainingPanel").glob("*.py")])
-WITH_QT = ("widget.py", "jobview.py", "newtraining.py")
-IN_A_THREAD = ("commands.py", "curves.py", "folders.py", "modelexport.py", "watching.py")
-UI = FOLDER / "Resources" / "UI" / "MAEMCTraining.ui"
+WITH_QT = ("widget.py", "jobview.py", "newtraining.py", "reductiondialog.py")
+IN_A_THREAD = ("commands.py", "curves.py", "folders.py", "modelexport.py", "reducing.py", "watching.py")
+FORMS = sorted((FOLDER / "Resources" / "UI").glob("*.ui"))
 
 
 def imports(source):
@@ -65,9 +65,11 @@ def test_arrows_point_one_way():
 
 
 def test_every_control_has_a_tooltip():
-    controls = ("QPushButton", "QCheckBox", "QComboBox", "QLineEdit", "QSpinBox", "QTableWidget", "ctkPathLineEdit")
-    widgets = [widget for widget in ElementTree.parse(UI).iter("widget") if widget.get("class") in controls]
-    assert len(widgets) > 15
+    controls = ("QPushButton", "QCheckBox", "QComboBox", "QLineEdit", "QSpinBox", "QDoubleSpinBox", "QTableWidget")
+    controls += ("ctkPathLineEdit",)
+    widgets = [widget for form in FORMS for widget in ElementTree.parse(form).iter("widget")]
+    widgets = [widget for widget in widgets if widget.get("class") in controls]
+    assert len(widgets) > 25
     for widget in widgets:
         names = {prop.get("name") for prop in widget.findall("property")}
         assert "toolTip" in names, widget.get("name")

@@ -1,6 +1,5 @@
 """The pre-training methods in the panel: grouped by what somebody has, none that does not fit, each with its paper."""
 
-import csv
 import dataclasses
 import json
 import re
@@ -8,35 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from MAEMCLib.manifest import read_manifest, write_manifest
 from MAEMCTrainingLib.pretraining import METHODS
-from PIL import Image
 
 ANY_IMAGES = ["mae", "cmae", "simclr", "moco-v1", "moco-v2", "swav", "spark", "resmae", "fcmae"]
 OWN = ["maemc", "maemc-contrastive", "maemc-generative"]
 SHORT = "epochs=1 batch=8"
-
-
-@pytest.fixture(scope="session")
-def stacks(tmp_path_factory) -> Path:
-    """The manifest of 16 stacks of three pictures, two of them alike; 16 patients, both classes, metadata."""
-    folder = tmp_path_factory.mktemp("stacks Ü")
-    draws = np.random.default_rng(0)
-    columns = ["case_id", "patient_id", "image", "kind", "volume_id", "slice_index", "label", "modality", "anatomy"]
-    with open(folder / "manifest.csv", "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        for number in range(16):
-            first, last = draws.integers(0, 255, (2, 9, 9), dtype=np.uint8)
-            for index, pixels in enumerate((first, first, last)):
-                image = Image.fromarray(pixels).resize((48, 48))
-                image.save(folder / f"{number}-{index}.png")
-                what = ("CT", "chest") if number % 4 else ("US", "breast")
-                row = (f"c{number}-{index}", f"p{number}", f"{number}-{index}.png", "slice", f"v{number}", index)
-                writer.writerow([*row, number % 2, *what])
-    return folder / "manifest.csv"
 
 
 def without(manifest: Path, name: str, *columns: str, **values) -> Path:
@@ -221,44 +198,6 @@ def test_presets_say_what_is_true_of_the_method(panel):
     assert "ViT-L" not in panel.ui.sentenceLabel.text
     pick(panel, "maemc")
     assert "paper-schedule" in presets()
-
-
-# Reduction
-
-
-def test_similar_slices_are_left_out_and_masked_methods_are_warned_of(panel, stacks, home):
-    panel.choose(stacks)
-    action = panel.ui.importButton.menu().actions()[-1]
-    assert action.enabled
-    pick(panel, "mae")
-    assert "slices were kept" not in panel.ui.methodTextLabel.text
-    action.trigger()
-    assert "Comparing the slices" in panel.ui.statusLabel.text
-    panel.wait(lambda: panel.logic.data is not None and panel.logic.data.reduction, "the reduced manifest")
-    panel.run(0.1)
-    assert panel.logic.data.path == home / "manifests" / "manifest-reduced" / "reduced.csv"
-    assert panel.logic.data.reduction == (32, 48)
-    assert panel.ui.statusLabel.text == "32 of 48 slices stay; each is a 2-D picture."
-    assert panel.ui.countsLabel.text.startswith("2-D pictures: 32 of 16 cases")
-    assert panel.ui.methodSelector.currentData == "mae"
-    assert "Only 32 of 48 slices were kept" in panel.ui.methodTextLabel.text
-    assert not action.enabled, "once is enough"
-    pick(panel, "moco-v2")
-    assert "slices were kept" not in panel.ui.methodTextLabel.text
-    panel.choose(stacks)
-    pick(panel, "mae")
-    assert "slices were kept" not in panel.ui.methodTextLabel.text
-
-
-def test_reduction_that_fails_says_why(panel, stacks, tmp_path):
-    broken = tmp_path / "broken.csv"
-    text = stacks.read_text("utf-8")
-    (tmp_path / "0-0.png").write_bytes(b"no picture")
-    broken.write_text("\n".join(text.splitlines()[:2]) + "\n", encoding="utf-8")
-    panel.choose(broken)
-    panel.ui.importButton.menu().actions()[-1].trigger()
-    panel.wait(lambda: panel.logic.status.kind == "error", "the refusal")
-    assert "No volume" in panel.ui.statusLabel.text
 
 
 # Real jobs on 2-D pictures

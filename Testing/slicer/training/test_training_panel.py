@@ -391,7 +391,7 @@ def test_import_menu_offers_importers_that_there_are(panel):
 
     actions = panel.ui.importButton.menu().actions()
     titles = [action.text for action in actions]
-    assert titles == [*importers(), "", "Leave out similar slices"]
+    assert titles == [*importers(), "", "Leave out similar slices ..."]
     assert not actions[-1].enabled, "there are no data yet"
     assert {kind for kind, _asked in importers().values()} <= set(IMPORTERS)
 

@@ -1,0 +1,129 @@
+"""Leaving out similar slices in a process that no window waits for: what is asked for, where it is done, how far it is.
+
+Runs beside the window, in a thread of its own: no Qt, no MRML and no translation here.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from MAEMCLib.atomic import read_json, write_json
+from MAEMCLib.errors import InputError, MAEMCError
+
+from .commands import ChildCommands
+from .folders import manifestFolder
+
+_PARTLY = 3
+"""Exit status of ``maemc-train reduce`` where it left out what it could not read."""
+_REQUEST, _RESULT, _PARTIAL = "request.json", "reduced.csv", "reduced-partial.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class ReductionRequest:
+    """How similar slices are found, in the words of ``maemc-train reduce``; the default is the paper's best rule.
+
+    threshold, or instead of it the share of each volume that stays; both None: the method's own threshold. every: with
+    "every-n" one slice of so many stays. weights: the file for "deepnet".
+    """
+
+    method: str = "hash"
+    threshold: float | None = None
+    share: float | None = None
+    selection: str = "leader"
+    every: int = 10
+    weights: str = ""
+    device: str = "auto"
+
+    def arguments(self) -> list:
+        """What would be typed after ``maemc-train reduce MANIFEST``, but for the output."""
+        words = ["--method", self.method]
+        if self.method == "every-n":
+            return [*words, "--every", str(self.every)]
+        if self.share is not None:
+            words += ["--keep", f"{self.share:g}"]
+        else:
+            words += ["--selection", self.selection]
+            words += [] if self.threshold is None else ["--threshold", f"{self.threshold:g}"]
+        return words + (["--weights", self.weights, "--device", self.device] if self.method == "deepnet" else [])
+
+
+@dataclasses.dataclass(frozen=True)
+class ReductionProgress:
+    """How far a reduction is: the volume that is compared, of how many, and the time left; 0 and None where it has not
+    said so yet."""
+
+    volume: int = 0
+    volumes: int = 0
+    secondsLeft: float | None = None
+
+
+def reduceData(
+    commands: ChildCommands,
+    source: Path,
+    request: ReductionRequest,
+    home: Path,
+    python: str,
+    environment: Mapping[str, str],
+    told: Callable[[ReductionProgress], None],
+) -> tuple:
+    """Leave out slices that look like others of their volume: (the manifest of those that stay, under
+    ``MAEMC_HOME/manifests``; slices kept; slices compared; a line for each that could not be read).
+
+    The same request goes on in its folder where it was ended. told: how far it is, from another thread. Raises
+    MAEMCError with the last words of the process that failed, of the code "stopped" where it was ended.
+    """
+
+    def heard(line: str) -> bool:
+        progress = _progress(line)
+        if progress is not None:
+            told(progress)
+        return progress is not None
+
+    folder = next((folder for folder, asked in _asked(home, source) if asked == request), None)
+    manifest = (folder or _newFolder(home, source, request)) / _RESULT
+    arguments = ["reduce", str(source), *request.arguments(), "--output", str(manifest), "--progress-json"]
+    _said, complained = commands.run(python, environment, "MAEMCTrainingLib", *arguments, partly=_PARTLY, heard=heard)
+    summary = read_json(manifest.with_name("reduced-summary.json"), "The reduction's summary")
+    left_out = [line.removeprefix("left out ") for line in complained if line.startswith("left out ")]
+    return manifest, summary["kept"], summary["slices"], left_out
+
+
+def unfinished(home: Path, source: Path) -> list:
+    """The requests for these data of which a part is done, the last one first."""
+    found = [(folder / _PARTIAL, request) for folder, request in _asked(home, source)]
+    there = [(path.stat().st_mtime, request) for path, request in found if path.is_file()]
+    return [request for _time, request in sorted(there, key=lambda pair: pair[0], reverse=True)]
+
+
+def _asked(home: Path, source: Path) -> list:
+    """[(folder, request)] for these data, of those without a result."""
+    found = []
+    for path in sorted((home / "manifests").glob(f"*/{_REQUEST}")):
+        try:
+            asked = read_json(path, "A request")
+            request = ReductionRequest(**asked["request"])
+        except (MAEMCError, KeyError, TypeError):
+            continue
+        if asked["source"] == str(source) and not (path.parent / _RESULT).exists():
+            found.append((path.parent, request))
+    return found
+
+
+def _newFolder(home: Path, source: Path, request: ReductionRequest) -> Path:
+    folder = manifestFolder(home, f"{source.stem}-reduced")
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made ({error.strerror}).", "not-written") from error
+    write_json(folder / _REQUEST, {"source": str(source), "request": dataclasses.asdict(request)})
+    return folder
+
+
+def _progress(line: str) -> ReductionProgress | None:
+    """What a line of ``--progress-json`` says; None for other lines."""
+    try:
+        told = json.loads(line) if line.startswith("{") else None
+        return None if told is None else ReductionProgress(told["volume"], told["volumes"], told["seconds_left"])
+    except (ValueError, KeyError):
+        return None

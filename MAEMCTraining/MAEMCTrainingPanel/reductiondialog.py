@@ -1,0 +1,228 @@
+"""The dialog that asks how similar slices are to be found, and what the panel says while they are."""
+
+from pathlib import Path
+
+import qt
+import slicer
+from MAEMCTrainingLib.reduction import METHODS
+from MAEMCTrainingLib.reduction.deepnet import PAGE
+from MAEMCTrainingLib.reduction.selection import LEADER, PAIRWISE
+from slicer.i18n import tr as _
+
+from .jobview import durationText
+from .reducing import ReductionProgress, ReductionRequest
+
+_UI = Path(__file__).resolve().parent.parent / "Resources" / "UI" / "MAEMCTrainingReduction.ui"
+_THRESHOLD, _SHARE = "threshold", "share"
+
+
+class ReductionDialog:
+    """Asks once. Taken as it opens, it asks for the paper's best rule, or for what was stopped last.
+
+    unfinished: requests for these data that go on where they were stopped, the last one first. device: for DeepNet.
+    """
+
+    def __init__(self, unfinished: list, device: str) -> None:
+        self._unfinished, self._device = unfinished, device
+        self.dialog = qt.QDialog(slicer.util.mainWindow())
+        self.dialog.windowTitle = _("Leave out similar slices")
+        form = slicer.util.loadUI(str(_UI))
+        layout = qt.QVBoxLayout(self.dialog)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSizeConstraint(qt.QLayout.SetFixedSize)  # the dialog is as high as what applies
+        layout.addWidget(form)
+        self.ui = slicer.util.childWidgetVariables(form)
+        self._fill()
+        self._show(unfinished[0] if unfinished else ReductionRequest())
+        self._connect()
+        self.update()
+
+    def ask(self) -> ReductionRequest | None:
+        """What was asked for; None where the dialog was closed."""
+        accepted = self.dialog.exec_() == qt.QDialog.Accepted
+        request = self.request() if accepted else None
+        self.dialog.deleteLater()
+        return request
+
+    def request(self) -> ReductionRequest:
+        """What is chosen; what does not apply is left as it usually is."""
+        ui, method = self.ui, self._method
+        if method == "every-n":
+            return ReductionRequest(method, every=ui.everySpinBox.value)
+        choices = {"weights": ui.weightsPathEdit.currentPath.strip(), "device": self._device}
+        choices = choices if method == "deepnet" else {}
+        if ui.limitSelector.currentData == _SHARE:
+            return ReductionRequest(method, share=ui.shareSpinBox.value / 100, **choices)
+        return ReductionRequest(
+            method, ui.thresholdSpinBox.value, selection=ui.selectionSelector.currentData, **choices
+        )
+
+    def whyNot(self) -> str:
+        """Empty where it can be begun."""
+        path = self.ui.weightsPathEdit.currentPath.strip()
+        if self._method != "deepnet" or Path(path).is_file():
+            return ""
+        return _("There is no file {path}.").format(path=path) if path else _("Name the file of weights first.")
+
+    def update(self) -> None:
+        """Show what applies to the choices, and say what they mean."""
+        ui, method = self.ui, self._method
+        place, share = method == "every-n", ui.limitSelector.currentData == _SHARE
+        shown = {
+            "limit": not place,
+            "threshold": not place and not share,
+            "share": not place and share,
+            "selection": not place and not share,
+            "every": place,
+            "weights": method == "deepnet",
+        }
+        for name, visible in shown.items():
+            for child in self._rows[name]:
+                child.visible = visible
+        ui.methodTextLabel.text = _methods()[method][1]
+        ui.thresholdTextLabel.text = thresholdText(method, ui.thresholdSpinBox.value)
+        ui.selectionTextLabel.text = _selections()[ui.selectionSelector.currentData][1]
+        ui.unfinishedLabel.visible = self.request() in self._unfinished
+        reason = self.whyNot()
+        button = ui.buttonBox.button(qt.QDialogButtonBox.Ok)
+        button.enabled = not reason
+        button.toolTip = reason or _("Begin; the status line shows how far it is.")
+        self._fitTexts()
+
+    def _fitTexts(self) -> None:
+        """Give the wrapped texts, whose width is fixed, the height that they need; a form leaves them more."""
+        for label in self._texts:
+            label.setFixedHeight(label.heightForWidth(label.minimumWidth))
+
+    @property
+    def _method(self) -> str:
+        return self.ui.methodSelector.currentData
+
+    def _fill(self) -> None:
+        ui = self.ui
+        self._rows = {
+            "limit": (ui.limitLabel, ui.limitSelector),
+            "threshold": (ui.thresholdLabel, ui.thresholdSpinBox, ui.thresholdTextLabel),
+            "share": (ui.shareLabel, ui.shareSpinBox, ui.shareTextLabel),
+            "selection": (ui.selectionLabel, ui.selectionSelector, ui.selectionTextLabel),
+            "every": (ui.everyLabel, ui.everySpinBox),
+            "weights": (ui.weightsLabel, ui.weightsPathEdit, ui.weightsTextLabel),
+        }
+        self._texts = [child for child in vars(ui).values() if child.inherits("QLabel") and child.wordWrap]
+        for name, (title, _sentence) in _methods().items():
+            ui.methodSelector.addItem(title, name)
+        for name, (title, _sentence) in _selections().items():
+            ui.selectionSelector.addItem(title, name)
+        ui.limitSelector.addItem(_("All that are alike"), _THRESHOLD)
+        ui.limitSelector.addItem(_("Down to a share"), _SHARE)
+        text = _(
+            'Bring model.safetensors of <a href="{page}">{page}</a> (about 100 MB: a ResNet-50 trained on ImageNet). '
+            "Nothing is fetched."
+        )
+        ui.weightsTextLabel.text = text.format(page=PAGE)
+
+    def _connect(self) -> None:
+        ui = self.ui
+        ui.methodSelector.connect("currentIndexChanged(int)", self.onMethod)
+        ui.limitSelector.connect("currentIndexChanged(int)", self.onChoice)
+        ui.thresholdSpinBox.connect("valueChanged(double)", self.onChoice)
+        ui.shareSpinBox.connect("valueChanged(int)", self.onChoice)
+        ui.selectionSelector.connect("currentIndexChanged(int)", self.onChoice)
+        ui.everySpinBox.connect("valueChanged(int)", self.onChoice)
+        ui.weightsPathEdit.connect("currentPathChanged(QString)", self.onChoice)
+        ui.buttonBox.connect("accepted()", self.dialog.accept)
+        ui.buttonBox.connect("rejected()", self.dialog.reject)
+
+    def onMethod(self, index: int) -> None:
+        self._showLimits(None, None)
+        self.update()
+
+    def onChoice(self, value) -> None:
+        self.update()
+
+    def _show(self, request: ReductionRequest) -> None:
+        ui = self.ui
+        ui.methodSelector.currentIndex = ui.methodSelector.findData(request.method)
+        ui.selectionSelector.currentIndex = ui.selectionSelector.findData(request.selection)
+        ui.everySpinBox.value = request.every
+        ui.weightsPathEdit.currentPath = request.weights
+        self._showLimits(request.threshold, request.share)
+
+    def _showLimits(self, threshold: float | None, share: float | None) -> None:
+        """The limits of the method; its own where none are given. The paper has a threshold for one method alone."""
+        ui, similarity = self.ui, METHODS[self._method]
+        low, high = similarity.range
+        usual = similarity.default_threshold
+        ui.thresholdSpinBox.decimals = 0 if similarity.whole_numbers else 3
+        ui.thresholdSpinBox.singleStep = 1 if similarity.whole_numbers else 0.01
+        ui.thresholdSpinBox.minimum, ui.thresholdSpinBox.maximum = low, high
+        ui.thresholdSpinBox.value = next(value for value in (threshold, usual, high) if value is not None)
+        if share is not None:
+            ui.shareSpinBox.value = round(100 * share)
+        by_share = share is not None or (threshold is None and usual is None)
+        ui.limitSelector.currentIndex = ui.limitSelector.findData(_SHARE if by_share else _THRESHOLD)
+
+
+def thresholdText(method: str, value: float) -> str:
+    """Which slices go with a threshold, and between what it lies."""
+    similarity = METHODS[method]
+    low, high = similarity.range
+    if similarity.is_distance:
+        text = _("Removed where at most {value} of {high} bits differ. The paper's best value: {usual}.")
+    else:
+        text = _(
+            "Removed from similarity {value} on ({low} to {high}; equal slices have {high}). The paper gives no value."
+        )
+    usual = similarity.default_threshold or 0
+    return text.format(value=f"{value:g}", low=f"{low:g}", high=f"{high:g}", usual=f"{usual:g}")
+
+
+def progressText(source: str, progress: ReductionProgress) -> str:
+    """ "Comparing the slices of manifest.csv: volume 3 of 60, 4 min left", as far as it is known; source: the first
+    part."""
+    if not progress.volumes:
+        return source
+    parts = [_("volume {number} of {all}").format(number=progress.volume, all=progress.volumes)]
+    if progress.secondsLeft is not None:
+        parts.append(_("{time} left").format(time=durationText(progress.secondsLeft)))
+    return f"{source} {', '.join(parts)}"
+
+
+def _methods() -> dict:
+    """{name: (title, sentence)}, the recommended one first. Times: of 300 slices of 512 x 512 on one core."""
+    return {
+        "hash": (
+            _("Difference hash (recommended)"),
+            _("64 bits that say where a thumbnail brightens from left to right: the paper's best, and the fastest."),
+        ),
+        "ssim": (
+            _("Structural similarity (SSIM)"),
+            _("Means, deviations and covariance under a moving window; minutes a CT."),
+        ),
+        "mi": (
+            _("Mutual information"),
+            _("How much the gray levels of one slice tell of those of the other; under a minute a CT."),
+        ),
+        "deepnet": (
+            _("ResNet-50 features (DeepNet)"),
+            _("Cosine of the vectors that a ResNet-50 trained on ImageNet gives to two slices; under a minute a CT."),
+        ),
+        "every-n": (
+            _("Every n-th slice"),
+            _("By place alone, without a look at the pictures: what the others are held against."),
+        ),
+    }
+
+
+def _selections() -> dict:
+    """{name: (title, sentence)}."""
+    return {
+        LEADER: (
+            _("First slice absorbs"),
+            _("In the order of the slices: the first stays and all that are like it go, then the next that is left."),
+        ),
+        PAIRWISE: (
+            _("Most alike pair first"),
+            _("The most alike pair loses its later slice, then the next pair. Mostly fewer stay, and it takes longer."),
+        ),
+    }
