@@ -16,6 +16,17 @@ REBUILDING = {"maemc", "maemc-contrastive", "maemc-generative", "mae", "cmae", "
 _RESNETS = tuple(name for name in BACKBONES if name.startswith("resnet"))
 _CONVNEXTS = tuple(name for name in BACKBONES if name.startswith("convnext"))
 _MASKED = {"spark": _RESNETS, "resmae": _RESNETS, "fcmae": _CONVNEXTS}
+_IMAGENET = {
+    "resnet18": "timm/resnet18.a1_in1k",
+    "resnet50": "timm/resnet50.a1_in1k",
+    "swin": "timm/swin_tiny_patch4_window7_224.ms_in1k",
+    "deit": "timm/deit_small_distilled_patch16_224.fb_in1k",
+    "levit": "timm/levit_256.fb_dist_in1k",
+    "pvt-v2": "timm/pvt_v2_b2.in1k",
+    "convnextv2": "timm/convnextv2_tiny.fcmae_ft_in22k_in1k",
+    "convnextv2-atto": "timm/convnextv2_atto.fcmae_ft_in1k",
+}
+"""Where timm has the weights of each backbone: a name on huggingface.co."""
 _ADDRESSES = re.compile(r"arXiv:(?P<arxiv>\d{4}\.\d{4,5})|\b(?P<doi>10\.\d{4,9}/[^\s;,]+[^\s;,.])")
 
 
@@ -86,3 +97,22 @@ def backbones(name: str) -> tuple:
 def anyBackbone() -> tuple:
     """Every encoder: what a classifier can be trained with from random weights."""
     return (*TRANSFORMERS, *BACKBONES)
+
+
+def imagenetBackbones() -> tuple:
+    """The encoders of which there are ImageNet weights: MAEMC's own transformers have none."""
+    return tuple(_IMAGENET)
+
+
+def imagenetPage(backbone: str) -> str:
+    """The address where the file of a backbone's ImageNet weights is."""
+    return f"https://huggingface.co/{_IMAGENET[backbone]}"
+
+
+def imagenetText(backbone: str) -> str:
+    """Which file holds a backbone's ImageNet weights, as HTML; the link opens in the web browser."""
+    text = _(
+        'Bring model.safetensors of <a href="{page}">{name}</a> ({backbone} trained on ImageNet; other '
+        "encoders under More). Nothing is fetched."
+    )
+    return text.format(page=imagenetPage(backbone), name=_IMAGENET[backbone], backbone=backbone)

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from . import choices, methods
 from .dataset import countsText, metadataText, warningsText
 from .folders import jobsFolder, proposedFolder
-from .request import SCRATCH, JobRequest
+from .request import IMAGENET, SCRATCH, JobRequest, missingWeights
 
 SKIPPED_SHOWN = 30
 """Lines of a tooltip."""
@@ -68,6 +68,7 @@ class NewTraining:
             method=self.method,
             backbone=ui.backboneSelector.currentData if self._backbones() else "",
             startFrom=ui.startFromSelector.currentData,
+            weights=ui.weightsPathEdit.currentPath.strip(),
             preset=ui.presetSelector.currentData,
             device=ui.deviceSelector.currentData,
             folds=ui.foldsSpinBox.value,
@@ -89,6 +90,8 @@ class NewTraining:
             return data.problem
         if self.kind == "finetune" and min(data.benign, data.malignant) < self._ui.foldsSpinBox.value:
             return warningsText(data, True, self._ui.foldsSpinBox.value)
+        if self._fromImageNet():
+            return missingWeights(self._ui.backboneSelector.currentData, self._ui.weightsPathEdit.currentPath.strip())
         return ""
 
     def update(self) -> None:
@@ -104,6 +107,10 @@ class NewTraining:
             getattr(ui, name).visible = not finetuning
         for name in ("startFromLabel", "startFromSelector"):
             getattr(ui, name).visible = finetuning
+        for name in ("weightsLabel", "weightsPathEdit", "weightsTextLabel"):
+            getattr(ui, name).visible = self._fromImageNet()
+        if self._fromImageNet():
+            ui.weightsTextLabel.text = methods.imagenetText(ui.backboneSelector.currentData)
         for name in ("foldsSpinBox", "protocolSelector", "linearProbeCheckBox"):
             getattr(ui, name).enabled = finetuning
         ui.countsLabel.text = self._countsText(finetuning)
@@ -120,7 +127,8 @@ class NewTraining:
 
     def fitTexts(self) -> None:
         """Give the wrapped texts the height that they need: the folding part around them does not ask them itself."""
-        for label in (self._ui.countsLabel, self._ui.methodTextLabel, self._ui.sentenceLabel):
+        ui = self._ui
+        for label in (ui.countsLabel, ui.methodTextLabel, ui.weightsTextLabel, ui.sentenceLabel):
             shown = (label.text, label.width)
             if label.visible and self._fitted.get(label.objectName) != shown:
                 self._fitted[label.objectName] = shown
@@ -145,7 +153,9 @@ class NewTraining:
     def _published(self) -> bool:
         """Whether it is about MAEMC-NET on nodules in CT."""
         data = self._logic.data
-        return self.method.startswith("maemc") if self.kind == "pretrain" else data is None or not data.flat
+        if self.kind == "pretrain":
+            return self.method.startswith("maemc")
+        return not self._fromImageNet() and (data is None or not data.flat)
 
     def _fillKinds(self) -> None:
         """Fine-tuning is offered unless the data are known to lack a class."""
@@ -176,16 +186,23 @@ class NewTraining:
             selector.currentIndex = 1
             selector.blockSignals(blocked)
 
+    def _fromImageNet(self) -> bool:
+        return self.kind == "finetune" and self._ui.startFromSelector.currentData == IMAGENET
+
     def _backbones(self) -> tuple:
         """The encoders that can be chosen for what is to be done."""
         if self.kind == "pretrain":
             return methods.backbones(self.method)
+        if self._fromImageNet():
+            return methods.imagenetBackbones()
         return methods.anyBackbone() if self._ui.startFromSelector.currentData == SCRATCH else ()
 
     def _fillBackbones(self) -> None:
         ui, names = self._ui, self._backbones()
-        usual = _("The usual one") if names else _("That of what it starts from")
-        _setItems(ui.backboneSelector, {"": usual, **{name: name for name in names}})
+        usual = {"": _("The usual one") if names else _("That of what it starts from")}
+        if self._fromImageNet():  # each has a file of its own, so it is named
+            usual = {}
+        _setItems(ui.backboneSelector, {**usual, **{name: name for name in names}})
         ui.backboneSelector.enabled = bool(names)
         ui.backboneSelector.toolTip = (
             _("The network that is trained; a large one needs a GPU.")
@@ -201,6 +218,7 @@ class NewTraining:
         jobs = [job for job in jobs if flat is None or job.flat is None or job.flat == flat]
         items = {str(job.folder): job.folder.name for job in jobs}
         items[SCRATCH] = _("Random weights")
+        items[IMAGENET] = _("ImageNet weights ...")
         models = [model for model in self._models if flat is None or flat == (model.card.input == "picture")]
         text = _("Model {title} {version}")
         items |= {str(m.path): text.format(title=m.card.title, version=m.card.version) for m in models}
@@ -234,7 +252,7 @@ class NewTraining:
     def _sentence(self, finetuning: bool) -> str:
         ui = self._ui
         _title, preset = choices.presets(finetuning, self._published())[ui.presetSelector.currentData]
-        if not finetuning or ui.startFromSelector.currentData == SCRATCH:
+        if not finetuning or ui.startFromSelector.currentData in (SCRATCH, IMAGENET):
             return preset
         if ui.startFromSelector.currentData in [str(model.path) for model in self._models]:
             known = _(

@@ -10,9 +10,10 @@ from MAEMCLib.errors import UsageError
 from slicer.i18n import tr as _
 
 from .folders import proposedFolder
+from .methods import imagenetBackbones, imagenetPage
 
-SCRATCH = "scratch"
-"""Instead of a pre-training's folder: begin with random weights."""
+SCRATCH, IMAGENET = "scratch", "imagenet"
+"""Instead of a pre-training's folder: begin with random weights, or with those of ImageNet from a file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +21,10 @@ class JobRequest:
     """A job to be.
 
     kind: "pretrain" or "finetune". data: a manifest (CSV) or a cache. folder: of the job, new; one is made up where
-    none is given. method: of a pre-training. backbone: of a pre-training, or of a fine-tuning from scratch; empty for
-    the usual one. startFrom (a pre-training's folder, a model, or "scratch"), folds, protocol ("honest" or "paper") and
-    linearProbe: of a fine-tuning. settings: further ones, as ["epochs=6", "seed=3"] or in one string.
+    none is given. method: of a pre-training. backbone: of a pre-training, or of a fine-tuning from scratch or ImageNet;
+    empty for the usual one. startFrom (a pre-training's folder, a model, "scratch" or "imagenet"), weights (the file
+    for "imagenet"), folds, protocol ("honest" or "paper") and linearProbe: of a fine-tuning. settings: further ones, as
+    ["epochs=6", "seed=3"] or in one string.
     """
 
     kind: str
@@ -31,6 +33,7 @@ class JobRequest:
     method: str = "maemc"
     backbone: str = ""
     startFrom: str | Path = SCRATCH
+    weights: str | Path = ""
     preset: str = "tiny"
     device: str = "auto"
     folds: int = 5
@@ -54,13 +57,22 @@ class JobRequest:
         if self.kind == "pretrain":
             arguments += ["--method", self.method]
         else:
-            scratch = str(self.startFrom) == SCRATCH
-            begin = SCRATCH if scratch else str(Path(self.startFrom).absolute())
-            arguments += ["--from", begin, "--folds", str(self.folds), "--protocol", self.protocol]
+            arguments += [*self._start(), "--folds", str(self.folds), "--protocol", self.protocol]
             arguments += ["--linear-probe"] if self.linearProbe else []
-        if self.backbone and (self.kind == "pretrain" or str(self.startFrom) == SCRATCH):
+        if self.backbone and (self.kind == "pretrain" or str(self.startFrom) in (SCRATCH, IMAGENET)):
             arguments += ["--backbone", self.backbone]
         return folder, [*arguments, *self._settings()]
+
+    def _start(self) -> list:
+        start = str(self.startFrom)
+        if start == SCRATCH:
+            return ["--from", SCRATCH]
+        if start != IMAGENET:
+            return ["--from", str(Path(start).absolute())]
+        missing = missingWeights(self.backbone or imagenetBackbones()[0], str(self.weights))
+        if missing:
+            raise UsageError(missing, "weights")
+        return ["--from", IMAGENET, "--weights", str(Path(self.weights).absolute())]
 
     def _settings(self) -> list:
         try:
@@ -72,3 +84,14 @@ class JobRequest:
             text = _("'{word}' is no setting. Write KEY=VALUE, for example epochs=6.")
             raise UsageError(text.format(word=wrong[0]), "settings")
         return words
+
+
+def missingWeights(backbone: str, weights: str) -> str:
+    """Why a fine-tuning cannot begin with a backbone's ImageNet weights from a file; empty where it can."""
+    if backbone not in imagenetBackbones():
+        text = _("There are no ImageNet weights of {backbone}. Choose one of {names}.")
+        return text.format(backbone=backbone, names=", ".join(imagenetBackbones()))
+    if not weights:
+        text = _("Name the file of ImageNet weights first: model.safetensors of {page}. Nothing is fetched.")
+        return text.format(page=imagenetPage(backbone))
+    return "" if Path(weights).is_file() else _("There is no file {path}.").format(path=weights)

@@ -94,6 +94,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         ui.methodSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.backboneSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.startFromSelector.connect("activated(int)", self.onStartFromChosen)
+        ui.weightsPathEdit.connect("currentPathChanged(QString)", self.onChoice)
         ui.presetSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.protocolSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.foldsSpinBox.connect("valueChanged(int)", self.onChoice)
@@ -149,7 +150,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         self.newTraining.startChosen = True
         self.refresh()
 
-    def onChoice(self, value: int) -> None:
+    def onChoice(self, value: int | str) -> None:
         self.refresh()
 
     def onDeviceSelected(self, index: int) -> None:
