@@ -56,11 +56,11 @@ class ChildCommands:
             self._running.add(process)
         with process, ThreadPoolExecutor(1) as beside:
             output = beside.submit(process.stdout.read)
-            complained = [line.rstrip("\n") for line in process.stderr if not heard(line)]
+            complained = [line.rstrip() for line in process.stderr if line.strip() and not heard(line)]
             said = output.result().strip().splitlines()
         with self._lock:
             self._running.discard(process)
-            if self._stopped:
+            if self._stopped and process.returncode != 0:
                 raise _stopped()
         done = process.returncode == 0 or (process.returncode == partly and said)
         if not done:

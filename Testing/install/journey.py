@@ -60,9 +60,12 @@ def training_module_loads(installed: Path):
     from slicerhost import module_factory
 
     module = module_factory.load_module(installed / "MAEMCTraining.py")
+    from MAEMCTrainingPanel.reductiondialog import ReductionDialog
+
     assert module.icon is not None and not module.icon.isNull(), "MAEMCTraining has no icon"
     widget = slicer.util.getModuleWidget("MAEMCTraining")
     widget.refresh()
+    assert ReductionDialog([], "auto").whyNot() == "", "the dialog cannot be taken as it opens"
     everything_is_from(installed)
     requirements_can_be_met(installed, "training-requirements.txt")
     return widget
