@@ -10,10 +10,13 @@ import time
 
 import numpy as np
 import pytest
+import timm
+import torch
 from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.reduction.partial import Partial
 from PIL import Image
+from safetensors.torch import save_file
 
 SSIM = ("--method", "ssim", "--threshold", "0.9", "--selection", "pairwise")
 HASH = ("--method", "hash")
@@ -170,10 +173,6 @@ def test_every_other_n_begins_anew(manifest, tmp_path):
 
 def test_other_weights_begin_anew(manifest, tmp_path):
     """A file of the same name with other content."""
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
     small = write_manifest(tmp_path / "small.csv", read_manifest(manifest).rows[:3])
     weights = tmp_path / "model.safetensors"
     words = ("--method", "deepnet", "--keep", "0.4", "--weights", str(weights), "--device", "cpu")

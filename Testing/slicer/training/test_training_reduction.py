@@ -21,12 +21,12 @@ SSIM = {
 
 @pytest.fixture(scope="session")
 def long_stacks(tmp_path_factory):
-    """Six volumes of 40 slices: some seconds by structural similarity."""
+    """Six volumes of 60 slices: half a second or more each by structural similarity, on any machine."""
     folder = tmp_path_factory.mktemp("long stacks")
     y, x = np.mgrid[:96, :96] / 96
     rows = []
     for volume in range(6):
-        for index in range(40):
+        for index in range(60):
             gray = 128 + 60 * np.sin(9 * x + volume + 0.1 * index) + 60 * np.sin(7 * y + 0.2 * index)
             path = folder / f"{volume}-{index}.png"
             Image.fromarray(np.clip(gray, 0, 255).astype(np.uint8)).save(path)
@@ -280,7 +280,7 @@ def start_and_stop(panel, source, choices):
     """Begin and stop in the middle; the folder."""
     panel.choose(source)
     trigger(panel, choices)
-    panel.wait(lambda: panel.logic.reduction.volume >= 3, "the third volume")
+    panel.wait(lambda: panel.logic.reduction.volume >= 2, "the second volume")
     panel.run(0.15)
     assert "Comparing the slices of manifest.csv ... volume " in panel.ui.statusLabel.text
     assert " of 6, " in panel.ui.statusLabel.text and panel.ui.statusLabel.text.endswith(" s left")
@@ -309,7 +309,7 @@ def test_stopped_and_chosen_again_it_goes_on_to_the_same_files(panel, long_stack
     assert not panel.logic._reducing._running, "no process is left"
     assert sorted(path.name for path in folder.iterdir()) == ["reduced-partial.jsonl", "request.json"]
     done = lines(folder)
-    assert 3 <= len(done) < 7
+    assert 2 <= len(done) < 7
     kept = []
 
     def look(ui):
