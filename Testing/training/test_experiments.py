@@ -18,6 +18,7 @@ from MAEMCTrainingLib.experiments.small_cnn import SmallCNN, small_cnn_run, trai
 from MAEMCTrainingLib.finetuning import labeled
 from MAEMCTrainingLib.jobs import open_job
 from MAEMCTrainingLib.stopping import StopRequest
+from PIL import Image
 
 NETWORK = ("encoder.patch_size=50", "encoder.position=1d", "encoder.width=16", "encoder.depth=1", "encoder.heads=2")
 FAST = ("epochs=2", "batch=8", "folds=2", "validation_fraction=0.2")
@@ -142,6 +143,17 @@ def test_reconstruction_is_judged_on_other_patients(balls, tmp_path, monkeypatch
     capsys.readouterr()
     assert main([*command, "--only", "mea"]) == 2 and "They are mae, maemc." in capsys.readouterr().err
     assert main([*command, "--target", "subtype"]) == 2 and "resmae-fusion" in capsys.readouterr().err
+    Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / "p.png")
+    (tmp_path / "pictures.csv").write_text("case_id,patient_id,kind,image\na,a,image,p.png\nb,b,image,p.png\n")
+    pictures = [
+        "experiment",
+        "maemc-table-6",
+        "--data",
+        str(tmp_path / "pictures.csv"),
+        "--output",
+        str(tmp_path / "p"),
+    ]
+    assert main(pictures) == 2 and "2-D pictures" in capsys.readouterr().err and not (tmp_path / "p").exists()
 
 
 def test_fusions_stand_beside_each_other(balls, tmp_path, monkeypatch):

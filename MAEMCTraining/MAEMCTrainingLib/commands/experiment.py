@@ -59,6 +59,8 @@ def _experiment(options: argparse.Namespace) -> int:
     experiment = experiment_named(options.name)
     _check_columns(options, experiment.command == FUSE)
     flat = {is_flat(path) for path in options.data} == {True}
+    if flat and experiment.command != FINETUNE:
+        raise UsageError(f"{options.name} is of nodules in CT, and these are 2-D pictures. Give nodules.", "kind")
     if not options.pretraining_data and (flat or experiment.command == EVALUATE):
         share = options.pretraining_share if options.pretraining_share is not None else experiment.pretraining_share
         options.pretraining_data, options.data = split_patients(options.data, options.output, share)
