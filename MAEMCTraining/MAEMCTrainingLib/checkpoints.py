@@ -32,14 +32,15 @@ _GROUP_STEP = "group step"
 class Position:
     """Where a run stands: steps done, the best epoch by validation, epochs since, and whether it ended early.
 
-    accumulation: shares of a batch where the memory was found too small for the configured ones, else 0. scaler: the
-    state of float16's loss scale.
+    recent: validation losses of the last epochs, as many as decide together. accumulation: shares of a batch where the
+    memory was found too small for the configured ones, else 0. scaler: the state of float16's loss scale.
     """
 
     step: int = 0
     best_loss: float | None = None
     best_epoch: int | None = None
     stale: int = 0
+    recent: list[float] = field(default_factory=list)
     ended: bool = False
     accumulation: int = 0
     scaler: dict[str, Any] = field(default_factory=dict)

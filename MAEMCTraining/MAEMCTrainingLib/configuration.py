@@ -175,6 +175,9 @@ class FinetuningConfiguration:
     # Epochs at the beginning in which the linear layer alone is trained ("Less is More": 10).
     frozen_epochs: int = 0
     patience: int = 10  # epochs without a lower validation loss before a fold stops
+    # Epochs, up to the present one, whose mean validation loss decides. One: with a small validation part and a high
+    # rate an epoch may be the lowest by luck; several then decide better.
+    loss_window: int = 1
     batch: int = 32
     # Share of the training patients held out for early stopping; the paper has none and its figures suggest that the
     # test fold decided. The test fold is never looked at here.
@@ -210,6 +213,7 @@ class FinetuningConfiguration:
         _check(self.folds >= 2, f"folds is {self.folds}; cross-validation needs at least 2.")
         _check(0 <= self.frozen_epochs < self.epochs, f"frozen_epochs is {self.frozen_epochs}; choose 0 up to epochs.")
         _check(self.patience >= 1, f"patience is {self.patience}; it has to be at least 1.")
+        _check(self.loss_window >= 1, f"loss_window is {self.loss_window}; it has to be at least 1.")
         _check(
             self.labeled_cases == 0 or self.labeled_cases >= 4,
             f"labeled_cases is {self.labeled_cases}; choose 0 (all) or at least 4, two of each class.",

@@ -144,12 +144,14 @@ def train(
     stop: StopRequest,
     processes: Processes = Processes(),  # noqa: B008 - frozen
     patience: int | None = None,
+    window: int = 1,
     **where: Any,
 ) -> Outcome:
     """Train to the end, or continue what ``folder`` holds.
 
-    fingerprint: of the data, compared with that of the checkpoint. patience: epochs without a lower validation loss
-    before the run ends. where: added to every event (the fold).
+    fingerprint: of the data, compared with that of the checkpoint. window: epochs, up to the present one, whose mean
+    validation loss decides. patience: epochs without a lower one before the run ends. where: added to every event (the
+    fold).
 
     Raises Interrupted after a stop request, with everything saved; InputError: a loss that is not finite (the last
     checkpoint is kept), a checkpoint of another run, a full disk, a device that fails; UsageError: more processes than
@@ -217,9 +219,11 @@ def train(
             if verdict is not None:
                 loss = verdict["loss"]
                 _check_finite({"validation loss": loss}, task, samples, epoch, position.step - 1)
-                better = position.best_loss is None or loss < position.best_loss
+                position.recent = [*position.recent, loss][-window:]
+                smoothed = sum(position.recent) / len(position.recent)
+                better = position.best_loss is None or smoothed < position.best_loss
                 if better:
-                    position.best_loss, position.best_epoch, position.stale = loss, epoch, 0
+                    position.best_loss, position.best_epoch, position.stale = smoothed, epoch, 0
                     best = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
                 else:
                     position.stale += 1

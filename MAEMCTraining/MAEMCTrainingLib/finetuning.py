@@ -347,6 +347,7 @@ def finetune(
                 stop,
                 processes,
                 patience=run.patience,
+                window=run.loss_window,
                 fold=fold.number,
             )
             task.module.load_state_dict(outcome.best)

@@ -92,10 +92,10 @@ class Line:
         return {"loss": self.losses.pop(0)} if self.losses else None
 
 
-def run_line(folder, task, settings=None, data="data", patience=None, stop=None):
+def run_line(folder, task, settings=None, data="data", stop=None, **options):
     job = Job(folder.parent, quiet=True)
     folder.parent.mkdir(exist_ok=True)
-    return train(task, settings or Settings(), job, folder, data, CPU, stop or StopRequest(), patience=patience)
+    return train(task, settings or Settings(), job, folder, data, CPU, stop or StopRequest(), **options)
 
 
 def weights(folder):
@@ -161,6 +161,20 @@ def test_early_stop_keeps_the_best_epoch(tmp_path):
     assert float(read_tensors(folder / "best" / "model.safetensors")["seen"]) == 10
     again = run_line(folder, Line(seed=3), Settings(epochs=6), patience=2)
     assert again.position == outcome.position and float(again.best["seen"]) == 10
+
+
+def test_a_single_lucky_epoch_does_not_decide_alone(tmp_path):
+    """Means of two: 3, 2, 2, 2.5, 1.95, 2; the second epoch's 1 is an accident. Also over an interruption."""
+    losses = [3.0, 1.0, 3.0, 2.0, 1.9, 2.1]
+    alone = run_line(tmp_path / "alone" / "checkpoints", Line(losses=list(losses)), Settings(epochs=6), patience=6)
+    assert alone.position.best_epoch == 1
+    folder, stop = tmp_path / "job" / "checkpoints", StopRequest()
+    with pytest.raises(Interrupted):  # in the fifth epoch
+        task = Line(losses=losses[:4], stop=stop, stop_at=22)
+        run_line(folder, task, Settings(epochs=6), patience=6, window=2, stop=stop)
+    outcome = run_line(folder, Line(losses=losses[4:]), Settings(epochs=6), patience=6, window=2)
+    assert (outcome.position.best_epoch, outcome.position.best_loss) == (4, pytest.approx(1.95))
+    assert float(outcome.best["seen"]) == 25
 
 
 def test_best_epoch_survives_an_interruption(tmp_path):
