@@ -297,9 +297,14 @@ def test_what_was_there_stays_until_all_is_computed(jobs, tmp_path, stage):
 def test_ctrl_c(jobs, tmp_path):
     words = ["compare", str(jobs / "moco"), "scratch", "--data", str(jobs / "manifest 2.csv"), "--output"]
     # The first draw of t-SNE imports scikit-learn: the signal comes before anything is written.
+
+    def heed_interrupts():  # what runs in the background of a shell, as these tests may, inherits that it ignores them
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     process = subprocess.Popen(
         [sys.executable, "-m", "MAEMCTrainingLib", *words, str(tmp_path / "out"), *QUIET],
         stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
     patience = time.monotonic() + 60

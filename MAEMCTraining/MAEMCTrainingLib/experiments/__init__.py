@@ -39,22 +39,22 @@ class Experiment:
 
 
 _TABLES = {
-    FINETUNE: "auc_table:write_table",
-    FUSE: "fusion_table:write_table",
-    EVALUATE: "reconstruction_table:write_table",
+    FINETUNE: "MAEMCTrainingLib.experiments.auc_table:write_table",
+    FUSE: "MAEMCTrainingLib.experiments.fusion_table:write_table",
+    EVALUATE: "MAEMCTrainingLib.experiments.reconstruction_table:write_table",
 }
 EXPERIMENTS: dict[str, Experiment] = {
-    "patch-size": Experiment("patch_size:cells"),
-    "methods": Experiment("methods:cells"),
-    "less-is-more": Experiment("less_is_more:cells"),
-    "modan-mulsupcon": Experiment("modan_mulsupcon:cells"),
-    "bus-mae": Experiment("bus_mae:cells"),
-    "resmae-fusion": Experiment("resmae_fusion:cells", FUSE),
-    "maemc-table-2": Experiment("maemc_tables:table_2"),
-    "maemc-table-3": Experiment("maemc_tables:table_3"),
-    "maemc-table-4": Experiment("maemc_tables:table_4"),
-    "maemc-table-5": Experiment("maemc_tables:table_5"),
-    "maemc-table-6": Experiment("maemc_tables:table_6", EVALUATE, 0.8),
+    "patch-size": Experiment("MAEMCTrainingLib.experiments.patch_size:cells"),
+    "methods": Experiment("MAEMCTrainingLib.experiments.methods:cells"),
+    "less-is-more": Experiment("MAEMCTrainingLib.experiments.less_is_more:cells"),
+    "modan-mulsupcon": Experiment("MAEMCTrainingLib.experiments.modan_mulsupcon:cells"),
+    "bus-mae": Experiment("MAEMCTrainingLib.experiments.bus_mae:cells"),
+    "resmae-fusion": Experiment("MAEMCTrainingLib.experiments.resmae_fusion:cells", FUSE),
+    "maemc-table-2": Experiment("MAEMCTrainingLib.experiments.maemc_tables:table_2"),
+    "maemc-table-3": Experiment("MAEMCTrainingLib.experiments.maemc_tables:table_3"),
+    "maemc-table-4": Experiment("MAEMCTrainingLib.experiments.maemc_tables:table_4"),
+    "maemc-table-5": Experiment("MAEMCTrainingLib.experiments.maemc_tables:table_5"),
+    "maemc-table-6": Experiment("MAEMCTrainingLib.experiments.maemc_tables:table_6", EVALUATE, 0.8),
 }
 
 
@@ -97,4 +97,4 @@ def experiment_named(name: str) -> Experiment:
 
 def _named(place: str) -> Callable[..., Any]:
     module, _, attribute = place.partition(":")
-    return getattr(import_module(f".{module}", __name__), attribute)
+    return getattr(import_module(module), attribute)
