@@ -26,7 +26,8 @@ class DataSummary:
     """The cases of a manifest or cache. problem: why it cannot be used, empty for sound data.
 
     flat: whether they are 2-D pictures, else nodules in CT. pictures: of all cases; a case may have several slices.
-    metadata: {column: {value: cases}}; metadataDiffer: whether they tell cases apart. hasColumns: whether there is a
+    columns: {further column of a manifest: how many different values it has}, of those that say something. metadata:
+    {column: {value: cases}}; metadataDiffer: whether they tell cases apart. hasColumns: whether there is a
     manifest to read columns of. volumes: CTs and stacks of slices, of which similar slices can be left out. reduction:
     where that was done, how many slices were kept of how many.
     """
@@ -38,6 +39,7 @@ class DataSummary:
     patients: int = 0
     benign: int = 0
     malignant: int = 0
+    columns: dict = dataclasses.field(default_factory=dict)
     metadata: dict = dataclasses.field(default_factory=dict)
     metadataDiffer: bool = False
     hasColumns: bool = False
@@ -86,12 +88,14 @@ def _readManifest(path: Path) -> DataSummary:
         rows = [row for row in manifest.rows if row.case_id in known]
         volumes = len({row.image for row in rows})
     found = {name: Counter(row.extra.get(name, "").strip() for row in rows) for name in METADATA_COLUMNS}
+    said = {name: {row.extra.get(name, "").strip() for row in rows} - {""} for name in (rows[0].extra if rows else ())}
     complete = all(name in row.extra for name in METADATA_COLUMNS for row in rows[:1])
     return _summary(
         path,
         flat,
         [(row.patient_id, row.label) for row in rows],
         pictures=len(manifest.rows) if flat else 0,
+        columns={name: len(values) for name, values in said.items() if values},
         metadata={name: dict((+_said(values)).most_common()) for name, values in found.items() if _said(values)},
         metadataDiffer=complete and any(len(_said(values)) > 1 for values in found.values()),
         hasColumns=True,

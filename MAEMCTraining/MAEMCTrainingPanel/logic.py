@@ -80,7 +80,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
     # For scripts
 
     def start(self, kind: str, data: str | Path, folder: str | Path | None = None, **choices) -> Path:
-        """Start a job ("pretrain" or "finetune") on a manifest or cache, in a process of its own; returns its folder.
+        """Start a job ("pretrain", "finetune", "fuse") on a manifest or cache, in its own process; returns its folder.
 
         choices: the other fields of ``JobRequest`` (method, preset, startFrom, device, folds ...). Raises UsageError or
         InputError where the folder is taken or cannot be written. What is wrong with the data the job finds itself: it

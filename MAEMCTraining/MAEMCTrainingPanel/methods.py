@@ -66,8 +66,12 @@ def title(name: str) -> str:
 def description(name: str) -> str:
     """One sentence on a method and its paper, as HTML; links open in the web browser."""
     entry = METHODS[name]
-    paper = _ADDRESSES.sub(_link, html.escape(entry.source, quote=False))
-    return f"{html.escape(entry.sentence, quote=False)} <i>{paper}.</i>"
+    return f"{html.escape(entry.sentence, quote=False)} <i>{withLinks(entry.source)}.</i>"
+
+
+def withLinks(text: str) -> str:
+    """Plain text as HTML, with its addresses of papers as links."""
+    return _ADDRESSES.sub(_link, html.escape(text, quote=False))
 
 
 def _link(found: re.Match) -> str:

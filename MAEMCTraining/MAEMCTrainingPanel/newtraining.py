@@ -7,7 +7,7 @@ import slicer
 from MAEMCLib.model_store import list_models
 from slicer.i18n import tr as _
 
-from . import choices, methods
+from . import choices, fusing, methods
 from .dataset import countsText, metadataText, warningsText
 from .folders import jobsFolder, proposedFolder
 from .request import IMAGENET, SCRATCH, JobRequest, missingWeights
@@ -45,8 +45,13 @@ class NewTraining:
 
     @property
     def kind(self) -> str:
-        """ "pretrain" or "finetune"."""
+        """ "pretrain", "finetune" or "fuse"."""
         return self._ui.kindSelector.currentData
+
+    @property
+    def _learnsClasses(self) -> bool:
+        """Whether classes are learnt and evaluated in folds, from something or from nothing."""
+        return self.kind in ("finetune", "fuse")
 
     @property
     def method(self) -> str:
@@ -74,12 +79,15 @@ class NewTraining:
             folds=ui.foldsSpinBox.value,
             protocol=ui.protocolSelector.currentData,
             linearProbe=ui.linearProbeCheckBox.checked,
+            target=ui.targetSelector.currentData or "label",
+            clinical=",".join(fusing.words(ui.clinicalEdit.text)),
+            branches=",".join(fusing.words(ui.branchesEdit.text)) or ui.branchesEdit.placeholderText,
             settings=ui.settingsEdit.text,
         )
 
     def whyNotStart(self) -> str:
         """Empty where a job can be started."""
-        data, problem = self._logic.data, self._logic.probe.problem
+        ui, data, problem = self._ui, self._logic.data, self._logic.probe.problem
         if self._logic.status.kind == "busy":
             return self._logic.status.text
         if problem is not None:
@@ -90,6 +98,10 @@ class NewTraining:
             return data.problem
         if self.kind == "finetune" and min(data.benign, data.malignant) < self._ui.foldsSpinBox.value:
             return warningsText(data, True, self._ui.foldsSpinBox.value)
+        if self.kind == "fuse":
+            typed = (ui.targetSelector.currentData, ui.clinicalEdit.text, ui.branchesEdit.text)
+            if reason := fusing.problem(data, *typed):
+                return reason
         if self._fromImageNet():
             return missingWeights(self._ui.backboneSelector.currentData, self._ui.weightsPathEdit.currentPath.strip())
         return ""
@@ -102,7 +114,8 @@ class NewTraining:
         self._fillStartFrom()
         self._fillBackbones()
         self._fillPresets()
-        finetuning = self.kind == "finetune"
+        self._updateFusion()
+        finetuning = self._learnsClasses
         for name in ("methodLabel", "methodSelector", "methodTextLabel"):
             getattr(ui, name).visible = not finetuning
         for name in ("startFromLabel", "startFromSelector"):
@@ -111,8 +124,9 @@ class NewTraining:
             getattr(ui, name).visible = self._fromImageNet()
         if self._fromImageNet():
             ui.weightsTextLabel.text = methods.imagenetText(ui.backboneSelector.currentData)
-        for name in ("foldsSpinBox", "protocolSelector", "linearProbeCheckBox"):
+        for name in ("foldsSpinBox", "protocolSelector"):
             getattr(ui, name).enabled = finetuning
+        ui.linearProbeCheckBox.enabled = self.kind == "finetune"
         ui.countsLabel.text = self._countsText(finetuning)
         ui.countsLabel.toolTip = "\n".join(self._logic.skipped[:SKIPPED_SHOWN]) or _("What the data hold.")
         ui.methodTextLabel.text = self._methodText()
@@ -125,10 +139,21 @@ class NewTraining:
         if self._task() != self._named:
             self.proposeName()
 
+    def _updateFusion(self) -> None:
+        """The rows that ask what is fused; hidden for everything else."""
+        ui, fusion = self._ui, self.kind == "fuse"
+        for name in ("target", "clinical", "branches"):
+            getattr(ui, f"{name}Label").visible = fusion
+        for widget in (ui.targetSelector, ui.clinicalEdit, ui.branchesEdit, ui.fusionTextLabel):
+            widget.visible = fusion
+        if fusion:
+            _setItems(ui.targetSelector, fusing.targets(self._logic.data))
+            ui.fusionTextLabel.text = fusing.description(self._logic.data)
+
     def fitTexts(self) -> None:
         """Give the wrapped texts the height that they need: the folding part around them does not ask them itself."""
         ui = self._ui
-        for label in (ui.countsLabel, ui.methodTextLabel, ui.weightsTextLabel, ui.sentenceLabel):
+        for label in (ui.countsLabel, ui.methodTextLabel, ui.fusionTextLabel, ui.weightsTextLabel, ui.sentenceLabel):
             shown = (label.text, label.width)
             if label.visible and self._fitted.get(label.objectName) != shown:
                 self._fitted[label.objectName] = shown
@@ -147,22 +172,25 @@ class NewTraining:
 
     def _fillPresets(self) -> None:
         """The presets of what is to be done."""
-        presets = choices.presets(self.kind == "finetune", self._published())
-        _setItems(self._ui.presetSelector, {name: title for name, (title, _sentence) in presets.items()})
+        presets = choices.presets(self._learnsClasses, self._published())
+        names = [name for name in presets if self.kind != "fuse" or name in ("tiny", "default")]  # its paper has none
+        _setItems(self._ui.presetSelector, {name: presets[name][0] for name in names})
 
     def _published(self) -> bool:
         """Whether it is about MAEMC-NET on nodules in CT."""
         data = self._logic.data
         if self.kind == "pretrain":
             return self.method.startswith("maemc")
-        return not self._fromImageNet() and (data is None or not data.flat)
+        return self.kind == "finetune" and not self._fromImageNet() and (data is None or not data.flat)
 
     def _fillKinds(self) -> None:
-        """Fine-tuning is offered unless the data are known to lack a class."""
+        """Fine-tuning is offered unless the data are known to lack a class, fusion where they have what it needs."""
         data = self._logic.data
         kinds = {"pretrain": _("Pre-train"), "finetune": _("Fine-tune and evaluate")}
         if data is not None and not data.problem and not data.evaluable:
             del kinds["finetune"]
+        if fusing.isFusible(data):
+            kinds["fuse"] = _("Fuse images with clinical values")
         _setItems(self._ui.kindSelector, kinds)
 
     def _fillMethods(self) -> None:
@@ -187,7 +215,7 @@ class NewTraining:
             selector.blockSignals(blocked)
 
     def _fromImageNet(self) -> bool:
-        return self.kind == "finetune" and self._ui.startFromSelector.currentData == IMAGENET
+        return self._learnsClasses and self._ui.startFromSelector.currentData == IMAGENET
 
     def _backbones(self) -> tuple:
         """The encoders that can be chosen for what is to be done."""

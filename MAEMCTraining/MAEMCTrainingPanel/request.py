@@ -20,11 +20,12 @@ SCRATCH, IMAGENET = "scratch", "imagenet"
 class JobRequest:
     """A job to be.
 
-    kind: "pretrain" or "finetune". data: a manifest (CSV) or a cache. folder: of the job, new; one is made up where
-    none is given. method: of a pre-training. backbone: of a pre-training, or of a fine-tuning from scratch or ImageNet;
-    empty for the usual one. startFrom (a pre-training's folder, a model, "scratch" or "imagenet"), weights (the file
-    for "imagenet"), folds, protocol ("honest" or "paper") and linearProbe: of a fine-tuning. settings: further ones, as
-    ["epochs=6", "seed=3"] or in one string.
+    kind: "pretrain", "finetune" or "fuse". data: a manifest (CSV) or a cache. folder: of the job, new; one is made up
+    where none is given. method: of a pre-training. backbone: of a pre-training, or of what starts from scratch or
+    ImageNet; empty for the usual one. startFrom (a pre-training's folder, a model, "scratch" or "imagenet"), weights
+    (the file for "imagenet"), folds, protocol ("honest" or "paper"): of a fine-tuning or a fusion. linearProbe: of a
+    fine-tuning. target (a column), clinical and branches ("age:years,sex" and "axial,coronal"): of a fusion. settings:
+    further ones, as ["epochs=6", "seed=3"] or in one string.
     """
 
     kind: str
@@ -39,6 +40,9 @@ class JobRequest:
     folds: int = 5
     protocol: str = "honest"
     linearProbe: bool = False
+    target: str = "label"
+    clinical: str = ""
+    branches: str = "axial,coronal"
     settings: str | Sequence[str] = ()
 
     @property
@@ -48,7 +52,7 @@ class JobRequest:
 
     def command(self) -> tuple:
         """(job folder, what would be typed after ``maemc-train``). Raises UsageError for what cannot be a command."""
-        if self.kind not in ("pretrain", "finetune"):
+        if self.kind not in ("pretrain", "finetune", "fuse"):
             raise UsageError(_("There is no job of the kind '{kind}'.").format(kind=self.kind), "kind")
         folder = proposedFolder(self.task, self.preset) if self.folder is None else Path(self.folder).absolute()
         arguments = [self.kind, "--data", str(Path(self.data).absolute()), "--output", str(folder)]
@@ -58,7 +62,10 @@ class JobRequest:
             arguments += ["--method", self.method]
         else:
             arguments += [*self._start(), "--folds", str(self.folds), "--protocol", self.protocol]
-            arguments += ["--linear-probe"] if self.linearProbe else []
+            arguments += ["--linear-probe"] if self.linearProbe and self.kind == "finetune" else []
+        if self.kind == "fuse":
+            arguments += ["--target", self.target, "--branches", self.branches]
+            arguments += ["--clinical", self.clinical] if self.clinical else []
         if self.backbone and (self.kind == "pretrain" or str(self.startFrom) in (SCRATCH, IMAGENET)):
             arguments += ["--backbone", self.backbone]
         return folder, [*arguments, *self._settings()]

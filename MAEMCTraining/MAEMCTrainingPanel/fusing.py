@@ -1,0 +1,58 @@
+"""What a fusion of images and clinical values needs of a manifest: a class to be told, columns with values, series."""
+
+from MAEMCTrainingLib.pretraining import METHODS
+from slicer.i18n import tr as _
+
+from .dataset import DataSummary
+from .methods import withLinks
+
+MOST_CLASSES = 10
+"""Columns with more different values are no classes."""
+_PLANES = ("axial", "coronal")
+
+
+def isFusible(data: DataSummary | None) -> bool:
+    """Whether there are nodules in CT with a class that can be told, and columns to read."""
+    return data is not None and not data.problem and not data.flat and bool(targets(data))
+
+
+def targets(data: DataSummary) -> dict:
+    """{column: title} of what can be told: the label, and columns with a few different values."""
+    found = {"label": _("label (benign or malignant)")} if data.hasColumns and data.evaluable else {}
+    several = {name: count for name, count in data.columns.items() if 2 <= count <= MOST_CLASSES}
+    text = _("{column} ({count} classes)")
+    return found | {name: text.format(column=name, count=count) for name, count in several.items()}
+
+
+def words(text: str) -> list:
+    """What is typed into a field, parted by commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def problem(data: DataSummary, target: str, clinical: str, branches: str) -> str:
+    """Which of the typed columns are not there; empty where a fusion can begin. What the values are is found out when
+    it reads them."""
+    named = [word.partition(":")[0] for word in words(clinical)]
+    series = [name for word in words(branches) if (name := word.partition(":")[0]) not in _PLANES]
+    missing = [name for name in [*named, *series] if name not in data.columns]
+    if missing:
+        text = _("There is no column {names}. {columns}")
+        return text.format(names=_(" and no ").join(missing), columns=columnsText(data))
+    if target in named:
+        return _("{column} is what is to be told, and cannot be read as well.").format(column=target)
+    return ""
+
+
+def columnsText(data: DataSummary) -> str:
+    """ "The manifest has the columns age, sex." """
+    if not data.columns:
+        return _("The manifest has no further columns.")
+    return _("The manifest has the columns {names}.").format(names=", ".join(data.columns))
+
+
+def description(data: DataSummary) -> str:
+    """One sentence on it and the paper, as HTML, and the columns that can be named."""
+    sentence = _(
+        "Joins the branches of a case's images with its clinical values in a graph; what is missing is masked."
+    )
+    return f"{sentence} <i>{withLinks(METHODS['resmae'].source)}.</i> {withLinks(columnsText(data))}"
