@@ -3,25 +3,33 @@
 from MAEMCTrainingLib.pretraining import METHODS
 from slicer.i18n import tr as _
 
-from .dataset import DataSummary
+from .dataset import METADATA_COLUMNS, DataSummary
 from .methods import withLinks
 
 MOST_CLASSES = 10
 """Columns with more different values are no classes."""
 _PLANES = ("axial", "coronal")
+_OF_THE_FILE = {*METADATA_COLUMNS, "volume_id", "slice_index", "series_uid", "pseudonym_key", "width", "height"}
 
 
 def isFusible(data: DataSummary | None) -> bool:
-    """Whether there are nodules in CT with a class that can be told, and columns to read."""
-    return data is not None and not data.problem and not data.flat and bool(targets(data))
+    """Whether there are nodules in CT with a class that can be told, and something to read beside the image."""
+    if data is None or data.problem or data.flat:
+        return False
+    return any(name != target for target in targets(data) for name in names(data))
+
+
+def names(data: DataSummary) -> list:
+    """Columns that may say something of the patient, as importers name what is of the image file."""
+    return [name for name in data.columns if name not in _OF_THE_FILE and not name.endswith("_mm")]
 
 
 def targets(data: DataSummary) -> dict:
     """{column: title} of what can be told: the label, and columns with a few different values."""
-    found = {"label": _("label (benign or malignant)")} if data.hasColumns and data.evaluable else {}
-    several = {name: count for name, count in data.columns.items() if 2 <= count <= MOST_CLASSES}
+    found = {"label": _("label (benign or malignant)")} if data.evaluable else {}
+    several = [name for name in names(data) if 2 <= data.columns[name] <= MOST_CLASSES]
     text = _("{column} ({count} classes)")
-    return found | {name: text.format(column=name, count=count) for name, count in several.items()}
+    return found | {name: text.format(column=name, count=data.columns[name]) for name in several}
 
 
 def words(text: str) -> list:
@@ -45,9 +53,7 @@ def problem(data: DataSummary, target: str, clinical: str, branches: str) -> str
 
 def columnsText(data: DataSummary) -> str:
     """ "The manifest has the columns age, sex." """
-    if not data.columns:
-        return _("The manifest has no further columns.")
-    return _("The manifest has the columns {names}.").format(names=", ".join(data.columns))
+    return _("The manifest has the columns {names}.").format(names=", ".join(names(data)))
 
 
 def description(data: DataSummary) -> str:

@@ -14,6 +14,9 @@ if missing:
     print(f"Testing/slicer is skipped: not installed: {', '.join(missing)}")
     collect_ignore_glob = ["test_*.py", "*/test_*.py"]
 else:
+    # Some tests import timm in this process, and with it triton, which crashes if VTK's OpenGL was loaded before it.
+    import timm  # noqa: F401
+
     # At import, not in a fixture: Slicer's namespace must be that of the stand-ins before any test module imports it.
     from slicerhost import start
 
