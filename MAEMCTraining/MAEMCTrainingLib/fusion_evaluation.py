@@ -19,6 +19,7 @@ from MAEMCLib.results import DISCLAIMER
 
 from .data.folds import Fold
 from .evaluation.calibration import reliability
+from .evaluation.html import page, table
 from .evaluation.metrics import evaluate
 from .evaluation.multiclass import (
     by_class,
@@ -126,12 +127,12 @@ def _report(job: Job, predictions: FusionPredictions) -> dict[str, Any]:
     patients, tables = predictions.patient_numbers, predictions.tables
     samples, own = patient_samples(labels, patients), tables[""]
     metrics, baselines, branches, comparisons = {}, {}, {}, {}
-    for name, table in tables.items():
-        observed = np.isfinite(table).all(axis=1)
+    for name, found in tables.items():
+        observed = np.isfinite(found).all(axis=1)
         whole = len(np.unique(labels[observed])) == len(classes)
         if not whole:
             continue
-        figures = evaluate_classes(labels[observed], table[observed], samples[:, observed])
+        figures = evaluate_classes(labels[observed], found[observed], samples[:, observed])
         values = {key: asdict(metric) for key, metric in figures.items()}
         if not name:
             metrics = values
@@ -139,7 +140,7 @@ def _report(job: Job, predictions: FusionPredictions) -> dict[str, Any]:
             branches[name.removeprefix("branch ")] = values
         else:
             baselines[name] = values
-            comparisons[name] = asdict(macro_auc_difference(labels, own, table, samples))
+            comparisons[name] = asdict(macro_auc_difference(labels, own, found, samples))
     return {
         "subject": job.folder.resolve().name,
         "evaluation": "out-of-fold",
@@ -267,18 +268,8 @@ def _difference(metric: dict[str, Any]) -> str:
     return text if metric["low"] is None else f"{text} ({metric['low']:+.2f} to {metric['high']:+.2f})"
 
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 70em; margin: 2em auto; padding: 0 1em; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; border-top: 1px solid #ddd; padding-top: 1em; }
-table { border-collapse: collapse; font-size: 14px; } th { text-align: left; }
-th, td { padding: .3em 1em .3em 0; border-bottom: 1px solid #e4e4e4; font-variant-numeric: tabular-nums; }
-.notice { background: #fff4d6; border-left: 4px solid #e0a800; padding: .5em .9em; font-weight: 600; }
-.leaky { background: #fbe3e0; border-left: 4px solid #c0392b; padding: .5em .9em; font-weight: 600; }
-"""
-
-
 def _page(report: dict[str, Any]) -> str:
-    """One self-contained page; nothing in it is loaded from elsewhere."""
+    """The report as a page."""
     classes = list(report["classes"])
     counts = ", ".join(f"{count} {name}" for name, count in report["classes"].items())
     parts = [
@@ -291,9 +282,9 @@ def _page(report: dict[str, Any]) -> str:
     if report["leaky"]:
         parts.append("<p class='leaky'>LEAKY: the pre-training saw patients that are evaluated here.</p>")
     rows = [(name, *(cell(figures.get(key)) for key in HEADS)) for name, figures in _rows(report)]
-    parts += ["<h2>Beside what it has to beat</h2>", _html(("", *HEADS.values()), rows)]
+    parts += ["<h2>Beside what it has to beat</h2>", table(("", *HEADS.values()), rows)]
     parts.append(
-        _html(("Macro AUC minus that of", ""), [(n, _difference(m)) for n, m in report["comparisons"].items()])
+        table(("Macro AUC minus that of", ""), [(n, _difference(m)) for n, m in report["comparisons"].items()])
     )
     heads = ("class", "cases", "AUC against the rest", "precision", "recall", "F1")
     rows = [
@@ -305,9 +296,9 @@ def _page(report: dict[str, Any]) -> str:
         )
         for r in report["by_class"]
     ]
-    parts += ["<h2>Classes</h2>", _html(heads, rows), "<h2>Confusion matrix</h2>"]
+    parts += ["<h2>Classes</h2>", table(heads, rows), "<h2>Confusion matrix</h2>"]
     counted = zip(classes, report["confusion_matrix"], strict=True)
-    parts.append(_html(("true \\ called", *classes), [(name, *row) for name, row in counted]))
+    parts.append(table(("true \\ called", *classes), [(name, *row) for name, row in counted]))
     if "operating_points" in report:
         rows = [
             (name, f"{p['threshold']:.3f}", *(p["counts"][k] for k in ("tp", "fp", "tn", "fn")),
@@ -315,19 +306,10 @@ def _page(report: dict[str, Any]) -> str:
             for name, p in report["operating_points"].items()
         ]  # fmt: skip
         heads = ("point", "threshold", "TP", "FP", "TN", "FN", "sensitivity", "specificity")
-        parts += [f"<h2>Operating points (positive: {escape(classes[1])})</h2>", _html(heads, rows)]
+        parts += [f"<h2>Operating points (positive: {escape(classes[1])})</h2>", table(heads, rows)]
     parts += ["<h2>Notes</h2><ul>", *(f"<li>{escape(note)}</li>" for note in report["notes"]), "</ul>"]
     parts.append(f"<p class='notice'>{DISCLAIMER}</p>")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>MAEMC fusion evaluation</title>'
-        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
-
-
-def _html(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    head = "".join(f"<th>{escape(str(text))}</th>" for text in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return page("MAEMC fusion evaluation", parts)
 
 
 def report_of(job: Job) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def problem(data: DataSummary, target: str, clinical: str, branches: str) -> str
     missing = [name for name in [*named, *series] if name not in data.columns]
     if missing:
         text = _("There is no column {names}. {columns}")
-        return text.format(names=_(" and no ").join(missing), columns=columnsText(data))
+        return text.format(names=", ".join(missing), columns=columnsText(data))
     if target in named:
         return _("{column} is what is to be told, and cannot be read as well.").format(column=target)
     return ""

@@ -29,13 +29,18 @@ def page(title: str, parts: Iterable[str]) -> str:
     )
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose first column names the rows; the row "this model" stands out. No heads: none are shown."""
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], wrapped: bool = False) -> str:
+    """A table whose first column names the rows; the row "this model" stands out. No heads: none are shown.
+
+    wrapped: whether the texts may take several lines; those of a table without heads do.
+    """
     top = "<tr>" + "".join(f"<th>{escape(head)}</th>" for head in heads) + "</tr>" if heads else ""
     lines = []
     for first, *others in rows:
         mark = " class='first'" if first == "this model" else ""
-        cells = "".join(f"<td{' class=short' if heads else ''}>{escape(str(text))}</td>" for text in others)
+        cells = "".join(
+            f"<td{' class=short' if heads and not wrapped else ''}>{escape(str(text))}</td>" for text in others
+        )
         lines.append(f"<tr{mark}><th>{escape(first)}</th>{cells}</tr>")
     return f"<table>{top}{''.join(lines)}</table>"
 

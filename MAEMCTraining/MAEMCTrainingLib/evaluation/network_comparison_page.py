@@ -106,7 +106,7 @@ def _networks(report: dict[str, Any]) -> str:
         rows.append((name, report["a"][key], report["b"][key]))
     shown = (f"{report[which]['shown']}, {report[which]['side']} pixels" for which in ("a", "b"))
     rows.insert(2, ("Is shown", *shown))
-    return table(("", named(report, "a"), named(report, "b")), rows).replace(" class=short", "")
+    return table(("", named(report, "a"), named(report, "b")), rows, wrapped=True)
 
 
 def _classes(report: dict[str, Any], row: dict[str, Any], png: bytes) -> list[str]:

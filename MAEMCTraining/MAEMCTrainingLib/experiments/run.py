@@ -56,8 +56,9 @@ def run_experiment(
             if code:
                 return code
         if experiment.command == EVALUATE:
-            silent = [word for word in words if word == "--quiet"]
-            code = _evaluation(maemc_train, output / cell.name, [EVALUATE, start, *_data(data), *silent])
+            known = ["--device", words[words.index("--device") + 1]] if "--device" in words else []
+            known += ["--quiet"] * quiet
+            code = _evaluation(maemc_train, output / cell.name, [EVALUATE, start, *_data(data), *known])
         else:
             arguments = [experiment.command, *_data(data), "--from", start, *words, *columns]
             arguments += [*cell.finetuning, *settings]

@@ -253,3 +253,25 @@ def linear():
         return node
 
     return add
+
+
+@pytest.fixture
+def bend():
+    """Makes a transform node that bends space; in the scene that there is when it is called."""
+
+    def make():
+        import slicer
+        import vtk
+
+        bend = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "Bend")
+        spline = vtk.vtkThinPlateSplineTransform()
+        source, target = vtk.vtkPoints(), vtk.vtkPoints()
+        for corner in ((0, 0, 0), (50, 0, 0), (0, 50, 0), (0, 0, 50), (50, 50, 50)):
+            source.InsertNextPoint(corner)
+            target.InsertNextPoint([c * 1.1 + (3 if sum(corner) > 60 else 0) for c in corner])
+        spline.SetSourceLandmarks(source)
+        spline.SetTargetLandmarks(target)
+        bend.SetAndObserveTransformToParent(spline)
+        return bend
+
+    return make

@@ -75,21 +75,12 @@ def test_a_changed_transform_scores_again(panel, add_ct, expected, lung_voxels, 
     assert panel.records()[0].result["probability"] == pytest.approx(wanted, abs=1e-5)
 
 
-def test_a_bending_transform_on_the_volume_is_refused(panel, add_ct):
+def test_a_bending_transform_on_the_volume_is_refused(panel, add_ct, bend):
     volume = add_ct()
     panel.settle()
     points = panel.place((0, 0, 0))
     panel.settle()
-    bend = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "Bend")
-    spline = vtk.vtkThinPlateSplineTransform()
-    source, target = vtk.vtkPoints(), vtk.vtkPoints()
-    for corner in ((0, 0, 0), (50, 0, 0), (0, 50, 0), (0, 0, 50), (50, 50, 50)):
-        source.InsertNextPoint(corner)
-        target.InsertNextPoint([c * 1.1 + (3 if sum(corner) > 60 else 0) for c in corner])
-    spline.SetSourceLandmarks(source)
-    spline.SetTargetLandmarks(target)
-    bend.SetAndObserveTransformToParent(spline)
-    volume.SetAndObserveTransformNodeID(bend.GetID())
+    volume.SetAndObserveTransformNodeID(bend().GetID())
     panel.settle()
     record = panel.records()[0]
     assert record.state == "failed"
