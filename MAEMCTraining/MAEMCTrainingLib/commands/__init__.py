@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 
 def add_command(commands: Any, name: str, run: Callable, summary: str) -> argparse.ArgumentParser:
@@ -20,21 +20,32 @@ def add_command(commands: Any, name: str, run: Callable, summary: str) -> argpar
     return command
 
 
-class Counter:
-    """A count of cases on standard error, renewed in place on a terminal."""
+class TerminalLine:
+    """One line on standard error, renewed in place; nothing where that is no terminal, or where all shall be quiet."""
 
-    def __init__(self, what: str, quiet: bool) -> None:
-        self.what, self.shown = what, False
-        self.live = not quiet and sys.stderr.isatty()
+    def __init__(self, quiet: bool) -> None:
+        self.live, self.shown = not quiet and sys.stderr.isatty(), False
 
-    def __call__(self, done: int, total: int) -> None:
+    def renew(self, text: str) -> None:
+        """Show another text in the place of the last one."""
         if self.live:
             self.shown = True
-            print(f"\r{self.what} case {done} of {total}", end="", file=sys.stderr, flush=True)
+            print(f"\r{text:60}", end="", file=sys.stderr, flush=True)
 
-    def __enter__(self) -> Counter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         if self.shown:
             print(file=sys.stderr)
+
+
+class Counter(TerminalLine):
+    """A count of cases."""
+
+    def __init__(self, what: str, quiet: bool) -> None:
+        super().__init__(quiet)
+        self.what = what
+
+    def __call__(self, done: int, total: int) -> None:
+        self.renew(f"{self.what} case {done} of {total}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from MAEMCLib.errors import UsageError
 from MAEMCLib.model_store import home
 
-from . import add_command
+from . import TerminalLine, add_command
 
 
 def add(commands: Any) -> None:
@@ -77,30 +76,23 @@ def _compare(options: argparse.Namespace) -> None:
     print(options.output)
 
 
-class _Progress:
-    """The stage, the cases done and the time left on standard error, renewed in place on a terminal."""
+class _Progress(TerminalLine):
+    """The stage, the cases done and the time left."""
 
     def __init__(self, quiet: bool) -> None:
-        self.live, self.stage = not quiet and sys.stderr.isatty(), ""
-        self.started = self.shown = 0.0
+        super().__init__(quiet)
+        self.stage, self.started, self.renewed = "", 0.0, 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         from ..progress_line import duration
 
         now = time.monotonic()
-        if not self.live or (stage == self.stage and now - self.shown < 0.2):
+        if stage == self.stage and now - self.renewed < 0.2:
             return
         if stage != self.stage:
             self.stage, self.started = stage, now
-        self.shown, line = now, stage
+        self.renewed, text = now, stage
         if total:
             left = f"  {duration((now - self.started) * (total / done - 1))} left" if done else ""
-            line = f"{stage} case {done} of {total}{left}"
-        print(f"\r{line:60}", end="", file=sys.stderr, flush=True)
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.shown:
-            print(file=sys.stderr)
+            text = f"{stage} case {done} of {total}{left}"
+        self.renew(text)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..reduction import METHODS, NOTE, check_rule
 from ..reduction.selection import LEADER, PAIRWISE, SELECTIONS, Rule
-from . import add_command
+from . import TerminalLine, add_command
 
 _FAILED = 3
 
@@ -143,42 +143,35 @@ def _table(reduction: Any, rule: Rule) -> str:
     return "\n".join(text)
 
 
-class _Progress:
+class _Progress(TerminalLine):
     """Volumes done and the time left on standard error: renewed in place on a terminal; with ``--progress-json`` an
     object a line, at most twice a second.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__(options.quiet or options.progress_json)
         self.json = options.progress_json
-        self.live = not options.quiet and sys.stderr.isatty() and not self.json
-        self.shown, self.started = 0.0, time.monotonic()
+        self.told, self.started = 0.0, time.monotonic()
         self.share_before = -1.0  # what an earlier run has done says nothing about the time left
 
     def __call__(self, done: int, total: int, part: float) -> None:
         now, share = time.monotonic(), (done + part) / total
         if self.share_before < 0:
             self.share_before, self.started = share, now
-        if not (self.live or self.json) or (now - self.shown < (0.5 if self.json else 0.2) and done < total):
+        if not (self.live or self.json) or (now - self.told < (0.5 if self.json else 0.2) and done < total):
             return
-        self.shown = now
+        self.told = now
         ours = share - self.share_before
         left = (now - self.started) * (1 - share) / ours if ours > 0 else None
-        (self._print if self.json else self._renew)(min(done + 1, total), total, share, left)
+        (self._print if self.json else self._show)(min(done + 1, total), total, share, left)
 
     def _print(self, volume: int, volumes: int, share: float, left: float | None) -> None:
         seconds = None if left is None else round(left)
         line = {"volume": volume, "volumes": volumes, "share": round(share, 4), "seconds_left": seconds}
         print(json.dumps(line), file=sys.stderr, flush=True)
 
-    def _renew(self, volume: int, volumes: int, share: float, left: float | None) -> None:
+    def _show(self, volume: int, volumes: int, share: float, left: float | None) -> None:
         from ..progress_line import duration
 
         text = f"Comparing volume {volume} of {volumes}" + ("" if left is None else f"  {duration(left)} left")
-        print(f"\r{text:60}", end="", file=sys.stderr, flush=True)
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.live and self.shown:
-            print(file=sys.stderr)
+        self.renew(text)
