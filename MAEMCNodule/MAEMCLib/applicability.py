@@ -52,8 +52,11 @@ def assess(volume: CTVolume, roi: NoduleROI, limits: Limits, diameter_mm: float 
         )
         if finding is not None
     ]
+    findings += [
+        ("amber" if remark.amber else "green", InputWarning(remark.code, remark.message)) for remark in volume.remarks
+    ]
     gate = max((color for color, _ in findings), key=_ORDER.index, default="green")
-    reasons = tuple(warning.code for color, warning in findings if color == gate)
+    reasons = tuple(warning.code for color, warning in findings if color == gate != "green")
     return Assessment(gate, reasons, tuple(warning for _, warning in findings))
 
 

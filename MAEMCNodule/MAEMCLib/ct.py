@@ -22,12 +22,27 @@ CHECKED_VOXELS = 200_000
 
 
 @dataclass(frozen=True)
+class ReadingRemark:
+    """What reading a volume noticed and the user of its score has to know.
+
+    code: a word for programs. message: a sentence without names, paths or DICOM's free text. amber: whether it makes
+    the gate amber; otherwise it is only said.
+    """
+
+    code: str
+    message: str
+    amber: bool = True
+
+
+@dataclass(frozen=True)
 class CTVolume:
     """Voxels in HU with their affine.
 
     array: (slices k, rows j, columns i), any real dtype, HU.
     affine: (4, 4), index (i, j, k) to LPS mm at voxel centers; may be oblique, reversed or sheared (gantry tilt).
     name: shown to the user and written to results; never an identifier taken from DICOM.
+    remarks: what reading noticed. absent: the slices k for which there is no image; what stands there is no measurement,
+    and no region is cut from them.
 
     Raises InputError where the array is not a single-component 3-D volume or the affine is unusable.
     """
@@ -35,6 +50,8 @@ class CTVolume:
     array: np.ndarray
     affine: np.ndarray
     name: str = ""
+    remarks: tuple[ReadingRemark, ...] = ()
+    absent: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         label = self.name or "The volume"

@@ -100,6 +100,13 @@ def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSI
     high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, volume.size)
     if (low >= high).any():
         return np.full((slices, rows, columns), fill, np.float32), 1.0
+    missing = [k for k in volume.absent if low[2] < k < high[2] - 1]
+    if missing:
+        raise InputError(
+            f"{volume.name or 'The volume'} lacks {len(missing)} of the slices around the point (first: slice "
+            f"{missing[0] + 1} of {volume.size[2]}). Transfer the series again, completely.",
+            "dicom-missing-slices",
+        )
     crop = volume.array[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
     if volume.array.dtype.kind == "f" and not np.isfinite(crop).all():
         raise InputError(
