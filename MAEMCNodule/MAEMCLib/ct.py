@@ -41,8 +41,8 @@ class CTVolume:
     array: (slices k, rows j, columns i), any real dtype, HU.
     affine: (4, 4), index (i, j, k) to LPS mm at voxel centers; may be oblique, reversed or sheared (gantry tilt).
     name: shown to the user and written to results; never an identifier taken from DICOM.
-    remarks: what reading noticed. absent: the slices k for which there is no image; what stands there is no measurement,
-    and no region is cut from them.
+    remarks: what reading noticed. absent: the slices k for which there is no image; what stands there is no
+    measurement, and no region is cut from them.
 
     Raises InputError where the array is not a single-component 3-D volume or the affine is unusable.
     """
