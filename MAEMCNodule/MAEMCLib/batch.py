@@ -6,14 +6,14 @@ Each volume is read once however many nodules it holds. A case that cannot be sc
 from __future__ import annotations
 
 import csv
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
 
 from .bundle import ModelBundle
+from .child_processes import child_processes
 from .clinical import asked_of
 from .ct import read_volume
 from .errors import InputError, MAEMCError, UsageError
@@ -138,14 +138,9 @@ def _scored(
             yield score_share(rows, predictor)
         return
     threads = max(1, (os.cpu_count() or 1) // processes)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _load, (bundle.path, device, threads)) as pool:
-        futures = [pool.submit(_score_in_child, rows) for rows in shares]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with child_processes(processes, _load, (bundle.path, device, threads)) as pool:
+        for future in as_completed([pool.submit(_score_in_child, rows) for rows in shares]):
+            yield future.result()
 
 
 def _finished(output: Path, card: ModelCard) -> dict[str, dict[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,6 +14,8 @@ from MAEMCLib.model_store import home
 from ..data.importers import IMPORTERS, pseudonymised
 from . import Counter, add_command
 
+_PROCESSES = "cases worked on at the same time (default: one for each processor, at most 8)"
+
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
@@ -24,7 +25,7 @@ def add(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--grade", choices=("matched", "easy"), default="matched")
     command.add_argument("--dicom", action="store_true", help="complete CT series instead of NRRD, one of them oblique")
-    command.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    command.add_argument("--processes", type=int, metavar="N", help=_PROCESSES)
 
     command = add_command(
         commands, "sample-chest", _sample_chest, "write a synthetic chest CT and points on its nodules"
@@ -51,10 +52,12 @@ def add(commands: Any) -> None:
     command.add_argument("manifest", type=Path, metavar="MANIFEST")
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
     command.add_argument("--slice-step", type=int, default=1, metavar="MM", help="distance between slices (default 1)")
-    command.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    command.add_argument("--processes", type=int, metavar="N", help=_PROCESSES)
 
 
 def _phantom(options: argparse.Namespace) -> None:
+    from MAEMCLib.child_processes import usual_count
+
     from ..data.phantom import write_phantom
 
     with Counter("Drawing", options.quiet) as counter:
@@ -64,7 +67,7 @@ def _phantom(options: argparse.Namespace) -> None:
             options.seed,
             options.grade,
             options.dicom,
-            processes=options.processes,
+            processes=options.processes or usual_count(),
             progress=counter,
         )
     print(manifest)

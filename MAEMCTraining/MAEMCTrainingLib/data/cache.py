@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from MAEMCLib.atomic import file_sha256, read_json, replacing, write_json
+from MAEMCLib.child_processes import child_processes, usual_count
 from MAEMCLib.ct import check_ct, read_volume
 from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.roi import SIDE, SLICES, axial_grid, coronal_grid, cut_roi, sample_stack
@@ -195,29 +193,21 @@ def build_cache(
 
 
 def _run(jobs: list[tuple], processes: int | None) -> Iterator[tuple]:
-    processes = min(processes or os.cpu_count() or 1, len(jobs))
+    processes = min(processes or usual_count(), len(jobs))
     if processes <= 1 or len(jobs) < 4:  # starting a process costs more than cutting a few regions
         for job in jobs:
             yield _cut_group(*job)
         return
-    # A fresh interpreter each: forking a process that already runs threads (SimpleITK, torch) can hang.
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_leave_interrupts) as pool:
-        try:
+    try:
+        with child_processes(processes) as pool:
             for future in as_completed([pool.submit(_cut_group, *job) for job in jobs]):
                 yield future.result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                "A process that cut regions was ended from outside, perhaps for want of memory. What is done is kept: "
-                "run the command again with fewer --processes.",
-                "process-died",
-            ) from error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _leave_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    except BrokenProcessPool as error:
+        raise InputError(
+            "A process that cut regions was ended from outside, perhaps for want of memory. What is done is kept: "
+            "run the command again with fewer --processes.",
+            "process-died",
+        ) from error
 
 
 def _cut_group(

@@ -9,12 +9,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 
 from MAEMCLib.atomic import file_sha256, read_json, write_json
+from MAEMCLib.child_processes import child_processes
 from MAEMCLib.ct import write_volume
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.manifest import ManifestRow, write_manifest
@@ -108,8 +108,15 @@ def _written(jobs: list[tuple[CasePlan, Path, bool]], processes: int) -> Iterato
     if processes <= 1 or len(jobs) < 4:  # starting a process costs more than a few cases
         yield from map(_write_case, jobs)
         return
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_write_case, jobs)
+    try:
+        with child_processes(min(processes, len(jobs))) as pool:
+            yield from pool.map(_write_case, jobs)
+    except BrokenProcessPool as error:
+        raise InputError(
+            "A process that drew phantoms was ended from outside, perhaps for want of memory. What is done is kept: "
+            "run the command again with fewer --processes.",
+            "process-died",
+        ) from error
 
 
 def _write_case(job: tuple[CasePlan, Path, bool]) -> tuple[str, str]:
