@@ -142,25 +142,33 @@ def write_manifest(path: str | Path, rows: Iterable[ManifestRow]) -> Path:
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(_record(path, row) for row in rows)
+        writer.writerows(manifest_record(path, row) for row in rows)
     return path
 
 
-def _record(path: Path, row: ManifestRow) -> dict[str, str]:
-    image = Path(os.path.abspath(row.image))
+def manifest_record(path: Path, row: ManifestRow) -> dict[str, str]:
+    """A row as the manifest at ``path`` (absolute) holds it: the text of each column."""
     record = {
         "case_id": row.case_id,
         "patient_id": row.patient_id,
-        "image": image.relative_to(path.parent).as_posix() if image.is_relative_to(path.parent) else str(image),
+        "image": _from_manifest(path, row.image),
         "kind": row.kind,
         "label": "" if row.label is None else str(row.label),
         "split": row.split or "",
         "diameter_mm": "" if row.diameter_mm is None else f"{row.diameter_mm:.2f}",
         **row.extra,
     }
+    if row.extra.get("mask"):
+        record["mask"] = ";".join(_from_manifest(path, path.parent / name) for name in row.extra["mask"].split(";"))
     if row.point_lps is not None:
         record |= {name: f"{value:.4f}" for name, value in zip(POINT, row.point_lps, strict=True)}
     return record
+
+
+def _from_manifest(path: Path, file: Path) -> str:
+    """A file as the manifest names it: relative where it lies in the manifest's folder."""
+    file = Path(os.path.abspath(file))
+    return file.relative_to(path.parent).as_posix() if file.is_relative_to(path.parent) else str(file)
 
 
 def _check_columns(path: Path, columns: Sequence[str], records: Sequence[tuple[int, Mapping[str, str]]]) -> None:

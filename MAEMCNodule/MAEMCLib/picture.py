@@ -10,6 +10,9 @@ import numpy as np
 
 from .errors import InputError, ModelError
 
+LARGEST_SIDE = 20_000
+"""Pixels; mammograms and radiographs have up to 8,000. A few bytes of a damaged header can state any number."""
+
 
 @dataclass(frozen=True)
 class PicturePreprocessing:
@@ -65,6 +68,8 @@ def _raster(path: Path) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=("PNG", "JPEG")) as image:
+                if max(image.size) > LARGEST_SIDE:
+                    raise Image.DecompressionBombError
                 plain = image.mode in ("L", "I;16", "I") or (image.mode == "RGB")
                 return np.asarray(image if plain else image.convert("RGB" if image.mode != "1" else "L"))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

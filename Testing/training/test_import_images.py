@@ -3,15 +3,19 @@
 import csv
 import io
 import shutil
+import struct
 import tarfile
+import zlib
 
 import numpy as np
 import pydicom
 import pytest
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import read_manifest, write_manifest
+from MAEMCLib.picture import read_gray
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.images import import_images
+from MAEMCTrainingLib.data.picture_cache import build_picture_cache
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage
@@ -119,14 +123,121 @@ def test_masks_and_broken_pictures_are_named(tmp_path):
     (tmp_path / "text.png").write_text("not a picture, for sure")
     (tmp_path / "Thumbs.db").write_bytes(b"x" * 200)
     Image.new("L", (24, 16)).save(tmp_path / "gif.png", format="GIF")
+    picture(tmp_path / "benign" / "cut_mask.png")
+    (tmp_path / "benign" / "cut.png").write_bytes(content[:100])
     found = import_images(tmp_path, tmp_path)
     assert set(facts(found, tmp_path)) == {"benign/benign (1).png", "benign/my_masks.png", "whole.jpg"}
     said = reasons(found)
-    assert "a mask of benign (1)" in said["benign/benign (1)_mask.png"]
-    assert "a mask of benign (1)" in said["benign/benign (1)_mask_1.png"]
+    assert said["benign/cut_mask.png"] == "a mask of a picture that is not used"
     for name in ("cut.png", "bit.png", "cut.jpg", "text.png", "gif.png"):
         assert "damaged" in said[name] or "cut short" in said[name]
     assert said["empty.png"] == "it is empty" and "no PNG, JPEG or DICOM" in said["Thumbs.db"]
+
+
+def test_masks_become_the_column_that_visible_lesions_need(tmp_path):
+    """BUSI's layout: one picture has two lesions, one none."""
+    source = tmp_path / "busi"
+    for name in ("benign/benign (1)", "malignant/malignant (1)", "normal/normal (1)"):
+        picture(source / f"{name}.png", size=(24, 24))
+    for number, name in enumerate(
+        ("benign/benign (1)_mask", "benign/benign (1)_mask_1", "malignant/malignant (1)_mask")
+    ):
+        mask = np.zeros((24, 24), np.uint8)
+        mask[4 * number : 4 * number + 3, 5:9] = 255
+        Image.fromarray(mask).save(source / f"{name}.png")
+    manifest = source / "manifest.csv"
+    assert main(["import", "images", str(source), "--output", str(manifest), "--keep-ids"]) == 0
+    rows = {row.case_id: row for row in read_manifest(manifest).rows}
+    assert rows["benign/benign (1).png"].extra["mask"] == "benign/benign (1)_mask.png;benign/benign (1)_mask_1.png"
+    assert rows["normal/normal (1).png"].extra["mask"] == ""
+    assert [rows[f"{c}/{c} (1).png"].extra["class"] for c in ("benign", "malignant", "normal")] == [
+        "benign",
+        "malignant",
+        "normal",
+    ]
+    cache = build_picture_cache(
+        read_manifest(manifest).rows, tmp_path / "cache", tmp_path / "home", folder_of_manifest=source
+    )
+    lesions = [int(mask.sum()) for mask in cache.masks]
+    assert lesions[0] > lesions[1] > 0 == lesions[2]
+
+
+def test_folders_of_the_only_level_are_classes(tmp_path):
+    """COVID-CT's layout: they are no patients, or a split by patient would be a split by class."""
+    for number in range(6):
+        picture(tmp_path / "Images-processed" / "CT_COVID" / f"{number}.png")
+        picture(tmp_path / "Images-processed" / "CT_NonCOVID" / f"{number}.png")
+    (tmp_path / "README.md").write_text("what this is")
+    found = import_images(tmp_path, tmp_path / "files")
+    assert len({row.patient_id for row in found.rows}) == 12
+    assert {(row.extra["class"], row.label) for row in found.rows} == {("CT_COVID", 1), ("CT_NonCOVID", 0)}
+    assert "taken for classes" in found.remarks[0]
+    turned = import_images(tmp_path, tmp_path / "files", ["CT_COVID", "CT_NonCOVID"])
+    assert {(row.extra["class"], row.label) for row in turned.rows} == {("CT_COVID", 0), ("CT_NonCOVID", 1)}
+    with pytest.raises(InputError, match="no folder Nobody"):
+        import_images(tmp_path, tmp_path / "files", ["CT_COVID", "Nobody"])
+
+
+def test_classes_of_unknown_polarity_give_no_labels(tmp_path):
+    for name in ("adenoma", "cyst", "lipoma"):
+        picture(tmp_path / "three" / name / "a.png")
+    three = import_images(tmp_path / "three", tmp_path / "files")
+    assert [(row.extra["class"], row.label) for row in three.rows] == [
+        ("adenoma", None),
+        ("cyst", None),
+        ("lipoma", None),
+    ]
+    for name in ("adenoma", "cyst"):
+        picture(tmp_path / "two" / name / "a.png")
+    two = import_images(tmp_path / "two", tmp_path / "files")
+    assert [row.label for row in two.rows] == [None, None] and "--classes" in two.remarks[0]
+
+
+def test_folders_of_patients_stay_patients_and_crowded_ones_are_said(tmp_path):
+    for number in range(101):
+        picture(tmp_path / "p1" / f"{number}.png", size=(2, 2))
+    picture(tmp_path / "p2" / "0.png")
+    found = import_images(tmp_path, tmp_path / "files")
+    assert {row.patient_id for row in found.rows} == {"p1", "p2"}
+    assert "101 pictures" in found.remarks[0]
+
+
+def test_a_picture_of_absurd_size_is_refused_at_once(tmp_path):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 32, 983_072, 8, 0, 0, 0, 0)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    (tmp_path / "tall.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    assert "no medical picture" in reasons(import_images(tmp_path, tmp_path / "files"))["tall.png"]
+    with pytest.raises(InputError, match="no medical picture"):
+        read_gray(tmp_path / "tall.png")
+
+
+def test_an_import_never_loses_what_was_written_by_hand(tmp_path, capsys):
+    source, manifest = tmp_path / "in", tmp_path / "m.csv"
+    picture(source / "benign" / "1.png")
+    command = ["import", "images", str(source), "--output", str(manifest)]
+    assert main(command) == 0
+    picture(source / "benign" / "2.png")  # a new picture has come: nothing is lost
+    assert main(command) == 0
+    assert len(read_manifest(manifest).rows) == 2
+    text = manifest.read_text()
+    lines = text.splitlines()
+    edits = {
+        "a column": "\n".join([lines[0] + ",note", lines[1] + ",mine", lines[2] + ","]) + "\n",
+        "a row": text + lines[1].replace("C", "hand", 1) + "\n",
+        "a value": text.replace(",0,", ",1,", 1),
+    }
+    for edited in edits.values():
+        assert edited != text
+        manifest.write_text(edited)
+        capsys.readouterr()
+        assert main(command) == 3
+        assert "--overwrite" in capsys.readouterr().err
+        assert manifest.read_text() == edited
+    assert main([*command, "--overwrite"]) == 0
+    assert manifest.read_text() == text
 
 
 def test_dicom_says_who_and_what(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ def add(commands: Any) -> None:
         help="write patients' and cases' names as the source has them, instead of pseudonyms made with the key of "
         "MAEMC_HOME (paths of images are never changed)",
     )
+    command.add_argument(
+        "--classes",
+        metavar="NEGATIVE,POSITIVE",
+        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        default=[],
+        help="images: the folders that are classes; of two the second is label 1",
+    )
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace a manifest even where rows or values of it would be lost"
+    )
 
     command = add_command(commands, "cache", _cache, "cut the regions of all nodules, ready for training")
     command.add_argument("manifest", type=Path, metavar="MANIFEST")
@@ -83,22 +94,31 @@ def _sample_chest(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     from MAEMCLib.manifest import read_manifest, write_manifest
 
+    from ..data.importers.images import import_images
+    from ..data.importers.imported import check_nothing_is_lost
     from ..patients import pseudonym_key
 
+    if options.classes and options.kind != "images":
+        raise UsageError("--classes names folders of 2-D pictures: it goes with 'import images'.")
+    importer = partial(import_images, classes=options.classes) if options.classes else IMPORTERS[options.kind]
     unpacked = options.output.absolute().parent / f"{options.output.stem}-files"
     unpacked_before = unpacked.exists()
     if not options.quiet and sys.stderr.isatty():
         print(f"Reading {options.source}; a large archive takes minutes.", file=sys.stderr)
     try:
-        found = IMPORTERS[options.kind](options.source, unpacked)
+        found = importer(options.source, unpacked)
         for item in found.skipped:
             print(f"skipped {item}", file=sys.stderr)
+        for remark in found.remarks:
+            print(remark, file=sys.stderr)
         if not found.rows:
             raise InputError(
                 f"Nothing in {options.source} can be used ({len(found.skipped)} skipped); no manifest was written.",
                 "no-cases",
             )
         rows = found.rows if options.keep_ids else pseudonymised(found.rows, pseudonym_key(home()))
+        if not options.overwrite:
+            check_nothing_is_lost(options.output, rows)
         write_manifest(options.output, rows)
     except MAEMCError:
         if not unpacked_before:

@@ -185,17 +185,21 @@ def _sized(gray: np.ndarray, side: int) -> np.ndarray:
 
 
 def _mask(row: ManifestRow, manifest: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """The lesion of a picture, in its black square; any gray is lesion. Raises InputError: another size than it."""
+    """The lesions of a picture, in its black square; any gray is lesion. Several masks, separated by semicolons, are
+    put together. Raises InputError: another size than the picture's."""
     if not row.extra.get("mask"):
         return None
-    mask = square(read_gray(manifest / row.extra["mask"]))
-    if mask.shape != shape:
-        raise InputError(
-            f"The mask of the case {row.case_id} is {len(mask)} pixels wide, its picture {shape[0]}. Both have to be "
-            "of one size.",
-            "lesion-mask",
-        )
-    return mask > 0
+    lesions = np.zeros(shape, dtype=bool)
+    for name in row.extra["mask"].split(";"):
+        mask = square(read_gray(manifest / name))
+        if mask.shape != shape:
+            raise InputError(
+                f"The mask of the case {row.case_id} is {len(mask)} pixels wide, its picture {shape[0]}. Both have to "
+                "be of one size.",
+                "lesion-mask",
+            )
+        lesions |= mask > 0
+    return lesions
 
 
 def _write_masks(folder: Path, masks: Sequence[np.ndarray | None], side: int) -> None:

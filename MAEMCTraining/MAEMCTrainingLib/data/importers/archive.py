@@ -2,31 +2,50 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from MAEMCLib.errors import InputError
 
 LARGEST_BYTES = 64 * 2**30
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,  # an encrypted member; NotImplementedError of an unknown compression; RecursionError
+    ValueError,  # names that are no text
+    LookupError,
+    OverflowError,
+)
+"""What a damaged archive ends in, in the libraries that read it."""
 
 
 def unpack_tar(archive: Path, names: Collection[str], folder: Path) -> dict[str, Path]:
     """Take the named members out of a tar file, each under its bare name: {name: file}. Links and other names stay.
 
-    Raises InputError where the archive is damaged or the folder cannot be written.
+    Raises InputError where the archive is damaged, unpacks to more than any data set of pictures, or the folder cannot
+    be written.
     """
     files = {}
+    total = 0
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
                 name = PurePosixPath(member.name).name
                 if member.isreg() and name in names and name not in files:
+                    total += member.size
+                    _check_size(archive, total)
                     files[name] = _write(folder / name, tar.extractfile(member), member.size)
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{archive} is damaged or cannot be unpacked ({error}). Copy it again.", "archive") from error
     return files
 
@@ -41,14 +60,18 @@ def unpack_zip(archive: Path, folder: Path) -> list[Path]:
         with zipfile.ZipFile(archive) as packed:
             members = [member for member in packed.infolist() if not member.is_dir()]
             places = [_place(member.filename, folder, archive) for member in members]
-            if sum(member.file_size for member in members) > LARGEST_BYTES:
-                raise InputError(f"{archive.name} unpacks to more than {LARGEST_BYTES >> 30} GiB.", "archive")
+            _check_size(archive, sum(member.file_size for member in members))
             for member, place in zip(members, places, strict=True):
                 with packed.open(member) as stream:
                     _write(place, stream, member.file_size)
             return places
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{archive} is damaged or cannot be unpacked ({error}). Save it again.", "archive") from error
+
+
+def _check_size(archive: Path, size: int) -> None:
+    if size > LARGEST_BYTES:
+        raise InputError(f"{archive.name} unpacks to more than {LARGEST_BYTES >> 30} GiB.", "archive")
 
 
 def _place(name: str, folder: Path, archive: Path) -> Path:

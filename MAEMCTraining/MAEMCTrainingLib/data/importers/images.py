@@ -5,38 +5,46 @@ Three layouts are understood:
 * a table (the folder's one CSV file): a row a picture, with the columns ``file``, and where known ``patient``,
   ``label`` (or ``malignancy_median_high``, a median rating of 1 to 5) and ``nodule``, ``slice``: pictures with a slice
   number are rows of the kind ``slice``. The pictures lie in the folder, below it, or in a tar file beside the table;
-* folders named ``benign`` and ``malignant`` (or ``0`` and ``1``), which give the labels; a folder beside them has none;
+* folders that are classes (``class_folders``): they give the column ``class`` and, where it is known which of two is
+  the negative one, the labels; a folder beside them has none;
 * any folder: every picture a row without a label.
 
 Without a table, pictures in a folder of their own (below the folder of the class) are one patient's, named after that
 folder; a picture that lies directly in the source or in the folder of a class is a patient of its own. DICOM says who
-the patient is.
+the patient is. A picture whose name ends in ``_mask`` is no case; it becomes the column ``mask`` of the one it is of.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow
 
 from .archive import unpack_tar
+from .class_folders import KNOWN, ClassFolders, find_class_folders
 from .imported import Imported, Skipped, below, imported, label_of_median
-from .pictures import NoPictureError, read_picture
+from .pictures import NoPictureError, is_picture, read_picture
 from .tables import read_table
 
-CLASSES = {"benign": 0, "malignant": 1, "0": 0, "1": 1}
 NO_LABEL = {"", "ambiguous", "indeterminate", "unknown", "normal"}
 RATING = "malignancy_median_high"
 FILE_COLUMNS, PATIENT_COLUMNS = ("file", "image", "filename"), ("patient", "patient_id")
 CARRIED = ("age", "sex", "modality", "anatomy", RATING)
 
 
-def import_images(source: Path, unpacked: Path) -> Imported:
+MANY_PICTURES = 100
+"""No patient has as many single pictures; a folder of more is said to be one."""
+
+
+def import_images(source: Path, unpacked: Path, classes: Sequence[str] = ()) -> Imported:
     """A row a picture, kind ``image`` or ``slice``; a picture that cannot be read is skipped.
 
-    unpacked: where pictures of a tar file are put. Raises InputError: no such folder, no pictures, a table without a
-    column of files, several tables.
+    unpacked: where pictures of a tar file are put. classes: names of the folders that are classes, the negative one
+    first; none: found by the layout. Raises InputError: no such folder, no pictures, a table without a column of files,
+    several tables, classes that are no folders.
     """
     if not source.is_dir():
         raise InputError(f"There is no folder {source}. Check the path.", "missing-file")
@@ -46,7 +54,9 @@ def import_images(source: Path, unpacked: Path) -> Imported:
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables[:5])
         raise InputError(f"{folder} holds several tables ({names}). Leave the one that lists the pictures.", "tables")
-    return _from_table(tables[0], unpacked) if tables else _from_folders(folder)
+    if tables and classes:
+        raise InputError(f"{tables[0].name} says what each picture is; --classes is for folders.", "classes")
+    return _from_table(tables[0], unpacked) if tables else _from_folders(folder, classes)
 
 
 def _from_table(table: Path, unpacked: Path) -> Imported:
@@ -124,40 +134,58 @@ def _table_label(record: dict[str, str]) -> int | None:
             raise NoPictureError(f"its {RATING} is '{rating}', not a rating from 1 to 5")
         return label_of_median(value)
     label = record.get("label", "").lower()
-    if label not in CLASSES and label not in NO_LABEL:
+    if label not in KNOWN and label not in NO_LABEL:
         raise NoPictureError(f"its label is '{record['label']}', not benign, malignant, 0, 1 or empty")
-    return CLASSES.get(label)
+    return KNOWN.get(label)
 
 
-def _from_folders(folder: Path) -> Imported:
+def _from_folders(folder: Path, classes: Sequence[str]) -> Imported:
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    levels = [level for path in paths for level, part in enumerate(_folders(path, folder)) if part.lower() in CLASSES]
-    level = min(levels, default=None)
-    names = {path.with_suffix("") for path in paths}
-    rows, skipped = [], []
-    for path in paths:
-        name = below(path, folder)
-        try:
-            if (of := _masked(path)) is not None and of in names:
-                raise NoPictureError(f"a mask of {of.name}, by its name")
-            rows.append(_folder_row(path, folder, level))
-        except NoPictureError as error:
-            skipped.append(Skipped(name, str(error)))
-    if not rows and not skipped:
+    if not paths:
         raise InputError(f"{folder} holds no files.", "no-images")
-    return imported(rows, skipped)
+    names = {path.with_suffix("") for path in paths}
+    masks: dict[Path, list[Path]] = {}
+    for path in paths:
+        if (of := _masked(path)) is not None and of in names:
+            masks.setdefault(of, []).append(path)
+    taken = {path for found in masks.values() for path in found}
+    pictures = [path for path in paths if path not in taken]
+    found = find_class_folders([_folders(path, folder) for path in pictures if is_picture(path)], classes)
+    rows, skipped = [], []
+    for path in pictures:
+        try:
+            own_masks = masks.get(path.with_suffix(""), [])
+            rows.append(_folder_row(path, folder, found, own_masks))
+            taken -= set(own_masks)
+        except NoPictureError as error:
+            skipped.append(Skipped(below(path, folder), str(error)))
+    skipped += [Skipped(below(path, folder), "a mask of a picture that is not used") for path in sorted(taken)]
+    return imported(rows, skipped, [*found.remarks, *_crowded(rows)])
 
 
-def _folder_row(path: Path, folder: Path, level: int | None) -> ManifestRow:
+def _folder_row(path: Path, folder: Path, classes: ClassFolders, masks: Sequence[Path]) -> ManifestRow:
     parts = _folders(path, folder)
-    label, first = None, 0
-    if level is not None and len(parts) > level:
-        label, first = CLASSES.get(parts[level].lower()), level + 1
+    name, below_class = classes.of(parts)
     picture = read_picture(path)
     own = below(path, folder)
-    patient = picture.patient or (parts[-1] if len(parts) > first else own)
+    patient = picture.patient or (below_class[-1] if below_class else own)
     extra = {"modality": picture.modality, "anatomy": picture.anatomy, **picture.size}
-    return ManifestRow(own, patient, path, "image", label, extra=extra)
+    if classes.level is not None:
+        extra["class"] = name
+    if masks:
+        extra["mask"] = ";".join(map(str, masks))
+    return ManifestRow(own, patient, path, "image", classes.label(name), extra=extra)
+
+
+def _crowded(rows: Sequence[ManifestRow]) -> list[str]:
+    """Folders that are taken for patients and hold more pictures than a patient has."""
+    counts = Counter(row.patient_id for row in rows)
+    return [
+        f"{count} pictures lie in one folder and were taken for one patient's. If that folder is a class, name all "
+        "classes: --classes NEGATIVE,POSITIVE."
+        for count in counts.values()
+        if count > MANY_PICTURES
+    ]
 
 
 def _folders(path: Path, folder: Path) -> tuple[str, ...]:

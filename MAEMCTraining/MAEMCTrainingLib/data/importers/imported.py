@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from MAEMCLib.manifest import ManifestRow
+from MAEMCLib.errors import InputError
+from MAEMCLib.manifest import ManifestRow, manifest_record
 
 from ...patients import key_name, pseudonym
+from .tables import read_table
 
 RATING_COLUMN = "malignancy_median"
 BENIGN_UP_TO, MALIGNANT_FROM = 2.0, 4.0
@@ -27,14 +29,16 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Imported:
-    """The rows of a manifest with identifiers as the source has them, and everything that was skipped."""
+    """The rows of a manifest with identifiers as the source has them, everything that was skipped, and sentences on how
+    the source was understood, where it can be understood in another way."""
 
     rows: tuple[ManifestRow, ...]
     skipped: tuple[Skipped, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def imported(rows: Iterable[ManifestRow], skipped: Iterable[Skipped] = ()) -> Imported:
-    """Rows and skipped items; a row whose case_id was there before is skipped, since a case is named once."""
+def imported(rows: Iterable[ManifestRow], skipped: Iterable[Skipped] = (), remarks: Iterable[str] = ()) -> Imported:
+    """Rows, skipped items and remarks; a row whose case_id was there before is skipped, since a case is named once."""
     kept: dict[str, ManifestRow] = {}
     skipped = list(skipped)
     for row in rows:
@@ -42,7 +46,7 @@ def imported(rows: Iterable[ManifestRow], skipped: Iterable[Skipped] = ()) -> Im
             skipped.append(Skipped(row.case_id, "a case of this name was there before; each case is taken once"))
         else:
             kept[row.case_id] = row
-    return Imported(tuple(kept.values()), tuple(skipped))
+    return Imported(tuple(kept.values()), tuple(skipped), tuple(remarks))
 
 
 def label_of_median(median: float) -> int | None:
@@ -62,6 +66,25 @@ def pseudonymised(rows: Iterable[ManifestRow], key: bytes) -> list[ManifestRow]:
     patient, but for the paths of the images: these are the user's own files, and a manifest without them finds nothing.
     """
     return [_pseudonymised(row, key) for row in rows]
+
+
+def check_nothing_is_lost(manifest: Path, rows: Iterable[ManifestRow]) -> None:
+    """Refuse to replace a manifest that says what the new rows do not: points, labels or cases added by hand.
+
+    Raises InputError naming the first row that would be lost or changed.
+    """
+    if not manifest.exists():
+        return
+    coming = {row.case_id: manifest_record(manifest.absolute(), row) for row in rows}
+    for line, record in read_table(manifest)[1]:
+        new = coming.get(record.get("case_id", ""), {})
+        lost = [name for name, value in record.items() if value and new.get(name, "") != value]
+        if lost:
+            what = "would be lost" if not new else f"would change ({', '.join(lost[:5])})"
+            raise InputError(
+                f"{manifest} is there already, and its row {line} {what}. Choose another --output, or add --overwrite.",
+                "manifest-there",
+            )
 
 
 def _pseudonymised(row: ManifestRow, key: bytes) -> ManifestRow:

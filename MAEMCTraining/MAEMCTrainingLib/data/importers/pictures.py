@@ -6,6 +6,8 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from MAEMCLib.picture import LARGEST_SIDE
+
 from .dicom_tree import plain
 
 FLAT_MODALITIES = ("US", "MG", "CR", "DX")
@@ -27,6 +29,17 @@ class Picture:
     modality: str = ""
     anatomy: str = ""
     patient: str = ""
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is meant as a picture, by its suffix or as DICOM by its first bytes; it may be damaged."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def read_picture(path: Path) -> Picture:
@@ -61,8 +74,12 @@ def _raster(path: Path) -> Picture:
                     raise NoPictureError("it is cut short")
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise NoPictureError("it states a size that no medical picture has") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises SyntaxError for broken PNG chunks
+    except NoPictureError:
+        raise
+    except Exception as error:  # a damaged file breaks Pillow in many places
         raise NoPictureError("it is damaged or cut short") from error
+    if max(width, height) > LARGEST_SIDE:
+        raise NoPictureError(f"it states {width} x {height} pixels, which no medical picture has")
     return Picture({"width": str(width), "height": str(height)})
 
 

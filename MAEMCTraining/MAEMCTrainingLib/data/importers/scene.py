@@ -13,6 +13,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow
 from MAEMCLib.points import NodulePoint, read_points
 
+from ..cache import UNREADABLE
 from .archive import is_inside, unpack_zip
 from .dicom_tree import scan
 from .imported import Imported, Skipped, below, imported
@@ -66,8 +67,8 @@ def import_scene(source: Path, unpacked: Path) -> Imported:
     for scene in scenes:
         try:
             found = _scene(scene, below(scene, folder), unpacked)
-        except InputError as error:
-            skipped.append(Skipped(below(scene, folder), str(error)))
+        except UNREADABLE as error:  # a damaged file costs its own scene and not those after it
+            skipped.append(Skipped(below(scene, folder), str(error) or type(error).__name__))
             continue
         rows += found.rows
         skipped += found.skipped
