@@ -37,12 +37,16 @@ def score(arguments: Namespace) -> int:
         return _failures([picture_commands.score(arguments, bundle, folder)])
     points = _points(arguments)
     clinical = _clinical(arguments, bundle.card)
-    predictor = None
+    predictor, reason = None, ""
     try:
         volume = read_volume(arguments.image, arguments.series)
     except InputError as error:
+        reason = str(error)
         rows = [(failed(point.nodule_id, point.lps, error, bundle.card), None) for point in points]
     else:
+        for remark in volume.remarks:
+            if remark.where:
+                print(f"{remark.where}: {remark.message}", file=sys.stderr)
         predictor = _predictor(bundle, arguments)
         rows = score_points(volume, points, predictor, clinical=[clinical] * len(points))
     image = Path(arguments.image).name
@@ -58,7 +62,7 @@ def score(arguments: Namespace) -> int:
         print(results_table(results, bundle.card))
         if folder is not None:
             print(f"Written to {folder}")
-    return _failures(results)
+    return _failures(results, reason)
 
 
 def roi(arguments: Namespace) -> int:
@@ -326,9 +330,9 @@ def _write_stack(path: Path, stack, region: NoduleROI, plane: str) -> None:
     write_volume(CTVolume(stack, getattr(region, f"{plane}_affine"), path.stem), path)
 
 
-def _failures(results: list[NoduleResult]) -> int:
-    """Exit code; each failed nodule is named on stderr."""
+def _failures(results: list[NoduleResult], reason: str = "") -> int:
+    """Exit code; each failed nodule is named on stderr. reason: that of all of them, with the names of files."""
     wrong = [result for result in results if result.status == "failed"]
     for result in wrong:
-        print(f"{result.nodule_id} was not scored: {result.message}", file=sys.stderr)
+        print(f"{result.nodule_id} was not scored: {reason or result.message}", file=sys.stderr)
     return FAILED if wrong else 0

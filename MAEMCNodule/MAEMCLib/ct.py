@@ -26,12 +26,13 @@ class ReadingRemark:
     """What reading a volume noticed and the user of its score has to know.
 
     code: a word for programs. message: a sentence without names, paths or DICOM's free text. amber: whether it makes
-    the gate amber; otherwise it is only said.
+    the gate amber; otherwise it is only said. where: the file that it is about, for the terminal alone.
     """
 
     code: str
     message: str
     amber: bool = True
+    where: str = ""
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def failed(nodule_id: str, point_lps, error: MAEMCError, card: ModelCard | None 
     point = None if point_lps is None else tuple(float(value) for value in point_lps)
     if point is not None and not all(math.isfinite(value) for value in point):
         point = None  # JSON has no NaN
-    result = NoduleResult(nodule_id, point, "failed", message=str(error))
+    result = NoduleResult(nodule_id, point, "failed", message=error.anonymous)
     if card is None:
         return result
     return replace(result, model_id=card.id, model_version=card.version, model_sha256=card.sha256)
