@@ -12,6 +12,7 @@ import sys
 import traceback
 
 from . import __version__, commands
+from .ct import NIFTI_FORMS
 from .errors import MAEMCError
 from .results import DISCLAIMER
 
@@ -83,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("manifest", help="CSV: case_id,patient_id,image,l_mm,p_mm,s_mm; of pictures without the point")
     command.add_argument("--output", required=True, metavar="CSV", help="results; an unfinished file is continued")
     command.add_argument("--processes", type=int, default=1, metavar="N", help="images scored at the same time")
+    _nifti_form(command)
     _model(command)
 
     command = _command(found, "roi", commands.roi, "write the region that a model sees")
@@ -139,6 +141,13 @@ def _image(command: argparse.ArgumentParser) -> None:
         help="CT as NRRD, NIfTI, MetaImage or a folder of DICOM files; for a model of pictures PNG, JPEG, DICOM",
     )
     command.add_argument("--series", metavar="UID", help="series of a DICOM folder that holds several")
+    _nifti_form(command)
+
+
+def _nifti_form(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--nifti-form", choices=NIFTI_FORMS, help="the geometry to use of a NIfTI file whose two disagree"
+    )
 
 
 def _one_point(command: argparse.ArgumentParser, required: bool = True) -> None:

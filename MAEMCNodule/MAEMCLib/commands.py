@@ -39,7 +39,7 @@ def score(arguments: Namespace) -> int:
     clinical = _clinical(arguments, bundle.card)
     predictor, reason = None, ""
     try:
-        volume = read_volume(arguments.image, arguments.series)
+        volume = read_volume(arguments.image, arguments.series, arguments.nifti_form)
     except InputError as error:
         reason = str(error)
         rows = [(failed(point.nodule_id, point.lps, error, bundle.card), None) for point in points]
@@ -71,7 +71,8 @@ def roi(arguments: Namespace) -> int:
     from .report.figures import save_montage
 
     folder = _output_folder(arguments.output)
-    region = cut_roi(read_volume(arguments.image, arguments.series), parse_point(arguments.point, arguments.ras))
+    volume = read_volume(arguments.image, arguments.series, arguments.nifti_form)
+    region = cut_roi(volume, parse_point(arguments.point, arguments.ras))
     for plane in ("axial", "coronal"):
         _write_stack(folder / f"{plane}.nrrd", getattr(region, plane), region, plane)
         save_montage(getattr(region, plane), Preprocessing(), folder / f"montage_{plane}.png")
@@ -97,7 +98,7 @@ def explain(arguments: Namespace) -> int:
             f"The model {bundle.card.id} fuses images and clinical values, and has no pictures to explain it.",
             "no-decoder",
         )
-    volume = read_volume(arguments.image, arguments.series)
+    volume = read_volume(arguments.image, arguments.series, arguments.nifti_form)
     prepared = prepare(volume, "N1", parse_point(arguments.point, arguments.ras), bundle.card)
     predictor = _predictor(bundle, arguments)
     result = scored(prepared, vars(predictor.predict([prepared.roi])[0]), bundle.card)

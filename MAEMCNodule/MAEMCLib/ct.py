@@ -19,6 +19,7 @@ LARGEST_SPACING_MM = 25.0
 AIR_BELOW_HU = -500.0
 """A chest CT, and every crop of one around a lung nodule, has voxels of aerated lung or air below this value."""
 CHECKED_VOXELS = 200_000
+NIFTI_FORMS = ("sform", "qform")
 
 
 @dataclass(frozen=True)
@@ -154,12 +155,15 @@ def check_ct(volume: CTVolume) -> None:
         )
 
 
-def read_volume(path: str | Path, series_uid: str | None = None) -> CTVolume:
+def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str | None = None) -> CTVolume:
     """Read a CT from a file (NRRD, NIfTI, MetaImage, DICOM) or a folder of DICOM files.
 
     series_uid chooses one series of a DICOM folder that holds several. A single DICOM file stands for its series.
+    nifti_form: ``sform`` or ``qform``, for a NIfTI file whose two geometries disagree; other files have one.
     Raises InputError: file missing, damaged or of another kind, more than one series, slices missing.
     """
+    if nifti_form not in (None, *NIFTI_FORMS):
+        raise UsageError(f"--nifti-form takes {' or '.join(NIFTI_FORMS)}, not '{nifti_form}'.")
     path = Path(path)
     if not path.exists():
         raise InputError(f"There is no file or folder {path}. Check the path.", "missing-file")

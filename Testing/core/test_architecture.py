@@ -16,7 +16,7 @@ SLICER = {"slicer", "qt", "ctk", "vtk"}
 LIGHT = [
     *("errors", "ct", "file_header", "dicom_series", "roi", "montage", "results", "applicability", "model_card"),
     *("bundle", "model_store", "scoring", "points", "worker", "report.tables", "report.html", "report.figures"),
-    *("manifest", "atomic", "batch", "commands"),
+    *("manifest", "atomic", "batch", "commands", "reading_process"),
 ]
 
 
