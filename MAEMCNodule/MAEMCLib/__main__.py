@@ -1,26 +1,44 @@
 """The command line ``maemc``: its arguments, its exit codes, its way of saying what went wrong.
 
 Exit codes: 0 done; 2 wrong usage; 3 some input could not be scored; 4 a model cannot be trusted or loaded;
-130 interrupted; 1 a defect of this program.
+130 interrupted, 143 terminated; 1 a defect of this program.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
+import contextlib
 import sys
-import traceback
+from typing import TYPE_CHECKING
 
-from . import __version__, commands
-from .ct import NIFTI_FORMS
-from .errors import MAEMCError
-from .results import DISCLAIMER
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    parser = build_parser()
-    arguments = parser.parse_args(join_point_values(sys.argv[1:] if argv is None else argv))
+    # Imports stand where they are used: Ctrl-C in the half second that they take ends as quietly as it does later.
+    try:
+        from .interruption import interruptible
+        from .terminal import harmless_printing
+
+        argv = sys.argv[1:] if argv is None else argv
+        # The worker's owner ends it by SIGTERM, at once and in the midst of native code.
+        with harmless_printing(), contextlib.nullcontext() if argv[:1] == ["serve"] else interruptible():
+            return _run(argv)
+    except KeyboardInterrupt as stopped:
+        terminated = type(stopped) is not KeyboardInterrupt
+        print(f"maemc: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        return 143 if terminated else 130
+
+
+def _run(argv: list[str]) -> int:
+    """The command's exit code; what went wrong is told, not raised."""
+    import os
+    import traceback
+
+    from .errors import MAEMCError
+
+    arguments = build_parser().parse_args(join_point_values(argv))
     try:
         return arguments.run(arguments)
     except MAEMCError as error:
@@ -28,9 +46,6 @@ def main(argv: list[str] | None = None) -> int:
             traceback.print_exc()
         print(f"maemc: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("maemc: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -57,6 +72,11 @@ def join_point_values(argv: list[str]) -> list[str]:
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
+    import argparse
+
+    from . import __version__, commands
+    from .results import DISCLAIMER
+
     parser = argparse.ArgumentParser(
         prog="maemc", description=f"Malignancy scores for lung nodules in CT. {DISCLAIMER}", allow_abbrev=False
     )
@@ -109,6 +129,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _models(found) -> None:
+    from . import commands
+
     models = found.add_parser("models", help="list, check, import and remove models", allow_abbrev=False)
     actions = models.add_subparsers(title="actions", required=True, metavar="ACTION")
     command = _command(actions, "list", commands.models_list, "models on this machine")
@@ -145,6 +167,8 @@ def _image(command: argparse.ArgumentParser) -> None:
 
 
 def _nifti_form(command: argparse.ArgumentParser) -> None:
+    from .ct import NIFTI_FORMS
+
     command.add_argument(
         "--nifti-form", choices=NIFTI_FORMS, help="the geometry to use of a NIfTI file whose two disagree"
     )

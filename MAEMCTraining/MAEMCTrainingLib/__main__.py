@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from MAEMCLib.errors import MAEMCError
+from MAEMCLib.terminal import harmless_printing
 
 from .commands import comparison, data, evaluation, experiment, fusion, jobs, methods, reduction, training
 from .processes import leave
@@ -19,7 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 2 wrong usage, 3 unusable input, 4 unusable model, 130 stopped, 1 a defect of ours.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with harmless_printing():
+        return leave(_run(_options(list(sys.argv[1:] if arguments is None else arguments))))
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     # argparse takes positionals from one place only; KEY=VALUE may stand anywhere.
@@ -28,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "overrides" in options:
         options.overrides += rest
     options.arguments = arguments
-    return leave(_run(options))
+    return options
 
 
 def _run(options: argparse.Namespace) -> int:
