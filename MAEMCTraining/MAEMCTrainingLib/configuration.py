@@ -139,7 +139,7 @@ class PretrainingConfiguration:
     epochs: int = 100
     batch: int = 64
     views_per_case: int = 40  # presentations of each case in an epoch: epochs as long as the published ones
-    accumulation: int = 1  # shares in which a batch passes, one after another: less memory, the same result
+    accumulation: int = 1  # shares in which a batch passes, one after another: less memory; batch norms see a share
     # Share of the patches that a marked lesion touches which masks leave visible; 0: masks know nothing of lesions.
     min_visible_lesion: float = 0.0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
@@ -196,7 +196,7 @@ class FinetuningConfiguration:
     split_seed: int = 0  # of folds, validation parts and the choice of labeled cases; repeats of a training keep it
     # Leave the encoder as it is and fit the linear layer alone: what a few dozen cases can decide.
     linear_probe: bool = False
-    accumulation: int = 1  # shares in which a batch passes, one after another: less memory, the same result
+    accumulation: int = 1  # shares in which a batch passes, one after another: less memory; batch norms see a share
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
     seed: int = 0
     log_every: int = 10  # steps

@@ -202,9 +202,15 @@ def train(
         _check_finite(figures, task, samples, epoch, position.step)
         if stepper.accumulation > max(run.accumulation, position.accumulation):
             position.accumulation = stepper.accumulation
+            result = "slower and with the same result"
+            if stepper.running.layers:
+                result = (
+                    "slower, and its batch normalization has the statistics of a share instead of the batch: what is "
+                    "learnt differs from a run on a larger memory"
+                )
             job.log(
                 f"The memory of {device} is too small for a batch of {run.batch}: from here on it passes in "
-                f"{stepper.accumulation} shares, slower and with the same result."
+                f"{stepper.accumulation} shares, {result}."
             )
         position.step += 1
         progress.images += len(samples) * task.images_per_sample

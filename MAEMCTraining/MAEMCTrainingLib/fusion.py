@@ -61,7 +61,7 @@ class FusionConfiguration:
     class_weights: bool = True
     encoder_rate: float = 1.0  # learning rate of the encoder relative to that of the graph
     images_alone: bool = True  # train the same network without the clinical values too: it says what they add
-    accumulation: int = 1  # shares in which a batch passes, one after another: less memory, the same result
+    accumulation: int = 1  # shares in which a batch passes, one after another: less memory; batch norms see a share
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
     seed: int = 0
     log_every: int = 10  # steps

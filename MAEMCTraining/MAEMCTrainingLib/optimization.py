@@ -12,7 +12,7 @@ from torch import nn
 
 from .configuration import Optimization
 
-_NEVER_DECAYED = ("cls_token", "mask_token", "pos_embed")
+_NEVER_DECAYED = re.compile(r"(^|\.)(cls_token|mask_token|pos_embed|mask_embeddings(\.\d+)?)$")
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,17 @@ def layer_scale(name: str, depth: int, decay: float) -> float:
 def build_optimizer(
     parameters: Iterable[NamedParameter], optimization: Optimization, device: torch.device
 ) -> torch.optim.Optimizer:
-    """The optimizer; biases, norms and tokens are not decayed.
+    """The optimizer; biases, norms, tokens and mask embeddings are not decayed.
+
+    LARS decays and adapts every tensor, biases and norms too, as SwAV's does (apex LARC, and Less is More's with its
+    ``exclude_bn_bias=False``): a bias that is left out moves at the full rate, hundreds of times as far.
 
     Each group carries its "names", its "scale" and the epoch from which it moves, "from_epoch".
     """
     groups: dict[tuple, dict] = {}
     for named in parameters:
-        decayed = named.parameter.ndim > 1 and not named.name.endswith(_NEVER_DECAYED)
+        matrix = named.parameter.ndim > 1 and not _NEVER_DECAYED.search(named.name)
+        decayed = matrix or optimization.optimizer == "lars"
         decay = optimization.weight_decay if decayed else 0.0
         facts = {"scale": named.scale, "from_epoch": named.from_epoch, "weight_decay": decay}
         group = groups.setdefault(tuple(facts.values()), {"params": [], "names": [], **facts})
@@ -84,7 +88,7 @@ def build_optimizer(
     from timm.optim import Lamb, Lars
 
     if optimization.optimizer == "lars":
-        return Lars(parts, lr=rate, momentum=optimization.momentum)
+        return Lars(parts, lr=rate, momentum=optimization.momentum, always_adapt=True)
     # The gradient is clipped by the loop, for all optimizers in one way.
     return Lamb(parts, lr=rate, betas=tuple(optimization.betas), max_grad_norm=None)
 

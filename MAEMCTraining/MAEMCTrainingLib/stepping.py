@@ -1,8 +1,9 @@
 """One optimizer step: a batch in shares, over processes and over time, at a chosen precision.
 
 A batch is divided among the processes, and each one's part into ``accumulation`` shares that pass through the network
-one after another. Each sample counts the same however it is divided, so neither number changes what is learnt but for
-rounding.
+one after another. Each sample counts the same however it is divided. The number of processes changes nothing of what is
+learnt but for rounding, and MoCo's keys. Neither does the number of shares, but for batch normalization, whose
+statistics are those of a share (``batch_norm``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from MAEMCLib.errors import InputError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from .batch_norm import RunningStatistics, synchronize
 from .draws import generator
 from .optimization import set_learning_rate
 from .processes import Processes
@@ -53,13 +55,19 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.model: nn.Module = task.module
         if processes.several:
+            synchronize(task.module)
             self.model = DistributedDataParallel(task.module, broadcast_buffers=False)
+        self.running = RunningStatistics(task.module)
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
     def shares(self, samples: Sequence[int] | np.ndarray) -> Shares:
         """The batches of this process's part of the samples. Called from another thread, ahead of time."""
         mine = np.array_split(np.asarray(samples), self.processes.count)[self.processes.rank]
-        return [self.task.batch(part) for part in np.array_split(mine, min(self.accumulation, len(mine)))]
+        return [self.task.batch(part) for part in np.array_split(mine, self._number_of_shares(len(samples)))]
+
+    def _number_of_shares(self, samples: int) -> int:
+        """The same in all processes, which pass their shares together: no more than the smallest part has samples."""
+        return min(self.accumulation, samples // self.processes.count)
 
     def step(
         self, samples: Sequence[int] | np.ndarray, shares: Shares, rate: float, epoch: int, number: int
@@ -67,14 +75,16 @@ class Stepper:
         """Train on the samples, whose shares are given; the figures of the whole batch. number: of the step.
 
         The weights move only where all figures are finite: the caller looks at them. Raises torch.OutOfMemoryError
-        with nothing changed but the momentum encoder's own step.
+        with nothing changed but the momentum encoder's own step. Of parameters that the module names as ``unmoved`` the
+        gradient is dropped, so that the optimizer has not seen them yet when they begin to move.
         """
         # Dropout and whatever else draws inside torch: keyed like all other draws, so that no random state is kept.
         torch.manual_seed(int(generator(self.run.seed, "torch", 0, number).integers(2**62)))
         set_learning_rate(self.optimizer, rate, epoch)
         self.task.before_step()
-        if len(shares) < min(self.accumulation, len(samples)):  # made ahead, before the memory was found too small
+        if len(shares) < self._number_of_shares(len(samples)):  # made ahead, before the memory was found too small
             shares = self.shares(samples)
+        self.running.remember()
         try:
             totals, kept = self._forward_and_backward(shares, len(samples))
         except torch.OutOfMemoryError:
@@ -84,7 +94,10 @@ class Stepper:
                 raise
             self.accumulation *= 2
             self._forget_gradients()
+            self.running.restore()
             totals, kept = self._forward_and_backward(self.shares(samples), len(samples))
+        for parameter in getattr(self.task.module, "unmoved", tuple)():
+            parameter.grad = None
         figures = self._figures(totals)
         self.scaler.unscale_(self.optimizer)
         norm = clip_gradients(self.parameters, self.run.optimization.gradient_clip)
@@ -103,6 +116,7 @@ class Stepper:
         kept = []
         for number, (batch, facts) in enumerate(shares):
             last = number + 1 == len(shares)
+            self.running.share(number, len(shares))
             weight = len(batch) / samples
             together = contextlib.nullcontext() if last or not self.processes.several else self.model.no_sync()
             with together:

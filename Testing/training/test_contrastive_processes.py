@@ -60,6 +60,8 @@ def run(processes):
         for number in range(4):
             samples = list(range(7 * number, 7 * number + 7))
             figures.append(stepper.step(samples, stepper.shares(samples), rate=0.3, epoch=0, number=number))
+            if kind is SwAV:
+                assert (module.prototypes.grad is None) == (number < 2), number
         results.append((kind.__name__, figures, module.state_dict()))
     return results
 

@@ -1,6 +1,7 @@
 """The loop on a small task of its own: schedule, resuming, stopping, divergence, checkpoints, job folders."""
 
 import json
+import math
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -298,6 +299,54 @@ def test_layer_decay_and_weight_decay():
     optimizer = build_optimizer([*named, NamedParameter("cls_token", token, 0.5)], Optimization(weight_decay=0.1), CPU)
     decays = {name: g["weight_decay"] for g in optimizer.param_groups for name in g["names"]}
     assert decays == {"head.weight": 0.1, "head.bias": 0.0, "cls_token": 0.0}
+
+
+def larc(weight, gradient, buffer, rate, decay):
+    """apex's LARC around SGD with momentum 0.9, a number at a time."""
+    length, steep = math.sqrt(sum(w * w for w in weight)), math.sqrt(sum(g * g for g in gradient))
+    ratio = 0.001 * length / (steep + length * decay + 1e-8) if length and steep else 1.0
+    adapted = [(g + decay * w) * ratio for w, g in zip(weight, gradient, strict=True)]
+    buffer = adapted if buffer is None else [0.9 * b + a for b, a in zip(buffer, adapted, strict=True)]
+    return [w - rate * b for w, b in zip(weight, buffer, strict=True)], buffer
+
+
+def test_lars_adapts_every_tensor_as_swav_does():
+    """Eight steps of a matrix, a bias and a norm at SwAV's rate. Left out, the bias would move 280 times as far."""
+    draws = torch.Generator().manual_seed(0)
+    shapes = {"layer.weight": (4, 3), "layer.bias": (5,), "norm.weight": (6,)}
+    parameters = {name: nn.Parameter(torch.randn(shape, generator=draws)) for name, shape in shapes.items()}
+    optimization = Optimization(optimizer="lars", momentum=0.9, learning_rate=0.15, weight_decay=1e-6)
+    optimizer = build_optimizer([NamedParameter(*item) for item in parameters.items()], optimization, CPU)
+    slow = {name: (p.detach().flatten().tolist(), None) for name, p in parameters.items()}
+    bias = parameters["layer.bias"].detach().clone()
+    for _ in range(8):
+        for name, parameter in parameters.items():
+            parameter.grad = torch.randn(parameter.shape, generator=draws)
+            weight, buffer = slow[name]
+            slow[name] = larc(weight, parameter.grad.flatten().tolist(), buffer, 0.15, 1e-6)
+        optimizer.step()
+    for name, parameter in parameters.items():
+        np.testing.assert_allclose(parameter.detach().flatten(), slow[name][0], rtol=1e-5, atol=1e-7)
+    assert (parameters["layer.bias"] - bias).norm() < 0.01
+
+
+def test_mask_embeddings_are_not_decayed():
+    named = [NamedParameter(f"mask_embeddings.{n}", nn.Parameter(torch.zeros(1, 8, 1, 1))) for n in range(4)]
+    for optimizer in ("adamw", "lamb"):
+        built = build_optimizer(named, Optimization(optimizer=optimizer, weight_decay=0.04), CPU)
+        assert [group["weight_decay"] for group in built.param_groups] == [0.0]
+
+
+def test_a_batch_in_halves_says_what_it_does_to_batch_normalization(tmp_path, capsys):
+    class Normalized(Crowded):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.module.insert(1, nn.BatchNorm1d(8))
+
+    folder = tmp_path / "checkpoints"
+    train(Normalized(3), Settings(epochs=1), Job(tmp_path), folder, "data", CPU, StopRequest())
+    said = capsys.readouterr().err
+    assert "batch normalization has the statistics of a share" in said and "same result" not in said
 
 
 def test_shares_of_a_batch_add_up_to_it(tmp_path):

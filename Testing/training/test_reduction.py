@@ -127,6 +127,14 @@ def test_ssim_is_the_slow_windowed_mean():
     assert pytest.approx((6.5025 / (255**2 + 6.5025)), abs=1e-9) == similarity.compare(described, 4, np.array([5]))[0]
 
 
+def test_equal_slices_have_a_similarity_of_one_and_not_more():
+    flat = [np.full((20, 20), value, np.uint8) for value in range(0, 256, 5)]
+    values = [
+        StructuralSimilarity().compare(StructuralSimilarity().describe([x, x]), 0, np.array([1]))[0] for x in flat
+    ]
+    assert max(values) <= 1.0 and min(values) > 0.9999
+
+
 def test_ssim_refuses_slices_below_its_window():
     with pytest.raises(InputError, match="10 x 40 pixels"):
         StructuralSimilarity().describe([noise(40, 10)])

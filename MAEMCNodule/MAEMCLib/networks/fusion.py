@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from ..errors import ModelError
 from .encoders import AnyEncoderConfiguration, build_encoder
@@ -155,7 +155,9 @@ class FusionNetwork(nn.Module):
 
     def features(self, images: Tensor, seen: Tensor) -> Tensor:
         """The shared encoder's features of what was seen, zeros elsewhere: (B, K, encoder's width)."""
-        if not seen.any():
+        # Several processes that train together pass the encoder together, whoever has images.
+        together = self.training and distributed.is_available() and distributed.is_initialized()
+        if not seen.any() and not together:
             return images.new_zeros(*seen.shape, self.encoder.width)
         # The encoder sees the observed images alone: an empty one would enter the statistics of its batch norms.
         observed = self.encoder.features(images[seen])

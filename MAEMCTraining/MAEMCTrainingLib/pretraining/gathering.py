@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from ..batch_norm import several_processes
+
 
 def rows_of_all(rows: Tensor) -> tuple[Tensor, slice]:
     """Rows (B, ...) of every process in the order of their ranks, however many each brings, and which of them are ours.
@@ -15,7 +17,7 @@ def rows_of_all(rows: Tensor) -> tuple[Tensor, slice]:
     mean over its own samples, weighted by their number (``stepping.py``), the sum is the gradient of one process that
     sees the whole batch. All processes have to call this in the same order. In one process: the rows as they are.
     """
-    if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+    if not several_processes():
         return rows, slice(0, len(rows))
     counts = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(distributed.get_world_size())]
     distributed.all_gather(counts, torch.tensor([len(rows)], device=rows.device))

@@ -57,6 +57,10 @@ class Method(nn.Module):
     def after_step(self, kept: list[Any]) -> None:
         """Called once after a batch, with what ``forward`` returned of each share: keys enter a queue here."""
 
+    def unmoved(self) -> Iterator[nn.Parameter]:
+        """Parameters that do not move in this step, whatever their gradient."""
+        return iter(())
+
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and parameters that the optimizer trains; momentum copies, without gradient, are not among them."""
         return ((name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from torch import Tensor
+from torch import Tensor, distributed
 
+from ..batch_norm import average_running_statistics, batch_norms, several_processes
 from ..configuration import PretrainingConfiguration
+from .gathering import rows_of_all
 from .losses import SAME_PATIENT, info_nce
 from .method import Method
 from .projection import Projection
@@ -60,11 +62,13 @@ class ConfigurationV1(Configuration):
 class MoCoV2(Method):
     """An encoder with a projection of two layers, the momentum copies of both, and the queue.
 
-    Batch normalization in the encoder: the momentum copy normalizes keys with the statistics of their batch, as
-    published, and its running statistics follow its own batches. The papers shuffle the samples among GPUs before the
-    keys are computed, because query and key that were normalized together can be matched by their common statistics
-    instead of by what they show. In one process there is nobody to shuffle with, so this shortcut stays open in part:
-    a large batch narrows it, and an encoder without batch normalization (ConvNeXt V2, a vision transformer) has none.
+    Batch normalization in the encoder: queries are normalized over all processes, keys by each process with the
+    statistics of those that it was given, as published. Query and key that were normalized together can be matched by
+    their common statistics instead of by what they show, so that several processes shuffle the batch before the keys
+    are computed and bring the keys back in order. In one process there is nobody to shuffle with, so this shortcut
+    stays open in part: a large batch narrows it, and an encoder without batch normalization (ConvNeXt V2, a vision
+    transformer) has none. The momentum copy's running statistics follow the batches of keys; of several processes the
+    mean is kept.
     """
 
     Configuration = Configuration
@@ -89,6 +93,7 @@ class MoCoV2(Method):
         self.projection = Projection(width, hidden, configuration.projection_width, seed + 1)
         self.momentum_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.momentum_projection = copy.deepcopy(self.projection).requires_grad_(False)
+        self.normalizes = any(True for _ in batch_norms(self.momentum_encoder))
         self.queue = KeyQueue(configuration.queue_size, configuration.projection_width)
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
@@ -101,20 +106,36 @@ class MoCoV2(Method):
         check_share(len(batch.patient), self.encoder)
         images, partners = batch.images[:2]
         query = self.projection(self.encoder.features(images))
-        with torch.no_grad():
-            keys = self.momentum_projection(self.momentum_encoder.features(partners))
+        keys = self._keys(partners)
         allowed = self.queue.allowed(batch.patient, self.configuration.same_patient)
         loss, negatives = info_nce(query, keys, self.queue.keys, allowed, self.configuration.temperature)
         return {"loss": loss, "negatives": negatives}, (keys, batch.patient)
+
+    @torch.no_grad()
+    def _keys(self, partners: Tensor) -> Tensor:
+        """The keys (B, D) of this process's partners, computed by whichever process the shuffle gave them to."""
+        if not (several_processes() and self.normalizes):
+            return self.momentum_projection(self.momentum_encoder.features(partners))
+        everyone, mine = rows_of_all(partners)
+        # The loop seeds torch alike in all processes, by the number of the step; each draws the same permutation.
+        draws = torch.Generator().manual_seed(torch.initial_seed())
+        shuffled = torch.randperm(len(everyone), generator=draws).to(partners.device)
+        check_share(len(everyone) // distributed.get_world_size(), self.momentum_encoder)  # the same in all of them
+        keys, _ = rows_of_all(self.momentum_projection(self.momentum_encoder.features(everyone[shuffled[mine]])))
+        return keys[shuffled.argsort()[mine]]
 
     def before_step(self) -> None:
         """The momentum encoder moves before the keys are computed."""
         self.update_momentum()
 
     def after_step(self, kept: list[tuple[Tensor, Tensor]]) -> None:
-        """The batch's keys enter the queue after its losses: negatives come from earlier batches only."""
+        """The batch's keys enter the queue after its losses: negatives come from earlier batches only.
+
+        The momentum encoder's running statistics become the same in all processes.
+        """
         keys, patients = zip(*kept, strict=True)
         self.queue.enqueue(torch.cat(keys), torch.cat(patients))
+        average_running_statistics(self.momentum_encoder)
 
     @torch.no_grad()
     def update_momentum(self) -> None:

@@ -9,7 +9,9 @@ from MAEMCLib.networks.layers import Linear, initialise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .gathering import rows_of_all
+from ..batch_norm import normalized_together, several_processes
+
+_EPSILON = 1e-5
 
 
 class BatchNorm(nn.Module):
@@ -23,9 +25,12 @@ class BatchNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
     def forward(self, features: Tensor) -> Tensor:
-        rows, mine = rows_of_all(features)
         with torch.autocast(features.device.type, enabled=False):
-            return functional.batch_norm(rows.float(), None, None, self.weight, self.bias, training=True)[mine]
+            if several_processes():
+                return normalized_together(features.float(), self.weight, self.bias, _EPSILON)[0]
+            return functional.batch_norm(
+                features.float(), None, None, self.weight, self.bias, training=True, eps=_EPSILON
+            )
 
 
 class Projection(nn.Module):

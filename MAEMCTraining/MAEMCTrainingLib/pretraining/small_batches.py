@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from MAEMCLib.errors import UsageError
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..batch_norm import SynchronizedBatchNorm
 
 
 def check_whole_batch(samples: int) -> None:
@@ -17,8 +20,13 @@ def check_whole_batch(samples: int) -> None:
 
 
 def check_share(samples: int, encoder: nn.Module) -> None:
-    """Raises UsageError for a share of one sample and an encoder with batch normalization, which needs several."""
-    if samples < 2 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in encoder.modules()):
+    """Raises UsageError for a share of one sample and an encoder with batch normalization, which needs several.
+
+    One that is synchronized has those of the other processes.
+    """
+    if samples < 2 and any(
+        isinstance(module, _BatchNorm) and not isinstance(module, SynchronizedBatchNorm) for module in encoder.modules()
+    ):
         raise UsageError(
             "One sample passes through the encoder at a time, but its batch normalization compares several. Choose a "
             "larger batch, a smaller accumulation, fewer processes, or a vision transformer.",

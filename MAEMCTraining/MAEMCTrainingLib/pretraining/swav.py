@@ -5,6 +5,7 @@ Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Clus
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from MAEMCLib.networks.encoders import build_encoder
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..batch_norm import several_processes
 from ..configuration import PictureAugmentation, PretrainingConfiguration
 from .gathering import rows_of_all
 from .method import Method
@@ -162,8 +164,14 @@ class SwAV(Method):
         """The prototypes (K, D), in the first steps without a gradient."""
         if self.steps >= self.configuration.frozen_steps:
             return self.prototypes
-        # Times zero instead of left out: several processes wait for a gradient of each parameter.
-        return self.prototypes.detach() + 0 * self.prototypes
+        if several_processes():  # which wait for a gradient of each parameter; ``unmoved`` drops it
+            return self.prototypes.detach() + 0 * self.prototypes
+        return self.prototypes.detach()
+
+    def unmoved(self) -> Iterator[nn.Parameter]:
+        """The prototypes in the first steps."""
+        if self.steps < self.configuration.frozen_steps:
+            yield self.prototypes
 
     @torch.no_grad()
     def _assign(self, large: Tensor) -> list[Tensor]:
@@ -206,7 +214,8 @@ class SwAV(Method):
         if name in ("paper", "paper-schedule"):
             # As Less-is-More prints it: 500 prototypes, crops of 90 to 100 % and of 10 to 33 % of the picture, LARS at
             # 0.15 with decay 1e-6, batch 128, 800 epochs. Not printed: 10 epochs of warm-up, cosine and momentum 0.9,
-            # SwAV's. The gradient clip is ours; LARS takes the length of each layer's gradient out again.
+            # SwAV's. As there, LARS adapts and decays biases and norms too. The gradient clip is ours; LARS takes the
+            # length of each layer's gradient out again.
             augmentation = base.augmentation
             if isinstance(augmentation, PictureAugmentation):
                 augmentation = replace(augmentation, crop_area=(0.9, 1.0), small_area=(0.1, 0.33))

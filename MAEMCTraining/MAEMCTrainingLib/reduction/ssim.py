@@ -69,7 +69,7 @@ class StructuralSimilarity:
             luminance = (2 * product + C1) / (mean * mean + mean_y * mean_y + C1)
             structure = (2 * covariance + C2) / (variance + variance_y + C2)
             values[place] = (luminance * structure).mean(dtype=np.float64)
-        return values
+        return np.clip(values, *self.range)  # equal slices come out above 1 by float32's rounding
 
 
 def _window(pixels: np.ndarray) -> np.ndarray:
