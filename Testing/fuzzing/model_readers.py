@@ -1,0 +1,179 @@
+"""Model bundles and the worker's lines."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import torch
+from hypothesis import strategies as st
+from MAEMCLib.bundle import CARD, Member, ModelBundle, read_card, save_bundle
+from MAEMCLib.explain import Autoencoder
+from MAEMCLib.model_card import ModelCard
+from MAEMCLib.model_store import list_models
+from MAEMCLib.networks.classifier import Classifier
+from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.predict import open_predictor
+from MAEMCLib.report.card import card_text
+from MAEMCLib.serve import Server, serve
+
+from .judging import Reader
+from .mutations import mutated, mutated_json
+
+_METRIC = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 55}
+
+
+def _bundle(path: Path) -> ModelBundle:
+    torch.set_num_threads(1)
+    encoder = {"patch_size": 50, "width": 8, "depth": 1, "heads": 2}
+    decoder = {"width": 8, "depth": 1, "heads": 2}
+    card = {
+        "id": "fuzzed",
+        "version": "1.0",
+        "title": "Random weights",
+        "architecture": {"encoder": encoder, "decoder": decoder},
+        "preprocessing": {"mean": 0.25, "std": 0.3},
+        "fusion": "mean",
+        "classes": ["benign-like", "malignant-like"],
+        "positive_class": "malignant-like",
+        "thresholds": {"rule_out": 0.4, "balanced": 0.5, "rule_in": 0.6},
+        "calibration": {"calibrated": False, "reason": "random weights", "slope": 1.0, "intercept": 0.0},
+        "intended_use": "Tests only.",
+        "limitations": "All.",
+        "training": {"summary": "none", "cases": 3, "data": "none", "prevalence": 0.5},
+        "metrics": {"auc": _METRIC},
+        "baselines": {"size": {"auc": _METRIC}},
+        "operating_points": {"balanced": {"threshold": 0.5, "sensitivity": _METRIC, "specificity": _METRIC}},
+        "applicability": {"smallest_diameter_mm": 5.0, "largest_diameter_mm": 30.0},
+        "notes": ["none"],
+    }
+    configuration = EncoderConfiguration(**encoder)
+    members = [
+        Member("classifier", "classifier-0", Classifier(configuration, 2, seed=0).state_dict()),
+        Member("decoder", "decoder", Autoencoder(configuration, DecoderConfiguration(**decoder)).state_dict()),
+    ]
+    return save_bundle(path, card, members)
+
+
+def _card(folder: Path):
+    values = _bundle(folder / "bundle").card.values
+
+    def read(content: bytes) -> None:
+        card_text(ModelCard.parse(content, hashlib.sha256(content).hexdigest(), "bundle"))
+
+    return mutated_json(values), read
+
+
+def _zip(folder: Path):
+    sound = _bundle(folder / "bundle.maemc")
+    content = sound.path.read_bytes()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive, zipfile.ZipFile(sound.path) as plain:
+        for name in plain.namelist():
+            archive.writestr(name, plain.read(name))
+    path = folder / "spoiled.maemc"
+
+    def read(spoiled: bytes) -> None:
+        path.write_bytes(spoiled)
+        card = read_card(path)
+        if not ModelBundle(path, card).problems() and card.sha256 == sound.card.sha256:
+            for role in ("classifier", "decoder"):
+                for mine, theirs in zip(ModelBundle(path, card).weights(role), sound.weights(role), strict=True):
+                    assert all(torch.equal(mine[name], theirs[name]) for name in theirs), "other weights were accepted"
+
+    return st.one_of(mutated(content), mutated(packed.getvalue())), read
+
+
+def _store(folder: Path):
+    """A damaged neighbor in the folder of models: all others are listed."""
+    home = folder / "home" / "models"
+    shutil.copytree(_bundle(folder / "bundle").path, home / "sound")
+    content = _bundle(folder / "bundle.maemc").path.read_bytes()
+
+    def read(spoiled: bytes) -> None:
+        (home / "neighbor.maemc").write_bytes(spoiled)
+        assert "sound" in [model.path.name for model in list_models() if model.card], "a sound model is not listed"
+
+    return mutated(content, len(content) - 3000), read
+
+
+def _weights(folder: Path):
+    """safetensors whose hash on the card is right, as a stranger may write them."""
+    sound = _bundle(folder / "bundle")
+    name = sound.card.members("classifier")[0]
+    content = (sound.path / name).read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+
+    def read(spoiled: bytes) -> None:
+        values = json.loads((sound.path / CARD).read_text())
+        values["files"][name] = {"sha256": hashlib.sha256(spoiled).hexdigest(), "bytes": len(spoiled)}
+        (folder / "spoiled").mkdir(exist_ok=True)
+        for file in sound.path.iterdir():
+            shutil.copy(file, folder / "spoiled" / file.name)
+        (folder / "spoiled" / name).write_bytes(spoiled)
+        (folder / "spoiled" / CARD).write_text(json.dumps(values))
+        open_predictor(ModelBundle.open(folder / "spoiled"), "cpu")
+
+    return mutated(content, 0, header), read
+
+
+def _lines(folder: Path):
+    model = str(_bundle(folder / "bundle").path)
+    zeros = {"dtype": "int16", "shape": [25, 50, 50], "data": ""}
+    region = {"axial": zeros, "coronal": zeros}
+    documents = [
+        {"id": 1, "request": "hello"},
+        {"id": 2, "request": "device", "device": "cpu"},
+        {
+            "id": 3,
+            "request": "predict",
+            "model": model,
+            "device": "cpu",
+            "nodules": [region | {"clinical": {"age": 3}}],
+        },
+        {
+            "id": 4,
+            "request": "explain",
+            "model": model,
+            "device": "cpu",
+            "nodules": [{"axial": zeros, "coronal": zeros}],
+        },
+    ]
+    answers: list[dict] = []
+    server = Server(answers.append)
+
+    def read(line: bytes) -> None:
+        answers.clear()
+        server.answer(line.replace(b"\n", b" "))
+        kinds = [answer["kind"] for answer in answers]
+        assert kinds and kinds[-1] in ("result", "error"), f"answered {kinds}"
+        json.dumps(answers, allow_nan=False).encode()
+        assert not any(answer.get("code") == "internal" for answer in answers), f"internal: {answers[-1]}"
+
+    return st.one_of([mutated_json(document) for document in documents]), read
+
+
+def _stream(folder: Path):
+    sound = b'{"id": 1, "request": "hello"}\n{"id": 2, "request": "nothing"}\n{"id": 3, "request": "hello"}\n'
+
+    def read(content: bytes) -> None:
+        answers = io.BytesIO()
+        serve(io.BytesIO(content + b'\n{"id": "last", "request": "hello"}\n'), answers)
+        lines = [json.loads(line) for line in answers.getvalue().splitlines()]
+        assert lines and lines[-1]["id"] == "last" and lines[-1]["kind"] == "result", "the last line is unanswered"
+
+    return mutated(sound), read
+
+
+MODELS = (
+    Reader("bundle.json, parsed and shown", _card),
+    Reader(".maemc", _zip),
+    Reader("models list beside a damaged one", _store),
+    Reader("safetensors header", _weights, native=True),
+    Reader("worker: a line", _lines),
+    Reader("worker: a stream", _stream),
+)
