@@ -79,7 +79,7 @@ VALUES = (
 
 _OPERATIONS = ("flip", "set", "delete", "insert", "repeat", "zero", "cut")
 _seeds = st.integers(0, 2**64 - 1)
-"""Hypothesis draws a seed for each input, and its generator does the rest: forty times as fast as drawing each change."""
+"""Hypothesis draws a seed for each input and Python's generator does the rest, which is much faster."""
 
 
 def mutated(content: bytes, start: int = 0, end: int | None = None) -> st.SearchStrategy[bytes]:

@@ -54,6 +54,8 @@ def _file(name: str, compressed: bool, payload: str = ""):
 
 
 def _payload_start(content: bytes, name: str, detached: bool) -> int:
+    if name.endswith(".nii"):
+        return 352
     if detached or name.endswith(".gz"):
         return 10
     mark = b"\n\n" if name.endswith(".nrrd") else b"LOCAL\n"
