@@ -1,7 +1,7 @@
 """The command line ``maemc``: its arguments, its exit codes, its way of saying what went wrong.
 
 Exit codes: 0 done; 2 wrong usage; 3 some input could not be scored; 4 a model cannot be trusted or loaded;
-130 interrupted, 143 terminated; 1 a defect of this program.
+130 interrupted, 143 terminated; 1 the machine lacks something (PyTorch, memory), or a defect of this program.
 """
 
 from __future__ import annotations
@@ -32,32 +32,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    """The command's exit code; what went wrong is told, not raised."""
-    import os
-    import traceback
-
-    from .errors import MAEMCError
+    from .command_line import run
 
     arguments = build_parser().parse_args(join_point_values(argv))
-    try:
-        return arguments.run(arguments)
-    except MAEMCError as error:
-        if arguments.verbose:
-            traceback.print_exc()
-        print(f"maemc: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        if arguments.verbose:
-            traceback.print_exc()
-        print(
-            f"maemc: this should not have happened ({type(error).__name__}: {error}). Run again with --verbose and "
-            "report what it prints.",
-            file=sys.stderr,
-        )
-        return 1
+    return run("maemc", lambda: arguments.run(arguments), arguments.verbose)
 
 
 def join_point_values(argv: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from .bundle import ModelBundle, copy_bundle, read_card
 from .clinical import SERIES, parse_assignments, read_values
 from .ct import CTVolume, read_volume, write_volume
 from .errors import InputError, UsageError
+from .machine import check_torch
 from .manifest import ManifestRow
 from .model_card import ModelCard
 from .model_store import find_model, import_model, list_models, remove_model
@@ -120,6 +121,7 @@ def batch(arguments: Namespace) -> int:
 
     if arguments.processes < 1:
         raise UsageError("--processes needs a number from 1.")
+    check_torch()
     manifest = read_manifest(arguments.manifest, lenient=True)
     bundle = ModelBundle.open(find_model(arguments.model))
     rows = [_with_paths(row, manifest.path.parent, bundle.card) for row in manifest.rows]
@@ -140,6 +142,7 @@ def batch(arguments: Namespace) -> int:
 
 def device(arguments: Namespace) -> int:
     """``maemc device``: what will be used and why."""
+    check_torch()
     from .device import describe
 
     found = describe(arguments.device)
@@ -238,6 +241,7 @@ def models_remove(arguments: Namespace) -> int:
 
 
 def _predictor(bundle: ModelBundle, arguments: Namespace):
+    check_torch()
     from .predict import open_predictor
 
     return open_predictor(bundle, arguments.device)

@@ -57,3 +57,12 @@ class ModelError(MAEMCError):
 
     def __init__(self, message: str, code: str = "model", private: Iterable[object] = ()) -> None:
         super().__init__(message, code, private)
+
+
+class MachineError(MAEMCError):
+    """The machine lacks what the work needs: a package that is absent or broken, memory."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, code: str = "machine", private: Iterable[object] = ()) -> None:
+        super().__init__(message, code, private)

@@ -12,6 +12,7 @@ import numpy as np
 from .atomic import write_json
 from .bundle import ModelBundle
 from .errors import UsageError
+from .machine import check_torch
 from .picture_scoring import PreparedPicture, View, prepare_picture, score_pictures
 from .results import DISCLAIMER, NoduleResult
 
@@ -21,6 +22,7 @@ NAME = "P1"
 
 def score(arguments: Namespace, bundle: ModelBundle, folder: Path | None) -> NoduleResult:
     """Score a picture, print it, write its files. folder: where, or None. Raises UsageError for a point."""
+    check_torch()
     from .predict import Predictor
     from .report.figures import save_figure
     from .report.html import write_report
@@ -53,6 +55,7 @@ def score(arguments: Namespace, bundle: ModelBundle, folder: Path | None) -> Nod
 def explain(arguments: Namespace, bundle: ModelBundle, folder: Path) -> int:
     """Every map of a picture as PNG and as arrays, with the figures of what each is worth. Raises InputError,
     UsageError."""
+    check_torch()
     from .predict import Predictor
     from .report.figures import save_figure
     from .report.pictures import TITLES, heads_figure, map_figure, sanity_lines

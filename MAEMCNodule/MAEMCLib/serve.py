@@ -1,12 +1,17 @@
 """The worker's end of the protocol: requests on stdin, answers on stdout, a warm model between them.
 
 Nothing a line can hold ends the process; end of input does. Nothing listens on a network.
+
+A request's ``id`` comes back with every message about it where it is a text or a whole number (of at most 200 letters,
+below 2^53); anything else comes back as null.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import math
 import os
 import sys
 import traceback
@@ -18,6 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from . import __version__
 from .clinical import ClinicalCase, ClinicalValues, read_values
 from .errors import MAEMCError, ModelError, UsageError
+from .machine import check_torch, explained
 from .worker import LINE_LIMIT, decode_array, encode_array
 
 if TYPE_CHECKING:
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
 
 _LARGEST_REQUEST = 64
 """Nodules a request may hold; the line limit comes first with float32 voxels."""
+_LONGEST_MESSAGE = 2000
+"""Letters; an error may quote what was sent."""
 
 
 class Server:
@@ -46,44 +54,47 @@ class Server:
         """Answer one line; every defect of it becomes an error object."""
         number = None
         try:
-            try:
-                message = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UsageError(f"A line is not JSON ({error}). Send one JSON object a line.", "malformed") from error
-            if not isinstance(message, dict):
-                raise UsageError("A line holds no JSON object. Send one JSON object a line.", "malformed")
-            number = message.get("id")
+            message = _message(line)
+            number = _echoed(message.get("id"))
             name = message.get("request")
             handler = self._requests.get(name) if isinstance(name, str) else None
             if handler is None:
-                raise UsageError(f"Unknown request {name!r}. Known: {', '.join(self._requests)}.", "unknown-request")
+                shown = repr(name) if isinstance(name, str) else "that is no text"
+                raise UsageError(f"Unknown request {shown}. Known: {', '.join(self._requests)}.", "unknown-request")
             self._reply({"id": number, "kind": "result", **handler(message)})
         except MAEMCError as error:
             self._error(number, error.code, str(error))
-        except ModuleNotFoundError as error:
-            what = "PyTorch" if error.name == "torch" else f"The Python package {error.name}"
-            self._error(number, f"no-{error.name}", f"{what} is not installed in {sys.executable}. Install it there.")
+        except BrokenPipeError:
+            raise
         except Exception as error:
-            traceback.print_exc()
-            self._error(number, "internal", f"The request failed ({type(error).__name__}: {error}). See the log.")
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+            known = explained(error)
+            if known is None:
+                self._error(number, "internal", f"The request failed ({type(error).__name__}: {error}). See the log.")
+            else:
+                self._error(number, known.code, str(known))
 
     def oversized(self) -> None:
         """Answer a line that was longer than LINE_LIMIT."""
         self._error(None, "oversized", f"A line is longer than {LINE_LIMIT >> 20} MiB. Send fewer nodules a request.")
 
     def _error(self, number: object, code: str, text: str) -> None:
-        self._reply({"id": number, "kind": "error", "code": code, "message": text})
+        shown = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
+        self._reply({"id": number, "kind": "error", "code": code, "message": shown})
 
     def _progress(self, message: dict, stage: str, fraction: float) -> None:
-        self._reply({"id": message.get("id"), "kind": "progress", "stage": stage, "fraction": round(fraction, 3)})
+        number = _echoed(message.get("id"))
+        self._reply({"id": number, "kind": "progress", "stage": stage, "fraction": round(fraction, 3)})
 
     def _hello(self, message: dict) -> dict:
         return {"software": f"maemc {__version__}", "pid": os.getpid()}
 
     def _device(self, message: dict) -> dict:
+        check_torch()
         from .device import describe
 
-        return {"device": describe(str(message.get("device", "auto")))}
+        return {"device": describe(_text(message, "device", "auto"))}
 
     def _predict(self, message: dict) -> dict:
         cases = self._rois(message)
@@ -128,11 +139,11 @@ class Server:
         from .bundle import ModelBundle, read_card
         from .model_store import find_model
 
-        path = find_model(message.get("model"))
-        device = str(message.get("device", "auto"))
+        path, device = find_model(_text(message, "model")), _text(message, "device", "auto")
         key = (path, read_card(path).sha256, device)  # the card names every file's hash: a replaced model is noticed
         if key != self._key:
             self._progress(message, "loading", 0.0)
+            check_torch()
             from .predict import open_predictor
 
             self._key = self._predictor = self._autoencoder = None  # never two models in memory
@@ -143,6 +154,46 @@ class Server:
     def _model(self) -> dict:
         card = self._predictor.card
         return {"model": {"id": card.id, "version": card.version, "sha256": card.sha256}}
+
+
+def _message(line: bytes) -> dict:
+    """One line's object. Raises UsageError: not JSON (which has no NaN and no infinity), or no object."""
+    try:
+        message = json.loads(line, parse_constant=_refused, parse_float=_finite, parse_int=_whole)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"A line is not JSON ({error}). Send one JSON object a line.", "malformed") from error
+    if not isinstance(message, dict):
+        raise UsageError("A line holds no JSON object. Send one JSON object a line.", "malformed")
+    return message
+
+
+def _refused(word: str) -> float:
+    raise ValueError(f"{word[:20]} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    return value if math.isfinite(value := float(text)) else _refused(text)
+
+
+def _whole(text: str) -> int:
+    return int(text) if len(text) <= 19 else _refused(text)
+
+
+def _echoed(number: object) -> str | int | None:
+    """What comes back of a request's id."""
+    if isinstance(number, str):
+        return number if len(number) <= 200 else None
+    return number if isinstance(number, int) and not isinstance(number, bool) and abs(number) < 2**53 else None
+
+
+def _text(message: dict, name: str, default: str | None = None) -> str | None:
+    """A field that is a text, or is left out. Raises UsageError."""
+    value = message.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, str) or "\0" in value:
+        raise UsageError(f"'{name}' of a request is a text, or left out.", name)
+    return value
 
 
 def _region(planes: dict) -> SimpleNamespace:
@@ -181,8 +232,19 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> None:
-    """Serve on this process's stdin and stdout; what libraries print goes to stderr, so that it breaks no line."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    """Serve on this process's stdin and stdout; what libraries print goes to stderr, so that it breaks no line.
+
+    Raises UsageError where one of them is closed.
+    """
+    try:
+        requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    except (AttributeError, OSError, io.UnsupportedOperation) as error:
+        raise UsageError(
+            "'maemc serve' is asked on its standard input and answers on its standard output, and one of them is "
+            "closed. Slicer's module starts it; for a terminal there is 'maemc score'.",
+            "no-pipe",
+        ) from error
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2((sys.stderr or nowhere).fileno(), sys.stdout.fileno())
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # the owner is gone
-        serve(sys.stdin.buffer, answers)
+        serve(requests, answers)

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ class WorkerClient:
         self._messages: queue.SimpleQueue[dict] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reader: threading.Thread | None = None
+        self._heard = 0.0  # when the worker last said something, or was asked while it had nothing to do
         self.log: deque[str] = deque(maxlen=200)  # the worker's last words, for a report
 
     @property
@@ -90,9 +92,17 @@ class WorkerClient:
         """True while a request waits for its result."""
         return bool(self._pending)
 
+    @property
+    def silent_seconds(self) -> float:
+        """While busy, the seconds since the worker's last message; otherwise 0.0. Loading a large model from a slow
+        disk takes many; minutes mean that the process is stopped or its driver is stuck, which ``cancel`` ends."""
+        return time.monotonic() - self._heard if self._pending else 0.0
+
     def send(self, request: str, **fields: object) -> int:
         """Queue a request; its number comes back with every message about it."""
         number = next(self._numbers)
+        if not self._pending:
+            self._heard = time.monotonic()
         line = json.dumps({"id": number, "request": request, **fields}, allow_nan=False).encode() + b"\n"
         self._pending[number] = _Pending(line)
         if self.alive:
@@ -108,9 +118,9 @@ class WorkerClient:
         while not self._messages.empty():
             message = self._messages.get()
             if message.get("kind") in ("result", "error"):
-                if message.get("id") not in self._pending:
+                number = message.get("id")
+                if not isinstance(number, int) or self._pending.pop(number, None) is None:
                     continue  # of a request that was cancelled, or of one that never was
-                del self._pending[message["id"]]
             messages.append(message)
         if dead:
             code = self._process.returncode
@@ -169,7 +179,7 @@ class WorkerClient:
                 text = f"The scoring process cannot be started with {self._python} ({error}). Check the Python setting."
                 self._messages.put({"id": number, "kind": "error", "code": "worker-start", "message": text})
             return
-        self._process = process
+        self._process, self._heard = process, time.monotonic()
         self._outbox = queue.SimpleQueue()
         for pending in self._pending.values():
             self._outbox.put(pending.line)
@@ -180,9 +190,10 @@ class WorkerClient:
 
     def _read(self, process: subprocess.Popen) -> None:
         for line in process.stdout:
+            self._heard = time.monotonic()
             try:
                 message = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 message = None
             if isinstance(message, dict):
                 self._messages.put(message)

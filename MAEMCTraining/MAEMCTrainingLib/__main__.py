@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from MAEMCLib.errors import MAEMCError
-from MAEMCLib.terminal import harmless_printing
-
-from .commands import comparison, data, evaluation, experiment, fusion, jobs, methods, reduction, training
-from .processes import leave
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    0 done, 2 wrong usage, 3 unusable input, 4 unusable model, 130 stopped, 1 a defect of ours.
+    0 done, 2 wrong usage, 3 unusable input, 4 unusable model, 130 stopped, 143 terminated, 1 the machine lacks
+    something (PyTorch, memory), or a defect of ours.
     """
-    with harmless_printing():
-        return leave(_run(_options(list(sys.argv[1:] if arguments is None else arguments))))
+    # Imports stand where they are used: Ctrl-C in the half second that they take ends as quietly as it does later.
+    try:
+        from MAEMCLib.interruption import interruptible
+        from MAEMCLib.terminal import harmless_printing
+
+        with harmless_printing(), interruptible():
+            code = _run(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt as stopped:
+        terminated = type(stopped) is not KeyboardInterrupt
+        print(f"maemc-train: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
+        code = 143 if terminated else 130
+    from .processes import leave
+
+    return leave(code)
+
+
+def _run(arguments: list[str]) -> int:
+    from MAEMCLib.command_line import run
+
+    options = _options(arguments)
+    return run("maemc-train", lambda: _checked(options), options.verbose)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -36,30 +51,21 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace) -> int:
-    """The command's exit code; what went wrong is told, not raised."""
-    try:
-        return options.run(options) or 0
-    except MAEMCError as error:
-        print(f"maemc-train: {error}", file=sys.stderr)
-        if options.verbose:
-            traceback.print_exc()
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("maemc-train: interrupted.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output, for example head, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        if options.verbose:
-            traceback.print_exc()
-        text = f"unexpected {type(error).__name__}: {error}"
-        print(f"maemc-train: {text}. Run again with --verbose and report what it prints.", file=sys.stderr)
-        return 1
+def _checked(options: argparse.Namespace) -> int | None:
+    """Run the command once what it needs is there."""
+    from MAEMCLib.machine import check_packages, check_torch
+
+    if "torch" in options.needs:
+        check_torch()
+    check_packages(*(name for name in options.needs if name != "torch"))
+    return options.run(options)
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    from .commands import comparison, data, evaluation, experiment, fusion, jobs, methods, reduction, training
+
     parser = argparse.ArgumentParser(
         "maemc-train",
         description="Prepare data, train and evaluate models for pulmonary nodules, and export them for scoring.",

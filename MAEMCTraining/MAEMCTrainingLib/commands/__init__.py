@@ -10,11 +10,19 @@ import sys
 from collections.abc import Callable
 from typing import Any, Self
 
+TRAINING = ("torch", "scipy", "sklearn")
+"""What commands that train or evaluate import, whatever the method."""
 
-def add_command(commands: Any, name: str, run: Callable, summary: str) -> argparse.ArgumentParser:
-    """A command's parser with the options that all commands have; ``run`` is called with what was typed."""
+
+def add_command(
+    commands: Any, name: str, run: Callable, summary: str, needs: tuple[str, ...] = ()
+) -> argparse.ArgumentParser:
+    """A command's parser with the options that all commands have; ``run`` is called with what was typed.
+
+    needs: packages it cannot do without, by the names they are imported by; they are looked for before it begins.
+    """
     command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, needs=needs)
     command.add_argument("--quiet", action="store_true", help="no progress, errors only")
     command.add_argument("--verbose", action="store_true", help="show where an error came from")
     return command

@@ -10,13 +10,17 @@ from typing import Any
 from MAEMCLib.errors import UsageError
 from MAEMCLib.model_store import home
 
-from . import TerminalLine, add_command
+from . import TRAINING, TerminalLine, add_command
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
     command = add_command(
-        commands, "compare", _compare, "two networks on the same cases: their layers, their features, where they look"
+        commands,
+        "compare",
+        _compare,
+        "two networks on the same cases: their layers, their features, where they look",
+        TRAINING,
     )
     for place in ("first", "second"):
         command.add_argument(

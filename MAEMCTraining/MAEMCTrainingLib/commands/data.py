@@ -20,7 +20,9 @@ _PROCESSES = "cases worked on at the same time (default: one for each processor,
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
-    command = add_command(commands, "phantom", _phantom, "write synthetic CTs with nodules, and their manifest")
+    command = add_command(
+        commands, "phantom", _phantom, "write synthetic CTs with nodules, and their manifest", ("scipy",)
+    )
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
     command.add_argument("--cases", type=int, required=True, metavar="N")
     command.add_argument("--seed", type=int, default=0)
@@ -29,7 +31,7 @@ def add(commands: Any) -> None:
     command.add_argument("--processes", type=int, metavar="N", help=_PROCESSES)
 
     command = add_command(
-        commands, "sample-chest", _sample_chest, "write a synthetic chest CT and points on its nodules"
+        commands, "sample-chest", _sample_chest, "write a synthetic chest CT and points on its nodules", ("scipy",)
     )
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
 
@@ -92,8 +94,11 @@ def _sample_chest(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
+    from MAEMCLib.machine import check_packages
     from MAEMCLib.manifest import read_manifest, write_manifest
 
+    if options.kind == "lidc":
+        check_packages("scipy")
     from ..data.importers.images import import_images
     from ..data.importers.imported import check_nothing_is_lost
     from ..patients import pseudonym_key

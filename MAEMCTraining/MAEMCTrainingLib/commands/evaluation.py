@@ -11,14 +11,16 @@ from typing import Any
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.model_store import home
 
-from . import Counter, add_command
+from . import TRAINING, Counter, add_command
 
 _FAILED = 3
 
 
 def add(commands: Any) -> None:
     """Add the commands to the parser."""
-    command = add_command(commands, "evaluate", _evaluate, "metrics, curves, calibration and a report of a model")
+    command = add_command(
+        commands, "evaluate", _evaluate, "metrics, curves, calibration and a report of a model", TRAINING
+    )
     command.add_argument(
         "model", metavar="JOB|BUNDLE", help="a finished job, a .maemc file or the id of an installed model"
     )
@@ -31,7 +33,7 @@ def add(commands: Any) -> None:
     command.add_argument("--output", type=Path, metavar="DIR", help="without --data: the job's own folder")
     command.add_argument("--device", default="auto")
 
-    command = add_command(commands, "export", _export, "write the bundle of a fine-tuning job")
+    command = add_command(commands, "export", _export, "write the bundle of a fine-tuning job", TRAINING)
     command.add_argument("job", type=Path, metavar="JOB")
     command.add_argument("--output", type=Path, required=True, metavar="MODEL.maemc")
     command.add_argument("--card", type=Path, metavar="TOML", help="texts of the card: id, version, title, licence ...")

@@ -11,13 +11,15 @@ from MAEMCLib.model_store import home
 
 from ..configuration import PRESETS
 from ..experiments import EXPERIMENTS
-from . import add_command
+from . import TRAINING, add_command
 from .fusion import add_columns, column_words
 
 
 def add(commands: Any) -> None:
     """Add the command to the parser."""
-    command = add_command(commands, "experiment", _experiment, "train and evaluate the cells of a table on your data")
+    command = add_command(
+        commands, "experiment", _experiment, "train and evaluate the cells of a table on your data", (*TRAINING, "timm")
+    )
     command.add_argument("name", metavar="NAME", help=", ".join(EXPERIMENTS))
     command.add_argument("--data", type=Path, action="append", required=True, metavar="MANIFEST|CACHE")
     command.add_argument(

@@ -9,7 +9,7 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.model_store import home
 
 from . import Counter
-from .training import _open_all, _running, _start, _training, add_starting_point
+from .training import _open_all, _running, _start, _training, add_starting_point, check_timm
 
 if TYPE_CHECKING:
     from MAEMCLib.networks.encoders import AnyEncoderConfiguration
@@ -70,6 +70,7 @@ def _fuse(options: argparse.Namespace) -> None:
         return override(fusion_preset(options.preset, encoder, scratch), [*folds, *options.overrides])
 
     run, start = _start(options, settings, flat=False)
+    check_timm(run)
     with _running(options, "fuse") as (job, stop, device, processes):
         caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
         # The leader cuts the further series; the others find them there.

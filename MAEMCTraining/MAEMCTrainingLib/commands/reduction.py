@@ -9,11 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from MAEMCLib.machine import check_packages, check_torch
+
 from ..reduction import METHODS, NOTE, check_rule
 from ..reduction.selection import LEADER, PAIRWISE, SELECTIONS, Rule
 from . import TerminalLine, add_command
 
 _FAILED = 3
+_NEEDS = {"ssim": ("scipy",), "deepnet": ("timm",)}
 
 
 def add(commands: Any) -> None:
@@ -59,6 +62,7 @@ def _reduce(options: argparse.Namespace) -> int:
     from MAEMCLib.atomic import file_sha256
     from MAEMCLib.manifest import read_manifest
 
+    check_packages(*_NEEDS.get(options.method, ()))
     from ..reduction.partial import Partial
     from ..reduction.result import check_output, write_reduction
     from ..reduction.run import reduce_manifest
@@ -102,16 +106,18 @@ def _stopped(partial: Any) -> str:
 
 
 def _similarity(options: argparse.Namespace) -> Any:
-    from MAEMCLib.device import choose_device
     from MAEMCLib.errors import UsageError
-
-    from ..reduction.deepnet import load_deepnet
 
     if options.every is not None and options.method != "every-n":
         raise UsageError("--every goes with --method every-n.", "every")
     if options.weights is not None and options.method != "deepnet":
         raise UsageError("--weights goes with --method deepnet.", "weights")
     if options.method == "deepnet":
+        check_torch()
+        from MAEMCLib.device import choose_device
+
+        from ..reduction.deepnet import load_deepnet
+
         return load_deepnet(options.weights, choose_device(options.device).name)
     kind = METHODS[options.method]
     return kind(options.every) if options.every is not None else kind()

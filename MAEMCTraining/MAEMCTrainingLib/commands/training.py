@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.machine import check_packages
 from MAEMCLib.model_store import home
 
 from ..configuration import PRESETS
-from . import Counter, add_command
+from . import TRAINING, Counter, add_command
 
 if TYPE_CHECKING:
     from MAEMCLib.networks.encoders import AnyEncoderConfiguration
@@ -72,7 +73,7 @@ def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse
     def here_or_detached(options: argparse.Namespace) -> None:
         (_detach if options.detach else run)(options)
 
-    command = add_command(commands, name, here_or_detached, summary)
+    command = add_command(commands, name, here_or_detached, summary, TRAINING)
     command.add_argument("--data", type=Path, action="append", default=[], metavar="MANIFEST|CACHE", help="repeatable")
     command.add_argument("--output", type=Path, required=True, metavar="JOB", help="folder of the job")
     command.add_argument("--preset", choices=PRESETS, default="default")
@@ -107,6 +108,7 @@ def _pretrain(options: argparse.Namespace) -> None:
         options.overrides = [f"min_visible_lesion={options.min_visible_lesion}", *options.overrides]
     preset = pretraining_preset(options.preset, options.method, settings, flat, options.backbone)
     run = override(preset, options.overrides)
+    check_timm(run)
     with _running(options, "pretrain") as (job, stop, device, processes):
         caches, data = _open_all(options, options.data, ALL_PATIENTS, job, stop, processes)
         unlabeled, more = _open_all(options, options.unlabeled_data, UNLABELED_PATIENTS, job, stop, processes)
@@ -133,6 +135,7 @@ def _finetune(options: argparse.Namespace) -> None:
         return override(run, [*folds, *probe, *options.overrides])
 
     run, start = _start(options, settings, flat)
+    check_timm(run)
     with _running(options, "finetune") as (job, stop, device, processes):
         caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
         cohort = labeled(join(caches))
@@ -141,6 +144,15 @@ def _finetune(options: argparse.Namespace) -> None:
         if not options.quiet:
             print(format_table(report))
         print(options.output)
+
+
+def check_timm(run: Any) -> None:
+    """Raises UsageError where timm, which makes published backbones and large-batch optimizers, is needed and missing:
+    before the first region is cut."""
+    from MAEMCLib.networks.configuration import BackboneConfiguration
+
+    if isinstance(run.encoder, BackboneConfiguration) or run.optimization.optimizer in ("lars", "lamb"):
+        check_packages("timm")
 
 
 def _start(options: argparse.Namespace, settings: Callable[[Any, Any], Any], flat: bool) -> tuple[Any, Any]:
@@ -155,6 +167,8 @@ def _start(options: argparse.Namespace, settings: Callable[[Any, Any], Any], fla
     published = options.start == IMAGENET
     if options.weights is not None and not published:
         raise UsageError("--weights is the file of --from imagenet. Leave it out.", "weights")
+    if published:
+        check_packages("timm")
     start = starting_point(options.start)
     if start is None:
         # With settings of its own a backbone may differ from the named one, so the weights come after them.
