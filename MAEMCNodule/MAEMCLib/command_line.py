@@ -15,7 +15,7 @@ _INTERRUPTED = 130
 
 
 def run(program: str, command: Callable[[], int | None], verbose: bool) -> int:
-    """Run a command; returns its exit code. What went wrong is told in a sentence, not raised, an interruption apart."""
+    """Run a command; returns its exit code. What went wrong is told in a sentence; only interruptions are raised."""
     try:
         code = command() or 0
         if sys.stdout is not None:

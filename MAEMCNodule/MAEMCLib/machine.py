@@ -7,7 +7,7 @@ of an error that came in the midst of it.
 from __future__ import annotations
 
 import errno
-import importlib.util
+import importlib
 import os
 import re
 import shlex
@@ -63,8 +63,16 @@ def torch_problem(error: Exception) -> MachineError:
 
 
 def check_packages(*names: str) -> None:
-    """Raises UsageError where packages (by the names they are imported by) of the extra ``train`` are missing."""
-    missing = [DISTRIBUTIONS.get(name, name) for name in names if importlib.util.find_spec(name) is None]
+    """Import packages of the extra ``train`` by these names. Raises UsageError where some are missing, MachineError
+    where one is broken."""
+    missing = []
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            missing.append(DISTRIBUTIONS.get(name, name))
+        except Exception as error:
+            raise _memory_problem(error) or _package_problem(name, error) from error
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise UsageError(
@@ -113,8 +121,12 @@ def _import_problem(error: Exception) -> MAEMCError | None:
         return torch_problem(error)
     if name.startswith("MAEMC"):
         return None
-    state = "is missing" if isinstance(error, ModuleNotFoundError) else f"cannot be imported ({_reason(error)})"
-    install = _pip(f"--upgrade {DISTRIBUTIONS.get(name, name)}")
+    return _package_problem(name, error)
+
+
+def _package_problem(name: str, error: Exception) -> MachineError:
+    state = "is missing" if isinstance(error, ModuleNotFoundError) else f"is broken ({_reason(error)})"
+    install = _pip(f"--force-reinstall {DISTRIBUTIONS.get(name, name)}")
     return MachineError(
         f"The Python package {name} {state} in {sys.executable}. Install it: {install}", f"no-{name}", _HERE
     )

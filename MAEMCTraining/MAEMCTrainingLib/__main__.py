@@ -55,9 +55,11 @@ def _checked(options: argparse.Namespace) -> int | None:
     """Run the command once what it needs is there."""
     from MAEMCLib.machine import check_packages, check_torch
 
+    light = [name for name in options.needs if name not in ("torch", "timm")]
+    check_packages(*light)
     if "torch" in options.needs:
         check_torch()
-    check_packages(*(name for name in options.needs if name != "torch"))
+    check_packages(*(name for name in options.needs if name == "timm"))  # it imports torch
     return options.run(options)
 
 

@@ -207,6 +207,52 @@ def test_a_line_of_exactly_the_limit_is_read():
     assert answer["kind"] == "result"
 
 
+def test_an_id_comes_back_only_where_it_is_one():
+    """Also what is no number of JSON, or too deep or too large to be read, costs its own line alone."""
+    ids = {
+        b"NaN": None, b"1e999": None, b"-Infinity": None, b"1.5": None, b"true": None, b"null": None, b"[1, [2]]": None,
+        b'{"a": NaN}': None, b"1" * 5000: None, b"9007199254740993": None, b'"' + b"x" * 201 + b'"': None,
+        b'"\\ud800"': "\ud800", b"-7": -7, b'"seven"': "seven",
+    }  # fmt: skip
+    lines = [b'{"id": %s, "request": "hello"}\n' % number for number in ids]
+    answers = serve_raw(b"".join(lines) + b'{"id": 8, "request": "hello"}\n')
+    assert [answer["id"] for answer in answers] == [*ids.values(), 8]
+    assert answers[-1]["kind"] == "result" and all(answer["kind"] in ("result", "error") for answer in answers)
+
+
+def test_fields_of_other_types_are_refused_by_name(random_bundle):
+    given = nodule(region())
+    wrong = [
+        {"model": [1]}, {"model": {"a": 1}}, {"model": True}, {"model": "a\0b"}, {"device": {}}, {"device": 1e3},
+        {"device": ["cpu"]}, {"device": "meta"}, {"device": "cuda:-1"}, {"device": "cuda:99999999999999999999"},
+        {"device": "x" * 100_000}, {"nodules": {}}, {"nodules": [[]]}, {"nodules": [None]}, {"nodules": [{}] * 65},
+        {"nodules": [{"axial": given["axial"], "coronal": {"dtype": {}, "shape": "x", "data": 5}}]},
+        {"nodules": [{**given, "axial": encode_array(np.full((25, 50, 50), np.nan, np.float32))}]},
+    ]  # fmt: skip
+    fine = {"request": "predict", "model": str(random_bundle), "device": "cpu", "nodules": [given]}
+    lines = [json.dumps({**fine, **fields, "id": number}).encode() + b"\n" for number, fields in enumerate(wrong)]
+    answers = [answer for answer in serve_raw(b"".join(lines)) if answer["kind"] != "progress"]
+    assert [answer["id"] for answer in answers] == list(range(len(wrong)))
+    assert {answer["kind"] for answer in answers} == {"error"}
+    assert not [answer for answer in answers if answer["code"] == "internal"]
+    assert all(len(answer["message"]) < 2100 for answer in answers)
+
+
+def test_a_worker_that_hangs_is_noticed(client):
+    """Stopped, as a stuck driver would stop it: it is alive and says nothing."""
+    wait(client, client.send("hello"))
+    assert client.silent_seconds == 0.0
+    os.kill(client.pid, signal.SIGSTOP)
+    number, deadline = client.send("hello"), time.monotonic() + 30
+    while client.silent_seconds < 1 and time.monotonic() < deadline:
+        assert client.poll() == []
+        time.sleep(0.05)
+    assert client.silent_seconds >= 1 and client.busy and client.alive
+    os.kill(client.pid, signal.SIGCONT)
+    assert wait(client, number)[-1]["kind"] == "result"
+    assert client.silent_seconds == 0.0
+
+
 def test_a_replaced_model_is_noticed(client, tmp_path, random_card, random_members):
     from MAEMCLib.bundle import save_bundle
 
