@@ -5,6 +5,8 @@ Everything is LPS millimeters (x towards the patient's Left, y towards Posterior
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError, UsageError
-from .file_header import check_header, contents_hint
+from .regular_file import open_regular
 
 SMALLEST_SPACING_MM = 0.05
 LARGEST_SPACING_MM = 25.0
@@ -160,20 +162,45 @@ def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str
 
     series_uid chooses one series of a DICOM folder that holds several. A single DICOM file stands for its series.
     nifti_form: ``sform`` or ``qform``, for a NIfTI file whose two geometries disagree; other files have one.
-    Raises InputError: file missing, damaged or of another kind, more than one series, slices missing.
+    Raises InputError: file missing, closed to this user, damaged or of another kind, more than one series, slices
+    missing, not enough memory.
     """
     if nifti_form not in (None, *NIFTI_FORMS):
         raise UsageError(f"--nifti-form takes {' or '.join(NIFTI_FORMS)}, not '{nifti_form}'.")
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"There is no file or folder {path}. Check the path.", "missing-file")
-    if path.is_dir() or _is_dicom(path):
-        from .dicom_series import read_series
+    try:
+        if path.is_dir() or _is_dicom(path):
+            from .dicom_series import read_series
 
-        return read_series(path, series_uid)
-    if series_uid is not None:
-        raise UsageError(f"A series can be chosen in a DICOM folder only, and {path.name} is a file.")
-    return _read_file(path)
+            with itk_warnings_off():
+                return read_series(path, series_uid)
+        if series_uid is not None:
+            raise UsageError(f"A series can be chosen in a DICOM folder only, and {path.name} is a file.")
+        from .volume_files import read_header
+
+        header = read_header(path, nifti_form)
+        return CTVolume(header.voxels(), header.affine, path.name, header.remarks)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"There is no file or folder {path}. Check the path.", "missing-file") from error
+    except OSError as error:
+        raise InputError(
+            f"{path.name} cannot be read ({error.strerror or error}). Check its rights and its disk.", "unreadable"
+        ) from error
+    except MemoryError as error:
+        raise InputError(f"{path.name} does not fit into this computer's memory.", "memory") from error
+
+
+@contextlib.contextmanager
+def itk_warnings_off() -> Iterator[None]:
+    """ITK's own warnings name source lines and nothing that a user can mend; what they mean is said elsewhere."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
 def write_volume(volume: CTVolume, path: str | Path) -> None:
@@ -197,33 +224,8 @@ def write_volume(volume: CTVolume, path: str | Path) -> None:
         raise InputError(f"Cannot write {path}: {itk_reason(error)}. Choose a folder that can be written.") from error
 
 
-def _read_file(path: Path) -> CTVolume:
-    import SimpleITK as sitk
-
-    check_header(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        dimension, components = reader.GetDimension(), reader.GetNumberOfComponents()
-        if dimension != 3 or components != 1:
-            what = f"{components} values a voxel" if components != 1 else f"{dimension} dimensions"
-            raise InputError(f"{path.name} has {what}; a CT volume has 3 dimensions and one value a voxel.", "not-3d")
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise InputError(
-            f"{path.name} cannot be read: {itk_reason(error)}.{contents_hint(path)} "
-            "The file may be damaged, cut short or renamed; copy it again or convert it from DICOM.",
-            "unreadable",
-        ) from error
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return CTVolume(sitk.GetArrayFromImage(image), affine, path.name)
-
-
 def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return stream.read(132)[128:] == b"DICM"
 
 

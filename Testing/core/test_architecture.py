@@ -14,7 +14,7 @@ PANEL = REPOSITORY / "MAEMCNodule" / "MAEMCNodulePanel"
 TRAINING_PANEL = REPOSITORY / "MAEMCTraining" / "MAEMCTrainingPanel"
 SLICER = {"slicer", "qt", "ctk", "vtk"}
 LIGHT = [
-    *("errors", "ct", "file_header", "dicom_series", "roi", "montage", "results", "applicability", "model_card"),
+    *("errors", "ct", "volume_files", "dicom_series", "roi", "montage", "results", "applicability", "model_card"),
     *("bundle", "model_store", "scoring", "points", "worker", "report.tables", "report.html", "report.figures"),
     *("manifest", "atomic", "batch", "commands", "reading_process"),
 ]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from MAEMCLib.ct import itk_reason
 from MAEMCLib.errors import InputError
+from MAEMCLib.volume_files import read_header
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,7 @@ class VolumeBox:
 
 def read_box(path: Path) -> VolumeBox:
     """Read the header of a volume file (NRRD, NIfTI, MetaImage). Raises InputError: damaged, not 3-D, not gray."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError(f"the volume {path.name} cannot be read: {itk_reason(error)}", "unreadable") from error
-    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
-        raise InputError(f"{path.name} is not a single 3-D volume of gray values", "not-3d")
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(reader.GetDirection()).reshape(3, 3) * np.array(reader.GetSpacing())
-    affine[:3, 3] = reader.GetOrigin()
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    header = read_header(path)
+    if abs(np.linalg.det(header.affine[:3, :3])) < 1e-9:
         raise InputError(f"{path.name} states a geometry that cannot be used", "geometry")
-    return VolumeBox(tuple(int(n) for n in reader.GetSize()), affine)
+    return VolumeBox(header.size, header.affine)
