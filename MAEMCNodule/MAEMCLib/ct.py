@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .dicom_header import is_dicom
 from .errors import InputError, UsageError
-from .regular_file import open_regular
 
 SMALLEST_SPACING_MM = 0.05
 LARGEST_SPACING_MM = 25.0
@@ -169,7 +169,7 @@ def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str
         raise UsageError(f"--nifti-form takes {' or '.join(NIFTI_FORMS)}, not '{nifti_form}'.")
     path = Path(path)
     try:
-        if path.is_dir() or _is_dicom(path):
+        if path.is_dir() or is_dicom(path):
             from .dicom_series import read_series
 
             with itk_warnings_off():
@@ -222,11 +222,6 @@ def write_volume(volume: CTVolume, path: str | Path) -> None:
         sitk.WriteImage(image, str(path), useCompression=True)
     except (OSError, RuntimeError) as error:
         raise InputError(f"Cannot write {path}: {itk_reason(error)}. Choose a folder that can be written.") from error
-
-
-def _is_dicom(path: Path) -> bool:
-    with open_regular(path) as stream:
-        return stream.read(132)[128:] == b"DICM"
 
 
 def itk_reason(error: Exception) -> str:

@@ -1,220 +1,285 @@
-"""One CT series out of a folder of DICOM files, in the right order and without gaps, or the reason why not."""
+"""One CT series out of a folder of DICOM files, in the right order and in its place, or the reason why not."""
 
 from __future__ import annotations
 
-import warnings
-from collections import defaultdict
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from .ct import CTVolume, itk_reason
+from .ct import CTVolume, ReadingRemark
+from .dicom_header import Header, read_header
+from .dicom_image import (
+    CT_IMAGE,
+    ENHANCED_CT,
+    REFORMATTED,
+    Slice,
+    is_localizer,
+    is_multiframe,
+    is_screen,
+    read_slice,
+    refused,
+)
+from .dicom_multiframe import frame_headers
+from .dicom_stacks import Stack, stacks_of
+from .dicom_voxels import read_voxels, same_pixels
 from .errors import InputError
 
-ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
+NAME = "The DICOM series"
+"""What a volume is called to its user: a folder's name may hold the patient's."""
 _LISTED = 20
-_TAGS = [
-    "SOPClassUID",
-    "SeriesInstanceUID",
-    "SeriesDescription",
-    "Modality",
-    "ImageType",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "SliceThickness",
-    "NumberOfFrames",
-]
+_UNEVEN_MM = 0.02
+_OF_A_COPY = ("SOPInstanceUID", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
+_HU = "HU", "HU_MOD", "US", "UNSPECIFIED", ""  # US: unspecified
 
 
 @dataclass(frozen=True)
-class _Slice:
-    path: Path
-    position: np.ndarray  # (3,) LPS mm, center of the first voxel
-    orientation: np.ndarray  # (6,) row and column cosines
-    pixel_spacing: np.ndarray  # (2,) mm between rows, between columns
-    shape: tuple[int, int]
+class Folder:
+    """What a folder of DICOM files holds.
+
+    stacks: every stack of every image series, usable or not, in the order of their names. spoiled: files that are DICOM
+    or called so and cannot be read, with the reason. imageless: DICOM files without an image, with their modality.
+    foreign: files that are no DICOM.
+    """
+
+    stacks: tuple[Stack, ...]
+    spoiled: Mapping[Path, str]
+    imageless: Mapping[Path, str]
+    foreign: tuple[Path, ...]
 
 
-@dataclass(frozen=True)
-class Series:
-    """What a folder says of one series. problem is why it cannot be used, empty where it can."""
-
-    uid: str
-    description: str
-    slices: tuple[_Slice, ...]
-    problem: str = ""
-
-    def __str__(self) -> str:
-        state = f"not usable: {self.problem}" if self.problem else f"{len(self.slices)} slices"
-        return f"{self.uid} ({self.description or 'no description'}; {state})"
+def list_series(folder: str | Path) -> list[Stack]:
+    """Every stack of every image series in the folder and its subfolders, usable or not, in the order of their UIDs."""
+    return list(read_folder(Path(folder)).stacks)
 
 
-def list_series(folder: str | Path) -> list[Series]:
-    """Every image series in the folder and its subfolders, usable or not, in the order of their UIDs."""
-    found: dict[str, list] = defaultdict(list)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom remarks on every sloppy header; what matters is checked below
-        for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
-            header = _header(path)
-            if header is not None and "Rows" in header and "SeriesInstanceUID" in header:
-                found[str(header.SeriesInstanceUID)].append((path, header))
-    return [summarize(uid, headers) for uid, headers in sorted(found.items())]
+def read_folder(folder: Path, more: Sequence[str] = ()) -> Folder:
+    """Read the headers of all files of a folder and its subfolders; no voxel is read, but of copies of one image.
+
+    more: further texts to read of each header, by keyword. Whatever is wrong with a file is told in the result.
+    """
+    found: dict[str, dict[Path, Header]] = {}
+    spoiled, imageless, foreign, nameless = {}, {}, [], []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        try:
+            header = read_header(path, more)
+        except InputError as error:
+            spoiled[path] = str(error)
+            continue
+        if header is None and path.suffix.lower() in (".dcm", ".ima"):
+            spoiled[path] = "named as DICOM, but it is none or damaged"
+        elif header is None:
+            foreign.append(path)
+        elif not is_image(header):
+            imageless[path] = header.text("Modality")
+        elif "SeriesInstanceUID" in header:
+            found.setdefault(header["SeriesInstanceUID"], {})[path] = header
+        elif header.pixel_bytes is None:
+            spoiled[path] = "it is damaged: it ends within its header"
+        else:
+            nameless.append(path)
+            spoiled[path] = "SeriesInstanceUID is missing"
+    stacks = [stack for uid, headers in sorted(found.items()) for stack in series_stacks(uid, headers)]
+    return Folder(tuple(_beside(s, list(spoiled), nameless) for s in stacks), spoiled, imageless, tuple(foreign))
+
+
+def is_image(header: Header) -> bool:
+    """Whether a header is of an image. A CD holds indexes, reports and contours beside them."""
+    is_ct = header.text("SOPClassUID") in (CT_IMAGE, *ENHANCED_CT) and header.text("Modality") in ("CT", "")
+    return header.pixel_bytes is not None or "Rows" in header or is_ct
+
+
+def series_stacks(uid: str, headers: Mapping[Path, Header]) -> list[Stack]:
+    """The stacks of one SeriesInstanceUID; a single one with its problem, where an image is at fault."""
+    left_out: Counter[str] = Counter()
+    try:
+        _check_modality(headers)
+        images, copies = _without_copies(headers, left_out)
+        images = _without(images, is_screen, "images without a place in the patient (such as screen saves)", left_out)
+        if not images:
+            raise InputError("images without position, orientation or pixel spacing", "dicom-header")
+        images = _without(images, is_localizer, "localizers", left_out)
+        if not images:
+            raise InputError("localizer (scout) only", "dicom-localizer")
+        stacks, lone = stacks_of(uid, [item for path, header in images.items() for item in _slices(path, header)])
+    except InputError as problem:
+        return [Stack(uid, problem=problem, files=tuple(headers))]
+    left_out["lone images that fit no stack (such as localizers)"] += len(lone)
+    notes = tuple(
+        ReadingRemark("dicom-left-out", f"{count} {what} left out of the series.", amber=False)
+        for what, count in left_out.items()
+        if count
+    )
+    described = []
+    for stack in stacks:
+        own = list(dict.fromkeys(item.path for item in stack.slices))
+        files = (*own, *(copy for copy, first in copies.items() if first in set(own)))
+        described.append(replace(stack, remarks=(*notes, *_remarks(stack)), files=files))
+    return described
 
 
 def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
-    """Read a CT series from a folder, or the series that a single file belongs to.
+    """Read a CT series from a folder, or the stack that a single file belongs to.
 
-    Raises InputError: no images, several usable series (all are listed), unknown UID, not CT, localizer only, missing
-    or duplicate slices, slices of different size or direction, damaged files.
+    series_uid: a SeriesInstanceUID, with ``#2`` for the second of its stacks where it holds several.
+    Raises InputError: no images, several usable stacks (all are listed), unknown UID, not CT, localizers or projections
+    only, headers that do not say what is used of them, slices of one position or unevenly spaced, damaged files.
     """
     path = Path(path)
-    folder = path if path.is_dir() else path.parent
-    if path.is_file() and series_uid is None:
-        import pydicom
-
-        series_uid = str(getattr(pydicom.dcmread(path, stop_before_pixels=True), "SeriesInstanceUID", ""))
-    series = _choose(list_series(folder), series_uid, folder)
-    ordered = in_order(series)
-    affine = series_affine(ordered)
-    return CTVolume(_voxels(ordered, folder), affine, folder.name)
-
-
-def _header(path: Path):
-    """The tags that matter here, or None: a folder from a CD holds viewers, text and index files beside the images."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    except (InvalidDicomError, OSError, EOFError, ValueError):
-        return None
-
-
-def summarize(uid: str, headers: list) -> Series:
-    """One series of (path, header) pairs, with the problem that keeps it from being read as a CT volume, if any."""
-    description = str(headers[0][1].get("SeriesDescription", ""))
-    modality = str(headers[0][1].get("Modality", "?"))
-    if modality != "CT":
-        return Series(uid, description, (), f"modality {modality}, not CT")
-    if any(
-        header.get("SOPClassUID") == ENHANCED_CT or int(header.get("NumberOfFrames") or 1) > 1 for _, header in headers
-    ):
-        return Series(uid, description, (), "multi-frame CT; export it as single-frame CT or convert it to NRRD")
-    # Some scanners file the localizer under the same series as the slices planned on it.
-    images = [(p, h) for p, h in headers if "LOCALIZER" not in [str(part).upper() for part in h.get("ImageType", [])]]
-    if not images:
-        return Series(uid, description, (), "localizer (scout) only")
-    slices = []
-    for file, header in images:
-        try:
-            slices.append(
-                _Slice(
-                    file,
-                    np.array(header.ImagePositionPatient, float),
-                    np.array(header.ImageOrientationPatient, float),
-                    np.array(header.PixelSpacing, float),
-                    (int(header.Rows), int(header.Columns)),
-                )
-            )
-        except (AttributeError, TypeError, ValueError):
-            return Series(uid, description, (), "images without position, orientation or pixel spacing")
-    if len(slices) < 2:
-        return Series(uid, description, tuple(slices), "a single slice")
-    return Series(uid, description, tuple(slices))
-
-
-def _choose(found: list[Series], uid: str | None, folder: Path) -> Series:
-    if not found:
-        raise InputError(f"{folder} holds no DICOM images. Choose the folder of one CT series.", "no-dicom")
-    if uid is not None:
-        for series in found:
-            if series.uid == uid:
-                if series.problem:
-                    raise InputError(f"Series {uid} cannot be used: {series.problem}.", "dicom-series")
-                return series
-        raise InputError(f"There is no series {uid} in {folder}. It holds:{_listing(found)}", "dicom-series")
-    usable = [series for series in found if not series.problem]
-    if not usable:
-        raise InputError(f"{folder} holds no usable CT series:{_listing(found)}", "dicom-series")
-    if len(usable) > 1:
+    folder = read_folder(path if path.is_dir() else path.parent)
+    stack = _of_file(folder, path) if path.is_file() and series_uid is None else _choose(folder, series_uid)
+    if stack.problem is not None:
+        problem = stack.problem
         raise InputError(
-            f"{folder} holds several CT series; choose one with --series UID:{_listing(usable)}", "several-series"
+            f"The series cannot be used: {problem}. Transfer or export it again, or choose another.",
+            problem.code,
+            problem.private,
         )
+    voxels = read_voxels(stack.grid)
+    _check_unscaled(stack, voxels)
+    return CTVolume(voxels, stack.grid.affine, NAME, stack.remarks, stack.grid.absent)
+
+
+def _beside(stack: Stack, spoiled: Sequence[Path], nameless: Sequence[Path]) -> Stack:
+    """A usable stack with what lies in its folders and may have been a part of it."""
+    folders = {path.parent for path in stack.files}
+    near = [path for path in spoiled if path.parent in folders]
+    if not near or stack.problem is not None:
+        return stack
+    lost = next((path for path in nameless if path.parent in folders), None)
+    if lost is not None:
+        problem = refused("SeriesInstanceUID is missing in an image beside it", lost)
+        return replace(stack, problem=problem)
+    text = f"{len(near)} files beside the slices cannot be read and were left out; they may belong to the series."
+    return replace(stack, remarks=(*stack.remarks, ReadingRemark("dicom-unreadable", text, where=near[0].name)))
+
+
+def _check_modality(headers: Mapping[Path, Header]) -> None:
+    modalities = {header.text("Modality") for header in headers.values()}
+    if "CT" not in modalities:
+        named = sorted(m if re.fullmatch("[A-Z]{2,12}", m) else "not stated" for m in modalities)
+        raise InputError(f"modality {', '.join(named)}, not CT", "dicom-modality")
+
+
+def _slices(path: Path, header: Header) -> list[Slice]:
+    if not is_multiframe(header):
+        return [read_slice(path, header)]
+    return [read_slice(path, frame, number) for number, frame in enumerate(frame_headers(path, header))]
+
+
+def _without(images: Mapping[Path, Header], belongs, what: str, left_out: Counter[str]) -> dict[Path, Header]:
+    kept = {path: header for path, header in images.items() if not belongs(header)}
+    left_out[what] += len(images) - len(kept)
+    return kept
+
+
+def _without_copies(
+    headers: Mapping[Path, Header], left_out: Counter[str]
+) -> tuple[dict[Path, Header], dict[Path, Path]]:
+    """One file for each image, and of the others which file each is a copy of: a CD and the archive may give the same
+    image twice. Raises InputError where the pixels or the headers of such a pair differ."""
+    kept: dict[tuple, Path] = {}
+    copies: dict[Path, Path] = {}
+    for path, header in headers.items():
+        key = tuple(header.text(name) for name in _OF_A_COPY) if "SOPInstanceUID" in header else (path,)
+        first = kept.setdefault(key, path)
+        if first == path:
+            continue
+        if headers[first] != header or not same_pixels(first, path):
+            raise refused("two images have one SOPInstanceUID and differ", path, "dicom-copies")
+        copies[path] = first
+    left_out["copies of an image"] += len(copies)
+    return {path: header for path, header in headers.items() if path not in copies}, copies
+
+
+def _remarks(stack: Stack) -> list[ReadingRemark]:
+    if stack.grid is None:
+        return []
+    found = []
+    if stack.grid.absent:
+        before = stack.slices[int(np.argmax(np.diff(stack.grid.numbers) > 1))].path.name
+        found.append(ReadingRemark("dicom-missing-slices", f"{stack.grid.gaps()}.", where=f"after {before}"))
+    if stack.grid.off_mm > max(_UNEVEN_MM, 0.01 * stack.grid.step_mm):
+        text = f"The slices lie up to {stack.grid.off_mm:.2f} mm off an even grid, within what is allowed."
+        found.append(ReadingRemark("dicom-uneven", text, amber=False))
+    kinds = {item.kind for item in stack.slices}
+    if REFORMATTED in kinds:
+        text = "The series is reformatted (ImageType), not as the scanner reconstructed it."
+        found.append(ReadingRemark("dicom-reformatted", text))
+    elif "" in kinds:
+        text = "The images do not say whether they are original (ImageType); projections cannot be told from slices."
+        found.append(ReadingRemark("dicom-image-type", text))
+    if any(item.header.text("RescaleType").upper() not in _HU for item in stack.slices):
+        text = "The images say that their values are in another unit than HU (RescaleType)."
+        found.append(ReadingRemark("dicom-rescale-type", text))
+    if stack.slices[0].slope is None:
+        text = "The images state no RescaleSlope and RescaleIntercept; their values were taken for HU."
+        found.append(ReadingRemark("dicom-no-rescale", text))
+    return found
+
+
+def _check_unscaled(stack: Stack, voxels: np.ndarray) -> None:
+    """Values without a scale are HU where lung or air is what it should be; a padding value alone proves nothing."""
+    if stack.slices[0].slope is None and not ((voxels > -1100) & (voxels < -500)).mean() > 0.01:
+        raise InputError(
+            "The series cannot be used: RescaleSlope and RescaleIntercept are missing, and its values are not HU (none "
+            "is that of lung or air).", "not-ct"
+        )  # fmt: skip
+
+
+def _of_file(folder: Folder, path: Path) -> Stack:
+    """The stack that a file belongs to. A series that cannot be used has one, and all of its files."""
+    stacks = [stack for stack in folder.stacks if path in stack.files]
+    if len(stacks) > 1:
+        raise _several("The file holds several stacks; choose one with --series UID#NUMBER:", stacks, "several-series")
+    if stacks:
+        return stacks[0]
+    if path in folder.spoiled:
+        raise InputError(f"The file cannot be used: {folder.spoiled[path]}. Transfer it again.", "unreadable")
+    if path in folder.foreign or path in folder.imageless:
+        raise InputError("The file holds no DICOM image. Choose the folder of one CT series.", "no-dicom")
+    raise InputError("The image belongs to no stack of slices: it is a localizer, a screen save or a lone image.",
+                     "dicom-lone")  # fmt: skip
+
+
+def _choose(folder: Folder, name: str | None) -> Stack:
+    found = folder.stacks
+    if not found:
+        raise InputError(
+            "The folder holds no DICOM images. Choose the folder of one CT series." + _told(folder), "no-dicom"
+        )
+    if name is not None:
+        among = [stack for stack in found if name in (stack.name, stack.uid)]
+        if not among:
+            raise _several(f"There is no series {name} in the folder. It holds:", found, "dicom-series")
+        usable = [stack for stack in among if stack.problem is None] or among[:1]
+        if len(usable) > 1:
+            text = "The series holds several stacks of slices; choose one with --series UID#NUMBER:"
+            raise _several(text, usable, "several-series")
+        return usable[0]
+    usable = [stack for stack in found if stack.problem is None]
+    if not usable and len(found) == 1:
+        return found[0]
+    if not usable:
+        raise _several("The folder holds no usable CT series:", found, "dicom-series")
+    if len(usable) > 1:
+        raise _several("The folder holds several CT series; choose one with --series UID:", usable, "several-series")
     return usable[0]
 
 
-def _listing(found: list[Series]) -> str:
-    """The series a line each, the usable ones first, not more than fit on a screen."""
-    ordered = sorted(found, key=lambda series: bool(series.problem))
-    more = len(ordered) - _LISTED
-    return "".join(f"\n  {series}" for series in ordered[:_LISTED]) + (f"\n  and {more} more" if more > 0 else "")
+def _several(text: str, found, code: str) -> InputError:
+    """An error with the stacks a line each, the usable ones first, not more than fit on a screen."""
+    ordered = sorted(found, key=lambda stack: stack.problem is not None)[:_LISTED]
+    more = len(found) - len(ordered)
+    text += "".join(f"\n  {stack}" for stack in ordered) + (f"\n  and {more} more" if more > 0 else "")
+    private = [part for stack in ordered for part in (stack.uid, *(stack.problem.private if stack.problem else ()))]
+    return InputError(text, code, private)
 
 
-def in_order(series: Series) -> list[_Slice]:
-    """Slices sorted along their common normal. Raises InputError for gaps, duplicates and mixtures."""
-    first = series.slices[0]
-    for item in series.slices[1:]:
-        if (
-            item.shape != first.shape
-            or np.abs(item.orientation - first.orientation).max() > 1e-3
-            or np.abs(item.pixel_spacing - first.pixel_spacing).max() > 1e-4
-        ):
-            raise InputError(
-                f"Series {series.uid} mixes slices of different size, direction or pixel spacing "
-                f"({first.path.name} and {item.path.name}). Export the axial series alone.",
-                "dicom-mixed",
-            )
-    normal = np.cross(first.orientation[:3], first.orientation[3:])
-    ordered = sorted(series.slices, key=lambda item: float(item.position @ normal))
-    height = np.array([item.position @ normal for item in ordered])
-    gaps = np.diff(height)
-    usual = float(np.median(gaps))
-    if gaps.min() < 0.01:
-        at = ordered[int(np.argmin(gaps))]
-        raise InputError(
-            f"Series {series.uid} has two slices at one position ({at.path.name}); it may hold two reconstructions or "
-            "phases. Export one of them alone.",
-            "dicom-duplicate",
-        )
-    wrong = np.abs(gaps - usual) > max(0.1 * usual, 0.05)
-    if wrong.any():
-        where = int(np.argmax(wrong))
-        missing = sum(max(0, round(float(gap) / usual) - 1) for gap in gaps)
-        what = f"slices are missing ({missing}, " if missing else "the slices are unevenly spaced ("
-        raise InputError(
-            f"Series {series.uid}: {what}first after {ordered[where].path.name}: a step of {gaps[where]:.2f} mm "
-            f"where {usual:.2f} mm is usual). Transfer the series again, completely.",
-            "dicom-missing-slices",
-        )
-    return ordered
-
-
-def series_affine(ordered: list[_Slice]) -> np.ndarray:
-    """(4, 4) index to LPS mm. The slice axis runs between the first and last position, so gantry tilt is kept."""
-    first, last = ordered[0], ordered[-1]
-    affine = np.eye(4)
-    affine[:3, 0] = first.orientation[:3] * first.pixel_spacing[1]
-    affine[:3, 1] = first.orientation[3:] * first.pixel_spacing[0]
-    affine[:3, 2] = (last.position - first.position) / (len(ordered) - 1)
-    affine[:3, 3] = first.position
-    return affine
-
-
-def _voxels(ordered: list[_Slice], folder: Path) -> np.ndarray:
-    """(slices, rows, columns) in HU; GDCM decompresses and applies each file's rescale slope and intercept."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(item.path) for item in ordered])
-    try:
-        return sitk.GetArrayFromImage(reader.Execute())
-    except RuntimeError as error:
-        raise InputError(
-            f"The images in {folder} cannot be read: {itk_reason(error)}. A file may be damaged; transfer the "
-            "series again.",
-            "unreadable",
-        ) from error
+def _told(folder: Folder) -> str:
+    if not folder.spoiled:
+        return ""
+    return f" {len(folder.spoiled)} files are named as DICOM or begin so, and cannot be read."

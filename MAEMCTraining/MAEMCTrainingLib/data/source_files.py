@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.atomic import file_sha256
+from MAEMCLib.dicom_header import is_dicom
 from MAEMCLib.dicom_series import list_series
+from MAEMCLib.dicom_stacks import Stack
 
 
 def times_signature(image: Path, series_uid: str | None) -> str:
@@ -23,10 +25,10 @@ def times_signature(image: Path, series_uid: str | None) -> str:
 def content_signature(image: Path, series_uid: str | None) -> str:
     """Of the contents of the files, wherever they are. Of a folder with many series only the one that is meant."""
     files = _source_files(image)
-    if len(files) > 1 and (series_uid or (image.is_file() and _is_dicom(image))):
+    if len(files) > 1 and (series_uid or (image.is_file() and is_dicom(image))):
         folder = image if image.is_dir() else image.parent
-        series = [found for found in list_series(folder) if _is_meant(found, image, series_uid)]
-        files = sorted(item.path for found in series for item in found.slices)
+        stacks = [stack for stack in list_series(folder) if _is_meant(stack, image, series_uid)]
+        files = sorted({path for stack in stacks for path in stack.files})
     digest = _signature_of(series_uid)
     for path in files:
         digest.update(f"{path.name}|{file_sha256(path)}\n".encode())
@@ -37,7 +39,7 @@ def _source_files(image: Path) -> list[Path]:
     """Every file that the volume could be read from."""
     if image.is_dir():
         return sorted(path for path in image.rglob("*") if path.is_file())
-    if _is_dicom(image):  # stands for its series
+    if is_dicom(image):  # stands for its series
         return _source_files(image.parent)
     if image.suffix.lower() in (".mhd", ".nhdr", ".hdr", ".img"):  # the voxels lie in a file beside the header
         named = _data_file(image) if image.suffix.lower() in (".mhd", ".nhdr") else None
@@ -46,11 +48,6 @@ def _source_files(image: Path) -> list[Path]:
             return sorted(path for path in beside if path.is_file() and path.stem == image.stem)
         return [image, *([named] if named.is_file() else sorted(path for path in beside if path.is_file()))]
     return [image]
-
-
-def _is_dicom(image: Path) -> bool:
-    with open(image, "rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
 
 
 def _data_file(header: Path) -> Path | None:
@@ -64,8 +61,8 @@ def _data_file(header: Path) -> Path | None:
     return None
 
 
-def _is_meant(series: Any, image: Path, series_uid: str | None) -> bool:
-    return series.uid == series_uid if series_uid else any(item.path == image for item in series.slices)
+def _is_meant(stack: Stack, image: Path, series_uid: str | None) -> bool:
+    return series_uid in (stack.name, stack.uid) if series_uid else image in stack.files
 
 
 def _signature_of(series_uid: str | None) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-import numpy as np
+from MAEMCLib.dicom_image import kind_of
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow
 from MAEMCLib.roi import SLICES
@@ -19,7 +20,9 @@ NO_CONTRAST = {"", "NO", "NONE", "N", "NATIVE", "UNENHANCED", "WITHOUT"}
 
 def import_dicom(source: Path, unpacked: Path) -> Imported:
     """A row a usable CT series: kind ``image`` (the point of a nodule is still to be given), with what scanners say of
-    modality, anatomy, slices, kernel and contrast. Every other series is skipped with its reason.
+    modality, anatomy, slices, kernel and contrast, whether the images are original, derived or reformatted
+    (``image_type``; projections such as MIPs are skipped), and how many slices are missing in between. Every other
+    series is skipped with its reason.
 
     The image is the series' folder, or its first slice where another series could be taken for it. Raises InputError:
     no such folder, no DICOM.
@@ -38,27 +41,29 @@ def import_dicom(source: Path, unpacked: Path) -> Imported:
 
 
 def _row(tree: Tree, series: TreeSeries) -> ManifestRow:
-    header, step = series.header, float(np.linalg.norm(series.affine[:3, 2]))
-    slices = len(series.ordered)
-    if slices * step < SMALLEST_EXTENT_MM:
+    grid, header = series.grid, series.header
+    height = grid.depth * grid.step_mm
+    if height < SMALLEST_EXTENT_MM:
         raise InputError(
-            f"its {slices} slices reach over {slices * step:.1f} mm; a region needs {SMALLEST_EXTENT_MM:g} mm", "dicom"
+            f"its {grid.depth} slices reach over {height:.1f} mm; a region needs {SMALLEST_EXTENT_MM:g} mm", "dicom"
         )
-    thickness = header.get("SliceThickness")
-    contrast = plain(header.get("ContrastBolusAgent", ""))
+    thickness = header.number("SliceThickness")
+    contrast = plain(header.text("ContrastBolusAgent"))
     return ManifestRow(
         case_id=series.uid,
         patient_id=series.patient,
         image=tree.image(series),
         kind="image",
         extra={
-            "modality": header.Modality,
-            "anatomy": plain(header.get("BodyPartExamined", "")).upper(),
-            "slices": str(slices),
-            "slice_step_mm": f"{step:.4g}",
-            "slice_thickness_mm": "" if thickness is None else f"{thickness:.4g}",
-            "kernel": plain(header.get("ConvolutionKernel", "")),
+            "modality": header.text("Modality"),
+            "anatomy": plain(header.text("BodyPartExamined")).upper(),
+            "slices": str(grid.depth),
+            "slice_step_mm": f"{grid.step_mm:.4g}",
+            "slice_thickness_mm": f"{thickness:.4g}" if math.isfinite(thickness) else "",
+            "kernel": plain(header.text("ConvolutionKernel")),
             # The agent's own text is written by hand, so only whether there is one is taken over.
             "contrast": "" if contrast.upper() in NO_CONTRAST else "yes",
+            "image_type": kind_of(header),
+            "missing_slices": str(len(grid.absent)),
         },
     )

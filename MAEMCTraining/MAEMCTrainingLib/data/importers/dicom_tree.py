@@ -3,83 +3,66 @@
 from __future__ import annotations
 
 import os
-import sys
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from MAEMCLib.dicom_series import Series, in_order, series_affine, summarize
+from MAEMCLib.dicom_grid import Grid
+from MAEMCLib.dicom_header import Header
+from MAEMCLib.dicom_series import read_folder
+from MAEMCLib.dicom_stacks import Stack
 from MAEMCLib.errors import InputError
 
 from .imported import Skipped, below
 
-_TAGS = (
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "SeriesDescription"),
-    *("Modality", "ImageType", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"),
-    *("SliceThickness", "NumberOfFrames", "BodyPartExamined", "ConvolutionKernel", "ContrastBolusAgent"),
-)
-
-
-class Header(dict):
-    """The tags that matter here as plain values, by keyword: an eighth of the memory of pydicom's data sets, which
-    counts for the 240,000 slices of LIDC-IDRI. Tags that are missing, empty or damaged are not in it."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError as error:
-            raise AttributeError(name) from error
+_MORE = ("BodyPartExamined", "ContrastBolusAgent")
 
 
 @dataclass(frozen=True)
 class TreeSeries:
-    """One series of a tree: what it says of itself, and the headers of all its files by path."""
+    """One stack of slices of a tree: usually a whole series."""
 
-    series: Series
-    headers: dict[Path, Header]
+    stack: Stack
 
     @property
     def uid(self) -> str:
-        """Series Instance UID."""
-        return self.series.uid
+        """Series Instance UID, with ``#2`` for the second stack of a series."""
+        return self.stack.name
 
     @property
     def header(self) -> Header:
-        """The header of the first slice (of the first file, where the series cannot be used)."""
-        return self.headers[self.series.slices[0].path] if self.series.slices else next(iter(self.headers.values()))
+        """The header of the first slice; an empty one where the series cannot be used."""
+        return self.stack.slices[0].header if self.stack.slices else Header()
 
     @property
     def patient(self) -> str:
         """The patient's ID, or where none is stated the study's."""
-        header = self.header
-        return header.get("PatientID") or f"study {header.get('StudyInstanceUID') or self.uid}"
+        return self.header.text("PatientID") or f"study {self.header.text('StudyInstanceUID') or self.stack.uid}"
 
-    @cached_property
-    def ordered(self) -> list:
-        """The slices in order along their normal. Raises InputError: gaps, duplicates, mixtures."""
-        if self.series.problem:
-            raise InputError(self.series.problem, "dicom-series")
-        return in_order(self.series)
+    @property
+    def grid(self) -> Grid:
+        """Where its slices lie. Raises InputError with the reason why it cannot be used."""
+        if self.stack.problem is not None:
+            raise self.stack.problem
+        return self.stack.grid
 
-    @cached_property
+    @property
     def affine(self) -> np.ndarray:
-        """(4, 4) index (i, j, k) to LPS mm. Raises InputError as ``ordered``."""
-        return series_affine(self.ordered)
+        """(4, 4) index (i, j, k) to LPS mm. Raises InputError as ``grid``."""
+        return self.grid.affine
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(columns, rows, slices): the size along i, j, k."""
-        rows, columns = self.ordered[0].shape
-        return columns, rows, len(self.ordered)
+        rows, columns = self.stack.slices[0].shape
+        return columns, rows, self.grid.depth
 
     @cached_property
     def folders(self) -> frozenset[Path]:
         """The folders that its files lie in."""
-        return frozenset(path.parent for path in self.headers)
+        return frozenset(path.parent for path in self.stack.files)
 
     @cached_property
     def folder(self) -> Path:
@@ -104,22 +87,25 @@ class Tree:
     def name(self, series: TreeSeries) -> str:
         """How a series is named to the user: by its folder, or its first file where others lie beside it."""
         alone = not any(other is not series and other.lies_in(series.folder) for other in self.series)
-        return below(series.folder if alone else min(series.headers), self.folder)
+        return below(series.folder if alone else min(series.stack.files), self.folder)
 
     def image(self, series: TreeSeries) -> Path:
         """What a manifest names to mean this series: its folder, where no other series could be taken for it; else its
-        first slice, which stands for the series it belongs to. So no manifest has to hold a series' UID.
+        first slice, which stands for the stack it belongs to. So no manifest has to hold a series' UID.
 
-        Raises InputError where neither is clear: slices in several folders among other series.
+        Raises InputError where neither is clear: slices in several folders among other series, or several stacks in one
+        file.
         """
-        usable = [other for other in self.series if other is not series and not other.series.problem]
+        usable = [other for other in self.series if other is not series and other.stack.problem is None]
         if not any(other.lies_in(series.folder) for other in usable):
             return series.folder
-        first = series.ordered[0].path
+        first = series.grid.slices[0].path
         if any(not folder.is_relative_to(first.parent) for folder in series.folders):
             raise InputError(
                 "its slices lie in several folders among other series; put them into a folder of their own", "dicom"
             )
+        if any(first in other.stack.files for other in self.series if other is not series):
+            raise InputError("its file holds several stacks of slices; write them to files of their own", "dicom")
         return first
 
 
@@ -128,70 +114,18 @@ def scan(folder: Path) -> Tree:
     if not folder.is_dir():
         raise InputError(f"There is no folder {folder}. Check the path.", "missing-file")
     folder = folder.absolute()
-    found: dict[str, dict[Path, Header]] = {}
-    skipped, foreign = [], []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom remarks on every sloppy header; what matters is checked
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            reason = _take(path, found)
-            if reason:
-                skipped.append(Skipped(below(path, folder), reason))
-            elif reason is None:
-                foreign.append(path)
-    if not found and not skipped:
+    found = read_folder(folder, _MORE)
+    reasons = dict(found.spoiled)
+    for path, modality in found.imageless.items():
+        reasons[path] = f"DICOM without an image (modality {modality or 'not stated'})"
+    if not found.stacks and not reasons:
         raise InputError(f"{folder} holds no DICOM files.", "no-dicom")
-    series = tuple(TreeSeries(_described(uid, headers), headers) for uid, headers in found.items())
-    return Tree(folder, series, tuple(skipped), tuple(foreign))
+    series = sorted((TreeSeries(stack) for stack in found.stacks), key=lambda series: min(series.stack.files))
+    skipped = [Skipped(below(path, folder), reason) for path, reason in sorted(reasons.items())]
+    return Tree(folder, tuple(series), tuple(skipped), found.foreign)
 
 
 def plain(value: Any) -> str:
     """A header's value as text in one line; values of several parts joined by a backslash, as DICOM writes them."""
     parts = value if isinstance(value, list) else [value]
     return " ".join("\\".join(str(part) for part in parts).split())
-
-
-def _take(path: Path, found: dict[str, dict[Path, Header]]) -> str | None:
-    """Sort one file in: "" done, a reason why it was left out, None for a file that is not DICOM at all."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-    except InvalidDicomError:
-        return "named as DICOM, but it is none or damaged" if path.suffix.lower() in (".dcm", ".ima") else None
-    except PermissionError:
-        return "it may not be read (permission denied)"
-    except Exception as error:  # a damaged file breaks pydicom in many places
-        return f"damaged ({type(error).__name__})"
-    header = _header(data)
-    if "SeriesInstanceUID" not in header:
-        return "DICOM without a series"
-    if "Rows" not in header:
-        return f"DICOM without an image (modality {header.get('Modality', 'not stated')})"
-    found.setdefault(header.SeriesInstanceUID, {})[path] = header
-    return ""
-
-
-def _header(data: Any) -> Header:
-    header = Header()
-    for name in _TAGS:
-        try:
-            value = data.get(name)
-        except Exception:  # a value that cannot be decoded counts as missing
-            continue
-        if value is None or value == "":
-            continue
-        if isinstance(value, str):
-            header[name] = sys.intern(str(value).strip())
-        elif isinstance(value, Sequence):
-            header[name] = [sys.intern(str(v).strip()) if isinstance(v, str) else float(v) for v in value]
-        else:
-            header[name] = int(value) if isinstance(value, int) else float(value)
-    return header
-
-
-def _described(uid: str, headers: dict[Path, Header]) -> Series:
-    try:
-        return summarize(uid, list(headers.items()))
-    except (TypeError, ValueError, AttributeError, KeyError):
-        return Series(uid, "", (), "headers with values that cannot be understood")

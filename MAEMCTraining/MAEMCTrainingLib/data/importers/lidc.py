@@ -3,6 +3,7 @@ that lie among them or in a folder of their own."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from MAEMCLib.atomic import file_sha256
@@ -23,7 +24,7 @@ def import_lidc(source: Path, unpacked: Path) -> Imported:
     tree = scan(source)
     readings, skipped = _readings(tree.folder)
     rows = []
-    series_by_uid = {series.uid: series for series in tree.series}
+    series_by_uid = _by_uid(tree)
     for name, reading in readings.items():
         series = series_by_uid.get(reading.series_uid)
         if series is None:
@@ -38,10 +39,16 @@ def import_lidc(source: Path, unpacked: Path) -> Imported:
         skipped += [*reading.skipped, *left_out]
     read = {reading.series_uid for reading in readings.values()}
     for series in tree.series:
-        if series.uid not in read:
-            reason = series.series.problem or "no XML file has a reading of it"
-            skipped.append(Skipped(tree.name(series), reason))
+        if series.stack.uid not in read:
+            reason = series.stack.problem or "no XML file has a reading of it"
+            skipped.append(Skipped(tree.name(series), str(reason)))
     return imported(rows, [*skipped, *tree.skipped])
+
+
+def _by_uid(tree: Tree) -> dict[str, TreeSeries]:
+    """The series that a reading names; of several stacks under one UID the largest that can be used."""
+    ordered = sorted(tree.series, key=lambda series: (series.stack.problem is None, len(series.stack.slices)))
+    return {series.stack.uid: series for series in ordered}
 
 
 def _readings(folder: Path) -> tuple[dict[str, Reading], list[Skipped]]:
@@ -76,7 +83,9 @@ def _readings(folder: Path) -> tuple[dict[str, Reading], list[Skipped]]:
 def _nodule_rows(
     tree: Tree, series: TreeSeries, reading: Reading, name: str
 ) -> tuple[list[ManifestRow], list[Skipped]]:
-    slices = {series.headers[item.path].get("SOPInstanceUID", ""): k for k, item in enumerate(series.ordered)}
+    if series.grid.absent:  # a reader's outline may be on one of them
+        raise InputError(series.grid.gaps(), "dicom-missing-slices")
+    slices = {item.header.text("SOPInstanceUID"): k for k, item in enumerate(series.grid.slices)}
     outlined, skipped = [], []
     for mark in reading.marks:
         try:
@@ -84,7 +93,7 @@ def _nodule_rows(
         except InputError as error:
             skipped.append(Skipped(f"{name}, reader {mark.reader}, nodule {mark.nodule_id}", str(error)))
     image = tree.image(series)
-    thickness = series.header.get("SliceThickness")
+    thickness = series.header.number("SliceThickness")
     rows = [
         ManifestRow(
             case_id=f"{series.patient} {series.uid} nodule {number}",
@@ -98,7 +107,7 @@ def _nodule_rows(
                 "anatomy": "CHEST",
                 "readers": str(nodule.readers),
                 RATING_COLUMN: f"{nodule.malignancy:g}",
-                "slice_thickness_mm": "" if thickness is None else f"{thickness:g}",
+                "slice_thickness_mm": f"{thickness:g}" if math.isfinite(thickness) else "",
             },
         )
         for number, nodule in enumerate(nodules(outlined, series), 1)

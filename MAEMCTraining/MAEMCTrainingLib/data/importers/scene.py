@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from MAEMCLib.dicom_header import is_dicom
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow
 from MAEMCLib.points import NodulePoint, read_points
@@ -126,11 +127,9 @@ def _volume(node: SceneNode, inside: Path | None) -> _Volume:
     if problem:
         return _Volume(node, None, None, problem)
     try:
-        with open(node.file, "rb") as stream:
-            dicom = stream.read(132)[128:] == b"DICM"
-        if dicom:
+        if is_dicom(node.file):
             tree = scan(node.file.parent)
-            series = next((series for series in tree.series if node.file.absolute() in series.headers), None)
+            series = next((series for series in tree.series if node.file.absolute() in series.stack.files), None)
             if series is None:
                 raise InputError(f"its file {node.file.name} is no DICOM image", "dicom")
             return _Volume(node, tree.image(series), VolumeBox(series.shape, series.affine), "")
