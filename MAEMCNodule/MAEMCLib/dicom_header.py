@@ -36,12 +36,14 @@ class Header(dict):
 
     An eighth of the memory of pydicom's data sets, which counts for the 240,000 slices of LIDC-IDRI.
     ``pixel_bytes`` is the stated length of the pixel data: None where there is none, -1 where it is compressed.
-    ``pixels_cut`` says that the file ends before them. ``syntax`` is the transfer syntax, "" where none is stated.
+    ``pixels_cut`` says that the file ends before them. ``syntax`` and ``media`` are the transfer
+    syntax and the SOP class of the meta header, "" where none is stated.
     """
 
     pixel_bytes: int | None = None
     pixels_cut: bool = False
     syntax: str = ""
+    media: str = ""
 
     def text(self, name: str) -> str:
         """A text, "" where it is missing."""
@@ -90,7 +92,9 @@ def read_header(path: Path, more: Sequence[str] = ()) -> Header | None:
             )
             header = Header()
             take(header, data, (*TEXTS, *more), NUMBERS)
-            header.syntax = str(data.file_meta.get("TransferSyntaxUID", "")) if hasattr(data, "file_meta") else ""
+            meta = getattr(data, "file_meta", {})
+            header.syntax = str(meta.get("TransferSyntaxUID", ""))
+            header.media = str(meta.get("MediaStorageSOPClassUID", ""))
             _measure_pixels(header, stream)
     except OSError as error:
         denied = "it may not be read (permission denied)"
@@ -101,6 +105,8 @@ def read_header(path: Path, more: Sequence[str] = ()) -> Header | None:
         raise InputError(f"it is damaged ({type(error).__name__})", "dicom-damaged") from error
     if not complete and not _is_plausible(header):
         return None
+    if not (header.text("SOPClassUID") or header.media):
+        raise InputError("it is damaged: it ends within its header", "dicom-damaged")
     return header
 
 

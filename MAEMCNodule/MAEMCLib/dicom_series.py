@@ -24,7 +24,7 @@ from .dicom_image import (
     refused,
 )
 from .dicom_multiframe import frame_headers
-from .dicom_stacks import Stack, stacks_of
+from .dicom_stacks import Stack, belongs, stacks_of
 from .dicom_voxels import read_voxels, same_pixels
 from .errors import InputError
 
@@ -83,12 +83,17 @@ def read_folder(folder: Path, more: Sequence[str] = ()) -> Folder:
             nameless.append(path)
             spoiled[path] = "SeriesInstanceUID is missing"
     stacks = [stack for uid, headers in sorted(found.items()) for stack in series_stacks(uid, headers)]
-    return Folder(tuple(_beside(s, list(spoiled), nameless) for s in stacks), spoiled, imageless, tuple(foreign))
+    lone = [stack.slices[0] for stack in stacks if len(stack.slices) == 1]
+    stacks = [_beside(stack, list(spoiled), nameless, lone) for stack in stacks]
+    return Folder(tuple(stacks), spoiled, imageless, tuple(foreign))
 
 
 def is_image(header: Header) -> bool:
     """Whether a header is of an image. A CD holds indexes, reports and contours beside them."""
-    is_ct = header.text("SOPClassUID") in (CT_IMAGE, *ENHANCED_CT) and header.text("Modality") in ("CT", "")
+    is_ct = (header.text("SOPClassUID") or header.media) in (CT_IMAGE, *ENHANCED_CT) and header.text("Modality") in (
+        "CT",
+        "",
+    )
     return header.pixel_bytes is not None or "Rows" in header or is_ct
 
 
@@ -143,16 +148,19 @@ def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
     return CTVolume(voxels, stack.grid.affine, NAME, stack.remarks, stack.grid.absent)
 
 
-def _beside(stack: Stack, spoiled: Sequence[Path], nameless: Sequence[Path]) -> Stack:
-    """A usable stack with what lies in its folders and may have been a part of it."""
-    folders = {path.parent for path in stack.files}
-    near = [path for path in spoiled if path.parent in folders]
-    if not near or stack.problem is not None:
+def _beside(stack: Stack, spoiled: Sequence[Path], nameless: Sequence[Path], lone: Sequence[Slice]) -> Stack:
+    """A usable stack with what lies in its folders and may have been a part of it: a problem, or a remark."""
+    if stack.grid is None:
         return stack
-    lost = next((path for path in nameless if path.parent in folders), None)
-    if lost is not None:
-        problem = refused("SeriesInstanceUID is missing in an image beside it", lost)
-        return replace(stack, problem=problem)
+    folders = {path.parent for path in stack.files}
+    strays = [(path, "states no") for path in nameless]
+    strays += [(item.path, "states another") for item in lone if belongs(item, stack.grid)]
+    for path, what in strays:
+        if path.parent in folders:
+            return replace(stack, problem=refused(f"an image beside its slices {what} SeriesInstanceUID", path))
+    near = [path for path in spoiled if path.parent in folders]
+    if not near:
+        return stack
     text = f"{len(near)} files beside the slices cannot be read and were left out; they may belong to the series."
     return replace(stack, remarks=(*stack.remarks, ReadingRemark("dicom-unreadable", text, where=near[0].name)))
 

@@ -87,7 +87,7 @@ def stacks_of(uid: str, slices: Sequence[Slice]) -> tuple[list[Stack], list[Slic
     if laid:
         for stack in lone:
             item = stack.slices[0]
-            if any(_belongs(item, grid) for grid in laid):
+            if any(belongs(item, grid) for grid in laid):
                 raise refused(
                     "one image lies among the slices of the series and differs from them in size, spacing, direction, "
                     "patient, study, frame of reference or kind", item.path, "dicom-mixed"
@@ -150,7 +150,7 @@ def _divided(uid: str, slices: list[Slice]) -> list[Stack]:
 
 
 def _interleaved(uid: str, slices: list[Slice], varying: Sequence[str]) -> list[Stack]:
-    """The stacks of phases or reconstructions whose slices happen to lie between each other's on one grid, else none."""
+    """Phases or reconstructions whose slices happen to lie between each other's on one grid, as stacks; else none."""
     for name in varying:
         parts = _by(slices, [name])
         if len(parts) > 1 and min(map(len, parts)) >= RUN and _overlap(parts, 0.5):
@@ -192,7 +192,7 @@ def _check_rescale(slices: Sequence[Slice]) -> None:
         raise refused("RescaleSlope and RescaleIntercept are missing on some of its slices", without[0].path)
 
 
-def _belongs(item: Slice, grid: Grid) -> bool:
+def belongs(item: Slice, grid: Grid) -> bool:
     """Whether an image lies where a slice of the grid would: in a gap, or next to its ends."""
     k, aside = grid.place(item)
     number = round(k)

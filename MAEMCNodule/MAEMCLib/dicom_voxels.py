@@ -44,7 +44,7 @@ def same_pixels(first: Path, second: Path) -> bool:
             if one.get("PixelData") is not None and one.get("PixelData") == other.get("PixelData"):
                 return True
             return bool(
-                np.array_equal(*(sitk.GetArrayViewFromImage(sitk.ReadImage(str(path))) for path in (first, second)))
+                np.array_equal(*(sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in (first, second)))
             )
         except Exception:  # a damaged one is not the same
             return False

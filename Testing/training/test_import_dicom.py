@@ -53,7 +53,8 @@ def tree(phantom, tmp_path_factory):
             (folder / "mixed").mkdir(exist_ok=True)
             path.rename(folder / "mixed" / path.name)
         (folder / name).rmdir()
-    copied(second, folder / "unusable" / "gap", keep=lambda n: n != 7)
+    copied(second, folder / "gap", keep=lambda n: n != 7, ImageType=["DERIVED", "SECONDARY", "MPR"])
+    copied(second, folder / "unusable" / "mip", ImageType=["DERIVED", "SECONDARY", "MIP"])
     copied(second, folder / "unusable" / "mr", Modality="MR")
     copied(second, folder / "unusable" / "scout", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     copied(second, folder / "unusable" / "few", keep=lambda n: n < 4)
@@ -81,8 +82,13 @@ def test_each_usable_series_is_a_row_that_reads_as_that_series(found, tree, phan
     rows = {row.image.relative_to(tree).as_posix(): row for row in found.rows}
     mixed = sorted(name for name in rows if name.startswith("mixed/"))
     assert len(mixed) == 2
-    assert set(rows) - set(mixed) == {"oblique", "contrast", "study/lung", "study/soft", "unusable/torn/c"}
+    whole = {"oblique", "contrast", "study/lung", "study/soft", "unusable/torn/c"}
+    assert set(rows) - set(mixed) == {*whole, "gap"}
+    assert [rows[name].extra["missing_slices"] for name in ("gap", "contrast")] == ["1", "0"]
     for name, row in rows.items():
+        if name == "gap":
+            assert read_volume(row.image).absent == (7,)
+            continue
         original = read_volume(phantom[0 if name == "oblique" else 1].image)
         volume = read_volume(row.image)
         assert np.array_equal(volume.array, original.array) and np.allclose(volume.affine, original.affine)
@@ -99,6 +105,7 @@ def test_rows_say_what_the_scanner_said(found, tree):
     assert [extra["contrast"] for extra in (contrast, lung, soft)] == ["yes", "", ""]
     assert [extra["anatomy"] for extra in (contrast, lung, soft)] == ["CHEST", "", "CHEST"]
     assert {extra["modality"] for extra in (contrast, lung, soft)} == {"CT"}
+    assert [rows[name].extra["image_type"] for name in ("contrast", "gap")] == ["derived", "reformatted"]
     assert rows["study/lung"].patient_id == rows["study/soft"].patient_id == "p3"
     assert not any("Smith" in value for row in found.rows for value in row.extra.values())
     nameless = {row.patient_id for name, row in rows.items() if name.startswith("mixed/")}
@@ -108,13 +115,13 @@ def test_rows_say_what_the_scanner_said(found, tree):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("unusable/gap", "slices are missing"),
+        ("unusable/mip", "projections"),
         ("unusable/mr", "modality MR, not CT"),
         ("unusable/scout", "localizer"),
         ("unusable/few", "reach over"),
         ("unusable/one", "a single slice"),
         ("unusable/frames", "multi-frame"),
-        ("unusable/unplaced", "without position"),
+        ("unusable/unplaced", "ImagePositionPatient is missing"),
         ("unusable/torn/", "in several folders among other series"),
         ("unusable/cut.dcm", "none or damaged"),
         ("unusable/report", "without an image (modality SR)"),
@@ -128,7 +135,7 @@ def test_whatever_is_skipped_has_its_reason(found, name, words):
 
 def test_the_command(tree, tmp_path, capsys):
     assert main(["import", "dicom", str(tree), "--output", str(tmp_path / "m.csv")]) == 0
-    assert "7 cases, 5 patients, 0 benign, 0 malignant, 7 unlabeled; 11 skipped" in capsys.readouterr().err
+    assert "8 cases, 5 patients, 0 benign, 0 malignant, 8 unlabeled; 11 skipped" in capsys.readouterr().err
     text = (tmp_path / "m.csv").read_text()
     uids = {str(pydicom.dcmread(path).SeriesInstanceUID) for path in (tree / "mixed").iterdir()}
     assert not any(uid in text for uid in uids) and "p3" not in text

@@ -1,0 +1,80 @@
+"""Small CT series as files, for the tests of reading DICOM: names in no order, and whatever a test wants to spoil."""
+
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+SHAPE = (9, 16, 14)
+
+
+def rotation(degrees=25):
+    a = np.deg2rad(degrees)
+    about_x = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    return about_x @ about_z
+
+
+def write_series(
+    folder: Path,
+    uid=None,
+    step=None,
+    axes=None,
+    skip=(),
+    modality="CT",
+    image_type="AXIAL",
+    seed=0,
+    slices=9,
+    spacing=(0.7, 0.6),
+    start=(-40.0, 21.5, -300.0),
+    positions=None,
+    patient="0",
+    study=None,
+    frame=None,
+    change=None,
+    save=None,
+):
+    """Write a series with file names in random order; returns its UID, voxels (k, j, i) in HU and affine to LPS mm.
+
+    change(dataset, k) may spoil a slice, save(dataset, path) write it in another way.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    uid, study, frame = uid or generate_uid(), study or generate_uid(), frame or generate_uid()
+    rng = np.random.default_rng(seed)
+    hu = rng.integers(-1000, 400, (slices, *SHAPE[1:])).astype(np.int16)
+    axes = np.eye(3) if axes is None else axes
+    step = axes[:, 2] * 1.25 if step is None else np.asarray(step, float)
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1], affine[:3, 2] = axes[:, 0] * spacing[1], axes[:, 1] * spacing[0], step
+    affine[:3, 3] = start
+    names = rng.permutation(slices)
+    for k in range(slices):
+        if k in skip:
+            continue
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        item = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        item.SOPClassUID, item.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+        item.SeriesInstanceUID, item.StudyInstanceUID, item.FrameOfReferenceUID = uid, study, frame
+        item.Modality, item.ImageType = modality, ["ORIGINAL", "PRIMARY", image_type]
+        item.SeriesDescription = "Lung 1.0 SMITH"
+        item.PatientName, item.PatientID, item.InstanceNumber = "Nobody", patient, k + 1
+        item.AcquisitionNumber, item.ConvolutionKernel = 1, "B60"
+        item.Rows, item.Columns, item.PixelSpacing, item.SliceThickness = SHAPE[1], SHAPE[2], list(spacing), 1.25
+        item.ImageOrientationPatient = [*axes[:, 0].tolist(), *axes[:, 1].tolist()]
+        at = affine[:3, 3] + k * step if positions is None else np.asarray(positions[k], float)
+        item.ImagePositionPatient = [f"{value:.8g}" for value in at]
+        item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
+        item.BitsAllocated, item.BitsStored, item.HighBit, item.PixelRepresentation = 16, 16, 15, 0
+        item.RescaleSlope, item.RescaleIntercept, item.RescaleType = 1, -1024, "HU"
+        item.PixelData = (hu[k] + 1024).astype("<u2").tobytes()
+        if change is not None:
+            change(item, k)
+        path = folder / f"{uid[-6:]}_{seed}_{names[k]:03d}"
+        if save is not None:
+            save(item, path)
+        else:
+            item.save_as(path, enforce_file_format=True)
+    return uid, hu, affine
