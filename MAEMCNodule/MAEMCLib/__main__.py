@@ -107,23 +107,33 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _models(found) -> None:
-    from . import commands
+    from . import model_commands
 
     models = found.add_parser("models", help="list, check, import and remove models", allow_abbrev=False)
     actions = models.add_subparsers(title="actions", required=True, metavar="ACTION")
-    command = _command(actions, "list", commands.models_list, "models on this machine")
+    command = _command(actions, "list", model_commands.models_list, "models on this machine")
     command.add_argument("--json", action="store_true")
-    command = _command(actions, "show", commands.models_show, "a model's card")
+    command = _command(actions, "show", model_commands.models_show, "a model's card")
     command.add_argument("reference", nargs="?", metavar="ID|PATH")
     command.add_argument("--json", action="store_true")
-    command = _command(actions, "verify", commands.models_verify, "compare every file with its SHA-256")
+    command = _command(
+        actions,
+        "verify",
+        model_commands.models_verify,
+        "compare every file with its SHA-256, and compute the reference case",
+    )
     command.add_argument("reference", nargs="?", metavar="ID|PATH")
-    command = _command(actions, "import", commands.models_import, "copy a verified bundle to this user's models")
+    command = _command(actions, "import", model_commands.models_import, "copy a verified bundle to this user's models")
     command.add_argument("file", metavar="FILE", help="a .maemc file or a bundle's folder")
-    command = _command(actions, "export", commands.models_export, "write a model as a .maemc file or folder")
+    command.add_argument(
+        "--sha256",
+        metavar="HASH",
+        help="of its card, as its source states it: needed where its id is known here already",
+    )
+    command = _command(actions, "export", model_commands.models_export, "write a model as a .maemc file or folder")
     command.add_argument("reference", metavar="ID|PATH")
     command.add_argument("--output", required=True, metavar="FILE")
-    command = _command(actions, "remove", commands.models_remove, "delete an imported model")
+    command = _command(actions, "remove", model_commands.models_remove, "delete an imported model")
     command.add_argument("reference", metavar="ID")
 
 

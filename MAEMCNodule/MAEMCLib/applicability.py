@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from .ct import AIR_BELOW_HU, CTVolume
+from .errors import ModelError
 from .familiarity import LIMIT
 from .results import InputWarning
 from .roi import NoduleROI
 
+LARGEST_MM = 1000
 _ORDER = ("green", "grey", "amber", "red")
 
 
@@ -28,6 +30,13 @@ class Limits:
     slice_spacing_red_mm: float = 5.0
     padded_amber: float = 0.25
     padded_red: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Raises ModelError for limits that no nodule, scan or region could lie between."""
+        sizes = 0 < self.smallest_diameter_mm <= self.largest_diameter_mm <= LARGEST_MM
+        slices = 0 < self.slice_spacing_amber_mm <= self.slice_spacing_red_mm <= LARGEST_MM
+        if not (sizes and slices and 0 <= self.padded_amber <= self.padded_red <= 1):
+            raise ModelError(f"The model's limits make no sense: {asdict(self)}. Get the model again.", "schema")
 
 
 @dataclass(frozen=True)

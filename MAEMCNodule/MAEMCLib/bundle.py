@@ -1,7 +1,7 @@
 """Model bundles: a folder or a ``.maemc`` zip of a card (JSON) and weights (safetensors), verified before use.
 
-Opening reads no pickle and trusts nothing that its hash does not confirm. Importable without torch; only ``weights``
-and ``save_bundle`` need it.
+Opening reads no pickle and trusts nothing that its hash does not confirm. Importable without torch; only ``tensors``,
+``weights`` and ``save_bundle`` need it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
+from .bundle_files import opened, reading, sizes
 from .errors import ModelError
 from .model_card import SCHEMA, ModelCard
+from .weights_header import TensorHeader, read_header
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,65 +61,84 @@ class ModelBundle:
         return bundle
 
     def problems(self) -> list[str]:
-        """What does not match the card, a sentence a file; empty for a sound bundle."""
+        """What does not match the card, a sentence a file; empty for a sound bundle. Raises ModelError for an archive
+        that is not safe to open."""
         found = []
+        with reading(self.path, f"{self.path.name} cannot be read ({{reason}}). Get the model again.", "not-a-bundle"):
+            there = sizes(self.path)
         for name, entry in self.card.files.items():
-            try:
-                with _member(self.path, name) as stream:
-                    digest, size = hashlib.sha256(), 0
-                    while chunk := stream.read(_CHUNK):
-                        digest.update(chunk)
-                        size += len(chunk)
-                        if size > entry["bytes"]:
-                            break
-            except (OSError, KeyError, zipfile.BadZipFile):
+            if name not in there:
                 found.append(f"{name} is missing or unreadable")
-                continue
-            if size != entry["bytes"]:
+            elif there[name] != entry["bytes"]:
                 found.append(f"{name} has the wrong size")
-            elif digest.hexdigest() != entry["sha256"].lower():
-                found.append(f"{name} has the wrong SHA-256")
+            else:
+                found += self._file_problem(name, entry["sha256"])
         return found
+
+    def _file_problem(self, name: str, expected: str) -> list[str]:
+        """The header is read before the rest: gigabytes that are no weights are not worth a hash."""
+        try:
+            with reading(self.path, "it is missing or unreadable", "hash"), opened(self.path, name) as stream:
+                self.header(name)
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except ModelError as error:
+            return [f"{name} is missing or unreadable" if error.code == "hash" else str(error)]
+        return [] if digest == expected.lower() else [f"{name} has the wrong SHA-256"]
+
+    def header(self, name: str) -> dict[str, TensorHeader]:
+        """The types and shapes of a file's tensors, without reading these. Raises ModelError."""
+        with self._reading_weights(name), opened(self.path, name) as stream:
+            return read_header(stream, self.card.files[name]["bytes"])
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """A file's tensors, on the CPU. Raises ModelError."""
+        import safetensors.torch
+
+        self.header(name)
+        with self._reading_weights(name):
+            try:
+                if self.path.is_dir():  # mapped into memory, not copied: ViT-L in bfloat16 is 0.6 GB
+                    return safetensors.torch.load_file(self.path / name)
+                with opened(self.path, name) as stream:
+                    return safetensors.torch.load(stream.read())
+            except safetensors.SafetensorError as error:
+                raise ValueError(str(error)) from error
 
     def weights(self, role: str) -> list[dict[str, Tensor]]:
         """Tensors of each member with the role (classifier, decoder, statistics), on the CPU. Raises ModelError."""
-        import safetensors.torch
+        return [self.tensors(name) for name in self.card.members(role)]
 
-        loaded = []
-        for name in self.card.members(role):
-            try:
-                if self.path.is_dir():  # mapped into memory, not copied: ViT-L in bfloat16 is 0.6 GB
-                    loaded.append(safetensors.torch.load_file(self.path / name))
-                else:
-                    with _member(self.path, name) as stream:
-                        loaded.append(safetensors.torch.load(stream.read()))
-            except Exception as error:  # safetensors raises its own type besides ValueError and OSError
-                raise ModelError(f"{self.path.name}: {name} holds no readable weights ({error}).", "weights") from error
-        return loaded
+    def _reading_weights(self, name: str) -> contextlib.AbstractContextManager:
+        return reading(self.path, f"{name} holds no readable weights ({{reason}})", "weights")
 
 
 def read_card(path: str | Path) -> ModelCard:
-    """The checked card of a bundle, its weights not verified: for lists. Raises ModelError."""
+    """The checked card of a bundle, its weights not verified: for lists. Raises ModelError, whatever lies there."""
     path = Path(path)
-    if not path.exists():
-        raise ModelError(f"There is no model at {path}. 'maemc models list' shows those that are here.", "missing")
-    try:
-        with _member(path, CARD) as stream:
+    message = (
+        f"{path.name} is not a model bundle: it has no readable {CARD} ({{reason}}). Give a bundle's folder or "
+        f"{SUFFIX} file."
+    )
+    with reading(path, message, "not-a-bundle"):
+        if not path.exists():
+            raise ModelError(f"There is no model at {path}. 'maemc models list' shows those that are here.", "missing")
+        with opened(path, CARD) as stream:
             text = stream.read(_LARGEST_CARD + 1)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(
-            f"{path.name} is not a model bundle: it has no readable {CARD}. Give a bundle's folder or {SUFFIX} file.",
-            "not-a-bundle",
-        ) from error
     if len(text) > _LARGEST_CARD:
         raise ModelError(f"{path.name}: {CARD} is too large to be a card. Get the model again.", "schema")
     return ModelCard.parse(text, hashlib.sha256(text).hexdigest(), path.name)
 
 
-def save_bundle(path: str | Path, card: dict, members: list[Member]) -> ModelBundle:
+def save_bundle(
+    path: str | Path,
+    card: dict,
+    members: list[Member],
+    measure: Callable[[ModelBundle], dict] | None = None,
+) -> ModelBundle:
     """Write a bundle: a folder, or a zip where the name ends in ``.maemc``. Whole or not at all; replaces an older one.
 
     card: everything of bundle.json but ``schema``, ``members`` and ``files``, which are filled in here.
+    measure: makes the card's reference case from the written weights (``reference_case.measure``).
     Raises ModelError: the card is incomplete, or the place cannot be written.
     """
     import safetensors.torch
@@ -133,10 +154,15 @@ def save_bundle(path: str | Path, card: dict, members: list[Member]) -> ModelBun
             files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
             listed.append({"role": member.role, "file": name})
         values = {"schema": SCHEMA, **card, "members": listed, "files": files}
-        text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False).encode()
-        ModelCard.parse(text, "", path.name)
-        (folder / CARD).write_bytes(text)
+        parsed = ModelCard.parse(_text(values), "", path.name)
+        if measure is not None:
+            values["reference"] = measure(ModelBundle(folder, parsed))
+        (folder / CARD).write_bytes(_text(values))
     return ModelBundle.open(path)
+
+
+def _text(values: dict) -> bytes:
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False).encode()
 
 
 def copy_bundle(bundle: ModelBundle, target: str | Path) -> ModelBundle:
@@ -144,7 +170,7 @@ def copy_bundle(bundle: ModelBundle, target: str | Path) -> ModelBundle:
     target = Path(target)
     with _placing(target) as folder:
         for name in (CARD, *bundle.card.files):
-            with _member(bundle.path, name) as stream, (folder / name).open("wb") as copy:
+            with opened(bundle.path, name) as stream, (folder / name).open("wb") as copy:
                 shutil.copyfileobj(stream, copy, _CHUNK)
     return ModelBundle.open(target)
 
@@ -154,7 +180,7 @@ def _placing(target: Path) -> Iterator[Path]:
     """A scratch folder that becomes the bundle at ``target`` when the block ends without an error."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix=f".{target.name[:40]}-", dir=target.parent) as scratch:
             folder = Path(scratch) / "bundle"
             folder.mkdir()
             yield folder
@@ -163,16 +189,6 @@ def _placing(target: Path) -> Iterator[Path]:
         raise ModelError(
             f"The model cannot be written to {target} ({error}). Choose a folder that can be written."
         ) from error
-
-
-@contextlib.contextmanager
-def _member(path: Path, name: str) -> Iterator[BinaryIO]:
-    if path.is_dir():
-        with (path / name).open("rb") as stream:
-            yield stream
-    else:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
-            yield stream
 
 
 def _zip(folder: Path) -> Path:
@@ -190,7 +206,7 @@ def _replace(new: Path, target: Path) -> None:
         return
     retired = None
     if target.exists():  # a folder cannot be replaced in one step; the old one stays until the new one is in place
-        retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent)) / "old"
+        retired = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-old-", dir=target.parent)) / "old"
         os.replace(target, retired)
     try:
         os.replace(new, target)

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import picture_commands
-from .bundle import ModelBundle, copy_bundle, read_card
+from .bundle import ModelBundle
 from .clinical import SERIES, parse_assignments, read_values
 from .ct import CTVolume, read_volume, write_volume
-from .errors import InputError, UsageError
+from .errors import InputError, ModelError, UsageError
 from .machine import check_torch
 from .manifest import ManifestRow
 from .model_card import ModelCard
-from .model_store import find_model, import_model, list_models, remove_model
+from .model_store import find_model
 from .points import NodulePoint, parse_point, read_points
 from .results import NoduleResult
 from .roi import NoduleROI, cut_roi
@@ -167,79 +167,6 @@ def serve(arguments: Namespace) -> int:
     return 0
 
 
-def models_list(arguments: Namespace) -> int:
-    """``maemc models list``."""
-    models = list_models()
-    if arguments.json:
-        rows = [
-            {
-                "id": model.card.id if model.card else None,
-                "version": model.card.version if model.card else None,
-                "title": model.card.title if model.card else None,
-                "sha256": model.card.sha256 if model.card else None,
-                "shipped": model.shipped,
-                "path": str(model.path),
-                "problem": model.problem,
-            }
-            for model in models
-        ]
-        print(json.dumps(rows, ensure_ascii=False))
-        return 0
-    for model in models:
-        if model.card is None:
-            print(f"{model.path.name}  cannot be used: {model.problem}")
-        else:
-            origin = "shipped" if model.shipped else "imported"
-            print(f"{model.card.id}@{model.card.version}  {model.card.sha256[:12]}  {origin}  {model.card.title}")
-    if not models:
-        print("No models. Import one with 'maemc models import FILE'.")
-    return 0
-
-
-def models_show(arguments: Namespace) -> int:
-    """``maemc models show``: the card for people, or with --json the whole of it."""
-    from .report.card import card_text
-
-    card = read_card(find_model(arguments.reference))
-    if arguments.json:
-        print(json.dumps({**card.values, "bundle_sha256": card.sha256}, ensure_ascii=False))
-    else:
-        print(card_text(card))
-    return 0
-
-
-def models_verify(arguments: Namespace) -> int:
-    """``maemc models verify``: names each file that does not match; exit code 4 if any."""
-    path = find_model(arguments.reference)
-    bundle = ModelBundle(path, read_card(path))
-    problems = bundle.problems()
-    for problem in problems:
-        print(f"{path.name}: {problem}")
-    if not problems:
-        print(f"{bundle.card.id} {bundle.card.version}: {len(bundle.card.files)} files match their SHA-256.")
-    return 4 if problems else 0
-
-
-def models_import(arguments: Namespace) -> int:
-    """``maemc models import``."""
-    model = import_model(arguments.file)
-    print(f"{model.card.id}@{model.card.version} is at {model.path}")
-    return 0
-
-
-def models_export(arguments: Namespace) -> int:
-    """``maemc models export``."""
-    copied = copy_bundle(ModelBundle.open(find_model(arguments.reference)), arguments.output)
-    print(f"Written to {copied.path}")
-    return 0
-
-
-def models_remove(arguments: Namespace) -> int:
-    """``maemc models remove``."""
-    print(f"Removed {remove_model(arguments.reference)}")
-    return 0
-
-
 def _predictor(bundle: ModelBundle, arguments: Namespace):
     check_torch()
     from .predict import open_predictor
@@ -296,7 +223,10 @@ def _pictures(folder: Path, rows: list, card: ModelCard, predictor, arguments: N
 
     autoencoder = None
     if predictor is not None and card.members("decoder"):
-        autoencoder = load_autoencoder(predictor)
+        try:
+            autoencoder = load_autoencoder(predictor)
+        except ModelError as error:  # the scores stand, and so do the classifier's maps
+            print(f"maemc: there is no reconstruction and no error. {error}", file=sys.stderr)
     figures = {}
     taken: set[str] = set()
     for result, prepared in rows:

@@ -13,12 +13,13 @@ from torch import nn
 
 from .attention import attention_rollout, has_attention, interpolated, mean_grad_cam
 from .errors import ModelError
+from .loading import is_finite, load_members
 from .montage import denormalise, from_montage, resized
 from .networks.configuration import DecoderConfiguration, EncoderConfiguration
 from .networks.decoder import Decoder
 from .networks.masking import hidden_count, split_tokens, unpatchify
 from .networks.vit import ViT
-from .predict import Predictor, build, configuration, montage
+from .predict import Predictor, montage
 from .roi import NoduleROI
 
 ROUNDS = 4
@@ -37,13 +38,14 @@ class Explanation:
     nodule should be malignant. Empty for a bundle without autoencoder.
     attention: 0 ... 1, attention rollout from the class token, as coarse as the patches; or, of a network without
     attention weights, Grad-CAM for the positive class.
-    attention_kind: which of the two, for people.
+    attention_kind: which of the two, for people. problem: why an autoencoder that the bundle has cannot be used.
     """
 
     reconstruction: dict[str, np.ndarray]
     error: dict[str, np.ndarray]
     attention: dict[str, np.ndarray]
     attention_kind: str
+    problem: str = ""
 
     def parts(self) -> dict[str, dict[str, np.ndarray]]:
         """The stacks by part and plane."""
@@ -52,6 +54,8 @@ class Explanation:
     @property
     def notice(self) -> str:
         """What is missing and why; empty where nothing is."""
+        if self.problem:
+            return f"There is no reconstruction and no error. {self.problem}"
         return "" if self.reconstruction else "The model holds no autoencoder: there is no reconstruction and no error."
 
 
@@ -76,24 +80,34 @@ class Autoencoder(nn.Module):
 
 
 def load_autoencoder(predictor: Predictor) -> Autoencoder:
-    """The bundle's autoencoder, on the CPU. Raises ModelError where the bundle has none."""
+    """The bundle's autoencoder, on the CPU. Raises ModelError where the bundle has none, or one that cannot be used."""
     card = predictor.card
-    members = predictor.bundle.weights("decoder")
-    if not members:
+    if not card.members("decoder"):
         raise ModelError(f"The model {card.id} holds no autoencoder, so it cannot rebuild the region.", "no-decoder")
-    encoder = configuration(EncoderConfiguration, card, "encoder")
-    decoder = configuration(DecoderConfiguration, card, "decoder")
-    return build(lambda: Autoencoder(encoder, decoder), members[0], card).float()
+    encoder, decoder = card.encoder, card.decoder
+    if decoder is None or not isinstance(encoder, EncoderConfiguration):
+        raise ModelError(f"The card of {card.id} does not describe its autoencoder. Get the model again.", "decoder")
+    autoencoder = load_members(predictor.bundle, "decoder", lambda: Autoencoder(encoder, decoder))[0].float()
+    if not is_finite(autoencoder):
+        raise ModelError(
+            f"The autoencoder of {card.id} holds values that are not numbers. Get the model again from its source.",
+            "decoder",
+        )
+    return autoencoder
 
 
 def explain(predictor: Predictor, roi: NoduleROI, autoencoder: Autoencoder | None = None) -> Explanation:
     """Rebuild both planes, where the bundle has an autoencoder, and tell where the classifier looks. The same region
-    always gives the same pictures (fixed masks).
+    always gives the same pictures (fixed masks). An autoencoder that cannot be used leaves the classifier's maps.
 
     autoencoder: as ``load_autoencoder`` made it, to keep it between calls.
     """
+    problem = ""
     if autoencoder is None and predictor.card.members("decoder"):
-        autoencoder = load_autoencoder(predictor)
+        try:
+            autoencoder = load_autoencoder(predictor)
+        except ModelError as error:
+            problem = str(error)
     reconstruction, error, attention = {}, {}, {}
     preprocessing = predictor.card.preprocessing
     for plane in ("axial", "coronal"):
@@ -108,7 +122,10 @@ def explain(predictor: Predictor, roi: NoduleROI, autoencoder: Autoencoder | Non
         seen = np.clip(stack, preprocessing.window_lower, preprocessing.window_upper)
         reconstruction[plane], error[plane] = rebuilt, np.abs(rebuilt - seen)
     kind = "attention rollout" if has_attention(predictor) else "Grad-CAM"
-    return Explanation(reconstruction, error, attention, kind)
+    if not all(np.isfinite(stack).all() for stack in reconstruction.values()):
+        reconstruction, error = {}, {}
+        problem = f"The autoencoder of {predictor.card.id} gives no finite values for this region."
+    return Explanation(reconstruction, error, attention, kind, problem)
 
 
 def _looked_at(predictor: Predictor, image: np.ndarray) -> np.ndarray:

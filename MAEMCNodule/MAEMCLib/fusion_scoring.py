@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from .bundle import ModelBundle
-from .clinical import CHOICE, NUMBER, SERIES, ClinicalCase, ClinicalField
+from .clinical import CHOICE, NUMBER, ClinicalCase, ClinicalField
 from .device import choose_device
 from .errors import InputError, ModelError
+from .fusion_graph import branch_source, graph_of
+from .loading import load_members
 from .model_card import ModelCard
 from .montage import resized
-from .networks.encoders import encoder_configuration
-from .networks.fusion import FusionNetwork, GraphConfiguration
-from .predict import BATCH, Prediction, build, montage
-
-PLANES = ("axial", "coronal")
+from .networks.fusion import FusionNetwork
+from .precision import placed, without_tf32
+from .predict import BATCH, Prediction, montage
 
 
 @dataclass(frozen=True)
@@ -29,33 +29,6 @@ class FusionPrediction(Prediction):
     are then those of the most probable one."""
 
     class_probabilities: dict[str, float] | None = None
-
-
-def branch_source(branch: str) -> tuple[str, str]:
-    """(series, plane) of an image branch: "axial" and "coronal" are planes of the CT that is scored, whose series is
-    "", "image_2" is the axial plane of the further series image_2, "image_2:coronal" its coronal one."""
-    if branch in PLANES:
-        return "", branch
-    series, _, plane = branch.partition(":")
-    return series, plane or "axial"
-
-
-def graph_of(card: Mapping, asked: Sequence[ClinicalField], model: str) -> GraphConfiguration:
-    """The fusion graph that a card states. Raises ModelError."""
-    stored = card.get("architecture", {}).get("graph")
-    try:
-        values = {**stored, "branches": tuple(stored["branches"])}
-        attributes = tuple(len(one.choices) for one in asked if one.kind in (NUMBER, CHOICE))
-        graph = GraphConfiguration(**values, attributes=attributes)
-        sources = [branch_source(branch) for branch in graph.branches]
-        series = {one.name for one in asked if one.kind == SERIES}
-        if any(plane not in PLANES or name not in {"", *series} for name, plane in sources):
-            raise ValueError(f"branches {', '.join(graph.branches)}")
-    except (TypeError, KeyError, ValueError) as error:
-        raise ModelError(
-            f"The fusion graph of {model} is not understood ({error}). Get the model again.", "architecture"
-        ) from error
-    return graph
 
 
 def value_tensors(
@@ -85,15 +58,11 @@ class FusionPredictor:
         self.device = choose_device(device).name
         self.notice = ""
         self.asked = self.card.clinical
-        encoder = encoder_configuration(self.card.values["architecture"].get("encoder"))
+        encoder = self.card.encoder
         self.side = encoder.image_size
         self.graph = graph_of(self.card.values, self.asked, self.card.id)
-        self.members = [
-            build(lambda: FusionNetwork(encoder, self.graph, len(self.card.classes)), tensors, self.card).to(
-                self.device
-            )
-            for tensors in bundle.weights("classifier")
-        ]
+        members = load_members(bundle, "classifier", lambda: FusionNetwork(encoder, self.graph, len(self.card.classes)))
+        self.members = [placed(member, self.device) for member in members]
 
     def predict(
         self, cases: list[ClinicalCase], progress: Callable[[float], None] | None = None
@@ -116,7 +85,7 @@ class FusionPredictor:
         except torch.OutOfMemoryError:
             self.notice = f"{self.device} ran out of memory; computed on the CPU instead."
             self.device = "cpu"
-            self.members = [member.to("cpu") for member in self.members]
+            self.members = [placed(member, "cpu") for member in self.members]
             torch.cuda.empty_cache()
             logits = self._logits(images, seen, values, given, progress)
         if not np.isfinite(logits).all():
@@ -125,6 +94,13 @@ class FusionPredictor:
             )
         seconds = (time.perf_counter() - started) / len(cases)
         return [self._prediction(logits[:, case], seconds) for case in range(len(cases))]
+
+    def reference_logits(self, case: ClinicalCase) -> np.ndarray:
+        """(members, classes - 1): a case's fused logits before calibration, over that of the first class."""
+        images, seen = self._images([case])
+        values, given = value_tensors([case.values.values], self.asked)
+        logits = self._logits(images, seen, values, given, None)[:, 0]
+        return logits[:, 1:] - logits[:, :1]
 
     def _images(self, cases: Sequence[ClinicalCase]) -> tuple[torch.Tensor, torch.Tensor]:
         """(cases, K, 1, S, S) and (cases, K) bool; nothing is drawn in the place of a series that was not given."""
@@ -153,7 +129,7 @@ class FusionPredictor:
     ) -> np.ndarray:
         """(members, cases, classes) float64, the fused logits."""
         rows = []
-        with torch.inference_mode():
+        with torch.inference_mode(), without_tf32():
             for number, member in enumerate(self.members):
                 kind = next(member.parameters()).dtype
                 parts = []

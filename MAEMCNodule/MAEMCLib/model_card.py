@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from dataclasses import dataclass, fields
 
+from . import strict_json
 from .applicability import Limits
+from .card_contents import contents_problem
 from .clinical import ClinicalField, fields_of
 from .errors import ModelError
 from .montage import Preprocessing
+from .networks.configuration import AnyEncoderConfiguration, DecoderConfiguration, encoder_configuration
 from .picture import PicturePreprocessing
 
 SCHEMA = 1
 INPUTS = ("nodule", "picture")
 FUSIONS = ("mean", "axial", "coronal", "graph")
 ROLES = ("classifier", "decoder", "statistics")
+_LONGEST_NAME = 100
+_MOST_MEMBERS = 100
+_SLOPES, _LARGEST_INTERCEPT = (1e-3, 1e3), 30
 _REQUIRED = {
     "id": str,
     "version": str,
@@ -42,10 +48,10 @@ class ModelCard:
 
     @classmethod
     def parse(cls, text: bytes, sha256: str, source: str) -> ModelCard:
-        """Read and check bundle.json. source names the bundle in messages. Raises ModelError."""
+        """Read and check bundle.json. source names the bundle in messages. Raises ModelError, whatever the text is."""
         try:
-            values = json.loads(text)
-        except ValueError as error:
+            values = strict_json.parse(text)
+        except (ValueError, MemoryError) as error:
             raise ModelError(f"{source}: bundle.json is not valid JSON ({error}). Get the model again.") from error
         if not isinstance(values, dict):
             raise ModelError(f"{source}: bundle.json holds no card. Get the model again.")
@@ -64,53 +70,92 @@ class ModelCard:
                 f"{source}: bundle.json lacks or misstates {', '.join(wrong)}. Get the model again.", "schema"
             )
         card = cls(values, sha256)
-        card._check(source)
+        try:
+            card._check(source)
+        except (
+            TypeError,
+            ValueError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+        ) as error:
+            raise ModelError(f"{source} cannot be used: its card is not understood ({error}).", "schema") from error
         return card
 
     def _check(self, source: str) -> None:
-        problem = ""
-        if not _are_classes(self.classes):
-            problem = f"its classes {self.classes} are not two or more names"
-        elif len(self.classes) > 2 and self.fusion != "graph":
-            problem = f"its classes are {self.classes}, and this version scores two but for models of fusion"
-        elif len(self.classes) == 2 and self.classes[1] != self.positive_class:
-            problem = f"its positive class {self.positive_class} has to be the second of {self.classes}"
-        elif self.input not in INPUTS:
-            problem = f"its input '{self.input}' is none of {', '.join(INPUTS)}"
-        elif self.fusion not in FUSIONS:
-            problem = f"its fusion '{self.fusion}' is none of {', '.join(FUSIONS)}"
-        elif self.fusion != "graph" and self.values.get("clinical"):
-            problem = "it asks for clinical values, which models of fusion alone read"
-        elif self.input == "picture" and self.fusion != "mean":
-            problem = f"it scores pictures, which have no {self.fusion} plane"
-        elif any(not _is_fraction(self.values["thresholds"].get(name)) for name in ("rule_out", "balanced", "rule_in")):
-            problem = "its thresholds are not three numbers between 0 and 1"
-        elif any(not _is_number(self.values["calibration"].get(name)) for name in ("slope", "intercept")):
-            problem = "its calibration has no slope and intercept"
-        elif not isinstance(self.values["calibration"].get("calibrated"), bool):
-            problem = "it does not say whether it is calibrated"
-        elif not _is_distances(self.values.get("training_distances", [])):
-            problem = "its training distances are not 101 rising percentiles"
-        else:
-            problem = self._file_problem()
+        problem = (
+            self._kind_problem() or self._number_problem() or self._file_problem() or contents_problem(self.values)
+        )
         if problem:
             raise ModelError(f"{source} cannot be used: {problem}. Get the model again.", "schema")
-        _ = self.preprocessing, self.limits, self.clinical  # raise ModelError themselves where their values are wrong
+        # These raise ModelError themselves where their values are wrong.
+        _ = self.preprocessing, self.limits, self.clinical, self.encoder, self.decoder
+
+    def _kind_problem(self) -> str:
+        """What the model is: its name, what it takes and what it tells apart."""
+        if not _is_name(self.id) or set(self.id) & set("@/\\") or self.id.endswith(".maemc"):
+            return (
+                f"its id {self.id!r} is no name (printable, at most {_LONGEST_NAME} letters, without @ / \\ and .maemc)"
+            )
+        if not _is_name(self.version):
+            return f"its version {self.version!r} is no name (at most {_LONGEST_NAME} printable letters)"
+        if not _are_classes(self.classes):
+            return f"its classes {self.classes} are not two or more names"
+        if len(self.classes) > 2 and self.fusion != "graph":
+            return f"its classes are {self.classes}, and this version scores two but for models of fusion"
+        if len(self.classes) == 2 and self.classes[1] != self.positive_class:
+            return f"its positive class {self.positive_class} has to be the second of {self.classes}"
+        if self.input not in INPUTS:
+            return f"its input '{self.input}' is none of {', '.join(INPUTS)}"
+        if self.fusion not in FUSIONS:
+            return f"its fusion '{self.fusion}' is none of {', '.join(FUSIONS)}"
+        if self.fusion != "graph" and self.values.get("clinical"):
+            return "it asks for clinical values, which models of fusion alone read"
+        if self.input == "picture" and self.fusion != "mean":
+            return f"it scores pictures, which have no {self.fusion} plane"
+        return ""
+
+    def _number_problem(self) -> str:
+        """Numbers that decide about a probability or a class have to make sense, and not only to be numbers."""
+        thresholds, calibration = self.values["thresholds"], self.values["calibration"]
+        points = [thresholds.get(name) for name in ("rule_out", "balanced", "rule_in")]
+        if not all(_is_number(point) and 0 <= point <= 1 for point in points):
+            return "its thresholds are not three numbers between 0 and 1"
+        if points != sorted(points) or not 0 < points[1] < 1:
+            return f"its thresholds {points} do not rise from rule_out over balanced, between 0 and 1, to rule_in"
+        slope, intercept = calibration.get("slope"), calibration.get("intercept")
+        if not (_is_number(slope) and _is_number(intercept)):
+            return "its calibration has no slope and intercept"
+        if not _SLOPES[0] <= slope <= _SLOPES[1] or abs(intercept) > _LARGEST_INTERCEPT:
+            return (
+                f"its calibration (slope {slope}, intercept {intercept}) would turn or flatten every score: a slope of "
+                f"{_SLOPES[0]} to {_SLOPES[1]:g} and an intercept within {_LARGEST_INTERCEPT} of 0 are possible"
+            )
+        if not isinstance(calibration.get("calibrated"), bool):
+            return "it does not say whether it is calibrated"
+        if not _is_distances(self.values.get("training_distances", [])):
+            return "its training distances are not 101 rising percentiles"
+        return ""
 
     def _file_problem(self) -> str:
         for name, entry in self.files.items():
-            plain = isinstance(name, str) and name and not set(name) & set("/\\:") and name not in (".", "..")
-            if not plain or name == "bundle.json":
+            plain = name and name.isprintable() and not set(name) & set("/\\:") and name not in (".", "..")
+            if not plain or name.lower() == "bundle.json":
                 return f"it names a file outside itself ({name})"
-            if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), str) or len(entry["sha256"]) != 64:
+            if not isinstance(entry, dict) or not is_sha256(entry.get("sha256")):
                 return f"it states no SHA-256 for {name}"
-            if not isinstance(entry.get("bytes"), int) or entry["bytes"] < 0:
+            if type(entry.get("bytes")) is not int or entry["bytes"] < 0:
                 return f"it states no size for {name}"
         for member in self.values["members"]:
-            if not isinstance(member, dict) or member.get("role") not in ROLES or member.get("file") not in self.files:
+            known = isinstance(member, dict) and isinstance(member.get("file"), str) and member["file"] in self.files
+            if not known or member.get("role") not in ROLES:
                 return f"its list of members holds {member!r}"
+        if len({member["file"] for member in self.values["members"]}) < len(self.values["members"]):
+            return "its list of members names a file twice"
         if not self.members("classifier"):
             return "it holds no classifier"
+        if len(self.members("classifier")) > _MOST_MEMBERS:
+            return f"it holds more than {_MOST_MEMBERS} classifiers"
         if self.training_distances and len(self.members("statistics")) != len(self.members("classifier")):
             return "it states training distances, but not every classifier has its feature statistics"
         return ""
@@ -181,23 +226,46 @@ class ModelCard:
     def preprocessing(self) -> Preprocessing | PicturePreprocessing:
         """How a case becomes network input: a ``PicturePreprocessing`` where the input is "picture"."""
         kind = PicturePreprocessing if self.input == "picture" else Preprocessing
-        made = _from_fields(kind, self.values["preprocessing"], "preprocessing")
-        if self.input == "picture" and not isinstance(made.image_size, int):
-            raise ModelError(f"The bundle's image size {made.image_size} is no whole number of pixels.", "schema")
-        return made
+        return _from_fields(kind, self.values["preprocessing"], "preprocessing")
 
     @property
     def limits(self) -> Limits:
         return _from_fields(Limits, self.values.get("applicability", {}), "applicability")
+
+    @property
+    def encoder(self) -> AnyEncoderConfiguration:
+        """The shape of the classifier's network. Raises ModelError: none, unknown to this version, out of bounds."""
+        values = self.values["architecture"].get("encoder")
+        if not isinstance(values, dict):
+            raise ModelError(f"The model {self.id} does not describe its network. Get the model again.", "architecture")
+        return encoder_configuration(values)
+
+    @property
+    def decoder(self) -> DecoderConfiguration | None:
+        """The shape of the decoder that rebuilds a region; None without one. Raises ModelError as ``encoder`` does."""
+        values = self.values["architecture"].get("decoder")
+        if values is None:
+            return None
+        try:
+            return DecoderConfiguration(**values)
+        except TypeError as error:
+            raise ModelError(
+                f"The decoder of {self.id} is unknown to this version ({values}). Update MAEMC.", "architecture"
+            ) from error
+
+    @property
+    def reference(self) -> dict | None:
+        """A synthetic case and what the author's installation made of it (see ``reference_case``); None: unverified."""
+        return self.values.get("reference")
 
     def members(self, role: str) -> list[str]:
         """File names of the members with a role, in order."""
         return [member["file"] for member in self.values["members"] if member["role"] == role]
 
 
-def _from_fields(kind: type, values: dict, name: str):
-    unknown = set(values) - {field.name for field in fields(kind)}
-    if unknown or not all(_is_number(value) for value in values.values()):
+def _from_fields(kind: type, values: object, name: str):
+    known = {field.name for field in fields(kind)}
+    if not isinstance(values, dict) or set(values) - known or not all(_is_number(value) for value in values.values()):
         raise ModelError(f"The bundle's {name} settings are not understood: {values}. Get the model again.", "schema")
     return kind(**values)
 
@@ -216,5 +284,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_fraction(value: object) -> bool:
-    return _is_number(value) and 0 <= value <= 1
+def _is_name(text: str) -> bool:
+    """Text that can be typed and printed: no escapes, no line ends, nothing that turns the direction of writing."""
+    return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()
+
+
+def is_sha256(text: object) -> bool:
+    """Whether a text is 64 hexadecimal digits."""
+    return isinstance(text, str) and re.fullmatch(r"[0-9a-fA-F]{64}", text) is not None

@@ -11,6 +11,10 @@ from .roi import SIDE, SLICES
 
 TILES = 5
 """Tiles along each side of the montage: 25 slices in row-major order."""
+LOWEST_HU, HIGHEST_HU = -2000, 4000
+NARROWEST_HU, WIDEST_HU = 100, 5000
+SLICE_STEPS_MM = (0.3, 5.0)
+SMALLEST_STD = 1e-3
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,30 @@ class Preprocessing:
             raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
         if self.window_upper <= self.window_lower or self.std <= 0 or self.slice_step_mm <= 0:
             raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
+        inside = self.window_lower >= LOWEST_HU and self.window_upper <= HIGHEST_HU
+        if not inside or not NARROWEST_HU <= self.window_upper - self.window_lower <= WIDEST_HU:
+            raise ModelError(
+                f"No CT is seen through a window of {self.window_lower:g} to {self.window_upper:g} HU: it has to be "
+                f"{NARROWEST_HU} to {WIDEST_HU} HU wide and lie within {LOWEST_HU} to {HIGHEST_HU} HU.",
+                "window",
+            )
+        if not SLICE_STEPS_MM[0] <= self.slice_step_mm <= SLICE_STEPS_MM[1]:
+            raise ModelError(
+                f"Slices {self.slice_step_mm:g} mm apart are none of a lung: {SLICE_STEPS_MM[0]} to "
+                f"{SLICE_STEPS_MM[1]:g} mm are possible.",
+                "slice-step",
+            )
+        check_standardization(self.mean, self.std)
+
+
+def check_standardization(mean: float, std: float) -> None:
+    """Raises ModelError for a mean and a deviation that gray values in [0, 1] cannot have."""
+    if not (0 <= mean <= 1 and SMALLEST_STD <= std <= 1):
+        raise ModelError(
+            f"Gray values between 0 and 1 have no mean of {mean:g} and deviation of {std:g}; the preprocessing "
+            "settings are wrong.",
+            "standardization",
+        )
 
 
 def normalise(hu: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

@@ -9,6 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError, ModelError
+from .montage import check_standardization
+from .networks.configuration import LARGEST
+
+MOST_ANGLES = 360
+SMALLEST_VIEW = 0.01
 
 LARGEST_SIDE = 20_000
 """Pixels; mammograms and radiographs have up to 8,000. A few bytes of a damaged header can state any number."""
@@ -34,8 +39,13 @@ class PicturePreprocessing:
         if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
             raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
         possible = self.image_size >= 1 and 0 < self.view_share <= 1 and self.std > 0 and self.angles >= 1
-        if not possible or not isinstance(self.angles, int):
+        if not possible or not isinstance(self.angles, int) or self.angles > MOST_ANGLES:
             raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
+        if not isinstance(self.image_size, int):
+            raise ModelError(f"The image size {self.image_size} is no whole number of pixels.", "schema")
+        if self.image_size > LARGEST["image_size"] or self.view_share < SMALLEST_VIEW:
+            raise ModelError(f"Nothing can be seen with the preprocessing settings {asdict(self)}.", "schema")
+        check_standardization(self.mean, self.std)
 
 
 def read_gray(path: Path) -> np.ndarray:

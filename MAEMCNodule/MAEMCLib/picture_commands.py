@@ -23,14 +23,14 @@ NAME = "P1"
 def score(arguments: Namespace, bundle: ModelBundle, folder: Path | None) -> NoduleResult:
     """Score a picture, print it, write its files. folder: where, or None. Raises UsageError for a point."""
     check_torch()
-    from .predict import Predictor
+    from .predict import open_predictor
     from .report.figures import save_figure
     from .report.html import write_report
     from .report.pictures import map_figure
     from .report.tables import results_document, results_table, write_results
 
     _check_points(arguments, bundle)
-    predictor = Predictor(bundle, arguments.device)
+    predictor = open_predictor(bundle, arguments.device)
     ((result, prepared),) = score_pictures([(Path(arguments.image), NAME)], predictor)
     result = replace(result, image=Path(arguments.image).name)
     if folder is not None:
@@ -56,14 +56,14 @@ def explain(arguments: Namespace, bundle: ModelBundle, folder: Path) -> int:
     """Every map of a picture as PNG and as arrays, with the figures of what each is worth. Raises InputError,
     UsageError."""
     check_torch()
-    from .predict import Predictor
+    from .predict import open_predictor
     from .report.figures import save_figure
     from .report.pictures import TITLES, heads_figure, map_figure, sanity_lines
     from .scoring import scored
 
     _check_points(arguments, bundle)
     prepared = prepare_picture(Path(arguments.image), NAME, bundle.card)
-    predictor = Predictor(bundle, arguments.device)
+    predictor = open_predictor(bundle, arguments.device)
     result = scored(prepared, vars(predictor.predict([prepared])[0]), bundle.card)
     result = replace(result, image=Path(arguments.image).name)
     view = View.of(prepared.gray, bundle.card.preprocessing)

@@ -14,12 +14,13 @@ from .bundle import ModelBundle
 from .device import choose_device
 from .errors import InputError, ModelError, UsageError
 from .familiarity import FeatureDistance, case_distance, percentile
+from .loading import load_members
 from .model_card import ModelCard
 from .montage import normalise, resized, to_montage
 from .networks.classifier import Classifier
-from .networks.encoders import encoder_configuration
 from .picture import prepare, shown, square
 from .picture_scoring import PreparedPicture
+from .precision import placed, without_tf32
 from .roi import SIDE, SLICES, NoduleROI
 
 BATCH = 16
@@ -50,8 +51,18 @@ class Prediction:
 def open_predictor(bundle: ModelBundle, device: str = "auto"):
     """The predictor for a bundle: ``Predictor``, or ``fusion_scoring.FusionPredictor`` with the same surface.
 
-    Raises ModelError where the weights do not fit the architecture that the card states.
+    Raises ModelError where the weights do not fit the architecture that the card states, or where this installation
+    computes other numbers of the model's reference case than its author's did.
     """
+    from .reference_case import check_once
+
+    predictor = new_predictor(bundle, device)
+    check_once(predictor)
+    return predictor
+
+
+def new_predictor(bundle: ModelBundle, device: str):
+    """As ``open_predictor``, but whatever it computes: for the reference case itself."""
     if bundle.card.fusion == "graph":
         from .fusion_scoring import FusionPredictor
 
@@ -70,7 +81,7 @@ class Predictor:
         self.card: ModelCard = bundle.card
         self.device = choose_device(device).name
         self.notice = ""
-        encoder = encoder_configuration(self.card.values["architecture"].get("encoder"))
+        encoder = self.card.encoder
         self.side = encoder.image_size
         if self.card.input == "picture" and self.card.preprocessing.image_size != self.side:
             raise ModelError(
@@ -78,10 +89,8 @@ class Predictor:
                 f"network takes {self.side}. Get the model again.",
                 "architecture",
             )
-        self.members = [
-            build(lambda: Classifier(encoder, len(self.card.classes)), tensors, self.card).to(self.device)
-            for tensors in bundle.weights("classifier")
-        ]
+        members = load_members(bundle, "classifier", lambda: Classifier(encoder, len(self.card.classes)))
+        self.members = [placed(member, self.device) for member in members]
         for member in self.members:
             member.head.float()
         self.planes = self.card.planes
@@ -102,14 +111,22 @@ class Predictor:
         except torch.OutOfMemoryError:
             self.notice = f"{self.device} ran out of memory; computed on the CPU instead."
             self.device = "cpu"
-            self.members = [member.to("cpu") for member in self.members]
+            self.members = [placed(member, "cpu") for member in self.members]
             torch.cuda.empty_cache()
             logits, tokens = self._outputs(images, progress)
-        # (members, cases): the mean of the logits of planes (as published; the card's "fusion"), or of angles
-        calibrated = self._calibrated(logits.reshape(len(self.members), len(cases), -1).mean(axis=2))
+        calibrated = self._calibrated(self._of_cases(logits, len(cases)))
         percentiles = self._percentiles(tokens, len(cases))
         seconds = (time.perf_counter() - started) / len(cases)
         return [self._prediction(calibrated[:, case], percentiles[case], seconds) for case in range(len(cases))]
+
+    def reference_logits(self, case: NoduleROI | PreparedPicture) -> np.ndarray:
+        """(members, 1): a case's logits before calibration, of the positive class minus that of the other."""
+        return self._of_cases(self._outputs(self._images(case), None)[0], 1)
+
+    def _of_cases(self, logits: np.ndarray, cases: int) -> np.ndarray:
+        """(members, images) -> (members, cases): the mean of the logits of planes (as published; the card's "fusion"),
+        or of angles."""
+        return logits.reshape(len(self.members), cases, -1).mean(axis=2)
 
     def _images(self, case: NoduleROI | PreparedPicture) -> np.ndarray:
         """(planes or angles, side, side) float32: all that the network is shown of a case."""
@@ -155,7 +172,7 @@ class Predictor:
         """(M, side, side) -> (members, M) float64: logit of the positive class minus that of the other; and each
         member's features (M, width) float64."""
         rows, tokens = [], []
-        with torch.inference_mode():
+        with torch.inference_mode(), without_tf32():
             for number, member in enumerate(self.members):
                 weight = next(member.encoder.parameters())
                 parts, seen = [], []
@@ -216,38 +233,3 @@ def montage(stack: np.ndarray, card: ModelCard) -> np.ndarray:
     if not np.isfinite(stack).all():
         raise InputError("A region holds values that are not numbers (NaN or infinity).", "not-finite")
     return to_montage(normalise(stack, card.preprocessing))
-
-
-def configuration(kind: type, card: ModelCard, part: str):
-    """The dataclass of one part of the card's architecture. Raises ModelError where it is missing or unknown."""
-    values = card.values["architecture"].get(part)
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ModelError(
-            f"The model {card.id} has an architecture unknown to this version ({part}: {values}). Update MAEMC.",
-            "architecture",
-        ) from error
-
-
-def build(network, tensors: dict[str, torch.Tensor], card: ModelCard) -> torch.nn.Module:
-    """Fill a network with a member's tensors, in their own precision. network: a function that makes it.
-
-    Made on the "meta" device and filled by assignment, so that weights are in memory once (ViT-L: 1.2 GB in float32).
-    Raises ModelError naming what does not fit.
-    """
-    with torch.device("meta"):
-        empty = network()
-    expected = empty.state_dict()
-    wrong = sorted(set(expected) ^ set(tensors)) or [
-        name for name, tensor in tensors.items() if tensor.shape != expected[name].shape
-    ]
-    # A batch norm counts its batches in a whole number; all else is of one floating type.
-    kinds = {tensor.dtype for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
-    if wrong or len(kinds) != 1 or not next(iter(kinds)).is_floating_point:
-        what = f"{len(wrong)} tensors differ, first {wrong[0]}" if wrong else f"tensors of type {kinds}"
-        raise ModelError(
-            f"The weights of {card.id} do not fit its architecture ({what}). Get the model again.", "weights"
-        )
-    empty.load_state_dict(tensors, assign=True)
-    return empty.to(dtype=kinds.pop()).eval().requires_grad_(False)

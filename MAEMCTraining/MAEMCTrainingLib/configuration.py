@@ -376,7 +376,10 @@ def override(configuration: Any, assignments: list[str]) -> Any:
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         _check(bool(separator and key), f"'{assignment}' is not KEY=VALUE. Write for example epochs=6.")
-        configuration = _set(configuration, _find(configuration, key).split("."), text, key)
+        try:
+            configuration = _set(configuration, _find(configuration, key).split("."), text, key)
+        except ModelError as error:  # an architecture that nobody can build was asked for; no model is at fault
+            raise UsageError(f"{assignment}: {error}", error.code) from error
     return configuration
 
 

@@ -18,8 +18,8 @@ import torch
 from MAEMCLib.atomic import write_json
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.montage import Preprocessing
-from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
-from MAEMCLib.networks.fusion import CLINICAL, FusedLogits, FusionNetwork, GraphConfiguration
+from MAEMCLib.networks.configuration import CLINICAL, BackboneConfiguration, EncoderConfiguration, GraphConfiguration
+from MAEMCLib.networks.fusion import FusedLogits, FusionNetwork
 from torch import Tensor, nn
 
 from .checkpoints import read_tensors

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from MAEMCLib.clinical import CHOICE, NUMBER, SERIES, ClinicalField
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.fusion_scoring import PLANES, branch_source, value_tensors
+from MAEMCLib.fusion_graph import PLANES, branch_source
+from MAEMCLib.fusion_scoring import value_tensors
 from MAEMCLib.manifest import read_manifest
 from MAEMCLib.montage import Preprocessing, resized
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from MAEMCLib.bundle import read_card
 from MAEMCLib.model_store import list_models
 
 from .commands import ChildCommands
@@ -24,7 +25,9 @@ def exportToModels(
     if not current:
         arguments = ["export", str(folder), "--output", str(bundle), "--id", modelID, "--version", _version(modelID)]
         commands.run(python, environment, "MAEMCTrainingLib", *arguments)
-    said, _complained = commands.run(python, environment, "MAEMCLib", "models", "import", str(bundle))
+    # The bundle was made here: its hash is no stranger's word, and a further version of a known id may come in.
+    arguments = ["models", "import", str(bundle), "--sha256", read_card(bundle).sha256]
+    said, _complained = commands.run(python, environment, "MAEMCLib", *arguments)
     return said[-1].partition(" is at ")[0]
 
 

@@ -175,7 +175,7 @@ def test_import_find_and_remove(random_bundle, random_card, random_members, tmp_
     assert imported.path.is_dir() and find_model("random") == imported.path
     assert import_model(random_bundle).path == imported.path  # the same model again changes nothing
     newer = save_bundle(tmp_path / "n.maemc", {**random_card, "version": "1.10"}, random_members)
-    import_model(newer.path)
+    import_model(newer.path, newer.card.sha256)
     assert read_card(find_model("random")).version == "1.10"
     assert read_card(find_model("random@1.0")).version == "1.0"
     other = save_bundle(tmp_path / "o.maemc", {**random_card, "title": "Another"}, random_members)

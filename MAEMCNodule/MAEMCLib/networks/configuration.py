@@ -1,6 +1,7 @@
 """The shapes of the networks as plain values: a bundle's card stores them, a network is rebuilt from them. No torch."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import ModelError
 from ..montage import TILES
@@ -8,22 +9,31 @@ from ..montage import TILES
 POSITIONS = {"1d": 2, "2d": 4, "3d": 8}
 """The position codes, and what number the width has to be a multiple of for each."""
 
+LARGEST = {"image_size": 2048, "patch_size": 2048, "width": 8192, "depth": 96, "heads": 128, "rounds": 16}
+"""Far above any published network of the kind, and far below what would fill the memory on a stranger's word."""
+LARGEST_TOKENS = 4096
+LARGEST_MLP_RATIO = 16
+
 
 def _check_positive_integers(owner: object, *names: str) -> None:
     for name in names:
         value = getattr(owner, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST[name]:
             raise ModelError(
-                f"The network's {name} is {value!r}, but it has to be a positive whole number. "
-                "Correct the architecture settings.",
+                f"The network's {name} is {value!r}, but it has to be a positive whole number of at most "
+                f"{LARGEST[name]}. Correct the architecture settings.",
                 code="architecture",
             )
 
 
 def _check_blocks(owner: "EncoderConfiguration | DecoderConfiguration", position: str) -> None:
     _check_positive_integers(owner, "width", "depth", "heads")
-    if isinstance(owner.mlp_ratio, bool) or not isinstance(owner.mlp_ratio, int | float) or not owner.mlp_ratio > 0:
-        raise ModelError(f"The network's mlp_ratio is {owner.mlp_ratio!r}, but it has to be above 0.", "architecture")
+    ratio = owner.mlp_ratio
+    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= LARGEST_MLP_RATIO:
+        raise ModelError(
+            f"The network's mlp_ratio is {ratio!r}, but it has to be above 0 and at most {LARGEST_MLP_RATIO}.",
+            "architecture",
+        )
     if owner.width % owner.heads:
         raise ModelError(
             f"A width of {owner.width} cannot be shared by {owner.heads} attention heads. "
@@ -59,7 +69,7 @@ class EncoderConfiguration:
     position: str = "1d"
 
     def __post_init__(self) -> None:
-        if self.position not in POSITIONS:
+        if not isinstance(self.position, str) or self.position not in POSITIONS:
             raise ModelError(
                 f"The position code {self.position!r} is not known. Choose one of {', '.join(POSITIONS)}.",
                 code="architecture",
@@ -70,6 +80,12 @@ class EncoderConfiguration:
             raise ModelError(
                 f"Patches of {self.patch_size} pixels do not fill an image of {self.image_size} pixels. "
                 "Choose a patch size that divides the image size.",
+                code="architecture",
+            )
+        if self.tokens > LARGEST_TOKENS:
+            raise ModelError(
+                f"Patches of {self.patch_size} pixels make {self.tokens} tokens of an image of {self.image_size} "
+                f"pixels; at most {LARGEST_TOKENS} are computed. Choose a larger patch size.",
                 code="architecture",
             )
         if self.position == "3d" and self.grid % TILES:
@@ -155,7 +171,7 @@ class BackboneConfiguration:
     stem: str = "standard"
 
     def __post_init__(self) -> None:
-        if self.backbone not in BACKBONES:
+        if not isinstance(self.backbone, str) or self.backbone not in BACKBONES:
             raise ModelError(
                 f"There is no backbone '{self.backbone}'. Choose one of {', '.join(BACKBONES)}.", "architecture"
             )
@@ -174,6 +190,52 @@ class BackboneConfiguration:
                 "others 'standard'.",
                 "architecture",
             )
+
+
+AnyEncoderConfiguration = EncoderConfiguration | BackboneConfiguration
+
+
+def encoder_configuration(values: dict[str, Any]) -> AnyEncoderConfiguration:
+    """The configuration that a card or a job stores. Raises ModelError for settings that this version does not know."""
+    try:
+        return (BackboneConfiguration if "backbone" in values else EncoderConfiguration)(**values)
+    except TypeError as error:
+        raise ModelError(
+            f"The encoder's settings are unknown to this version ({values}). Update MAEMC.", "architecture"
+        ) from error
+
+
+CLINICAL = "clinical"
+"""Name of the branch of a fusion graph that the clinical values are together."""
+LARGEST_BRANCHES = 32
+LARGEST_CHOICES = 1000
+
+
+@dataclass(frozen=True)
+class GraphConfiguration:
+    """The fusion graph. branches: names of the image branches. attributes: for each clinical value the number of its
+    choices, 0 for a number. width: of a node's vector. rounds: of message passing.
+
+    Raises ModelError for values that make no sense.
+    """
+
+    branches: tuple[str, ...]
+    attributes: tuple[int, ...] = ()
+    width: int = 64
+    rounds: int = 2
+
+    def __post_init__(self) -> None:
+        sizes = ((name, getattr(self, name)) for name in ("width", "rounds"))
+        good = (
+            0 < len(self.branches) <= LARGEST_BRANCHES
+            and all(isinstance(name, str) and name for name in self.branches)
+            and len(set(self.branches)) == len(self.branches)
+            and CLINICAL not in self.branches
+            and all(isinstance(count, int) and 0 <= count <= LARGEST_CHOICES for count in self.attributes)
+            and all(type(value) is int and 0 < value <= LARGEST[name] for name, value in sizes)
+        )
+        if not good:
+            raise ModelError(f"The fusion graph's settings contradict themselves: {self}.", "architecture")
 
 
 PRESETS: dict[str, tuple[EncoderConfiguration, DecoderConfiguration]] = {

@@ -3,16 +3,13 @@
 What all of them have: ``configuration``, ``width``, and ``features``, which gives one vector for each picture.
 """
 
-from typing import Any
-
 from torch import nn
 
-from ..errors import ModelError
 from .backbones import Backbone
-from .configuration import BackboneConfiguration, EncoderConfiguration
+from .configuration import AnyEncoderConfiguration, BackboneConfiguration, encoder_configuration
 from .vit import ViT
 
-AnyEncoderConfiguration = EncoderConfiguration | BackboneConfiguration
+__all__ = ["AnyEncoderConfiguration", "build_encoder", "encoder_configuration"]
 
 
 def build_encoder(configuration: AnyEncoderConfiguration, seed: int = 0) -> nn.Module:
@@ -20,13 +17,3 @@ def build_encoder(configuration: AnyEncoderConfiguration, seed: int = 0) -> nn.M
     if isinstance(configuration, BackboneConfiguration):
         return Backbone(configuration, seed)
     return ViT(configuration, seed)
-
-
-def encoder_configuration(values: dict[str, Any]) -> AnyEncoderConfiguration:
-    """The configuration that a card or a job stores. Raises ModelError for settings that this version does not know."""
-    try:
-        return (BackboneConfiguration if "backbone" in values else EncoderConfiguration)(**values)
-    except TypeError as error:
-        raise ModelError(
-            f"The encoder's settings are unknown to this version ({values}). Update MAEMC.", "architecture"
-        ) from error

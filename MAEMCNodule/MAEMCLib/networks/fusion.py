@@ -18,35 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
-from ..errors import ModelError
-from .encoders import AnyEncoderConfiguration, build_encoder
+from .configuration import AnyEncoderConfiguration, GraphConfiguration
+from .encoders import build_encoder
 from .layers import NORM_EPSILON, Linear, initialise
-
-CLINICAL = "clinical"
-"""Name of the branch that the clinical values are together."""
-
-
-@dataclass(frozen=True)
-class GraphConfiguration:
-    """branches: names of the image branches. attributes: for each clinical value the number of its choices, 0 for a
-    number. width: of a node's vector. rounds: of message passing. Raises ModelError for values that make no sense."""
-
-    branches: tuple[str, ...]
-    attributes: tuple[int, ...] = ()
-    width: int = 64
-    rounds: int = 2
-
-    def __post_init__(self) -> None:
-        good = (
-            len(self.branches) > 0
-            and len(set(self.branches)) == len(self.branches)
-            and CLINICAL not in self.branches
-            and all(isinstance(name, str) and name for name in self.branches)
-            and all(isinstance(count, int) and count >= 0 for count in self.attributes)
-            and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in (self.width, self.rounds))
-        )
-        if not good:
-            raise ModelError(f"The fusion graph's settings contradict themselves: {self}.", "architecture")
 
 
 @dataclass

@@ -44,6 +44,7 @@ def card_text(card: ModelCard) -> str:
             "Asks for": ", ".join(f"{c.described()}{' (optional)' * c.optional}" for c in card.clinical),
             "Calibration": _calibration(card),
             "Out of distribution": _distances(card),
+            "Reference case": "" if card.reference else "unverified: nothing shows whether it is computed right here",
             **_scored(card),
         }
     )
@@ -109,7 +110,7 @@ def _network(card: ModelCard) -> str:
     shape = ", ".join(f"{name.replace('_', ' ')} {encoder[name]}" for name in names if name in encoder)
     planes = "" if card.input == "picture" else f"; planes: {card.fusion}"
     if graph := card.values["architecture"].get("graph"):
-        planes = f"; graph of {', '.join(graph['branches'])} and the clinical values, {graph['rounds']} rounds"
+        planes = f"; graph of {', '.join(graph['branches'])} and the clinical values, {graph.get('rounds', 2)} rounds"
     return f"{len(card.members('classifier'))} classifiers: {shape}{planes}"
 
 

@@ -21,7 +21,7 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.manifest import ManifestRow, read_manifest
 from MAEMCLib.model_card import ModelCard
 from MAEMCLib.model_store import find_model
-from MAEMCLib.predict import Predictor
+from MAEMCLib.predict import Predictor, open_predictor
 from MAEMCLib.roi import NoduleROI
 from scipy.special import expit, logit
 
@@ -84,7 +84,7 @@ def evaluate_on(
                 "Score the data with maemc batch.",
                 "fusion",
             )
-        predictor = Predictor(bundle, device)
+        predictor = open_predictor(bundle, device)
         if is_cache(data):
             scored = _score_cache(predictor, join([open_cache(data)]), progress)
         else:

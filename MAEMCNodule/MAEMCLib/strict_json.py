@@ -1,0 +1,71 @@
+"""JSON of strangers: finite numbers that fit into a machine, no key twice, no depth that a later reader trips on.
+
+Free of torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+DEEPEST = 40
+_LARGEST_WHOLE = 1 << 63
+
+
+def parse(text: bytes) -> Any:
+    """The value. Raises ValueError for text that is no JSON, and for what valid JSON may hold and no card needs: NaN,
+    infinity, numbers beyond 64 bits, a key twice, depth above 40, halves of letters that cannot be printed."""
+    try:
+        value = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_object,
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    _check(value)
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number in it is beyond what can be computed with")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20 or abs(int(text)) >= _LARGEST_WHOLE:
+        raise ValueError("a number in it is beyond 64 bits")
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("it names a key twice")
+    return made
+
+
+def _check(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST):
+        below = []
+        for one in level:
+            if isinstance(one, dict):
+                below += [*one.keys(), *one.values()]
+            elif isinstance(one, list):
+                below += one
+            elif isinstance(one, str):
+                one.encode()  # half of a surrogate pair raises UnicodeEncodeError, a ValueError
+        if not below:
+            return
+        level = below
+    raise ValueError("it is nested too deep")
