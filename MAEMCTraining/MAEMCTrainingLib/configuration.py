@@ -12,7 +12,7 @@ import typing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from MAEMCLib.errors import UsageError
+from MAEMCLib.errors import ModelError, UsageError
 from MAEMCLib.networks.configuration import (
     BACKBONES,
     BackboneConfiguration,

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from MAEMCLib.atomic import read_json
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.errors import InputError, MAEMCError
+from MAEMCLib.errors import InputError
 from MAEMCLib.networks.encoders import encoder_configuration
+from MAEMCLib.reference_case import measure
 
 from .checkpoints import read_tensors
 from .finetuning import fold_folder, load_fold
 from .jobs import Job, now
+from .kept_start import KeptStart, kept_start
 from .revision import code_revision
-from .starting_point import IMAGENET, StartingPoint, starting_point
+from .starting_point import IMAGENET
 
 _TEXTS = ("id", "version", "title", "intended_use", "limitations", "licence", "citation", "attribution", "data")
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+PRECISIONS = (FLOAT32, BFLOAT16)
 _NEEDED = ("id", "version", "title", "intended_use")
 
 
@@ -37,12 +41,12 @@ def read_card_texts(path: Path) -> dict[str, Any]:
     return values
 
 
-def export(folder: Path, output: Path, texts: dict[str, Any]) -> ModelBundle:
-    """Write the bundle of a finished fine-tuning job: a classifier and feature statistics for each fold, and the
-    decoder of its pre-training.
+def export(folder: Path, output: Path, texts: dict[str, Any], precision: str = FLOAT32) -> ModelBundle:
+    """Write the bundle of a finished fine-tuning job: a classifier and feature statistics for each fold, the
+    autoencoder of its pre-training, where the job has kept it, and a reference case.
 
-    texts: as ``read_card_texts`` gives them. Raises InputError: no finished fine-tuning, a pre-training that is gone or
-    was changed since; ModelError: damaged weights, a place that cannot be written.
+    texts: as ``read_card_texts`` gives them. precision: of the classifiers. What is missing is among the card's notes.
+    Raises InputError: no finished fine-tuning; ModelError: damaged weights, a place that cannot be written.
     """
     job = finished_finetuning(folder)
     settings = job.settings
@@ -52,13 +56,20 @@ def export(folder: Path, output: Path, texts: dict[str, Any]) -> ModelBundle:
             "and scoring makes montages. Fine-tune without mode=single.",
             "single-slice",
         )
-    start = _start(settings)
-    members = _members(folder, settings["configuration"])
+    start = kept_start(job)
+    members = [in_precision(member, precision) for member in _members(folder, settings["configuration"])]
     if start is not None and start.autoencoder:
-        # Half precision: it only draws pictures, is computed in float32 again, and would be a third of a small bundle.
-        halves = {name: tensor.half() for name, tensor in start.autoencoder.items()}
-        members.append(Member("decoder", "decoder", halves))
-    return save_bundle(output, _card(job, start, texts), members)
+        members.append(Member("decoder", "decoder", start.autoencoder))
+    return save_bundle(output, _card(job, start, texts), members, measure)
+
+
+def in_precision(member: Member, precision: str) -> Member:
+    """A classifier with its weights in the precision; any other member as it is."""
+    if precision == FLOAT32 or member.role != "classifier":
+        return member
+    kind = getattr(torch, precision)
+    tensors = {n: t.to(kind) if t.is_floating_point() else t for n, t in member.tensors.items()}
+    return Member(member.role, member.name, tensors)
 
 
 def bundle_of_job(folder: Path, output: Path) -> ModelBundle:
@@ -66,7 +77,7 @@ def bundle_of_job(folder: Path, output: Path) -> ModelBundle:
     job = finished_finetuning(folder)
     name = folder.resolve().name
     texts = {"id": name, "version": "job", "title": f"Job {name}", "intended_use": "Research only."}
-    return save_bundle(output, _card(job, None, texts), _members(folder, job.settings["configuration"]))
+    return save_bundle(output, _card(job, None, texts), _members(folder, job.settings["configuration"]), measure)
 
 
 def finished_finetuning(folder: Path) -> Job:
@@ -90,25 +101,7 @@ def _members(folder: Path, configuration: dict[str, Any]) -> list[Member]:
     return members
 
 
-def _start(settings: dict[str, Any]) -> StartingPoint | None:
-    """What the job started from, opened again; None from scratch and from ImageNet."""
-    source = settings["from"]
-    try:
-        start = starting_point(source)
-    except MAEMCError:
-        changed = True
-    else:
-        changed = start is not None and start.fingerprint != settings["pretraining_fingerprint"]
-    if changed:
-        raise InputError(
-            f"{source}, from which this model was fine-tuned, is gone or was changed since. Bring it back, or "
-            "fine-tune again.",
-            "pretraining-changed",
-        )
-    return start
-
-
-def _card(job: Job, start: StartingPoint | None, texts: dict[str, Any]) -> dict[str, Any]:
+def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str, Any]:
     settings, report = job.settings, read_json(job.folder / "metrics.json", "The job's metrics")
     cohort, configuration = settings["cohort"], settings["configuration"]
     training = {
@@ -132,15 +125,13 @@ def _card(job: Job, start: StartingPoint | None, texts: dict[str, Any]) -> dict[
     }
     if start is not None and start.pretraining is not None:
         pretrained = start.pretraining
-        counts = {key: pretrained.cohort[key] for key in ("cases", "patients", "malignant", "benign", "unlabeled")}
-        stored = Job(pretrained.folder).settings
-        training["pretraining"] = {**counts, "configuration": stored["configuration"]}
+        training["pretraining"] = {**pretrained["cohort"], "configuration": pretrained["configuration"]}
     card = {
         **{key: texts.get(key, "") for key in ("id", "version", "title", "intended_use", "limitations", "licence")},
         "citation": texts.get("citation", ""),
         "architecture": {
             "encoder": configuration["encoder"],
-            "decoder": asdict(start.decoder) if start is not None and start.autoencoder else None,
+            "decoder": start.decoder if start is not None else None,
         },
         "input": "picture" if "view_share" in settings["preprocessing"] else "nodule",
         "preprocessing": settings["preprocessing"],
@@ -156,7 +147,7 @@ def _card(job: Job, start: StartingPoint | None, texts: dict[str, Any]) -> dict[
         "reliability": report["reliability"],
         "baselines": report["baselines"],
         "comparisons": report["comparisons"],
-        "notes": report["notes"],
+        "notes": [*report["notes"], *([start.missing] if start is not None and start.missing else [])],
         "created": now(),
         "software": {**settings["versions"], "exported by": code_revision()},
     }
@@ -168,19 +159,21 @@ def _card(job: Job, start: StartingPoint | None, texts: dict[str, Any]) -> dict[
     return card
 
 
-def _summary(settings: dict[str, Any], report: dict[str, Any], start: StartingPoint | None) -> str:
+def _summary(settings: dict[str, Any], report: dict[str, Any], start: KeptStart | None) -> str:
     cohort, auc = settings["cohort"], report["metrics"]["auc"]
     what = "cases with pictures" if "view_share" in settings["preprocessing"] else "nodules"
     parts = []
     if settings["from"] == IMAGENET:
         parts.append("Pre-trained on ImageNet")
+    elif start is not None and start.missing:
+        parts.append("Pre-trained")
     elif start is not None and start.pretraining is None:
         parts.append(f"Started from the model {start.name}")
     elif start is not None:
         pretrained = start.pretraining
-        facts = pretrained.cohort
+        facts = pretrained["cohort"]
         parts.append(
-            f"Pre-trained ({pretrained.run.method}, {pretrained.run.epochs} epochs) on {facts['cases']} {what} of "
+            f"Pre-trained ({pretrained['method']}, {pretrained['epochs']} epochs) on {facts['cases']} {what} of "
             f"{facts['patients']} patients"
         )
     parts.append(

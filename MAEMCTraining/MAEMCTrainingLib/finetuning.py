@@ -32,6 +32,7 @@ from .engine import sample_in_epoch, train
 from .evaluation.logistic import FEATURE_PENALTY, fit_logistic
 from .evaluation.metrics import auc
 from .jobs import Job
+from .kept_start import keep_start
 from .optimization import NamedParameter, layer_scale
 from .pretraining.run import cohort_of
 from .processes import Processes
@@ -303,6 +304,8 @@ def finetune(
             "cohort": cohort.facts(),
         }
     )
+    if processes.leads:
+        keep_start(job, start)
     job.log(
         f"Fine-tuning from {start.name if start else SCRATCH} on {len(cohort)} cases "
         f"({int((cohort.labels == 1).sum())} malignant, {int((cohort.labels == 0).sum())} benign), "

@@ -6,23 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.reference_case import measure
 
+from .export import FLOAT32, in_precision
 from .fusion import finished_fusion, load_fusion_fold
 from .fusion_evaluation import report_of
 from .jobs import Job, now
 from .revision import code_revision
 
 
-def export_fusion(folder: Path, output: Path, texts: dict[str, Any]) -> ModelBundle:
-    """Write the bundle: a network for each fold, and on its card the fields that it asks for.
+def export_fusion(folder: Path, output: Path, texts: dict[str, Any], precision: str = FLOAT32) -> ModelBundle:
+    """Write the bundle: a network for each fold, and on its card the fields that it asks for and a reference case.
 
-    texts: as ``export.read_card_texts`` gives them. Raises InputError: no finished fusion; ModelError: damaged weights,
-    a place that cannot be written.
+    texts: as ``export.read_card_texts`` gives them. precision: of the networks. Raises InputError: no finished fusion;
+    ModelError: damaged weights, a place that cannot be written.
     """
     job = finished_fusion(folder)
     folds = job.settings["configuration"]["folds"]
     members = [Member("classifier", f"classifier-{n}", load_fusion_fold(folder, n)) for n in range(folds)]
-    return save_bundle(output, _card(job, texts), members)
+    members = [in_precision(member, precision) for member in members]
+    return save_bundle(output, _card(job, texts), members, measure)
 
 
 def _card(job: Job, texts: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.model_store import find_model, list_models
 from MAEMCLib.networks.backbones import imagenet_file, load_imagenet
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCLib.networks.encoders import AnyEncoderConfiguration, encoder_configuration
+from MAEMCLib.networks.encoders import AnyEncoderConfiguration
 from MAEMCLib.picture import PicturePreprocessing
 from torch import Tensor
 
@@ -55,9 +55,8 @@ def starting_point(words: str) -> StartingPoint | None:
     """
     if words in (SCRATCH, IMAGENET):
         return None
-    path = Path(words)
-    if not path.exists() and words.partition("@")[0] in {model.card.id for model in list_models() if model.card}:
-        path = find_model(words)
+    known = words.partition("@")[0] in {model.card.id for model in list_models() if model.card}
+    path = find_model(words) if known else Path(words)  # an id before a folder of that name
     return from_bundle(path) if path.suffix == SUFFIX or (path / CARD).is_file() else from_job(path)
 
 
@@ -87,13 +86,12 @@ def from_bundle(path: Path) -> StartingPoint:
             "image.",
             "fusion",
         )
-    prefix, architecture = "encoder.", bundle.card.values["architecture"]
-    decoder = architecture.get("decoder")
+    prefix = "encoder."
     tensors = bundle.weights("classifier")[0]
     return StartingPoint(
         source=str(path.resolve()),
         name=f"{bundle.card.id} {bundle.card.version}",
-        encoder=encoder_configuration(architecture["encoder"]),
+        encoder=bundle.card.encoder,
         # Counters of training steps are whole numbers and stay so.
         state={
             name.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor
@@ -103,8 +101,8 @@ def from_bundle(path: Path) -> StartingPoint:
         preprocessing=bundle.card.preprocessing,
         fingerprint=bundle.card.sha256,
         patients_known=False,
-        autoencoder=bundle.weights("decoder")[0] if decoder else {},
-        decoder=DecoderConfiguration(**decoder) if decoder else None,
+        autoencoder=next(iter(bundle.weights("decoder")), {}) if bundle.card.decoder else {},
+        decoder=bundle.card.decoder,
     )
 
 
