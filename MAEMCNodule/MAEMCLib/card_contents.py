@@ -10,7 +10,7 @@ Problem = Callable[[object], bool]
 def contents_problem(values: dict) -> str:
     """Which optional part is of another kind than a card's, in words; empty where all are as they should be."""
     for name, fits in _PARTS.items():
-        if values.get(name) is not None and not fits(values[name]):
+        if name in values and not fits(values[name]):
             return f"its {name.replace('_', ' ')} is not what a card says there"
     return ""
 

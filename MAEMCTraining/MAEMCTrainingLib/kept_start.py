@@ -22,8 +22,9 @@ _FACTS, _AUTOENCODER = "start.json", "autoencoder.safetensors"
 
 @dataclass(frozen=True)
 class KeptStart:
-    """name: of the model that it was, for people. decoder: the autoencoder's shape as the card states it, None where there is none. pretraining:
-    its counts and configuration, None of a start that is a model. missing: why something is lacking, or empty."""
+    """name: of the model that it was, for people. decoder: the autoencoder's shape as the card states it, None where
+    there is none. pretraining: its counts and configuration, None of a start that is a model. missing: why something is
+    lacking, or empty."""
 
     name: str = ""
     decoder: dict[str, Any] | None = None
