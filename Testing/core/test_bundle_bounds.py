@@ -260,7 +260,23 @@ def test_equal_thresholds_and_odd_versions_are_sound(card):
     assert parse(card, thresholds=thresholds).threshold == 0.3
 
 
-WRONG = [None, True, 0, -1, 1.5, 10**15, "x", "", [], [1], ["x"], {}, {"x": 1}, {"value": "x"}, {"value": 1, "low": 0.5}]
+WRONG = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    10**15,
+    "x",
+    "",
+    [],
+    [1],
+    ["x"],
+    {},
+    {"x": 1},
+    {"value": "x"},
+    {"value": 1, "low": 0.5},
+]
 
 
 def full_card(card):

@@ -1,6 +1,7 @@
 """From a job to a bundle that scoring opens: members, card, numbers that agree."""
 
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,16 @@ import MAEMCLib
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.bundle import ModelBundle
+from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.ct import read_volume
-from MAEMCLib.errors import InputError
+from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.manifest import read_manifest
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.predict import Predictor
+from MAEMCLib.predict import Predictor, open_predictor
+from MAEMCLib.reference_case import difference
 from MAEMCLib.roi import cut_roi
 from MAEMCTrainingLib import revision
+from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.configuration import Augmentation, finetuning_preset, override, pretraining_preset
 from MAEMCTrainingLib.data.presentation import present
 from MAEMCTrainingLib.export import export, read_card_texts
@@ -104,13 +107,67 @@ def test_what_cannot_be_exported_says_why(jobs, tmp_path):
     with pytest.raises(InputError, match="stopped, not finished"):
         export(jobs / "fine", tmp_path / "m.maemc", TEXTS)
     (jobs / "fine" / "state.json").write_text(state)
+    assert not (tmp_path / "m.maemc").exists()
+
+
+def test_it_is_exported_alike_when_its_pretraining_is_gone(jobs, tmp_path):
+    before = export(jobs / "fine", tmp_path / "before.maemc", TEXTS)
+    hidden = (jobs / "pre").rename(jobs / "hidden")
+    try:
+        after = export(jobs / "fine", tmp_path / "after.maemc", TEXTS)
+    finally:
+        hidden.rename(jobs / "pre")
+    assert after.card.files == before.card.files and len(after.card.members("decoder")) == 1
+    assert after.card.values["training"] == before.card.values["training"]
+
+
+def test_a_job_that_kept_nothing_is_exported_with_what_there_is(jobs, tmp_path, capsys):
+    """As jobs of earlier versions are: with the autoencoder while its pre-training is as it was, then without."""
+    old = tmp_path / "old"
+    shutil.copytree(jobs / "fine", old)
+    for name in ("start.json", "autoencoder.safetensors"):
+        (old / name).unlink()
+    whole = export(old, tmp_path / "whole.maemc", TEXTS)
+    assert whole.card.files == export(jobs / "fine", tmp_path / "kept.maemc", TEXTS).card.files
     weights = jobs / "pre" / "checkpoints" / "last" / "model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(InputError, match="gone or was changed"):
-        export(jobs / "fine", tmp_path / "m.maemc", TEXTS)
-    weights.write_bytes(content)
-    assert not (tmp_path / "m.maemc").exists()
+    try:
+        words = ["export", str(old), "--output", str(tmp_path / "bare.maemc"), "--id", "balls"]
+        assert main(words) == 0
+    finally:
+        weights.write_bytes(content)
+    assert "gone or changed" in capsys.readouterr().err
+    card = ModelBundle.open(tmp_path / "bare.maemc").card
+    assert card.decoder is None and not card.members("decoder")
+    assert any("rebuilds no region" in note for note in card.values["notes"])
+    assert all(card.files[name] == whole.card.files[name] for name in card.files)
+
+
+def test_an_exported_bundle_brings_a_reference_case_that_is_checked(jobs, tmp_path):
+    bundle = export(jobs / "fine", tmp_path / "m.maemc", TEXTS)
+    assert len(bundle.card.reference["logits"]) == 3
+    assert difference(Predictor(bundle, "cpu")) < 1e-5
+    for seed, name in ((1, "a"), (2, "b")):
+        other = load_fold(jobs / "fine", seed, ENCODER).state_dict()
+        members = [Member("classifier", f"c{n}", other) for n in range(3)]
+        card = {key: bundle.card.values[key] for key in bundle.card.values if key != "training_distances"}
+        with pytest.raises(ModelError, match="other numbers than the model's author"):
+            open_predictor(save_bundle(tmp_path / name, card, members), "cpu")
+
+
+def test_half_the_size_in_bfloat16(jobs, tmp_path):
+    whole = export(jobs / "fine", tmp_path / "whole.maemc", TEXTS)
+    words = ["export", str(jobs / "fine"), "--output", str(tmp_path / "half.maemc"), "--id", "balls", "--precision"]
+    assert main([*words, "bfloat16"]) == 0
+    half = ModelBundle.open(tmp_path / "half.maemc")
+    name = half.card.members("classifier")[0]
+    assert {tensor.dtype for tensor in half.header(name).values()} == {"BF16"}
+    assert half.card.files[name]["bytes"] < 0.6 * whole.card.files[name]["bytes"]
+    assert difference(open_predictor(half, "cpu")) < 0.1
+    np.testing.assert_allclose(half.card.reference["logits"], whole.card.reference["logits"], atol=0.1)
+    with pytest.raises(SystemExit):
+        main([*words, "float8"])
 
 
 def test_the_code_s_revision(tmp_path, monkeypatch):

@@ -174,6 +174,16 @@ def test_phantom_and_cubes_become_manifests(lidc_cubes, tmp_path, capsys):
         (["pretrain", "--data", "none.csv", "--output", "JOB"], 3, "There is no manifest"),
         (["pretrain", "--data", ".", "--output", "JOB"], 3, "folder without a cache"),
         (["pretrain", "--data", "none.csv", "--output", "JOB", "epoch=3"], 2, "Did you mean epochs"),
+        (
+            ["pretrain", "--data", "none.csv", "--output", "JOB", "encoder.patch_size=7"],
+            2,
+            "do not fill an image of 250",
+        ),
+        (
+            ["finetune", "--from", "scratch", "--data", "x", "--output", "JOB", "encoder.width=10000000"],
+            2,
+            "at most 8192",
+        ),
         (["pretrain", "epochs=3", "--data", "none.csv", "--output", "JOB", "seed=1"], 3, "There is no manifest"),
         (["pretrain", "--data", "none.csv", "--output", "JOB", "--method", "moco"], 2, "no pre-training method"),
         (["finetune", "--from", "none", "--data", "none.csv", "--output", "JOB"], 3, "is no job folder"),
