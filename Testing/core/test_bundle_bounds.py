@@ -229,7 +229,8 @@ def parse(card, **changes):
             (-1, 0), (0, 0), (1e6, 0), (-1e308, 0), (1, 50), (1, -50), (1e-9, 0), (True, 0), ("1", 0),
         )),
         *({"thresholds": dict(zip(("rule_out", "balanced", "rule_in"), points, strict=True))} for points in (
-            (0.9, 0.5, 0.1), (0.5, 1.0, 1.0), (0.0, 0.0, 0.5), (0.6, 0.5, 0.7), (0.1, 0.5, 0.4), (-0.1, 0.5, 1), (0.1, 0.5, 2),
+            (0.9, 0.5, 0.1), (0.5, 1.0, 1.0), (0.0, 0.0, 0.5), (0.6, 0.5, 0.7), (0.1, 0.5, 0.4), (-0.1, 0.5, 1),
+            (0.1, 0.5, 2),
         )),
         *({"preprocessing": settings} for settings in (
             {"window_lower": 0, "window_upper": 0.001}, {"window_lower": 5000, "window_upper": 6000},
@@ -239,9 +240,11 @@ def parse(card, **changes):
         )),
         *({"applicability": limits} for limits in (
             {"smallest_diameter_mm": -1e9, "largest_diameter_mm": 1e9}, {"smallest_diameter_mm": 40},
-            {"largest_diameter_mm": 1e9}, {"slice_spacing_amber_mm": 9}, {"padded_red": 0.1}, {"padded_red": 9}, [1], "x",
+            {"largest_diameter_mm": 1e9}, {"slice_spacing_amber_mm": 9}, {"padded_red": 0.1}, {"padded_red": 9},
+            [1], "x",
         )),
-        *({"id": name} for name in ("", " ", "a@b", "a/b", "a\\b", "x.maemc", "\x1b]52;c;evil\x07", "a\u202eb", "x" * 200)),
+        *({"id": name} for name in ("", " ", "a@b", "a/b", "a\\b", "x.maemc", "x" * 200)),
+        *({"id": name} for name in ("\x1b]52;c;evil\x07", "a\u202eb")),
         *({"version": name} for name in ("", "1\n2", "\u202e1")),
         {"training_distances": [float(n) for n in range(100)] + [10**300]},
         {"members": [{"role": ["classifier"], "file": "classifier-0.safetensors"}]},
