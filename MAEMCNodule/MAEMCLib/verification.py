@@ -6,7 +6,8 @@ Importable without torch: where there is none the answer waits for the first use
 from __future__ import annotations
 
 from .bundle import ModelBundle
-from .errors import ModelError
+from .errors import MachineError, ModelError
+from .machine import check_torch
 
 UNVERIFIED = "unverified: it brings no reference case that could show whether this installation computes it right"
 
@@ -17,10 +18,9 @@ def verify(bundle: ModelBundle) -> str:
     Raises ModelError: weights that do not fit the architecture, other numbers than the author's.
     """
     try:
-        import safetensors.torch  # noqa: F401
-        import torch  # noqa: F401
-    except (ImportError, OSError, RuntimeError):  # absent, or broken: which, 'maemc device' says
-        return "PyTorch cannot be used here: whether the model computes right is checked when it is first used."
+        check_torch()
+    except MachineError as error:
+        return f"{error} Whether the model computes right is checked when it is first used."
     from .predict import new_predictor
     from .reference_case import difference, is_verifiable
 
