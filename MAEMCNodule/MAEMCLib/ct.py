@@ -64,12 +64,15 @@ class CTVolume:
                 f"{label} is not a single 3-D image (its array has shape {self.array.shape}). "
                 "Choose one CT volume without a time axis or color channels.",
                 "not-3d",
+                (self.name,),
             )
         if self.array.dtype.kind not in "iuf":
-            raise InputError(f"{label} holds {self.array.dtype} values; a CT has real numbers in HU.", "not-ct")
+            raise InputError(
+                f"{label} holds {self.array.dtype} values; a CT has real numbers in HU.", "not-ct", (self.name,)
+            )
         affine = np.asarray(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
-            raise InputError(f"{label} has no usable position in space (affine not finite).", "geometry")
+            raise InputError(f"{label} has no usable position in space (affine not finite).", "geometry", (self.name,))
         object.__setattr__(self, "affine", affine)
         spacing = self.spacing
         if not ((spacing >= SMALLEST_SPACING_MM) & (spacing <= LARGEST_SPACING_MM)).all():
@@ -78,9 +81,12 @@ class CTVolume:
                 f"({SMALLEST_SPACING_MM}-{LARGEST_SPACING_MM:g} mm are accepted). Check the file's header, or convert "
                 "again from DICOM.",
                 "spacing",
+                (self.name,),
             )
         if abs(np.linalg.det(self.direction)) < 0.1:
-            raise InputError(f"{label} has axes that lie in one plane; its geometry cannot be used.", "geometry")
+            raise InputError(
+                f"{label} has axes that lie in one plane; its geometry cannot be used.", "geometry", (self.name,)
+            )
 
     @property
     def spacing(self) -> np.ndarray:
@@ -136,7 +142,7 @@ def check_ct(volume: CTVolume) -> None:
     sample = volume.array[::step, ::step, ::step].ravel()
     finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
     if finite.size == 0:
-        raise InputError(f"{label} holds no finite values (NaN or infinity everywhere).", "not-finite")
+        raise InputError(f"{label} holds no finite values (NaN or infinity everywhere).", "not-finite", (volume.name,))
     low, high = float(finite.min()), float(finite.max())
     if low >= AIR_BELOW_HU:
         hint = (
@@ -148,12 +154,14 @@ def check_ct(volume: CTVolume) -> None:
             f"{label} does not look like a chest CT: its values run from {low:g} to {high:g}, none below "
             f"{AIR_BELOW_HU:g} HU. {hint} Choose the CT volume in HU.",
             "not-ct",
+            (volume.name,),
         )
     if low < -33000 or np.percentile(finite, 99) > 5000 or high - low < 200:
         raise InputError(
             f"{label} does not look like a CT in HU: its values run from {low:g} to {high:g}. "
             "Choose the CT volume, not a map derived from it.",
             "not-ct",
+            (volume.name,),
         )
 
 
@@ -168,6 +176,7 @@ def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str
     if nifti_form not in (None, *NIFTI_FORMS):
         raise UsageError(f"--nifti-form takes {' or '.join(NIFTI_FORMS)}, not '{nifti_form}'.")
     path = Path(path)
+    names = (path, path.name)
     try:
         if path.is_dir() or is_dicom(path):
             from .dicom_series import read_series
@@ -180,14 +189,17 @@ def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str
 
         header = read_header(path, nifti_form)
         return CTVolume(header.voxels(), header.affine, path.name, header.remarks)
+    except InputError as error:
+        raise InputError(str(error), error.code, (*error.private, *names)) from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"There is no file or folder {path}. Check the path.", "missing-file") from error
+        raise InputError(f"There is no file or folder {path}. Check the path.", "missing-file", names) from error
     except OSError as error:
+        reason = error.strerror or type(error).__name__
         raise InputError(
-            f"{path.name} cannot be read ({error.strerror or error}). Check its rights and its disk.", "unreadable"
+            f"{path.name} cannot be read ({reason}). Check its rights and its disk.", "unreadable", names
         ) from error
     except MemoryError as error:
-        raise InputError(f"{path.name} does not fit into this computer's memory.", "memory") from error
+        raise InputError(f"{path.name} does not fit into this computer's memory.", "memory", names) from error
 
 
 @contextlib.contextmanager

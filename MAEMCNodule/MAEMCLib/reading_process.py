@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -53,6 +54,7 @@ class ReadingProcess:
         if self.pid is None:
             self._start()
         process, name = self._process, Path(path).name
+        private = (path, name)
         request = {"path": str(path), "series_uid": series_uid, "nifti_form": nifti_form}
         hung = threading.Event()
         watch = threading.Timer(LONGEST_READ_S, lambda: (hung.set(), _kill(process)))
@@ -70,11 +72,13 @@ class ReadingProcess:
                     f"Reading {name} had not ended after {minutes:g} minutes and was stopped. Check that its disk can "
                     "be read, and convert it again.",
                     "reader-hung",
+                    private,
                 ) from error
             raise InputError(
                 f"{name} made the reader crash ({_last_words(process.returncode)}). It is damaged, or too large for "
                 "this computer's memory; copy or convert it again.",
                 "reader-died",
+                private,
             ) from error
         except BaseException as error:
             if not isinstance(error, MAEMCError):  # Ctrl-C: the rest of an answer must not become the next one's
@@ -136,16 +140,17 @@ def _listen(requests: queue.SimpleQueue) -> None:
     os._exit(0)  # the owner is gone, also where the main thread is in the midst of a file
 
 
-def _answer(request: dict, answers) -> None:
+def _answer(request: dict, answers: BinaryIO) -> None:
     try:
         volume = read_volume(request["path"], request["series_uid"], request["nifti_form"])
     except MAEMCError as error:
-        _send(answers, {"error": type(error).__name__, "message": str(error), "code": error.code})
+        _fail(answers, error)
         return
     except Exception as error:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error)[:200]}"
-        text = f"{Path(request['path']).name} cannot be read ({reason}). Copy it again or convert it from DICOM."
-        _send(answers, {"error": "InputError", "message": text, "code": "unreadable"})
+        name = Path(request["path"]).name
+        text = f"{name} cannot be read ({reason}). Copy it again or convert it from DICOM."
+        _fail(answers, InputError(text, "unreadable", (request["path"], name)))
         return
     array = np.ascontiguousarray(volume.array)
     header = {
@@ -159,21 +164,25 @@ def _answer(request: dict, answers) -> None:
     _send(answers, header, array)
 
 
-def _send(answers, header: dict, array: np.ndarray | None = None) -> None:
+def _fail(answers: BinaryIO, error: MAEMCError) -> None:
+    _send(answers, {"error": type(error).__name__, "told": (str(error), error.code, error.private)})
+
+
+def _send(answers: BinaryIO, header: dict, array: np.ndarray | None = None) -> None:
     answers.write(json.dumps(header).encode() + b"\n")
     if array is not None:
         answers.write(array.reshape(-1).view(np.uint8))
     answers.flush()
 
 
-def _received(answers) -> CTVolume:
+def _received(answers: BinaryIO) -> CTVolume:
     """The next answer. Raises the error that it holds, EOFError where it ends early."""
     line = answers.readline()
     if not line.endswith(b"\n"):
         raise EOFError
     header = json.loads(line)
     if "error" in header:
-        raise getattr(errors, header["error"])(header["message"], header["code"])
+        raise getattr(errors, header["error"])(*header["told"])
     array = np.empty(header["shape"], header["dtype"])
     rest = memoryview(array.reshape(-1).view(np.uint8))
     while rest:

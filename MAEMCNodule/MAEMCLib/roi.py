@@ -106,6 +106,7 @@ def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSI
             f"{volume.name or 'The volume'} lacks {len(missing)} of the slices around the point (first: slice "
             f"{missing[0] + 1} of {volume.size[2]}). Transfer the series again, completely.",
             "dicom-missing-slices",
+            (volume.name,),
         )
     crop = volume.array[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
     if volume.array.dtype.kind == "f" and not np.isfinite(crop).all():
@@ -113,6 +114,7 @@ def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSI
             f"{volume.name or 'The volume'} holds values that are not numbers (NaN or infinity) near the point. "
             "Convert it again from DICOM, or replace them by -1000 HU.",
             "not-finite",
+            (volume.name,),
         )
     # In index space any affine, sheared or oblique, is one transform; ITK images cannot hold a sheared direction.
     transform = sitk.AffineTransform(3)

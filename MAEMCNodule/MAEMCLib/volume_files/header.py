@@ -139,5 +139,6 @@ def beside(path: Path, name: str) -> Path:
         raise InputError(
             f"{path.name} cannot be read: the file with its voxels, {data.name}, is not beside it. Copy both files.",
             "missing-file",
+            (data.name,),
         )
     return data

@@ -123,6 +123,7 @@ def _partner(path: Path, mine: str, other: str) -> Path:
     raise InputError(
         f"{path.name} cannot be read: the other file of the pair, {names[0]}, is not beside it. Copy both files.",
         "missing-file",
+        (names[0],),
     )
 
 
