@@ -6,6 +6,7 @@ Everything is LPS millimeters (x towards the patient's Left, y towards Posterior
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,8 @@ LARGEST_SPACING_MM = 25.0
 AIR_BELOW_HU = -500.0
 """A chest CT, and every crop of one around a lung nodule, has voxels of aerated lung or air below this value."""
 CHECKED_VOXELS = 200_000
+FACE = 2.0**-10
+"""Voxels beyond the outer face that still count as on it: no decimal position lies just at this limit."""
 NIFTI_FORMS = ("sform", "qform")
 
 
@@ -113,6 +116,19 @@ class CTVolume:
         """(4, 4) LPS mm to continuous index (i, j, k)."""
         return np.linalg.inv(self.affine)
 
+    @cached_property
+    def oriented(self) -> CTVolume:
+        """The same voxels, as a view, with i, j and k most nearly along the patient's left, posterior and superior:
+        however a scan was stored, what is computed from this is computed in one order. Without ``absent``."""
+        order, signs = _axes_of(self.direction)
+        array = self.array.transpose([2 - axis for axis in order[::-1]])
+        array = array[tuple(slice(None, None, int(sign)) for sign in signs[::-1])]
+        affine = np.eye(4)
+        affine[:3, :3] = self.affine[:3, order] * signs + 0.0  # no zero is negative
+        last = (self.size - 1)[list(order)] * (signs < 0)
+        affine[:3, 3] = self.origin + self.affine[:3, order] @ last
+        return CTVolume(array, affine, self.name, self.remarks)
+
     @property
     def slice_spacing(self) -> float:
         """mm between slices, measured along the axis that runs most nearly from inferior to superior."""
@@ -127,8 +143,27 @@ class CTVolume:
         return np.asarray(index, float) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
     def inside(self, index: np.ndarray) -> np.ndarray:
-        """(...,) True where a continuous index (..., 3) lies in the volume, voxels taken with their full extent."""
-        return ((index >= -0.5) & (index <= self.size - 0.5)).all(axis=-1)
+        """(...,) True where a continuous index (..., 3) lies in the volume, voxels taken with their full extent.
+
+        A place on the outer face is inside, whatever rounding made of it.
+        """
+        return ((index >= -0.5 - FACE) & (index <= self.size - 0.5 + FACE)).all(axis=-1)
+
+
+def _axes_of(direction: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """For each of left, posterior, superior the voxel axis most nearly along it, and its sign. Ties (axes at 45
+    degrees) are broken by the resulting directions, so that the order in which they were stored does not matter."""
+
+    def turned(order: tuple[int, ...]) -> np.ndarray:
+        columns = direction[:, order]
+        return columns * np.where(np.diag(columns) < 0, -1.0, 1.0)
+
+    def fit(order: tuple[int, ...]) -> tuple:
+        columns = turned(order).round(6)
+        return (columns.trace().round(6), *columns.ravel())
+
+    order = list(max(itertools.permutations(range(3)), key=fit))
+    return order, np.where(np.diag(direction[:, order]) < 0, -1.0, 1.0)
 
 
 def check_ct(volume: CTVolume) -> None:

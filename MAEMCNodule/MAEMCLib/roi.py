@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from .ct import CTVolume
+from .ct import FACE, CTVolume
 from .errors import InputError
 
 SIDE = 50
@@ -87,28 +88,25 @@ def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSI
 
     affine: (4, 4) grid index (column, row, slice) to LPS mm. size: (columns, rows, slices).
     Returns (slices, rows, columns) float32 HU and the share of samples outside the volume, which hold ``fill``.
-    Raises InputError where NaN or infinity is among the voxels read.
+    The same scan stored along other axes, flipped or cropped gives the same bits.
+    Raises InputError where NaN or infinity is among the voxels read, or a slice among them has no image.
     """
     import SimpleITK as sitk
 
     columns, rows, slices = size
-    to_voxel = volume.inverse_affine @ affine
-    last = np.array(size) - 1
-    corners = np.array(np.meshgrid(*[(0, n) for n in last], indexing="ij")).reshape(3, 8).T
-    corners = corners @ to_voxel[:3, :3].T + to_voxel[:3, 3]
-    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
-    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, volume.size)
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in size))))
+    _check_absent(volume, corners @ (volume.inverse_affine @ affine)[2, :3] + (volume.inverse_affine @ affine)[2, 3])
+    seen = volume.oriented
+    to_voxel = seen.inverse_affine @ affine
+    # Storing a scan in another way moves positions by rounding errors; rounded to decimals they are the same again.
+    matrix, shift = to_voxel[:3, :3].round(12), to_voxel[:3, 3].round(9)
+    corners = (corners @ matrix.T + shift).round(9)
+    first = np.floor(corners.min(axis=0)).astype(int)
+    end = np.ceil(corners.max(axis=0)).astype(int) + 1
+    low, high = np.maximum(first, 0), np.minimum(end, seen.size)
     if (low >= high).any():
         return np.full((slices, rows, columns), fill, np.float32), 1.0
-    missing = [k for k in volume.absent if low[2] < k < high[2] - 1]
-    if missing:
-        raise InputError(
-            f"{volume.name or 'The volume'} lacks {len(missing)} of the slices around the point (first: slice "
-            f"{missing[0] + 1} of {volume.size[2]}). Transfer the series again, completely.",
-            "dicom-missing-slices",
-            (volume.name,),
-        )
-    crop = volume.array[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    crop = seen.array[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32, order="C")
     if volume.array.dtype.kind == "f" and not np.isfinite(crop).all():
         raise InputError(
             f"{volume.name or 'The volume'} holds values that are not numbers (NaN or infinity) near the point. "
@@ -116,10 +114,12 @@ def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSI
             "not-finite",
             (volume.name,),
         )
+    if (first < low).any() or (end > high).any():  # the outer half of a border voxel has the voxel's value
+        crop = np.pad(crop, list(zip((low - first)[::-1], (end - high)[::-1], strict=True)), mode="edge")
     # In index space any affine, sheared or oblique, is one transform; ITK images cannot hold a sheared direction.
     transform = sitk.AffineTransform(3)
-    transform.SetMatrix(to_voxel[:3, :3].ravel().tolist())
-    transform.SetTranslation((to_voxel[:3, 3] - low).tolist())
+    transform.SetMatrix(matrix.ravel().tolist())
+    transform.SetTranslation((shift - first).round(9).tolist())
     stack = sitk.Resample(
         sitk.GetImageFromArray(crop),
         [int(n) for n in size],
@@ -131,14 +131,34 @@ def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSI
         fill,
         sitk.sitkFloat32,
     )
-    return sitk.GetArrayFromImage(stack), _outside(volume, to_voxel, size, corners)
+    stack = sitk.GetArrayFromImage(stack)
+    if seen.inside(corners).all():  # the volume is convex: nothing else can leave it
+        return stack, 0.0
+    outside = ~_inside(seen, matrix, shift, size)
+    stack[outside] = fill
+    return stack, float(outside.mean())
 
 
-def _outside(volume: CTVolume, to_voxel: np.ndarray, size, corners: np.ndarray) -> float:
-    if volume.inside(corners).all():  # the volume is convex: nothing else can leave it
-        return 0.0
-    grid = np.stack(np.meshgrid(*[np.arange(n) for n in size], indexing="ij"), axis=-1).reshape(-1, 3)
-    return 1.0 - float(volume.inside(grid @ to_voxel[:3, :3].T + to_voxel[:3, 3]).mean())
+def _check_absent(volume: CTVolume, heights: np.ndarray) -> None:
+    """heights: the slices k, continuous, at the corners of what is sampled. Raises InputError."""
+    missing = [k for k in volume.absent if np.floor(heights.min()) <= k <= np.ceil(heights.max())]
+    if missing:
+        raise InputError(
+            f"{volume.name or 'The volume'} lacks {len(missing)} of the slices around the point (first: slice "
+            f"{missing[0] + 1} of {volume.size[2]}). Transfer the series again, completely.",
+            "dicom-missing-slices",
+            (volume.name,),
+        )
+
+
+def _inside(volume: CTVolume, matrix: np.ndarray, shift: np.ndarray, size) -> np.ndarray:
+    """(slices, rows, columns) which samples lie in the volume."""
+    s, r, c = np.ogrid[: size[2], : size[1], : size[0]]
+    inside = np.ones((size[2], size[1], size[0]), bool)
+    for (across, down, through), start, count in zip(matrix, shift, volume.size, strict=True):
+        index = across * c + down * r + (through * s + start)
+        inside &= (index >= -0.5 - FACE) & (index <= count - 0.5 + FACE)
+    return inside
 
 
 def _extent(volume: CTVolume) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,7 @@
 """The region around a point: against an independent resampling, on real and awkward geometry."""
 
+import itertools
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -38,6 +40,7 @@ def slow_roi(volume, point, plane):
     """Every sample on its own: position in the patient by the definition, value by scipy on the whole volume."""
     stack = np.empty((25, 50, 50))
     complete = np.empty(stack.shape, bool)
+    values = volume.array.astype(float)
     for s in range(25):
         for r in range(50):
             columns = np.arange(50)
@@ -47,7 +50,7 @@ def slow_roi(volume, point, plane):
             else:
                 position = np.stack([left, np.full(50, point[1] - 12.0 + s), np.full(50, point[2] + 24.5 - r)], 1)
             ijk = np.linalg.solve(volume.affine[:3, :3], (position - volume.affine[:3, 3]).T)
-            stack[s, r] = map_coordinates(volume.array.astype(float), ijk[::-1], order=1, mode="constant", cval=-1200)
+            stack[s, r] = map_coordinates(values, ijk[::-1], order=1, mode="constant", cval=-1200)
             complete[s, r] = ((ijk >= 0) & (ijk <= np.array(volume.array.shape[::-1])[:, None] - 1)).all(axis=0)
     return stack, complete
 
@@ -157,3 +160,99 @@ def test_real_cubes_fit_without_padding(lidc_cubes):
     assert roi.padded_fraction == 0
     expected, complete = slow_roi(volume, (0.0, 0.0, 0.0), "coronal")
     assert complete.all() and np.abs(roi.coronal - expected).max() < 1
+
+
+def stored_otherwise(volume, order, signs):
+    """The same scan with its voxel axes in another order and direction."""
+    array = volume.array.transpose([2 - axis for axis in order[::-1]])
+    array = array[tuple(slice(None, None, sign) for sign in signs[::-1])]
+    affine = np.eye(4)
+    affine[:3, :3] = volume.affine[:3, order] * signs
+    first = np.zeros(3)
+    for axis, sign in zip(order, signs, strict=True):
+        first[axis] = 0 if sign > 0 else volume.size[axis] - 1
+    affine[:3, 3] = volume.to_lps(first)
+    return CTVolume(np.ascontiguousarray(array), affine)
+
+
+STORAGES = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
+
+
+def same_region(one, other):
+    assert np.array_equal(one.axial, other.axial) and np.array_equal(one.coronal, other.coronal)
+    assert one.padded_fraction == other.padded_fraction
+
+
+@pytest.mark.parametrize("where", [(0, 0, 0), (2.0, 1.6, -1.1), (1.0, 1.8, -1.9), (10.3, -12.1, 7.7), (1 / 3, 0, 25)])
+def test_a_cube_in_any_of_48_storages_gives_the_same_bits(lidc_cubes, where):
+    """Real cubes of 51 mm: at whole millimeters samples lie just on the outer face, where rounding once decided."""
+    for number, file in enumerate(sorted((lidc_cubes / "images").glob("*.nrrd"))[:: 45 if where[2] else 30]):
+        cube = read_volume(file)
+        affine = cube.affine.copy()
+        affine[:3, 3] += (137.1 * number, -41.3, 803.7)  # as in a scanner's frame, where rounding has more to do
+        cube, point = CTVolume(cube.array, affine), affine[:3, 3] + 25 + where
+        expected = cut_roi(cube, point)
+        for order, signs in STORAGES:
+            same_region(cut_roi(stored_otherwise(cube, order, signs), point), expected)
+
+
+@pytest.mark.parametrize("name", ["oblique", "tilted", "anisotropic"])
+def test_awkward_geometry_in_other_storages_gives_the_same_bits(name):
+    volume = GEOMETRIES[name]
+    point = volume.to_lps(0.3 * volume.size)
+    expected = cut_roi(volume, point)
+    for order, signs in STORAGES[::5]:
+        same_region(cut_roi(stored_otherwise(volume, order, signs), point), expected)
+
+
+def test_a_cropped_scan_gives_the_same_bits():
+    """Down to the voxels that the region touches."""
+    volume = made_volume(np.diag([-1.0, 1.0, 1.0]))
+    point = volume.to_lps([64.2, 58.9, 41.7])
+    reach = np.ceil(24.5 / volume.spacing).astype(int) + 1
+    low, high = np.floor([64, 58, 41] - reach).astype(int), np.ceil([66, 60, 43] + reach).astype(int)
+    affine = volume.affine.copy()
+    affine[:3, 3] = volume.to_lps(low)
+    crop = CTVolume(volume.array[low[2] : high[2], low[1] : high[1], low[0] : high[0]], affine)
+    assert crop.array.size < 0.5 * volume.array.size
+    same_region(cut_roi(crop, point), cut_roi(volume, point))
+
+
+def test_a_direction_that_is_hardly_off_changes_hardly_anything(lidc_cubes):
+    """One millionth of a radian about each axis; samples on the outer face do not turn into air."""
+    for file in sorted((lidc_cubes / "images").glob("*.nrrd"))[::30]:
+        cube = read_volume(file)
+        for point in ((0, 0, 0), (2.0, 1.6, -1.1), (1.0, 1.8, -1.9)):
+            expected = cut_roi(cube, point)
+            for axis, sign in itertools.product(range(3), (1e-6, -1e-6)):
+                turned = cube.affine.copy()
+                one, two = (axis + 1) % 3, (axis + 2) % 3
+                turned[one, :3], turned[two, :3] = (
+                    turned[one, :3] - sign * turned[two, :3],
+                    turned[two, :3] + sign * turned[one, :3],
+                )
+                found = cut_roi(CTVolume(cube.array, turned), point)
+                assert np.abs(found.axial - expected.axial).max() < 1
+                assert np.abs(found.coronal - expected.coronal).max() < 1
+                assert found.padded_fraction == expected.padded_fraction
+
+
+def test_oriented_axes_run_to_left_posterior_superior():
+    volume = made_volume(rotation(1))
+    seen = volume.oriented
+    assert (np.diag(seen.direction) > 0.5).all() and np.shares_memory(seen.array, volume.array)
+    index = np.array([3, 40, 7])
+    k, j, i = np.round(volume.to_index(seen.to_lps(index))).astype(int)[::-1]
+    assert seen.array[7, 40, 3] == volume.array[k, j, i]
+
+
+def test_slices_without_an_image_are_refused_where_they_matter():
+    volume = made_volume(np.diag([1.0, -1.0, -1.0]))
+    point = volume.to_lps([65, 60, 45])  # the region reaches over the slices 25.4 ... 64.6
+    for absent, words in ((30, "31 of 90"), (64, "65 of 90"), (20, ""), (70, "")):
+        gappy = CTVolume(volume.array, volume.affine, absent=(absent,))
+        if not words:
+            assert cut_roi(gappy, point).padded_fraction == 0
+            continue
+        with pytest.raises(InputError, match=words):
+            cut_roi(gappy, point)
