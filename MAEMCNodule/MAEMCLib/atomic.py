@@ -40,7 +40,8 @@ def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file. Raises InputError where it cannot be written, ValueError for values that are no JSON."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Half a surrogate pair, which JSON of others may hold, is written as the escape that it is in JSON.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path, what: str) -> Any:

@@ -7,24 +7,31 @@ import re
 import sys
 import time
 from argparse import Namespace
+from collections import defaultdict
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from . import picture_commands
 from .bundle import ModelBundle
 from .clinical import SERIES, parse_assignments, read_values
-from .ct import CTVolume, read_volume, write_volume
+from .ct import CTVolume, write_volume
 from .errors import InputError, ModelError, UsageError
+from .fingerprint import input_sha256
+from .image_content import content_sha256
 from .machine import check_torch
 from .manifest import ManifestRow
 from .model_card import ModelCard
 from .model_store import find_model
 from .points import NodulePoint, parse_point, read_points
+from .reading_process import ReadingProcess
 from .results import NoduleResult
 from .roi import NoduleROI, cut_roi
+from .terminal import visible
 
 FAILED = 3
 """Exit code where some input could not be scored."""
+_LONGEST_FOLDER_NAME = 60
 
 
 def score(arguments: Namespace) -> int:
@@ -39,19 +46,21 @@ def score(arguments: Namespace) -> int:
     points = _points(arguments)
     clinical = _clinical(arguments, bundle.card)
     predictor, reason = None, ""
-    try:
-        volume = read_volume(arguments.image, arguments.series, arguments.nifti_form)
-    except InputError as error:
-        reason = str(error)
-        rows = [(failed(point.nodule_id, point.lps, error, bundle.card), None) for point in points]
-    else:
-        for remark in volume.remarks:
-            if remark.where:
-                print(f"{remark.where}: {remark.message}", file=sys.stderr)
-        predictor = _predictor(bundle, arguments)
-        rows = score_points(volume, points, predictor, clinical=[clinical] * len(points))
-    image = Path(arguments.image).name
-    rows = [(replace(result, image=image), prepared) for result, prepared in rows]
+    with ReadingProcess() as reader:
+        try:
+            volume = reader.read(arguments.image, arguments.series, arguments.nifti_form)
+            named = {point.lps: _fingerprint(arguments, bundle.card, point.lps, clinical) for point in points}
+        except InputError as error:
+            reason, named = str(error), {}
+            rows = [(failed(point.nodule_id, point.lps, error, bundle.card), None) for point in points]
+        else:
+            for remark in volume.remarks:
+                if remark.where:
+                    print(f"{remark.where}: {remark.message}", file=sys.stderr)
+            predictor = _predictor(bundle, arguments)
+            further = lru_cache(maxsize=1)(lambda path: reader.read(path, None, arguments.nifti_form))
+            rows = score_points(volume, points, predictor, None, [clinical] * len(points), further)
+    rows = [(replace(result, **named.get(result.point_lps, {})), prepared) for result, prepared in rows]
     results = [result for result, _ in rows]
     device = predictor.device if predictor else None
     if folder is not None:
@@ -72,7 +81,7 @@ def roi(arguments: Namespace) -> int:
     from .report.figures import save_montage
 
     folder = _output_folder(arguments.output)
-    volume = read_volume(arguments.image, arguments.series, arguments.nifti_form)
+    volume = _volume(arguments)
     region = cut_roi(volume, parse_point(arguments.point, arguments.ras))
     for plane in ("axial", "coronal"):
         _write_stack(folder / f"{plane}.nrrd", getattr(region, plane), region, plane)
@@ -99,7 +108,7 @@ def explain(arguments: Namespace) -> int:
             f"The model {bundle.card.id} fuses images and clinical values, and has no pictures to explain it.",
             "no-decoder",
         )
-    volume = read_volume(arguments.image, arguments.series, arguments.nifti_form)
+    volume = _volume(arguments)
     prepared = prepare(volume, "N1", parse_point(arguments.point, arguments.ras), bundle.card)
     predictor = _predictor(bundle, arguments)
     result = scored(prepared, vars(predictor.predict([prepared.roi])[0]), bundle.card)
@@ -117,12 +126,12 @@ def explain(arguments: Namespace) -> int:
 def batch(arguments: Namespace) -> int:
     """``maemc batch``: a manifest's nodules, or pictures, into one CSV."""
     from .batch import run_batch
-    from .manifest import read_manifest
+    from .scoring_manifest import read_scoring_manifest
 
     if arguments.processes < 1:
         raise UsageError("--processes needs a number from 1.")
     check_torch()
-    manifest = read_manifest(arguments.manifest, lenient=True)
+    manifest = read_scoring_manifest(arguments.manifest)
     bundle = ModelBundle.open(find_model(arguments.model))
     rows = [_with_paths(row, manifest.path.parent, bundle.card) for row in manifest.rows]
     started = time.monotonic()
@@ -131,8 +140,12 @@ def batch(arguments: Namespace) -> int:
         left = (time.monotonic() - started) / max(done, 1) * (total - done)
         print(f"\r{done} of {total} cases, {wrong} failed, {left:.0f} s left ", end="", file=sys.stderr, flush=True)
 
+    def say(text: str) -> None:
+        print(f"{chr(13) if watch else ''}{text}", file=sys.stderr)
+
     watch = show if sys.stderr.isatty() and not arguments.quiet else None
-    good, wrong = run_batch(rows, Path(arguments.output), bundle, arguments.device, arguments.processes, watch)
+    output, options = Path(arguments.output), (arguments.device, arguments.processes)
+    good, wrong = run_batch(rows, output, bundle, *options, watch, arguments.nifti_form, say)
     if watch is not None:
         print(file=sys.stderr)
     if not arguments.quiet:
@@ -165,6 +178,19 @@ def serve(arguments: Namespace) -> int:
 
     main()
     return 0
+
+
+def _volume(arguments: Namespace) -> CTVolume:
+    """Read in a child process: a file that makes a native reader crash ends in a message."""
+    with ReadingProcess() as reader:
+        return reader.read(arguments.image, arguments.series, arguments.nifti_form)
+
+
+def _fingerprint(arguments: Namespace, card: ModelCard, point_lps, clinical: dict[str, str]) -> dict[str, str]:
+    """What a result says of the image and of all that it was computed from."""
+    path = Path(arguments.image)
+    whole = input_sha256(path, card, point_lps, None, clinical, arguments.series, arguments.nifti_form)
+    return {"image": content_sha256(path)[:12], "input_sha256": whole}
 
 
 def _predictor(bundle: ModelBundle, arguments: Namespace):
@@ -247,7 +273,7 @@ def _pictures(folder: Path, rows: list, card: ModelCard, predictor, arguments: N
 
 def _folder_name(result: NoduleResult, taken: set[str]) -> str:
     """The nodule's name as a folder name, unique among ``taken``, to which it is added."""
-    plain = re.sub(r"[^\w.-]+", "_", result.nodule_id).strip("._") or "nodule"
+    plain = re.sub(r"[^\w.-]+", "_", result.nodule_id)[:_LONGEST_FOLDER_NAME].strip("._") or "nodule"
     name, number = plain, 2
     while name.lower() in taken:
         name, number = f"{plain}-{number}", number + 1
@@ -266,8 +292,12 @@ def _write_stack(path: Path, stack, region: NoduleROI, plane: str) -> None:
 
 
 def _failures(results: list[NoduleResult], reason: str = "") -> int:
-    """Exit code; each failed nodule is named on stderr. reason: that of all of them, with the names of files."""
-    wrong = [result for result in results if result.status == "failed"]
-    for result in wrong:
-        print(f"{result.nodule_id} was not scored: {reason or result.message}", file=sys.stderr)
+    """Exit code; each failed nodule is named on stderr, each reason once. reason: that of all of them, with the names
+    of files."""
+    wrong: dict[str, list[str]] = defaultdict(list)
+    for result in results:
+        if result.status == "failed":
+            wrong[reason or result.message].append(visible(result.nodule_id))
+    for text, names in wrong.items():
+        print(f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not scored: {text}", file=sys.stderr)
     return FAILED if wrong else 0

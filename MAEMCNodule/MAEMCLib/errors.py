@@ -8,7 +8,10 @@ down takes ``anonymous``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
 
 LEFT_OUT = "[...]"
 
@@ -21,15 +24,27 @@ class MAEMCError(Exception):
     def __init__(self, message: str, code: str = "error", private: Iterable[object] = ()) -> None:
         super().__init__(message)
         self.code = code
-        self.private = tuple(sorted({str(part) for part in private} - {""}, key=len, reverse=True))
+        self.private = _longest_first(private)
+
+    def hide(self, name: object) -> Self:
+        """Make the name of a file or folder private, with its path, and without its ending; not one of three letters,
+        such as CT, which is nobody's."""
+        path = Path(str(name))
+        names = {str(path), path.name, path.name.split(".")[0]}
+        self.private = _longest_first([*self.private, *(part for part in names if len(part) > 3)])
+        return self
 
     @property
     def anonymous(self) -> str:
         """The message without its private parts, for what is written down."""
         text = str(self)
-        for part in self.private:
-            text = text.replace(part, LEFT_OUT)
+        for part in self.private:  # whole words: a folder may be called "a"
+            text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", LEFT_OUT, text)
         return text
+
+
+def _longest_first(parts: Iterable[object]) -> tuple[str, ...]:
+    return tuple(sorted({str(part) for part in parts} - {""}, key=lambda part: (-len(part), part)))
 
 
 class UsageError(MAEMCError):
@@ -66,3 +81,22 @@ class MachineError(MAEMCError):
 
     def __init__(self, message: str, code: str = "machine", private: Iterable[object] = ()) -> None:
         super().__init__(message, code, private)
+
+
+UNREADABLE = Exception
+"""What a damaged file can end in, in the libraries that read it: it costs its own case and not those after it."""
+
+
+def input_error(error: Exception, what: str) -> MAEMCError:
+    """Whatever a damaged input ended in as a message. what: ``The image cannot be read``.
+
+    A library's own words may hold paths and texts of the file, and are private.
+    """
+    if isinstance(error, MAEMCError):
+        return error
+    if isinstance(error, MemoryError):
+        return InputError(f"{what}: it needs more memory than there is. Close other programs.", "memory")
+    if isinstance(error, OSError) and error.strerror:
+        return InputError(f"{what} ({error.strerror}). Check the path and the rights.", "unreadable")
+    text = f"{type(error).__name__}: {error}"
+    return InputError(f"{what} ({text}). Copy the image again or convert it from DICOM.", "unreadable", [str(error)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,13 +12,20 @@ from .ct import CTVolume, check_ct, read_volume
 from .errors import InputError
 from .roi import cut_roi
 
+GIVEN = "given"
+"""What a result says of a further series; names of files and folders may be those of patients."""
+
 
 def with_regions(
-    values: ClinicalValues, asked: Sequence[ClinicalField], point_lps, slice_step_mm: float
+    values: ClinicalValues,
+    asked: Sequence[ClinicalField],
+    point_lps,
+    slice_step_mm: float,
+    read: Callable[[str], CTVolume] | None = None,
 ) -> ClinicalValues:
-    """The values with the region of each further series that was given, and its name in the place of path or volume.
+    """The values with the region of each further series that was given, and GIVEN in the place of path or volume.
 
-    point_lps: LPS mm, the same in all series. No volume is kept.
+    point_lps: LPS mm, the same in all series. read: of a path, in the place of ``read_volume``. No volume is kept.
     Raises InputError naming the series: it cannot be read, is no CT, or does not hold the point.
     """
     names, regions = {}, {}
@@ -27,12 +34,13 @@ def with_regions(
         if given is None:
             continue
         try:
-            volume = given if isinstance(given, CTVolume) else _read(str(Path(given).resolve()))
+            volume = given if isinstance(given, CTVolume) else (read or _read)(str(Path(given).resolve()))
             check_ct(volume)
             regions[field.name] = cut_roi(volume, point_lps, slice_step_mm)
         except InputError as error:
-            raise InputError(f"The series {field.name} cannot be used: {error}", error.code) from error
-        names[field.name] = volume.name
+            message = f"The series {field.name} cannot be used: {error}"
+            raise InputError(message, error.code, error.private) from error
+        names[field.name] = GIVEN
     return replace(values, values=values.values | names, regions=regions)
 
 

@@ -4,12 +4,13 @@ header.
 ``case_id, patient_id, image`` are always there. ``kind`` says what a row is: ``nodule`` (the default; a point
 ``l_mm, p_mm, s_mm`` in a CT), ``slice`` (``volume_id, slice_index`` of a stack of 2-D pictures, ordered towards S) or
 ``image`` (a 2-D picture). ``label``, ``split`` and ``diameter_mm`` may be empty; columns beyond these are kept as they
-are. Images are files or DICOM folders, named relative to the manifest.
+are. Images are files or DICOM folders, named relative to the manifest. ``scoring_manifest`` reads what is scored only.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import os
 from collections import Counter
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from .atomic import replacing
 from .errors import InputError
+from .spreadsheet import RowWriter, text_of
 
 REQUIRED = ("case_id", "patient_id", "image")
 POINT = ("l_mm", "p_mm", "s_mm")
@@ -26,6 +28,8 @@ REQUIRED_BY_KIND = {"nodule": POINT, "slice": ("volume_id", "slice_index"), "ima
 OPTIONAL = ("kind", "label", "split", "diameter_mm")
 LABELS = {"0": 0, "1": 1, "benign": 0, "malignant": 1, "benign-like": 0, "malignant-like": 1}
 NAMED_AT_MOST = 5
+SAVE_AS_CSV = "Save it as CSV in UTF-8."
+Record = dict[str | None, str]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class ManifestRow:
     image: absolute path of a file or DICOM folder. label: 0 benign, 1 malignant, None unknown. point_lps: the nodule's
     point in LPS mm (None for kinds without one). extra: further columns, as text.
     problem: why the row cannot be used, where it was read leniently; empty for a sound row.
+    nodule_id: which nodule of the case it is, where the manifest was read for scoring.
     """
 
     case_id: str
@@ -47,6 +52,12 @@ class ManifestRow:
     point_lps: tuple[float, float, float] | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+    nodule_id: str = ""
+
+    @property
+    def series(self) -> str | None:
+        """The series that is meant of a DICOM folder with several, from the column series or series_uid."""
+        return self.extra.get("series") or self.extra.get("series_uid") or None
 
 
 @dataclass(frozen=True)
@@ -87,33 +98,55 @@ def read_manifest(path: str | Path, lenient: bool = False) -> Manifest:
     neither 0 or 1 nor a class's name, coordinates or diameters that are no numbers.
     """
     path = Path(path).absolute()
+    columns, records = read_records(path)
+    for line, record in records:
+        if isinstance(record, csv.Error):
+            raise InputError(
+                f"Row {line} of the manifest {path} cannot be read ({record}). {SAVE_AS_CSV}", "unreadable"
+            )
+    check_columns(path, columns, records)
+    if lenient:
+        rows = tuple(_lenient_row(path, line, record) for line, record in records)
+        _check_rows(path, rows, images=False)
+    else:
+        rows = tuple(row_of(path, line, record) for line, record in records)
+        _check_rows(path, rows)
+    return Manifest(path, rows)
+
+
+def read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Error]]]:
+    """The columns, and for each row that is not empty its number and its values by column (None: those beyond the
+    columns), or what is wrong with its quotes. Raises InputError: no file, no text, no header, no rows."""
+    records: list[tuple[int, Record | csv.Error]] = []
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            columns = [(name or "").strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            records = [(reader.line_num, record) for record in reader if any(v for v in record.values() if v)]
+            reader = csv.reader(stream, strict=True)
+            columns = [name.strip() for name in next(reader, [])]
+            for number in itertools.count(2):
+                try:
+                    values = [text_of(value) for value in next(reader)]
+                except StopIteration:
+                    break
+                except csv.Error as error:  # a quote that does not end would swallow the rows after it unseen
+                    records.append((number, error))
+                    continue
+                if any(values):
+                    record: Record = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
+                    records.append((number, record | ({None: "more"} if len(values) > len(columns) else {})))
     except FileNotFoundError as error:
         raise InputError(f"There is no manifest {path}. Check the path.", "missing-file") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
-            f"The manifest {path} cannot be read as CSV text ({error}). Save it as CSV in UTF-8.", "unreadable"
+            f"The manifest {path} cannot be read as CSV text ({error}). {SAVE_AS_CSV}", "unreadable"
         ) from error
     if not columns:
         raise InputError(
             f"The manifest {path} is empty. It needs a header with {', '.join(REQUIRED)} and a row a case.",
             "manifest-empty",
         )
-    _check_columns(path, columns, records)
     if not records:
         raise InputError(f"The manifest {path} has a header and no cases. Add a row for each case.", "manifest-empty")
-    if lenient:
-        rows = tuple(_lenient_row(path, line, record) for line, record in records)
-        _check_rows(path, rows, images=False)
-    else:
-        rows = tuple(_row(path, line, record) for line, record in records)
-        _check_rows(path, rows)
-    return Manifest(path, rows)
+    return columns, records
 
 
 def write_manifest(path: str | Path, rows: Iterable[ManifestRow]) -> Path:
@@ -140,9 +173,11 @@ def write_manifest(path: str | Path, rows: Iterable[ManifestRow]) -> Path:
     except OSError as error:
         raise InputError(f"The folder {path.parent} cannot be made ({error.strerror}).", "not-written") from error
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(manifest_record(path, row) for row in rows)
+        writer = RowWriter(stream)
+        writer.row(columns)
+        for row in rows:
+            record = manifest_record(path, row)
+            writer.row(record.get(name, "") for name in columns)
     return path
 
 
@@ -171,11 +206,10 @@ def _from_manifest(path: Path, file: Path) -> str:
     return file.relative_to(path.parent).as_posix() if file.is_relative_to(path.parent) else str(file)
 
 
-def _check_columns(path: Path, columns: Sequence[str], records: Sequence[tuple[int, Mapping[str, str]]]) -> None:
-    twice = [name for name, count in Counter(columns).items() if count > 1 and name]
-    if twice:
-        raise InputError(f"The manifest {path} has the column {_some(twice)} twice. Keep one.", "manifest-columns")
-    kinds = {_text(record, "kind") or "nodule" for _, record in records} or {"nodule"}
+def check_columns(path: Path, columns: Sequence[str], records: Sequence[tuple[int, Record]]) -> None:
+    """Raise InputError for a column given twice, a kind that is unknown, a column that the kinds of the rows lack."""
+    check_given_once(path, columns)
+    kinds = {text_in(record, "kind") or "nodule" for _, record in records}
     unknown = sorted(kinds - set(REQUIRED_BY_KIND))
     if unknown:
         raise InputError(
@@ -183,6 +217,18 @@ def _check_columns(path: Path, columns: Sequence[str], records: Sequence[tuple[i
             "manifest-kind",
         )
     needed = [*REQUIRED, *(name for kind in REQUIRED_BY_KIND if kind in kinds for name in REQUIRED_BY_KIND[kind])]
+    check_present(path, columns, needed)
+
+
+def check_given_once(path: Path, columns: Sequence[str]) -> None:
+    """Raise InputError where a column is given twice."""
+    twice = [name for name, count in Counter(columns).items() if count > 1 and name]
+    if twice:
+        raise InputError(f"The manifest {path} has the column {_some(twice)} twice. Keep one.", "manifest-columns")
+
+
+def check_present(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+    """Raise InputError naming the columns that are missing."""
     missing = [name for name in needed if name not in columns]
     if missing:
         raise InputError(
@@ -192,39 +238,43 @@ def _check_columns(path: Path, columns: Sequence[str], records: Sequence[tuple[i
         )
 
 
-def _lenient_row(path: Path, line: int, record: Mapping[str, str]) -> ManifestRow:
+def _lenient_row(path: Path, line: int, record: Record) -> ManifestRow:
     try:
-        return _row(path, line, record)
+        return row_of(path, line, record)
     except InputError as error:
-        name = _text(record, "case_id") or f"row {line}"
-        return ManifestRow(name, _text(record, "patient_id"), path.parent / _text(record, "image"), problem=str(error))
+        name = text_in(record, "case_id") or f"row {line}"
+        image = path.parent / text_in(record, "image")
+        return ManifestRow(name, text_in(record, "patient_id"), image, problem=error.anonymous)
 
 
-def _row(path: Path, line: int, record: Mapping[str, str]) -> ManifestRow:
-    where = f"Row {line} of the manifest {path.name}"
+def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> ManifestRow:
+    """One row, checked. scoring: it needs no patient, and label and split are not looked at. Raises InputError."""
+    where = f"Row {line} of the manifest"
     if None in record:
         raise InputError(
             f"{where} has more values than the header has columns. Quote values that hold commas.", "manifest-row"
         )
-    empty = [name for name in REQUIRED if not _text(record, name)]
-    if empty:
+    required = [name for name in REQUIRED if not scoring or name != "patient_id"]
+    if empty := [name for name in required if not text_in(record, name)]:
         raise InputError(f"{where} has no {' and no '.join(empty)}.", "manifest-row")
-    kind = _text(record, "kind") or "nodule"
-    label = _text(record, "label")
-    if label and label.lower() not in LABELS:
+    kind = text_in(record, "kind") or "nodule"
+    if kind not in REQUIRED_BY_KIND:
+        known = ", ".join(REQUIRED_BY_KIND)
+        raise InputError(f"{where} is of the kind {kind}; known are {known}.", "manifest-kind", [kind])
+    label = "" if scoring else text_in(record, "label").lower()
+    if label and label not in LABELS:
         raise InputError(
             f"{where} has the label '{label}'. A label is 0 or benign, 1 or malignant, or empty for unknown.",
             "manifest-label",
+            [label],
         )
     point = None
     if kind == "nodule":
         point = tuple(_number(record, name, where) for name in POINT)
-    else:
-        empty = [name for name in REQUIRED_BY_KIND[kind] if not _text(record, name)]
-        if empty:
-            raise InputError(f"{where} is of the kind {kind} and has no {' and no '.join(empty)}.", "manifest-row")
+    elif empty := [name for name in REQUIRED_BY_KIND[kind] if not scoring and not text_in(record, name)]:
+        raise InputError(f"{where} is of the kind {kind} and has no {' and no '.join(empty)}.", "manifest-row")
     diameter = None
-    if _text(record, "diameter_mm"):
+    if text_in(record, "diameter_mm"):
         diameter = _number(record, "diameter_mm", where)
         if diameter <= 0.0:
             raise InputError(
@@ -232,15 +282,15 @@ def _row(path: Path, line: int, record: Mapping[str, str]) -> ManifestRow:
             )
     named = {*REQUIRED, *OPTIONAL, *POINT}
     return ManifestRow(
-        case_id=_text(record, "case_id"),
-        patient_id=_text(record, "patient_id"),
-        image=Path(os.path.abspath(path.parent / _text(record, "image"))),
+        case_id=text_in(record, "case_id"),
+        patient_id=text_in(record, "patient_id"),
+        image=Path(os.path.abspath(path.parent / text_in(record, "image"))),
         kind=kind,
-        label=LABELS[label.lower()] if label else None,
-        split=_text(record, "split") or None,
+        label=LABELS[label] if label else None,
+        split=text_in(record, "split") or None,
         diameter_mm=diameter,
         point_lps=point,
-        extra={name: _text(record, name) for name in record if name and name not in named},
+        extra={name: text_in(record, name) for name in record if name and name not in named},
     )
 
 
@@ -261,7 +311,7 @@ def _check_rows(path: Path, rows: Sequence[ManifestRow], images: bool = True) ->
         )
     if images:
         # Named by their cases: paths may hold names of patients, and a training job keeps its last message.
-        there = {image: image.exists() for image in {row.image for row in rows}}
+        there = {image: _is_there(image) for image in {row.image for row in rows}}
         absent = [row.case_id for row in rows if not there[row.image]]
         if absent:
             raise InputError(
@@ -271,18 +321,26 @@ def _check_rows(path: Path, rows: Sequence[ManifestRow], images: bool = True) ->
             )
 
 
-def _text(record: Mapping[str, str], name: str) -> str:
+def text_in(record: Record, name: str) -> str:
+    """A value without the blanks about it; empty where the column is missing."""
     return (record.get(name) or "").strip()
 
 
-def _number(record: Mapping[str, str], name: str, where: str) -> float:
-    text = _text(record, name)
+def _is_there(image: Path) -> bool:
     try:
-        value = float(text)
+        return image.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _number(record: Record, name: str, where: str) -> float:
+    text = text_in(record, name)
+    try:
+        value = math.nan if "_" in text else float(text)  # Python takes 1_000 for a thousand
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{where} has {name} = '{text}', which is not a number.", "manifest-number")
+        raise InputError(f"{where} has {name} = '{text}', which is not a number.", "manifest-number", [text])
     return value
 
 

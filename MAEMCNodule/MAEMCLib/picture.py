@@ -59,7 +59,7 @@ def read_gray(path: Path) -> np.ndarray:
             start = stream.read(132)
     except OSError as error:
         raise InputError(
-            f"The picture {path} cannot be read ({error.strerror}). Check the path.", "missing-file"
+            f"The picture {path} cannot be read ({error.strerror}). Check the path.", "missing-file", [path]
         ) from error
     values = _dicom(path) if start[128:] == b"DICM" else _raster(path)
     if values.ndim == 3:
@@ -83,10 +83,11 @@ def _raster(path: Path) -> np.ndarray:
                 plain = image.mode in ("L", "I;16", "I") or (image.mode == "RGB")
                 return np.asarray(image if plain else image.convert("RGB" if image.mode != "1" else "L"))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError(f"The picture {path} states a size that no medical picture has.", "unreadable") from error
+        message = f"The picture {path} states a size that no medical picture has."
+        raise InputError(message, "unreadable", [path]) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises SyntaxError for broken PNG chunks
         raise InputError(
-            f"{path} is no PNG, JPEG or DICOM picture, or it is damaged. Export it again.", "unreadable"
+            f"{path} is no PNG, JPEG or DICOM picture, or it is damaged. Export it again.", "unreadable", [path]
         ) from error
 
 
@@ -98,9 +99,10 @@ def _dicom(path: Path) -> np.ndarray:
             warnings.simplefilter("ignore")
         values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError as error:
-        raise InputError(f"The DICOM picture {path} cannot be read ({type(error).__name__}).", "unreadable") from error
+        message = f"The DICOM picture {path} cannot be read ({type(error).__name__})."
+        raise InputError(message, "unreadable", [path]) from error
     if values.shape[0] != 1:
-        raise InputError(f"{path} holds {values.shape[0]} frames. Export single pictures.", "frames")
+        raise InputError(f"{path} holds {values.shape[0]} frames. Export single pictures.", "frames", [path])
     return values[0]  # ITK has turned MONOCHROME1 round already: more is brighter
 
 

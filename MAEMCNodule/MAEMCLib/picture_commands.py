@@ -12,6 +12,8 @@ import numpy as np
 from .atomic import write_json
 from .bundle import ModelBundle
 from .errors import UsageError
+from .fingerprint import input_sha256
+from .image_content import content_sha256
 from .machine import check_torch
 from .picture_scoring import PreparedPicture, View, prepare_picture, score_pictures
 from .results import DISCLAIMER, NoduleResult
@@ -32,7 +34,8 @@ def score(arguments: Namespace, bundle: ModelBundle, folder: Path | None) -> Nod
     _check_points(arguments, bundle)
     predictor = open_predictor(bundle, arguments.device)
     ((result, prepared),) = score_pictures([(Path(arguments.image), NAME)], predictor)
-    result = replace(result, image=Path(arguments.image).name)
+    if prepared is not None:
+        result = replace(result, **_fingerprint(Path(arguments.image), bundle))
     if folder is not None:
         write_results(folder, [result], bundle.card, predictor.device)
         figure = None
@@ -65,7 +68,7 @@ def explain(arguments: Namespace, bundle: ModelBundle, folder: Path) -> int:
     prepared = prepare_picture(Path(arguments.image), NAME, bundle.card)
     predictor = open_predictor(bundle, arguments.device)
     result = scored(prepared, vars(predictor.predict([prepared])[0]), bundle.card)
-    result = replace(result, image=Path(arguments.image).name)
+    result = replace(result, **_fingerprint(Path(arguments.image), bundle))
     view = View.of(prepared.gray, bundle.card.preprocessing)
     listed = []
     for found, grown, sanity in _maps(predictor, result, prepared):
@@ -99,6 +102,12 @@ def explain(arguments: Namespace, bundle: ModelBundle, folder: Path) -> int:
             print("The model's network has no attention weights; Grad-CAM stands in their place.")
         print(f"Written to {folder}. {DISCLAIMER}")
     return 0
+
+
+def _fingerprint(image: Path, bundle: ModelBundle) -> dict[str, str]:
+    """What a result says of the picture and of all that it was computed from."""
+    content = content_sha256(image, volume=False)
+    return {"image": content[:12], "input_sha256": input_sha256(image, bundle.card)}
 
 
 def _maps(predictor, result: NoduleResult, prepared: PreparedPicture, first: bool = False) -> list[tuple]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .applicability import Assessment
-from .errors import InputError, UsageError
+from .errors import UNREADABLE, InputError, MAEMCError, UsageError, input_error
 from .model_card import ModelCard
 from .picture import PicturePreprocessing, read_gray
 from .results import InputWarning, NoduleResult
@@ -78,6 +78,7 @@ def prepare_picture(path: Path, name: str, card: ModelCard) -> PreparedPicture:
         raise InputError(
             f"{path} is {what}, but the model {card.id} scores single 2-D pictures: PNG, JPEG or one DICOM frame.",
             "input-kind",
+            [path],
         )
     gray = read_gray(path)
     if min(gray.shape) < SMALLEST_SIDE:
@@ -85,9 +86,10 @@ def prepare_picture(path: Path, name: str, card: ModelCard) -> PreparedPicture:
             f"The picture {path} has only {gray.shape[1]} x {gray.shape[0]} pixels; {SMALLEST_SIDE} a side are the "
             "least.",
             "size",
+            [path],
         )
     if gray.min() == gray.max():
-        raise InputError(f"The picture {path} has one gray value only. There is nothing to score.", "constant")
+        raise InputError(f"The picture {path} has one gray value only. There is nothing to score.", "constant", [path])
     view = View.of(gray, card.preprocessing)
     return PreparedPicture(name, gray, _assess(gray, view, card), view.outside(gray))
 
@@ -96,12 +98,12 @@ def score_pictures(
     pictures: list[tuple[Path, str]], predictor: Scorer
 ) -> list[tuple[NoduleResult, PreparedPicture | None]]:
     """Score pictures, each a path and a name, at once; one that cannot be scored gets a failed row."""
-    prepared: list[PreparedPicture | InputError] = []
+    prepared: list[PreparedPicture | MAEMCError] = []
     for path, name in pictures:
         try:
             prepared.append(prepare_picture(path, name, predictor.card))
-        except InputError as error:
-            prepared.append(error)
+        except UNREADABLE as error:
+            prepared.append(input_error(error, "The picture cannot be read"))
     ready = [picture for picture in prepared if isinstance(picture, PreparedPicture)]
     predictions = iter(predictor.predict(ready) if ready else ())
     rows = []

@@ -21,7 +21,7 @@ import numpy as np
 
 from . import errors
 from .ct import CTVolume, ReadingRemark, read_volume
-from .errors import InputError, MAEMCError
+from .errors import InputError, MAEMCError, input_error
 
 LONGEST_READ_S = 900.0
 """No CT takes a quarter of an hour, on a slow network share neither; a reader that does is stuck."""
@@ -80,9 +80,10 @@ class ReadingProcess:
                 "reader-died",
                 private,
             ) from error
-        except BaseException as error:
-            if not isinstance(error, MAEMCError):  # Ctrl-C: the rest of an answer must not become the next one's
-                self.close()
+        except MAEMCError as error:
+            raise error.hide(path) from error.__cause__
+        except BaseException:  # Ctrl-C: the rest of an answer must not become the next one's
+            self.close()
             raise
         finally:
             watch.cancel()
@@ -143,14 +144,8 @@ def _listen(requests: queue.SimpleQueue) -> None:
 def _answer(request: dict, answers: BinaryIO) -> None:
     try:
         volume = read_volume(request["path"], request["series_uid"], request["nifti_form"])
-    except MAEMCError as error:
-        _fail(answers, error)
-        return
     except Exception as error:
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error)[:200]}"
-        name = Path(request["path"]).name
-        text = f"{name} cannot be read ({reason}). Copy it again or convert it from DICOM."
-        _fail(answers, InputError(text, "unreadable", (request["path"], name)))
+        _fail(answers, input_error(error, f"{Path(request['path']).name} cannot be read"))
         return
     array = np.ascontiguousarray(volume.array)
     header = {

@@ -36,6 +36,7 @@ COLUMNS = (
     "ood_percentile",
     "class_probabilities",
     "clinical",
+    "input_sha256",
 )
 """Columns of results.csv, in order. ``class`` is the class at the bundle's balanced threshold; of more than two classes
 the likeliest, whose probability is then ``probability``, and ``class_probabilities`` has those of all."""
@@ -59,6 +60,8 @@ class NoduleResult:
     interval_low, interval_high: spread of the probability, of the kind named by interval_kind.
     ood_percentile: how far the features lie from the training cases', 0 to 100 (see ``familiarity``).
     class_probabilities: by class, of more than two. clinical: the values that were read beside the images, by name.
+    image: the first letters of its content's hash, since names of files and folders may be those of patients.
+    input_sha256: of all that the result was computed from (see ``fingerprint``).
     """
 
     nodule_id: str
@@ -85,6 +88,7 @@ class NoduleResult:
     ood_percentile: float | None = None
     class_probabilities: dict[str, float] | None = None
     clinical: dict[str, float | str | None] | None = None
+    input_sha256: str | None = None
     software: str = f"maemc {__version__}"
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

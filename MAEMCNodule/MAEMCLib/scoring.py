@@ -6,14 +6,14 @@ Free of torch, so that Slicer's own process can prepare and finish while a worke
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .applicability import Assessment, assess, assess_features
 from .clinical import ClinicalCase, ClinicalValues, assess_values, read_values
 from .ct import CTVolume, check_ct
-from .errors import InputError, MAEMCError, UsageError
+from .errors import UNREADABLE, MAEMCError, UsageError, input_error
 from .further_series import with_regions
 from .model_card import ModelCard
 from .points import NodulePoint
@@ -73,9 +73,11 @@ def prepare(
     card: ModelCard,
     diameter_mm: float | None = None,
     clinical: Mapping[str, object] | None = None,
+    read: Callable[[str], CTVolume] | None = None,
 ) -> PreparedNodule:
     """Check the volume and cut the region that the model wants. point_lps: LPS mm. clinical: what is known of what the
-    model asks for beside it, by name: a text or a number, of a further series its path or CTVolume.
+    model asks for beside it, by name: a text or a number, of a further series its path or CTVolume. read: of such a
+    path, in the place of ``read_volume``.
 
     Raises InputError, and UsageError for a model that scores something else, or values that are missing or wrong.
     """
@@ -88,7 +90,7 @@ def prepare(
     step = card.preprocessing.slice_step_mm
     roi = cut_roi(volume, point_lps, step)
     if values is not None:
-        values = with_regions(values, card.clinical, roi.point_lps, step)
+        values = with_regions(values, card.clinical, roi.point_lps, step, read)
     assessment = assess_values(assess(volume, roi, card.limits, diameter_mm), values)
     return PreparedNodule(nodule_id, roi, assessment, values)
 
@@ -135,18 +137,19 @@ def score_points(
     predictor: Scorer,
     diameters: list[float | None] | None = None,
     clinical: list[Mapping[str, object]] | None = None,
+    read: Callable[[str], CTVolume] | None = None,
 ) -> list[tuple[NoduleResult, PreparedNodule | None]]:
     """Score every point of one volume at once; a point that cannot be scored gets a failed row, the others go on.
 
-    clinical: of each point what is known of what the model asks for beside the CT, by name.
+    clinical: of each point what is known of what the model asks for beside the CT, by name. read: see ``prepare``.
     """
     nothing: list = [None] * len(points)
     prepared: list[PreparedNodule | MAEMCError] = []
     for point, diameter, values in zip(points, diameters or nothing, clinical or nothing, strict=True):
         try:
-            prepared.append(prepare(volume, point.nodule_id, point.lps, predictor.card, diameter, values))
-        except (InputError, UsageError) as error:
-            prepared.append(error)
+            prepared.append(prepare(volume, point.nodule_id, point.lps, predictor.card, diameter, values, read))
+        except UNREADABLE as error:
+            prepared.append(input_error(error, "The nodule cannot be scored").hide(volume.name))
     ready = [nodule for nodule in prepared if isinstance(nodule, PreparedNodule)]
     predictions = iter(predictor.predict([nodule.case for nodule in ready]) if ready else ())
     rows = []

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-_BIDI_AND_BREAKS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+_BIDI_AND_BREAKS = "\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 _STEERING = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI_AND_BREAKS}]")
 _STEERING_BUT_LINES = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_BIDI_AND_BREAKS}]|\r(?!\n)")
 _RENEWED = ("\r\x1b[K", "\r")  # how our own commands begin a line that takes the place of the last one
@@ -17,8 +17,8 @@ _ENCODE = "maemc-escaped"
 
 
 def visible(text: str) -> str:
-    """A name for one line of people's text: what would steer a terminal, break the line or turn its letters round
-    (control characters, line separators, bidirectional controls) is shown as ``\\u001b`` and does nothing."""
+    """A name for one line of people's text: what would steer a terminal, break the line, turn its letters round or
+    cannot be written (controls, line separators, bidirectional controls, surrogates) is shown as ``\\u001b``."""
     return _STEERING.sub(_escaped, text)
 
 

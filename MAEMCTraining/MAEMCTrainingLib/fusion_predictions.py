@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from MAEMCLib.atomic import replacing
 from MAEMCLib.errors import InputError
+from MAEMCLib.spreadsheet import RowWriter, records
 
 from .jobs import Job
 
@@ -50,9 +50,9 @@ class FusionPredictions:
         if calibrated is not None:
             columns["probability"] = [f"{value:.6f}" for value in calibrated]
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
+            writer = RowWriter(stream)
+            writer.row(columns)
+            writer.rows(zip(*columns.values(), strict=True))
 
 
 def read_fusion_predictions(job: Job) -> FusionPredictions:
@@ -60,7 +60,7 @@ def read_fusion_predictions(job: Job) -> FusionPredictions:
     path, classes = job.folder / "predictions.csv", job.settings["classes"]
     try:
         with open(path, newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+            rows = records(stream)
         last = f": {classes[0]}"
         models = ["", *(name.removesuffix(last) for name in rows[0] if name.endswith(last))]
         return FusionPredictions(

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,12 +10,16 @@ import time
 
 import numpy as np
 import pytest
-from MAEMCLib import batch
+from MAEMCLib import batch_processes, fingerprint, reading_process
 from MAEMCLib.batch import run_batch
 from MAEMCLib.bundle import ModelBundle, save_bundle
 from MAEMCLib.ct import CTVolume, write_volume
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.manifest import read_manifest
+from MAEMCLib.reading_process import ReadingProcess
+from MAEMCLib.results import COLUMNS
+from MAEMCLib.scoring_manifest import read_scoring_manifest
+from MAEMCLib.share_scoring import ShareScorer
+from MAEMCLib.spreadsheet import records
 
 HEADER = "case_id,patient_id,image,l_mm,p_mm,s_mm,diameter_mm\n"
 
@@ -48,9 +53,16 @@ def cases(tmp_path):
 
 
 def run(manifest, output, bundle, **options):
-    return run_batch(
-        list(read_manifest(manifest, lenient=True).rows), output, ModelBundle.open(bundle), "cpu", **options
+    return run_batch(list(read_scoring_manifest(manifest).rows), output, ModelBundle.open(bundle), "cpu", **options)
+
+
+def watched(monkeypatch):
+    """The names of the volumes that are read, as they are."""
+    read, original = [], ReadingProcess.read
+    monkeypatch.setattr(
+        ReadingProcess, "read", lambda self, path, *flags: read.append(path.name) or original(self, path, *flags)
     )
+    return read
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -68,11 +80,9 @@ def test_rows_in_the_manifest_s_order_and_reasons_for_bad_cases(cases, tmp_path,
 
 
 def test_each_volume_is_read_once(cases, tmp_path, random_bundle, monkeypatch):
-    read = []
-    original = batch.read_volume
-    monkeypatch.setattr(batch, "read_volume", lambda path: read.append(path.name) or original(path))
+    read = watched(monkeypatch)
     run(cases, tmp_path / "r.csv", random_bundle)
-    assert sorted(read) == ["broken.nrrd", "none.nrrd", "v0.nrrd", "v1.nrrd"]
+    assert sorted(read) == ["broken.nrrd", "v0.nrrd", "v1.nrrd"]  # none.nrrd is not there
 
 
 def test_a_second_run_keeps_what_is_done_and_tries_failures_again(cases, tmp_path, random_bundle, monkeypatch):
@@ -81,9 +91,7 @@ def test_a_second_run_keeps_what_is_done_and_tries_failures_again(cases, tmp_pat
     before = {row["case_id"]: row for row in rows_of(output)}
     array = np.random.default_rng(5).integers(-1000, 300, (70, 70, 70)).astype(np.int16)
     write_volume(CTVolume(array, np.diag([1, 1, 1, 1.0])), cases.parent / "none.nrrd")
-    read = []
-    original = batch.read_volume
-    monkeypatch.setattr(batch, "read_volume", lambda path: read.append(path.name) or original(path))
+    read = watched(monkeypatch)
     assert run(cases, output, random_bundle) == (5, 3)
     assert "v0.nrrd" not in read
     after = {row["case_id"]: row for row in rows_of(output)}
@@ -150,3 +158,285 @@ def test_a_place_that_cannot_be_written(cases, tmp_path, random_bundle):
 def test_no_scratch_stays(cases, tmp_path, random_bundle):
     run(cases, tmp_path / "out" / "r.csv", random_bundle)
     assert os.listdir(tmp_path / "out") == ["r.csv"]
+
+
+# A kept result belongs to its input
+
+
+def volume(path, seed=0, size=70):
+    array = np.random.default_rng(seed).integers(-1000, 300, (size, size, size)).astype(np.int16)
+    write_volume(CTVolume(array, np.eye(4)), path)
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Two cases in two volumes; ``write(first=..., rest=...)`` writes the manifest anew."""
+    volume(tmp_path / "a.nrrd", 1)
+    volume(tmp_path / "b.nrrd", 2)
+
+    def write(first="a.nrrd,35,35,35,12", columns="case_id,image,l_mm,p_mm,s_mm,diameter_mm"):
+        (tmp_path / "m.csv").write_text(f"{columns}\na,{first}\nb,b.nrrd,35,35,35,12\n")
+        return tmp_path / "m.csv"
+
+    return write
+
+
+def replace_image(folder):
+    before = (folder / "a.nrrd").stat()
+    volume(folder / "a.nrrd", 3)
+    os.utime(folder / "a.nrrd", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+CHANGES = {
+    "image": {"change": replace_image},
+    "point": {"first": "a.nrrd,35,35,36,12"},
+    "diameter": {"first": "a.nrrd,35,35,35,13"},
+    "diameter taken away": {"first": "a.nrrd,35,35,35,"},
+    "flag": {"nifti_form": "qform"},
+    "release": {"release": 2},
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_row_is_kept_only_where_its_input_is_what_it_was(what, two, tmp_path, random_bundle, monkeypatch):
+    output, change = tmp_path / "r.csv", CHANGES[what]
+    run(two(), output, random_bundle)
+    before = rows_of(output)
+    read = watched(monkeypatch)
+    run(two(), output, random_bundle)
+    assert read == [] and rows_of(output) == before
+    change.get("change", lambda folder: None)(tmp_path)
+    if "release" in change:
+        monkeypatch.setattr(fingerprint, "SCORING_RELEASE", change["release"])
+    run(two(change.get("first", "a.nrrd,35,35,35,12")), output, random_bundle, nifti_form=change.get("nifti_form"))
+    everything = what in ("flag", "release")  # concerns b as well
+    assert read == (["a.nrrd", "b.nrrd"] if everything else ["a.nrrd"])
+    after = rows_of(output)
+    assert after[0]["input_sha256"] != before[0]["input_sha256"]
+    assert everything or after[1] == before[1]
+    assert (after[0]["probability"] != before[0]["probability"]) == (what in ("image", "point"))
+
+
+def test_the_same_content_elsewhere_is_the_same_input(two, tmp_path, random_bundle, monkeypatch):
+    output = tmp_path / "r.csv"
+    run(two(), output, random_bundle)
+    (tmp_path / "a.nrrd").rename(tmp_path / "moved and renamed.nrrd")
+    read = watched(monkeypatch)
+    assert run(two("moved and renamed.nrrd,35,35,35,12"), output, random_bundle) == (2, 0) and read == []
+
+
+def test_a_volume_that_is_replaced_while_it_is_read_gives_no_number(two, tmp_path, random_bundle, monkeypatch):
+    original = ReadingProcess.read
+
+    def read(self, path, *flags):
+        found = original(self, path, *flags)
+        if path.name == "a.nrrd":
+            volume(path, 9, size=71)
+        return found
+
+    monkeypatch.setattr(ReadingProcess, "read", read)
+    assert run(two(), tmp_path / "r.csv", random_bundle) == (1, 1)
+    assert "changed while it was read" in rows_of(tmp_path / "r.csv")[0]["message"]
+
+
+def test_results_of_other_cases_and_versions_are_left_alone(two, tmp_path, random_bundle):
+    output = tmp_path / "r.csv"
+    run(two(), output, random_bundle)
+    before, manifest = output.read_bytes(), tmp_path / "m.csv"
+    manifest.write_text("case_id,image,l_mm,p_mm,s_mm\nx,a.nrrd,35,35,35\n")
+    with pytest.raises(UsageError, match="other cases"):
+        run(manifest, output, random_bundle)
+    assert output.read_bytes() == before
+    said = []
+    manifest.write_text("case_id,image,l_mm,p_mm,s_mm,diameter_mm\nb,b.nrrd,35,35,35,12\n")
+    assert run(manifest, output, random_bundle, say=said.append) == (1, 0)
+    assert said == [f"1 results of cases that the manifest does not hold are left out of {output}."]
+    older = before.decode().replace(",input_sha256\n", "\n")
+    output.write_text(older)
+    with pytest.raises(UsageError, match="another version of MAEMC"):
+        run(two(), output, random_bundle)
+    assert output.read_text() == older
+
+
+# One bad row
+
+
+def test_whatever_a_row_is_it_is_one_failed_row_and_nobody_is_named(two, tmp_path, random_bundle, monkeypatch):
+    """Files that end the reader, that never end, that no disk can hold; and no name of any of them in the results."""
+    secret = tmp_path / "Zzyzx^Quentin 1950"
+    secret.mkdir()
+    program = (
+        "import os, signal, MAEMCLib.reading_process as own\nread = own.read_volume\n"
+        "def dying(path, *flags):\n"
+        "    if 'killer' in path: os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    if 'odd' in path: raise RecursionError('deep in ' + path)\n"
+        "    return read(path, *flags)\n"
+        "own.read_volume = dying; own.main()"
+    )
+    monkeypatch.setattr(reading_process, "_PROGRAM", program)
+    for name in ("killer Zzyzx.nrrd", "odd Zzyzx.nrrd", "raw Zzyzx.nrrd"):
+        volume(secret / name)
+    write_volume(CTVolume(np.full((70, 70, 70), 900, np.int16), np.eye(4)), secret / "raw Zzyzx.nrrd")
+    (secret / "cut Zzyzx.nrrd").write_bytes(b"NRRD0005\nnothing")
+    (secret / "empty Zzyzx.nii.gz").write_bytes(b"")
+    (secret / "text Zzyzx.csv").write_text("Zzyzx")
+    os.mkfifo(secret / "pipe Zzyzx.nrrd")
+    os.symlink(secret / "loop Zzyzx.nrrd", secret / "loop Zzyzx.nrrd")
+    (secret / "folder Zzyzx").mkdir()
+    images = [
+        *sorted(path.relative_to(tmp_path) for path in secret.iterdir()),
+        "Zzyzx" * 60,
+        f"{secret.name}/none.nrrd",
+    ]
+    rows = [f"c{number},{image},35,35,35," for number, image in enumerate(images)]
+    rows += ["far,b.nrrd,1e300,-1e300,1e300,", "text,b.nrrd,Zzyzx,0,0,", "short,b.nrrd", "more,b.nrrd,35,35,35,,,Zzyzx"]
+    two()
+    with (tmp_path / "m.csv").open("a") as stream:
+        stream.write("\n".join(rows) + "\nlast,b.nrrd,34,35,35,\n")
+    said = []
+    output = tmp_path / "r.csv"
+    assert run(tmp_path / "m.csv", output, random_bundle, say=said.append) == (3, len(rows))
+    found = rows_of(output)
+    assert [row["case_id"] for row in found if row["status"] == "scored"] == ["a", "b", "last"]
+    assert all(row["message"] for row in found if row["status"] == "failed")
+    assert "zzyzx" not in output.read_text().lower() and str(tmp_path) not in output.read_text()
+    reasons = {row["case_id"]: row["message"] for row in found}
+    numbers = {str(image).split("/")[-1].split(" ")[0]: f"c{number}" for number, image in enumerate(images)}
+    for name, reason in {
+        "killer": "SIGSEGV",
+        "odd": "RecursionError",
+        "pipe": "neither a file nor a folder",
+        "loop": "no file",
+        "none.nrrd": "no file",
+        "Zzyzx" * 60: "File name too long",
+    }.items():
+        assert reason in reasons[numbers[name]], name
+    assert len(said) == len(rows) and any("killer Zzyzx.nrrd" in line for line in said)  # the terminal names files
+    assert not any("written" in message for message in reasons.values())
+
+
+def dying_work(*arguments):
+    """``batch_processes._work`` of a process that the case "killer" ends, once where a file says so."""
+    score = ShareScorer.score
+
+    def dying(self, rows):
+        for row in rows:
+            if row.case_id == "killer" or (row.case_id == "once" and not (row.image.parent / "was here").exists()):
+                (row.image.parent / "was here").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return score(self, rows)
+
+    ShareScorer.score = dying
+    ORIGINAL_WORK(*arguments)
+
+
+ORIGINAL_WORK = batch_processes._work
+
+
+def test_a_process_that_dies_costs_its_own_rows_and_those_only_where_it_dies_again(
+    tmp_path, random_bundle, monkeypatch
+):
+    monkeypatch.setattr(batch_processes, "_work", dying_work)
+    names = ["a", "killer", "b", "once", "c"]
+    for number, name in enumerate(names):
+        volume(tmp_path / f"{name}.nrrd", number)
+    rows = [f"{name},{name}.nrrd,35,35,35" for name in names]
+    (tmp_path / "m.csv").write_text("case_id,image,l_mm,p_mm,s_mm\n" + "\n".join(rows) + "\n")
+    assert run(tmp_path / "m.csv", tmp_path / "r.csv", random_bundle, processes=2) == (4, 1)
+    found = rows_of(tmp_path / "r.csv")
+    assert [row["case_id"] for row in found] == names and found[1]["status"] == "failed"
+    assert "SIGKILL" in found[1]["message"]
+
+
+# The results file
+
+
+IDS = ["ä\r1", "b\n2", "c\u20283", "d\x85\x0c4", "=cmd|' /C calc'!A0", "@SUM(1)", "-2+3", "+1", "-12.5", 'q"u,o']
+
+
+@pytest.fixture(scope="module")
+def odd_names(tmp_path_factory, random_bundle):
+    """A manifest of cases with odd names, and the bytes of its results."""
+    folder = tmp_path_factory.mktemp("odd")
+    volume(folder / "v.nrrd")
+    with (folder / "m.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\r\n")
+        writer.writerow(["case_id", "image", "l_mm", "p_mm", "s_mm"])
+        writer.writerows([name, "v.nrrd", 30 + number, 35, 35] for number, name in enumerate(IDS))
+    assert run(folder / "m.csv", folder / "r.csv", random_bundle) == (len(IDS), 0)
+    return folder / "m.csv", (folder / "r.csv").read_bytes()
+
+
+def test_names_stay_what_they_are_and_are_no_formulas(odd_names, tmp_path, random_bundle, monkeypatch):
+    manifest, written = odd_names
+    (tmp_path / "r.csv").write_bytes(written)
+    cells = [row["case_id"] for row in rows_of(tmp_path / "r.csv")]
+    assert cells[:4] == IDS[:4] and cells[4:] == ["'" + name for name in IDS[4:8]] + IDS[8:]
+    with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as stream:
+        assert [row["case_id"] for row in records(stream)] == IDS
+    read = watched(monkeypatch)
+    assert run(manifest, tmp_path / "r.csv", random_bundle) == (len(IDS), 0)
+    assert read == [] and (tmp_path / "r.csv").read_bytes() == written
+
+
+HEADER_LINE = ",".join(COLUMNS).encode() + b"\n"
+DAMAGES = {
+    "cut in a two-byte letter": (lambda data: data[: len(HEADER_LINE) + 2], 0),
+    "cut in the header": (lambda data: data[:40], 0),
+    "header alone": (lambda data: HEADER_LINE, 0),
+    "nothing": (lambda data: b"", 0),
+    "last line cut": (lambda data: data[:-30], len(IDS) - 1),
+    "more values in a line": (lambda data: data.replace(b"@SUM(1),", b"@SUM(1),x,y,"), len(IDS) - 1),
+    "fewer values in a line": (lambda data: data.replace(b"@SUM(1),N1,", b"@SUM(1),"), len(IDS) - 1),
+    "a byte that is no text": (lambda data: data.replace(b"@SUM(1)", b"@SUM\xff1)"), len(IDS) - 1),
+    "every line twice": (lambda data: data + data[len(HEADER_LINE) :], len(IDS)),
+    "header again": (lambda data: data + data, len(IDS)),
+    "fingerprint cut": (lambda data: data[:-10] + b"\n", len(IDS) - 1),
+    "no number": (lambda data: re.sub(rb"(,scored,\w+,[\w-]*,)0", rb"\1x", data, count=1), len(IDS) - 1),
+    "saved by a spreadsheet": (lambda data: b"\xef\xbb\xbf" + data, len(IDS)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_sound_rows_of_a_damaged_file_are_kept_and_the_rest_done_again(
+    damage, odd_names, tmp_path, random_bundle, monkeypatch
+):
+    manifest, written = odd_names
+    change, kept = DAMAGES[damage]
+    (tmp_path / "r.csv").write_bytes(change(written))
+    done, original = [], ShareScorer.score
+    monkeypatch.setattr(ShareScorer, "score", lambda self, rows: done.extend(rows) or original(self, rows))
+    assert run(manifest, tmp_path / "r.csv", random_bundle) == (len(IDS), 0) and len(done) == len(IDS) - kept
+    with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as stream:
+        assert [row["case_id"] for row in records(stream)] == IDS
+
+
+@pytest.mark.parametrize("content", [b"one line without an end", b"\x89PNG\r\n\x1a\n\x00\xff", b"case_id,image\na,b\n"])
+def test_a_file_of_something_else_is_never_replaced(content, odd_names, tmp_path, random_bundle):
+    (tmp_path / "r.csv").write_bytes(content)
+    with pytest.raises(UsageError, match="not a results file"):
+        run(odd_names[0], tmp_path / "r.csv", random_bundle)
+    assert (tmp_path / "r.csv").read_bytes() == content
+
+
+@pytest.mark.parametrize("number, processes, code, word", [(2, 1, 130, "interrupted"), (15, 2, 143, "terminated")])
+def test_an_interrupted_batch_says_one_line_and_leaves_whole_rows(
+    number, processes, code, word, tmp_path, random_bundle
+):
+    volume(tmp_path / "v.nrrd")
+    rows = "".join(f"c{place},v.nrrd,{30 + place / 10},35,35\n" for place in range(3))
+    (tmp_path / "m.csv").write_text(f"case_id,image,l_mm,p_mm,s_mm\n{rows}")
+    script = (
+        "import sys, time\nfrom MAEMCLib import batch, results_file\nadd = results_file.ResultsFile.add\n"
+        "def slow(self, rows):\n    add(self, rows)\n    print('added', flush=True)\n    time.sleep(60)\n"
+        "results_file.ResultsFile.add = slow\nfrom MAEMCLib.__main__ import main\n"
+        "if __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "slow.py").write_text(script)
+    command = [sys.executable, tmp_path / "slow.py", "batch", tmp_path / "m.csv", "--output", tmp_path / "r.csv"]
+    command += ["--model", random_bundle, "--device", "cpu", "--processes", str(processes)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "added\n"
+    process.send_signal(number)
+    assert (process.communicate()[1], process.returncode) == (f"maemc: {word}\n", code)
+    assert [row["status"] for row in rows_of(tmp_path / "r.csv")] == ["scored"] * 3

@@ -102,7 +102,7 @@ def test_output_folder_holds_everything(maemc, ct, tmp_path):
     assert float(row["probability"]) == pytest.approx(document["nodules"][0]["probability"], abs=1e-6)
     assert tuple(row) == COLUMNS
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "not for clinical use" in page and page.count("data:image/png;base64,") == 2 and "http" not in page
+    assert "not for clinical use" in page and page.count("data:image/png;base64,") == 2 and "://" not in page
     overlay = read_volume(folder / "N1" / "reconstruction_coronal.nrrd")
     roi = cut_roi(read_volume(ct), (-5, -10, 40))
     np.testing.assert_allclose(overlay.affine, roi.coronal_affine, atol=1e-9)
@@ -188,7 +188,7 @@ def test_interrupt_is_130(maemc, ct, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("MAEMCLib.commands.read_volume", interrupted)
+    monkeypatch.setattr("MAEMCLib.reading_process.ReadingProcess.read", interrupted)
     assert maemc("score", ct, "--point", "0,0,40")[0] == 130
 
 

@@ -218,7 +218,7 @@ def test_a_further_series_is_read_about_the_same_point(bundles, image, capsys):
     table = slow_logits(bundle, regions, [70.0, 1.0, 0.0], [True, True, False]).softmax(dim=1).mean(dim=0)
     assert list(found["class_probabilities"].values()) == pytest.approx(table.tolist(), abs=1e-5)
     assert found["class_probabilities"] != without["class_probabilities"]
-    assert found["clinical"]["image_2"] == "second.nrrd", "where it lies is nobody's business"
+    assert found["clinical"]["image_2"] == "given", "its name and where it lies are nobody's business"
     code, _, error = run([*words, "--clinical", "image_2=gone.nrrd"], capsys)
     assert code == 3 and "The series image_2 cannot be used: There is no file" in error
 
@@ -315,7 +315,7 @@ def test_a_series_in_memory_is_what_its_file_is(bundles, image):
     points = [NodulePoint("N1", (0, 0, 0))] * 2
     (one, prepared), (other, _) = score_points(read_volume(image), points, predictor, clinical=given)
     assert one.class_probabilities == other.class_probabilities and one.clinical == other.clinical
-    assert one.clinical["image_2"] == "second.nrrd" and second not in prepared.values.values.values()
+    assert one.clinical["image_2"] == "given" and second not in prepared.values.values.values()
     low = CTVolume(second.array + np.int16(1200), second.affine, "Raw")
     ((failed, _),) = score_points(read_volume(image), points[:1], predictor, clinical=[given[0] | {"image_2": low}])
     assert "The series image_2 cannot be used: Raw does not look like a chest CT" in failed.message

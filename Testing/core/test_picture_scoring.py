@@ -11,6 +11,7 @@ from MAEMCLib.__main__ import main
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.ct import CTVolume, write_volume
 from MAEMCLib.errors import ModelError, UsageError
+from MAEMCLib.image_content import content_sha256
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.encoders import encoder_configuration
 from MAEMCLib.picture import PicturePreprocessing, prepare, square
@@ -218,7 +219,7 @@ def test_gate_and_warnings(tmp_path, random_card, vit_bundle):
 
 def test_score_prints_a_table_without_points(maemc, vit_bundle, picture):
     code, out, err = maemc("score", picture, "--model", vit_bundle)
-    assert (code, err) == (0, "") and out.startswith("picture") and "Bild ä 1.png" in out
+    assert (code, err) == (0, "") and out.startswith("picture") and "\nP1 " in out
     assert "L, P, S" not in out and "Research only, not for clinical use." in out
 
 
@@ -228,7 +229,11 @@ def test_score_writes_table_report_and_overlay(maemc, picture, tmp_path, bundle,
     code, out, _ = maemc("score", picture, "--model", model, "--json", "--output", tmp_path / "aus ü")
     assert code == 0
     (result,) = json.loads(out)["nodules"]
-    assert result["point_lps"] is None and 0 < result["probability"] < 1 and result["image"] == picture.name
+    assert (
+        result["point_lps"] is None
+        and 0 < result["probability"] < 1
+        and result["image"] == content_sha256(picture)[:12]
+    )
     assert {path.name for path in (tmp_path / "aus ü").iterdir()} == {
         "results.csv",
         "results.json",
@@ -240,7 +245,7 @@ def test_score_writes_table_report_and_overlay(maemc, picture, tmp_path, bundle,
     assert float(row["probability"]) == pytest.approx(result["probability"], abs=1e-6) and row["l_mm"] == ""
     page = (tmp_path / "aus ü" / "report.html").read_text(encoding="utf-8")
     assert "Picture report" in page and "not for clinical use" in page and "L, P, S" not in page
-    assert page.count("data:image/png;base64,") == 2 and "http" not in page and "xplanation" not in page
+    assert page.count("data:image/png;base64,") == 2 and "://" not in page and "xplanation" not in page
     assert np.ptp(np.asarray(Image.open(tmp_path / "aus ü" / "overlay.png"))) > 200
 
 

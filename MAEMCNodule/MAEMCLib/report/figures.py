@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..montage import Preprocessing, normalise, to_montage
 from ..results import DISCLAIMER, NoduleResult
 from ..roi import NoduleROI
+from ..terminal import visible
 from .tables import spread_text
 
 _EXTENT = (-25.0, 25.0, 25.0, -25.0)  # mm about the point; pixel borders
@@ -45,7 +46,7 @@ def nodule_figure(result: NoduleResult, roi: NoduleROI, explanation, preprocessi
         bar = figure.colorbar(shown, ax=axes[row, 2], shrink=0.7, aspect=30, pad=0.01)
         bar.ax.tick_params(labelsize=7)
         bar.set_label("HU", fontsize=8)
-    figure.suptitle(result_title(result), fontsize=11)
+    figure.suptitle(result_title(result), fontsize=11, parse_math=False)
     notice = f"{explanation.notice}\n" if explanation is not None and explanation.notice else ""
     figure.supxlabel(f"{notice}50 mm about the point. {DISCLAIMER}", fontsize=8, color="0.35")
     return figure
@@ -108,7 +109,8 @@ def _slice(axis, picture: np.ndarray, plane: str, title: str, **style):
 
 def result_title(result: NoduleResult) -> str:
     """The nodule's or picture's name, its probability with the spread, and its class."""
+    name = visible(result.nodule_id)
     if result.probability is None:
-        return result.nodule_id
+        return name
     spread = spread_text(result)
-    return f"{result.nodule_id}: {result.probability:.2f}{f' ({spread})' if spread else ''}, {result.class_name}"
+    return f"{name}: {result.probability:.2f}{f' ({spread})' if spread else ''}, {result.class_name}"

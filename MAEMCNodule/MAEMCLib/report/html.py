@@ -10,6 +10,7 @@ from pathlib import Path
 from ..atomic import replacing
 from ..model_card import ModelCard
 from ..results import DISCLAIMER, NoduleResult
+from ..terminal import visible
 from .figures import scale_figure
 from .tables import classes_text, clinical_text, point_text, spread_text
 
@@ -27,18 +28,26 @@ td.short { white-space: nowrap; }
 """
 
 
+CONTENT_POLICY = (
+    "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:; "
+    "style-src 'unsafe-inline'\">"
+)
+"""A report loads and runs nothing, whatever stands in it: it has the pictures and the style that it holds."""
+
+
 def write_report(path: Path, results: list[tuple[NoduleResult, Path | None]], card: ModelCard) -> None:
     """Write the page of results, each with the PNG of its figure, which is embedded. Raises InputError."""
     pictures = card.input == "picture"
     rows = "".join(_row(result, pictures) for result, _ in results)
     title, first = ("Picture report", "Picture") if pictures else ("Lung nodule report", "Nodule")
     place = "" if pictures else "<th>L, P, S (mm)</th>"
-    sections = "".join(_section(result, figure, pictures) for result, figure in results)
+    sections = "".join(_section(result, figure) for result, figure in results)
     page = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>MAEMC report</title><style>{_STYLE}</style></head><body>
+<html lang="en"><head><meta charset="utf-8">{CONTENT_POLICY}
+<title>MAEMC report</title><style>{_STYLE}</style></head><body>
 <h1>{title}</h1>
-<p class="soft">{escape(results[0][0].time) if results else ""} &middot; {escape(card.title)}, {escape(card.id)}
-{escape(card.version)}</p>
+<p class="soft">{_shown(results[0][0].time) if results else ""} &middot; {_shown(card.title)}, {_shown(card.id)}
+{_shown(card.version)}</p>
 <p class="notice">{DISCLAIMER}</p>
 <table><tr><th>{first}</th><th>Probability</th><th>Spread</th><th>Class</th><th>Fitness of the input</th>
 {place}</tr>{rows}</table>
@@ -50,40 +59,40 @@ def write_report(path: Path, results: list[tuple[NoduleResult, Path | None]], ca
         temporary.write_text(page, encoding="utf-8")
 
 
+def _shown(text: str) -> str:
+    return escape(visible(text))
+
+
 def _row(result: NoduleResult, picture: bool) -> str:
     if result.status == "failed":
-        cells = f"<td colspan='3'>not scored: {escape(result.message)}</td><td></td>"
+        cells = f"<td colspan='3'>not scored: {_shown(result.message)}</td><td></td>"
     else:
         cells = (
             f"<td class='number'>{result.probability:.2f}</td><td class='short'>{spread_text(result) or '-'}</td>"
-            f"<td class='short'>{escape(result.class_name)}</td><td>{_gate(result)}</td>"
+            f"<td class='short'>{_shown(result.class_name)}</td><td>{_gate(result)}</td>"
         )
     place = "" if picture else f"<td class='short'>{point_text(result)}</td>"
-    return f"<tr><td>{escape(_name(result, picture))}</td>{cells}{place}</tr>"
-
-
-def _name(result: NoduleResult, picture: bool) -> str:
-    return (result.image if picture else "") or result.nodule_id
+    return f"<tr><td>{_shown(result.nodule_id)}</td>{cells}{place}</tr>"
 
 
 def _gate(result: NoduleResult) -> str:
     reasons = "; ".join(warning.message for warning in result.warnings)
-    color = escape(result.gate)
-    return f"<span class='gate {color}'></span>{color} <span class='soft'>{escape(reasons)}</span>"
+    color = _shown(result.gate)
+    return f"<span class='gate {color}'></span>{color} <span class='soft'>{_shown(reasons)}</span>"
 
 
-def _section(result: NoduleResult, figure: Path | None, picture: bool) -> str:
+def _section(result: NoduleResult, figure: Path | None) -> str:
     if result.status == "failed":
         return ""
     slices = f"<p><img src='{_embed(figure.read_bytes())}' alt='figure'></p>" if figure else ""
     texts = [classes_text(result.class_probabilities)] if result.class_probabilities else []
     if known := clinical_text(result.clinical):
         texts.append(f"Read beside the CT: {known}")
-    beside = "".join(f"<p>{escape(text)}</p>" for text in texts)
+    beside = "".join(f"<p>{_shown(text)}</p>" for text in texts)
     buffer = io.BytesIO()
     scale_figure(result).savefig(buffer, dpi=110)
     return (
-        f"<h2>{escape(_name(result, picture))}</h2><p><img src='{_embed(buffer.getvalue())}' alt='probability scale' "
+        f"<h2>{_shown(result.nodule_id)}</h2><p><img src='{_embed(buffer.getvalue())}' alt='probability scale' "
         f"style='max-width: 34em'></p>{beside}{slices}"
     )
 
@@ -101,7 +110,11 @@ def _model(card: ModelCard) -> str:
         ("SHA-256", card.sha256),
     ]
     facts += [(f"Measured {name}", _metric(metric)) for name, metric in values.get("metrics", {}).items()]
-    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(text))}</td></tr>" for name, text in facts if text)
+    rows = "".join(
+        f"<tr><th>{_shown(name)}</th><td>{_shown(' '.join(str(text).split()))}</td></tr>"
+        for name, text in facts
+        if text
+    )
     return f"<table>{rows}</table>"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ..picture_scoring import View
@@ -40,9 +38,9 @@ def map_figure(result: NoduleResult, gray: np.ndarray, view: View, found, grown:
     dashed = ", dashed: the picture" if view.outside(gray) > _NOTHING else ""
     axes[2].set_title(f"as the network gives it, {rows} x {columns}{dashed}", fontsize=9)
     figure.colorbar(shown, cax=axes[3]).ax.tick_params(labelsize=7)
-    figure.suptitle(result_title(replace(result, nodule_id=result.image or result.nodule_id)), fontsize=11)
+    figure.suptitle(result_title(result), fontsize=11, parse_math=False)
     lines = [*sanity_lines(sanity, result.class_name), DISCLAIMER]
-    figure.supxlabel("\n".join(lines), fontsize=7.5, color="0.25")
+    figure.supxlabel("\n".join(lines), fontsize=7.5, color="0.25", parse_math=False)
     return figure
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..atomic import replacing, write_json
 from ..model_card import ModelCard
 from ..results import COLUMNS, DISCLAIMER, NoduleResult
+from ..spreadsheet import RowWriter
+from ..terminal import visible
 
 
 def results_document(results: list[NoduleResult], card: ModelCard, device: str | None) -> dict:
@@ -30,10 +32,13 @@ def write_results(folder: Path, results: list[NoduleResult], card: ModelCard, de
 
 def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
     """All rows with a header, replacing the file in one step. Raises InputError."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+    ):
+        writer = RowWriter(stream)
+        writer.row(COLUMNS)
+        writer.rows([row[column] for column in COLUMNS] for row in rows)
 
 
 def results_table(results: list[NoduleResult], card: ModelCard) -> str:
@@ -45,13 +50,13 @@ def results_table(results: list[NoduleResult], card: ModelCard) -> str:
     header = ("picture" if pictures else "nodule", "probability", "spread", "class", "gate", "L, P, S mm")
     rows = [header]
     for result in results:
-        name = (result.image or result.nodule_id) if pictures else result.nodule_id
+        name = visible(result.nodule_id)
         if result.status == "failed":
             rows.append((name, "-", "-", "failed", "-", point_text(result)))
         else:
             spread = spread_text(result) or "-"
             number = f"{result.probability:.3f}"
-            rows.append((name, number, spread, result.class_name, result.gate, point_text(result)))
+            rows.append((name, number, spread, visible(result.class_name), result.gate, point_text(result)))
     if pictures:  # which have no place in the patient
         rows = [row[:-1] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -61,18 +66,19 @@ def results_table(results: list[NoduleResult], card: ModelCard) -> str:
         if number:
             result = results[number - 1]
             if result.class_probabilities:
-                lines.append(f"    {classes_text(result.class_probabilities)}")
-            lines += [f"    {warning.message}" for warning in result.warnings]
-    lines += ["", about(card), DISCLAIMER]
+                lines.append(f"    {visible(classes_text(result.class_probabilities))}")
+            lines += [f"    {visible(warning.message)}" for warning in result.warnings]
+    lines += ["", visible(about(card)), DISCLAIMER]
     return "\n".join(lines)
 
 
 def about(card: ModelCard) -> str:
     """One line on the model: what it is, its threshold, whether it is calibrated."""
     state = "calibrated" if card.calibrated else "not calibrated"
-    use = card.values["intended_use"]
+    sentences = re.split(r"(?<=[.!?])\s+", card.values["intended_use"])
+    use = " ".join(sentence for sentence in sentences if "not for clinical use" not in sentence)  # said below it
     rule = "the likeliest class" if card.threshold is None else f"class at {card.threshold:.2f}"
-    return f"{card.title} ({card.id} {card.version}); {state}; {rule}. {use}"
+    return f"{card.title} ({card.id} {card.version}); {state}; {rule}. {use}".rstrip()
 
 
 def spread_text(result: NoduleResult) -> str:

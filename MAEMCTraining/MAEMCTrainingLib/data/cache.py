@@ -25,7 +25,7 @@ import numpy as np
 from MAEMCLib.atomic import file_sha256, read_json, replacing, write_json
 from MAEMCLib.child_processes import child_processes, usual_count
 from MAEMCLib.ct import check_ct, read_volume
-from MAEMCLib.errors import InputError, MAEMCError
+from MAEMCLib.errors import UNREADABLE, InputError, MAEMCError
 from MAEMCLib.roi import SIDE, SLICES, axial_grid, coronal_grid, cut_roi, sample_stack
 
 from ..patients import key_name, pseudonym, pseudonym_key
@@ -34,8 +34,6 @@ from .source_files import content_signature, times_signature
 
 SCHEMA = 1
 PSEUDONYM = re.compile("P[0-9a-f]{16}")
-UNREADABLE = (MAEMCError, OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
-"""What a damaged image can end in, in the libraries that read it: it costs its own cases and not those after it."""
 SHAPE = (2, SLICES + 2 * MARGIN, SIDE + 2 * MARGIN, SIDE + 2 * MARGIN)
 
 

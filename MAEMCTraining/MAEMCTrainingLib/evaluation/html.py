@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
+from MAEMCLib.report.html import CONTENT_POLICY
+
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 76em; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.5em; margin-bottom: .2em; } h2 { font-size: 1.15em; margin-top: 2em; border-top: 1px solid #ddd;
@@ -24,7 +26,8 @@ tr.first td { font-weight: 600; }
 def page(title: str, parts: Iterable[str]) -> str:
     """The whole document."""
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{CONTENT_POLICY}'
+        f"<title>{escape(title)}</title>"
         f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
     )
 

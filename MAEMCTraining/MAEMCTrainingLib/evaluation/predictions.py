@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from MAEMCLib.atomic import replacing
 from MAEMCLib.errors import InputError
+from MAEMCLib.spreadsheet import RowWriter, records
 
 _COLUMNS = ("case_id", "patient_id", "fold", "label", "probability", "network_probability")
 
@@ -49,9 +49,9 @@ class PredictionTable:
             **{name: _texts(values, len(self.labels), ".6f") for name, values in self.others.items()},
         }
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(zip(*columns.values(), strict=True))
+            writer = RowWriter(stream)
+            writer.row(columns)
+            writer.rows(zip(*columns.values(), strict=True))
 
 
 def as_written(values: np.ndarray) -> np.ndarray:
@@ -67,8 +67,8 @@ def read_predictions(path: Path) -> PredictionTable:
     """What ``PredictionTable.write`` wrote. Raises InputError."""
     try:
         with open(path, newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            rows, names = list(reader), reader.fieldnames or []
+            rows = records(stream)
+        names = list(rows[0]) if rows else []
         columns = {name: [row[name] for row in rows] for name in names}
         return PredictionTable(
             case_ids=columns["case_id"],

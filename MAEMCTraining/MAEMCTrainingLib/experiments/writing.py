@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from MAEMCLib.atomic import replacing
+from MAEMCLib.spreadsheet import RowWriter
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """A row each; what a row does not have stays empty."""
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = RowWriter(stream)
+        writer.row(columns)
+        writer.rows([row.get(name, "") for name in columns] for row in rows)
 
 
 def write_markdown(path: Path, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], note: str) -> None:

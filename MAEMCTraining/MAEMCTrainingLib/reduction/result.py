@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 from MAEMCLib.atomic import replacing, write_json
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.manifest import POINT, ManifestRow, write_manifest
+from MAEMCLib.spreadsheet import RowWriter
 
 from . import NOTE
 from .selection import Removal, Selected, Similarity
@@ -114,11 +114,11 @@ def write_reduction(path: Path, reduction: Reduction, similarity: Similarity, se
 
 def _write_removed(path: Path, reduction: Reduction, similarity: Similarity) -> None:
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(REMOVED_COLUMNS)
+        writer = RowWriter(stream)
+        writer.row(REMOVED_COLUMNS)
         for reduced in reduction.volumes:
             for removal in reduced.selected.removed:
-                writer.writerow(_removed_record(reduced, removal, similarity))
+                writer.row(_removed_record(reduced, removal, similarity))
 
 
 def _removed_record(reduced: Reduced, removal: Removal, similarity: Similarity) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow, manifest_record
+from MAEMCLib.spreadsheet import text_of
 
 from ...patients import key_name, pseudonym
 from .tables import read_table
@@ -78,7 +79,7 @@ def check_nothing_is_lost(manifest: Path, rows: Iterable[ManifestRow]) -> None:
     coming = {row.case_id: manifest_record(manifest.absolute(), row) for row in rows}
     for line, record in read_table(manifest)[1]:
         new = coming.get(record.get("case_id", ""), {})
-        lost = [name for name, value in record.items() if value and new.get(name, "") != value]
+        lost = [name for name, value in record.items() if value and new.get(name, "") != text_of(value)]
         if lost:
             what = "would be lost" if not new else f"would change ({', '.join(lost[:5])})"
             raise InputError(

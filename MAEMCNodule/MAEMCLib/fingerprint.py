@@ -1,0 +1,59 @@
+"""What a result was computed from, as one hash: the column ``input_sha256`` of results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from .clinical import SERIES
+from .errors import UNREADABLE, InputError, input_error
+from .image_content import content_sha256
+from .model_card import ModelCard
+
+SCORING_RELEASE = 1
+"""Raise it with every change by which the same input and model give other numbers, gates or warnings: in reading (ct,
+dicom_series, picture), cutting (roi), preparing (montage), predicting and judging (applicability). Results of another
+release are then computed again by ``maemc batch``, and not kept."""
+
+
+def input_sha256(
+    image: Path,
+    card: ModelCard,
+    point_lps: tuple[float, float, float] | None = None,
+    diameter_mm: float | None = None,
+    clinical: Mapping[str, str] | None = None,
+    series: str | None = None,
+    nifti_form: str | None = None,
+) -> str:
+    """The hash of everything that decides a result: contents of the image and of further series, point (LPS mm),
+    diameter, the values that the model asks for, reader's flags, the model with its preprocessing, SCORING_RELEASE.
+
+    Nothing can be read from it, and neither names nor places of files count.
+    Raises what reading of the files raises (InputError, OSError; InputError naming the further series).
+    """
+    further = {one.name for one in card.clinical if one.kind == SERIES}
+    values = {
+        name: _series_sha256(name, value) if name in further else value for name, value in (clinical or {}).items()
+    }
+    stated = {
+        "image": content_sha256(image, volume=card.input != "picture"),
+        "point_lps": point_lps,
+        "diameter_mm": diameter_mm,
+        "clinical": values,
+        "series": series,
+        "nifti_form": nifti_form,
+        "model": card.sha256,
+        "preprocessing": card.values["preprocessing"],
+        "release": SCORING_RELEASE,
+    }
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+
+
+def _series_sha256(name: str, path: str) -> str:
+    try:
+        return content_sha256(Path(path))
+    except UNREADABLE as error:
+        found = input_error(error, "It cannot be read").hide(path)
+        raise InputError(f"The series {name} cannot be used: {found}", found.code, found.private) from error

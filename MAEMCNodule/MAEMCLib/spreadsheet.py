@@ -1,0 +1,58 @@
+"""CSV as a spreadsheet opens it: a text that it would take for a formula is written so that it stays a text."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from typing import TextIO
+
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # the full-width forms count in Japanese and Chinese spreadsheets
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def cell(text: str) -> str:
+    """A text as it is written: with an apostrophe before what a spreadsheet would compute; numbers stay numbers.
+
+    ``text_of`` is the inverse.
+    """
+    starts = text.lstrip("'").startswith(_FORMULA)
+    return f"'{text}" if starts and not _NUMBER.fullmatch(text) else text
+
+
+def text_of(cell: str) -> str:
+    """The text that ``cell`` wrote; what it would not have written is taken as it is."""
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
+
+
+class RowWriter:
+    """Writes rows of texts as CSV to a text stream that was opened with ``newline=""``, each one a line ending in LF;
+    a text with line breaks of any kind is quoted."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        # Python before 3.13 quotes those line breaks only that end its own lines.
+        self._writer = csv.writer(self, lineterminator="\r\n")
+
+    def write(self, line: str) -> None:
+        """What ``csv`` calls with each line."""
+        self._stream.write(line.removesuffix("\r\n") + "\n")
+
+    def row(self, texts: Iterable[object]) -> None:
+        """Write one row; a None is an empty cell."""
+        self._writer.writerow([cell(text) if isinstance(text, str) else text for text in texts])
+
+    def rows(self, rows: Iterable[Iterable[object]]) -> None:
+        """Write many."""
+        for texts in rows:
+            self.row(texts)
+
+
+def records(stream: TextIO) -> list[dict[str, str]]:
+    """The rows that a ``RowWriter`` wrote below a header, by column; the stream was opened with ``newline=""``.
+
+    Raises csv.Error, and ValueError for a row with another number of values than the header has.
+    """
+    reader = csv.reader(stream)
+    header = [text_of(name) for name in next(reader, [])]
+    return [dict(zip(header, map(text_of, values), strict=True)) for values in reader if values]
