@@ -57,6 +57,7 @@ class ModelBundle:
             raise ModelError(
                 f"The model {bundle.path.name} cannot be trusted: {'; '.join(problems)}. Get it again from its source.",
                 "hash",
+                [bundle.path.name],
             )
         return bundle
 
@@ -121,12 +122,17 @@ def read_card(path: str | Path) -> ModelCard:
     )
     with reading(path, message, "not-a-bundle"):
         if not path.exists():
-            raise ModelError(f"There is no model at {path}. 'maemc models list' shows those that are here.", "missing")
+            raise ModelError(
+                f"There is no model at {path}. 'maemc models list' shows those that are here.", "missing", [path]
+            )
         with opened(path, CARD) as stream:
             text = stream.read(_LARGEST_CARD + 1)
     if len(text) > _LARGEST_CARD:
-        raise ModelError(f"{path.name}: {CARD} is too large to be a card. Get the model again.", "schema")
-    return ModelCard.parse(text, hashlib.sha256(text).hexdigest(), path.name)
+        raise ModelError(f"{path.name}: {CARD} is too large to be a card. Get the model again.", "schema", [path.name])
+    try:
+        return ModelCard.parse(text, hashlib.sha256(text).hexdigest(), path.name)
+    except ModelError as error:
+        raise ModelError(str(error), error.code, [path.name]) from error
 
 
 def save_bundle(
@@ -187,7 +193,8 @@ def _placing(target: Path) -> Iterator[Path]:
             _replace(_zip(folder) if target.suffix == SUFFIX else folder, target)
     except OSError as error:
         raise ModelError(
-            f"The model cannot be written to {target} ({error}). Choose a folder that can be written."
+            f"The model cannot be written to {target} ({error}). Choose a folder that can be written.",
+            private=[target, target.parent],
         ) from error
 
 

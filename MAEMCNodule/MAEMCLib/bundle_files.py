@@ -42,7 +42,7 @@ def reading(path: Path, message: str, code: str) -> Iterator[None]:
     except MAEMCError:
         raise
     except _UNREADABLE as error:
-        raise ModelError(message.format(reason=_reason(error)), code) from error
+        raise ModelError(message.replace("{reason}", _reason(error)), code, [path, path.name]) from error
 
 
 def _reason(error: BaseException) -> str:
@@ -133,4 +133,6 @@ def _list_bytes(path: Path, size: int) -> int:
 
 
 def _refused(path: Path, why: str) -> ModelError:
-    return ModelError(f"{path.name} is no model bundle that is safe to open: {why}. Get the model again.", "archive")
+    return ModelError(
+        f"{path.name} is no model bundle that is safe to open: {why}. Get the model again.", "archive", [path.name]
+    )

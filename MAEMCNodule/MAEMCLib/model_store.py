@@ -155,8 +155,12 @@ def _newest(found: list[StoredModel], reference: str) -> StoredModel:
     newest = max(found, key=lambda model: _version_key(model.card.version))
     same = [model for model in found if model.card.version == newest.card.version]
     if len({model.card.sha256 for model in same}) > 1:
-        places = " and ".join(str(model.path) for model in same)
-        raise ModelError(f"'{reference}' means two different models: {places}. Remove one of them.", "ambiguous")
+        places = [model.path for model in same]
+        raise ModelError(
+            f"'{reference}' means two different models: {' and '.join(map(str, places))}. Remove one of them.",
+            "ambiguous",
+            places,
+        )
     return newest
 
 
@@ -171,7 +175,9 @@ def import_model(source: str | Path, sha256: str | None = None) -> StoredModel:
     bundle = ModelBundle.open(source)
     card = bundle.card
     if sha256 is not None and card.sha256 != sha256.lower():
-        raise ModelError(f"{bundle.path.name} is another model: its card's SHA-256 is {card.sha256}.", "hash")
+        raise ModelError(
+            f"{bundle.path.name} is another model: its card's SHA-256 is {card.sha256}.", "hash", [bundle.path.name]
+        )
     models = [model for model in list_models() if model.card is not None]
     for model in models:
         if (model.card.id, model.card.version) == (card.id, card.version):
@@ -240,11 +246,15 @@ def remove_model(reference: str) -> Path:
     known = _named(reference, own)
     path = damaged[0] if damaged else _newest(known, reference).path if known else find_model(reference)
     if path.resolve().parent != (home() / "models").resolve():
-        raise ModelError(f"{reference} is not among the imported models in {home() / 'models'}; it stays.", "shipped")
+        raise ModelError(
+            f"{reference} is not among the imported models in {home() / 'models'}; it stays.", "shipped", [home()]
+        )
     try:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     except OSError as error:
-        raise ModelError(f"{path} cannot be removed ({error}). Check the folder's permissions.") from error
+        raise ModelError(
+            f"{path} cannot be removed ({error}). Check the folder's permissions.", private=[path]
+        ) from error
     return path
 
 

@@ -105,6 +105,7 @@ def test_no_neighbor_keeps_the_others_from_being_found(tmp_path, card, random_bu
     os.mkfifo(models / "pipe" / "bundle.json")
     os.mkfifo(models / "pipe.maemc")
     (models / "loop.maemc").symlink_to(models / "loop.maemc")
+    (models / "{0} {reason} %s.maemc").write_bytes(b"PK")
     for path in hostile.values():
         with pytest.raises(ModelError):
             ModelBundle.open(path)
