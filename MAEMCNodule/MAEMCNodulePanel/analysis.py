@@ -6,14 +6,21 @@ The table node carries, so that a saved scene restores without computing anythin
 The table's columns are written from these records and are for people to read.
 """
 
+import contextlib
 import dataclasses
 import json
 
 import slicer
 
 PLANES = ("axial", "coronal")
+SHOWN, ELSEWHERE, ASIDE = "", "elsewhere", "aside"
+"""How an analysis stands to what the panel shows: its CT is the one shown, another CT is, or its list is no longer the
+one chosen for its CT, so that it is the user's own and followed no more until it is chosen again."""
+OVERLAY = "MAEMC.Overlay"
+"""Attribute of an overlay volume: which kind it is."""
 _MARK = "MAEMC.Analysis"
 _RECORD = "MAEMC.Nodule."
+_STANDING = "MAEMC.Standing"
 _VOLUME = "MAEMC.volume"
 _POINTS = "MAEMC.points"
 
@@ -64,26 +71,57 @@ class Analysis:
 
     @staticmethod
     def find(volumeNode, pointsNode):
-        """The analysis of this list on this CT, or None. Without a CT or without a list: the first that fits."""
+        """The analysis of this list on this CT, or None. Without a list: the first that is not put aside."""
         scene = (volumeNode or pointsNode).GetScene() if (volumeNode or pointsNode) else None
         for analysis in Analysis.inScene(scene) if scene else []:
-            fitsVolume = volumeNode is None or analysis.volumeNode is volumeNode
-            if fitsVolume and (pointsNode is None or analysis.pointsNode is pointsNode):
+            fits = analysis.standing != ASIDE if pointsNode is None else analysis.pointsNode is pointsNode
+            if fits and (volumeNode is None or analysis.volumeNode is volumeNode):
                 return analysis
         return None
 
     @staticmethod
     def create(volumeNode, pointsNode, name: str) -> "Analysis":
-        tableNode = volumeNode.GetScene().AddNewNodeByClass("vtkMRMLTableNode", name)
-        tableNode.SetAttribute(_MARK, "1")
-        tableNode.SetNodeReferenceID(_VOLUME, volumeNode.GetID())
-        tableNode.SetNodeReferenceID(_POINTS, pointsNode.GetID())
-        tableNode.SetLocked(True)
+        contents = {_MARK: "1"}, {_VOLUME: volumeNode.GetID(), _POINTS: pointsNode.GetID()}
+        return Analysis.restore(volumeNode.GetScene(), name, contents)
+
+    def contents(self) -> tuple:
+        """(attributes, node references): all that an analysis is, for ``restore``."""
+        attributes = {name: self.tableNode.GetAttribute(name) for name in self.tableNode.GetAttributeNames() or ()}
+        roles = [role for role in self._roles() if role.startswith("MAEMC.")]
+        return attributes, {role: self.tableNode.GetNodeReferenceID(role) for role in roles}
+
+    @staticmethod
+    def restore(scene, name: str, contents: tuple) -> "Analysis":
+        """Make the table node of an analysis. References to nodes that are no longer there are left out."""
+        tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+        attributes, references = contents
+        with slicer.util.NodeModify(tableNode):
+            for attribute, value in attributes.items():
+                tableNode.SetAttribute(attribute, value)
+            for role, nodeID in references.items():
+                if nodeID and scene.GetNodeByID(nodeID) is not None:
+                    tableNode.SetNodeReferenceID(role, nodeID)
+            tableNode.SetLocked(True)
         return Analysis(tableNode)
 
     @property
     def id(self) -> str:
         return self.tableNode.GetID()
+
+    @property
+    def standing(self) -> str:
+        """SHOWN, ELSEWHERE or ASIDE; kept with the table, so that a reopened scene is as it was."""
+        return self.tableNode.GetAttribute(_STANDING) or SHOWN
+
+    @standing.setter
+    def standing(self, standing: str) -> None:
+        if standing != self.standing:
+            self.tableNode.SetAttribute(_STANDING, standing)
+
+    @property
+    def shown(self) -> bool:
+        """Whether its numbers may stand in the views."""
+        return self.standing == SHOWN
 
     @property
     def volumeNode(self):
@@ -156,12 +194,35 @@ class Analysis:
 
     def removeNodesOf(self, pointID: str) -> None:
         roles = self._rolesOf(pointID)
-        for node in self.nodesOf(pointID):
-            node.GetScene().RemoveNode(node)
+        with batch(self.tableNode.GetScene()) as scene:
+            for node in self.nodesOf(pointID):
+                scene.RemoveNode(node)
         for role in roles:
             self.tableNode.RemoveNodeReferenceIDs(role)
 
+    def noduleNodes(self) -> list:
+        """Every node that belongs to a nodule: the ROI and overlay volumes of all."""
+        roles = [role for role in self._roles() if role.startswith("MAEMC.") and role not in (_VOLUME, _POINTS)]
+        nodes = [self.tableNode.GetNodeReference(role) for role in roles]
+        return [node for node in nodes if node is not None]
+
+    def overlayNodes(self) -> list:
+        """The overlay volumes of all nodules."""
+        return [node for node in self.noduleNodes() if node.GetAttribute(OVERLAY)]
+
     def _rolesOf(self, pointID: str) -> list:
+        return [role for role in self._roles() if role.startswith("MAEMC.") and role.endswith(f".{pointID}")]
+
+    def _roles(self) -> list:
         count = self.tableNode.GetNumberOfNodeReferenceRoles()
-        roles = [self.tableNode.GetNthNodeReferenceRole(index) for index in range(count)]
-        return [role for role in roles if role.startswith("MAEMC.") and role.endswith(f".{pointID}")]
+        return [self.tableNode.GetNthNodeReferenceRole(index) for index in range(count)]
+
+
+@contextlib.contextmanager
+def batch(scene):
+    """Nodes that are added or removed meanwhile are taken notice of at once, when all are: by lists of nodes, trees."""
+    scene.StartState(scene.BatchProcessState)
+    try:
+        yield scene
+    finally:
+        scene.EndState(scene.BatchProcessState)

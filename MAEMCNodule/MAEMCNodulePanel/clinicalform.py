@@ -5,6 +5,8 @@ import slicer
 from MAEMCLib.clinical import CHOICE, NUMBER, SERIES
 from slicer.i18n import tr as _
 
+from .overlays import overlayIDs
+
 
 class ClinicalForm:
     """A row for each field that a model asks for, by name. It is given the values to show, of a series the ID of its
@@ -109,7 +111,7 @@ class ClinicalForm:
     @staticmethod
     def _writeSeries(editor, nodeID: str, volumeNode) -> None:
         blocked = editor.blockSignals(True)  # a node that is set is "activated", too
-        hidden = (volumeNode.GetID(),) if volumeNode is not None else ()
+        hidden = (*([volumeNode.GetID()] if volumeNode is not None else []), *overlayIDs(slicer.mrmlScene))
         if tuple(editor.sortFilterProxyModel().hiddenNodeIDs) != hidden:
             editor.sortFilterProxyModel().hiddenNodeIDs = list(hidden)
         if editor.currentNodeID != nodeID:

@@ -1,5 +1,7 @@
 """Fills the panel's table and the part on the selected nodule."""
 
+import time
+
 import qt
 from MAEMCLib.report.tables import classes_text, clinical_text
 from slicer.i18n import tr as _
@@ -7,6 +9,9 @@ from slicer.i18n import tr as _
 from . import nodes, overlays, pictures
 from .analysis import PLANES
 
+SILENT_SECONDS = 20
+"""A process that computes and gives no sign of life for this long may hang, and is said to."""
+ELAPSED_SHOWN_FROM_SECONDS = 3
 _COLUMNS = ("name", "probability", "spread", "class", "findings")
 
 
@@ -59,6 +64,29 @@ def fillNodule(ui, analysis, pointID: str, card) -> None:
         ui.picturesLabel.setPixmap(strip or qt.QPixmap())
     ui.intendedUseLabel.text = _aboutModel(record, card)
     ui.intendedUseLabel.visible = scored
+
+
+def statusText(logic) -> str:
+    """The status line: what is being done and for how long, or that the process does not answer, or what went wrong."""
+    status = logic.status
+    if status.kind != "busy":
+        return status.text or deviceText(logic.device)
+    silent, elapsed = logic.worker.silentSeconds, time.monotonic() - status.since
+    if silent >= SILENT_SECONDS:
+        return silentText(silent, started=bool(logic.device))
+    return f"{status.text} {elapsed:.0f} s" if elapsed >= ELAPSED_SHOWN_FROM_SECONDS else status.text
+
+
+def silentText(seconds: float, started: bool) -> str:
+    """That a process gives no sign of life. started: whether it ever has."""
+    if started:
+        text = _("The scoring process has not answered for {seconds} s. Press Stop to end it; nothing else is lost.")
+    else:
+        text = _(
+            "The scoring process has not answered for {seconds} s since it was started. Loading PyTorch from a slow "
+            "disk takes minutes; Stop ends it."
+        )
+    return text.format(seconds=f"{seconds:.0f}")
 
 
 def deviceText(device: dict) -> str:

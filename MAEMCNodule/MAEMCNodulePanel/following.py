@@ -6,8 +6,8 @@ from typing import Protocol
 import slicer
 import vtk
 
-from . import nodes
-from .analysis import Analysis, NoduleRecord
+from . import labels, nodes
+from .analysis import ASIDE, Analysis, NoduleRecord
 from .clinicalvalues import seriesOf
 from .volumes import inputFingerprint, sameInput
 
@@ -28,7 +28,10 @@ class Follower(Protocol):
         """The CT goes; what was scored on it stays true."""
 
     def onAnalysisRemoved(self, analysis: Analysis, removedID: str) -> None:
-        """The point list or the table goes (removedID: which of them), and the analysis with it."""
+        """The point list or the table goes (removedID: which of them)."""
+
+    def onPointsSeen(self) -> None:
+        """Points may have been hidden or shown, renamed, or have come or gone: time to look what is to be seen."""
 
     def onAnalysisFound(self, analysis: Analysis) -> None:
         """An analysis came with a loaded scene, or was there before the follower."""
@@ -41,6 +44,11 @@ class Follower(Protocol):
 
     def onSceneChanged(self) -> None:
         """A scene was closed or loaded."""
+
+
+_BEFORE_SELECTORS = 10.0
+"""Priority with which removals are heard: before the lists of nodes in panels, which hear of them with -10 and then
+choose a neighbor of what is gone."""
 
 
 class SceneFollower:
@@ -95,6 +103,7 @@ class SceneFollower:
                 pointsNode.PointModifiedEvent,
                 pointsNode.PointRemovedEvent,
                 pointsNode.TransformModifiedEvent,
+                pointsNode.DisplayModifiedEvent,
             )
             self._observe((pointsNode, event, self._onPointsChanged) for event in changes)
             self._observe([(pointsNode, pointsNode.PointStartInteractionEvent, self._onDragStarted)])
@@ -134,7 +143,7 @@ class SceneFollower:
         # While a scene is read or closed, nodes come and go one by one and references do not hold yet.
         if self._reconciling or scene is None or scene.IsClosing() or scene.IsImporting():
             return
-        if analysis.pointsNode is None:
+        if analysis.pointsNode is None or analysis.standing == ASIDE:
             return
         with self._resting():
             placed = analysis.pointIndices()
@@ -147,18 +156,19 @@ class SceneFollower:
             self._follower.onAnalysisChanged(analysis)
 
     def _reconcilePoint(self, analysis: Analysis, pointID: str, index: int) -> bool:
-        name = nodes.nameOfPoint(analysis.pointsNode, index)
         record = analysis.record(pointID)
+        name = labels.nameOfPoint(analysis.pointsNode, index, record)
         if record is None:
             self.lookAt(analysis, pointID)
             analysis.setRecord(pointID, NoduleRecord(name))
             self._follower.onPointPlaced(analysis, pointID)
             return True
-        renamed = bool(name) and name != record.name
+        renamed = name != record.name
         if renamed:
             record.name = name
             analysis.setRecord(pointID, record)
-            nodes.writeLabel(analysis, pointID, record)
+            nodes.nameNodes(analysis, pointID, name)
+        labels.writeLabel(analysis, pointID, record)  # whatever the user has typed there, the number is ours
         before = self._seen.get((analysis.id, pointID)) or record.fingerprint
         now = self.lookAt(analysis, pointID, _seriesRead(before))
         if before is None or now is None or sameInput(before, now):
@@ -168,6 +178,8 @@ class SceneFollower:
 
     def _onPointsChanged(self, caller, event) -> None:
         self._reconcileEach(lambda volumeID, pointsID: pointsID == caller.GetID())
+        if not self._reconciling:
+            self._follower.onPointsSeen()
 
     def _onVolumeMoved(self, caller, event) -> None:  # a CT, or what is a further series of any of them
         self._reconcileEach(lambda volumeID, pointsID: True)
@@ -256,7 +268,9 @@ class SceneFollower:
         known = {entry[:3] for entry in self._observers}
         for node, event, method in observations:
             if (node, event, method) not in known:
-                self._observers.append((node, event, method, node.AddObserver(event, method)))
+                removal = node is slicer.mrmlScene and event == node.NodeAboutToBeRemovedEvent
+                priority = _BEFORE_SELECTORS if removal else 0.0
+                self._observers.append((node, event, method, node.AddObserver(event, method, priority)))
 
     def _unobserve(self, node) -> None:
         for entry in [entry for entry in self._observers if entry[0] is node]:

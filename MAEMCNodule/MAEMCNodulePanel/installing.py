@@ -3,68 +3,174 @@
 The one place that talks to the PyTorch extension, whose interface has changed between its versions.
 """
 
+import contextlib
 import importlib
 import inspect
+import re
 import sys
 
+import slicer
 from MAEMCLib.errors import MAEMCError
 from slicer.i18n import tr as _
+
+from .pipwords import Listening, failureText
 
 TORCH_REQUIREMENT = ">=2.4"
 """The oldest torch that the networks are tested with."""
 WINDOWS_TORCH_REQUIREMENT = ">=2.4,<2.13"
 """From 2.13 on the wheel holds paths longer than the 260 characters of a default Windows: it installs by half."""
 
-
-TORCH_CODES = ("no-torch", "no-pytorch-extension", "torch-install")
+TORCH_CODES = ("no-torch", "no-pytorch-extension", "pytorch-extension", "torch-install")
 """Error codes after which PyTorch is still to be installed."""
-PACKAGE_CODES = ("no-safetensors", "no-numpy", "no-SimpleITK", "install")
-"""Error codes after which other packages are."""
+BROKEN_CODES = ("torch-broken", "torch-repair")
+"""Error codes after which PyTorch is there and has to be installed anew."""
+_PACKAGES = {
+    "safetensors": "safetensors",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "SimpleITK": "SimpleITK",
+    "pydicom": "pydicom",
+    "PIL": "pillow",
+    "matplotlib": "matplotlib",
+    "sklearn": "scikit-learn",
+    "timm": "timm",
+}
+"""What may be missing besides PyTorch: {name to import by: name to install by}."""
+PACKAGE_CODES = (*(f"no-{module}" for module in _PACKAGES), "install")
+"""Error codes after which other packages are to be installed."""
+REMEDY_CODES = TORCH_CODES + BROKEN_CODES + PACKAGE_CODES
+MACHINE_CODES = (*REMEDY_CODES, "no-python", "slicer-version", "worker-died", "worker-start", "device", "memory")
+"""Error codes of this machine, which no other CT, model or point makes better."""
 
 
-def installTorch() -> bool:
+class Declined(MAEMCError):
+    """The user has said no. Nothing has failed."""
+
+
+def buttonText(code: str) -> str:
+    """What the button says that does away with an error, empty where there is none."""
+    if code in BROKEN_CODES:
+        return _("Repair PyTorch")
+    if code in TORCH_CODES:
+        return _("Install PyTorch")
+    return _("Install packages") if code in PACKAGE_CODES else ""
+
+
+def inPanelWords(code: str, message: str) -> str:
+    """The worker's message on what it lacks, which names a command to type, as what the panel has a button for."""
+    button, inBrackets = buttonText(code), re.search(r"\((.+)\)", message)
+    reason = f" ({inBrackets[1]})" if inBrackets else ""
+    if code == "torch-broken":
+        return _("PyTorch is installed and does not work{reason}. Press {button}.").format(reason=reason, button=button)
+    if code == "no-torch":
+        return _("PyTorch is not installed. Press {button}.").format(button=button)
+    if code.removeprefix("no-") in _PACKAGES:
+        text = _("The Python package {name} is missing or does not work{reason}. Press {button}.")
+        return text.format(name=code.removeprefix("no-"), reason=reason, button=button)
+    return message
+
+
+def install(code: str, path: str) -> None:
+    """Do away with an error of one of REMEDY_CODES. path: the requirements file of what is needed besides PyTorch.
+
+    Raises Declined, and MAEMCError where it failed: with pip's own reason, and what to do.
+    """
+    if code in BROKEN_CODES:
+        repairTorch()
+    elif code in TORCH_CODES:
+        installTorch()
+    installRequirements(path, _PACKAGES.get(code.removeprefix("no-"), ""))
+
+
+def installTorch() -> None:
     """Install PyTorch through the PyTorch extension, which asks for consent and shows its progress.
 
-    Returns False where the user declined. Raises MAEMCError: the extension is missing, its interface is another one,
-    or the installation failed.
+    Raises Declined; MAEMCError: the extension is missing, its interface is another one, the installation failed.
     """
+    _installTorch(_torchExtension(), askConfirmation=True)
+
+
+def repairTorch() -> None:
+    """Remove PyTorch and install it anew, after asking. Raises as ``installTorch`` does."""
+    logic = _torchExtension()
+    question = _(
+        "PyTorch is installed and does not work. It will be removed and downloaded again: minutes, and up to some "
+        "gigabytes. Save your scene first; Slicer has to be restarted where another module has loaded PyTorch."
+    )
+    if not slicer.util.confirmOkCancelDisplay(question, _("Repair PyTorch")):
+        raise Declined(_("PyTorch was left as it is."), "torch-broken")
+    with _failures(_("PyTorch could not be removed"), "torch-repair"):
+        logic.uninstallTorch()
+    _installTorch(logic, askConfirmation=False)
+
+
+def missingRequirements(path: str) -> list:
+    """The requirements of a file that are not met, by what the installed packages say of themselves.
+
+    Raises MAEMCError where Slicer is too old to tell.
+    """
+    packaging = _packaging()
+    return [requirement for requirement in packaging.load_requirements(path) if not packaging.pip_check([requirement])]
+
+
+def installRequirements(path: str, broken: str = "") -> None:
+    """Install the packages of a requirements file that are missing; Slicer asks for consent and shows its progress.
+
+    broken: a package that could not be imported. Where it says of itself that it is there, it is there by half, and
+    is installed over itself. Raises Declined, MAEMCError.
+    """
+    packaging = _packaging()
+    requirements = [str(requirement) for requirement in packaging.load_requirements(path)]
+    again = next((one for one in requirements if one.lower().startswith(broken.lower())), broken) if broken else ""
+    again = again if again and packaging.pip_check([again]) else ""
+    if again:
+        question = _("The package {name} is installed and does not work. It will be downloaded and installed again.")
+        if not slicer.util.confirmOkCancelDisplay(question.format(name=broken), _("Install packages")):
+            raise Declined(_("Nothing was installed."), "install")
+    with _failures(_("The packages of MAEMC could not be installed"), "install"):
+        if again:
+            packaging.pip_install(["--force-reinstall", "--no-deps", again], requester="MAEMC")
+        packaging.pip_ensure(requirements, requester="MAEMC")
+
+
+def _torchExtension():
     try:
         logic = importlib.import_module("PyTorchUtils").PyTorchUtilsLogic()
         accepted = inspect.signature(logic.installTorch).parameters
     except (ImportError, AttributeError) as error:
-        message = _("The PyTorch extension is not installed. Install 'PyTorch' in the Extensions Manager and restart.")
+        message = _("The PyTorch extension is missing. Install 'PyTorch' in the Extensions Manager and restart Slicer.")
         raise MAEMCError(message, "no-pytorch-extension") from error
-    wanted = {
-        "askConfirmation": True,
-        "torchVersionRequirement": WINDOWS_TORCH_REQUIREMENT if sys.platform == "win32" else TORCH_REQUIREMENT,
-    }
-    if not set(wanted) <= set(accepted):
+    if not {"askConfirmation", "torchVersionRequirement"} <= set(accepted) or not hasattr(logic, "uninstallTorch"):
         message = _("The PyTorch extension has another interface than is known here. Update it, or MAEMC.")
         raise MAEMCError(message, "pytorch-extension")
+    return logic
+
+
+def _installTorch(logic, askConfirmation: bool) -> None:
+    requirement = WINDOWS_TORCH_REQUIREMENT if sys.platform == "win32" else TORCH_REQUIREMENT
+    with _failures(_("PyTorch could not be installed"), "torch-install"):
+        if logic.installTorch(askConfirmation=askConfirmation, torchVersionRequirement=requirement) is None:
+            raise Declined(_("PyTorch was not installed."), "no-torch")
+
+
+def _packaging():
     try:
-        return logic.installTorch(**wanted) is not None
-    except Exception as error:  # pip, network and import errors of another extension: no list of them is complete
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        message = _("PyTorch could not be installed ({reason}). See the Python console for the whole log.")
-        raise MAEMCError(message.format(reason=lines[-1]), "torch-install") from error
+        from slicer import packaging
+    except ImportError as error:
+        message = _("Installing packages needs Slicer 5.12 or newer; this is Slicer {version}. Update Slicer.")
+        raise MAEMCError(message.format(version=slicer.app.applicationVersion), "slicer-version") from error
+    return packaging
 
 
-def missingRequirements(path: str) -> list:
-    """The requirements of a file that are not met, by what the installed packages say of themselves."""
-    from slicer import packaging
-
-    return [requirement for requirement in packaging.load_requirements(path) if not packaging.pip_check([requirement])]
-
-
-def installRequirements(path: str) -> None:
-    """Install the packages of a requirements file that are missing; Slicer asks for consent and shows its progress.
-
-    Raises MAEMCError where the user declined or the installation failed.
-    """
-    from slicer import packaging
-
-    try:
-        packaging.pip_ensure(packaging.load_requirements(path), requester="MAEMC")
-    except Exception as error:  # a refusal, pip and the network raise different types
-        message = _("The packages of MAEMC were not installed ({reason}).")
-        raise MAEMCError(message.format(reason=error), "install") from error
+@contextlib.contextmanager
+def _failures(what: str, code: str):
+    """Turns what pip, the network and other extensions raise into one error with pip's own reason."""
+    with Listening() as heard:
+        try:
+            yield
+        except MAEMCError:
+            raise
+        except Exception as error:  # no list of the types is complete
+            if isinstance(error, RuntimeError) and "declined" in str(error).lower():  # slicer.packaging's way to say no
+                raise Declined(_("Nothing was installed."), code) from error
+            raise MAEMCError(failureText(what, heard.lines, error), code) from error

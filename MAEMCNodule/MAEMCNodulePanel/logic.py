@@ -1,6 +1,5 @@
 """The module's logic: points in a scene become results in it. Works without any window; knows no Qt."""
 
-import dataclasses
 import importlib
 import threading
 import time
@@ -17,18 +16,19 @@ from MAEMCLib.results import NoduleResult
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from . import nodes, views
-from .analysis import PLANES, Analysis, NoduleRecord
+from . import hierarchy, labels, nodes, showing, views
+from .analysis import ASIDE, SHOWN, Analysis, NoduleRecord
 from .clinicalvalues import setClinical
 from .following import SceneFollower
-from .parameters import MAEMCNoduleParameterNode, OverlayKind
-from .scoringqueue import ScoringQueue, setRecord, settle
+from .given import givenPoints, givenVolume
+from .installing import MACHINE_CODES
+from .overlays import isOverlay
+from .parameters import MAEMCNoduleParameterNode
+from .scoringqueue import ScoringQueue, settle
 from .status import Status
+from .upkeep import SceneUpkeep
 from .volumes import ctVolume
 from .worker import ScoringWorker
-
-DEBOUNCE_SECONDS = 0.4
-"""A moved point is scored this long after it came to rest."""
 
 
 class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
@@ -47,8 +47,10 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         self.status = Status()
         self.deviceRequest = "auto"
         self._warming: threading.Thread | None = None
-        self._follower = SceneFollower(self)
-        self._queue = ScoringQueue(self.worker, self._follower, self)
+        self._arranging = False
+        self._upkeep = SceneUpkeep(self)
+        self._follower = SceneFollower(self._upkeep)
+        self.queue = ScoringQueue(self.worker, self._follower, self)
 
     def getParameterNode(self) -> MAEMCNoduleParameterNode:
         return MAEMCNoduleParameterNode(super().getParameterNode())
@@ -62,7 +64,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         self.onChanged = None
         self._follower.detach()
         self._warming = None
-        self._queue.forget()
+        self.queue.forget()
         self.worker.stop()
 
     # Analyses and their points
@@ -72,7 +74,9 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         loaded = [
             node
             for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-            if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()
+            if node.GetClassName() == "vtkMRMLScalarVolumeNode"
+            and not node.GetHideFromEditors()
+            and not isOverlay(node)
         ]
         shown = views.backgroundVolume()
         return loaded[0] if len(loaded) == 1 else (shown if shown in loaded else None)
@@ -86,8 +90,61 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
     def pointsOf(self, volumeNode):
         """The point list that belongs to a CT, or None."""
-        analysis = Analysis.find(volumeNode, None)
+        analysis = Analysis.find(volumeNode, None) if volumeNode else None
         return analysis.pointsNode if analysis else None
+
+    def chooseVolume(self, volumeNode) -> None:
+        """Take a CT, or None, for the one whose nodules are shown: in the views, and with its point list."""
+        parameterNode = self.getParameterNode()
+        if views.isPlacing(parameterNode.points):  # the next click would be on another picture
+            views.stopPlacing(slicer.mrmlScene)
+        parameterNode.inputVolume = volumeNode
+        analysis = Analysis.find(volumeNode, None) if volumeNode else None
+        parameterNode.points = analysis.pointsNode if analysis else None
+        known = analysis.recordIDs() if analysis else []
+        if parameterNode.selectedPoint not in known:
+            parameterNode.selectedPoint = next(iter(known), "")
+        self.forgetStatus()
+        if volumeNode is not None:
+            views.showBackground(volumeNode)
+        self.arrange()
+
+    def putAside(self, volumeNode, pointsNode) -> None:
+        """Leave a point list as the user's own: labels without numbers, no frames, no overlays, points not followed.
+
+        What was scored stays in the table, for when the list is chosen again.
+        """
+        analysis = self.analysisOf(volumeNode, pointsNode)
+        if analysis is None or analysis.standing == ASIDE:
+            return
+        if views.isPlacing(pointsNode):
+            views.stopPlacing(slicer.mrmlScene)
+        self.queue.forget(analysis.id)
+        for pointID, record in analysis.records():
+            if record.state == "pending":
+                settle(analysis, pointID, record, "")
+        analysis.standing = ASIDE
+        labels.restoreLabels(pointsNode)
+        self.forgetStatus()
+        self.arrange()
+
+    def choosePoints(self, volumeNode, pointsNode) -> None:
+        """Take a list's points for the nodules of a CT; what waits is scored, or the status line says how it is."""
+        analysis = self.link(volumeNode, pointsNode)
+        known = analysis.recordIDs()
+        parameterNode = self.getParameterNode()
+        if parameterNode.selectedPoint not in known:
+            parameterNode.selectedPoint = next(iter(known), "")
+        waiting = [pointID for pointID, record in analysis.records() if record.state == "waiting"]
+        self.forgetStatus()
+        if waiting and parameterNode.scoreAtOnce:
+            for pointID in waiting:
+                self.queue.schedule(analysis, pointID)
+        elif waiting:
+            text = _("Press Score to score the nodules of {points}.").format(points=pointsNode.GetName())
+            self.setStatus(Status("idle", text))
+        self.arrange()
+        self.notify()
 
     def link(self, volumeNode, pointsNode) -> Analysis:
         """Make the point list belong to the CT: from now on its points are followed. Scores nothing by itself."""
@@ -97,22 +154,30 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
             name = _("{volume} nodule scores").format(volume=volumeNode.GetName())
             analysis = Analysis.create(volumeNode, pointsNode, name)
             for pointID, index in analysis.pointIndices().items():
-                analysis.setRecord(pointID, NoduleRecord(nodes.nameOfPoint(pointsNode, index)))
+                analysis.setRecord(pointID, NoduleRecord(labels.nameOfPoint(pointsNode, index)))
             self._follower.watch(analysis)
             nodes.writeTable(analysis)
+            self.arrange()
+        elif analysis.standing == ASIDE:
+            analysis.standing = SHOWN
+            labels.writeLabels(analysis)
+            self.arrange()
+            self._follower.reconcile(analysis)
         return analysis
 
     def startPlacing(self, volumeNode, pointsNode=None):
         """Let the next click in a view place a nodule on the CT. Returns its point list, made where there is none.
 
-        Raises InputError where the volume cannot be scored, before a point is placed in vain.
+        Raises InputError where the volume cannot be scored, or the list takes no more points, before a point is placed
+        in vain.
         """
         check_ct(ctVolume(volumeNode))
         known = pointsNode or self.pointsOf(volumeNode)
+        _checkRoom(known)
         pointsNode = known or nodes.createPointsNode(volumeNode)
         analysis = self.link(volumeNode, pointsNode)
         if known is None:  # a list of the user's own stays where the user has put it
-            nodes.placeInHierarchy(analysis, pointsNode)
+            hierarchy.placeInFolder(analysis, pointsNode)
         views.showBackground(volumeNode)
         views.startPlacing(pointsNode)
         return pointsNode
@@ -157,8 +222,8 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         """Score every point of a list on a CT, wait for the results and return their table node.
 
         pictures: False leaves out reconstruction, error and attention, which take longer than the number.
-        A point that cannot be scored has its reason in its row. Raises InputError or ModelError where nothing can be
-        scored at all, and TimeoutError after ``timeout`` seconds.
+        volumeNode, markupsNode: nodes, or their names. A point that cannot be scored has its reason in its row. Raises
+        InputError or ModelError where nothing can be scored at all, and TimeoutError after ``timeout`` seconds.
         """
         analysis = self.requestScore(volumeNode, markupsNode, pictures=pictures)
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -180,48 +245,55 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         texts = {name: v.GetID() if isinstance(v, slicer.vtkMRMLNode) else v for name, v in values.items()}
         given = parse_assignments([f"{name}={text}" for name, text in texts.items()], card.clinical, card.id)
         setClinical(volumeNode, given, card.clinical)
+        self.forgetStatus()
         self._follower.inputChanged(volumeNode)
-        self._notify()
+        self.notify()
 
     def requestScore(self, volumeNode, markupsNode, pointIDs=None, pictures: bool = True) -> Analysis:
         """Have points (all of the list, or those given by ID) scored by the polls to come, and return at once.
 
         Raises InputError or ModelError where nothing can be scored at all.
         """
+        volumeNode = givenVolume(volumeNode)
         check_ct(ctVolume(volumeNode))
-        if markupsNode is None or markupsNode.GetScene() is None:
-            raise InputError(_("No point list is given. Place a nodule first."), "no-points")
+        markupsNode = givenPoints(markupsNode)
         self.chosenModel()
         analysis = self.link(volumeNode, markupsNode)
+        parameterNode = self.getParameterNode()
+        if parameterNode.inputVolume is volumeNode and parameterNode.points is None:
+            parameterNode.points = markupsNode  # a script's scores are seen in the panel as well
         placed = analysis.pointIndices()
         if not placed:
             raise InputError(_("The point list is empty. Place a nodule first."), "no-points")
         for pointID in placed if pointIDs is None else pointIDs:
-            self._queue.schedule(analysis, pointID, pictures=pictures)
-        self._notify()
+            self.queue.schedule(analysis, pointID, pictures=pictures)
+        self.notify()
         return analysis
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""
-        return self._queue.isBusy(analysis) or (analysis is None and self._warming is not None)
+        return self.queue.isBusy(analysis) or (analysis is None and self._warming is not None)
 
     def poll(self) -> None:
         """Bring in what the worker has answered and send what is due. Quick; call it a few times a second."""
         if self._warming is not None and not self._warming.is_alive():
             self._warming = None
             self._askDevice()
-        self._queue.poll()
+        self._upkeep.restoreTables()
+        self.queue.poll()
+        if self.status.kind == "busy" and not self.isBusy():  # what it spoke of was called off
+            self.setStatus(Status())
 
     def stop(self) -> None:
         """Stop at once: what was being scored waits again, results that are there stay."""
         self._warming = None
-        self._queue.stop()
+        self.queue.stop()
         self.setStatus(Status("idle", _("Stopped.")))
 
     @property
     def device(self) -> dict:
         """What the worker computes on, as far as it has told: name, title, torch, seconds, ..."""
-        return self._queue.device
+        return self.queue.device
 
     def exportResults(self, analysis: Analysis, folder) -> list:
         """Write results.csv and results.json of an analysis to a folder; returns their paths.
@@ -242,117 +314,81 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
     def show(self, analysis: Analysis, pointID: str, jump: bool = True, centered: bool = True) -> None:
         """Show a nodule in the slice views: CT behind, chosen overlay in front; jump moves the views to it."""
-        parameterNode = self.getParameterNode()
         if analysis.volumeNode is not None:
             views.showBackground(analysis.volumeNode)
         pointRas = analysis.pointRas(pointID)
         if jump and pointRas is not None:
             views.jumpTo(pointRas, centered)
-        kind = parameterNode.overlay
-        record = analysis.record(pointID)
-        found = {plane: analysis.overlayNode(pointID, kind.value, plane) for plane in PLANES}
-        if kind is OverlayKind.NONE or record is None or not record.explained or not any(found.values()):
-            views.clearOverlay()
-        else:
-            views.showOverlay(found, parameterNode.overlayOpacity)
+        self.arrange()
 
-    # What the follower tells
+    def arrange(self) -> None:
+        """Show of the nodules what is chosen, over its own CT alone."""
+        if not self._arranging and slicer.mrmlScene is not None and not slicer.mrmlScene.IsBatchProcessing():
+            self._arranging = True
+            try:
+                showing.arrange(self.getParameterNode())
+            finally:
+                self._arranging = False
 
-    def onPointPlaced(self, analysis: Analysis, pointID: str) -> None:
-        if self.getParameterNode().scoreAtOnce:
-            self._queue.schedule(analysis, pointID)
-        if self._isCurrent(analysis):
-            self.getParameterNode().selectedPoint = pointID
-            self.show(analysis, pointID, centered=False)
+    def followViews(self) -> None:
+        """The views show other volumes than before: where the chosen CT is in none of them, choose what is.
 
-    def onInputChanged(self, analysis: Analysis, pointID: str, record: NoduleRecord) -> None:
-        """The result is no longer true and goes; the nodule is scored again when it has come to rest."""
-        self._queue.forget(analysis.id, pointID)
-        if record.state != "waiting":
-            record = dataclasses.replace(record, result=None, fingerprint=None, explained=False, time="")
-            setRecord(analysis, pointID, record, "waiting")
-            if self._isCurrent(analysis):
-                self.getParameterNode().selectedPoint = pointID
-                views.clearOverlay()
-        if analysis.roiNode(pointID) is not None:
-            nodes.showRoi(analysis, pointID, record)  # the frame follows the point, the pictures wait for the score
-        if self.getParameterNode().scoreAtOnce:
-            self._queue.schedule(analysis, pointID, DEBOUNCE_SECONDS)
+        So panel and views never speak of different CTs.
+        """
+        chosen, shown = self.getParameterNode().inputVolume, views.backgroundVolumes()
+        if chosen is not None and shown and chosen not in shown:
+            kind = "vtkMRMLScalarVolumeNode"
+            others = [node for node in shown if node.GetClassName() == kind and not isOverlay(node)]
+            if others:
+                self.getParameterNode().inputVolume = others[0]
+        self.arrange()
 
-    def onPointRemoved(self, analysis: Analysis, pointID: str) -> None:
-        self._queue.forget(analysis.id, pointID)
-        analysis.setRecord(pointID, None)
-        if self._isShown(analysis, pointID):
-            views.clearOverlay()
-            self.getParameterNode().selectedPoint = next(iter(analysis.recordIDs()), "")
-        analysis.removeNodesOf(pointID)
-
-    def onVolumeRemoved(self, analysis: Analysis) -> None:
-        self._queue.forget(analysis.id)
-        for pointID, record in analysis.records():
-            if record.state in ("pending", "waiting"):
-                settle(analysis, pointID, record, _("The CT was removed."))
-
-    def onAnalysisRemoved(self, analysis: Analysis, removedID: str) -> None:
-        self._queue.forget(analysis.id)
-        views.clearOverlay()
-        parameterNode = self.getParameterNode()
-        if parameterNode.points is analysis.pointsNode:
-            parameterNode.points = None  # the next nodule begins a list of its own
-        if views.isPlacing(analysis.pointsNode):
-            views.stopPlacing(slicer.mrmlScene)
-        for pointID, record in analysis.records():
-            analysis.removeNodesOf(pointID)
-            nodes.writeLabel(analysis, pointID, NoduleRecord(record.name))
-        nodes.removeFolder(analysis)
-        if removedID != analysis.id:
-            slicer.mrmlScene.RemoveNode(analysis.tableNode)
-        self._notify()
-
-    def onAnalysisFound(self, analysis: Analysis) -> None:
-        for pointID, record in analysis.records():
-            if record.state == "pending":  # saved while it was being scored
-                settle(analysis, pointID, record, "")
-                if record.result is None:
-                    self._queue.schedule(analysis, pointID)
-        nodes.writeTable(analysis)
+    # What becomes of the scene
 
     def onAnalysisChanged(self, analysis: Analysis) -> None:
         if analysis.tableNode.GetScene() is not None:
             nodes.writeTable(analysis)
-        self._notify()
-
-    def onSceneClosing(self) -> None:
-        self._queue.forget()
-        self.status = Status()
-
-    def onSceneChanged(self) -> None:
-        self._notify()
+        self.notify()
 
     # What the queue tells
 
     def onScored(self, analysis: Analysis, pointID: str) -> None:
-        if self._isCurrent(analysis) and not self.getParameterNode().selectedPoint:
+        if self.isCurrent(analysis) and not self.getParameterNode().selectedPoint:
             self.getParameterNode().selectedPoint = pointID
-        if self._isShown(analysis, pointID):
+        if self.isShown(analysis, pointID):
             self.show(analysis, pointID, centered=False)
 
     def onExplained(self, analysis: Analysis, pointID: str) -> None:
-        if self._isShown(analysis, pointID):
+        if self.isShown(analysis, pointID):
             self.show(analysis, pointID, jump=False)
 
     def setStatus(self, status: Status) -> None:
         """Say something in the status line."""
         self.status = status
-        self._notify()
+        self.notify()
 
-    def _notify(self) -> None:
+    def forgetStatus(self) -> None:
+        """What the status line said of the input is no longer true: the input is another one."""
+        if self.status.text and self.status.kind != "busy" and self.status.code not in MACHINE_CODES:
+            self.setStatus(Status())
+
+    def notify(self) -> None:
         if self.onChanged is not None:
             self.onChanged()
 
-    def _isCurrent(self, analysis: Analysis) -> bool:
+    def isCurrent(self, analysis: Analysis) -> bool:
         parameterNode = self.getParameterNode()
-        return parameterNode.points is None or parameterNode.points is analysis.pointsNode
+        return analysis.shown and (parameterNode.points is None or parameterNode.points is analysis.pointsNode)
 
-    def _isShown(self, analysis: Analysis, pointID: str) -> bool:
-        return self._isCurrent(analysis) and self.getParameterNode().selectedPoint == pointID
+    def isShown(self, analysis: Analysis, pointID: str) -> bool:
+        return self.isCurrent(analysis) and self.getParameterNode().selectedPoint == pointID
+
+
+def _checkRoom(pointsNode) -> None:
+    """Raises InputError where a list takes no more points."""
+    if pointsNode is None:
+        return
+    most = pointsNode.GetMaximumNumberOfControlPoints()
+    if pointsNode.GetFixedNumberOfControlPoints() or 0 <= most <= pointsNode.GetNumberOfControlPoints():
+        text = _("{points} takes no more points: their number is fixed. Unlock it in Markups, or choose another list.")
+        raise InputError(text.format(points=pointsNode.GetName()), "points-fixed")

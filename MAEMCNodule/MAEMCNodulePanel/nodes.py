@@ -1,19 +1,20 @@
-"""The nodes a result shows itself in: table rows, point labels, ROI frame, and their folder in the data tree."""
-
-import re
+"""The nodes a result shows itself in: table rows, ROI frame, the list of points; and what they are called."""
 
 import slicer
 import vtk
 from MAEMCLib.roi import SIDE
 from slicer.i18n import tr as _
 
+from .analysis import OVERLAY
+from .hierarchy import nameNoduleFolder, placeInNoduleFolder, removeNoduleFolder
 from .volumes import lpsFromRas
 
 GATE_COLORS = {"green": (46, 139, 87), "amber": (214, 137, 16), "red": (192, 57, 43), "grey": (127, 127, 127)}
 """sRGB 0-255 of each gate, of like weight on light and dark panels."""
 
-_FOLDER_MARK = "MAEMC.Folder"
-_SCORE_IN_LABEL = re.compile(r": ([01]\.\d\d|\N{HORIZONTAL ELLIPSIS})$")
+PLANE = "MAEMC.Plane"
+"""Attribute of an overlay volume: the plane of its slices."""
+_GIVEN_NAME = "MAEMC.Name"
 
 
 def columnTitles() -> dict:
@@ -66,24 +67,50 @@ def notesText(record) -> str:
     return " ".join(dict.fromkeys(part for part in parts if part))
 
 
-def nameOfPoint(pointsNode, index: int) -> str:
-    """The point's name without the probability that we wrote behind it; N and its number where it has none."""
-    return _SCORE_IN_LABEL.sub("", pointsNode.GetNthControlPointLabel(index)) or f"N{index + 1}"
+def nameNodes(analysis, pointID: str, name: str) -> None:
+    """Name frame, overlays and folder of a nodule after it and its CT; a name that the user has given stays."""
+    for node in analysis.nodesOf(pointID):
+        kind = node.GetAttribute(OVERLAY)
+        nameNode(node, overlayName(analysis, name, kind, _planeOf(node)) if kind else _roiName(analysis, name))
+    nameNoduleFolder(analysis, pointID, name)
 
 
-def writeLabel(analysis, pointID: str, record) -> None:
-    """Let the point's label carry name and probability."""
-    index = analysis.pointIndices().get(pointID)
-    if index is None:
-        return
-    if record.state == "scored" and record.result and record.result.get("probability") is not None:
-        text = f"{record.name}: {record.result['probability']:.2f}"
-    elif record.state == "pending":
-        text = f"{record.name}: \N{HORIZONTAL ELLIPSIS}"
-    else:
-        text = record.name
-    if analysis.pointsNode.GetNthControlPointLabel(index) != text:
-        analysis.pointsNode.SetNthControlPointLabel(index, text)
+def removeNodesOf(analysis, pointID: str) -> None:
+    """Remove frame, overlays and folder of a nodule."""
+    analysis.removeNodesOf(pointID)
+    removeNoduleFolder(analysis, pointID)
+
+
+def nameNode(node, name: str) -> None:
+    """Give a node a name, unless somebody has changed the one it was given before."""
+    given = node.GetAttribute(_GIVEN_NAME)
+    if given is None or node.GetName() == given:
+        node.SetAttribute(_GIVEN_NAME, name)
+        node.SetName(name)
+
+
+def overlayName(analysis, nodule: str, kind: str, plane: str) -> str:
+    kinds = {
+        "reconstruction": _("reconstruction"),
+        "error": _("absolute error"),
+        "attention": _("attention"),
+        "original": _("original"),
+    }
+    planes = {"axial": _("axial"), "coronal": _("coronal")}
+    text = _("{nodule} {kind}, {plane} ({volume})")
+    return text.format(nodule=nodule, kind=kinds.get(kind, kind), plane=planes.get(plane, plane), volume=_ct(analysis))
+
+
+def _roiName(analysis, nodule: str) -> str:
+    return _("{nodule} region, 50 mm ({volume})").format(nodule=nodule, volume=_ct(analysis))
+
+
+def _ct(analysis) -> str:
+    return analysis.volumeNode.GetName() if analysis.volumeNode else _("CT removed")
+
+
+def _planeOf(node) -> str:
+    return node.GetAttribute(PLANE) or ""
 
 
 def createPointsNode(volumeNode):
@@ -107,8 +134,8 @@ def showRoi(analysis, pointID: str, record) -> None:
         return
     roiNode = analysis.roiNode(pointID)
     if roiNode is None:
-        name = _("{nodule} region, 50 mm").format(nodule=record.name)
-        roiNode = analysis.tableNode.GetScene().AddNewNodeByClass("vtkMRMLMarkupsROINode", name)
+        roiNode = analysis.tableNode.GetScene().AddNewNodeByClass("vtkMRMLMarkupsROINode")
+        nameNode(roiNode, _roiName(analysis, record.name))
         roiNode.SetSaveWithScene(True)
         roiNode.CreateDefaultDisplayNodes()
         roiNode.SetLocked(True)
@@ -124,48 +151,12 @@ def showRoi(analysis, pointID: str, record) -> None:
         display.SetOutlineVisibility(True)
         display.SetGlyphScale(0.01)
         analysis.setRoiNode(pointID, roiNode)
-        placeInHierarchy(analysis, roiNode)
+        placeInNoduleFolder(analysis, pointID, record.name, roiNode)
     roiNode.SetSize(SIDE, SIDE, SIDE)
     roiNode.SetCenter(pointRas)
     color = [channel / 255 for channel in GATE_COLORS.get((record.result or {}).get("gate"), GATE_COLORS["grey"])]
     roiNode.GetDisplayNode().SetColor(color)
     roiNode.GetDisplayNode().SetSelectedColor(color)
-
-
-def placeInHierarchy(analysis, node) -> None:
-    """Put a node into the analysis' folder of the data tree, which lies beside the CT, under the same study.
-
-    The application gives each node that it shows an item; a node without one is left out.
-    """
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(analysis.tableNode.GetScene())
-    item = hierarchy.GetItemByDataNode(node)
-    tableItem = hierarchy.GetItemByDataNode(analysis.tableNode)
-    volumeItem = hierarchy.GetItemByDataNode(analysis.volumeNode) if analysis.volumeNode else 0
-    if not (item and tableItem):
-        return
-    folder = hierarchy.GetItemParent(tableItem)
-    if hierarchy.GetItemAttribute(folder, _FOLDER_MARK) != "1":
-        study = hierarchy.GetItemParent(volumeItem) if volumeItem else hierarchy.GetSceneItemID()
-        folder = hierarchy.CreateFolderItem(study, analysis.tableNode.GetName())
-        hierarchy.SetItemAttribute(folder, _FOLDER_MARK, "1")
-        hierarchy.SetItemParent(tableItem, folder)
-    hierarchy.SetItemParent(item, folder)
-
-
-def removeFolder(analysis) -> None:
-    """Remove an analysis' folder from the data tree; what is in it moves up."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(analysis.tableNode.GetScene())
-    # Table or point list may have lost its item already: one of them is being removed.
-    anchors = [hierarchy.GetItemByDataNode(node) for node in (analysis.tableNode, analysis.pointsNode) if node]
-    parents = [hierarchy.GetItemParent(item) for item in anchors if item]
-    folder = next((item for item in parents if hierarchy.GetItemAttribute(item, _FOLDER_MARK) == "1"), 0)
-    if not folder:
-        return
-    children = vtk.vtkIdList()
-    hierarchy.GetItemChildren(folder, children)
-    for index in range(children.GetNumberOfIds()):
-        hierarchy.SetItemParent(children.GetId(index), hierarchy.GetItemParent(folder))
-    hierarchy.RemoveItem(folder, False, False)
 
 
 def _row(analysis, pointID: str, record) -> dict:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import slicer
-from slicer.i18n import tr as _
 
-from .analysis import PLANES
-from .nodes import placeInHierarchy
+from .analysis import OVERLAY, PLANES, batch
+from .hierarchy import placeInNoduleFolder
+from .nodes import PLANE, nameNode, overlayName
 from .volumes import RAS_TO_LPS
 
 KINDS = ("reconstruction", "error", "attention", "original")
@@ -20,15 +20,25 @@ def createOverlays(analysis, pointID: str, record, roi, stacks: dict) -> None:
     stacks: {"axial": {kind: (25, 50, 50) array}, "coronal": ...}; kinds as KINDS; reconstruction, error and original
     in HU, attention 0 to 1. roi: the NoduleROI they lie in, whose geometry each volume takes.
     """
-    for plane in PLANES:
-        lps = roi.axial_affine if plane == "axial" else roi.coronal_affine
-        for kind, stack in stacks[plane].items():
-            node = analysis.overlayNode(pointID, kind, plane)
-            if node is None:
-                node = _createVolume(analysis, pointID, record, kind, plane)
-            node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ lps))
-            slicer.util.updateVolumeFromArray(node, np.asarray(stack, np.float32))
-            _setDisplay(node, kind, record, stack)
+    with batch(analysis.tableNode.GetScene()):
+        for plane in PLANES:
+            lps = roi.axial_affine if plane == "axial" else roi.coronal_affine
+            for kind, stack in stacks[plane].items():
+                node = analysis.overlayNode(pointID, kind, plane)
+                if node is None:
+                    node = _createVolume(analysis, pointID, record, kind, plane)
+                node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ lps))
+                slicer.util.updateVolumeFromArray(node, np.asarray(stack, np.float32))
+                _setDisplay(node, kind, record, stack)
+
+
+def isOverlay(node) -> bool:
+    return bool(node.GetAttribute(OVERLAY))
+
+
+def overlayIDs(scene) -> list:
+    """IDs of all overlay volumes: eight a nodule would bury the CTs in a list of volumes to choose from."""
+    return [node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene) if isOverlay(node)]
 
 
 def stacksOf(analysis, pointID: str, plane: str) -> dict:
@@ -38,24 +48,15 @@ def stacksOf(analysis, pointID: str, plane: str) -> dict:
 
 
 def _createVolume(analysis, pointID: str, record, kind: str, plane: str):
-    kindName = {
-        "reconstruction": _("reconstruction"),
-        "error": _("absolute error"),
-        "attention": _("attention"),
-        "original": _("original"),
-    }[kind]
-    planeName = {"axial": _("axial"), "coronal": _("coronal")}[plane]
-    name = _("{nodule} {kind}, {plane}").format(nodule=record.name, kind=kindName, plane=planeName)
     node = slicer.vtkMRMLScalarVolumeNode()
-    node.SetName(name)
-    # Hidden from node selectors before it is added: eight volumes a nodule would bury the CTs there, and a list that
-    # picks the newest volume by itself must not pick these.
-    node.SetHideFromEditors(True)
-    node.SetAttribute("MAEMC.Overlay", kind)
+    # Before it is added: whoever looks for CTs when a volume comes must see that it is none.
+    node.SetAttribute(OVERLAY, kind)
+    node.SetAttribute(PLANE, plane)
+    nameNode(node, overlayName(analysis, record.name, kind, plane))
     node = analysis.tableNode.GetScene().AddNode(node)
     node.CreateDefaultDisplayNodes()
     analysis.setOverlayNode(pointID, kind, plane, node)
-    placeInHierarchy(analysis, node)
+    placeInNoduleFolder(analysis, pointID, record.name, node)
     return node
 
 

@@ -6,14 +6,15 @@ from typing import Protocol
 
 from MAEMCLib import scoring
 from MAEMCLib.clinical import SERIES
-from MAEMCLib.errors import MAEMCError
+from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.worker import decode_array
 from slicer.i18n import tr as _
 
-from . import nodes, overlays
+from . import labels, nodes, overlays
 from .analysis import PLANES, Analysis, NoduleRecord
 from .clinicalvalues import clinicalInput, clinicalOf, seriesNames
 from .following import SceneFollower
+from .installing import inPanelWords
 from .status import Status
 from .volumes import ctVolume, lpsFromRas, sameInput
 from .worker import Request, ScoringWorker
@@ -117,11 +118,11 @@ class ScoringQueue:
             if error.code == "clinical-missing":  # no failure: it waits for the user to fill them in
                 self._wait(analysis, pointID, record, model)
             else:
-                self._fail(analysis, pointID, record, error, model)
+                self._fail(analysis, pointID, record, _inSlicersWords(error, pointRas), model)
             return
         window = (model.card.preprocessing.window_lower, model.card.preprocessing.window_upper)
         setRecord(analysis, pointID, dataclasses.replace(record, window=window), "pending")
-        self._owner.setStatus(Status("busy", _("Scoring {nodule} ...").format(nodule=record.name)))
+        self._owner.setStatus(Status("busy", _("Scoring {nodule} ...").format(nodule=_titled(analysis, record))))
 
     def _lookedAt(self, analysis: Analysis, pointID: str, record: NoduleRecord, series) -> NoduleRecord:
         """The record with the input as it is now, and without a result that was not of this input."""
@@ -141,7 +142,8 @@ class ScoringQueue:
         if record is None:
             return
         if message["kind"] == "error":
-            self._onError(analysis, request, record, MAEMCError(message["message"], message["code"]))
+            text = inPanelWords(message["code"], message["message"])
+            self._onError(analysis, request, record, MAEMCError(text, message["code"]))
         elif request.kind == "predict":
             self._onPrediction(analysis, request, record, message)
         else:
@@ -175,11 +177,12 @@ class ScoringQueue:
         elif error.code == "no-decoder":  # such a model has no reconstruction to show, which is no failure
             self._onPictures(analysis, request, record, {plane: {} for plane in PLANES})
         else:
-            self._owner.setStatus(Status("error", f"{record.name}: {error}", error.code))
+            self._owner.setStatus(Status("error", f"{_titled(analysis, record)}: {error}", error.code))
 
     def _onDevice(self, message: dict) -> None:
         if message["kind"] == "error":
-            self._owner.setStatus(Status("error", message["message"], message["code"]))
+            text = inPanelWords(message["code"], message["message"])
+            self._owner.setStatus(Status("error", text, message["code"]))
             return
         self.device = {**self.device, **message["device"]}
         if not self.isBusy():
@@ -200,8 +203,18 @@ class ScoringQueue:
             result = scoring.failed(record.name, point, error, model.card if model else None)
             record = dataclasses.replace(record, result=result.to_json(), time=result.time)
             setRecord(analysis, pointID, record, "failed", str(error))
-            analysis.removeNodesOf(pointID)
+            nodes.removeNodesOf(analysis, pointID)
         self._owner.setStatus(Status("error", f"{record.name}: {error}", error.code))
+
+
+def _inSlicersWords(error: MAEMCError, pointRas) -> MAEMCError:
+    """An error of a point's place in Slicer's own coordinates; the library speaks LPS, and of points that were typed."""
+    if error.code != "point-outside":
+        return error
+    which = str(error).partition("The point")[0]  # of a further series, its name
+    place = ", ".join(f"{axis} {value:.1f}" for axis, value in zip("RAS", pointRas, strict=True))
+    text = _("The point ({place} mm) lies outside the volume. Drag it to its place, or choose the CT it belongs to.")
+    return InputError(which + text.format(place=place), error.code)
 
 
 def _described(field) -> str:
@@ -228,4 +241,4 @@ def setRecord(analysis: Analysis, pointID: str, record: NoduleRecord, state: str
     """Keep a record in its new state, and let the point's label say it."""
     record = dataclasses.replace(record, state=state, message=message)
     analysis.setRecord(pointID, record)
-    nodes.writeLabel(analysis, pointID, record)
+    labels.writeLabel(analysis, pointID, record)

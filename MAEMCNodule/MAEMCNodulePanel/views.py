@@ -17,21 +17,52 @@ def showBackground(volumeNode) -> None:
             sliceLogic.FitSliceToBackground()
 
 
+def backgroundVolumes() -> list:
+    """The volumes behind the slice views that are to be seen, each once; where no view is, behind any."""
+    seen = [entry for entry in _views() if entry[1].IsMappedInLayout()] or _views()
+    shown = (slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "") for composite, _sliceNode in seen)
+    return [node for node in dict.fromkeys(shown) if node is not None]
+
+
 def backgroundVolume():
     """The volume behind the first slice view that shows one, or None."""
-    shown = (composite.GetBackgroundVolumeID() for composite, _sliceNode in _views())
-    return next((slicer.mrmlScene.GetNodeByID(volumeID) for volumeID in shown if volumeID), None)
+    return next(iter(backgroundVolumes()), None)
 
 
-def showOverlay(nodes: dict, opacity: float) -> None:
-    """Lay overlay volumes over the CT: nodes["axial"] in axial views, nodes["coronal"] in coronal ones.
+def showingOther(volumeIDs: set) -> set:
+    """IDs of the slice views with a volume behind that is none of these."""
+    return {
+        sliceNode.GetID()
+        for composite, sliceNode in _views()
+        if composite.GetBackgroundVolumeID() and composite.GetBackgroundVolumeID() not in volumeIDs
+    }
 
-    The stacks are 25 slices thin across, so a view along any other direction shows the CT alone. A foreground that
-    someone else had chosen is put back by clearOverlay.
+
+def backgrounds() -> dict:
+    """{slice view's ID: ID of the volume behind, or None}."""
+    return {sliceNode.GetID(): composite.GetBackgroundVolumeID() for composite, sliceNode in _views()}
+
+
+def compositeNodes() -> list:
+    """The nodes that say what a slice view shows."""
+    return slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+
+
+def allIDs() -> list:
+    """IDs of all slice and 3-D views."""
+    kinds = ("vtkMRMLSliceNode", "vtkMRMLViewNode")
+    return [node.GetID() for kind in kinds for node in slicer.util.getNodesByClass(kind)]
+
+
+def showOverlay(nodes: dict, opacity: float, volumeNode) -> None:
+    """Lay overlay volumes over their CT: nodes["axial"] in axial views, nodes["coronal"] in coronal ones.
+
+    The stacks are 25 slices thin across, so a view along any other direction shows the CT alone, and so does a view
+    that shows another volume. A foreground that someone else had chosen is put back by clearOverlay.
     """
     for composite, sliceNode in _views():
         node = nodes.get(sliceNode.GetOrientation().lower())
-        if node is None:
+        if node is None or volumeNode is None or composite.GetBackgroundVolumeID() != volumeNode.GetID():
             _restore(composite)
             continue
         if composite.GetAttribute(_OURS) is None:
@@ -57,11 +88,11 @@ def jumpTo(pointRas, centered: bool) -> None:
 
 
 def startPlacing(pointsNode) -> None:
-    """Let the next click in a view place one point of this list (Slicer's own place mode)."""
+    """Let the next click in a view place a point of this list (Slicer's own place mode): one, or as many as the user
+    has chosen there."""
     selection, interaction = _placeNodes(pointsNode.GetScene())
     selection.SetReferenceActivePlaceNodeClassName(pointsNode.GetClassName())
     selection.SetActivePlaceNodeID(pointsNode.GetID())
-    interaction.SetPlaceModePersistence(0)
     interaction.SetCurrentInteractionMode(interaction.Place)
 
 
@@ -92,10 +123,9 @@ def _placeNodes(scene):
 
 def _views():
     sliceNodes = {node.GetLayoutName(): node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode")}
-    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
     return [
         (composite, sliceNodes[composite.GetLayoutName()])
-        for composite in composites
+        for composite in compositeNodes()
         if composite.GetLayoutName() in sliceNodes
     ]
 

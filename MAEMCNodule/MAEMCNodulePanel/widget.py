@@ -14,8 +14,10 @@ from slicer.util import VTKObservationMixin
 from . import details, views
 from .clinicalform import ClinicalForm
 from .clinicalvalues import clinicalOf
-from .installing import PACKAGE_CODES, TORCH_CODES, installRequirements, installTorch
+from .installing import BROKEN_CODES, REMEDY_CODES, Declined, buttonText, install
 from .logic import MAEMCNoduleLogic
+from .modellist import ModelList
+from .overlays import isOverlay, overlayIDs
 from .report import reportText
 from .status import Status
 
@@ -34,8 +36,10 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guiTag = None
         self._entered = False
         self._deviceAsked = False
-        self._shownVolume = None
-        self._shownOverlay = None
+        self._shown = (None, None, "")  # CT, point list and model as they were when last looked at
+        self._deselected = False  # whether the user has chosen that there be no CT
+        self._backgrounds: dict = {}
+        self._advice = ""
 
     # Life of the panel
 
@@ -54,6 +58,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
         header = self.ui.resultTable.horizontalHeader()
         header.setSectionResizeMode(self.ui.resultTable.columnCount - 1, qt.QHeaderView.Stretch)
+        self.modelList = ModelList(self.ui.modelSelector, self.logic)
         self._fillDeviceSelector()
         self._connect()
 
@@ -65,7 +70,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         self._entered = True
-        self._fillModelSelector()
+        self.modelList.fill()
         self.initializeParameterNode()
         if not self._deviceAsked:
             self._deviceAsked = True
@@ -95,13 +100,16 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged
             )
         self._parameterNode = parameterNode
-        self._shownVolume = self._shownOverlay = None
         if parameterNode is None:
             return
-        self._shownVolume = parameterNode.inputVolume
+        self._shown = (parameterNode.inputVolume, parameterNode.points, parameterNode.model)
         self._guiTag = parameterNode.connectGui(self.ui)
         self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
-        self._selectModelInList()
+        self.modelList.select(parameterNode.model)
+        volume = parameterNode.inputVolume
+        if volume is not None and volume not in views.backgroundVolumes():
+            views.showBackground(volume)
+        self.logic.arrange()
         self._wake()
 
     def _connect(self) -> None:
@@ -117,12 +125,15 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
         ui.resultTable.connect("itemSelectionChanged()", self.onNoduleSelected)
+        ui.resultTable.connect("itemClicked(QTableWidgetItem*)", self.onNoduleClicked)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
-        self.addObserver(scene, scene.NodeAddedEvent, self._onSceneContentChanged)
+        self.addObserver(scene, scene.NodeAddedEvent, self._onNodeAdded)
         self.addObserver(scene, scene.NodeRemovedEvent, self._onSceneContentChanged)
+        for composite in views.compositeNodes():
+            self.addObserver(composite, vtk.vtkCommand.ModifiedEvent, self._onViewChanged)
         interactionNode = views.interactionNode(scene)
         if interactionNode is not None:
             event = interactionNode.InteractionModeChangedEvent
@@ -138,6 +149,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             parameterNode = self._parameterNode
             points = self.logic.startPlacing(parameterNode.inputVolume, parameterNode.points)
             parameterNode.points = points
+        self._updateStatus()
         self._updateButtons()
 
     def onScore(self) -> None:
@@ -158,7 +170,9 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onExport(self) -> None:
         analysis = self._analysis()
-        folder = qt.QFileDialog.getExistingDirectory(None, _("Folder for results.csv and results.json"))
+        folder = qt.QFileDialog.getExistingDirectory(
+            slicer.util.mainWindow(), _("Folder for results.csv and results.json")
+        )
         if analysis is None or not folder:
             return
         with self._errorsInStatusLine():
@@ -167,12 +181,19 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.setStatus(Status("idle", text))
 
     def onInstall(self) -> None:
-        with self._errorsInStatusLine():
-            if self.logic.status.code in TORCH_CODES and not installTorch():
-                return
-            installRequirements(self.resourcePath("requirements.txt"))
+        code = self.logic.status.code
+        try:
+            install(code, self.resourcePath("requirements.txt"))
+        except Declined as declined:
+            self.logic.setStatus(Status("idle", str(declined), code))
+        except MAEMCError as error:
+            self.logic.setStatus(Status("error", str(error), error.code))
+        else:
+            if code in BROKEN_CODES:
+                self._advice = _("PyTorch was installed anew. Restart Slicer if it still fails.")
             self.logic.worker.stop()
             self.logic.requestDevice()
+        self.refresh()
 
     def onDetailsToggled(self, shown: bool) -> None:
         self.ui.detailsFrame.visible = shown
@@ -204,6 +225,9 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.selectedPoint = ids[row]
             self.logic.show(analysis, ids[row])
 
+    def onNoduleClicked(self, item) -> None:
+        self.onNoduleSelected()  # the row that is selected already tells of no selection
+
     # What the scene and the worker do
 
     def onTimer(self) -> None:
@@ -221,19 +245,27 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         parameterNode = self._parameterNode
         if parameterNode is None or slicer.mrmlScene.IsBatchProcessing():
             return  # what a scene brings with it is taken up when it has been read
-        if parameterNode.inputVolume is not self._shownVolume:
-            self._shownVolume = parameterNode.inputVolume
-            parameterNode.points = self.logic.pointsOf(self._shownVolume) if self._shownVolume else None
-        volume, points = parameterNode.inputVolume, parameterNode.points
-        if volume is not None and points is not None:
-            self.logic.link(volume, points)
-        self._selectModelInList()
-        overlay = (parameterNode.overlay, parameterNode.overlayOpacity)
-        analysis = self._analysis()
-        if overlay != self._shownOverlay and analysis is not None and self._shownOverlay is not None:
-            self.logic.show(analysis, parameterNode.selectedPoint, jump=False)
-        self._shownOverlay = overlay
+        volume, points, model = parameterNode.inputVolume, parameterNode.points, parameterNode.model
+        before, self._shown = self._shown, (volume, points, model)
+        if volume is not before[0]:
+            self._onVolumeChosen(volume, before[0])
+        elif points is not before[1]:
+            self._onPointsChosen(volume, points, before[1])
+        if model != before[2]:
+            self.logic.forgetStatus()
+            self.modelList.select(parameterNode.model)
+        self.logic.arrange()
         self._wake()
+
+    def _onVolumeChosen(self, volume, before) -> None:
+        self._deselected = volume is None and before is not None and before.GetScene() is not None
+        self.logic.chooseVolume(volume)
+
+    def _onPointsChosen(self, volume, points, before) -> None:
+        if volume is not None and before is not None:
+            self.logic.putAside(volume, before)
+        if volume is not None and points is not None:
+            self.logic.choosePoints(volume, points)
 
     def _onSceneStartClose(self, caller, event) -> None:
         self.setParameterNode(None)
@@ -248,6 +280,23 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.initializeParameterNode()
         self._wake()
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAdded(self, caller, event, node) -> None:
+        if node.IsA("vtkMRMLSliceCompositeNode"):  # of a view that has not been there before
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onViewChanged)
+        elif node.IsA("vtkMRMLScalarVolumeNode") and not isOverlay(node):
+            self._deselected = False
+        self._wake()
+
+    def _onViewChanged(self, caller, event) -> None:
+        if self._parameterNode is None or slicer.mrmlScene.IsBatchProcessing():
+            return
+        backgrounds = views.backgrounds()
+        if backgrounds != self._backgrounds:
+            self._backgrounds = backgrounds
+            self.logic.followViews()
+            self._wake()
+
     def _onSceneContentChanged(self, caller, event) -> None:
         self._wake()
 
@@ -259,9 +308,10 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def refresh(self) -> None:
         """Bring every part of the panel up to date."""
         if self._parameterNode is not None:
-            if self._parameterNode.inputVolume is None and self.logic.proposedVolume() is not None:
+            if self._parameterNode.inputVolume is None and not self._deselected:
                 self._parameterNode.inputVolume = self.logic.proposedVolume()
-            analysis, card, volume = self._analysis(), self._card(), self._parameterNode.inputVolume
+            self._leaveOutOverlays()
+            analysis, card, volume = self._analysis(), self.modelList.card(), self._parameterNode.inputVolume
             asked = card.clinical if card else ()
             self.clinicalForm.show(asked, clinicalOf(volume, asked), volume)
             details.fillTable(self.ui, analysis, self._parameterNode.selectedPoint)
@@ -269,12 +319,19 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._updateStatus()
         self._updateButtons()
 
+    def _leaveOutOverlays(self) -> None:
+        model = self.ui.inputVolumeSelector.sortFilterProxyModel()
+        hidden = overlayIDs(slicer.mrmlScene)
+        if list(model.hiddenNodeIDs) != hidden:
+            model.hiddenNodeIDs = hidden
+
     def _updateStatus(self) -> None:
-        status = self.logic.status
-        self.ui.statusLabel.text = status.text or details.deviceText(self.logic.device)
-        self.ui.installButton.visible = status.code in TORCH_CODES + PACKAGE_CODES
-        failed = status.kind == "error"
-        self.ui.detailsButton.visible = failed or self.ui.detailsButton.checked
+        status, ui = self.logic.status, self.ui
+        advice = self._advice if status.code in BROKEN_CODES or not status.text else ""
+        ui.statusLabel.text = f"{details.statusText(self.logic)} {advice}".strip()
+        ui.installButton.visible = status.code in REMEDY_CODES
+        ui.installButton.text = buttonText(status.code) or ui.installButton.text
+        ui.detailsButton.visible = status.kind == "error" or ui.detailsButton.checked
 
     def _updateButtons(self) -> None:
         parameterNode = self._parameterNode
@@ -299,45 +356,6 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _analysis(self):
         parameterNode = self._parameterNode
         return self.logic.analysisOf(parameterNode.inputVolume, parameterNode.points) if parameterNode else None
-
-    def _card(self):
-        try:
-            return self.logic.chosenModel().card
-        except MAEMCError:
-            return None
-
-    def _fillModelSelector(self) -> None:
-        self._listModels()
-        self._selectModelInList()
-
-    def _listModels(self) -> None:
-        selector = self.ui.modelSelector
-        selector.clear()
-        models = self.logic.models()
-        for model in models:
-            if model.card is None:
-                text, data, hint = _("{name} - cannot be used"), str(model.path), model.problem
-                selector.addItem(text.format(name=model.path.name), data)
-            else:
-                text = _("{id} {version} - research only").format(id=model.card.id, version=model.card.version)
-                data, hint = f"{model.card.id}@{model.card.version}", model.card.values["intended_use"]
-                selector.addItem(text, data)
-            selector.setItemData(selector.count - 1, hint, qt.Qt.ToolTipRole)
-        selector.enabled = bool(models)
-        if not models:
-            selector.addItem(_("No model is installed"), "")
-
-    def _selectModelInList(self) -> None:
-        selector = self.ui.modelSelector
-        wanted = self._parameterNode.model if self._parameterNode else ""
-        if not wanted:
-            card = self._card()
-            wanted = f"{card.id}@{card.version}" if card else ""
-        if wanted and selector.findData(wanted) < 0:  # it has come since, as MAEMC Training's do
-            self._listModels()
-        if wanted and selector.findData(wanted) < 0:  # of a scene from another machine
-            selector.addItem(_("{model} - not on this machine").format(model=wanted), wanted)
-        selector.currentIndex = max(selector.findData(wanted), 0)
 
     def _fillDeviceSelector(self) -> None:
         names = {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU (CUDA)"), "mps": _("Apple GPU (MPS)")}

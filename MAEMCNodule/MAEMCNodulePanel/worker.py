@@ -50,6 +50,11 @@ class ScoringWorker:
         return None if self._client is None else self._client.pid
 
     @property
+    def silentSeconds(self) -> float:
+        """Seconds since the worker's last message while it has something to do, else 0."""
+        return 0.0 if self._client is None else getattr(self._client, "silent_seconds", 0.0)
+
+    @property
     def lastWords(self) -> list:
         """The worker's latest log lines, for a report."""
         return [] if self._client is None else list(self._client.log)

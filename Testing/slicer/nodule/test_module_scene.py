@@ -130,11 +130,15 @@ def test_any_node_may_be_removed_at_any_moment(panel, add_ct, kind, moment):
         "overlay": analysis.overlayNode(pointID, "reconstruction", "axial"),
         "parameters": panel.parameters.parameterNode,
     }[kind]
+    sent = panel.logic.worker.sent
     slicer.mrmlScene.RemoveNode(node)
     panel.settle()
-    if kind in ("points", "table"):
+    if kind == "points":
         assert panel.logic.analyses() == []
         assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode") == 0
+    if kind == "table":
+        assert panel.records()[0].state == "scored", "the table is made again, with the number of the same point"
+        assert panel.logic.worker.sent == sent + (2 if moment == "pending" else 0)
     if kind == "volume":
         record = panel.logic.analyses()[0].records()[0][1]
         assert (record.state, record.message) == (
@@ -273,11 +277,22 @@ def test_results_lie_in_a_folder_beside_the_ct(panel, data_tree, add_ct):
     analysis = panel.logic.analysisOf(volume, points)
     folder = data_tree.GetItemChildWithName(study, "Thorax nodule scores")
     assert folder
-    for node in (points, analysis.tableNode, analysis.roiNode(points.GetNthControlPointID(0))):
+    for node in (points, analysis.tableNode):
         assert data_tree.GetItemParent(data_tree.GetItemByDataNode(node)) == folder
+    nodule = data_tree.GetItemChildWithName(folder, "N1")
+    pointID = points.GetNthControlPointID(0)
+    assert len(analysis.nodesOf(pointID)) == 9
+    for node in analysis.nodesOf(pointID):
+        assert data_tree.GetItemParent(data_tree.GetItemByDataNode(node)) == nodule
+        assert "N1" in node.GetName() and "Thorax" in node.GetName()
     slicer.mrmlScene.RemoveNode(analysis.tableNode)
+    panel.settle()
+    table = panel.logic.analysisOf(volume, points).tableNode
+    assert data_tree.GetItemParent(data_tree.GetItemByDataNode(table)) == folder, "made again at its place"
+    points.RemoveAllControlPoints()
+    assert not data_tree.GetItemChildWithName(folder, "N1")
+    slicer.mrmlScene.RemoveNode(points)
     assert not data_tree.GetItemChildWithName(study, "Thorax nodule scores")
-    assert data_tree.GetItemByDataNode(points), "the points were the user's work and stay"
 
 
 def test_a_removed_ct_leaves_memory(panel, add_ct):

@@ -41,8 +41,8 @@ def test_clicking_in_a_slice_view_scores_the_nodule(panel, add_ct, slice_view, e
     assert panel.ui.resultTable.rowCount == 1
     assert panel.ui.resultTable.item(0, 1).text() == f"{probability:.2f}"
     assert panel.parameters.points.GetNthControlPointLabel(0) == f"N1: {probability:.2f}"
-    assert foregrounds()["Axial"].GetName() == "N1 reconstruction, axial"
-    assert foregrounds()["Coronal"].GetName() == "N1 reconstruction, coronal"
+    assert foregrounds()["Axial"].GetName() == "N1 reconstruction, axial (Chest)"
+    assert foregrounds()["Coronal"].GetName() == "N1 reconstruction, coronal (Chest)"
     # the other views have moved to the point
     assert green.node.GetSliceToRAS().GetElement(1, 3) == pytest.approx(point[1], abs=0.5)
 
@@ -87,7 +87,7 @@ def test_row_label_frame_and_overlays_belong_to_the_point(panel, add_ct):
         for kind in ("reconstruction", "error", "attention", "original"):
             node = analysis.overlayNode(pointID, kind, plane)
             assert slicer.util.arrayFromVolume(node).shape == (25, 50, 50)
-            assert node.GetHideFromEditors()
+            assert not node.GetHideFromEditors(), "the Data module lists it"
     assert panel.ui.inputVolumeSelector.nodeCount() == 1, "overlays are not offered as CTs"
 
 
