@@ -204,11 +204,18 @@ class ScoringQueue:
             record = dataclasses.replace(record, result=result.to_json(), time=result.time)
             setRecord(analysis, pointID, record, "failed", str(error))
             nodes.removeNodesOf(analysis, pointID)
-        self._owner.setStatus(Status("error", f"{record.name}: {error}", error.code))
+        self._owner.setStatus(Status("error", f"{_titled(analysis, record)}: {error}", error.code))
+
+
+def _titled(analysis: Analysis, record: NoduleRecord) -> str:
+    """A nodule's name for the status line; with its CT where another one is shown."""
+    if analysis.shown or analysis.volumeNode is None:
+        return record.name
+    return f"{record.name} ({analysis.volumeNode.GetName()})"
 
 
 def _inSlicersWords(error: MAEMCError, pointRas) -> MAEMCError:
-    """An error of a point's place in Slicer's own coordinates; the library speaks LPS, and of points that were typed."""
+    """An error of a point's place in Slicer's coordinates; the library speaks LPS, and of points that were typed."""
     if error.code != "point-outside":
         return error
     which = str(error).partition("The point")[0]  # of a further series, its name
