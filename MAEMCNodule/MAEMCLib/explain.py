@@ -36,7 +36,7 @@ class Explanation:
     without autoencoder.
     error: HU, absolute difference to the input within the model's window. What the model finds unusual, not why a
     nodule should be malignant. Empty for a bundle without autoencoder.
-    attention: 0 ... 1, attention rollout from the class token, as coarse as the patches; or, of a network without
+    attention: of the planes that the classifier sees; 0 ... 1, attention rollout from the class token, as coarse as the patches; or, of a network without
     attention weights, Grad-CAM for the positive class.
     attention_kind: which of the two, for people. problem: why an autoencoder that the bundle has cannot be used.
     """
@@ -113,7 +113,8 @@ def explain(predictor: Predictor, roi: NoduleROI, autoencoder: Autoencoder | Non
     for plane in ("axial", "coronal"):
         stack = getattr(roi, plane)
         image = montage(stack, predictor.card)
-        attention[plane] = from_montage(_looked_at(predictor, image))
+        if plane in predictor.planes:
+            attention[plane] = from_montage(_looked_at(predictor, image))
         if autoencoder is None:
             continue
         rebuilt = reconstruct(autoencoder, torch.from_numpy(image)[None, None], plane)[0, 0].numpy()

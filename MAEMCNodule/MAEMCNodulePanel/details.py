@@ -8,9 +8,8 @@ from slicer.i18n import tr as _
 
 from . import nodes, overlays, pictures
 from .analysis import PLANES
+from .status import SILENT_SECONDS
 
-SILENT_SECONDS = 20
-"""A process that computes and gives no sign of life for this long may hang, and is said to."""
 ELAPSED_SHOWN_FROM_SECONDS = 3
 _COLUMNS = ("name", "probability", "spread", "class", "findings")
 

@@ -15,7 +15,7 @@ ATTENTION_SHOWN_FROM = 0.25
 
 
 def createOverlays(analysis, pointID: str, record, roi, stacks: dict) -> None:
-    """Write the overlay volumes of a nodule, making those that are not there yet.
+    """Write the overlay volumes of a nodule: make those that are not there yet, remove those there is nothing for.
 
     stacks: {"axial": {kind: (25, 50, 50) array}, "coronal": ...}; kinds as KINDS; reconstruction, error and original
     in HU, attention 0 to 1. roi: the NoduleROI they lie in, whose geometry each volume takes.
@@ -23,6 +23,10 @@ def createOverlays(analysis, pointID: str, record, roi, stacks: dict) -> None:
     with batch(analysis.tableNode.GetScene()):
         for plane in PLANES:
             lps = roi.axial_affine if plane == "axial" else roi.coronal_affine
+            for kind in set(KINDS) - set(stacks[plane]):  # made by a model that had them, before this one scored
+                node = analysis.overlayNode(pointID, kind, plane)
+                if node is not None:
+                    node.GetScene().RemoveNode(node)
             for kind, stack in stacks[plane].items():
                 node = analysis.overlayNode(pointID, kind, plane)
                 if node is None:

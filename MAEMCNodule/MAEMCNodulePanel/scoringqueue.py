@@ -148,7 +148,10 @@ class ScoringQueue:
             self._onPrediction(analysis, request, record, message)
         else:
             kinds = ("reconstruction", "error", "attention")
-            pictures = {plane: {kind: decode_array(message[kind][plane]) for kind in kinds} for plane in PLANES}
+            pictures = {
+                plane: {kind: decode_array(message[kind][plane]) for kind in kinds if plane in message[kind]}
+                for plane in PLANES
+            }
             self._onPictures(analysis, request, record, pictures)
         self._owner.onAnalysisChanged(analysis)
 

@@ -3,6 +3,9 @@
 import dataclasses
 import time
 
+SILENT_SECONDS = 20
+"""A process that computes and gives no sign of life for this long may hang, and is said to."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Status:

@@ -52,7 +52,7 @@ class ScoringWorker:
     @property
     def silentSeconds(self) -> float:
         """Seconds since the worker's last message while it has something to do, else 0."""
-        return 0.0 if self._client is None else getattr(self._client, "silent_seconds", 0.0)
+        return 0.0 if self._client is None else self._client.silent_seconds
 
     @property
     def lastWords(self) -> list:

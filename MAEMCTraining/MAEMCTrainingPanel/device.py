@@ -4,8 +4,9 @@ import threading
 from pathlib import Path
 
 from MAEMCLib.worker import WorkerClient
-from MAEMCNodulePanel.installing import missingRequirements
-from MAEMCNodulePanel.status import Status
+from MAEMCLib.errors import MAEMCError
+from MAEMCNodulePanel.installing import inPanelWords, missingRequirements
+from MAEMCNodulePanel.status import SILENT_SECONDS, Status
 from slicer.i18n import tr as _
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "Resources" / "training-requirements.txt"
@@ -38,7 +39,8 @@ class DeviceProbe:
                 self.found = message["device"]
                 self.problem = _missingPackages()
             elif message["kind"] == "error":
-                self.problem = Status("error", message["message"], message["code"])
+                text = inPanelWords(message["code"], message["message"])
+                self.problem = Status("error", text, message["code"])
             else:
                 continue
             self.stop()
@@ -54,7 +56,11 @@ class DeviceProbe:
     def text(self) -> str:
         """One line for the panel."""
         if self.asking:
-            return _("Looking for a GPU ...")
+            silent = self._client.silent_seconds
+            if silent < SILENT_SECONDS:
+                return _("Looking for a GPU ...")
+            text = _("Looking for a GPU: PyTorch has not answered for {seconds} s. Loading it may take minutes.")
+            return text.format(seconds=f"{silent:.0f}")
         if not self.found:
             return ""
         name = _("CPU") if self.found["name"] == "cpu" else self.found.get("title") or self.found["name"]
@@ -63,7 +69,10 @@ class DeviceProbe:
 
 def _missingPackages():
     """Status where packages besides PyTorch are still to be installed, else None."""
-    missing = missingRequirements(str(REQUIREMENTS))
+    try:
+        missing = missingRequirements(str(REQUIREMENTS))
+    except MAEMCError as error:  # a Slicer without slicer.packaging
+        return Status("error", str(error), error.code)
     if not missing:
         return None
     text = _("Training needs packages that are not installed: {packages}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import qt
 import slicer
 from MAEMCLib.errors import MAEMCError
-from MAEMCNodulePanel.installing import PACKAGE_CODES, TORCH_CODES, installRequirements, installTorch
+from MAEMCNodulePanel.installing import REMEDY_CODES, Declined, buttonText, install
 from MAEMCNodulePanel.status import Status
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
@@ -127,10 +127,10 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             if asked == "scene":
                 source = str(importing.savedScene())
             elif asked == "folder":
-                source = qt.QFileDialog.getExistingDirectory(None, _("Folder to import"))
+                source = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder to import"))
             else:
                 files = _("Slicer scenes (*.mrb *.mrml)") if kind == "scene" else _("Tables (*.csv)")
-                source = qt.QFileDialog.getOpenFileName(None, _("File to import"), "", files)
+                source = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), _("File to import"), "", files)
             if source:
                 self.logic.requestImport(kind, Path(source), self.onImported)
 
@@ -173,13 +173,18 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             ui.newButton.collapsed = True  # from now on the job is what one wants to see
 
     def onInstall(self) -> None:
-        with self._errorsInStatusLine():
-            problem = self.logic.probe.problem
-            if problem is not None and problem.code in TORCH_CODES and not installTorch():
-                return
-            installRequirements(str(REQUIREMENTS))
+        problem = self.logic.probe.problem
+        code = self.logic.status.code if self.logic.status.code in REMEDY_CODES or problem is None else problem.code
+        try:
+            install(code, str(REQUIREMENTS))
+        except Declined as declined:
+            self.logic.setStatus(Status("idle", str(declined)))
+        except MAEMCError as error:
+            self.logic.setStatus(Status("error", str(error), error.code))
+        else:
             self.logic.setStatus(Status())
             self.logic.requestDevice()
+        self.refresh()
 
     def onJobSelected(self) -> None:
         row = self.ui.jobsTable.currentRow()
@@ -218,6 +223,8 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         """Take in what is new and show it; sleeps while the panel is not seen and nothing is awaited."""
         if self.logic.poll(watching=self._entered):
             self.refresh()
+        elif self.logic.probe.asking:
+            self.ui.deviceStateLabel.text = self.logic.probe.text()
         self.newTraining.fitTexts()
         if not self._entered and not self.logic.isBusy():
             self.timer.stop()
@@ -245,12 +252,14 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
 
     def _updateStatus(self) -> None:
         ui, status, problem = self.ui, self.logic.status, self.logic.probe.problem
-        shown = problem if problem is not None and status.kind != "error" else status
+        shown = problem if problem is not None and not status.text else status
         progress = self.logic.reduction
         ui.statusLabel.text = shown.text if progress is None else progressText(shown.text, progress)
         ui.stopReductionButton.visible = progress is not None
         ui.statusLabel.visible = bool(shown.text)
-        ui.installButton.visible = shown.code in TORCH_CODES + PACKAGE_CODES
+        code = status.code if status.code in REMEDY_CODES or problem is None else problem.code
+        ui.installButton.visible = code in REMEDY_CODES
+        ui.installButton.text = buttonText(code) or ui.installButton.text
 
     def _updateButtons(self) -> None:
         ui, job, data = self.ui, self.logic.snapshot.job(self.logic.selected), self.logic.data

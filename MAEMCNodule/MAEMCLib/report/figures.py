@@ -35,9 +35,14 @@ def nodule_figure(result: NoduleResult, roi: NoduleROI, explanation, preprocessi
         axes[row, 0].set_ylabel(plane, fontsize=11)
         if explanation is None:
             continue
-        _slice(axes[row, -1], seen, plane, explanation.attention_kind if row == 0 else "", **window)
-        attention = _middle(explanation.attention[plane])
-        axes[row, -1].imshow(attention, extent=_EXTENT, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
+        if plane in explanation.attention:
+            title = explanation.attention_kind if plane == next(iter(explanation.attention)) else ""
+            _slice(axes[row, -1], seen, plane, title, **window)
+            attention = _middle(explanation.attention[plane])
+            axes[row, -1].imshow(attention, extent=_EXTENT, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
+        else:
+            axes[row, -1].axis("off")
+            axes[row, -1].text(0.5, 0.5, "not seen by\nthe classifier", ha="center", va="center", color="0.35")
         if not explanation.reconstruction:
             continue
         rebuilt, error = (_middle(getattr(explanation, part)[plane]) for part in ("reconstruction", "error"))

@@ -325,11 +325,10 @@ def test_missing_packages_are_offered_to_be_installed(panel, phantom, monkeypatc
     assert not panel.ui.startButton.enabled
     asked = []
     widget = sys.modules[type(panel.widget).__module__]
-    monkeypatch.setattr(widget, "installTorch", lambda: asked.append("torch") or True)
-    monkeypatch.setattr(widget, "installRequirements", lambda path: asked.append(Path(path).name))
+    monkeypatch.setattr(widget, "install", lambda code, path: asked.append((code, Path(path).name)))
     monkeypatch.setattr(panel.logic, "requestDevice", lambda: setattr(panel.logic.probe, "problem", None))
     panel.ui.installButton.click()
-    assert asked == ["torch", "training-requirements.txt"]
+    assert asked == [("no-torch", "training-requirements.txt")]
     panel.widget.refresh()
     assert panel.ui.startButton.enabled
 
@@ -345,6 +344,8 @@ def test_other_packages_than_torch_are_missed_by_name(panel, phantom, monkeypatc
     class Client:
         def poll(self):
             return [{"kind": "result", "device": {"name": "cuda:0", "title": "Some GPU"}}]
+
+        silent_seconds = 0.0
 
         def stop(self):
             pass
