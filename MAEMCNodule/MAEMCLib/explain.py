@@ -36,8 +36,8 @@ class Explanation:
     without autoencoder.
     error: HU, absolute difference to the input within the model's window. What the model finds unusual, not why a
     nodule should be malignant. Empty for a bundle without autoencoder.
-    attention: of the planes that the classifier sees; 0 ... 1, attention rollout from the class token, as coarse as the patches; or, of a network without
-    attention weights, Grad-CAM for the positive class.
+    attention: of the planes that the classifier sees; 0 ... 1, attention rollout from the class token, as coarse as the
+    patches; or, of a network without attention weights, Grad-CAM for the positive class.
     attention_kind: which of the two, for people. problem: why an autoencoder that the bundle has cannot be used.
     """
 

@@ -3,8 +3,8 @@
 import threading
 from pathlib import Path
 
-from MAEMCLib.worker import WorkerClient
 from MAEMCLib.errors import MAEMCError
+from MAEMCLib.worker import WorkerClient
 from MAEMCNodulePanel.installing import inPanelWords, missingRequirements
 from MAEMCNodulePanel.status import SILENT_SECONDS, Status
 from slicer.i18n import tr as _
