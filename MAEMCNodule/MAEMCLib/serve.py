@@ -92,6 +92,8 @@ class Server:
 
     def _device(self, message: dict) -> dict:
         check_torch()
+        import safetensors.torch  # noqa: F401 (scoring needs it: that it is missing is said now, not at the first nodule)
+
         from .device import describe
 
         return {"device": describe(_text(message, "device", "auto"))}

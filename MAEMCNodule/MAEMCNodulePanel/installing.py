@@ -33,7 +33,7 @@ _PACKAGES = {
     "PIL": "pillow",
     "matplotlib": "matplotlib",
     "sklearn": "scikit-learn",
-    "timm": "timm",
+    "timm": "timm>=1.0",
 }
 """What may be missing besides PyTorch: {name to import by: name to install by}."""
 PACKAGE_CODES = (*(f"no-{module}" for module in _PACKAGES), "install")
@@ -121,16 +121,21 @@ def installRequirements(path: str, broken: str = "") -> None:
     """
     packaging = _packaging()
     requirements = [str(requirement) for requirement in packaging.load_requirements(path)]
-    again = next((one for one in requirements if one.lower().startswith(broken.lower())), broken) if broken else ""
-    again = again if again and packaging.pip_check([again]) else ""
+    named = [one for one in requirements if _nameIn(one) == _nameIn(broken)] or [broken] * bool(broken)
+    again = [one for one in named if packaging.pip_check([one])]
     if again:
         question = _("The package {name} is installed and does not work. It will be downloaded and installed again.")
-        if not slicer.util.confirmOkCancelDisplay(question.format(name=broken), _("Install packages")):
+        if not slicer.util.confirmOkCancelDisplay(question.format(name=_nameIn(broken)), _("Install packages")):
             raise Declined(_("Nothing was installed."), "install")
     with _failures(_("The packages of MAEMC could not be installed"), "install"):
         if again:
-            packaging.pip_install(["--force-reinstall", "--no-deps", again], requester="MAEMC")
-        packaging.pip_ensure(requirements, requester="MAEMC")
+            packaging.pip_install(["--force-reinstall", "--no-deps", *again], requester="MAEMC")
+        packaging.pip_ensure([*requirements, *(one for one in named if one not in requirements)], requester="MAEMC")
+
+
+def _nameIn(requirement: str) -> str:
+    """The name at the beginning of a requirement, as pip compares names."""
+    return re.match(r"[\w.-]*", requirement)[0].lower().replace("_", "-")
 
 
 def _torchExtension():

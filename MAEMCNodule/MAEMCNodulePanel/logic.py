@@ -313,8 +313,11 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
     # What is shown
 
     def show(self, analysis: Analysis, pointID: str, jump: bool = True, centered: bool = True) -> None:
-        """Show a nodule in the slice views: CT behind, chosen overlay in front; jump moves the views to it."""
-        if analysis.volumeNode is not None:
+        """Show a nodule in the slice views: CT behind, chosen overlay in front; jump moves the views to it.
+
+        Views that show another CT beside this one, for comparison, stay as they are.
+        """
+        if analysis.volumeNode is not None and analysis.volumeNode not in views.backgroundVolumes():
             views.showBackground(analysis.volumeNode)
         pointRas = analysis.pointRas(pointID)
         if jump and pointRas is not None:
@@ -357,6 +360,8 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
             self.getParameterNode().selectedPoint = pointID
         if self.isShown(analysis, pointID):
             self.show(analysis, pointID, centered=False)
+        else:
+            self.arrange()  # its frame is new
 
     def onExplained(self, analysis: Analysis, pointID: str) -> None:
         if self.isShown(analysis, pointID):
@@ -388,7 +393,9 @@ def _checkRoom(pointsNode) -> None:
     """Raises InputError where a list takes no more points."""
     if pointsNode is None:
         return
-    most = pointsNode.GetMaximumNumberOfControlPoints()
-    if pointsNode.GetFixedNumberOfControlPoints() or 0 <= most <= pointsNode.GetNumberOfControlPoints():
+    most, there = pointsNode.GetMaximumNumberOfControlPoints(), pointsNode.GetNumberOfDefinedControlPoints()
+    if there == pointsNode.GetNumberOfControlPoints() and (
+        pointsNode.GetFixedNumberOfControlPoints() or 0 <= most <= there
+    ):
         text = _("{points} takes no more points: their number is fixed. Unlock it in Markups, or choose another list.")
         raise InputError(text.format(points=pointsNode.GetName()), "points-fixed")

@@ -61,7 +61,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._standin_types, self._standin_hidden_types = [], []
         self._standin_attributes, self._standin_base_names, self._standin_labels = [], {}, {}
         self._standin_nodes, self._standin_current, self._standin_requested = [], None, None
-        self._standin_none = "None"
+        self._standin_none, self._standin_leaving = "None", None
         self._standin_proxy = qMRMLSortFilterProxyModel(self)
         self._standin_box = QtWidgets.QComboBox()
         self._standin_box.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
@@ -95,12 +95,13 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
                 return called
 
-            for event, function in (
-                (kind.NodeAddedEvent, self._node_added),
-                (kind.NodeAboutToBeRemovedEvent, self._node_about_to_be_removed),
-                (kind.NodeRemovedEvent, self._node_removed),
+            # Of removals qMRMLSceneModel hears with priority -10: after everybody else, and before the node is gone.
+            for event, function, priority in (
+                (kind.NodeAddedEvent, self._node_added, 0.0),
+                (kind.NodeAboutToBeRemovedEvent, self._node_about_to_be_removed, -10.0),
+                (kind.NodeRemovedEvent, self._node_removed, 0.0),
             ):
-                self._standin_observers.append((scene, scene.AddObserver(event, calling(function))))
+                self._standin_observers.append((scene, scene.AddObserver(event, calling(function), priority)))
             for event in (kind.EndCloseEvent, kind.EndBatchProcessEvent, kind.EndImportEvent):
                 tag = scene.AddObserver(event, lambda caller, event: self._refresh())
                 self._standin_observers.append((scene, tag))
@@ -124,8 +125,13 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             qt_signals.emit(self, "nodeAdded(vtkMRMLNode*)", node)
 
     def _node_about_to_be_removed(self, node):
-        if node in self._standin_nodes:
-            qt_signals.emit(self, "nodeAboutToBeRemoved(vtkMRMLNode*)", node)
+        if node not in self._standin_nodes:
+            return
+        qt_signals.emit(self, "nodeAboutToBeRemoved(vtkMRMLNode*)", node)
+        if not self._standin_scene.IsBatchProcessing():
+            self._standin_leaving = node
+            self._refresh()
+            self._standin_leaving = None
 
     def _node_removed(self, node):
         if self._standin_scene is None:
@@ -140,7 +146,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return self._standin_proxy
 
     def _accepts(self, node) -> bool:
-        if node.GetID() in self._standin_proxy.hiddenNodeIDs:
+        if node is self._standin_leaving or node.GetID() in self._standin_proxy.hiddenNodeIDs:
             return False
         for kind in self._standin_types:
             fits = node.IsA(kind) if self.showChildNodeTypes else node.GetClassName() == kind

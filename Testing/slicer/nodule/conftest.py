@@ -89,6 +89,45 @@ def warm_client():
     WorkerClient.stop(client)
 
 
+class InstantClient:
+    """A worker that answers at once, in this process; a probability that any test can compute from the region."""
+
+    def __init__(self):
+        self.pid, self.log, self.silent_seconds = None, [], 0.0
+        self._messages, self._number = [], 0
+
+    @staticmethod
+    def probability(axial):
+        """Of (25, 50, 50) HU; another one at almost every place of a CT."""
+        return float(np.abs(np.sin(np.asarray(axial, float)[10:15, 20:30, 20:30].sum() / 997.0)))
+
+    def send(self, request, **fields):
+        from MAEMCLib.worker import decode_array, encode_array
+
+        self._number += 1
+        answer = {"id": self._number, "kind": "result"}
+        if request == "device":
+            answer["device"] = {"name": "cpu", "torch": "2.0"}
+        else:
+            stacks = {plane: decode_array(fields["nodules"][0][plane]) for plane in ("axial", "coronal")}
+            prediction = {"probability": self.probability(stacks["axial"]), "device": "cpu", "seconds": 0.01}
+            prediction |= {"interval_low": None, "interval_high": None, "interval_kind": None, "notice": ""}
+            answer["predictions"] = [prediction]
+            for part in ("reconstruction", "error", "attention"):
+                answer[part] = {plane: encode_array(stack) for plane, stack in stacks.items()}
+        self._messages.append(answer)
+        return self._number
+
+    def poll(self):
+        messages, self._messages = self._messages, []
+        return messages
+
+    def cancel(self):
+        self._messages = []
+
+    stop = cancel
+
+
 class Panel:
     """The loaded module in a test's hands."""
 
@@ -176,6 +215,37 @@ def panel(slicer_app, load_module, models, warm_client):
     module_factory.select("MAEMCNodule")
     panel.settle()
     return panel
+
+
+@pytest.fixture
+def instant_panel(slicer_app, load_module, models):
+    """The module, entered, with a worker that answers at once."""
+    from slicerhost import module_factory
+
+    module = load_module(MODULE)
+    panel = Panel(slicer_app, module)
+    panel.logic.worker._client = InstantClient()
+    module_factory.select("MAEMCNodule")
+    panel.settle()
+    return panel
+
+
+@pytest.fixture
+def instant_probability():
+    """``instant_probability(volume_node, ras)``: what the instant worker says of a place, by the library alone."""
+    import slicer
+    from MAEMCLib.ct import CTVolume
+    from MAEMCLib.roi import cut_roi
+
+    def compute(volume, ras):
+        import vtk
+
+        matrix, flip = vtk.vtkMatrix4x4(), np.diag([-1.0, -1.0, 1.0, 1.0])
+        volume.GetIJKToRASMatrix(matrix)
+        ct = CTVolume(slicer.util.arrayFromVolume(volume), flip @ slicer.util.arrayFromVTKMatrix(matrix))
+        return InstantClient.probability(cut_roi(ct, flip[:3, :3] @ np.asarray(ras, float)).axial)
+
+    return compute
 
 
 def lung(balls=((0, 0, 0),), shape=(90, 110, 100), seed=0):
