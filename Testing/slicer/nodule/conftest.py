@@ -267,11 +267,11 @@ def ijk_to_ras(shape, spacing=(1.0, 1.0, 1.0)):
 
 @pytest.fixture
 def add_ct(scene):
-    """``add_ct(name="Chest", balls=..., seed=0, matrix=None)`` adds a synthetic CT to the scene."""
+    """``add_ct(name="Chest", balls=..., seed=0, matrix=None, shape=...)`` adds a synthetic CT to the scene."""
     import slicer
 
-    def add(name="Chest", balls=((0, 0, 0),), seed=0, matrix=None):
-        voxels = lung(balls, seed=seed)
+    def add(name="Chest", balls=((0, 0, 0),), seed=0, matrix=None, shape=(90, 110, 100)):
+        voxels = lung(balls, shape, seed)
         return slicer.util.addVolumeFromArray(voxels, ijk_to_ras(voxels.shape) if matrix is None else matrix, name)
 
     return add
