@@ -64,6 +64,19 @@ def deleted_point_takes_everything_of_it_along() -> None:
         assert count_nodes() == (0, 1), "only the CT is left"
 
 
+def points_of_another_ct_are_hidden() -> None:
+    with panel() as widget:
+        analysis, points = score_two(widget)
+        label = points.GetNthControlPointLabel(0)
+        for volume, shown in ((session.balls_in_lung([FIRST], "Other CT"), False), (analysis.volumeNode, True)):
+            widget.logic.getParameterNode().inputVolume = volume
+            session.run_events(0.5)
+            assert bool(points.GetDisplayVisibility()) == shown
+            assert (points.GetNthControlPointLabel(0) == label) == shown, "a number beside another CT"
+            for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+                assert composite.GetBackgroundVolumeID() == volume.GetID()
+
+
 def saved_scene_reopens_without_computing() -> None:
     with panel() as widget, tempfile.TemporaryDirectory() as folder:
         analysis, _points = score_two(widget)
@@ -177,6 +190,7 @@ if __name__ == "__main__":
         points_are_scored,
         moved_point_is_scored_again,
         deleted_point_takes_everything_of_it_along,
+        points_of_another_ct_are_hidden,
         saved_scene_reopens_without_computing,
         volume_that_is_no_ct_is_refused,
         reloaded_module_works,

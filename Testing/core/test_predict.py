@@ -1,6 +1,7 @@
 """Probabilities against an obvious computation, precision, and what happens when a GPU runs out of memory."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -174,3 +175,23 @@ def test_attention_rollout_against_a_slow_product(predictor):
     expected = (total - total.min()) / (total.max() - total.min())
     tiles = attention_rollout(predictor, image)[0, 0].numpy()[::50, ::50].ravel()
     np.testing.assert_allclose(tiles, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("seen", ["axial", "coronal"])
+def test_attention_is_shown_for_the_planes_that_the_classifier_sees(seen, random_card, random_members, tmp_path):
+    """A model of one plane has looked at nothing in the other; what is rebuilt there is rebuilt all the same."""
+    from MAEMCLib.montage import Preprocessing
+    from MAEMCLib.report.figures import nodule_figure
+    from MAEMCLib.scoring import PreparedNodule, scored
+
+    path = save_bundle(tmp_path / "one.maemc", {**random_card, "fusion": seen}, random_members).path
+    predictor, roi = Predictor(ModelBundle.open(path), "cpu"), region(3)
+    explanation = explain(predictor, roi)
+    assert set(explanation.attention) == {seen}
+    assert set(explanation.reconstruction) == set(explanation.error) == {"axial", "coronal"}
+    assert set(explanation.parts()["attention"]) == {seen}, "what the worker sends and 'maemc explain' writes"
+    prepared = PreparedNodule("N1", roi, SimpleNamespace(gate="green", reasons=(), warnings=()))
+    result = scored(prepared, vars(predictor.predict([roi])[0]), predictor.card)
+    figure = nodule_figure(result, roi, explanation, Preprocessing())
+    texts = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert sum("not seen by" in text for text in texts) == 1

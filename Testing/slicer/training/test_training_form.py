@@ -108,3 +108,19 @@ def test_panel_is_as_narrow_as_slicers(panel, tmp_path):
     panel.widget.parent.show()
     panel.run(0.2)
     assert panel.widget.parent.minimumSizeHint.width() <= 420
+
+
+def test_requirements_hold_all_that_training_imports():
+    """Whatever a method, a report or an importer needs, *Install* installs; else a job would end in its midst."""
+    lines = (FOLDER / "Resources" / "training-requirements.txt").read_text("utf-8").splitlines()
+    listed = {re.match(r"[\w-]+", line)[0] for line in lines if line and not line.startswith("#")}
+    names = {"sklearn": "scikit-learn", "PIL": "pillow"}
+    of_slicer = {"numpy", "SimpleITK", "pydicom"}
+    of_the_pytorch_extension = {"torch", "torchvision"}
+    ours = {"MAEMCLib", "MAEMCTrainingLib"}
+    libraries = (REPOSITORY / "MAEMCNodule" / "MAEMCLib", FOLDER / "MAEMCTrainingLib")
+    sources = [source for library in libraries for source in library.rglob("*.py")]
+    imported = {name for source in sources for _node, name in imports(source)}
+    outside = imported - set(sys.stdlib_module_names) - ours - of_slicer - of_the_pytorch_extension
+    assert {"timm", "sklearn", "scipy"} <= outside
+    assert {names.get(name, name) for name in outside} <= listed
