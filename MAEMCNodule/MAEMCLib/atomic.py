@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .strict_json import parse_json
 
 
 @contextlib.contextmanager
@@ -44,13 +45,18 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def read_json(path: Path, what: str) -> Any:
-    """A JSON file; ``what`` names it in the message. Raises InputError where it is missing or not JSON."""
+def read_json(path: Path, what: str, largest: int = 1 << 28) -> Any:
+    """A JSON file; ``what`` names it in the message. Raises InputError where it is missing, not JSON, or of more than
+    ``largest`` bytes."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as stream:
+            content = stream.read(largest + 1)
+        if len(content) > largest:
+            raise ValueError(f"it is larger than {largest >> 10} KiB")
+        return parse_json(content.decode("utf-8"))
     except (OSError, ValueError) as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-        raise InputError(f"{what} ({path}) {reason}.", "unreadable-json") from error
+        raise InputError(f"{what} ({path}) {reason}.", "unreadable-json", (path,)) from error
 
 
 def file_sha256(path: Path) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import math
 import os
 import sys
 import traceback
@@ -24,6 +23,7 @@ from . import __version__
 from .clinical import ClinicalCase, ClinicalValues, read_values
 from .errors import MAEMCError, ModelError, UsageError
 from .machine import check_torch, explained
+from .strict_json import parse_json
 from .worker import LINE_LIMIT, decode_array, encode_array
 
 if TYPE_CHECKING:
@@ -161,24 +161,12 @@ class Server:
 def _message(line: bytes) -> dict:
     """One line's object. Raises UsageError: not JSON (which has no NaN and no infinity), or no object."""
     try:
-        message = json.loads(line, parse_constant=_refused, parse_float=_finite, parse_int=_whole)
-    except (ValueError, RecursionError) as error:
+        message = parse_json(line)
+    except ValueError as error:
         raise UsageError(f"A line is not JSON ({error}). Send one JSON object a line.", "malformed") from error
     if not isinstance(message, dict):
         raise UsageError("A line holds no JSON object. Send one JSON object a line.", "malformed")
     return message
-
-
-def _refused(word: str) -> float:
-    raise ValueError(f"{word[:20]} is no number of JSON")
-
-
-def _finite(text: str) -> float:
-    return value if math.isfinite(value := float(text)) else _refused(text)
-
-
-def _whole(text: str) -> int:
-    return int(text) if len(text) <= 19 else _refused(text)
 
 
 def _echoed(number: object) -> str | int | None:

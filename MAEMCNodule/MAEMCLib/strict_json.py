@@ -7,27 +7,40 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 DEEPEST = 40
 _LARGEST_WHOLE = 1 << 63
 
 
-def parse(text: bytes) -> Any:
-    """The value. Raises ValueError for text that is no JSON, and for what valid JSON may hold and no card needs: NaN,
-    infinity, numbers beyond 64 bits, a key twice, depth above 40, halves of letters that cannot be printed."""
+def parse_json(text: str | bytes, pairs: Callable[[list], dict] | None = None) -> Any:
+    """The value of a JSON text. Raises ValueError for what ``json.loads`` lets through or stumbles over: NaN and
+    infinity, written out or as 1e999; whole numbers beyond 64 bits; a depth at which Python gives up."""
     try:
-        value = json.loads(
-            text,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            parse_int=_whole,
-            object_pairs_hook=_object,
+        return json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole, object_pairs_hook=pairs
         )
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def parse(text: bytes) -> Any:
+    """As ``parse_json``, and strict in what valid JSON may hold and no card needs. Raises ValueError also for a key
+    twice, depth above 40, halves of letters that cannot be printed."""
+    value = parse_json(text, _object)
     _check(value)
     return value
+
+
+def is_count(value: object) -> bool:
+    """Whether a value is a whole number from 0 on; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _refuse_constant(name: str) -> None:

@@ -1,13 +1,15 @@
 """Checkpoints: all that a run needs to go on, in safetensors and JSON, replaced as a whole.
 
 ``last/`` holds ``model.safetensors`` (the method's whole state: momentum encoder and queue too),
-``optimizer.safetensors``, ``best.safetensors`` where a validation has chosen a best epoch, and ``training.json``.
+``optimizer.safetensors``, ``best.safetensors`` where a validation has chosen a best epoch, and ``training.json``, which
+names these files with the SHA-256 of their headers (names, shapes, types) and closes with the SHA-256 of its own text.
 Random states are not among them: every draw is keyed by seed, epoch and sample, so the position is enough.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +20,7 @@ from typing import Any
 import torch
 from MAEMCLib.atomic import read_json
 from MAEMCLib.errors import InputError, ModelError
+from MAEMCLib.strict_json import is_count, is_number
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -67,9 +70,8 @@ def save(
         if best is not None:
             _write_tensors(fresh / "best.safetensors", best)
         # Last, so that a folder that holds it is complete.
-        text = json.dumps({"schema": SCHEMA, "position": asdict(position), **identity}, indent=1, allow_nan=False)
         with open(fresh / "training.json", "w", encoding="utf-8") as stream:
-            stream.write(text)
+            stream.write(_training_text(fresh, position, identity))
             stream.flush()
             os.fsync(stream.fileno())
         # A folder cannot be replaced in one step. Killed between these lines, ``_recover`` finds the newest whole one.
@@ -83,10 +85,11 @@ def save(
             shutil.rmtree(fresh, ignore_errors=True)
             if old.exists() and not last.exists():
                 os.rename(old, last)
+        go_on = "The one before it is intact: free space, then repeat the command to go on from there."
+        if not last.exists():
+            go_on = "There is none before it: free space, then repeat the command, which begins anew."
         raise InputError(
-            f"The checkpoint could not be written ({getattr(error, 'strerror', None) or error}). The one before it is "
-            "intact: free space, then repeat the command to go on from there.",
-            "not-written",
+            f"The checkpoint could not be written ({getattr(error, 'strerror', None) or error}). {go_on}", "not-written"
         ) from error
 
 
@@ -97,8 +100,7 @@ def save_best(folder: Path, best: dict[str, Tensor], position: Position, identit
         target.mkdir(parents=True, exist_ok=True)
         _write_tensors(target / "model.safetensors.part", best)
         os.replace(target / "model.safetensors.part", target / "model.safetensors")
-        text = json.dumps({"schema": SCHEMA, "position": asdict(position), **identity}, indent=1, allow_nan=False)
-        (target / "training.json").write_text(text, encoding="utf-8")
+        (target / "training.json").write_text(_training_text(target, position, identity), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise InputError(f"The best checkpoint could not be written ({error}).", "not-written") from error
 
@@ -112,9 +114,9 @@ def restore(
     """
     _recover(folder)
     last = folder / "last"
-    if not last.is_dir():
+    if not last.exists():
         return Position(), None
-    training = read_json(last / "training.json", "The checkpoint's state")
+    training = _read_training(last)
     lines = differing_keys({key: training.get(key) for key in identity}, json.loads(json.dumps(identity)))
     if training.get("schema") != SCHEMA or lines:
         raise InputError(
@@ -122,40 +124,41 @@ def restore(
             "Choose another --output, or repeat the command that made it.",
             "other-configuration",
         )
-    try:
-        module.load_state_dict(read_tensors(last / "model.safetensors"))
-        _load_optimizer(optimizer, read_tensors(last / "optimizer.safetensors"))
-        best = read_tensors(last / "best.safetensors") if (last / "best.safetensors").is_file() else None
-        return Position(**training["position"]), best
-    except (RuntimeError, KeyError, TypeError) as error:
-        raise ModelError(f"The checkpoint {last} does not fit this run ({error}).", "checkpoint") from error
+    position = _position(last / "training.json", training.get("position"))
+    _check_headers(last, training.get("files"))
+    _load_module(module, last / "model.safetensors")
+    _load_optimizer(optimizer, last / "optimizer.safetensors")
+    best = None
+    if (last / "best.safetensors").exists():
+        best = read_tensors(last / "best.safetensors")
+        _check_tensors(last / "best.safetensors", best, module.state_dict())
+    return position, best
+
+
+def check_step(folder: Path, position: Position, steps: int) -> None:
+    """Raises ModelError where a checkpoint claims more steps than the run has."""
+    if position.step > steps:
+        raise _unfit(folder / "last" / "training.json", f"step {position.step} of {steps}")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """A safetensors file. Raises ModelError where it is missing or damaged."""
     try:
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"The weights {path} are missing or damaged ({error}).", "weights") from error
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise ModelError(f"The weights {path} are missing or damaged ({error}).", "weights", (path,)) from error
 
 
 def _recover(folder: Path) -> None:
     last, fresh, old = folder / "last", folder / "last.new", folder / "last.old"
     if not last.exists():
         for candidate in (fresh, old):
-            if (candidate / "training.json").is_file() and _is_json(candidate / "training.json"):
+            with contextlib.suppress(ModelError):
+                _check_headers(candidate, _read_training(candidate).get("files"))
                 os.rename(candidate, last)
                 break
     for stray in (fresh, old):
         shutil.rmtree(stray, ignore_errors=True)
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -176,17 +179,125 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return tensors
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _load_module(module: nn.Module, path: Path) -> None:
+    tensors = read_tensors(path)
+    _check_tensors(path, tensors, module.state_dict())
+    module.load_state_dict(tensors)
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
+    """Raises ModelError for a value that is missing, of another form or of no parameter; then nothing is loaded."""
+    tensors = read_tensors(path)
+    groups = {group["names"][0]: group for group in optimizer.param_groups}
     parameters = {
         name: parameter
-        for group in optimizer.param_groups
+        for group in groups.values()
         for name, parameter in zip(group["names"], group["params"], strict=True)
     }
+    kinds = _state_kinds(optimizer)
+    states: dict[str, dict[str, Tensor]] = {}
+    steps: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         kind, _, name = key.partition("/")
-        if kind == _GROUP_STEP:
-            next(group for group in optimizer.param_groups if group["names"][0] == name)["step"] = tensor
-            continue
-        parameter = parameters[name]
-        # The fused AdamW keeps all of it beside the parameter, its count of steps too.
-        optimizer.state[parameter][kind] = tensor.to(parameter.device)
+        if kind == _GROUP_STEP and name in groups and tensor.dim() == 0:
+            steps[name] = tensor
+        elif (
+            kind in kinds and name in parameters and tensor.shape == (() if kind == "step" else parameters[name].shape)
+        ):
+            # The fused AdamW keeps all of it beside the parameter, its count of steps too.
+            states.setdefault(name, {})[kind] = tensor.to(parameters[name].device)
+        else:
+            raise _unfit(path, f"{key} {tuple(tensor.shape)}")
+    for name, state in states.items():
+        if missing := kinds - state.keys():
+            raise _unfit(path, f"{sorted(missing)[0]}/{name} is missing")
+    for name, state in states.items():
+        optimizer.state[parameters[name]].update(state)
+    for name, step in steps.items():
+        groups[name]["step"] = step
+
+
+def _state_kinds(optimizer: torch.optim.Optimizer) -> set[str]:
+    """What the optimizer keeps of each parameter that it has moved."""
+    if "betas" not in optimizer.defaults:
+        return {"momentum_buffer"}
+    return {"exp_avg", "exp_avg_sq"} | ({"step"} if isinstance(optimizer, torch.optim.AdamW) else set())
+
+
+def _check_tensors(path: Path, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raises ModelError, naming the first that differs."""
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors:
+            raise _unfit(path, f"{name} is missing")
+        if name not in expected or (tensors[name].shape, tensors[name].dtype) != (
+            expected[name].shape,
+            expected[name].dtype,
+        ):
+            raise _unfit(path, f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}")
+
+
+def _training_text(folder: Path, position: Position, identity: dict[str, Any]) -> str:
+    files = {path.name: _header_sha256(path) for path in sorted(folder.glob("*.safetensors"))}
+    content = {"schema": SCHEMA, "position": asdict(position), "files": files, **identity}
+    content = json.loads(json.dumps(content, allow_nan=False))  # as it will be read
+    return json.dumps({**content, "sha256": _digest(content)}, indent=1, allow_nan=False)
+
+
+def _read_training(folder: Path) -> dict[str, Any]:
+    """training.json. Raises ModelError where it is missing or is not what was written."""
+    path = folder / "training.json"
+    try:
+        training = read_json(path, "The checkpoint's state")
+    except InputError as error:
+        raise ModelError(str(error), "checkpoint", error.private) from error
+    if not isinstance(training, dict):
+        raise _unfit(path, "it holds no object")
+    if "sha256" in training and training.pop("sha256") != _digest(training):
+        raise _unfit(path, "it was changed after it was written")
+    return training
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _header_sha256(path: Path) -> str:
+    with open(path, "rb") as stream:
+        size = stream.read(8)
+        return hashlib.sha256(size + stream.read(int.from_bytes(size, "little"))).hexdigest()
+
+
+def _check_headers(folder: Path, files: object) -> None:
+    """Raises ModelError unless the weights' files are those that training.json was written with. None: of an older
+    version, which did not name them."""
+    if files is None:
+        return
+    found = {path.name for path in folder.glob("*.safetensors")}
+    for name in sorted(found | (files.keys() if isinstance(files, dict) else found)):
+        path = folder / name
+        if not isinstance(files, dict) or name not in found or name not in files or _header_sha256(path) != files[name]:
+            raise _unfit(path, "it is missing, or not the one that was written with the others")
+
+
+def _position(path: Path, values: object) -> Position:
+    kinds = {
+        "step": is_count,
+        "best_loss": lambda value: value is None or is_number(value),
+        "best_epoch": lambda value: value is None or is_count(value),
+        "stale": is_count,
+        "recent": lambda value: isinstance(value, list) and all(map(is_number, value)),
+        "ended": lambda value: isinstance(value, bool),
+        "accumulation": is_count,
+        "scaler": lambda value: isinstance(value, dict) and all(map(is_number, value.values())),
+    }
+    if not isinstance(values, dict) or values.keys() != kinds.keys():
+        raise _unfit(path, "its position is not whole")
+    for key, sound in kinds.items():
+        if not sound(values[key]):
+            raise _unfit(path, f"{key} is {str(values[key])[:50]!r}")
+    return Position(**values)
+
+
+def _unfit(path: Path, what: str) -> ModelError:
+    text = f"The checkpoint's {path} is damaged or of another run ({what}). Bring it back from a copy, or begin anew."
+    return ModelError(text, "checkpoint", (path,))

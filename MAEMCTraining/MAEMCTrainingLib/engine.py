@@ -174,6 +174,7 @@ def train(
             "too-many-processes",
         )
     steps = run.epochs * per_epoch
+    checkpoints.check_step(folder, position, steps)
     if position.step and not position.ended and position.step < steps:
         job.log(f"Continuing at step {position.step} of {steps}.")
     if position.step < steps:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 from pathlib import Path
 from typing import Any
+
+from MAEMCLib.strict_json import is_count, is_number, parse_json
+
+from .job_files import is_moment
+
+_COUNTS = ("step", "epoch", "fold")
+_FIGURES = ("learning_rate", "images_per_second", "seconds", "memory_mb")
 
 
 class EventLog:
@@ -19,7 +24,7 @@ class EventLog:
         self._file: int | None = None
 
     def refresh(self) -> bool:
-        """Read on; True where ``events`` changed."""
+        """Read on; True where ``events`` changed. What is no event of ours is passed over."""
         try:
             with open(self.path, "rb") as stream:
                 status = os.fstat(stream.fileno())
@@ -32,7 +37,22 @@ class EventLog:
             return False
         whole = fresh[: fresh.rfind(b"\n") + 1]  # a line that is being written is read the next time
         self._offset += len(whole)
-        for line in whole.splitlines():
-            with contextlib.suppress(ValueError):
-                self.events.append(json.loads(line))
+        self.events += [event for line in whole.splitlines() if (event := read_event(line)) is not None]
         return changed or bool(whole)
+
+
+def read_event(line: bytes) -> dict[str, Any] | None:
+    """The event of a line; None for a line that a power cut or somebody's hand has spoilt."""
+    try:
+        event = parse_json(line.decode("utf-8"))
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and all(_is_sound(*item) for item in event.items()) else None
+
+
+def _is_sound(key: str, value: object) -> bool:
+    if key in _COUNTS:
+        return is_count(value)
+    if key in _FIGURES or key.split("_")[0] == "loss":
+        return is_number(value)
+    return is_moment(value) if key == "time" else isinstance(value, str) if key == "phase" else True

@@ -25,10 +25,11 @@ from MAEMCLib.atomic import read_json, replacing, write_json
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 
 from .configuration import differing_keys
+from .event_log import read_event
+from .job_files import SCHEMA, read_settings, read_state
 from .revision import versions
 from .stopping import STOP_FILE, Interrupted, StopRequest, forget_stop
 
-SCHEMA = 2
 OUTPUT = "output.txt"  # what a detached process printed
 _PREPARATIONS = ("lock", "caches", OUTPUT, STOP_FILE)  # what may lie in a folder before the job begins
 _SECONDS_TO_START = 120  # within which a launched process has taken its lock, slow disks included
@@ -57,20 +58,15 @@ class Job:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """job.json. Raises InputError where the folder is no job."""
-        if not (self.folder / "job.json").is_file():
-            raise InputError(
-                f"{self.folder} is no job folder: it holds no job.json. maemc-train jobs list names the known ones.",
-                "no-job",
-            )
-        settings = read_json(self.folder / "job.json", "The job's settings")
-        if not isinstance(settings, dict) or settings.get("schema") != SCHEMA:
-            raise InputError(f"{self.folder} is no job of this version (schema {SCHEMA}).", "job-schema")
-        return settings
+        """job.json. Raises InputError where the folder is no job, or the file is damaged."""
+        return read_settings(self.folder)
 
     @property
     def status(self) -> str:
-        """queued, running, stopped, failed or finished, as it is: what a dead process claims to do does not count."""
+        """queued, running, stopped, failed or finished, as it is: what a dead process claims to do does not count.
+
+        Raises InputError where state.json is damaged, as ``progress`` does.
+        """
         state = read_state(self.folder)
         status = state.get("status", "stopped")
         if status not in ("running", "queued"):
@@ -88,8 +84,8 @@ class Job:
         state = read_state(self.folder)
         if state.get("status") == "finished":
             return 1.0
-        step = state.get("step", 0) / state["steps"] if state.get("steps") else 0.0
-        return (state.get("part", 0) + step) / state.get("parts", 1)
+        step = min(1.0, state.get("step", 0) / state["steps"]) if state.get("steps") else 0.0
+        return min(1.0, (state.get("part", 0) + step) / state.get("parts", 1))
 
     def declare(self, settings: Mapping[str, Any]) -> None:
         """Write what the job trains on what, once that is known, or compare it with what the job was begun with.
@@ -131,9 +127,10 @@ class Job:
                 stream.write(line + "\n")
         except OSError as error:
             raise InputError(
-                f"{name} of the job {self.folder} cannot be written ({error.strerror}). The last checkpoint is intact: "
-                "free space, then repeat the command to go on from there.",
+                f"{name} of the job {self.folder} cannot be written ({error.strerror}). Free space, then repeat the "
+                "command: it goes on from the last checkpoint, where there is one.",
                 "not-written",
+                (self.folder,),
             ) from error
 
     def forget_events(self, after_step: int, phases: Sequence[str], **where: Any) -> None:
@@ -142,20 +139,17 @@ class Job:
         if not self.leads or not path.is_file():
             return
         kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue  # the last line of a killed run may be cut
-            again = (
+        for line in path.read_bytes().splitlines():
+            event = read_event(line)  # the last line of a killed run may be cut, and a disk may spoil any
+            again = event is None or (
                 event.get("step", -1) > after_step
                 and event.get("phase") in phases
                 and all(event.get(k) == v for k, v in where.items())
             )
             if not again:
-                kept.append(line + "\n")
+                kept.append(line + b"\n")
         with replacing(path) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.write_bytes(b"".join(kept))
 
     def log(self, text: str, show: bool = True) -> None:
         """A line for people: to log.txt and, unless quiet, to standard error."""
@@ -164,10 +158,11 @@ class Job:
             print(text, file=sys.stderr, flush=True)
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """state.json, or an empty one for a job that has not begun."""
-    path = folder / "state.json"
-    return read_json(path, "The job's state") if path.is_file() else {}
+def state_before(folder: Path) -> dict[str, Any]:
+    """What state.json said, for a run that writes it anew; nothing where it is damaged: checkpoints decide."""
+    with contextlib.suppress(InputError):
+        return read_state(folder)
+    return {}
 
 
 @contextlib.contextmanager
@@ -184,7 +179,7 @@ def open_job(
     make_job_folder(folder)
     with _lock(folder):
         job = Job(folder, quiet)
-        before = read_state(folder)
+        before = state_before(folder)
         if before.get("status") != "queued":  # a wish that ended a run before; one that is made while it waits counts
             forget_stop(folder)
         stop.folder = folder
@@ -253,7 +248,7 @@ def begin_job(folder: Path, kind: str, command: dict[str, Any]) -> None:
 
 def _public(error: BaseException) -> str:
     """What the job's folder may keep of an error: messages made for users, of others only the kind."""
-    return str(error) if isinstance(error, MAEMCError) else type(error).__name__
+    return error.anonymous if isinstance(error, MAEMCError) else type(error).__name__
 
 
 def _check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> None:
@@ -274,7 +269,7 @@ def _lock(folder: Path) -> Iterator[None]:
     with open(folder / "lock", "a+b") as stream:
         # ``is_locked`` of a listing holds the lock for an instant; a running job holds it all the time.
         if not any(_try_lock(stream) or time.sleep(0.1) for _ in range(3)):
-            pid = read_state(folder).get("pid", "?")
+            pid = state_before(folder).get("pid", "?")
             raise UsageError(
                 f"The job {folder} is already running (process {pid}). Wait for it or stop it first.", "running"
             )
@@ -284,9 +279,9 @@ def _lock(folder: Path) -> Iterator[None]:
 def is_locked(folder: Path) -> bool:
     """Whether a process runs the job now."""
     path = folder / "lock"
-    if not path.is_file():
-        return False
     try:
+        if not path.is_file():
+            return False
         with open(path, "a+b") as stream:
             return not _try_lock(stream)
     except OSError:
@@ -326,10 +321,37 @@ def remember(folder: Path, home: Path) -> None:
 
 
 def known_jobs(home: Path) -> list[Job]:
-    """The jobs started with this MAEMC_HOME whose folders still exist, oldest first."""
-    jobs = []
+    """The jobs started with this MAEMC_HOME whose folders still exist, oldest first; the damaged ones come last."""
+    jobs, damaged = [], []
     for path in sorted(_registry(home).glob("*.json")):
-        with contextlib.suppress(InputError, KeyError, TypeError):
-            folder = Path(read_json(path, "A job's note")["folder"])
-            jobs.append((Job(folder).settings["created"], Job(folder)))
-    return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]
+        try:
+            job = Job(_noted(path))
+            read_state(job.folder)
+            jobs.append((job.settings["created"], job))
+        except InputError as error:
+            if error.code not in ("no-job", "no-note"):
+                damaged.append(job)
+    return [job for _, job in sorted(jobs, key=lambda pair: pair[0])] + damaged
+
+
+def damaged_notes(home: Path) -> dict[Path, str]:
+    """{note of where a job lies: why it cannot be read}; which job it was, nobody knows any more."""
+    reasons = {}
+    for path in sorted(_registry(home).glob("*.json")):
+        try:
+            _noted(path)
+        except InputError as error:
+            reasons[path] = str(error)
+    return reasons
+
+
+def _noted(path: Path) -> Path:
+    try:
+        note = read_json(path, "A job's note", 1 << 16)
+        folder = note["folder"] if isinstance(note, dict) else None
+        if not isinstance(folder, str) or not os.path.isabs(folder) or "\0" in folder:
+            raise InputError(f"A job's note ({path}) names no folder.")
+    except (InputError, KeyError) as error:
+        text = f"{error} Delete it; the job is found again when its command is repeated."
+        raise InputError(text, "no-note", (path,)) from error
+    return Path(folder)

@@ -13,7 +13,7 @@ from typing import Any
 from MAEMCLib.atomic import write_json
 from MAEMCLib.errors import InputError, UsageError
 
-from .jobs import OUTPUT, Job, begin_job, is_locked, make_job_folder, now, read_state, remember
+from .jobs import OUTPUT, Job, begin_job, is_locked, make_job_folder, now, remember, state_before
 from .stopping import forget_stop
 
 
@@ -38,7 +38,7 @@ def launch(
     begin_job(folder, arguments[0], {"arguments": list(arguments), "directory": str(directory)})
     remember(folder, home)
     forget_stop(folder)
-    state = {key: value for key, value in read_state(folder).items() if key not in ("message", "seconds_left")}
+    state = {key: value for key, value in state_before(folder).items() if key not in ("message", "seconds_left")}
     write_json(folder / "state.json", {**state, "status": "queued", "stage": "Starting", "updated": now()})
     # A group of its own, so that neither Ctrl-C nor the end of the terminal reaches it.
     apart: dict[str, Any] = {"start_new_session": True}

@@ -103,7 +103,7 @@ class JobWatcher:
 
 
 def _entry(job: Job, ended: bool) -> JobEntry | None:
-    """The job for the list; None where its folder has just gone."""
+    """The job for the list, a damaged one with the reason; None where its folder has just gone."""
     try:
         status, state = job.status, read_state(job.folder)
         if status == "queued" and ended:  # it never came as far as its lock
@@ -114,8 +114,9 @@ def _entry(job: Job, ended: bool) -> JobEntry | None:
         preprocessing = settings.get("preprocessing")
         flat = None if preprocessing is None else "view_share" in preprocessing  # as pretraining.run tells them apart
         return JobEntry(job.folder, settings.get("kind", ""), status, job.progress, state, message, method, flat)
-    except (MAEMCError, OSError, KeyError, TypeError, ValueError, AttributeError):
-        return None
+    except (MAEMCError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        gone = not job.folder.exists()
+        return None if gone else JobEntry(job.folder, "", "failed", 0.0, {}, str(error))
 
 
 def _lastOutput(folder: Path) -> str:

@@ -112,7 +112,7 @@ def test_a_stop_request_is_heard_and_handlers_come_back():
 
 def test_a_log_that_cannot_be_written_is_a_message(tmp_path):
     (tmp_path / "events.jsonl").mkdir()
-    with pytest.raises(InputError, match=r"events\.jsonl .* cannot be written.*last checkpoint is intact"):
+    with pytest.raises(InputError, match=r"events\.jsonl .* cannot be written.*goes on from the last checkpoint"):
         Job(tmp_path, quiet=True).event(step=1)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from MAEMCLib.errors import InputError
 from MAEMCLib.model_store import home
+from MAEMCLib.terminal import visible
 
 from . import add_command
 
@@ -31,18 +32,26 @@ def add(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from ..jobs import known_jobs, read_state
+    from ..job_files import read_state
+    from ..jobs import damaged_notes, known_jobs
 
-    jobs = known_jobs(home())
-    if not jobs and not options.quiet:
+    jobs, notes = known_jobs(home()), damaged_notes(home())
+    if not jobs and not notes and not options.quiet:
         print("No jobs yet. maemc-train pretrain starts one.", file=sys.stderr)
     for job in jobs:
-        updated = read_state(job.folder).get("updated", "")
-        print(f"{job.status:<9} {job.settings['kind']:<9} {_share(job):>6}  {updated}  {job.folder}")
+        try:
+            updated = read_state(job.folder).get("updated", "")
+            line = f"{job.status:<9} {visible(job.settings['kind']):<9} {_share(job):>6}  {updated}  "
+        except InputError as error:
+            line = f"damaged: {visible(str(error))}  "
+        print(line + visible(str(job.folder)))
+    for reason in notes.values():
+        print(f"damaged: {visible(reason)}")
 
 
 def _show(options: argparse.Namespace) -> None:
-    from ..jobs import Job, read_state
+    from ..job_files import read_state
+    from ..jobs import Job
 
     job = Job(options.job)
     settings, state = job.settings, read_state(options.job)
@@ -55,7 +64,8 @@ def _show(options: argparse.Namespace) -> None:
 
 def _watch(options: argparse.Namespace) -> int:
     from ..event_log import EventLog
-    from ..jobs import Job, read_state
+    from ..job_files import read_state
+    from ..jobs import Job
     from ..progress_line import progress_line
 
     job = Job(options.job)
@@ -95,10 +105,10 @@ def _stop(options: argparse.Namespace) -> None:
 
 
 def _resume(options: argparse.Namespace) -> None:
-    from ..jobs import Job
+    from ..jobs import Job, state_before
     from ..launching import resume
 
-    if Job(options.job).status == "finished":
+    if state_before(options.job) and Job(options.job).status == "finished":
         raise InputError(f"The job {options.job} is finished: there is nothing to continue.", "finished")
     resume(options.job, home())
     print(f"Continuing. maemc-train jobs watch {shlex.quote(str(options.job))} follows it.", file=sys.stderr)

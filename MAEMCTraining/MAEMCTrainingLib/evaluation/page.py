@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from MAEMCLib.atomic import replacing
 from MAEMCLib.results import DISCLAIMER
 
+from ..event_log import read_event
 from ..protocol import UNKNOWN, UNKNOWN_PATIENTS
 from .figures import evaluation_figure, learning_figure
 from .html import page, picture, png_of
@@ -233,16 +233,8 @@ def _present(report: dict[str, Any], columns: dict[str, str]) -> dict[str, str]:
 
 def _read_events(path: Path) -> list[dict[str, Any]]:
     """The events of a job; a line cut off by a crash, or a job that has none, is no reason to stop."""
-    events = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError:
         return []
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            events.append(event)
-    return events
+    return [event for line in lines if (event := read_event(line)) is not None]

@@ -85,7 +85,7 @@ def _row(name: str, labels: int, metrics: dict[str, Any], job: str) -> dict[str,
 
 def _effort(events: list[dict[str, Any]]) -> dict[str, Any]:
     """Steps of a fold and minutes of all folds' fine-tuning, as the events tell."""
-    trained = [event for event in events if event["phase"] == "finetune"]
+    trained = [e for e in events if e.get("phase") == "finetune" and {"fold", "step", "time"} <= e.keys()]
     folds = {event["fold"] for event in trained}
     last = [max((e for e in trained if e["fold"] == fold), key=lambda e: e["step"]) for fold in folds]
     if not last:
@@ -99,7 +99,7 @@ def _effort(events: list[dict[str, Any]]) -> dict[str, Any]:
 def _minutes(log: EventLog) -> float | None:
     """Minutes of a pre-training, from its first event to its last."""
     log.refresh()
-    moments = [datetime.fromisoformat(event["time"]) for event in log.events if event["phase"] == "pretrain"]
+    moments = [datetime.fromisoformat(e["time"]) for e in log.events if e.get("phase") == "pretrain" and "time" in e]
     return round((max(moments) - min(moments)).total_seconds() / 60, 1) if moments else None
 
 
