@@ -229,6 +229,27 @@ def test_lines_of_another_command_at_the_same_output_are_not_taken_up(manifest, 
     assert results(tmp_path / "out") == results(tmp_path / "fresh")
 
 
+CHANGES = {
+    "volume -1": {"volume": -1}, "volume a text": {"volume": "1"}, "volume far off": {"volume": 999},
+    "kept far off": {"kept": [0, 7000]}, "kept less": {"kept": [0]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [*CHANGES, "list", "deep", "twice", "not a number"])
+def test_a_line_that_was_changed_is_not_taken_up(change, manifest, tmp_path, capsys):
+    task, first, second, *_ = all_but_written(manifest, tmp_path / "out", *HASH)
+    record = json.loads(second)
+    bad = {
+        "list": b"[1]\n", "deep": b"[" * 100_000 + b"\n", "twice": first,
+        "not a number": second.replace(b'"volume": 1', b'"volume": NaN'),
+    }.get(change) or json.dumps({**record, **CHANGES[change]}).encode() + b"\n"  # fmt: skip
+    assert bad != second
+    (tmp_path / "out" / "reduced-partial.jsonl").write_bytes(task + first + bad)
+    capsys.readouterr()
+    assert reduce(manifest, tmp_path / "out", *HASH, "--progress-json") == 3
+    assert compared(capsys) == [1, 6], "the first volume alone was taken up"
+
+
 def test_another_version_of_ours_begins_anew(tmp_path, monkeypatch):
     import MAEMCLib
 

@@ -2,9 +2,9 @@
 after Ctrl-C or a power cut.
 
 ``reduced-partial.jsonl``: the first line is the task (SHA-256 of the manifest, all settings, our version), each further
-one what became of a volume. A line counts only under the very same task, and only while the volume's files have the
-sizes and times that they had: hashes would read every CT again. A volume of which nothing could be used has no line; it
-is tried again.
+one what became of a volume. A line counts only under the very same task, only as it was written (it closes with the
+SHA-256 of its text and the task), and only while the volume's files have the sizes and times that they had: hashes
+would read every CT again. A volume of which nothing could be used has no line; it is tried again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import MAEMCLib
 from MAEMCLib.atomic import replacing
 from MAEMCLib.errors import InputError
+from MAEMCLib.strict_json import is_count, parse_json
 
 from ..data.source_files import times_signature
 from .result import Reduced
@@ -47,7 +48,6 @@ class Partial:
         self.done = self.total = 0
         task = {"schema": SCHEMA, "software": f"maemc {MAEMCLib.__version__}", "manifest_sha256": manifest_sha256}
         self._task = _line({**task, "settings": dict(settings)})
-        self._name = hashlib.sha256(self._task).hexdigest()[:16]
         self._begun = False
         content = self._read()
         known = content.startswith(self._task)
@@ -57,15 +57,16 @@ class Partial:
     def take_up(self, volumes: Sequence[Volume]) -> dict[int, Done]:
         """{place among the volumes: what became of it} of those that are done."""
         found: dict[int, Done] = {}
-        for number, line in enumerate(self._lines):
+        for line in self._lines:
             try:
-                record = json.loads(line)
-                volume = volumes[record["volume"]]
-                if record["task"] == self._name and record["files"] == files_signature(volume):
-                    found[record["volume"]] = _done(volume, record)
+                record = self._record(line)
+                place = record["volume"]
+                if not is_count(place):
+                    raise ValueError("no place of a volume")
+                if place not in found and record["files"] == files_signature(volumes[place]):
+                    found[place] = _done(volumes[place], record)
             except (ValueError, LookupError, TypeError):  # what a power cut left in the place of a line
-                del self._lines[number:]
-                break
+                continue
         self.done, self.total = len(found), len(volumes)
         return found
 
@@ -75,7 +76,6 @@ class Partial:
         Raises InputError where the disk does not take it.
         """
         record = {
-            "task": self._name,  # should two commands write here at once, neither takes the other's lines for its own
             "volume": number,
             "files": files,
             "slices": len(reduced.rows),
@@ -88,7 +88,7 @@ class Partial:
             if not self._begun:
                 self._begin()
             with open(self.path, "ab") as stream:
-                stream.write(_line(record))
+                stream.write(_line({**record, "sha256": self._digest(record)}))
         except OSError as error:
             raise InputError(
                 f"{self.path.name} could not be written in {self.path.parent} ({error.strerror or error}). Free space "
@@ -100,6 +100,17 @@ class Partial:
     def remove(self) -> None:
         """The result is written."""
         self.path.unlink(missing_ok=True)
+
+    def _digest(self, record: Mapping[str, Any]) -> str:
+        """Should two commands write here at once, neither takes the other's lines for its own."""
+        return hashlib.sha256(self._task + _line(record)).hexdigest()
+
+    def _record(self, line: bytes) -> dict[str, Any]:
+        """Raises ValueError for a line that is not as this task has written it."""
+        record = parse_json(line)
+        if not isinstance(record, dict) or record.pop("sha256", None) != self._digest(record):
+            raise ValueError("changed after it was written, or of another task")
+        return record
 
     def _read(self) -> bytes:
         try:
@@ -136,7 +147,8 @@ def _done(volume: Volume, record: Mapping[str, Any]) -> Done:
     gone = {item.case_id for item in left_out}
     count = record["slices"]
     rows = slice_rows(volume, count) if volume.is_ct else [row for row in volume.rows if row.case_id not in gone]
-    if len(rows) != count:
+    places = sorted([*record["kept"], *(item[0] for item in record["removed"])])
+    if len(rows) != count or places != list(range(count)):
         raise ValueError("of another volume")
     selected = Selected(tuple(record["kept"]), tuple(Removal(*item) for item in record["removed"]))
     return Reduced(volume, tuple(rows), selected, record["other_kept"]), left_out
