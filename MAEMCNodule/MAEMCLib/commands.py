@@ -23,7 +23,7 @@ from .machine import check_torch
 from .manifest import ManifestRow
 from .model_card import ModelCard
 from .model_store import find_model
-from .points import NodulePoint, parse_point, read_points
+from .points import NodulePoint, check_names, parse_point, read_points
 from .reading_process import ReadingProcess
 from .results import NoduleResult
 from .roi import NoduleROI, cut_roi
@@ -219,9 +219,10 @@ def _points(arguments: Namespace) -> list[NodulePoint]:
         for number, text in enumerate(arguments.point or [], start=1)
     ]
     if arguments.points:
-        points += read_points(arguments.points, arguments.ras)
+        points += read_points(arguments.points, arguments.ras, lambda text: print(text, file=sys.stderr))
     if not points:
         raise UsageError("No point was given. Add --point L,P,S or --points FILE, or choose a model of 2-D pictures.")
+    check_names(points)
     return points
 
 

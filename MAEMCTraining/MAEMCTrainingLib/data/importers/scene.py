@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,15 +30,6 @@ class _Volume:
     image: Path | None
     box: VolumeBox | None
     problem: str
-
-
-@dataclass(frozen=True)
-class _Text:
-    """What was written to a control point, and the ID of the volume that it was placed on."""
-
-    label: str
-    description: str
-    placed_on: str
 
 
 def import_scene(source: Path, unpacked: Path) -> Imported:
@@ -99,18 +88,18 @@ def _scene(path: Path, name: str, unpacked: Path) -> Imported:
             continue
         try:
             points = read_points(node.file)
-            texts = _texts(node.file, len(points))
         except InputError as error:
             skipped.append(Skipped(title, str(error)))
             continue
-        labels = [_label(text, _are_classes([t.label for t in texts])) for text in texts]
-        for number, (point, text, label) in enumerate(zip(points, texts, labels, strict=True), 1):
+        are_classes = _are_classes([point.nodule_id for point in points])
+        for number, point in enumerate(points, 1):
             try:
-                volume = _volume_of(point, text, node, volumes)
+                volume = _volume_of(point, node, volumes)
             except InputError as error:
                 skipped.append(Skipped(f"{title}, point {number} ({point.nodule_id})", str(error)))
                 continue
             case = f"{patient} {node.id} {number}"
+            label = _label(point, are_classes)
             rows.append(ManifestRow(case, patient, volume.image, label=label, point_lps=point.lps))
     return Imported(tuple(rows), tuple(skipped))
 
@@ -140,11 +129,11 @@ def _volume(node: SceneNode, inside: Path | None) -> _Volume:
         return _Volume(node, None, None, f"its file {node.file.name} cannot be read ({error.strerror})")
 
 
-def _volume_of(point: NodulePoint, text: _Text, node: SceneNode, volumes: dict[str, _Volume]) -> _Volume:
+def _volume_of(point: NodulePoint, node: SceneNode, volumes: dict[str, _Volume]) -> _Volume:
     usable = [volume for volume in volumes.values() if volume.box is not None]
     scored_on = node.volumes & volumes.keys()
-    if text.placed_on in volumes:
-        chosen = volumes[text.placed_on]
+    if point.placed_on in volumes:
+        chosen = volumes[point.placed_on]
     elif len(scored_on) == 1:
         chosen = volumes[next(iter(scored_on))]
     elif len(volumes) == 1:
@@ -167,47 +156,18 @@ def _volume_of(point: NodulePoint, text: _Text, node: SceneNode, volumes: dict[s
     return chosen
 
 
-def _texts(file: Path, count: int) -> list[_Text]:
-    """The texts of the points that read_points gives, in the same order."""
-    text = file.read_text(encoding="utf-8-sig")
-    if file.name.lower().endswith(".json"):
-        texts = [
-            _Text(str(p.get("label") or ""), str(p.get("description") or ""), str(p.get("associatedNodeID") or ""))
-            for markup in json.loads(text)["markups"]
-            for p in markup.get("controlPoints", [])
-            if p.get("positionStatus", "defined") == "defined"
-        ]
-    else:
-        texts = _table_texts(text)
-    if len(texts) != count:
-        raise InputError(f"{file.name} has {count} points and {len(texts)} labels", "points")
-    return texts
-
-
-def _table_texts(text: str) -> list[_Text]:
-    columns, texts = [], []
-    for line in text.splitlines():
-        if line.startswith("#"):
-            key, _, value = line.lstrip("# ").partition("=")
-            columns = [part.strip() for part in value.split(",")] if key.strip() == "columns" else columns
-        elif line.strip():
-            row = dict(zip(columns, next(csv.reader([line])), strict=False))
-            texts.append(_Text(row.get("label", ""), row.get("desc", ""), row.get("associatedNodeID", "")))
-    return texts
-
-
 def _are_classes(labels: Sequence[str]) -> bool:
     """Whether the labels of a list are classes 0 and 1, and not points numbered from 1."""
-    values = [label.strip() for label in labels]
-    return set(values) <= {"0", "1"} and values != [str(number) for number in range(1, len(values) + 1)]
+    return set(labels) <= {"0", "1"} and list(labels) != [str(number) for number in range(1, len(labels) + 1)]
 
 
-def _label(text: _Text, numbers_are_classes: bool) -> int | None:
-    words = re.findall(r"[a-z]+", f"{text.label} {text.description}".lower())
+def _label(point: NodulePoint, numbers_are_classes: bool) -> int | None:
+    label, description = point.nodule_id, point.description
+    words = re.findall(r"[a-z]+", f"{label} {description}".lower())
     named = {CLASSES[word] for word in words if word in CLASSES}
     if named:
-        sure = len(named) == 1 and not DENIALS & set(words) and "?" not in text.label + text.description
+        sure = len(named) == 1 and not DENIALS & set(words) and "?" not in label + description
         return named.pop() if sure else None
-    if text.description.strip() in ("0", "1"):
-        return int(text.description)
-    return int(text.label) if numbers_are_classes and text.label.strip() in ("0", "1") else None
+    if description.strip() in ("0", "1"):
+        return int(description)
+    return int(label) if numbers_are_classes and label in ("0", "1") else None
