@@ -11,12 +11,11 @@ import os
 import stat
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from .errors import MAEMCError, ModelError
+from .errors import UNREADABLE, MAEMCError, ModelError
 
 LARGEST_BUNDLE = 64 << 30
 """Bytes declared by all files together: ten folds of a ViT-L in float32 are 12 GB."""
@@ -26,12 +25,6 @@ _RATIO, _SLACK = 20, 4 << 20
 """Weights do not shrink. Beyond some slack for a card, a file that swells more than this holds nothing but zeros."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x06"
-# zipfile, zlib and the system raise all of these for files that are damaged, cut short, encrypted, not ours to read or
-# made to do harm. RuntimeError holds NotImplementedError and RecursionError, ValueError UnicodeDecodeError.
-_UNREADABLE = (
-    *(OSError, ValueError, LookupError, RuntimeError, EOFError, TypeError, AttributeError),
-    *(ArithmeticError, MemoryError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error),
-)
 
 
 @contextlib.contextmanager
@@ -41,7 +34,7 @@ def reading(path: Path, message: str, code: str) -> Iterator[None]:
         yield
     except MAEMCError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ModelError(message.replace("{reason}", _reason(error)), code, [path, path.name]) from error
 
 

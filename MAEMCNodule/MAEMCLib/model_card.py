@@ -10,7 +10,7 @@ from . import strict_json
 from .applicability import Limits
 from .card_contents import contents_problem
 from .clinical import ClinicalField, fields_of
-from .errors import ModelError
+from .errors import UNREADABLE, MAEMCError, ModelError
 from .montage import Preprocessing
 from .networks.configuration import AnyEncoderConfiguration, DecoderConfiguration, encoder_configuration
 from .picture import PicturePreprocessing
@@ -72,13 +72,9 @@ class ModelCard:
         card = cls(values, sha256)
         try:
             card._check(source)
-        except (
-            TypeError,
-            ValueError,
-            LookupError,
-            AttributeError,
-            ArithmeticError,
-        ) as error:
+        except MAEMCError:
+            raise
+        except UNREADABLE as error:
             raise ModelError(f"{source} cannot be used: its card is not understood ({error}).", "schema") from error
         return card
 
