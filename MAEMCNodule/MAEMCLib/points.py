@@ -19,7 +19,7 @@ from .strict_json import parse
 FARTHEST_MM = 1e6
 """No scanner's frame reaches further; a larger number is no position."""
 _LARGEST_FILE = 64 << 20
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf(inity)?)", re.ASCII | re.IGNORECASE)
 _FRAMES = {"LPS": False, "1": False, "RAS": True, "0": True}
 _POINT_LIST = "Fiducial"
 _PLACED = "2"
@@ -45,11 +45,12 @@ class NodulePoint:
 def parse_point(text: str, ras: bool = False) -> tuple[float, float, float]:
     """``"L,P,S"`` (or ``"R,A,S"`` with ras) in mm -> (l, p, s). Raises UsageError."""
     try:
-        return _position(text.split(","), ras)
+        point = _position(text.split(","), ras)
     except ValueError:
-        raise UsageError(
-            f"'{text[:100]}' is not a point. Give three numbers in mm, for example --point -42.5,10,120."
-        ) from None
+        point = (math.nan,) * 3
+    if not all(math.isfinite(value) for value in point):
+        raise UsageError(f"'{text[:100]}' is not a point. Give three numbers in mm, for example --point -42.5,10,120.")
+    return point
 
 
 def read_points(
@@ -58,7 +59,8 @@ def read_points(
     """Points of a Slicer ``.mrk.json`` or ``.fcsv`` (in the frame that the file states) or a CSV ``id,l_mm,p_mm,s_mm``.
 
     Only point lists are nodules: the ends of a measured line are none. A markup of another kind beside them is left
-    alone, and ``notice`` is told so. ras: the CSV's numbers are RAS.
+    alone, and ``notice`` is told so. ras: the CSV's numbers are RAS. Where a table says NaN or infinity, as for a value
+    that could not be computed, the point has it: scoring fails that point alone.
     Raises InputError: missing, closed, damaged or empty file, points that are not numbers, no point list.
     """
     path = Path(path)
@@ -228,14 +230,14 @@ def _name(given: object, before: list) -> str:
 
 
 def _position(values: list, ras: bool, number: int | None = None, what: str = "point") -> tuple[float, float, float]:
-    """Three numbers, or texts of numbers, as LPS. Raises ValueError naming the point or line."""
+    """Three numbers, or texts of numbers (NaN too), as LPS. Raises ValueError naming the point or line."""
     where = f"{what} {number}" if number else "it"
     if len(values) != 3:
         raise ValueError(f"{where} has {len(values)} coordinates instead of 3")
     if any(isinstance(value, str) and not _NUMBER.fullmatch(value.strip()) for value in values) or None in values:
         raise ValueError(f"the coordinates of {where} are not three numbers such as -42.5")
     x, y, z = (float(value) for value in values)
-    if not all(math.isfinite(value) and abs(value) <= FARTHEST_MM for value in (x, y, z)):
+    if any(math.isfinite(value) and abs(value) > FARTHEST_MM for value in (x, y, z)):
         raise ValueError(f"the coordinates of {where} are no position in mm")
     return (-x, -y, z) if ras else (x, y, z)
 
