@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import math
 import os
 import re
 from collections.abc import Iterable
@@ -115,7 +114,7 @@ def _is_sound(row: Row) -> bool:
         return False
     return (
         row["status"] == "scored"
-        and math.isfinite(probability)
+        and 0 <= probability <= 1
         and all(_SHA256.fullmatch(row[column]) for column in ("model_sha256", "input_sha256"))
         and not any("\udc80" <= letter <= "\udcff" for value in row.values() for letter in value)
     )

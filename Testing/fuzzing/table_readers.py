@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from hypothesis import strategies as st
 from MAEMCLib.manifest import read_manifest
 from MAEMCLib.picture import read_gray
 from MAEMCLib.points import read_points
+from MAEMCLib.scoring_manifest import read_scoring_manifest
 from PIL import Image
 
 from .judging import Reader
@@ -50,6 +52,10 @@ def _manifest(folder: Path):
 
     def read(content: bytes) -> None:
         path.write_bytes(content)
+        rows = read_scoring_manifest(path).rows
+        assert len({(row.case_id, row.nodule_id) for row in rows if not row.problem}) == sum(
+            not row.problem for row in rows
+        ), "two rows of one name"
         read_manifest(path, lenient=True)
         read_manifest(path)
 
@@ -99,16 +105,19 @@ def _pictures(folder: Path):
 
 def _results(folder: Path):
     """What an earlier run left: rows are taken up or scored again, and nothing of it stops the batch."""
-    from MAEMCLib.batch import _finished
     from MAEMCLib.results import COLUMNS
+    from MAEMCLib.results_file import ResultsFile
 
+    model = SimpleNamespace(sha256="ab" * 32)
     values = dict.fromkeys(COLUMNS, "1") | {"status": "scored", "warnings": "a: b; c: d", "case_id": "é\u2028x"}
+    values |= {"probability": "0.5", "model_sha256": model.sha256, "input_sha256": "cd" * 32}
     lines = [",".join(COLUMNS), *(",".join(f'"{v}"' for v in (values | {"case_id": c}).values()) for c in "ab")]
     path = folder / "results.csv"
 
     def read(content: bytes) -> None:
         path.write_bytes(content)
-        _finished(path, None)
+        for row in ResultsFile(path).scored_rows(model):
+            assert set(row) == set(COLUMNS) and 0 <= float(row["probability"]) <= 1, "a row that is no result"
         assert path.read_bytes() == content, "an earlier result was changed"
 
     return mutated("\n".join(lines).encode() + b"\n"), read
