@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .atomic import file_sha256
+from .dicom_header import is_dicom
 from .errors import InputError
 
 _HEADER_BYTES = 1 << 16
@@ -40,8 +41,8 @@ def image_files(image: Path) -> list[Path]:
         return _files(image.rglob("*"))
     if image.name.lower().endswith((".hdr", ".img", ".img.gz")):
         return [image, *_beside(image, lambda path: path.name.split(".")[0] == image.name.split(".")[0])]
-    if _has_preamble(image):  # it stands for its series
-        return [image, *(path for path in _files(image.parent.rglob("*")) if path != image and _has_preamble(path))]
+    if is_dicom(image):  # it stands for its series
+        return [image, *(path for path in _files(image.parent.rglob("*")) if path != image and _may_be_dicom(path))]
     return [image, *_detached(image)]
 
 
@@ -69,9 +70,11 @@ def _files(paths: Iterable[Path]) -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
-def _has_preamble(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+def _may_be_dicom(path: Path) -> bool:
+    try:
+        return is_dicom(path)
+    except (OSError, InputError):  # what cannot be read here is not read as a slice either
+        return False
 
 
 @lru_cache(maxsize=1024)

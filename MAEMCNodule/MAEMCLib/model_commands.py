@@ -8,6 +8,7 @@ from argparse import Namespace
 
 from .bundle import ModelBundle, copy_bundle, read_card
 from .model_store import StoredModel, find_model, import_model, list_models, remove_model, shipped_problem
+from .terminal import visible
 from .verification import verify
 
 
@@ -19,11 +20,11 @@ def models_list(arguments: Namespace) -> int:
         return 0
     for model in models:
         if model.card is None:
-            print(f"{model.path.name}  cannot be used: {model.problem}")
+            print(f"{visible(model.path.name)}  cannot be used: {visible(model.problem)}")
         else:
             origin = "shipped" if model.shipped else "imported"
             unverified = "" if model.card.reference else "  (unverified)"
-            print(f"{model.name}  {model.card.sha256}  {origin}  {model.card.title}{unverified}")
+            print(visible(f"{model.name}  {model.card.sha256}  {origin}  {model.card.title}{unverified}"))
     if not models:
         print("No models. Import one with 'maemc models import FILE'.")
     return 0

@@ -1,12 +1,14 @@
 """The report page and the pictures: what is written in them, and that nothing in them comes from elsewhere."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from MAEMCLib.bundle import ModelBundle
 from MAEMCLib.ct import CTVolume
 from MAEMCLib.explain import explain
+from MAEMCLib.model_card import ModelCard
 from MAEMCLib.points import NodulePoint
 from MAEMCLib.predict import Predictor
 from MAEMCLib.report.figures import nodule_figure, save_figure
@@ -60,3 +62,30 @@ def test_table_states_failures_and_limits(scored):
     text = results_table([result for result, _ in rows], predictor.card)
     assert "failed" in text and "Research only, not for clinical use." in text
     assert f"{rows[0][0].probability:.3f}" in text
+
+
+def test_a_page_loads_and_runs_nothing_and_turns_no_letters_round(scored, tmp_path):
+    predictor, rows = scored
+    named = replace(rows[1][0], nodule_id="N\u202e1\x1b[2J")
+    write_report(tmp_path / "report.html", [(named, None)], predictor.card)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Content-Security-Policy" in page and "default-src 'none'" in page
+    assert "\u202e" not in page and "\x1b" not in page and "N\\u202e1\\u001b[2J" in page
+
+
+def test_names_are_no_mathematics(scored, tmp_path):
+    """Matplotlib reads what stands between dollars as TeX, and fails where it is none."""
+    result = replace(scored[1][1][0], nodule_id="a $\\frac$ b")
+    figure = nodule_figure(result, scored[1][1][1].roi, None, scored[0].card.preprocessing)
+    save_figure(figure, tmp_path / "f.png")
+    assert (tmp_path / "f.png").exists()
+
+
+def test_a_table_keeps_a_line_a_nodule_and_says_the_disclaimer_once(scored):
+    predictor, rows = scored
+    card = ModelCard(
+        {**predictor.card.values, "intended_use": "Teaching, not for clinical use. It is no diagnosis."}, ""
+    )
+    text = results_table([replace(rows[1][0], nodule_id="one\ntwo\u2028three")], card)
+    assert "one\\u000atwo\\u2028three  " in text and text.count("not for clinical use") == 1
+    assert "It is no diagnosis." in text

@@ -6,6 +6,7 @@ import textwrap
 
 from ..model_card import ModelCard
 from ..results import DISCLAIMER
+from ..terminal import visible
 
 _METRICS = {
     "macro_auc": "Macro AUC",
@@ -31,7 +32,7 @@ def card_text(card: ModelCard) -> str:
     """The card for people; whatever a card does not say is left out."""
     values = card.values
     training = values.get("training", {})
-    lines = [f"{card.title}", f"{card.id} {card.version}, SHA-256 {card.sha256}", DISCLAIMER, ""]
+    lines = [visible(card.title), visible(f"{card.id} {card.version}, SHA-256 {card.sha256}"), DISCLAIMER, ""]
     lines += _facts(
         {
             "Intended use": values["intended_use"],
