@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -253,10 +255,14 @@ def itk_warnings_off() -> Iterator[None]:
 def write_volume(volume: CTVolume, path: str | Path) -> None:
     """Write a volume in the format of the file name (``.nrrd``, ``.nii.gz``, ``.mha``), compressed, with its geometry.
 
-    Raises InputError where the folder cannot be written.
+    What stood there before is replaced when the new file is complete. Raises InputError where the folder cannot be
+    written or the disk is full.
     """
     import SimpleITK as sitk
 
+    from .volume_files import read_header
+
+    path = Path(path)
     array = volume.array
     if array.dtype.byteorder == ">" or array.dtype == np.float16:
         array = array.astype(np.float32)
@@ -265,10 +271,31 @@ def write_volume(volume: CTVolume, path: str | Path) -> None:
     image.SetOrigin(volume.origin.tolist())
     image.SetDirection(volume.direction.ravel().tolist())
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(image, str(path), useCompression=True)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"Cannot write {path}: {itk_reason(error)}. Choose a folder that can be written.") from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # In a folder of its own, because some formats are two files that name each other.
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder, itk_warnings_off():
+            sitk.WriteImage(image, str(Path(folder, path.name)), useCompression=True)
+            read_header(Path(folder, path.name)).voxels()  # ITK does not notice every full disk
+            written = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
+            for file in written:
+                with file.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+            for file in written:  # the header last
+                os.replace(file, path.with_name(file.name))
+    except (OSError, RuntimeError, InputError) as error:
+        raise InputError(
+            f"{path.name} cannot be written in {path.parent} ({_why_not_written(error)}). What was there before is "
+            "unchanged; free space, or choose a folder that can be written.",
+            "not-written",
+            (path.parent, path.name),
+        ) from error
+
+
+def _why_not_written(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    cut = isinstance(error, InputError) or any(word in str(error) for word in ("failed to", "No space left"))
+    return "the disk did not take all of it" if cut else itk_reason(error)
 
 
 def itk_reason(error: Exception) -> str:

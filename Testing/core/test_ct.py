@@ -1,6 +1,7 @@
 """Reading volumes: every format, every orientation, and every broken file with its own words."""
 
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -163,3 +164,24 @@ def test_unwritable_place_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can be written"):
         write_volume(volume(), tmp_path / "file" / "a.nrrd")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.mhd", "a.nii.gz", "a.nii"])
+def test_a_disk_that_does_not_take_all_leaves_what_was_there(tmp_path, name):
+    import resource
+
+    small, large = volume(), CTVolume(noise((60, 60, 60)), np.eye(4))
+    write_volume(small, tmp_path / name)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
+    try:
+        with pytest.raises(InputError, match="cannot be written") as caught:
+            write_volume(large, tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.code == "not-written" and name not in caught.value.anonymous
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    write_volume(large, tmp_path / name)
+    assert np.array_equal(read_volume(tmp_path / name).array, large.array)
