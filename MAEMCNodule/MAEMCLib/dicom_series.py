@@ -31,6 +31,8 @@ from .errors import InputError
 NAME = "The DICOM series"
 """What a volume is called to its user: a folder's name may hold the patient's."""
 _LISTED = 20
+_SUFFIXES = ".dcm", ".ima"
+_DIRECTORY = "1.2.840.10008.1.3.10"
 _UNEVEN_MM = 0.02
 _OF_A_COPY = ("SOPInstanceUID", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
 _HU = "HU", "HU_MOD", "US", "UNSPECIFIED", ""  # US: unspecified
@@ -69,32 +71,45 @@ def read_folder(folder: Path, more: Sequence[str] = ()) -> Folder:
         except InputError as error:
             spoiled[path] = str(error)
             continue
-        if header is None and path.suffix.lower() in (".dcm", ".ima"):
+        if header is None and _is_called_dicom(path):
             spoiled[path] = "named as DICOM, but it is none or damaged"
         elif header is None:
             foreign.append(path)
         elif not is_image(header):
             imageless[path] = header.text("Modality")
+        elif header.pixel_bytes is None and "Rows" not in header:
+            spoiled[path] = "it is damaged: it ends within its header"
         elif "SeriesInstanceUID" in header:
             found.setdefault(header["SeriesInstanceUID"], {})[path] = header
-        elif header.pixel_bytes is None:
-            spoiled[path] = "it is damaged: it ends within its header"
         else:
             nameless.append(path)
             spoiled[path] = "SeriesInstanceUID is missing"
     stacks = [stack for uid, headers in sorted(found.items()) for stack in series_stacks(uid, headers)]
     lone = [stack.slices[0] for stack in stacks if len(stack.slices) == 1]
-    stacks = [_beside(stack, list(spoiled), nameless, lone) for stack in stacks]
+    strange = [s.files[0] for s in stacks if s.problem and s.problem.code == "dicom-header" and len(s.files) == 1]
+    stacks = [_beside(stack, [*spoiled, *strange], nameless, lone) for stack in stacks]
     return Folder(tuple(stacks), spoiled, imageless, tuple(foreign))
+
+
+def _is_called_dicom(path: Path) -> bool:
+    """Whether a file that is none goes by the name of DICOM, or is empty without a suffix, as slices often are."""
+    if path.suffix.lower() in _SUFFIXES:
+        return True
+    return not path.suffix and path.stat().st_size < 132 and not path.read_bytes().strip(b"\0")
 
 
 def is_image(header: Header) -> bool:
     """Whether a header is of an image. A CD holds indexes, reports and contours beside them."""
-    is_ct = (header.text("SOPClassUID") or header.media) in (CT_IMAGE, *ENHANCED_CT) and header.text("Modality") in (
-        "CT",
-        "",
-    )
-    return header.pixel_bytes is not None or "Rows" in header or is_ct
+    if header.pixel_bytes is not None or "Rows" in header:
+        return True
+    modality, classes = header.text("Modality"), {header.text("SOPClassUID"), header.media} - {""}
+    if modality != "CT" and re.fullmatch("[A-Z]{2,16}", modality) or _DIRECTORY in classes:
+        return False
+    of_another = all(re.fullmatch(r"[012](\.\d+){5,}", uid) for uid in classes) and not classes & {
+        CT_IMAGE,
+        *ENHANCED_CT,
+    }
+    return not (modality and of_another)  # without any modality, or of CT: an image whose header is damaged
 
 
 def series_stacks(uid: str, headers: Mapping[Path, Header]) -> list[Stack]:
