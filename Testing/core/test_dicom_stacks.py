@@ -75,7 +75,9 @@ def test_numbers_do_not_depend_on_the_names_of_files(tmp_path):
 
 def test_the_only_usable_stack_needs_no_number(tmp_path):
     _, hu, _ = write_series(tmp_path, UID, **ONE)
-    write_series(tmp_path, UID, seed=1, **ONE, change=with_tags(ImageType=["DERIVED", "SECONDARY", "MIP"]))
+    write_series(
+        tmp_path, UID, seed=1, **ONE, change=with_tags(ImageType=["DERIVED", "SECONDARY", "MIP"], AcquisitionNumber=2)
+    )
     for name in (None, UID, f"{UID}#1"):
         np.testing.assert_array_equal(read_volume(tmp_path, name).array, hu)
     with pytest.raises(InputError, match="projections"):
