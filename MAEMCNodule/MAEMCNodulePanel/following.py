@@ -62,6 +62,7 @@ class SceneFollower:
         self._observers: list = []  # (node, event, method, tag)
         self._watched: dict = {}  # analysis ID -> (volume node ID, points node ID), known also when those are gone
         self._seen: dict = {}  # (analysis ID, control point ID) -> fingerprint of the input when last looked at
+        self._volumeNames: dict = {}  # volume node ID -> the name that frames and overlays carry
         self._dragged: set = set()  # IDs of point lists with a point under the mouse button
         self._reconciling = False
 
@@ -111,6 +112,8 @@ class SceneFollower:
         if volumeNode is not None:
             self._observeVolume(volumeNode)
             self._observe([(volumeNode, volumeNode.ReferenceRemovedEvent, self._onReferenceRemoved)])
+            self._observe([(volumeNode, vtk.vtkCommand.ModifiedEvent, self._onVolumeRenamed)])
+            self._volumeNames[volumeNode.GetID()] = volumeNode.GetName()
 
     def analysis(self, analysisID: str):
         """The followed analysis with this ID, or None where it is gone."""
@@ -183,6 +186,14 @@ class SceneFollower:
 
     def _onVolumeMoved(self, caller, event) -> None:  # a CT, or what is a further series of any of them
         self._reconcileEach(lambda volumeID, pointsID: True)
+
+    def _onVolumeRenamed(self, caller, event) -> None:  # or otherwise modified
+        if self._volumeNames.get(caller.GetID()) == caller.GetName():
+            return
+        self._volumeNames[caller.GetID()] = caller.GetName()
+        for analysis in self._analysesWhere(lambda volumeID, pointsID: volumeID == caller.GetID()):
+            for pointID, record in analysis.records():
+                nodes.nameNodes(analysis, pointID, record.name)
 
     def _onReferenceRemoved(self, caller, event) -> None:  # the scene does so when a further series is removed
         self._reconcileEach(lambda volumeID, pointsID: volumeID == caller.GetID())

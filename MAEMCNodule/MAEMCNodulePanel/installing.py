@@ -93,6 +93,8 @@ def installTorch() -> None:
 def repairTorch() -> None:
     """Remove PyTorch and install it anew, after asking. Raises as ``installTorch`` does."""
     logic = _torchExtension()
+    if not hasattr(logic, "uninstallTorch"):
+        raise _anotherInterface()
     question = _(
         "PyTorch is installed and does not work. It will be removed and downloaded again: minutes, and up to some "
         "gigabytes. Save your scene first; Slicer has to be restarted where another module has loaded PyTorch."
@@ -145,10 +147,14 @@ def _torchExtension():
     except (ImportError, AttributeError) as error:
         message = _("The PyTorch extension is missing. Install 'PyTorch' in the Extensions Manager and restart Slicer.")
         raise MAEMCError(message, "no-pytorch-extension") from error
-    if not {"askConfirmation", "torchVersionRequirement"} <= set(accepted) or not hasattr(logic, "uninstallTorch"):
-        message = _("The PyTorch extension has another interface than is known here. Update it, or MAEMC.")
-        raise MAEMCError(message, "pytorch-extension")
+    if not {"askConfirmation", "torchVersionRequirement"} <= set(accepted):
+        raise _anotherInterface()
     return logic
+
+
+def _anotherInterface() -> MAEMCError:
+    message = _("The PyTorch extension has another interface than is known here. Update it, or MAEMC.")
+    return MAEMCError(message, "pytorch-extension")
 
 
 def _installTorch(logic, askConfirmation: bool) -> None:

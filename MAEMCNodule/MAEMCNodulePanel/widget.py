@@ -38,6 +38,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._deviceAsked = False
         self._shown = (None, None, "")  # CT, point list and model as they were when last looked at
         self._deselected = False  # whether the user has chosen that there be no CT
+        self._choosing = False
         self._backgrounds: dict = {}
         self._advice = ""
 
@@ -243,12 +244,16 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onParametersChanged(self, caller, event) -> None:
         parameterNode = self._parameterNode
-        if parameterNode is None or slicer.mrmlScene.IsBatchProcessing():
+        if parameterNode is None or self._choosing or slicer.mrmlScene.IsBatchProcessing():
             return  # what a scene brings with it is taken up when it has been read
         volume, points, model = parameterNode.inputVolume, parameterNode.points, parameterNode.model
         before, self._shown = self._shown, (volume, points, model)
         if volume is not before[0]:
-            self._onVolumeChosen(volume, before[0])
+            self._deselected = volume is None and before[0] is not None and before[0].GetScene() is not None
+            self._choosing = True  # its list is chosen with it, which is nobody's choice of a list
+            self.logic.chooseVolume(volume)
+            self._choosing = False
+            self._shown = (volume, parameterNode.points, model)
         elif points is not before[1]:
             self._onPointsChosen(volume, points, before[1])
         if model != before[2]:
@@ -256,10 +261,6 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.modelList.select(parameterNode.model)
         self.logic.arrange()
         self._wake()
-
-    def _onVolumeChosen(self, volume, before) -> None:
-        self._deselected = volume is None and before is not None and before.GetScene() is not None
-        self.logic.chooseVolume(volume)
 
     def _onPointsChosen(self, volume, points, before) -> None:
         if volume is not None and before is not None:

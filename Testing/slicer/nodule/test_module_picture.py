@@ -246,6 +246,8 @@ def test_hiding_and_renaming_carry_frame_and_overlay_along(panel, add_ct):
     assert all("RLL spiculated" in node.GetName() and "Thorax" in node.GetName() for node in nodes)
     assert not any(node.GetHideFromEditors() for node in nodes), "the Data module lists them"
     assert panel.ui.inputVolumeSelector.nodeCount() == 1, "but they are not offered as CTs"
+    volume.SetName("Thorax, Müller")
+    assert all("(Thorax, Müller)" in node.GetName() for node in nodes)
     nodes[1].SetName("My own name")
     points.SetNthControlPointLabel(0, "LLL")
     assert nodes[1].GetName() == "My own name"
