@@ -1,6 +1,6 @@
 """The panel's list through any sequence of what users do, with one oracle: what is shown is true, or it is not shown.
 
-``PANEL_EXAMPLES`` sets the number of sequences; ``make soak`` runs many.
+``PANEL_EXAMPLES`` sets the number of sequences, where somebody has more time than a test run.
 """
 
 import os
