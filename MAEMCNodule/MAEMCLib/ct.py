@@ -215,6 +215,8 @@ def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str
     path = Path(path)
     names = (path, path.name)
     try:
+        if path.is_dir():
+            os.scandir(path).close()  # a closed folder says so here, and looks empty to all that follows
         if path.is_dir() or is_dicom(path):
             from .dicom_series import read_series
 

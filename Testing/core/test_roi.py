@@ -183,17 +183,19 @@ def same_region(one, other):
     assert one.padded_fraction == other.padded_fraction
 
 
-@pytest.mark.parametrize("where", [(0, 0, 0), (2.0, 1.6, -1.1), (1.0, 1.8, -1.9), (10.3, -12.1, 7.7), (1 / 3, 0, 25)])
-def test_a_cube_in_any_of_48_storages_gives_the_same_bits(lidc_cubes, where):
+@pytest.mark.parametrize(
+    "number, where",
+    [(0, (0, 0, 0)), (20, (2.0, 1.6, -1.1)), (40, (1.0, 1.8, -1.9)), (60, (10.3, -12.1, 7.7)), (80, (1 / 3, 0, 25))],
+)
+def test_a_cube_in_any_of_48_storages_gives_the_same_bits(lidc_cubes, number, where):
     """Real cubes of 51 mm: at whole millimeters samples lie just on the outer face, where rounding once decided."""
-    for number, file in enumerate(sorted((lidc_cubes / "images").glob("*.nrrd"))[:: 45 if where[2] else 30]):
-        cube = read_volume(file)
-        affine = cube.affine.copy()
-        affine[:3, 3] += (137.1 * number, -41.3, 803.7)  # as in a scanner's frame, where rounding has more to do
-        cube, point = CTVolume(cube.array, affine), affine[:3, 3] + 25 + where
-        expected = cut_roi(cube, point)
-        for order, signs in STORAGES:
-            same_region(cut_roi(stored_otherwise(cube, order, signs), point), expected)
+    cube = read_volume(sorted((lidc_cubes / "images").glob("*.nrrd"))[number])
+    affine = cube.affine.copy()
+    affine[:3, 3] += (137.1 + number, -41.3, 803.7)  # as in a scanner's frame, where rounding has more to do
+    cube, point = CTVolume(cube.array, affine), affine[:3, 3] + 25 + where
+    expected = cut_roi(cube, point)
+    for order, signs in STORAGES:
+        same_region(cut_roi(stored_otherwise(cube, order, signs), point), expected)
 
 
 @pytest.mark.parametrize("name", ["oblique", "tilted", "anisotropic"])
@@ -220,7 +222,7 @@ def test_a_cropped_scan_gives_the_same_bits():
 
 def test_a_direction_that_is_hardly_off_changes_hardly_anything(lidc_cubes):
     """One millionth of a radian about each axis; samples on the outer face do not turn into air."""
-    for file in sorted((lidc_cubes / "images").glob("*.nrrd"))[::30]:
+    for file in sorted((lidc_cubes / "images").glob("*.nrrd"))[::45]:
         cube = read_volume(file)
         for point in ((0, 0, 0), (2.0, 1.6, -1.1), (1.0, 1.8, -1.9)):
             expected = cut_roi(cube, point)
