@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := QT_QPA_PLATFORM=offscreen
 
-.PHONY: demo test bench soak screenshots demo-model lint format clean
+.PHONY: demo test test-lowest bench soak screenshots demo-model lint format clean
 
 demo: .venv/installed
 	$(BIN)/maemc-train sample-chest --output demo-output
@@ -12,6 +12,13 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(SETTINGS) $(BIN)/python -m pytest
+
+# The lowest declared versions of what MAEMC imports, in an environment of their own (4 GB): reading, cutting, scoring,
+# batches, bundles and reports; phantoms, pre-training, fine-tuning, export and statistics.
+LOWEST := $(addprefix Testing/core/test_,roi.py ct.py points.py predict.py bundle.py batch.py report.py) \
+    $(addprefix Testing/training/test_,phantom_dicom.py jobs.py damaged_jobs.py export.py metrics.py calibration.py)
+test-lowest: .venv-lowest/installed
+	$(SETTINGS) .venv-lowest/bin/python -m pytest $(LOWEST)
 
 bench: .venv/installed
 	$(SETTINGS) $(BIN)/python -m Testing.benchmarks
@@ -46,7 +53,14 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv demo-output soak-output build
+	rm -rf .venv .venv-lowest demo-output soak-output build
+
+.venv-lowest/installed: pyproject.toml Testing/lowest.py
+	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) Testing/lowest.py > .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check --quiet --editable . \
+	    --requirement .venv-lowest/requirements.txt 'pytest>=9,<10' 'hypothesis>=6.100'
+	touch $@
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -15,9 +15,9 @@ from slicer.i18n import tr as _
 
 from .pipwords import Listening, failureText
 
-TORCH_REQUIREMENT = ">=2.4"
+TORCH_REQUIREMENT = ">=2.5"
 """The oldest torch that the networks are tested with."""
-WINDOWS_TORCH_REQUIREMENT = ">=2.4,<2.13"
+WINDOWS_TORCH_REQUIREMENT = ">=2.5,<2.13"
 """From 2.13 on the wheel holds paths longer than the 260 characters of a default Windows: it installs by half."""
 
 TORCH_CODES = ("no-torch", "no-pytorch-extension", "pytorch-extension", "torch-install")

@@ -113,7 +113,7 @@ def test_without_torch_the_panel_offers_to_install_it(panel, add_ct, python_with
     panel.widget.onInstall()
     import PyTorchUtils
 
-    assert PyTorchUtils.calls == [(True, ">=2.4")]
+    assert PyTorchUtils.calls == [(True, ">=2.5")]
     monkeypatch.delitem(sys.modules, "PyTorchUtils")
     panel.logic.worker._client.stop()
 
