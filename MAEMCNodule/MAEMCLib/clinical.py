@@ -96,6 +96,8 @@ def _field(entry: Mapping) -> ClinicalField:
     if unknown:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
     found = ClinicalField(**{**entry, "choices": tuple(entry.get("choices", ()))})
+    if not isinstance(entry.get("choices", []), list):
+        raise ValueError(f"the choices of {found.name} are no list")
     texts = (found.name, found.unit, *found.choices)
     if not found.name or not all(isinstance(text, str) for text in texts) or not isinstance(found.optional, bool):
         raise ValueError("a name, unit or choice is no text")
@@ -106,6 +108,8 @@ def _field(entry: Mapping) -> ClinicalField:
     limits = [limit for limit in (found.low, found.high) if limit is not None]
     if len(limits) == 1 or not all(isinstance(v, int | float) and math.isfinite(v) for v in limits):
         raise ValueError(f"the range of {found.name} is not two numbers")
+    if limits != sorted(limits):
+        raise ValueError(f"the range of {found.name} does not rise")
     return found
 
 

@@ -89,12 +89,8 @@ class ModelCard:
 
     def _kind_problem(self) -> str:
         """What the model is: its name, what it takes and what it tells apart."""
-        if not _is_name(self.id) or set(self.id) & set("@/\\") or self.id.endswith(".maemc"):
-            return (
-                f"its id {self.id!r} is no name (printable, at most {_LONGEST_NAME} letters, without @ / \\ and .maemc)"
-            )
-        if not _is_name(self.version):
-            return f"its version {self.version!r} is no name (at most {_LONGEST_NAME} printable letters)"
+        if problem := name_problem(self.id, self.version):
+            return f"its {problem}"
         if not _are_classes(self.classes):
             return f"its classes {self.classes} are not two or more names"
         if len(self.classes) > 2 and self.fusion != "graph":
@@ -278,6 +274,15 @@ def _is_distances(values: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def name_problem(identity: str, version: str) -> str:
+    """Why a model cannot be called so, ``ID@VERSION`` in all commands; empty where it can."""
+    if not _is_name(identity) or set(identity) & set("@/\\") or identity.endswith(".maemc"):
+        return f"id {identity!r} is no name (at most {_LONGEST_NAME} printable letters, without @ / \\ and .maemc)"
+    if not _is_name(version):
+        return f"version {version!r} is no name (at most {_LONGEST_NAME} printable letters)"
+    return ""
 
 
 def _is_name(text: str) -> bool:

@@ -94,7 +94,8 @@ class Predictor:
         for member in self.members:
             member.head.float()
         self.planes = self.card.planes
-        self.distances = _distances(bundle, self.planes) if self.card.training_distances else []
+        width = self.members[0].encoder.width
+        self.distances = _distances(bundle, self.planes, width) if self.card.training_distances else []
 
     def predict(
         self, cases: list[NoduleROI] | list[PreparedPicture], progress: Callable[[float], None] | None = None
@@ -210,16 +211,18 @@ class Predictor:
         )
 
 
-def _distances(bundle: ModelBundle, planes: tuple[str, ...]) -> list[dict[str, FeatureDistance]]:
-    """Each member's distance to its training cases, by plane. Raises ModelError."""
+def _distances(bundle: ModelBundle, planes: tuple[str, ...], width: int) -> list[dict[str, FeatureDistance]]:
+    """Each member's distance to its training cases, by plane; width: of the features. Raises ModelError."""
     made = []
     for tensors in bundle.weights("statistics"):
         try:
-            count = float(tensors["count"])
+            count = tensors["count"].item()
+            if any(tensors[f"{p}_mean"].shape != (width,) for p in planes):
+                raise ValueError(f"they are not of {width} features")
             made.append(
                 {p: FeatureDistance.of(tensors[f"{p}_mean"], tensors[f"{p}_covariance"], count) for p in planes}
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise ModelError(
                 f"The feature statistics of {bundle.card.id} cannot be used ({error}). Get the model again.", "weights"
             ) from error

@@ -10,6 +10,7 @@ import torch
 from MAEMCLib.atomic import read_json
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.errors import InputError
+from MAEMCLib.model_card import name_problem
 from MAEMCLib.networks.encoders import encoder_configuration
 from MAEMCLib.reference_case import measure
 
@@ -76,7 +77,12 @@ def bundle_of_job(folder: Path, output: Path) -> ModelBundle:
     """The same bundle without texts and decoder, for scoring with a job's models. Raises as ``export`` does."""
     job = finished_finetuning(folder)
     name = folder.resolve().name
-    texts = {"id": name, "version": "job", "title": f"Job {name}", "intended_use": "Research only."}
+    texts = {
+        "id": "job" if name_problem(name, "job") else name,
+        "version": "job",
+        "title": f"Job {name}",
+        "intended_use": "Research only.",
+    }
     return save_bundle(output, _card(job, None, texts), _members(folder, job.settings["configuration"]), measure)
 
 

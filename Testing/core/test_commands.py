@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from MAEMCLib.__main__ import main
-from MAEMCLib.bundle import ModelBundle
+from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.ct import CTVolume, read_volume, write_volume
 from MAEMCLib.points import NodulePoint
 from MAEMCLib.predict import Predictor
@@ -115,6 +115,22 @@ def test_names_from_a_file_become_safe_unique_folders(maemc, ct, tmp_path):
     folders = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
     assert len(folders) == 5 and all(path.name in folders for path in (tmp_path / "out").iterdir() if path.is_dir())
     assert {path.name for path in tmp_path.iterdir()} == {"mein Ordner", "p.csv", "out"}
+
+
+def test_a_decoder_of_nan_costs_its_pictures_and_not_the_score(maemc, ct, tmp_path, capfd, random_card, random_members):
+    broken = {name: tensor * float("nan") for name, tensor in random_members[-1].tensors.items()}
+    members = [*random_members[:3], Member("decoder", "decoder", broken)]
+    path = save_bundle(tmp_path / "nan.maemc", {**random_card, "id": "nan"}, members).path
+    asked = ["--point", "-5,-10,40", "--model", path, "--device", "cpu", "--output"]
+    code, out, err = maemc("score", ct, *asked, tmp_path / "out", "--json", model=False)
+    sound = json.loads(maemc("score", ct, "--point", "-5,-10,40", "--json")[1])["nodules"][0]
+    assert code == 0 and "no reconstruction" in err and "values that are not numbers" in err
+    assert json.loads(out)["nodules"][0]["probability"] == sound["probability"]
+    names = {file.name for file in (tmp_path / "out" / "N1").iterdir()}
+    assert "attention_axial.nrrd" in names and not any("reconstruction" in name or "error" in name for name in names)
+    code, out, _ = maemc("explain", ct, *asked, tmp_path / "explained", model=False)
+    assert code == 0 and "values that are not numbers" in out
+    assert maemc("models", "import", path, model=False)[0] == 0
 
 
 def test_roi_writes_geometry_and_montages(maemc, ct, tmp_path):

@@ -117,6 +117,22 @@ def test_wrong_percentiles_in_a_card(tmp_path, random_card, random_members, valu
         save_bundle(tmp_path / "m", {**random_card, "training_distances": value}, random_members)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"count": torch.ones(2)},
+        {"axial_mean": torch.zeros(5), "axial_covariance": torch.eye(5)},
+        {"axial_mean": torch.zeros(32, 32)},
+        {"coronal_covariance": torch.full((32, 32), float("nan"))},
+    ],
+)
+def test_statistics_of_another_shape(tmp_path, random_card, random_members, told, change):
+    members = [*random_members, *(Member("statistics", f"s{n}", told[1][n] | change) for n in range(3))]
+    bundle = save_bundle(tmp_path / "m", {**random_card, "training_distances": REFERENCE}, members)
+    with pytest.raises(ModelError, match="feature statistics"):
+        Predictor(bundle, "cpu")
+
+
 def test_percentiles_without_statistics(tmp_path, random_card, random_members):
     with pytest.raises(ModelError, match="not every classifier"):
         save_bundle(tmp_path / "m", {**random_card, "training_distances": REFERENCE}, random_members)

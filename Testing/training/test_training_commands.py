@@ -191,6 +191,7 @@ def test_phantom_and_cubes_become_manifests(lidc_cubes, tmp_path, capsys):
         (["cache", "none.csv", "--output", "JOB", "--slice-step", "0"], 2, "whole number of mm"),
         (["export", "none", "--output", "m.maemc"], 2, "--id NAME, or --card"),
         (["export", "none", "--output", "m.maemc", "--id", "x"], 3, "is no job folder"),
+        (["export", "none", "--output", "m.maemc", "--id", "a@b"], 2, "cannot be called so"),
         (["jobs", "show", "none"], 3, "is no job folder"),
         (["import", "lidc-cubes", "none", "--output", "m.csv"], 3, "no folder of LIDC cubes"),
     ],

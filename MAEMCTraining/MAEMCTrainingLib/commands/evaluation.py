@@ -147,6 +147,8 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
 
 
 def _export(options: argparse.Namespace) -> None:
+    from MAEMCLib.model_card import name_problem
+
     from ..export import export, read_card_texts
     from ..fusion_export import export_fusion
     from ..jobs import Job
@@ -162,6 +164,8 @@ def _export(options: argparse.Namespace) -> None:
         }
     else:
         raise UsageError("Give the model a name: --id NAME, or --card FILE.toml with its texts.", "no-card")
+    if problem := name_problem(texts["id"], texts["version"]):
+        raise UsageError(f"A model cannot be called so: its {problem}. Choose another --id or --version.", "card")
     write = export_fusion if Job(options.job).settings.get("kind") == "fuse" else export
     bundle = write(options.job, options.output, texts, options.precision)
     if not bundle.card.members("decoder") and bundle.card.fusion != "graph":
