@@ -150,7 +150,9 @@ def _image(command: argparse.ArgumentParser) -> None:
         "image",
         help="CT as NRRD, NIfTI, MetaImage or a folder of DICOM files; for a model of pictures PNG, JPEG, DICOM",
     )
-    command.add_argument("--series", metavar="UID", help="series of a DICOM folder that holds several")
+    command.add_argument(
+        "--series", metavar="UID[#N]", help="series of a DICOM folder that holds several, and which of its stacks"
+    )
     _nifti_form(command)
 
 

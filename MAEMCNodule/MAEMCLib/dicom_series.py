@@ -151,15 +151,17 @@ def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
     path = Path(path)
     folder = read_folder(path if path.is_dir() else path.parent)
     stack = _of_file(folder, path) if path.is_file() and series_uid is None else _choose(folder, series_uid)
-    if stack.problem is not None:
-        problem = stack.problem
+    try:
+        if stack.problem is not None:
+            raise stack.problem
+        voxels = read_voxels(stack.grid)
+        _check_unscaled(stack, voxels)
+    except InputError as problem:
         raise InputError(
             f"The series cannot be used: {problem}. Transfer or export it again, or choose another.",
             problem.code,
             problem.private,
-        )
-    voxels = read_voxels(stack.grid)
-    _check_unscaled(stack, voxels)
+        ) from problem
     return CTVolume(voxels, stack.grid.affine, NAME, stack.remarks, stack.grid.absent)
 
 
@@ -247,10 +249,7 @@ def _remarks(stack: Stack) -> list[ReadingRemark]:
 def _check_unscaled(stack: Stack, voxels: np.ndarray) -> None:
     """Values without a scale are HU where lung or air is what it should be; a padding value alone proves nothing."""
     if stack.slices[0].slope is None and not ((voxels > -1100) & (voxels < -500)).mean() > 0.01:
-        raise InputError(
-            "The series cannot be used: RescaleSlope and RescaleIntercept are missing, and its values are not HU (none "
-            "is that of lung or air).", "not-ct"
-        )  # fmt: skip
+        raise InputError("RescaleSlope and RescaleIntercept are missing, and its values are not HU", "not-ct")
 
 
 def _of_file(folder: Folder, path: Path) -> Stack:

@@ -17,6 +17,8 @@ from .errors import InputError
 ABSENT_HU = -1000
 """What stands where a slice is missing. It is no measurement: no region is cut from it."""
 RLE = "1.2.840.10008.1.2.5"
+PLAIN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+"""Implicit and explicit little endian, explicit big endian."""
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
@@ -24,7 +26,7 @@ def read_voxels(grid: Grid) -> np.ndarray:
     """(slices, rows, columns) in HU, missing slices filled. Raises InputError naming the file that cannot be read."""
     found = _read(grid.slices)
     if found.shape != (len(grid.slices), *grid.slices[0].shape):
-        raise InputError("Its images have another size than their headers say. Transfer it again.", "unreadable")
+        raise InputError("its images have another size than their headers say", "unreadable")
     if not grid.absent:
         return found
     filled = np.full((grid.depth, *found.shape[1:]), ABSENT_HU, found.dtype)
@@ -82,9 +84,7 @@ def _series(slices: Sequence[Slice]) -> np.ndarray:
     except RuntimeError as error:
         for item in slices:  # which one it is, ITK does not say
             _image(item)
-        raise InputError(
-            f"Its images cannot be read together ({itk_reason(error)}). Transfer it again.", "unreadable"
-        ) from error
+        raise InputError(f"its images cannot be read together ({itk_reason(error)})", "unreadable") from error
 
 
 def _image(item: Slice) -> np.ndarray:
@@ -135,18 +135,12 @@ def _rescaled(stored: Sequence[np.ndarray], slices: Sequence[Slice]) -> np.ndarr
 
 
 def _undecoded(item: Slice) -> InputError:
-    from pydicom.uid import UID
+    from pydicom.uid import UID_dictionary
 
-    syntax = UID(item.header.syntax)
-    how = f", compressed as {syntax.name}," if syntax.is_valid and not syntax.is_private and _compressed(syntax) else ""
+    name = "" if item.header.syntax in PLAIN else UID_dictionary.get(item.header.syntax, ("",))[0]
+    how = f", compressed as {name}," if name else ""
     return refused(
-        f"An image{how} cannot be decoded. It is damaged, or this compression is not supported: transfer the series "
-        "again, or decompress it", item.path, "unreadable"
-    )  # fmt: skip
-
-
-def _compressed(syntax) -> bool:
-    try:
-        return syntax.is_compressed
-    except ValueError:  # not a transfer syntax
-        return False
+        f"an image{how} cannot be decoded: it is damaged, or its compression is not supported and has to be undone",
+        item.path,
+        "unreadable",
+    )
