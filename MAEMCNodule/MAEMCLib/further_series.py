@@ -23,7 +23,8 @@ def with_regions(
     slice_step_mm: float,
     read: Callable[[str], CTVolume] | None = None,
 ) -> ClinicalValues:
-    """The values with the region of each further series that was given, and GIVEN in the place of path or volume.
+    """The values with the region of each further series that was given, and in its place the name of a volume (for the
+    window that shows it; what is written down says GIVEN), or GIVEN of a path.
 
     point_lps: LPS mm, the same in all series. read: of a path, in the place of ``read_volume``. No volume is kept.
     Raises InputError naming the series: it cannot be read, is no CT, or does not hold the point.
@@ -39,8 +40,9 @@ def with_regions(
             regions[field.name] = cut_roi(volume, point_lps, slice_step_mm)
         except InputError as error:
             message = f"The series {field.name} cannot be used: {error}"
-            raise InputError(message, error.code, error.private) from error
-        names[field.name] = GIVEN
+            named = given.name if isinstance(given, CTVolume) else given
+            raise InputError(message, error.code, error.private).hide(named) from error
+        names[field.name] = volume.name if isinstance(given, CTVolume) else GIVEN
     return replace(values, values=values.values | names, regions=regions)
 
 

@@ -203,7 +203,8 @@ class ScoringQueue:
             setRecord(analysis, pointID, record, "scored")
         else:
             point = record.fingerprint["point_lps"] if record.fingerprint else None
-            result = scoring.failed(record.name, point, error, model.card if model else None)
+            named = analysis.volumeNode.GetName() if analysis.volumeNode is not None else ""
+            result = scoring.failed(record.name, point, error.hide(named), model.card if model else None)
             record = dataclasses.replace(record, result=result.to_json(), time=result.time)
             setRecord(analysis, pointID, record, "failed", str(error))
             nodes.removeNodesOf(analysis, pointID)

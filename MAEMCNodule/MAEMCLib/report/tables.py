@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from ..atomic import replacing, write_json
+from ..clinical import SERIES
+from ..further_series import GIVEN
 from ..model_card import ModelCard
 from ..results import COLUMNS, DISCLAIMER, NoduleResult
 from ..spreadsheet import RowWriter
@@ -20,14 +23,22 @@ def results_document(results: list[NoduleResult], card: ModelCard, device: str |
         "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
         "device": device,
         "disclaimer": DISCLAIMER,
-        "nodules": [result.to_json() for result in results],
+        "nodules": [_unnamed(result, card).to_json() for result in results],
     }
 
 
 def write_results(folder: Path, results: list[NoduleResult], card: ModelCard, device: str | None) -> None:
     """results.csv and results.json in a folder, each whole or not at all. Raises InputError."""
-    write_csv(folder / "results.csv", (result.to_row() for result in results))
+    write_csv(folder / "results.csv", (_unnamed(result, card).to_row() for result in results))
     write_json(folder / "results.json", results_document(results, card, device))
+
+
+def _unnamed(result: NoduleResult, card: ModelCard) -> NoduleResult:
+    """The result without the names of further series: a volume is often named by DICOM's free text."""
+    series = [one.name for one in card.clinical if one.kind == SERIES]
+    known = result.clinical or {}
+    hidden = {name: GIVEN for name in series if known.get(name) is not None}
+    return replace(result, clinical={**known, **hidden}) if hidden else result
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:

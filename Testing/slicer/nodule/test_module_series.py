@@ -139,8 +139,8 @@ def test_a_nodule_waits_for_its_series_and_scores_as_the_command_line_does(
     assert "Read beside the CT: age 70, image_2 Venous." in panel.ui.intendedUseLabel.text
     panel.logic.exportResults(panel.logic.analyses()[0], tmp_path)
     with open(tmp_path / "results.csv", newline="") as stream:
-        assert next(csv.DictReader(stream))["clinical"] == "age=70.000000; image_2=Venous"
-    assert json.loads((tmp_path / "results.json").read_text())["nodules"][0]["clinical"]["image_2"] == "Venous"
+        assert next(csv.DictReader(stream))["clinical"] == "age=70.000000; image_2=given"
+    assert json.loads((tmp_path / "results.json").read_text())["nodules"][0]["clinical"]["image_2"] == "given"
     found = score_files(tmp_path, capsys, series_bundle, chest, (0, 0, 0), image_2=venous)
     assert record.result["class_probabilities"] == pytest.approx(found["class_probabilities"], abs=1e-5)
 
