@@ -26,9 +26,11 @@ def input_sha256(
     clinical: Mapping[str, str] | None = None,
     series: str | None = None,
     nifti_form: str | None = None,
+    slice_index: str | None = None,
 ) -> str:
     """The hash of everything that decides a result: contents of the image and of further series, point (LPS mm),
-    diameter, the values that the model asks for, reader's flags, the model with its preprocessing, SCORING_RELEASE.
+    diameter, the values that the model asks for, reader's flags, the model with its preprocessing, SCORING_RELEASE;
+    of a slice of a volume also its number.
 
     Nothing can be read from it, and neither names nor places of files count.
     Raises what reading of the files raises (InputError, OSError; InputError naming the further series).
@@ -38,7 +40,7 @@ def input_sha256(
         name: _series_sha256(name, value) if name in further else value for name, value in (clinical or {}).items()
     }
     stated = {
-        "image": content_sha256(image, volume=card.input != "picture"),
+        "image": content_sha256(image, volume=card.input != "picture" or slice_index is not None),
         "point_lps": point_lps,
         "diameter_mm": diameter_mm,
         "clinical": values,
@@ -48,6 +50,8 @@ def input_sha256(
         "preprocessing": card.values["preprocessing"],
         "release": SCORING_RELEASE,
     }
+    if slice_index is not None:
+        stated["slice_index"] = slice_index
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 

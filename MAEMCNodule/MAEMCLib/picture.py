@@ -18,6 +18,9 @@ SMALLEST_VIEW = 0.01
 LARGEST_SIDE = 20_000
 """Pixels; mammograms and radiographs have up to 8,000. A few bytes of a damaged header can state any number."""
 
+STORED_SIDE = 1024
+"""Pixels; wider pictures are brought to this side, in 8 bits, before anything else: what training keeps of them."""
+
 
 @dataclass(frozen=True)
 class PicturePreprocessing:
@@ -26,6 +29,7 @@ class PicturePreprocessing:
     image_size: pixels a side. view_share: side of the central square that is shown, as a share of the picture's longer
     side; what lies around it serves shifts. mean, std: of the training pictures' gray values in [0, 1]. angles: at how
     many angles, evenly about the middle, a picture is shown; the mean of what the network says of them counts.
+    stored_side: the longest side of what ``framed`` keeps of a picture; 0, of models before it was stored: any.
     """
 
     image_size: int = 224
@@ -33,13 +37,15 @@ class PicturePreprocessing:
     mean: float = 0.0
     std: float = 1.0
     angles: int = 1
+    stored_side: int = 0
 
     def __post_init__(self) -> None:
         values = list(asdict(self).values())
         if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
             raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
         possible = self.image_size >= 1 and 0 < self.view_share <= 1 and self.std > 0 and self.angles >= 1
-        if not possible or not isinstance(self.angles, int) or self.angles > MOST_ANGLES:
+        whole = isinstance(self.angles, int) and isinstance(self.stored_side, int) and self.stored_side >= 0
+        if not possible or not whole or self.angles > MOST_ANGLES:
             raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
         if not isinstance(self.image_size, int):
             raise ModelError(f"The image size {self.image_size} is no whole number of pixels.", "schema")
@@ -116,6 +122,17 @@ def square(gray: np.ndarray) -> np.ndarray:
     return framed
 
 
+def framed(gray: np.ndarray, stored_side: int) -> np.ndarray:
+    """(side, side) float32: the square of which every view is taken, in training and in scoring. It depends on the
+    picture alone. stored_side: larger ones are brought to this side and to 8 bits; 0: none.
+    """
+    whole = square(gray)
+    if not stored_side or len(whole) <= stored_side:
+        return whole
+    middle = len(whole) / 2
+    return np.rint(look(whole, (middle, middle), len(whole), stored_side) * 255).astype(np.float32) / np.float32(255)
+
+
 def look(gray: np.ndarray, center: tuple[float, float], width: float, side: int) -> np.ndarray:
     """(side, side) float32: the square of ``width`` pixels about a point (row, column), anti-aliased where it shrinks.
 
@@ -169,4 +186,9 @@ def normalise_gray(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.
 
 def prepare(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
     """A picture in [0, 1] -> (image_size, image_size) network input, upright and without augmentation."""
-    return shown(square(gray), replace(preprocessing, angles=1))[0]
+    return views(gray, replace(preprocessing, angles=1))[0]
+
+
+def views(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
+    """A picture in [0, 1] -> (angles, image_size, image_size) network input: all that a network is shown of it."""
+    return shown(framed(gray, preprocessing.stored_side), preprocessing)

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from .applicability import Assessment
+from .axial import SliceReader, is_volume
 from .errors import UNREADABLE, InputError, MAEMCError, UsageError, input_error
+from .manifest import ManifestRow
 from .model_card import ModelCard
 from .picture import PicturePreprocessing, read_gray
 from .results import InputWarning, NoduleResult
@@ -52,6 +54,29 @@ class View:
 
 
 @dataclass(frozen=True)
+class PictureSource:
+    """A picture to score: a file; or, where slice_index is given, one axial slice of a CT volume, counted from 0, the
+    lowest. name: of its row."""
+
+    path: Path
+    name: str
+    slice_index: str | None = None
+    series_uid: str | None = None
+
+    @classmethod
+    def of(cls, row: ManifestRow) -> PictureSource:
+        """What a row of the kind ``image`` or ``slice`` names."""
+        index = row.extra.get("slice_index") if row.kind == "slice" and is_volume(row.image) else None
+        return cls(row.image, row.nodule_id or row.case_id, index, row.series)
+
+    def read(self, slices: SliceReader) -> np.ndarray:
+        """(rows, columns) float32 in [0, 1]. Raises InputError."""
+        if self.slice_index is not None:
+            return slices.read(self.path, self.series_uid, self.slice_index).astype(np.float32) / 255.0
+        return read_gray(self.path)
+
+
+@dataclass(frozen=True)
 class PreparedPicture:
     """A picture ready for the network: its gray values (rows, columns) in [0, 1] and what is known about its fitness.
 
@@ -68,19 +93,25 @@ class PreparedPicture:
         """A picture has no place in the patient."""
 
 
-def prepare_picture(path: Path, name: str, card: ModelCard) -> PreparedPicture:
-    """Read a picture and judge its fitness for the model. Raises InputError for one that cannot be scored, UsageError
-    for a model that scores something else."""
+def prepare_picture(
+    path: Path | PictureSource, name: str, card: ModelCard, slices: SliceReader | None = None
+) -> PreparedPicture:
+    """Read a picture and judge its fitness for the model. slices: keeps a volume from one slice of it to the next.
+
+    Raises InputError for one that cannot be scored, UsageError for a model that scores something else."""
+    source = path if isinstance(path, PictureSource) else PictureSource(path, name)
+    path = source.path
     if card.input != "picture":
         raise UsageError(f"The model {card.id} scores nodules in a CT, not 2-D pictures. Choose another.", "input-kind")
-    if path.is_dir() or path.name.lower().endswith(_VOLUMES):
+    if source.slice_index is None and (path.is_dir() or path.name.lower().endswith(_VOLUMES)):
         what = "a folder" if path.is_dir() else "a volume"
         raise InputError(
-            f"{path} is {what}, but the model {card.id} scores single 2-D pictures: PNG, JPEG or one DICOM frame.",
+            f"{path} is {what}, but the model {card.id} scores single 2-D pictures: PNG, JPEG or one DICOM frame. "
+            "A slice of a CT is named in a manifest, by a row of the kind slice.",
             "input-kind",
             [path],
         )
-    gray = read_gray(path)
+    gray = source.read(slices or SliceReader())
     if min(gray.shape) < SMALLEST_SIDE:
         raise InputError(
             f"The picture {path} has only {gray.shape[1]} x {gray.shape[0]} pixels; {SMALLEST_SIDE} a side are the "
@@ -95,23 +126,25 @@ def prepare_picture(path: Path, name: str, card: ModelCard) -> PreparedPicture:
 
 
 def score_pictures(
-    pictures: list[tuple[Path, str]], predictor: Scorer
+    pictures: list[PictureSource] | list[tuple[Path, str]], predictor: Scorer
 ) -> list[tuple[NoduleResult, PreparedPicture | None]]:
-    """Score pictures, each a path and a name, at once; one that cannot be scored gets a failed row."""
+    """Score pictures, each a source or a path and a name, at once; one that cannot be scored gets a failed row."""
+    sources = [picture if isinstance(picture, PictureSource) else PictureSource(*picture) for picture in pictures]
     prepared: list[PreparedPicture | MAEMCError] = []
-    for path, name in pictures:
+    slices = SliceReader()
+    for source in sources:
         try:
-            prepared.append(prepare_picture(path, name, predictor.card))
+            prepared.append(prepare_picture(source, source.name, predictor.card, slices))
         except UNREADABLE as error:
             prepared.append(input_error(error, "The picture cannot be read"))
     ready = [picture for picture in prepared if isinstance(picture, PreparedPicture)]
     predictions = iter(predictor.predict(ready) if ready else ())
     rows = []
-    for (_, name), picture in zip(pictures, prepared, strict=True):
+    for source, picture in zip(sources, prepared, strict=True):
         if isinstance(picture, PreparedPicture):
             rows.append((scored(picture, vars(next(predictions)), predictor.card), picture))
         else:
-            rows.append((failed(name, None, picture, predictor.card), None))
+            rows.append((failed(source.name, None, picture, predictor.card), None))
     return rows
 
 

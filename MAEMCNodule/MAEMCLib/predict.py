@@ -18,7 +18,7 @@ from .loading import load_members
 from .model_card import ModelCard
 from .montage import normalise, resized, to_montage
 from .networks.classifier import Classifier
-from .picture import prepare, shown, square
+from .picture import prepare, views
 from .picture_scoring import PreparedPicture
 from .precision import placed, without_tf32
 from .roi import SIDE, SLICES, NoduleROI
@@ -133,7 +133,7 @@ class Predictor:
         """(planes or angles, side, side) float32: all that the network is shown of a case."""
         first = self.image(case, self.planes[0])
         if self.card.input == "picture":
-            return shown(square(case.gray), self.card.preprocessing)
+            return views(case.gray, self.card.preprocessing)
         return np.stack([first, *(self.image(case, plane) for plane in self.planes[1:])])
 
     def image(self, case: NoduleROI | PreparedPicture, plane: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from .fingerprint import input_sha256
 from .image_content import content_sha256
 from .manifest import ManifestRow
 from .model_card import ModelCard
-from .picture_scoring import score_pictures
+from .picture_scoring import PictureSource, score_pictures
 from .points import NodulePoint
 from .reading_process import ReadingProcess
 from .results import NoduleResult
@@ -45,7 +45,8 @@ def shares_of(rows: list[ManifestRow], card: ModelCard) -> list[list[ManifestRow
 def fingerprint(row: ManifestRow, card: ModelCard, nifti_form: str | None) -> str:
     """What the row's result is computed from (see ``fingerprint``). Raises what reading of its files raises."""
     clinical = asked_of(row.extra, card.clinical)
-    return input_sha256(row.image, card, row.point_lps, row.diameter_mm, clinical, row.series, nifti_form)
+    index = PictureSource.of(row).slice_index if card.input == "picture" else None
+    return input_sha256(row.image, card, row.point_lps, row.diameter_mm, clinical, row.series, nifti_form, index)
 
 
 def row_problem(row: ManifestRow, card: ModelCard) -> InputError | None:
@@ -104,7 +105,8 @@ class ShareScorer:
         return [found[number] for number in range(len(rows))]
 
     def _fingerprint(self, row: ManifestRow) -> tuple[str, str]:
-        image = content_sha256(row.image, volume=self._card.input != "picture")
+        whole = self._card.input != "picture" or PictureSource.of(row).slice_index is not None
+        image = content_sha256(row.image, volume=whole)
         return image[:12], fingerprint(row, self._card, self._nifti_form)
 
     def _completed(self, row: ManifestRow, found: RowResult, image: str, sha256: str) -> RowResult:
@@ -137,7 +139,7 @@ class ShareScorer:
 
     def _score_pictures(self, rows: list[ManifestRow]) -> list[RowResult]:
         def score(some: list[ManifestRow]) -> list[NoduleResult]:
-            found = score_pictures([(row.image, row.nodule_id) for row in some], self._predictor)
+            found = score_pictures([PictureSource.of(row) for row in some], self._predictor)
             return [result for result, _ in found]
 
         return self._together(rows, score) if rows else []

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.atomic import file_sha256
+from MAEMCLib.axial import axial_slices
 from MAEMCLib.ct import CTVolume
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
@@ -19,7 +20,6 @@ from MAEMCTrainingLib.reduction.hash import DifferenceHash, difference_hash, thu
 from MAEMCTrainingLib.reduction.mutual_information import MutualInformation
 from MAEMCTrainingLib.reduction.position import AllSlices, EveryNth
 from MAEMCTrainingLib.reduction.selection import LEADER, PAIRWISE, Rule, leader, pairwise, select
-from MAEMCTrainingLib.reduction.slices import axial_slices
 from MAEMCTrainingLib.reduction.ssim import C1, C2, StructuralSimilarity
 from PIL import Image
 

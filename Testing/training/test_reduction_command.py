@@ -12,12 +12,13 @@ import sys
 import numpy as np
 import pydicom
 import pytest
+from MAEMCLib.axial import axial_slices
 from MAEMCLib.ct import read_volume
 from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.images import import_images
 from MAEMCTrainingLib.reduction.hash import difference_hash
-from MAEMCTrainingLib.reduction.slices import axial_slices, read_picture
+from MAEMCTrainingLib.reduction.slices import read_picture
 from PIL import Image
 
 

@@ -2,22 +2,22 @@
 
 A cache is a folder: ``index.json`` and one ``.npy`` file a case, int16 HU of shape (2, 35, 60, 60), axial then coronal
 with the axes of ``NoduleROI``; the central 25 x 50 x 50 samples are the region that scoring cuts. Samples outside the
-volume hold ``PADDING``. The cache holds pseudonyms, no patient identifiers and no paths. Once it is built it stands
-alone: whatever training asks for comes out of it, and the CT may lie elsewhere. Only a manifest tells where the CT is,
-so building again from the manifest is what finds a source that has changed.
+volume hold ``PADDING``. Patients and cases are pseudonyms from here on, and no path, name or text of the manifest is
+kept: of its columns ``split``, and of others only which cases share a value. Once it is built it stands alone: whatever
+training asks for comes out of it, and the CT may lie elsewhere. Only a manifest tells where the CT is, so building
+again from the manifest is what finds a source that has changed: the contents of all its files are compared each time,
+by hash.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,13 @@ from MAEMCLib.ct import check_ct, read_volume
 from MAEMCLib.errors import UNREADABLE, InputError, MAEMCError
 from MAEMCLib.roi import SIDE, SLICES, axial_grid, coronal_grid, cut_roi, sample_stack
 
-from ..patients import key_name, pseudonym, pseudonym_key
+from ..patients import case_pseudonym, key_name, patient_pseudonym, pseudonym_key
 from .augmentation import MARGIN, PADDING
-from .source_files import content_signature, times_signature
+from .source_files import content_signature
 
-SCHEMA = 1
-PSEUDONYM = re.compile("P[0-9a-f]{16}")
+SCHEMA = 2
+PIXELS = ("pixels.bin", "pixels.npy")
+"""Files that only a cache of pictures has, of this version and of the one before."""
 SHAPE = (2, SLICES + 2 * MARGIN, SIDE + 2 * MARGIN, SIDE + 2 * MARGIN)
 
 
@@ -41,7 +42,9 @@ SHAPE = (2, SLICES + 2 * MARGIN, SIDE + 2 * MARGIN, SIDE + 2 * MARGIN)
 class SourceCase:
     """One nodule to cache: the image (file or DICOM folder) and the point in LPS mm; label 0, 1 or None.
 
-    pseudonym_key: the name of the key that made patient_id, where an importer has made it a pseudonym already.
+    pseudonym_key: the name of the key that made patient_id and case_id, where an importer has made them pseudonyms
+    already. row: of the manifest, counted as in a spreadsheet whose first row is the header. part, groups: of
+    ``parts_of`` and ``groups_of``.
     """
 
     case_id: str
@@ -52,14 +55,27 @@ class SourceCase:
     diameter_mm: float | None = None
     series_uid: str | None = None
     pseudonym_key: str | None = None
+    row: int = 0
+    part: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    def name(self, key: bytes) -> str:
+        """The case's pseudonym."""
+        return case_pseudonym(self.case_id, self.pseudonym_key, key)
 
 
 @dataclass(frozen=True)
 class CachedCase:
-    """One entry of the index; padded_fraction is that of the un-shifted region, margin_padded of the whole file."""
+    """One entry of the index; padded_fraction is that of the un-shifted region, margin_padded of the whole file.
+
+    case_id, patient: pseudonyms. row, part, groups: as a ``SourceCase`` has them.
+    """
 
     case_id: str
     patient: str
+    row: int
+    part: str | None
+    groups: dict[str, str]
     label: int | None
     diameter_mm: float | None
     file: str
@@ -67,21 +83,21 @@ class CachedCase:
     padded_fraction: float
     margin_padded: float
     point_lps: tuple[float, float, float]
-    source: dict[str, str]  # sha256 of the content, and of sizes and times
+    source: str  # sha256 of the contents of its files
 
 
 @dataclass(frozen=True)
 class ROICache:
     """An opened cache: its folder, settings and cases in the manifest's order.
 
-    left_out: case_id and reason of each case that could not be cut. The run that builds the cache knows the reasons in
-    full; what is stored is their kind, since messages name files.
+    left_out: case_id, row, code and reason of each case that could not be cut. The run that builds the cache knows the
+    user's own case_id and the reasons in full; what is stored is the row and the code.
     """
 
     folder: Path
     settings: dict[str, Any]
     cases: tuple[CachedCase, ...]
-    left_out: tuple[dict[str, str], ...]
+    left_out: tuple[dict[str, Any], ...]
     key: str  # name of the pseudonyms' key
 
     @property
@@ -125,7 +141,7 @@ def build_cache(
     twice = sorted(name for name, count in Counter(case.case_id for case in cases).items() if count > 1)
     if twice:
         raise InputError(
-            f"These case_ids occur more than once: {', '.join(twice[:5])}. Each names one nodule.", "twice"
+            f"These case_ids occur more than once: {', '.join(twice[:5])}. Each names one nodule.", "twice", twice
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,22 +157,22 @@ def build_cache(
     key = pseudonym_key(home)
     known = _known_entries(folder, settings)
     entries: dict[str, CachedCase] = {}
-    left_out: dict[str, dict[str, str]] = {}
+    left_out: dict[str, dict[str, Any]] = {}
+    names = {case.case_id: case.name(key) for case in cases}
 
     def save(complete: bool) -> None:
         # Of cases that this run has not come to, what is known from before is kept and checked when it comes to them.
         kept = known if not complete else {}
-        ordered = [entries.get(case.case_id) or kept.get(case.case_id) for case in cases]
+        there = [names[case.case_id] for case in cases if case.case_id not in left_out]
+        ordered = [entries.get(name) or kept.get(name) for name in there]
         index = {
             "schema": SCHEMA,
             "complete": complete,
             "settings": settings,
             "pseudonym_key": key_name(key),
-            "cases": [asdict(entry) for entry in ordered if entry is not None and entry.case_id not in left_out],
+            "cases": [asdict(entry) for entry in ordered if entry is not None],
             "left_out": [
-                {"case_id": case.case_id, "code": left_out[case.case_id]["code"]}
-                for case in cases
-                if case.case_id in left_out
+                {"row": case.row, "code": left_out[case.case_id]["code"]} for case in cases if case.case_id in left_out
             ],
         }
         write_json(folder / "index.json", index)
@@ -165,7 +181,7 @@ def build_cache(
     for case in cases:
         groups.setdefault((case.image, case.series_uid), []).append(case)
     jobs = [
-        (image, uid, group, {c.case_id: known.get(c.case_id) for c in group}, folder, slice_step_mm, key)
+        (image, uid, group, {c.case_id: known.get(names[c.case_id]) for c in group}, folder, slice_step_mm, key)
         for (image, uid), group in groups.items()
     ]
     saved, done = time.monotonic(), 0
@@ -184,7 +200,10 @@ def build_cache(
     save(complete=True)
     if not entries:
         first = next(iter(left_out.values()), {"reason": "the manifest names none"})
-        raise InputError(f"None of the {len(cases)} cases could be cached. The first: {first['reason']}", "no-cases")
+        private = first.get("private", ())
+        raise InputError(
+            f"None of the {len(cases)} cases could be cached. The first: {first['reason']}", "no-cases", private
+        )
     _remove_strays(folder, entries)
     reasons = [left_out[case.case_id] for case in cases if case.case_id in left_out]
     return replace(open_cache(folder, verify=False), left_out=tuple(reasons))
@@ -212,22 +231,18 @@ def _cut_group(
     image: Path,
     series_uid: str | None,
     cases: list[SourceCase],
-    known: dict[str, CachedCase],
+    known: dict[str, CachedCase | None],
     folder: Path,
     slice_step_mm: int,
     key: bytes,
-) -> tuple[list[SourceCase], list[CachedCase], list[dict[str, str]]]:
+) -> tuple[list[SourceCase], list[CachedCase], list[dict[str, Any]]]:
     """Cut all cases of one volume: (the cases, entries, reasons of those left out)."""
     try:
         if not image.exists():
-            raise InputError(f"There is no file or folder {image}. Check the path.", "missing-file")
-        times = times_signature(image, series_uid)
-        if all(_unchanged(known.get(case.case_id), case, "times", times, folder) for case in cases):
-            return cases, [_described(known[case.case_id], case, key, {}) for case in cases], []
-        content = content_signature(image, series_uid)
-        source = {"sha256": content, "times": times}
-        if all(_unchanged(known.get(case.case_id), case, "sha256", content, folder) for case in cases):
-            return cases, [_described(known[case.case_id], case, key, source) for case in cases], []
+            raise InputError(f"There is no file or folder {image}. Check the path.", "missing-file", [image])
+        source = content_signature(image, series_uid)
+        if all(_unchanged(known.get(case.case_id), case, source, folder) for case in cases):
+            return cases, [_described(known[case.case_id], case, key) for case in cases], []
         volume = read_volume(image, series_uid)
         check_ct(volume)
     except UNREADABLE as error:
@@ -235,8 +250,7 @@ def _cut_group(
     entries, reasons = [], []
     for case in cases:
         try:
-            entry = _cut(volume, case, folder, slice_step_mm, source)
-            entries.append(_described(entry, case, key, source))
+            entries.append(_described(_cut(volume, case, folder, slice_step_mm, source, key), case, key))
         except UNREADABLE as error:
             if getattr(error, "code", "") == "not-written":  # a full disk is no fault of this case
                 raise
@@ -244,15 +258,19 @@ def _cut_group(
     return cases, entries, reasons
 
 
-def _cut(volume: Any, case: SourceCase, folder: Path, slice_step_mm: int, source: dict[str, str]) -> CachedCase:
+def _cut(volume: Any, case: SourceCase, folder: Path, slice_step_mm: int, source: str, key: bytes) -> CachedCase:
     padded = cut_roi(volume, case.point_lps, slice_step_mm).padded_fraction  # with scoring's own checks
     stacks = _stacks(volume, case.point_lps, slice_step_mm)
-    name = hashlib.sha256(case.case_id.encode()).hexdigest()[:20] + ".npy"
+    pseudonym = case.name(key)
+    name = f"{pseudonym}.npy"
     with replacing(folder / name) as temporary, open(temporary, "wb") as stream:
         np.save(stream, stacks, allow_pickle=False)
     return CachedCase(
-        case_id=case.case_id,
+        case_id=pseudonym,
         patient="",
+        row=case.row,
+        part=None,
+        groups={},
         label=None,
         diameter_mm=None,
         file=name,
@@ -264,10 +282,16 @@ def _cut(volume: Any, case: SourceCase, folder: Path, slice_step_mm: int, source
     )
 
 
-def _left_out(case: SourceCase, error: Exception) -> dict[str, str]:
-    known = isinstance(error, MAEMCError)
-    reason = str(error) if known else f"The image cannot be used ({type(error).__name__}: {error})."
-    return {"case_id": case.case_id, "code": error.code if known else "unreadable", "reason": reason}
+def _left_out(case: SourceCase, error: Exception) -> dict[str, Any]:
+    return {"case_id": case.case_id, "row": case.row, **why_left_out(error, "image")}
+
+
+def why_left_out(error: Exception, what: str) -> dict[str, Any]:
+    """code and reason of an image that cannot be used, and what of the reason is private."""
+    if isinstance(error, MAEMCError):
+        return {"code": error.code, "reason": str(error), "private": error.private}
+    reason = f"The {what} cannot be used ({type(error).__name__}: {error})."
+    return {"code": "unreadable", "reason": reason, "private": (str(error),)}
 
 
 def _stacks(volume: Any, point_lps: tuple[float, float, float], slice_step_mm: int) -> np.ndarray:
@@ -280,27 +304,21 @@ def _stacks(volume: Any, point_lps: tuple[float, float, float], slice_step_mm: i
     return rounded
 
 
-def _described(entry: CachedCase, case: SourceCase, key: bytes, source: dict[str, str]) -> CachedCase:
+def _described(entry: CachedCase, case: SourceCase, key: bytes) -> CachedCase:
     """The entry with what the manifest says now: a changed label needs no new cut."""
-    values = {f.name: getattr(entry, f.name) for f in fields(entry)}
-    patient = patient_pseudonym(case.patient_id, case.pseudonym_key, key)
-    values |= {"patient": patient, "label": case.label, "diameter_mm": case.diameter_mm}
-    return CachedCase(**values | {"source": source or entry.source})
+    return replace(
+        entry,
+        patient=patient_pseudonym(case.patient_id, case.pseudonym_key, key),
+        row=case.row,
+        part=case.part,
+        groups=dict(case.groups),
+        label=case.label,
+        diameter_mm=case.diameter_mm,
+    )
 
 
-def patient_pseudonym(patient_id: str, made_with: str | None, key: bytes) -> str:
-    """The pseudonym of a case's patient. made_with: the name of the key of an importer that made it one already.
-
-    One that was made with this site's key is taken as it is, so that imported manifests and manifests with the
-    hospital's own numbers agree; one of another key is hashed again.
-    """
-    if made_with == key_name(key) and PSEUDONYM.fullmatch(patient_id):
-        return patient_id
-    return pseudonym(patient_id, key)
-
-
-def _unchanged(entry: CachedCase | None, case: SourceCase, kind: str, signature: str, folder: Path) -> bool:
-    if entry is None or tuple(entry.point_lps) != tuple(case.point_lps) or entry.source.get(kind) != signature:
+def _unchanged(entry: CachedCase | None, case: SourceCase, source: str, folder: Path) -> bool:
+    if entry is None or tuple(entry.point_lps) != tuple(case.point_lps) or entry.source != source:
         return False
     path = folder / entry.file
     return path.is_file() and file_sha256(path) == entry.sha256
@@ -338,7 +356,10 @@ def open_cache(folder: Path, verify: bool = True) -> ROICache:
     index = read_json(folder / "index.json", "The cache's index")
     if not isinstance(index, dict) or index.get("schema") != SCHEMA:
         raise InputError(
-            f"{folder} is no cache of this version (schema {SCHEMA}). Run maemc-train cache again.", "cache-schema"
+            f"{folder} is no cache of this version (schema {SCHEMA}): earlier ones kept case_ids as they were typed, "
+            "and no split. Build it again from its manifest: maemc-train cache, or the command that built it.",
+            "cache-schema",
+            [folder],
         )
     if not index.get("complete", True):
         raise InputError(
@@ -361,11 +382,11 @@ def open_cache(folder: Path, verify: bool = True) -> ROICache:
     return cache
 
 
-def _stored_reason(values: dict[str, str]) -> dict[str, str]:
-    code = values.get("code", "unknown")
-    return {"case_id": values["case_id"], "code": code, "reason": f"{code} (maemc-train cache says it in full)"}
+def _stored_reason(values: dict[str, Any]) -> dict[str, Any]:
+    reason = f"{values['code']} (maemc-train cache says it in full)"
+    return {"case_id": f"row {values['row']}", "row": values["row"], "code": values["code"], "reason": reason}
 
 
 def is_cache(path: Path) -> bool:
     """Whether a folder is a cache of regions."""
-    return path.is_dir() and (path / "index.json").is_file() and not (path / "pixels.npy").exists()
+    return path.is_dir() and (path / "index.json").is_file() and not any((path / name).exists() for name in PIXELS)

@@ -13,6 +13,7 @@ import numpy as np
 from MAEMCLib.errors import InputError
 
 from .cache import ROICache
+from .parts import TRAIN, torn
 from .picture_cache import PictureCache
 
 UNLABELED = -1
@@ -32,7 +33,7 @@ class Cohort:
 
     @property
     def cases(self) -> list[Any]:
-        """The index entries in order: case_id, patient, label, diameter_mm, sha256."""
+        """The index entries in order: case_id, patient, row, part, groups, label, diameter_mm, sha256."""
         return [case for _, case in self.members]
 
     @property
@@ -52,10 +53,31 @@ class Cohort:
         return np.array([UNLABELED if c.label is None else c.label for c in self.cases], dtype=np.int64)
 
     @cached_property
+    def parts(self) -> np.ndarray:
+        """(cases,) str: ``TRAIN``, ``VALIDATION`` or ``TEST``; all of them ``TRAIN`` where no manifest divides them."""
+        return np.array([case.part or TRAIN for case in self.cases], dtype="U10")
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether a manifest's ``split`` says which cases train, choose and test."""
+        return any(case.part for case in self.cases)
+
+    def of_parts(self, *parts: str) -> Cohort:
+        """The cases of these parts. Raises InputError where there is none."""
+        indices = np.flatnonzero(np.isin(self.parts, parts))
+        if not len(indices):
+            raise InputError(
+                f"No case is left to train on: the manifest's column split has no row of {' or '.join(parts)}.",
+                "no-cases",
+            )
+        return self.subset(indices)
+
+    @cached_property
     def fingerprint(self) -> str:
-        """A hash of all voxels, labels and patients' grouping, in order."""
+        """A hash of all voxels, labels, parts and patients' grouping, in order; no pseudonym goes into it."""
         rows = zip(self.cases, self.patients.tolist(), strict=True)
-        values = [[case.case_id, case.sha256, case.label, patient] for case, patient in rows]
+        parts = self.parts.tolist() if self.is_divided else [None] * len(self)
+        values = [[case.sha256, case.label, patient, part] for (case, patient), part in zip(rows, parts, strict=True)]
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
     def facts(self) -> dict[str, Any]:
@@ -117,14 +139,14 @@ class PictureCohort(Cohort):
         return super().facts() | {"pictures": len(self.pictures)}
 
     def gray(self, index: int, place: int) -> np.ndarray:
-        """(side, side) uint8 of one picture of a case, memory-mapped."""
+        """(side, side) float32 in [0, 1] of one picture of a case; every picture has a side of its own."""
         cache, case = self.members[index]
-        return cache.pixels[case.pictures[place]]
+        return cache.gray(case.pictures[place])
 
     def lesion(self, index: int, place: int) -> np.ndarray | None:
         """(side, side) bool of the same picture; None where no lesion is marked."""
         cache, case = self.members[index]
-        mask = None if cache.masks is None else cache.masks[case.pictures[place]]
+        mask = cache.lesion(case.pictures[place])
         return mask if mask is not None and mask.any() else None
 
 
@@ -134,7 +156,8 @@ def join(
     """One cohort: all cases of ``caches``, then of ``unlabeled_only`` those patients of whom no case has a label.
 
     The second kind serves honest pre-training: patients whose labels will be evaluated never enter it.
-    Raises InputError: different slice steps or pseudonym keys, a case_id in two caches, no case left.
+    Raises InputError: different slice steps or pseudonym keys, a case_id in two caches, a patient whose cases belong to
+    two parts, no case left.
     """
     members = [(cache, case) for cache in caches for case in cache.cases]
     for cache in unlabeled_only:
@@ -155,8 +178,24 @@ def join(
     seen: set[str] = set()
     for _, case in members:
         if case.case_id in seen:
-            raise InputError(f"The case {case.case_id} is in the data twice. Leave one of them out.", "duplicate-case")
+            raise InputError(
+                f"The case {case.case_id} (row {case.row}) is in the data twice. Leave one of them out.",
+                "duplicate-case",
+            )
         seen.add(case.case_id)
     if not members:
         raise InputError("The data holds no case to train on.", "no-cases")
+    _check_parts([case for _, case in members])
     return (PictureCohort if flat else NoduleCohort)(tuple(members))
+
+
+def _check_parts(cases: Sequence[Any]) -> None:
+    """No patient is in two parts, also where several manifests are joined. Raises InputError."""
+    if not any(case.part for case in cases):
+        return
+    found: dict[str, set[str]] = {}
+    for case in cases:
+        found.setdefault(case.patient, set()).add(case.part or TRAIN)
+    both = [patient for patient, parts in found.items() if len(parts) > 1]
+    if both:
+        raise torn(both)

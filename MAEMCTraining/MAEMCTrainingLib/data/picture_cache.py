@@ -1,10 +1,11 @@
-"""The cache of 2-D pictures: every picture of a manifest as a square of 8-bit gray values in one mapped file.
+"""The cache of 2-D pictures: every picture of a manifest as the square that its views are taken of, in one mapped file.
 
-A cache is a folder: ``index.json`` and ``pixels.npy``, (pictures, side, side) uint8; where the manifest's column
-``mask`` names pictures of lesions, ``masks.npy`` of the same shape, bool, empty for pictures without. A picture is put
-into a black square and brought to one side for all, the longer side of the largest, at most ``SIDE``. Rows of the kind
-``slice`` that name the same volume are one case with several pictures, and may name a CT volume in the place of a
-picture: its axial slice is then shown in the lung window. Patients are pseudonyms, and no path is kept.
+A cache is a folder: ``index.json`` and ``pixels.bin``, one square after another, each of its own side, exactly what
+``MAEMCLib.picture.framed`` gives scoring of the same picture: in 8 bits where that loses nothing, otherwise in float32.
+Where the manifest's column ``mask`` names pictures of lesions, ``masks.bin`` holds these likewise, a byte a pixel. Rows
+of the kind ``slice`` that name the same volume of a patient are one case with several pictures, and may name a CT volume
+in the place of a picture: its axial slice is then shown in the lung window. Patients and cases are pseudonyms, and no
+path or text of the manifest is kept. The cache is taken as it is where no row and, by hash, no file changed.
 """
 
 from __future__ import annotations
@@ -15,31 +16,38 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from MAEMCLib.atomic import file_sha256, read_json, replacing, write_json
-from MAEMCLib.ct import check_ct, read_volume
-from MAEMCLib.errors import InputError, MAEMCError
+from MAEMCLib.axial import SliceReader
+from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow
-from MAEMCLib.montage import Preprocessing, normalise
-from MAEMCLib.picture import look, read_gray, square
+from MAEMCLib.picture import STORED_SIDE, framed, look, read_gray, square
+from MAEMCLib.picture_scoring import PictureSource
 
-from ..patients import key_name, pseudonym_key
-from .cache import UNREADABLE, patient_pseudonym
+from ..patients import case_pseudonym, key_name, patient_pseudonym, pseudonym_key
+from .cache import PIXELS, UNREADABLE, why_left_out
+from .parts import FIRST_ROW, groups_of, parts_of
+from .source_files import content_signature
 
-SCHEMA = 1
-SIDE = 256
-"""Largest side of a stored picture, in pixels: more than any preset looks at."""
-FLAT_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
+SCHEMA = 2
+_WORD = 4  # bytes: squares of float32 begin at a multiple of it
 
 
 @dataclass(frozen=True)
 class CachedPictures:
-    """One case: its pictures' places in the file, in the order of their slices; sha256 of their gray values."""
+    """One case: its pictures' numbers in the cache, in the order of their slices; sha256 of their gray values.
+
+    case_id, patient: pseudonyms. row: of the manifest, of the case's first picture. part, groups: of ``parts_of`` and
+    ``groups_of``.
+    """
 
     case_id: str
     patient: str
+    row: int
+    part: str | None
+    groups: dict[str, str]
     label: int | None
     diameter_mm: float | None
     pictures: tuple[int, ...]
@@ -47,28 +55,56 @@ class CachedPictures:
 
 
 @dataclass(frozen=True)
+class StoredPicture:
+    """Where a square lies: the offset of its first byte in pixels.bin, its side, whether it is in 8 bits; the offset of
+    its lesion in masks.bin, None where none is marked."""
+
+    offset: int
+    side: int
+    eight_bits: bool
+    mask: int | None = None
+
+
+@dataclass(frozen=True)
 class PictureCache:
-    """An opened cache. left_out: case_id, code and reason of each row without a picture."""
+    """An opened cache. left_out: case_id, row, code and reason of each row without a picture."""
 
     folder: Path
     cases: tuple[CachedPictures, ...]
-    left_out: tuple[dict[str, str], ...]
+    pictures: tuple[StoredPicture, ...]
+    left_out: tuple[dict[str, Any], ...]
     key: str  # name of the pseudonyms' key
 
-    @cached_property
-    def pixels(self) -> np.ndarray:
-        """(pictures, side, side) uint8, mapped and not read. Raises InputError where the file is unusable."""
-        try:
-            pixels = np.load(self.folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"The cache {self.folder} is damaged. Remove it; it is built again.", "cache") from error
-        return pixels
+    def gray(self, number: int) -> np.ndarray:
+        """(side, side) float32 in [0, 1] of one picture: what ``framed`` gives scoring."""
+        place = self.pictures[number]
+        count = place.side**2 * (1 if place.eight_bits else _WORD)
+        stored = self._pixels[place.offset : place.offset + count]
+        if place.eight_bits:
+            return stored.reshape(place.side, place.side).astype(np.float32) / np.float32(255)
+        return np.array(stored.view(np.float32).reshape(place.side, place.side))
+
+    def lesion(self, number: int) -> np.ndarray | None:
+        """(side, side) bool, where a lesion is; None where none is marked."""
+        place = self.pictures[number]
+        if place.mask is None:
+            return None
+        return np.array(self._masks[place.mask : place.mask + place.side**2]).reshape(place.side, place.side) > 0
 
     @cached_property
-    def masks(self) -> np.ndarray | None:
-        """(pictures, side, side) bool, where a lesion is; None for a cache without masks."""
-        path = self.folder / "masks.npy"
-        return np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
+    def _pixels(self) -> np.ndarray:
+        return _mapped(self.folder, "pixels.bin")
+
+    @cached_property
+    def _masks(self) -> np.ndarray:
+        return _mapped(self.folder, "masks.bin")
+
+
+def _mapped(folder: Path, name: str) -> np.ndarray:
+    try:
+        return np.memmap(folder / name, dtype=np.uint8, mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"The cache {folder} is damaged. Remove it; it is built again.", "cache", [folder]) from error
 
 
 def build_picture_cache(
@@ -85,7 +121,8 @@ def build_picture_cache(
     volume with different labels or patients, the folder cannot be written.
     """
     key = pseudonym_key(home)
-    signature = _signature(rows, key_name(key))
+    parts, groups = parts_of(rows), groups_of(rows, key)
+    signature = _signature(rows, key_name(key), folder_of_manifest)
     if (folder / "index.json").is_file():
         index = read_json(folder / "index.json", "The cache's index")
         if index.get("schema") == SCHEMA and index.get("signature") == signature:
@@ -93,155 +130,172 @@ def build_picture_cache(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"The cache folder {folder} cannot be made ({error.strerror}).", "not-written") from error
-    grays, masks, read, left_out = [], [], [], []
-    volumes = _Volumes()
-    for number, row in enumerate(rows):
-        try:
-            gray = square(volumes.slice(row) if _is_volume(row) else read_gray(row.image))
-            mask = _mask(row, folder_of_manifest, gray.shape)
-            grays.append(np.rint(_sized(gray, min(SIDE, len(gray))) * 255).astype(np.uint8))
-            masks.append(mask)
-            read.append(row)
-        except UNREADABLE as error:
-            known = isinstance(error, MAEMCError)
-            reason = str(error) if known else f"The picture cannot be used ({type(error).__name__})."
-            left_out.append({"case_id": row.case_id, "code": error.code if known else "unreadable", "reason": reason})
-        progress(number + 1, len(rows))
-    if not read:
-        first = left_out[0]["reason"] if left_out else "the manifest names none"
-        raise InputError(f"None of the {len(rows)} pictures can be read. The first: {first}", "no-cases")
-    side = max(len(gray) for gray in grays)
-    pixels = np.stack([np.rint(_sized(gray.astype(np.float32), side)).astype(np.uint8) for gray in grays])
-    cases = _cases(read, pixels, key)
-    with replacing(folder / "pixels.npy") as temporary, open(temporary, "wb") as stream:
-        np.save(stream, pixels, allow_pickle=False)
-    _write_masks(folder, masks, side)
+        raise InputError(
+            f"The cache folder {folder} cannot be made ({error.strerror}).", "not-written", [folder]
+        ) from error
+    read: list[int] = []
+    places: list[StoredPicture] = []
+    left_out: list[dict[str, Any]] = []
+    hashes: list[str] = []
+    slices = SliceReader()
+    with (
+        replacing(folder / "pixels.bin") as pixels_path,
+        replacing(folder / "masks.bin") as masks_path,
+        open(pixels_path, "wb") as pixels,
+        open(masks_path, "wb") as masks,
+    ):
+        for number, row in enumerate(rows):
+            try:
+                gray = PictureSource.of(row).read(slices)
+                mask = _mask(row, folder_of_manifest, gray.shape)
+            except UNREADABLE as error:
+                left_out.append({"case_id": row.case_id, "row": number + FIRST_ROW, **why_left_out(error, "picture")})
+            else:
+                place, digest = _store(gray, mask, pixels, masks)
+                read.append(number)
+                places.append(place)
+                hashes.append(digest)
+            progress(number + 1, len(rows))
+        if not read:
+            first = left_out[0] if left_out else {"reason": "the manifest names none", "private": ()}
+            raise InputError(
+                f"None of the {len(rows)} pictures can be read. The first: {first['reason']}",
+                "no-cases",
+                first["private"],
+            )
+        cases = _cases(rows, read, hashes, key, parts, groups)
     index = {
         "schema": SCHEMA,
         "kind": "pictures",
         "signature": signature,
-        "side": side,
-        "sha256": file_sha256(folder / "pixels.npy"),
+        "sha256": {name: file_sha256(folder / name) for name in ("pixels.bin", "masks.bin")},
         "pseudonym_key": key_name(key),
         "cases": [asdict(case) for case in cases],
-        "left_out": [{"case_id": item["case_id"], "code": item["code"]} for item in left_out],
+        "pictures": [asdict(place) for place in places],
+        "left_out": [{"row": item["row"], "code": item["code"]} for item in left_out],
     }
     write_json(folder / "index.json", index)
-    return PictureCache(folder, cases, tuple(left_out), key_name(key))
+    return PictureCache(folder, cases, tuple(places), tuple(left_out), key_name(key))
+
+
+def _store(gray: np.ndarray, mask: np.ndarray | None, pixels: BinaryIO, masks: BinaryIO) -> tuple[StoredPicture, str]:
+    """Append a picture's square and its lesion to the files; where they lie, and the square's sha256."""
+    whole = framed(gray, STORED_SIDE)
+    levels = np.rint(whole * 255).astype(np.uint8)
+    eight_bits = np.array_equal(levels.astype(np.float32) / np.float32(255), whole)
+    content = (levels if eight_bits else whole.astype(np.float32)).tobytes()
+    offset = pixels.tell()
+    pixels.write(content + bytes(-len(content) % _WORD))
+    lesion = None
+    if mask is not None:
+        lesion, side = masks.tell(), len(whole)
+        # Anything of a lesion that falls on a pixel makes it lesion: a small one must not vanish.
+        marked = square(mask.astype(np.float32))
+        if len(marked) != side:
+            marked = look(marked, (len(marked) / 2, len(marked) / 2), len(marked), side)
+        masks.write((marked > 0).astype(np.uint8).tobytes())
+    return StoredPicture(offset, len(whole), eight_bits, lesion), hashlib.sha256(content).hexdigest()
 
 
 def open_picture_cache(folder: Path) -> PictureCache:
-    """Open a cache and compare its file with its SHA-256. Raises InputError: damaged, or of another schema."""
+    """Open a cache and compare its files with their SHA-256. Raises InputError: damaged, or of another schema."""
     index = read_json(folder / "index.json", "The cache's index")
     try:
-        if index["schema"] != SCHEMA or file_sha256(folder / "pixels.npy") != index["sha256"]:
-            raise ValueError("another schema or other pixels")
+        if index["schema"] != SCHEMA:
+            raise InputError(
+                f"{folder} is a picture cache of another version (schema {index['schema']}, not {SCHEMA}). Remove it "
+                "and give the manifest: it is built again.",
+                "cache-schema",
+                [folder],
+            )
+        if any(file_sha256(folder / name) != sha256 for name, sha256 in index["sha256"].items()):
+            raise ValueError("other pixels")
         cases = tuple(CachedPictures(**values | {"pictures": tuple(values["pictures"])}) for values in index["cases"])
-        left_out = tuple({**item, "reason": item["code"]} for item in index["left_out"])
-        return PictureCache(folder, cases, left_out, index["pseudonym_key"])
-    except (KeyError, TypeError, ValueError, OSError) as error:
+        places = tuple(StoredPicture(**values) for values in index["pictures"])
+        left_out = tuple(
+            {**item, "case_id": f"row {item['row']}", "reason": item["code"]} for item in index["left_out"]
+        )
+        return PictureCache(folder, cases, places, left_out, index["pseudonym_key"])
+    except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
         raise InputError(
             f"The picture cache {folder} is damaged or of another version. Remove it; it is built again from the "
             "manifest.",
             "cache-damaged",
+            [folder],
         ) from error
 
 
 def is_picture_cache(folder: Path) -> bool:
     """Whether a folder is a cache of pictures."""
-    return (folder / "pixels.npy").is_file() and (folder / "index.json").is_file()
-
-
-class _Volumes:
-    """The last CT volume that slices were taken of: a manifest lists a volume's slices one after another."""
-
-    def __init__(self) -> None:
-        self.path: Path | None = None
-        self.slices: np.ndarray | None = None
-
-    def slice(self, row: ManifestRow) -> np.ndarray:
-        """(rows, columns) float32 in [0, 1]: one axial slice, counted along +S, in the lung window."""
-        if row.image != self.path:
-            volume = read_volume(row.image, row.extra.get("series_uid") or None)
-            check_ct(volume)
-            upwards = volume.affine[2, 2] >= 0
-            self.path, self.slices = row.image, volume.array if upwards else volume.array[::-1]
-        number = int(row.extra["slice_index"])
-        if not 0 <= number < len(self.slices):
-            raise InputError(
-                f"The slice {number} is not in a volume of {len(self.slices)} slices. Correct slice_index.", "slice"
-            )
-        return normalise(self.slices[number], Preprocessing())
-
-
-def _is_volume(row: ManifestRow) -> bool:
-    return row.kind == "slice" and (row.image.is_dir() or row.image.suffix.lower() not in FLAT_SUFFIXES)
-
-
-def _sized(gray: np.ndarray, side: int) -> np.ndarray:
-    """A square picture at another side."""
-    return gray if len(gray) == side else look(gray, (len(gray) / 2, len(gray) / 2), len(gray), side)
+    return (folder / "index.json").is_file() and any((folder / name).is_file() for name in PIXELS)
 
 
 def _mask(row: ManifestRow, manifest: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """The lesions of a picture, in its black square; any gray is lesion. Several masks, separated by semicolons, are
-    put together. Raises InputError: another size than the picture's."""
+    """(rows, columns) bool, the lesions of a picture of this shape; any gray is lesion. Several masks, separated by
+    semicolons, are put together. Raises InputError: another size than the picture's."""
     if not row.extra.get("mask"):
         return None
     lesions = np.zeros(shape, dtype=bool)
     for name in row.extra["mask"].split(";"):
-        mask = square(read_gray(manifest / name))
+        mask = read_gray(manifest / name)
         if mask.shape != shape:
             raise InputError(
-                f"The mask of the case {row.case_id} is {len(mask)} pixels wide, its picture {shape[0]}. Both have to "
-                "be of one size.",
+                f"The mask of the case {row.case_id} has {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
+                f"{shape[1]} x {shape[0]}. Both have to be of one size.",
                 "lesion-mask",
+                [row.case_id],
             )
         lesions |= mask > 0
     return lesions
 
 
-def _write_masks(folder: Path, masks: Sequence[np.ndarray | None], side: int) -> None:
-    path = folder / "masks.npy"
-    path.unlink(missing_ok=True)
-    if all(mask is None for mask in masks):
-        return
-    empty = np.zeros((side, side), dtype=bool)
-    # Anything of a lesion that falls on a pixel makes it lesion: a small one must not vanish.
-    sized = [empty if mask is None else _sized(mask.astype(np.float32), side) > 0 for mask in masks]
-    with replacing(path) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, np.stack(sized), allow_pickle=False)
-
-
-def _cases(rows: Sequence[ManifestRow], pixels: np.ndarray, key: bytes) -> tuple[CachedPictures, ...]:
-    groups: dict[str, list[int]] = {}
-    for number, row in enumerate(rows):
-        volume = row.extra["volume_id"] if row.kind == "slice" else ""
-        groups.setdefault(f"slice {volume}" if volume else f"image {row.case_id}", []).append(number)
+def _cases(
+    rows: Sequence[ManifestRow],
+    read: Sequence[int],
+    hashes: Sequence[str],
+    key: bytes,
+    parts: Sequence[str | None],
+    groups: Sequence[dict[str, str]],
+) -> tuple[CachedPictures, ...]:
+    """read: of each picture its place among the rows; hashes: of its gray values."""
+    members: dict[tuple[str, ...], list[int]] = {}
+    for number, place in enumerate(read):
+        row = rows[place]
+        members.setdefault(case_of(row), []).append(number)
     cases = []
-    for numbers in groups.values():
-        members = [rows[number] for number in numbers]
-        if members[0].kind == "slice":
-            numbers = sorted(numbers, key=lambda number: _slice_index(rows[number]))
-        if len({(row.patient_id, row.label) for row in members}) > 1:
+    for numbers in members.values():
+        places = [read[number] for number in numbers]
+        row = rows[places[0]]
+        if row.kind == "slice":
+            numbers = sorted(numbers, key=lambda number: _slice_index(rows[read[number]]))
+        if len({rows[place].label for place in places}) > 1:
             raise InputError(
-                f"The slices of one volume have different labels or patients (cases {members[0].case_id} ...). "
-                "Correct the manifest.",
+                f"The slices of one volume have different labels (cases {row.case_id} ...). Correct the manifest.",
                 "manifest-volume",
+                [row.case_id],
             )
-        row = members[0]
+        made_with = row.extra.get("pseudonym_key") or None
         cases.append(
             CachedPictures(
-                case_id=row.case_id,
-                patient=patient_pseudonym(row.patient_id, row.extra.get("pseudonym_key") or None, key),
+                case_id=case_pseudonym(row.case_id, made_with, key),
+                patient=patient_pseudonym(row.patient_id, made_with, key),
+                row=places[0] + FIRST_ROW,
+                part=parts[places[0]],
+                groups=groups[places[0]],
                 label=row.label,
                 diameter_mm=row.diameter_mm,
                 pictures=tuple(numbers),
-                sha256=hashlib.sha256(np.ascontiguousarray(pixels[list(numbers)])).hexdigest(),
+                sha256=hashlib.sha256("".join(hashes[number] for number in numbers).encode()).hexdigest(),
             )
         )
     return tuple(cases)
+
+
+def case_of(row: ManifestRow) -> tuple[str, ...]:
+    """What the pictures of one case share: slices of a patient's volume are one case, every other row is its own."""
+    if row.kind == "slice":
+        return ("slice", row.patient_id, row.extra["volume_id"])
+    return ("image", row.case_id)
 
 
 def _slice_index(row: ManifestRow) -> int:
@@ -251,18 +305,29 @@ def _slice_index(row: ManifestRow) -> int:
         raise InputError(
             f"The slice_index of the case {row.case_id} is '{row.extra['slice_index']}', not a whole number.",
             "manifest-number",
+            [row.case_id, row.extra["slice_index"]],
         ) from None
 
 
-def _signature(rows: Sequence[ManifestRow], key: str) -> str:
-    """Of what the manifest says, and of the files' sizes and times."""
-    times: dict[Path, list[Any]] = {}
+def _signature(rows: Sequence[ManifestRow], key: str, manifest: Path) -> str:
+    """Of what the manifest says, and of the contents of all files that it names."""
+    contents: dict[tuple[Path, str | None], str] = {}
+    said = []
     for row in rows:
-        if row.image not in times:
-            stat = row.image.stat()
-            times[row.image] = [str(row.image), stat.st_size, stat.st_mtime_ns]
-    said = [
-        [row.case_id, row.patient_id, row.label, row.diameter_mm, row.kind, dict(row.extra), times[row.image]]
-        for row in rows
-    ]
-    return hashlib.sha256(json.dumps([SCHEMA, SIDE, key, said], sort_keys=True).encode()).hexdigest()
+        files: list[tuple[Path, str | None]] = [(row.image, row.extra.get("series_uid") or None)]
+        files += [(manifest / name, None) for name in row.extra.get("mask", "").split(";") if name]
+        for file in files:
+            if file not in contents:
+                contents[file] = _content(*file)
+        hashes = [contents[file] for file in files]
+        said.append(
+            [row.case_id, row.patient_id, row.label, row.diameter_mm, row.split, row.kind, dict(row.extra), hashes]
+        )
+    return hashlib.sha256(json.dumps([SCHEMA, STORED_SIDE, key, said], sort_keys=True).encode()).hexdigest()
+
+
+def _content(file: Path, series_uid: str | None) -> str:
+    try:
+        return content_signature(file, series_uid)
+    except UNREADABLE:
+        return "unreadable"

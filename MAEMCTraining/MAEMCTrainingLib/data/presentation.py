@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from MAEMCLib.errors import InputError
 from MAEMCLib.montage import Preprocessing, from_montage, normalise, resized
-from MAEMCLib.picture import PicturePreprocessing, look, look_turned, normalise_gray, shown
+from MAEMCLib.picture import STORED_SIDE, PicturePreprocessing, look, look_turned, normalise_gray, shown
 from MAEMCLib.roi import SIDE, SLICES
 from scipy.ndimage import gaussian_filter
 
@@ -176,7 +176,7 @@ class PicturePresentation:
         return np.concatenate([shown(self._gray(case, place), self.preprocessing) for place in places])
 
     def _gray(self, case: int, place: int) -> np.ndarray:
-        return self.cohort.gray(case, place).astype(np.float32) / 255.0
+        return self.cohort.gray(case, place)
 
     def _lights(self, stored: int, draws: np.random.Generator, times: int) -> list[_Light]:
         """The same turn, tilt, zoom and gain ``times`` times, each with a shift of its own."""
@@ -249,7 +249,7 @@ def measure_preprocessing(
     """
     plain: Settings
     if isinstance(cohort, PictureCohort):
-        plain = PicturePreprocessing(image_size=side, view_share=augmentation.view_share)
+        plain = PicturePreprocessing(image_size=side, view_share=augmentation.view_share, stored_side=STORED_SIDE)
         presentation = PicturePresentation(cohort, augmentation, plain)
         images = presentation.plain
     else:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from MAEMCLib.errors import InputError
+from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.manifest import Manifest, read_manifest
 
+from ..patients import pseudonym_key
 from .cache import ROICache, SourceCase, build_cache, is_cache, open_cache
+from .parts import FIRST_ROW, groups_of, parts_of
 from .picture_cache import PictureCache, build_picture_cache, is_picture_cache, open_picture_cache
 
 Progress = Callable[[int, int], None]
+_SHORTEST_NAME = 3  # shorter cells of a manifest name nobody, and are parts of any word
 
 
-def source_cases(manifest: Manifest) -> list[SourceCase]:
-    """The nodules of a manifest. Raises InputError where it has none."""
+def source_cases(manifest: Manifest, home: Path) -> list[SourceCase]:
+    """The nodules of a manifest. Raises InputError where it has none, or a word in ``split`` that is none."""
+    parts, groups = parts_of(manifest.rows), groups_of(manifest.rows, pseudonym_key(home))
     cases = [
         SourceCase(
             case_id=row.case_id,
@@ -27,8 +33,11 @@ def source_cases(manifest: Manifest) -> list[SourceCase]:
             diameter_mm=row.diameter_mm,
             series_uid=row.extra.get("series_uid") or None,
             pseudonym_key=row.extra.get("pseudonym_key") or None,
+            row=number + FIRST_ROW,
+            part=parts[number],
+            groups=groups[number],
         )
-        for row in manifest.rows
+        for number, row in enumerate(manifest.rows)
         if row.kind == "nodule" and row.point_lps is not None
     ]
     if not cases:
@@ -36,6 +45,7 @@ def source_cases(manifest: Manifest) -> list[SourceCase]:
             f"The manifest {manifest.path} has no rows of the kind 'nodule'. Regions are cut about points: add the "
             "columns l_mm, p_mm, s_mm and a row for each nodule.",
             "no-cases",
+            [manifest.path],
         )
     return cases
 
@@ -53,6 +63,7 @@ def _is_flat(manifest: Manifest) -> bool:
         raise InputError(
             f"The manifest {manifest.path} has nodules in CT and 2-D pictures. Write a manifest for each.",
             "mixed-kinds",
+            [manifest.path],
         )
     return kinds == {False}
 
@@ -70,10 +81,42 @@ def open_data(
         return open_picture_cache(path)
     if path.is_dir():
         raise InputError(
-            f"{path} is a folder without a cache. Give a manifest (CSV), or a folder made by maemc-train cache.", "data"
+            f"{path} is a folder without a cache. Give a manifest (CSV), or a folder made by maemc-train cache.",
+            "data",
+            [path],
         )
     manifest = read_manifest(path)
-    name = f"{path.stem}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = cache_name(path)
     if _is_flat(manifest):
         return build_picture_cache(manifest.rows, caches / name, home, progress, manifest.path.parent)
-    return build_cache(source_cases(manifest), caches / name, home, progress=progress)
+    return build_cache(source_cases(manifest, home), caches / name, home, progress=progress)
+
+
+def cache_name(path: Path, column: str = "") -> str:
+    """The folder of a manifest's cache, the same each time; it tells nothing of how the manifest is called. column: of
+    the images of a further series."""
+    return "data-" + hashlib.sha256(f"{path.resolve()} {column}".encode()).hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def naming_nobody(paths: Sequence[Path]) -> Iterator[None]:
+    """Errors in the block know what of their text came from the data: a job keeps them without it."""
+    try:
+        yield
+    except MAEMCError as error:
+        names = {str(part) for path in paths for part in (path, path.absolute(), path.resolve(), path.name, path.stem)}
+        for path in paths:
+            names |= {str(path.absolute().parent), str(path.resolve().parent), *_texts_of(path)}
+        error.private = tuple(sorted({*error.private, *names} - {""}, key=len, reverse=True))
+        raise
+
+
+def _texts_of(path: Path) -> set[str]:
+    """Every text of a manifest but its header; of a file that cannot be read, none."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="", errors="replace") as stream:
+            rows = list(csv.reader(stream))[1:]
+    except (OSError, csv.Error):
+        return set()
+    cells = {cell.strip() for row in rows for cell in row}
+    return {cell for cell in cells | {Path(cell).name for cell in cells} if len(cell) >= _SHORTEST_NAME}

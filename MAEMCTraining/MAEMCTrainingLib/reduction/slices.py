@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from MAEMCLib.ct import CTVolume, check_ct, read_volume
+from MAEMCLib.axial import WINDOW_HU, absent_slices, axial_slices
+from MAEMCLib.ct import check_ct, read_volume
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import POINT, Manifest, ManifestRow
-from MAEMCLib.montage import Preprocessing
 
-WINDOW_HU = (Preprocessing().window_lower, Preprocessing().window_upper)
 PICTURES = (".png", ".jpg", ".jpeg")
 Value = TypeVar("Value")
 
@@ -153,25 +152,6 @@ def slice_rows(volume: Volume, count: int) -> list[ManifestRow]:
     ]
 
 
-def axial_slices(volume: CTVolume) -> np.ndarray:
-    """(slices, rows, columns) uint8: the window [-1200, 200] HU as 0 to 255; slices towards S, rows towards P, columns
-    towards L, along the array's axes that come nearest to these.
-    """
-    steep = np.abs(volume.direction)
-    axes = [int(np.argmax(steep[2]))]
-    rest = [axis for axis in range(3) if axis not in axes]
-    axes += sorted(rest, key=lambda axis: steep[1, axis], reverse=True)
-    stack = volume.array.transpose([2 - axis for axis in axes])
-    backwards = [volume.direction[lps, axis] < 0 for lps, axis in zip((2, 1, 0), axes, strict=True)]
-    stack = stack[tuple(slice(None, None, -1 if turned else 1) for turned in backwards)]
-    low, high = WINDOW_HU
-    gray = np.empty(stack.shape, np.uint8)
-    for place, hu in enumerate(stack):  # one at a time: a CT in float32 would take four times its memory
-        inside = np.nan_to_num(np.clip(hu.astype(np.float32), low, high), nan=low)
-        gray[place] = np.rint((inside - low) * (255 / (high - low)))
-    return gray
-
-
 def read_picture(path: Path) -> np.ndarray:
     """(rows, columns) uint8 of a PNG or JPEG; color becomes gray.
 
@@ -197,6 +177,9 @@ def read_picture(path: Path) -> np.ndarray:
 def _read_ct(row: ManifestRow) -> np.ndarray:
     volume = read_volume(row.image, row.extra.get("series_uid") or None)
     check_ct(volume)
+    absent = absent_slices(volume)
+    if absent:
+        raise InputError(f"it has no image of {len(absent)} of its slices. Transfer it again", "absent")
     return axial_slices(volume)
 
 

@@ -10,7 +10,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow, manifest_record
 from MAEMCLib.spreadsheet import text_of
 
-from ...patients import key_name, pseudonym
+from ...patients import key_name, name_pseudonym, pseudonym
 from .tables import read_table
 
 RATING_COLUMN = "malignancy_median"
@@ -91,18 +91,13 @@ def check_nothing_is_lost(manifest: Path, rows: Iterable[ManifestRow]) -> None:
 def _pseudonymised(row: ManifestRow, key: bytes) -> ManifestRow:
     extra = dict(row.extra)
     if extra.get("volume_id"):
-        extra["volume_id"] = _hashed("V", "volume", extra["volume_id"], key)
+        extra["volume_id"] = name_pseudonym("V", "volume", extra["volume_id"], key)
     return replace(
         row,
-        case_id=_hashed("C", "case", row.case_id, key),
+        case_id=name_pseudonym("C", "case", row.case_id, key),
         patient_id=pseudonym(row.patient_id, key),
         extra={**extra, "pseudonym_key": key_name(key)},
     )
-
-
-def _hashed(letter: str, what: str, name: str, key: bytes) -> str:
-    # What kind of name it is goes into the hash: a case called like its patient must not show its patient's pseudonym.
-    return letter + pseudonym(f"{what}\0{name}", key)[1:]
 
 
 def below(path: Path, folder: Path) -> str:

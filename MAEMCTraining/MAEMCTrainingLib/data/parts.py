@@ -1,0 +1,80 @@
+"""What a manifest says about how its cases may be used: the part each belongs to, and columns that group patients.
+
+``split`` divides the patients: cases of ``train`` train, cases of ``val`` (or ``validation``) choose among what was
+trained, cases of ``test`` do neither. Any other column with a few values may serve as folds that were fixed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from MAEMCLib.errors import InputError
+from MAEMCLib.manifest import ManifestRow
+
+from ..patients import name_pseudonym
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+_WORDS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
+FIRST_ROW = 2
+"""Of a manifest, counted as in a spreadsheet: the header is row 1."""
+MOST_GROUPS = 20
+_LARGEST_NUMBER = 99  # what is larger may be somebody's number
+
+
+def parts_of(rows: Sequence[ManifestRow]) -> list[str | None]:
+    """The part of each row; None for all where no row names one.
+
+    A row without a word belongs where its patient's other rows do, otherwise to what is trained on. Raises InputError:
+    a word that is none of the three, a patient in two parts.
+    """
+    unknown = sorted({row.split for row in rows if row.split and row.split.lower() not in _WORDS})
+    if unknown:
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        raise InputError(
+            f"The manifest's column split says {', '.join(unknown[:5])}{more}. The words are train, val (or "
+            "validation) and test; leave it empty where there is no split.",
+            "split-word",
+            unknown,
+        )
+    if not any(row.split for row in rows):
+        return [None] * len(rows)
+    by_patient: dict[str, str] = {}
+    for row in rows:
+        if row.split:
+            part = _WORDS[row.split.lower()]
+            if by_patient.setdefault(row.patient_id, part) != part:
+                raise torn([row.patient_id])
+    return [by_patient.get(row.patient_id, TRAIN) for row in rows]
+
+
+def torn(patients: Sequence[str]) -> InputError:
+    """The refusal of patients that are in two parts."""
+    return InputError(
+        f"These patients are in more than one split: {', '.join(patients[:5])}"
+        f"{f' and {len(patients) - 5} more' if len(patients) > 5 else ''}. All cases of a patient belong to one, or a "
+        "model is tested on patients that it was trained on.",
+        "manifest-split",
+        patients,
+    )
+
+
+def groups_of(rows: Sequence[ManifestRow], key: bytes) -> list[dict[str, str]]:
+    """For each row, {column: its group} of the columns with 2 to ``MOST_GROUPS`` values.
+
+    Only which rows share a value is kept: small whole numbers stay as they are, texts become pseudonyms.
+    """
+    found: list[dict[str, str]] = [{} for _ in rows]
+    for name in dict.fromkeys(name for row in rows for name in row.extra):
+        texts = [row.extra.get(name, "") for row in rows]
+        if not 2 <= len(set(texts) - {""}) <= MOST_GROUPS:
+            continue
+        for groups, text in zip(found, texts, strict=True):
+            if text:
+                groups[name] = _group(text, key)
+    return found
+
+
+def _group(text: str, key: bytes) -> str:
+    if text.isascii() and text.isdigit() and int(text) <= _LARGEST_NUMBER:
+        return str(int(text))
+    return name_pseudonym("G", "group", text, key)
