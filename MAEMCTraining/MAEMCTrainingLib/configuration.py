@@ -170,7 +170,9 @@ class FinetuningConfiguration:
     """A fine-tuning run: the pre-trained (or a new) encoder and one linear layer, in folds by patient."""
 
     encoder: EncoderConfiguration | BackboneConfiguration
-    folds: int = 5
+    folds: int = 5  # 1: the one model that a manifest's validation rows stop
+    # The manifest's column that names each case's fold; empty: folds are drawn.
+    folds_from: str = ""
     epochs: int = 100
     # Epochs at the beginning in which the linear layer alone is trained ("Less is More": 10).
     frozen_epochs: int = 0
@@ -210,7 +212,7 @@ class FinetuningConfiguration:
 
     def __post_init__(self) -> None:
         _check_run(self)
-        _check(self.folds >= 2, f"folds is {self.folds}; cross-validation needs at least 2.")
+        _check(self.folds >= 1, f"folds is {self.folds}; it has to be at least 1.")
         _check(0 <= self.frozen_epochs < self.epochs, f"frozen_epochs is {self.frozen_epochs}; choose 0 up to epochs.")
         _check(self.patience >= 1, f"patience is {self.patience}; it has to be at least 1.")
         _check(self.loss_window >= 1, f"loss_window is {self.loss_window}; it has to be at least 1.")

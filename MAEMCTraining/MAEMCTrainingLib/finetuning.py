@@ -19,19 +19,21 @@ from MAEMCLib.atomic import read_json, replacing, write_json
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
+from MAEMCLib.picture import STORED_SIDE
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .checkpoints import read_tensors
 from .configuration import FinetuningConfiguration, to_json
 from .data.cohort import Cohort, PictureCohort
-from .data.folds import Fold, make_folds
+from .data.folds import Divisible, Division, Fold, divide
+from .data.parts import TEST, TRAIN, VALIDATION
 from .data.presentation import Presentation, Settings, measure_preprocessing, present
 from .draws import generator
 from .engine import sample_in_epoch, train
 from .evaluation.logistic import FEATURE_PENALTY, fit_logistic
 from .evaluation.metrics import auc
-from .jobs import Job
+from .jobs import Job, refuse_older
 from .kept_start import keep_start
 from .optimization import NamedParameter, layer_scale
 from .pretraining.run import cohort_of
@@ -117,8 +119,8 @@ class FinetuningTask:
         return int(self.fold.train[case]), self.planes[plane]
 
     def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
-        """The case_ids of a batch."""
-        return [self.cohort.cases[self._case_and_plane(sample_in_epoch(code)[1])[0]].case_id for code in samples]
+        """The cases of a batch."""
+        return [self.cohort.cases[self._case_and_plane(sample_in_epoch(code)[1])[0]].where for code in samples]
 
     def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[LabeledBatch, dict[str, float]]:
         """Augmented images of one batch; the padded share."""
@@ -281,15 +283,15 @@ def finetune(
     if start is not None and start.flat is (not flat):
         ours, theirs = ("2-D pictures", "nodules in CT") if flat else ("nodules in CT", "2-D pictures")
         raise InputError(f"These data are {ours}, but the pre-training learnt from {theirs}. Pre-train again.", "kind")
-    pretraining, leaky = check_protocol(protocol, cohort, start)
-    folds = make_folds(
-        cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.split_seed, run.labeled_cases
-    )
+    division = division_of(cohort, run)
+    folds, run = division.folds, replace(run, folds=len(division.folds))
+    pretraining, leaky = check_protocol(protocol, cohort.subset(division.untouched), start)
     preprocessing = start.preprocessing if start else None
     if preprocessing is None:
-        preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
+        preprocessing = measure_preprocessing(cohort.of_parts(TRAIN), run.augmentation, run.encoder.image_size)
     if flat:
-        preprocessing = replace(preprocessing, angles=run.angles)
+        preprocessing = replace(preprocessing, angles=run.angles, stored_side=STORED_SIDE)
+    refuse_older(job)
     job.declare(
         {
             "configuration": to_json(run),
@@ -301,16 +303,19 @@ def finetune(
             "pretraining_fingerprint": start.fingerprint if start else None,
             "data": data,
             "data_fingerprint": cohort.fingerprint,
-            "cohort": cohort.facts(),
+            "cohort": cohort.of_parts(TRAIN, VALIDATION).facts(),
+            "parts": part_counts(cohort),
         }
     )
     if processes.leads:
         keep_start(job, start)
     job.log(
-        f"Fine-tuning from {start.name if start else SCRATCH} on {len(cohort)} cases "
+        f"Fine-tuning from {start.kind if start else SCRATCH} on {len(cohort)} cases "
         f"({int((cohort.labels == 1).sum())} malignant, {int((cohort.labels == 0).sum())} benign), "
-        f"{run.folds} folds{', linear probe' if run.linear_probe else ''}, on {device}."
+        f"{_folds_text(division, run)}{', linear probe' if run.linear_probe else ''}, on {device}."
     )
+    if cohort.is_divided:
+        job.log(describe_parts(cohort, division))
     everyone = None
     if pretraining == IN_FOLD:
         everyone = cohort_of(start.pretraining, home)
@@ -327,7 +332,7 @@ def finetune(
         state = start.state if start else None
         if everyone is not None:
             job.update(stage=f"Pre-training of fold {fold.number + 1} of {run.folds}", part=stages * fold.number)
-            tested = {cohort.cases[int(case)].patient for case in fold.test}
+            tested = {cohort.cases[int(case)].patient for case in division.tested_by(fold)}
             state = pretrain_without(
                 tested, everyone, start.pretraining, fold.number, job, place, device, stop, processes
             )
@@ -356,11 +361,42 @@ def finetune(
             task.module.load_state_dict(outcome.best)
             best_epoch = outcome.position.best_epoch
         if processes.leads:
-            _finish_fold(job, task, best_epoch, place, device, state)
+            _finish_fold(job, task, division, best_epoch, place, device, state)
     if not processes.leads:
         return None
     job.update(stage="Evaluating")
-    return evaluate_job(job, cohort, folds, run, preprocessing, device)
+    return evaluate_job(job, cohort, division, run, preprocessing, device)
+
+
+def division_of(cohort: Cohort, run: FinetuningConfiguration) -> Division:
+    """The folds of a fine-tuning. Raises what ``divide`` raises."""
+    return divide(
+        cohort, run.folds, run.validation_fraction, run.split_seed, run.labeled_cases, folds_from=run.folds_from
+    )
+
+
+def part_counts(cohort: Divisible) -> dict[str, int] | None:
+    """How many cases the manifest's split puts into each part; None where it has no split."""
+    if not cohort.is_divided:
+        return None
+    return {part: int((cohort.parts == part).sum()) for part in (TRAIN, VALIDATION, TEST)}
+
+
+def describe_parts(cohort: Divisible, division: Division) -> str:
+    """What the manifest's split makes of the cases, in one line."""
+    counts = part_counts(cohort)
+    text = f"The manifest's split: {', '.join(f'{count} {part}' for part, count in counts.items())} cases."
+    if counts[TEST]:
+        text += " Test cases train nothing and choose nothing."
+    if counts[VALIDATION]:
+        text += " Validation cases choose the epoch" + (" of one model." if division.by_split else " of every fold.")
+    return text
+
+
+def _folds_text(division: Division, run: FinetuningConfiguration) -> str:
+    if division.by_split:
+        return "one model"
+    return f"{run.folds} folds" + (f" of the column {run.folds_from}" if run.folds_from else "")
 
 
 def fold_folder(folder: Path, number: int) -> Path:
@@ -375,6 +411,7 @@ def _fold_is_done(folder: Path, fold: Fold) -> bool:
 def _finish_fold(
     job: Job,
     task: FinetuningTask,
+    division: Division,
     best_epoch: int | None,
     place: Path,
     device: torch.device,
@@ -390,16 +427,19 @@ def _finish_fold(
         name: features(module.encoder, task.presentation, getattr(fold, name), device)
         for name in ("train", "validation", "test")
     }
-    known = torch.cat([parts["train"], parts["validation"]])
+    # What a model knows is measured on other cases than what is new to it: those of its test part, or the validation.
+    known = parts["train"] if division.by_split else torch.cat([parts["train"], parts["validation"]])
     with replacing(place / "statistics.safetensors") as temporary:
         save_file(feature_statistics(known, task.presentation.planes), temporary)
     result: dict[str, Any] = {"fold": fold.number, "best_epoch": best_epoch, "trained_on": len(fold.train)}
     for name in ("validation", "test"):
-        probabilities = predict(module, parts[name], task.planes)
-        result[name] = [
-            {"case_id": cohort.cases[int(case)].case_id, "probability": float(p)}
-            for case, p in zip(getattr(fold, name), probabilities, strict=True)
-        ]
+        result[name] = prediction_rows(cohort, getattr(fold, name), predict(module, parts[name], task.planes))
+    result["parts"] = {}
+    for name in (VALIDATION, TEST):
+        cases = getattr(division, name)
+        if len(cases):
+            values = features(module.encoder, task.presentation, cases, device)
+            result["parts"][name] = prediction_rows(cohort, cases, predict(module, values, task.planes))
     if pretrained is not None:
         frozen = build_encoder(task.run.encoder)
         frozen.load_state_dict(pretrained)
@@ -417,10 +457,24 @@ def _frozen_baseline(task: FinetuningTask, frozen: nn.Module, device: torch.devi
     values, tested = (features(frozen, task.presentation, cases, device).flatten(1) for cases in (known, fold.test))
     weights, bias = fit_logistic(values.numpy(), cohort.labels[known], FEATURE_PENALTY)
     probabilities = torch.sigmoid(tested @ torch.from_numpy(weights) + bias)
-    return [
-        {"case_id": cohort.cases[int(case)].case_id, "probability": float(p)}
-        for case, p in zip(fold.test, probabilities, strict=True)
-    ]
+    return prediction_rows(cohort, fold.test, probabilities.numpy())
+
+
+def prediction_rows(cohort: Divisible, cases: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
+    """What result.json keeps of the predictions of cases."""
+    rows = []
+    for case, probability in zip(cases.tolist(), probabilities.tolist(), strict=True):
+        entry = cohort.cases[case]
+        rows.append(
+            {
+                "case_id": entry.case_id,
+                "patient": entry.patient,
+                "row": entry.row,
+                "label": int(cohort.labels[case]),
+                "probability": float(probability),
+            }
+        )
+    return rows
 
 
 def fold_result(folder: Path, number: int) -> dict[str, Any]:

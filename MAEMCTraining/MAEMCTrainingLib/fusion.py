@@ -25,14 +25,15 @@ from torch import Tensor, nn
 from .checkpoints import read_tensors
 from .configuration import Augmentation, Optimization, to_json
 from .data.augmentation import View, draw_view
-from .data.folds import Fold, make_folds
+from .data.folds import Division, Fold, divide
+from .data.parts import TEST, TRAIN, VALIDATION
 from .data.presentation import measure_preprocessing
 from .draws import generator
 from .engine import sample_in_epoch, train
 from .evaluation.multiclass import macro_auc_row
-from .finetuning import fold_folder
+from .finetuning import describe_parts, fold_folder, part_counts
 from .fusion_data import FusionCohort
-from .jobs import Job
+from .jobs import Job, refuse_older
 from .optimization import NamedParameter
 from .pretraining.run import cohort_of
 from .processes import Processes
@@ -53,7 +54,8 @@ class FusionConfiguration:
     width: int = 64  # of a node of the graph
     rounds: int = 2  # of messages
     positive: str = ""  # of two classes the positive one; empty: the second in order
-    folds: int = 5
+    folds: int = 5  # 1: the one model that a manifest's validation rows stop
+    folds_from: str = ""  # the manifest's column that names each case's fold; empty: folds are drawn
     epochs: int = 100
     patience: int = 30  # epochs without a lower validation loss before a fold stops
     batch: int = 16
@@ -72,7 +74,7 @@ class FusionConfiguration:
     def __post_init__(self) -> None:
         for name in ("width", "rounds", "epochs", "patience", "batch", "accumulation", "log_every"):
             _check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it has to be at least 1.")
-        _check(self.folds >= 2, f"folds is {self.folds}; cross-validation needs at least 2.")
+        _check(self.folds >= 1, f"folds is {self.folds}; it has to be at least 1.")
         _check(0 <= self.seed < 2**63, f"seed is {self.seed}; choose 0 or a positive number.")
         _check(self.accumulation <= self.batch, "accumulation cannot be larger than batch.")
         _check(0 < self.validation_fraction < 0.5, "validation_fraction has to lie between 0 and 0.5.")
@@ -161,8 +163,8 @@ class FusionTask:
         return generator(self.seed, "order", epoch).permutation(self.samples)
 
     def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
-        """The case_ids of a batch."""
-        return [self.cohort.cases[int(self.fold.train[sample_in_epoch(code)[1]])].case_id for code in samples]
+        """The cases of a batch."""
+        return [self.cohort.cases[int(self.fold.train[sample_in_epoch(code)[1]])].where for code in samples]
 
     def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[FusionBatch, dict[str, float]]:
         """Augmented images of one batch, the same view of all branches of a case; the share of branches observed."""
@@ -264,22 +266,25 @@ def standardization(cohort: FusionCohort, cases: np.ndarray) -> tuple[Tensor, Te
     return torch.from_numpy(center), torch.from_numpy(scale)
 
 
-def make_class_folds(cohort: FusionCohort, run: FusionConfiguration, say: Any = lambda line: None) -> list[Fold]:
-    """Folds by patient for any number of classes. say: is told of classes that a fold cannot test.
+def divide_classes(cohort: FusionCohort, run: FusionConfiguration, say: Any = lambda line: None) -> Division:
+    """Folds by patient for any number of classes, or what the manifest's split says. say: is told of classes that a
+    fold cannot test.
 
-    Raises InputError: a class with one patient, one that a fold could not train on, fewer patients than folds.
+    Raises InputError: a class with one patient, one that a fold could not train on, fewer patients than folds; what
+    ``divide`` raises.
     """
     labels, patients, classes = cohort.labels, cohort.patients, cohort.classes
+    trains = cohort.parts == TRAIN
     for number, name in enumerate(classes):
-        count = len(np.unique(patients[labels == number]))
-        if count < 2:
+        count = len(np.unique(patients[(labels == number) & trains]))
+        if count < (1 if VALIDATION in cohort.parts else 2):
             raise InputError(
                 f"Only {'one patient has' if count else 'no patient has'} a case of the class {name}, so that no fold "
                 "can both train and test on it. Add cases, or merge it with another class.",
                 "too-few-patients",
             )
-    folds = make_folds(labels, patients, run.folds, run.validation_fraction, run.seed)
-    for fold in folds:
+    division = divide(cohort, run.folds, run.validation_fraction, run.seed, folds_from=run.folds_from)
+    for fold in division.folds:
         untrained = sorted(set(range(len(classes))) - set(labels[fold.train].tolist()))
         if untrained:
             raise InputError(
@@ -293,7 +298,7 @@ def make_class_folds(cohort: FusionCohort, run: FusionConfiguration, say: Any = 
                 f"Fold {fold.number + 1} tests no case of the class {', '.join(classes[n] for n in untested)}: fewer "
                 "patients than folds. The figures are of all folds together."
             )
-    return folds
+    return division
 
 
 def fuse(
@@ -321,11 +326,13 @@ def fuse(
             "nodules in CT.",
             "kind",
         )
-    pretraining, leaky = check_protocol(protocol, cohort.main, start)
-    folds = make_class_folds(cohort, run, job.log)
+    division = divide_classes(cohort, run, job.log)
+    folds, run = division.folds, replace(run, folds=len(division.folds))
+    pretraining, leaky = check_protocol(protocol, cohort.main.subset(division.untouched), start)
     preprocessing = start.preprocessing if start else None
     if preprocessing is None:
-        preprocessing = measure_preprocessing(cohort.main, run.augmentation, run.encoder.image_size)
+        preprocessing = measure_preprocessing(cohort.main.of_parts(TRAIN), run.augmentation, run.encoder.image_size)
+    refuse_older(job)
     job.declare(
         {
             "configuration": to_json(run),
@@ -340,10 +347,13 @@ def fuse(
             "pretraining_fingerprint": start.fingerprint if start else None,
             "data": data,
             "data_fingerprint": cohort.fingerprint,
-            "cohort": cohort.facts(),
+            "cohort": cohort.of_parts(TRAIN, VALIDATION).facts(),
+            "parts": part_counts(cohort),
         }
     )
     job.log(_describe(cohort, run, start, device))
+    if cohort.is_divided:
+        job.log(describe_parts(cohort, division))
     variants = {"": cohort}
     if run.images_alone and cohort.fields:
         variants[IMAGES_ALONE] = cohort.images_alone()
@@ -357,7 +367,7 @@ def fuse(
         state, part = (start.state if start else None), len(stages) * fold.number
         if everyone is not None:
             job.update(stage=f"Pre-training of fold {fold.number + 1} of {run.folds}", part=part)
-            tested = {cohort.cases[int(case)].patient for case in fold.test}
+            tested = {cohort.cases[int(case)].patient for case in division.tested_by(fold)}
             state = pretrain_without(
                 tested, everyone, start.pretraining, fold.number, job, place, device, stop, processes
             )
@@ -382,7 +392,7 @@ def fuse(
                 **where,
             )
             task.module.load_state_dict(outcome.best)
-            results[name] = _predictions(task, device) | {"best_epoch": outcome.position.best_epoch}
+            results[name] = _predictions(task, division, device) | {"best_epoch": outcome.position.best_epoch}
         if processes.leads:
             alone = {"images_alone": results[IMAGES_ALONE]["test"]} if IMAGES_ALONE in results else {}
             write_json(place / "result.json", {"fold": fold.number, **results[""], **alone})
@@ -392,7 +402,7 @@ def fuse(
     if not processes.leads:
         return None
     job.update(stage="Evaluating")
-    return evaluate_fusion(job, cohort, folds)
+    return evaluate_fusion(job, cohort, division)
 
 
 def _describe(cohort: FusionCohort, run: FusionConfiguration, start: StartingPoint | None, device: torch.device) -> str:
@@ -400,27 +410,38 @@ def _describe(cohort: FusionCohort, run: FusionConfiguration, start: StartingPoi
     values = ", ".join(one.name for one in cohort.fields) or "no clinical values"
     return (
         f"Fusion of {', '.join(cohort.branches)} and {values}, "
-        f"from {start.name if start else SCRATCH}, on {len(cohort)} cases "
+        f"from {start.kind if start else SCRATCH}, on {len(cohort)} cases "
         f"({', '.join(f'{count} {name}' for name, count in counts.items())}), {run.folds} folds, on {device}."
     )
 
 
-def _predictions(task: FusionTask, device: torch.device) -> dict[str, Any]:
-    """Probabilities of the validation and the test part: fused, and each observed branch's own."""
+def _predictions(task: FusionTask, division: Division, device: torch.device) -> dict[str, Any]:
+    """Probabilities of the validation and the test part, and of the manifest's ``parts``: fused, and each observed
+    branch's own."""
     names = [*task.cohort.branches, *([CLINICAL] if task.cohort.fields else [])]
-    parts: dict[str, Any] = {"trained_on": len(task.fold.train)}
-    for part in ("validation", "test"):
-        cases = getattr(task.fold, part)
+    result: dict[str, Any] = {"trained_on": len(task.fold.train), "parts": {}}
+    for holder, part, into in (
+        (task.fold, "validation", result),
+        (task.fold, "test", result),
+        (division, VALIDATION, result["parts"]),
+        (division, TEST, result["parts"]),
+    ):
+        cases = getattr(holder, part)
+        if not len(cases):
+            continue
         found = task.outputs(cases, device)
         fused, branches = found.fused.softmax(dim=1).tolist(), found.branches.softmax(dim=2).tolist()
         rows = []
         for row, case in enumerate(cases.tolist()):
             own = {n: branches[row][k] for k, n in enumerate(names) if found.observed[row, k]}
-            rows.append({"case_id": task.cohort.cases[case].case_id, "probabilities": fused[row], "branches": own})
+            entry = task.cohort.cases[case]
+            known = {"case_id": entry.case_id, "patient": entry.patient, "row": entry.row}
+            known["label"] = int(task.cohort.labels[case])
+            rows.append({**known, "probabilities": fused[row], "branches": own})
             if len(fused[row]) == 2:
                 rows[-1]["probability"] = fused[row][1]
-        parts[part] = rows
-    return parts
+        into[part] = rows
+    return result
 
 
 def load_fusion_fold(folder: Path, number: int) -> dict[str, Tensor]:

@@ -24,7 +24,8 @@ from .data.augmentation import View, montage
 from .data.cache import build_cache
 from .data.cohort import NoduleCohort, join
 from .data.columns import read_columns
-from .data.sources import source_cases
+from .data.sources import cache_name, source_cases
+from .patients import pseudonym_key
 
 CHOICES_AT_MOST = 12
 CLASSES_AT_MOST = 20
@@ -62,6 +63,29 @@ class FusionCohort:
     def patients(self) -> np.ndarray:
         """(cases,) int64: the number of each case's patient."""
         return self.main.patients
+
+    @property
+    def parts(self) -> np.ndarray:
+        """(cases,) str: the part of the manifest's split that each case belongs to."""
+        return self.main.parts
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the manifest has a split."""
+        return self.main.is_divided
+
+    def of_parts(self, *parts: str) -> FusionCohort:
+        """The cases of these parts."""
+        kept = np.flatnonzero(np.isin(self.parts, parts))
+        further = {name: (cohort, places[kept]) for name, (cohort, places) in self.further.items()}
+        return replace(
+            self,
+            main=self.main.subset(kept),
+            further=further,
+            values=self.values[kept],
+            given=self.given[kept],
+            labels=self.labels[kept],
+        )
 
     @property
     def fields(self) -> tuple[ClinicalField, ...]:
@@ -116,13 +140,15 @@ class FusionCohort:
         }
 
 
-def check_columns(paths: Sequence[Path], clinical: Sequence[str], branches: Sequence[str], target: str) -> None:
+def check_columns(
+    paths: Sequence[Path], clinical: Sequence[str], branches: Sequence[str], target: str, home: Path
+) -> None:
     """What ``read_fusion_data`` would refuse before it cuts anything: names, and columns that are not there."""
     names, _, _ = _clinical_names(clinical, target)
-    read_columns(paths, [*names, target])
+    read_columns(paths, [*names, target], home)
     series = _check_branches(branches)
     try:
-        read_columns(paths, series)
+        read_columns(paths, series, home)
     except InputError as error:
         raise InputError(
             f"A branch is axial, coronal, or the column with the images of a further series. {error}", error.code
@@ -154,7 +180,7 @@ def read_fusion_data(
     """
     names, kinds, units = _clinical_names(clinical, target)
     series = _check_branches(branches)
-    columns = read_columns(paths, [*names, *series, target])
+    columns = read_columns(paths, [*names, *series, target], home)
     cohort = join(cached)
     if not isinstance(cohort, NoduleCohort):
         raise InputError(
@@ -312,10 +338,11 @@ def _further(
 ) -> tuple[NoduleCohort, np.ndarray]:
     """The cohort of a further series, whose images a column of the manifests names, cut about the same points."""
     wanted = {case.case_id for case in main.cases}
-    cached = []
+    cached, key = [], pseudonym_key(home)
     for path in paths:
         manifest = read_manifest(path)
-        rows = [row for row in manifest.rows if row.extra.get(name) and row.case_id in wanted]
+        pseudonyms = {case.case_id: case.name(key) for case in source_cases(manifest, home)}
+        rows = [row for row in manifest.rows if row.extra.get(name) and pseudonyms.get(row.case_id) in wanted]
         there = [replace(row, image=(path.parent / row.extra[name]).absolute()) for row in rows]
         lacking = [row.case_id for row in there if not row.image.exists()]
         if lacking:
@@ -327,9 +354,13 @@ def _further(
             )
         if there:
             # series_uid chooses among the series of the main image's folder.
-            plain = [replace(case, series_uid=None) for case in source_cases(replace(manifest, rows=tuple(there)))]
-            key = hashlib.sha256(f"{path.resolve()} {name}".encode()).hexdigest()[:8]
-            cached.append(build_cache(plain, caches / f"{path.stem}-{key}", home, progress=progress))
+            images = {row.case_id: row.image for row in there}
+            plain = [
+                replace(case, series_uid=None, image=images[case.case_id])
+                for case in source_cases(manifest, home)
+                if case.case_id in images
+            ]
+            cached.append(build_cache(plain, caches / cache_name(path, name), home, progress=progress))
     if not cached:
         raise InputError(f"No case has an image in the column {name}. Leave this branch out.", "branches")
     cohort = join(cached)

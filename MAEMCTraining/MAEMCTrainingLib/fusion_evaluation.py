@@ -17,9 +17,11 @@ from MAEMCLib.atomic import read_json, replacing, write_json
 from MAEMCLib.errors import InputError
 from MAEMCLib.results import DISCLAIMER
 
-from .data.folds import Fold
+from .data.folds import Division
+from .data.parts import TEST, VALIDATION
 from .evaluation.calibration import reliability
 from .evaluation.html import page, table
+from .evaluation.manifest_parts import about_parts, evaluated_rows
 from .evaluation.metrics import evaluate
 from .evaluation.multiclass import (
     by_class,
@@ -45,19 +47,22 @@ HEADS = {"macro_auc": "macro AUC", "accuracy": "ACC", "macro_f1": "macro F1", "b
 _LEAK = 0.995
 
 
-def evaluate_fusion(job: Job, cohort: FusionCohort, folds: Sequence[Fold]) -> dict[str, Any]:
+def evaluate_fusion(job: Job, cohort: FusionCohort, division: Division) -> dict[str, Any]:
     """Gather the folds' predictions, write the three files and return what metrics.json holds.
 
     Raises InputError: results that are missing, damaged or no probabilities.
     """
-    classes, labels = cohort.classes, cohort.labels
-    tables, fold_of = _gathered(job.folder, len(folds), [case.case_id for case in cohort.cases], classes)
-    tables[MAJORITY] = majority_shares(labels, len(classes))
+    tested, folds, classes = division.evaluated, division.folds, cohort.classes
+    labels, cases = cohort.labels[tested], [cohort.cases[int(case)] for case in tested]
+    tables, fold_of = _gathered(job.folder, len(folds), [case.case_id for case in cases], classes)
+    learnt_from = folds[0].train if division.by_split else tested
+    tables[MAJORITY] = np.repeat(majority_shares(cohort.labels[learnt_from], len(classes))[:1], len(tested), axis=0)
     if cohort.fields:
-        tables[VALUES_ALONE] = tabular_baseline(cohort.values, cohort.given, cohort.attributes, labels, folds)
+        alone = tabular_baseline(cohort.values, cohort.given, cohort.attributes, cohort.labels, folds)
+        tables[VALUES_ALONE] = alone[tested]
     predictions = FusionPredictions(
-        [case.case_id for case in cohort.cases],
-        [case.patient for case in cohort.cases],
+        [case.case_id for case in cases],
+        [case.patient for case in cases],
         fold_of,
         labels,
         classes,
@@ -78,6 +83,7 @@ def evaluate_again(job: Job, output: Path | None = None) -> dict[str, Any]:
     if len(predictions.classes) == 2:
         further, calibrated = _two_classes(job, predictions)
         report |= further
+    report["parts"] = _parts(job, predictions.classes)
     report["notes"] = _notes(report)
     folder.mkdir(parents=True, exist_ok=True)
     predictions.write(folder / "predictions.csv", calibrated)
@@ -143,7 +149,7 @@ def _report(job: Job, predictions: FusionPredictions) -> dict[str, Any]:
             comparisons[name] = asdict(macro_auc_difference(labels, own, found, samples))
     return {
         "subject": job.folder.resolve().name,
-        "evaluation": "out-of-fold",
+        "evaluation": evaluated_rows(settings),
         "protocol": settings["protocol"],
         "leaky": settings["leaky"],
         "pretraining": settings["pretraining"],
@@ -157,6 +163,7 @@ def _report(job: Job, predictions: FusionPredictions) -> dict[str, Any]:
         "metrics": metrics,
         "by_class": by_class(labels, own, classes, samples),
         "confusion_matrix": confusion_matrix(labels, own),
+        "parts_of_split": settings.get("parts"),
         "branches": branches,
         "baselines": baselines,
         "comparisons": comparisons,
@@ -170,6 +177,30 @@ def _report(job: Job, predictions: FusionPredictions) -> dict[str, Any]:
             "reason": "a calibration is made for two classes only",
         },
     }
+
+
+def _parts(job: Job, classes: Sequence[str]) -> dict[str, Any]:
+    """The figures of the manifest's validation and test rows, by the mean of the fold models' probabilities."""
+    results = [fold_result(job.folder, number) for number in range(job.settings["configuration"]["folds"])]
+    found = {}
+    for part in (VALIDATION, TEST):
+        rows = [result.get("parts", {}).get(part) for result in results]
+        if not all(rows):
+            continue
+        labels = np.array([row["label"] for row in rows[0]])
+        if len(np.unique(labels)) < len(classes):
+            continue
+        probabilities = np.mean([[row["probabilities"] for row in fold] for fold in rows], axis=0)
+        patients = np.unique([row["patient"] for row in rows[0]], return_inverse=True)[1]
+        figures = evaluate_classes(labels, probabilities, patient_samples(labels, patients))
+        found[part] = {
+            "cases": len(labels),
+            "patients": len(np.unique(patients)),
+            "metrics": {key: asdict(metric) for key, metric in figures.items()},
+            "confusion_matrix": confusion_matrix(labels, probabilities),
+            "chose_the_epoch": part == VALIDATION,
+        }
+    return found
 
 
 def _two_classes(job: Job, predictions: FusionPredictions) -> tuple[dict[str, Any], np.ndarray]:
@@ -202,8 +233,9 @@ def _two_classes(job: Job, predictions: FusionPredictions) -> tuple[dict[str, An
 
 def _notes(report: dict[str, Any]) -> list[str]:
     notes = [
-        "Intervals: 95 %, 2000 bootstrap samples of patients. Predictions are out of fold; a case is called what is "
-        "likeliest. Macro: the mean over classes. AUC: a class against all others."
+        "Intervals: 95 %, 2000 bootstrap samples of patients. A case is called what is likeliest. Macro: the mean over "
+        "classes. AUC: a class against all others.",
+        *about_parts(report),
     ]
     if report["leaky"]:
         notes.append("LEAKY: the pre-training saw patients that are evaluated here.")
@@ -260,7 +292,8 @@ def format_table(report: dict[str, Any]) -> str:
 
 def _rows(report: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     branches = [(f"  its branch {name}", figures) for name, figures in report["branches"].items()]
-    return [("this model", report["metrics"]), *branches, *report["baselines"].items()]
+    parts = [(f"  on the {part} rows of the manifest", p["metrics"]) for part, p in report.get("parts", {}).items()]
+    return [("this model", report["metrics"]), *parts, *branches, *report["baselines"].items()]
 
 
 def _difference(metric: dict[str, Any]) -> str:

@@ -4,6 +4,10 @@
 ``log.txt`` the same for people; ``checkpoints/``; ``output.txt`` what a detached process printed; ``stop`` somebody
 asks it to stop. A running job holds a lock on ``lock`` that the operating system takes away when its process ends in
 any way, so a dead job never blocks a new start. Nothing here imports torch: Slicer's own process reads jobs too.
+
+A job's folder may be handed on, so it holds no path and no name of a file of the data. What continuing it needs of
+these (the command, where its data and its starting point lie) is in the job's note in MAEMC_HOME, beside the list of
+jobs.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from MAEMCLib import model_store
 from MAEMCLib.atomic import read_json, replacing, write_json
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 
@@ -30,6 +35,7 @@ from .job_files import SCHEMA, read_settings, read_state
 from .revision import versions
 from .stopping import STOP_FILE, Interrupted, StopRequest, forget_stop
 
+WORDS_OF_A_START = ("scratch", "imagenet")  # all else that a job may start from is a path
 OUTPUT = "output.txt"  # what a detached process printed
 _PREPARATIONS = ("lock", "caches", OUTPUT, STOP_FILE)  # what may lie in a folder before the job begins
 _SECONDS_TO_START = 120  # within which a launched process has taken its lock, slow disks included
@@ -55,11 +61,21 @@ class Job:
     leads: bool = True  # of several processes one writes
     declared: bool = False  # in this process
     prepared: float = 0.0  # when ``prepare`` last wrote, seconds of the monotonic clock
+    home: Path | None = None  # MAEMC_HOME with the job's note; None: the usual one
 
     @property
     def settings(self) -> dict[str, Any]:
-        """job.json. Raises InputError where the folder is no job, or the file is damaged."""
-        return read_settings(self.folder)
+        """job.json, and what the job's note knows beside it: ``command``, and the paths of ``data`` and ``from``. Where
+        there is no note (the job was made elsewhere, or moved) there is no command, and ``from`` is a word.
+
+        Raises InputError where the folder is no job, or the file is damaged.
+        """
+        settings = read_settings(self.folder)
+        note = _note(self.folder, self.home or model_store.home())
+        paths, sources = note.get("data"), settings.get("data")
+        if isinstance(paths, list) and isinstance(sources, list) and len(paths) == len(sources):
+            settings["data"] = [{"path": path, **source} for source, path in zip(sources, paths, strict=True)]
+        return settings | {name: note[name] for name in ("command", "from") if note.get(name)}
 
     @property
     def status(self) -> str:
@@ -96,7 +112,15 @@ class Job:
         if "configuration" in stored:
             _check_same(stored, settings, self.folder)
         elif self.leads:
-            write_json(self.folder / "job.json", {**stored, **settings, "versions": versions()})
+            kept = {name: value for name, value in stored.items() if name != "command"}
+            write_json(self.folder / "job.json", {**kept, **_without_paths(settings), "versions": versions()})
+        if self.leads:  # what it reads may have moved since
+            start = settings.get("from")
+            paths = {
+                "data": [source.get("path") for source in settings.get("data", [])],
+                "from": None if start in WORDS_OF_A_START else start,
+            }
+            remember(self.folder, self.home or model_store.home(), **paths)
         self.declared = True
 
     def prepare(self, stage: str, done: int, total: int, stop: StopRequest) -> None:
@@ -165,6 +189,19 @@ def state_before(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def refuse_older(job: Job) -> None:
+    """Raise UsageError for a job that an earlier version began: what it cut and drew was not what is read now."""
+    stored = job.settings
+    if "configuration" in stored and "parts" not in stored and job.status != "finished":
+        raise UsageError(
+            f"The job {job.folder} was begun by an earlier version of MAEMC, which paid no heed to the manifest's "
+            "split and kept case_ids as they were typed. Train anew with another --output, or finish it with that "
+            "version.",
+            "older-job",
+            [job.folder],
+        )
+
+
 @contextlib.contextmanager
 def open_job(
     folder: Path, kind: str, command: dict[str, Any], home: Path, stop: StopRequest, quiet: bool = False
@@ -178,13 +215,12 @@ def open_job(
     """
     make_job_folder(folder)
     with _lock(folder):
-        job = Job(folder, quiet)
+        job = Job(folder, quiet, home=home)
         before = state_before(folder)
         if before.get("status") != "queued":  # a wish that ended a run before; one that is made while it waits counts
             forget_stop(folder)
         stop.folder = folder
-        begin_job(folder, kind, command)
-        remember(folder, home)
+        begin_job(folder, kind, command, home)
         # The state at the outset and not an "update" of the old one: what ended the last run is over.
         kept = ("started", "step", "steps", "epoch", "epochs", "part", "parts", "fold", "folds")
         job.state = {key: before[key] for key in kept if key in before}
@@ -232,18 +268,29 @@ def make_job_folder(folder: Path) -> None:
         raise InputError(f"The job folder {folder} cannot be made ({error.strerror}).", "not-written") from error
 
 
-def begin_job(folder: Path, kind: str, command: dict[str, Any]) -> None:
-    """job.json of a job whose data are not known yet; a job that has declared them keeps its own."""
+def begin_job(folder: Path, kind: str, command: dict[str, Any], home: Path) -> None:
+    """job.json of a job whose data are not known yet, and its note; a job that has declared its data keeps its own."""
     if (folder / "job.json").is_file():
-        stored = Job(folder).settings
+        stored = Job(folder, home=home).settings
         if stored["kind"] != kind:
             raise UsageError(
                 f"{folder} holds a job of the kind '{stored['kind']}', not '{kind}'. Choose another --output.",
                 "other-settings",
             )
         if "configuration" in stored:
+            remember(folder, home, command=stored.get("command", command))
             return
-    write_json(folder / "job.json", {"schema": SCHEMA, "kind": kind, "command": command, "created": now()})
+    write_json(folder / "job.json", {"schema": SCHEMA, "kind": kind, "created": now()})
+    remember(folder, home, command=command, data=None, **{"from": None})
+
+
+def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    public = dict(settings)
+    if "data" in public:
+        public["data"] = [{k: v for k, v in source.items() if k != "path"} for source in public["data"]]
+    if public.get("from") not in (None, *WORDS_OF_A_START):
+        public["from"] = "another model"
+    return public
 
 
 def _public(error: BaseException) -> str:
@@ -309,15 +356,27 @@ def _registry(home: Path) -> Path:
     return home / "jobs"
 
 
-def remember(folder: Path, home: Path) -> None:
-    """Note where the job lies, so that ``jobs list`` finds it again."""
+def remember(folder: Path, home: Path, **values: Any) -> None:
+    """Note where the job lies, so that ``jobs list`` finds it again, and what continuing it needs beside its folder."""
     try:
         _registry(home).mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # the job itself does not depend on being listed
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    note = _note(folder, home) | values | {"folder": str(folder.resolve())}
     with contextlib.suppress(InputError):
-        write_json(_registry(home) / f"{name}.json", {"folder": str(folder.resolve())})
+        write_json(_note_path(folder, home), note)
+
+
+def _note(folder: Path, home: Path) -> dict[str, Any]:
+    try:
+        note = read_json(_note_path(folder, home), "A job's note")
+    except InputError:
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _note_path(folder: Path, home: Path) -> Path:
+    return _registry(home) / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
 
 
 def known_jobs(home: Path) -> list[Job]:
@@ -325,7 +384,7 @@ def known_jobs(home: Path) -> list[Job]:
     jobs, damaged = [], []
     for path in sorted(_registry(home).glob("*.json")):
         try:
-            job = Job(_noted(path))
+            job = Job(_noted(path), home=home)
             read_state(job.folder)
             jobs.append((job.settings["created"], job))
         except InputError as error:

@@ -13,8 +13,15 @@ from typing import Any
 from MAEMCLib.atomic import write_json
 from MAEMCLib.errors import InputError, UsageError
 
-from .jobs import OUTPUT, Job, begin_job, is_locked, make_job_folder, now, remember, state_before
+from .jobs import OUTPUT, Job, begin_job, is_locked, make_job_folder, now, state_before
 from .stopping import forget_stop
+
+_DETACHED = "MAEMC_DETACHED"
+
+
+def is_detached() -> bool:
+    """Whether this process was started by ``launch``: what it prints stays in its job's folder, and names nobody."""
+    return bool(os.environ.get(_DETACHED))
 
 
 def launch(
@@ -35,8 +42,7 @@ def launch(
     if is_locked(folder):
         raise UsageError(f"The job {folder} is already running. Wait for it or stop it first.", "running")
     directory = directory or Path.cwd()
-    begin_job(folder, arguments[0], {"arguments": list(arguments), "directory": str(directory)})
-    remember(folder, home)
+    begin_job(folder, arguments[0], {"arguments": list(arguments), "directory": str(directory)}, home)
     forget_stop(folder)
     state = {key: value for key, value in state_before(folder).items() if key not in ("message", "seconds_left")}
     write_json(folder / "state.json", {**state, "status": "queued", "stage": "Starting", "updated": now()})
@@ -52,7 +58,7 @@ def launch(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=directory,
-                env={**(os.environ if environment is None else environment), "MAEMC_HOME": str(home)},
+                env={**(os.environ if environment is None else environment), "MAEMC_HOME": str(home), _DETACHED: "1"},
                 **apart,
             )
     except OSError as error:
@@ -70,5 +76,12 @@ def resume(
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen:
     """Continue a job that was stopped or has failed, with the command it was started with, as ``launch`` does."""
-    command = Job(folder).settings["command"]
+    command = Job(folder, home=home).settings.get("command")
+    if command is None:
+        raise InputError(
+            f"How the job {folder} was started is not known here: a job's folder holds no paths, and it was started "
+            "elsewhere or has moved. Repeat its command with this folder as --output.",
+            "no-command",
+            [folder],
+        )
     return launch(command["arguments"], folder, home, interpreter, environment, Path(command["directory"]))

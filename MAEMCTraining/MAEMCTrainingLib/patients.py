@@ -1,8 +1,8 @@
 """Pseudonyms: how caches and jobs know patients and cases apart without holding what identifies them.
 
-A pseudonym is a keyed hash of the manifest's patient_id or case_id. The key is made once per MAEMC_HOME and stays there, so that
-one patient has one pseudonym in every cache of a site while nobody without the key can find the patient by trying all
-hospital numbers. Nothing numerical depends on pseudonyms: folds and draws go by the order of the cases.
+A pseudonym is a keyed hash of the manifest's patient_id or case_id. The key is made once per MAEMC_HOME and stays
+there, so that one patient has one pseudonym in every cache of a site while nobody without the key can find the patient
+by trying all hospital numbers. Nothing numerical depends on pseudonyms: folds and draws go by the order of the cases.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import Tensor
 from .data.cohort import Cohort
 from .engine import train
 from .jobs import Job
-from .pretraining.run import PretrainedJob, PretrainingTask, with_attributes
+from .pretraining.run import PretrainedJob, PretrainingTask, data_paths, with_attributes
 from .processes import Processes
 from .starting_point import StartingPoint
 from .stopping import StopRequest
@@ -24,7 +24,7 @@ UNKNOWN_PATIENTS = (
 
 
 def check_protocol(protocol: str, cohort: Cohort, start: StartingPoint | None) -> tuple[str | None, bool]:
-    """Where the encoders of the folds come from, and whether the evaluation leaks.
+    """Where the encoders of the folds come from, and whether the evaluation leaks. cohort: the cases that are tested.
 
     None: from scratch. GIVEN: the pre-training as it is, either because it saw nobody who is evaluated here, or, under
     the protocol ``paper``, although it did: that leaks. IN_FOLD: it did see them, so that under ``honest`` it is
@@ -70,8 +70,10 @@ def pretrain_without(
     everyone: the cases of the pre-training. place: the fold's folder, where an interrupted one is continued. Raises
     what ``train`` raises, and InputError where nobody is left.
     """
-    paths = [Path(source["path"]) for source in Job(pretrained.folder).settings["data"]]
-    others, run, attributes = with_attributes(everyone.without(patients), pretrained.run, paths, lambda line: None)
+    paths, home = data_paths(pretrained, job.home), job.home
+    others, run, attributes = with_attributes(
+        everyone.without(patients), pretrained.run, paths, lambda line: None, home
+    )
     task = PretrainingTask(others, run, pretrained.preprocessing, attributes=attributes)
     known = attributes.fingerprint(others)
     train(task, run, job, place / "pretraining", known, device, stop, processes, fold=fold)

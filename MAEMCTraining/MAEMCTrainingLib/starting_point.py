@@ -26,8 +26,9 @@ SCRATCH, IMAGENET = "scratch", "imagenet"
 class StartingPoint:
     """An encoder's weights and where they come from.
 
-    source: what a job keeps of it: a folder, a file, or ``imagenet``. name: for people. preprocessing: what the encoder
-    is used to; None: that of the data at hand. fingerprint: SHA-256 of the weights' file or of the bundle's card.
+    source: where it lies: a folder, a file, or ``imagenet``. name: for people. kind: likewise, for what is written
+    down: without names of folders. preprocessing: what the encoder is used to; None: that of the data at hand.
+    fingerprint: SHA-256 of the weights' file or of the bundle's card.
     pretraining: the job, where it is one. patients_known: whether anybody can tell whom it has learnt from. autoencoder
     and decoder: the tensors and the architecture that rebuild a montage, where it has them; otherwise empty and None.
     """
@@ -42,6 +43,13 @@ class StartingPoint:
     patients_known: bool = True
     autoencoder: dict[str, Tensor] = field(default_factory=dict)
     decoder: DecoderConfiguration | None = None
+
+    @property
+    def kind(self) -> str:
+        """What a job's log calls it."""
+        if self.pretraining is not None:
+            return f"a pre-training by {self.pretraining.run.method}"
+        return self.name
 
     @property
     def flat(self) -> bool | None:

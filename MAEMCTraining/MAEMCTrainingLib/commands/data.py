@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections import Counter as Counted
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def _cache(options: argparse.Namespace) -> None:
 
     if options.slice_step < 1:
         raise UsageError(f"--slice-step is {options.slice_step}; it has to be a whole number of mm from 1.")
-    cases = source_cases(read_manifest(options.manifest))
+    cases = source_cases(read_manifest(options.manifest), home())
     with Counter("Cutting", options.quiet) as counter:
         cache = build_cache(
             cases, options.output, home(), options.slice_step, processes=options.processes, progress=counter
@@ -159,4 +160,7 @@ def _cache(options: argparse.Namespace) -> None:
             f"{margin} when they are shifted by up to 5 mm (padded with -1200 HU).",
             file=sys.stderr,
         )
+        parts = Counted(case.part for case in cache.cases if case.part)
+        if parts:
+            print(f"split: {', '.join(f'{count} {part}' for part, count in parts.items())}", file=sys.stderr)
     print(options.output)

@@ -66,7 +66,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     with Counter("Scoring", options.quiet) as counter:
         report, failed = evaluate_on(options.model, options.data, options.output, home(), options.device, counter)
-    for case, reason in failed:
+    for case, _, reason in failed:
         print(f"{case} was not scored: {reason}", file=sys.stderr)
     if not options.quiet:
         print(format_table(report))

@@ -56,7 +56,7 @@ def _experiment(options: argparse.Namespace) -> int:
     from ..experiments import EVALUATE, FINETUNE, FUSE, experiment_named
     from ..experiments.run import run_experiment
     from ..experiments.small_cnn import SMALL_CNN
-    from ..finetuning import labeled
+    from ..finetuning import division_of, labeled
 
     experiment = experiment_named(options.name)
     _check_columns(options, experiment.command == FUSE)
@@ -74,6 +74,8 @@ def _experiment(options: argparse.Namespace) -> int:
         data, cohort = [cache.folder for cache in caches], labeled(join(caches))
         run = finetuning_preset(options.preset, None, flat)
         cases = round(len(cohort) * (run.folds - 1) / run.folds)
+        if cohort.is_divided:
+            cases = len(division_of(cohort, run).folds[0].train)
     rival = [] if flat or cohort is None else [SMALL_CNN]
     cells = experiment.list_cells(cases)
     chosen = [cell for cell in cells if not options.only or cell.name.startswith(tuple(options.only))]

@@ -9,7 +9,16 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.model_store import home
 
 from . import Counter
-from .training import _open_all, _running, _start, _training, add_starting_point, check_timm
+from .training import (
+    _open_all,
+    _running,
+    _show_result,
+    _start,
+    _training,
+    add_starting_point,
+    check_timm,
+    fold_words,
+)
 
 if TYPE_CHECKING:
     from MAEMCLib.networks.encoders import AnyEncoderConfiguration
@@ -52,6 +61,7 @@ def column_words(options: argparse.Namespace) -> list[str]:
 
 def _fuse(options: argparse.Namespace) -> None:
     from ..configuration import encoder_named, override
+    from ..data.sources import naming_nobody
     from ..fusion import fuse, fusion_preset
     from ..fusion_data import check_columns, read_fusion_data
     from ..fusion_evaluation import format_table
@@ -60,21 +70,25 @@ def _fuse(options: argparse.Namespace) -> None:
         raise UsageError("Say what to train on: --data with a manifest.", "no-data")
     clinical, branches = _split(options.clinical), _split([options.branches or "axial,coronal"])
     target = options.target or "label"
-    check_columns(options.data, clinical, branches, target)
-    folds = [] if options.folds is None else [f"folds={options.folds}"]
+    check_columns(options.data, clinical, branches, target, home())
 
     def settings(start: StartingPoint | None, encoder: AnyEncoderConfiguration | None) -> FusionConfiguration:
         scratch = encoder is None
         if scratch and options.backbone:
             encoder = encoder_named(options.backbone, False, options.preset == "tiny")
-        return override(fusion_preset(options.preset, encoder, scratch), [*folds, *options.overrides])
+        return override(fusion_preset(options.preset, encoder, scratch), [*fold_words(options), *options.overrides])
 
     run, start = _start(options, settings, flat=False)
     check_timm(run)
     with _running(options, "fuse") as (job, stop, device, processes):
-        caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
+        with naming_nobody(options.data):
+            caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
         # The leader cuts the further series; the others find them there.
-        with processes.leader_first(), Counter("Cutting", options.quiet or not processes.leads) as counter:
+        with (
+            naming_nobody(options.data),
+            processes.leader_first(),
+            Counter("Cutting", options.quiet or not processes.leads) as counter,
+        ):
             cohort = read_fusion_data(
                 caches,
                 options.data,
@@ -88,10 +102,9 @@ def _fuse(options: argparse.Namespace) -> None:
                 job.log,
             )
         report = fuse(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
-    if processes.leads:
-        if not options.quiet:
-            print(format_table(report))
-        print(options.output)
+    if processes.leads and not options.quiet:
+        print(format_table(report))
+    _show_result(options, processes)
 
 
 def _split(texts: list[str]) -> list[str]:

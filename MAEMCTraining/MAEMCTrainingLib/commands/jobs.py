@@ -59,7 +59,8 @@ def _show(options: argparse.Namespace) -> None:
     for line in (state.get("stage"), state.get("message")):
         if line:
             print(line)
-    print(shlex.join(["maemc-train", *settings["command"]["arguments"]]))
+    if "command" in settings:
+        print(shlex.join(["maemc-train", *settings["command"]["arguments"]]))
 
 
 def _watch(options: argparse.Namespace) -> int:

@@ -61,6 +61,9 @@ def add_starting_point(command: argparse.ArgumentParser, **start: Any) -> None:
     command.add_argument("--weights", type=Path, metavar="FILE", help="of --from imagenet; nothing is fetched")
     command.add_argument("--folds", type=int, metavar="N")
     command.add_argument(
+        "--folds-from", metavar="COLUMN", help="of the manifest, which names the fold of each case, instead of --folds"
+    )
+    command.add_argument(
         "--protocol",
         choices=("honest", "paper"),
         default="honest",
@@ -100,6 +103,7 @@ def _detach(options: argparse.Namespace) -> None:
 def _pretrain(options: argparse.Namespace) -> None:
     from ..configuration import override, pretraining_preset
     from ..data.cohort import join
+    from ..data.sources import naming_nobody
     from ..pretraining import default_settings
     from ..pretraining.run import ALL_PATIENTS, UNLABELED_PATIENTS, pretrain
 
@@ -110,21 +114,23 @@ def _pretrain(options: argparse.Namespace) -> None:
     run = override(preset, options.overrides)
     check_timm(run)
     with _running(options, "pretrain") as (job, stop, device, processes):
-        caches, data = _open_all(options, options.data, ALL_PATIENTS, job, stop, processes)
-        unlabeled, more = _open_all(options, options.unlabeled_data, UNLABELED_PATIENTS, job, stop, processes)
-        pretrain(join(caches, unlabeled), run, job, device, data + more, stop, processes)
-    if processes.leads:
-        print(options.output)
+        with naming_nobody([*options.data, *options.unlabeled_data]):
+            caches, data = _open_all(options, options.data, ALL_PATIENTS, job, stop, processes)
+            unlabeled, more = _open_all(options, options.unlabeled_data, UNLABELED_PATIENTS, job, stop, processes)
+            cohort = join(caches, unlabeled)
+        pretrain(cohort, run, job, device, data + more, stop, processes)
+    _show_result(options, processes)
 
 
 def _finetune(options: argparse.Namespace) -> None:
     from ..configuration import finetuning_preset, override
     from ..data.cohort import join
+    from ..data.sources import naming_nobody
     from ..evaluation.report import format_table
     from ..finetuning import finetune, labeled
 
     flat = _flat(options)
-    folds = [] if options.folds is None else [f"folds={options.folds}"]
+    folds = fold_words(options)
     probe = ["linear_probe=true"] if options.linear_probe else []
 
     def settings(start: StartingPoint | None, encoder: AnyEncoderConfiguration | None) -> FinetuningConfiguration:
@@ -137,12 +143,27 @@ def _finetune(options: argparse.Namespace) -> None:
     run, start = _start(options, settings, flat)
     check_timm(run)
     with _running(options, "finetune") as (job, stop, device, processes):
-        caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
-        cohort = labeled(join(caches))
+        with naming_nobody(options.data):
+            caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
+            cohort = labeled(join(caches))
         report = finetune(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
-    if processes.leads:
-        if not options.quiet:
-            print(format_table(report))
+    if processes.leads and not options.quiet:
+        print(format_table(report))
+    _show_result(options, processes)
+
+
+def fold_words(options: argparse.Namespace) -> list[str]:
+    """``--folds`` and ``--folds-from`` as settings. Raises UsageError for both."""
+    if options.folds is not None and options.folds_from is not None:
+        raise UsageError("--folds-from says how many folds there are. Leave --folds out.", "folds")
+    words = [] if options.folds is None else [f"folds={options.folds}"]
+    return words + ([] if options.folds_from is None else [f"folds_from={options.folds_from}"])
+
+
+def _show_result(options: argparse.Namespace, processes: Any) -> None:
+    from ..launching import is_detached
+
+    if processes.leads and not is_detached():  # what a detached run prints stays in its job's folder
         print(options.output)
 
 
@@ -237,10 +258,16 @@ def _open_all(
 
             caches.append(open_data(path, options.output / "caches", home(), progress))
         for skipped in caches[-1].left_out if processes.leads else ():
-            # Reasons may name files, and a detached run prints into its job's folder.
-            in_full = skipped["reason"] if sys.stderr.isatty() else f"{skipped['code']}; maemc-train cache says more"
-            print(f"left out {skipped['case_id']}: {in_full}", file=sys.stderr)
+            print(f"left out {_left_out(skipped)}", file=sys.stderr)
     return caches, [{"path": str(path.resolve()), "takes": takes} for path in paths]
+
+
+def _left_out(skipped: dict[str, Any]) -> str:
+    from ..launching import is_detached
+
+    if is_detached():  # what it prints stays in its job's folder, which names nobody
+        return f"row {skipped['row']}: {skipped['code']}; maemc-train cache says more"
+    return f"{skipped['case_id']}: {skipped['reason']}"
 
 
 def _device(options: argparse.Namespace, processes: Any) -> Any:

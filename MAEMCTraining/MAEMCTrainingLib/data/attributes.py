@@ -34,13 +34,15 @@ class Attributes:
         return hashlib.sha256(cohort.fingerprint.encode() + said).hexdigest()
 
 
-def read_attributes(cohort: Cohort, paths: Sequence[Path], columns: Sequence[str]) -> tuple[Attributes, np.ndarray]:
+def read_attributes(
+    cohort: Cohort, paths: Sequence[Path], columns: Sequence[str], home: Path
+) -> tuple[Attributes, np.ndarray]:
     """What the manifests say of the cases under the columns, and the indices of the cases that say anything.
 
     A cell may hold several values, separated by ';'. Attributes are ordered by column and value. Raises InputError: a
     manifest without a column, no case with a value, fewer than two attributes in all.
     """
-    said = read_columns(paths, columns)
+    said = read_columns(paths, columns, home)
     found = [
         {
             f"{name}={value.strip()}"

@@ -85,6 +85,11 @@ class CachedCase:
     point_lps: tuple[float, float, float]
     source: str  # sha256 of the contents of its files
 
+    @property
+    def where(self) -> str:
+        """How a message names the case."""
+        return f"{self.case_id} (row {self.row} of its manifest)"
+
 
 @dataclass(frozen=True)
 class ROICache:

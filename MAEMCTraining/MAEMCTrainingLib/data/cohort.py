@@ -179,7 +179,7 @@ def join(
     for _, case in members:
         if case.case_id in seen:
             raise InputError(
-                f"The case {case.case_id} (row {case.row}) is in the data twice. Leave one of them out.",
+                f"The case {case.where} is in the data twice. Leave one of them out.",
                 "duplicate-case",
             )
         seen.add(case.case_id)

@@ -8,21 +8,25 @@ from pathlib import Path
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow, read_manifest
 
+from ..patients import case_pseudonym, pseudonym_key
+
 _OWN = {"label", "diameter_mm", "split"}
 
 
-def read_columns(paths: Sequence[Path], names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """{case_id: {name: text}}, empty text where a row says nothing. Rows of one volume are read one by one.
+def read_columns(paths: Sequence[Path], names: Sequence[str], home: Path) -> dict[str, dict[str, str]]:
+    """{pseudonym of a case: {name: text}}, empty text where a row says nothing. Rows of one volume are read one by one.
 
-    Read anew from the manifests, since a cache keeps nothing that it was not asked for. Raises InputError: a cache in
-    the place of a manifest, and a manifest without a column, which is named.
+    Read anew from the manifests, since a cache keeps no text of theirs. home: where the pseudonyms' key lies. Raises
+    InputError: a cache in the place of a manifest, and a manifest without a column, which is named.
     """
     found: dict[str, dict[str, str]] = {}
+    key = pseudonym_key(home)
     for path in paths:
         if path.is_dir():
             raise InputError(
                 f"{path} is a cache, which holds no {', '.join(names)}. Give the manifest that it was made of.",
                 "columns",
+                [path],
             )
         manifest = read_manifest(path)
         there = set().union(*(row.extra for row in manifest.rows)) | _OWN
@@ -32,8 +36,11 @@ def read_columns(paths: Sequence[Path], names: Sequence[str]) -> dict[str, dict[
                 f"The manifest {path} has no column {' and no column '.join(lacking)}, which this method needs. It has "
                 f"{', '.join(sorted(there))}.",
                 "manifest-columns",
+                [path],
             )
-        found |= {row.case_id: {name: _text(row, name) for name in names} for row in manifest.rows}
+        for row in manifest.rows:
+            case = case_pseudonym(row.case_id, row.extra.get("pseudonym_key") or None, key)
+            found[case] = {name: _text(row, name) for name in names}
     return found
 
 

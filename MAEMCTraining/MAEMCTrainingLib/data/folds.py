@@ -1,13 +1,18 @@
-"""Folds by patient: nobody is on both sides of a split, and each class is spread as evenly as its patients allow."""
+"""Folds by patient: nobody is on both sides of a split, and each class is spread as evenly as its patients allow.
+
+Where the manifest says which cases train, choose and test, or which folds they form, that is what happens.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from MAEMCLib.errors import InputError
 
 from ..draws import generator
+from .parts import MOST_GROUPS, TEST, TRAIN, VALIDATION
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,145 @@ class Fold:
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Division:
+    """How the cases of a cohort are used: folds, whose indices are of the cohort.
+
+    by_split: the manifest's validation rows stop the one model that its training rows train; the one fold tests the
+    manifest's test rows, or, where there are none, the validation rows. validation, test: indices of the manifest's
+    rows of these parts, empty where it names none. The test rows are in no fold's training or validation part.
+    """
+
+    folds: tuple[Fold, ...]
+    validation: np.ndarray
+    test: np.ndarray
+    by_split: bool = False
+
+    @property
+    def evaluated(self) -> np.ndarray:
+        """Indices of all cases that a fold tests, in order."""
+        return np.sort(np.concatenate([fold.test for fold in self.folds]))
+
+    @property
+    def untouched(self) -> np.ndarray:
+        """Indices of all cases that the figures are about: tested by a fold, or of the manifest's test part."""
+        return np.unique(np.concatenate([self.evaluated, self.test]))
+
+    def tested_by(self, fold: Fold) -> np.ndarray:
+        """Indices of the cases that the fold's model is judged by: its test part, and the manifest's test rows."""
+        return np.unique(np.concatenate([fold.test, self.test]))
+
+
+class Divisible(Protocol):
+    """What of a cohort its division goes by."""
+
+    cases: list[Any]
+    labels: np.ndarray
+    patients: np.ndarray
+    parts: np.ndarray
+    is_divided: bool
+
+
+def divide(
+    cohort: Divisible,
+    folds: int,
+    validation_fraction: float,
+    seed: int,
+    labeled_cases: int = 0,
+    folds_from: str = "",
+) -> Division:
+    """Folds of the cases that the manifest lets train; all of them where it has no ``split``.
+
+    Where it has validation rows, these stop every fold's training, and there is one fold unless folds_from names a
+    column with fixed ones. The other arguments are those of ``make_folds``. Raises InputError: what ``make_folds``
+    raises, a part with one class or none to train on, a column that makes no folds, a patient in several of them.
+    """
+    train, validation, test = (np.flatnonzero(cohort.parts == part) for part in (TRAIN, VALIDATION, TEST))
+    for part, indices in ((TRAIN, train), (VALIDATION, validation), (TEST, test)):
+        if cohort.is_divided and (part == TRAIN or len(indices)):
+            _check_part(part, cohort.labels[indices])
+    if folds_from:
+        made = _fixed_folds(cohort, train, validation, folds_from, validation_fraction, seed, labeled_cases)
+    elif len(validation):
+        kept = _first_cases(train, cohort.labels, labeled_cases, seed, 0) if labeled_cases else train
+        fold = Fold(0, kept, validation, test if len(test) else validation)
+        return Division((fold,), validation, test, by_split=True)
+    else:
+        made = [
+            replace(fold, train=train[fold.train], validation=train[fold.validation], test=train[fold.test])
+            for fold in make_folds(
+                cohort.labels[train], cohort.patients[train], folds, validation_fraction, seed, labeled_cases
+            )
+        ]
+    return Division(tuple(made), validation, test)
+
+
+def _check_part(part: str, labels: np.ndarray) -> None:
+    if len(set(labels.tolist())) < 2:
+        what = f"{len(labels)} labeled cases, all of one class" if len(labels) else "no labeled case"
+        raise InputError(
+            f"The part '{part}' of the manifest's split has {what}. Each part that is named needs cases of both "
+            "classes.",
+            "single-class",
+        )
+
+
+def _fixed_folds(
+    cohort: Divisible,
+    train: np.ndarray,
+    validation: np.ndarray,
+    column: str,
+    fraction: float,
+    seed: int,
+    labeled_cases: int,
+) -> list[Fold]:
+    """The folds that a column of the manifest names, in the order of its numbers, or of first appearance."""
+    groups = [cohort.cases[int(case)].groups.get(column) for case in train]
+    lacking = sum(group is None for group in groups)
+    if lacking == len(groups):
+        raise InputError(
+            f"The data have no column {column} with 2 to {MOST_GROUPS} values that could be folds. Correct "
+            "--folds-from, or build the cache again after the column was added.",
+            "folds-column",
+        )
+    if lacking:
+        raise InputError(
+            f"{lacking} of {len(groups)} cases have no value in the column {column}. Every case that is trained on "
+            "needs the fold that it belongs to.",
+            "folds-column",
+        )
+    found = list(dict.fromkeys(groups))
+    if all(group.isdigit() for group in found):
+        found.sort(key=int)
+    numbers = np.array([found.index(group) for group in groups])
+    patients, labels = cohort.patients[train], cohort.labels[train]
+    torn = [patient for patient in np.unique(patients) if len(set(numbers[patients == patient])) > 1]
+    if torn:
+        raise InputError(
+            f"{len(torn)} patients have cases in more than one fold of the column {column}. All cases of a patient "
+            "belong to one fold.",
+            "folds-column",
+        )
+    if len(found) < 2:
+        raise InputError(f"The column {column} names one fold only; there have to be two or more.", "folds-column")
+    made = []
+    for number in range(len(found)):
+        rest = np.flatnonzero(numbers != number)
+        if len(set(labels[rest].tolist())) < 2:
+            raise InputError(
+                f"Fold {number + 1} of the column {column} leaves cases of one class only to train on.", "single-class"
+            )
+        if labeled_cases:
+            rest = _first_cases(rest, labels, labeled_cases, seed, number)
+        held = np.zeros(len(rest), dtype=bool)
+        if not len(validation):
+            chosen = _validation_patients(labels[rest], patients[rest], fraction, seed, number)
+            held = np.isin(patients[rest], chosen)
+        stops = validation if len(validation) else train[rest[held]]
+        made.append(Fold(number, train[rest[~held]], stops, train[numbers == number]))
+    return made
 
 
 def make_folds(
@@ -31,6 +175,8 @@ def make_folds(
     and the smaller number always part of the larger; 0: all.
     Raises InputError: one class only, fewer patients than folds, a class with one patient.
     """
+    if folds < 2:
+        raise InputError(f"folds is {folds}; cross-validation needs at least 2.", "too-few-folds")
     strata = _strata(labels, patients)
     classes = {label for stratum in strata for label in stratum}
     if len(classes) < 2:

@@ -3,9 +3,9 @@
 A cache is a folder: ``index.json`` and ``pixels.bin``, one square after another, each of its own side, exactly what
 ``MAEMCLib.picture.framed`` gives scoring of the same picture: in 8 bits where that loses nothing, otherwise in float32.
 Where the manifest's column ``mask`` names pictures of lesions, ``masks.bin`` holds these likewise, a byte a pixel. Rows
-of the kind ``slice`` that name the same volume of a patient are one case with several pictures, and may name a CT volume
-in the place of a picture: its axial slice is then shown in the lung window. Patients and cases are pseudonyms, and no
-path or text of the manifest is kept. The cache is taken as it is where no row and, by hash, no file changed.
+of the kind ``slice`` that name the same volume of a patient are one case with several pictures, and may name a CT
+volume in the place of a picture: its axial slice is then shown in the lung window. Patients and cases are pseudonyms,
+and no path or text of the manifest is kept. The cache is taken as it is where no row and, by hash, no file changed.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ class CachedPictures:
     diameter_mm: float | None
     pictures: tuple[int, ...]
     sha256: str
+
+    @property
+    def where(self) -> str:
+        """How a message names the case."""
+        return f"{self.case_id} (row {self.row} of its manifest)"
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ class Coloring:
         return ""
 
 
-def read_values(data: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:
-    """{column: {case_id: its text}} of a manifest; ``modality+anatomy`` are the pairs of two columns' values, empty
-    where one of them is.
+def read_values(data: Path, columns: Sequence[str], home: Path) -> dict[str, dict[str, str]]:
+    """{column: {pseudonym of a case: its text}} of a manifest; ``modality+anatomy`` are the pairs of two columns'
+    values, empty where one of them is.
 
     Raises UsageError for an empty name; InputError: a cache, which holds no columns, a manifest without one of them (it
     is named).
@@ -64,7 +64,7 @@ def read_values(data: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]
         return {}
     if not all(part for parts in groups.values() for part in parts):
         raise UsageError(f"--columns {','.join(columns)} has an empty name. Write modality,anatomy.", "columns")
-    said = read_columns([data], sorted({part for parts in groups.values() for part in parts}))
+    said = read_columns([data], sorted({part for parts in groups.values() for part in parts}), home)
     found: dict[str, dict[str, str]] = {}
     for name, parts in groups.items():
         rows = {case: [values[part] for part in parts] for case, values in said.items()}

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from MAEMCLib.atomic import write_json
@@ -28,10 +28,12 @@ from scipy.special import expit, logit
 from ..data.augmentation import View, crop
 from ..data.cache import is_cache, open_cache
 from ..data.cohort import NoduleCohort, join
+from ..data.parts import FIRST_ROW
+from ..data.picture_cache import case_of
 from ..export import bundle_of_job
 from ..finetuning import labeled
 from ..jobs import Job
-from ..patients import key_name, pseudonym, pseudonym_key
+from ..patients import key_name, patient_pseudonym, pseudonym_key
 from ..protocol import UNKNOWN, UNKNOWN_PATIENTS
 from ..starting_point import IMAGENET, SCRATCH
 from .calibration import reliability
@@ -45,19 +47,28 @@ _TOGETHER = 16
 Progress = Callable[[int, int], None]
 
 
+class Failed(NamedTuple):
+    """A case that could not be scored: the user's own case_id, its row of the manifest, the reason in full."""
+
+    case_id: str
+    row: int
+    reason: str
+
+
 @dataclass(frozen=True)
 class Scored:
-    """Other data after scoring. sizes: (cases,) mm, NaN where unknown. key: name of the pseudonyms' key. failed: case
-    and reason. unlabeled: cases left out for want of a label. gates: how many cases have each color; empty for a cache.
+    """Other data after scoring. case_ids: the user's own, of a cache pseudonyms. rows: of the manifest. sizes: (cases,)
+    mm, NaN where unknown. key: name of the pseudonyms' key. failed: what could not be scored. unlabeled: cases left out for want of a label. gates: how many cases have each color; empty for a cache.
     """
 
     case_ids: list[str]
+    rows: list[int]
     patients: list[str]
     labels: np.ndarray
     probabilities: np.ndarray
     sizes: np.ndarray
     key: str
-    failed: list[tuple[str, str]]
+    failed: list[Failed]
     unlabeled: int
     gates: dict[str, int]
 
@@ -69,7 +80,7 @@ def evaluate_on(
     home: Path,
     device: str = "auto",
     progress: Progress = lambda done, total: None,
-) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+) -> tuple[dict[str, Any], list[Failed]]:
     """Score the labeled cases of a manifest or a cache; write metrics.json, predictions.csv and report.html to output.
 
     reference: a finished fine-tuning job, a bundle or a model's id. Returns what metrics.json holds, and the cases that
@@ -126,20 +137,20 @@ def _score_manifest(predictor: Predictor, path: Path, home: Path, progress: Prog
     flat = predictor.card.input == "picture"
     rows = [row for row in manifest.rows if (row.kind != "nodule") == flat]
     known = [row for row in rows if row.label is not None]
+    row_of = {row.case_id: number + FIRST_ROW for number, row in enumerate(manifest.rows)}
     results, failed = {}, []
     for together in shares_of(known, predictor.card):
         for row, result in zip(together, score_share(together, predictor), strict=True):
             if result.status == "failed":
-                failed.append((row.case_id, result.message))
+                failed.append(Failed(row.case_id, row_of[row.case_id], result.message))
             else:
                 results[row.case_id] = result
         progress(len(results) + len(failed), len(known))
-    cases: dict[str, list[ManifestRow]] = {}
+    cases: dict[tuple[str, ...], list[ManifestRow]] = {}
     for row in known:
         if row.case_id in results:
             # Slices of one volume are one case, as in training.
-            volume = f"volume {row.extra['volume_id']}" if row.kind == "slice" else f"case {row.case_id}"
-            cases.setdefault(volume, []).append(row)
+            cases.setdefault(case_of(row), []).append(row)
     kept = [members[0] for members in cases.values()]
     gates: dict[str, int] = {}
     for row in kept:
@@ -147,7 +158,8 @@ def _score_manifest(predictor: Predictor, path: Path, home: Path, progress: Prog
     key = pseudonym_key(home)
     return Scored(
         case_ids=[row.case_id for row in kept],
-        patients=[pseudonym(row.patient_id, key) for row in kept],
+        rows=[row_of[row.case_id] for row in kept],
+        patients=[patient_pseudonym(row.patient_id, row.extra.get("pseudonym_key") or None, key) for row in kept],
         labels=np.array([row.label for row in kept], dtype=int),
         probabilities=np.array(
             [_joined([results[row.case_id].probability for row in members]) for members in cases.values()]
@@ -185,6 +197,7 @@ def _score_cache(predictor: Predictor, everyone: NoduleCohort, progress: Progres
     cases = cohort.cases
     return Scored(
         case_ids=[case.case_id for case in cases],
+        rows=[case.row for case in cases],
         patients=[case.patient for case in cases],
         labels=cohort.labels,
         probabilities=np.array(probabilities),
@@ -207,9 +220,9 @@ def _region(cohort: NoduleCohort, index: int) -> NoduleROI:
 def _check(scored: Scored, data: Path) -> None:
     if not len(scored.labels):
         if scored.failed:
-            case, reason = scored.failed[0]
+            case, _, reason = scored.failed[0]
             raise InputError(
-                f"None of the {len(scored.failed)} labeled cases could be scored: {case}: {reason}", "none"
+                f"None of the {len(scored.failed)} labeled cases could be scored: {case}: {reason}", "none", [case]
             )
         raise UsageError(
             f"No case of {data} that the model takes has a label. Fill the manifest's label column with 0 or 1.",
@@ -232,7 +245,9 @@ def _judge(scored: Scored, card: ModelCard, job: Job | None) -> tuple[Prediction
         unavailable["size alone"] = f"{missing} cases have no diameter_mm"
     else:
         others["size alone"] = scored.sizes
-    table = PredictionTable(scored.case_ids, scored.patients, labels, scored.probabilities, others=others)
+    table = PredictionTable(
+        scored.case_ids, scored.patients, labels, scored.probabilities, others=others, rows=scored.rows
+    )
     patients = table.patient_numbers
     thresholds = {name: float(card.values["thresholds"][name]) for name in ("rule_out", "balanced", "rule_in")}
     metrics = evaluate(labels, table.probabilities, patients, thresholds["balanced"])
@@ -248,7 +263,7 @@ def _judge(scored: Scored, card: ModelCard, job: Job | None) -> tuple[Prediction
         "malignant": int((labels == 1).sum()),
         "benign": int((labels == 0).sum()),
         "unlabeled": scored.unlabeled,
-        "failed": [case for case, _ in scored.failed],  # reasons may name paths
+        "failed": [failed.row for failed in scored.failed],  # case_ids and reasons may name somebody
         "gates": scored.gates,
         "metrics": {key: asdict(metric) for key, metric in metrics.items()},
         "counts": confusion(labels, table.probabilities, thresholds["balanced"]),
@@ -340,7 +355,8 @@ def _notes(report: dict[str, Any], table: PredictionTable, seen: set[str]) -> li
         notes.append(f"{report['unlabeled']} cases have no label and are left out.")
     if report["failed"]:
         notes.append(
-            f"{len(report['failed'])} labeled cases could not be scored and are left out: they are in metrics.json."
+            f"{len(report['failed'])} labeled cases could not be scored and are left out: metrics.json has their "
+            "rows in the manifest."
         )
     if "size alone" in report["baselines"]:
         notes.append("Size alone ranks by the diameter; nothing is fitted.")

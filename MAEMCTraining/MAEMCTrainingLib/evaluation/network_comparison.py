@@ -76,7 +76,7 @@ def compare_networks(
         raise UsageError(f"--cases is {cases}; the comparison needs at least {FEWEST_CASES}.", "cases")
     networks = open_networks(first, second)
     _check_kind(networks[0], data)
-    said = read_values(data, columns)
+    said = read_values(data, columns, home)
     cache = open_data(data, output / "caches", home, lambda done, total: progress("Cutting", done, total))
     everyone = join([cache])
     cohort = _drawn(everyone, cases)
@@ -93,12 +93,12 @@ def compare_networks(
         "a": _facts(networks[0], cohort),
         "b": _facts(networks[1], cohort),
         "data": {
-            "name": data.name,
+            "name": "a cache" if data.is_dir() else "a manifest",
             "cases": len(cohort),
             "of_cases": len(everyone),
             "patients": len(np.unique(cohort.patients)),
             "image": _image(networks),
-            "left_out": [item["case_id"] for item in cache.left_out],
+            "left_out": [item["row"] for item in cache.left_out],
         },
         "cka": _cka(networks, seen.cka, len(cohort)),
         "classes": _classes(networks, cohort, colorings, seen, planes, progress),

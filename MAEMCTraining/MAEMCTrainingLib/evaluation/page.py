@@ -14,6 +14,7 @@ from ..protocol import UNKNOWN, UNKNOWN_PATIENTS
 from .figures import evaluation_figure, learning_figure
 from .html import page, picture, png_of
 from .html import table as html_table
+from .manifest_parts import parts_as_html
 from .predictions import PredictionTable
 from .tables import cell, difference_text, distinct_points
 
@@ -54,6 +55,7 @@ def write_page(path: Path, report: dict[str, Any], table: PredictionTable, event
     ]
     if learning is not None:
         parts += ["<h2>Learning</h2>", picture(png_of(learning), "learning curves", "small")]
+    parts += parts_as_html(report.get("parts", {}))
     if report.get("per_fold"):
         parts += ["<h2>Folds</h2>", _folds(report)]
     parts += ["<h2>Notes</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in report["notes"]), "</ul>"]
@@ -65,7 +67,9 @@ def write_page(path: Path, report: dict[str, Any], table: PredictionTable, event
 def _what(report: dict[str, Any]) -> str:
     if report["evaluation"] == "out-of-fold":
         return f"Out of fold: each case is scored by the model of {report['folds']} that did not see its patient."
-    return "Other data, scored with the whole model."
+    if report["evaluation"] == "other data":
+        return "Other data, scored with the whole model."
+    return f"The manifest's {report['evaluation']}, scored by the model that its other rows trained and chose."
 
 
 def _warnings(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -92,7 +96,8 @@ def _facts(report: dict[str, Any]) -> str:
         )
     ]
     if "protocol" in report:
-        rows += [("Protocol", f"{report['protocol']}, {report['folds']} folds by patient"), *_job_facts(report)]
+        folds = f"{report['folds']} folds by patient" if report["folds"] > 1 else "one model"
+        rows += [("Protocol", f"{report['protocol']}, {folds}"), *_job_facts(report)]
     rows += report.get("facts", [])
     software = training.get("software", {})
     if software:

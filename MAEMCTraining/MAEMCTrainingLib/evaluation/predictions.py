@@ -1,8 +1,12 @@
-"""predictions.csv: what the metrics are computed from, a row a case."""
+"""predictions.csv: what the metrics are computed from, a row a case.
+
+Where it belongs to a job, cases are pseudonyms, and the column ``row`` says which row of the manifest each is, counted
+as in a spreadsheet. Where other data were scored it is the user's own result and has the user's own case_ids.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +15,7 @@ from MAEMCLib.atomic import replacing
 from MAEMCLib.errors import InputError
 from MAEMCLib.spreadsheet import RowWriter, records
 
-_COLUMNS = ("case_id", "patient_id", "fold", "label", "probability", "network_probability")
+_COLUMNS = ("case_id", "patient_id", "fold", "label", "probability", "network_probability", "row")
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class PredictionTable:
 
     patients: pseudonyms. labels: (cases,) 0 or 1. probabilities: (cases,) as a reader gets them. folds: (cases,) which
     fold tested the case, None where other data were scored. network: (cases,) before calibration, None where the
-    bundle does not tell. others: name of a baseline -> its (cases,) probabilities, or scores that only rank.
+    bundle does not tell. others: name of a baseline -> its (cases,) probabilities, or scores that only rank. rows: of
+    the manifest, empty where they are not known.
     """
 
     case_ids: list[str]
@@ -30,6 +35,7 @@ class PredictionTable:
     folds: np.ndarray | None = None
     network: np.ndarray | None = None
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rows: Sequence[int] = ()
 
     @property
     def patient_numbers(self) -> np.ndarray:
@@ -46,6 +52,7 @@ class PredictionTable:
             "label": _texts(self.labels, len(self.labels), "d"),
             "probability": _texts(self.probabilities, len(self.labels), ".6f"),
             "network_probability": _texts(self.network, len(self.labels), ".6f"),
+            **({"row": [str(row) for row in self.rows]} if len(self.rows) else {}),
             **{name: _texts(values, len(self.labels), ".6f") for name, values in self.others.items()},
         }
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
@@ -77,6 +84,7 @@ def read_predictions(path: Path) -> PredictionTable:
             probabilities=_numbers(columns["probability"]),
             folds=np.array([int(value) for value in columns["fold"]]),
             network=_numbers(columns["network_probability"]) if "network_probability" in columns else None,
+            rows=[int(value) for value in columns.get("row", [])],
             others={name: _numbers(columns[name]) for name in names if name not in _COLUMNS},
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

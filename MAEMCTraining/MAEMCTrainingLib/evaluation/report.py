@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,17 @@ from MAEMCLib.networks.encoders import build_encoder
 from ..checkpoints import read_tensors
 from ..configuration import FinetuningConfiguration
 from ..data.cohort import Cohort, PictureCohort
-from ..data.folds import Fold
+from ..data.folds import Division
 from ..data.presentation import PicturePresentation, Settings, present
 from ..finetuning import features, fold_folder, fold_result, fused_planes, load_fold
 from ..jobs import Job
 from ..protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
-from ..starting_point import SCRATCH
+from ..starting_point import IMAGENET, SCRATCH
 from .baselines import by_radius, central_forest, logistic, majority, radial_profiles
 from .calibration import reliability
 from .comparison import compare
 from .logistic import FEATURE_PENALTY
+from .manifest_parts import about_parts, evaluated_rows, report_parts
 from .metrics import auc, confusion, evaluate
 from .operating_points import FEWEST_CASES, at_points
 from .out_of_fold import Judged, gather, judge
@@ -37,7 +37,7 @@ from .tables import format_table as format_table
 def evaluate_job(
     job: Job,
     cohort: Cohort,
-    folds: Sequence[Fold],
+    division: Division,
     run: FinetuningConfiguration,
     preprocessing: Settings,
     device: torch.device,
@@ -46,14 +46,17 @@ def evaluate_job(
 
     Raises InputError: results that are missing or damaged, a probability that is NaN.
     """
-    case_ids = [case.case_id for case in cohort.cases]
-    oof = gather(job.folder, run.folds, case_ids, cohort.labels)
-    others, unavailable = _baselines(job, cohort, folds, run, preprocessing, device)
+    tested = division.evaluated
+    cases = [cohort.cases[int(case)] for case in tested]
+    case_ids = [case.case_id for case in cases]
+    oof = gather(job.folder, run.folds, case_ids, cohort.labels[tested])
+    others, unavailable = _baselines(job, cohort, division, run, preprocessing, device)
+    others = {name: values[tested] for name, values in others.items()}
     if job.settings["from"] == SCRATCH:
         unavailable["pre-trained encoder, frozen"] = "trained from scratch"
-    patients = [case.patient for case in cohort.cases]
-    table = PredictionTable(case_ids, patients, oof.labels, oof.scores, oof.folds, oof.scores, others)
-    return _write(job, table, unavailable, _training_distances(job, cohort, folds, run, preprocessing, device))
+    patients, rows = [case.patient for case in cases], [case.row for case in cases]
+    table = PredictionTable(case_ids, patients, oof.labels, oof.scores, oof.folds, oof.scores, others, rows)
+    return _write(job, table, unavailable, _training_distances(job, cohort, division, run, preprocessing, device))
 
 
 def evaluate_again(job: Job, output: Path | None = None) -> dict[str, Any]:
@@ -76,6 +79,8 @@ def _write(
     judged = judge(oof)
     table = replace(table, probabilities=judged.probabilities, network=oof.scores, folds=oof.folds)
     report = _report(job, table, judged, unavailable) | {"training_distances": distances}
+    folds, thresholds = settings["configuration"]["folds"], judged.thresholds
+    report["parts"] = report_parts(job.folder, folds, judged.calibration, thresholds, output)
     table.write(output / "predictions.csv")
     write_page(output / "report.html", report, table, job.folder / "events.jsonl")
     write_json(output / "metrics.json", report)
@@ -85,14 +90,16 @@ def _write(
 def _baselines(
     job: Job,
     cohort: Cohort,
-    folds: Sequence[Fold],
+    division: Division,
     run: FinetuningConfiguration,
     preprocessing: Settings,
     device: torch.device,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Out-of-fold probabilities by name of the baseline, and why a baseline is missing."""
-    labels = cohort.labels
-    others, unavailable = {"majority class": majority(labels)}, {}
+    """(cases,) probabilities by name of the baseline, of the cases that a fold tests, and why a baseline is missing."""
+    labels, folds = cohort.labels, division.folds
+    learnt_from = folds[0].train if division.by_split else division.evaluated
+    others = {"majority class": np.full(len(labels), majority(labels[learnt_from])[0])}
+    unavailable: dict[str, str] = {}
     sizes = [case.diameter_mm for case in cohort.cases]
     missing = sum(size is None for size in sizes)
     if missing:
@@ -126,24 +133,26 @@ def _baselines(
 def _training_distances(
     job: Job,
     cohort: Cohort,
-    folds: Sequence[Fold],
+    division: Division,
     run: FinetuningConfiguration,
     preprocessing: Settings,
     device: torch.device,
 ) -> list[float]:
     """Percentiles 0 ... 100 of the distances of all cases, each to the cases that its fold's model was trained on.
 
-    Out of fold: a model's own training cases lie nearer to their mean than any new case does. Empty below 20 cases.
+    Out of fold: a model's own training cases lie nearer to their mean than any new case does. The manifest's test rows
+    choose nothing, so that with its split the distances are those of the validation rows. Empty below 20 cases.
     """
-    if len(cohort) < FEWEST_CASES:
+    folds = [(fold, fold.validation if division.by_split else fold.test) for fold in division.folds]
+    if sum(len(cases) for _, cases in folds) < FEWEST_CASES:
         return []
     presentation = present(cohort, run.augmentation, preprocessing, run.encoder.image_size)
     numbers = fused_planes(run.fusion, presentation)
     found = []
-    for fold in folds:
+    for fold, cases in folds:
         statistics = read_tensors(fold_folder(job.folder, fold.number) / "statistics.safetensors")
         encoder = load_fold(job.folder, fold.number, run.encoder).encoder
-        values = features(encoder, presentation, fold.test, device).numpy()
+        values = features(encoder, presentation, cases, device).numpy()
         planes = {presentation.planes[number]: number for number in numbers}
         distances = {
             plane: FeatureDistance.of(
@@ -169,7 +178,7 @@ def _report(job: Job, table: PredictionTable, judged: Judged, unavailable: dict[
         comparisons[name] = compare(labels, table.network, values, patients)
     report = {
         "subject": job.folder.resolve().name,
-        "evaluation": "out-of-fold",
+        "evaluation": evaluated_rows(settings),
         "protocol": settings["protocol"],
         "leaky": settings["leaky"],
         "pretraining": settings["pretraining"],
@@ -197,6 +206,7 @@ def _report(job: Job, table: PredictionTable, judged: Judged, unavailable: dict[
         "comparisons": comparisons,
         "baselines_unavailable": unavailable,
         "training": _training(settings),
+        "parts_of_split": settings.get("parts"),
     }
     if calibrated:
         plain = evaluate(labels, table.network, patients, 0.5)
@@ -240,13 +250,19 @@ def _training(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         "encoder": configuration["encoder"],
         **{key: configuration[key] for key in keys},
-        "from": Path(settings["from"]).name,
+        "from": _start_text(settings),
         "software": settings["versions"],
     }
 
 
+def _start_text(settings: dict[str, Any]) -> str:
+    """What the job started from, without the name of its folder or file."""
+    kinds = {SCRATCH: SCRATCH, IMAGENET: "ImageNet"}
+    return kinds.get(settings["from"], "a model" if settings["pretraining"] == UNKNOWN else "a pre-training")
+
+
 def _notes(report: dict[str, Any], judged: Judged) -> list[str]:
-    notes = ["Intervals: 95 %, 2000 bootstrap samples of patients. Predictions are out of fold."]
+    notes = ["Intervals: 95 %, 2000 bootstrap samples of patients.", *about_parts(report)]
     if report["leaky"]:
         notes.append("LEAKY: the pre-training saw patients that are evaluated here (the published protocol).")
     if report["pretraining"] == IN_FOLD:
@@ -254,9 +270,14 @@ def _notes(report: dict[str, Any], judged: Judged) -> list[str]:
     if report["pretraining"] == UNKNOWN:
         notes.append(UNKNOWN_PATIENTS)
     if judged.reason is None:
+        how = (
+            "cross-fitted: a fold's probabilities are calibrated, and its cases called, by what was fitted and chosen "
+            "without its cases"
+        )
+        if report["evaluation"] != "out-of-fold":
+            how = "fitted on the validation rows"
         notes.append(
-            "Calibrated by Platt scaling, cross-fitted: a fold's probabilities are calibrated, and its cases called, "
-            "by what was fitted and chosen without its cases. The probabilities assume a share of malignant cases of "
+            f"Calibrated by Platt scaling, {how}. The probabilities assume a share of malignant cases of "
             f"{report['prior_in_probability']:.3f}. AUCs are of the network's own scores."
         )
     elif judged.thresholds_reason:
@@ -269,9 +290,13 @@ def _notes(report: dict[str, Any], judged: Judged) -> list[str]:
         notes.append(f"Only {rarer} {kind} cases: the intervals are wide; rank nothing by these figures.")
     if report["patients"] < report["cases"]:
         notes.append("Some patients have several cases: DeLong's p takes cases for independent, the intervals do not.")
-    notes.append(
-        "These are the figures of one fold model at a time. An exported bundle gives the mean of all fold models, "
-        "whose probabilities spread less; how it does shows on other data."
-    )
+    if report["folds"] > 1:
+        notes.append(_MEAN_OF_FOLDS)
     notes.append("Baselines are called at 0.5; all but the majority class are logistic models in the same folds.")
     return notes
+
+
+_MEAN_OF_FOLDS = (
+    "These are the figures of one fold model at a time. An exported bundle gives the mean of all fold models, whose "
+    "probabilities spread less; how it does shows on other data."
+)

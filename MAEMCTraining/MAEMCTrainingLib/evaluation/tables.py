@@ -41,6 +41,9 @@ def format_table(report: dict[str, Any]) -> str:
         f"intercept {cell(metrics['calibration_intercept'])}"
     )
     lines += [f"No baseline '{name}': {reason}." for name, reason in report["baselines_unavailable"].items()]
+    from .manifest_parts import parts_as_text  # which shows figures as this file does
+
+    lines += parts_as_text(report.get("parts", {}))
     return "\n".join([*lines, *report["notes"], "Research only, not for clinical use."])
 
 
@@ -60,8 +63,10 @@ def _headline(report: dict[str, Any]) -> str:
         f"{report['cases']} cases of {report['patients']} patients ({report['malignant']} malignant, "
         f"{report['benign']} benign)"
     )
-    if report["evaluation"] != "out-of-fold":
+    if report["evaluation"] == "other data":
         return f"{text}, scored by {report['subject']}"
+    if report["evaluation"] != "out-of-fold":
+        return f"{text}: the manifest's {report['evaluation']}, one model, protocol {report['protocol']}"
     return f"{text}, {report['folds']} folds by patient, protocol {report['protocol']}"
 
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from ..configuration import FinetuningConfiguration, Optimization, to_json
 from ..data.cohort import NoduleCohort
-from ..data.folds import make_folds
+from ..data.parts import TRAIN
 from ..data.presentation import Presentation, measure_preprocessing
 from ..engine import train
 from ..evaluation.metrics import evaluate
-from ..finetuning import FinetuningTask, fold_folder
+from ..finetuning import FinetuningTask, division_of, fold_folder
 from ..jobs import Job
 from ..optimization import NamedParameter
 from ..stopping import StopRequest
@@ -78,13 +78,12 @@ def train_small_cnn(
 ) -> np.ndarray:
     """Train the network in an opened job, or continue it; write metrics.json with its out-of-fold AUC.
 
-    Returns the (cases,) out-of-fold probabilities.
+    Returns the (cases,) out-of-fold probabilities, which hold where a fold tests the case.
     """
-    preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
+    division = division_of(cohort, run)
+    folds, run = division.folds, replace(run, folds=len(division.folds))
+    preprocessing = measure_preprocessing(cohort.of_parts(TRAIN), run.augmentation, run.encoder.image_size)
     job.declare({"configuration": to_json(run), "data_fingerprint": cohort.fingerprint, "cohort": cohort.facts()})
-    folds = make_folds(
-        cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.split_seed, run.labeled_cases
-    )
     job.update(folds=run.folds, parts=run.folds)
     probabilities, tested_by = np.zeros(len(cohort)), np.zeros(len(cohort), dtype=int)
     for fold in folds:
@@ -97,7 +96,8 @@ def train_small_cnn(
         task.module.load_state_dict(outcome.best)
         probabilities[fold.test] = _predict(task.module, task.presentation, fold.test, device)
         tested_by[fold.test] = fold.number
-    metrics = evaluate(cohort.labels, probabilities, cohort.patients, folds=tested_by)
+    tested = division.evaluated
+    metrics = evaluate(cohort.labels[tested], probabilities[tested], cohort.patients[tested], folds=tested_by[tested])
     write_json(job.folder / "metrics.json", {name: asdict(metrics[name]) for name in ("auc", "auc_within_folds")})
     return probabilities
 

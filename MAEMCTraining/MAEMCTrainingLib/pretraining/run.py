@@ -28,12 +28,13 @@ from ..configuration import (
 )
 from ..data.attributes import Attributes, read_attributes
 from ..data.cohort import Cohort, PictureCohort, join
+from ..data.parts import TEST, TRAIN, VALIDATION
 from ..data.presentation import PicturePresentation, Settings, measure_preprocessing, present
-from ..data.sources import open_data
+from ..data.sources import naming_nobody, open_data
 from ..data.visible_lesion import LesionSizes, keep_lesion_visible, lesion_patches, lesion_sizes
 from ..draws import generator
 from ..engine import sample_in_epoch, train
-from ..jobs import Job
+from ..jobs import Job, refuse_older
 from ..optimization import NamedParameter
 from ..processes import Processes
 from ..stopping import StopRequest
@@ -108,8 +109,8 @@ class PretrainingTask:
         return self.presentation.views(self.module.VIEWS, item, self.run.seed, epoch, sample, number)
 
     def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
-        """The case_ids of a batch."""
-        return [self.cohort.cases[self._case(sample_in_epoch(code)[1])].case_id for code in samples]
+        """The cases of a batch."""
+        return [self.cohort.cases[self._case(sample_in_epoch(code)[1])].where for code in samples]
 
     def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[ViewBatch, dict[str, float]]:
         """The method's views and the noise of their masks, drawn per sample; the padded share."""
@@ -204,7 +205,10 @@ def pretrain(
 
     data: how the cohort was put together, for job.json. Raises what ``Job.declare`` and ``train`` raise.
     """
-    cohort, run, attributes = with_attributes(cohort, run, [Path(source["path"]) for source in data], job.log)
+    refuse_older(job)
+    cohort = what_trains(cohort, job.log)
+    paths = [Path(source["path"]) for source in data]
+    cohort, run, attributes = with_attributes(cohort, run, paths, job.log, job.home)
     preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     job.declare(
         {
@@ -213,6 +217,7 @@ def pretrain(
             "data": data,
             "data_fingerprint": cohort.fingerprint,
             "cohort": cohort.facts(),
+            "parts": None,
         }
     )
     task = PretrainingTask(cohort, run, preprocessing, job.folder / "previews", attributes)
@@ -222,11 +227,27 @@ def pretrain(
     job.update(stage="Pre-training")
     fingerprint = attributes.fingerprint(cohort)
     train(task, run, job, job.folder / "checkpoints", fingerprint, device, stop, processes)
-    job.log(f"Finished: {job.folder / 'checkpoints' / 'last'}")
+    job.log("Finished: checkpoints/last.")
+
+
+def what_trains(cohort: Cohort, say: Callable[[str], None]) -> Cohort:
+    """The cases that the manifest's split lets train, all of them where there is none. say: is told who is left out.
+
+    Raises InputError where nobody is left.
+    """
+    if not cohort.is_divided:
+        return cohort
+    counts = [f"{int((cohort.parts == part).sum())} {part}" for part in (TEST, VALIDATION)]
+    say(f"Left out of the pre-training by the manifest's split: {' and '.join(counts)} cases.")
+    return cohort.of_parts(TRAIN)
 
 
 def with_attributes(
-    cohort: Cohort, run: PretrainingConfiguration, paths: list[Path], say: Callable[[str], None]
+    cohort: Cohort,
+    run: PretrainingConfiguration,
+    paths: list[Path],
+    say: Callable[[str], None],
+    home: Path,
 ) -> tuple[Cohort, PretrainingConfiguration, Attributes]:
     """The cases that have the metadata that the method learns from, its settings with the classes found, the metadata.
 
@@ -235,13 +256,13 @@ def with_attributes(
     columns = getattr(run.settings, "columns", ())
     if not columns:
         return cohort, run, Attributes.none(len(cohort))
-    attributes, known = read_attributes(cohort, paths, columns)
+    attributes, known = read_attributes(cohort, paths, columns, home)
     if len(known) < len(cohort):
         missing = len(cohort) - len(known)
         say(f"{missing} of {len(cohort)} cases say nothing under {', '.join(columns)} and are left out.")
     settings = replace(run.settings, classes=attributes.names)
     if hasattr(settings, "class_counts"):
-        several = [cohort.cases[known[row]].case_id for row in np.flatnonzero(attributes.values.sum(axis=1) > 1)]
+        several = [cohort.cases[known[row]].where for row in np.flatnonzero(attributes.values.sum(axis=1) > 1)]
         if several:
             raise InputError(
                 f"{len(several)} cases (the first: {several[0]}) have several values under {', '.join(columns)}, and "
@@ -325,23 +346,36 @@ def preprocessing_from_json(values: dict[str, Any]) -> Settings:
 def cohort_of(pretrained: PretrainedJob, home: Path) -> Cohort:
     """The cases that a job was pre-trained on, opened again.
 
-    Raises InputError: they are gone, or are others than the job saw.
+    Raises InputError: they are gone, are not known here, or are others than the job saw.
     """
-    settings = Job(pretrained.folder).settings
+    settings, paths = Job(pretrained.folder).settings, data_paths(pretrained, home)
     parts: dict[bool, list[Any]] = {True: [], False: []}
-    for source in settings["data"]:
-        cache = open_data(Path(source["path"]), pretrained.folder / "caches", home)
-        parts[source["takes"] == ALL_PATIENTS].append(cache)
-    cohort = join(parts[True], parts[False])
-    paths = [Path(source["path"]) for source in settings["data"]]
-    cohort, _, _ = with_attributes(cohort, pretrained.run, paths, lambda line: None)
+    with naming_nobody(paths):
+        for source, path in zip(settings["data"], paths, strict=True):
+            parts[source["takes"] == ALL_PATIENTS].append(open_data(path, pretrained.folder / "caches", home))
+        cohort = what_trains(join(parts[True], parts[False]), lambda line: None)
+        cohort, _, _ = with_attributes(cohort, pretrained.run, paths, lambda line: None, home)
     if cohort.fingerprint != settings["data_fingerprint"]:
         raise InputError(
-            f"The data of the pre-training {pretrained.folder} have changed since. Bring them back, or pre-train "
-            "again.",
+            f"The data of the pre-training {pretrained.folder} have changed since, or it was made by an earlier "
+            "version of MAEMC. Bring them back, or pre-train again.",
             "data-changed",
+            [pretrained.folder],
         )
     return cohort
+
+
+def data_paths(pretrained: PretrainedJob, home: Path | None) -> list[Path]:
+    """Where the data of a job lie, as its note in MAEMC_HOME knows. Raises InputError where that does not."""
+    try:
+        return [Path(source["path"]) for source in Job(pretrained.folder, home=home).settings["data"]]
+    except KeyError:
+        raise InputError(
+            f"Where the data of the pre-training {pretrained.folder} lie is not known here: a job's folder holds no "
+            "paths, and it was made elsewhere or has moved. Pre-train again, or leave its patients out of these data.",
+            "data-unknown",
+            [pretrained.folder],
+        ) from None
 
 
 def configuration_from_json(values: dict[str, Any]) -> PretrainingConfiguration:
