@@ -341,7 +341,7 @@ def _further(
     cached, key = [], pseudonym_key(home)
     for path in paths:
         manifest = read_manifest(path)
-        pseudonyms = {case.case_id: case.name(key) for case in source_cases(manifest, home)}
+        pseudonyms = {case.case_id: case.name(key) for case in source_cases(manifest)}
         rows = [row for row in manifest.rows if row.extra.get(name) and pseudonyms.get(row.case_id) in wanted]
         there = [replace(row, image=(path.parent / row.extra[name]).absolute()) for row in rows]
         lacking = [row.case_id for row in there if not row.image.exists()]
@@ -357,7 +357,7 @@ def _further(
             images = {row.case_id: row.image for row in there}
             plain = [
                 replace(case, series_uid=None, image=images[case.case_id])
-                for case in source_cases(manifest, home)
+                for case in source_cases(manifest)
                 if case.case_id in images
             ]
             cached.append(build_cache(plain, caches / cache_name(path, name), home, progress=progress))

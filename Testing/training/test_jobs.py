@@ -130,10 +130,10 @@ def test_data_that_could_not_be_read_do_not_bind_the_folder(tmp_path):
     corrected = {"arguments": ["pretrain", "--data", "right.csv"], "directory": "."}
     with open_job(folder, "pretrain", corrected, home, StopRequest(), quiet=True) as job:
         job.declare(SETTINGS)
-    assert Job(folder).settings["command"] == corrected and Job(folder).status == "finished"
+    assert Job(folder, home=home).settings["command"] == corrected and Job(folder).status == "finished"
     with opened(folder, home) as job:
         job.declare(SETTINGS)
-    assert Job(folder).settings["command"] == corrected  # now it is bound
+    assert Job(folder, home=home).settings["command"] == corrected  # now it is bound
 
 
 def test_an_event_log_reads_on_and_starts_over_after_a_cut(tmp_path):

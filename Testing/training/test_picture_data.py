@@ -1,5 +1,6 @@
 """2-D pictures as training data: the cache, cases of several slices, metadata, views, and what goes wrong."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -42,18 +43,21 @@ def test_pictures_come_out_of_the_cache_as_they_went_in(noise, tmp_path):
     calls = []
     cache = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home", lambda *done: calls.append(done))
     assert calls == [(1, 3), (2, 3), (3, 3)]
-    np.testing.assert_array_equal(cache.pixels, noise[:3])
-    assert "patient-" not in (tmp_path / "cache" / "index.json").read_text()  # pseudonyms only
-    before = (tmp_path / "cache" / "pixels.npy").stat().st_mtime_ns
+    np.testing.assert_array_equal([cache.gray(n) * 255 for n in range(3)], noise[:3])
+    text = (tmp_path / "cache" / "index.json").read_text()
+    assert "patient-" not in text and "case-" not in text  # pseudonyms only
+    before = (tmp_path / "cache" / "pixels.bin").stat().st_mtime_ns
     again = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home")
-    assert again.cases == cache.cases and (tmp_path / "cache" / "pixels.npy").stat().st_mtime_ns == before
+    assert again.cases == cache.cases and (tmp_path / "cache" / "pixels.bin").stat().st_mtime_ns == before
+    stat = rows[1].image.stat()
     save(rows[1].image, noise[7])
+    os.utime(rows[1].image, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # contents are compared, and not times
     changed = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home")
-    np.testing.assert_array_equal(changed.pixels[1], noise[7])
+    np.testing.assert_array_equal(changed.gray(1) * 255, noise[7])
     assert changed.cases[1].sha256 != cache.cases[1].sha256 and changed.cases[0].sha256 == cache.cases[0].sha256
     relabeled = [replace(r, label=1) for r in rows]
     assert [c.label for c in build_picture_cache(relabeled, tmp_path / "cache", tmp_path / "home").cases] == [1, 1, 1]
-    (tmp_path / "cache" / "pixels.npy").write_bytes(b"cut short")
+    (tmp_path / "cache" / "pixels.bin").write_bytes(b"cut short")
     with pytest.raises(InputError, match="damaged"):
         open_data(tmp_path / "cache", tmp_path, tmp_path / "home")
 
@@ -64,10 +68,10 @@ def test_mixed_sizes_and_unreadable_files(noise, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     rows = [row(0, wide), row(1, small), row(2, tmp_path / "text.png")]
     cache = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home")
-    assert cache.pixels.shape == (2, 40, 40)
-    np.testing.assert_array_equal(cache.pixels[0][10:30], noise[0][:20])  # in the middle of a black square
-    assert not cache.pixels[0][:10].any()
-    assert [item["case_id"] for item in cache.left_out] == ["case-2"]
+    assert [cache.gray(n).shape for n in (0, 1)] == [(40, 40), (10, 10)]
+    np.testing.assert_array_equal(cache.gray(0)[10:30] * 255, noise[0][:20])  # in the middle of a black square
+    assert not cache.gray(0)[:10].any()
+    assert [(item["case_id"], item["row"]) for item in cache.left_out] == [("case-2", 4)]
     assert "reason" in cache.left_out[0] and str(tmp_path) not in (tmp_path / "cache" / "index.json").read_text()
     with pytest.raises(InputError, match="None of the 1 pictures"):
         build_picture_cache(rows[2:], tmp_path / "other", tmp_path / "home")
@@ -90,10 +94,10 @@ def slices(noise, folder, order, **values):
 def test_slices_of_a_volume_are_one_case_in_the_order_of_their_numbers(noise, tmp_path):
     cache = build_picture_cache(slices(noise, tmp_path, (10, 9, 100), label=1), tmp_path / "c", tmp_path / "home")
     (case,) = cache.cases
-    assert case.case_id == "case-0" and case.pictures == (1, 0, 2)  # 9, 10, 100
+    assert case.row == 2 and case.pictures == (1, 0, 2)  # 9, 10, 100
     cohort = join([cache])
     assert len(cohort) == 1 and cohort.pictures == [(0, 0), (0, 1), (0, 2)]
-    np.testing.assert_array_equal(cohort.gray(0, 0), noise[1])
+    np.testing.assert_array_equal(cohort.gray(0, 0) * 255, noise[1])
     torn = slices(noise, tmp_path, (1, 2))
     with pytest.raises(InputError, match="different labels"):
         build_picture_cache([torn[0], replace(torn[1], label=1)], tmp_path / "d", tmp_path / "home")
@@ -114,7 +118,7 @@ def test_slices_of_a_ct_volume_are_shown_in_the_lung_window(tmp_path):
     cache = build_picture_cache(rows, tmp_path / "c", tmp_path / "home")
     assert cache.cases[0].pictures == (1, 0)
     shown = normalise(volume.array[36], Preprocessing())
-    ours = cache.pixels[0][2:78].astype(float) / 255  # 76 rows in a square of 80
+    ours = cache.gray(0)[2:78]  # 76 rows in a square of 80
     assert np.abs(ours - shown).max() <= 0.5 / 255 + 1e-6
     beyond = [replace(rows[0], extra={"volume_id": "v", "slice_index": "72"})]
     with pytest.raises(InputError, match="72 slices"):
@@ -145,23 +149,25 @@ def attributed(noise, folder, cells):
 
 def test_metadata_become_attributes_and_cases_without_are_left_out(noise, tmp_path):
     path, cohort = attributed(noise, tmp_path, [("CT", "CHEST"), ("", ""), ("US", "BREAST; SKIN"), ("CT", "")])
-    attributes, known = read_attributes(cohort, [path], ("modality", "anatomy"))
+    home = tmp_path / "home"
+    attributes, known = read_attributes(cohort, [path], ("modality", "anatomy"), home)
     assert known.tolist() == [0, 2, 3]
     assert attributes.names == ("modality=CT", "modality=US", "anatomy=BREAST", "anatomy=CHEST", "anatomy=SKIN")
     assert attributes.values.astype(int).tolist() == [[1, 0, 0, 1, 0], [0, 1, 1, 0, 1], [1, 0, 0, 0, 0]]
-    other = read_attributes(cohort.subset([0, 2]), [path], ("modality", "anatomy"))[0]
+    other = read_attributes(cohort.subset([0, 2]), [path], ("modality", "anatomy"), home)[0]
     assert other.fingerprint(cohort) != attributes.fingerprint(cohort)
 
 
 def test_columns_that_are_missing_or_say_nothing(noise, tmp_path):
     path, cohort = attributed(noise, tmp_path, [("CT", "CHEST"), ("CT", "")])
+    home = tmp_path / "home"
     with pytest.raises(InputError, match="no column vendor"):
-        read_columns([path], ["modality", "vendor"])
+        read_columns([path], ["modality", "vendor"], home)
     with pytest.raises(InputError, match="modality=CT"):
-        read_attributes(cohort, [path], ("modality",))
+        read_attributes(cohort, [path], ("modality",), home)
     with pytest.raises(InputError, match="is a cache"):
-        read_columns([cohort.members[0][0].folder], ["modality"])
-    assert read_columns([path], ["label"]) == {"case-0": {"label": ""}, "case-1": {"label": ""}}
+        read_columns([cohort.members[0][0].folder], ["modality"], home)
+    assert read_columns([path], ["label"], home) == {case.case_id: {"label": ""} for case in cohort.cases}
 
 
 @pytest.fixture

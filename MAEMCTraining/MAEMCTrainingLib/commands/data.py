@@ -145,7 +145,7 @@ def _cache(options: argparse.Namespace) -> None:
 
     if options.slice_step < 1:
         raise UsageError(f"--slice-step is {options.slice_step}; it has to be a whole number of mm from 1.")
-    cases = source_cases(read_manifest(options.manifest), home())
+    cases = source_cases(read_manifest(options.manifest))
     with Counter("Cutting", options.quiet) as counter:
         cache = build_cache(
             cases, options.output, home(), options.slice_step, processes=options.processes, progress=counter

@@ -30,6 +30,7 @@ from MAEMCLib.roi import SIDE, SLICES, axial_grid, coronal_grid, cut_roi, sample
 
 from ..patients import case_pseudonym, key_name, patient_pseudonym, pseudonym_key
 from .augmentation import MARGIN, PADDING
+from .parts import as_kept
 from .source_files import content_signature
 
 SCHEMA = 2
@@ -68,7 +69,8 @@ class SourceCase:
 class CachedCase:
     """One entry of the index; padded_fraction is that of the un-shifted region, margin_padded of the whole file.
 
-    case_id, patient: pseudonyms. row, part, groups: as a ``SourceCase`` has them.
+    case_id, patient: pseudonyms. row, part: as a ``SourceCase`` has them. groups: which
+    cases share a value, of ``as_kept``.
     """
 
     case_id: str
@@ -115,17 +117,18 @@ class ROICache:
         try:
             stacks = np.load(self.folder / case.file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise _damaged(self.folder, case.case_id) from error
+            raise _damaged(self.folder, case) from error
         if stacks.shape != SHAPE or stacks.dtype != np.int16:
-            raise _damaged(self.folder, case.case_id)
+            raise _damaged(self.folder, case)
         return stacks
 
 
-def _damaged(folder: Path, case_id: str) -> InputError:
+def _damaged(folder: Path, case: CachedCase) -> InputError:
     return InputError(
-        f"The cache {folder} is damaged: the file of case {case_id} is missing or not what the index says. "
+        f"The cache {folder} is damaged: the file of case {case.where} is missing or not what the index says. "
         "Run maemc-train cache again; it mends what is broken.",
         "cache-damaged",
+        [folder],
     )
 
 
@@ -316,7 +319,7 @@ def _described(entry: CachedCase, case: SourceCase, key: bytes) -> CachedCase:
         patient=patient_pseudonym(case.patient_id, case.pseudonym_key, key),
         row=case.row,
         part=case.part,
-        groups=dict(case.groups),
+        groups=as_kept(case.groups, key),
         label=case.label,
         diameter_mm=case.diameter_mm,
     )
@@ -383,7 +386,7 @@ def open_cache(folder: Path, verify: bool = True) -> ROICache:
     for case in cache.cases if verify else ():
         path = folder / case.file
         if not path.is_file() or file_sha256(path) != case.sha256:
-            raise _damaged(folder, case.case_id)
+            raise _damaged(folder, case)
     return cache
 
 

@@ -6,7 +6,7 @@ trained, cases of ``test`` do neither. Any other column with a few values may se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow
@@ -58,11 +58,8 @@ def torn(patients: Sequence[str]) -> InputError:
     )
 
 
-def groups_of(rows: Sequence[ManifestRow], key: bytes) -> list[dict[str, str]]:
-    """For each row, {column: its group} of the columns with 2 to ``MOST_GROUPS`` values.
-
-    Only which rows share a value is kept: small whole numbers stay as they are, texts become pseudonyms.
-    """
+def groups_of(rows: Sequence[ManifestRow]) -> list[dict[str, str]]:
+    """For each row, {column: its value} of the columns with 2 to ``MOST_GROUPS`` values, as the manifest has them."""
     found: list[dict[str, str]] = [{} for _ in rows]
     for name in dict.fromkeys(name for row in rows for name in row.extra):
         texts = [row.extra.get(name, "") for row in rows]
@@ -70,8 +67,14 @@ def groups_of(rows: Sequence[ManifestRow], key: bytes) -> list[dict[str, str]]:
             continue
         for groups, text in zip(found, texts, strict=True):
             if text:
-                groups[name] = _group(text, key)
+                groups[name] = text
     return found
+
+
+def as_kept(groups: Mapping[str, str], key: bytes) -> dict[str, str]:
+    """What a cache keeps of ``groups_of``: only which cases share a value. Small whole numbers stay as they are, texts
+    become pseudonyms."""
+    return {name: _group(text, key) for name, text in groups.items()}
 
 
 def _group(text: str, key: bytes) -> str:

@@ -28,7 +28,7 @@ from MAEMCLib.picture_scoring import PictureSource
 
 from ..patients import case_pseudonym, key_name, patient_pseudonym, pseudonym_key
 from .cache import PIXELS, UNREADABLE, why_left_out
-from .parts import FIRST_ROW, groups_of, parts_of
+from .parts import FIRST_ROW, as_kept, groups_of, parts_of
 from .source_files import content_signature
 
 SCHEMA = 2
@@ -40,7 +40,7 @@ class CachedPictures:
     """One case: its pictures' numbers in the cache, in the order of their slices; sha256 of their gray values.
 
     case_id, patient: pseudonyms. row: of the manifest, of the case's first picture. part, groups: of ``parts_of`` and
-    ``groups_of``.
+    ``as_kept``.
     """
 
     case_id: str
@@ -126,7 +126,7 @@ def build_picture_cache(
     volume with different labels or patients, the folder cannot be written.
     """
     key = pseudonym_key(home)
-    parts, groups = parts_of(rows), groups_of(rows, key)
+    parts, groups = parts_of(rows), [as_kept(groups, key) for groups in groups_of(rows)]
     signature = _signature(rows, key_name(key), folder_of_manifest)
     if (folder / "index.json").is_file():
         index = read_json(folder / "index.json", "The cache's index")

@@ -11,7 +11,6 @@ from pathlib import Path
 from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.manifest import Manifest, read_manifest
 
-from ..patients import pseudonym_key
 from .cache import ROICache, SourceCase, build_cache, is_cache, open_cache
 from .parts import FIRST_ROW, groups_of, parts_of
 from .picture_cache import PictureCache, build_picture_cache, is_picture_cache, open_picture_cache
@@ -20,9 +19,9 @@ Progress = Callable[[int, int], None]
 _SHORTEST_NAME = 3  # shorter cells of a manifest name nobody, and are parts of any word
 
 
-def source_cases(manifest: Manifest, home: Path) -> list[SourceCase]:
+def source_cases(manifest: Manifest) -> list[SourceCase]:
     """The nodules of a manifest. Raises InputError where it has none, or a word in ``split`` that is none."""
-    parts, groups = parts_of(manifest.rows), groups_of(manifest.rows, pseudonym_key(home))
+    parts, groups = parts_of(manifest.rows), groups_of(manifest.rows)
     cases = [
         SourceCase(
             case_id=row.case_id,
@@ -89,7 +88,7 @@ def open_data(
     name = cache_name(path)
     if _is_flat(manifest):
         return build_picture_cache(manifest.rows, caches / name, home, progress, manifest.path.parent)
-    return build_cache(source_cases(manifest, home), caches / name, home, progress=progress)
+    return build_cache(source_cases(manifest), caches / name, home, progress=progress)
 
 
 def cache_name(path: Path, column: str = "") -> str:

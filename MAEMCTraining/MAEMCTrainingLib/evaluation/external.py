@@ -58,7 +58,8 @@ class Failed(NamedTuple):
 @dataclass(frozen=True)
 class Scored:
     """Other data after scoring. case_ids: the user's own, of a cache pseudonyms. rows: of the manifest. sizes: (cases,)
-    mm, NaN where unknown. key: name of the pseudonyms' key. failed: what could not be scored. unlabeled: cases left out for want of a label. gates: how many cases have each color; empty for a cache.
+    mm, NaN where unknown. key: name of the pseudonyms' key. failed: what could not be scored. unlabeled: cases left out
+    for want of a label. gates: how many cases have each color; empty for a cache.
     """
 
     case_ids: list[str]
