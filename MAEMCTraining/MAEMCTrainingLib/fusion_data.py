@@ -23,7 +23,7 @@ from MAEMCLib.montage import Preprocessing, resized
 from .data.augmentation import View, montage
 from .data.cache import build_cache
 from .data.cohort import NoduleCohort, join
-from .data.columns import read_columns
+from .data.columns import of_cases, read_columns
 from .data.sources import cache_name, source_cases
 from .patients import pseudonym_key
 
@@ -180,20 +180,20 @@ def read_fusion_data(
     """
     names, kinds, units = _clinical_names(clinical, target)
     series = _check_branches(branches)
-    columns = read_columns(paths, [*names, *series, target], home)
+    columns = read_columns(paths, [*names, *series, target, "case_id"], home)
     cohort = join(cached)
     if not isinstance(cohort, NoduleCohort):
         raise InputError(
             "Fusion takes nodules in CT, and this manifest has 2-D pictures. Give rows of the kind nodule.", "kind"
         )
-    texts = [columns[case.case_id][target] for case in cohort.cases]
+    texts = [row[target] for row in of_cases(columns, cohort.cases)]
     known = [index for index, text in enumerate(texts) if text]
     if len(known) < len(texts):
         say(f"{len(texts) - len(known)} cases have no {target} and are left out.")
     cohort = cohort.subset(known)
     classes, labels = _classes(target, [texts[index] for index in known], positive)
-    rows = [columns[case.case_id] for case in cohort.cases]
-    case_ids = [case.case_id for case in cohort.cases]
+    rows = of_cases(columns, cohort.cases)
+    case_ids = [row["case_id"] for row in rows]
     fields = [
         _field(name, kind, unit, case_ids, [row[name] for row in rows])
         for name, kind, unit in zip(names, kinds, units, strict=True)

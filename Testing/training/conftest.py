@@ -56,13 +56,19 @@ def balls(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def ball_cache(balls, tmp_path_factory):
+def ball_home(tmp_path_factory):
+    """The MAEMC_HOME that the balls' cache was built with."""
+    return tmp_path_factory.mktemp("home-of-the-cache")
+
+
+@pytest.fixture(scope="session")
+def ball_cache(balls, ball_home, tmp_path_factory):
     """The cache of the balls."""
     from MAEMCLib.manifest import read_manifest
     from MAEMCTrainingLib.data.sources import source_cases
 
-    folder, home = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("home-of-the-cache")
-    return build_cache(source_cases(read_manifest(balls)), folder / "balls", home, processes=1)
+    folder = tmp_path_factory.mktemp("cache")
+    return build_cache(source_cases(read_manifest(balls)), folder / "balls", ball_home, processes=1)
 
 
 @pytest.fixture(scope="session")

@@ -65,24 +65,24 @@ def write(path, balls, changes=None, leave_out=()):
 
 
 @pytest.fixture
-def read(balls, ball_cache, tmp_path):
+def read(balls, ball_cache, ball_home, tmp_path):
     """``read(clinical, branches, target, changes)`` -> a FusionCohort of a manifest with changed rows."""
 
     def data(clinical=("age", "sex"), branches=("axial", "coronal"), target="subtype", changes=None, **more):
         path = write(tmp_path / "manifest.csv", balls, changes, more.pop("leave_out", ()))
         positive = more.pop("positive", "")
-        caches, home = tmp_path / "caches", tmp_path / "home"
-        return read_fusion_data([ball_cache], [path], clinical, branches, target, positive, caches, home, **more)
+        caches = tmp_path / "caches"
+        return read_fusion_data([ball_cache], [path], clinical, branches, target, positive, caches, ball_home, **more)
 
     return data
 
 
 @pytest.fixture(scope="module")
-def cohort(balls, ball_cache, tmp_path_factory):
+def cohort(balls, ball_cache, ball_home, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fusion")
     path = write(folder / "manifest.csv", balls)
     return read_fusion_data(
-        [ball_cache], [path], ["age", "sex"], ["axial", "coronal"], "subtype", "", folder / "c", folder / "h"
+        [ball_cache], [path], ["age", "sex"], ["axial", "coronal"], "subtype", "", folder / "c", ball_home
     )
 
 
@@ -176,11 +176,11 @@ def test_data_that_cannot_be_used_are_refused_with_a_reason(read, asked, message
         read(**asked)
 
 
-def test_a_branch_that_is_none_is_told_from_a_value_that_is_missing(balls):
+def test_a_branch_that_is_none_is_told_from_a_value_that_is_missing(balls, ball_home):
     with pytest.raises(InputError, match=r"A branch is axial, coronal, or the column.*no column sagittal"):
-        check_columns([balls], [], ["axial", "sagittal"], "label")
+        check_columns([balls], [], ["axial", "sagittal"], "label", ball_home)
     with pytest.raises(InputError, match=r"^The manifest .* no column hight"):
-        check_columns([balls], ["hight"], ["axial", "sagittal"], "label")
+        check_columns([balls], ["hight"], ["axial", "sagittal"], "label", ball_home)
 
 
 def test_a_cache_has_no_values(ball_cache, tmp_path):
@@ -192,7 +192,7 @@ def test_a_cache_has_no_values(ball_cache, tmp_path):
 
 
 def test_every_class_is_trained_in_every_fold_and_no_patient_is_on_two_sides(cohort):
-    folds = fusion.make_class_folds(cohort, replace(RUN, folds=3))
+    folds = fusion.divide_classes(cohort, replace(RUN, folds=3)).folds
     assert sorted(case for fold in folds for case in fold.test) == list(range(12))
     for fold in folds:
         assert set(cohort.labels[fold.train]) == {0, 1, 2}
@@ -203,10 +203,10 @@ def test_a_class_of_one_patient_is_refused_and_one_of_few_is_said(cohort):
     rare = np.array([3, *cohort.labels[1:]])
     made = replace(cohort, labels=rare, classes=(*cohort.classes, "rare"))
     with pytest.raises(InputError, match="Only one patient has a case of the class rare"):
-        fusion.make_class_folds(made, RUN)
+        fusion.divide_classes(made, RUN)
     said = []
     rare[1] = 3
-    fusion.make_class_folds(replace(made, labels=rare), replace(RUN, folds=3), said.append)
+    fusion.divide_classes(replace(made, labels=rare), replace(RUN, folds=3), said.append)
     assert any("tests no case of the class rare" in line for line in said)
 
 
@@ -216,7 +216,7 @@ def test_a_class_that_a_fold_could_not_train_on_is_refused(cohort):
     for seed in range(30):
         run = replace(RUN, seed=seed, folds=2)
         try:
-            folds = fusion.make_class_folds(made, run)
+            folds = fusion.divide_classes(made, run).folds
         except InputError as error:
             assert "has no case of the class rare to train on" in str(error)
         else:
@@ -248,7 +248,7 @@ def test_class_weights_let_every_class_count_the_same():
 
 
 def test_numbers_are_standardized_by_the_training_part_alone(cohort):
-    fold = fusion.make_class_folds(cohort, RUN)[0]
+    fold = fusion.divide_classes(cohort, RUN).folds[0]
     preprocessing = measure_preprocessing(cohort.main, RUN.augmentation, 250)
     task = fusion.FusionTask(cohort, fold, RUN, preprocessing, None)
     known = [cohort.values[case, 0] for case in fold.train if cohort.given[case, 0]]
@@ -330,7 +330,7 @@ def test_a_job_evaluates_every_case_once_beside_its_baselines(trained, cohort):
 
 def test_a_fold_predicts_what_its_stored_network_gives(trained, cohort):
     folder, _ = trained
-    fold = fusion.make_class_folds(cohort, RUN)[1]
+    fold = fusion.divide_classes(cohort, RUN).folds[1]
     preprocessing = measure_preprocessing(cohort.main, RUN.augmentation, 250)
     task = fusion.FusionTask(cohort, fold, RUN, preprocessing, None)
     task.module.load_state_dict(fusion.load_fusion_fold(folder, 1))
@@ -460,7 +460,7 @@ def test_presets_and_settings_are_checked():
 
 
 def test_a_pretrained_encoder_begins_where_it_ended(cohort):
-    fold = fusion.make_class_folds(cohort, RUN)[0]
+    fold = fusion.divide_classes(cohort, RUN).folds[0]
     preprocessing = measure_preprocessing(cohort.main, RUN.augmentation, 250)
     state = {name: tensor + 1 for name, tensor in fusion.FusionTask(
         cohort, fold, RUN, preprocessing, None
@@ -482,7 +482,7 @@ def test_masked_branches_and_values_are_never_read(cohort):
             return seen
 
     partly = Partly(**{name: getattr(cohort, name) for name in FusionCohort.__dataclass_fields__})
-    fold = fusion.make_class_folds(partly, RUN)[0]
+    fold = fusion.divide_classes(partly, RUN).folds[0]
     task = fusion.FusionTask(partly, fold, RUN, measure_preprocessing(cohort.main, RUN.augmentation, 250), None)
     batch = task._batch(np.array([3, 4]), [View(), View()])
     assert batch.seen.tolist() == [[True, False], [True, True]] and batch.given.tolist() == [[False, True], [True] * 2]

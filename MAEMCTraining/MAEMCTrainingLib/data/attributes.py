@@ -11,7 +11,7 @@ import numpy as np
 from MAEMCLib.errors import InputError
 
 from .cohort import Cohort
-from .columns import read_columns
+from .columns import of_cases, read_columns
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,9 @@ def read_attributes(
     A cell may hold several values, separated by ';'. Attributes are ordered by column and value. Raises InputError: a
     manifest without a column, no case with a value, fewer than two attributes in all.
     """
-    said = read_columns(paths, columns, home)
     found = [
-        {
-            f"{name}={value.strip()}"
-            for name in columns
-            for value in said[case.case_id][name].split(";")
-            if value.strip()
-        }
-        for case in cohort.cases
+        {f"{name}={value.strip()}" for name in columns for value in said[name].split(";") if value.strip()}
+        for said in of_cases(read_columns(paths, columns, home), cohort.cases)
     ]
     names = sorted(set().union(*found), key=lambda name: (columns.index(name.partition("=")[0]), name))
     known = np.array([index for index, attributes in enumerate(found) if attributes], dtype=int)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow, read_manifest
 
 from ..patients import case_pseudonym, pseudonym_key
 
-_OWN = {"label", "diameter_mm", "split"}
+_OWN = {"case_id", "label", "diameter_mm", "split"}
 
 
 def read_columns(paths: Sequence[Path], names: Sequence[str], home: Path) -> dict[str, dict[str, str]]:
@@ -42,6 +43,18 @@ def read_columns(paths: Sequence[Path], names: Sequence[str], home: Path) -> dic
             case = case_pseudonym(row.case_id, row.extra.get("pseudonym_key") or None, key)
             found[case] = {name: _text(row, name) for name in names}
     return found
+
+
+def of_cases(columns: Mapping[str, dict[str, str]], cases: Sequence[Any]) -> list[dict[str, str]]:
+    """What ``read_columns`` found of the cases of a cohort, in order. Raises InputError where it knows one not."""
+    unknown = [case.where for case in cases if case.case_id not in columns]
+    if unknown:
+        raise InputError(
+            f"The manifest does not know {len(unknown)} of {len(cases)} cases (the first: {unknown[0]}): it has "
+            "changed since the cache was built, or the cache was built with another MAEMC_HOME. Build the cache again.",
+            "columns",
+        )
+    return [columns[case.case_id] for case in cases]
 
 
 def _text(row: ManifestRow, name: str) -> str:

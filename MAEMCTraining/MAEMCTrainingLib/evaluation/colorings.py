@@ -75,5 +75,5 @@ def read_values(data: Path, columns: Sequence[str], home: Path) -> dict[str, dic
 def colorings_of(cohort: Cohort, values: Mapping[str, Mapping[str, str]]) -> list[Coloring]:
     """The label, then each column that ``read_values`` read."""
     labels = ["" if label == UNLABELED else _CLASSES[label] for label in cohort.labels.tolist()]
-    columns = {name: [said[case.case_id] for case in cohort.cases] for name, said in values.items()}
+    columns = {name: [said.get(case.case_id, "") for case in cohort.cases] for name, said in values.items()}
     return [Coloring(name, np.array(texts)) for name, texts in ({LABEL: labels} | columns).items()]
