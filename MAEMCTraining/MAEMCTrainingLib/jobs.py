@@ -38,6 +38,7 @@ from .stopping import STOP_FILE, Interrupted, StopRequest, forget_stop
 WORDS_OF_A_START = ("scratch", "imagenet")  # all else that a job may start from is a path
 OUTPUT = "output.txt"  # what a detached process printed
 _PREPARATIONS = ("lock", "caches", OUTPUT, STOP_FILE)  # what may lie in a folder before the job begins
+_BESIDE = "../"
 _SECONDS_TO_START = 120  # within which a launched process has taken its lock, slow disks included
 
 
@@ -75,6 +76,8 @@ class Job:
         paths, sources = note.get("data"), settings.get("data")
         if isinstance(paths, list) and isinstance(sources, list) and len(paths) == len(sources):
             settings["data"] = [{"path": path, **source} for source, path in zip(sources, paths, strict=True)]
+        if str(settings.get("from", "")).startswith(_BESIDE):
+            settings["from"] = str((self.folder / settings["from"]).resolve())
         return settings | {name: note[name] for name in ("command", "from") if note.get(name)}
 
     @property
@@ -113,7 +116,8 @@ class Job:
             _check_same(stored, settings, self.folder)
         elif self.leads:
             kept = {name: value for name, value in stored.items() if name != "command"}
-            write_json(self.folder / "job.json", {**kept, **_without_paths(settings), "versions": versions()})
+            public = _without_paths(settings, self.folder)
+            write_json(self.folder / "job.json", {**kept, **public, "versions": versions()})
         if self.leads:  # what it reads may have moved since
             start = settings.get("from")
             paths = {
@@ -284,12 +288,13 @@ def begin_job(folder: Path, kind: str, command: dict[str, Any], home: Path) -> N
     remember(folder, home, command=command, data=None, **{"from": None})
 
 
-def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _without_paths(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     public = dict(settings)
     if "data" in public:
         public["data"] = [{k: v for k, v in source.items() if k != "path"} for source in public["data"]]
     if public.get("from") not in (None, *WORDS_OF_A_START):
-        public["from"] = "another model"
+        start = Path(public["from"]).resolve()  # jobs side by side find each other also where both were moved
+        public["from"] = f"{_BESIDE}{start.name}" if start.parent == folder.resolve().parent else "another model"
     return public
 
 
