@@ -33,7 +33,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise _damaged(path, "it holds no object")
     if settings.get("schema") != SCHEMA:
         raise InputError(f"{path} is of no job of this version (schema {SCHEMA}).", "job-schema", (path,))
-    _check(path, settings, _SETTINGS, ("kind", "command", "created"))
+    _check(path, settings, _SETTINGS, ("kind", "created"))
     return settings
 
 
@@ -68,8 +68,8 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_command(value: object) -> bool:
-    """``jobs resume`` starts it again."""
+def is_command(value: object) -> bool:
+    """Whether a value is a command that ``jobs resume`` can start again."""
     return (
         isinstance(value, dict)
         and isinstance(value.get("arguments"), list)
@@ -80,7 +80,7 @@ def _is_command(value: object) -> bool:
 
 _SETTINGS: dict[str, Callable[[object], bool]] = {
     "kind": _is_text,
-    "command": _is_command,
+    "command": is_command,  # of jobs of earlier versions; now it is in the job's note
     "created": is_moment,
     "configuration": lambda value: isinstance(value, dict),
     "data_fingerprint": _is_text,

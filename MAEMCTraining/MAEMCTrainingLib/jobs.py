@@ -31,14 +31,13 @@ from MAEMCLib.errors import InputError, MAEMCError, UsageError
 
 from .configuration import differing_keys
 from .event_log import read_event
-from .job_files import SCHEMA, read_settings, read_state
+from .job_files import SCHEMA, is_command, read_settings, read_state
 from .revision import versions
 from .stopping import STOP_FILE, Interrupted, StopRequest, forget_stop
 
 WORDS_OF_A_START = ("scratch", "imagenet")  # all else that a job may start from is a path
 OUTPUT = "output.txt"  # what a detached process printed
 _PREPARATIONS = ("lock", "caches", OUTPUT, STOP_FILE)  # what may lie in a folder before the job begins
-_BESIDE = "../"
 _SECONDS_TO_START = 120  # within which a launched process has taken its lock, slow disks included
 
 
@@ -75,10 +74,12 @@ class Job:
         note = _note(self.folder, self.home or model_store.home())
         paths, sources = note.get("data"), settings.get("data")
         if isinstance(paths, list) and isinstance(sources, list) and len(paths) == len(sources):
-            settings["data"] = [{"path": path, **source} for source, path in zip(sources, paths, strict=True)]
-        if str(settings.get("from", "")).startswith(_BESIDE):
-            settings["from"] = str((self.folder / settings["from"]).resolve())
-        return settings | {name: note[name] for name in ("command", "from") if note.get(name)}
+            settings["data"] = [{"path": str(path), **source} for source, path in zip(sources, paths, strict=True)]
+        if is_command(note.get("command")):
+            settings["command"] = note["command"]
+        if isinstance(note.get("from"), str):
+            settings["from"] = note["from"]
+        return settings
 
     @property
     def status(self) -> str:
@@ -116,8 +117,7 @@ class Job:
             _check_same(stored, settings, self.folder)
         elif self.leads:
             kept = {name: value for name, value in stored.items() if name != "command"}
-            public = _without_paths(settings, self.folder)
-            write_json(self.folder / "job.json", {**kept, **public, "versions": versions()})
+            write_json(self.folder / "job.json", {**kept, **_without_paths(settings), "versions": versions()})
         if self.leads:  # what it reads may have moved since
             start = settings.get("from")
             paths = {
@@ -288,13 +288,12 @@ def begin_job(folder: Path, kind: str, command: dict[str, Any], home: Path) -> N
     remember(folder, home, command=command, data=None, **{"from": None})
 
 
-def _without_paths(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     public = dict(settings)
     if "data" in public:
         public["data"] = [{k: v for k, v in source.items() if k != "path"} for source in public["data"]]
     if public.get("from") not in (None, *WORDS_OF_A_START):
-        start = Path(public["from"]).resolve()  # jobs side by side find each other also where both were moved
-        public["from"] = f"{_BESIDE}{start.name}" if start.parent == folder.resolve().parent else "another model"
+        public["from"] = "another model"
     return public
 
 

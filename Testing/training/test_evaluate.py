@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main as maemc
-from MAEMCLib.batch import score_share
 from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.ct import CTVolume, write_volume
 from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.predict import Predictor
+from MAEMCLib.share_scoring import ShareScorer
 from MAEMCTrainingLib.__main__ import main as maemc_train
 from MAEMCTrainingLib.configuration import Augmentation, finetuning_preset, override, pretraining_preset
 from MAEMCTrainingLib.data.cache import build_cache
@@ -223,7 +223,8 @@ def test_a_cache_gives_nearly_the_same_as_its_manifest_and_an_id_the_same_as_its
     assert maemc(["models", "import", str(jobs / "fine.maemc")]) == 0
     assert evaluate("nodules@1.0", "--data", jobs / "cache", "--output", tmp_path / "c")[0] == 0
     predictor = Predictor(ModelBundle.open(jobs / "fine.maemc"), "cpu")
-    results = [score_share([row], predictor)[0] for row in read_manifest(manifest).rows]
+    with ShareScorer(predictor) as scorer:
+        results = [scorer.score([row])[0].result for row in read_manifest(manifest).rows]
     np.testing.assert_allclose(read_values(tmp_path / "c"), [result.probability for result in results], atol=1e-3)
 
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from MAEMCLib.atomic import write_json
-from MAEMCLib.batch import score_share, shares_of
 from MAEMCLib.bundle import ModelBundle
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.manifest import ManifestRow, read_manifest
@@ -23,6 +22,7 @@ from MAEMCLib.model_card import ModelCard
 from MAEMCLib.model_store import find_model
 from MAEMCLib.predict import Predictor, open_predictor
 from MAEMCLib.roi import NoduleROI
+from MAEMCLib.share_scoring import ShareScorer, shares_of
 from scipy.special import expit, logit
 
 from ..data.augmentation import View, crop
@@ -140,13 +140,14 @@ def _score_manifest(predictor: Predictor, path: Path, home: Path, progress: Prog
     known = [row for row in rows if row.label is not None]
     row_of = {row.case_id: number + FIRST_ROW for number, row in enumerate(manifest.rows)}
     results, failed = {}, []
-    for together in shares_of(known, predictor.card):
-        for row, result in zip(together, score_share(together, predictor), strict=True):
-            if result.status == "failed":
-                failed.append(Failed(row.case_id, row_of[row.case_id], result.message))
-            else:
-                results[row.case_id] = result
-        progress(len(results) + len(failed), len(known))
+    with ShareScorer(predictor) as scorer:
+        for together in shares_of(known, predictor.card):
+            for row, found in zip(together, scorer.score(together), strict=True):
+                if found.result.status == "failed":
+                    failed.append(Failed(row.case_id, row_of[row.case_id], found.said or found.result.message))
+                else:
+                    results[row.case_id] = found.result
+            progress(len(results) + len(failed), len(known))
     cases: dict[tuple[str, ...], list[ManifestRow]] = {}
     for row in known:
         if row.case_id in results:
