@@ -274,7 +274,7 @@ def _choose(folder: Folder, name: str | None) -> Stack:
             "The folder holds no DICOM images. Choose the folder of one CT series." + _told(folder), "no-dicom"
         )
     if name is not None:
-        among = [stack for stack in found if name in (stack.name, stack.uid)]
+        among = [stack for stack in found if stack.is_called(name)]
         if not among:
             raise _several(f"There is no series {name} in the folder. It holds:", found, "dicom-series")
         usable = [stack for stack in among if stack.problem is None] or among[:1]

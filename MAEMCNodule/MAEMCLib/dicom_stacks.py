@@ -56,6 +56,10 @@ class Stack:
         """How it is chosen: ``UID``, or ``UID#2`` for the second stack of a series."""
         return f"{self.uid}#{self.number}" if self.number else self.uid
 
+    def is_called(self, name: str) -> bool:
+        """Whether a name means this stack, or its series."""
+        return name in (self.uid, f"{self.uid}#{self.number or 1}")
+
     def __str__(self) -> str:
         facts = [f"{len(self.slices)} slices"] if self.slices else []
         if self.slices:
@@ -135,7 +139,7 @@ def _divided(uid: str, slices: list[Slice]) -> list[Stack]:
     for count in range(1, len(varying) + 1):
         for names in combinations(varying, count):
             parts = _by(slices, names)
-            if len(parts) < 2 or not _overlap(parts):
+            if not 2 <= len(parts) <= len(slices) / RUN or not _overlap(parts):
                 continue
             stacks = [_laid(uid, part) for part in parts]
             placed = sum(len(stack.slices) for stack in stacks if stack.grid is not None)

@@ -64,7 +64,7 @@ def test_several_series_are_listed_and_chosen_by_uid(tmp_path):
     assert "SMITH" not in str(error) and str(tmp_path) not in str(error)
     assert first not in error.anonymous and "9 slices; step 1.25 mm" in error.anonymous
     np.testing.assert_array_equal(read_volume(tmp_path, first).array, hu)
-    np.testing.assert_array_equal(read_volume(tmp_path, second).array, other)
+    np.testing.assert_array_equal(read_volume(tmp_path, f"{second}#1").array, other)
     assert "no series 1.2.3" in str(refusal(tmp_path, "1.2.3"))
 
 

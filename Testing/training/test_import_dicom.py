@@ -12,6 +12,7 @@ from MAEMCLib.manifest import read_manifest
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.dicom import import_dicom
 from MAEMCTrainingLib.data.phantom import write_phantom
+from MAEMCTrainingLib.data.source_files import content_signature
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,36 @@ def test_the_command(tree, tmp_path, capsys):
     assert not any(uid in text for uid in uids) and "p3" not in text
     assert main(["cache", str(tmp_path / "m.csv"), "--output", str(tmp_path / "c")]) == 3
     assert "add the columns l_mm" in capsys.readouterr().err
+
+
+def test_two_patients_under_one_series_uid_are_two_rows(phantom, tmp_path):
+    """Poor de-identification; the second lies end to end with the first."""
+    second = phantom[1].image
+    first = copied(second, tmp_path / "tree", SeriesInstanceUID="1.2.9", PatientID="a")
+    height = 400.0
+
+    def moved(path):
+        data = pydicom.dcmread(path)
+        data.PatientID = "b"
+        data.SOPInstanceUID = f"{data.SOPInstanceUID[:40]}.9"
+        data.ImagePositionPatient = [*data.ImagePositionPatient[:2], data.ImagePositionPatient[2] + height]
+        data.save_as(first / f"other-{path.name}")
+
+    for path in list(first.iterdir()):
+        moved(path)
+    rows = import_dicom(first, tmp_path).rows
+    assert sorted(row.patient_id for row in rows) == ["a", "b"] and len({row.case_id for row in rows}) == 2
+    original = read_volume(second)
+    for row in rows:
+        volume = read_volume(row.image)
+        assert np.array_equal(volume.array, original.array)
+        assert volume.origin[2] == pytest.approx(original.origin[2] + (height if row.patient_id == "b" else 0))
+    with pytest.raises(InputError, match=r"(?s)1\.2\.9#1.*patient.*1\.2\.9#2"):
+        read_volume(first)
+    signed = {content_signature(first, f"1.2.9#{number}") for number in (1, 2)}
+    assert len(signed) == 2
+    (first / "another").write_bytes(next((phantom[0].image).iterdir()).read_bytes())
+    assert {content_signature(first, f"1.2.9#{number}") for number in (1, 2)} == signed
 
 
 def test_a_point_written_beside_a_row_makes_it_a_nodule(tree, phantom, tmp_path):

@@ -62,7 +62,7 @@ def _data_file(header: Path) -> Path | None:
 
 
 def _is_meant(stack: Stack, image: Path, series_uid: str | None) -> bool:
-    return series_uid in (stack.name, stack.uid) if series_uid else image in stack.files
+    return stack.is_called(series_uid) if series_uid else image in stack.files
 
 
 def _signature_of(series_uid: str | None) -> Any:
