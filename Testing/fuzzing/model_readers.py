@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import torch
 from hypothesis import strategies as st
@@ -25,6 +27,11 @@ from .judging import Reader
 from .mutations import mutated, mutated_json
 
 _METRIC = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 55}
+_POINT = {
+    "threshold": 0.5,
+    "counts": dict.fromkeys(("tp", "fp", "tn", "fn"), 1),
+    "metrics": {"sensitivity": _METRIC, "specificity": _METRIC},
+}
 
 
 def _bundle(path: Path) -> ModelBundle:
@@ -47,7 +54,7 @@ def _bundle(path: Path) -> ModelBundle:
         "training": {"summary": "none", "cases": 3, "data": "none", "prevalence": 0.5},
         "metrics": {"auc": _METRIC},
         "baselines": {"size": {"auc": _METRIC}},
-        "operating_points": {"balanced": {"threshold": 0.5, "sensitivity": _METRIC, "specificity": _METRIC}},
+        "operating_points": {"balanced": _POINT},
         "applicability": {"smallest_diameter_mm": 5.0, "largest_diameter_mm": 30.0},
         "notes": ["none"],
     }
@@ -96,7 +103,8 @@ def _store(folder: Path):
 
     def read(spoiled: bytes) -> None:
         (home / "neighbor.maemc").write_bytes(spoiled)
-        assert "sound" in [model.path.name for model in list_models() if model.card], "a sound model is not listed"
+        with mock.patch.dict(os.environ, MAEMC_HOME=str(home.parent)):
+            assert "sound" in [model.path.name for model in list_models() if model.card], "a sound model is not listed"
 
     return mutated(content, len(content) - 3000), read
 
