@@ -13,6 +13,8 @@ from typing import Any
 from .errors import InputError
 from .strict_json import parse_json
 
+_PARTLY = "the disk did not take all of it"  # where a library, such as numpy, counts bytes and gives no reason
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -28,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(
-            f"{path.name} could not be written in {path.parent} ({error.strerror or error}). "
+            f"{path.name} could not be written in {path.parent} ({error.strerror or _PARTLY}). "
             "What was there before is unchanged; free space or correct the rights, then run the command again.",
             "not-written",
         ) from error

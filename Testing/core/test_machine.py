@@ -117,3 +117,31 @@ def test_a_worker_without_its_pipes_says_so(closed):
     command = f"{sys.executable} -m MAEMCLib serve {closed}"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 2 and "one of them is closed" in done.stderr and done.stderr.count("\n") == 1
+
+
+INTERRUPTED = """
+import os, sys
+class WhileLoading:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, WhileLoading())
+from MAEMCTrainingLib.__main__ import main
+sys.exit(main({arguments!r}))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    "name, number, arguments, ended",
+    [
+        ("MAEMCTrainingLib.commands", 2, ["methods"], (130, "maemc-train: interrupted\n")),
+        ("numpy", 2, ["phantom", "--output", "x", "--cases", "1"], (130, "maemc-train: interrupted\n")),
+        ("torch", 2, ["export", "x", "--output", "y"], (130, "maemc-train: interrupted\n")),
+        ("MAEMCTrainingLib.jobs", 15, ["jobs", "list"], (143, "maemc-train: terminated\n")),
+    ],
+)
+def test_ctrl_c_while_training_loads_is_one_line(name, number, arguments, ended):
+    code = INTERRUPTED.format(name=name, number=number, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == ended
