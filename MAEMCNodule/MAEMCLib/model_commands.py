@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 
 from .bundle import ModelBundle, copy_bundle, read_card
-from .model_store import StoredModel, find_model, import_model, list_models, remove_model, shipped_problem
+from .model_store import SHIPPED, StoredModel, find_model, import_model, list_models, remove_model, shipped_problem
 from .terminal import visible
 from .verification import verify
 
@@ -68,6 +68,8 @@ def models_verify(arguments: Namespace) -> int:
         return 4
     print(f"{bundle.card.id} {bundle.card.version}: {len(bundle.card.files)} files match their SHA-256.")
     print(f"SHA-256 of its card: {bundle.card.sha256}")
+    if any(known.partition("@")[0] == bundle.card.id for known in SHIPPED if SHIPPED[known] != bundle.card.sha256):
+        print(f"It has the id of the model that comes with MAEMC, and is another one: {bundle.card.title}")
     print(verify(bundle))
     return 0
 

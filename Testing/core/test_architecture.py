@@ -16,7 +16,7 @@ SLICER = {"slicer", "qt", "ctk", "vtk"}
 LIGHT = [
     *("errors", "ct", "volume_files", "dicom_series", "roi", "montage", "results", "applicability", "model_card"),
     *("bundle", "model_store", "scoring", "points", "worker", "report.tables", "report.html", "report.figures"),
-    *("manifest", "atomic", "batch", "commands", "reading_process"),
+    *("manifest", "atomic", "batch", "commands", "model_commands", "verification", "fusion_graph", "reading_process"),
 ]
 
 

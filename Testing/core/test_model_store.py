@@ -73,12 +73,13 @@ def test_a_known_name_from_elsewhere_needs_its_hash(make, capsys):
         import_model(newer.path, 64 * "g")
 
 
-def test_a_strangers_file_does_not_take_the_shipped_models_name(make):
+def test_a_strangers_file_does_not_take_the_shipped_models_name(make, capsys):
     shipped = find_model()
     stranger = make("lidc-rating", "99.0", "LIDC rating (official)")
     with pytest.raises(ModelError, match=r"called lidc-rating is here already \(lidc-rating@1\.0\)"):
         import_model(stranger.path)
     import_model(stranger.path, stranger.card.sha256)
+    assert main(["models", "verify", "lidc-rating@99.0"]) == 0 and "is another one" in capsys.readouterr().out
     assert find_model("lidc-rating") == find_model() == shipped
     assert read_card(find_model("lidc-rating@99.0")).sha256 == stranger.card.sha256
     same = make("lidc-rating", "1.0", "LIDC rating (official)")
