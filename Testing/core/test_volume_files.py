@@ -295,6 +295,8 @@ METAIMAGE_HEADERS = {
     "size of text": (b"DimSize = 12 11 10", b"DimSize = 12 x 10", "'DimSize'"),
     "absurd size": (b"DimSize = 12 11 10", b"DimSize = 32000 32000 32000", "which no CT has"),
     "twice": (b"DimSize = 12 11 10", b"DimSize = 12 11 10\nDimSize = 12 11 10", "'DimSize' twice"),
+    "one fact by two names": (b"DimSize", b"ElementByteOrderMSB = False\nDimSize", "same"),
+    "two byte orders": (b"DimSize", b"ElementByteOrderMSB = True\nDimSize", "'BinaryDataByteOrderMSB' twice"),
     "two origins": (b"Offset = ", b"Origin = 1 2 3\nOffset = ", "'Offset' twice"),
     "channels": (b"DimSize", b"ElementNumberOfChannels = 3\nDimSize", "3 values a voxel"),
     "type": (b"MET_SHORT", b"MET_SHIRT", "type of voxels"),

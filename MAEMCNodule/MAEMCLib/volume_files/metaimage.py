@@ -76,6 +76,7 @@ def read_header(path: Path) -> VolumeHeader:
 def _fields(path: Path, stream: BinaryIO) -> dict[str, str]:
     """Lines by their key, up to ElementDataFile, behind which voxels may follow at once."""
     fields: dict[str, str] = {}
+    seen: set[str] = set()
     while line := stream.readline(LONGEST_HEADER - stream.tell()):
         text = line.decode("utf-8", "surrogateescape").strip()
         if not text:
@@ -86,8 +87,9 @@ def _fields(path: Path, stream: BinaryIO) -> dict[str, str]:
         key = _OTHER_NAMES.get(found[1], found[1])
         if key not in _KEYS:
             continue  # a remark, or a value that ITK took over from DICOM
-        if key in fields:
+        if found[1] in seen or fields.get(key, found[2]) != found[2]:  # two names of one thing may stand together
             raise damaged(path, f"its header has the line '{key}' twice")
+        seen.add(found[1])
         fields[key] = found[2]
         if key == "ElementDataFile":
             return fields
