@@ -229,7 +229,8 @@ def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str
         header = read_header(path, nifti_form)
         return CTVolume(header.voxels(), header.affine, path.name, header.remarks)
     except InputError as error:
-        raise InputError(str(error), error.code, (*error.private, *names)) from error
+        error.hide(path)
+        raise
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"There is no file or folder {path}. Check the path.", "missing-file", names) from error
     except OSError as error:
