@@ -10,6 +10,7 @@ from MAEMCLib.ct import read_volume
 from MAEMCLib.dicom_series import list_series
 from MAEMCLib.errors import InputError
 from MAEMCLib.roi import cut_roi
+from MAEMCLib.scoring import failed
 from pydicom.uid import SecondaryCaptureImageStorage
 
 
@@ -152,6 +153,7 @@ def test_a_file_cut_short_is_refused_or_said(tmp_path, where):
     if where == "pixels":
         assert "PixelData is cut short" in str(refusal(tmp_path)) and last.name in str(refusal(tmp_path))
         assert last.name not in refusal(tmp_path).anonymous
+        assert last.name not in failed("N1", None, refusal(tmp_path)).message  # what is written down
     else:
         volume = read_volume(tmp_path)
         assert volume.array.shape[0] == 8 and codes(volume) == {"dicom-unreadable": True}
