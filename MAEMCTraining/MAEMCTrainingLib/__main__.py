@@ -36,7 +36,7 @@ def _run(arguments: list[str]) -> int:
     from MAEMCLib.command_line import run
 
     options = _options(arguments)
-    return run("maemc-train", lambda: _checked(options), options.verbose)
+    return run("maemc-train", lambda: _in_public(options), options.verbose)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -49,6 +49,20 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         options.overrides += rest
     options.arguments = arguments
     return options
+
+
+def _in_public(options: argparse.Namespace) -> int | None:
+    """Run the command; what a detached one says of an error stays in its job's folder, and names nobody."""
+    from MAEMCLib.errors import MAEMCError
+
+    from .launching import is_detached
+
+    try:
+        return _checked(options)
+    except MAEMCError as error:
+        if not is_detached():
+            raise
+        raise type(error)(error.anonymous, error.code) from None
 
 
 def _checked(options: argparse.Namespace) -> int | None:

@@ -2,14 +2,17 @@
 
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from MAEMCLib.axial import windowed
 from MAEMCLib.ct import CTVolume, write_volume
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.montage import Preprocessing, normalise
-from MAEMCLib.picture import PicturePreprocessing, prepare, read_gray
+from MAEMCLib.picture import PicturePreprocessing, prepare, read_gray, shown, square, views
+from MAEMCLib.picture_scoring import PictureSource, prepare_picture
 from MAEMCTrainingLib.configuration import PictureAugmentation
 from MAEMCTrainingLib.data.attributes import read_attributes
 from MAEMCTrainingLib.data.cohort import join
@@ -18,6 +21,7 @@ from MAEMCTrainingLib.data.picture_cache import build_picture_cache
 from MAEMCTrainingLib.data.presentation import VIEWS, PicturePresentation, _Light, measure_preprocessing
 from MAEMCTrainingLib.data.sources import is_flat, open_data
 from MAEMCTrainingLib.data.splitting import split_patients
+from MAEMCTrainingLib.reduction.slices import Volume, read_slices
 from PIL import Image
 
 
@@ -187,6 +191,63 @@ def test_plain_pictures_are_what_scoring_sees(presentation):
     turned = PicturePresentation(shown.cohort, shown.augmentation, replace(shown.preprocessing, angles=3)).plain(2)
     assert turned.shape == (3, 32, 32)
     np.testing.assert_array_equal(turned[0], shown.plain(2)[0])
+
+
+@pytest.mark.parametrize("side, share, angles", [(32, 1.0, 1), (64, 0.5, 3), (224, 1.0, 1), (96, 0.5, 2)])
+def test_pictures_of_any_size_are_shown_in_training_as_in_scoring(tmp_path, side, share, angles):
+    """To the bit: 8 and 16 bits, color, small among large ones, larger than what a cache keeps."""
+    draws, rows = np.random.default_rng(7), []
+    sizes = [(40, 40), (512, 512), (600, 800), (128, 128), (1500, 1100)]
+    for number, size in enumerate(sizes):
+        Image.fromarray(draws.integers(0, 256, size).astype(np.uint8)).save(tmp_path / f"{number}.png")
+    Image.fromarray(draws.integers(0, 60000, (300, 200)).astype(np.uint16)).save(tmp_path / "5.png")
+    Image.fromarray(draws.integers(0, 256, (90, 70, 3)).astype(np.uint8)).save(tmp_path / "6.png")
+    rows = [row(number, tmp_path / f"{number}.png") for number in range(7)]
+    cohort = join([build_picture_cache(rows, tmp_path / "c", tmp_path / "home")])
+    recipe = PictureAugmentation(view_share=share)
+    preprocessing = replace(measure_preprocessing(cohort, recipe, side), angles=angles)
+    presentation = PicturePresentation(cohort, recipe, preprocessing)
+    for case, one in enumerate(rows):
+        np.testing.assert_array_equal(presentation.plain(case), views(read_gray(one.image), preprocessing))
+    # What is prepared of a picture hangs on no other picture, and a model of before is shown what it was shown.
+    alone = join([build_picture_cache(rows[3:4], tmp_path / "alone", tmp_path / "home")])
+    np.testing.assert_array_equal(alone.gray(0, 0), cohort.gray(3, 0))
+    before = replace(preprocessing, stored_side=0)
+    for one in rows:
+        np.testing.assert_array_equal(views(read_gray(one.image), before), shown(square(read_gray(one.image)), before))
+
+
+def stored(axes, flips, volume, path):
+    """The same CT with its array's axes in another order and direction."""
+    array = np.flip(volume.array.transpose([2 - axis for axis in axes[::-1]]), [2 - axis for axis in flips])
+    turned = np.eye(4)
+    turned[:3, :3] = volume.affine[:3, :3][:, axes]
+    size = np.array(volume.array.shape[::-1])[list(axes)]
+    turned[:3, 3] = volume.affine[:3, 3]
+    for axis in flips:
+        turned[:3, 3] += turned[:3, axis] * (size[axis] - 1)
+        turned[:3, axis] *= -1
+    write_volume(CTVolume(np.ascontiguousarray(array), turned, "x"), path)
+    return path
+
+
+def test_a_slice_is_the_same_however_its_volume_is_stored(tmp_path):
+    """LPS, RAS and sagittal, for leaving out slices, training and scoring alike; slices are counted towards S."""
+    draws = np.random.default_rng(0)
+    affine = np.diag([0.8, 0.9, 2.0, 1.0])
+    volume = CTVolume(draws.integers(-1300, 300, size=(20, 30, 40)).astype(np.int16), affine, "random")
+    ways = {"lps": ((0, 1, 2), ()), "ras": ((0, 1, 2), (0, 1)), "sagittal": ((1, 2, 0), ()), "down": ((0, 1, 2), (2,))}
+    expected = windowed(volume.array[6])
+    card = SimpleNamespace(input="picture", id="m", training_distances=[], preprocessing=PicturePreprocessing(32))
+    for name, (axes, flips) in ways.items():
+        path = stored(axes, flips, volume, tmp_path / f"{name}.nrrd")
+        one = row(0, path, kind="slice", extra={"volume_id": name, "slice_index": "6"})
+        cohort = join([build_picture_cache([one], tmp_path / name, tmp_path / "home")])
+        np.testing.assert_array_equal(cohort.gray(0, 0) * 255, square(expected.astype(np.float32)))
+        scored = prepare_picture(PictureSource.of(one), "P", card)
+        np.testing.assert_array_equal(scored.gray * 255, expected)
+        _, (kept, *_), _ = read_slices(Volume(name, (one,)))
+        np.testing.assert_array_equal(kept, expected)
 
 
 @pytest.mark.parametrize("kind, count", [("one", 1), ("shifted", 2), ("pair", 2), ("multi-crop", 8)])

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from MAEMCLib.__main__ import main as maemc
 from MAEMCLib.bundle import ModelBundle
+from MAEMCLib.ct import CTVolume, write_volume
+from MAEMCLib.manifest import ManifestRow, write_manifest
 from MAEMCLib.picture_scoring import prepare_picture
 from MAEMCLib.predict import Predictor
 from MAEMCTrainingLib.__main__ import main as train
@@ -133,3 +135,24 @@ def test_a_ct_and_a_point_are_refused_by_a_model_of_pictures(journey, balls, cap
     nodules = ["finetune", "--from", str(journey / "pre"), "--data", str(balls), "--preset", "tiny", "--quiet"]
     assert train([*nodules, "--output", str(journey / "wrong")]) == 3
     assert "learnt from 2-D pictures" in capsys.readouterr().err
+
+
+def test_what_takes_slices_of_volumes_can_be_evaluated_and_scored_on_them(journey):
+    """By their numbers, towards S; the slices of one volume are one case."""
+    draws, rows = np.random.default_rng(2), []
+    for number in range(4):
+        hu = draws.normal(-800, 60, (6, 40, 40))
+        y, x = np.mgrid[:40, :40] - 20
+        hu[:, np.hypot(x, y) < (9 if number % 2 else 3)] = 100
+        write_volume(CTVolume(hu.astype(np.int16), np.diag([1.0, 1.0, 2.0, 1.0]), "v"), journey / f"v{number}.nrrd")
+        for index in (1, 4):
+            extra = {"volume_id": f"v{number}", "slice_index": str(index)}
+            image = journey / f"v{number}.nrrd"
+            rows.append(ManifestRow(f"{number}-{index}", f"q{number}", image, "slice", number % 2, extra=extra))
+    manifest = str(write_manifest(journey / "volumes.csv", rows))
+    model, out = str(journey / "m.maemc"), journey / "volumes"
+    assert train(["evaluate", str(journey / "fine"), "--data", manifest, "--output", str(out), "--quiet"]) == 0
+    assert len(rows_of(out / "predictions.csv")) == 4
+    assert maemc(["batch", manifest, "--output", str(journey / "v.csv"), "--model", model, "--quiet"]) == 0
+    scored = rows_of(journey / "v.csv")
+    assert [row["status"] for row in scored] == ["scored"] * 8 and len({row["input_sha256"] for row in scored}) == 8
