@@ -18,6 +18,7 @@ import numpy as np
 
 from .dicom_header import is_dicom
 from .errors import InputError, UsageError
+from .machine import native_path
 
 SMALLEST_SPACING_MM = 0.05
 LARGEST_SPACING_MM = 25.0
@@ -266,6 +267,7 @@ def write_volume(volume: CTVolume, path: str | Path) -> None:
     from .volume_files import read_header
 
     path = Path(path)
+    native_path(path)
     array = volume.array
     if array.dtype.byteorder == ">" or array.dtype == np.float16:
         array = array.astype(np.float32)
@@ -277,7 +279,7 @@ def write_volume(volume: CTVolume, path: str | Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # In a folder of its own, because some formats are two files that name each other.
         with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder, itk_warnings_off():
-            sitk.WriteImage(image, str(Path(folder, path.name)), useCompression=True)
+            sitk.WriteImage(image, native_path(Path(folder, path.name)), useCompression=True)
             read_header(Path(folder, path.name)).voxels()  # ITK does not notice every full disk
             written = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
             for file in written:

@@ -13,6 +13,7 @@ from .dicom_grid import Grid
 from .dicom_header import Header
 from .dicom_image import Slice, is_multiframe, refused
 from .errors import InputError
+from .machine import native_path
 
 ABSENT_HU = -1000
 """What stands where a slice is missing. It is no measurement: no region is cut from it."""
@@ -46,7 +47,7 @@ def same_pixels(first: Path, second: Path) -> bool:
             if one.get("PixelData") is not None and one.get("PixelData") == other.get("PixelData"):
                 return True
             return bool(
-                np.array_equal(*(sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in (first, second)))
+                np.array_equal(*(sitk.GetArrayFromImage(sitk.ReadImage(native_path(path))) for path in (first, second)))
             )
         except Exception:  # a damaged one is not the same
             return False
@@ -78,7 +79,7 @@ def _series(slices: Sequence[Slice]) -> np.ndarray:
     import SimpleITK as sitk
 
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(item.path) for item in slices])
+    reader.SetFileNames([native_path(item.path) for item in slices])
     try:
         return sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
@@ -92,7 +93,7 @@ def _image(item: Slice) -> np.ndarray:
     import SimpleITK as sitk
 
     try:
-        image = sitk.GetArrayFromImage(sitk.ReadImage(str(item.path)))
+        image = sitk.GetArrayFromImage(sitk.ReadImage(native_path(item.path)))
     except RuntimeError as error:
         raise _undecoded(item) from error
     if image.size != item.shape[0] * item.shape[1]:

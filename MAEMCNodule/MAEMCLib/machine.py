@@ -83,6 +83,22 @@ def check_packages(*names: str) -> None:
         )
 
 
+def native_path(path: Path) -> str:
+    """A path for a library of C++, which ends the whole process at a name that is no text. Raises InputError: the name
+    has bytes that Python cannot read in this locale."""
+    text = str(path)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"The path {text} is no text in this locale ({sys.getfilesystemencoding()}). Set LC_ALL=C.UTF-8, or rename "
+            "the file or folder.",
+            "path",
+            (text,),
+        ) from error
+    return text
+
+
 def explained(error: BaseException) -> MAEMCError | None:
     """The same error for a person, where the machine is its cause; None for a defect of ours."""
     if isinstance(error, MAEMCError) or not isinstance(error, Exception):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError, ModelError
+from .machine import native_path
 from .montage import check_standardization
 from .networks.configuration import LARGEST
 
@@ -103,7 +104,7 @@ def _dicom(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-        values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        values = sitk.GetArrayFromImage(sitk.ReadImage(native_path(path)))
     except RuntimeError as error:
         message = f"The DICOM picture {path} cannot be read ({type(error).__name__})."
         raise InputError(message, "unreadable", [path]) from error

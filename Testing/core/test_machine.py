@@ -145,3 +145,13 @@ def test_ctrl_c_while_training_loads_is_one_line(name, number, arguments, ended)
     code = INTERRUPTED.format(name=name, number=number, arguments=arguments)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == ended
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux")
+def test_a_name_that_is_no_text_here_is_refused_and_aborts_nothing(lidc_cubes, tmp_path):
+    """SimpleITK ends the process at such a name, without a word of Python's."""
+    environment = {**os.environ, "PYTHONUTF8": "0", "LC_ALL": "C"}
+    image = min((lidc_cubes / "images").glob("*.nrrd"))
+    command = [sys.executable, "-m", "MAEMCLib", "roi", image, "--point=0,0,0", "--output", tmp_path / "aus \u00fc"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 3 and "is no text in this locale" in done.stderr and done.stderr.count("\n") == 1

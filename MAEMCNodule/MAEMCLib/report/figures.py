@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..machine import native_path
 from ..montage import Preprocessing, normalise, to_montage
 from ..results import DISCLAIMER, NoduleResult
 from ..roi import NoduleROI
@@ -93,7 +94,7 @@ def save_montage(stack: np.ndarray, preprocessing: Preprocessing, path: Path) ->
     window = Preprocessing(preprocessing.window_lower, preprocessing.window_upper)  # [0, 1], not standardized
     gray = np.rint(normalise(to_montage(stack), window) * 255).astype(np.uint8)
     try:
-        sitk.WriteImage(sitk.GetImageFromArray(gray), str(path))
+        sitk.WriteImage(sitk.GetImageFromArray(gray), native_path(path))
     except RuntimeError as error:
         raise InputError(f"{path} cannot be written. Choose a folder that can be written.") from error
 
