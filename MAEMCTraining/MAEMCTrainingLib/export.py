@@ -187,8 +187,8 @@ def _summary(settings: dict[str, Any], report: dict[str, Any], start: KeptStart 
         f"({cohort['malignant']} malignant-like, {cohort['benign']} benign-like)"
     )
     leak = "; LEAKY: the pre-training saw patients evaluated here" if report["leaky"] else ""
+    limits = "" if auc["low"] is None else f" (95 % interval {auc['low']:.2f}-{auc['high']:.2f} by patient)"
     text = "; ".join(parts) + (
-        f"; {report['folds']} folds by patient, out-of-fold AUC {auc['value']:.3f} "
-        f"(95 % interval {auc['low']:.2f}-{auc['high']:.2f} by patient bootstrap){leak}."
+        f"; {report['folds']} folds by patient, out-of-fold AUC {auc['value']:.3f}{limits}{leak}."
     )
     return text[0].upper() + text[1:]

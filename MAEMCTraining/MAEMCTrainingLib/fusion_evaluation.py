@@ -22,7 +22,7 @@ from .data.parts import TEST, VALIDATION
 from .evaluation.calibration import reliability
 from .evaluation.html import page, table
 from .evaluation.manifest_parts import about_parts, evaluated_rows
-from .evaluation.metrics import evaluate
+from .evaluation.metrics import INTERVALS, evaluate
 from .evaluation.multiclass import (
     by_class,
     check_distributions,
@@ -138,7 +138,7 @@ def _report(job: Job, predictions: FusionPredictions) -> dict[str, Any]:
         whole = len(np.unique(labels[observed])) == len(classes)
         if not whole:
             continue
-        figures = evaluate_classes(labels[observed], found[observed], samples[:, observed])
+        figures = evaluate_classes(labels[observed], found[observed], patients[observed], samples[:, observed])
         values = {key: asdict(metric) for key, metric in figures.items()}
         if not name:
             metrics = values
@@ -146,7 +146,7 @@ def _report(job: Job, predictions: FusionPredictions) -> dict[str, Any]:
             branches[name.removeprefix("branch ")] = values
         else:
             baselines[name] = values
-            comparisons[name] = asdict(macro_auc_difference(labels, own, found, samples))
+            comparisons[name] = asdict(macro_auc_difference(labels, own, found, patients, samples))
     return {
         "subject": job.folder.resolve().name,
         "evaluation": evaluated_rows(settings),
@@ -161,7 +161,7 @@ def _report(job: Job, predictions: FusionPredictions) -> dict[str, Any]:
         "seen": settings["cohort"]["seen"],
         "given": settings["cohort"]["given"],
         "metrics": metrics,
-        "by_class": by_class(labels, own, classes, samples),
+        "by_class": by_class(labels, own, classes, patients),
         "confusion_matrix": confusion_matrix(labels, own),
         "parts_of_split": settings.get("parts"),
         "branches": branches,
@@ -217,7 +217,7 @@ def _two_classes(job: Job, predictions: FusionPredictions) -> tuple[dict[str, An
         "thresholds": judged.thresholds,
         "thresholds_reason": judged.thresholds_reason,
         "operating_points": at_points(labels, judged.probabilities, patients, judged.thresholds, judged.used),
-        "reliability": reliability(labels, judged.probabilities),
+        "reliability": reliability(labels, judged.probabilities, patients),
         "prior_in_probability": share if calibrated or not configuration["class_weights"] else 0.5,
         "calibration": {
             "calibrated": calibrated,
@@ -233,8 +233,7 @@ def _two_classes(job: Job, predictions: FusionPredictions) -> tuple[dict[str, An
 
 def _notes(report: dict[str, Any]) -> list[str]:
     notes = [
-        "Intervals: 95 %, 2000 bootstrap samples of patients. A case is called what is likeliest. Macro: the mean over "
-        "classes. AUC: a class against all others.",
+        f"{INTERVALS} A case is called what is likeliest. Macro: the mean over classes. AUC: a class against all others.",
         *about_parts(report),
     ]
     if report["leaky"]:

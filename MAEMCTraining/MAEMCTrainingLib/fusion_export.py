@@ -98,7 +98,7 @@ def _summary(settings: dict[str, Any], report: dict[str, Any]) -> str:
     values = ", ".join(cohort["given"]) or "no clinical values"
     leak = "; LEAKY: the pre-training saw patients evaluated here" if report["leaky"] else ""
     start = "from scratch" if settings["from"] == "scratch" else "from a pre-trained encoder"
-    limits = "" if auc["low"] is None else f" (95 % interval {auc['low']:.2f}-{auc['high']:.2f} by patient bootstrap)"
+    limits = "" if auc["low"] is None else f" (95 % interval {auc['low']:.2f}-{auc['high']:.2f} by patient)"
     return (
         f"Fusion of {', '.join(settings['branches'])} and {values}, trained {start} on {cohort['cases']} nodules of "
         f"{cohort['patients']} patients ({counts}); {report['folds']} folds by patient, out-of-fold macro AUC "

@@ -54,8 +54,9 @@ class Stepper:
         self.dtype = precision_on(run.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.model: nn.Module = task.module
-        if processes.several:
+        if processes.several or device.type == "cpu":  # a GPU that is alone has a faster layer, and its own rounding
             synchronize(task.module)
+        if processes.several:
             self.model = DistributedDataParallel(task.module, broadcast_buffers=False)
         self.running = RunningStatistics(task.module)
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -11,9 +11,11 @@ import pytest
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.batch_norm import batch_norms
+from MAEMCTrainingLib.batch_norm import batch_norms, synchronize
 from MAEMCTrainingLib.configuration import Optimization
 from MAEMCTrainingLib.optimization import NamedParameter, build_optimizer
+from MAEMCTrainingLib.pretraining import small_batches
+from MAEMCTrainingLib.pretraining.small_batches import check_share
 from MAEMCTrainingLib.processes import Processes
 from MAEMCTrainingLib.stepping import Stepper
 from torch import nn
@@ -181,13 +183,13 @@ def test_a_batch_that_did_not_fit_leaves_no_trace_in_the_statistics():
         assert torch.equal(value, halved.state_dict()[key]), key
 
 
-def test_a_single_sample_needs_others():
-    from MAEMCTrainingLib.batch_norm import synchronize
-    from MAEMCTrainingLib.pretraining.small_batches import check_share
-
+def test_a_single_sample_needs_others(monkeypatch):
     encoder = build_encoder(one_batch.RESNET, 0)
     with pytest.raises(UsageError, match="batch normalization"):
         check_share(1, encoder)
     synchronize(encoder)
+    with pytest.raises(UsageError, match="batch normalization"):
+        check_share(1, encoder)
+    monkeypatch.setattr(small_batches, "several_processes", lambda: True)
     check_share(1, encoder)
     assert len(list(batch_norms(encoder))) == 20

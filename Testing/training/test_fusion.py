@@ -269,8 +269,9 @@ def test_metrics_of_several_classes_are_those_of_scikit_learn():
     labels = draws.integers(0, 3, 80)
     scores = draws.dirichlet([1, 1, 1], 80) + 0.4 * np.eye(3)[labels]
     scores /= scores.sum(axis=1, keepdims=True)
-    samples = multiclass.patient_samples(labels, np.arange(80) // 2, 50)
-    found = multiclass.evaluate_classes(labels, scores, samples)
+    patients = np.arange(80) // 2
+    samples = multiclass.patient_samples(labels, patients, 50)
+    found = multiclass.evaluate_classes(labels, scores, patients, samples)
     called = scores.argmax(axis=1)
     assert found["macro_auc"].value == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
     assert found["macro_f1"].value == pytest.approx(f1_score(labels, called, average="macro"))
@@ -280,10 +281,11 @@ def test_metrics_of_several_classes_are_those_of_scikit_learn():
     table = np.array(multiclass.confusion_matrix(labels, scores))
     assert table.sum() == 80 and np.trace(table) == (labels == called).sum()
     assert table[1, 2] == ((labels == 1) & (called == 2)).sum()
-    rows = multiclass.by_class(labels, scores, ["a", "b", "c"], samples)
+    rows = multiclass.by_class(labels, scores, ["a", "b", "c"], patients)
     assert rows[2]["auc"]["value"] == pytest.approx(roc_auc_score(labels == 2, scores[:, 2]))
     with pytest.raises(InputError, match="1 of 80 predictions are no probabilities"):
-        multiclass.evaluate_classes(labels, np.where(np.arange(80)[:, None] == 3, np.nan, scores), samples)
+        spoilt = np.where(np.arange(80)[:, None] == 3, np.nan, scores)
+        multiclass.evaluate_classes(labels, spoilt, patients, samples)
 
 
 def test_bootstrap_samples_draw_whole_patients_of_each_stratum():

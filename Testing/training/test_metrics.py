@@ -8,7 +8,15 @@ from MAEMCLib.errors import InputError
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.evaluation.baselines import by_radius, logistic, majority, radial_profiles, shell_means
 from MAEMCTrainingLib.evaluation.comparison import compare, delong
-from MAEMCTrainingLib.evaluation.metrics import auc, auc_difference, confusion, evaluate, patient_weights, rates
+from MAEMCTrainingLib.evaluation.metrics import (
+    area,
+    auc,
+    auc_difference,
+    confusion,
+    evaluate,
+    patient_weights,
+    rates,
+)
 from MAEMCTrainingLib.evaluation.operating_points import at_points, choose_thresholds, too_few
 from scipy.stats import norm
 from sklearn import metrics as reference
@@ -61,14 +69,11 @@ def test_bootstrap_against_resampled_copies():
     labels, scores, patients = example(40)
     weights = patient_weights(labels, patients, 30, seed=5).astype(int)
     result = evaluate(labels, scores, patients, threshold=0.5, resamples=30, seed=5)
-    aucs, sensitivities = [], []
+    briers = []
     for row in weights:
         drawn = np.repeat(np.arange(len(labels)), row)
-        aucs.append(slow_auc(labels[drawn], scores[drawn]))
-        sensitivities.append((scores[drawn] >= 0.5)[labels[drawn] == 1].mean())
-    for name, values in (("auc", aucs), ("sensitivity", sensitivities)):
-        low, high = np.percentile(values, [2.5, 97.5])
-        assert (result[name].low, result[name].high) == pytest.approx((low, high))
+        briers.append(((scores[drawn] - labels[drawn]) ** 2).mean())
+    assert (result["brier"].low, result["brier"].high) == pytest.approx(tuple(np.percentile(briers, [2.5, 97.5])))
 
 
 def test_bootstrap_draws_patients_in_their_strata():
@@ -125,7 +130,7 @@ def test_thresholds():
     assert thresholds["rule_out"] < thresholds["balanced"] < thresholds["rule_in"]
     # No other threshold does better: slowly, over all.
     for value in np.unique(scores):
-        other = rates(labels, scores, np.arange(400), value, resamples=1)
+        other = rates(labels, scores, np.arange(400), value)
         assert other["balanced_accuracy"].value <= at["balanced"]["balanced_accuracy"].value + 1e-12
         assert value <= thresholds["rule_out"] or other["sensitivity"].value < 0.95
         assert value >= thresholds["rule_in"] or other["specificity"].value < 0.95
@@ -181,8 +186,8 @@ def test_predictions_that_are_no_probabilities_are_refused(wrong):
         evaluate(labels, scores, patients)
 
 
-def test_an_interval_needs_nearly_all_samples():
-    """Two calls by one patient of three: a third of the samples have no PPV."""
+def test_an_interval_needs_two_patients():
+    """One call, of one patient."""
     labels, patients = np.array([1, 1, 1, 0, 0]), np.arange(5)
     result = evaluate(labels, np.array([0.9, 0.1, 0.1, 0.1, 0.1]), patients, resamples=200)
     assert result["ppv"].value == 1.0 and result["ppv"].low is None and result["ppv"].high is None
@@ -235,16 +240,23 @@ def test_delong_is_wrong_as_often_as_it_says():
     assert 4 <= found <= 30
 
 
-def test_paired_bootstrap_against_resampled_copies():
+def test_paired_difference_from_both_intervals_and_their_correlation():
+    """Zou and Donner as printed, the correlation over resampled copies of patients."""
     labels, first, patients = example(40)
     second = np.random.default_rng(3).random(40)
     result = auc_difference(labels, first, second, patients, resamples=40, seed=2)
     values = []
     for row in patient_weights(labels, patients, 40, seed=2).astype(int):
         drawn = np.repeat(np.arange(40), row)
-        values.append(slow_auc(labels[drawn], first[drawn]) - slow_auc(labels[drawn], second[drawn]))
+        values.append([slow_auc(labels[drawn], first[drawn]), slow_auc(labels[drawn], second[drawn])])
     assert result.value == pytest.approx(slow_auc(labels, first) - slow_auc(labels, second))
-    assert (result.low, result.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+    one, two = (area(labels, scores, patients) for scores in (first, second))
+    correlation = np.corrcoef(np.transpose([(slow_auc(labels, first), slow_auc(labels, second)), *values]))[0, 1]
+    below, other_above = one.value - one.low, two.high - two.value
+    above, other_below = one.high - one.value, two.value - two.low
+    low = result.value - np.sqrt(below**2 + other_above**2 - 2 * correlation * below * other_above)
+    high = result.value + np.sqrt(above**2 + other_below**2 - 2 * correlation * above * other_below)
+    assert (result.low, result.high) == pytest.approx((low, high))
     assert compare(np.array([0, 0, 1]), first[:3], second[:3], np.arange(3))["delong"] is None
 
 

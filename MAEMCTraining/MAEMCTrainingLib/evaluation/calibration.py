@@ -14,6 +14,8 @@ import numpy as np
 from MAEMCLib.errors import InputError
 from scipy.special import expit, logit
 
+from .intervals import effective_size
+
 LARGEST_LOGIT = 16.0
 """Beyond this a probability says 0 or 1 to seven digits; finite, so that sums over cases stay finite."""
 _ROWS = 256
@@ -134,17 +136,33 @@ def calibration_error(
     return np.abs(gap).sum(axis=1) / weights.sum(axis=1)
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str, Any]]:
+def calibrated_error(probabilities: np.ndarray, bins: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """The expected calibration error that these probabilities would have if they were right: the mean of 2000 draws of
+    labels with them, and the 2.5th and 97.5th percentile.
+    """
+    draws = np.random.Generator(np.random.Philox(key=[seed, 0x656365]))
+    member = bins[:, None] == np.arange(bins.max() + 1)
+    drawn = draws.random((2000, len(probabilities))) < probabilities
+    errors = np.abs((drawn - probabilities) @ member).sum(axis=1) / len(probabilities)
+    return float(errors.mean()), *(float(value) for value in np.percentile(errors, [2.5, 97.5]))
+
+
+def reliability(
+    labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray | None = None
+) -> list[dict[str, Any]]:
     """The bins of a reliability diagram, lowest first: range, cases, mean probability, observed share of malignant.
 
-    The interval of the share is Wilson's, 95 %: a bootstrap has none for a bin whose cases are all of one class.
+    The interval of the share is Wilson's, 95 %, on the effective number of cases: a bootstrap has none for a bin whose
+    cases are all of one class. patients: (cases,); None: each case is another's.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
+    patients = np.arange(len(labels)) if patients is None else np.asarray(patients)
     bins, table = equal_mass_bins(probabilities), []
     for number in range(bins.max() + 1):
         inside = bins == number
         n, sick = int(inside.sum()), int((labels[inside] == 1).sum())
-        low, high = wilson(sick, n)
+        effective = effective_size(labels[inside] == 1, patients[inside])
+        low, high = wilson(sick / n * effective, effective)
         table.append(
             {
                 "from": float(probabilities[inside].min()),
@@ -160,7 +178,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> list[dict[str,
     return table
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
+def wilson(successes: float, n: float) -> tuple[float, float]:
     """Wilson's 95 % interval of a share (Wilson 1927); it holds the share itself, also where rounding would not."""
     square = 1.959963984540054**2
     middle = (successes + square / 2) / (n + square)

@@ -16,7 +16,8 @@ from .metrics import auc_difference
 class DeLong:
     """Two correlated AUCs: their difference with its 95 % interval, and the two-sided p of no difference.
 
-    p and the interval are None where the difference has no variance, as of two models that rank all cases alike.
+    p and the interval are None where the difference has no variance, as of two models that rank all cases alike, or
+    that both make no mistake.
     """
 
     first: float
@@ -31,7 +32,8 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong:
     """DeLong's test of two scores (cases,) of the same cases (DeLong et al., Biometrics 1988;44:837-845).
 
     By midranks (Sun and Xu, IEEE Signal Processing Letters 2014;21:1389-1393). Takes cases for independent: for several
-    nodules of a patient the bootstrap by patient is the better judge. Raises InputError: fewer than two of a class.
+    nodules of a patient, and near an AUC of 1, the difference's interval by patient is the better judge. Raises
+    InputError: fewer than two of a class.
     """
     labels = np.asarray(labels)
     sick, well = labels == 1, labels == 0
@@ -56,7 +58,7 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong:
 
 
 def compare(labels: np.ndarray, scores: np.ndarray, others: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
-    """AUC of scores minus that of others: by bootstrap of patients ("difference") and by DeLong ("delong").
+    """AUC of scores minus that of others: with an interval by patient ("difference") and by DeLong ("delong").
 
     DeLong's is None with fewer than two cases of a class.
     """

@@ -38,7 +38,7 @@ from ..protocol import UNKNOWN, UNKNOWN_PATIENTS
 from ..starting_point import IMAGENET, SCRATCH
 from .calibration import reliability
 from .comparison import compare
-from .metrics import auc, confusion, evaluate, rank_only
+from .metrics import INTERVALS, auc, confusion, evaluate, rank_only
 from .operating_points import FEWEST_CASES, at_points
 from .page import write_page
 from .predictions import PredictionTable
@@ -273,7 +273,7 @@ def _judge(scored: Scored, card: ModelCard, job: Job | None) -> tuple[Prediction
         "operating_points": at_points(labels, table.probabilities, patients, thresholds),
         "calibration": card.values["calibration"],
         "prior_in_probability": card.values.get("training", {}).get("prior_in_probability"),
-        "reliability": reliability(labels, table.probabilities),
+        "reliability": reliability(labels, table.probabilities, patients),
         "baselines": {name: rank_only(labels, values, patients) for name, values in others.items()},
         "comparisons": {name: compare(labels, table.probabilities, v, patients) for name, v in others.items()},
         "baselines_unavailable": unavailable,
@@ -332,7 +332,7 @@ def _facts(scored: Scored, card: ModelCard) -> list[tuple[str, str]]:
 
 
 def _notes(report: dict[str, Any], table: PredictionTable, seen: set[str]) -> list[str]:
-    notes = ["Intervals: 95 %, 2000 bootstrap samples of patients.", report["overlap"]["text"]]
+    notes = [INTERVALS, report["overlap"]["text"]]
     if seen:
         others = np.array([patient not in seen for patient in table.patients])
         if len(set(table.labels[others].tolist())) == 2:

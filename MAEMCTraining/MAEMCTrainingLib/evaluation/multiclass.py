@@ -1,20 +1,23 @@
 """How good predictions of several classes are, with intervals by patient; any number of classes from two.
 
 Macro: the mean over classes, each counting the same however rare it is. The AUC is one against the rest. Intervals are
-those of ``metrics``: 2000 bootstrap samples that draw patients, with all their cases, from each stratum of patients
-whose cases have the same classes.
+those of ``intervals``: exact ones of the classes' rates, Newcombe's of their AUCs. How the classes go together in a
+mean is seen in 2000 bootstrap samples that draw patients, with all their cases, from each stratum of patients whose
+cases have the same classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
 
 from ..data.folds import Fold
-from .metrics import RESAMPLES, Metric, _divide, _weighted_auc, with_interval
+from .intervals import correlations
+from .metrics import RESAMPLES, Metric, _divide, _weighted_auc, area, difference_of, mean_of, rate
 
 
 def patient_samples(labels: np.ndarray, patients: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -44,27 +47,39 @@ def check_distributions(probabilities: np.ndarray) -> None:
         )
 
 
-def evaluate_classes(labels: np.ndarray, probabilities: np.ndarray, samples: np.ndarray) -> dict[str, Metric]:
+def evaluate_classes(
+    labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, samples: np.ndarray
+) -> dict[str, Metric]:
     """macro_auc, accuracy, macro_f1 and balanced_accuracy (the macro recall), a case being called what is likeliest.
 
-    labels: (cases,) 0 ... C - 1, each class there. probabilities: (cases, C). samples: of ``patient_samples``.
+    labels: (cases,) 0 ... C - 1, each class there. probabilities: (cases, C). samples: of ``patient_samples``, which
+    say how the classes' values go together.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
     check_distributions(probabilities)
-    classes, everything = range(probabilities.shape[1]), len(labels)
-    called = probabilities.argmax(axis=1)
-    f1, recall = [], []
-    for number in classes:
-        tp, fp, fn = (samples @ chosen for chosen in _counted(labels, called, number))
-        f1.append(_divide(2 * tp, 2 * tp + fp + fn))
-        recall.append(_divide(tp, tp + fn))
-    rows = {
-        "macro_auc": macro_auc_row(labels, probabilities, samples),
-        "accuracy": (samples @ (called == labels)) / samples.sum(axis=1),
-        "macro_f1": np.mean(f1, axis=0),
-        "balanced_accuracy": np.mean(recall, axis=0),
+    called, everything = probabilities.argmax(axis=1), np.ones(len(labels), bool)
+    f1, f1_rows, recall = [], [], []
+    for number in range(probabilities.shape[1]):
+        counted = _counted(labels, called, number)
+        f1.append(_f1(*counted, patients))
+        tp, fp, fn = (samples @ chosen for chosen in counted)
+        f1_rows.append(_divide(2 * tp, 2 * tp + fp + fn))
+        recall.append(rate(called == number, labels == number, patients))
+    return {
+        "macro_auc": macro_auc(labels, probabilities, patients, samples),
+        "accuracy": rate(called == labels, everything, patients),
+        "macro_f1": mean_of(f1, len(labels), correlations(f1_rows, otherwise=1.0)),
+        "balanced_accuracy": mean_of(recall, len(labels)),
     }
-    return {name: with_interval(row, everything) for name, row in rows.items()}
+
+
+def _f1(right: np.ndarray, wrong: np.ndarray, missed: np.ndarray, patients: np.ndarray) -> Metric:
+    """2 J / (1 + J), of the share J of right ones among the cases that are of the class or called it: of that share
+    there is an exact interval."""
+    share = rate(right, right | wrong | missed, patients)
+    if share.value is None:
+        return share
+    return Metric(*(None if j is None else 2 * j / (1 + j) for j in (share.value, share.low, share.high)), share.n)
 
 
 def _counted(labels: np.ndarray, called: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,26 +99,38 @@ def macro_auc_row(labels: np.ndarray, probabilities: np.ndarray, samples: np.nda
     )
 
 
-def macro_auc_difference(labels: np.ndarray, one: np.ndarray, other: np.ndarray, samples: np.ndarray) -> Metric:
-    """Macro AUC of one table of probabilities minus that of another, each bootstrap sample giving both."""
-    rows = [macro_auc_row(labels, table, samples) for table in (one, other)]
-    return with_interval(rows[0] - rows[1], len(labels))
+def macro_auc(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, samples: np.ndarray) -> Metric:
+    """The mean over classes of the AUC of that class against all others, with its interval from theirs."""
+    if probabilities.shape[1] == 2:  # the same number twice
+        return area(labels, probabilities[:, 1], patients)
+    kinds = [(labels == number).astype(int) for number in range(probabilities.shape[1])]
+    columns = list(zip(kinds, probabilities.T, strict=True))
+    together = [_weighted_auc(kind, column, samples, np.zeros(len(labels))) for kind, column in columns]
+    parts = [area(kind, column, patients) for kind, column in columns]
+    return mean_of(parts, len(labels), correlations(together, otherwise=1.0))
+
+
+def macro_auc_difference(
+    labels: np.ndarray, one: np.ndarray, other: np.ndarray, patients: np.ndarray, samples: np.ndarray
+) -> Metric:
+    """Macro AUC of one table of probabilities minus that of another; each bootstrap sample gives both."""
+    areas = [macro_auc(labels, table, patients, samples) for table in (one, other)]
+    return difference_of(*areas, *(macro_auc_row(labels, table, samples) for table in (one, other)))
 
 
 def by_class(
-    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], samples: np.ndarray
+    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], patients: np.ndarray
 ) -> list[dict[str, Any]]:
     """A row for each class: cases, AUC against the rest with its interval, precision, recall and F1."""
     called, rows = probabilities.argmax(axis=1), []
-    together = np.zeros(len(labels))
     for number, name in enumerate(classes):
-        found = _weighted_auc((labels == number).astype(int), probabilities[:, number], samples, together)
+        found = area((labels == number).astype(int), probabilities[:, number], patients)
         tp, fp, fn = (int(chosen.sum()) for chosen in _counted(labels, called, number))
         rows.append(
             {
                 "class": name,
                 "cases": tp + fn,
-                "auc": vars(with_interval(found, len(labels))),
+                "auc": asdict(found),
                 "precision": tp / (tp + fp) if tp + fp else None,
                 "recall": tp / (tp + fn),
                 "f1": 2 * tp / (2 * tp + fp + fn),

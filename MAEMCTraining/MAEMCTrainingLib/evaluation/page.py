@@ -30,6 +30,7 @@ _RATES = {
 _PROBABILITY = {
     "brier": "Brier",
     "ece": "ECE",
+    "ece_if_calibrated": "ECE if calibrated",
     "calibration_slope": "Calibration slope",
     "calibration_intercept": "Intercept",
 }
@@ -195,9 +196,9 @@ def _calibration(report: dict[str, Any]) -> str:
         text = f"Not calibrated: {calibration.get('reason', 'no reason is stated')}."
     rows = [("this model", *(cell(report["metrics"].get(key)) for key in _PROBABILITY))]
     if "before_calibration" in report:
-        rows.append(("before calibration", *(cell(report["before_calibration"][key]) for key in _PROBABILITY)))
+        rows.append(("before calibration", *(cell(report["before_calibration"].get(key)) for key in _PROBABILITY)))
     rows += [
-        (name, *(cell(metrics[key]) for key in _PROBABILITY))
+        (name, *(cell(metrics.get(key)) for key in _PROBABILITY))
         for name, metrics in report["baselines"].items()
         if "brier" in metrics
     ]
@@ -215,7 +216,8 @@ def _calibration(report: dict[str, Any]) -> str:
     return (
         f"<p>{escape(text)}</p>{html_table(('', *_PROBABILITY.values()), rows)}"
         f"<p class='soft'>A calibrated model has slope 1 and intercept 0. ECE: over {len(bins)} bins of equally many "
-        f"cases; its interval lies too high, as resampling adds noise to each bin.</p>{html_table(heads, bins)}"
+        f"cases; its interval lies too high, as resampling adds noise to each bin. Beside it the ECE that the same "
+        f"probabilities would have on as many cases if they were right.</p>{html_table(heads, bins)}"
     )
 
 

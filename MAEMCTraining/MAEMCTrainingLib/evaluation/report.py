@@ -26,7 +26,7 @@ from .calibration import reliability
 from .comparison import compare
 from .logistic import FEATURE_PENALTY
 from .manifest_parts import about_parts, evaluated_rows, report_parts
-from .metrics import auc, confusion, evaluate
+from .metrics import INTERVALS, auc, confusion, evaluate
 from .operating_points import FEWEST_CASES, at_points
 from .out_of_fold import Judged, gather, judge
 from .page import write_page
@@ -200,7 +200,7 @@ def _report(job: Job, table: PredictionTable, judged: Judged, unavailable: dict[
             **({} if calibrated else {"reason": judged.reason}),
         },
         "prior_in_probability": _prior(configuration, malignant / len(labels), calibrated),
-        "reliability": reliability(labels, table.probabilities),
+        "reliability": reliability(labels, table.probabilities, patients),
         "per_fold": _per_fold(table),
         "baselines": baselines,
         "comparisons": comparisons,
@@ -210,7 +210,7 @@ def _report(job: Job, table: PredictionTable, judged: Judged, unavailable: dict[
     }
     if calibrated:
         plain = evaluate(labels, table.network, patients, 0.5)
-        kept = ("brier", "ece", "calibration_slope", "calibration_intercept")
+        kept = ("brier", "ece", "ece_if_calibrated", "calibration_slope", "calibration_intercept")
         report["before_calibration"] = {key: asdict(plain[key]) for key in kept}
     report["notes"] = _notes(report, judged)
     return report
@@ -262,7 +262,7 @@ def _start_text(settings: dict[str, Any]) -> str:
 
 
 def _notes(report: dict[str, Any], judged: Judged) -> list[str]:
-    notes = ["Intervals: 95 %, 2000 bootstrap samples of patients.", *about_parts(report)]
+    notes = [INTERVALS, *about_parts(report)]
     if report["leaky"]:
         notes.append("LEAKY: the pre-training saw patients that are evaluated here (the published protocol).")
     if report["pretraining"] == IN_FOLD:

@@ -37,7 +37,8 @@ def format_table(report: dict[str, Any]) -> str:
         )
     metrics = report["metrics"]
     lines.append(
-        f"ECE {cell(metrics['ece'])}, calibration slope {cell(metrics['calibration_slope'])}, "
+        f"ECE {cell(metrics['ece'])} (if calibrated {cell(metrics.get('ece_if_calibrated'))}), "
+        f"calibration slope {cell(metrics['calibration_slope'])}, "
         f"intercept {cell(metrics['calibration_intercept'])}"
     )
     lines += [f"No baseline '{name}': {reason}." for name, reason in report["baselines_unavailable"].items()]

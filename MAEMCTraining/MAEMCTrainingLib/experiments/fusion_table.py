@@ -42,7 +42,7 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
             first = own
         elif own.case_ids == first.case_ids:
             samples = patient_samples(own.labels, own.patient_numbers)
-            over = macro_auc_difference(own.labels, own.tables[""], first.tables[""], samples)
+            over = macro_auc_difference(own.labels, own.tables[""], first.tables[""], own.patient_numbers, samples)
             found[cell.row][_DIFFERENCE] = vars(over)
     if not found:
         return []
@@ -64,7 +64,8 @@ def _text(key: str, metric: dict[str, Any] | None) -> str:
     if metric is None:
         return ""
     if key == _DIFFERENCE:
-        return f"{metric['value']:+.3f} ({metric['low']:+.3f} to {metric['high']:+.3f})"
+        limits = "" if metric["low"] is None else f" ({metric['low']:+.3f} to {metric['high']:+.3f})"
+        return f"{metric['value']:+.3f}{limits}"
     return metric_text(metric)
 
 

@@ -51,7 +51,8 @@ def write_repeats(cells: Sequence[Cell], output: Path) -> dict[str, RepeatedComp
 
 def _beside(comparison: RepeatedComparison) -> str:
     difference, p = comparison.difference, comparison.holm
-    text = f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+    limits = "" if difference.low is None else f" ({difference.low:+.3f} to {difference.high:+.3f})"
+    text = f"{difference.value:+.3f}{limits}"
     return f"| {text} | {'' if p is None else f'{p:.3f}'} |"
 
 

@@ -9,7 +9,7 @@ from MAEMCLib.networks.layers import Linear, initialise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..batch_norm import normalized_together, several_processes
+from ..batch_norm import normalized_together
 
 _EPSILON = 1e-5
 
@@ -26,11 +26,7 @@ class BatchNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
-            if several_processes():
-                return normalized_together(features.float(), self.weight, self.bias, _EPSILON)[0]
-            return functional.batch_norm(
-                features.float(), None, None, self.weight, self.bias, training=True, eps=_EPSILON
-            )
+            return normalized_together(features.float(), self.weight, self.bias, _EPSILON)[0]
 
 
 class Projection(nn.Module):

@@ -6,7 +6,7 @@ from MAEMCLib.errors import UsageError
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..batch_norm import SynchronizedBatchNorm
+from ..batch_norm import SynchronizedBatchNorm, several_processes
 
 
 def check_whole_batch(samples: int) -> None:
@@ -24,8 +24,9 @@ def check_share(samples: int, encoder: nn.Module) -> None:
 
     One that is synchronized has those of the other processes.
     """
+    together = SynchronizedBatchNorm if several_processes() else ()
     if samples < 2 and any(
-        isinstance(module, _BatchNorm) and not isinstance(module, SynchronizedBatchNorm) for module in encoder.modules()
+        isinstance(module, _BatchNorm) and not isinstance(module, together) for module in encoder.modules()
     ):
         raise UsageError(
             "One sample passes through the encoder at a time, but its batch normalization compares several. Choose a "
