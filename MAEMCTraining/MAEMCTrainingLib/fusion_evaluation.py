@@ -192,7 +192,7 @@ def _parts(job: Job, classes: Sequence[str]) -> dict[str, Any]:
             continue
         probabilities = np.mean([[row["probabilities"] for row in fold] for fold in rows], axis=0)
         patients = np.unique([row["patient"] for row in rows[0]], return_inverse=True)[1]
-        figures = evaluate_classes(labels, probabilities, patient_samples(labels, patients))
+        figures = evaluate_classes(labels, probabilities, patients, patient_samples(labels, patients))
         found[part] = {
             "cases": len(labels),
             "patients": len(np.unique(patients)),
@@ -233,7 +233,8 @@ def _two_classes(job: Job, predictions: FusionPredictions) -> tuple[dict[str, An
 
 def _notes(report: dict[str, Any]) -> list[str]:
     notes = [
-        f"{INTERVALS} A case is called what is likeliest. Macro: the mean over classes. AUC: a class against all others.",
+        INTERVALS,
+        "A case is called what is likeliest. Macro: the mean over classes. AUC: a class against all others.",
         *about_parts(report),
     ]
     if report["leaky"]:
