@@ -51,7 +51,8 @@ class ReadingProcess:
     def read(self, path: str | Path, series_uid: str | None = None, nifti_form: str | None = None) -> CTVolume:
         """``ct.read_volume`` in the child. Raises what it raises; InputError for every other failure of reading too,
         with the code reader-died where the child crashed, and reader-hung where it took longer than LONGEST_READ_S."""
-        if self.pid is None:
+        used = self.pid is not None
+        if not used:
             self._start()
         process, name = self._process, Path(path).name
         private = (path, name)
@@ -74,6 +75,8 @@ class ReadingProcess:
                     "reader-hung",
                     private,
                 ) from error
+            if used:  # it may have ended for another reason, before this file: a fresh one tells
+                return self.read(path, series_uid, nifti_form)
             raise InputError(
                 f"{name} made the reader crash ({_last_words(process.returncode)}). It is damaged, or too large for "
                 "this computer's memory; copy or convert it again.",
