@@ -28,8 +28,6 @@ from .dicom_stacks import Stack, belongs, stacks_of
 from .dicom_voxels import read_voxels, same_pixels
 from .errors import InputError
 
-NAME = "The DICOM series"
-"""What a volume is called to its user: a folder's name may hold the patient's."""
 _LISTED = 20
 _SUFFIXES = ".dcm", ".ima"
 _DIRECTORY = "1.2.840.10008.1.3.10"
@@ -142,7 +140,8 @@ def series_stacks(uid: str, headers: Mapping[Path, Header]) -> list[Stack]:
 
 
 def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
-    """Read a CT series from a folder, or the stack that a single file belongs to.
+    """Read a CT series from a folder, or the stack that a single file belongs to. The volume has no name: a folder's
+    may hold the patient's.
 
     series_uid: a SeriesInstanceUID, with ``#2`` for the second of its stacks where it holds several.
     Raises InputError: no images, several usable stacks (all are listed), unknown UID, not CT, localizers or projections
@@ -162,7 +161,7 @@ def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
             problem.code,
             problem.private,
         ) from problem
-    return CTVolume(voxels, stack.grid.affine, NAME, stack.remarks, stack.grid.absent)
+    return CTVolume(voxels, stack.grid.affine, remarks=stack.remarks, absent=stack.grid.absent)
 
 
 def _beside(stack: Stack, spoiled: Sequence[Path], nameless: Sequence[Path], lone: Sequence[Slice]) -> Stack:
