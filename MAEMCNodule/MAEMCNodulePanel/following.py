@@ -149,6 +149,7 @@ class SceneFollower:
         if analysis.pointsNode is None or analysis.standing == ASIDE:
             return
         with self._resting():
+            _separateIDs(analysis.pointsNode)
             placed = analysis.pointIndices()
             gone = [pointID for pointID in analysis.recordIDs() if pointID not in placed]
             for pointID in gone:
@@ -287,6 +288,18 @@ class SceneFollower:
         for entry in [entry for entry in self._observers if entry[0] is node]:
             node.RemoveObserver(entry[3])
             self._observers.remove(entry)
+
+
+def _separateIDs(pointsNode) -> None:
+    """Give a point whose ID another one has already an ID of its own.
+
+    After an undo Slicer counts IDs from 1 again: a new point would have the results of the one that is there.
+    """
+    known = set()
+    for index in range(pointsNode.GetNumberOfControlPoints()):
+        while pointsNode.GetNthControlPointID(index) in known and pointsNode.ResetNthControlPointID(index):
+            pass  # the next number, until it is free
+        known.add(pointsNode.GetNthControlPointID(index))
 
 
 def _seriesRead(fingerprint) -> tuple:

@@ -453,3 +453,24 @@ def test_what_a_model_does_not_show_is_not_left_over_from_another(panel, add_ct)
     assert set(overlays.stacksOf(analysis, "1", "coronal")) == {"reconstruction", "error", "original"}
     panel.ui.overlaySelector.currentIndex = KINDS.index("attention")
     assert foregrounds() == ["attention"]
+
+
+def test_after_an_undo_a_new_point_has_a_row_of_its_own(panel, add_ct, instant_probability):
+    """Slicer then counts the IDs of points from 1 again, and gives one twice."""
+    volume, scene = add_ct(), slicer.mrmlScene
+    panel.settle()
+    points = panel.place((0, 0, 0))
+    panel.settle()
+    scene.SetUndoOn()
+    points.SetUndoEnabled(True)
+    scene.SaveStateForUndo()
+    points.SetNthControlPointPosition(0, 4, 0, 0)
+    scene.Undo()
+    scene.ClearUndoStack()
+    scene.ClearRedoStack()
+    points.SetUndoEnabled(False)
+    scene.SetUndoOff()
+    points.AddControlPoint([10, 0, 5])
+    panel.settle()
+    wanted = [f"{instant_probability(volume, place):.2f}" for place in ((0, 0, 0), (10, 0, 5))]
+    assert [panel.ui.resultTable.item(row, 1).text() for row in range(panel.ui.resultTable.rowCount)] == wanted
