@@ -279,7 +279,8 @@ def test_bad_input(jobs, manifest, tmp_path, evaluate):
     damaged.write_bytes(content)
     stopped = tmp_path / "stopped"
     shutil.copytree(jobs / "fine", stopped)
-    (stopped / "state.json").write_text('{"status": "stopped"}')
+    moment = "2026-01-01T00:00:00+00:00"
+    (stopped / "state.json").write_text(json.dumps({"status": "stopped", "updated": moment}))
     broken = tmp_path / "broken"
     shutil.copytree(jobs / "fine", broken)
     (broken / "predictions.csv").write_text("case_id\nx\n")
