@@ -177,8 +177,17 @@ def test_a_job_ends_as_if_nothing_had_happened(ball_cache, tmp_path):
         wait(lambda: not alive(process))
         assert code.read_text() == "0"
         facts = {"commands": commands, "arguments": arguments, "expected": weights(tmp_path / "undisturbed")}
+        machine = type("Machine", (JobMachine,), facts)
+        one = machine()
+        one.start_and_let_it_come_to(5)
+        one.kill()
+        one.start_and_let_it_come_to(8)
+        one.a_second_start_is_refused()
+        one.its_state_can_be_read()
+        one.it_is_listed_once_it_has_begun()
+        one.teardown()
         run_state_machine_as_test(
-            type("Machine", (JobMachine,), facts),
+            machine,
             settings=settings(
                 max_examples=300 if SOAK else 1,
                 stateful_step_count=15 if SOAK else 6,
