@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Self
 
 LEFT_OUT = "[...]"
+DICOM_SERIES = "The DICOM series"
+"""What a series is called to its user, since a folder's name may hold the patient's. It is private to nobody."""
 
 
 class MAEMCError(Exception):
@@ -36,15 +38,17 @@ class MAEMCError(Exception):
 
     @property
     def anonymous(self) -> str:
-        """The message without its private parts, for what is written down."""
+        """The message without its private parts, for what is written down; a sentence about a file begins with these
+        words, and not with the mark of what was left out."""
         text = str(self)
         for part in self.private:  # whole words: a folder may be called "a"
             text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", LEFT_OUT, text)
-        return text
+        text = re.sub(rf"(^|[.!?] ){re.escape(LEFT_OUT)}(?= \w)", r"\1The file", text)
+        return re.sub(rf": {re.escape(LEFT_OUT)}(?= [a-z])", ": the file", text)
 
 
 def _longest_first(parts: Iterable[object]) -> tuple[str, ...]:
-    return tuple(sorted({str(part) for part in parts} - {""}, key=lambda part: (-len(part), part)))
+    return tuple(sorted({str(part) for part in parts} - {"", DICOM_SERIES}, key=lambda part: (-len(part), part)))
 
 
 class UsageError(MAEMCError):
