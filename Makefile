@@ -23,10 +23,13 @@ test-lowest: .venv-lowest/installed
 bench: .venv/installed
 	$(SETTINGS) $(BIN)/python -m Testing.benchmarks
 
-# Hours: how often intervals hold the truth, a job under all that happens to one, then the tables of
-# MAEMCTraining/README.md on the phantom and the LIDC slices, in soak-output. The tables continue where they were stopped.
+# Hours: every reader of outside data on spoiled inputs; how often intervals hold the truth; a job and the panel's list
+# under all that happens to them; then the tables of MAEMCTraining/README.md on the phantom and the LIDC slices, in
+# soak-output. The tables continue where they were stopped.
 soak: .venv/installed
+	$(BIN)/python -m Testing.fuzzing
 	MAEMC_SOAK=1 $(BIN)/python -m pytest Testing/training/test_intervals.py Testing/training/test_job_stateful.py
+	PANEL_EXAMPLES=500 $(SETTINGS) $(BIN)/python -m pytest Testing/slicer/nodule/test_module_stateful.py
 	$(BIN)/maemc-train phantom --output soak-output/matched --cases 300 --seed 11
 	$(BIN)/maemc-train phantom --output soak-output/others --cases 300 --seed 12
 	$(BIN)/maemc-train phantom --output soak-output/easy --cases 300 --seed 13 --grade easy

@@ -61,6 +61,29 @@ def read_json(path: Path, what: str, largest: int = 1 << 28) -> Any:
         raise InputError(f"{what} ({path}) {reason}.", "unreadable-json", (path,)) from error
 
 
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """The content as it will be read, with its own SHA-256 (``sha256``): of files that nobody writes but we.
+
+    Raises ValueError for values that are no JSON.
+    """
+    content = json.loads(json.dumps(content, allow_nan=False))
+    return {**content, "sha256": _digest(content)}
+
+
+def unsealed(content: Any) -> dict[str, Any]:
+    """The content without its seal. Raises ValueError where it is not what was sealed, or has no seal."""
+    if not isinstance(content, dict) or "sha256" not in content:
+        raise ValueError("it has no seal")
+    plain = {key: value for key, value in content.items() if key != "sha256"}
+    if content["sha256"] != _digest(plain):
+        raise ValueError("it was changed after it was written")
+    return plain
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as stream:

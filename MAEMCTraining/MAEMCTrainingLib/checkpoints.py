@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from MAEMCLib.atomic import read_json
+from MAEMCLib.atomic import read_json, sealed, unsealed
 from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.strict_json import is_count, is_number
 from safetensors import SafetensorError
@@ -239,8 +239,7 @@ def _check_tensors(path: Path, tensors: dict[str, Tensor], expected: dict[str, T
 def _training_text(folder: Path, position: Position, identity: dict[str, Any]) -> str:
     files = {path.name: _header_sha256(path) for path in sorted(folder.glob("*.safetensors"))}
     content = {"schema": SCHEMA, "position": asdict(position), "files": files, **identity}
-    content = json.loads(json.dumps(content, allow_nan=False))  # as it will be read
-    return json.dumps({**content, "sha256": _digest(content)}, indent=1, allow_nan=False)
+    return json.dumps(sealed(content), indent=1)
 
 
 def _read_training(folder: Path) -> dict[str, Any]:
@@ -252,19 +251,19 @@ def _read_training(folder: Path) -> dict[str, Any]:
         raise ModelError(str(error), "checkpoint", error.private) from error
     if not isinstance(training, dict):
         raise _unfit(path, "it holds no object")
-    if "sha256" in training and training.pop("sha256") != _digest(training):
-        raise _unfit(path, "it was changed after it was written")
-    return training
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    if "sha256" not in training:  # of an older version
+        return training
+    try:
+        return unsealed(training)
+    except ValueError as error:
+        raise _unfit(path, str(error)) from error
 
 
 def _header_sha256(path: Path) -> str:
     with open(path, "rb") as stream:
         size = stream.read(8)
-        return hashlib.sha256(size + stream.read(int.from_bytes(size, "little"))).hexdigest()
+        header = min(int.from_bytes(size, "little"), path.stat().st_size)  # eight damaged bytes state any number
+        return hashlib.sha256(size + stream.read(header)).hexdigest()
 
 
 def _check_headers(folder: Path, files: object) -> None:

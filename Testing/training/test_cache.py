@@ -234,6 +234,16 @@ def test_unlabeled_data_takes_whole_patients_only(tmp_path):
         join([cache], [cache])
 
 
+def test_an_index_that_was_changed_is_refused_and_built_again(tmp_path):
+    cases = two_cases(tmp_path)
+    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    index = cache.folder / "index.json"
+    index.write_text(index.read_text().replace('"label": ', '"label": 1', 1))
+    with pytest.raises(InputError, match="changed after it was written"):
+        open_cache(cache.folder)
+    assert build_cache(cases, cache.folder, tmp_path / "home", processes=1).cases == cache.cases
+
+
 def test_an_older_index_is_replaced(tmp_path):
     cases = two_cases(tmp_path)
     cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from MAEMCLib.atomic import file_sha256, read_json, replacing, write_json
+from MAEMCLib.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
 from MAEMCLib.child_processes import child_processes, usual_count
 from MAEMCLib.ct import check_ct, read_volume
 from MAEMCLib.errors import UNREADABLE, InputError, MAEMCError
@@ -183,7 +183,7 @@ def build_cache(
                 {"row": case.row, "code": left_out[case.case_id]["code"]} for case in cases if case.case_id in left_out
             ],
         }
-        write_json(folder / "index.json", index)
+        write_json(folder / "index.json", sealed(index))
 
     groups: dict[tuple[Path, str | None], list[SourceCase]] = {}
     for case in cases:
@@ -336,11 +336,11 @@ def _known_entries(folder: Path, settings: dict[str, Any]) -> dict[str, CachedCa
     if not (folder / "index.json").is_file():
         return {}
     try:
-        index = read_json(folder / "index.json", "The cache's index")
+        index = unsealed(read_json(folder / "index.json", "The cache's index"))
         if index["schema"] != SCHEMA or index["settings"] != settings:
             return {}
         return {entry["case_id"]: _entry(entry) for entry in index["cases"]}
-    except (InputError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError, ValueError):
         return {}  # an index that cannot be read knows nothing: everything is cut again
 
 
@@ -369,6 +369,12 @@ def open_cache(folder: Path, verify: bool = True) -> ROICache:
             "cache-schema",
             [folder],
         )
+    try:
+        index = unsealed(index)
+    except ValueError as error:
+        raise InputError(
+            f"The index of the cache {folder} is damaged ({error}). Run maemc-train cache again.", "cache", [folder]
+        ) from error
     if not index.get("complete", True):
         raise InputError(
             f"The cache {folder} was interrupted before all its cases were cut. Run maemc-train cache again; it goes "

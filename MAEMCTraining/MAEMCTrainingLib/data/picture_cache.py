@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from MAEMCLib.atomic import file_sha256, read_json, replacing, write_json
+from MAEMCLib.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
 from MAEMCLib.axial import SliceReader
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import ManifestRow
@@ -128,10 +128,9 @@ def build_picture_cache(
     key = pseudonym_key(home)
     parts, groups = parts_of(rows), [as_kept(groups, key) for groups in groups_of(rows)]
     signature = _signature(rows, key_name(key), folder_of_manifest)
-    if (folder / "index.json").is_file():
-        index = read_json(folder / "index.json", "The cache's index")
-        if index.get("schema") == SCHEMA and index.get("signature") == signature:
-            return open_picture_cache(folder)
+    known = _known_index(folder)
+    if known.get("schema") == SCHEMA and known.get("signature") == signature:
+        return open_picture_cache(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -173,13 +172,13 @@ def build_picture_cache(
         "schema": SCHEMA,
         "kind": "pictures",
         "signature": signature,
-        "sha256": {name: file_sha256(folder / name) for name in ("pixels.bin", "masks.bin")},
+        "files": {name: file_sha256(folder / name) for name in ("pixels.bin", "masks.bin")},
         "pseudonym_key": key_name(key),
         "cases": [asdict(case) for case in cases],
         "pictures": [asdict(place) for place in places],
         "left_out": [{"row": item["row"], "code": item["code"]} for item in left_out],
     }
-    write_json(folder / "index.json", index)
+    write_json(folder / "index.json", sealed(index))
     return PictureCache(folder, cases, tuple(places), tuple(left_out), key_name(key))
 
 
@@ -202,6 +201,14 @@ def _store(gray: np.ndarray, mask: np.ndarray | None, pixels: BinaryIO, masks: B
     return StoredPicture(offset, len(whole), eight_bits, lesion), hashlib.sha256(content).hexdigest()
 
 
+def _known_index(folder: Path) -> dict[str, Any]:
+    """What an earlier run left; an index that cannot be read knows nothing, and everything is read again."""
+    try:
+        return unsealed(read_json(folder / "index.json", "The cache's index"))
+    except (InputError, ValueError):
+        return {}
+
+
 def open_picture_cache(folder: Path) -> PictureCache:
     """Open a cache and compare its files with their SHA-256. Raises InputError: damaged, or of another schema."""
     index = read_json(folder / "index.json", "The cache's index")
@@ -213,7 +220,8 @@ def open_picture_cache(folder: Path) -> PictureCache:
                 "cache-schema",
                 [folder],
             )
-        if any(file_sha256(folder / name) != sha256 for name, sha256 in index["sha256"].items()):
+        index = unsealed(index)
+        if any(file_sha256(folder / name) != sha256 for name, sha256 in index["files"].items()):
             raise ValueError("other pixels")
         cases = tuple(CachedPictures(**values | {"pictures": tuple(values["pictures"])}) for values in index["cases"])
         places = tuple(StoredPicture(**values) for values in index["pictures"])

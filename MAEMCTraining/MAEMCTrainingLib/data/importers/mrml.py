@@ -65,7 +65,7 @@ def _node(
         problem = "it lies under a transform; harden the transform in Slicer (Data module) and save the scene again"
     elif file is None:
         problem = "it was never saved to a file; save the scene with its data"
-    elif not file.exists():
+    elif not _exists(file):
         problem = f"its file {file.name} is not there"
     elif storage.get("centerImage", "0") not in ("0", "false") or storage.get("UseOrientationFromFile", "1") == "0":
         problem = "it was loaded to another place than its file says (centered); save the volume to a file of its own"
@@ -77,7 +77,14 @@ def _file(name: str, folder: Path) -> Path | None:
     if not name:
         return None
     candidates = [folder / unquote(name), folder / name]
-    return next((path for path in candidates if path.exists()), candidates[0])
+    return next((path for path in candidates if _exists(path)), candidates[0])
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no disk takes
+        return False
 
 
 def _references(element: Element) -> dict[str, list[str]]:
