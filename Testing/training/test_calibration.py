@@ -152,7 +152,12 @@ def out_of_fold(cases=300, seed=0, validated=150, **shape):
     draws = np.random.default_rng(seed + 1)
     chosen = draws.permutation(cases)[:validated]
     noisy = expit(logits(scores[chosen]) + draws.normal(0, 0.3, validated))
-    return OutOfFold(labels, np.arange(cases) % 5, scores, chosen, noisy)
+    return predictions(labels, np.arange(cases) % 5, scores, chosen, noisy)
+
+
+def predictions(labels, folds, scores, chosen, validation_scores):
+    """Of five folds whose inner validation predicted the chosen cases."""
+    return OutOfFold(labels, folds, scores, chosen, labels[chosen], folds[chosen], validation_scores)
 
 
 def test_a_fold_s_labels_do_not_reach_its_own_calibration_and_thresholds():
@@ -161,9 +166,8 @@ def test_a_fold_s_labels_do_not_reach_its_own_calibration_and_thresholds():
     judged = judge(oof)
     assert judged.reason is None and judged.calibration.slope > 0
     tested = oof.folds == 2
-    turned = OutOfFold(
-        np.where(tested, 1 - oof.labels, oof.labels), oof.folds, oof.scores, oof.validation_cases, oof.validation_scores
-    )
+    labels = np.where(tested, 1 - oof.labels, oof.labels)
+    turned = predictions(labels, oof.folds, oof.scores, oof.validation_cases, oof.validation_scores)
     again = judge(turned)
     np.testing.assert_array_equal(judged.probabilities[tested], again.probabilities[tested])
     assert (judged.probabilities[~tested] != again.probabilities[~tested]).all()
@@ -193,7 +197,7 @@ def test_calibrated_figures_are_not_optimistic():
     for seed in range(40):
         draws = np.random.default_rng(seed)
         labels, scores = draws.integers(0, 2, 60), draws.random(60)
-        oof = OutOfFold(labels, np.arange(60) % 5, scores, np.arange(60), draws.random(60))
+        oof = predictions(labels, np.arange(60) % 5, scores, np.arange(60), draws.random(60))
         judged = judge(oof)
         if judged.reason is None:
             gains.append(((labels - labels.mean()) ** 2).mean() - ((labels - judged.probabilities) ** 2).mean())
@@ -202,7 +206,7 @@ def test_calibrated_figures_are_not_optimistic():
 
 def test_a_model_no_better_than_chance_is_left_uncalibrated():
     oof = out_of_fold()
-    turned = OutOfFold(oof.labels, oof.folds, 1 - oof.scores, oof.validation_cases, 1 - oof.validation_scores)
+    turned = predictions(oof.labels, oof.folds, 1 - oof.scores, oof.validation_cases, 1 - oof.validation_scores)
     judged = judge(turned)
     assert "not better than chance" in judged.reason and judged.calibration == Calibration()
     np.testing.assert_array_equal(judged.probabilities, turned.scores)
@@ -243,6 +247,8 @@ def test_gathering(results):
         ('{"test": [{"case_id": "a"}], "validation": []}', "damaged or of other data"),
         ('{"validation": []}', "damaged or of other data"),
         ('{"test": [{"case_id": "a", "probability": NaN}, {"case_id": "b", "probability": 1}], "validation": []}',
+         "NaN is no number"),
+        ('{"test": [{"case_id": "a", "probability": 2}, {"case_id": "b", "probability": 1}], "validation": []}',
          "1 of 4 predictions are no probabilities"),
         ("{", "cannot be read"),
     ],
