@@ -30,7 +30,7 @@ def file_state(image: Path, volume: bool = True) -> _State:
         raise InputError(f"There is no file or folder {image}. Check the path.", "missing-file", [image])
     if not image.is_file() and not image.is_dir():
         # A pipe or a device may never end.
-        raise InputError(f"{image} is neither a file nor a folder. Choose an image.", "unreadable", [image])
+        raise InputError(f"{image} is a pipe, socket or device and no image. Choose an image.", "unreadable", [image])
     found = image_files(image) if volume else [image]
     return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path in found for stat in [path.stat()])
 

@@ -10,6 +10,7 @@ are. Images are files or DICOM folders, named relative to the manifest. ``scorin
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import math
 import os
@@ -20,10 +21,12 @@ from pathlib import Path
 
 from .atomic import replacing
 from .errors import InputError
-from .spreadsheet import RowWriter, text_of
+from .regular_file import open_regular
+from .spreadsheet import RowWriter, separator, text_of
 
 REQUIRED = ("case_id", "patient_id", "image")
 POINT = ("l_mm", "p_mm", "s_mm")
+NUMBERS = (*POINT, "diameter_mm")
 REQUIRED_BY_KIND = {"nodule": POINT, "slice": ("volume_id", "slice_index"), "image": ()}
 OPTIONAL = ("kind", "label", "split", "diameter_mm")
 LABELS = {"0": 0, "1": 1, "benign": 0, "malignant": 1, "benign-like": 0, "malignant-like": 1}
@@ -116,11 +119,14 @@ def read_manifest(path: str | Path, lenient: bool = False) -> Manifest:
 
 def read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Error]]]:
     """The columns, and for each row that is not empty its number and its values by column (None: those beyond the
-    columns), or what is wrong with its quotes. Raises InputError: no file, no text, no header, no rows."""
+    columns), or what is wrong with its quotes. Between values semicolons and tabs are taken too, with commas in the
+    numbers. Raises InputError: no file, no text, no header, no rows."""
     records: list[tuple[int, Record | csv.Error]] = []
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as stream:
+            between = separator(stream.readline())
+            stream.seek(0)
+            reader = csv.reader(stream, strict=True, delimiter=between)
             columns = [name.strip() for name in next(reader, [])]
             for number in itertools.count(2):
                 try:
@@ -132,6 +138,8 @@ def read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Er
                     continue
                 if any(values):
                     record: Record = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
+                    if between != ",":
+                        record |= {name: record[name].replace(",", ".") for name in NUMBERS if name in record}
                     records.append((number, record | ({None: "more"} if len(values) > len(columns) else {})))
     except FileNotFoundError as error:
         raise InputError(f"There is no manifest {path}. Check the path.", "missing-file") from error
@@ -340,7 +348,7 @@ def _number(record: Record, name: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{where} has {name} = '{text}', which is not a number.", "manifest-number", [text])
+        raise InputError(f"{where} has no number in the column {name}.", "manifest-number")
     return value
 
 

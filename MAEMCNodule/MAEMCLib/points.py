@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .errors import InputError, UsageError
 from .regular_file import open_regular
+from .spreadsheet import separator
 from .strict_json import parse
 
 FARTHEST_MM = 1e6
@@ -189,7 +190,7 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     if first.strip().lower().startswith("sep="):
         text = text[len(first) + 1 :]
         first = text.partition("\n")[0]
-    between = next((mark for mark in ";\t" if mark in first), ",")
+    between = separator(first)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=between)
     columns = [column.strip() for column in next(lines, [])]
     for needed in ("l_mm", "p_mm", "s_mm"):

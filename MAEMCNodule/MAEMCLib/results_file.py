@@ -13,6 +13,7 @@ from typing import TextIO
 
 from .errors import InputError, UsageError
 from .model_card import ModelCard
+from .regular_file import open_regular
 from .report.tables import write_csv
 from .results import COLUMNS
 from .spreadsheet import RowWriter, text_of
@@ -37,7 +38,8 @@ class ResultsFile:
         if not self.path.exists():
             return []
         try:
-            data = self.path.read_bytes()
+            with open_regular(self.path) as stream:  # a device such as /dev/full has no end
+                data = stream.read()
         except OSError as error:
             raise InputError(f"{self.path} cannot be read ({error.strerror}). Choose another output.") from error
         text = data.decode("utf-8-sig", "surrogateescape")

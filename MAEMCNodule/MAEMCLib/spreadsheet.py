@@ -25,6 +25,12 @@ def text_of(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
+def separator(header: str) -> str:
+    """What stands between the values of a table, by its first line: spreadsheets of countries with decimal commas write
+    semicolons or tabs."""
+    return max(",;\t", key=header.count)
+
+
 class RowWriter:
     """Writes rows of texts as CSV to a text stream that was opened with ``newline=""``, each one a line ending in LF;
     a text with line breaks of any kind is quoted."""

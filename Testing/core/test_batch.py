@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -417,6 +418,12 @@ def test_a_file_of_something_else_is_never_replaced(content, odd_names, tmp_path
     with pytest.raises(UsageError, match="not a results file"):
         run(odd_names[0], tmp_path / "r.csv", random_bundle)
     assert (tmp_path / "r.csv").read_bytes() == content
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no devices that are files")
+def test_results_are_not_looked_for_in_a_device_that_has_no_end(odd_names, random_bundle):
+    with pytest.raises(InputError, match="device"):
+        run(odd_names[0], Path("/dev/full"), random_bundle)
 
 
 @pytest.mark.parametrize("number, processes, code, word", [(2, 1, 130, "interrupted"), (15, 2, 143, "terminated")])

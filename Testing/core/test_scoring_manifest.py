@@ -42,6 +42,28 @@ def test_a_row_at_fault_is_one_row_with_its_reason(tmp_path):
     assert [row.case_id for row in rows][4:5] == ["row 6"]
 
 
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_a_table_with_decimal_commas_is_read(between, tmp_path):
+    lines = ["\ufeffcase_id;image;l_mm;p_mm;s_mm;diameter_mm", "c,1;a.nrrd;-60,5;10;1e2;12,5"]
+    (row,) = rows_of(tmp_path, "\r\n".join(lines).replace(";", between))
+    assert (row.case_id, row.point_lps, row.diameter_mm, row.problem) == ("c,1", (-60.5, 10.0, 100.0), 12.5, "")
+
+
+def test_a_semicolon_in_a_column_of_commas_is_a_letter(tmp_path):
+    (row,) = rows_of(tmp_path, 'case_id,image,l_mm,p_mm,s_mm,"age; years"\na,b,1,2,3,"4,5"\n')
+    assert row.point_lps == (1, 2, 3) and row.extra["age; years"] == "4,5"
+
+
+def test_a_manifest_without_an_end_is_none():
+    with pytest.raises(InputError, match="pipe, socket or device"):
+        read_scoring_manifest("/dev/zero")
+
+
+def test_what_a_row_says_instead_of_a_number_is_not_repeated(tmp_path):
+    (row,) = rows_of(tmp_path, "case_id,image,l_mm,p_mm,s_mm\na,b,Meyer,2,3\n")
+    assert row.problem == "Row 2 of the manifest has no number in the column l_mm."
+
+
 def test_a_quote_that_does_not_end_is_no_silent_loss_of_the_rows_after_it(tmp_path):
     text = 'case_id,image,l_mm,p_mm,s_mm,note\na,a.nrrd,1,2,3,\nb,a.nrrd,1,2,3,"open\nc,a.nrrd,1,2,3,\n'
     first, second = rows_of(tmp_path, text)
