@@ -237,7 +237,8 @@ def _output_folder(name: str | None) -> Path | None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"The folder {folder} cannot be written ({error}). Choose another.") from error
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"The folder {folder} cannot be written ({reason}). Choose another.") from error
     return folder
 
 

@@ -29,6 +29,7 @@ from .dicom_voxels import read_voxels, same_pixels
 from .errors import InputError
 
 _LISTED = 20
+_IN_A_MANIFEST = ", in a manifest in the column series"
 _SUFFIXES = ".dcm", ".ima"
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _UNEVEN_MM = 0.02
@@ -278,7 +279,7 @@ def _choose(folder: Folder, name: str | None) -> Stack:
             raise _several(f"There is no series {name} in the folder. It holds:", found, "dicom-series")
         usable = [stack for stack in among if stack.problem is None] or among[:1]
         if len(usable) > 1:
-            text = "The series holds several stacks of slices; choose one with --series UID#NUMBER:"
+            text = f"The series holds several stacks of slices; choose one with --series UID#NUMBER{_IN_A_MANIFEST}:"
             raise _several(text, usable, "several-series")
         return usable[0]
     usable = [stack for stack in found if stack.problem is None]
@@ -287,7 +288,8 @@ def _choose(folder: Folder, name: str | None) -> Stack:
     if not usable:
         raise _several("The folder holds no usable CT series:", found, "dicom-series")
     if len(usable) > 1:
-        raise _several("The folder holds several CT series; choose one with --series UID:", usable, "several-series")
+        text = f"The folder holds several CT series; choose one with --series UID{_IN_A_MANIFEST}:"
+        raise _several(text, usable, "several-series")
     return usable[0]
 
 

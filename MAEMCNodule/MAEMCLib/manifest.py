@@ -143,9 +143,15 @@ def read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Er
                     records.append((number, record | ({None: "more"} if len(values) > len(columns) else {})))
     except FileNotFoundError as error:
         raise InputError(f"There is no manifest {path}. Check the path.", "missing-file") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
         raise InputError(
-            f"The manifest {path} cannot be read as CSV text ({error}). {SAVE_AS_CSV}", "unreadable"
+            f"The manifest {path} cannot be read ({reason}). Check its rights and its disk.", "unreadable"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = error if isinstance(error, csv.Error) else "it is no text in UTF-8"
+        raise InputError(
+            f"The manifest {path} cannot be read as CSV text ({reason}). {SAVE_AS_CSV}", "unreadable"
         ) from error
     if not columns:
         raise InputError(

@@ -54,6 +54,12 @@ def test_a_semicolon_in_a_column_of_commas_is_a_letter(tmp_path):
     assert row.point_lps == (1, 2, 3) and row.extra["age; years"] == "4,5"
 
 
+def test_a_manifest_that_is_no_text_is_told_in_words(tmp_path):
+    (tmp_path / "m.csv").write_bytes("case_id,image,l_mm,p_mm,s_mm\n\u00e4,b,1,2,3\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"\(it is no text in UTF-8\)"):
+        read_scoring_manifest(tmp_path / "m.csv")
+
+
 def test_a_manifest_without_an_end_is_none():
     with pytest.raises(InputError, match="pipe, socket or device"):
         read_scoring_manifest("/dev/zero")
