@@ -193,7 +193,7 @@ def _placing(target: Path) -> Iterator[Path]:
             _replace(_zip(folder) if target.suffix == SUFFIX else folder, target)
     except OSError as error:
         raise ModelError(
-            f"The model cannot be written to {target} ({error.strerror or error}). Choose a folder that can be written.",
+            f"The model cannot be written to {target} ({error.strerror or error}). Choose another folder.",
             private=[target, target.parent],
         ) from error
 
