@@ -192,8 +192,9 @@ def _placing(target: Path) -> Iterator[Path]:
             yield folder
             _replace(_zip(folder) if target.suffix == SUFFIX else folder, target)
     except OSError as error:
+        reason = error.strerror or error
         raise ModelError(
-            f"The model cannot be written to {target} ({error.strerror or error}). Choose another folder.",
+            f"The model cannot be written to {target} ({reason}). Choose a folder that can be written.",
             private=[target, target.parent],
         ) from error
 
