@@ -240,6 +240,7 @@ NRRD_HEADERS = {
     "line skip below zero": (b"kinds: ", b"line skip: -3\nkinds: ", "below zero"),
     "byte skip": (b"kinds: ", b"byte skip: 2\nkinds: ", "cut short"),
     "list of files": (b"kinds: ", b"data file: LIST\nkinds: ", "several files"),
+    "names of a list": (b"kinds: ", b"data file: LIST\na.raw\nb.raw\nkinds: ", "several files"),
     "pattern of files": (b"kinds: ", b"data file: a%03d.raw 1 10 1\nkinds: ", "several files"),
     "file elsewhere": (b"kinds: ", b"data file: ../other.raw\nkinds: ", "does not lie beside it"),
     "absolute file": (b"kinds: ", b"data file: /etc/hostname\nkinds: ", "does not lie beside it"),
@@ -262,6 +263,12 @@ def check(named, words):
     with pytest.raises(InputError, match=words) as caught:
         read_volume(named)
     assert len(str(caught.value)) < 600 and caught.value.private
+
+
+@pytest.mark.parametrize(("storage", "field"), [("nhdr-raw", "data file: "), ("mhd-raw", "ElementDataFile = ")])
+def test_the_whole_path_of_a_file_beside_the_header_is_its_name(tmp_path, storage, field):
+    named = spoiled(store(storage, tmp_path), f"{field}ct.raw".encode(), f"{field}{tmp_path / 'ct.raw'}".encode())
+    check(named, "same")
 
 
 def test_nrrd_skips(tmp_path):

@@ -125,6 +125,8 @@ def unstated(missing: Sequence[str]) -> tuple[ReadingRemark, ...]:
 
 def beside(path: Path, name: str) -> Path:
     """The data file that a header names, which has to lie in the header's folder or below it. Raises InputError."""
+    if Path(name).is_absolute() and Path(name).parent == path.absolute().parent:
+        name = Path(name).name
     parts = PurePosixPath(name).parts
     if "%" in name or re.search(r"\s\d+\s+\d+\s+\d+$", name) or name.split()[:1] == ["LIST"]:
         raise unsupported(path, "its voxels are spread over several files", "Save it as one file.")

@@ -90,6 +90,8 @@ def _fields(path: Path, stream: BinaryIO) -> dict[str, str]:
         if field in fields:
             raise damaged(path, f"its header has the field '{field}' twice")
         fields[field] = value.strip()
+        if field == "datafile" and value.split()[:1] == ["LIST"]:
+            beside(path, value.strip())  # refuses it; the names that follow are no fields
     if "datafile" not in fields:
         raise damaged(path, "its header has no end")
     return fields
@@ -105,7 +107,8 @@ def _size(path: Path, fields: dict[str, str]) -> tuple[int, int, int]:
         raise damaged(path, "its field 'kinds' does not fit its dimension")
     for kind, count in zip(kinds, size, strict=False):
         if kind.lower() not in ("domain", "space", "???", "none"):
-            what = f"{count} values a voxel" if kind.lower() != "time" else "a time axis"
+            values = f"{count} values a voxel" if count != 1 else "a further axis"
+            what = values if kind.lower() != "time" else "a time axis"
             raise not_3d(path, f"{what} (an axis of the kind {kind[:32]})")
     if dimension != 3:
         raise not_3d(path, f"{dimension} dimensions")
