@@ -12,6 +12,7 @@ from .dicom_header import is_dicom
 from .errors import InputError
 
 _HEADER_BYTES = 1 << 16
+_DICOM = ("", ".dcm", ".ima")  # so called, files count whatever they hold: a damaged slice is said
 _State = tuple[tuple[str, int, int], ...]  # path, bytes and time of each file; the first one is the image itself
 
 
@@ -37,8 +38,8 @@ def file_state(image: Path, volume: bool = True) -> _State:
 
 def image_files(image: Path) -> list[Path]:
     """Every file that a volume could be read from, the image itself first where it is one."""
-    if image.is_dir():
-        return _files(image.rglob("*"))
+    if image.is_dir():  # results and notes may lie there too, and change
+        return [path for path in _files(image.rglob("*")) if path.suffix.lower() in _DICOM or _may_be_dicom(path)]
     if image.name.lower().endswith((".hdr", ".img", ".img.gz")):
         return [image, *_beside(image, lambda path: path.name.split(".")[0] == image.name.split(".")[0])]
     if is_dicom(image):  # it stands for its series

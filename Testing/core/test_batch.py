@@ -306,7 +306,7 @@ def test_whatever_a_row_is_it_is_one_failed_row_and_nobody_is_named(two, tmp_pat
     for name, reason in {
         "killer": "SIGSEGV",
         "odd": "RecursionError",
-        "pipe": "neither a file nor a folder",
+        "pipe": "pipe, socket or device",
         "loop": "no file",
         "none.nrrd": "no file",
         "Zzyzx" * 60: "File name too long",

@@ -89,7 +89,19 @@ def test_detached_voxels_count(name, voxels, tmp_path):
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.nrrd")
-    with pytest.raises(InputError, match="neither a file nor a folder"):
+    with pytest.raises(InputError, match="pipe, socket or device"):
         content_sha256(tmp_path / "pipe.nrrd")
     (tmp_path / "ct.nhdr").write_bytes(b"NRRD0005\ndata file: /dev/zero\n\n")
     content_sha256(tmp_path / "ct.nhdr")  # its voxels are no file either
+
+
+def test_results_written_into_a_dicom_folder_are_no_change_of_it(tmp_path):
+    (tmp_path / "IM1").write_bytes(bytes(128) + b"DICM" + b"one")
+    (tmp_path / "note.bin").write_bytes(bytes(128) + b"DICM" + b"two")
+    before = content_sha256(tmp_path)
+    (tmp_path / "results.csv").write_text("case_id\n")
+    assert content_sha256(tmp_path) == before
+    (tmp_path / "note.bin").write_bytes(bytes(128) + b"DICM" + b"other")
+    changed = content_sha256(tmp_path)
+    (tmp_path / "cut.dcm").write_bytes(b"")
+    assert len({before, changed, content_sha256(tmp_path)}) == 3
