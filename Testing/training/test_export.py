@@ -127,6 +127,8 @@ def test_a_job_that_kept_nothing_is_exported_with_what_there_is(jobs, tmp_path, 
     shutil.copytree(jobs / "fine", old)
     for name in ("start.json", "autoencoder.safetensors"):
         (old / name).unlink()
+    stored = json.loads((old / "job.json").read_text())  # the starting point was named in the job itself
+    (old / "job.json").write_text(json.dumps({**stored, "from": str(jobs / "pre")}))
     whole = export(old, tmp_path / "whole.maemc", TEXTS)
     assert whole.card.files == export(jobs / "fine", tmp_path / "kept.maemc", TEXTS).card.files
     weights = jobs / "pre" / "checkpoints" / "last" / "model.safetensors"

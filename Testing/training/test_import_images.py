@@ -158,8 +158,8 @@ def test_masks_become_the_column_that_visible_lesions_need(tmp_path):
     cache = build_picture_cache(
         read_manifest(manifest).rows, tmp_path / "cache", tmp_path / "home", folder_of_manifest=source
     )
-    lesions = [int(mask.sum()) for mask in cache.masks]
-    assert lesions[0] > lesions[1] > 0 == lesions[2]
+    lesions = [cache.lesion(n) for n in range(3)]
+    assert lesions[0].sum() > lesions[1].sum() > 0 and lesions[2] is None
 
 
 def test_folders_of_the_only_level_are_classes(tmp_path):

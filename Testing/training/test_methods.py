@@ -1,6 +1,7 @@
 """Every method of the table as a job: on the data that it takes, stopped and continued, and as the start of a probe."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,8 +48,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cohort(pictures, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort")
-    return join([open_data(pictures, folder, folder / "home")])
+    return join([open_data(pictures, tmp_path_factory.mktemp("cohort"), pictures.parent / "home")])
 
 
 def small(name, *words):
@@ -88,7 +88,8 @@ class StopsAfter(StopRequest):
 
 
 def run_job(folder, cohort, run, data, stop):
-    with open_job(folder, "pretrain", {"arguments": [], "directory": "."}, folder.parent, stop, quiet=True) as job:
+    home = Path(data[0]["path"]).parent / "home" if data else folder.parent  # whose key made the cohort's pseudonyms
+    with open_job(folder, "pretrain", {"arguments": [], "directory": "."}, home, stop, quiet=True) as job:
         pretrain(cohort, run, job, CPU, data, stop)
 
 

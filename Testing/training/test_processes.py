@@ -42,6 +42,16 @@ def settings(cache, folder, *more):
     return ["--data", cache.folder, "--output", folder, *common, *small, *more]
 
 
+def moved(name, weights):
+    """A weight without what no gradient moves: a bias of the keys adds the same to all of a softmax, so that its
+    gradient is rounding, which AdamW makes as large as any other."""
+    value = weights[name]
+    if name.endswith("attn.qkv.bias"):
+        queries, _, values = value.chunk(3)
+        return torch.cat([queries, values])
+    return value
+
+
 def test_two_processes_pretrain_as_one(ball_cache, home, tmp_path):
     """16 cases in batches of at most 5 (5, 5, 4, 4 ... of 32 views): uneven parts, a queue that wraps."""
     more = ["epochs=2", "batch=5", "views_per_case=2", "queue_size=12", "learning_rate=1e-3", "preview_epochs=0"]
@@ -60,8 +70,8 @@ def test_two_processes_pretrain_as_one(ball_cache, home, tmp_path):
             for name in ("loss", "loss_mse", "loss_info_nce", "gradient_norm"):
                 assert second[name] == pytest.approx(first[name], abs=1e-4), (other, first["step"], name)
         assert torch.equal(weights["one"]["queue.patients"], weights[other]["queue.patients"])
-        for name, value in weights["one"].items():
-            torch.testing.assert_close(weights[other][name], value, rtol=0, atol=1e-4, msg=name)
+        for name in weights["one"]:
+            torch.testing.assert_close(moved(name, weights[other]), moved(name, weights["one"]), rtol=0, atol=1e-4)
 
 
 def test_two_processes_fine_tune_as_one(ball_cache, home, tmp_path):

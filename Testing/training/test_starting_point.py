@@ -74,7 +74,7 @@ def test_a_probe_of_imagenet_from_the_command_line(ball_cache, tmp_path, monkeyp
     assert "needs a file" in capsys.readouterr().err and not (tmp_path / "job").exists()
     assert main([*words, *probe, "--output", str(tmp_path / "job"), "--weights", str(tmp_path / "w.safetensors")]) == 0
     report = json.loads((tmp_path / "job" / "metrics.json").read_text())
-    assert report["pretraining"] == "given" and not report["leaky"] and report["training"]["from"] == "imagenet"
+    assert report["pretraining"] == "given" and not report["leaky"] and report["training"]["from"] == "ImageNet"
     (tmp_path / "card.toml").write_text('id = "i"\nversion = "1"\ntitle = "I"\nintended_use = "A test."\n')
     export = ["export", str(tmp_path / "job"), "--output", str(tmp_path / "i.maemc"), "--card"]
     assert main([*export, str(tmp_path / "card.toml")]) == 0
