@@ -10,8 +10,9 @@ demo: .venv/installed
 	$(BIN)/maemc score demo-output/chest.nrrd --points demo-output/chest.mrk.json --device cpu --output demo-output
 	@echo "Open demo-output/report.html; chest.nrrd and the overlays open in Slicer."
 
+# In two processes, a file of tests in one of them; each with one thread, or they would wait for each other.
 test: .venv/installed
-	$(SETTINGS) $(BIN)/python -m pytest
+	$(SETTINGS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The lowest declared versions of what MAEMC imports, in an environment of their own (4 GB): reading, cutting, scoring,
 # batches, bundles and reports; phantoms, pre-training, fine-tuning, export and statistics.

@@ -31,7 +31,7 @@ class MAEMCTrainingTest(ScriptedLoadableModuleTest):
     def test_badDataAreNamed(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             manifest = Path(folder) / "manifest.csv"
-            manifest.write_text("case_id,image\n", encoding="utf-8")
+            manifest.write_text("case_id,image\nc,ct.nrrd\n", encoding="utf-8")
             self.assertIn("patient_id", readData(manifest).problem)
             self.assertIn("no manifest", readData(Path(folder) / "gone.csv").problem)
 

@@ -105,7 +105,7 @@ def test_an_installed_model_is_tuned_further(panel, phantom):
     job = panel.waitForStatus(panel.logic.selected, "finished", "failed")
     assert job.status == "finished", (job.folder / "output.txt").read_text("utf-8")
     settings = json.loads((job.folder / "job.json").read_text("utf-8"))
-    assert settings["from"].endswith(".maemc") and settings["pretraining"] == "unknown"
+    assert settings["from"] == "another model" and settings["pretraining"] == "unknown"
 
 
 def test_process_that_dies_before_it_begins_is_told_at_once(panel, phantom, monkeypatch, tmp_path):

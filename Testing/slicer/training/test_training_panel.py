@@ -216,7 +216,8 @@ def test_folders_that_vanish_or_break_break_nothing(panel, written_job):
     panel.ui.jobsTable.selectRow([row[0] for row in panel.rows()].index("gone"))
     shutil.rmtree(gone)
     (broken / "state.json").write_text("{", encoding="utf-8")
-    panel.wait(lambda: [row[0] for row in panel.rows()] == ["kept"], "the list without them")
+    panel.wait(lambda: [row[0] for row in panel.rows()] == ["broken", "kept"], "the list without what is gone")
+    assert [row[2] for row in panel.rows()] == ["failed", "finished"], "a damaged job is listed as such"
     assert panel.ui.jobFrame.isHidden() or panel.ui.headlineLabel.text == "kept: finished"
     assert panel.job(kept).status == "finished"
 
