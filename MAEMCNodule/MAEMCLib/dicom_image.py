@@ -199,7 +199,7 @@ def _numbers(header: Header, name: str, count: int) -> np.ndarray:
     if not values:
         raise _Unusable(f"{name} is missing")
     if len(values) != count:
-        raise _Unusable(f"{name} has {len(values)} values where {count} are needed")
+        raise _Unusable(f"{name} has {len(values)} value{'s' * (len(values) != 1)} where {count} are needed")
     array = np.array(values)
     if not np.isfinite(array).all() or np.abs(array).max() > 1e9:
         raise _Unusable(f"{name} holds a value that is not a finite number")

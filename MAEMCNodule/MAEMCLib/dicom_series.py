@@ -178,7 +178,8 @@ def _beside(stack: Stack, spoiled: Sequence[Path], nameless: Sequence[Path], lon
     near = [path for path in spoiled if path.parent in folders]
     if not near:
         return stack
-    text = f"{len(near)} files beside the slices cannot be read and were left out; they may belong to the series."
+    files, they = ("1 file", "it") if len(near) == 1 else (f"{len(near)} files", "they")
+    text = f"{files} beside the slices cannot be read and {they} may belong to the series."
     return replace(stack, remarks=(*stack.remarks, ReadingRemark("dicom-unreadable", text, where=near[0].name)))
 
 

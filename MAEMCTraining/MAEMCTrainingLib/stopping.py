@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,8 +21,8 @@ class Interrupted(MAEMCError):
 
     exit_code = 130
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, "interrupted")
+    def __init__(self, message: str, code: str = "interrupted", private: Iterable[object] = ()) -> None:
+        super().__init__(message, code, private)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from random import Random
@@ -136,7 +137,7 @@ def _rewritten(document: Any, rng: Random, places: list[tuple]) -> bytes:
         path, kind, value = (
             rng.choice(places),
             rng.choice(("replace", "replace", "remove", "rename")),
-            rng.choice(VALUES),
+            copy.deepcopy(rng.choice(VALUES)),
         )
         owner = document
         try:

@@ -64,7 +64,7 @@ def test_without_two_classes_only_pretraining_is_offered(panel, phantom, labels)
         ("case_id,image\nA,b.nrrd\n", "patient_id"),
         ("case_id,patient_id,image,l_mm,p_mm,s_mm\nA,P,gone.nrrd,0,0,0\n", "not there"),
         ("case_id,patient_id,image,l_mm,p_mm,s_mm,label\nA,P,gone.nrrd,0,0,0,maybe\n", "maybe"),
-        ("case_id,patient_id,image,l_mm,p_mm,s_mm\nA,P,x,zero,0,0\n", "not a number"),
+        ("case_id,patient_id,image,l_mm,p_mm,s_mm\nA,P,x,zero,0,0\n", "no number in the column l_mm"),
     ],
 )
 def test_bad_manifest_is_named_in_the_panel(panel, tmp_path, content, words):
@@ -218,7 +218,7 @@ def test_folders_that_vanish_or_break_break_nothing(panel, written_job):
     (broken / "state.json").write_text("{", encoding="utf-8")
     panel.wait(lambda: [row[0] for row in panel.rows()] == ["broken", "kept"], "the list without what is gone")
     assert [row[2] for row in panel.rows()] == ["failed", "finished"], "a damaged job is listed as such"
-    assert panel.ui.jobFrame.isHidden() or panel.ui.headlineLabel.text == "kept: finished"
+    assert panel.ui.jobFrame.isHidden() or panel.ui.headlineLabel.text in ("kept: finished", "broken: failed")
     assert panel.job(kept).status == "finished"
 
 
