@@ -42,14 +42,15 @@ def settings(cache, folder, *more):
     return ["--data", cache.folder, "--output", folder, *common, *small, *more]
 
 
-def moved(name, weights):
-    """A weight without what no gradient moves: a bias of the keys adds the same to all of a softmax, so that its
-    gradient is rounding, which AdamW makes as large as any other."""
-    value = weights[name]
+def apart(name, one, other):
+    """The largest difference of a weight. A bias of the keys adds the same to all of a softmax, so
+    that its gradient is rounding, which AdamW makes as large as any other: it may differ by a step of the rate."""
+    difference = (one[name].double() - other[name].double()).abs()
     if name.endswith("attn.qkv.bias"):
-        queries, _, values = value.chunk(3)
-        return torch.cat([queries, values])
-    return value
+        queries, keys, values = difference.chunk(3)
+        assert keys.max() <= 1e-3, name
+        difference = torch.cat([queries, values])
+    return difference.max().item()
 
 
 def test_two_processes_pretrain_as_one(ball_cache, home, tmp_path):
@@ -71,7 +72,7 @@ def test_two_processes_pretrain_as_one(ball_cache, home, tmp_path):
                 assert second[name] == pytest.approx(first[name], abs=1e-4), (other, first["step"], name)
         assert torch.equal(weights["one"]["queue.patients"], weights[other]["queue.patients"])
         for name in weights["one"]:
-            torch.testing.assert_close(moved(name, weights[other]), moved(name, weights["one"]), rtol=0, atol=1e-4)
+            assert apart(name, weights["one"], weights[other]) <= 1e-4, (other, name)
 
 
 def test_two_processes_fine_tune_as_one(ball_cache, home, tmp_path):
