@@ -17,9 +17,9 @@ import SimpleITK as sitk
 from MAEMCLib.ct import CTVolume, read_volume, write_volume
 from MAEMCLib.errors import InputError
 from MAEMCLib.manifest import read_manifest
+from MAEMCLib.reading_process import ReadingProcess
 from MAEMCLib.roi import cut_roi
 from MAEMCTrainingLib.configuration import Augmentation
-from MAEMCTrainingLib.data import cache as cache_module
 from MAEMCTrainingLib.data.augmentation import PAPER_VIEWS, View, crop, draw_view, paper_view
 from MAEMCTrainingLib.data.cache import SourceCase, build_cache, open_cache
 from MAEMCTrainingLib.data.cohort import join
@@ -106,8 +106,8 @@ def test_cubes_agree_with_scoring(lidc_cubes, tmp_path):
 
 def count_reads(monkeypatch) -> list:
     reads = []
-    original = cache_module.read_volume
-    monkeypatch.setattr(cache_module, "read_volume", lambda *a, **k: reads.append(a[0]) or original(*a, **k))
+    original = ReadingProcess.read
+    monkeypatch.setattr(ReadingProcess, "read", lambda self, path, *a: reads.append(path) or original(self, path, *a))
     return reads
 
 
@@ -264,6 +264,30 @@ def several_cases(tmp_path, number=5) -> list[SourceCase]:
         point = tuple(volume.to_lps(np.array([[55.0, 50.0, 30.0]]))[0].tolist())
         cases.append(SourceCase(f"case {n}", f"p{n}", image, point))
     return cases
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_volume_that_makes_the_reader_crash_costs_its_own_cases(tmp_path, monkeypatch, processes):
+    cases = several_cases(tmp_path)
+    whole = build_cache(cases, tmp_path / "whole", tmp_path / "home", processes=1)
+    cases[2].image.rename(tmp_path / "killer.nrrd")
+    cases[2] = dataclasses.replace(cases[2], image=tmp_path / "killer.nrrd")
+    # Of the reader's own program, which a pool's children start too, a decoder crashes.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "if 'reading_process' in ' '.join(sys.orig_argv):\n"
+        "    import MAEMCLib.reading_process as own\n"
+        "    read = own.read_volume\n"
+        "    def dying(path, *flags):\n"
+        "        return os.kill(os.getpid(), signal.SIGSEGV) if 'killer' in path else read(path, *flags)\n"
+        "    own.read_volume = dying\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=processes)
+    assert [entry.sha256 for entry in cache.cases] == [e.sha256 for e in whole.cases[:2] + whole.cases[3:]]
+    assert [(reason["case_id"], reason["code"]) for reason in cache.left_out] == [("case 2", "reader-died")]
+    assert "made the reader crash (SIGSEGV)" in cache.left_out[0]["reason"]
 
 
 def interrupted_after(number: int):

@@ -12,6 +12,7 @@ by hash.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,8 +25,9 @@ from typing import Any
 import numpy as np
 from MAEMCLib.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
 from MAEMCLib.child_processes import child_processes, usual_count
-from MAEMCLib.ct import check_ct, read_volume
+from MAEMCLib.ct import check_ct
 from MAEMCLib.errors import UNREADABLE, InputError, MAEMCError
+from MAEMCLib.reading_process import ReadingProcess
 from MAEMCLib.roi import SIDE, SLICES, axial_grid, coronal_grid, cut_roi, sample_stack
 
 from ..patients import case_pseudonym, key_name, patient_pseudonym, pseudonym_key
@@ -220,12 +222,13 @@ def build_cache(
 def _run(jobs: list[tuple], processes: int | None) -> Iterator[tuple]:
     processes = min(processes or usual_count(), len(jobs))
     if processes <= 1 or len(jobs) < 4:  # starting a process costs more than cutting a few regions
-        for job in jobs:
-            yield _cut_group(*job)
+        with ReadingProcess() as reader:
+            for job in jobs:
+                yield _cut_group(reader, *job)
         return
     try:
         with child_processes(processes) as pool:
-            for future in as_completed([pool.submit(_cut_group, *job) for job in jobs]):
+            for future in as_completed([pool.submit(_cut_in_child, *job) for job in jobs]):
                 yield future.result()
     except BrokenProcessPool as error:
         raise InputError(
@@ -235,7 +238,18 @@ def _run(jobs: list[tuple], processes: int | None) -> Iterator[tuple]:
         ) from error
 
 
+def _cut_in_child(*job: Any) -> tuple:
+    return _cut_group(_own_reader(), *job)
+
+
+@functools.cache
+def _own_reader() -> ReadingProcess:
+    """The one of this child process, with which it ends."""
+    return ReadingProcess()
+
+
 def _cut_group(
+    reader: ReadingProcess,
     image: Path,
     series_uid: str | None,
     cases: list[SourceCase],
@@ -251,7 +265,7 @@ def _cut_group(
         source = content_signature(image, series_uid)
         if all(_unchanged(known.get(case.case_id), case, source, folder) for case in cases):
             return cases, [_described(known[case.case_id], case, key) for case in cases], []
-        volume = read_volume(image, series_uid)
+        volume = reader.read(image, series_uid)
         check_ct(volume)
     except UNREADABLE as error:
         return cases, [], [_left_out(case, error) for case in cases]
