@@ -317,43 +317,34 @@ def _check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], folder: 
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    with open(folder / "lock", "a+b") as stream:
+    from filelock import FileLock, Timeout
+
+    try:
         # ``is_locked`` of a listing holds the lock for an instant; a running job holds it all the time.
-        if not any(_try_lock(stream) or time.sleep(0.1) for _ in range(3)):
-            pid = state_before(folder).get("pid", "?")
-            raise UsageError(
-                f"The job {folder} is already running (process {pid}). Wait for it or stop it first.", "running"
-            )
+        lock = FileLock(folder / "lock").acquire(timeout=0.3)
+    except Timeout:
+        pid = state_before(folder).get("pid", "?")
+        raise UsageError(
+            f"The job {folder} is already running (process {pid}). Wait for it or stop it first.", "running"
+        ) from None
+    with lock:
         yield
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process runs the job now."""
+    """Whether a process runs the job now; without the package filelock, whether one may."""
     path = folder / "lock"
     try:
         if not path.is_file():
             return False
-        with open(path, "a+b") as stream:
-            return not _try_lock(stream)
+        from filelock import FileLock
+
+        with FileLock(path).acquire(timeout=0):
+            return False
+    except (ImportError, TimeoutError):  # Slicer's process lists jobs of a terminal before anything is installed there
+        return True
     except OSError:
         return False  # a folder that this user cannot write is not run by this user
-
-
-def _try_lock(stream: Any) -> bool:
-    """Lock an open file until it is closed; the operating system also frees it when the process dies."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            stream.seek(0)
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _registry(home: Path) -> Path:
