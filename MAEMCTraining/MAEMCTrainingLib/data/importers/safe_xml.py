@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
-from xml.parsers import expat
+from xml.etree.ElementTree import Element, ParseError
 
+from defusedxml import DTDForbidden
+from defusedxml.ElementTree import fromstring
 from MAEMCLib.errors import InputError
 
 LARGEST_BYTES = 256 * 2**20
 
 
-class _DocumentTypeError(Exception):
-    pass
-
-
-def read_xml(path: Path) -> ElementTree.Element:
+def read_xml(path: Path) -> Element:
     """The root element of a file.
 
     Entities that grow without end or reach for other files have to be declared in a document type (``<!DOCTYPE``);
@@ -25,29 +22,18 @@ def read_xml(path: Path) -> ElementTree.Element:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise InputError(f"{path.name} is larger than {LARGEST_BYTES >> 20} MiB; no file of its kind is.", "xml")
-        content = path.read_bytes()
-        _refuse_document_type(content)
-        return ElementTree.fromstring(content)
+        return fromstring(path.read_bytes(), forbid_dtd=True)
     except OSError as error:
         raise InputError(f"{path.name} cannot be read ({error.strerror}).", "unreadable") from error
-    except _DocumentTypeError as error:
+    except DTDForbidden as error:
         raise InputError(
             f"{path.name} declares a document type (DOCTYPE), which may hide entities that harm; it is not read.",
             "xml-doctype",
         ) from error
-    except (ElementTree.ParseError, expat.ExpatError, ValueError, LookupError) as error:
+    except (ParseError, ValueError, LookupError) as error:
         raise InputError(f"{path.name} is cut short or no XML ({error}).", "unreadable") from error
 
 
-def local_name(element: ElementTree.Element) -> str:
+def local_name(element: Element) -> str:
     """An element's name without its namespace."""
     return element.tag.rpartition("}")[2]
-
-
-def _refuse_document_type(content: bytes) -> None:
-    def refuse(*_: object) -> None:
-        raise _DocumentTypeError
-
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = refuse
-    parser.Parse(content, True)
