@@ -19,6 +19,7 @@ from MAEMCTrainingLib.evaluation.metrics import patient_weights
 from MAEMCTrainingLib.evaluation.out_of_fold import OutOfFold, gather, judge
 from scipy.optimize import minimize
 from scipy.special import expit
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
 
@@ -139,10 +140,11 @@ def test_reliability_counts_every_case_once():
         assert row["low"] <= row["observed"] <= row["high"]
 
 
-def test_wilson():
-    # Agresti and Coull 1998 and any table: 0 of 10 gives 0 to 0.278, 5 of 10 gives 0.237 to 0.763.
-    assert wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
-    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+def test_wilson_of_whole_numbers_is_scipy_s():
+    for n in (1, 2, 10, 89, 1000):
+        for hits in {0, 1, n // 2, n - 1, n}:
+            expected = binomtest(hits, n).proportion_ci(method="wilson")
+            assert wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
     for n in range(1, 200):
         assert wilson(n, n)[1] == 1.0 and wilson(0, n)[0] == 0.0
 

@@ -14,7 +14,7 @@ import numpy as np
 from MAEMCLib.errors import InputError
 from scipy.special import expit, logit
 
-from .intervals import effective_size
+from .intervals import Z, effective_size
 
 LARGEST_LOGIT = 16.0
 """Beyond this a probability says 0 or 1 to seven digits; finite, so that sums over cases stay finite."""
@@ -179,8 +179,11 @@ def reliability(
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927); it holds the share itself, also where rounding would not."""
-    square = 1.959963984540054**2
+    """Wilson's 95 % interval of a share (Wilson 1927); it holds the share itself, also where rounding would not.
+
+    Written out, since both numbers are effective ones: scipy's ``binomtest`` takes whole numbers only.
+    """
+    square = Z**2
     middle = (successes + square / 2) / (n + square)
     half = np.sqrt(square * (successes * (n - successes) / n + square / 4)) / (n + square)
     share = successes / n

@@ -46,7 +46,7 @@ def rate_interval(right: np.ndarray, patients: np.ndarray) -> Interval:
     right = np.asarray(right, float)
     if len(np.unique(patients)) < 2:
         return NONE
-    n = effective_size(right, patients)
+    n = effective_size(right, patients)  # no whole number: hence the quantiles, and not scipy's binomtest
     hits = float(right.mean()) * n
     low = float(beta.ppf(0.025, hits, n - hits + 1)) if hits > 0 else 0.0
     high = float(beta.ppf(0.975, hits + 1, n - hits)) if n - hits > 1e-9 else 1.0
