@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import SimpleITK as sitk
 from hypothesis import strategies as st
 from MAEMCLib.ct import CTVolume
+from MAEMCLib.manifest import ManifestRow
 from MAEMCLib.reading_process import ReadingProcess
 from MAEMCTrainingLib.data.importers.dicom import import_dicom
 
@@ -16,7 +20,11 @@ from .judging import Reader
 from .mutations import mutated
 
 SIZE = (12, 14, 16)
-SPOILED_SLICE = 3
+SLICES, STEP_MM = 6, 5
+SPOILED_SLICES = 0, 3, 5
+"""The first slice of a DICOM series, one within and the last."""
+OFF_MM = 0.1 * STEP_MM
+"""How far a slice may lie off its place."""
 
 
 def _image() -> sitk.Image:
@@ -68,14 +76,15 @@ def _same(found: CTVolume, sound: CTVolume) -> None:
     assert np.allclose(found.affine, sound.affine), "another place was accepted"
 
 
-def _slices(folder: Path) -> tuple[list[Path], bytes]:
+def _series(folder: Path) -> list[Path]:
+    """A sound CT series, a file a slice; high enough for one region."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-    image = _image()
-    array = sitk.GetArrayFromImage(image)
+    folder.mkdir()
+    array = sitk.GetArrayFromImage(_image())
     paths = []
-    for k, plane in enumerate(array[:6]):
+    for k, plane in enumerate(array[:SLICES]):
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, f"1.2.3.{k + 1}"
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -83,8 +92,9 @@ def _slices(folder: Path) -> tuple[list[Path], bytes]:
         item.SOPClassUID, item.SOPInstanceUID = CTImageStorage, f"1.2.3.{k + 1}"
         item.StudyInstanceUID, item.SeriesInstanceUID, item.FrameOfReferenceUID = "1.2", "1.2.3", "1.2.4"
         item.Modality, item.PatientID, item.ImageType = "CT", "P", ["ORIGINAL", "PRIMARY", "AXIAL"]
-        item.ImagePositionPatient, item.ImageOrientationPatient = [0, 0, 2 * k], [1, 0, 0, 0, 1, 0]
-        item.PixelSpacing, item.SliceThickness, item.InstanceNumber = [1, 1], 2, k + 1
+        item.BodyPartExamined, item.ConvolutionKernel = "CHEST", "B60f"
+        item.ImagePositionPatient, item.ImageOrientationPatient = [0, 0, STEP_MM * k], [1, 0, 0, 0, 1, 0]
+        item.PixelSpacing, item.SliceThickness, item.InstanceNumber = [1, 1], STEP_MM, k + 1
         item.Rows, item.Columns = plane.shape
         item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
         item.BitsAllocated, item.BitsStored, item.HighBit, item.PixelRepresentation = 16, 16, 15, 1
@@ -94,35 +104,115 @@ def _slices(folder: Path) -> tuple[list[Path], bytes]:
         item.save_as(target, enforce_file_format=True)
         paths.append(folder / f"{k}.dcm")
         paths[-1].write_bytes(target.getvalue())
-    return paths, paths[SPOILED_SLICE].read_bytes()
+    return paths
+
+
+def _spoiled_slices(paths: list[Path], start: int):
+    """(number of the slice, its spoiled file): the first, one within and the last, changed before their voxels."""
+    contents = {number: paths[number].read_bytes() for number in SPOILED_SLICES}
+    return contents, st.one_of(
+        st.tuples(st.just(number), mutated(content, start, len(content) - 2 * SIZE[1] * SIZE[2]))
+        for number, content in contents.items()
+    )
 
 
 def _dicom(folder: Path):
-    series = folder / "series"
-    series.mkdir()
-    paths, content = _slices(series)
+    paths = _series(folder / "series")
+    contents, strategy = _spoiled_slices(paths, 0)
     reader = ReadingProcess()
-    header = len(content) - 2 * SIZE[1] * SIZE[2]
+    sound = reader.read(folder / "series")
+    assert not sound.remarks
 
-    def read(spoiled: bytes) -> None:
-        paths[SPOILED_SLICE].write_bytes(spoiled)
-        found = reader.read(series)
-        assert np.isfinite(found.affine).all() and found.array.ndim == 3, "no volume"
+    def read(spoiled: tuple[int, bytes]) -> None:
+        number, content = spoiled
+        paths[number].write_bytes(content)
+        try:
+            found = reader.read(folder / "series")
+            if not found.remarks:
+                _as_stated(found, sound, number, paths[number])
+        finally:
+            paths[number].write_bytes(contents[number])
 
-    return mutated(content, 0, header), read
+    return strategy, read
+
+
+def _as_stated(found: CTVolume, sound: CTVolume, number: int, path: Path) -> None:
+    """A volume that comes without a remark is the sound one, but for what the spoiled slice's own file states: its
+    values, and at the ends of the series its place within what slices may be off."""
+    assert found.array.shape == sound.array.shape, "another size was accepted"
+    voxels = np.array(sound.array, np.float64)
+    if not np.array_equal(found.array[number], voxels[number]):
+        voxels[number] = _stated_values(path)
+    assert np.isfinite(found.array).all(), "values that are no numbers were accepted"
+    assert np.allclose(found.array, voxels, rtol=1e-6, atol=1e-3), "other voxels were accepted"
+    corners = np.array(list(itertools.product(*((0, size - 1) for size in sound.array.shape[::-1]))))
+    off = np.linalg.norm(found.to_lps(corners) - sound.to_lps(corners), axis=1).max()
+    allowed = OFF_MM if number in (0, SLICES - 1) else 0
+    assert off <= allowed + 1e-9, "another place was accepted"
+
+
+def _stated_values(path: Path) -> np.ndarray:
+    """(rows, columns) of what a file's tags and uncompressed voxels say, by another reader than the product's."""
+    data = pydicom.dcmread(path)
+    order = "<" if data.original_encoding[1] else ">"
+    kind = f"{order}{'i' if data.PixelRepresentation else 'u'}{data.BitsAllocated // 8}"
+    stored = np.frombuffer(data.PixelData, kind, data.Rows * data.Columns).reshape(data.Rows, data.Columns)
+    unused = data.BitsAllocated - data.BitsStored
+    return ((stored << unused) >> unused) * float(data.RescaleSlope) + float(data.RescaleIntercept)
 
 
 def _dicom_import(folder: Path):
-    series = folder / "series"
-    series.mkdir()
-    paths, content = _slices(series)
-    header = len(content) - 2 * SIZE[1] * SIZE[2]
+    paths = _series(folder / "series")
+    contents, strategy = _spoiled_slices(paths, 132)
+    (sound,) = import_dicom(folder / "series", folder / "files").rows
 
-    def read(spoiled: bytes) -> None:
-        paths[SPOILED_SLICE].write_bytes(spoiled)
-        import_dicom(series, folder / "files")
+    def read(spoiled: tuple[int, bytes]) -> None:
+        number, content = spoiled
+        paths[number].write_bytes(content)
+        try:
+            found = import_dicom(folder / "series", folder / "files")
+            if not found.skipped:
+                _row_as_stated(found.rows, sound, paths[number])
+        finally:
+            paths[number].write_bytes(contents[number])
 
-    return mutated(content, 132, header), read
+    return strategy, read
+
+
+def _row_as_stated(rows: tuple[ManifestRow, ...], sound: ManifestRow, path: Path) -> None:
+    """Where nothing is skipped, the table has the sound series' row, but for missing slices that it counts, a kind of
+    image that it says, and what the spoiled file states of itself."""
+    assert len(rows) == 1, "no row and no reason, or a row more"
+    (row,) = rows
+    assert replace(row, extra=sound.extra) == sound, "another series was accepted"
+    changed = {name for name, value in row.extra.items() if value != sound.extra[name]}
+    changed -= {"image_type", "missing_slices"}
+    if "slice_step_mm" in changed:
+        assert abs(float(row.extra["slice_step_mm"]) - STEP_MM) <= OFF_MM / (SLICES - 1), "another step was accepted"
+        changed.remove("slice_step_mm")
+    if changed:
+        stated = _stated_texts(path)
+        assert all(row.extra[name] == stated[name] for name in changed), f"other {sorted(changed)} than stated"
+
+
+def _stated_texts(path: Path) -> dict[str, str]:
+    data = pydicom.dcmread(path, stop_before_pixels=True)
+
+    def text(name: str) -> str:
+        value = data.get(name) or ""
+        return " ".join(("\\".join(value) if isinstance(value, list) else str(value)).split())
+
+    try:
+        thickness = f"{float(text('SliceThickness')):.4g}"
+    except ValueError:  # no number, or none at all
+        thickness = ""
+    return {
+        "modality": "CT",
+        "anatomy": text("BodyPartExamined").upper(),
+        "kernel": text("ConvolutionKernel"),
+        "contrast": "yes" if text("ContrastBolusAgent") else "",
+        "slice_thickness_mm": thickness,
+    }
 
 
 VOLUMES = (

@@ -87,6 +87,12 @@ def test_rows_of_the_test_part_move_no_weight_and_no_choice(words, home, tmp_pat
     assert report(one)["parts"]["test"]["metrics"] != report(two)["parts"]["test"]["metrics"]
 
 
+def test_one_model_that_nothing_would_stop_is_refused_before_a_picture_is_read(home, tmp_path, capsys):
+    manifest = pictures(tmp_path / "data", ["train"] * 16 + ["test"] * 6)
+    assert finetune(manifest, tmp_path / "job", "--folds", "1") == 3
+    assert "folds is 1" in capsys.readouterr().err and not (tmp_path / "job" / "caches").exists()
+
+
 def test_validation_rows_choose_and_test_rows_are_the_figures(home, tmp_path):
     assert finetune(pictures(tmp_path / "data"), tmp_path / "job") == 0
     found = report(tmp_path / "job")

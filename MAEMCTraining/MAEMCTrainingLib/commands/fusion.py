@@ -61,7 +61,7 @@ def column_words(options: argparse.Namespace) -> list[str]:
 
 def _fuse(options: argparse.Namespace) -> None:
     from ..configuration import encoder_named, override
-    from ..data.sources import naming_nobody
+    from ..data.sources import check_folds, naming_nobody
     from ..fusion import fuse, fusion_preset
     from ..fusion_data import check_columns, read_fusion_data
     from ..fusion_evaluation import format_table
@@ -82,6 +82,7 @@ def _fuse(options: argparse.Namespace) -> None:
     check_timm(run)
     with _running(options, "fuse") as (job, stop, device, processes):
         with naming_nobody(options.data):
+            check_folds(run.folds, run.folds_from, options.data)
             caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
         # The leader cuts the further series; the others find them there.
         with (

@@ -125,7 +125,7 @@ def _pretrain(options: argparse.Namespace) -> None:
 def _finetune(options: argparse.Namespace) -> None:
     from ..configuration import finetuning_preset, override
     from ..data.cohort import join
-    from ..data.sources import naming_nobody
+    from ..data.sources import check_folds, naming_nobody
     from ..evaluation.report import format_table
     from ..finetuning import finetune, labeled
 
@@ -144,6 +144,7 @@ def _finetune(options: argparse.Namespace) -> None:
     check_timm(run)
     with _running(options, "finetune") as (job, stop, device, processes):
         with naming_nobody(options.data):
+            check_folds(run.folds, run.folds_from, options.data)
             caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
             cohort = labeled(join(caches))
         report = finetune(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)

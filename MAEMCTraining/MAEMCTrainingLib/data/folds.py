@@ -164,6 +164,15 @@ def _fixed_folds(
     return made
 
 
+def too_few_folds() -> InputError:
+    """The refusal of a single model that nothing would stop."""
+    return InputError(
+        "folds is 1, which is one model that the manifest's validation rows stop, and there are none: cross-validation "
+        "needs at least 2. Choose more --folds, or write val into the column split of some rows.",
+        "too-few-folds",
+    )
+
+
 def make_folds(
     labels: np.ndarray, patients: np.ndarray, folds: int, validation_fraction: float, seed: int, labeled_cases: int = 0
 ) -> list[Fold]:
@@ -176,7 +185,7 @@ def make_folds(
     Raises InputError: one class only, fewer patients than folds, a class with one patient.
     """
     if folds < 2:
-        raise InputError(f"folds is {folds}; cross-validation needs at least 2.", "too-few-folds")
+        raise too_few_folds()
     strata = _strata(labels, patients)
     classes = {label for stratum in strata for label in stratum}
     if len(classes) < 2:

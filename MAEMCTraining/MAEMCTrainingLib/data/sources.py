@@ -12,7 +12,8 @@ from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.manifest import Manifest, read_manifest
 
 from .cache import ROICache, SourceCase, build_cache, is_cache, open_cache
-from .parts import FIRST_ROW, groups_of, parts_of
+from .folds import too_few_folds
+from .parts import FIRST_ROW, VALIDATION, groups_of, parts_of
 from .picture_cache import PictureCache, build_picture_cache, is_picture_cache, open_picture_cache
 
 Progress = Callable[[int, int], None]
@@ -89,6 +90,17 @@ def open_data(
     if _is_flat(manifest):
         return build_picture_cache(manifest.rows, caches / name, home, progress, manifest.path.parent)
     return build_cache(source_cases(manifest), caches / name, home, progress=progress)
+
+
+def check_folds(folds: int, folds_from: str, paths: Sequence[Path]) -> None:
+    """Raises InputError where one model is asked for and no manifest has rows to stop it: before a region is cut.
+
+    Caches, which take no time to open, are left to ``divide``.
+    """
+    if folds > 1 or folds_from or any(path.is_dir() for path in paths):
+        return
+    if not any(VALIDATION in parts_of(read_manifest(path).rows) for path in paths):
+        raise too_few_folds()
 
 
 def cache_name(path: Path, column: str = "") -> str:
