@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := QT_QPA_PLATFORM=offscreen
 
-.PHONY: demo test test-lowest bench soak screenshots demo-model lint format clean
+.PHONY: demo test test-lowest compare-training bench soak screenshots demo-model lint format clean
 
 demo: .venv/installed
 	$(BIN)/maemc-train sample-chest --output demo-output
@@ -20,6 +20,10 @@ LOWEST := $(addprefix Testing/core/test_,roi.py ct.py points.py predict.py bundl
     $(addprefix Testing/training/test_,phantom_dicom.py jobs.py damaged_jobs.py export.py metrics.py calibration.py)
 test-lowest: .venv-lowest/installed
 	$(SETTINGS) .venv-lowest/bin/python -m pytest $(LOWEST)
+
+# Whether this tree trains what REVISION trains, to the bit: make compare-training REVISION=f15ed39
+compare-training: .venv/installed
+	$(BIN)/python -m Testing.regression.training $(REVISION)
 
 bench: .venv/installed
 	$(SETTINGS) $(BIN)/python -m Testing.benchmarks
