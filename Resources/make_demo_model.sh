@@ -6,7 +6,7 @@
 # MODEL  the bundle to write (default Resources/Models/lidc-rating.maemc)
 #
 # The shipped model's card is pinned: write the SHA-256 that the last line prints into SHIPPED of
-# MAEMCNodule/MAEMCLib/model_store.py, or MAEMC takes the new model for a changed one.
+# MAEMCNodule/MAEMCLib/models/store.py, or MAEMC takes the new model for a changed one.
 #
 # Ended in any way, the same command goes on where it stopped. PHANTOM_CASES, PRETRAIN and FINETUNE (KEY=VALUE settings)
 # shorten a trial: PHANTOM_CASES=20 PRETRAIN=epochs=2 FINETUNE=epochs=2 Resources/make_demo_model.sh build/trial \

@@ -64,8 +64,8 @@ def random_card() -> dict:
 @pytest.fixture(scope="session")
 def random_members():
     """Three classifiers and an autoencoder with seeded random weights, as members of a bundle."""
-    from MAEMCLib.bundle import Member
-    from MAEMCLib.explain import Autoencoder
+    from MAEMCLib.explain.reconstruction import Autoencoder
+    from MAEMCLib.models.bundle import Member
     from MAEMCLib.networks.classifier import Classifier
     from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 
@@ -81,6 +81,6 @@ def random_members():
 @pytest.fixture(scope="session")
 def random_bundle(tmp_path_factory, random_card, random_members) -> Path:
     """A sound ``.maemc`` file with random weights."""
-    from MAEMCLib.bundle import save_bundle
+    from MAEMCLib.models.bundle import save_bundle
 
     return save_bundle(tmp_path_factory.mktemp("models") / "random.maemc", random_card, random_members).path

@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 1200
 def training_pictures(application, output: Path):
     """Train, and take the panel with its plot view; yields the pictures' paths. Takes some minutes."""
     import slicer
-    from MAEMCTrainingLib.data.phantom import write_phantom
+    from MAEMCTrainingLib.phantom.writing import write_phantom
     from slicerhost import module_factory
     from slicerhost.plot_view import PlotView
 
@@ -64,9 +64,9 @@ def training_pictures(application, output: Path):
 def _write_slices(manifest: Path, folder: Path) -> Path:
     """The manifest of three axial slices about each nodule as PNG pictures, with what is known of them."""
     import numpy as np
-    from MAEMCLib.ct import read_volume
-    from MAEMCLib.manifest import read_manifest
-    from MAEMCLib.montage import Preprocessing, normalise
+    from MAEMCLib.cases.manifest import read_manifest
+    from MAEMCLib.images.ct import read_volume
+    from MAEMCLib.inputs.montage import Preprocessing, normalise
     from PIL import Image
 
     folder.mkdir()

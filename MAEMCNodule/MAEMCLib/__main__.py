@@ -18,8 +18,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     # Imports stand where they are used: Ctrl-C in the half second that they take ends as quietly as it does later.
     try:
-        from .interruption import interruptible
-        from .terminal import harmless_printing
+        from .machine.interruption import interruptible
+        from .machine.terminal import harmless_printing
 
         argv = sys.argv[1:] if argv is None else argv
         # The worker's owner ends it by SIGTERM, at once and in the midst of native code.
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    from .command_line import run
+    from .commands.command_line import run
 
     arguments = build_parser().parse_args(join_point_values(argv))
     return run("maemc", lambda: arguments.run(arguments), arguments.verbose)
@@ -52,7 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     import argparse
 
-    from . import __version__, commands
+    from . import __version__
+    from .commands import scoring as commands
     from .results import DISCLAIMER
 
     parser = argparse.ArgumentParser(
@@ -107,7 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _models(found) -> None:
-    from . import model_commands
+    from .commands import models as model_commands
 
     models = found.add_parser("models", help="list, check, import and remove models", allow_abbrev=False)
     actions = models.add_subparsers(title="actions", required=True, metavar="ACTION")
@@ -157,7 +158,7 @@ def _image(command: argparse.ArgumentParser) -> None:
 
 
 def _nifti_form(command: argparse.ArgumentParser) -> None:
-    from .ct import NIFTI_FORMS
+    from .images.ct import NIFTI_FORMS
 
     command.add_argument(
         "--nifti-form", choices=NIFTI_FORMS, help="the geometry to use of a NIfTI file whose two disagree"

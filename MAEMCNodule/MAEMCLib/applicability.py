@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from .ct import AIR_BELOW_HU, CTVolume
 from .errors import ModelError
-from .familiarity import LIMIT
+from .images.ct import AIR_BELOW_HU, CTVolume
+from .inputs.region import NoduleROI
+from .models.ood import LIMIT
 from .results import InputWarning
-from .roi import NoduleROI
 
 LARGEST_MM = 1000
 _ORDER = ("green", "grey", "amber", "red")

@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from .clinical import SERIES
+from .cases.values import SERIES
 from .errors import UNREADABLE, InputError, input_error
-from .image_content import content_sha256
-from .model_card import ModelCard
+from .images.content import content_sha256
+from .models.card import ModelCard
 
 SCORING_RELEASE = 1
 """Raise it with every change by which the same input and model give other numbers, gates or warnings: in reading (ct,

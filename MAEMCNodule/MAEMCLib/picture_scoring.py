@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from .applicability import Assessment
-from .axial import SliceReader, is_volume
+from .cases.manifest import ManifestRow
 from .errors import UNREADABLE, InputError, MAEMCError, UsageError, input_error
-from .manifest import ManifestRow
-from .model_card import ModelCard
-from .picture import PicturePreprocessing, read_gray
+from .images.axial import SliceReader, is_volume
+from .images.gray import PicturePreprocessing, read_gray
+from .models.card import ModelCard
 from .results import InputWarning, NoduleResult
 from .scoring import Scorer, failed, scored
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .applicability import Assessment, assess, assess_features
-from .clinical import ClinicalCase, ClinicalValues, assess_values, read_values
-from .ct import CTVolume, check_ct
+from .cases.points import NodulePoint
+from .cases.values import ClinicalCase, ClinicalValues, assess_values, read_values
 from .errors import UNREADABLE, MAEMCError, UsageError, input_error
-from .further_series import with_regions
-from .model_card import ModelCard
-from .points import NodulePoint
+from .images.ct import CTVolume, check_ct
+from .inputs.region import NoduleROI, cut_roi
+from .inputs.series import with_regions
+from .models.card import ModelCard
 from .results import InputWarning, NoduleResult
-from .roi import NoduleROI, cut_roi
 
 
 class Scorer(Protocol):

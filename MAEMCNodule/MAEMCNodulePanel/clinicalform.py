@@ -2,7 +2,7 @@
 
 import qt
 import slicer
-from MAEMCLib.clinical import CHOICE, NUMBER, SERIES
+from MAEMCLib.cases.values import CHOICE, NUMBER, SERIES
 from slicer.i18n import tr as _
 
 from .overlays import overlayIDs
@@ -24,7 +24,7 @@ class ClinicalForm:
         frame.visible = False
 
     def show(self, asked, values: dict, volumeNode) -> None:
-        """Ask for these fields (``MAEMCLib.clinical.ClinicalField``) and show what is known; cheap where all is as it
+        """Ask for these fields (``cases.values.ClinicalField``) and show what is known; cheap where all is as it
         was. What is being typed stays until other values come.
 
         volumeNode: the CT that they belong to, which is no further series of itself; None where there is none.

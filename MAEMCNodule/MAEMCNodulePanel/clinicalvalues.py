@@ -6,7 +6,7 @@ With the CT and not with the panel, so that they never stand beside another pati
 import json
 from urllib.parse import quote
 
-from MAEMCLib.clinical import SERIES, asked_of
+from MAEMCLib.cases.values import SERIES, asked_of
 from MAEMCLib.errors import InputError, UsageError
 from slicer.i18n import tr as _
 

@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import slicer
-from MAEMCLib.bundle import read_card
-from MAEMCLib.clinical import parse_assignments
-from MAEMCLib.ct import check_ct
+from MAEMCLib.cases.values import parse_assignments
 from MAEMCLib.errors import InputError, MAEMCError
-from MAEMCLib.model_store import StoredModel, find_model, list_models
+from MAEMCLib.images.ct import check_ct
+from MAEMCLib.models.bundle import read_card
+from MAEMCLib.models.store import StoredModel, find_model, list_models
 from MAEMCLib.report.tables import write_results
 from MAEMCLib.results import NoduleResult
 from slicer.i18n import tr as _

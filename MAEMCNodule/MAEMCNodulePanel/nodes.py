@@ -2,7 +2,7 @@
 
 import slicer
 import vtk
-from MAEMCLib.roi import SIDE
+from MAEMCLib.inputs.region import SIDE
 from slicer.i18n import tr as _
 
 from .analysis import OVERLAY

@@ -5,9 +5,9 @@ import time
 from typing import Protocol
 
 from MAEMCLib import scoring
-from MAEMCLib.clinical import SERIES
+from MAEMCLib.cases.values import SERIES
 from MAEMCLib.errors import InputError, MAEMCError
-from MAEMCLib.worker import decode_array
+from MAEMCLib.worker.client import decode_array
 from slicer.i18n import tr as _
 
 from . import labels, nodes, overlays

@@ -3,8 +3,8 @@
 import numpy as np
 import slicer
 import vtk
-from MAEMCLib.ct import CTVolume
 from MAEMCLib.errors import InputError
+from MAEMCLib.images.ct import CTVolume
 from slicer.i18n import tr as _
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -3,7 +3,7 @@
 import dataclasses
 from collections import deque
 
-from MAEMCLib.worker import WorkerClient, encode_array
+from MAEMCLib.worker.client import WorkerClient, encode_array
 
 from .interpreter import slicerPython
 

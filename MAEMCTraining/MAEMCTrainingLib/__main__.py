@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Imports stand where they are used: Ctrl-C in the half second that they take ends as quietly as it does later.
     try:
-        from MAEMCLib.interruption import interruptible
-        from MAEMCLib.terminal import harmless_printing
+        from MAEMCLib.machine.interruption import interruptible
+        from MAEMCLib.machine.terminal import harmless_printing
 
         with harmless_printing(), interruptible():
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -27,13 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminated = type(stopped) is not KeyboardInterrupt
         print(f"maemc-train: {'terminated' if terminated else 'interrupted'}", file=sys.stderr)
         code = 143 if terminated else 130
-    from .processes import leave
+    from .engine.processes import leave
 
     return leave(code)
 
 
 def _run(arguments: list[str]) -> int:
-    from MAEMCLib.command_line import run
+    from MAEMCLib.commands.command_line import run
 
     options = _options(arguments)
     return run("maemc-train", lambda: _in_public(options), options.verbose)
@@ -55,7 +55,7 @@ def _in_public(options: argparse.Namespace) -> int | None:
     """Run the command; what a detached one says of an error stays in its job's folder, and names nobody."""
     from MAEMCLib.errors import MAEMCError
 
-    from .launching import is_detached
+    from .jobs.launching import is_detached
 
     try:
         return _checked(options)
@@ -67,7 +67,7 @@ def _in_public(options: argparse.Namespace) -> int | None:
 
 def _checked(options: argparse.Namespace) -> int | None:
     """Run the command once what it needs is there."""
-    from MAEMCLib.machine import check_packages, check_torch
+    from MAEMCLib.machine.installation import check_packages, check_torch
 
     light = [name for name in options.needs if name not in ("torch", "timm")]
     check_packages(*light)

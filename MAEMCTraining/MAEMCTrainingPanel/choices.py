@@ -1,6 +1,6 @@
 """What can be chosen, with a sentence on each: presets, devices, protocols. The methods are in ``methods``."""
 
-from MAEMCTrainingLib.configuration import PRESETS
+from MAEMCTrainingLib.engine.configuration import PRESETS
 from slicer.i18n import tr as _
 
 

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from MAEMCLib.atomic import read_json
+from MAEMCLib.cases.manifest import Manifest, ManifestRow, read_manifest
 from MAEMCLib.errors import InputError, MAEMCError
-from MAEMCLib.manifest import Manifest, ManifestRow, read_manifest
+from MAEMCLib.files.atomic import read_json
 from MAEMCTrainingLib.data.cache import is_cache, open_cache
 from MAEMCTrainingLib.data.picture_cache import is_picture_cache, open_picture_cache
 from MAEMCTrainingLib.data.sources import is_flat, source_cases

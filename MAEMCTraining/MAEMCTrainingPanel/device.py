@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 from MAEMCLib.errors import MAEMCError
-from MAEMCLib.worker import WorkerClient
+from MAEMCLib.worker.client import WorkerClient
 from MAEMCNodulePanel.installing import inPanelWords, missingRequirements
 from MAEMCNodulePanel.status import SILENT_SECONDS, Status
 from slicer.i18n import tr as _

@@ -4,7 +4,7 @@ import re
 from itertools import count
 from pathlib import Path
 
-from MAEMCLib.model_store import home
+from MAEMCLib.models.store import home
 
 
 def jobsFolder() -> Path:

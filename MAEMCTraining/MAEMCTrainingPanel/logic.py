@@ -8,11 +8,11 @@ from pathlib import Path
 import MAEMCTrainingLib
 import slicer
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
-from MAEMCLib.model_store import home
+from MAEMCLib.models.store import home
 from MAEMCNodulePanel.interpreter import libraryEnvironment, slicerPython
 from MAEMCNodulePanel.status import Status
-from MAEMCTrainingLib.launching import launch, resume
-from MAEMCTrainingLib.stopping import request_stop
+from MAEMCTrainingLib.jobs.launching import launch, resume
+from MAEMCTrainingLib.jobs.stopping import request_stop
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from MAEMCLib.bundle import read_card
-from MAEMCLib.model_store import list_models
+from MAEMCLib.models.bundle import read_card
+from MAEMCLib.models.store import list_models
 
 from .commands import ChildCommands
 

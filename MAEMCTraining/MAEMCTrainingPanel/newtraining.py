@@ -4,7 +4,7 @@ from pathlib import Path
 
 import qt
 import slicer
-from MAEMCLib.model_store import list_models
+from MAEMCLib.models.store import list_models
 from slicer.i18n import tr as _
 
 from . import choices, fusing, methods

@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from MAEMCLib.atomic import read_json, write_json
 from MAEMCLib.errors import InputError, MAEMCError
+from MAEMCLib.files.atomic import read_json, write_json
 
 from .commands import ChildCommands
 from .folders import manifestFolder

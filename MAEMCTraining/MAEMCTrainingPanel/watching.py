@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.atomic import read_json
 from MAEMCLib.errors import MAEMCError
-from MAEMCTrainingLib.event_log import EventLog
-from MAEMCTrainingLib.jobs import Job, known_jobs, read_state
+from MAEMCLib.files.atomic import read_json
+from MAEMCTrainingLib.jobs.events import EventLog
+from MAEMCTrainingLib.jobs.job import Job, known_jobs, read_state
 
 from .curves import Curve, JobCurves
 

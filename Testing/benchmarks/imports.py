@@ -4,8 +4,8 @@ import statistics
 import subprocess
 import sys
 
-LIGHT = "MAEMCLib.scoring, MAEMCLib.worker, MAEMCLib.bundle, MAEMCLib.model_store, MAEMCLib.points"
-HEAVY = "MAEMCLib.predict, MAEMCLib.explain, MAEMCLib.serve"
+LIGHT = "MAEMCLib.scoring, MAEMCLib.worker.client, MAEMCLib.models.bundle, MAEMCLib.models.store, MAEMCLib.cases.points"
+HEAVY = "MAEMCLib.models.predictor, MAEMCLib.explain.reconstruction, MAEMCLib.worker.server"
 SAMPLES = 11
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from MAEMCLib.bundle import Member, save_bundle
+from MAEMCLib.inputs.region import NoduleROI
+from MAEMCLib.models.bundle import Member, save_bundle
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
-from MAEMCLib.roi import NoduleROI
 
 
 def write_large_bundles(folder: Path) -> dict[str, Path]:

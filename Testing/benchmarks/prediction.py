@@ -40,8 +40,8 @@ def _measure(path: str, device: str) -> None:
 
     sys.path.insert(0, str(HERE))
     from large_model import regions
-    from MAEMCLib.bundle import ModelBundle
-    from MAEMCLib.predict import Predictor
+    from MAEMCLib.models.bundle import ModelBundle
+    from MAEMCLib.models.predictor import Predictor
     from samples import said, seconds
 
     started = time.perf_counter()

@@ -84,8 +84,9 @@ class _Clocks:
 
 
 def _wrap(clocks: _Clocks) -> None:
-    from MAEMCTrainingLib import checkpoints, stepping
-    from MAEMCTrainingLib.pretraining.maemc import MAEMC
+    from MAEMCTrainingLib.engine import checkpoints
+    from MAEMCTrainingLib.engine import step as stepping
+    from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC
 
     checkpoints.save = lambda *arguments, **named: None
     clocks.around(MAEMC, "forward", "forward")
@@ -97,8 +98,8 @@ def _wrap(clocks: _Clocks) -> None:
 
 def _manifest(folder: Path) -> Path:
     """Volumes of noise with a point each."""
-    from MAEMCLib.ct import CTVolume, write_volume
-    from MAEMCLib.manifest import ManifestRow, write_manifest
+    from MAEMCLib.cases.manifest import ManifestRow, write_manifest
+    from MAEMCLib.images.ct import CTVolume, write_volume
 
     rows = []
     for number in range(CASES):

@@ -42,12 +42,12 @@ def _blocks(shape, tokens: int) -> float:
 
 def _ours(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool], None]:
     """The real step of the training loop, on the real method or, for the plain autoencoder, on its parts."""
-    from MAEMCTrainingLib.configuration import pretraining_preset
-    from MAEMCTrainingLib.optimization import build_optimizer
+    from MAEMCTrainingLib.engine.configuration import pretraining_preset
+    from MAEMCTrainingLib.engine.optimization import build_optimizer
+    from MAEMCTrainingLib.engine.processes import Processes
+    from MAEMCTrainingLib.engine.step import Stepper
     from MAEMCTrainingLib.pretraining import ViewBatch
-    from MAEMCTrainingLib.pretraining.maemc import MAEMC, Configuration
-    from MAEMCTrainingLib.processes import Processes
-    from MAEMCTrainingLib.stepping import Stepper
+    from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
 
     module = MAEMC(Configuration(), ENCODER, DECODER, 0) if hybrid else _PlainAutoencoder()
     task = _Task(module.to(device))
@@ -88,7 +88,7 @@ class _PlainAutoencoder(nn.Module):
 
     def forward(self, batch):
         from MAEMCLib.networks.masking import patchify, split_tokens
-        from MAEMCTrainingLib.pretraining.losses import masked_mse
+        from MAEMCTrainingLib.pretraining.parts.losses import masked_mse
 
         keep, hidden = split_tokens(batch.noise[:, 0], self.hidden)
         prediction = self.decoder(self.encoder(batch.images[0], keep), keep)
@@ -112,7 +112,7 @@ class _Task:
         self.before_step, self.after_step = module.before_step, module.after_step
 
     def parameters(self):
-        from MAEMCTrainingLib.optimization import NamedParameter
+        from MAEMCTrainingLib.engine.optimization import NamedParameter
 
         return [NamedParameter(name, parameter) for name, parameter in self.module.trainable()]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from MAEMCLib.atomic import replacing
+from MAEMCLib.files.atomic import replacing
 
 _COLORS = ("#1f4e79", "#b0651d", "#6a8f3c", "#8a5a9e", "#b23a48")
 Curve = Sequence[tuple[float, float]]

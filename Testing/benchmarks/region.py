@@ -4,9 +4,9 @@ import statistics
 
 import numpy as np
 import SimpleITK as sitk
-from MAEMCLib.ct import CTVolume
-from MAEMCLib.montage import Preprocessing, normalise, to_montage
-from MAEMCLib.roi import cut_roi
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.inputs.montage import Preprocessing, normalise, to_montage
+from MAEMCLib.inputs.region import cut_roi
 from samples import said, seconds
 
 SPACING = (0.7, 0.7, 1.25)

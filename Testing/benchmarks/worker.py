@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from large_model import regions
-from MAEMCLib.bundle import ModelBundle, read_card
-from MAEMCLib.ct import CTVolume
-from MAEMCLib.model_store import find_model
-from MAEMCLib.predict import Predictor, montage
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.models.bundle import ModelBundle, read_card
+from MAEMCLib.models.predictor import Predictor, montage
+from MAEMCLib.models.store import find_model
 from MAEMCLib.scoring import prepare, scored
-from MAEMCLib.worker import WorkerClient, encode_array
+from MAEMCLib.worker.client import WorkerClient, encode_array
 from samples import said, seconds
 
 SAMPLES = 21

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from MAEMCLib.applicability import Limits, assess
-from MAEMCLib.ct import CTVolume
-from MAEMCLib.roi import cut_roi
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.inputs.region import cut_roi
 
 LIMITS = Limits()
 

@@ -14,9 +14,11 @@ PANEL = REPOSITORY / "MAEMCNodule" / "MAEMCNodulePanel"
 TRAINING_PANEL = REPOSITORY / "MAEMCTraining" / "MAEMCTrainingPanel"
 SLICER = {"slicer", "qt", "ctk", "vtk"}
 LIGHT = [
-    *("errors", "ct", "volume_files", "dicom_series", "roi", "montage", "results", "applicability", "model_card"),
-    *("bundle", "model_store", "scoring", "points", "worker", "report.tables", "report.html", "report.figures"),
-    *("manifest", "atomic", "batch", "commands", "model_commands", "verification", "fusion_graph", "reading_process"),
+    *("errors", "results", "applicability", "scoring", "files.atomic", "images.ct", "images.volume_files"),
+    *("images.dicom.series", "images.reading_process", "inputs.region", "inputs.montage", "cases.points"),
+    *("cases.manifest", "models.card", "models.store", "models.bundle", "models.verification", "models.fusion_graph"),
+    *("worker.client", "report.tables", "report.html", "report.figures", "batch.run", "commands.scoring"),
+    *("commands.models",),
 ]
 
 
@@ -91,7 +93,8 @@ def test_light_half_imports_without_torch_and_heavy_packages():
 
 
 def test_scoring_needs_neither_timm_nor_torchvision():
-    code = "import sys, MAEMCLib.predict, MAEMCLib.explain, MAEMCLib.serve, MAEMCLib.device\n"
+    code = "import sys, MAEMCLib.models.predictor, MAEMCLib.explain.reconstruction\n"
+    code += "import MAEMCLib.worker.server, MAEMCLib.machine.device\n"
     code += "print([m for m in ('timm', 'torchvision', 'scipy', 'sklearn') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

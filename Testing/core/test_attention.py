@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.attention import PlaceMap, interpolated, last_block, place_maps, rollout
-from MAEMCLib.bundle import Member, save_bundle
-from MAEMCLib.gradcam import grad_cam
+from MAEMCLib.explain.attention import PlaceMap, interpolated, last_block, place_maps, rollout
+from MAEMCLib.explain.grad_cam import grad_cam
+from MAEMCLib.explain.sanity import SEED, check_maps, deletion_and_insertion, rank_correlation, redrawn
+from MAEMCLib.models.bundle import Member, save_bundle
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
-from MAEMCLib.predict import Predictor
 from MAEMCLib.report.pictures import sanity_lines
-from MAEMCLib.sanity import SEED, check_maps, deletion_and_insertion, rank_correlation, redrawn
 from scipy.stats import spearmanr
 
 VIT = {"image_size": 32, "patch_size": 8, "width": 16, "depth": 3, "heads": 4, "position": "2d"}

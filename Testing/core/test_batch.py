@@ -11,16 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from MAEMCLib import batch_processes, fingerprint, reading_process
-from MAEMCLib.batch import run_batch
-from MAEMCLib.bundle import ModelBundle, save_bundle
-from MAEMCLib.ct import CTVolume, write_volume
+from MAEMCLib import fingerprint
+from MAEMCLib.batch import processes as batch_processes
+from MAEMCLib.batch.run import run_batch
+from MAEMCLib.batch.share_scoring import ShareScorer
+from MAEMCLib.cases.scoring_manifest import read_scoring_manifest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.reading_process import ReadingProcess
+from MAEMCLib.files.spreadsheet import records
+from MAEMCLib.images import reading_process
+from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.images.reading_process import ReadingProcess
+from MAEMCLib.models.bundle import ModelBundle, save_bundle
 from MAEMCLib.results import COLUMNS
-from MAEMCLib.scoring_manifest import read_scoring_manifest
-from MAEMCLib.share_scoring import ShareScorer
-from MAEMCLib.spreadsheet import records
 
 HEADER = "case_id,patient_id,image,l_mm,p_mm,s_mm,diameter_mm\n"
 
@@ -267,7 +269,7 @@ def test_whatever_a_row_is_it_is_one_failed_row_and_nobody_is_named(two, tmp_pat
     secret = tmp_path / "Zzyzx^Quentin 1950"
     secret.mkdir()
     program = (
-        "import os, signal, MAEMCLib.reading_process as own\nread = own.read_volume\n"
+        "import os, signal, MAEMCLib.images.reading_process as own\nread = own.read_volume\n"
         "def dying(path, *flags):\n"
         "    if 'killer' in path: os.kill(os.getpid(), signal.SIGSEGV)\n"
         "    if 'odd' in path: raise RecursionError('deep in ' + path)\n"
@@ -434,7 +436,7 @@ def test_an_interrupted_batch_says_one_line_and_leaves_whole_rows(
     rows = "".join(f"c{place},v.nrrd,{30 + place / 10},35,35\n" for place in range(3))
     (tmp_path / "m.csv").write_text(f"case_id,image,l_mm,p_mm,s_mm\n{rows}")
     script = (
-        "import sys, time\nfrom MAEMCLib import batch, results_file\nadd = results_file.ResultsFile.add\n"
+        "import sys, time\nfrom MAEMCLib.batch import run as batch, results_file\nadd = results_file.ResultsFile.add\n"
         "def slow(self, rows):\n    add(self, rows)\n    print('added', flush=True)\n    time.sleep(60)\n"
         "results_file.ResultsFile.add = slow\nfrom MAEMCLib.__main__ import main\n"
         "if __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))\n"

@@ -7,10 +7,10 @@ import zipfile
 
 import pytest
 import torch
-from MAEMCLib.bundle import Member, ModelBundle, copy_bundle, read_card, save_bundle
 from MAEMCLib.errors import ModelError
-from MAEMCLib.model_store import find_model, import_model, list_models, remove_model
-from MAEMCLib.predict import Predictor
+from MAEMCLib.models.bundle import Member, ModelBundle, copy_bundle, read_card, save_bundle
+from MAEMCLib.models.predictor import Predictor
+from MAEMCLib.models.store import find_model, import_model, list_models, remove_model
 
 
 @pytest.fixture(params=["folder", "zip"])

@@ -14,14 +14,14 @@ import zipfile
 import pytest
 import torch
 from MAEMCLib.__main__ import main
-from MAEMCLib.bundle import Member, ModelBundle, read_card, save_bundle
 from MAEMCLib.errors import ModelError
-from MAEMCLib.model_card import ModelCard
-from MAEMCLib.model_store import home, import_model, list_models
-from MAEMCLib.predict import Predictor
+from MAEMCLib.models.bundle import Member, ModelBundle, read_card, save_bundle
+from MAEMCLib.models.card import ModelCard
+from MAEMCLib.models.predictor import Predictor
+from MAEMCLib.models.store import home, import_model, list_models
+from MAEMCLib.models.weights_header import read_header
 from MAEMCLib.report.card import card_text
 from MAEMCLib.report.html import _model
-from MAEMCLib.weights_header import read_header
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_three_gigabytes_of_zeros_are_refused_at_once_in_little_memory(tmp_path,
                 stream.write(bytes(4 << 20))
     data = path.read_bytes()
     path.write_bytes(data.replace(struct.pack("<I", 96 << 20), struct.pack("<I", size)))
-    code = f"from MAEMCLib.bundle import ModelBundle\nModelBundle.open({str(path)!r})"
+    code = f"from MAEMCLib.models.bundle import ModelBundle\nModelBundle.open({str(path)!r})"
 
     def limited():
         resource.setrlimit(resource.RLIMIT_AS, (1500 << 20, 1500 << 20))

@@ -2,7 +2,7 @@
 
 import pytest
 from MAEMCLib.applicability import Assessment
-from MAEMCLib.clinical import ClinicalField, asked_of, assess_values, fields_of, parse_assignments, read_values
+from MAEMCLib.cases.values import ClinicalField, asked_of, assess_values, fields_of, parse_assignments, read_values
 from MAEMCLib.errors import ModelError, UsageError
 
 AGE = ClinicalField("age", "number", "years", 41, 88)

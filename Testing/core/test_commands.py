@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from MAEMCLib.__main__ import main
-from MAEMCLib.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.ct import CTVolume, read_volume, write_volume
-from MAEMCLib.points import NodulePoint
-from MAEMCLib.predict import Predictor
+from MAEMCLib.cases.points import NodulePoint
+from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.inputs.region import cut_roi
+from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.results import COLUMNS, NoduleResult
-from MAEMCLib.roi import cut_roi
 from MAEMCLib.scoring import score_points
 
 
@@ -204,7 +204,7 @@ def test_interrupt_is_130(maemc, ct, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("MAEMCLib.reading_process.ReadingProcess.read", interrupted)
+    monkeypatch.setattr("MAEMCLib.images.reading_process.ReadingProcess.read", interrupted)
     assert maemc("score", ct, "--point", "0,0,40")[0] == 130
 
 

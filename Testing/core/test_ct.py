@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from MAEMCLib.ct import CTVolume, check_ct, read_volume, write_volume
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.images.ct import CTVolume, check_ct, read_volume, write_volume
 
 
 def oblique(seed=3):

@@ -5,8 +5,8 @@ import struct
 import numpy as np
 import pytest
 from dicom_files import write_series
-from MAEMCLib.ct import read_volume
 from MAEMCLib.errors import InputError
+from MAEMCLib.images.ct import read_volume
 from pydicom.tag import Tag
 
 SLICES = 5

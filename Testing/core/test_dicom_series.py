@@ -6,10 +6,10 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import rotation, write_series
-from MAEMCLib.ct import read_volume
-from MAEMCLib.dicom_series import list_series
 from MAEMCLib.errors import InputError
-from MAEMCLib.roi import cut_roi
+from MAEMCLib.images.ct import read_volume
+from MAEMCLib.images.dicom.series import list_series
+from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.scoring import failed
 from pydicom.uid import SecondaryCaptureImageStorage
 

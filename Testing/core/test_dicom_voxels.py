@@ -5,9 +5,9 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_files import SHAPE, write_series
-from MAEMCLib.ct import read_volume
-from MAEMCLib.dicom_header import is_dicom
 from MAEMCLib.errors import InputError
+from MAEMCLib.images.ct import read_volume
+from MAEMCLib.images.dicom.header import is_dicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filewriter import write_dataset

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.applicability import Assessment, assess_features
-from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.errors import ModelError
-from MAEMCLib.familiarity import FeatureDistance, percentile, shrink
-from MAEMCLib.montage import normalise, to_montage
-from MAEMCLib.predict import Predictor
-from MAEMCLib.roi import NoduleROI
+from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.region import NoduleROI
+from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.ood import FeatureDistance, percentile, shrink
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.scoring import PreparedNodule, scored
 from sklearn.covariance import OAS
 

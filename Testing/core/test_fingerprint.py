@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from MAEMCLib.clinical import ClinicalField
+from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import InputError
 from MAEMCLib.fingerprint import input_sha256
-from MAEMCLib.image_content import content_sha256
+from MAEMCLib.images.content import content_sha256
 
 CLINICAL = (ClinicalField("age", "number"), ClinicalField("second", "series", optional=True))
 CARD = SimpleNamespace(sha256="ab" * 32, values={"preprocessing": {"mean": 0.2}}, input="nodule", clinical=CLINICAL)

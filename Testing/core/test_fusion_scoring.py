@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main
-from MAEMCLib.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.clinical import ClinicalCase, ClinicalField, read_values
-from MAEMCLib.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.cases.points import NodulePoint
+from MAEMCLib.cases.values import ClinicalCase, ClinicalField, read_values
 from MAEMCLib.errors import InputError, ModelError, UsageError
-from MAEMCLib.fusion_scoring import FusionPredictor, branch_source, graph_of
-from MAEMCLib.montage import normalise, to_montage
+from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.region import cut_roi
+from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.fusion_predictor import FusionPredictor, branch_source, graph_of
+from MAEMCLib.models.predictor import open_predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.fusion import FusionNetwork
-from MAEMCLib.points import NodulePoint
-from MAEMCLib.predict import open_predictor
 from MAEMCLib.results import NoduleResult
-from MAEMCLib.roi import cut_roi
 from MAEMCLib.scoring import score_points
-from MAEMCLib.serve import serve
-from MAEMCLib.worker import encode_array
+from MAEMCLib.worker.client import encode_array
+from MAEMCLib.worker.server import serve
 
 ENCODER = {"patch_size": 50, "width": 16, "depth": 1, "heads": 2}
 ASKED = (

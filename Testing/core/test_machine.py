@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from MAEMCLib.machine import explained
+from MAEMCLib.machine.installation import explained
 
 TORCHES = {
     "absent": ("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')", "no-torch"),
@@ -101,7 +101,7 @@ def test_an_error_of_the_machine_is_explained(error, code, says):
 
 def test_a_defect_of_ours_is_not_blamed_on_the_machine():
     assert explained(ValueError("shape")) is None and explained(KeyError("x")) is None
-    assert explained(ImportError("cannot import name", name="MAEMCLib.ct")) is None
+    assert explained(ImportError("cannot import name", name="MAEMCLib.images.ct")) is None
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk is /dev/full")
@@ -138,7 +138,7 @@ sys.exit(main({arguments!r}))
         ("MAEMCTrainingLib.commands", 2, ["methods"], (130, "maemc-train: interrupted\n")),
         ("numpy", 2, ["phantom", "--output", "x", "--cases", "1"], (130, "maemc-train: interrupted\n")),
         ("torch", 2, ["export", "x", "--output", "y"], (130, "maemc-train: interrupted\n")),
-        ("MAEMCTrainingLib.jobs", 15, ["jobs", "list"], (143, "maemc-train: terminated\n")),
+        ("MAEMCTrainingLib.jobs.job", 15, ["jobs", "list"], (143, "maemc-train: terminated\n")),
     ],
 )
 def test_ctrl_c_while_training_loads_is_one_line(name, number, arguments, ended):

@@ -8,11 +8,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from MAEMCLib import model_store
 from MAEMCLib.__main__ import main
-from MAEMCLib.bundle import ModelBundle, copy_bundle, read_card, save_bundle
 from MAEMCLib.errors import ModelError, UsageError
-from MAEMCLib.model_store import SHIPPED, find_model, home, import_model, list_models, remove_model, shipped_folder
+from MAEMCLib.models import store as model_store
+from MAEMCLib.models.bundle import ModelBundle, copy_bundle, read_card, save_bundle
+from MAEMCLib.models.store import SHIPPED, find_model, home, import_model, list_models, remove_model, shipped_folder
 
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 

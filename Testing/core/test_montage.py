@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from MAEMCLib.errors import ModelError
-from MAEMCLib.montage import Preprocessing, denormalise, from_montage, normalise, to_montage
+from MAEMCLib.inputs.montage import Preprocessing, denormalise, from_montage, normalise, to_montage
 
 
 def test_tiles_are_slices_in_row_major_order():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import UsageError
-from MAEMCLib.montage import to_montage
+from MAEMCLib.inputs.montage import to_montage
 from MAEMCLib.networks.masking import gather_tokens, hidden_count, patchify, split_tokens, unpatchify
 
 PERCENTAGES = (20, 30, 40, 50, 60, 70, 75, 80, 90)

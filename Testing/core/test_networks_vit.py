@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 from lightly.models.modules import MaskedVisionTransformerTIMM
-from MAEMCLib.montage import to_montage
+from MAEMCLib.inputs.montage import to_montage
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.layers import position_code

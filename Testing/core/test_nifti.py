@@ -5,8 +5,8 @@ import struct
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from MAEMCLib.ct import read_volume
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.images.ct import read_volume
 
 from .volume_storage import affine_of, image, store
 

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main
-from MAEMCLib.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.ct import CTVolume, write_volume
 from MAEMCLib.errors import ModelError, UsageError
-from MAEMCLib.image_content import content_sha256
+from MAEMCLib.images.content import content_sha256
+from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.images.gray import PicturePreprocessing, prepare, square
+from MAEMCLib.inputs.region import NoduleROI
+from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.encoders import encoder_configuration
-from MAEMCLib.picture import PicturePreprocessing, prepare, square
 from MAEMCLib.picture_scoring import View, prepare_picture, score_pictures
-from MAEMCLib.predict import Predictor
-from MAEMCLib.roi import NoduleROI
 from MAEMCLib.scoring import prepare as prepare_nodule
-from MAEMCLib.serve import Server
-from MAEMCLib.worker import encode_array
+from MAEMCLib.worker.client import encode_array
+from MAEMCLib.worker.server import Server
 from PIL import Image
 
 VIT = {"image_size": 64, "patch_size": 8, "width": 32, "depth": 2, "heads": 4, "position": "2d"}
@@ -398,9 +398,9 @@ def test_nodules_of_a_convolutional_network_without_autoencoder(maemc, resnet_no
 
 def test_grad_cam_of_a_nodule_lies_in_its_geometry(resnet_nodules):
     """The tile that is lit is that of the slices which the network was shown there."""
-    from MAEMCLib.attention import mean_grad_cam
-    from MAEMCLib.explain import explain
-    from MAEMCLib.montage import to_montage
+    from MAEMCLib.explain.attention import mean_grad_cam
+    from MAEMCLib.explain.reconstruction import explain
+    from MAEMCLib.inputs.montage import to_montage
 
     stacks = np.random.default_rng(3).uniform(-1100, 300, (2, 25, 50, 50)).astype(np.float32)
     predictor = Predictor(ModelBundle.open(resnet_nodules), "cpu")

@@ -5,8 +5,8 @@ import os
 
 import pytest
 from MAEMCLib.__main__ import join_point_values
+from MAEMCLib.cases.points import NodulePoint, check_names, parse_point, read_points
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.points import NodulePoint, check_names, parse_point, read_points
 
 
 def markups(frame, points):

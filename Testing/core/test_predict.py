@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.explain import explain, load_autoencoder, reconstruct
-from MAEMCLib.montage import normalise, to_montage
+from MAEMCLib.explain.reconstruction import explain, load_autoencoder, reconstruct
+from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.region import NoduleROI
+from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
-from MAEMCLib.predict import Predictor
-from MAEMCLib.roi import NoduleROI
 
 
 def region(seed=0):
@@ -162,7 +162,7 @@ def test_explanation_is_repeatable_and_in_the_region_s_shape(predictor):
 
 
 def test_attention_rollout_against_a_slow_product(predictor):
-    from MAEMCLib.explain import attention_rollout
+    from MAEMCLib.explain.reconstruction import attention_rollout
 
     image = torch.from_numpy(to_montage(normalise(region(6).axial, predictor.card.preprocessing)))[None, None]
     total = np.zeros(25)
@@ -180,7 +180,7 @@ def test_attention_rollout_against_a_slow_product(predictor):
 @pytest.mark.parametrize("seen", ["axial", "coronal"])
 def test_attention_is_shown_for_the_planes_that_the_classifier_sees(seen, random_card, random_members, tmp_path):
     """A model of one plane has looked at nothing in the other; what is rebuilt there is rebuilt all the same."""
-    from MAEMCLib.montage import Preprocessing
+    from MAEMCLib.inputs.montage import Preprocessing
     from MAEMCLib.report.figures import nodule_figure
     from MAEMCLib.scoring import PreparedNodule, scored
 

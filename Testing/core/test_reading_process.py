@@ -9,15 +9,15 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from MAEMCLib import reading_process
-from MAEMCLib.ct import CTVolume, ReadingRemark, read_volume, write_volume
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.reading_process import ReadingProcess
+from MAEMCLib.images import reading_process
+from MAEMCLib.images.ct import CTVolume, ReadingRemark, read_volume, write_volume
+from MAEMCLib.images.reading_process import ReadingProcess
 
 STAND_IN = """
 import os, signal, time
 from pathlib import Path
-from MAEMCLib import reading_process as module
+from MAEMCLib.images import reading_process as module
 
 def read(path, series_uid, nifti_form):
     name = Path(path).name
@@ -150,7 +150,7 @@ def test_a_reader_that_is_stuck_is_stopped(folder, reader, stand_in, monkeypatch
 def test_it_ends_with_an_owner_that_is_killed(folder, busy):
     owner = f"""
 import sys, threading, time
-from MAEMCLib import reading_process
+from MAEMCLib.images import reading_process
 reading_process._PROGRAM = {STAND_IN!r}
 reader = reading_process.ReadingProcess()
 reader.read({str(folder / "ct.nrrd")!r})

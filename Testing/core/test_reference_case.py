@@ -8,18 +8,19 @@ import sys
 import numpy as np
 import pytest
 import torch
-from MAEMCLib import precision, reference_case
 from MAEMCLib.__main__ import main
-from MAEMCLib.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.clinical import ClinicalField
+from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import ModelError
-from MAEMCLib.fusion_graph import graph_of
-from MAEMCLib.model_store import find_model, home, import_model
+from MAEMCLib.machine import precision
+from MAEMCLib.models import reference_case
+from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.fusion_graph import graph_of
+from MAEMCLib.models.predictor import Predictor, open_predictor
+from MAEMCLib.models.reference_case import case_for, difference, measure, region
+from MAEMCLib.models.store import find_model, home, import_model
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.fusion import FusionNetwork
-from MAEMCLib.predict import Predictor, open_predictor
-from MAEMCLib.reference_case import case_for, difference, measure, region
 
 
 @pytest.fixture(scope="module")

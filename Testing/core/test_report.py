@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from MAEMCLib.bundle import ModelBundle
-from MAEMCLib.ct import CTVolume
-from MAEMCLib.explain import explain
-from MAEMCLib.model_card import ModelCard
-from MAEMCLib.points import NodulePoint
-from MAEMCLib.predict import Predictor
+from MAEMCLib.cases.points import NodulePoint
+from MAEMCLib.explain.reconstruction import explain
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.models.bundle import ModelBundle
+from MAEMCLib.models.card import ModelCard
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.report.figures import nodule_figure, save_figure
 from MAEMCLib.report.html import write_report
 from MAEMCLib.report.tables import results_table

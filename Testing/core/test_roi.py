@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from MAEMCLib.ct import CTVolume, read_volume, write_volume
 from MAEMCLib.errors import InputError
-from MAEMCLib.roi import cut_roi
+from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.inputs.region import cut_roi
 from scipy.ndimage import map_coordinates
 
 

@@ -1,8 +1,8 @@
 """Manifests whose rows are scored: a radiology table, with rows that are wrong among those that are not."""
 
 import pytest
+from MAEMCLib.cases.scoring_manifest import read_scoring_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.scoring_manifest import read_scoring_manifest
 
 
 def rows_of(folder, text):

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from MAEMCLib.spreadsheet import RowWriter, cell, records, text_of
+from MAEMCLib.files.spreadsheet import RowWriter, cell, records, text_of
 
 FORMULAS = ["=1+1", "=HYPERLINK(1)", "+1", "+A1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "-"]
 HARMLESS = ["", "N1", "-12.5", "-3", "-1.5e-3", "1=1", "a-b", "'quoted'", "'", "5 mm", "ä"]

@@ -7,8 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from MAEMCLib.ct import CTVolume, write_volume
-from MAEMCLib.terminal import harmless_printing, visible
+from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.machine.terminal import harmless_printing, visible
 
 NASTY = "N\x1b]52;c;aGk=\x07\x9b31m\u202egnp.\u2028x\x7f\r"
 
@@ -32,7 +32,9 @@ def test_printing_in_the_block_is_harmless_and_after_it_as_before(capsys):
 
 
 def printed(code: str, encoding: str) -> str:
-    script = f"from MAEMCLib.terminal import harmless_printing\nimport json\nwith harmless_printing():\n    {code}"
+    script = (
+        f"from MAEMCLib.machine.terminal import harmless_printing\nimport json\nwith harmless_printing():\n    {code}"
+    )
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment)
     assert done.returncode == 0, done.stderr
@@ -70,7 +72,9 @@ sys.exit(main({arguments!r}))
 """
 
 
-@pytest.mark.parametrize("name", ["MAEMCLib.terminal", "MAEMCLib.commands", "numpy", "MAEMCLib.model_card"])
+@pytest.mark.parametrize(
+    "name", ["MAEMCLib.machine.terminal", "MAEMCLib.commands.scoring", "numpy", "MAEMCLib.models.card"]
+)
 def test_ctrl_c_while_libraries_load_is_one_line(name):
     code = INTERRUPTED.format(name=name, number=2, arguments=["models", "list"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -78,7 +82,7 @@ def test_ctrl_c_while_libraries_load_is_one_line(name):
 
 
 def test_sigterm_is_one_line_and_its_own_exit_code():
-    code = INTERRUPTED.format(name="MAEMCLib.commands", number=15, arguments=["models", "list"])
+    code = INTERRUPTED.format(name="MAEMCLib.commands.scoring", number=15, arguments=["models", "list"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (143, "maemc: terminated\n")
 
@@ -86,7 +90,7 @@ def test_sigterm_is_one_line_and_its_own_exit_code():
 def test_an_interruption_that_python_drops_comes_again():
     script = """
 import time
-from MAEMCLib.interruption import interruptible
+from MAEMCLib.machine.interruption import interruptible
 class Dropped:
     def __del__(self):
         raise KeyboardInterrupt

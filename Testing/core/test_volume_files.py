@@ -10,9 +10,9 @@ import zlib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from MAEMCLib.ct import CTVolume, read_volume
 from MAEMCLib.errors import InputError
-from MAEMCLib.volume_files import voxels
+from MAEMCLib.images.ct import CTVolume, read_volume
+from MAEMCLib.images.volume_files import voxels
 
 from .volume_storage import COMPRESSED, STORAGES, affine_of, copied, image, store
 

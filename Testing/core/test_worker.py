@@ -10,11 +10,11 @@ import time
 
 import numpy as np
 import pytest
-from MAEMCLib.bundle import ModelBundle
 from MAEMCLib.errors import InputError
-from MAEMCLib.predict import Predictor
-from MAEMCLib.roi import NoduleROI
-from MAEMCLib.worker import LINE_LIMIT, WorkerClient, decode_array, encode_array
+from MAEMCLib.inputs.region import NoduleROI
+from MAEMCLib.models.bundle import ModelBundle
+from MAEMCLib.models.predictor import Predictor
+from MAEMCLib.worker.client import LINE_LIMIT, WorkerClient, decode_array, encode_array
 
 
 def region(seed=0):
@@ -254,7 +254,7 @@ def test_a_worker_that_hangs_is_noticed(client):
 
 
 def test_a_replaced_model_is_noticed(client, tmp_path, random_card, random_members):
-    from MAEMCLib.bundle import save_bundle
+    from MAEMCLib.models.bundle import save_bundle
 
     path = tmp_path / "m.maemc"
     save_bundle(path, random_card, random_members)

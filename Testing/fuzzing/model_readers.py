@@ -13,15 +13,15 @@ from unittest import mock
 
 import torch
 from hypothesis import strategies as st
-from MAEMCLib.bundle import CARD, Member, ModelBundle, read_card, save_bundle
-from MAEMCLib.explain import Autoencoder
-from MAEMCLib.model_card import ModelCard
-from MAEMCLib.model_store import list_models
+from MAEMCLib.explain.reconstruction import Autoencoder
+from MAEMCLib.models.bundle import CARD, Member, ModelBundle, read_card, save_bundle
+from MAEMCLib.models.card import ModelCard
+from MAEMCLib.models.predictor import open_predictor
+from MAEMCLib.models.store import list_models
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.predict import open_predictor
 from MAEMCLib.report.card import card_text
-from MAEMCLib.serve import Server, serve
+from MAEMCLib.worker.server import Server, serve
 
 from .judging import Reader
 from .mutations import mutated, mutated_json

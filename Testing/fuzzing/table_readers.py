@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 from hypothesis import strategies as st
-from MAEMCLib.manifest import read_manifest
-from MAEMCLib.picture import read_gray
-from MAEMCLib.points import read_points
-from MAEMCLib.scoring_manifest import read_scoring_manifest
+from MAEMCLib.cases.manifest import read_manifest
+from MAEMCLib.cases.points import read_points
+from MAEMCLib.cases.scoring_manifest import read_scoring_manifest
+from MAEMCLib.images.gray import read_gray
 from PIL import Image
 
 from .judging import Reader
@@ -105,8 +105,8 @@ def _pictures(folder: Path):
 
 def _results(folder: Path):
     """What an earlier run left: rows are taken up or scored again, and nothing of it stops the batch."""
+    from MAEMCLib.batch.results_file import ResultsFile
     from MAEMCLib.results import COLUMNS
-    from MAEMCLib.results_file import ResultsFile
 
     model = SimpleNamespace(sha256="ab" * 32)
     values = dict.fromkeys(COLUMNS, "1") | {"status": "scored", "warnings": "a: b; c: d", "case_id": "é\u2028x"}

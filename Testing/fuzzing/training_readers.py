@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from hypothesis import strategies as st
-from MAEMCLib.ct import CTVolume, write_volume
-from MAEMCLib.manifest import ManifestRow
-from MAEMCTrainingLib.checkpoints import Position, restore, save
+from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.images.ct import CTVolume, write_volume
 from MAEMCTrainingLib.data.importers.archive import unpack_tar, unpack_zip
 from MAEMCTrainingLib.data.importers.lidc_xml import read_lidc_xml
 from MAEMCTrainingLib.data.importers.mrml import read_scene
 from MAEMCTrainingLib.data.importers.pictures import NoPictureError, read_picture
-from MAEMCTrainingLib.event_log import EventLog
-from MAEMCTrainingLib.jobs import Job, known_jobs, remember
+from MAEMCTrainingLib.engine.checkpoints import Position, restore, save
+from MAEMCTrainingLib.jobs.events import EventLog
+from MAEMCTrainingLib.jobs.job import Job, known_jobs, remember
 from MAEMCTrainingLib.reduction.partial import Partial, files_signature
 from MAEMCTrainingLib.reduction.result import Reduced
 from MAEMCTrainingLib.reduction.selection import Removal, Selected

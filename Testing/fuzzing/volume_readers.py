@@ -11,9 +11,9 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from hypothesis import strategies as st
-from MAEMCLib.ct import CTVolume
-from MAEMCLib.manifest import ManifestRow
-from MAEMCLib.reading_process import ReadingProcess
+from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCTrainingLib.data.importers.dicom import import_dicom
 
 from .judging import Reader

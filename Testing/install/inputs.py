@@ -36,9 +36,9 @@ def write_picture(hu: np.ndarray, path: Path) -> None:
 
 def write_models(folder: Path) -> None:
     """Random weights: what they say is of no interest, only that it can be had."""
-    from MAEMCLib.bundle import Member, save_bundle
-    from MAEMCLib.clinical import ClinicalField
-    from MAEMCLib.fusion_scoring import graph_of
+    from MAEMCLib.cases.values import ClinicalField
+    from MAEMCLib.models.bundle import Member, save_bundle
+    from MAEMCLib.models.fusion_predictor import graph_of
     from MAEMCLib.networks.classifier import Classifier
     from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
     from MAEMCLib.networks.fusion import FusionNetwork

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.ct import CTVolume, write_volume
-from MAEMCLib.manifest import ManifestRow, write_manifest
+from MAEMCLib.cases.manifest import ManifestRow, write_manifest
+from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCTrainingLib.classifiers.finetuning import finetune
 from MAEMCTrainingLib.data.cache import SourceCase, build_cache
 from MAEMCTrainingLib.data.cohort import join
-from MAEMCTrainingLib.finetuning import finetune
-from MAEMCTrainingLib.jobs import open_job
+from MAEMCTrainingLib.jobs.job import open_job
+from MAEMCTrainingLib.jobs.stopping import StopRequest
 from MAEMCTrainingLib.pretraining.run import pretrain
-from MAEMCTrainingLib.stopping import StopRequest
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,7 +64,7 @@ def ball_home(tmp_path_factory):
 @pytest.fixture(scope="session")
 def ball_cache(balls, ball_home, tmp_path_factory):
     """The cache of the balls."""
-    from MAEMCLib.manifest import read_manifest
+    from MAEMCLib.cases.manifest import read_manifest
     from MAEMCTrainingLib.data.sources import source_cases
 
     folder = tmp_path_factory.mktemp("cache")

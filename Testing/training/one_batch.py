@@ -10,14 +10,14 @@ import torch
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
 from MAEMCLib.networks.fusion import FusionNetwork, GraphConfiguration
-from MAEMCTrainingLib.batch_norm import batch_norms, synchronize
-from MAEMCTrainingLib.configuration import Optimization, PretrainingConfiguration
-from MAEMCTrainingLib.finetuning import LabeledBatch, _loss
-from MAEMCTrainingLib.fusion import FusionBatch, losses
-from MAEMCTrainingLib.optimization import NamedParameter, build_optimizer
+from MAEMCTrainingLib.classifiers.finetuning import LabeledBatch, _loss
+from MAEMCTrainingLib.classifiers.fusion import FusionBatch, losses
+from MAEMCTrainingLib.engine.batch_norm import batch_norms, synchronize
+from MAEMCTrainingLib.engine.configuration import Optimization, PretrainingConfiguration
+from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
+from MAEMCTrainingLib.engine.processes import Processes
+from MAEMCTrainingLib.engine.step import Stepper
 from MAEMCTrainingLib.pretraining import ViewBatch, default_settings, method_named
-from MAEMCTrainingLib.processes import Processes
-from MAEMCTrainingLib.stepping import Stepper
 from torch import nn
 
 SIDE = 32

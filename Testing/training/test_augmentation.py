@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from MAEMCLib.errors import UsageError
-from MAEMCLib.montage import Preprocessing, from_montage
-from MAEMCTrainingLib.configuration import Augmentation
+from MAEMCLib.inputs.montage import Preprocessing, from_montage
 from MAEMCTrainingLib.data.augmentation import (
     MARGIN,
     PADDING,
@@ -18,7 +17,8 @@ from MAEMCTrainingLib.data.augmentation import (
     paper_view,
 )
 from MAEMCTrainingLib.data.cache import SHAPE
-from MAEMCTrainingLib.draws import generator
+from MAEMCTrainingLib.engine.configuration import Augmentation
+from MAEMCTrainingLib.engine.rng import generator
 
 
 @pytest.fixture

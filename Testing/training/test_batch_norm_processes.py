@@ -11,13 +11,13 @@ import pytest
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.batch_norm import batch_norms, synchronize
-from MAEMCTrainingLib.configuration import Optimization
-from MAEMCTrainingLib.optimization import NamedParameter, build_optimizer
-from MAEMCTrainingLib.pretraining import small_batches
-from MAEMCTrainingLib.pretraining.small_batches import check_share
-from MAEMCTrainingLib.processes import Processes
-from MAEMCTrainingLib.stepping import Stepper
+from MAEMCTrainingLib.engine.batch_norm import batch_norms, synchronize
+from MAEMCTrainingLib.engine.configuration import Optimization
+from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
+from MAEMCTrainingLib.engine.processes import Processes
+from MAEMCTrainingLib.engine.step import Stepper
+from MAEMCTrainingLib.pretraining.parts import small_batches
+from MAEMCTrainingLib.pretraining.parts.small_batches import check_share
 from torch import nn
 
 script = spec_from_file_location("one_batch", Path(__file__).with_name("one_batch.py"))

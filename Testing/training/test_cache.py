@@ -14,18 +14,18 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from MAEMCLib.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import read_manifest
-from MAEMCLib.reading_process import ReadingProcess
-from MAEMCLib.roi import cut_roi
-from MAEMCTrainingLib.configuration import Augmentation
+from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.images.reading_process import ReadingProcess
+from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.data.augmentation import PAPER_VIEWS, View, crop, draw_view, paper_view
 from MAEMCTrainingLib.data.cache import SourceCase, build_cache, open_cache
 from MAEMCTrainingLib.data.cohort import join
-from MAEMCTrainingLib.data.phantom import write_phantom
+from MAEMCTrainingLib.data.pseudonyms import case_pseudonym, key_name, pseudonym, pseudonym_key
 from MAEMCTrainingLib.data.sources import open_data, source_cases
-from MAEMCTrainingLib.patients import case_pseudonym, key_name, pseudonym, pseudonym_key
+from MAEMCTrainingLib.engine.configuration import Augmentation
+from MAEMCTrainingLib.phantom.writing import write_phantom
 
 
 def names(home, *case_ids):
@@ -277,7 +277,7 @@ def test_a_volume_that_makes_the_reader_crash_costs_its_own_cases(tmp_path, monk
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
         "if 'reading_process' in ' '.join(sys.orig_argv):\n"
-        "    import MAEMCLib.reading_process as own\n"
+        "    import MAEMCLib.images.reading_process as own\n"
         "    read = own.read_volume\n"
         "    def dying(path, *flags):\n"
         "        return os.kill(os.getpid(), signal.SIGSEGV) if 'killer' in path else read(path, *flags)\n"
@@ -319,7 +319,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_cache(balls, ball_cache, tm
     folder, home = tmp_path / "cache", tmp_path / "home"
     code = (
         "import sys, pathlib\n"
-        "from MAEMCLib.manifest import read_manifest\n"
+        "from MAEMCLib.cases.manifest import read_manifest\n"
         "from MAEMCTrainingLib.data.cache import build_cache\n"
         "from MAEMCTrainingLib.data.sources import source_cases\n"
         "manifest, folder, home = map(pathlib.Path, sys.argv[1:])\n"

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from MAEMCLib.child_processes import MOST_BY_DEFAULT, usual_count
+from MAEMCLib.machine.child_processes import MOST_BY_DEFAULT, usual_count
 
 TRAIN = (sys.executable, "-m", "MAEMCTrainingLib")
 

@@ -8,8 +8,8 @@ import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.evaluation.cka import MinibatchCKA, u_centered, unbiased_hsic
-from MAEMCTrainingLib.evaluation.layers import gram, layer_grams, layer_names, layers
+from MAEMCTrainingLib.network_comparison.cka import MinibatchCKA, u_centered, unbiased_hsic
+from MAEMCTrainingLib.network_comparison.layers import gram, layer_grams, layer_names, layers
 
 DRAWS = np.random.default_rng(3)
 

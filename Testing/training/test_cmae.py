@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 from MAEMCLib.errors import UsageError
-from MAEMCLib.explain import Autoencoder
+from MAEMCLib.explain.reconstruction import Autoencoder
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.masking import patchify
-from MAEMCTrainingLib.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining import ViewBatch
-from MAEMCTrainingLib.pretraining.cmae import CMAE, Configuration
-from MAEMCTrainingLib.pretraining.mae import standardized
+from MAEMCTrainingLib.pretraining.methods.cmae import CMAE, Configuration
+from MAEMCTrainingLib.pretraining.methods.mae import standardized
 
 ENCODER = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=2, heads=2, position="2d")
 DECODER = DecoderConfiguration(width=16, depth=1, heads=2)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from MAEMCLib.errors import UsageError
-from MAEMCTrainingLib.configuration import (
+from MAEMCTrainingLib.engine.configuration import (
     PRESETS,
     differing_keys,
     finetuning_preset,

@@ -15,14 +15,14 @@ SCRIPT = """
 import sys
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCTrainingLib.configuration import Optimization, PretrainingConfiguration
-from MAEMCTrainingLib.optimization import NamedParameter, build_optimizer
+from MAEMCTrainingLib.engine.configuration import Optimization, PretrainingConfiguration
+from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
 from MAEMCTrainingLib.pretraining import ViewBatch
-from MAEMCTrainingLib.pretraining.moco import MoCoV2
-from MAEMCTrainingLib.pretraining.simclr import SimCLR
-from MAEMCTrainingLib.pretraining.swav import SwAV
-from MAEMCTrainingLib.processes import Processes
-from MAEMCTrainingLib.stepping import Stepper
+from MAEMCTrainingLib.pretraining.methods.moco import MoCoV2
+from MAEMCTrainingLib.pretraining.methods.simclr import SimCLR
+from MAEMCTrainingLib.pretraining.methods.swav import SwAV
+from MAEMCTrainingLib.engine.processes import Processes
+from MAEMCTrainingLib.engine.step import Stepper
 
 ENCODER = EncoderConfiguration(image_size=20, patch_size=5, width=16, depth=1, heads=2)
 METHODS = [

@@ -7,14 +7,14 @@ import shutil
 import pytest
 import torch
 from MAEMCLib.errors import InputError, MAEMCError, ModelError
-from MAEMCTrainingLib import checkpoints
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.configuration import Optimization
-from MAEMCTrainingLib.event_log import EventLog
-from MAEMCTrainingLib.job_files import read_settings, read_state
-from MAEMCTrainingLib.jobs import Job, open_job
-from MAEMCTrainingLib.optimization import NamedParameter, build_optimizer
-from MAEMCTrainingLib.stopping import StopRequest
+from MAEMCTrainingLib.engine import checkpoints
+from MAEMCTrainingLib.engine.configuration import Optimization
+from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
+from MAEMCTrainingLib.jobs.events import EventLog
+from MAEMCTrainingLib.jobs.files import read_settings, read_state
+from MAEMCTrainingLib.jobs.job import Job, open_job
+from MAEMCTrainingLib.jobs.stopping import StopRequest
 from safetensors.torch import load_file, save_file
 
 COMMAND = {"arguments": ["pretrain", "--output", "x"], "directory": "."}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from MAEMCTrainingLib.evaluation.embedding import (
+from MAEMCTrainingLib.network_comparison.embedding import (
     class_figures,
     correlation,
     correlation_by_chance,
@@ -11,7 +11,12 @@ from MAEMCTrainingLib.evaluation.embedding import (
     perplexity_for,
     tsne,
 )
-from MAEMCTrainingLib.evaluation.map_overlap import by_independent_places, highest_part, overlap_figures, overlaps
+from MAEMCTrainingLib.network_comparison.map_overlap import (
+    by_independent_places,
+    highest_part,
+    overlap_figures,
+    overlaps,
+)
 from scipy.stats import pearsonr
 
 DRAWS = np.random.default_rng(5)

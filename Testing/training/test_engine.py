@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError, ModelError
-from MAEMCTrainingLib import checkpoints
-from MAEMCTrainingLib.checkpoints import read_tensors
-from MAEMCTrainingLib.configuration import Optimization
-from MAEMCTrainingLib.draws import generator
-from MAEMCTrainingLib.engine import sample_in_epoch, train
-from MAEMCTrainingLib.jobs import Job
-from MAEMCTrainingLib.optimization import NamedParameter, build_optimizer, layer_scale, learning_rate
-from MAEMCTrainingLib.stepping import clip_gradients, device_failure
-from MAEMCTrainingLib.stopping import Interrupted, StopRequest, request_stop
+from MAEMCTrainingLib.engine import checkpoints
+from MAEMCTrainingLib.engine.checkpoints import read_tensors
+from MAEMCTrainingLib.engine.configuration import Optimization
+from MAEMCTrainingLib.engine.loop import sample_in_epoch, train
+from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer, layer_scale, learning_rate
+from MAEMCTrainingLib.engine.rng import generator
+from MAEMCTrainingLib.engine.step import clip_gradients, device_failure
+from MAEMCTrainingLib.jobs.job import Job
+from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest, request_stop
 from torch import nn
 
 CPU = torch.device("cpu")

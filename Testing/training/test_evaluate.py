@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main as maemc
-from MAEMCLib.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.ct import CTVolume, write_volume
-from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.batch.share_scoring import ShareScorer
+from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
-from MAEMCLib.predict import Predictor
-from MAEMCLib.share_scoring import ShareScorer
 from MAEMCTrainingLib.__main__ import main as maemc_train
-from MAEMCTrainingLib.configuration import Augmentation, finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.classifiers.finetuning import features, load_fold
 from MAEMCTrainingLib.data.cache import build_cache
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
 from MAEMCTrainingLib.data.sources import source_cases
+from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override, pretraining_preset
 from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve
 from MAEMCTrainingLib.evaluation.metrics import auc
 from MAEMCTrainingLib.evaluation.out_of_fold import gather, judge
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
-from MAEMCTrainingLib.finetuning import features, load_fold
 from MAEMCTrainingLib.pretraining import method_named
 from sklearn.metrics import roc_curve as reference_curve
 

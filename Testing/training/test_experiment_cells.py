@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError
-from MAEMCLib.montage import from_montage
-from MAEMCTrainingLib.configuration import Augmentation, finetuning_preset, override, pretraining_preset
+from MAEMCLib.inputs.montage import from_montage
+from MAEMCTrainingLib.classifiers.export import export
+from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask, labeled
+from MAEMCTrainingLib.classifiers.fusion import fusion_preset
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.presentation import MontagePresentation, measure_preprocessing
+from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override, pretraining_preset
 from MAEMCTrainingLib.evaluation.predictions import PredictionTable
 from MAEMCTrainingLib.evaluation.repeats import repeated_auc
 from MAEMCTrainingLib.experiments import EXPERIMENTS, FINETUNE, FUSE, Cell, experiment_named, repeated
 from MAEMCTrainingLib.experiments.repeats import write_repeats
-from MAEMCTrainingLib.export import export
-from MAEMCTrainingLib.finetuning import FinetuningTask, labeled
-from MAEMCTrainingLib.fusion import fusion_preset
 from MAEMCTrainingLib.pretraining import default_settings
 
 FLAT = {"methods", "less-is-more", "modan-mulsupcon", "bus-mae"}
@@ -88,7 +88,7 @@ def test_repeats_are_compared_with_the_first_row(tmp_path):
 
 def test_the_encoder_stays_in_its_frozen_epochs(ball_cohort):
     """Driven as the loop drives it: the head moves from the first epoch, the encoder from the third."""
-    from MAEMCTrainingLib.optimization import build_optimizer, set_learning_rate
+    from MAEMCTrainingLib.engine.optimization import build_optimizer, set_learning_rate
 
     cohort = labeled(ball_cohort)
     run = override(finetuning_preset("tiny", None), ["epochs=4", "frozen_epochs=2", "encoder.width=16", "depth=1"])

@@ -10,14 +10,14 @@ import pytest
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.configuration import finetuning_preset, override
+from MAEMCTrainingLib.classifiers.finetuning import labeled
+from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
 from MAEMCTrainingLib.experiments import Cell, experiment_named
 from MAEMCTrainingLib.experiments.auc_table import write_table
 from MAEMCTrainingLib.experiments.run import run_experiment
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN, small_cnn_run, train_small_cnn
-from MAEMCTrainingLib.finetuning import labeled
-from MAEMCTrainingLib.jobs import open_job
-from MAEMCTrainingLib.stopping import StopRequest
+from MAEMCTrainingLib.jobs.job import open_job
+from MAEMCTrainingLib.jobs.stopping import StopRequest
 from PIL import Image
 
 NETWORK = ("encoder.patch_size=50", "encoder.position=1d", "encoder.width=16", "encoder.depth=1", "encoder.heads=2")

@@ -10,24 +10,24 @@ import MAEMCLib
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.ct import read_volume
+from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError, ModelError
-from MAEMCLib.manifest import read_manifest
+from MAEMCLib.images.ct import read_volume
+from MAEMCLib.inputs.region import cut_roi
+from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.predictor import Predictor, open_predictor
+from MAEMCLib.models.reference_case import difference
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.predict import Predictor, open_predictor
-from MAEMCLib.reference_case import difference
-from MAEMCLib.roi import cut_roi
-from MAEMCTrainingLib import revision
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.configuration import Augmentation, finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.classifiers.export import export, read_card_texts
+from MAEMCTrainingLib.classifiers.finetuning import features, labeled, load_fold, predict
+from MAEMCTrainingLib.classifiers.starting_point import from_job
 from MAEMCTrainingLib.data.presentation import present
-from MAEMCTrainingLib.export import export, read_card_texts
-from MAEMCTrainingLib.finetuning import features, labeled, load_fold, predict
+from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.jobs import revision
+from MAEMCTrainingLib.jobs.revision import code_revision
 from MAEMCTrainingLib.pretraining import method_named
 from MAEMCTrainingLib.pretraining.run import load_pretrained
-from MAEMCTrainingLib.revision import code_revision
-from MAEMCTrainingLib.starting_point import from_job
 
 CPU = torch.device("cpu")
 ENCODER = EncoderConfiguration(width=16, depth=1, heads=2)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCTrainingLib.pretraining.fcmae import FCMAE, MaskSettings
-from MAEMCTrainingLib.pretraining.masked_convolutions import hide, masked, stage_features
+from MAEMCTrainingLib.pretraining.methods.fcmae import FCMAE, MaskSettings
+from MAEMCTrainingLib.pretraining.parts.masked_convolutions import hide, masked, stage_features
 
 
 def make(**settings) -> FCMAE:

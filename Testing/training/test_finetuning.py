@@ -8,16 +8,11 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.montage import Preprocessing, normalise, to_montage
+from MAEMCLib.inputs.montage import Preprocessing, normalise, to_montage
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCTrainingLib import protocol
-from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
-from MAEMCTrainingLib.data.augmentation import View, crop
-from MAEMCTrainingLib.data.folds import make_folds
-from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
-from MAEMCTrainingLib.engine import sample_in_epoch, samples_of_step, steps_in_epoch
-from MAEMCTrainingLib.finetuning import (
+from MAEMCTrainingLib.classifiers import protocol
+from MAEMCTrainingLib.classifiers.finetuning import (
     FinetuningTask,
     class_weights,
     feature_statistics,
@@ -27,10 +22,15 @@ from MAEMCTrainingLib.finetuning import (
     load_fold,
     predict,
 )
+from MAEMCTrainingLib.classifiers.protocol import check_protocol
+from MAEMCTrainingLib.classifiers.starting_point import from_job
+from MAEMCTrainingLib.data.augmentation import View, crop
+from MAEMCTrainingLib.data.folds import make_folds
+from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
+from MAEMCTrainingLib.engine.configuration import finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.engine.loop import sample_in_epoch, samples_of_step, steps_in_epoch
 from MAEMCTrainingLib.pretraining import method_named
 from MAEMCTrainingLib.pretraining.run import PretrainingTask
-from MAEMCTrainingLib.protocol import check_protocol
-from MAEMCTrainingLib.starting_point import from_job
 from sklearn.linear_model import LogisticRegression
 
 CPU = torch.device("cpu")
@@ -118,7 +118,7 @@ def test_other_settings_are_refused(trained, finetune_in):
 
 
 def test_statistics_are_those_of_the_training_cases(trained):
-    from MAEMCTrainingLib.checkpoints import read_tensors
+    from MAEMCTrainingLib.engine.checkpoints import read_tensors
 
     folder, cohort, run, _ = trained
     fold = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)[1]

@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main as maemc
-from MAEMCLib.bundle import ModelBundle
-from MAEMCLib.clinical import ClinicalField
+from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.encoders import encoder_configuration
 from MAEMCLib.networks.fusion import FusedLogits, FusionNetwork, GraphConfiguration
-from MAEMCTrainingLib import fusion
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.checkpoints import read_tensors
-from MAEMCTrainingLib.configuration import Augmentation, Optimization, override
+from MAEMCTrainingLib.classifiers import fusion
+from MAEMCTrainingLib.classifiers.fusion_data import FusionCohort, check_columns, read_fusion_data
 from MAEMCTrainingLib.data.augmentation import View, montage
 from MAEMCTrainingLib.data.presentation import measure_preprocessing
+from MAEMCTrainingLib.engine.checkpoints import read_tensors
+from MAEMCTrainingLib.engine.configuration import Augmentation, Optimization, override
 from MAEMCTrainingLib.evaluation import multiclass
-from MAEMCTrainingLib.fusion_data import FusionCohort, check_columns, read_fusion_data
-from MAEMCTrainingLib.fusion_evaluation import VALUES_ALONE, evaluate_again, format_table
-from MAEMCTrainingLib.jobs import Job, open_job
-from MAEMCTrainingLib.stopping import Interrupted, StopRequest
+from MAEMCTrainingLib.evaluation.fusion_evaluation import VALUES_ALONE, evaluate_again, format_table
+from MAEMCTrainingLib.jobs.job import Job, open_job
+from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 CPU = torch.device("cpu")

@@ -12,9 +12,9 @@ import sys
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.pretraining import ViewBatch
-from MAEMCTrainingLib.pretraining.cmae import CMAE
-from MAEMCTrainingLib.pretraining.gathering import rows_of_all
-from MAEMCTrainingLib.pretraining.modan_mulsupcon import ModAnMulSupCon
+from MAEMCTrainingLib.pretraining.methods.cmae import CMAE
+from MAEMCTrainingLib.pretraining.parts.gathering import rows_of_all
+from MAEMCTrainingLib.pretraining.methods.modan_mulsupcon import ModAnMulSupCon
 
 ENCODER = EncoderConfiguration(image_size=16, patch_size=4, width=16, depth=1, heads=2, position="2d")
 DECODER = DecoderConfiguration(width=16, depth=1, heads=2)
@@ -77,7 +77,7 @@ def test_two_processes_have_the_losses_and_the_gradient_of_one(tmp_path):
 
 
 def test_one_process_has_its_own_rows():
-    from MAEMCTrainingLib.pretraining.gathering import rows_of_all
+    from MAEMCTrainingLib.pretraining.parts.gathering import rows_of_all
 
     rows = torch.ones(3, 2, requires_grad=True)
     gathered, mine = rows_of_all(rows)

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from MAEMCLib.montage import Preprocessing, normalise, to_montage
-from MAEMCTrainingLib.evaluation.gray_levels import HIDDEN, WHOLE, gray_level_errors, gray_levels, peak_signal_to_noise
+from MAEMCLib.inputs.montage import Preprocessing, normalise, to_montage
+from MAEMCTrainingLib.pretext.gray_levels import HIDDEN, WHOLE, gray_level_errors, gray_levels, peak_signal_to_noise
 
 PREPROCESSING = Preprocessing(mean=0.3, std=0.2)
 

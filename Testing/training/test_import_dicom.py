@@ -6,13 +6,13 @@ import zlib
 import numpy as np
 import pydicom
 import pytest
-from MAEMCLib.ct import read_volume
+from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import read_manifest
+from MAEMCLib.images.ct import read_volume
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.dicom import import_dicom
-from MAEMCTrainingLib.data.phantom import write_phantom
 from MAEMCTrainingLib.data.source_files import content_signature
+from MAEMCTrainingLib.phantom.writing import write_phantom
 
 
 @pytest.fixture(scope="module")

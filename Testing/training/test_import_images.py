@@ -10,9 +10,9 @@ import zlib
 import numpy as np
 import pydicom
 import pytest
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import read_manifest, write_manifest
-from MAEMCLib.picture import read_gray
+from MAEMCLib.images.gray import read_gray
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.images import import_images
 from MAEMCTrainingLib.data.picture_cache import build_picture_cache

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from MAEMCLib.ct import read_volume
+from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import read_manifest
-from MAEMCLib.roi import cut_roi
+from MAEMCLib.images.ct import read_volume
+from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.lidc import import_lidc
 from MAEMCTrainingLib.data.importers.lidc_nodules import fill

@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from MAEMCLib.ct import read_volume
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import read_manifest, write_manifest
-from MAEMCLib.roi import cut_roi
+from MAEMCLib.images.ct import read_volume
+from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.data.cache import build_cache
 from MAEMCTrainingLib.data.importers import pseudonymised
 from MAEMCTrainingLib.data.importers.images import import_images
 from MAEMCTrainingLib.data.importers.lidc_cubes import import_lidc_cubes
+from MAEMCTrainingLib.data.pseudonyms import pseudonym_key
 from MAEMCTrainingLib.data.sources import source_cases
-from MAEMCTrainingLib.patients import pseudonym_key
 
 
 def rows_of(folder):

@@ -4,10 +4,10 @@ import csv
 
 import numpy as np
 import pytest
-from MAEMCLib.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import read_manifest
-from MAEMCLib.roi import cut_roi
+from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.luna25 import import_luna25
 from MAEMCTrainingLib.data.importers.volume_box import read_box

@@ -10,13 +10,13 @@ import zipfile
 
 import numpy as np
 import pytest
-from MAEMCLib.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import read_manifest
-from MAEMCLib.roi import cut_roi
+from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.scene import import_scene
-from MAEMCTrainingLib.data.phantom import write_phantom
+from MAEMCTrainingLib.phantom.writing import write_phantom
 
 WRITE = """
 import os, sys

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from MAEMCTrainingLib.evaluation import multiclass
 from MAEMCTrainingLib.evaluation.calibration import calibrated_error, equal_mass_bins, reliability
-from MAEMCTrainingLib.evaluation.comparison import compare
+from MAEMCTrainingLib.evaluation.delong import compare
 from MAEMCTrainingLib.evaluation.intervals import area_interval, effective_size, mean_interval, rate_interval
 from MAEMCTrainingLib.evaluation.metrics import Metric, area, auc_difference, evaluate, rank_only, with_interval
 from scipy.stats import binomtest

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from MAEMCTrainingLib.job_files import STATUSES, read_state
-from MAEMCTrainingLib.jobs import Job, is_locked, known_jobs
-from MAEMCTrainingLib.stopping import request_stop
+from MAEMCTrainingLib.jobs.files import STATUSES, read_state
+from MAEMCTrainingLib.jobs.job import Job, is_locked, known_jobs
+from MAEMCTrainingLib.jobs.stopping import request_stop
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked")
 SOAK = bool(os.environ.get("MAEMC_SOAK"))
@@ -29,7 +29,7 @@ STEPS = 16
 FORKING = """
 import json, os, signal, sys
 import scipy.stats, sklearn, torch, torch.utils.tensorboard
-import MAEMCTrainingLib.pretraining.maemc, MAEMCTrainingLib.pretraining.run
+import MAEMCTrainingLib.pretraining.methods.maemc, MAEMCTrainingLib.pretraining.run
 from MAEMCTrainingLib.__main__ import main
 torch.set_num_threads(1)
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them

@@ -9,10 +9,10 @@ import time
 
 import pytest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCTrainingLib.event_log import EventLog
-from MAEMCTrainingLib.jobs import Job, is_locked, known_jobs, open_job, read_state
-from MAEMCTrainingLib.launching import launch, resume
-from MAEMCTrainingLib.stopping import Interrupted, StopRequest, request_stop
+from MAEMCTrainingLib.jobs.events import EventLog
+from MAEMCTrainingLib.jobs.job import Job, is_locked, known_jobs, open_job, read_state
+from MAEMCTrainingLib.jobs.launching import launch, resume
+from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest, request_stop
 
 SETTINGS = {"configuration": {"epochs": 3}, "data_fingerprint": "f"}
 COMMAND = {"arguments": ["pretrain"], "directory": "."}
@@ -66,8 +66,8 @@ def test_other_settings_are_refused_with_the_keys(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from MAEMCTrainingLib.jobs import open_job
-from MAEMCTrainingLib.stopping import StopRequest
+from MAEMCTrainingLib.jobs.job import open_job
+from MAEMCTrainingLib.jobs.stopping import StopRequest
 with open_job(Path(sys.argv[1]), "pretrain", {"arguments": []}, Path(sys.argv[2]), StopRequest()):
     print("running", flush=True)
     time.sleep(60)
@@ -158,7 +158,7 @@ def test_an_event_log_reads_on_and_starts_over_after_a_cut(tmp_path):
 
 def test_reading_jobs_needs_no_torch(tmp_path):
     """Slicer's own process does it."""
-    code = "import sys, MAEMCTrainingLib.jobs, MAEMCTrainingLib.progress_line; print('torch' in sys.modules)"
+    code = "import sys, MAEMCTrainingLib.jobs.job, MAEMCTrainingLib.jobs.progress_line; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from lightly.loss import NTXentLoss
-from MAEMCTrainingLib.pretraining.losses import info_nce, masked_mse, nt_xent
+from MAEMCTrainingLib.pretraining.parts.losses import info_nce, masked_mse, nt_xent
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:

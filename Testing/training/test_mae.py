@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 from MAEMCLib.errors import ModelError, UsageError
-from MAEMCLib.explain import Autoencoder
+from MAEMCLib.explain.reconstruction import Autoencoder
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.masking import patchify
-from MAEMCTrainingLib.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining import ViewBatch
-from MAEMCTrainingLib.pretraining.mae import MAE, Configuration
+from MAEMCTrainingLib.pretraining.methods.mae import MAE, Configuration
 from safetensors.torch import save
 
 ENCODER = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=2, heads=2, position="2d")

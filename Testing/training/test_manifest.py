@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
 
 HEADER = "case_id,patient_id,image,label,split,diameter_mm,l_mm,p_mm,s_mm\n"
 

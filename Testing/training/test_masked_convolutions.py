@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from MAEMCTrainingLib.pretraining.masked_convolutions import hide, level_mask, masked, stage_features, stage_shapes
+from MAEMCTrainingLib.pretraining.parts.masked_convolutions import (
+    hide,
+    level_mask,
+    masked,
+    stage_features,
+    stage_shapes,
+)
 from timm.layers import LayerNorm
 from timm.models.convnext import ConvNeXt
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet

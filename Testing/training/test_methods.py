@@ -6,23 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.atomic import file_sha256
+from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.files.atomic import file_sha256
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.masking import split_tokens
-from MAEMCTrainingLib.configuration import finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask, labeled
+from MAEMCTrainingLib.classifiers.starting_point import from_job
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.presentation import measure_preprocessing
 from MAEMCTrainingLib.data.sources import open_data
-from MAEMCTrainingLib.finetuning import FinetuningTask, labeled
-from MAEMCTrainingLib.jobs import open_job
+from MAEMCTrainingLib.engine.configuration import finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.jobs.job import open_job
+from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
 from MAEMCTrainingLib.pretraining import METHODS, NODULES, default_settings, method_named, methods_for
 from MAEMCTrainingLib.pretraining.run import PretrainingTask, load_pretrained, pretrain
-from MAEMCTrainingLib.starting_point import from_job
-from MAEMCTrainingLib.stopping import Interrupted, StopRequest
 from PIL import Image
 
 CPU = torch.device("cpu")

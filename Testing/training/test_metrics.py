@@ -7,16 +7,8 @@ import pytest
 from MAEMCLib.errors import InputError
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.evaluation.baselines import by_radius, logistic, majority, radial_profiles, shell_means
-from MAEMCTrainingLib.evaluation.comparison import compare, delong
-from MAEMCTrainingLib.evaluation.metrics import (
-    area,
-    auc,
-    auc_difference,
-    confusion,
-    evaluate,
-    patient_weights,
-    rates,
-)
+from MAEMCTrainingLib.evaluation.delong import compare, delong
+from MAEMCTrainingLib.evaluation.metrics import area, auc, auc_difference, confusion, evaluate, patient_weights, rates
 from MAEMCTrainingLib.evaluation.operating_points import at_points, choose_thresholds, too_few
 from scipy.stats import norm
 from sklearn import metrics as reference

@@ -10,9 +10,9 @@ from lightly.loss import NTXentLoss
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining import ViewBatch
-from MAEMCTrainingLib.pretraining.moco import Configuration, ConfigurationV1, MoCoV1, MoCoV2
+from MAEMCTrainingLib.pretraining.methods.moco import Configuration, ConfigurationV1, MoCoV1, MoCoV2
 
 RESNET = BackboneConfiguration("resnet18", 32)
 VIT = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=1, heads=2)

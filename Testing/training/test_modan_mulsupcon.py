@@ -10,9 +10,14 @@ import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining import ViewBatch
-from MAEMCTrainingLib.pretraining.modan_mulsupcon import Configuration, ModAnMulSupCon, overlap, weighted_contrast
+from MAEMCTrainingLib.pretraining.methods.modan_mulsupcon import (
+    Configuration,
+    ModAnMulSupCon,
+    overlap,
+    weighted_contrast,
+)
 from torch.nn.functional import normalize
 
 ENCODER = EncoderConfiguration(image_size=16, patch_size=8, width=16, depth=1, heads=2, position="2d")

@@ -11,14 +11,14 @@ import time
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.manifest import read_manifest, write_manifest
-from MAEMCLib.picture import prepare, read_gray
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
+from MAEMCLib.images.gray import prepare, read_gray
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.sources import open_data
-from MAEMCTrainingLib.evaluation.compared_network import open_networks
-from MAEMCTrainingLib.evaluation.network_comparison import compare_networks
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
+from MAEMCTrainingLib.network_comparison.compared_network import open_networks
+from MAEMCTrainingLib.network_comparison.comparing import compare_networks
 from PIL import Image
 
 QUIET = ["--quiet", "--device", "cpu", "--threads", "1"]

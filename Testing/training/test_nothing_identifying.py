@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from MAEMCLib.manifest import ManifestRow, write_manifest
+from MAEMCLib.cases.manifest import ManifestRow, write_manifest
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.launching import launch
+from MAEMCTrainingLib.jobs.launching import launch
 from PIL import Image
 
 PLANTED = ("Zorro", "MRN4711", "Hospital_of_Sevilla", "dictated by")

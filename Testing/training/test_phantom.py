@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from MAEMCLib.ct import check_ct, read_volume, write_volume
+from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import UsageError
-from MAEMCLib.manifest import read_manifest
-from MAEMCLib.roi import cut_roi
-from MAEMCTrainingLib.data.phantom import make_case, make_sample_chest, write_phantom
-from MAEMCTrainingLib.data.phantom_anatomy import Anatomy, draw_anatomy, lung_distance, tissue_hu
-from MAEMCTrainingLib.data.phantom_case import (
+from MAEMCLib.images.ct import check_ct, read_volume, write_volume
+from MAEMCLib.inputs.region import cut_roi
+from MAEMCTrainingLib.phantom.anatomy import Anatomy, draw_anatomy, lung_distance, tissue_hu
+from MAEMCTrainingLib.phantom.case import (
     HIGHEST_HU,
     LARGEST_MM,
     LOWEST_HU,
@@ -22,7 +21,8 @@ from MAEMCTrainingLib.data.phantom_case import (
     plan_case,
     render_volume,
 )
-from MAEMCTrainingLib.data.phantom_nodule import draw_nodule
+from MAEMCTrainingLib.phantom.nodule import draw_nodule
+from MAEMCTrainingLib.phantom.writing import make_case, make_sample_chest, write_phantom
 
 QUICK = PhantomConfiguration(cases=8, seed=5, field="region")
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.montage import Preprocessing, normalise
-from MAEMCLib.roi import cut_roi
-from MAEMCTrainingLib.data.phantom_case import PhantomConfiguration, make_case
+from MAEMCLib.inputs.montage import Preprocessing, normalise
+from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.evaluation.baselines import by_radius, shell_means
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN
+from MAEMCTrainingLib.phantom.case import PhantomConfiguration, make_case
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict

@@ -4,10 +4,10 @@ from."""
 import numpy as np
 import pydicom
 import pytest
-from MAEMCLib.ct import read_volume
-from MAEMCLib.manifest import read_manifest
-from MAEMCTrainingLib.data.phantom import write_phantom
-from MAEMCTrainingLib.data.phantom_case import PhantomConfiguration, plan_case, render_volume
+from MAEMCLib.cases.manifest import read_manifest
+from MAEMCLib.images.ct import read_volume
+from MAEMCTrainingLib.phantom.case import PhantomConfiguration, plan_case, render_volume
+from MAEMCTrainingLib.phantom.writing import write_phantom
 
 # Of the CT Image object: type 1 (with a value) and type 2 (may be empty).
 REQUIRED = """SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Modality FrameOfReferenceUID ImageType

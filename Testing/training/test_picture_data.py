@@ -6,14 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from MAEMCLib.axial import windowed
-from MAEMCLib.ct import CTVolume, write_volume
+from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
-from MAEMCLib.montage import Preprocessing, normalise
-from MAEMCLib.picture import PicturePreprocessing, prepare, read_gray, shown, square, views
+from MAEMCLib.images.axial import windowed
+from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.images.gray import PicturePreprocessing, prepare, read_gray, shown, square, views
+from MAEMCLib.inputs.montage import Preprocessing, normalise
 from MAEMCLib.picture_scoring import PictureSource, prepare_picture
-from MAEMCTrainingLib.configuration import PictureAugmentation
 from MAEMCTrainingLib.data.attributes import read_attributes
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.columns import read_columns
@@ -21,6 +20,7 @@ from MAEMCTrainingLib.data.picture_cache import build_picture_cache
 from MAEMCTrainingLib.data.presentation import VIEWS, PicturePresentation, _Light, measure_preprocessing
 from MAEMCTrainingLib.data.sources import is_flat, open_data
 from MAEMCTrainingLib.data.splitting import split_patients
+from MAEMCTrainingLib.engine.configuration import PictureAugmentation
 from MAEMCTrainingLib.reduction.slices import Volume, read_slices
 from PIL import Image
 

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 from MAEMCLib.__main__ import main as maemc
-from MAEMCLib.bundle import ModelBundle
-from MAEMCLib.ct import CTVolume, write_volume
-from MAEMCLib.manifest import ManifestRow, write_manifest
+from MAEMCLib.cases.manifest import ManifestRow, write_manifest
+from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.models.bundle import ModelBundle
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.picture_scoring import prepare_picture
-from MAEMCLib.predict import Predictor
 from MAEMCTrainingLib.__main__ import main as train
 from PIL import Image
 

@@ -8,22 +8,15 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError
-from MAEMCLib.montage import Preprocessing, from_montage
+from MAEMCLib.inputs.montage import Preprocessing, from_montage
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCTrainingLib.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.data.augmentation import View, montage_pair
-from MAEMCTrainingLib.evaluation.contrast import own_key_first, queries_and_keys, queue_losses
-from MAEMCTrainingLib.evaluation.filling import FILLINGS, GRAY_MEAN, INTERPOLATION, VISIBLE_MEAN
-from MAEMCTrainingLib.evaluation.pretext import MASKS, evaluate_pretext, hidden_pixel_errors
-from MAEMCTrainingLib.evaluation.pretext_report import (
-    EVERYWHERE,
-    NETWORK,
-    TRAINING_MEAN,
-    UNTRAINED,
-    format_pretext_table,
-    targets,
-)
-from MAEMCTrainingLib.pretraining.maemc import MAEMC, Configuration
+from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.pretext.contrast import own_key_first, queries_and_keys, queue_losses
+from MAEMCTrainingLib.pretext.filling import FILLINGS, GRAY_MEAN, INTERPOLATION, VISIBLE_MEAN
+from MAEMCTrainingLib.pretext.measuring import MASKS, evaluate_pretext, hidden_pixel_errors
+from MAEMCTrainingLib.pretext.report import EVERYWHERE, NETWORK, TRAINING_MEAN, UNTRAINED, format_pretext_table, targets
+from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
 from MAEMCTrainingLib.pretraining.run import PretrainedJob
 
 ENCODERS = {

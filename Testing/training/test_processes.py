@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import torch
-from MAEMCTrainingLib.checkpoints import read_tensors
-from MAEMCTrainingLib.processes import Processes, launched
+from MAEMCTrainingLib.engine.checkpoints import read_tensors
+from MAEMCTrainingLib.engine.processes import Processes, launched
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no distributed package")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.atomic import file_sha256
-from MAEMCLib.axial import axial_slices
-from MAEMCLib.ct import CTVolume
+from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.errors import InputError, ModelError, UsageError
-from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.files.atomic import file_sha256
+from MAEMCLib.images.axial import axial_slices
+from MAEMCLib.images.ct import CTVolume
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.reduction import METHODS, check_rule
 from MAEMCTrainingLib.reduction.deepnet import DEVIATION, MEAN, load_deepnet

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.reduction.partial import Partial
 from PIL import Image

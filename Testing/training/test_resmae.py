@@ -2,7 +2,7 @@
 
 import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCTrainingLib.pretraining.resmae import Configuration, ResMAE
+from MAEMCTrainingLib.pretraining.methods.resmae import Configuration, ResMAE
 
 
 def make(stem="standard", **settings) -> ResMAE:

@@ -1,9 +1,9 @@
 """The sample chest: its points lie in its nodules, and Slicer's file of them is read back."""
 
 import numpy as np
-from MAEMCLib.ct import check_ct, read_volume
-from MAEMCLib.points import read_points
-from MAEMCTrainingLib.data.sample_chest import write_sample_chest
+from MAEMCLib.cases.points import read_points
+from MAEMCLib.images.ct import check_ct, read_volume
+from MAEMCTrainingLib.phantom.sample_chest import write_sample_chest
 
 
 def test_points_of_the_sample_lie_in_its_nodules(tmp_path):

@@ -9,10 +9,10 @@ import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining import ViewBatch
-from MAEMCTrainingLib.pretraining.projection import BatchNorm, Projection
-from MAEMCTrainingLib.pretraining.simclr import Configuration, SimCLR
+from MAEMCTrainingLib.pretraining.methods.simclr import Configuration, SimCLR
+from MAEMCTrainingLib.pretraining.parts.projection import BatchNorm, Projection
 
 ENCODER = BackboneConfiguration("resnet18", 32)
 SETTINGS = Configuration(projection_width=8)

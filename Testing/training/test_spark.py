@@ -6,8 +6,8 @@ import pytest
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCTrainingLib.pretraining.masked_convolutions import hide, masked, stage_features
-from MAEMCTrainingLib.pretraining.spark import Configuration, SparK
+from MAEMCTrainingLib.pretraining.methods.spark import Configuration, SparK
+from MAEMCTrainingLib.pretraining.parts.masked_convolutions import hide, masked, stage_features
 from torch.nn import functional
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.cache import build_cache
 from MAEMCTrainingLib.data.cohort import join

@@ -5,12 +5,12 @@ import json
 import pytest
 import timm
 import torch
-from MAEMCLib.bundle import ModelBundle
 from MAEMCLib.errors import InputError, ModelError, UsageError
+from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.starting_point import from_bundle, from_imagenet, starting_point
+from MAEMCTrainingLib.classifiers.starting_point import from_bundle, from_imagenet, starting_point
 from safetensors.torch import save_file
 
 SMALL = ["--preset", "tiny", "--device", "cpu", "--threads", "1", "--quiet"]

@@ -10,9 +10,9 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining import ViewBatch
-from MAEMCTrainingLib.pretraining.supervised import Configuration, Supervised
+from MAEMCTrainingLib.pretraining.methods.supervised import Configuration, Supervised
 
 VIT = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=1, heads=2, position="2d")
 RESNET = BackboneConfiguration("resnet18", image_size=32)

@@ -11,9 +11,9 @@ from lightly.loss import SwaVLoss
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.configuration import PictureAugmentation, PretrainingConfiguration
+from MAEMCTrainingLib.engine.configuration import PictureAugmentation, PretrainingConfiguration
 from MAEMCTrainingLib.pretraining import ViewBatch
-from MAEMCTrainingLib.pretraining.swav import Configuration, SwAV, sinkhorn, swapped_prediction
+from MAEMCTrainingLib.pretraining.methods.swav import Configuration, SwAV, sinkhorn, swapped_prediction
 
 RESNET = BackboneConfiguration("resnet18", 32)
 VIT = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=1, heads=2)

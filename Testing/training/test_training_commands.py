@@ -9,9 +9,9 @@ import sys
 import time
 
 import pytest
-from MAEMCLib.bundle import ModelBundle
+from MAEMCLib.models.bundle import ModelBundle
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.jobs import Job, read_state
+from MAEMCTrainingLib.jobs.job import Job, read_state
 
 SMALL = ["encoder.width=16", "encoder.depth=1", "encoder.heads=2", "encoder.patch_size=50"]
 PRETRAIN = [*SMALL, "decoder.width=16", "decoder.depth=1", "decoder.heads=2", "queue_size=20", "projection_width=8"]

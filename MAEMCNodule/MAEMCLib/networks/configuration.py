@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
-from ..montage import TILES
+from ..inputs.montage import TILES
 
 POSITIONS = {"1d": 2, "2d": 4, "3d": 8}
 """The position codes, and what number the width has to be a multiple of for each."""

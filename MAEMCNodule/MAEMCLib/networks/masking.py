@@ -45,7 +45,7 @@ def split_tokens(noise: Tensor, hidden: int) -> tuple[Tensor, Tensor]:
 def patchify(images: Tensor, patch_size: int) -> Tensor:
     """(B, 1, S, S) -> (B, N, patch_size * patch_size), patches and their pixels in row-major order.
 
-    With patches of one tile the N vectors of a montage are its slices in their order (``MAEMCLib.montage``).
+    With patches of one tile the N vectors of a montage are its slices in their order (``MAEMCLib.inputs.montage``).
     """
     batch, _, height, width = images.shape
     rows, columns = height // patch_size, width // patch_size

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import textwrap
 
-from ..model_card import ModelCard
+from ..machine.terminal import visible
+from ..models.card import ModelCard
 from ..results import DISCLAIMER
-from ..terminal import visible
 
 _METRICS = {
     "macro_auc": "Macro AUC",

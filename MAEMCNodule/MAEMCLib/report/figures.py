@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..machine import native_path
-from ..montage import Preprocessing, normalise, to_montage
+from ..inputs.montage import Preprocessing, normalise, to_montage
+from ..inputs.region import NoduleROI
+from ..machine.installation import native_path
+from ..machine.terminal import visible
 from ..results import DISCLAIMER, NoduleResult
-from ..roi import NoduleROI
-from ..terminal import visible
 from .tables import spread_text
 
 _EXTENT = (-25.0, 25.0, 25.0, -25.0)  # mm about the point; pixel borders
@@ -21,8 +21,8 @@ _ENDS = {"axial": ("A", "P", "R", "L"), "coronal": ("S", "I", "R", "L")}  # top,
 def nodule_figure(result: NoduleResult, roi: NoduleROI, explanation, preprocessing: Preprocessing):
     """A matplotlib figure: rows axial and coronal through the point; columns seen, rebuilt, error, attention.
 
-    explanation: ``MAEMCLib.explain.Explanation``; the columns rebuilt and error are left out where it has none. None
-    of a model that is not explained: what was seen alone.
+    explanation: ``explain.reconstruction.Explanation``; the columns rebuilt and error are left out where it has none.
+    None of a model that is not explained: what was seen alone.
     """
     from matplotlib.figure import Figure
 

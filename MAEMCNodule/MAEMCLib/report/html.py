@@ -7,10 +7,10 @@ import io
 from html import escape
 from pathlib import Path
 
-from ..atomic import replacing
-from ..model_card import ModelCard
+from ..files.atomic import replacing
+from ..machine.terminal import visible
+from ..models.card import ModelCard
 from ..results import DISCLAIMER, NoduleResult
-from ..terminal import visible
 from .figures import scale_figure
 from .tables import classes_text, clinical_text, point_text, spread_text
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ..atomic import replacing, write_json
-from ..clinical import SERIES
-from ..further_series import GIVEN
-from ..model_card import ModelCard
+from ..cases.values import SERIES
+from ..files.atomic import replacing, write_json
+from ..files.spreadsheet import RowWriter
+from ..inputs.series import GIVEN
+from ..machine.terminal import visible
+from ..models.card import ModelCard
 from ..results import COLUMNS, DISCLAIMER, NoduleResult
-from ..spreadsheet import RowWriter
-from ..terminal import visible
 
 
 def results_document(results: list[NoduleResult], card: ModelCard, device: str | None) -> dict:

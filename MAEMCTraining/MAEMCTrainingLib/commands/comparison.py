@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import UsageError
-from MAEMCLib.model_store import home
+from MAEMCLib.models.store import home
 
 from . import TRAINING, TerminalLine, add_command
 
@@ -46,12 +46,12 @@ def add(commands: Any) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     import torch
-    from MAEMCLib.device import choose_device
+    from MAEMCLib.machine.device import choose_device
 
     from ..evaluation.external import make_output
-    from ..evaluation.network_comparison import compare_networks
-    from ..evaluation.network_comparison_page import format_comparison
-    from ..stopping import Interrupted
+    from ..jobs.stopping import Interrupted
+    from ..network_comparison.comparing import compare_networks
+    from ..network_comparison.page import format_comparison
 
     if options.threads is not None:
         if options.threads < 1:
@@ -88,7 +88,7 @@ class _Progress(TerminalLine):
         self.stage, self.started, self.renewed = "", 0.0, 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        from ..progress_line import duration
+        from ..jobs.progress_line import duration
 
         now = time.monotonic()
         if stage == self.stage and now - self.renewed < 0.2:

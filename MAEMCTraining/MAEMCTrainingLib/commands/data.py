@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
-from MAEMCLib.model_store import home
+from MAEMCLib.models.store import home
 
 from ..data.importers import IMPORTERS, pseudonymised
 from . import Counter, add_command
@@ -70,9 +70,9 @@ def add(commands: Any) -> None:
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    from MAEMCLib.child_processes import usual_count
+    from MAEMCLib.machine.child_processes import usual_count
 
-    from ..data.phantom import write_phantom
+    from ..phantom.writing import write_phantom
 
     with Counter("Drawing", options.quiet) as counter:
         manifest = write_phantom(
@@ -88,21 +88,21 @@ def _phantom(options: argparse.Namespace) -> None:
 
 
 def _sample_chest(options: argparse.Namespace) -> None:
-    from ..data.sample_chest import write_sample_chest
+    from ..phantom.sample_chest import write_sample_chest
 
     for path in write_sample_chest(options.output):
         print(path)
 
 
 def _import(options: argparse.Namespace) -> None:
-    from MAEMCLib.machine import check_packages
-    from MAEMCLib.manifest import read_manifest, write_manifest
+    from MAEMCLib.cases.manifest import read_manifest, write_manifest
+    from MAEMCLib.machine.installation import check_packages
 
     if options.kind == "lidc":
         check_packages("scipy")
     from ..data.importers.images import import_images
     from ..data.importers.imported import check_nothing_is_lost
-    from ..patients import pseudonym_key
+    from ..data.pseudonyms import pseudonym_key
 
     if options.classes and options.kind != "images":
         raise UsageError("--classes names folders of 2-D pictures: it goes with 'import images'.")
@@ -138,7 +138,7 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> None:
-    from MAEMCLib.manifest import read_manifest
+    from MAEMCLib.cases.manifest import read_manifest
 
     from ..data.cache import build_cache
     from ..data.sources import source_cases

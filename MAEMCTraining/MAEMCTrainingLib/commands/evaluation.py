@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.model_store import home
+from MAEMCLib.models.store import home
 
 from . import TRAINING, Counter, add_command
 
@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from ..jobs import Job
+    from ..jobs.job import Job
 
     folder = Path(options.model)
     kind = Job(folder).settings["kind"] if (folder / "job.json").is_file() else "bundle"
@@ -75,9 +75,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _evaluate_fusion(options: argparse.Namespace, folder: Path) -> int:
+    from ..classifiers.fusion import finished_fusion
     from ..evaluation.external import make_output
-    from ..fusion import finished_fusion
-    from ..fusion_evaluation import evaluate_again, format_table
+    from ..evaluation.fusion_evaluation import evaluate_again, format_table
 
     if options.data is not None:
         raise UsageError(
@@ -95,10 +95,10 @@ def _evaluate_fusion(options: argparse.Namespace, folder: Path) -> int:
 
 
 def _evaluate_again(options: argparse.Namespace, folder: Path, kind: str) -> int:
+    from ..classifiers.export import finished_finetuning
     from ..evaluation.external import make_output
     from ..evaluation.report import evaluate_again
     from ..evaluation.tables import format_table
-    from ..export import finished_finetuning
 
     if kind == "bundle":
         raise UsageError(
@@ -117,13 +117,13 @@ def _evaluate_again(options: argparse.Namespace, folder: Path, kind: str) -> int
 
 def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
     import torch
-    from MAEMCLib.device import choose_device
+    from MAEMCLib.machine.device import choose_device
 
     from ..data.cohort import join
     from ..data.sources import open_data
     from ..evaluation.external import make_output
-    from ..evaluation.pretext import evaluate_pretext
-    from ..evaluation.pretext_report import format_pretext_table
+    from ..pretext.measuring import evaluate_pretext
+    from ..pretext.report import format_pretext_table
     from ..pretraining.run import cohort_of, load_pretrained
 
     if options.data is None or options.output is None:
@@ -147,11 +147,11 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from MAEMCLib.model_card import name_problem
+    from MAEMCLib.models.card import name_problem
 
-    from ..export import export, read_card_texts
-    from ..fusion_export import export_fusion
-    from ..jobs import Job
+    from ..classifiers.export import export, read_card_texts
+    from ..classifiers.fusion_export import export_fusion
+    from ..jobs.job import Job
 
     if options.card is not None:
         texts = read_card_texts(options.card)

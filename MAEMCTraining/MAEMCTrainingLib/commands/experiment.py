@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import UsageError
-from MAEMCLib.model_store import home
+from MAEMCLib.models.store import home
 
-from ..configuration import PRESETS
+from ..engine.configuration import PRESETS
 from ..experiments import EXPERIMENTS
 from . import TRAINING, add_command
 from .fusion import add_columns, column_words
@@ -49,14 +49,14 @@ def add(commands: Any) -> None:
 
 def _experiment(options: argparse.Namespace) -> int:
     from ..__main__ import main
-    from ..configuration import finetuning_preset
+    from ..classifiers.finetuning import division_of, labeled
     from ..data.cohort import join
     from ..data.sources import is_flat, open_data
     from ..data.splitting import split_patients
+    from ..engine.configuration import finetuning_preset
     from ..experiments import EVALUATE, FINETUNE, FUSE, experiment_named
     from ..experiments.run import run_experiment
     from ..experiments.small_cnn import SMALL_CNN
-    from ..finetuning import division_of, labeled
 
     experiment = experiment_named(options.name)
     _check_columns(options, experiment.command == FUSE)
@@ -115,11 +115,11 @@ def _check_columns(options: argparse.Namespace, used: bool) -> None:
 
 def _small_cnn(options: argparse.Namespace, cohort: Any, run: Any) -> None:
     import torch
-    from MAEMCLib.device import choose_device
+    from MAEMCLib.machine.device import choose_device
 
     from ..experiments.small_cnn import SMALL_CNN, small_cnn_run, train_small_cnn
-    from ..jobs import command_line, open_job
-    from ..stopping import StopRequest
+    from ..jobs.job import command_line, open_job
+    from ..jobs.stopping import StopRequest
 
     if options.threads:
         torch.set_num_threads(options.threads)

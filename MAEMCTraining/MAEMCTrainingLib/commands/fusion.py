@@ -6,25 +6,16 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import UsageError
-from MAEMCLib.model_store import home
+from MAEMCLib.models.store import home
 
 from . import Counter
-from .training import (
-    _open_all,
-    _running,
-    _show_result,
-    _start,
-    _training,
-    add_starting_point,
-    check_timm,
-    fold_words,
-)
+from .training import _open_all, _running, _show_result, _start, _training, add_starting_point, check_timm, fold_words
 
 if TYPE_CHECKING:
     from MAEMCLib.networks.encoders import AnyEncoderConfiguration
 
-    from ..fusion import FusionConfiguration
-    from ..starting_point import StartingPoint
+    from ..classifiers.fusion import FusionConfiguration
+    from ..classifiers.starting_point import StartingPoint
 
 
 def add(commands: Any) -> None:
@@ -60,11 +51,11 @@ def column_words(options: argparse.Namespace) -> list[str]:
 
 
 def _fuse(options: argparse.Namespace) -> None:
-    from ..configuration import encoder_named, override
+    from ..classifiers.fusion import fuse, fusion_preset
+    from ..classifiers.fusion_data import check_columns, read_fusion_data
     from ..data.sources import check_folds, naming_nobody
-    from ..fusion import fuse, fusion_preset
-    from ..fusion_data import check_columns, read_fusion_data
-    from ..fusion_evaluation import format_table
+    from ..engine.configuration import encoder_named, override
+    from ..evaluation.fusion_evaluation import format_table
 
     if not options.data:
         raise UsageError("Say what to train on: --data with a manifest.", "no-data")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError
-from MAEMCLib.model_store import home
-from MAEMCLib.terminal import visible
+from MAEMCLib.machine.terminal import visible
+from MAEMCLib.models.store import home
 
 from . import add_command
 
@@ -32,8 +32,8 @@ def add(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from ..job_files import read_state
-    from ..jobs import damaged_notes, known_jobs
+    from ..jobs.files import read_state
+    from ..jobs.job import damaged_notes, known_jobs
 
     jobs, notes = known_jobs(home()), damaged_notes(home())
     if not jobs and not notes and not options.quiet:
@@ -50,8 +50,8 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from ..job_files import read_state
-    from ..jobs import Job
+    from ..jobs.files import read_state
+    from ..jobs.job import Job
 
     job = Job(options.job)
     settings, state = job.settings, read_state(options.job)
@@ -64,10 +64,10 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _watch(options: argparse.Namespace) -> int:
-    from ..event_log import EventLog
-    from ..job_files import read_state
-    from ..jobs import Job
-    from ..progress_line import progress_line
+    from ..jobs.events import EventLog
+    from ..jobs.files import read_state
+    from ..jobs.job import Job
+    from ..jobs.progress_line import progress_line
 
     job = Job(options.job)
     job.settings  # noqa: B018 - raises where the folder is no job
@@ -90,8 +90,8 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> None:
-    from ..jobs import Job
-    from ..stopping import request_stop
+    from ..jobs.job import Job
+    from ..jobs.stopping import request_stop
 
     job = Job(options.job)
     job.settings  # noqa: B018 - raises where the folder is no job
@@ -106,8 +106,8 @@ def _stop(options: argparse.Namespace) -> None:
 
 
 def _resume(options: argparse.Namespace) -> None:
-    from ..jobs import Job, state_before
-    from ..launching import resume
+    from ..jobs.job import Job, state_before
+    from ..jobs.launching import resume
 
     if state_before(options.job) and Job(options.job).status == "finished":
         raise InputError(f"The job {options.job} is finished: there is nothing to continue.", "finished")

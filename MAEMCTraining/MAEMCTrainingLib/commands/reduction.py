@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.machine import check_packages, check_torch
+from MAEMCLib.machine.installation import check_packages, check_torch
 
 from ..reduction import METHODS, NOTE, check_rule
 from ..reduction.selection import LEADER, PAIRWISE, SELECTIONS, Rule
@@ -59,14 +59,14 @@ def add(commands: Any) -> None:
 
 
 def _reduce(options: argparse.Namespace) -> int:
-    from MAEMCLib.atomic import file_sha256
-    from MAEMCLib.manifest import read_manifest
+    from MAEMCLib.cases.manifest import read_manifest
+    from MAEMCLib.files.atomic import file_sha256
 
     check_packages(*_NEEDS.get(options.method, ()))
+    from ..jobs.stopping import Interrupted
     from ..reduction.partial import Partial
     from ..reduction.result import check_output, write_reduction
     from ..reduction.run import reduce_manifest
-    from ..stopping import Interrupted
 
     selection = options.selection or (LEADER if options.keep is None else PAIRWISE)
     similarity = _similarity(options)
@@ -114,7 +114,7 @@ def _similarity(options: argparse.Namespace) -> Any:
         raise UsageError("--weights goes with --method deepnet.", "weights")
     if options.method == "deepnet":
         check_torch()
-        from MAEMCLib.device import choose_device
+        from MAEMCLib.machine.device import choose_device
 
         from ..reduction.deepnet import load_deepnet
 
@@ -124,7 +124,7 @@ def _similarity(options: argparse.Namespace) -> Any:
 
 
 def _settings(options: argparse.Namespace, similarity: Any, rule: Rule) -> dict[str, Any]:
-    from MAEMCLib.atomic import file_sha256
+    from MAEMCLib.files.atomic import file_sha256
 
     settings = {"method": options.method, "selection": rule.selection, "threshold": rule.threshold, "keep": rule.share}
     if options.method == "every-n":
@@ -177,7 +177,7 @@ class _Progress(TerminalLine):
         print(json.dumps(line), file=sys.stderr, flush=True)
 
     def _show(self, volume: int, volumes: int, share: float, left: float | None) -> None:
-        from ..progress_line import duration
+        from ..jobs.progress_line import duration
 
         text = f"Comparing volume {volume} of {volumes}" + ("" if left is None else f"  {duration(left)} left")
         self.renew(text)

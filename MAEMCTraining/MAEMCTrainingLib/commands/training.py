@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.machine import check_packages
-from MAEMCLib.model_store import home
+from MAEMCLib.machine.installation import check_packages
+from MAEMCLib.models.store import home
 
-from ..configuration import PRESETS
+from ..engine.configuration import PRESETS
 from . import TRAINING, Counter, add_command
 
 if TYPE_CHECKING:
     from MAEMCLib.networks.encoders import AnyEncoderConfiguration
 
-    from ..configuration import FinetuningConfiguration
-    from ..starting_point import StartingPoint
+    from ..classifiers.starting_point import StartingPoint
+    from ..engine.configuration import FinetuningConfiguration
 
 
 def add(commands: Any) -> None:
@@ -93,7 +93,7 @@ def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse
 
 
 def _detach(options: argparse.Namespace) -> None:
-    from ..launching import launch
+    from ..jobs.launching import launch
 
     launch([word for word in options.arguments if word != "--detach"], options.output, home())
     print(f"Started. maemc-train jobs watch {shlex.quote(str(options.output))} follows it.", file=sys.stderr)
@@ -101,9 +101,9 @@ def _detach(options: argparse.Namespace) -> None:
 
 
 def _pretrain(options: argparse.Namespace) -> None:
-    from ..configuration import override, pretraining_preset
     from ..data.cohort import join
     from ..data.sources import naming_nobody
+    from ..engine.configuration import override, pretraining_preset
     from ..pretraining import default_settings
     from ..pretraining.run import ALL_PATIENTS, UNLABELED_PATIENTS, pretrain
 
@@ -123,11 +123,11 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    from ..configuration import finetuning_preset, override
+    from ..classifiers.finetuning import finetune, labeled
     from ..data.cohort import join
     from ..data.sources import check_folds, naming_nobody
+    from ..engine.configuration import finetuning_preset, override
     from ..evaluation.report import format_table
-    from ..finetuning import finetune, labeled
 
     flat = _flat(options)
     folds = fold_words(options)
@@ -162,7 +162,7 @@ def fold_words(options: argparse.Namespace) -> list[str]:
 
 
 def _show_result(options: argparse.Namespace, processes: Any) -> None:
-    from ..launching import is_detached
+    from ..jobs.launching import is_detached
 
     if processes.leads and not is_detached():  # what a detached run prints stays in its job's folder
         print(options.output)
@@ -183,8 +183,8 @@ def _start(options: argparse.Namespace, settings: Callable[[Any, Any], Any], fla
     settings: from the starting point that is known already and the encoder to use, both None from scratch, to the
     configuration. Raises UsageError where words do not go together.
     """
-    from ..configuration import encoder_named
-    from ..starting_point import IMAGENET, from_imagenet, starting_point
+    from ..classifiers.starting_point import IMAGENET, from_imagenet, starting_point
+    from ..engine.configuration import encoder_named
 
     published = options.start == IMAGENET
     if options.weights is not None and not published:
@@ -208,9 +208,9 @@ def _start(options: argparse.Namespace, settings: Callable[[Any, Any], Any], fla
 @contextlib.contextmanager
 def _running(options: argparse.Namespace, kind: str) -> Iterator[tuple[Any, Any, Any, Any]]:
     """The opened job, the stop request, the device and the processes of one run."""
-    from ..jobs import Job, command_line, open_job
-    from ..processes import joined, launched
-    from ..stopping import StopRequest
+    from ..engine.processes import joined, launched
+    from ..jobs.job import Job, command_line, open_job
+    from ..jobs.stopping import StopRequest
 
     processes = launched()
     device = _device(options, processes)
@@ -264,7 +264,7 @@ def _open_all(
 
 
 def _left_out(skipped: dict[str, Any]) -> str:
-    from ..launching import is_detached
+    from ..jobs.launching import is_detached
 
     if is_detached():  # what it prints stays in its job's folder, which names nobody
         return f"row {skipped['row']}: {skipped['code']}; maemc-train cache says more"
@@ -273,7 +273,7 @@ def _left_out(skipped: dict[str, Any]) -> str:
 
 def _device(options: argparse.Namespace, processes: Any) -> Any:
     import torch
-    from MAEMCLib.device import choose_device
+    from MAEMCLib.machine.device import choose_device
 
     if options.threads is not None:
         if options.threads < 1:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from MAEMCLib.montage import Preprocessing, normalise, to_montage
-from MAEMCLib.roi import OUTSIDE_HU, SIDE, SLICES
+from MAEMCLib.inputs.montage import Preprocessing, normalise, to_montage
+from MAEMCLib.inputs.region import OUTSIDE_HU, SIDE, SLICES
 
-from ..configuration import Augmentation
-from ..draws import generator
+from ..engine.configuration import Augmentation
+from ..engine.rng import generator
 
 MARGIN = 5
 """Samples stored beyond the region on every side."""

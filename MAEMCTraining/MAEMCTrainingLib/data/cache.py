@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from MAEMCLib.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
-from MAEMCLib.child_processes import child_processes, usual_count
-from MAEMCLib.ct import check_ct
 from MAEMCLib.errors import UNREADABLE, InputError, MAEMCError
-from MAEMCLib.reading_process import ReadingProcess
-from MAEMCLib.roi import SIDE, SLICES, axial_grid, coronal_grid, cut_roi, sample_stack
+from MAEMCLib.files.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
+from MAEMCLib.images.ct import check_ct
+from MAEMCLib.images.reading_process import ReadingProcess
+from MAEMCLib.inputs.region import SIDE, SLICES, axial_grid, coronal_grid, cut_roi, sample_stack
+from MAEMCLib.machine.child_processes import child_processes, usual_count
 
-from ..patients import case_pseudonym, key_name, patient_pseudonym, pseudonym_key
 from .augmentation import MARGIN, PADDING
 from .parts import as_kept
+from .pseudonyms import case_pseudonym, key_name, patient_pseudonym, pseudonym_key
 from .source_files import content_signature
 
 SCHEMA = 2

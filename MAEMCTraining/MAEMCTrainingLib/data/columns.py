@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from MAEMCLib.cases.manifest import ManifestRow, read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow, read_manifest
 
-from ..patients import case_pseudonym, pseudonym_key
+from .pseudonyms import case_pseudonym, pseudonym_key
 
 _OWN = {"case_id", "label", "diameter_mm", "split"}
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from MAEMCLib.errors import InputError
 
-from ..draws import generator
+from ..engine.rng import generator
 from .parts import MOST_GROUPS, TEST, TRAIN, VALIDATION
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from MAEMCLib.cases.manifest import ManifestRow
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow
 
-from ..patients import name_pseudonym
+from .pseudonyms import name_pseudonym
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _WORDS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}

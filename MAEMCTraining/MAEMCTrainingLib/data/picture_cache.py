@@ -1,7 +1,7 @@
 """The cache of 2-D pictures: every picture of a manifest as the square that its views are taken of, in one mapped file.
 
 A cache is a folder: ``index.json`` and ``pixels.bin``, one square after another, each of its own side, exactly what
-``MAEMCLib.picture.framed`` gives scoring of the same picture: in 8 bits where that loses nothing, otherwise in float32.
+``images.gray.framed`` gives scoring of the same picture: in 8 bits where that loses nothing, otherwise in float32.
 Where the manifest's column ``mask`` names pictures of lesions, ``masks.bin`` holds these likewise, a byte a pixel. Rows
 of the kind ``slice`` that name the same volume of a patient are one case with several pictures, and may name a CT
 volume in the place of a picture: its axial slice is then shown in the lung window. Patients and cases are pseudonyms,
@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from MAEMCLib.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
-from MAEMCLib.axial import SliceReader
+from MAEMCLib.cases.manifest import ManifestRow
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow
-from MAEMCLib.picture import STORED_SIDE, framed, look, read_gray, square
+from MAEMCLib.files.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
+from MAEMCLib.images.axial import SliceReader
+from MAEMCLib.images.gray import STORED_SIDE, framed, look, read_gray, square
 from MAEMCLib.picture_scoring import PictureSource
 
-from ..patients import case_pseudonym, key_name, patient_pseudonym, pseudonym_key
 from .cache import PIXELS, UNREADABLE, why_left_out
 from .parts import FIRST_ROW, as_kept, groups_of, parts_of
+from .pseudonyms import case_pseudonym, key_name, patient_pseudonym, pseudonym_key
 from .source_files import content_signature
 
 SCHEMA = 2

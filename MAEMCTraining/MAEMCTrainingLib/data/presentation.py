@@ -13,13 +13,13 @@ from typing import Protocol
 
 import numpy as np
 from MAEMCLib.errors import InputError
-from MAEMCLib.montage import Preprocessing, from_montage, normalise, resized
-from MAEMCLib.picture import STORED_SIDE, PicturePreprocessing, look, look_turned, normalise_gray, shown
-from MAEMCLib.roi import SIDE, SLICES
+from MAEMCLib.images.gray import STORED_SIDE, PicturePreprocessing, look, look_turned, normalise_gray, shown
+from MAEMCLib.inputs.montage import Preprocessing, from_montage, normalise, resized
+from MAEMCLib.inputs.region import SIDE, SLICES
 from scipy.ndimage import gaussian_filter
 
-from ..configuration import Augmentation, PictureAugmentation
-from ..draws import generator
+from ..engine.configuration import Augmentation, PictureAugmentation
+from ..engine.rng import generator
 from .augmentation import View, crop, draw_view, montage, moved
 from .cohort import Cohort, NoduleCohort, PictureCohort
 

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.atomic import file_sha256
-from MAEMCLib.dicom_header import is_dicom
-from MAEMCLib.dicom_series import list_series
-from MAEMCLib.dicom_stacks import Stack
+from MAEMCLib.files.atomic import file_sha256
+from MAEMCLib.images.dicom.header import is_dicom
+from MAEMCLib.images.dicom.series import list_series
+from MAEMCLib.images.dicom.stacks import Stack
 
 
 def times_signature(image: Path, series_uid: str | None) -> str:

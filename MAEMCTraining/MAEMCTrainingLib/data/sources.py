@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from MAEMCLib.cases.manifest import Manifest, read_manifest
 from MAEMCLib.errors import InputError, MAEMCError
-from MAEMCLib.manifest import Manifest, read_manifest
 
 from .cache import ROICache, SourceCase, build_cache, is_cache, open_cache
 from .folds import too_few_folds

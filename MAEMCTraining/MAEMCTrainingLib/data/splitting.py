@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import UsageError
-from MAEMCLib.manifest import read_manifest, write_manifest
 
-from ..draws import generator
+from ..engine.rng import generator
 from .parts import TRAIN, parts_of
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from MAEMCLib.picture import look
-from MAEMCLib.roi import SIDE, SLICES
+from MAEMCLib.images.gray import look
+from MAEMCLib.inputs.region import SIDE, SLICES
 from scipy.special import expit
 
 from ..data.augmentation import View, crop

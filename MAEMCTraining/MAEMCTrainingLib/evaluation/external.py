@@ -14,30 +14,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from MAEMCLib.atomic import write_json
-from MAEMCLib.bundle import ModelBundle
+from MAEMCLib.batch.share_scoring import ShareScorer, shares_of
+from MAEMCLib.cases.manifest import ManifestRow, read_manifest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.manifest import ManifestRow, read_manifest
-from MAEMCLib.model_card import ModelCard
-from MAEMCLib.model_store import find_model
-from MAEMCLib.predict import Predictor, open_predictor
-from MAEMCLib.roi import NoduleROI
-from MAEMCLib.share_scoring import ShareScorer, shares_of
+from MAEMCLib.files.atomic import write_json
+from MAEMCLib.inputs.region import NoduleROI
+from MAEMCLib.models.bundle import ModelBundle
+from MAEMCLib.models.card import ModelCard
+from MAEMCLib.models.predictor import Predictor, open_predictor
+from MAEMCLib.models.store import find_model
 from scipy.special import expit, logit
 
+from ..classifiers.export import bundle_of_job
+from ..classifiers.finetuning import labeled
+from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
+from ..classifiers.starting_point import IMAGENET, SCRATCH
 from ..data.augmentation import View, crop
 from ..data.cache import is_cache, open_cache
 from ..data.cohort import NoduleCohort, join
 from ..data.parts import FIRST_ROW
 from ..data.picture_cache import case_of
-from ..export import bundle_of_job
-from ..finetuning import labeled
-from ..jobs import Job
-from ..patients import key_name, patient_pseudonym, pseudonym_key
-from ..protocol import UNKNOWN, UNKNOWN_PATIENTS
-from ..starting_point import IMAGENET, SCRATCH
+from ..data.pseudonyms import key_name, patient_pseudonym, pseudonym_key
+from ..jobs.job import Job
 from .calibration import reliability
-from .comparison import compare
+from .delong import compare
 from .metrics import INTERVALS, auc, confusion, evaluate, rank_only
 from .operating_points import FEWEST_CASES, at_points
 from .page import write_page

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from MAEMCLib.errors import InputError
 
+from ..classifiers.finetuning import fold_result
 from ..data.parts import TEST, VALIDATION
-from ..finetuning import fold_result
 from .calibration import Calibration
 from .html import table as html_table
 from .metrics import confusion, evaluate

@@ -6,11 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.atomic import replacing
+from MAEMCLib.files.atomic import replacing
 from MAEMCLib.results import DISCLAIMER
 
-from ..event_log import read_event
-from ..protocol import UNKNOWN, UNKNOWN_PATIENTS
+from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
+from ..jobs.events import read_event
 from .figures import evaluation_figure, learning_figure
 from .html import page, picture, png_of
 from .html import table as html_table

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from MAEMCLib.atomic import replacing
 from MAEMCLib.errors import InputError
-from MAEMCLib.spreadsheet import RowWriter, records
+from MAEMCLib.files.atomic import replacing
+from MAEMCLib.files.spreadsheet import RowWriter, records
 
 _COLUMNS = ("case_id", "patient_id", "fold", "label", "probability", "network_probability", "row")
 

@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from MAEMCLib.atomic import read_json, write_json
-from MAEMCLib.familiarity import PERCENTILES, FeatureDistance, case_distance
+from MAEMCLib.files.atomic import read_json, write_json
+from MAEMCLib.models.ood import PERCENTILES, FeatureDistance, case_distance
 from MAEMCLib.networks.encoders import build_encoder
 
-from ..checkpoints import read_tensors
-from ..configuration import FinetuningConfiguration
+from ..classifiers.finetuning import features, fold_folder, fold_result, fused_planes, load_fold
+from ..classifiers.protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
+from ..classifiers.starting_point import IMAGENET, SCRATCH
 from ..data.cohort import Cohort, PictureCohort
 from ..data.folds import Division
 from ..data.presentation import PicturePresentation, Settings, present
-from ..finetuning import features, fold_folder, fold_result, fused_planes, load_fold
-from ..jobs import Job
-from ..protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
-from ..starting_point import IMAGENET, SCRATCH
+from ..engine.checkpoints import read_tensors
+from ..engine.configuration import FinetuningConfiguration
+from ..jobs.job import Job
 from .baselines import by_radius, central_forest, logistic, majority, radial_profiles
 from .calibration import reliability
-from .comparison import compare
+from .delong import compare
 from .logistic import FEATURE_PENALTY
 from .manifest_parts import about_parts, evaluated_rows, report_parts
 from .metrics import INTERVALS, auc, confusion, evaluate

@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.atomic import read_json
+from MAEMCLib.files.atomic import read_json
 
 from ..evaluation.tables import cell as metric_text
-from ..event_log import EventLog
-from ..jobs import Job
+from ..jobs.events import EventLog
+from ..jobs.job import Job
 from . import Cell
 from .figure import write_figure
 from .repeats import write_repeats

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from MAEMCLib.atomic import replacing
+from MAEMCLib.files.atomic import replacing
 
 _COLORS = (
     "#1f4e79", "#b0651d", "#6a8f3c", "#8a5a9e", "#b23a48", "#3c8f8f", "#7a6a4f", "0.4", "#d08aa8", "#5b8def", "#a8a100",

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.fusion_evaluation import HEADS, IMAGES_ALONE, report_of
+from ..evaluation.fusion_predictions import read_fusion_predictions
 from ..evaluation.multiclass import macro_auc_difference, patient_samples
 from ..evaluation.tables import cell as metric_text
-from ..fusion_evaluation import HEADS, IMAGES_ALONE, report_of
-from ..fusion_predictions import read_fusion_predictions
-from ..jobs import Job
+from ..jobs.job import Job
 from . import Cell
 from .ranges import write_ranges
 from .writing import write_csv, write_markdown

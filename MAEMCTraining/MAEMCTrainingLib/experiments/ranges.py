@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.atomic import replacing
+from MAEMCLib.files.atomic import replacing
 
 _TRAINED, _BESIDE = "#1f4e79", "0.55"
 

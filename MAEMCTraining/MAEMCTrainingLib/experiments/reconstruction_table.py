@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.atomic import read_json
+from MAEMCLib.files.atomic import read_json
 
-from ..evaluation.filling import INTERPOLATION, VISIBLE_MEAN
-from ..evaluation.gray_levels import HIDDEN, MEASURES, WHOLE
-from ..evaluation.pretext_report import NETWORK, PLANES, UNTRAINED
+from ..pretext.filling import INTERPOLATION, VISIBLE_MEAN
+from ..pretext.gray_levels import HIDDEN, MEASURES, WHOLE
+from ..pretext.report import NETWORK, PLANES, UNTRAINED
 from . import Cell
 from .ranges import write_ranges
 from .writing import write_csv, write_markdown

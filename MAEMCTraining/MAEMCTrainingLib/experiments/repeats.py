@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from MAEMCLib.atomic import replacing, write_json
+from MAEMCLib.files.atomic import replacing, write_json
 
 from ..evaluation.predictions import PredictionTable, read_predictions
 from ..evaluation.repeats import RepeatedComparison, compare_repeats, corrected, repeated_auc

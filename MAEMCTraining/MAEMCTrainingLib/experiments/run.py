@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..jobs import Job
+from ..jobs.job import Job
 from . import EVALUATE, Cell, Experiment
 
 Maemc = Callable[[Sequence[str]], int]

@@ -6,20 +6,20 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import torch
-from MAEMCLib.atomic import write_json
-from MAEMCLib.roi import SIDE
+from MAEMCLib.files.atomic import write_json
+from MAEMCLib.inputs.region import SIDE
 from torch import Tensor, nn
 
-from ..configuration import FinetuningConfiguration, Optimization, to_json
+from ..classifiers.finetuning import FinetuningTask, division_of, fold_folder
 from ..data.cohort import NoduleCohort
 from ..data.parts import TRAIN
 from ..data.presentation import Presentation, measure_preprocessing
-from ..engine import train
+from ..engine.configuration import FinetuningConfiguration, Optimization, to_json
+from ..engine.loop import train
+from ..engine.optimization import NamedParameter
 from ..evaluation.metrics import evaluate
-from ..finetuning import FinetuningTask, division_of, fold_folder
-from ..jobs import Job
-from ..optimization import NamedParameter
-from ..stopping import StopRequest
+from ..jobs.job import Job
+from ..jobs.stopping import StopRequest
 
 SMALL_CNN = "small-cnn"
 """Folder of this network's job, and its name for --only."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.atomic import replacing
-from MAEMCLib.spreadsheet import RowWriter
+from MAEMCLib.files.atomic import replacing
+from MAEMCLib.files.spreadsheet import RowWriter
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..configuration import PretrainingConfiguration
+from ..engine.configuration import PretrainingConfiguration
 from . import ViewBatch
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from MAEMCLib.atomic import replacing
-from MAEMCLib.montage import denormalise
-from MAEMCLib.picture import PicturePreprocessing
+from MAEMCLib.files.atomic import replacing
+from MAEMCLib.images.gray import PicturePreprocessing
+from MAEMCLib.inputs.montage import denormalise
 
 if TYPE_CHECKING:
     from torch import nn

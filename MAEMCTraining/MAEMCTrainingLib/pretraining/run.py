@@ -11,14 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.montage import Preprocessing
+from MAEMCLib.images.gray import PicturePreprocessing
+from MAEMCLib.inputs.montage import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.encoders import encoder_configuration
-from MAEMCLib.picture import PicturePreprocessing
 from torch import Tensor, nn
 
-from ..checkpoints import read_tensors
-from ..configuration import (
+from ..data.attributes import Attributes, read_attributes
+from ..data.cohort import Cohort, PictureCohort, join
+from ..data.parts import TEST, TRAIN, VALIDATION
+from ..data.presentation import PicturePresentation, Settings, measure_preprocessing, present
+from ..data.sources import naming_nobody, open_data
+from ..data.visible_lesion import LesionSizes, keep_lesion_visible, lesion_patches, lesion_sizes
+from ..engine.checkpoints import read_tensors
+from ..engine.configuration import (
     Augmentation,
     Optimization,
     PictureAugmentation,
@@ -26,18 +32,12 @@ from ..configuration import (
     from_json,
     to_json,
 )
-from ..data.attributes import Attributes, read_attributes
-from ..data.cohort import Cohort, PictureCohort, join
-from ..data.parts import TEST, TRAIN, VALIDATION
-from ..data.presentation import PicturePresentation, Settings, measure_preprocessing, present
-from ..data.sources import naming_nobody, open_data
-from ..data.visible_lesion import LesionSizes, keep_lesion_visible, lesion_patches, lesion_sizes
-from ..draws import generator
-from ..engine import sample_in_epoch, train
-from ..jobs import Job, refuse_older
-from ..optimization import NamedParameter
-from ..processes import Processes
-from ..stopping import StopRequest
+from ..engine.loop import sample_in_epoch, train
+from ..engine.optimization import NamedParameter
+from ..engine.processes import Processes
+from ..engine.rng import generator
+from ..jobs.job import Job, refuse_older
+from ..jobs.stopping import StopRequest
 from . import ViewBatch, method_named
 from .preview import write_preview
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import MAEMCLib
-from MAEMCLib.atomic import replacing
 from MAEMCLib.errors import InputError
-from MAEMCLib.strict_json import is_count, parse_json
+from MAEMCLib.files.atomic import replacing
+from MAEMCLib.files.strict_json import is_count, parse_json
 
 from ..data.source_files import times_signature
 from .result import Reduced

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.atomic import replacing, write_json
+from MAEMCLib.cases.manifest import POINT, ManifestRow, write_manifest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.manifest import POINT, ManifestRow, write_manifest
-from MAEMCLib.spreadsheet import RowWriter
+from MAEMCLib.files.atomic import replacing, write_json
+from MAEMCLib.files.spreadsheet import RowWriter
 
 from . import NOTE
 from .selection import Removal, Selected, Similarity

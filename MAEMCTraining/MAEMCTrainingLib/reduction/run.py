@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from MAEMCLib.cases.manifest import Manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import Manifest
 
 from .partial import Partial, files_signature
 from .result import Reduced, Reduction

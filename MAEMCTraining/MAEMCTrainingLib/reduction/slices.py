@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from MAEMCLib.axial import WINDOW_HU, absent_slices, axial_slices
-from MAEMCLib.ct import check_ct, read_volume
+from MAEMCLib.cases.manifest import POINT, Manifest, ManifestRow
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import POINT, Manifest, ManifestRow
+from MAEMCLib.images.axial import WINDOW_HU, absent_slices, axial_slices
+from MAEMCLib.images.ct import check_ct, read_volume
 
 PICTURES = (".png", ".jpg", ".jpeg")
 Value = TypeVar("Value")

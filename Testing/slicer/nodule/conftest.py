@@ -28,9 +28,9 @@ def model_home(tmp_path_factory, random_bundle):
 def make_fusion_bundle(tmp_path_factory):
     """``make_fusion_bundle(id, asked, branches)``: a fusion model of three classes with random weights."""
     import torch
-    from MAEMCLib.bundle import Member, save_bundle
-    from MAEMCLib.clinical import SERIES
-    from MAEMCLib.fusion_scoring import graph_of
+    from MAEMCLib.cases.values import SERIES
+    from MAEMCLib.models.bundle import Member, save_bundle
+    from MAEMCLib.models.fusion_predictor import graph_of
     from MAEMCLib.networks.configuration import EncoderConfiguration
     from MAEMCLib.networks.fusion import FusionNetwork
 
@@ -78,7 +78,7 @@ def clinical_texts():
 @pytest.fixture(scope="session")
 def warm_client():
     """One real worker process for the whole session, so that not every test waits for torch to be imported."""
-    from MAEMCLib.worker import WorkerClient
+    from MAEMCLib.worker.client import WorkerClient
 
     class SharedClient(WorkerClient):
         def stop(self):
@@ -102,7 +102,7 @@ class InstantClient:
         return float(np.abs(np.sin(np.asarray(axial, float)[10:15, 20:30, 20:30].sum() / 997.0)))
 
     def send(self, request, **fields):
-        from MAEMCLib.worker import decode_array, encode_array
+        from MAEMCLib.worker.client import decode_array, encode_array
 
         self._number += 1
         answer = {"id": self._number, "kind": "result"}
@@ -186,7 +186,7 @@ class Panel:
 @pytest.fixture
 def models(model_home, monkeypatch):
     """The only model is the one with random weights."""
-    from MAEMCLib import model_store
+    from MAEMCLib.models import store as model_store
 
     monkeypatch.setenv("MAEMC_HOME", str(model_home))
     monkeypatch.setattr(model_store, "shipped_folder", lambda: None)
@@ -234,8 +234,8 @@ def instant_panel(slicer_app, load_module, models):
 def instant_probability():
     """``instant_probability(volume_node, ras)``: what the instant worker says of a place, by the library alone."""
     import slicer
-    from MAEMCLib.ct import CTVolume
-    from MAEMCLib.roi import cut_roi
+    from MAEMCLib.images.ct import CTVolume
+    from MAEMCLib.inputs.region import cut_roi
 
     def compute(volume, ras):
         import vtk
@@ -280,8 +280,8 @@ def add_ct(scene):
 @pytest.fixture(scope="session")
 def predictor(random_bundle):
     """The library's own predictor, in this process: what the module must agree with."""
-    from MAEMCLib.bundle import ModelBundle
-    from MAEMCLib.predict import Predictor
+    from MAEMCLib.models.bundle import ModelBundle
+    from MAEMCLib.models.predictor import Predictor
 
     return Predictor(ModelBundle.open(random_bundle), "cpu")
 
@@ -289,8 +289,8 @@ def predictor(random_bundle):
 @pytest.fixture
 def expected(predictor):
     """``expected(voxels, ijk_to_world_ras, point_ras)``: the probability without Slicer, by the library alone."""
-    from MAEMCLib.ct import CTVolume
-    from MAEMCLib.roi import cut_roi
+    from MAEMCLib.images.ct import CTVolume
+    from MAEMCLib.inputs.region import cut_roi
 
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -161,7 +161,7 @@ def test_model_is_missing_or_corrupt(panel, add_ct, models, tmp_path, monkeypatc
 
 
 def test_no_model_at_all(panel, add_ct, tmp_path, monkeypatch):
-    from MAEMCLib import model_store
+    from MAEMCLib.models import store as model_store
 
     monkeypatch.setenv("MAEMC_HOME", str(tmp_path))
     monkeypatch.setattr(model_store, "shipped_folder", lambda: None)

@@ -3,12 +3,12 @@
 import shutil
 
 import pytest
-from MAEMCLib.bundle import ModelBundle
-from MAEMCLib.clinical import ClinicalCase, ClinicalField, read_values
-from MAEMCLib.ct import CTVolume
+from MAEMCLib.cases.values import ClinicalCase, ClinicalField, read_values
 from MAEMCLib.errors import UsageError
-from MAEMCLib.predict import open_predictor
-from MAEMCLib.roi import cut_roi
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.inputs.region import cut_roi
+from MAEMCLib.models.bundle import ModelBundle
+from MAEMCLib.models.predictor import open_predictor
 
 ASKED = (
     ClinicalField("age", "number", "years", 41, 88),

@@ -6,8 +6,8 @@ import slicer
 
 
 def test_each_real_nodule_scores_as_in_the_library(panel, lidc_cubes, predictor):
-    from MAEMCLib.ct import read_volume
-    from MAEMCLib.roi import cut_roi
+    from MAEMCLib.images.ct import read_volume
+    from MAEMCLib.inputs.region import cut_roi
 
     files = sorted((lidc_cubes / "images").glob("*.nrrd"))
     assert len(files) == 90

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import slicer
 from MAEMCLib.__main__ import main
-from MAEMCLib.clinical import ClinicalField
+from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import UsageError
 
 ASKED = (

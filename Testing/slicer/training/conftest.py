@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 90
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory) -> Path:
     """The manifest of six synthetic cases, three of each class, in a folder with a space and an umlaut."""
-    from MAEMCTrainingLib.data.phantom import write_phantom
+    from MAEMCTrainingLib.phantom.writing import write_phantom
 
     return write_phantom(tmp_path_factory.mktemp("Müller data"), 6, 0, "easy", field="region")
 
@@ -116,8 +116,8 @@ def panel(slicer_app, load_module, maemc_home, monkeypatch):
     panel = TrainingPanel(slicer_app, module)
     module_factory.select("MAEMCTraining")
     yield panel
-    from MAEMCTrainingLib.jobs import known_jobs
-    from MAEMCTrainingLib.stopping import request_stop
+    from MAEMCTrainingLib.jobs.job import known_jobs
+    from MAEMCTrainingLib.jobs.stopping import request_stop
 
     for job in known_jobs(maemc_home):  # of a test that failed: nothing else would ever end it
         if (job.folder / "lock").is_file():
@@ -136,7 +136,7 @@ def written_job(home):
     and its note in the list of jobs."""
     import json
 
-    from MAEMCTrainingLib.jobs import SCHEMA, now, remember
+    from MAEMCTrainingLib.jobs.job import SCHEMA, now, remember
 
     def write(name, status="finished", kind="pretrain", events=(), created="2026-01-01T00:00:00+00:00", **state):
         folder = home / "jobs-data" / name

@@ -156,10 +156,9 @@ def test_torch_stays_out(panel):
     """In this process other tests have imported it, so a new one is asked."""
     import subprocess
 
-    code = "import sys, MAEMCTrainingLib.jobs, MAEMCTrainingLib.configuration, MAEMCTrainingLib.pretraining\n"
-    code += (
-        "import MAEMCTrainingLib.data.cache, MAEMCTrainingLib.data.sources, MAEMCLib.manifest, MAEMCLib.model_store\n"
-    )
+    code = "import sys, MAEMCTrainingLib.jobs.job, MAEMCTrainingLib.engine.configuration\n"
+    code += "import MAEMCTrainingLib.pretraining, MAEMCTrainingLib.data.cache, MAEMCTrainingLib.data.sources\n"
+    code += "import MAEMCLib.cases.manifest, MAEMCLib.models.store\n"
     code += "print([name for name in ('torch', 'SimpleITK', 'scipy', 'sklearn', 'matplotlib') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -30,7 +30,7 @@ def tuned(tmp_path_factory, phantom):
 
 def known(folder, home):
     """Note a job of another MAEMC_HOME in this one."""
-    from MAEMCTrainingLib.jobs import remember
+    from MAEMCTrainingLib.jobs.job import remember
 
     remember(folder, home)
     return folder
@@ -137,7 +137,7 @@ print(folder)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    from MAEMCTrainingLib.jobs import Job, known_jobs
+    from MAEMCTrainingLib.jobs.job import Job, known_jobs
 
     folder = tmp_path / "job"
     assert Job(folder).status in ("queued", "running"), "it was still at work when Slicer had ended"

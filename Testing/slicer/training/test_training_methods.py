@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from MAEMCLib.manifest import read_manifest, write_manifest
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCTrainingLib.pretraining import METHODS
 
 ANY_IMAGES = ["mae", "cmae", "simclr", "moco-v1", "moco-v2", "swav", "spark", "resmae", "fcmae"]
@@ -134,7 +134,7 @@ def test_every_method_has_a_title_a_sentence_and_its_paper(panel):
 TRUTH = """
 import dataclasses, json
 from MAEMCLib.errors import UsageError
-from MAEMCTrainingLib.configuration import pretraining_preset
+from MAEMCTrainingLib.engine.configuration import pretraining_preset
 from MAEMCTrainingLib.pretraining import METHODS, default_settings, method_named
 from MAEMCTrainingLib.pretraining.run import build_method
 

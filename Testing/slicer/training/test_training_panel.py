@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import slicer
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.manifest import read_manifest, write_manifest
 
 
 def items(selector):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from MAEMCLib.manifest import ManifestRow, write_manifest
+from MAEMCLib.cases.manifest import ManifestRow, write_manifest
 from PIL import Image
 from slicerhost import qt_modal
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from MAEMCLib.dicom_image import kind_of
+from MAEMCLib.cases.manifest import ManifestRow
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow
-from MAEMCLib.roi import SLICES
+from MAEMCLib.images.dicom.image import kind_of
+from MAEMCLib.inputs.region import SLICES
 
 from .dicom_tree import Tree, TreeSeries, plain, scan
 from .imported import Imported, Skipped, below, imported

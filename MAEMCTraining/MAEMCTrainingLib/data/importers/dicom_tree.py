@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from MAEMCLib.dicom_grid import Grid
-from MAEMCLib.dicom_header import Header
-from MAEMCLib.dicom_series import read_folder
-from MAEMCLib.dicom_stacks import Stack
 from MAEMCLib.errors import InputError
+from MAEMCLib.images.dicom.grid import Grid
+from MAEMCLib.images.dicom.header import Header
+from MAEMCLib.images.dicom.series import read_folder
+from MAEMCLib.images.dicom.stacks import Stack
 
 from .imported import Skipped, below
 

@@ -20,8 +20,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from MAEMCLib.cases.manifest import ManifestRow
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow
 
 from .archive import unpack_tar
 from .class_folders import KNOWN, ClassFolders, find_class_folders

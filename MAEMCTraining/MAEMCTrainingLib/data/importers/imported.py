@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from MAEMCLib.cases.manifest import ManifestRow, manifest_record
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow, manifest_record
-from MAEMCLib.spreadsheet import text_of
+from MAEMCLib.files.spreadsheet import text_of
 
-from ...patients import key_name, name_pseudonym, pseudonym
+from ..pseudonyms import key_name, name_pseudonym, pseudonym
 from .tables import read_table
 
 RATING_COLUMN = "malignancy_median"

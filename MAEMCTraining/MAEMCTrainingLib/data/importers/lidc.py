@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from MAEMCLib.atomic import file_sha256
+from MAEMCLib.cases.manifest import ManifestRow
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow
+from MAEMCLib.files.atomic import file_sha256
 
 from .dicom_tree import Tree, TreeSeries, scan
 from .imported import RATING_COLUMN, Imported, Skipped, below, imported, label_of_median

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from MAEMCLib.cases.manifest import ManifestRow
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow
 
 from .imported import Imported, imported
 from .tables import read_table

@@ -7,8 +7,8 @@ import math
 import os
 from pathlib import Path
 
+from MAEMCLib.cases.manifest import ManifestRow
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow
 
 from .imported import Imported, Skipped, imported
 from .tables import read_table

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from MAEMCLib.picture import LARGEST_SIDE
+from MAEMCLib.images.gray import LARGEST_SIDE
 
 from .dicom_tree import plain
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from MAEMCLib.dicom_header import is_dicom
+from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.points import NodulePoint, read_points
 from MAEMCLib.errors import InputError
-from MAEMCLib.manifest import ManifestRow
-from MAEMCLib.points import NodulePoint, read_points
+from MAEMCLib.images.dicom.header import is_dicom
 
 from ..cache import UNREADABLE
 from .archive import is_inside, unpack_zip

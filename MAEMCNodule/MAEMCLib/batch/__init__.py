@@ -1,0 +1,1 @@
+"""Many cases at once, in one results file that can be continued."""

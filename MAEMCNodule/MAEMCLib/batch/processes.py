@@ -1,0 +1,139 @@
+"""Shares of a batch scored in several processes; one that dies costs at most the rows that it was scoring."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import connection
+from pathlib import Path
+
+from ..cases.manifest import ManifestRow
+from ..errors import InputError
+from ..machine.child_processes import end_with_parent
+from ..models.bundle import ModelBundle
+from .share_scoring import RowResult, ShareScorer, failed_row
+
+Share = list[ManifestRow]
+
+
+def score_in_processes(
+    shares: list[Share], bundle: ModelBundle, device: str, processes: int, nifti_form: str | None
+) -> Iterator[tuple[Share, list[RowResult]]]:
+    """Each share with its results, as they are done. A process that dies is replaced and its share tried once more,
+    pictures one by one; rows with which it dies again are failed ones.
+
+    Raises what loading of the model raises.
+    """
+    waiting = deque((share, False) for share in shares)
+    count = min(processes, len(shares))
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    workers: list[_Worker] = []
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < count:
+                workers.append(_started(*waiting.popleft(), (bundle.path, device, threads, nifti_form)))
+            ready = connection.wait([worker.connection for worker in workers])
+            for worker in [worker for worker in workers if worker.connection in ready]:
+                try:
+                    answer = worker.connection.recv()
+                except (EOFError, OSError):
+                    workers.remove(worker)
+                    worker.end()
+                    if not worker.again:
+                        parts = [[row] for row in worker.share] if bundle.card.input == "picture" else [worker.share]
+                        waiting.extendleft((part, True) for part in reversed(parts))
+                        continue
+                    error = _died(worker.process.exitcode)
+                    yield worker.share, [failed_row(row, error, bundle.card) for row in worker.share]
+                    continue
+                if isinstance(answer, BaseException):
+                    raise answer
+                done = worker.share
+                if waiting:
+                    worker.take(*waiting.popleft())
+                else:
+                    workers.remove(worker)
+                    worker.end()
+                yield done, answer
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+@dataclass
+class _Worker:
+    process: multiprocessing.Process
+    connection: connection.Connection
+    share: Share
+    again: bool  # whether another process has died with this share
+
+    def take(self, share: Share, again: bool) -> None:
+        self.share, self.again = share, again
+        with contextlib.suppress(OSError):  # it has died since: its end of the line says so
+            self.connection.send(share)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _started(share: Share, again: bool, arguments: tuple) -> _Worker:
+    # A fresh interpreter each: forking a process that already runs threads (SimpleITK, torch) can hang.
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_work, args=(there, *arguments))
+    with _interrupts_held():
+        process.start()
+    there.close()
+    worker = _Worker(process, here, share, again)
+    worker.take(share, again)
+    return worker
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A child that is started here never hears Ctrl-C, which reaches all processes: this one ends the others."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(line: connection.Connection, path: Path, device: str, threads: int, nifti_form: str | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    try:
+        import torch
+
+        from ..models.predictor import open_predictor
+
+        torch.set_num_threads(threads)
+        predictor = open_predictor(ModelBundle.open(path), device)
+    except Exception as error:
+        line.send(error)
+        return
+    with ShareScorer(predictor, nifti_form) as scorer, contextlib.suppress(EOFError):
+        while True:
+            line.send(scorer.score(line.recv()))
+
+
+def _died(code: int | None) -> InputError:
+    try:
+        how = signal.Signals(-code).name
+    except (TypeError, ValueError):
+        how = f"exit code {code}"
+    return InputError(
+        f"The process that scored it ended twice ({how}), perhaps for want of memory. Run the command again with fewer "
+        "--processes.",
+        "process-died",
+    )

@@ -1,0 +1,115 @@
+"""Many nodules or 2-D pictures from a manifest: a row each, written as it is done; run again, it continues.
+
+Each volume is read once however many nodules it holds. A case that cannot be scored gets a row with its reason. A row
+of an earlier run is kept where all that it was computed from is what it was; that costs one hashing of the image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..cases.manifest import ManifestRow
+from ..errors import UNREADABLE, UsageError
+from ..machine.terminal import visible
+from ..models.bundle import ModelBundle
+from ..models.card import ModelCard
+from .processes import score_in_processes
+from .results_file import ResultsFile, Row
+from .share_scoring import RowResult, ShareScorer, fingerprint, row_problem, shares_of
+
+
+def run_batch(
+    rows: list[ManifestRow],
+    output: Path,
+    bundle: ModelBundle,
+    device: str = "auto",
+    processes: int = 1,
+    progress: Callable[[int, int, int], None] | None = None,
+    nifti_form: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> tuple[int, int]:
+    """Score the manifest's nodules, or its pictures where the model takes these, into a CSV. Returns how many rows were
+    scored and how many failed.
+
+    Rows that an earlier run scored from the same input are kept, failed ones are tried again. progress is called with
+    (done, all, failed), say with what people should know: why a row failed, with the name of its image. When all is
+    done the file holds the rows in the manifest's order.
+    Raises UsageError for an output that holds something else, InputError where it cannot be written.
+    """
+    file = ResultsFile(output)
+    earlier = file.scored_rows(bundle.card)
+    _check_cases(earlier, rows, output, say)
+    done = _kept(earlier, rows, bundle.card, nifti_form, progress)
+    numbers = {id(row): number for number, row in enumerate(rows)}
+    shares = shares_of([row for number, row in enumerate(rows) if number not in done], bundle.card)
+    file.begin(done[number] for number in sorted(done))
+    with contextlib.closing(file), contextlib.closing(_scored(shares, bundle, device, processes, nifti_form)) as scored:
+        for share, results in scored:
+            added = [found.result.to_row() for found in results]
+            file.add(added)
+            done |= {numbers[id(row)]: written for row, written in zip(share, added, strict=True)}
+            for row, found in zip(share, results, strict=True):
+                if say is not None and found.result.status == "failed":
+                    say(f"{visible(f'{row.case_id} {row.nodule_id}')} was not scored: {found.said}")
+            if progress is not None:
+                progress(len(done), len(rows), _failures(done))
+        file.end(done[number] for number in range(len(rows)))
+    return len(rows) - _failures(done), _failures(done)
+
+
+def _scored(
+    shares: list[list[ManifestRow]], bundle: ModelBundle, device: str, processes: int, nifti_form: str | None
+) -> Iterator[tuple[list[ManifestRow], list[RowResult]]]:
+    if not shares:
+        return
+    # Pictures are read where they are scored, and what reads a damaged one may crash: never in this process.
+    if processes > 1 or bundle.card.input == "picture":
+        yield from score_in_processes(shares, bundle, device, processes, nifti_form)
+        return
+    from ..models.predictor import open_predictor
+
+    with ShareScorer(open_predictor(bundle, device), nifti_form) as scorer:
+        for share in shares:
+            yield share, scorer.score(share)
+
+
+def _kept(
+    earlier: list[Row],
+    rows: list[ManifestRow],
+    card: ModelCard,
+    nifti_form: str | None,
+    progress: Callable[[int, int, int], None] | None,
+) -> dict[int, Row]:
+    """By number, the rows whose result is there already and was computed from the very same input."""
+    results: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in earlier:
+        results[row["case_id"], row["nodule_id"]].append(row)
+    kept: dict[int, Row] = {}
+    for number, row in enumerate(rows):
+        candidates = results.get((row.case_id, row.nodule_id))
+        if not candidates or row_problem(row, card):
+            continue
+        with contextlib.suppress(UNREADABLE):  # an image that cannot be read says so when it is to be scored
+            now = fingerprint(row, card, nifti_form)
+            for found in candidates:
+                if found["input_sha256"] == now:
+                    kept[number] = found
+        if progress is not None:
+            progress(len(kept), len(rows), 0)
+    return kept
+
+
+def _check_cases(earlier: list[Row], rows: list[ManifestRow], output: Path, say: Callable[[str], None] | None) -> None:
+    cases = {row.case_id for row in rows}
+    others = [row for row in earlier if row["case_id"] not in cases]
+    if others and len(others) == len(earlier):
+        raise UsageError(f"{output} holds results of other cases. Choose another output; nothing was changed.")
+    if others and say is not None:
+        say(f"{len(others)} results of cases that the manifest does not hold are left out of {output}.")
+
+
+def _failures(done: dict[int, Row]) -> int:
+    return sum(row["status"] == "failed" for row in done.values())

@@ -1,0 +1,1 @@
+"""Who is to be scored or learnt from: manifests, points and clinical values."""

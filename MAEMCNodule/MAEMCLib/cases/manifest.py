@@ -1,0 +1,363 @@
+"""The manifest: which nodules there are, in which images, of which patients, with which labels. A CSV file with a
+header.
+
+``case_id, patient_id, image`` are always there. ``kind`` says what a row is: ``nodule`` (the default; a point
+``l_mm, p_mm, s_mm`` in a CT), ``slice`` (``volume_id, slice_index`` of a stack of 2-D pictures, ordered towards S) or
+``image`` (a 2-D picture). ``label``, ``split`` and ``diameter_mm`` may be empty; columns beyond these are kept as they
+are. Images are files or DICOM folders, named relative to the manifest. ``scoring_manifest`` reads what is scored only.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError
+from ..files.atomic import replacing
+from ..files.regular_file import open_regular
+from ..files.spreadsheet import RowWriter, separator, text_of
+
+REQUIRED = ("case_id", "patient_id", "image")
+POINT = ("l_mm", "p_mm", "s_mm")
+NUMBERS = (*POINT, "diameter_mm")
+REQUIRED_BY_KIND = {"nodule": POINT, "slice": ("volume_id", "slice_index"), "image": ()}
+OPTIONAL = ("kind", "label", "split", "diameter_mm")
+LABELS = {"0": 0, "1": 1, "benign": 0, "malignant": 1, "benign-like": 0, "malignant-like": 1}
+NAMED_AT_MOST = 5
+SAVE_AS_CSV = "Save it as CSV in UTF-8."
+Record = dict[str | None, str]
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One case.
+
+    image: absolute path of a file or DICOM folder. label: 0 benign, 1 malignant, None unknown. point_lps: the nodule's
+    point in LPS mm (None for kinds without one). extra: further columns, as text.
+    problem: why the row cannot be used, where it was read leniently; empty for a sound row.
+    nodule_id: which nodule of the case it is, where the manifest was read for scoring.
+    """
+
+    case_id: str
+    patient_id: str
+    image: Path
+    kind: str = "nodule"
+    label: int | None = None
+    split: str | None = None
+    diameter_mm: float | None = None
+    point_lps: tuple[float, float, float] | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+    nodule_id: str = ""
+
+    @property
+    def series(self) -> str | None:
+        """The series that is meant of a DICOM folder with several, from the column series or series_uid."""
+        return self.extra.get("series") or self.extra.get("series_uid") or None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of a manifest, in its order, and where it lies."""
+
+    path: Path
+    rows: tuple[ManifestRow, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labeled(self) -> tuple[ManifestRow, ...]:
+        """The rows whose label is known."""
+        return tuple(row for row in self.rows if row.label is not None)
+
+    def counts(self) -> dict[str, int]:
+        """Cases, patients, and how many cases are benign, malignant and without a label."""
+        labels = Counter(row.label for row in self.rows)
+        return {
+            "cases": len(self.rows),
+            "patients": len({row.patient_id for row in self.rows}),
+            "benign": labels[0],
+            "malignant": labels[1],
+            "unlabeled": labels[None],
+        }
+
+
+def read_manifest(path: str | Path, lenient: bool = False) -> Manifest:
+    """Read and check a manifest; every image must exist.
+
+    lenient: a row at fault is kept with its ``problem``, so that one bad case does not stop a batch of scoring. What
+    concerns the file as a whole is refused all the same.
+
+    Raises InputError naming the rows (counted as in a spreadsheet: the header is row 1) or columns at fault: no file,
+    no cases, missing columns, a case_id twice, images that are not there, a patient in two splits, labels that are
+    neither 0 or 1 nor a class's name, coordinates or diameters that are no numbers.
+    """
+    path = Path(path).absolute()
+    columns, records = read_records(path)
+    for line, record in records:
+        if isinstance(record, csv.Error):
+            raise InputError(
+                f"Row {line} of the manifest {path} cannot be read ({record}). {SAVE_AS_CSV}", "unreadable"
+            )
+    check_columns(path, columns, records)
+    if lenient:
+        rows = tuple(_lenient_row(path, line, record) for line, record in records)
+        _check_rows(path, rows, images=False)
+    else:
+        rows = tuple(row_of(path, line, record) for line, record in records)
+        _check_rows(path, rows)
+    return Manifest(path, rows)
+
+
+def read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Error]]]:
+    """The columns, and for each row that is not empty its number and its values by column (None: those beyond the
+    columns), or what is wrong with its quotes. Between values semicolons and tabs are taken too, with commas in the
+    numbers. Raises InputError: no file, no text, no header, no rows."""
+    records: list[tuple[int, Record | csv.Error]] = []
+    try:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as stream:
+            between = separator(stream.readline())
+            stream.seek(0)
+            reader = csv.reader(stream, strict=True, delimiter=between)
+            columns = [name.strip() for name in next(reader, [])]
+            for number in itertools.count(2):
+                try:
+                    values = [text_of(value) for value in next(reader)]
+                except StopIteration:
+                    break
+                except csv.Error as error:  # a quote that does not end would swallow the rows after it unseen
+                    records.append((number, error))
+                    continue
+                if any(values):
+                    record: Record = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
+                    if between != ",":
+                        record |= {name: record[name].replace(",", ".") for name in NUMBERS if name in record}
+                    records.append((number, record | ({None: "more"} if len(values) > len(columns) else {})))
+    except FileNotFoundError as error:
+        raise InputError(f"There is no manifest {path}. Check the path.", "missing-file") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"The manifest {path} cannot be read ({reason}). Check its rights and its disk.", "unreadable"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = error if isinstance(error, csv.Error) else "it is no text in UTF-8"
+        raise InputError(
+            f"The manifest {path} cannot be read as CSV text ({reason}). {SAVE_AS_CSV}", "unreadable"
+        ) from error
+    if not columns:
+        raise InputError(
+            f"The manifest {path} is empty. It needs a header with {', '.join(REQUIRED)} and a row a case.",
+            "manifest-empty",
+        )
+    if not records:
+        raise InputError(f"The manifest {path} has a header and no cases. Add a row for each case.", "manifest-empty")
+    return columns, records
+
+
+def write_manifest(path: str | Path, rows: Iterable[ManifestRow]) -> Path:
+    """Write a manifest, replacing an older one at once or not at all; returns its path.
+
+    Images inside the manifest's folder are named relative to it, others by their absolute path. Raises InputError where
+    the rows could not be read back (no rows, a case_id twice, a patient in two splits, a nodule without a point) or the
+    folder cannot be written.
+    """
+    path = Path(path).absolute()
+    rows = tuple(rows)
+    if not rows:
+        raise InputError(f"There are no cases to write to the manifest {path}.", "manifest-empty")
+    _check_rows(path, rows, images=False)
+    pointless = [row.case_id for row in rows if row.kind == "nodule" and row.point_lps is None]
+    if pointless:
+        raise InputError(
+            f"These nodules have no point: {_some(pointless)}. Each needs l_mm, p_mm, s_mm.", "manifest-point"
+        )
+    extra = list(dict.fromkeys(name for row in rows for name in row.extra))
+    columns = [*REQUIRED, *OPTIONAL, *POINT, *extra]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {path.parent} cannot be made ({error.strerror}).", "not-written") from error
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
+        writer = RowWriter(stream)
+        writer.row(columns)
+        for row in rows:
+            record = manifest_record(path, row)
+            writer.row(record.get(name, "") for name in columns)
+    return path
+
+
+def manifest_record(path: Path, row: ManifestRow) -> dict[str, str]:
+    """A row as the manifest at ``path`` (absolute) holds it: the text of each column."""
+    record = {
+        "case_id": row.case_id,
+        "patient_id": row.patient_id,
+        "image": _from_manifest(path, row.image),
+        "kind": row.kind,
+        "label": "" if row.label is None else str(row.label),
+        "split": row.split or "",
+        "diameter_mm": "" if row.diameter_mm is None else f"{row.diameter_mm:.2f}",
+        **row.extra,
+    }
+    if row.extra.get("mask"):
+        record["mask"] = ";".join(_from_manifest(path, path.parent / name) for name in row.extra["mask"].split(";"))
+    if row.point_lps is not None:
+        record |= {name: f"{value:.4f}" for name, value in zip(POINT, row.point_lps, strict=True)}
+    return record
+
+
+def _from_manifest(path: Path, file: Path) -> str:
+    """A file as the manifest names it: relative where it lies in the manifest's folder."""
+    file = Path(os.path.abspath(file))
+    return file.relative_to(path.parent).as_posix() if file.is_relative_to(path.parent) else str(file)
+
+
+def check_columns(path: Path, columns: Sequence[str], records: Sequence[tuple[int, Record]]) -> None:
+    """Raise InputError for a column given twice, a kind that is unknown, a column that the kinds of the rows lack."""
+    check_given_once(path, columns)
+    kinds = {text_in(record, "kind") or "nodule" for _, record in records}
+    unknown = sorted(kinds - set(REQUIRED_BY_KIND))
+    if unknown:
+        raise InputError(
+            f"The manifest {path} has rows of the kind {_some(unknown)}; known are {', '.join(REQUIRED_BY_KIND)}.",
+            "manifest-kind",
+        )
+    needed = [*REQUIRED, *(name for kind in REQUIRED_BY_KIND if kind in kinds for name in REQUIRED_BY_KIND[kind])]
+    check_present(path, columns, needed)
+
+
+def check_given_once(path: Path, columns: Sequence[str]) -> None:
+    """Raise InputError where a column is given twice."""
+    twice = [name for name, count in Counter(columns).items() if count > 1 and name]
+    if twice:
+        raise InputError(f"The manifest {path} has the column {_some(twice)} twice. Keep one.", "manifest-columns")
+
+
+def check_present(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+    """Raise InputError naming the columns that are missing."""
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise InputError(
+            f"The manifest {path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
+            f"{', '.join(columns)}. Columns are separated by commas.",
+            "manifest-columns",
+        )
+
+
+def _lenient_row(path: Path, line: int, record: Record) -> ManifestRow:
+    try:
+        return row_of(path, line, record)
+    except InputError as error:
+        name = text_in(record, "case_id") or f"row {line}"
+        image = path.parent / text_in(record, "image")
+        return ManifestRow(name, text_in(record, "patient_id"), image, problem=error.anonymous)
+
+
+def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> ManifestRow:
+    """One row, checked. scoring: it needs no patient, and label and split are not looked at. Raises InputError."""
+    where = f"Row {line} of the manifest"
+    if None in record:
+        raise InputError(
+            f"{where} has more values than the header has columns. Quote values that hold commas.", "manifest-row"
+        )
+    required = [name for name in REQUIRED if not scoring or name != "patient_id"]
+    if empty := [name for name in required if not text_in(record, name)]:
+        raise InputError(f"{where} has no {' and no '.join(empty)}.", "manifest-row")
+    kind = text_in(record, "kind") or "nodule"
+    if kind not in REQUIRED_BY_KIND:
+        known = ", ".join(REQUIRED_BY_KIND)
+        raise InputError(f"{where} is of the kind {kind}; known are {known}.", "manifest-kind", [kind])
+    label = "" if scoring else text_in(record, "label").lower()
+    if label and label not in LABELS:
+        raise InputError(
+            f"{where} has the label '{label}'. A label is 0 or benign, 1 or malignant, or empty for unknown.",
+            "manifest-label",
+            [label],
+        )
+    point = None
+    if kind == "nodule":
+        point = tuple(_number(record, name, where) for name in POINT)
+    elif empty := [name for name in REQUIRED_BY_KIND[kind] if not scoring and not text_in(record, name)]:
+        raise InputError(f"{where} is of the kind {kind} and has no {' and no '.join(empty)}.", "manifest-row")
+    diameter = None
+    if text_in(record, "diameter_mm"):
+        diameter = _number(record, "diameter_mm", where)
+        if diameter <= 0.0:
+            raise InputError(
+                f"{where} has a diameter_mm of {diameter:g}; leave it empty where unknown.", "manifest-number"
+            )
+    named = {*REQUIRED, *OPTIONAL, *POINT}
+    return ManifestRow(
+        case_id=text_in(record, "case_id"),
+        patient_id=text_in(record, "patient_id"),
+        image=Path(os.path.abspath(path.parent / text_in(record, "image"))),
+        kind=kind,
+        label=LABELS[label] if label else None,
+        split=text_in(record, "split") or None,
+        diameter_mm=diameter,
+        point_lps=point,
+        extra={name: text_in(record, name) for name in record if name and name not in named},
+    )
+
+
+def _check_rows(path: Path, rows: Sequence[ManifestRow], images: bool = True) -> None:
+    twice = [name for name, count in Counter(row.case_id for row in rows).items() if count > 1]
+    if twice:
+        raise InputError(f"The manifest {path} has these case_ids more than once: {_some(twice)}.", "manifest-twice")
+    splits: dict[str, set[str]] = {}
+    for row in rows:
+        if row.split:
+            splits.setdefault(row.patient_id, set()).add(row.split)
+    torn = [f"{patient} ({', '.join(sorted(names))})" for patient, names in splits.items() if len(names) > 1]
+    if torn:
+        raise InputError(
+            f"The manifest {path} has patients in more than one split: {_some(torn)}. "
+            "All cases of a patient belong to one, or a model is tested on patients that it was trained on.",
+            "manifest-split",
+        )
+    if images:
+        # Named by their cases: paths may hold names of patients, and a training job keeps its last message.
+        there = {image: _is_there(image) for image in {row.image for row in rows}}
+        absent = [row.case_id for row in rows if not there[row.image]]
+        if absent:
+            raise InputError(
+                f"The manifest {path} names images that are not there: those of the cases {_some(absent)}. "
+                "Paths in the column image are relative to the manifest.",
+                "missing-file",
+            )
+
+
+def text_in(record: Record, name: str) -> str:
+    """A value without the blanks about it; empty where the column is missing."""
+    return (record.get(name) or "").strip()
+
+
+def _is_there(image: Path) -> bool:
+    try:
+        return image.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _number(record: Record, name: str, where: str) -> float:
+    text = text_in(record, name)
+    try:
+        value = math.nan if "_" in text else float(text)  # Python takes 1_000 for a thousand
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{where} has no number in the column {name}.", "manifest-number")
+    return value
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - NAMED_AT_MOST
+    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,254 @@
+"""Nodule positions from the command line and from files: Slicer markups, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError, UsageError
+from ..files.regular_file import open_regular
+from ..files.spreadsheet import separator
+from ..files.strict_json import parse
+
+FARTHEST_MM = 1e6
+"""No scanner's frame reaches further; a larger number is no position."""
+_LARGEST_FILE = 64 << 20
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf(inity)?)", re.ASCII | re.IGNORECASE)
+_FRAMES = {"LPS": False, "1": False, "RAS": True, "0": True}
+_POINT_LIST = "Fiducial"
+_PLACED = "2"
+"""The position status of a point in a .fcsv that has a position; it stands behind the columns that the file names."""
+_OTHER_MARKUPS = ("Line", "Angle", "Curve", "ClosedCurve", "Plane", "ROI")
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Controls of the letters' direction, with which one name looks like another."""
+
+
+@dataclass(frozen=True)
+class NodulePoint:
+    """A named position, LPS mm.
+
+    description, placed_on: what a Slicer file says besides, free text and the ID of the volume that was clicked on.
+    """
+
+    nodule_id: str
+    lps: tuple[float, float, float]
+    description: str = ""
+    placed_on: str = ""
+
+
+def parse_point(text: str, ras: bool = False) -> tuple[float, float, float]:
+    """``"L,P,S"`` (or ``"R,A,S"`` with ras) in mm -> (l, p, s). Raises UsageError."""
+    try:
+        point = _position(text.split(","), ras)
+    except ValueError:
+        point = (math.nan,) * 3
+    if not all(math.isfinite(value) for value in point):
+        raise UsageError(f"'{text[:100]}' is not a point. Give three numbers in mm, for example --point -42.5,10,120.")
+    return point
+
+
+def read_points(
+    path: str | Path, ras: bool = False, notice: Callable[[str], None] = lambda text: None
+) -> list[NodulePoint]:
+    """Points of a Slicer ``.mrk.json`` or ``.fcsv`` (in the frame that the file states) or a CSV ``id,l_mm,p_mm,s_mm``.
+
+    Only point lists are nodules: the ends of a measured line are none. A markup of another kind beside them is left
+    alone, and ``notice`` is told so. ras: the CSV's numbers are RAS. Where a table says NaN or infinity, as for a value
+    that could not be computed, the point has it: scoring fails that point alone.
+    Raises InputError: missing, closed, damaged or empty file, points that are not numbers, no point list.
+    """
+    path = Path(path)
+    content = _content(path)
+    name = path.name.lower()
+    try:
+        if name.endswith(".json"):
+            points = _markups(content, notice)
+        else:
+            text = content.decode("utf-8-sig")
+            points = _fcsv(text) if name.endswith(".fcsv") else _table(text, ras)
+    except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+        raise InputError(
+            f"{path.name} is not a list of points that can be used ({_reason(error)}). Give a Slicer .mrk.json, or a "
+            "CSV with the columns id,l_mm,p_mm,s_mm.",
+            "points",
+            (path, path.name),
+        ) from error
+    if not points:
+        raise InputError(
+            f"{path.name} holds no points. Place at least one on a nodule.", "no-points", (path, path.name)
+        )
+    return points
+
+
+def check_names(points: list[NodulePoint]) -> None:
+    """Raise InputError where two points have one name: a result would not say which of them it is of."""
+    name, times = max(Counter(point.nodule_id for point in points).items(), key=lambda item: item[1])
+    if times > 1:
+        raise InputError(f"{times} points are called {name}. Give each its own name.", "points", (name,))
+
+
+def _content(path: Path) -> bytes:
+    private = (path, path.name)
+    try:
+        with open_regular(path) as stream:
+            content = stream.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"The point file {path} cannot be read ({reason}). Check the path and its rights.", "points", private
+        ) from error
+    if len(content) > _LARGEST_FILE:
+        raise InputError(f"{path.name} is too large for a list of points. Check the path.", "points", private)
+    if b"\0" in content or _undecodable(content):
+        raise InputError(
+            f"The point file {path.name} cannot be read: it is no text in UTF-8. Save it as CSV in UTF-8.",
+            "points",
+            private,
+        )
+    return content
+
+
+def _undecodable(content: bytes) -> bool:
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _markups(content: bytes, notice: Callable[[str], None]) -> list[NodulePoint]:
+    points: list[NodulePoint] = []
+    others: list[str] = []
+    lists = 0
+    for markup in parse(content)["markups"]:
+        kind = markup.get("type", _POINT_LIST)
+        if kind != _POINT_LIST:
+            others.append(kind if kind in _OTHER_MARKUPS else "markup of another kind")
+            continue
+        lists += 1
+        ras = _frame(markup.get("coordinateSystem", "LPS"))
+        _check_units(markup.get("coordinateUnits", "mm"))
+        for point in markup.get("controlPoints", []):
+            if point.get("positionStatus", "defined") != "defined":
+                continue
+            position = point["position"]
+            if not isinstance(position, list) or any(type(value) not in (int, float) for value in position):
+                raise ValueError(f"the position of point {len(points) + 1} is no list of numbers")
+            name = _name(point.get("label"), points)
+            about = (str(point.get(key) or "") for key in ("description", "associatedNodeID"))
+            points.append(NodulePoint(name, _position(position, ras, len(points) + 1), *about))
+    if others and not lists:
+        raise ValueError(f"it holds no point list but a {_listed(others)}, whose points are no nodules")
+    if others:
+        notice(f"Only point lists are nodules; left alone: a {_listed(others)}.")
+    return points
+
+
+def _fcsv(text: str) -> list[NodulePoint]:
+    ras, columns, points = None, None, []
+    for line in text.splitlines():
+        if line.startswith("#"):
+            key, _, value = line.lstrip("# ").partition("=")
+            if key.strip() == "CoordinateSystem":
+                ras = _frame(value)
+            elif key.strip() == "columns":
+                columns = [part.strip() for part in value.split(",")]
+            continue
+        if not line.strip():
+            continue
+        if ras is None or columns is None:
+            raise ValueError(f"it lacks the line '# {'CoordinateSystem' if ras is None else 'columns'} ='")
+        values = next(csv.reader([line]))
+        if values[len(columns) : len(columns) + 1] not in ([], [_PLACED]):
+            continue
+        row = dict(zip(columns, values, strict=False))
+        place = _position([row.get(axis) for axis in "xyz"], ras, len(points) + 1)
+        about = (row.get("desc") or "", row.get("associatedNodeID") or "")
+        points.append(NodulePoint(_name(row.get("label"), points), place, *about))
+    return points
+
+
+def _table(text: str, ras: bool) -> list[NodulePoint]:
+    points: list[NodulePoint] = []
+    for number, row in _rows(text):
+        place = _position([row[axis] for axis in ("l_mm", "p_mm", "s_mm")], ras, number, "line")
+        points.append(NodulePoint(_name(row.get("id"), points), place))
+    return points
+
+
+def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows by column, each with the number of its line. Semicolons or tabs between the values are taken too, with
+    commas in the numbers, as spreadsheets of many countries write them."""
+    first = text.partition("\n")[0]
+    if first.strip().lower().startswith("sep="):
+        text = text[len(first) + 1 :]
+        first = text.partition("\n")[0]
+    between = separator(first)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=between)
+    columns = [column.strip() for column in next(lines, [])]
+    for needed in ("l_mm", "p_mm", "s_mm"):
+        if columns.count(needed) != 1:
+            raise ValueError(f"its first line {'lacks the column' if needed not in columns else 'repeats'} {needed}")
+    for number, values in enumerate(lines, start=2):
+        if not any(value.strip() for value in values):
+            continue
+        if len(values) != len(columns):
+            raise ValueError(f"line {number} has {len(values)} values for {len(columns)} columns")
+        row = dict(zip(columns, values, strict=True))
+        if between != ",":
+            row |= {axis: row[axis].replace(",", ".") for axis in ("l_mm", "p_mm", "s_mm")}
+        yield number, row
+
+
+def _frame(stated: object) -> bool:
+    """Whether the coordinates are RAS. Raises ValueError for a frame that is neither this nor LPS."""
+    name = str(stated).strip().upper()
+    if isinstance(stated, bool) or name not in _FRAMES:
+        raise ValueError("its coordinate system is neither LPS nor RAS")
+    return _FRAMES[name]
+
+
+def _check_units(stated: object) -> None:
+    first = stated[0] if isinstance(stated, list) and stated else stated
+    if first != "mm":
+        raise ValueError("its coordinates are not in mm")
+
+
+def _name(given: object, before: list) -> str:
+    if given is not None and not isinstance(given, str):
+        raise ValueError(f"the name of point {len(before) + 1} is no text")
+    name = (given or "").strip()
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name) or _TURNING.search(name):
+        raise ValueError(f"the name of point {len(before) + 1} has control characters")
+    return name or f"N{len(before) + 1}"
+
+
+def _position(values: list, ras: bool, number: int | None = None, what: str = "point") -> tuple[float, float, float]:
+    """Three numbers, or texts of numbers (NaN too), as LPS. Raises ValueError naming the point or line."""
+    where = f"{what} {number}" if number else "it"
+    if len(values) != 3:
+        raise ValueError(f"{where} has {len(values)} coordinates instead of 3")
+    if any(isinstance(value, str) and not _NUMBER.fullmatch(value.strip()) for value in values) or None in values:
+        raise ValueError(f"the coordinates of {where} are not three numbers such as -42.5")
+    x, y, z = (float(value) for value in values)
+    if any(math.isfinite(value) and abs(value) > FARTHEST_MM for value in (x, y, z)):
+        raise ValueError(f"the coordinates of {where} are no position in mm")
+    return (-x, -y, z) if ras else (x, y, z)
+
+
+def _listed(kinds: list[str]) -> str:
+    return ", a ".join(f"{kind} ({times} times)" if times > 1 else kind for kind, times in Counter(kinds).items())
+
+
+def _reason(error: Exception) -> str:
+    """Our own sentences as they are; of Python's no more than what is meant, and nothing of the file's contents."""
+    if type(error) is ValueError:
+        return str(error)
+    return "the file is damaged, or made for something else"

@@ -1,0 +1,227 @@
+"""What a model asks for by name beside the CT, clinical values and further series: how it is typed, whether it fits.
+
+Free of torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING
+
+from ..errors import ModelError, UsageError
+from ..images.ct import CTVolume
+from ..results import InputWarning
+
+if TYPE_CHECKING:
+    from ..applicability import Assessment
+    from ..inputs.region import NoduleROI
+
+NUMBER, CHOICE, SERIES = "number", "choice", "series"
+
+
+@dataclass(frozen=True)
+class ClinicalField:
+    """One value that a model reads beside the CT; stored in its bundle under ``clinical``.
+
+    kind: "number" (with a unit, and the range low to high that the training saw), "choice" (one of ``choices``), or
+    "series": a further CT of the same patient in the same coordinates, given as a file, a DICOM folder or a CTVolume.
+    optional: the training had cases without it, so that it may be left out; the model then goes without it.
+    """
+
+    name: str
+    kind: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+
+    def described(self) -> str:
+        """``age (years, 41 to 88)``, ``sex (female or male)``: how people are asked for it."""
+        if self.kind == CHOICE:
+            inside = " or ".join(self.choices)
+        elif self.kind == SERIES:
+            inside = "a further series, as a file or folder"
+        else:
+            limits = "" if self.low is None else f"{self.low:g} to {self.high:g}"
+            inside = ", ".join(filter(None, [self.unit, limits]))
+        return f"{self.name} ({inside})" if inside else self.name
+
+    def to_json(self) -> dict:
+        """As the card stores it."""
+        return asdict(self) | {"choices": list(self.choices)}
+
+
+@dataclass(frozen=True)
+class ClinicalValues:
+    """A case's values, checked: a number, one of the choices, or None where it was left out.
+
+    Of a further series the path or the CTVolume that was given, until ``further_series`` has cut its region; then its
+    name, which a result may say, and not where it lies.
+    warnings: for people. regions: of the further series, cut about the same point.
+    """
+
+    values: dict[str, float | str | CTVolume | None]
+    warnings: tuple[InputWarning, ...] = ()
+    regions: dict[str, NoduleROI] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClinicalCase:
+    """What a fusion model scores: a region, and what is known beside it."""
+
+    roi: NoduleROI
+    values: ClinicalValues
+
+
+def fields_of(card: Mapping, model: str) -> tuple[ClinicalField, ...]:
+    """The fields on a bundle's card, empty for a model that reads images alone. Raises ModelError."""
+    stored = card.get("clinical", [])
+    try:
+        found = tuple(_field(entry) for entry in stored)
+        if len({one.name.lower() for one in found}) < len(found):
+            raise ValueError("a name occurs twice")
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"The clinical values that {model} asks for are not understood ({error}). Get the model again.", "schema"
+        ) from error
+    return found
+
+
+def _field(entry: Mapping) -> ClinicalField:
+    unknown = set(entry) - {f.name for f in fields(ClinicalField)}
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    found = ClinicalField(**{**entry, "choices": tuple(entry.get("choices", ()))})
+    if not isinstance(entry.get("choices", []), list):
+        raise ValueError(f"the choices of {found.name} are no list")
+    texts = (found.name, found.unit, *found.choices)
+    if not found.name or not all(isinstance(text, str) for text in texts) or not isinstance(found.optional, bool):
+        raise ValueError("a name, unit or choice is no text")
+    if found.kind == CHOICE and (not found.choices or len(set(found.choices)) < len(found.choices)):
+        raise ValueError(f"{found.name} has no choices, or one twice")
+    if found.kind not in (NUMBER, CHOICE, SERIES):
+        raise ValueError(f"{found.name} is of the kind {found.kind!r}")
+    limits = [limit for limit in (found.low, found.high) if limit is not None]
+    if len(limits) == 1 or not all(isinstance(v, int | float) and math.isfinite(v) for v in limits):
+        raise ValueError(f"the range of {found.name} is not two numbers")
+    if limits != sorted(limits):
+        raise ValueError(f"the range of {found.name} does not rise")
+    return found
+
+
+def parse_assignments(texts: Iterable[str], asked: Sequence[ClinicalField], model: str) -> dict[str, str]:
+    """``--clinical KEY=VALUE`` pairs as {name: text}, names as the model spells them.
+
+    Raises UsageError: no '=', a value that the model does not ask for (near names are listed), one given twice.
+    """
+    given: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip() or not value.strip():
+            raise UsageError(
+                f"'{text}' is not KEY=VALUE. Write for example --clinical {_example(asked)}.", "clinical-syntax"
+            )
+        name = _named(key.strip(), asked, model).name
+        if name in given:
+            raise UsageError(f"{name} is given twice. Give it once.", "clinical-twice")
+        given[name] = value.strip()
+    return given
+
+
+def _example(asked: Sequence[ClinicalField]) -> str:
+    if not asked:
+        return "age=63"
+    first = asked[0]
+    value = {CHOICE: first.choices[0] if first.choices else "", SERIES: "PATH", NUMBER: f"{first.low or 0:g}"}
+    return f"{first.name}={value[first.kind]}"
+
+
+def _named(key: str, asked: Sequence[ClinicalField], model: str) -> ClinicalField:
+    for one in asked:
+        if one.name.lower() == key.lower():
+            return one
+    if not asked:
+        raise UsageError(f"The model {model} asks for no clinical values. Leave out {key}.", "clinical-unknown")
+    names = {one.name.lower(): one for one in asked}
+    near = difflib.get_close_matches(key.lower(), names, n=1, cutoff=0.5)
+    hint = f"Did you mean {names[near[0]].name}? " if near else ""
+    raise UsageError(f"The model {model} asks for no '{key}'. {hint}It asks for {_listed(asked)}.", "clinical-unknown")
+
+
+def _listed(asked: Sequence[ClinicalField]) -> str:
+    return ", ".join(one.described() + (", optional" if one.optional else "") for one in asked)
+
+
+def asked_of(record: Mapping[str, str], asked: Sequence[ClinicalField]) -> dict[str, str]:
+    """Of a manifest's row what the model asks for, as far as the row says it."""
+    by_name = {name.lower(): text for name, text in record.items()}
+    return {one.name: text for one in asked if (text := (by_name.get(one.name.lower()) or "").strip())}
+
+
+def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], model: str) -> ClinicalValues:
+    """Check a case's values: {name: text, number or CTVolume}, an empty text or None being none.
+
+    Raises UsageError naming all that is missing, unknown, no number or none of the choices. What may be left out and
+    is, and numbers outside the range of the training, are warnings.
+    """
+    known = {}
+    for key, value in given.items():
+        if not isinstance(value, CTVolume):
+            value = "" if value is None else str(value).strip()
+        if value:
+            known[_named(str(key), asked, model).name] = value
+    missing = [one for one in asked if one.name not in known and not one.optional]
+    if missing:
+        raise UsageError(
+            f"The model {model} asks for {_listed(missing)}, and cannot do without. Give "
+            f"{'it' if len(missing) == 1 else 'them'} (on the command line as --clinical {_example(missing)}).",
+            "clinical-missing",
+        )
+    values: dict[str, float | str | CTVolume | None] = {}
+    warnings = []
+    for one in asked:
+        if one.name not in known:
+            values[one.name] = None
+            text = f"{one.name} was not given; the model goes without it."
+            warnings.append(InputWarning("clinical-left-out", text))
+            continue
+        value = known[one.name] if one.kind == SERIES else _value(known[one.name], one)
+        values[one.name] = value
+        if one.kind == NUMBER and one.low is not None and not one.low <= value <= one.high:
+            unit = f" {one.unit}" if one.unit else ""
+            text = f"{one.name} is {value:g}{unit}; the model knows {one.low:g} to {one.high:g}."
+            warnings.append(InputWarning("clinical-range", text))
+    return ClinicalValues(values, tuple(warnings))
+
+
+def _value(text: str, asked: ClinicalField) -> float | str:
+    if asked.kind == CHOICE:
+        by_name = {choice.lower(): choice for choice in asked.choices}
+        if text.lower() not in by_name:
+            raise UsageError(
+                f"{asked.name} is '{text}', but it has to be {' or '.join(asked.choices)}.", "clinical-value"
+            )
+        return text if text in asked.choices else by_name[text.lower()]
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        unit = f" in {asked.unit}" if asked.unit else ""
+        raise UsageError(f"{asked.name} is '{text}', but it has to be a number{unit}.", "clinical-value")
+    return value
+
+
+def assess_values(assessment: Assessment, values: ClinicalValues | None) -> Assessment:
+    """The assessment with what the clinical values add: amber where one lies outside the training's range."""
+    if values is None or not values.warnings:
+        return assessment
+    found = replace(assessment, warnings=(*assessment.warnings, *values.warnings))
+    outside = tuple(dict.fromkeys(w.code for w in values.warnings if w.code == "clinical-range"))
+    if not outside or assessment.gate == "red":
+        return found
+    return replace(found, gate="amber", reasons=(*(assessment.reasons if assessment.gate == "amber" else ()), *outside))

@@ -1,0 +1,1 @@
+"""What each ``maemc`` command does."""

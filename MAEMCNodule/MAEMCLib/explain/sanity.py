@@ -1,0 +1,162 @@
+"""What a map of places is worth: does it depend on what was learned, and on the places that the result rests on?
+
+Weight randomization (Adebayo et al. 2018) and deletion and insertion (Petsiuk et al. 2018), measured for the picture at
+hand and stated beside its map.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..models.predictor import Predictor
+from ..networks.backbones import Backbone
+from ..networks.classifier import Classifier
+from ..networks.encoders import build_encoder
+from ..networks.layers import initialise
+from .attention import LAST_BLOCK, ROLLOUT, PlaceMap, has_attention, interpolated, last_block, rollout
+from .grad_cam import grad_cam
+
+REDRAWN = 4
+"""At least so many networks with new blocks are compared, over all members."""
+STEPS = 10
+"""Parts in which the places are taken out or put in."""
+RANDOM_ORDERS = 3
+FINEST = 16
+"""Cells a side of the lattice on which maps of another size than a network's tokens are ordered."""
+SEED = 20252
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """Figures of one map of one picture; None where the map is the same everywhere.
+
+    randomized: rank correlation (Spearman) of the map with that of the same network, its blocks drawn anew; near 1 the
+    map tells of the picture, not of what was learned. deletion: mean probability of the class while the highest places
+    are taken out first, lower is better; insertion: while they are put in first, higher is better. deletion_random,
+    insertion_random: the same in a random order, which a map has to beat.
+    """
+
+    randomized: float | None
+    deletion: float | None
+    insertion: float | None
+    deletion_random: float
+    insertion_random: float
+
+
+def check_maps(predictor: Predictor, image: np.ndarray, maps: list[PlaceMap], positive: bool) -> list[Sanity]:
+    """The figures of each map of an image (side, side). positive: which class's probability is followed."""
+    grid = maps[0].grid.shape[0]
+    lattice = grid if has_attention(predictor) else min(FINEST, predictor.side)
+    orders = [_order(found.grid, lattice) for found in maps]
+    generator = np.random.default_rng(SEED)
+    chance = [generator.permutation(lattice**2) for _ in range(RANDOM_ORDERS)]
+    curves = [deletion_and_insertion(predictor, image, order, positive) for order in chance]
+    by_chance = np.mean(curves, axis=0)
+    randomized = randomization(predictor, image, [found.kind for found in maps], positive)
+    figures = []
+    for found, order in zip(maps, orders, strict=True):
+        deletion = insertion = None
+        if np.ptp(found.grid) > 0:
+            deletion, insertion = deletion_and_insertion(predictor, image, order, positive)
+        figures.append(Sanity(randomized[found.kind], deletion, insertion, *map(float, by_chance)))
+    return figures
+
+
+def randomization(predictor: Predictor, image: np.ndarray, kinds: list[str], positive: bool) -> dict[str, float | None]:
+    """{kind: mean rank correlation} of each member's map with that of the member with its blocks drawn anew."""
+    images = torch.from_numpy(image)[None, None]
+    draws = math.ceil(REDRAWN / len(predictor.members))
+    found: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number, member in enumerate(predictor.members):
+        learned = {kind: _map(member, images, kind, positive) for kind in kinds}
+        for draw in range(draws):
+            anew = redrawn(member, SEED + number * draws + draw)
+            for kind in kinds:
+                found[kind].append(rank_correlation(learned[kind], _map(anew, images, kind, positive)))
+    return {kind: _mean([value for value in values if value is not None]) for kind, values in found.items()}
+
+
+def redrawn(member: Classifier, seed: int) -> Classifier:
+    """A copy of a classifier whose blocks have new random values; patch embedding, class token and last layer stay. Of
+    a timm backbone, which has no such parts in common, all but the last layer is new."""
+    anew = copy.deepcopy(member)
+    if isinstance(member.encoder, Backbone):
+        weight = next(member.encoder.parameters())
+        anew.encoder = build_encoder(member.encoder.configuration, seed).to(weight.device, weight.dtype)
+        return anew.eval().requires_grad_(False)
+    for norm in anew.encoder.blocks.modules():
+        if isinstance(norm, torch.nn.LayerNorm):
+            norm.reset_parameters()
+    initialise(anew.encoder.blocks, seed)
+    return anew
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Spearman's correlation of two arrays of one shape; None where one of them is the same everywhere."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def deletion_and_insertion(
+    predictor: Predictor, image: np.ndarray, order: np.ndarray, positive: bool
+) -> tuple[float, float]:
+    """Areas under the curves of the class's probability against the share of places taken out, and put in.
+
+    order: (n * n,) the cells of an n x n lattice, the first to go first. What is taken out becomes the training
+    pictures' mean gray (0); what is put in goes into a picture of 4 x 4 blurred patches.
+    """
+    lattice = math.isqrt(len(order))
+    blurred = _blurred(image)
+    rank = np.empty(len(order), int)
+    rank[order] = np.arange(len(order))
+    places = _spread(rank.reshape(lattice, lattice), len(image))
+    images = []
+    counts = np.unique(np.rint(np.linspace(0, len(order), STEPS + 1)).astype(int))
+    for count in counts:
+        first = places < count
+        images += [np.where(first, np.float32(0), image), np.where(first, image, blurred)]
+    probability = predictor.probabilities(np.stack(images).astype(np.float32))
+    probability = probability if positive else 1 - probability
+    share = counts / len(order)
+    return float(np.trapezoid(probability[::2], share)), float(np.trapezoid(probability[1::2], share))
+
+
+def _map(member: Classifier, images: torch.Tensor, kind: str, positive: bool) -> np.ndarray:
+    if kind == LAST_BLOCK:
+        return last_block(member.encoder, images)[0].mean(dim=0).numpy()
+    if kind == ROLLOUT:
+        return rollout(member.encoder, images)[0].numpy()
+    return grad_cam(member, images, positive)[0].numpy()
+
+
+def _order(grid: np.ndarray, lattice: int) -> np.ndarray:
+    """The cells of the lattice from the map's highest value to its lowest."""
+    values = grid if len(grid) == lattice else interpolated(grid, lattice)
+    return np.argsort(-values.ravel(), kind="stable")
+
+
+def _spread(cells: np.ndarray, side: int) -> np.ndarray:
+    """(n, n) -> (side, side): the cell that each pixel lies in."""
+    index = np.arange(side) * len(cells) // side
+    return cells[np.ix_(index, index)]
+
+
+def _blurred(image: np.ndarray) -> np.ndarray:
+    coarse = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(image)[None, None], 4)
+    return interpolated(coarse[0, 0].numpy(), len(image))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """(...) -> (n,) ranks, equal values sharing the mean of theirs."""
+    _, inverse, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None

@@ -1,0 +1,90 @@
+"""Writing so that a reader, or a run after a crash, finds the old content or the new one, never half of it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .strict_json import parse_json
+
+_PARTLY = "the disk did not take all of it"  # where a library, such as numpy, counts bytes and gives no reason
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``; what is written there takes its place when the block ends without an error.
+
+    Raises InputError where the disk does not take it (full, read-only); the old file then stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"{path.name} could not be written in {path.parent} ({error.strerror or _PARTLY}). "
+            "What was there before is unchanged; free space or correct the rights, then run the command again.",
+            "not-written",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file. Raises InputError where it cannot be written, ValueError for values that are no JSON."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with replacing(path) as temporary:
+        # Half a surrogate pair, which JSON of others may hold, is written as the escape that it is in JSON.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_json(path: Path, what: str, largest: int = 1 << 28) -> Any:
+    """A JSON file; ``what`` names it in the message. Raises InputError where it is missing, not JSON, or of more than
+    ``largest`` bytes."""
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(largest + 1)
+        if len(content) > largest:
+            raise ValueError(f"it is larger than {largest >> 10} KiB")
+        return parse_json(content.decode("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise InputError(f"{what} ({path}) {reason}.", "unreadable-json", (path,)) from error
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """The content as it will be read, with its own SHA-256 (``sha256``): of files that nobody writes but we.
+
+    Raises ValueError for values that are no JSON.
+    """
+    content = json.loads(json.dumps(content, allow_nan=False))
+    return {**content, "sha256": _digest(content)}
+
+
+def unsealed(content: Any) -> dict[str, Any]:
+    """The content without its seal. Raises ValueError where it is not what was sealed, or has no seal."""
+    if not isinstance(content, dict) or "sha256" not in content:
+        raise ValueError("it has no seal")
+    plain = {key: value for key, value in content.items() if key != "sha256"}
+    if content["sha256"] != _digest(plain):
+        raise ValueError("it was changed after it was written")
+    return plain
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""What scanners and other programs write: volumes and pictures, read strictly."""

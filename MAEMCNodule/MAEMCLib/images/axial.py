@@ -1,0 +1,98 @@
+"""Axial slices of a CT as 8-bit pictures: one orientation and one numbering, whichever way the volume is stored.
+
+Leaving out slices, training and scoring all take a slice of a volume from here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..inputs.montage import Preprocessing
+from .ct import CTVolume, check_ct, read_volume
+
+WINDOW_HU = (Preprocessing().window_lower, Preprocessing().window_upper)
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
+
+
+def is_volume(image: Path) -> bool:
+    """Whether the image of a slice's row is the whole volume and not a picture of the slice."""
+    return image.is_dir() or image.suffix.lower() not in PICTURE_SUFFIXES
+
+
+def axial_view(volume: CTVolume) -> np.ndarray:
+    """(slices, rows, columns) of the volume's own array: slices towards S, rows towards P, columns towards L, along the
+    array's axes that come nearest to these.
+    """
+    axes, backwards = _order(volume)
+    stack = volume.array.transpose([2 - axis for axis in axes])
+    return stack[tuple(slice(None, None, -1 if turned else 1) for turned in backwards)]
+
+
+def axial_slices(volume: CTVolume) -> np.ndarray:
+    """(slices, rows, columns) uint8 of ``axial_view``: the window [-1200, 200] HU as 0 to 255."""
+    stack = axial_view(volume)
+    gray = np.empty(stack.shape, np.uint8)
+    for place, hu in enumerate(stack):  # one at a time: a CT in float32 would take four times its memory
+        gray[place] = windowed(hu)
+    return gray
+
+
+def windowed(hu: np.ndarray) -> np.ndarray:
+    """HU -> uint8, the window [-1200, 200] HU as 0 to 255; what is not finite is at the window's ends."""
+    low, high = WINDOW_HU
+    inside = np.nan_to_num(np.clip(hu.astype(np.float32), low, high), nan=low)
+    return np.rint((inside - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def absent_slices(volume: CTVolume) -> set[int]:
+    """The slices of ``axial_view`` for which there is no image, or not a whole one."""
+    axes, backwards = _order(volume)
+    count = int(volume.size[axes[0]])
+    if volume.absent and axes[0] != 2:  # every axial slice crosses the planes that are missing
+        return set(range(count))
+    return {count - 1 - k if backwards[0] else k for k in volume.absent}
+
+
+def _order(volume: CTVolume) -> tuple[list[int], list[bool]]:
+    """The array's axes (0 to 2: i, j, k) that run along S, P and L, and whether each runs backwards."""
+    steep = np.abs(volume.direction)
+    axes = [int(np.argmax(steep[2]))]
+    rest = [axis for axis in range(3) if axis not in axes]
+    axes += sorted(rest, key=lambda axis: steep[1, axis], reverse=True)
+    return axes, [bool(volume.direction[lps, axis] < 0) for lps, axis in zip((2, 1, 0), axes, strict=True)]
+
+
+class SliceReader:
+    """Single slices of volumes. Keeps the last volume: a manifest lists a volume's slices one after another."""
+
+    def __init__(self) -> None:
+        self._source: tuple[Path, str | None] | None = None
+        self._volume: CTVolume | None = None
+
+    def read(self, image: Path, series_uid: str | None, slice_index: str | int) -> np.ndarray:
+        """(rows, columns) uint8 of one slice, counted from 0, the lowest, towards S.
+
+        Raises InputError: what reading raises, no CT, a number that is none of the volume's slices.
+        """
+        if self._source != (image, series_uid):
+            self._source = self._volume = None
+            volume = read_volume(image, series_uid)
+            check_ct(volume)
+            self._source, self._volume = (image, series_uid), volume
+        stack = axial_view(self._volume)
+        try:
+            number = int(slice_index)
+        except ValueError:
+            raise InputError(
+                f"The slice_index '{slice_index}' is not a whole number.", "slice", [slice_index]
+            ) from None
+        if not 0 <= number < len(stack):
+            raise InputError(
+                f"The slice {number} is not in a volume of {len(stack)} slices. Correct slice_index.", "slice"
+            )
+        if number in absent_slices(self._volume):
+            raise InputError(f"The volume has no image of the slice {number}. Transfer the series again.", "slice")
+        return windowed(stack[number])

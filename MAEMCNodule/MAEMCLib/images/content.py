@@ -1,0 +1,85 @@
+"""What an image holds, as one hash of the contents of its files, wherever they lie and whatever they are called."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from ..errors import InputError
+from ..files.atomic import file_sha256
+from .dicom.header import is_dicom
+
+_HEADER_BYTES = 1 << 16
+_DICOM = ("", ".dcm", ".ima")  # so called, files count whatever they hold: a damaged slice is said
+_State = tuple[tuple[str, int, int], ...]  # path, bytes and time of each file; the first one is the image itself
+
+
+def content_sha256(image: Path, volume: bool = True) -> str:
+    """The hash of a volume (a file with its detached voxels, a folder of DICOM files, a DICOM file with its series) or
+    of one picture. In a folder neither names nor order count. Files that have not changed are hashed once a process.
+
+    Raises InputError where there is neither a file nor a folder, OSError where one cannot be read.
+    """
+    return _hash(file_state(image, volume), image.is_dir())
+
+
+def file_state(image: Path, volume: bool = True) -> _State:
+    """Where the image's files are, how large and when written: equal before and after means unchanged between."""
+    if not image.exists():
+        raise InputError(f"There is no file or folder {image}. Check the path.", "missing-file", [image])
+    if not image.is_file() and not image.is_dir():
+        # A pipe or a device may never end.
+        raise InputError(f"{image} is a pipe, socket or device and no image. Choose an image.", "unreadable", [image])
+    found = image_files(image) if volume else [image]
+    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path in found for stat in [path.stat()])
+
+
+def image_files(image: Path) -> list[Path]:
+    """Every file that a volume could be read from, the image itself first where it is one."""
+    if image.is_dir():  # results and notes may lie there too, and change
+        return [path for path in _files(image.rglob("*")) if path.suffix.lower() in _DICOM or _may_be_dicom(path)]
+    if image.name.lower().endswith((".hdr", ".img", ".img.gz")):
+        return [image, *_beside(image, lambda path: path.name.split(".")[0] == image.name.split(".")[0])]
+    if is_dicom(image):  # it stands for its series
+        return [image, *(path for path in _files(image.parent.rglob("*")) if path != image and _may_be_dicom(path))]
+    return [image, *_detached(image)]
+
+
+def _detached(header: Path) -> list[Path]:
+    """The files of voxels that the header of a NRRD or MetaImage names."""
+    with header.open("rb") as stream:
+        start = stream.read(_HEADER_BYTES)
+    if not start.startswith(b"NRRD") and b"ElementDataFile" not in start:
+        return []
+    text = start.replace(b"\r", b"").split(b"\n\n", 1)[0].decode("utf-8", "surrogateescape")
+    for line in text.split("\n"):
+        key, _, value = line.replace("=", ":", 1).partition(":")
+        if key.strip().lower() not in ("elementdatafile", "data file", "datafile") or value.strip() == "LOCAL":
+            continue
+        named = header.parent / value.strip()
+        return [named] if named.is_file() else _beside(header)  # a list, or a pattern of names
+    return []
+
+
+def _beside(image: Path, meant: Callable[[Path], bool] = lambda path: True) -> list[Path]:
+    return [path for path in _files(image.parent.iterdir()) if path != image and meant(path)]
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.is_file())
+
+
+def _may_be_dicom(path: Path) -> bool:
+    try:
+        return is_dicom(path)
+    except (OSError, InputError):  # what cannot be read here is not read as a slice either
+        return False
+
+
+@lru_cache(maxsize=1024)
+def _hash(state: _State, folder: bool) -> str:
+    hashes = [file_sha256(Path(path)) for path, _, _ in state]
+    first = [] if folder else hashes[:1]
+    return hashlib.sha256("\n".join([*first, *sorted(hashes[len(first) :])]).encode()).hexdigest()

@@ -1,0 +1,317 @@
+"""A CT volume and its place in the patient: the home of geometry, and reading and writing of volume files.
+
+Everything is LPS millimeters (x towards the patient's Left, y towards Posterior, z towards Superior).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, UsageError
+from ..machine.installation import native_path
+from .dicom.header import is_dicom
+
+SMALLEST_SPACING_MM = 0.05
+LARGEST_SPACING_MM = 25.0
+AIR_BELOW_HU = -500.0
+"""A chest CT, and every crop of one around a lung nodule, has voxels of aerated lung or air below this value."""
+CHECKED_VOXELS = 200_000
+FACE = 2.0**-10
+"""Voxels beyond the outer face that still count as on it: no decimal position lies just at this limit."""
+NIFTI_FORMS = ("sform", "qform")
+
+
+@dataclass(frozen=True)
+class ReadingRemark:
+    """What reading a volume noticed and the user of its score has to know.
+
+    code: a word for programs. message: a sentence without names, paths or DICOM's free text. amber: whether it makes
+    the gate amber; otherwise it is only said. where: the file that it is about, for the terminal alone.
+    """
+
+    code: str
+    message: str
+    amber: bool = True
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class CTVolume:
+    """Voxels in HU with their affine.
+
+    array: (slices k, rows j, columns i), any real dtype, HU.
+    affine: (4, 4), index (i, j, k) to LPS mm at voxel centers; may be oblique, reversed or sheared (gantry tilt).
+    name: shown to the user and written to results; never an identifier taken from DICOM.
+    remarks: what reading noticed. absent: the slices k for which there is no image; what stands there is no
+    measurement, and no region is cut from them.
+
+    Raises InputError where the array is not a single-component 3-D volume or the affine is unusable.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    name: str = ""
+    remarks: tuple[ReadingRemark, ...] = ()
+    absent: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        label = self.name or "The volume"
+        if self.array.ndim != 3 or min(self.array.shape) < 1:
+            raise InputError(
+                f"{label} is not a single 3-D image (its array has shape {self.array.shape}). "
+                "Choose one CT volume without a time axis or color channels.",
+                "not-3d",
+                (self.name,),
+            )
+        if self.array.dtype.kind not in "iuf":
+            raise InputError(
+                f"{label} holds {self.array.dtype} values; a CT has real numbers in HU.", "not-ct", (self.name,)
+            )
+        affine = np.asarray(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise InputError(f"{label} has no usable position in space (affine not finite).", "geometry", (self.name,))
+        object.__setattr__(self, "affine", affine)
+        spacing = self.spacing
+        if not ((spacing >= SMALLEST_SPACING_MM) & (spacing <= LARGEST_SPACING_MM)).all():
+            raise InputError(
+                f"{label} has a voxel spacing of {_triple(spacing)} mm, which no CT has "
+                f"({SMALLEST_SPACING_MM}-{LARGEST_SPACING_MM:g} mm are accepted). Check the file's header, or convert "
+                "again from DICOM.",
+                "spacing",
+                (self.name,),
+            )
+        if abs(np.linalg.det(self.direction)) < 0.1:
+            raise InputError(
+                f"{label} has axes that lie in one plane; its geometry cannot be used.", "geometry", (self.name,)
+            )
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """(3,) distance in mm between voxel centers along i, j, k."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def origin(self) -> np.ndarray:
+        """(3,) LPS mm of the center of voxel (0, 0, 0)."""
+        return self.affine[:3, 3]
+
+    @property
+    def direction(self) -> np.ndarray:
+        """(3, 3) unit vectors of the i, j, k axes as columns, LPS."""
+        return self.affine[:3, :3] / self.spacing
+
+    @property
+    def size(self) -> np.ndarray:
+        """(3,) number of voxels along i, j, k."""
+        return np.array(self.array.shape[::-1])
+
+    @cached_property
+    def inverse_affine(self) -> np.ndarray:
+        """(4, 4) LPS mm to continuous index (i, j, k)."""
+        return np.linalg.inv(self.affine)
+
+    @cached_property
+    def oriented(self) -> CTVolume:
+        """The same voxels, as a view, with i, j and k most nearly along the patient's left, posterior and superior:
+        however a scan was stored, what is computed from this is computed in one order. Without ``absent``."""
+        order, signs = _axes_of(self.direction)
+        array = self.array.transpose([2 - axis for axis in order[::-1]])
+        array = array[tuple(slice(None, None, int(sign)) for sign in signs[::-1])]
+        affine = np.eye(4)
+        affine[:3, :3] = self.affine[:3, order] * signs + 0.0  # no zero is negative
+        last = (self.size - 1)[list(order)] * (signs < 0)
+        affine[:3, 3] = self.origin + self.affine[:3, order] @ last
+        return CTVolume(array, affine, self.name, self.remarks)
+
+    @property
+    def slice_spacing(self) -> float:
+        """mm between slices, measured along the axis that runs most nearly from inferior to superior."""
+        return float(self.spacing[int(np.argmax(np.abs(self.direction[2])))])
+
+    def to_index(self, points_lps: np.ndarray) -> np.ndarray:
+        """(..., 3) LPS mm -> (..., 3) continuous voxel index (i, j, k)."""
+        return np.asarray(points_lps, float) @ self.inverse_affine[:3, :3].T + self.inverse_affine[:3, 3]
+
+    def to_lps(self, index: np.ndarray) -> np.ndarray:
+        """(..., 3) continuous voxel index (i, j, k) -> (..., 3) LPS mm."""
+        return np.asarray(index, float) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def inside(self, index: np.ndarray) -> np.ndarray:
+        """(...,) True where a continuous index (..., 3) lies in the volume, voxels taken with their full extent.
+
+        A place on the outer face is inside, whatever rounding made of it.
+        """
+        return ((index >= -0.5 - FACE) & (index <= self.size - 0.5 + FACE)).all(axis=-1)
+
+
+def _axes_of(direction: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """For each of left, posterior, superior the voxel axis most nearly along it, and its sign. Ties (axes at 45
+    degrees) are broken by the resulting directions, so that the order in which they were stored does not matter."""
+
+    def turned(order: tuple[int, ...]) -> np.ndarray:
+        columns = direction[:, order]
+        return columns * np.where(np.diag(columns) < 0, -1.0, 1.0)
+
+    def fit(order: tuple[int, ...]) -> tuple:
+        columns = turned(order).round(6)
+        return (columns.trace().round(6), *columns.ravel())
+
+    order = list(max(itertools.permutations(range(3)), key=fit))
+    return order, np.where(np.diag(direction[:, order]) < 0, -1.0, 1.0)
+
+
+def check_ct(volume: CTVolume) -> None:
+    """Refuse a volume whose values cannot be HU of a chest CT. Looks at an even sample of the voxels, so it is quick.
+
+    Raises InputError naming what was found: no finite values, no air (MR, PET, label map, raw detector values), or
+    values far beyond the CT scale.
+    """
+    label = volume.name or "The volume"
+    step = max(1, round((volume.array.size / CHECKED_VOXELS) ** (1 / 3)))
+    sample = volume.array[::step, ::step, ::step].ravel()
+    finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
+    if finite.size == 0:
+        raise InputError(f"{label} holds no finite values (NaN or infinity everywhere).", "not-finite", (volume.name,))
+    low, high = float(finite.min()), float(finite.max())
+    if low >= AIR_BELOW_HU:
+        hint = (
+            "Values that start at 0 are typical of a label map, an MR or a CT without its rescale intercept."
+            if low >= 0
+            else "A chest CT has lung and air near -850 and -1000 HU."
+        )
+        raise InputError(
+            f"{label} does not look like a chest CT: its values run from {low:g} to {high:g}, none below "
+            f"{AIR_BELOW_HU:g} HU. {hint} Choose the CT volume in HU.",
+            "not-ct",
+            (volume.name,),
+        )
+    if low < -33000 or np.percentile(finite, 99) > 5000 or high - low < 200:
+        raise InputError(
+            f"{label} does not look like a CT in HU: its values run from {low:g} to {high:g}. "
+            "Choose the CT volume, not a map derived from it.",
+            "not-ct",
+            (volume.name,),
+        )
+
+
+def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str | None = None) -> CTVolume:
+    """Read a CT from a file (NRRD, NIfTI, MetaImage, DICOM) or a folder of DICOM files.
+
+    series_uid chooses one series of a DICOM folder that holds several. A single DICOM file stands for its series.
+    nifti_form: ``sform`` or ``qform``, for a NIfTI file whose two geometries disagree; other files have one.
+    Raises InputError: file missing, closed to this user, damaged or of another kind, more than one series, slices
+    missing, not enough memory.
+    """
+    if nifti_form not in (None, *NIFTI_FORMS):
+        raise UsageError(f"--nifti-form takes {' or '.join(NIFTI_FORMS)}, not '{nifti_form}'.")
+    path = Path(path)
+    names = (path, path.name)
+    try:
+        if path.is_dir():
+            os.scandir(path).close()  # a closed folder says so here, and looks empty to all that follows
+        if path.is_dir() or is_dicom(path):
+            from .dicom.series import read_series
+
+            with itk_warnings_off():
+                return read_series(path, series_uid)
+        if series_uid is not None:
+            raise UsageError(f"A series can be chosen in a DICOM folder only, and {path.name} is a file.")
+        from .volume_files import read_header
+
+        header = read_header(path, nifti_form)
+        return CTVolume(header.voxels(), header.affine, path.name, header.remarks)
+    except InputError as error:
+        error.hide(path)
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"There is no file or folder {path}. Check the path.", "missing-file", names) from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"{path.name} cannot be read ({reason}). Check its rights and its disk.", "unreadable", names
+        ) from error
+    except MemoryError as error:
+        raise InputError(f"{path.name} does not fit into this computer's memory.", "memory", names) from error
+
+
+@contextlib.contextmanager
+def itk_warnings_off() -> Iterator[None]:
+    """ITK's own warnings name source lines and nothing that a user can mend; what they mean is said elsewhere."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def write_volume(volume: CTVolume, path: str | Path) -> None:
+    """Write a volume in the format of the file name (``.nrrd``, ``.nii.gz``, ``.mha``), compressed, with its geometry.
+
+    What stood there before is replaced when the new file is complete. Raises InputError where the folder cannot be
+    written or the disk is full.
+    """
+    import SimpleITK as sitk
+
+    from .volume_files import read_header
+
+    path = Path(path)
+    native_path(path)
+    array = volume.array
+    if array.dtype.byteorder == ">" or array.dtype == np.float16:
+        array = array.astype(np.float32)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
+    image.SetSpacing(volume.spacing.tolist())
+    image.SetOrigin(volume.origin.tolist())
+    image.SetDirection(volume.direction.ravel().tolist())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # In a folder of its own, because some formats are two files that name each other.
+        with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder, itk_warnings_off():
+            sitk.WriteImage(image, native_path(Path(folder, path.name)), useCompression=True)
+            read_header(Path(folder, path.name)).voxels()  # ITK does not notice every full disk
+            written = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
+            for file in written:
+                with file.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+            for file in written:  # the header last
+                os.replace(file, path.with_name(file.name))
+    except (OSError, RuntimeError, InputError) as error:
+        raise InputError(
+            f"{path.name} cannot be written in {path.parent} ({_why_not_written(error)}). What was there before is "
+            "unchanged; free space, or choose a folder that can be written.",
+            "not-written",
+            (path.parent, path.name),
+        ) from error
+
+
+def _why_not_written(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    cut = isinstance(error, InputError) or any(word in str(error) for word in ("failed to", "No space left"))
+    return "the disk did not take all of it" if cut else itk_reason(error)
+
+
+def itk_reason(error: Exception) -> str:
+    """The telling part of an ITK message, which hides behind source lines, object dumps and full paths."""
+    text = str(error)
+    if "Unable to determine ImageIO" in text:
+        return "no reader knows this format (NRRD, NIfTI, MetaImage and DICOM are read)"
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    telling = next((line for line in reversed(lines) if "ERROR" in line or "Error" in line), lines[-1])
+    return telling.split("): ")[-1].split(" /")[0].rstrip(" .:")
+
+
+def _triple(values: np.ndarray) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)

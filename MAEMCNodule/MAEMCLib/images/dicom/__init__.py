@@ -1,0 +1,1 @@
+"""DICOM series and single images, every used tag proven."""

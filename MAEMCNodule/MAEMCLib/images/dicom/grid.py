@@ -1,0 +1,171 @@
+"""Slices laid on one regular grid: which slice is which, which are missing, and how far each lies off its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ...errors import InputError
+from .image import Slice
+
+SMALLEST_TOLERANCE_MM = 0.1
+TOLERANCE_STEPS = 0.1
+"""A slice may lie off the place that the affine gives it by a tenth of the step between slices, or 0.1 mm."""
+SAME_PLACE_MM = 0.01
+SAME_STEP = 0.02, 0.02
+"""Steps between slices are the same where they differ by less than 0.02 mm and 2 %."""
+RUN = 3
+"""So many equal steps in a row are a spacing of their own, and not slices that are missing."""
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Ordered slices and their places.
+
+    numbers: (slices,) the index k of each slice, rising from 0. affine: (4, 4) index (i, j, k) to LPS mm; its slice
+    axis runs between the first and the last position, so gantry tilt is kept. off_mm: the largest distance of a
+    slice from its place, at any of its corners.
+    """
+
+    slices: tuple[Slice, ...]
+    numbers: np.ndarray
+    affine: np.ndarray
+    off_mm: float
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """The numbers without a slice."""
+        return tuple(sorted(set(range(self.depth)) - set(self.numbers.tolist())))
+
+    @property
+    def depth(self) -> int:
+        """Number of slices, missing ones included."""
+        return int(self.numbers[-1]) + 1
+
+    @property
+    def step_mm(self) -> float:
+        """Distance between neighboring slices."""
+        return float(np.linalg.norm(self.affine[:3, 2]))
+
+    @property
+    def tolerance_mm(self) -> float:
+        """How far a slice may lie off its place."""
+        return max(SMALLEST_TOLERANCE_MM, TOLERANCE_STEPS * self.step_mm)
+
+    def place(self, item: Slice) -> tuple[float, float]:
+        """(Index k, distance in mm from the line of first voxels) of an image that may belong to the grid."""
+        axis = self.affine[:3, 2]
+        k = float((item.position - self.affine[:3, 3]) @ axis / (axis @ axis))
+        return k, float(np.linalg.norm(item.position - self.affine[:3, 3] - k * axis))
+
+    def gaps(self) -> str:
+        """The missing slices in words: how many, and where in LPS mm along the axis that the slices are stacked on."""
+        axis = int(np.argmax(np.abs(self.affine[:3, 2])))
+        letter = "LPS"[axis]
+        runs = [(a + 1, b - 1) for a, b in pairwise(self.numbers.tolist()) if b > a + 1]
+        at = [[self.affine[axis, 3] + k * self.affine[axis, 2] for k in run] for run in runs]
+        texts = [f"{letter} {ends[0]:.1f}" + (f" to {ends[1]:.1f}" if a != b else "")
+                 for ends, (a, b) in zip(at, runs, strict=True)]  # fmt: skip
+        more = f" and {len(texts) - _NAMED} further places" if len(texts) > _NAMED else ""
+        return f"{len(self.absent)} of {self.depth} slices are missing, at {', '.join(texts[:_NAMED])}{more} mm"
+
+
+def lay(slices: Sequence[Slice]) -> Grid:
+    """Order slices of one size and direction along their normal and lay them on a regular grid.
+
+    Raises InputError: a single slice, two at one position, uneven or several spacings, slices that drift sideways, more
+    missing than there.
+    """
+    if len(slices) < 2:
+        raise InputError("a single slice", "dicom-single")
+    normal = slices[0].normal
+    ordered = sorted(slices, key=lambda item: float(item.position @ normal))
+    gaps = np.diff([float(item.position @ normal) for item in ordered])
+    if gaps.min() < SAME_PLACE_MM:
+        name = ordered[int(np.argmin(gaps))].path.name
+        raise InputError(
+            f"two slices at one position ({name}); it may hold two reconstructions or phases, which nothing in their "
+            "headers tells apart. Export one of them alone",
+            "dicom-duplicate",
+            [name],
+        )
+    step = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # a gap that is there, whatever the number of gaps
+    steps = np.maximum(np.rint(gaps / step), 1)
+    step = float(gaps[steps == 1].mean())
+    steps = np.maximum(np.rint(gaps / step), 1).astype(int)
+    several = _spacings(gaps)
+    if several and any((steps[at : at + RUN] > 1).all() for at in range(len(steps) - RUN + 1)):
+        raise InputError(several, "dicom-spacings")  # and not slices that are missing
+    numbers = np.concatenate([[0], np.cumsum(steps)])
+    if numbers[-1] + 1 > 2 * len(ordered):
+        missing = int(numbers[-1]) + 1 - len(ordered)
+        raise InputError(f"slices are missing: {missing}, more than there are ({len(ordered)})", "dicom-missing-slices")
+    affine = _affine(ordered[0], ordered[-1], int(numbers[-1]))
+    off = _off(ordered, numbers, affine)
+    grid = Grid(tuple(ordered), numbers, affine, float(off.max()))
+    if grid.off_mm > grid.tolerance_mm:
+        if several:
+            raise InputError(several, "dicom-spacings")
+        name = ordered[int(np.argmax(off))].path.name
+        raise InputError(
+            f"the slices are unevenly spaced: one lies {grid.off_mm:.2f} mm off its place on an even grid "
+            f"with a step of {grid.step_mm:.2f} mm ({name})",
+            "dicom-uneven",
+            [name],
+        )
+    return grid
+
+
+def runs_of_one_step(slices: Sequence[Slice]) -> list[list[Slice]]:
+    """Slices of several spacings in stretches of one spacing each; a slice between two stretches is in the first."""
+    ordered = sorted(slices, key=lambda item: float(item.position @ slices[0].normal))
+    gaps = np.diff([float(item.position @ slices[0].normal) for item in ordered])
+    runs, begin = [], 0
+    for at in range(1, len(gaps) + 1):
+        if at == len(gaps) or not _same(gaps[at], gaps[at - 1]):
+            runs.append(ordered[begin : at + 1])
+            begin = at + 1
+    return [run for run in runs if run]
+
+
+def _spacings(gaps: np.ndarray) -> str:
+    """Several spacings, each over a stretch, in words; "" where there is one."""
+    lengths: dict[float, int] = {}
+    begin = 0
+    for at in range(1, len(gaps) + 1):
+        if at == len(gaps) or not _same(gaps[at], gaps[at - 1]):
+            if at - begin >= RUN:
+                value = float(gaps[begin:at].mean())
+                known = next((other for other in lengths if _same(other, value)), value)
+                lengths[known] = lengths.get(known, 0) + at - begin
+            begin = at
+    if len(lengths) < 2 or sum(lengths.values()) < 0.8 * len(gaps):
+        return ""
+    steps = ", ".join(f"{count} steps of {value:.2f} mm" for value, count in lengths.items())
+    return f"it has several slice spacings, so that its slices are unevenly spaced: {steps}"
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a - b) < max(SAME_STEP[0], SAME_STEP[1] * min(a, b))
+
+
+def _affine(first: Slice, last: Slice, steps: int) -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3, 0] = first.orientation[:3] * first.pixel_spacing[1]
+    affine[:3, 1] = first.orientation[3:] * first.pixel_spacing[0]
+    affine[:3, 2] = (last.position - first.position) / steps
+    affine[:3, 3] = first.position
+    return affine
+
+
+def _off(ordered: Sequence[Slice], numbers: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """(slices,) mm by which the worst corner of each slice lies off its place."""
+    rows, columns = ordered[0].shape
+    index = np.zeros((len(ordered), 3, 3))  # slice, corner, (i, j, k)
+    index[:, 1, 0], index[:, 2, 1], index[:, :, 2] = columns - 1, rows - 1, numbers[:, None]
+    wanted = index @ affine[:3, :3].T + affine[:3, 3]
+    return np.linalg.norm(np.array([item.corners() for item in ordered]) - wanted, axis=-1).max(axis=1)

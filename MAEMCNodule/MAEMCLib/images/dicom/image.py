@@ -1,0 +1,206 @@
+"""One CT image out of a header: its place, its scale, what kind of image it is; or what keeps it from being used."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import InputError
+from .header import DAMAGED, Header
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")  # the second: converted from single frames
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+COSINES_OFF = 1e-3
+"""How far row and column cosines may be from unit length and from a right angle: rounding to three decimals."""
+PROJECTED = "projection"
+REFORMATTED = "reformatted"
+_PROJECTIONS = {"MAXIP", "MINIP", "MAXIMUM", "MINIMUM", "RAYSUM", "VRT", "SSD"}
+_PROJECTED_PHRASES = (" MAX IP ", " MIN IP ", " PROJECTION IMAGE ", " VOLUME RENDER ", " SURFACE RENDER ", " CURVED ")
+_REFORMATS = {"REFORMATTED", "REFORMAT", "RESAMPLED", "AVERAGE", "MEAN", "CSAPARALLEL"}
+_SCOUTS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW", "SCANOGRAM"}
+_SCREENS = (" SCREEN SAVE ", " SCREENSAVE ", " SECONDARY CAPTURE ", " DOSE INFO ", " DOSE REPORT ")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One image of a series.
+
+    frame: its number in a file of several, else None. position: (3,) LPS mm of the center of its first voxel.
+    orientation: (6,) row and column cosines. pixel_spacing: (2,) mm between rows, between columns. shape: rows,
+    columns. slope, intercept: from stored values to HU, None where none are stated.
+    """
+
+    path: Path
+    frame: int | None
+    header: Header
+    position: np.ndarray
+    orientation: np.ndarray
+    pixel_spacing: np.ndarray
+    shape: tuple[int, int]
+    slope: float | None
+    intercept: float | None
+
+    @property
+    def kind(self) -> str:
+        """ "projection", "reformatted", "derived", "original", or "" where the header does not say."""
+        return kind_of(self.header)
+
+    @property
+    def normal(self) -> np.ndarray:
+        """(3,) unit vector across the image."""
+        return np.cross(self.orientation[:3], self.orientation[3:])
+
+    def corners(self) -> np.ndarray:
+        """(3, 3) LPS mm of the centers of the first voxel, the last of the first row, the last of the first column."""
+        along = self.orientation[:3] * self.pixel_spacing[1] * (self.shape[1] - 1)
+        down = self.orientation[3:] * self.pixel_spacing[0] * (self.shape[0] - 1)
+        return np.array([self.position, self.position + along, self.position + down])
+
+
+def read_slice(path: Path, header: Header, frame: int | None = None) -> Slice:
+    """Check everything that is used of an image. Raises InputError naming the tag and the file."""
+    try:
+        _check_pixels(header, frame)
+        slope, intercept = _rescale(header)
+        return Slice(
+            path,
+            frame,
+            header,
+            _numbers(header, "ImagePositionPatient", 3),
+            _orientation(header),
+            _pixel_spacing(header),
+            (_whole(header, "Rows", 2, 65535), _whole(header, "Columns", 2, 65535)),
+            slope,
+            intercept,
+        )
+    except _Unusable as reason:
+        raise refused(str(reason), path) from None
+
+
+def refused(reason: str, path: Path, code: str = "dicom-header") -> InputError:
+    """A reason that names the file it is about, for the terminal alone."""
+    return InputError(f"{reason} ({path.name})", code, [path.name])
+
+
+def kind_of(header: Header) -> str:
+    """What an image is by ImageType (of a frame: FrameType) and VolumeBasedCalculationTechnique."""
+    values = header.text("ImageType").upper()
+    text = _phrases(f"{values}\\{header.text('VolumeBasedCalculationTechnique').upper()}")
+    words = set(text.split())
+    if words & _PROJECTIONS or any(w.startswith("MIP") or w.endswith("MIP") for w in words):
+        return PROJECTED
+    if any(phrase in text for phrase in _PROJECTED_PHRASES):
+        return PROJECTED
+    if words & _REFORMATS or any(w.startswith("MPR") or w.endswith("MPR") for w in words):
+        return REFORMATTED
+    first = values.split("\\")[0]
+    return {"ORIGINAL": "original", "DERIVED": "derived"}.get(first, "")
+
+
+def is_localizer(header: Header) -> bool:
+    """Whether an image says that it is a scout view."""
+    return bool(_SCOUTS & set(_phrases(header.text("ImageType").upper()).split()))
+
+
+def is_screen(header: Header) -> bool:
+    """Whether an image is a picture of a screen or a report, with no place in the patient."""
+    if header.text("SOPClassUID").startswith(SECONDARY_CAPTURE):
+        return True
+    if any(phrase in _phrases(header.text("ImageType").upper()) for phrase in _SCREENS):
+        return True
+    if is_multiframe(header) or "ImagePositionPatient" in header:
+        return False
+    return header.text("Modality") != "CT" or "ImageOrientationPatient" not in header
+
+
+def is_multiframe(header: Header) -> bool:
+    """Whether a file holds several images, or says so in a form that cannot be understood."""
+    return header.text("SOPClassUID") in ENHANCED_CT or header.get("NumberOfFrames", (1.0,)) != (1.0,)
+
+
+class _Unusable(Exception):
+    """Why an image cannot be used."""
+
+
+def _phrases(text: str) -> str:
+    return " " + re.sub(r"[^A-Z0-9]+", " ", text) + " "
+
+
+def _check_pixels(header: Header, frame: int | None) -> None:
+    """The pixel module: one plain gray value a pixel, and as many bytes as it says."""
+    kind = header.text("SOPClassUID")
+    if kind != CT_IMAGE and kind not in ENHANCED_CT:
+        raise _Unusable("SOPClassUID is not that of a CT image" if kind else "SOPClassUID is missing")
+    if header.text("Modality") != "CT":
+        raise _Unusable("Modality is not CT" if header.text("Modality") else "Modality is missing")
+    if DAMAGED in header.text("ImageType"):
+        raise _Unusable("ImageType cannot be decoded")
+    if header.text("PhotometricInterpretation") != "MONOCHROME2":
+        raise _Unusable("PhotometricInterpretation is not MONOCHROME2")
+    _whole(header, "SamplesPerPixel", 1, 1)
+    allocated = _whole(header, "BitsAllocated", 8, 32)
+    if allocated not in (8, 16, 32):
+        raise _Unusable(f"BitsAllocated is {allocated}")
+    stored = _whole(header, "BitsStored", 1, allocated)
+    _whole(header, "HighBit", stored - 1, stored - 1)
+    _whole(header, "PixelRepresentation", 0, 1)
+    frames = _whole(header, "NumberOfFrames", 1, 1 << 20) if "NumberOfFrames" in header else 1
+    if frame is None and frames != 1:
+        raise _Unusable("it is multi-frame and states no place for each frame")
+    if header.pixel_bytes is None:
+        raise _Unusable("it has no PixelData")
+    if header.pixels_cut:
+        raise _Unusable("PixelData is cut short")
+    wanted = frames * _whole(header, "Rows", 2, 65535) * _whole(header, "Columns", 2, 65535) * (allocated // 8)
+    if header.pixel_bytes >= 0 and header.pixel_bytes not in (wanted, wanted + wanted % 2):
+        raise _Unusable(f"PixelData has {header.pixel_bytes} bytes where Rows and Columns need {wanted}")
+
+
+def _rescale(header: Header) -> tuple[float | None, float | None]:
+    given = [name in header for name in ("RescaleSlope", "RescaleIntercept")]
+    if not any(given):
+        return None, None
+    slope, intercept = (float(_numbers(header, name, 1)[0]) for name in ("RescaleSlope", "RescaleIntercept"))
+    if slope <= 0:
+        raise _Unusable(f"RescaleSlope is {slope:g}; it has to be above zero")
+    return slope, intercept
+
+
+def _orientation(header: Header) -> np.ndarray:
+    cosines = _numbers(header, "ImageOrientationPatient", 6)
+    row, column = cosines[:3], cosines[3:]
+    if max(abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1)) > COSINES_OFF:
+        raise _Unusable("ImageOrientationPatient holds no unit vectors")
+    if abs(row @ column) > COSINES_OFF:
+        raise _Unusable("ImageOrientationPatient holds vectors that are not at a right angle")
+    return cosines
+
+
+def _pixel_spacing(header: Header) -> np.ndarray:
+    spacing = _numbers(header, "PixelSpacing", 2)
+    if (spacing <= 0).any():
+        raise _Unusable("PixelSpacing is not above zero")
+    return spacing
+
+
+def _whole(header: Header, name: str, low: int, high: int) -> int:
+    value = float(_numbers(header, name, 1)[0])
+    if value != int(value) or not low <= value <= high:
+        raise _Unusable(f"{name} is {value:g}")
+    return int(value)
+
+
+def _numbers(header: Header, name: str, count: int) -> np.ndarray:
+    values = header.get(name, ())
+    if not values:
+        raise _Unusable(f"{name} is missing")
+    if len(values) != count:
+        raise _Unusable(f"{name} has {len(values)} value{'s' * (len(values) != 1)} where {count} are needed")
+    array = np.array(values)
+    if not np.isfinite(array).all() or np.abs(array).max() > 1e9:
+        raise _Unusable(f"{name} holds a value that is not a finite number")
+    return array

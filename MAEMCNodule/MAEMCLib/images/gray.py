@@ -1,0 +1,195 @@
+"""2-D pictures: PNG, JPEG and single DICOM frames as gray values, and what of them a network is shown."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, ModelError
+from ..inputs.montage import check_standardization
+from ..machine.installation import native_path
+from ..networks.configuration import LARGEST
+
+MOST_ANGLES = 360
+SMALLEST_VIEW = 0.01
+
+LARGEST_SIDE = 20_000
+"""Pixels; mammograms and radiographs have up to 8,000. A few bytes of a damaged header can state any number."""
+
+STORED_SIDE = 1024
+"""Pixels; wider pictures are brought to this side, in 8 bits, before anything else: what training keeps of them."""
+
+
+@dataclass(frozen=True)
+class PicturePreprocessing:
+    """How a picture becomes network input; stored with each model.
+
+    image_size: pixels a side. view_share: side of the central square that is shown, as a share of the picture's longer
+    side; what lies around it serves shifts. mean, std: of the training pictures' gray values in [0, 1]. angles: at how
+    many angles, evenly about the middle, a picture is shown; the mean of what the network says of them counts.
+    stored_side: the longest side of what ``framed`` keeps of a picture; 0, of models before it was stored: any.
+    """
+
+    image_size: int = 224
+    view_share: float = 1.0
+    mean: float = 0.0
+    std: float = 1.0
+    angles: int = 1
+    stored_side: int = 0
+
+    def __post_init__(self) -> None:
+        values = list(asdict(self).values())
+        if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
+            raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
+        possible = self.image_size >= 1 and 0 < self.view_share <= 1 and self.std > 0 and self.angles >= 1
+        whole = isinstance(self.angles, int) and isinstance(self.stored_side, int) and self.stored_side >= 0
+        if not possible or not whole or self.angles > MOST_ANGLES:
+            raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
+        if not isinstance(self.image_size, int):
+            raise ModelError(f"The image size {self.image_size} is no whole number of pixels.", "schema")
+        if self.image_size > LARGEST["image_size"] or self.view_share < SMALLEST_VIEW:
+            raise ModelError(f"Nothing can be seen with the preprocessing settings {asdict(self)}.", "schema")
+        check_standardization(self.mean, self.std)
+
+
+def read_gray(path: Path) -> np.ndarray:
+    """(rows, columns) float32 in [0, 1]: 8-bit values as they are, others from their smallest to their largest.
+
+    Colors become luminance; MONOCHROME1 is turned round, so that more is brighter. Raises InputError: no picture, a
+    damaged one, more than one frame.
+    """
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(132)
+    except OSError as error:
+        raise InputError(
+            f"The picture {path} cannot be read ({error.strerror}). Check the path.", "missing-file", [path]
+        ) from error
+    values = _dicom(path) if start[128:] == b"DICM" else _raster(path)
+    if values.ndim == 3:
+        values = values[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    elif values.dtype != np.uint8:
+        values = values.astype(np.float32)
+        low, high = float(values.min()), float(values.max())
+        return (values - low) / (high - low) if high > low else np.zeros_like(values)
+    return values.astype(np.float32) / 255.0
+
+
+def _raster(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("PNG", "JPEG")) as image:
+                if max(image.size) > LARGEST_SIDE:
+                    raise Image.DecompressionBombError
+                plain = image.mode in ("L", "I;16", "I") or (image.mode == "RGB")
+                return np.asarray(image if plain else image.convert("RGB" if image.mode != "1" else "L"))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        message = f"The picture {path} states a size that no medical picture has."
+        raise InputError(message, "unreadable", [path]) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises SyntaxError for broken PNG chunks
+        raise InputError(
+            f"{path} is no PNG, JPEG or DICOM picture, or it is damaged. Export it again.", "unreadable", [path]
+        ) from error
+
+
+def _dicom(path: Path) -> np.ndarray:
+    import SimpleITK as sitk
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+        values = sitk.GetArrayFromImage(sitk.ReadImage(native_path(path)))
+    except RuntimeError as error:
+        message = f"The DICOM picture {path} cannot be read ({type(error).__name__})."
+        raise InputError(message, "unreadable", [path]) from error
+    if values.shape[0] != 1:
+        raise InputError(f"{path} holds {values.shape[0]} frames. Export single pictures.", "frames", [path])
+    return values[0]  # ITK has turned MONOCHROME1 round already: more is brighter
+
+
+def square(gray: np.ndarray) -> np.ndarray:
+    """(side, side): the picture in the middle of a black square as wide as its longer side."""
+    rows, columns = gray.shape
+    side = max(rows, columns)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    framed = np.zeros((side, side), np.float32)
+    framed[top : top + rows, left : left + columns] = gray
+    return framed
+
+
+def framed(gray: np.ndarray, stored_side: int) -> np.ndarray:
+    """(side, side) float32: the square of which every view is taken, in training and in scoring. It depends on the
+    picture alone. stored_side: larger ones are brought to this side and to 8 bits; 0: none.
+    """
+    whole = square(gray)
+    if not stored_side or len(whole) <= stored_side:
+        return whole
+    middle = len(whole) / 2
+    return np.rint(look(whole, (middle, middle), len(whole), stored_side) * 255).astype(np.float32) / np.float32(255)
+
+
+def look(gray: np.ndarray, center: tuple[float, float], width: float, side: int) -> np.ndarray:
+    """(side, side) float32: the square of ``width`` pixels about a point (row, column), anti-aliased where it shrinks.
+
+    Places between pixels are interpolated linearly; what lies outside the picture is black.
+    """
+    from PIL import Image
+
+    top, left = center[0] - width / 2, center[1] - width / 2
+    rows, columns = gray.shape
+    margin = int(np.ceil(max(0.0, -top, -left, top + width - rows, left + width - columns)))
+    if margin:
+        gray = np.pad(gray, margin)
+        top, left = top + margin, left + margin
+    box = (left, top, left + width, top + width)
+    return np.asarray(Image.fromarray(gray).resize((side, side), Image.Resampling.BILINEAR, box=box))
+
+
+def look_turned(gray: np.ndarray, center: tuple[float, float], width: float, side: int, degrees: float) -> np.ndarray:
+    """``look`` at a picture that is turned about the point, counter-clockwise.
+
+    As sharp as can be, because the upright picture is not interpolated at all where it is not resized, and a network
+    that knows blurred ones only does worse on it: interpolated once, by a cubic, and clipped to the picture's range.
+    """
+    from PIL import Image
+
+    finer = max(1, round(width / side))  # a picture that shrinks is sampled finer, and the samples are averaged
+    step, angle = width / (side * finer), np.radians(degrees)
+    across, down = step * np.cos(angle), step * np.sin(angle)
+    half, (row, column) = side * finer / 2, center
+    # From the middle of an output pixel (x, y) to the place in the picture.
+    places = (across, -down, column - (across - down) * half, down, across, row - (across + down) * half)
+    size = (side * finer, side * finer)
+    image = Image.fromarray(gray).transform(size, Image.Transform.AFFINE, places, Image.Resampling.BICUBIC)
+    turned = np.clip(np.asarray(image), gray.min(), gray.max())
+    return turned.reshape(side, finer, side, finer).mean(axis=(1, 3))
+
+
+def shown(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
+    """A square picture in [0, 1] -> (angles, image_size, image_size) network input; the first is upright."""
+    middle, width = (len(gray) / 2, len(gray) / 2), len(gray) * preprocessing.view_share
+    turns = 360.0 * np.arange(1, preprocessing.angles) / preprocessing.angles
+    views = [look(gray, middle, width, preprocessing.image_size)]
+    views += [look_turned(gray, middle, width, preprocessing.image_size, degrees) for degrees in turns]
+    return normalise_gray(np.stack(views), preprocessing)
+
+
+def normalise_gray(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
+    """[0, 1] -> network input, float32, any shape."""
+    return ((gray - preprocessing.mean) / preprocessing.std).astype(np.float32)
+
+
+def prepare(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
+    """A picture in [0, 1] -> (image_size, image_size) network input, upright and without augmentation."""
+    return views(gray, replace(preprocessing, angles=1))[0]
+
+
+def views(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
+    """A picture in [0, 1] -> (angles, image_size, image_size) network input: all that a network is shown of it."""
+    return shown(framed(gray, preprocessing.stored_side), preprocessing)

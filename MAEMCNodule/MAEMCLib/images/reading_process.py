@@ -1,0 +1,208 @@
+"""Reading volumes in a child process, so that a file that makes a native reader crash costs that file and nothing else.
+
+Free of torch. The child answers one JSON line a request, followed by the voxels; it ends when its stdin does, hence
+with its owner, however that one ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from .. import errors
+from ..errors import InputError, MAEMCError, input_error
+from .ct import CTVolume, ReadingRemark, read_volume
+
+LONGEST_READ_S = 900.0
+"""No CT takes a quarter of an hour, on a slow network share neither; a reader that does is stuck."""
+_PROGRAM = "from MAEMCLib.images.reading_process import main; main()"
+
+
+class ReadingProcess:
+    """Reads volumes one after the other in one child process, started at the first and again after it died.
+
+    ``with ReadingProcess() as reader: volume = reader.read(path)``. For one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen | None = None
+
+    def __enter__(self) -> ReadingProcess:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None while there is none."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def read(self, path: str | Path, series_uid: str | None = None, nifti_form: str | None = None) -> CTVolume:
+        """``ct.read_volume`` in the child. Raises what it raises; InputError for every other failure of reading too,
+        with the code reader-died where the child crashed, and reader-hung where it took longer than LONGEST_READ_S."""
+        used = self.pid is not None
+        if not used:
+            self._start()
+        process, name = self._process, Path(path).name
+        private = (path, name)
+        request = {"path": str(path), "series_uid": series_uid, "nifti_form": nifti_form}
+        hung = threading.Event()
+        watch = threading.Timer(LONGEST_READ_S, lambda: (hung.set(), _kill(process)))
+        watch.daemon = True
+        watch.start()
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+            return _received(process.stdout)
+        except (EOFError, OSError) as error:
+            self.close()
+            if hung.is_set():
+                minutes = LONGEST_READ_S / 60
+                raise InputError(
+                    f"Reading {name} had not ended after {minutes:g} minutes and was stopped. Check that its disk can "
+                    "be read, and convert it again.",
+                    "reader-hung",
+                    private,
+                ) from error
+            if used:  # it may have ended for another reason, before this file: a fresh one tells
+                return self.read(path, series_uid, nifti_form)
+            raise InputError(
+                f"{name} made the reader crash ({_last_words(process.returncode)}). It is damaged, or too large for "
+                "this computer's memory; copy or convert it again.",
+                "reader-died",
+                private,
+            ) from error
+        except MAEMCError as error:
+            raise error.hide(path) from error.__cause__
+        except BaseException:  # Ctrl-C: the rest of an answer must not become the next one's
+            self.close()
+            raise
+        finally:
+            watch.cancel()
+
+    def close(self) -> None:
+        """End the child; a later read starts another."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        _kill(process)
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):  # what it did not take any more
+                stream.close()
+
+    def _start(self) -> None:
+        self.close()
+        library = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
+        # A process group of its own: PythonSlicer is a launcher, and ending it alone would leave the real one.
+        group = (
+            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+            if sys.platform == "win32"
+            else {"start_new_session": True}
+        )
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # C++ warnings with source lines and paths; what they mean, the answers say
+                env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"},
+                **group,
+            )
+        except OSError as error:
+            raise InputError(
+                f"The process that reads volumes cannot be started ({error.strerror}). Close other programs.",
+                "reader-start",
+            ) from error
+
+
+def main() -> None:
+    """The child: answer requests until stdin ends."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what libraries print must break no answer
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    while True:
+        _answer(json.loads(requests.get()), answers)
+
+
+def _listen(requests: queue.SimpleQueue) -> None:
+    for line in sys.stdin.buffer:
+        requests.put(line)
+    os._exit(0)  # the owner is gone, also where the main thread is in the midst of a file
+
+
+def _answer(request: dict, answers: BinaryIO) -> None:
+    try:
+        volume = read_volume(request["path"], request["series_uid"], request["nifti_form"])
+    except Exception as error:
+        _fail(answers, input_error(error, f"{Path(request['path']).name} cannot be read"))
+        return
+    array = np.ascontiguousarray(volume.array)
+    header = {
+        "dtype": array.dtype.str,
+        "shape": array.shape,
+        "affine": volume.affine.tolist(),
+        "name": volume.name,
+        "remarks": [vars(remark) for remark in volume.remarks],
+        "absent": [int(k) for k in volume.absent],
+    }
+    _send(answers, header, array)
+
+
+def _fail(answers: BinaryIO, error: MAEMCError) -> None:
+    _send(answers, {"error": type(error).__name__, "told": (str(error), error.code, error.private)})
+
+
+def _send(answers: BinaryIO, header: dict, array: np.ndarray | None = None) -> None:
+    answers.write(json.dumps(header).encode() + b"\n")
+    if array is not None:
+        answers.write(array.reshape(-1).view(np.uint8))
+    answers.flush()
+
+
+def _received(answers: BinaryIO) -> CTVolume:
+    """The next answer. Raises the error that it holds, EOFError where it ends early."""
+    line = answers.readline()
+    if not line.endswith(b"\n"):
+        raise EOFError
+    header = json.loads(line)
+    if "error" in header:
+        raise getattr(errors, header["error"])(*header["told"])
+    array = np.empty(header["shape"], header["dtype"])
+    rest = memoryview(array.reshape(-1).view(np.uint8))
+    while rest:
+        count = answers.readinto(rest)
+        if not count:
+            raise EOFError
+        rest = rest[count:]
+    remarks = tuple(ReadingRemark(**remark) for remark in header["remarks"])
+    return CTVolume(array, np.array(header["affine"]), header["name"], remarks, tuple(header["absent"]))
+
+
+def _kill(process: subprocess.Popen) -> None:
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _last_words(code: int | None) -> str:
+    """What is known of the end: the signal's name, or the exit code."""
+    try:
+        return signal.Signals(-code).name
+    except (TypeError, ValueError):
+        return f"exit code {code}"

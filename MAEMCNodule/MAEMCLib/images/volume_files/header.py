@@ -1,0 +1,146 @@
+"""What the headers of all formats have in common: the facts that are needed, and how their texts and names are read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+
+from ...errors import InputError
+from ..ct import ReadingRemark
+from .voxels import StoredVoxels, read_voxels
+
+LONGEST_HEADER = 4 << 20
+LONGEST_AXIS = 1 << 15
+MOST_VOXELS = 1 << 31
+"""2048 slices of 1024 x 1024; a header that states more is damaged."""
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf(inity)?)", re.ASCII | re.IGNORECASE)
+_INTEGER = re.compile(r"[-+]?\d{1,15}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class VolumeHeader:
+    """size: voxels along i, j, k. affine: (4, 4) index (i, j, k) to LPS mm. remarks: what the header leaves open."""
+
+    size: tuple[int, int, int]
+    affine: np.ndarray
+    stored: StoredVoxels
+    remarks: tuple[ReadingRemark, ...] = ()
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def voxels(self) -> np.ndarray:
+        """(k, j, i) in HU, in this machine's byte order. Raises InputError: damaged, cut short, data behind the last
+        voxel; OSError where the file cannot be opened."""
+        array = read_voxels(self.stored).reshape(self.size[::-1])
+        if (self.slope, self.intercept) == (1.0, 0.0):
+            return array
+        scaled = np.empty(array.shape, np.float64 if array.dtype == np.float64 else np.float32)
+        for target, source in zip(scaled, array, strict=True):
+            target[...] = source.astype(np.float64) * self.slope + self.intercept
+        return scaled
+
+
+def damaged(path: Path, what: str) -> InputError:
+    """The error for a header that contradicts its format. what: a clause of what was found."""
+    return InputError(
+        f"{path.name} cannot be read: {what}. The file may be damaged or cut short; copy it again or convert it from "
+        "DICOM.",
+        "unreadable",
+    )
+
+
+def unsupported(path: Path, what: str, remedy: str, code: str = "unreadable") -> InputError:
+    """The error for what a format allows and MAEMC does not read."""
+    return InputError(f"{path.name} cannot be used: {what}. {remedy}", code)
+
+
+def not_3d(path: Path, what: str) -> InputError:
+    """The error for another kind of image than one volume."""
+    return InputError(f"{path.name} has {what}; a CT volume has 3 dimensions and one value a voxel.", "not-3d")
+
+
+def numbers(path: Path, field: str, text: str) -> list[float]:
+    """The numbers of a field, NaN and infinity too. Raises InputError for anything else."""
+    parts = text.replace(",", " ").split()
+    if not parts or not all(_NUMBER.fullmatch(part) for part in parts):
+        raise damaged(path, f"its field '{field}' holds no numbers")
+    return [float(part) for part in parts]
+
+
+def integers(path: Path, field: str, text: str, count: int | None = None) -> list[int]:
+    """The whole numbers of a field. Raises InputError for anything else, or another count."""
+    parts = text.split()
+    if not parts or not all(_INTEGER.fullmatch(part) for part in parts) or (count and len(parts) != count):
+        raise damaged(path, f"its field '{field}' does not hold {count or 'only'} whole numbers")
+    return [int(part) for part in parts]
+
+
+def check_size(path: Path, size: Sequence[int]) -> tuple[int, int, int]:
+    """The size, where it can be one. Raises InputError."""
+    if any(not 0 < n <= LONGEST_AXIS for n in size) or math.prod(size) > MOST_VOXELS:
+        raise damaged(path, f"it states a size of {' x '.join(map(str, size))} voxels, which no CT has")
+    return tuple(size)
+
+
+def check_spacing(path: Path, spacing: Sequence[float]) -> None:
+    """Raise InputError where a stated spacing is zero, below zero or not a number."""
+    if any(not math.isfinite(value) or value <= 0 for value in spacing):
+        stated = " x ".join(f"{value:g}" for value in spacing)
+        raise InputError(
+            f"{path.name} states a voxel spacing of {stated} mm; every value must be above zero. "
+            "Check the file's header, or convert again from DICOM.",
+            "spacing",
+        )
+
+
+def check_finite(path: Path, field: str, values: Sequence[float], count: int) -> list[float]:
+    """The values of a field of the geometry. Raises InputError for another count, NaN or infinity."""
+    if len(values) != count or not all(math.isfinite(value) for value in values):
+        raise InputError(
+            f"{path.name} cannot be placed in the patient: its field '{field}' does not hold {count} finite numbers. "
+            "Check the file's header, or convert again from DICOM.",
+            "geometry",
+        )
+    return list(values)
+
+
+def unstated(missing: Sequence[str]) -> tuple[ReadingRemark, ...]:
+    """The remark on what a header leaves open about the volume's place; none where it states all."""
+    if not missing:
+        return ()
+    return (
+        ReadingRemark(
+            "no-geometry",
+            f"The file does not state {' and '.join(missing)}: it is read as if its axes ran to the patient's left, "
+            "back and head, from 0, in steps of 1 mm where none are given. Left and right may be exchanged, and the "
+            "point may lie elsewhere.",
+        ),
+    )
+
+
+def beside(path: Path, name: str) -> Path:
+    """The data file that a header names, which has to lie in the header's folder or below it. Raises InputError."""
+    if Path(name).is_absolute() and Path(name).parent == path.absolute().parent:
+        name = Path(name).name
+    parts = PurePosixPath(name).parts
+    if "%" in name or re.search(r"\s\d+\s+\d+\s+\d+$", name) or name.split()[:1] == ["LIST"]:
+        raise unsupported(path, "its voxels are spread over several files", "Save it as one file.")
+    if not parts or "\0" in name or "\\" in name or ".." in parts or PureWindowsPath(name).anchor or name[0] == "/":
+        raise unsupported(
+            path,
+            "the data file that it names does not lie beside it",
+            "Put both files into one folder and correct the name in the header.",
+        )
+    data = path.parent / name
+    if not data.exists():
+        raise InputError(
+            f"{path.name} cannot be read: the file with its voxels, {data.name}, is not beside it. Copy both files.",
+            "missing-file",
+            (data.name,),
+        )
+    return data

@@ -1,0 +1,267 @@
+"""NIfTI-1 and NIfTI-2 headers (nifti.nimh.nih.gov), in one file with the voxels or in a pair ``.hdr`` and ``.img``.
+
+Where a volume lies is stated up to three times: by the sform, by the qform, and in part by the voxel sizes in pixdim.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import InputError
+from ...files.regular_file import open_regular
+from .header import VolumeHeader, check_finite, check_size, check_spacing, damaged, not_3d, unstated, unsupported
+from .voxels import StoredVoxels
+
+TOLERANCE_MM = 0.5
+_LAYOUTS = {  # by the header's size: place and struct format of the fields that matter
+    348: {
+        "dim": (40, "8h"),
+        "datatype": (70, "h"),
+        "bitpix": (72, "h"),
+        "pixdim": (76, "8f"),
+        "vox_offset": (108, "f"),
+        "scale": (112, "2f"),
+        "xyzt_units": (123, "b"),
+        "qform_code": (252, "h"),
+        "sform_code": (254, "h"),
+        "quatern": (256, "3f"),
+        "qoffset": (268, "3f"),
+        "srow": (280, "12f"),
+        "magic": (344, "4s"),
+    },
+    540: {
+        "magic": (4, "8s"),
+        "datatype": (12, "h"),
+        "bitpix": (14, "h"),
+        "dim": (16, "8q"),
+        "pixdim": (104, "8d"),
+        "vox_offset": (168, "q"),
+        "scale": (176, "2d"),
+        "qform_code": (344, "i"),
+        "sform_code": (348, "i"),
+        "quatern": (352, "3d"),
+        "qoffset": (376, "3d"),
+        "srow": (400, "12d"),
+        "xyzt_units": (500, "i"),
+    },
+}
+# fmt: off
+_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+# fmt: on
+_SINGLE, _PAIR = (b"n+1\0", b"n+2\0\r\n\x1a\n"), (b"ni1\0", b"ni2\0\r\n\x1a\n")
+_MILLIMETERS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+
+
+def begins(start: bytes) -> bool:
+    """Whether a file begins as NIfTI headers do, in either byte order."""
+    return any(start[:4] == struct.pack(order + "i", size) for order in "<>" for size in _LAYOUTS)
+
+
+def read_header(path: Path, form: str | None = None) -> VolumeHeader:
+    """The header of a NIfTI file. form: ``sform`` or ``qform`` where the two disagree. Raises InputError, OSError."""
+    path = _header_file(path)
+    start, packed = _start(path)
+    if not begins(start):
+        raise damaged(path, "its header does not begin with its own size")
+    order = next(order for order in "<>" if struct.unpack(order + "i", start[:4])[0] in _LAYOUTS)
+    size = struct.unpack(order + "i", start[:4])[0]
+    if len(start) < size:
+        raise damaged(path, "it is cut short within its header")
+    values = {
+        name: struct.unpack_from(order + format, start, offset) for name, (offset, format) in _LAYOUTS[size].items()
+    }
+    if values["magic"][0] not in (*_SINGLE, *_PAIR):
+        raise unsupported(
+            path,
+            "it is no NIfTI but perhaps Analyze 7.5, which does not say where left and right are",
+            "Convert it again from DICOM, to NIfTI or NRRD.",
+            "geometry",
+        )
+    voxels = _size(path, values["dim"])
+    affine, missing = _affine(path, values, voxels, form)
+    slope, intercept = _scale(path, *values["scale"])
+    stored = _stored(path, values, voxels, order, size, packed)
+    return VolumeHeader(voxels, affine, stored, unstated(missing), slope, intercept)
+
+
+def _start(path: Path) -> tuple[bytes, bool]:
+    """The first bytes, unpacked, and whether they were packed."""
+    with open_regular(path) as stream:
+        start = stream.read(4096)
+    packed = start.startswith(b"\x1f\x8b")
+    try:
+        return (zlib.decompressobj(31).decompress(start, 540) if packed else start), packed
+    except zlib.error as error:
+        raise damaged(path, f"its compressed header is damaged ({error})") from error
+
+
+def _header_file(path: Path) -> Path:
+    """The ``.hdr`` beside an ``.img``; every other file is its own header."""
+    return _partner(path, ".img", ".hdr") if _bare(path).endswith(".img") else path
+
+
+def _bare(path: Path) -> str:
+    return path.name.lower().removesuffix(".gz")
+
+
+def _partner(path: Path, mine: str, other: str) -> Path:
+    """The other file of a pair, compressed as this one is, or else the other way."""
+    at = _bare(path).rindex(mine)
+    stem, suffix = path.name[:at], path.name[at:]
+    other = other.upper() if suffix[1:].isupper() else other
+    names = [stem + other + suffix[len(mine) :], *(stem + other + end for end in ("", ".gz"))]
+    for name in names:
+        if path.with_name(name).exists():
+            return path.with_name(name)
+    raise InputError(
+        f"{path.name} cannot be read: the other file of the pair, {names[0]}, is not beside it. Copy both files.",
+        "missing-file",
+        (names[0],),
+    )
+
+
+def _size(path: Path, dim: tuple[int, ...]) -> tuple[int, int, int]:
+    if not 1 <= dim[0] <= 7:
+        raise damaged(path, f"it states {dim[0]} dimensions")
+    if any(n < 1 for n in dim[1 : dim[0] + 1]):
+        raise damaged(path, f"it states a size of {' x '.join(map(str, dim[1 : dim[0] + 1]))} voxels")
+    if dim[0] < 3 or any(n != 1 for n in dim[4 : dim[0] + 1]):
+        raise not_3d(path, f"{dim[0]} dimensions ({' x '.join(map(str, dim[1 : dim[0] + 1]))})")
+    return check_size(path, dim[1:4])
+
+
+def _stored(
+    path: Path, values: Mapping[str, tuple], size: tuple[int, int, int], order: str, header: int, packed: bool
+) -> StoredVoxels:
+    code = _TYPES.get(values["datatype"][0])
+    if code is None:
+        raise not_3d(path, "voxels that are no real numbers (colors, complex or bits)")
+    dtype = np.dtype(order + code)
+    if values["bitpix"][0] != 8 * dtype.itemsize:
+        raise damaged(path, f"it states {values['bitpix'][0]} bits for voxels of {8 * dtype.itemsize}")
+    offset = values["vox_offset"][0]
+    if not math.isfinite(offset) or offset != int(offset) or offset < 0:
+        raise damaged(path, f"it states that its voxels begin at byte {offset:g}")
+    offset = int(offset)
+    data = path
+    if values["magic"][0] in _PAIR:
+        data = _partner(path, ".hdr", ".img") if _bare(path).endswith(".hdr") else path
+        _, packed = _start(data)
+    elif offset < header + 4:
+        raise damaged(path, f"it states that its voxels begin at byte {offset}, within its header")
+    count = math.prod(size)
+    if packed:
+        return StoredVoxels(data, path.name, dtype, count, 0, "gzip", offset)
+    return StoredVoxels(data, path.name, dtype, count, offset)
+
+
+def _scale(path: Path, slope: float, intercept: float) -> tuple[float, float]:
+    """HU = slope * value + intercept. A slope of 0, and NaN for both, stand for no scale."""
+    if slope == 0 or (math.isnan(slope) and (intercept == 0 or math.isnan(intercept))):
+        return 1.0, 0.0
+    if not math.isfinite(slope) or not math.isfinite(intercept):
+        raise damaged(path, f"it states the scale {slope:g} * value + {intercept:g}")
+    return slope, intercept
+
+
+def _affine(
+    path: Path, values: Mapping[str, tuple], size: tuple[int, int, int], form: str | None
+) -> tuple[np.ndarray, list[str]]:
+    """(4, 4) index to LPS mm, and what the header does not state of it."""
+    unit = _MILLIMETERS.get(values["xyzt_units"][0] & 7)
+    if unit is None:
+        raise damaged(path, "it states its lengths in an unknown unit")
+    codes = {name: values[f"{name}_code"][0] for name in ("sform", "qform")}
+    if form is not None and codes[form] <= 0:
+        raise InputError(f"{path.name} has no {form}. Leave --nifti-form out, or choose the other one.", "geometry")
+    if form != "sform":
+        check_spacing(path, values["pixdim"][1:4])
+    chosen = form or next((name for name, code in codes.items() if code > 0), None)
+    if chosen is None:
+        affine = np.diag([*values["pixdim"][1:4], 1.0])
+        return np.diag([unit, unit, unit, 1.0]) @ affine, ["where it lies in the patient (neither sform nor qform)"]
+    made = {"sform": _sform, "qform": _qform}
+    ras = made[chosen](path, values)
+    if form is None:
+        if codes["sform"] > 0 and codes["qform"] > 0:
+            _compare(path, size, ras * unit, _qform(path, values) * unit)
+        elif chosen == "sform":
+            _compare_spacing(path, size, ras * unit, np.array(values["pixdim"][1:4]) * unit)
+    return np.diag([-unit, -unit, unit, 1.0]) @ ras, []
+
+
+def _sform(path: Path, values: Mapping[str, tuple]) -> np.ndarray:
+    affine = np.eye(4)
+    affine[:3] = np.reshape(check_finite(path, "srow (sform)", values["srow"], 12), (3, 4))
+    check_spacing(path, np.linalg.norm(affine[:3, :3], axis=0))
+    return affine
+
+
+def _qform(path: Path, values: Mapping[str, tuple]) -> np.ndarray:
+    """The definition of the format: quaternion (a, b, c, d) with a >= 0, and pixdim[0] for the third axis's sign."""
+    b, c, d = check_finite(path, "quatern (qform)", values["quatern"], 3)
+    origin = check_finite(path, "qoffset (qform)", values["qoffset"], 3)
+    check_spacing(path, values["pixdim"][1:4])
+    rest = 1.0 - (b * b + c * c + d * d)
+    sign = values["pixdim"][0]
+    if rest < -1e-3 or not math.isfinite(sign):
+        raise damaged(path, "its qform is no rotation")
+    if rest < 1e-7:
+        b, c, d = np.array([b, c, d]) / math.sqrt(b * b + c * c + d * d)
+        rest = 0.0
+    a = math.sqrt(rest)
+    rotation = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    affine = np.eye(4)
+    affine[:3, :3] = rotation * values["pixdim"][1:4]
+    affine[:3, 2] *= -1.0 if sign < 0 else 1.0
+    affine[:3, 3] = origin
+    return affine
+
+
+def _compare(path: Path, size: tuple[int, int, int], sform: np.ndarray, qform: np.ndarray) -> None:
+    """Raise InputError where the two forms put a corner of the volume to different places."""
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in size))))
+    apart = corners @ (sform - qform)[:3, :3].T + (sform - qform)[:3, 3]
+    most = float(np.linalg.norm(apart, axis=1).max())
+    if most > TOLERANCE_MM:
+        raise InputError(
+            f"{path.name} states two places in the patient, its sform and its qform, up to {most:.1f} mm apart (voxel "
+            f"spacing {_lengths(sform)} and {_lengths(qform)} mm). Choose the right one with --nifti-form sform or "
+            "--nifti-form qform, or convert the file again from DICOM.",
+            "geometry",
+        )
+
+
+def _compare_spacing(path: Path, size: tuple[int, int, int], sform: np.ndarray, pixdim: np.ndarray) -> None:
+    """Raise InputError where pixdim and sform disagree on how large a voxel is. Of a sheared sform (gantry tilt) pixdim
+    may be the step along an axis or the distance between its planes."""
+    matrix = sform[:3, :3]
+    steps = np.linalg.norm(matrix, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distances = 1.0 / np.linalg.norm(np.linalg.pinv(matrix), axis=1)
+    off = np.minimum(np.abs(pixdim - steps), np.abs(pixdim - distances)) * (np.array(size) - 1)
+    most = float(np.linalg.norm(off))
+    if most > TOLERANCE_MM:
+        raise InputError(
+            f"{path.name} states two voxel spacings, {_lengths(sform)} mm in its sform and "
+            f"{' x '.join(f'{value:.4g}' for value in pixdim)} mm in pixdim, so that its far end lies {most:.1f} mm "
+            "apart. If the sform is right, add --nifti-form sform; else convert the file again from DICOM.",
+            "geometry",
+        )
+
+
+def _lengths(affine: np.ndarray) -> str:
+    return " x ".join(f"{value:.4g}" for value in np.linalg.norm(affine[:3, :3], axis=0))

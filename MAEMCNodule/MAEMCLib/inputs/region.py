@@ -1,0 +1,171 @@
+"""The two stacks of slices around a nodule: what the network sees, and where it lies in the patient."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import InputError
+from ..images.ct import FACE, CTVolume
+
+SIDE = 50
+"""Rows and columns of a slice, 1 mm each: the 50 mm region of Zhao et al. 2025, section 2.2."""
+SLICES = 25
+OUTSIDE_HU = -1200.0
+"""Value of samples outside the volume: the lower end of the window, so that they look like air and not like tissue."""
+
+
+@dataclass(frozen=True)
+class NoduleROI:
+    """Axial and coronal stacks about one point, sampled along the patient's axes.
+
+    axial: (25, 50, 50) float32 HU; slices inferior to superior, rows towards posterior, columns towards left.
+    coronal: (25, 50, 50) float32 HU; slices anterior to posterior, rows towards inferior, columns towards left.
+    point_lps: LPS mm. slice_step_mm: distance between slices.
+    padded_fraction: share of all samples that lie outside the volume, where -1200 HU stands.
+    """
+
+    axial: np.ndarray
+    coronal: np.ndarray
+    point_lps: tuple[float, float, float]
+    slice_step_mm: float
+    padded_fraction: float
+
+    @cached_property
+    def axial_affine(self) -> np.ndarray:
+        """(4, 4) index (column, row, slice) of the axial stack to LPS mm."""
+        return axial_grid(self.point_lps, self.slice_step_mm)
+
+    @cached_property
+    def coronal_affine(self) -> np.ndarray:
+        """(4, 4) index (column, row, slice) of the coronal stack to LPS mm."""
+        return coronal_grid(self.point_lps, self.slice_step_mm)
+
+
+def axial_grid(point_lps, slice_step_mm: float = 1.0, margin: int = 0) -> np.ndarray:
+    """(4, 4) index to LPS mm of the axial stack; margin adds that many samples on every side (for augmentation)."""
+    affine = np.diag([1.0, 1.0, slice_step_mm, 1.0])
+    half, last = (SIDE - 1) / 2 + margin, (SLICES - 1) / 2 + margin
+    affine[:3, 3] = np.asarray(point_lps, float) - np.array([half, half, last * slice_step_mm])
+    return affine
+
+
+def coronal_grid(point_lps, slice_step_mm: float = 1.0, margin: int = 0) -> np.ndarray:
+    """(4, 4) index to LPS mm of the coronal stack; margin as in axial_grid."""
+    affine = np.array([[1.0, 0, 0, 0], [0, 0, slice_step_mm, 0], [0, -1.0, 0, 0], [0, 0, 0, 1.0]])
+    half, last = (SIDE - 1) / 2 + margin, (SLICES - 1) / 2 + margin
+    affine[:3, 3] = np.asarray(point_lps, float) - np.array([half, last * slice_step_mm, -half])
+    return affine
+
+
+def cut_roi(volume: CTVolume, point_lps, slice_step_mm: float = 1.0) -> NoduleROI:
+    """Cut both stacks about the exact point, trilinear, reading only the voxels around it.
+
+    Sample centers lie at -24.5 ... +24.5 mm in plane and at -12 ... +12 steps across (Zhao et al. 2025, section 2.2:
+    50 mm regions of 25 slices at 1 mm). Raises InputError: point not finite or outside the volume, NaN near it.
+    """
+    point = np.asarray(point_lps, dtype=float)
+    if point.shape != (3,) or not np.isfinite(point).all():
+        raise InputError("The point has no finite position (three numbers in mm are needed). Place it again.", "point")
+    if not volume.inside(volume.to_index(point)):
+        low, high = _extent(volume)
+        raise InputError(
+            f"The point ({_numbers(point)}) mm LPS lies outside the volume, which spans ({_numbers(low)}) to "
+            f"({_numbers(high)}). Check that point and volume belong together, and whether it is given in RAS.",
+            "point-outside",
+        )
+    size = (SIDE, SIDE, SLICES)
+    axial, axial_outside = sample_stack(volume, axial_grid(point, slice_step_mm), size)
+    coronal, coronal_outside = sample_stack(volume, coronal_grid(point, slice_step_mm), size)
+    return NoduleROI(axial, coronal, tuple(point.tolist()), float(slice_step_mm), (axial_outside + coronal_outside) / 2)
+
+
+def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSIDE_HU) -> tuple[np.ndarray, float]:
+    """Sample a volume on any regular grid, trilinear, touching only the voxels that the grid covers.
+
+    affine: (4, 4) grid index (column, row, slice) to LPS mm. size: (columns, rows, slices).
+    Returns (slices, rows, columns) float32 HU and the share of samples outside the volume, which hold ``fill``.
+    The same scan stored along other axes, flipped or cropped gives the same bits.
+    Raises InputError where NaN or infinity is among the voxels read, or a slice among them has no image.
+    """
+    import SimpleITK as sitk
+
+    columns, rows, slices = size
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in size))))
+    _check_absent(volume, corners @ (volume.inverse_affine @ affine)[2, :3] + (volume.inverse_affine @ affine)[2, 3])
+    seen = volume.oriented
+    to_voxel = seen.inverse_affine @ affine
+    # Storing a scan in another way moves positions by rounding errors; rounded to decimals they are the same again.
+    matrix, shift = to_voxel[:3, :3].round(12), to_voxel[:3, 3].round(9)
+    corners = (corners @ matrix.T + shift).round(9)
+    first = np.floor(corners.min(axis=0)).astype(int)
+    end = np.ceil(corners.max(axis=0)).astype(int) + 1
+    low, high = np.maximum(first, 0), np.minimum(end, seen.size)
+    if (low >= high).any():
+        return np.full((slices, rows, columns), fill, np.float32), 1.0
+    crop = seen.array[low[2] : high[2], low[1] : high[1], low[0] : high[0]].astype(np.float32, order="C")
+    if volume.array.dtype.kind == "f" and not np.isfinite(crop).all():
+        raise InputError(
+            f"{volume.name or 'The volume'} holds values that are not numbers (NaN or infinity) near the point. "
+            "Convert it again from DICOM, or replace them by -1000 HU.",
+            "not-finite",
+            (volume.name,),
+        )
+    if (first < low).any() or (end > high).any():  # the outer half of a border voxel has the voxel's value
+        crop = np.pad(crop, list(zip((low - first)[::-1], (end - high)[::-1], strict=True)), mode="edge")
+    # In index space any affine, sheared or oblique, is one transform; ITK images cannot hold a sheared direction.
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(matrix.ravel().tolist())
+    transform.SetTranslation((shift - first).round(9).tolist())
+    stack = sitk.Resample(
+        sitk.GetImageFromArray(crop),
+        [int(n) for n in size],
+        transform,
+        sitk.sitkLinear,
+        (0.0, 0.0, 0.0),
+        (1.0, 1.0, 1.0),
+        (1, 0, 0, 0, 1, 0, 0, 0, 1),
+        fill,
+        sitk.sitkFloat32,
+    )
+    stack = sitk.GetArrayFromImage(stack)
+    if seen.inside(corners).all():  # the volume is convex: nothing else can leave it
+        return stack, 0.0
+    outside = ~_inside(seen, matrix, shift, size)
+    stack[outside] = fill
+    return stack, float(outside.mean())
+
+
+def _check_absent(volume: CTVolume, heights: np.ndarray) -> None:
+    """heights: the slices k, continuous, at the corners of what is sampled. Raises InputError."""
+    missing = [k for k in volume.absent if np.floor(heights.min()) <= k <= np.ceil(heights.max())]
+    if missing:
+        raise InputError(
+            f"{volume.name or 'The volume'} lacks {len(missing)} of the slices around the point (first: slice "
+            f"{missing[0] + 1} of {volume.size[2]}). Transfer the series again, completely.",
+            "dicom-missing-slices",
+            (volume.name,),
+        )
+
+
+def _inside(volume: CTVolume, matrix: np.ndarray, shift: np.ndarray, size) -> np.ndarray:
+    """(slices, rows, columns) which samples lie in the volume."""
+    s, r, c = np.ogrid[: size[2], : size[1], : size[0]]
+    inside = np.ones((size[2], size[1], size[0]), bool)
+    for (across, down, through), start, count in zip(matrix, shift, volume.size, strict=True):
+        index = across * c + down * r + (through * s + start)
+        inside &= (index >= -0.5 - FACE) & (index <= count - 0.5 + FACE)
+    return inside
+
+
+def _extent(volume: CTVolume) -> tuple[np.ndarray, np.ndarray]:
+    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in volume.size], indexing="ij")).reshape(3, 8).T
+    points = volume.to_lps(corners)
+    return points.min(axis=0), points.max(axis=0)
+
+
+def _numbers(values) -> str:
+    return ", ".join(f"{value:.1f}" for value in values)

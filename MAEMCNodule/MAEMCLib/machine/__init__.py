@@ -1,0 +1,1 @@
+"""The computer that this runs on: PyTorch, devices, child processes, the terminal."""

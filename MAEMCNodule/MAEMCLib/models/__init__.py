@@ -1,0 +1,1 @@
+"""Models in bundles: their card, weights, store and predictor."""

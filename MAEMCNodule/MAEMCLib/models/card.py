@@ -1,0 +1,295 @@
+"""A model's card: what ``bundle.json`` says, checked, with the settings that scoring needs. Free of torch."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+
+from ..applicability import Limits
+from ..cases.values import ClinicalField, fields_of
+from ..errors import UNREADABLE, MAEMCError, ModelError
+from ..files import strict_json
+from ..images.gray import PicturePreprocessing
+from ..inputs.montage import Preprocessing
+from ..networks.configuration import AnyEncoderConfiguration, DecoderConfiguration, encoder_configuration
+from .card_contents import contents_problem
+
+SCHEMA = 1
+INPUTS = ("nodule", "picture")
+FUSIONS = ("mean", "axial", "coronal", "graph")
+ROLES = ("classifier", "decoder", "statistics")
+_LONGEST_NAME = 100
+_MOST_MEMBERS = 100
+_SLOPES, _LARGEST_INTERCEPT = (1e-3, 1e3), 30
+_REQUIRED = {
+    "id": str,
+    "version": str,
+    "title": str,
+    "architecture": dict,
+    "preprocessing": dict,
+    "fusion": str,
+    "classes": list,
+    "positive_class": str,
+    "thresholds": dict,
+    "calibration": dict,
+    "intended_use": str,
+    "members": list,
+    "files": dict,
+}
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """values: the parsed bundle.json. sha256: of its bytes, which hold every file's hash; the model's identity."""
+
+    values: dict
+    sha256: str
+
+    @classmethod
+    def parse(cls, text: bytes, sha256: str, source: str) -> ModelCard:
+        """Read and check bundle.json. source names the bundle in messages. Raises ModelError, whatever the text is."""
+        try:
+            values = strict_json.parse(text)
+        except (ValueError, MemoryError) as error:
+            raise ModelError(f"{source}: bundle.json is not valid JSON ({error}). Get the model again.") from error
+        if not isinstance(values, dict):
+            raise ModelError(f"{source}: bundle.json holds no card. Get the model again.")
+        schema = values.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise ModelError(
+                f"{source} was written by a newer MAEMC (bundle schema {schema}, this version reads {SCHEMA}). "
+                "Update MAEMC.",
+                "newer-schema",
+            )
+        if schema != SCHEMA or isinstance(schema, bool):
+            raise ModelError(f"{source} has an unknown bundle schema ({schema!r}). Get the model again.", "schema")
+        wrong = [key for key, kind in _REQUIRED.items() if not isinstance(values.get(key), kind)]
+        if wrong:
+            raise ModelError(
+                f"{source}: bundle.json lacks or misstates {', '.join(wrong)}. Get the model again.", "schema"
+            )
+        card = cls(values, sha256)
+        try:
+            card._check(source)
+        except MAEMCError:
+            raise
+        except UNREADABLE as error:
+            raise ModelError(f"{source} cannot be used: its card is not understood ({error}).", "schema") from error
+        return card
+
+    def _check(self, source: str) -> None:
+        problem = (
+            self._kind_problem() or self._number_problem() or self._file_problem() or contents_problem(self.values)
+        )
+        if problem:
+            raise ModelError(f"{source} cannot be used: {problem}. Get the model again.", "schema")
+        # These raise ModelError themselves where their values are wrong.
+        _ = self.preprocessing, self.limits, self.clinical, self.encoder, self.decoder
+
+    def _kind_problem(self) -> str:
+        """What the model is: its name, what it takes and what it tells apart."""
+        if problem := name_problem(self.id, self.version):
+            return f"its {problem}"
+        if not _are_classes(self.classes):
+            return f"its classes {self.classes} are not two or more names"
+        if len(self.classes) > 2 and self.fusion != "graph":
+            return f"its classes are {self.classes}, and this version scores two but for models of fusion"
+        if len(self.classes) == 2 and self.classes[1] != self.positive_class:
+            return f"its positive class {self.positive_class} has to be the second of {self.classes}"
+        if self.input not in INPUTS:
+            return f"its input '{self.input}' is none of {', '.join(INPUTS)}"
+        if self.fusion not in FUSIONS:
+            return f"its fusion '{self.fusion}' is none of {', '.join(FUSIONS)}"
+        if self.fusion != "graph" and self.values.get("clinical"):
+            return "it asks for clinical values, which models of fusion alone read"
+        if self.input == "picture" and self.fusion != "mean":
+            return f"it scores pictures, which have no {self.fusion} plane"
+        return ""
+
+    def _number_problem(self) -> str:
+        """Numbers that decide about a probability or a class have to make sense, and not only to be numbers."""
+        thresholds, calibration = self.values["thresholds"], self.values["calibration"]
+        points = [thresholds.get(name) for name in ("rule_out", "balanced", "rule_in")]
+        if not all(_is_number(point) and 0 <= point <= 1 for point in points):
+            return "its thresholds are not three numbers between 0 and 1"
+        if points != sorted(points) or not 0 < points[1] < 1:
+            return f"its thresholds {points} do not rise from rule_out over balanced, between 0 and 1, to rule_in"
+        slope, intercept = calibration.get("slope"), calibration.get("intercept")
+        if not (_is_number(slope) and _is_number(intercept)):
+            return "its calibration has no slope and intercept"
+        if not _SLOPES[0] <= slope <= _SLOPES[1] or abs(intercept) > _LARGEST_INTERCEPT:
+            return (
+                f"its calibration (slope {slope}, intercept {intercept}) would turn or flatten every score: a slope of "
+                f"{_SLOPES[0]} to {_SLOPES[1]:g} and an intercept within {_LARGEST_INTERCEPT} of 0 are possible"
+            )
+        if not isinstance(calibration.get("calibrated"), bool):
+            return "it does not say whether it is calibrated"
+        if not _is_distances(self.values.get("training_distances", [])):
+            return "its training distances are not 101 rising percentiles"
+        return ""
+
+    def _file_problem(self) -> str:
+        for name, entry in self.files.items():
+            plain = name and name.isprintable() and not set(name) & set("/\\:") and name not in (".", "..")
+            if not plain or name.lower() == "bundle.json":
+                return f"it names a file outside itself ({name})"
+            if not isinstance(entry, dict) or not is_sha256(entry.get("sha256")):
+                return f"it states no SHA-256 for {name}"
+            if type(entry.get("bytes")) is not int or entry["bytes"] < 0:
+                return f"it states no size for {name}"
+        for member in self.values["members"]:
+            known = isinstance(member, dict) and isinstance(member.get("file"), str) and member["file"] in self.files
+            if not known or member.get("role") not in ROLES:
+                return f"its list of members holds {member!r}"
+        if len({member["file"] for member in self.values["members"]}) < len(self.values["members"]):
+            return "its list of members names a file twice"
+        if not self.members("classifier"):
+            return "it holds no classifier"
+        if len(self.members("classifier")) > _MOST_MEMBERS:
+            return f"it holds more than {_MOST_MEMBERS} classifiers"
+        if self.training_distances and len(self.members("statistics")) != len(self.members("classifier")):
+            return "it states training distances, but not every classifier has its feature statistics"
+        return ""
+
+    @property
+    def id(self) -> str:
+        return self.values["id"]
+
+    @property
+    def version(self) -> str:
+        return self.values["version"]
+
+    @property
+    def title(self) -> str:
+        return self.values["title"]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; of two the second is the positive (malignant-like) one."""
+        return self.values["classes"]
+
+    @property
+    def positive_class(self) -> str:
+        return self.values["positive_class"]
+
+    @property
+    def input(self) -> str:
+        """What the model scores: "nodule", a point in a CT; or "picture", a whole 2-D picture."""
+        return self.values.get("input", "nodule")
+
+    @property
+    def fusion(self) -> str:
+        """Which planes' logits are averaged: mean (of all), axial or coronal; "graph": of a fusion network."""
+        return self.values["fusion"]
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """The images of a case that the network sees, each alone; a picture has one, itself."""
+        if self.input == "picture":
+            return ("picture",)
+        return ("axial", "coronal") if self.fusion in ("mean", "graph") else (self.fusion,)
+
+    @property
+    def clinical(self) -> tuple[ClinicalField, ...]:
+        """What the model asks for by name beside the CT; empty for models that read it alone."""
+        return fields_of(self.values, self.id)
+
+    @property
+    def threshold(self) -> float | None:
+        """The balanced threshold, which decides ``class``; None of more than two classes, the likeliest being it."""
+        return float(self.values["thresholds"]["balanced"]) if len(self.classes) == 2 else None
+
+    @property
+    def calibrated(self) -> bool:
+        return self.values["calibration"]["calibrated"]
+
+    @property
+    def training_distances(self) -> list[float]:
+        """Percentiles 0, 1 ... 100 of the training cases' own distances (see ``familiarity``); empty where unknown."""
+        return self.values.get("training_distances") or []
+
+    @property
+    def files(self) -> dict[str, dict]:
+        """File name -> {"sha256", "bytes"}."""
+        return self.values["files"]
+
+    @property
+    def preprocessing(self) -> Preprocessing | PicturePreprocessing:
+        """How a case becomes network input: a ``PicturePreprocessing`` where the input is "picture"."""
+        kind = PicturePreprocessing if self.input == "picture" else Preprocessing
+        return _from_fields(kind, self.values["preprocessing"], "preprocessing")
+
+    @property
+    def limits(self) -> Limits:
+        return _from_fields(Limits, self.values.get("applicability", {}), "applicability")
+
+    @property
+    def encoder(self) -> AnyEncoderConfiguration:
+        """The shape of the classifier's network. Raises ModelError: none, unknown to this version, out of bounds."""
+        values = self.values["architecture"].get("encoder")
+        if not isinstance(values, dict):
+            raise ModelError(f"The model {self.id} does not describe its network. Get the model again.", "architecture")
+        return encoder_configuration(values)
+
+    @property
+    def decoder(self) -> DecoderConfiguration | None:
+        """The shape of the decoder that rebuilds a region; None without one. Raises ModelError as ``encoder`` does."""
+        values = self.values["architecture"].get("decoder")
+        if values is None:
+            return None
+        try:
+            return DecoderConfiguration(**values)
+        except TypeError as error:
+            raise ModelError(
+                f"The decoder of {self.id} is unknown to this version ({values}). Update MAEMC.", "architecture"
+            ) from error
+
+    @property
+    def reference(self) -> dict | None:
+        """A synthetic case and what the author's installation made of it (see ``reference_case``); None: unverified."""
+        return self.values.get("reference")
+
+    def members(self, role: str) -> list[str]:
+        """File names of the members with a role, in order."""
+        return [member["file"] for member in self.values["members"] if member["role"] == role]
+
+
+def _from_fields(kind: type, values: object, name: str):
+    known = {field.name for field in fields(kind)}
+    if not isinstance(values, dict) or set(values) - known or not all(_is_number(value) for value in values.values()):
+        raise ModelError(f"The bundle's {name} settings are not understood: {values}. Get the model again.", "schema")
+    return kind(**values)
+
+
+def _are_classes(values: list) -> bool:
+    return len(values) >= 2 and all(isinstance(v, str) and v for v in values) and len(set(values)) == len(values)
+
+
+def _is_distances(values: object) -> bool:
+    if not isinstance(values, list) or not all(_is_number(value) for value in values):
+        return False
+    return not values or (len(values) == 101 and values == sorted(values))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def name_problem(identity: str, version: str) -> str:
+    """Why a model cannot be called so, ``ID@VERSION`` in all commands; empty where it can."""
+    if not _is_name(identity) or set(identity) & set("@/\\") or identity.endswith(".maemc"):
+        return f"id {identity!r} is no name (at most {_LONGEST_NAME} printable letters, without @ / \\ and .maemc)"
+    if not _is_name(version):
+        return f"version {version!r} is no name (at most {_LONGEST_NAME} printable letters)"
+    return ""
+
+
+def _is_name(text: str) -> bool:
+    """Text that can be typed and printed: no escapes, no line ends, nothing that turns the direction of writing."""
+    return 0 < len(text) <= _LONGEST_NAME and text.isprintable() and text == text.strip()
+
+
+def is_sha256(text: object) -> bool:
+    """Whether a text is 64 hexadecimal digits."""
+    return isinstance(text, str) and re.fullmatch(r"[0-9a-fA-F]{64}", text) is not None

@@ -1,0 +1,139 @@
+"""Does this installation compute what the model's author meant? A synthetic case, and the logits that the author saw.
+
+The case is drawn by whole-number arithmetic, alike on every machine, and never stored; the card keeps each member's
+logits of it, computed in float32 by the weights as they are stored. They are compared at import, by ``models verify``,
+and once for each version of PyTorch and MAEMC and each kind of device.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..cases.values import CHOICE, SERIES, ClinicalCase, ClinicalField, ClinicalValues
+from ..errors import InputError, ModelError
+from ..files.atomic import read_json, write_json
+from ..inputs.region import SIDE, SLICES, NoduleROI
+from ..picture_scoring import PreparedPicture
+from .bundle import ModelBundle
+from .card import ModelCard
+from .store import home
+
+CASE = "synthetic-1"
+"""The name of what is drawn here. Another drawing needs another name."""
+TOLERANCE, TOLERANCE_OF_HALVES = 0.001, 0.1
+"""Largest difference of a logit, of weights in float32 and in bfloat16 or float16."""
+_PICTURE = (200, 300)
+
+
+def measure(bundle: ModelBundle) -> dict:
+    """What a card says under ``reference``: computed on this processor in float32. Raises ModelError where the weights
+    do not fit the architecture or give no finite result."""
+    from .predictor import new_predictor
+
+    predictor = new_predictor(bundle, "cpu")
+    for member in predictor.members:
+        member.float()
+    logits = predictor.reference_logits(case_for(bundle.card))
+    if not np.isfinite(logits).all():
+        raise ModelError(f"The model {bundle.card.id} gives no finite result. Its weights are damaged.", "weights")
+    return {"case": CASE, "logits": [[round(value, 6) for value in row] for row in logits.tolist()]}
+
+
+def is_verifiable(card: ModelCard) -> bool:
+    """Whether the card brings a reference case that this version can draw."""
+    return card.reference is not None and card.reference["case"] == CASE
+
+
+def difference(predictor) -> float:
+    """The largest difference of a logit between here and the author's installation. Raises ModelError above tolerance.
+
+    predictor: of a model that ``is_verifiable``.
+    """
+    card = predictor.card
+    expected = card.reference["logits"]
+    found = predictor.reference_logits(case_for(card))
+    if [len(row) for row in expected] != [found.shape[1]] * found.shape[0]:
+        raise ModelError(f"The reference case of {card.id} is not that of its members. Get the model again.", "schema")
+    apart = float(np.abs(found - np.asarray(expected, float)).max())
+    kinds = {tensor.dtype for tensor in predictor.bundle.header(card.members("classifier")[0]).values()}
+    allowed = TOLERANCE_OF_HALVES if kinds & {"BF16", "F16"} else TOLERANCE
+    if not apart <= allowed:
+        raise ModelError(
+            f"This installation computes other numbers than the model's author ({card.id} {card.version}): on its "
+            f"reference case a logit differs by {apart:.3g}, and {allowed:g} is allowed (PyTorch {torch.__version__} "
+            f"on {predictor.device}). Nothing is scored with it. Install PyTorch again, or try --device cpu.",
+            "reference",
+        )
+    return apart
+
+
+def check_once(predictor) -> None:
+    """``difference``, unless this installation has shown it for this bundle before. Raises ModelError as that does."""
+    if not is_verifiable(predictor.card):
+        return
+    file = home() / "checked" / f"{predictor.card.sha256}.json"
+    here = f"MAEMC {__version__}, PyTorch {torch.__version__}, {predictor.device.partition(':')[0]}"
+    seen = _seen(file)
+    if here in seen:
+        return
+    difference(predictor)
+    with suppress(InputError, OSError):  # a place that cannot be written costs the check each time
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, [*seen, here])
+
+
+def _seen(file: Path) -> list[str]:
+    try:
+        seen = read_json(file, "What was checked")
+    except InputError:
+        return []
+    return seen if isinstance(seen, list) and all(isinstance(line, str) for line in seen) else []
+
+
+def case_for(card: ModelCard) -> NoduleROI | PreparedPicture | ClinicalCase:
+    """What the model scores: a region, a picture, or a region with every value and series that it asks for."""
+    if card.input == "picture":
+        return PreparedPicture("reference", _picture(), None, 0.0)
+    if card.fusion != "graph":
+        return region()
+    values = {one.name: _value(one) for one in card.clinical}
+    series = [one.name for one in card.clinical if one.kind == SERIES]
+    regions = {name: region(number) for number, name in enumerate(series, start=1)}
+    return ClinicalCase(region(), ClinicalValues(values, (), regions))
+
+
+def _value(asked: ClinicalField) -> float | str:
+    if asked.kind == SERIES:
+        return asked.name
+    if asked.kind == CHOICE:
+        return asked.choices[0]
+    return 1.0 if asked.low is None else (asked.low + asked.high) / 2
+
+
+def region(number: int = 0) -> NoduleROI:
+    """A ball of tissue with a vessel in structured lung, in both planes; another number draws another radius."""
+    i, j, k = np.meshgrid(*(2 * np.arange(n) - (n - 1) for n in (SIDE, SIDE, SLICES)), indexing="ij")  # half mm
+    axial = _hu(*(axis.transpose(2, 1, 0) for axis in (i, j, k)), number)
+    coronal = _hu(*(axis.transpose(2, 1, 0) for axis in (i, k, -j)), number)
+    return NoduleROI(axial, coronal, (0.0, 0.0, 0.0), 1.0, 0.0)
+
+
+def _hu(x: np.ndarray, y: np.ndarray, z: np.ndarray, number: int) -> np.ndarray:
+    """HU at places in half mm, whole numbers all: -940 to -740 in lung, 0 to 60 in tissue."""
+    texture = (x * x + 3 * y * y + 5 * z * z + 7 * x * y + 11 * y * z + 13 * z * x) % 41
+    values = -940 + 5 * texture
+    tissue = (x * x + y * y + z * z < (16 + 2 * number) ** 2) | ((x - 12) ** 2 + (z + 8) ** 2 < 16)
+    return np.where(tissue, texture * 3 // 2, values).astype(np.float32)
+
+
+def _picture() -> np.ndarray:
+    """(200, 300) in [0, 1]: a dark ellipse on structured gray."""
+    row, column = np.meshgrid(*(np.arange(n) for n in _PICTURE), indexing="ij")
+    texture = (row * row + 3 * column * column + 5 * row * column) % 61
+    dark = 4 * (row - 90) ** 2 + (column - 160) ** 2 < 4000
+    return (np.where(dark, 20 + texture // 2, 110 + texture).astype(np.float32)) / np.float32(255)

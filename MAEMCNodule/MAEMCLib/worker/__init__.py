@@ -1,0 +1,1 @@
+"""The process beside Slicer that holds the network, and the client that speaks to it."""

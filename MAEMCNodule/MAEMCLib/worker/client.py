@@ -1,0 +1,225 @@
+"""The worker as its owner sees it: a child process with a warm model, one JSON object a line each way.
+
+Free of torch and Qt. Slicer's process holds a ``WorkerClient``; the other end is ``serve``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import itertools
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+
+LINE_LIMIT = 8 << 20
+"""Longest line in bytes, either way; a longer request is answered by an error."""
+_TYPES = {"float32": "<f4", "int16": "<i2"}
+_LARGEST_ARRAY = 4 << 20
+
+
+def encode_array(array: np.ndarray) -> dict:
+    """A float32 or int16 array as JSON: dtype, shape, base64 of its little-endian bytes in C order."""
+    kind = "int16" if array.dtype == np.int16 else "float32"
+    data = np.ascontiguousarray(array, _TYPES[kind])
+    return {"dtype": kind, "shape": list(array.shape), "data": base64.b64encode(data.tobytes()).decode("ascii")}
+
+
+def decode_array(value: object) -> np.ndarray:
+    """Inverse of ``encode_array``. Raises InputError for anything that is not such an object."""
+    try:
+        kind, shape = value["dtype"], tuple(value["shape"])
+        if kind not in _TYPES or not all(isinstance(n, int) and 0 < n < 4096 for n in shape) or len(shape) > 4:
+            raise ValueError(f"dtype {kind!r}, shape {shape!r}")
+        data = base64.b64decode(value["data"], validate=True)
+        if len(data) > _LARGEST_ARRAY or len(data) != int(np.prod(shape)) * np.dtype(_TYPES[kind]).itemsize:
+            raise ValueError(f"{len(data)} bytes for the shape {shape}")
+        return np.frombuffer(data, _TYPES[kind]).reshape(shape)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise InputError(
+            f"An array is not as the protocol wants it ({error}): dtype float32 or int16, shape, base64 data.", "array"
+        ) from error
+
+
+@dataclass
+class _Pending:
+    line: bytes
+    attempts: int = 1
+
+
+class WorkerClient:
+    """Owns one worker process: starts it when first asked, restarts it when it died, sends its requests again once.
+
+    python: the interpreter that has torch (in Slicer: PythonSlicer). environment: variables to add to the process's.
+    No method blocks; results come through ``poll``, which an owner calls from a timer or a loop.
+    """
+
+    def __init__(self, python: str = sys.executable, environment: dict[str, str] | None = None) -> None:
+        self._python = python
+        self._environment = environment or {}
+        self._process: subprocess.Popen | None = None
+        self._numbers = itertools.count(1)
+        self._pending: dict[int, _Pending] = {}
+        self._messages: queue.SimpleQueue[dict] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._reader: threading.Thread | None = None
+        self._heard = 0.0  # when the worker last said something, or was asked while it had nothing to do
+        self.log: deque[str] = deque(maxlen=200)  # the worker's last words, for a report
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self.alive else None
+
+    @property
+    def busy(self) -> bool:
+        """True while a request waits for its result."""
+        return bool(self._pending)
+
+    @property
+    def silent_seconds(self) -> float:
+        """While busy, the seconds since the worker's last message; otherwise 0.0. Loading a large model from a slow
+        disk takes many; minutes mean that the process is stopped or its driver is stuck, which ``cancel`` ends."""
+        return time.monotonic() - self._heard if self._pending else 0.0
+
+    def send(self, request: str, **fields: object) -> int:
+        """Queue a request; its number comes back with every message about it."""
+        number = next(self._numbers)
+        if not self._pending:
+            self._heard = time.monotonic()
+        line = json.dumps({"id": number, "request": request, **fields}, allow_nan=False).encode() + b"\n"
+        self._pending[number] = _Pending(line)
+        if self.alive:
+            self._outbox.put(line)
+        else:
+            self._start()
+        return number
+
+    def poll(self) -> list[dict]:
+        """Messages since the last call: {"id", "kind": "progress" | "result" | "error", ...}. Notices a dead worker."""
+        dead = self._process is not None and not self.alive and not self._reader.is_alive()
+        messages = []
+        while not self._messages.empty():
+            message = self._messages.get()
+            if message.get("kind") in ("result", "error"):
+                number = message.get("id")
+                if not isinstance(number, int) or self._pending.pop(number, None) is None:
+                    continue  # of a request that was cancelled, or of one that never was
+            messages.append(message)
+        if dead:
+            code = self._process.returncode
+            self._process = None
+            messages += self._give_up(code)
+            if self._pending:
+                self._start()
+        return messages
+
+    def cancel(self) -> list[int]:
+        """Stop at once what is running; returns the numbers of the requests that will not be answered."""
+        forgotten = list(self._pending)
+        self._pending.clear()
+        if forgotten:
+            self._kill()
+        return forgotten
+
+    def stop(self) -> None:
+        """End the worker and forget everything."""
+        self._pending.clear()
+        self._kill()
+
+    def _give_up(self, code: int) -> list[dict]:
+        """Errors for the requests on which the worker has died twice; the others get their second attempt."""
+        errors = []
+        for number, pending in list(self._pending.items()):
+            pending.attempts += 1
+            if pending.attempts > 2:
+                del self._pending[number]
+                last = next((line for line in reversed(self.log) if line.strip()), "it said nothing")
+                text = f"The scoring process ended twice (code {code}; last words: {last}). See 'maemc device'."
+                errors.append({"id": number, "kind": "error", "code": "worker-died", "message": text})
+        return errors
+
+    def _start(self) -> None:
+        library = str(Path(__file__).resolve().parents[2])
+        environment = {**os.environ, **self._environment, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [library, environment.get("PYTHONPATH")]))
+        # A process group of its own: PythonSlicer is a launcher, and ending it alone would leave the real one.
+        group = (
+            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+            if sys.platform == "win32"
+            else {"start_new_session": True}
+        )
+        try:
+            process = subprocess.Popen(
+                [self._python, "-m", "MAEMCLib", "serve"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                **group,
+            )
+        except OSError as error:
+            for number in self._pending:
+                text = f"The scoring process cannot be started with {self._python} ({error}). Check the Python setting."
+                self._messages.put({"id": number, "kind": "error", "code": "worker-start", "message": text})
+            return
+        self._process, self._heard = process, time.monotonic()
+        self._outbox = queue.SimpleQueue()
+        for pending in self._pending.values():
+            self._outbox.put(pending.line)
+        self._reader = threading.Thread(target=self._read, args=(process,), daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._write, args=(process, self._outbox), daemon=True).start()
+        threading.Thread(target=self._read_log, args=(process,), daemon=True).start()
+
+    def _read(self, process: subprocess.Popen) -> None:
+        for line in process.stdout:
+            self._heard = time.monotonic()
+            try:
+                message = json.loads(line)
+            except (ValueError, RecursionError):
+                message = None
+            if isinstance(message, dict):
+                self._messages.put(message)
+            else:
+                self.log.append(f"not understood: {line[:200]!r}")
+
+    def _write(self, process: subprocess.Popen, outbox: queue.SimpleQueue) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a dead worker: poll notices it
+            while (line := outbox.get()) is not None:
+                process.stdin.write(line)
+                process.stdin.flush()
+
+    def _read_log(self, process: subprocess.Popen) -> None:
+        for line in process.stderr:
+            self.log.append(line.decode("utf-8", "replace").rstrip())
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        self._outbox.put(None)
+        if process is None:
+            return
+        if sys.platform == "win32":
+            subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        with contextlib.suppress(OSError):
+            process.stdin.close()

@@ -1,0 +1,240 @@
+"""The worker's end of the protocol: requests on stdin, answers on stdout, a warm model between them.
+
+Nothing a line can hold ends the process; end of input does. Nothing listens on a network.
+
+A request's ``id`` comes back with every message about it where it is a text or a whole number (of at most 200 letters,
+below 2^53); anything else comes back as null.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, BinaryIO
+
+from .. import __version__
+from ..cases.values import ClinicalCase, ClinicalValues, read_values
+from ..errors import MAEMCError, ModelError, UsageError
+from ..files.strict_json import parse_json
+from ..machine.installation import check_torch, explained
+from .client import LINE_LIMIT, decode_array, encode_array
+
+if TYPE_CHECKING:
+    from ..models.card import ModelCard
+
+_LARGEST_REQUEST = 64
+"""Nodules a request may hold; the line limit comes first with float32 voxels."""
+_LONGEST_MESSAGE = 2000
+"""Letters; an error may quote what was sent."""
+
+
+class Server:
+    """Answers requests one after the other; keeps the last model loaded."""
+
+    def __init__(self, reply: Callable[[dict], None]) -> None:
+        self._reply = reply
+        self._key: tuple | None = None
+        self._predictor = None
+        self._autoencoder = None
+        self._requests = {
+            "hello": self._hello,
+            "device": self._device,
+            "predict": self._predict,
+            "explain": self._explain,
+        }
+
+    def answer(self, line: bytes) -> None:
+        """Answer one line; every defect of it becomes an error object."""
+        number = None
+        try:
+            message = _message(line)
+            number = _echoed(message.get("id"))
+            name = message.get("request")
+            handler = self._requests.get(name) if isinstance(name, str) else None
+            if handler is None:
+                shown = repr(name) if isinstance(name, str) else "that is no text"
+                raise UsageError(f"Unknown request {shown}. Known: {', '.join(self._requests)}.", "unknown-request")
+            self._reply({"id": number, "kind": "result", **handler(message)})
+        except MAEMCError as error:
+            self._error(number, error.code, str(error))
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+            known = explained(error)
+            if known is None:
+                self._error(number, "internal", f"The request failed ({type(error).__name__}: {error}). See the log.")
+            else:
+                self._error(number, known.code, str(known))
+
+    def oversized(self) -> None:
+        """Answer a line that was longer than LINE_LIMIT."""
+        self._error(None, "oversized", f"A line is longer than {LINE_LIMIT >> 20} MiB. Send fewer nodules a request.")
+
+    def _error(self, number: object, code: str, text: str) -> None:
+        shown = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
+        self._reply({"id": number, "kind": "error", "code": code, "message": shown})
+
+    def _progress(self, message: dict, stage: str, fraction: float) -> None:
+        number = _echoed(message.get("id"))
+        self._reply({"id": number, "kind": "progress", "stage": stage, "fraction": round(fraction, 3)})
+
+    def _hello(self, message: dict) -> dict:
+        return {"software": f"maemc {__version__}", "pid": os.getpid()}
+
+    def _device(self, message: dict) -> dict:
+        check_torch()
+        import safetensors.torch  # noqa: F401 (scoring needs it: that it is missing is said now, not at the first nodule)
+
+        from ..machine.device import describe
+
+        return {"device": describe(_text(message, "device", "auto"))}
+
+    def _predict(self, message: dict) -> dict:
+        cases = self._rois(message)
+        predictor = self._load(message)
+        card = predictor.card
+        if card.fusion == "graph":
+            read = [_values(nodule, card) for nodule in message["nodules"]]
+            cases = [ClinicalCase(roi, values) for roi, values in zip(cases, read, strict=True)]
+        predictions = predictor.predict(cases, lambda share: self._progress(message, "scoring", share))
+        return {"predictions": [asdict(p) for p in predictions], "device": predictor.device, **self._model()}
+
+    def _explain(self, message: dict) -> dict:
+        from ..explain.reconstruction import explain, load_autoencoder
+
+        roi = self._rois(message)[0]
+        predictor = self._load(message)
+        if predictor.card.fusion == "graph":
+            raise ModelError(
+                f"The model {predictor.card.id} fuses images and clinical values, and has no pictures to explain it.",
+                "no-decoder",
+            )
+        self._progress(message, "explaining", 0.0)
+        if self._autoencoder is None:
+            self._autoencoder = load_autoencoder(predictor)
+        explanation = explain(predictor, roi, self._autoencoder)
+        pictures = {
+            part: {plane: encode_array(array) for plane, array in planes.items()}
+            for part, planes in explanation.parts().items()
+        }
+        return {**pictures, **self._model()}
+
+    def _rois(self, message: dict) -> list:
+        """The regions of a request: their voxels, which is all that the network needs of them."""
+        nodules = message.get("nodules")
+        if not isinstance(nodules, list) or not 1 <= len(nodules) <= _LARGEST_REQUEST:
+            raise UsageError(f"A request needs 1 to {_LARGEST_REQUEST} nodules in a list 'nodules'.", "nodules")
+        if not all(isinstance(nodule, dict) for nodule in nodules):
+            raise UsageError("Each nodule is an object with the arrays 'axial' and 'coronal'.", "nodules")
+        return [_region(nodule) for nodule in nodules]
+
+    def _load(self, message: dict):
+        from ..models.bundle import ModelBundle, read_card
+        from ..models.store import find_model
+
+        path, device = find_model(_text(message, "model")), _text(message, "device", "auto")
+        key = (path, read_card(path).sha256, device)  # the card names every file's hash: a replaced model is noticed
+        if key != self._key:
+            self._progress(message, "loading", 0.0)
+            check_torch()
+            from ..models.predictor import open_predictor
+
+            self._key = self._predictor = self._autoencoder = None  # never two models in memory
+            self._predictor = open_predictor(ModelBundle.open(path), device)
+            self._key = key
+        return self._predictor
+
+    def _model(self) -> dict:
+        card = self._predictor.card
+        return {"model": {"id": card.id, "version": card.version, "sha256": card.sha256}}
+
+
+def _message(line: bytes) -> dict:
+    """One line's object. Raises UsageError: not JSON (which has no NaN and no infinity), or no object."""
+    try:
+        message = parse_json(line)
+    except ValueError as error:
+        raise UsageError(f"A line is not JSON ({error}). Send one JSON object a line.", "malformed") from error
+    if not isinstance(message, dict):
+        raise UsageError("A line holds no JSON object. Send one JSON object a line.", "malformed")
+    return message
+
+
+def _echoed(number: object) -> str | int | None:
+    """What comes back of a request's id."""
+    if isinstance(number, str):
+        return number if len(number) <= 200 else None
+    return number if isinstance(number, int) and not isinstance(number, bool) and abs(number) < 2**53 else None
+
+
+def _text(message: dict, name: str, default: str | None = None) -> str | None:
+    """A field that is a text, or is left out. Raises UsageError."""
+    value = message.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, str) or "\0" in value:
+        raise UsageError(f"'{name}' of a request is a text, or left out.", name)
+    return value
+
+
+def _region(planes: dict) -> SimpleNamespace:
+    return SimpleNamespace(**{plane: decode_array(planes.get(plane)) for plane in ("axial", "coronal")})
+
+
+def _values(nodule: dict, card: ModelCard) -> ClinicalValues:
+    """What is known of one nodule beside the CT: ``clinical`` has a text or a number for each name, ``series`` the
+    region of each further series, whose name in ``clinical`` is for people and may be missing."""
+    given, series = nodule.get("clinical") or {}, nodule.get("series") or {}
+    if not isinstance(given, dict) or not all(isinstance(v, str | int | float | None) for v in given.values()):
+        raise UsageError("A nodule's 'clinical' is an object with a text or a number for each name.", "clinical")
+    if not isinstance(series, dict) or not all(isinstance(planes, dict) for planes in series.values()):
+        raise UsageError(
+            "A nodule's 'series' is an object with the arrays 'axial' and 'coronal' for each name.", "clinical"
+        )
+    regions = {name: _region(planes) for name, planes in series.items()}
+    return replace(read_values(given | {name: name for name in regions}, card.clinical, card.id), regions=regions)
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer lines until the input ends."""
+
+    def reply(message: dict) -> None:
+        answers.write(json.dumps(message, allow_nan=False).encode() + b"\n")
+        answers.flush()
+
+    server = Server(reply)
+    while line := requests.readline(LINE_LIMIT + 1):
+        if len(line) > LINE_LIMIT:
+            while line and not line.endswith(b"\n"):
+                line = requests.readline(LINE_LIMIT)
+            server.oversized()
+        elif line.strip():
+            server.answer(line)
+
+
+def main() -> None:
+    """Serve on this process's stdin and stdout; what libraries print goes to stderr, so that it breaks no line.
+
+    Raises UsageError where one of them is closed.
+    """
+    try:
+        requests, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    except (AttributeError, OSError, io.UnsupportedOperation) as error:
+        raise UsageError(
+            "'maemc serve' is asked on its standard input and answers on its standard output, and one of them is "
+            "closed. Slicer's module starts it; for a terminal there is 'maemc score'.",
+            "no-pipe",
+        ) from error
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2((sys.stderr or nowhere).fileno(), sys.stdout.fileno())
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):  # the owner is gone
+        serve(requests, answers)

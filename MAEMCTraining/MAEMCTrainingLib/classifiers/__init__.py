@@ -1,0 +1,1 @@
+"""Classifiers on pre-trained encoders: fine-tuning, fusion, their export."""

@@ -1,0 +1,426 @@
+"""The settings of a training run: one tree of frozen dataclasses, its presets, and KEY=VALUE overrides.
+
+The presets hold the published values of Zhao et al. 2025 or name each difference from them in a comment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import typing
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from MAEMCLib.errors import ModelError, UsageError
+from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.configuration import PRESETS as NETWORKS
+
+PRESETS = ("default", "tiny", "paper", "paper-schedule")
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message, "configuration")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a case is varied from one presentation to the next.
+
+    online: a random whole-millimeter 3-D shift shared by both planes, a right-angle rotation and a flip drawn for each
+    plane by itself. paper: the 40 combinations of 4 rotations, 2 flips and 5 positions (the paper's 13,320 pairs from
+    333 cases are 40 each; the factors are our inference). none: the case as it is. single: without the paper's data
+    processing, the one slice through the point in the place of the montage, as it is (its ablation, Table 3).
+    """
+
+    mode: Literal["online", "paper", "none", "single"] = "online"
+    shift_mm: int = 5  # largest shift along each axis; the cache holds a margin of 5 mm
+    rotate: bool = True
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        _check(
+            0 <= self.shift_mm <= 5, f"shift_mm is {self.shift_mm}; the cache holds a margin of 5 mm: choose 0 to 5."
+        )
+
+
+@dataclass(frozen=True)
+class PictureAugmentation:
+    """How a 2-D picture is varied from one presentation to the next.
+
+    Two recipes. Light, for masked autoencoders and classifiers: a small shift, zoom and gain, a flip, right angles.
+    Strong, for contrastive methods: square crops of a random part of the view, flips and turns, and a change of
+    brightness, contrast and sharpness. Gray pictures have no hue to change.
+    """
+
+    view_share: float = 1.0  # side of the central square that is looked at, as a share of the stored picture's side
+    shift_share: float = 0.05  # light: largest shift along each axis, as a share of the view
+    zoom: float = 0.1  # light: the view is wider or narrower by up to this share
+    gain: float = 0.1  # light: gray values are multiplied by 1 - gain ... 1 + gain
+    flip: bool = True  # left and right
+    turn: bool = False  # right angles: for pictures without an up, as axial CT of a nodule; never for ultrasound
+    # Light: turned by up to this many degrees to either side beside that; with right angles, 45 makes every angle as
+    # likely as any. What comes in from beyond the stored picture is black.
+    tilt: float = 0.0
+    crop_area: tuple[float, ...] = (0.2, 1.0)  # strong: share of the view's area that a crop shows
+    jitter: float = 0.4  # strong: largest change of brightness and contrast, in four of five crops
+    blur: bool = True  # strong: half of the crops
+    small_crops: int = 6  # of the view, for methods that compare large crops with small ones
+    small_area: tuple[float, ...] = (0.1, 0.33)
+    small_side: float = 0.43  # of a large crop's side, as 96 pixels of 224
+
+    def __post_init__(self) -> None:
+        _check(0 < self.view_share <= 1, f"view_share is {self.view_share}; choose above 0 up to 1.")
+        for name in ("shift_share", "zoom", "gain", "jitter"):
+            _check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; choose 0 up to below 1.")
+        _check(0 <= self.tilt <= 180, f"tilt is {self.tilt}; choose 0 to 180 degrees.")
+        for name in ("crop_area", "small_area"):
+            area = getattr(self, name)
+            good = len(area) == 2 and 0 < area[0] <= area[1] <= 1
+            _check(good, f"{name} is {area}; two shares are needed, the smaller first, for example {name}=0.2,1.")
+        _check(self.small_crops >= 0, f"small_crops is {self.small_crops}; it cannot be negative.")
+        _check(0 < self.small_side <= 1, f"small_side is {self.small_side}; choose above 0 up to 1.")
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """The optimizer and the course of its rate (MAEMC-NET: AdamW with these betas; the rest is not printed)."""
+
+    optimizer: Literal["adamw", "sgd", "lars", "lamb"] = "adamw"
+    momentum: float = 0.9  # of sgd and lars
+    learning_rate: float = 3.75e-5
+    schedule: Literal["cosine", "constant", "milestones"] = "cosine"
+    warmup_fraction: float = 0.1  # of all steps, linear from zero
+    milestones: tuple[int, ...] = ()  # epochs after which the rate falls tenfold
+    weight_decay: float = 0.05
+    betas: tuple[float, ...] = (0.9, 0.95)
+    gradient_clip: float = 1.0  # largest l2 norm of the whole gradient
+    layer_decay: float = 1.0  # the rate of each block relative to that of the block above it
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.momentum < 1, f"momentum is {self.momentum}; choose 0 up to below 1.")
+        _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it has to be above 0.")
+        _check(0 <= self.warmup_fraction < 1, f"warmup_fraction is {self.warmup_fraction}; choose 0 up to below 1.")
+        _check(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; it cannot be negative.")
+        _check(self.gradient_clip > 0, f"gradient_clip is {self.gradient_clip}; it has to be above 0.")
+        _check(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}; choose above 0 up to 1.")
+        _check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas are {self.betas}; two in [0, 1).")
+        _check(
+            self.schedule != "milestones" or bool(self.milestones),
+            "The schedule 'milestones' needs milestones, for example milestones=40,70.",
+        )
+
+
+def _check_run(run: PretrainingConfiguration | FinetuningConfiguration) -> None:
+    for name in ("epochs", "batch", "accumulation", "log_every"):
+        _check(getattr(run, name) >= 1, f"{name} is {getattr(run, name)}; it has to be at least 1.")
+    _check(0 <= run.seed < 2**63, f"seed is {run.seed}; choose 0 or a positive number.")
+    _check(
+        run.accumulation <= run.batch,
+        f"accumulation is {run.accumulation}; a batch of {run.batch} cannot pass in more shares than it has samples.",
+    )
+    _check(run.checkpoint_seconds >= 0, f"checkpoint_seconds is {run.checkpoint_seconds}; it cannot be negative.")
+
+
+@dataclass(frozen=True)
+class PretrainingConfiguration:
+    """A pre-training run. ``settings`` are the method's own, a frozen dataclass of its class."""
+
+    method: str
+    settings: Any
+    encoder: EncoderConfiguration | BackboneConfiguration
+    decoder: DecoderConfiguration
+    epochs: int = 100
+    batch: int = 64
+    views_per_case: int = 40  # presentations of each case in an epoch: epochs as long as the published ones
+    accumulation: int = 1  # shares in which a batch passes, one after another: less memory; batch norms see a share
+    # Share of the patches that a marked lesion touches which masks leave visible; 0: masks know nothing of lesions.
+    min_visible_lesion: float = 0.0
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
+    seed: int = 0
+    log_every: int = 10  # steps
+    checkpoint_seconds: float = 300.0
+    preview_epochs: int = 10  # epochs from one preview to the next; the first and the last are always drawn; 0: none
+    augmentation: Augmentation | PictureAugmentation = field(default_factory=Augmentation)
+    optimization: Optimization = field(default_factory=Optimization)
+
+    def __post_init__(self) -> None:
+        _check_run(self)
+        _check(self.preview_epochs >= 0, f"preview_epochs is {self.preview_epochs}; choose 0 (none) or more.")
+        _check(0 <= self.min_visible_lesion <= 1, f"min_visible_lesion is {self.min_visible_lesion}; choose 0 to 1.")
+        _check(self.views_per_case >= 1, f"views_per_case is {self.views_per_case}; it has to be at least 1.")
+        _check(
+            not _is_paper(self.augmentation) or self.views_per_case == 40,
+            f"The paper's augmentation has 40 views of each case, but views_per_case is {self.views_per_case}.",
+        )
+
+
+def _is_paper(augmentation: Augmentation | PictureAugmentation) -> bool:
+    return isinstance(augmentation, Augmentation) and augmentation.mode == "paper"
+
+
+@dataclass(frozen=True)
+class FinetuningConfiguration:
+    """A fine-tuning run: the pre-trained (or a new) encoder and one linear layer, in folds by patient."""
+
+    encoder: EncoderConfiguration | BackboneConfiguration
+    folds: int = 5  # 1: the one model that a manifest's validation rows stop
+    # The manifest's column that names each case's fold; empty: folds are drawn.
+    folds_from: str = ""
+    epochs: int = 100
+    # Epochs at the beginning in which the linear layer alone is trained ("Less is More": 10).
+    frozen_epochs: int = 0
+    patience: int = 10  # epochs without a lower validation loss before a fold stops
+    # Epochs, up to the present one, whose mean validation loss decides. One: with a small validation part and a high
+    # rate an epoch may be the lowest by luck; several then decide better.
+    loss_window: int = 1
+    batch: int = 32
+    # Share of the training patients held out for early stopping; the paper has none and its figures suggest that the
+    # test fold decided. The test fold is never looked at here.
+    validation_fraction: float = 0.1
+    fusion: Literal["mean", "axial", "coronal"] = "mean"  # planes trained on and, at inference, averaged as logits
+    class_weights: bool = True
+    # Take a pre-trained encoder's blocks, but draw its patch embedding anew. Trained to rebuild patches, the embedding
+    # keeps what is smooth; in the phantom experiment (MAEMCTraining/README.md) patches of 50 learnt the class only so.
+    # Does not concern a linear probe, which leaves the encoder as it is.
+    new_patch_embedding: bool = False
+    # At how many angles scoring shows a 2-D picture, evenly about its middle; the mean of the logits counts. For
+    # pictures that have no up; scoring takes as many times longer.
+    angles: int = 1
+    # Labeled cases of each fold's training part that are used, for learning curves; 0: all.
+    labeled_cases: int = 0
+    split_seed: int = 0  # of folds, validation parts and the choice of labeled cases; repeats of a training keep it
+    # Leave the encoder as it is and fit the linear layer alone: what a few dozen cases can decide.
+    linear_probe: bool = False
+    accumulation: int = 1  # shares in which a batch passes, one after another: less memory; batch norms see a share
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
+    seed: int = 0
+    log_every: int = 10  # steps
+    checkpoint_seconds: float = 60.0
+    augmentation: Augmentation | PictureAugmentation = field(default_factory=lambda: Augmentation(shift_mm=3))
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(
+            learning_rate=1e-4, schedule="milestones", milestones=(40, 70), layer_decay=0.75
+        )
+    )
+
+    def __post_init__(self) -> None:
+        _check_run(self)
+        _check(self.folds >= 1, f"folds is {self.folds}; it has to be at least 1.")
+        _check(0 <= self.frozen_epochs < self.epochs, f"frozen_epochs is {self.frozen_epochs}; choose 0 up to epochs.")
+        _check(self.patience >= 1, f"patience is {self.patience}; it has to be at least 1.")
+        _check(self.loss_window >= 1, f"loss_window is {self.loss_window}; it has to be at least 1.")
+        _check(
+            self.labeled_cases == 0 or self.labeled_cases >= 4,
+            f"labeled_cases is {self.labeled_cases}; choose 0 (all) or at least 4, two of each class.",
+        )
+        _check(0 < self.validation_fraction < 0.5, "validation_fraction has to lie between 0 and 0.5.")
+        flat = isinstance(self.augmentation, PictureAugmentation)
+        _check(self.angles >= 1, f"angles is {self.angles}; it has to be at least 1.")
+        _check(flat or self.angles == 1, "angles is a setting of 2-D pictures; montages are shown upright.")
+
+
+def encoder_named(name: str, flat: bool, small: bool) -> EncoderConfiguration | BackboneConfiguration:
+    """An encoder by the name of ``--backbone``: a vision transformer or one of timm's, at the side that suits the data.
+
+    flat: for 2-D pictures instead of montages of 250 pixels; small: pictures of 64 instead of 224 pixels.
+    """
+    if name in BACKBONES:
+        side = BACKBONES[name].nearest_side((64 if small else 224) if flat else 250)
+        return BackboneConfiguration(name, side)
+    if name not in NETWORKS:
+        choices = ", ".join([*NETWORKS, *BACKBONES])
+        raise UsageError(f"There is no backbone '{name}'. Choose one of {choices}.", "backbone")
+    encoder = NETWORKS[name][0]
+    if flat:
+        side, patch = (64, 8) if small else (224, 16)
+        return replace(encoder, image_size=side, patch_size=patch, position="2d")
+    return encoder
+
+
+def pretraining_preset(
+    name: str, method: str, settings: Any, flat: bool = False, backbone: str | None = None
+) -> PretrainingConfiguration:
+    """The preset of a pre-training method; settings are the method's own defaults.
+
+    flat: for 2-D pictures. backbone: as ``encoder_named`` takes it; None: the method's own choice.
+    """
+    from ..pretraining import method_named
+
+    if name not in PRESETS:
+        raise _unknown_preset(name)
+    kind = method_named(method)
+    network = "tiny" if name == "tiny" else "vit-large"
+    published = kind.PAPER_BACKBONE if name.startswith("paper") else None
+    chosen = backbone or published or kind.BACKBONE or network
+    encoder = encoder_named(chosen, flat, name == "tiny")
+    base = PretrainingConfiguration(method, settings, encoder, NETWORKS[network][1])
+    if flat:
+        base = replace(base, augmentation=PictureAugmentation(), views_per_case=1)
+    if name == "tiny":
+        # For a processor in minutes: a small network with patches of 25, four views of each case an epoch.
+        base = replace(
+            base,
+            epochs=30,
+            batch=16,  # at the same number of views four times the steps of batch 64, and a lower loss
+            views_per_case=1 if flat else 4,
+            checkpoint_seconds=60.0,
+            optimization=Optimization(learning_rate=1e-3),
+        )
+    return kind.preset(name, base)
+
+
+def finetuning_preset(
+    name: str,
+    encoder: EncoderConfiguration | BackboneConfiguration | None,
+    flat: bool = False,
+    backbone: str | None = None,
+) -> FinetuningConfiguration:
+    """The preset of fine-tuning; encoder is the pre-trained one's architecture, None from scratch.
+
+    flat: for 2-D pictures. backbone: what to train from scratch, as ``encoder_named`` takes it.
+    """
+    scratch = encoder is None
+    network = backbone or ("resnet18" if flat else "tiny" if name == "tiny" else "vit-large")
+    base = FinetuningConfiguration(encoder or encoder_named(network, flat, name == "tiny"))
+    # Nothing learnt to protect: from scratch all layers learn at one rate.
+    decay = 1.0 if scratch else base.optimization.layer_decay
+    if flat:
+        base = replace(base, augmentation=PictureAugmentation())
+    if name == "default":
+        # Differs from the paper: random augmentation, 10 % warm-up (its rate is illegible), both planes, and more than
+        # its 10 epochs of patience: in trials the loss stood still for longer than that before it fell.
+        return replace(base, patience=30, optimization=replace(base.optimization, layer_decay=decay))
+    if name == "tiny" and flat:
+        # For a processor in minutes; the epoch is chosen on the validation part.
+        return replace(
+            base,
+            epochs=30,
+            batch=32,
+            patience=30,
+            optimization=Optimization(learning_rate=1e-3, warmup_fraction=0.1),
+        )
+    if name == "tiny":
+        # In trials on the matched phantom a small network from scratch stayed at chance for some 800 steps, then
+        # learnt the class: hence small batches, a long warm-up, and more patience than the paper's 10 epochs. With the
+        # usual layer decay of 0.75 a pre-trained one learnt the training cases by heart and nothing else: what tells
+        # the classes apart has to be learnt in its first layers too, so all layers learn at one rate.
+        return replace(
+            base,
+            epochs=120,
+            batch=16,
+            patience=60,
+            optimization=Optimization(learning_rate=5e-4, warmup_fraction=0.2),
+        )
+    if name in ("paper", "paper-schedule"):
+        # As published: the un-augmented axial montages, drops at 40 and 70 of 100 epochs.
+        return replace(
+            base,
+            fusion="mean" if flat else "axial",
+            augmentation=PictureAugmentation() if flat else Augmentation(mode="none"),
+            optimization=replace(base.optimization, layer_decay=decay, warmup_fraction=0.0),
+        )
+    raise _unknown_preset(name)
+
+
+def _unknown_preset(name: str) -> UsageError:
+    return UsageError(f"There is no preset '{name}'. Choose one of {', '.join(PRESETS)}.", "preset")
+
+
+def flatten(configuration: Any, prefix: str = "") -> dict[str, Any]:
+    """A tree of dataclasses as dotted key -> value."""
+    flat: dict[str, Any] = {}
+    for f in dataclasses.fields(configuration):
+        value = getattr(configuration, f.name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{f.name}.")
+        else:
+            flat[prefix + f.name] = value
+    return flat
+
+
+def to_json(configuration: Any) -> dict[str, Any]:
+    """The tree as JSON values: what job.json and the checkpoints store."""
+    return json.loads(json.dumps(dataclasses.asdict(configuration)))
+
+
+def from_json(kind: type, values: dict[str, Any]) -> Any:
+    """One flat dataclass of the tree from what ``to_json`` stored; lists become tuples. Raises UsageError."""
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    except TypeError as error:
+        raise UsageError(f"The stored settings do not fit {kind.__name__}: {error}.", "configuration") from error
+
+
+def differing_keys(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys at which two stored configurations differ, with both values."""
+    lines = []
+    for key in sorted(first.keys() | second.keys()):
+        one, two = first.get(key), second.get(key)
+        if isinstance(one, dict) and isinstance(two, dict):
+            lines += differing_keys(one, two, f"{prefix}{key}.")
+        elif one != two:
+            lines.append(f"{prefix}{key} ({json.dumps(one)} there, {json.dumps(two)} here)")
+    return lines
+
+
+def override(configuration: Any, assignments: list[str]) -> Any:
+    """Apply KEY=VALUE pairs: a dotted key, or any last part that names exactly one setting.
+
+    Raises UsageError: no '=', an unknown key (near matches are listed), an ambiguous one, a value of another type.
+    """
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        _check(bool(separator and key), f"'{assignment}' is not KEY=VALUE. Write for example epochs=6.")
+        try:
+            configuration = _set(configuration, _find(configuration, key).split("."), text, key)
+        except ModelError as error:  # an architecture that nobody can build was asked for; no model is at fault
+            raise UsageError(f"{assignment}: {error}", error.code) from error
+    return configuration
+
+
+def _find(configuration: Any, key: str) -> str:
+    keys = list(flatten(configuration))
+    if key in keys:
+        return key
+    matches = [full for full in keys if full.endswith("." + key)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"'{key}' could be {' or '.join(matches)}. Write the whole key.", "configuration")
+    last = {full.rpartition(".")[2] for full in keys}
+    near = difflib.get_close_matches(key, sorted(last | set(keys)), n=3, cutoff=0.5)
+    hint = f"Did you mean {', '.join(near)}?" if near else f"The settings are {', '.join(keys)}."
+    raise UsageError(f"There is no setting '{key}'. {hint}", "configuration")
+
+
+def _set(node: Any, path: list[str], text: str, key: str) -> Any:
+    name, *rest = path
+    if rest:
+        return replace(node, **{name: _set(getattr(node, name), rest, text, key)})
+    kind = typing.get_type_hints(type(node))[name]
+    return replace(node, **{name: _parse(kind, text, key)})
+
+
+def _parse(kind: Any, text: str, key: str) -> Any:
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        choices = typing.get_args(kind)
+        _check(text in choices, f"{key} is '{text}', but it has to be one of {', '.join(choices)}.")
+        return text
+    if origin is tuple:
+        inner = typing.get_args(kind)[0]
+        return tuple(_parse(inner, part, key) for part in text.split(",") if part)
+    if kind is bool:
+        _check(text.lower() in ("true", "false"), f"{key} is '{text}', but it has to be true or false.")
+        return text.lower() == "true"
+    if kind is str:
+        return text
+    names = {int: "a whole number", float: "a number"}
+    try:
+        value = kind(text)
+    except (TypeError, ValueError):
+        raise UsageError(f"{key} is '{text}', but it has to be {names.get(kind, kind)}.", "configuration") from None
+    _check(value == value and abs(value) != float("inf"), f"{key} is '{text}', but it has to be finite.")
+    return value

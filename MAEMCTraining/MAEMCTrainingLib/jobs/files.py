@@ -1,0 +1,108 @@
+"""What ``job.json`` and ``state.json`` may hold, checked when they are read: folders are copied, disks run full, and
+people open files. A file that does not hold it is damaged, and its job says so; the other jobs do not notice.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from MAEMCLib.errors import InputError
+from MAEMCLib.files.atomic import read_json
+from MAEMCLib.files.strict_json import is_count, is_number
+
+SCHEMA = 2
+STATUSES = ("queued", "running", "stopped", "failed", "finished")
+_LARGEST_STATE = 1 << 20
+_LARGEST_SETTINGS = 1 << 26
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """job.json. Raises InputError where the folder is no job, or the file is damaged."""
+    path = folder / "job.json"
+    if not _is_file(path):
+        raise InputError(
+            f"{folder} is no job folder: it holds no job.json. maemc-train jobs list names the known ones.",
+            "no-job",
+            (folder,),
+        )
+    settings = read_json(path, "The job's settings", _LARGEST_SETTINGS)
+    if not isinstance(settings, dict):
+        raise _damaged(path, "it holds no object")
+    if settings.get("schema") != SCHEMA:
+        raise InputError(f"{path} is of no job of this version (schema {SCHEMA}).", "job-schema", (path,))
+    _check(path, settings, _SETTINGS, ("kind", "created"))
+    return settings
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """state.json, or an empty one for a job that has not begun. Raises InputError where the file is damaged."""
+    path = folder / "state.json"
+    if not _is_file(path):
+        return {}
+    state = read_json(path, "The job's state", _LARGEST_STATE)
+    if not isinstance(state, dict):
+        raise _damaged(path, "it holds no object")
+    _check(path, state, _STATE, ("status", "updated"))
+    return state
+
+
+def is_moment(value: object) -> bool:
+    """Whether a value is a time with its zone, ISO 8601."""
+    try:
+        return isinstance(value, str) and datetime.datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).", "unreadable", (path,)) from error
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def is_command(value: object) -> bool:
+    """Whether a value is a command that ``jobs resume`` can start again."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("arguments"), list)
+        and all(map(_is_text, value["arguments"]))
+        and _is_text(value.get("directory", ""))
+    )
+
+
+_SETTINGS: dict[str, Callable[[object], bool]] = {
+    "kind": _is_text,
+    "command": is_command,  # of jobs of earlier versions; now it is in the job's note
+    "created": is_moment,
+    "configuration": lambda value: isinstance(value, dict),
+    "data_fingerprint": _is_text,
+}
+_STATE: dict[str, Callable[[object], bool]] = {
+    "status": lambda value: value in STATUSES,
+    **dict.fromkeys(("step", "steps", "epoch", "epochs", "part", "fold", "folds", "pid"), is_count),
+    "parts": lambda value: is_count(value) and value > 0,
+    **dict.fromkeys(("started", "updated"), is_moment),
+    **dict.fromkeys(("stage", "message", "host"), _is_text),
+    "seconds_left": lambda value: value is None or is_number(value),
+}
+
+
+def _check(path: Path, values: dict[str, Any], kinds: dict[str, Callable], needed: tuple[str, ...]) -> None:
+    for key, sound in kinds.items():
+        if key in values and not sound(values[key]):
+            raise _damaged(path, f"{key} is {str(values[key])[:50]!r}")
+        if key not in values and key in needed:
+            raise _damaged(path, f"{key} is missing")
+
+
+def _damaged(path: Path, what: str) -> InputError:
+    text = f"{path} is damaged: {what}. Bring it back from a copy, or begin the job anew in another folder."
+    return InputError(text, "damaged-job", (path,))

@@ -1,0 +1,91 @@
+"""How a run shows where it stands: the line on the terminal, the state file, events, and TensorBoard's curves."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..engine.checkpoints import Position
+from .job import Job
+from .progress_line import progress_line
+
+
+def peak_memory_mb(device: torch.device) -> float | None:
+    """The largest memory so far in MB: the GPU's by this process, or the process's own; None where nobody knows."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)
+
+
+def tensorboard(folder: Path, step: int) -> Any | None:
+    """A TensorBoard writer that goes on at a step, where the package tensorboard is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+class Progress:
+    """The course of one ``train``: throughput, time left, and who is told."""
+
+    def __init__(self, job: Job, epochs: int, step: int, steps: int, where: dict[str, Any]) -> None:
+        self.job, self.epochs, self.where = job, epochs, where
+        self.first, self.steps = step, steps
+        self.started = self.saved = time.monotonic()
+        self.shown = self.written = -math.inf
+        self.images = 0
+        self.quiet = job.quiet or not job.leads
+        self.live = not self.quiet and sys.stderr.isatty()
+        name = f"fold-{where['fold'] + 1}-{where['phase']}" if "fold" in where else where["phase"]
+        self.board = tensorboard(job.folder / "tensorboard" / name, step) if job.leads else None
+
+    def images_per_second(self) -> float:
+        """Mean since this process began."""
+        return self.images / max(time.monotonic() - self.started, 1e-9)
+
+    def event(self, step: int, epoch: int, figures: dict[str, Any]) -> None:
+        """Write figures down."""
+        self.job.event(step=step, epoch=epoch, **self.where, **figures)
+        if self.board is not None:
+            for name, value in figures.items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    self.board.add_scalar(name, value, step)
+
+    def show(self, position: Position, epoch: int, loss: float, rate: float) -> None:
+        """Renew the state file every second; a terminal's line twice a second, a log's line every quarter minute."""
+        now = time.monotonic()
+        ended = position.step == self.steps
+        due = not self.quiet and (now - self.shown > (0.5 if self.live else 15) or ended)
+        if not (due or now - self.written > 1 or ended):
+            return
+        left = (now - self.started) / max(1, position.step - self.first) * (self.steps - position.step)
+        self.written = now
+        place = {"step": position.step, "steps": self.steps, "epoch": epoch, "epochs": self.epochs}
+        self.job.update(**place, **self._fold(), seconds_left=round(left))
+        if not due:
+            return
+        self.shown = now
+        figures = {"loss": loss, "learning_rate": rate, "images_per_second": self.images_per_second()}
+        line = progress_line(self.job.state, figures)
+        print(f"\r\x1b[K{line}" if self.live else line, end="" if self.live else "\n", file=sys.stderr, flush=True)
+
+    def _fold(self) -> dict[str, Any]:
+        return {"fold": self.where["fold"]} if "fold" in self.where else {}
+
+    def end(self) -> None:
+        """Leave the line; close the curves."""
+        if self.live and math.isfinite(self.shown):
+            print(file=sys.stderr)
+        if self.board is not None:
+            self.board.close()

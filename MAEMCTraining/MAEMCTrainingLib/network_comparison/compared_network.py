@@ -1,0 +1,223 @@
+"""The networks that a comparison takes: a pre-training, a fold model of a fine-tuning, a model bundle, or a network of
+the same architecture that has learnt nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from MAEMCLib.errors import InputError, MAEMCError, UsageError
+from MAEMCLib.images.gray import PicturePreprocessing
+from MAEMCLib.models.bundle import ModelBundle
+from MAEMCLib.networks.classifier import Classifier
+from MAEMCLib.networks.encoders import build_encoder, encoder_configuration
+from MAEMCLib.networks.vit import ViT
+from torch import nn
+
+from ..classifiers.export import finished_finetuning
+from ..classifiers.finetuning import load_fold
+from ..classifiers.protocol import GIVEN, IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
+from ..classifiers.starting_point import IMAGENET, SCRATCH, StartingPoint, starting_point
+from ..data.cohort import Cohort
+from ..data.presentation import Settings
+from ..engine.configuration import Augmentation, PictureAugmentation, from_json
+from ..evaluation.predictions import read_predictions
+from ..jobs.job import Job
+from ..pretraining.run import augmentation_kind, preprocessing_from_json
+
+FOLD = 0
+"""Of a fine-tuning job the model of its first fold is taken, which is also a bundle's first member: each fold model has
+patients that it was not trained on, and a mean of several networks has no layers of its own."""
+_DRAWN = 20254  # seed of a network that has learnt nothing; no training draws its first values from it
+_PLANES = {"mean": ("axial", "coronal"), "axial": ("axial",), "coronal": ("coronal",)}
+
+
+@dataclass(frozen=True)
+class ComparedNetwork:
+    """A network, what it is shown, and whom it has learnt from.
+
+    name: of the folder or the model. what: what it is, for people. module: a Classifier, or an encoder alone. planes:
+    of a nodule, those that it reads. trained_on: pseudonyms of the patients that it is known to have learnt from, made
+    with the key that ``key`` names. unknown: why there may be others; empty where there are none.
+    """
+
+    name: str
+    what: str
+    module: nn.Module
+    preprocessing: Settings
+    augmentation: Augmentation | PictureAugmentation
+    planes: tuple[str, ...] = ("axial", "coronal")
+    trained_on: frozenset[str] = frozenset()
+    key: str | None = None
+    unknown: str = ""
+
+    @property
+    def encoder(self) -> nn.Module:
+        """Without its linear layer."""
+        return self.module.encoder if self.is_classifier else self.module
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it has a linear layer."""
+        return isinstance(self.module, Classifier)
+
+    @property
+    def flat(self) -> bool:
+        """Whether it looks at 2-D pictures."""
+        return isinstance(self.preprocessing, PicturePreprocessing)
+
+    @property
+    def side(self) -> int:
+        """Pixels a side of what it is shown."""
+        return self.encoder.configuration.image_size
+
+    @property
+    def shown(self) -> str:
+        """How much of a case it is shown, whatever its side."""
+        if self.flat:
+            return f"the central {self.preprocessing.view_share:.0%} of the picture's side"
+        return "the middle slice" if self.augmentation.mode == "single" else "the montage of 25 slices"
+
+    @property
+    def architecture(self) -> str:
+        """For people."""
+        network = self.encoder.configuration
+        if isinstance(self.encoder, ViT):
+            return f"transformer, {network.depth} blocks of {network.width}, patches of {network.patch_size}"
+        return f"{network.backbone}{'' if network.stem == 'standard' else f', {network.stem} stem'}"
+
+    def seen(self, cohort: Cohort) -> np.ndarray | None:
+        """(cases,) bool: whose patients it is known to have learnt from; None where nobody can tell of any."""
+        if self.trained_on and self.key != cohort.pseudonym_key:
+            return None
+        return np.array([case.patient in self.trained_on for case in cohort.cases], dtype=bool)
+
+
+def open_networks(first: str, second: str) -> tuple[ComparedNetwork, ComparedNetwork]:
+    """The two networks that the words name, as ``--from`` would, and beyond that a fine-tuning job. ``scratch`` has the
+    architecture and the presentation of the other one.
+
+    Raises UsageError: scratch twice, imagenet; InputError: no such job, an unfinished one, one for nodules and one for
+    pictures, none that read the same plane; ModelError: no such bundle, a damaged one.
+    """
+    words = (first, second)
+    if IMAGENET in words:
+        raise UsageError(
+            "imagenet names no network here. Fine-tune from it (--from imagenet --linear-probe leaves it as it is), "
+            "and compare that job.",
+            "imagenet",
+        )
+    if words == (SCRATCH, SCRATCH):
+        raise UsageError("Both are scratch. Name at least one network whose architecture the other takes.", "scratch")
+    opened = [None if word == SCRATCH else _open(word) for word in words]
+    one, two = (network or _untrained(opened[1 - place]) for place, network in enumerate(opened))
+    if one.flat != two.flat:
+        kinds = " and ".join(f"{n.name} at {'2-D pictures' if n.flat else 'nodules in CT'}" for n in (one, two))
+        raise InputError(f"The networks look at different things: {kinds}. Compare two of one kind.", "kind")
+    if not set(one.planes) & set(two.planes):
+        raise InputError(
+            f"{one.name} reads {one.planes[0]} montages only and {two.name} {two.planes[0]} ones: there is no image "
+            "that both were made for.",
+            "planes",
+        )
+    return one, two
+
+
+def _open(words: str) -> ComparedNetwork:
+    path = Path(words)
+    if (path / "job.json").is_file() and Job(path).settings.get("kind") == "finetune":
+        return _fold_model(path)
+    start = starting_point(words)
+    return _pretrained(start) if start.pretraining is not None else _bundled(start)
+
+
+def _pretrained(start: StartingPoint) -> ComparedNetwork:
+    encoder = build_encoder(start.encoder)
+    encoder.load_state_dict(start.state)
+    run, cohort = start.pretraining.run, start.pretraining.cohort
+    return ComparedNetwork(
+        name=start.name,
+        what=f"pre-training by {run.method}, {run.epochs} epochs on {cohort['cases']} cases",
+        module=encoder.eval(),
+        preprocessing=start.preprocessing,
+        augmentation=run.augmentation,
+        trained_on=frozenset(cohort["pseudonyms"]),
+        key=cohort["pseudonym_key"],
+    )
+
+
+def _bundled(start: StartingPoint) -> ComparedNetwork:
+    bundle = ModelBundle.open(Path(start.source))
+    card = bundle.card
+    classifier = Classifier(start.encoder, len(card.classes))
+    classifier.load_state_dict(bundle.weights("classifier")[0])
+    members = len(card.members("classifier"))
+    augmentation = PictureAugmentation if isinstance(start.preprocessing, PicturePreprocessing) else Augmentation
+    return ComparedNetwork(
+        name=start.name,
+        what="model bundle" + (f", the first of its {members} members" if members > 1 else ""),
+        module=classifier.float().eval(),
+        preprocessing=start.preprocessing,
+        augmentation=augmentation(),
+        planes=_PLANES.get(card.fusion, _PLANES["mean"]),
+        unknown="A bundle does not say which patients it was trained on.",
+    )
+
+
+def _fold_model(folder: Path) -> ComparedNetwork:
+    """The model of the first fold of a finished fine-tuning; the patients that the fold tests it has not seen."""
+    settings = finished_finetuning(folder).settings
+    configuration = settings["configuration"]
+    trained_on, unknown = _patients_of_fold(folder, settings)
+    how = "linear probe on" if configuration["linear_probe"] else "fine-tuned from"
+    source = settings["from"] if settings["from"] in (SCRATCH, IMAGENET) else Path(settings["from"]).name
+    augmentation = configuration["augmentation"]
+    return ComparedNetwork(
+        name=folder.resolve().name,
+        what=f"{how} {source}, the model of fold {FOLD + 1} of {configuration['folds']}",
+        module=load_fold(folder, FOLD, encoder_configuration(configuration["encoder"])),
+        preprocessing=preprocessing_from_json(settings["preprocessing"]),
+        augmentation=from_json(augmentation_kind(augmentation), augmentation),
+        planes=_PLANES[configuration["fusion"]],
+        trained_on=trained_on,
+        key=settings["cohort"]["pseudonym_key"],
+        unknown=unknown,
+    )
+
+
+def _patients_of_fold(folder: Path, settings: dict[str, Any]) -> tuple[frozenset[str], str]:
+    """Whom a fold's model has learnt from, its pre-training included, and why there may be others."""
+    table = read_predictions(folder / "predictions.csv")
+    tested = {patient for patient, fold in zip(table.patients, table.folds, strict=True) if fold == FOLD}
+    own = set(settings["cohort"]["pseudonyms"]) - tested
+    if settings["pretraining"] == UNKNOWN:
+        return frozenset(own), UNKNOWN_PATIENTS
+    if settings["pretraining"] not in (GIVEN, IN_FOLD) or settings["from"] == IMAGENET:
+        return frozenset(own), ""
+    try:
+        before = Job(Path(settings["from"])).settings["cohort"]
+    except (MAEMCError, KeyError):
+        return frozenset(own), "Its pre-training is gone, and with it the list of the patients that it saw."
+    if before["pseudonym_key"] != settings["cohort"]["pseudonym_key"]:
+        return frozenset(own), "The pseudonyms of its pre-training were made with another key."
+    return frozenset(own | set(before["pseudonyms"]) - (tested if settings["pretraining"] == IN_FOLD else set())), ""
+
+
+def _untrained(other: ComparedNetwork) -> ComparedNetwork:
+    shape = other.encoder.configuration
+    if other.is_classifier:
+        module: nn.Module = Classifier(shape, other.module.head.out_features, seed=_DRAWN)
+    else:
+        module = build_encoder(shape, _DRAWN)
+    return replace(
+        other,
+        name=SCRATCH,
+        what=f"the architecture of {other.name} with weights drawn anew, trained on nothing",
+        module=module.eval(),
+        trained_on=frozenset(),
+        key=None,
+        unknown="",
+    )

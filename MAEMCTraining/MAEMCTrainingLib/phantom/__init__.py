@@ -1,0 +1,1 @@
+"""Simulated chests with nodules whose truth is known."""

@@ -1,0 +1,222 @@
+"""The phantom: synthetic chest CTs with benign-like and malignant-like nodules, for tests, trials and teaching.
+
+No patient is behind these images. They show that a pipeline works from CT to score; what a model reaches on them says
+nothing about patients.
+
+A case is a function of (seed, index) alone: case 17 is the same whether 20 or 2000 are made, in whatever order, in
+however many processes. Cases come in pairs of one benign-like and one malignant-like nodule in random order; all other
+draws are blind to the class.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from MAEMCLib.errors import UsageError
+from MAEMCLib.images.ct import CTVolume
+
+from .anatomy import CHEST_HIGH, CHEST_LOW, LUNG_ROOTS, Anatomy, draw_anatomy, lung_distance
+from .nodule import GRADES, Nodule, draw_nodule
+from .scanner import Grid, Scan, scan_chest
+
+FIELD_MM = {"region": (56.0, 56.0, 56.0), "nodule": (84.0, 84.0, 76.0)}
+"""Sides along L, P and S. "region" holds the 50 mm region that models see and little more; "nodule" has room for
+shifts."""
+FIELDS = (*FIELD_MM, "chest")
+SMALLEST_MM, LARGEST_MM = 7.0, 30.0
+LOWEST_HU, HIGHEST_HU = -50.0, 80.0
+
+
+@dataclass(frozen=True)
+class PhantomConfiguration:
+    """What to draw.
+
+    cases: number of cases. seed: of the whole set.
+    grade: "matched" (only shape tells the classes apart; for evaluation) or "easy" (for smoke tests; no claim is made
+    from it).
+    field: "nodule" (a box of 84 x 84 x 76 mm around the nodule, the default), "region" (56 mm a side, for quick tests)
+    or "chest" (the whole chest: some 30 times the bytes and the time).
+
+    Raises UsageError.
+    """
+
+    cases: int = 100
+    seed: int = 0
+    grade: str = "matched"
+    field: str = "nodule"
+
+    def __post_init__(self) -> None:
+        if self.cases < 1:
+            raise UsageError(f"A phantom of {self.cases} cases cannot be written; ask for one or more with --cases.")
+        if self.seed < 0:
+            raise UsageError(f"The seed {self.seed} is negative; give 0 or more.")
+        if self.grade not in GRADES:
+            raise UsageError(f"The phantom has no grade '{self.grade}'; choose one of {', '.join(GRADES)}.")
+        if self.field not in FIELDS:
+            raise UsageError(f"The phantom has no field '{self.field}'; choose one of {', '.join(FIELDS)}.")
+
+
+@dataclass(frozen=True)
+class CasePlan:
+    """All that decides a case before a voxel of it is computed."""
+
+    case_id: str
+    anatomy: Anatomy
+    nodules: tuple[Nodule, ...]
+    grid: Grid
+    scan: Scan
+    seed: int
+
+
+@dataclass(frozen=True)
+class PhantomCase:
+    """One synthetic patient with one nodule.
+
+    volume: CT in HU (int16). point_lps: the nodule's center of mass, LPS mm. label: 0 benign-like, 1 malignant-like.
+    diameter_mm: of the sphere of the volume of the nodule's body (strands not counted).
+    """
+
+    case_id: str
+    patient_id: str
+    volume: CTVolume
+    point_lps: tuple[float, float, float]
+    label: int
+    diameter_mm: float
+    nodule_hu: float
+    slice_thickness_mm: float
+
+
+def case_id(index: int, seed: int) -> str:
+    """PHANTOM-7-0001 for index 0 of seed 7: cases of two seeds are other patients and can be used together."""
+    return f"PHANTOM-{seed}-{index + 1:04d}"
+
+
+def plan_case(index: int, configuration: PhantomConfiguration, oblique: bool = False) -> CasePlan:
+    """Draw a case's patient, nodule and scan; cheap beside rendering it. Raises UsageError for a negative index.
+
+    ``oblique`` turns the scanner's axes by some degrees about the patient's.
+    """
+    if index < 0:
+        raise UsageError(f"Case index {index} is negative; cases are counted from 0.")
+    seed = configuration.seed
+    anatomy = draw_anatomy(_generator(seed, index, 1))
+    drawn = _generator(seed, index, 2)
+    diameter = drawn.uniform(SMALLEST_MM, LARGEST_MM)
+    density = drawn.uniform(LOWEST_HU, HIGHEST_HU)
+    center = draw_place(drawn, anatomy, 0.5 * diameter)
+    nodule = draw_nodule(
+        _generator(seed, index, 3), center, label_of(index, seed), configuration.grade, diameter, density
+    )
+    grid, scan = _draw_scan(_generator(seed, index, 4), anatomy, center, configuration.field, oblique)
+    noise = int(_generator(seed, index, 5).integers(2**31))
+    return CasePlan(case_id(index, seed), anatomy, (nodule,), grid, scan, noise)
+
+
+def make_case(index: int, configuration: PhantomConfiguration) -> PhantomCase:
+    """Draw and render case ``index`` (from 0) of a phantom."""
+    return render_case(plan_case(index, configuration))
+
+
+def render_case(plan: CasePlan) -> PhantomCase:
+    """Compute the CT of a planned case."""
+    nodule = plan.nodules[0]
+    return PhantomCase(
+        case_id=plan.case_id,
+        patient_id=plan.case_id,
+        volume=render_volume(plan),
+        point_lps=nodule.center,
+        label=nodule.label,
+        diameter_mm=nodule.diameter_mm,
+        nodule_hu=nodule.hu,
+        slice_thickness_mm=plan.grid.thickness_mm,
+    )
+
+
+def render_volume(plan: CasePlan) -> CTVolume:
+    """The CT of a plan with any number of nodules."""
+    array = scan_chest(plan.anatomy, plan.nodules, plan.grid, plan.scan, plan.seed)
+    return CTVolume(array, plan.grid.affine, plan.case_id)
+
+
+def label_of(index: int, seed: int) -> int:
+    """0 or 1; each pair of cases (0 and 1, 2 and 3, ...) holds one of each, in an order of its own."""
+    first = int(_generator(seed, index // 2, 0).integers(2))
+    return first if index % 2 == 0 else 1 - first
+
+
+def draw_place(generator: np.random.Generator, anatomy: Anatomy, radius_mm: float) -> tuple[float, float, float]:
+    """A point (LPS mm) in a lung where a nodule of this radius touches neither pleura nor hilum."""
+    low, high = np.array([-130.0, -90.0, -130.0]), np.array([130.0, 98.0, 125.0])
+    roots = anatomy.patient(np.array(list(LUNG_ROOTS.values())))
+    while True:
+        points = anatomy.patient(generator.uniform(low, high, (64, 3)))
+        deep = -lung_distance(points, anatomy) > radius_mm + 3.0
+        away = np.linalg.norm(points[:, None] - roots, axis=-1).min(axis=1) > radius_mm + 32.0
+        fit = np.flatnonzero(deep & away)
+        if len(fit):
+            return tuple(float(c) for c in points[fit[0]])
+
+
+def make_sample_chest(seed: int = 0) -> tuple[CTVolume, list[tuple[str, tuple[float, float, float], int]]]:
+    """A whole chest with three nodules, 0.94 x 0.94 x 2 mm, for demonstrations.
+
+    Returns the volume and, a nodule each, (id, point in LPS mm, label 0 benign-like or 1 malignant-like); both classes
+    occur.
+    """
+    anatomy = draw_anatomy(_generator(seed, 0, 11))
+    drawn = _generator(seed, 0, 12)
+    nodules: list[Nodule] = []
+    for number, (label, diameter) in enumerate(((1, 23.0), (0, 17.0), (1, 13.0))):
+        center = draw_place(drawn, anatomy, 0.5 * diameter)
+        while any(np.linalg.norm(np.subtract(center, other.center)) < 60.0 for other in nodules):
+            center = draw_place(drawn, anatomy, 0.5 * diameter)
+        density = drawn.uniform(10.0, 60.0)
+        nodules.append(draw_nodule(_generator(seed, number, 13), center, label, "matched", diameter, density))
+    grid = _chest_grid(anatomy, 0.94, 2.0, 2.0, np.eye(3))
+    plan = CasePlan("Sample chest", anatomy, tuple(nodules), grid, Scan(0.45, 7.0, 0.7), seed)
+    points = [(f"N{number + 1}", nodule.center, nodule.label) for number, nodule in enumerate(nodules)]
+    return render_volume(plan), points
+
+
+def _generator(seed: int, index: int, stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, index, stream])))
+
+
+def _draw_scan(
+    generator: np.random.Generator, anatomy: Anatomy, center, field: str, oblique: bool
+) -> tuple[Grid, Scan]:
+    pixel = generator.uniform(0.6, 0.9)
+    thickness = generator.uniform(1.0, 2.5)
+    # Some protocols reconstruct overlapping slices.
+    overlap = generator.random() < 0.25
+    step = max(1.0, 0.7 * thickness) if overlap else thickness
+    scan = Scan(
+        blur_mm=generator.uniform(0.3, 0.6),
+        noise_hu=generator.uniform(8.0, 28.0),
+        grain_mm=generator.uniform(0.35, 0.75),
+    )
+    direction = _turned(generator.uniform(8.0, 15.0), generator.uniform(5.0, 10.0)) if oblique else np.eye(3)
+    if field == "chest":
+        return _chest_grid(anatomy, pixel, step, thickness, direction), scan
+    # The nodule is not quite in the middle of the field, nor on a voxel.
+    room = 0.5 * min(FIELD_MM[field]) - 26.0
+    middle = np.asarray(center) + generator.uniform(-0.3, 0.3, 3) * room
+    return _centered_grid(middle, FIELD_MM[field], (pixel, pixel, step), direction, thickness), scan
+
+
+def _turned(about_l: float, about_p: float) -> np.ndarray:
+    """Axes (columns) turned about L, then P, by degrees."""
+    a, b = np.deg2rad([about_l, about_p])
+    first = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    second = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    return second @ first
+
+
+def _chest_grid(anatomy: Anatomy, pixel: float, step: float, thickness: float, direction: np.ndarray) -> Grid:
+    low, high = anatomy.patient(np.array(CHEST_LOW)), anatomy.patient(np.array(CHEST_HIGH))
+    return _centered_grid(0.5 * (low + high), high - low, (pixel, pixel, step), direction, thickness)
+
+
+def _centered_grid(middle, sides, spacing, direction: np.ndarray, thickness: float) -> Grid:
+    size = tuple(int(np.ceil(side / s)) for side, s in zip(sides, spacing, strict=True))
+    origin = np.asarray(middle) - direction @ (0.5 * np.asarray(spacing) * (np.asarray(size) - 1))
+    return Grid(size, spacing, tuple(float(c) for c in origin), direction, thickness)

@@ -1,0 +1,163 @@
+"""Writing a phantom data set: synthetic CTs with benign-like and malignant-like nodules, and their manifest.
+
+Public surface of the phantom; ``phantom_case`` draws the cases.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from pathlib import Path
+
+from MAEMCLib.cases.manifest import ManifestRow, write_manifest
+from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.files.atomic import file_sha256, read_json, write_json
+from MAEMCLib.images.ct import write_volume
+from MAEMCLib.machine.child_processes import child_processes
+
+from .case import CasePlan, PhantomCase, PhantomConfiguration, make_case, make_sample_chest, plan_case, render_case
+
+__all__ = ["PhantomCase", "PhantomConfiguration", "make_case", "make_sample_chest", "write_phantom"]
+
+GENERATOR = 4
+"""Raised whenever the same seed draws other images: data sets of two generators are not to be mixed."""
+
+
+def write_phantom(
+    folder: str | Path,
+    cases: int,
+    seed: int = 0,
+    grade: str = "matched",
+    dicom: bool = False,
+    field: str = "nodule",
+    processes: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Write a phantom of ``cases`` cases and return the path of its ``manifest.csv``.
+
+    folder: gets ``images/`` (one NRRD a case, or one folder of DICOM slices a case with ``dicom``; the first DICOM case
+    is oblique), ``manifest.csv``, and ``phantom.json`` with the settings and each case's SHA-256.
+    grade: "matched" or "easy". field: "nodule" (84 x 84 x 76 mm around the nodule), "region" (56 mm a side: what models
+    see) or "chest" (the whole chest). processes: how many write at a time; the result does not depend on it.
+    progress: called with (cases done, cases).
+
+    Run again with the same settings it continues: cases whose content still has its hash are left as they are, damaged
+    or missing ones are written anew, and ``cases`` may grow. Raises UsageError for settings that are none or differ
+    from those in the folder, InputError where the folder cannot be written.
+    """
+    configuration = PhantomConfiguration(cases, seed, grade, field)
+    folder = Path(folder).absolute()
+    settings = {"generator": GENERATOR, **asdict(configuration), "dicom": dicom}
+    del settings["cases"]
+    record = folder / "phantom.json"
+    hashes = _known_hashes(record, settings)
+    try:
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The folder {folder} cannot be made ({error.strerror}). Choose another.", "not-written"
+        ) from error
+    plans = [plan_case(index, configuration, oblique=dicom and index == 0) for index in range(cases)]
+    paths = [folder / "images" / (plan.case_id if dicom else f"{plan.case_id}.nrrd") for plan in plans]
+    jobs, done = [], 0
+    for plan, path in zip(plans, paths, strict=True):
+        if plan.case_id in hashes and hashes[plan.case_id] == _content_hash(path):
+            done += 1
+            progress(done, cases)
+        else:
+            jobs.append((plan, path, dicom))
+    for name, digest in _written(jobs, processes):
+        hashes[name] = digest
+        write_json(record, {**settings, "sha256": dict(sorted(hashes.items()))})
+        done += 1
+        progress(done, cases)
+    return write_manifest(folder / "manifest.csv", [_row(p, image) for p, image in zip(plans, paths, strict=True)])
+
+
+def _known_hashes(record: Path, settings: dict) -> dict[str, str]:
+    if not record.exists():
+        return {}
+    known = read_json(record, "The phantom's record")
+    if not isinstance(known, dict) or not isinstance(known.get("sha256"), dict):
+        raise InputError(f"{record} is no record of a phantom. Choose an empty folder.", "unreadable-json")
+    hashes = known["sha256"]
+    differing = [
+        f"{name} {known.get(name)} and not {value}" for name, value in settings.items() if known.get(name) != value
+    ]
+    if differing:
+        raise UsageError(
+            f"{record.parent} holds a phantom of other settings ({', '.join(differing)}). "
+            "Choose an empty folder, or the same settings to continue."
+        )
+    return hashes
+
+
+def _written(jobs: list[tuple[CasePlan, Path, bool]], processes: int) -> Iterator[tuple[str, str]]:
+    if processes <= 1 or len(jobs) < 4:  # starting a process costs more than a few cases
+        yield from map(_write_case, jobs)
+        return
+    try:
+        with child_processes(min(processes, len(jobs))) as pool:
+            yield from pool.map(_write_case, jobs)
+    except BrokenProcessPool as error:
+        raise InputError(
+            "A process that drew phantoms was ended from outside, perhaps for want of memory. What is done is kept: "
+            "run the command again with fewer --processes.",
+            "process-died",
+        ) from error
+
+
+def _write_case(job: tuple[CasePlan, Path, bool]) -> tuple[str, str]:
+    """Render and write one case beside its place, then move it there: a case is there whole or not at all."""
+    plan, path, dicom = job
+    case = render_case(plan)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        if dicom:
+            from .dicom import write_series
+
+            write_series(case, temporary, plan.seed)
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            write_volume(case.volume, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be written ({error.strerror}). Free space, then run the same command: it continues.",
+            "not-written",
+        ) from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+    return plan.case_id, _content_hash(path)
+
+
+def _content_hash(path: Path) -> str | None:
+    """SHA-256 of a file, or of a folder's files in the order of their names; None where there is neither."""
+    if path.is_file():
+        return file_sha256(path)
+    if not path.is_dir():
+        return None
+    total = hashlib.sha256()
+    for file in sorted(path.iterdir()):
+        total.update(f"{file.name} {file_sha256(file)}\n".encode())
+    return total.hexdigest()
+
+
+def _row(plan: CasePlan, image: Path) -> ManifestRow:
+    nodule = plan.nodules[0]
+    return ManifestRow(
+        case_id=plan.case_id,
+        patient_id=plan.case_id,
+        image=image,
+        label=nodule.label,
+        diameter_mm=nodule.diameter_mm,
+        point_lps=nodule.center,
+        extra={"modality": "CT", "anatomy": "CHEST", "slice_thickness_mm": f"{plan.grid.thickness_mm:.2f}"},
+    )

@@ -1,0 +1,1 @@
+"""How well a pre-training does its own task, beside trivial baselines."""

@@ -1,0 +1,92 @@
+"""The contrastive half of a pre-training on patients that it has never seen: InfoNCE, and finding the own other plane.
+
+For methods with MAEMC-NET's parts: encoder, flattening, their momentum copies and a queue (Zhao et al. 2025, 3.3.3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from MAEMCLib.networks.masking import split_tokens
+from torch import Tensor, nn
+
+from ..data.augmentation import draw_view, montage_pair
+from ..data.cohort import NoduleCohort
+from ..engine.rng import generator
+from ..pretraining.parts.losses import info_nce
+from ..pretraining.run import PretrainedJob
+
+_CHUNK = 16
+
+
+def can_contrast(module: nn.Module) -> bool:
+    """Whether a method has the parts that this needs."""
+    parts = ("encoder", "flattening", "momentum_encoder", "momentum_flattening", "queue", "hidden")
+    return all(hasattr(module, part) for part in parts)
+
+
+def can_contrast_unmasked(module: nn.Module) -> bool:
+    """Whether the features can be had of whole montages: the flattening "flatten" is tied to one number of patches."""
+    return module.flattening.kind != "flatten"
+
+
+@torch.no_grad()
+def queries_and_keys(
+    module: nn.Module, pairs: np.ndarray, noise: np.ndarray | None, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Unit vectors (B, D) on the CPU: axial through the encoder, coronal through the momentum encoder.
+
+    pairs: (B, 2, 250, 250) network input. noise: (B, 2, N) decides the masks, as in training; None: all is visible.
+    """
+    queries, keys = [], []
+    for start in range(0, len(pairs), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        images = torch.from_numpy(pairs[part]).to(device)[:, :, None]
+        keep = (None, None)
+        if noise is not None:
+            draws = torch.from_numpy(noise[part]).to(device)
+            keep = tuple(split_tokens(draws[:, plane], module.hidden)[0] for plane in (0, 1))
+        queries.append(module.flattening(module.encoder(images[:, 0], keep[0])).cpu())
+        keys.append(module.momentum_flattening(module.momentum_encoder(images[:, 1], keep[1])).cpu())
+    return torch.cat(queries), torch.cat(keys)
+
+
+def queue_losses(module: nn.Module, queries: Tensor, keys: Tensor) -> np.ndarray:
+    """(B,) InfoNCE of each query in nats: its own key against every key that the queue holds."""
+    stored = module.queue.keys[: int(module.queue.filled)].cpu()
+    allowed = torch.ones(1, len(stored), dtype=torch.bool)
+    temperature = module.configuration.temperature
+    rows = zip(queries.split(1), keys.split(1), strict=True)
+    return np.array([float(info_nce(query, key, stored, allowed, temperature)[0]) for query, key in rows])
+
+
+def own_key_first(queries: Tensor, keys: Tensor) -> np.ndarray:
+    """(B,) bool: the query is more similar to its own key than to every other one. A tie is no success."""
+    similar = queries.double() @ keys.double().T
+    own = similar.diagonal().clone()
+    similar.fill_diagonal_(-torch.inf)
+    return (own > similar.max(dim=1).values).numpy()
+
+
+@torch.no_grad()
+def fill_queue(module: nn.Module, pretrained: PretrainedJob, known: NoduleCohort, device: torch.device) -> None:
+    """Fill the queue of a network that has not been trained: keys of views as the training drew them.
+
+    As many as the trained queue holds, of the known cases in turn, each with its own view and mask.
+    """
+    run, tokens = pretrained.run, pretrained.run.encoder.tokens
+    samples = range(int(pretrained.module.queue.filled))
+    for start in range(0, len(samples), _CHUNK):
+        chosen = samples[start : start + _CHUNK]
+        cases = [sample % len(known) for sample in chosen]
+        # After the last epoch of the run: views and masks that no training step has drawn.
+        views = [
+            draw_view(run.augmentation, known.slice_step_mm, run.seed, run.epochs, sample, sample // len(known) % 40)
+            for sample in chosen
+        ]
+        stacks = zip(cases, views, strict=True)
+        pairs = np.stack([montage_pair(known.stacks(case), view, pretrained.preprocessing)[0] for case, view in stacks])
+        draws = [generator(run.seed, "mask", run.epochs, sample) for sample in chosen]
+        noise = np.stack([draw.random((2, tokens), dtype=np.float32) for draw in draws])
+        keys = queries_and_keys(module, pairs, noise, device)[1]
+        module.queue.enqueue(keys.to(device), torch.from_numpy(known.patients[cases]).to(device))

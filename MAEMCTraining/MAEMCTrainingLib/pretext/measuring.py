@@ -1,0 +1,321 @@
+"""How well a pre-training does its own task on patients that it has never seen.
+
+Hidden pixels are set beside what fills them without learning, the contrast beside chance, and all of it beside the
+network of the same configuration before its first step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from MAEMCLib.errors import InputError
+from MAEMCLib.files.atomic import replacing, write_json
+from MAEMCLib.inputs.montage import TILES, Preprocessing, from_montage, to_montage
+from MAEMCLib.inputs.region import SIDE
+from MAEMCLib.networks.masking import unpatchify
+from torch import nn
+
+from ..data.augmentation import View, montage_pair
+from ..data.cohort import NoduleCohort
+from ..engine.rng import generator
+from ..evaluation.metrics import RESAMPLES, Metric, patient_weights
+from ..pretraining.preview import hidden_pixels, montage_figure, save_png
+from ..pretraining.run import PretrainedJob, build_method
+from .contrast import can_contrast, can_contrast_unmasked, fill_queue, own_key_first, queries_and_keys, queue_losses
+from .filling import FILLINGS, INTERPOLATION, interpolated
+from .gray_levels import gray_level_errors, gray_levels, peak_signal_to_noise
+from .report import EVERYWHERE, NETWORK, PLANES, TRAINING_MEAN, UNTRAINED, notes, targets
+
+MASKS = 4
+"""Masks drawn for each case."""
+_SEED = 20253
+_CHUNK = 16
+_PICTURES = 3
+
+
+def evaluate_pretext(
+    pretrained: PretrainedJob,
+    cohort: NoduleCohort,
+    output: Path,
+    device: torch.device,
+    training: NoduleCohort | None = None,
+) -> dict[str, Any]:
+    """Write pretext.json and pretext.png to the folder ``output``, and return what the former holds.
+
+    cohort: any cases; those of patients that the pre-training saw are left out and counted. training: cases of the
+    pre-training; of them come the mean of each position and the keys for the network before training, and without
+    them these rows are left out, with the reason.
+
+    The plain centered view of each region is taken, for both planes, with ``MASKS`` masks a case, the same for every
+    row. Raises InputError: a method that reconstructs nothing, pseudonyms of another key, another slice step, no
+    patient left, a place that cannot be written.
+    """
+    run, preprocessing = pretrained.run, pretrained.preprocessing
+    if not hasattr(pretrained.module, "reconstruct"):
+        raise InputError(f"The method {run.method} reconstructs nothing, so there is no pretext to evaluate.", "method")
+    if pretrained.flat or run.encoder.image_size != SIDE * TILES or not isinstance(cohort, NoduleCohort):
+        raise InputError(
+            "The pretext is evaluated on montages of 250 pixels, whose neighboring slices give its baselines; this "
+            "pre-training learnt from other images.",
+            "method",
+        )
+    held_out, seen = _held_out(pretrained, cohort)
+    known = _known(pretrained, training)
+    pairs = np.stack([montage_pair(held_out.stacks(i), View(), preprocessing)[0] for i in range(len(held_out))])
+    noise = np.stack([_noise(case, pretrained.module.mask_cells) for case in range(len(held_out))])
+    untrained = build_method(run)
+    networks = {NETWORK: pretrained.module.to(device).eval(), UNTRAINED: untrained.to(device).eval()}
+    unavailable = {} if known else {TRAINING_MEAN: "the pre-training's own cases were not given"}
+    mean_pair = _mean_pair(known, preprocessing) if known else None
+    errors = hidden_pixel_errors(networks, pairs, noise, mean_pair)
+    drawn = patient_weights(np.zeros(len(held_out)), held_out.patients, RESAMPLES, seed=0)
+    weights = np.vstack([np.ones(len(held_out)), drawn])
+    report: dict[str, Any] = {
+        "pretraining": pretrained.folder.name,
+        "method": run.method,
+        "cases": len(held_out),
+        "patients": len(np.unique(held_out.patients)),
+        "left_out_as_seen": seen,
+        "masks_per_case": MASKS,
+        "training_cases": [len(known) if known else 0, pretrained.cohort["cases"]],
+        "hidden_pixel_mse": {
+            plane: {row: _metric(weights, values) for row, values in rows.items()} for plane, rows in errors.items()
+        },
+        "network_over": {
+            plane: {row: _metric(weights, rows[NETWORK], rows[row]) for row in rows if row not in (NETWORK, EVERYWHERE)}
+            for plane, rows in errors.items()
+        },
+    }
+    report["gray_levels"] = _gray_levels(networks, pairs, noise[:, :1], mean_pair, preprocessing, weights)
+    if can_contrast(pretrained.module):
+        if known:
+            fill_queue(untrained, pretrained, known, device)
+        report["contrast"] = {
+            name: _contrast(module, pairs, noise, held_out.patients, weights, device)
+            for name, module in networks.items()
+        }
+    report["targets"] = targets(report)
+    report["unavailable"] = unavailable
+    report["notes"] = notes(report)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {output} cannot be made ({error.strerror}).", "not-written") from error
+    with replacing(output / "pretext.png") as temporary:
+        save_png(_figure(pretrained, pairs[:, 0], noise[:, 0, 0]), temporary)
+    write_json(output / "pretext.json", report)
+    return report
+
+
+def _held_out(pretrained: PretrainedJob, cohort: NoduleCohort) -> tuple[NoduleCohort, int]:
+    """The cases of patients that the pre-training did not see, and how many others there are."""
+    _check_key(pretrained, cohort, "whether it has seen these patients")
+    if pretrained.preprocessing.slice_step_mm != cohort.slice_step_mm:
+        raise InputError(
+            f"The pre-training's slices are {pretrained.preprocessing.slice_step_mm:g} mm apart, these are "
+            f"{cohort.slice_step_mm} mm apart. Build the cache with the same --slice-step.",
+            "slice-step",
+        )
+    seen = set(pretrained.cohort["pseudonyms"])
+    unseen = [index for index, case in enumerate(cohort.cases) if case.patient not in seen]
+    if not unseen:
+        raise InputError(
+            f"The pre-training has seen every patient of these {len(cohort)} cases, so there is none to evaluate on. "
+            "Give data of other patients.",
+            "no-held-out",
+        )
+    return cohort.subset(unseen), len(cohort) - len(unseen)
+
+
+def _known(pretrained: PretrainedJob, training: NoduleCohort | None) -> NoduleCohort | None:
+    """The cases of ``training`` that the pre-training saw; None where there are none."""
+    if training is None:
+        return None
+    _check_key(pretrained, training, "which of the training cases it has seen")
+    seen = set(pretrained.cohort["pseudonyms"])
+    members = [index for index, case in enumerate(training.cases) if case.patient in seen]
+    return training.subset(members) if members else None
+
+
+def _check_key(pretrained: PretrainedJob, cohort: NoduleCohort, question: str) -> None:
+    if pretrained.cohort["pseudonym_key"] != cohort.pseudonym_key:
+        raise InputError(
+            f"The pre-training's pseudonyms were made with another key, so nobody can tell {question}. "
+            "Build the cache with the MAEMC_HOME that the pre-training had.",
+            "pseudonym-key",
+        )
+
+
+def _noise(case: int, tokens: int) -> np.ndarray:
+    """(MASKS, 2, tokens) float32: what decides the masks of one case, in both planes."""
+    draws = [generator(_SEED, "pretext", mask, case) for mask in range(MASKS)]
+    return np.stack([draw.random((2, tokens), dtype=np.float32) for draw in draws])
+
+
+def _mean_pair(known: NoduleCohort, preprocessing: Preprocessing) -> np.ndarray:
+    """(2, 250, 250) float64: the mean of the plain views."""
+    return sum(
+        montage_pair(known.stacks(i), View(), preprocessing)[0].astype(np.float64) for i in range(len(known))
+    ) / len(known)
+
+
+@torch.no_grad()
+def hidden_pixel_errors(
+    networks: dict[str, nn.Module], pairs: np.ndarray, noise: np.ndarray, mean_pair: np.ndarray | None
+) -> dict[str, dict[str, np.ndarray]]:
+    """{plane: {row: (cases,)}}, the mean squared error on the hidden pixels of each case, over all its masks.
+
+    pairs: (cases, 2, 250, 250) network input; noise: (cases, masks, 2, N). Axial goes through the encoder, coronal
+    through the momentum encoder where the method has one, both through its decoder. What is hidden comes from the
+    first network and is the same for all rows; its row ``EVERYWHERE`` also counts the visible pixels, as predicted.
+    """
+    errors: dict[str, dict[str, np.ndarray]] = {name: {} for name in PLANES}
+    first = next(iter(networks))
+    for name, part, target, hidden, filled in _filled(networks, pairs, noise, mean_pair):
+        sums = errors[name]
+        for row, values in filled.items():
+            sums.setdefault(row, np.zeros(len(pairs)))[part] += _mean_square(values - target, hidden)
+        everywhere = _mean_square(filled[first] - target, np.ones_like(hidden))
+        sums.setdefault(EVERYWHERE, np.zeros(len(pairs)))[part] += everywhere
+    return {name: {row: total / noise.shape[1] for row, total in sums.items()} for name, sums in errors.items()}
+
+
+def _filled(
+    networks: dict[str, nn.Module], pairs: np.ndarray, noise: np.ndarray, mean_pair: np.ndarray | None
+) -> Iterator[tuple[str, slice, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+    """For each plane, mask and a few cases: the plane's name, which cases, and as stacks (B, 25, 50, 50) the target,
+    what was hidden, and what each row puts in its place. What is hidden comes from the first network."""
+    first = next(iter(networks))
+    device = next(networks[first].parameters()).device
+    for plane, name in enumerate(PLANES):
+        for mask in range(noise.shape[1]):
+            for start in range(0, len(pairs), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                images = torch.from_numpy(pairs[part, plane]).to(device)[:, None]
+                draws = torch.from_numpy(noise[part, mask, plane]).to(device)
+                rebuilt = {row: module.reconstruct(images, draws, name) for row, module in networks.items()}
+                hidden = from_montage(hidden_pixels(*rebuilt[first]))
+                target = from_montage(pairs[part, plane])
+                filled = {row: from_montage(_montages(prediction)) for row, (prediction, _) in rebuilt.items()}
+                filled |= _fillings(target, ~hidden, None if mean_pair is None else from_montage(mean_pair[plane]))
+                yield name, part, target, hidden, filled
+
+
+@torch.no_grad()
+def _gray_levels(
+    networks: dict[str, nn.Module],
+    pairs: np.ndarray,
+    noise: np.ndarray,
+    mean_pair: np.ndarray | None,
+    preprocessing: Preprocessing,
+    weights: np.ndarray,
+) -> dict[str, Any]:
+    """{plane: {row: {pixels: {measure: metric}}}} of ``gray_level_errors``; of one mask a case."""
+    values: dict[tuple[str, str, str, str], np.ndarray] = {}
+    for name, part, target, hidden, filled in _filled(networks, pairs, noise, mean_pair):
+        levels = gray_levels(target, preprocessing)
+        for row, stacks in filled.items():
+            found = gray_level_errors(levels, gray_levels(np.broadcast_to(stacks, target.shape), preprocessing), hidden)
+            for pixels, measures in found.items():
+                for measure, figures in measures.items():
+                    values.setdefault((name, row, pixels, measure), np.zeros(len(pairs)))[part] = figures
+    report: dict[str, Any] = {}
+    for (name, row, pixels, measure), figures in values.items():
+        place = report.setdefault(name, {}).setdefault(row, {}).setdefault(pixels, {})
+        place[measure] = _metric(weights, figures)
+        if measure == "mse":
+            peak = float(peak_signal_to_noise(figures.mean()))
+            place["psnr_of_mean_mse"] = peak if math.isfinite(peak) else None
+    return report
+
+
+def _montages(prediction: torch.Tensor) -> np.ndarray:
+    return unpatchify(prediction.float())[:, 0].cpu().numpy()
+
+
+def _fillings(target: np.ndarray, visible: np.ndarray, mean: np.ndarray | None) -> dict[str, np.ndarray]:
+    rows = {} if mean is None else {TRAINING_MEAN: mean}
+    return rows | {row: fill(target, visible) for row, fill in FILLINGS.items()}
+
+
+def _mean_square(difference: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """(cases,) over the counted pixels of each."""
+    axes = (1, 2, 3)
+    return np.square(difference).sum(axis=axes, where=counted, dtype=np.float64) / counted.sum(axis=axes)
+
+
+def _contrast(
+    module: nn.Module,
+    pairs: np.ndarray,
+    noise: np.ndarray,
+    patients: np.ndarray,
+    weights: np.ndarray,
+    device: torch.device,
+) -> dict[str, Any]:
+    """InfoNCE against the stored keys, and how often the own coronal key is found first among those of all patients.
+
+    "masked" as in training, the mean over the masks; "unmasked" with every patch visible, as in scoring.
+    """
+    negatives = int(module.queue.filled)
+    chance = math.log(1 + negatives)
+    one_each = np.unique(patients, return_index=True)[1]  # keys of different patients: their first cases
+    ways = {"masked": [noise[:, mask] for mask in range(noise.shape[1])]}
+    if can_contrast_unmasked(module):
+        ways["unmasked"] = [None]
+    found: dict[str, Any] = {"negatives": negatives, "queue": module.queue.size, "chance_info_nce": chance}
+    for way, masks in ways.items():
+        losses, firsts = [], []
+        for mask in masks:
+            queries, keys = queries_and_keys(module, pairs, mask, device)
+            if negatives:
+                losses.append(queue_losses(module, queries, keys))
+            firsts.append(own_key_first(queries[one_each], keys[one_each]))
+        found[way] = {}
+        if losses:
+            loss = np.mean(losses, axis=0)
+            found[way]["info_nce"] = _metric(weights, loss)
+            found[way]["info_nce_over_chance"] = _metric(weights, loss / chance)
+        if len(one_each) > 1:
+            first = np.mean(firsts, axis=0)
+            found[way]["own_key_first"] = _metric(weights[:, one_each], first)
+            found[way]["times_chance"] = _metric(weights[:, one_each], first * len(one_each))
+    return found
+
+
+def _metric(weights: np.ndarray, values: np.ndarray, over: np.ndarray | None = None) -> dict[str, Any]:
+    """The mean over cases, or the ratio of two means, with its interval. weights: all cases, then each bootstrap's."""
+    below = weights @ (np.ones(len(values)) if over is None else over)
+    samples = (weights @ values) / below
+    if not np.isfinite(samples).all():
+        return asdict(Metric(None, None, None, len(values)))
+    low, high = np.percentile(samples[1:], [2.5, 97.5])
+    return asdict(Metric(float(samples[0]), float(low), float(high), len(values)))
+
+
+def _figure(pretrained: PretrainedJob, axial: np.ndarray, noise: np.ndarray) -> Any:
+    """Target, masked, network, interpolation of a few cases; axial (cases, 250, 250), noise (cases, N)."""
+    chosen = np.unique(np.linspace(0, len(axial) - 1, min(_PICTURES, len(axial))).round().astype(int))
+    targets = axial[chosen]
+    device = next(pretrained.module.parameters()).device
+    images, draws = torch.from_numpy(targets).to(device)[:, None], torch.from_numpy(noise[chosen]).to(device)
+    prediction, indices = pretrained.module.reconstruct(images, draws, PLANES[0])
+    hidden = hidden_pixels(prediction, indices)
+    rebuilt = np.where(hidden, _montages(prediction), targets)
+    between = to_montage(interpolated(from_montage(targets), from_montage(~hidden)))
+    pictures = [
+        [(target, None), (target, covered), (network, None), (line, None)]
+        for target, covered, network, line in zip(targets, hidden, rebuilt, between, strict=True)
+    ]
+    return montage_figure(
+        pictures,
+        ["target", "masked", NETWORK, INTERPOLATION],
+        [f"held-out case {number + 1}" for number in chosen],
+        pretrained.preprocessing,
+        "Axial montages; visible pixels as they are. Research only, not for clinical use.",
+    )

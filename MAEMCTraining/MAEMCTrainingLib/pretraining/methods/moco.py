@@ -1,0 +1,186 @@
+"""MoCo: a view is compared with its partner from a momentum encoder, against a queue of earlier keys.
+
+Version 1: He et al. 2020, "Momentum Contrast for Unsupervised Visual Representation Learning" (CVPR), section 3.
+Version 2: Chen et al. 2020, "Improved Baselines with Momentum Contrastive Learning" (arXiv 2003.04297), section 3.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.encoders import build_encoder
+from torch import Tensor, distributed
+
+from ...engine.batch_norm import average_running_statistics, batch_norms, several_processes
+from ...engine.configuration import PretrainingConfiguration
+from ..method import Method
+from ..parts.gathering import rows_of_all
+from ..parts.losses import SAME_PATIENT, info_nce
+from ..parts.projection import Projection
+from ..parts.queue import KeyQueue
+from ..parts.settings import check, check_choice
+from ..parts.small_batches import check_share
+
+if TYPE_CHECKING:
+    from .. import ViewBatch
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The settings of MoCo, with the values of version 2. Raises UsageError for values that make no sense."""
+
+    temperature: float = 0.2
+    # The share of its own values that the momentum encoder keeps at each step.
+    momentum: float = 0.999
+    # Earlier keys. The papers keep 65,536 of 1.28 million pictures, a twentieth of an epoch; a queue that is longer
+    # than an epoch holds older and older keys of the same pictures.
+    queue_size: int = 4096
+    projection_width: int = 128
+    # Keys of the query's own patient are of the same lesion. "exclude": they are no negatives; "keep": the papers'
+    # letter.
+    same_patient: Literal["exclude", "keep"] = "exclude"
+
+    def __post_init__(self) -> None:
+        check_choice("same_patient", self.same_patient, SAME_PATIENT)
+        check(self.temperature > 0, "temperature", self.temperature, "above 0")
+        check(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
+        check(self.queue_size >= 1, "queue_size", self.queue_size, "at least 1")
+        check(self.projection_width >= 1, "projection_width", self.projection_width, "at least 1")
+
+
+@dataclass(frozen=True)
+class ConfigurationV1(Configuration):
+    """The settings of MoCo with the temperature of version 1."""
+
+    temperature: float = 0.07
+
+
+class MoCoV2(Method):
+    """An encoder with a projection of two layers, the momentum copies of both, and the queue.
+
+    Batch normalization in the encoder: queries are normalized over all processes, keys by each process with the
+    statistics of those that it was given, as published. Query and key that were normalized together can be matched by
+    their common statistics instead of by what they show, so that several processes shuffle the batch before the keys
+    are computed and bring the keys back in order. In one process there is nobody to shuffle with, so this shortcut
+    stays open in part: a large batch narrows it, and an encoder without batch normalization (ConvNeXt V2, a vision
+    transformer) has none. The momentum copy's running statistics follow the batches of keys; of several processes the
+    mean is kept.
+    """
+
+    Configuration = Configuration
+    VIEWS = "pair"
+    BACKBONE = "resnet18"
+    PAPER_BACKBONE = "resnet50"
+    hidden_projection = True  # an MLP, its hidden layer as wide as the features; False: one linear layer
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        encoder: EncoderConfiguration | BackboneConfiguration,
+        decoder: DecoderConfiguration,
+        seed: int,
+    ) -> None:
+        """The decoder is not used: nothing is reconstructed."""
+        super().__init__()
+        self.configuration = configuration
+        self.encoder = build_encoder(encoder, seed)
+        width = self.encoder.width
+        hidden = width if self.hidden_projection else 0
+        self.projection = Projection(width, hidden, configuration.projection_width, seed + 1)
+        self.momentum_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.momentum_projection = copy.deepcopy(self.projection).requires_grad_(False)
+        self.normalizes = any(True for _ in batch_norms(self.momentum_encoder))
+        self.queue = KeyQueue(configuration.queue_size, configuration.projection_width)
+
+    def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+        """The loss of one share of a batch, and its keys with their patients for ``after_step``.
+
+        The first view is the query, the second the key. Returns "loss" (nats) with its gradient and, detached,
+        "negatives" (mean number of negatives a query; 0 in the first step, where the loss is 0). Raises UsageError for
+        a share of one sample and an encoder with batch normalization.
+        """
+        check_share(len(batch.patient), self.encoder)
+        images, partners = batch.images[:2]
+        query = self.projection(self.encoder.features(images))
+        keys = self._keys(partners)
+        allowed = self.queue.allowed(batch.patient, self.configuration.same_patient)
+        loss, negatives = info_nce(query, keys, self.queue.keys, allowed, self.configuration.temperature)
+        return {"loss": loss, "negatives": negatives}, (keys, batch.patient)
+
+    @torch.no_grad()
+    def _keys(self, partners: Tensor) -> Tensor:
+        """The keys (B, D) of this process's partners, computed by whichever process the shuffle gave them to."""
+        if not (several_processes() and self.normalizes):
+            return self.momentum_projection(self.momentum_encoder.features(partners))
+        everyone, mine = rows_of_all(partners)
+        # The loop seeds torch alike in all processes, by the number of the step; each draws the same permutation.
+        draws = torch.Generator().manual_seed(torch.initial_seed())
+        shuffled = torch.randperm(len(everyone), generator=draws).to(partners.device)
+        check_share(len(everyone) // distributed.get_world_size(), self.momentum_encoder)  # the same in all of them
+        keys, _ = rows_of_all(self.momentum_projection(self.momentum_encoder.features(everyone[shuffled[mine]])))
+        return keys[shuffled.argsort()[mine]]
+
+    def before_step(self) -> None:
+        """The momentum encoder moves before the keys are computed."""
+        self.update_momentum()
+
+    def after_step(self, kept: list[tuple[Tensor, Tensor]]) -> None:
+        """The batch's keys enter the queue after its losses: negatives come from earlier batches only.
+
+        The momentum encoder's running statistics become the same in all processes.
+        """
+        keys, patients = zip(*kept, strict=True)
+        self.queue.enqueue(torch.cat(keys), torch.cat(patients))
+        average_running_statistics(self.momentum_encoder)
+
+    @torch.no_grad()
+    def update_momentum(self) -> None:
+        """theta_k <- m * theta_k + (1 - m) * theta_q for encoder and projection (version 1, equation 2).
+
+        Parameters only: the running statistics of batch normalization are the copy's own.
+        """
+        online = [*self.encoder.parameters(), *self.projection.parameters()]
+        copies = [*self.momentum_encoder.parameters(), *self.momentum_projection.parameters()]
+        torch._foreach_lerp_(copies, online, 1 - self.configuration.momentum)
+
+    @classmethod
+    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
+        """``base`` with the method's values."""
+        if name == "tiny":
+            # For a processor in minutes (a ResNet-18 on 64 pixels). A few hundred steps: a copy that keeps 0.999 would
+            # hardly leave its initial values, and the older keys of a long queue come from another network: on nodules
+            # of LIDC, after 100 steps, 256 keys gave a better encoder than 1024.
+            settings = replace(base.settings, momentum=0.99, queue_size=256)
+            optimization = replace(base.optimization, learning_rate=1e-3)
+            return replace(base, settings=settings, batch=64, epochs=30, optimization=optimization)
+        if name in ("paper", "paper-schedule"):
+            # As Less-is-More prints it for MoCo v2: SGD at 1e-4 with momentum 0.9, batch 64. Not printed: the queue
+            # (MoCo's), decay and epochs (1e-4 and 200, MoCo v2's), 10 epochs of warm-up. Version 1 the same, so that
+            # the two compare; its own schedule was two tenfold drops.
+            return replace(
+                base,
+                settings=replace(base.settings, queue_size=65536),
+                batch=64,
+                epochs=200,
+                optimization=replace(
+                    base.optimization,
+                    optimizer="sgd",
+                    momentum=0.9,
+                    learning_rate=1e-4,
+                    weight_decay=1e-4,
+                    schedule="cosine",
+                    warmup_fraction=0.05,
+                ),
+            )
+        return replace(base, batch=128, optimization=replace(base.optimization, learning_rate=5e-4))
+
+
+class MoCoV1(MoCoV2):
+    """The same with a linear projection."""
+
+    Configuration = ConfigurationV1
+    hidden_projection = False

@@ -1,0 +1,56 @@
+"""Res-MAE: a ResNet as a masked autoencoder, with blocks of the image set to zero.
+
+The pre-training behind the fusion of modalities for spinal tumor subtypes; its source says that a ResNet is pre-trained
+by masked image reconstruction, and no more. How the image is masked, the decoder and the loss are our reading
+(methods.md, 6.3): blocks of 32 pixels are zeroed, the plain encoder sees the whole image, a light decoder rebuilds it
+from the last map, and hidden pixels count. ``spark`` is the principled alternative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from MAEMCLib.networks.configuration import DecoderConfiguration
+from MAEMCLib.networks.encoders import AnyEncoderConfiguration
+from torch import Tensor
+
+from ..parts.cnn_decoder import LightDecoder
+from ..parts.masked_convolutions import hide, stage_features
+from ..parts.masked_reconstruction import MaskedReconstruction, MaskSettings
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Configuration(MaskSettings):
+    """The settings of Res-MAE; the decoder's channels are those at the last map, halved at each doubling."""
+
+    norm_pixels: bool = False  # the mean squared error of plain pixels: our reading
+
+
+class ResMAE(MaskedReconstruction):
+    """A ResNet that is given images with zeroed blocks, and the light decoder on its last map."""
+
+    Configuration = Configuration
+    BACKBONE = "resnet18"
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        encoder: AnyEncoderConfiguration,
+        decoder: DecoderConfiguration,
+        seed: int,
+    ) -> None:
+        """decoder: that of vision transformers, not used. Raises UsageError: no ResNet, blocks that do not fit."""
+        from timm.models.resnet import ResNet
+
+        super().__init__(configuration, encoder, ResNet, "resnet18 or resnet50", seed)
+        channels, stride = self.levels[-1]
+        self.decoder = LightDecoder([channels], stride, configuration.decoder_width, seed + 1)
+
+    def rebuild(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Images (B, 1, S, S) of which the blocks visible (B, 1, G, G) may be seen -> images (B, 1, S, S)."""
+        # Zero is the data set's mean gray.
+        return self.decoder([stage_features(self.encoder.body, hide(images, visible))[-1]])

@@ -1,0 +1,125 @@
+"""Supervised pre-training: an encoder and one linear layer learn the classes that a column of the manifest names.
+
+The plain rival in the papers' tables ("supervised ViT" of Zhao et al. 2025, table 2; "supervised cross-entropy" beside
+ModAn-MulSupCon), and a pre-training in its own right on whatever labels a manifest has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from MAEMCLib.errors import InputError
+from MAEMCLib.networks.configuration import DecoderConfiguration
+from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
+from MAEMCLib.networks.layers import Linear, initialise
+from torch import Tensor
+from torch.nn import functional
+
+from ...engine.configuration import PretrainingConfiguration
+from ..method import Method
+from ..parts.settings import check
+from ..parts.small_batches import check_share
+
+if TYPE_CHECKING:
+    from .. import ViewBatch
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The settings of supervised pre-training. Raises UsageError for values that make no sense."""
+
+    columns: tuple[str, ...] = ("label",)  # the manifest's column that holds the class; one
+    classes: tuple[str, ...] = ()  # the values found in it; the run fills them in
+    class_counts: tuple[int, ...] = ()  # cases of each class, in their order; the run fills them in
+    # True: a class weighs n / (classes * cases of it), so that each counts the same in the loss of the whole data set.
+    class_weights: bool = True
+
+    def __post_init__(self) -> None:
+        check(len(self.columns) == 1, "columns", self.columns, "one column: an image has one class")
+        fits = not self.class_counts or len(self.class_counts) == len(self.classes)
+        check(fits, "class_counts", self.class_counts, "one number for each of the classes")
+        check(all(count > 0 for count in self.class_counts), "class_counts", self.class_counts, "above 0 each")
+
+
+def frequency_weights(counts: Tensor) -> Tensor:
+    """Cases of each class (classes,) -> weights n / (classes * cases) (classes,), whose mean over the cases is 1."""
+    return (counts.sum() / (len(counts) * counts.double())).float()
+
+
+class Supervised(Method):
+    """Any encoder and a linear layer; the loss is the class-weighted cross-entropy."""
+
+    Configuration = Configuration
+    VIEWS = "one"
+    BACKBONE = "resnet18"
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        encoder: AnyEncoderConfiguration,
+        decoder: DecoderConfiguration | None,
+        seed: int,
+    ) -> None:
+        """Raises InputError where the data have fewer than two classes."""
+        super().__init__()
+        self.configuration = configuration
+        classes = len(configuration.classes)
+        if classes < 2:
+            found = f"only {configuration.classes[0]!r}" if classes else "nothing"
+            raise InputError(
+                f"The column {configuration.columns[0]!r} holds {found}. Supervised pre-training needs at least two "
+                "classes: name another column (columns=NAME), or choose a method without labels.",
+                "single-class",
+            )
+        self.encoder = build_encoder(encoder, seed)
+        self.head = Linear(self.encoder.width, classes)
+        initialise(self.head, seed + 1, deviation=0.02)  # undecided at the start, as the classifier's
+        counts = torch.tensor(configuration.class_counts or (1,) * classes)
+        weights = frequency_weights(counts) if configuration.class_weights else torch.ones(classes)
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], None]:
+        """The losses of one share; ``batch.attributes`` (B, classes) marks the class of each image.
+
+        Returns "loss" with its gradient and, detached, "loss_cross_entropy" (nats, unweighted) and "accuracy". Raises
+        InputError for an image of no class or of several, UsageError for one image at a time with batch normalization.
+        """
+        check_share(len(batch.attributes), self.encoder)
+        marks = batch.attributes.sum(dim=1)
+        if batch.attributes.shape[1] != len(self.weights) or bool((marks != 1).any()):
+            raise InputError(
+                f"An image has no class, or several, in the column {self.configuration.columns[0]!r}. Give each image "
+                "one value.",
+                "class",
+            )
+        labels = batch.attributes.int().argmax(dim=1)
+        logits = self.head(self.encoder.features(batch.images[0])).float()
+        each = functional.cross_entropy(logits, labels, reduction="none")
+        # Not divided by the sum of the batch's weights: so a sample counts the same in whatever batch it is.
+        losses = {
+            "loss": (each * self.weights[labels]).mean(),
+            "loss_cross_entropy": each.detach().mean(),
+            "accuracy": (logits.argmax(dim=1) == labels).float().mean(),
+        }
+        return losses, None
+
+    @classmethod
+    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
+        """``base`` with what supervised training usually takes."""
+        if name == "tiny":
+            return replace(base, batch=32)
+        if name in ("paper", "paper-schedule"):
+            # As ModAn-MulSupCon's baseline, of which "cross-entropy" is printed and nothing else: its optimizer, batch
+            # and epochs. The gradient clip is ours.
+            optimization = replace(
+                base.optimization,
+                optimizer="sgd",
+                momentum=0.9,
+                learning_rate=0.05,
+                weight_decay=1e-4,
+                warmup_fraction=0.0,
+            )
+            return replace(base, epochs=1000, batch=256, optimization=optimization)
+        return base
