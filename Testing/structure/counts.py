@@ -72,6 +72,7 @@ def _tangle(files: list[Path]) -> dict[str, Any]:
     lines = [line for file in files for line in code_lines(file)]
     return {
         "imports": sum(map(len, graph.imports.values())),
+        "open_ended_imports": graph.open_ended,
         "circles": graph.circles(),
         "type_checking_imports": sum(map(len, graph.typing_only.values())),
         "circles_with_type_checking": graph.circles_with_typing(),

@@ -23,11 +23,13 @@ _DOTTED = re.compile(r"(\.*)(\w+(?:\.\w+)*)(?::\w+)?")
 class ImportGraph:
     """Of each module the modules that it imports, by full dotted name; a package's name stands for its ``__init__``.
 
-    imports: what runs. typing_only: what only a type checker reads.
+    imports: what runs. typing_only: what only a type checker reads. open_ended: the modules that give ``import_module``
+    what their text does not tell; of these only the strings that name modules are known.
     """
 
     imports: Arrows
     typing_only: Arrows
+    open_ended: list[str]
 
     def circles(self) -> list[list[str]]:
         """The largest sets of modules that all reach each other, each sorted; a module that imports itself is one."""
@@ -43,11 +45,14 @@ def import_graph(files: Iterable[Path]) -> ImportGraph:
     modules = _modules(files)
     imports: Arrows = {name: set() for name in modules}
     typing_only: Arrows = {name: set() for name in modules}
+    open_ended = []
     for name, file in modules.items():
         reader = _Reader(name, file.name == "__init__.py", modules)
         reader.visit(ast.parse(file.read_text(encoding="utf-8")))
         imports[name], typing_only[name] = reader.imports, reader.typing_only - reader.imports
-    return ImportGraph(imports, typing_only)
+        if reader.open_ended:
+            open_ended.append(name)
+    return ImportGraph(imports, typing_only, sorted(open_ended))
 
 
 def _modules(files: Iterable[Path]) -> dict[str, Path]:
@@ -71,6 +76,7 @@ class _Reader(ast.NodeVisitor):
         self.package = name if is_package else name.rpartition(".")[0]
         self.imports: set[str] = set()
         self.typing_only: set[str] = set()
+        self.open_ended = False
         self._found = self.imports
 
     def visit_If(self, node: ast.If) -> None:
@@ -98,8 +104,9 @@ class _Reader(ast.NodeVisitor):
         called = ast.unparse(node.func).rpartition(".")[2]
         if called in ("import_module", "__import__") and node.args:
             pattern = self._pattern(node.args[0])
+            self.open_ended |= pattern is None
             for module in self.modules:
-                if pattern and re.fullmatch(pattern, module):
+                if pattern and module != self.name and re.fullmatch(pattern, module):
                     self._add(module)
         self.generic_visit(node)
 

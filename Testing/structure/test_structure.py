@@ -116,6 +116,12 @@ def test_imports_for_type_checkers_are_kept_apart(tmp_path):
     assert [set(circle) for circle in graph.circles_with_typing()] == [{"house.hall", "house.room"}]
 
 
+def test_imports_that_the_text_does_not_tell_are_named(tmp_path):
+    text = "from importlib import import_module\n"
+    graph = written(tmp_path, hall=f"{text}import_module(NAME)\n", room=f"{text}import_module('os')\n")
+    assert graph.open_ended == ["house.hall"]
+
+
 def test_circles_that_do_not_touch_are_two(tmp_path):
     graph = written(tmp_path, a="from . import b, c", b="from . import a", c="from . import d", d="from . import c")
     assert graph.circles() == [["house.a", "house.b"], ["house.c", "house.d"]]
