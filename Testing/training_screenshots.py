@@ -65,8 +65,9 @@ def _write_slices(manifest: Path, folder: Path) -> Path:
     """The manifest of three axial slices about each nodule as PNG pictures, with what is known of them."""
     import numpy as np
     from MAEMCLib.cases.manifest import read_manifest
-    from MAEMCLib.images.ct import read_volume
-    from MAEMCLib.inputs.montage import Preprocessing, normalise
+    from MAEMCLib.images.files import read_volume
+    from MAEMCLib.inputs.montage import normalise
+    from MAEMCLib.inputs.settings import Preprocessing
     from PIL import Image
 
     folder.mkdir()

@@ -158,7 +158,7 @@ def _image(command: argparse.ArgumentParser) -> None:
 
 
 def _nifti_form(command: argparse.ArgumentParser) -> None:
-    from .images.ct import NIFTI_FORMS
+    from .images.files import NIFTI_FORMS
 
     command.add_argument(
         "--nifti-form", choices=NIFTI_FORMS, help="the geometry to use of a NIfTI file whose two disagree"

@@ -14,7 +14,8 @@ from .applicability import Assessment
 from .cases.manifest import ManifestRow
 from .errors import UNREADABLE, InputError, MAEMCError, UsageError, input_error
 from .images.axial import SliceReader, is_volume
-from .images.gray import PicturePreprocessing, read_gray
+from .images.gray import read_gray
+from .inputs.settings import PicturePreprocessing
 from .models.card import ModelCard
 from .results import InputWarning, NoduleResult
 from .scoring import Scorer, failed, scored

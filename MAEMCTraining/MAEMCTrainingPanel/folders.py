@@ -4,7 +4,7 @@ import re
 from itertools import count
 from pathlib import Path
 
-from MAEMCLib.models.store import home
+from MAEMCLib.files.home import home
 
 
 def jobsFolder() -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import MAEMCTrainingLib
 import slicer
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
-from MAEMCLib.models.store import home
+from MAEMCLib.files.home import home
 from MAEMCNodulePanel.interpreter import libraryEnvironment, slicerPython
 from MAEMCNodulePanel.status import Status
 from MAEMCTrainingLib.jobs.launching import launch, resume

@@ -99,7 +99,8 @@ def _wrap(clocks: _Clocks) -> None:
 def _manifest(folder: Path) -> Path:
     """Volumes of noise with a point each."""
     from MAEMCLib.cases.manifest import ManifestRow, write_manifest
-    from MAEMCLib.images.ct import CTVolume, write_volume
+    from MAEMCLib.images.ct import CTVolume
+    from MAEMCLib.images.files import write_volume
 
     rows = []
     for number in range(CASES):

@@ -5,8 +5,9 @@ import statistics
 import numpy as np
 import SimpleITK as sitk
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.inputs.montage import Preprocessing, normalise, to_montage
+from MAEMCLib.inputs.montage import normalise, to_montage
 from MAEMCLib.inputs.region import cut_roi
+from MAEMCLib.inputs.settings import Preprocessing
 from samples import said, seconds
 
 SPACING = (0.7, 0.7, 1.25)

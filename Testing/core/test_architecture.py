@@ -14,9 +14,9 @@ PANEL = REPOSITORY / "MAEMCNodule" / "MAEMCNodulePanel"
 TRAINING_PANEL = REPOSITORY / "MAEMCTraining" / "MAEMCTrainingPanel"
 SLICER = {"slicer", "qt", "ctk", "vtk"}
 LIGHT = [
-    *("errors", "results", "applicability", "scoring", "files.atomic", "images.ct", "images.volume_files"),
+    *("errors", "results", "applicability", "scoring", "files.atomic", "files.home", "images.ct", "images.files"),
     *("images.dicom.series", "images.reading_process", "inputs.region", "inputs.montage", "cases.points"),
-    *("cases.manifest", "models.card", "models.store", "models.bundle", "models.verification", "models.fusion_graph"),
+    *("cases.manifest", "models.card", "models.store", "models.bundle", "models.importing", "models.fusion_graph"),
     *("worker.client", "report.tables", "report.html", "report.figures", "batch.run", "commands.scoring"),
     *("commands.models",),
 ]

@@ -19,7 +19,8 @@ from MAEMCLib.cases.scoring_manifest import read_scoring_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.spreadsheet import records
 from MAEMCLib.images import reading_process
-from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import write_volume
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.models.bundle import ModelBundle, save_bundle
 from MAEMCLib.results import COLUMNS

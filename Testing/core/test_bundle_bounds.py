@@ -15,10 +15,12 @@ import pytest
 import torch
 from MAEMCLib.__main__ import main
 from MAEMCLib.errors import ModelError
+from MAEMCLib.files.home import home
 from MAEMCLib.models.bundle import Member, ModelBundle, read_card, save_bundle
 from MAEMCLib.models.card import ModelCard
+from MAEMCLib.models.importing import import_model
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.models.store import home, import_model, list_models
+from MAEMCLib.models.store import list_models
 from MAEMCLib.models.weights_header import read_header
 from MAEMCLib.report.card import card_text
 from MAEMCLib.report.html import _model

@@ -8,7 +8,8 @@ import pytest
 import SimpleITK as sitk
 from MAEMCLib.__main__ import main
 from MAEMCLib.cases.points import NodulePoint
-from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.images.ct import CTVolume, check_ct, read_volume, write_volume
+from MAEMCLib.images.ct import CTVolume, check_ct
+from MAEMCLib.images.files import read_volume, write_volume
 
 
 def oblique(seed=3):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dicom_files import write_series
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import read_volume
+from MAEMCLib.images.files import read_volume
 from pydicom.tag import Tag
 
 SLICES = 5

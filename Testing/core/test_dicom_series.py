@@ -7,8 +7,8 @@ import pydicom
 import pytest
 from dicom_files import rotation, write_series
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import read_volume
 from MAEMCLib.images.dicom.series import list_series
+from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.scoring import failed
 from pydicom.uid import SecondaryCaptureImageStorage

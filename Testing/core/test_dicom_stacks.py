@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from dicom_files import rotation, write_series
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import read_volume
 from MAEMCLib.images.dicom.series import list_series
+from MAEMCLib.images.files import read_volume
 
 ONE = {"study": "1.2.3.1", "frame": "1.2.3.2"}
 UID = "1.2.3.9"

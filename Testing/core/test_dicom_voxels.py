@@ -6,8 +6,8 @@ import pytest
 import SimpleITK as sitk
 from dicom_files import SHAPE, write_series
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import read_volume
 from MAEMCLib.images.dicom.header import is_dicom
+from MAEMCLib.images.files import read_volume
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filewriter import write_dataset

@@ -12,12 +12,13 @@ from MAEMCLib.__main__ import main
 from MAEMCLib.cases.points import NodulePoint
 from MAEMCLib.cases.values import ClinicalCase, ClinicalField, read_values
 from MAEMCLib.errors import InputError, ModelError, UsageError
-from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.montage import normalise, to_montage
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.fusion_predictor import FusionPredictor, branch_source, graph_of
-from MAEMCLib.models.predictor import open_predictor
+from MAEMCLib.models.opening import open_predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.fusion import FusionNetwork
 from MAEMCLib.results import NoduleResult

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from MAEMCLib.__main__ import main
 from MAEMCLib.errors import ModelError, UsageError
+from MAEMCLib.files.home import home
 from MAEMCLib.models import store as model_store
 from MAEMCLib.models.bundle import ModelBundle, copy_bundle, read_card, save_bundle
-from MAEMCLib.models.store import SHIPPED, find_model, home, import_model, list_models, remove_model, shipped_folder
+from MAEMCLib.models.importing import import_model
+from MAEMCLib.models.store import SHIPPED, find_model, list_models, remove_model, shipped_folder
 
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 

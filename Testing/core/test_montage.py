@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from MAEMCLib.errors import ModelError
-from MAEMCLib.inputs.montage import Preprocessing, denormalise, from_montage, normalise, to_montage
+from MAEMCLib.inputs.montage import denormalise, from_montage, normalise, to_montage
+from MAEMCLib.inputs.settings import Preprocessing
 
 
 def test_tiles_are_slices_in_row_major_order():

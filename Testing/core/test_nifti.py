@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.images.ct import read_volume
+from MAEMCLib.images.files import read_volume
 
 from .volume_storage import affine_of, image, store
 

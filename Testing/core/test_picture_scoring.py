@@ -10,9 +10,11 @@ import torch
 from MAEMCLib.__main__ import main
 from MAEMCLib.errors import ModelError, UsageError
 from MAEMCLib.images.content import content_sha256
-from MAEMCLib.images.ct import CTVolume, write_volume
-from MAEMCLib.images.gray import PicturePreprocessing, prepare, square
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import write_volume
+from MAEMCLib.images.gray import prepare, square
 from MAEMCLib.inputs.region import NoduleROI
+from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.classifier import Classifier

@@ -180,7 +180,7 @@ def test_attention_rollout_against_a_slow_product(predictor):
 @pytest.mark.parametrize("seen", ["axial", "coronal"])
 def test_attention_is_shown_for_the_planes_that_the_classifier_sees(seen, random_card, random_members, tmp_path):
     """A model of one plane has looked at nothing in the other; what is rebuilt there is rebuilt all the same."""
-    from MAEMCLib.inputs.montage import Preprocessing
+    from MAEMCLib.inputs.settings import Preprocessing
     from MAEMCLib.report.figures import nodule_figure
     from MAEMCLib.scoring import PreparedNodule, scored
 

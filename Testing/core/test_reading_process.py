@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images import reading_process
-from MAEMCLib.images.ct import CTVolume, ReadingRemark, read_volume, write_volume
+from MAEMCLib.images.ct import CTVolume, ReadingRemark
+from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.images.reading_process import ReadingProcess
 
 STAND_IN = """

@@ -11,13 +11,16 @@ import torch
 from MAEMCLib.__main__ import main
 from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import ModelError
+from MAEMCLib.files.home import home
 from MAEMCLib.machine import precision
-from MAEMCLib.models import reference_case
+from MAEMCLib.models import opening, reference_case
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.fusion_graph import graph_of
-from MAEMCLib.models.predictor import Predictor, open_predictor
+from MAEMCLib.models.importing import import_model
+from MAEMCLib.models.opening import open_predictor
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.reference_case import case_for, difference, measure, region
-from MAEMCLib.models.store import find_model, home, import_model
+from MAEMCLib.models.store import find_model
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.fusion import FusionNetwork
@@ -65,7 +68,7 @@ def test_an_installation_that_computes_otherwise_is_refused_everywhere(bundle, t
 
 def test_it_is_computed_once_for_each_installation(bundle, monkeypatch):
     calls = []
-    monkeypatch.setattr(reference_case, "difference", lambda predictor: calls.append(predictor.device))
+    monkeypatch.setattr(opening, "difference", lambda predictor: calls.append(predictor.device))
     for _ in range(3):
         open_predictor(bundle, "cpu")
     assert calls == ["cpu"]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.region import cut_roi
 from scipy.ndimage import map_coordinates
 

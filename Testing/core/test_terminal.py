@@ -7,7 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import write_volume
 from MAEMCLib.machine.terminal import harmless_printing, visible
 
 NASTY = "N\x1b]52;c;aGk=\x07\x9b31m\u202egnp.\u2028x\x7f\r"

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import CTVolume, read_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import read_volume
 from MAEMCLib.images.volume_files import voxels
 
 from .volume_storage import COMPRESSED, STORAGES, affine_of, copied, image, store

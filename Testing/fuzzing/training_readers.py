@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 from MAEMCLib.cases.manifest import ManifestRow
-from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import write_volume
 from MAEMCTrainingLib.data.importers.archive import unpack_tar, unpack_zip
 from MAEMCTrainingLib.data.importers.lidc_xml import read_lidc_xml
 from MAEMCTrainingLib.data.importers.mrml import read_scene

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.cases.manifest import ManifestRow, write_manifest
-from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import write_volume
 from MAEMCTrainingLib.classifiers.finetuning import finetune
 from MAEMCTrainingLib.data.cache import SourceCase, build_cache
 from MAEMCTrainingLib.data.cohort import join

@@ -8,7 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import write_volume
 from MAEMCTrainingLib.data.importers.archive import unpack_zip
 from MAEMCTrainingLib.data.importers.scene import import_scene
 

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 from MAEMCLib.errors import UsageError
-from MAEMCLib.inputs.montage import Preprocessing, from_montage
+from MAEMCLib.inputs.montage import from_montage
+from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.data.augmentation import (
     MARGIN,
     PADDING,

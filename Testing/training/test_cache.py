@@ -16,7 +16,8 @@ import pytest
 import SimpleITK as sitk
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.data.augmentation import PAPER_VIEWS, View, crop, draw_view, paper_view

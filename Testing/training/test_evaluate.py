@@ -13,7 +13,8 @@ import torch
 from MAEMCLib.__main__ import main as maemc
 from MAEMCLib.batch.share_scoring import ShareScorer
 from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
-from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import write_volume
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration

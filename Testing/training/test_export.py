@@ -12,10 +12,11 @@ import pytest
 import torch
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError, ModelError
-from MAEMCLib.images.ct import read_volume
+from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.models.predictor import Predictor, open_predictor
+from MAEMCLib.models.opening import open_predictor
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.reference_case import difference
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.__main__ import main

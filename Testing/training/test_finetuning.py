@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.inputs.montage import Preprocessing, normalise, to_montage
+from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.classifiers import protocol

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from MAEMCLib.inputs.montage import Preprocessing, normalise, to_montage
+from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.pretext.gray_levels import HIDDEN, WHOLE, gray_level_errors, gray_levels, peak_signal_to_noise
 
 PREPROCESSING = Preprocessing(mean=0.3, std=0.2)

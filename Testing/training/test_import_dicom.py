@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import read_volume
+from MAEMCLib.images.files import read_volume
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.dicom import import_dicom
 from MAEMCTrainingLib.data.source_files import content_signature

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import read_volume
+from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.lidc import import_lidc

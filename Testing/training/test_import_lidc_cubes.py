@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import read_volume
+from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.data.cache import build_cache
 from MAEMCTrainingLib.data.importers import pseudonymised

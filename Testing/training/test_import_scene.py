@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.ct import CTVolume, read_volume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.scene import import_scene

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import UsageError
-from MAEMCLib.images.ct import check_ct, read_volume, write_volume
+from MAEMCLib.images.ct import check_ct
+from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.phantom.anatomy import Anatomy, draw_anatomy, lung_distance, tissue_hu
 from MAEMCTrainingLib.phantom.case import (

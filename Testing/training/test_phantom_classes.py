@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.inputs.montage import Preprocessing, normalise
+from MAEMCLib.inputs.montage import normalise
 from MAEMCLib.inputs.region import cut_roi
+from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.evaluation.baselines import by_radius, shell_means
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN
 from MAEMCTrainingLib.phantom.case import PhantomConfiguration, make_case

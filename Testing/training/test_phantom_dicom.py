@@ -5,7 +5,7 @@ import numpy as np
 import pydicom
 import pytest
 from MAEMCLib.cases.manifest import read_manifest
-from MAEMCLib.images.ct import read_volume
+from MAEMCLib.images.files import read_volume
 from MAEMCTrainingLib.phantom.case import PhantomConfiguration, plan_case, render_volume
 from MAEMCTrainingLib.phantom.writing import write_phantom
 

@@ -9,9 +9,11 @@ import pytest
 from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.axial import windowed
-from MAEMCLib.images.ct import CTVolume, write_volume
-from MAEMCLib.images.gray import PicturePreprocessing, prepare, read_gray, shown, square, views
-from MAEMCLib.inputs.montage import Preprocessing, normalise
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import write_volume
+from MAEMCLib.images.gray import prepare, read_gray, shown, square, views
+from MAEMCLib.inputs.montage import normalise
+from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
 from MAEMCLib.picture_scoring import PictureSource, prepare_picture
 from MAEMCTrainingLib.data.attributes import read_attributes
 from MAEMCTrainingLib.data.cohort import join

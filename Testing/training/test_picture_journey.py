@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from MAEMCLib.__main__ import main as maemc
 from MAEMCLib.cases.manifest import ManifestRow, write_manifest
-from MAEMCLib.images.ct import CTVolume, write_volume
+from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import write_volume
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.picture_scoring import prepare_picture

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError
-from MAEMCLib.inputs.montage import Preprocessing, from_montage
+from MAEMCLib.inputs.montage import from_montage
+from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.data.augmentation import View, montage_pair
 from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration

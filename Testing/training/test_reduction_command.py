@@ -14,7 +14,7 @@ import pydicom
 import pytest
 from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
 from MAEMCLib.images.axial import axial_slices
-from MAEMCLib.images.ct import read_volume
+from MAEMCLib.images.files import read_volume
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.images import import_images
 from MAEMCTrainingLib.reduction.hash import difference_hash

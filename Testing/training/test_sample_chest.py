@@ -2,7 +2,8 @@
 
 import numpy as np
 from MAEMCLib.cases.points import read_points
-from MAEMCLib.images.ct import check_ct, read_volume
+from MAEMCLib.images.ct import check_ct
+from MAEMCLib.images.files import read_volume
 from MAEMCTrainingLib.phantom.sample_chest import write_sample_chest
 
 

@@ -69,7 +69,7 @@ def _scored(
     if processes > 1 or bundle.card.input == "picture":
         yield from score_in_processes(shares, bundle, device, processes, nifti_form)
         return
-    from ..models.predictor import open_predictor
+    from ..models.opening import open_predictor
 
     with ShareScorer(open_predictor(bundle, device), nifti_form) as scorer:
         for share in shares:

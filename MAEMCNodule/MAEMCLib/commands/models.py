@@ -8,7 +8,8 @@ from argparse import Namespace
 
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle, copy_bundle, read_card
-from ..models.store import SHIPPED, StoredModel, find_model, import_model, list_models, remove_model, shipped_problem
+from ..models.importing import import_model
+from ..models.store import SHIPPED, StoredModel, find_model, list_models, remove_model, shipped_problem
 from ..models.verification import verify
 
 

@@ -25,7 +25,7 @@ NAME = "P1"
 def score(arguments: Namespace, bundle: ModelBundle, folder: Path | None) -> NoduleResult:
     """Score a picture, print it, write its files. folder: where, or None. Raises UsageError for a point."""
     check_torch()
-    from ..models.predictor import open_predictor
+    from ..models.opening import open_predictor
     from ..report.figures import save_figure
     from ..report.html import write_report
     from ..report.pictures import map_figure
@@ -59,7 +59,7 @@ def explain(arguments: Namespace, bundle: ModelBundle, folder: Path) -> int:
     """Every map of a picture as PNG and as arrays, with the figures of what each is worth. Raises InputError,
     UsageError."""
     check_torch()
-    from ..models.predictor import open_predictor
+    from ..models.opening import open_predictor
     from ..report.figures import save_figure
     from ..report.pictures import TITLES, heads_figure, map_figure, sanity_lines
     from ..scoring import scored

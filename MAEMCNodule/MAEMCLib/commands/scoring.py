@@ -18,7 +18,8 @@ from ..cases.values import SERIES, parse_assignments, read_values
 from ..errors import InputError, ModelError, UsageError
 from ..fingerprint import input_sha256
 from ..images.content import content_sha256
-from ..images.ct import CTVolume, write_volume
+from ..images.ct import CTVolume
+from ..images.files import write_volume
 from ..images.reading_process import ReadingProcess
 from ..inputs.region import NoduleROI, cut_roi
 from ..machine.installation import check_torch
@@ -77,7 +78,7 @@ def score(arguments: Namespace) -> int:
 
 def roi(arguments: Namespace) -> int:
     """``maemc roi``: both stacks as NRRD in patient space, and the montages as the model sees them."""
-    from ..inputs.montage import Preprocessing
+    from ..inputs.settings import Preprocessing
     from ..report.figures import save_montage
 
     folder = _output_folder(arguments.output)
@@ -195,7 +196,7 @@ def _fingerprint(arguments: Namespace, card: ModelCard, point_lps, clinical: dic
 
 def _predictor(bundle: ModelBundle, arguments: Namespace):
     check_torch()
-    from ..models.predictor import open_predictor
+    from ..models.opening import open_predictor
 
     return open_predictor(bundle, arguments.device)
 

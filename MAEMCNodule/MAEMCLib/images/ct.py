@@ -1,24 +1,17 @@
-"""A CT volume and its place in the patient: the home of geometry, and reading and writing of volume files.
+"""A CT volume and its place in the patient: the home of geometry.
 
 Everything is LPS millimeters (x towards the patient's Left, y towards Posterior, z towards Superior).
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, UsageError
-from ..machine.installation import native_path
-from .dicom.header import is_dicom
+from ..errors import InputError
 
 SMALLEST_SPACING_MM = 0.05
 LARGEST_SPACING_MM = 25.0
@@ -27,7 +20,6 @@ AIR_BELOW_HU = -500.0
 CHECKED_VOXELS = 200_000
 FACE = 2.0**-10
 """Voxels beyond the outer face that still count as on it: no decimal position lies just at this limit."""
-NIFTI_FORMS = ("sform", "qform")
 
 
 @dataclass(frozen=True)
@@ -201,116 +193,6 @@ def check_ct(volume: CTVolume) -> None:
             "not-ct",
             (volume.name,),
         )
-
-
-def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str | None = None) -> CTVolume:
-    """Read a CT from a file (NRRD, NIfTI, MetaImage, DICOM) or a folder of DICOM files.
-
-    series_uid chooses one series of a DICOM folder that holds several. A single DICOM file stands for its series.
-    nifti_form: ``sform`` or ``qform``, for a NIfTI file whose two geometries disagree; other files have one.
-    Raises InputError: file missing, closed to this user, damaged or of another kind, more than one series, slices
-    missing, not enough memory.
-    """
-    if nifti_form not in (None, *NIFTI_FORMS):
-        raise UsageError(f"--nifti-form takes {' or '.join(NIFTI_FORMS)}, not '{nifti_form}'.")
-    path = Path(path)
-    names = (path, path.name)
-    try:
-        if path.is_dir():
-            os.scandir(path).close()  # a closed folder says so here, and looks empty to all that follows
-        if path.is_dir() or is_dicom(path):
-            from .dicom.series import read_series
-
-            with itk_warnings_off():
-                return read_series(path, series_uid)
-        if series_uid is not None:
-            raise UsageError(f"A series can be chosen in a DICOM folder only, and {path.name} is a file.")
-        from .volume_files import read_header
-
-        header = read_header(path, nifti_form)
-        return CTVolume(header.voxels(), header.affine, path.name, header.remarks)
-    except InputError as error:
-        error.hide(path)
-        raise
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"There is no file or folder {path}. Check the path.", "missing-file", names) from error
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(
-            f"{path.name} cannot be read ({reason}). Check its rights and its disk.", "unreadable", names
-        ) from error
-    except MemoryError as error:
-        raise InputError(f"{path.name} does not fit into this computer's memory.", "memory", names) from error
-
-
-@contextlib.contextmanager
-def itk_warnings_off() -> Iterator[None]:
-    """ITK's own warnings name source lines and nothing that a user can mend; what they mean is said elsewhere."""
-    import SimpleITK as sitk
-
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)
-
-
-def write_volume(volume: CTVolume, path: str | Path) -> None:
-    """Write a volume in the format of the file name (``.nrrd``, ``.nii.gz``, ``.mha``), compressed, with its geometry.
-
-    What stood there before is replaced when the new file is complete. Raises InputError where the folder cannot be
-    written or the disk is full.
-    """
-    import SimpleITK as sitk
-
-    from .volume_files import read_header
-
-    path = Path(path)
-    native_path(path)
-    array = volume.array
-    if array.dtype.byteorder == ">" or array.dtype == np.float16:
-        array = array.astype(np.float32)
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
-    image.SetSpacing(volume.spacing.tolist())
-    image.SetOrigin(volume.origin.tolist())
-    image.SetDirection(volume.direction.ravel().tolist())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # In a folder of its own, because some formats are two files that name each other.
-        with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=path.parent) as folder, itk_warnings_off():
-            sitk.WriteImage(image, native_path(Path(folder, path.name)), useCompression=True)
-            read_header(Path(folder, path.name)).voxels()  # ITK does not notice every full disk
-            written = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
-            for file in written:
-                with file.open("rb+") as stream:
-                    os.fsync(stream.fileno())
-            for file in written:  # the header last
-                os.replace(file, path.with_name(file.name))
-    except (OSError, RuntimeError, InputError) as error:
-        raise InputError(
-            f"{path.name} cannot be written in {path.parent} ({_why_not_written(error)}). What was there before is "
-            "unchanged; free space, or choose a folder that can be written.",
-            "not-written",
-            (path.parent, path.name),
-        ) from error
-
-
-def _why_not_written(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    cut = isinstance(error, InputError) or any(word in str(error) for word in ("failed to", "No space left"))
-    return "the disk did not take all of it" if cut else itk_reason(error)
-
-
-def itk_reason(error: Exception) -> str:
-    """The telling part of an ITK message, which hides behind source lines, object dumps and full paths."""
-    text = str(error)
-    if "Unable to determine ImageIO" in text:
-        return "no reader knows this format (NRRD, NIfTI, MetaImage and DICOM are read)"
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
-    telling = next((line for line in reversed(lines) if "ERROR" in line or "Error" in line), lines[-1])
-    return telling.split("): ")[-1].split(" /")[0].rstrip(" .:")
 
 
 def _triple(values: np.ndarray) -> str:

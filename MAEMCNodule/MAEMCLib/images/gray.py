@@ -3,56 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, ModelError
-from ..inputs.montage import check_standardization
+from ..errors import InputError
+from ..inputs.settings import PicturePreprocessing
 from ..machine.installation import native_path
-from ..networks.configuration import LARGEST
-
-MOST_ANGLES = 360
-SMALLEST_VIEW = 0.01
 
 LARGEST_SIDE = 20_000
 """Pixels; mammograms and radiographs have up to 8,000. A few bytes of a damaged header can state any number."""
 
 STORED_SIDE = 1024
 """Pixels; wider pictures are brought to this side, in 8 bits, before anything else: what training keeps of them."""
-
-
-@dataclass(frozen=True)
-class PicturePreprocessing:
-    """How a picture becomes network input; stored with each model.
-
-    image_size: pixels a side. view_share: side of the central square that is shown, as a share of the picture's longer
-    side; what lies around it serves shifts. mean, std: of the training pictures' gray values in [0, 1]. angles: at how
-    many angles, evenly about the middle, a picture is shown; the mean of what the network says of them counts.
-    stored_side: the longest side of what ``framed`` keeps of a picture; 0, of models before it was stored: any.
-    """
-
-    image_size: int = 224
-    view_share: float = 1.0
-    mean: float = 0.0
-    std: float = 1.0
-    angles: int = 1
-    stored_side: int = 0
-
-    def __post_init__(self) -> None:
-        values = list(asdict(self).values())
-        if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
-            raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
-        possible = self.image_size >= 1 and 0 < self.view_share <= 1 and self.std > 0 and self.angles >= 1
-        whole = isinstance(self.angles, int) and isinstance(self.stored_side, int) and self.stored_side >= 0
-        if not possible or not whole or self.angles > MOST_ANGLES:
-            raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
-        if not isinstance(self.image_size, int):
-            raise ModelError(f"The image size {self.image_size} is no whole number of pixels.", "schema")
-        if self.image_size > LARGEST["image_size"] or self.view_share < SMALLEST_VIEW:
-            raise ModelError(f"Nothing can be seen with the preprocessing settings {asdict(self)}.", "schema")
-        check_standardization(self.mean, self.std)
 
 
 def read_gray(path: Path) -> np.ndarray:

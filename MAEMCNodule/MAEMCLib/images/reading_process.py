@@ -21,7 +21,8 @@ import numpy as np
 
 from .. import errors
 from ..errors import InputError, MAEMCError, input_error
-from .ct import CTVolume, ReadingRemark, read_volume
+from .ct import CTVolume, ReadingRemark
+from .files import read_volume
 
 LONGEST_READ_S = 900.0
 """No CT takes a quarter of an hour, on a slow network share neither; a reader that does is stuck."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ..cases.values import SERIES, ClinicalField, ClinicalValues
 from ..errors import InputError
-from ..images.ct import CTVolume, check_ct, read_volume
+from ..images.ct import CTVolume, check_ct
+from ..images.files import read_volume
 from .region import cut_roi
 
 GIVEN = "given"

@@ -10,8 +10,7 @@ from ..applicability import Limits
 from ..cases.values import ClinicalField, fields_of
 from ..errors import UNREADABLE, MAEMCError, ModelError
 from ..files import strict_json
-from ..images.gray import PicturePreprocessing
-from ..inputs.montage import Preprocessing
+from ..inputs.settings import PicturePreprocessing, Preprocessing
 from ..networks.configuration import AnyEncoderConfiguration, DecoderConfiguration, encoder_configuration
 from .card_contents import contents_problem
 

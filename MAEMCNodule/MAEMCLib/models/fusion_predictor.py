@@ -20,7 +20,7 @@ from .bundle import ModelBundle
 from .card import ModelCard
 from .fusion_graph import branch_source, graph_of
 from .loading import load_members
-from .predictor import BATCH, Prediction, montage
+from .predictor import BATCH, Prediction, Predictor, montage
 
 
 @dataclass(frozen=True)
@@ -167,3 +167,10 @@ class FusionPredictor:
             notice=self.notice,
             class_probabilities=by_class,
         )
+
+
+def new_predictor(bundle: ModelBundle, device: str):
+    """As ``open_predictor``, but whatever it computes: for the reference case itself."""
+    if bundle.card.fusion == "graph":
+        return FusionPredictor(bundle, device)
+    return Predictor(bundle, device)

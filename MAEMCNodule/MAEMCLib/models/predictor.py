@@ -48,28 +48,6 @@ class Prediction:
     ood_percentile: float | None = None
 
 
-def open_predictor(bundle: ModelBundle, device: str = "auto"):
-    """The predictor for a bundle: ``Predictor``, or ``fusion_scoring.FusionPredictor`` with the same surface.
-
-    Raises ModelError where the weights do not fit the architecture that the card states, or where this installation
-    computes other numbers of the model's reference case than its author's did.
-    """
-    from .reference_case import check_once
-
-    predictor = new_predictor(bundle, device)
-    check_once(predictor)
-    return predictor
-
-
-def new_predictor(bundle: ModelBundle, device: str):
-    """As ``open_predictor``, but whatever it computes: for the reference case itself."""
-    if bundle.card.fusion == "graph":
-        from .fusion_predictor import FusionPredictor
-
-        return FusionPredictor(bundle, device)
-    return Predictor(bundle, device)
-
-
 class Predictor:
     """A loaded bundle, ready to score. Loading is slow, scoring fast: keep it.
 

@@ -7,21 +7,16 @@ and once for each version of PyTorch and MAEMC and each kind of device.
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
-
 import numpy as np
 import torch
 
-from .. import __version__
 from ..cases.values import CHOICE, SERIES, ClinicalCase, ClinicalField, ClinicalValues
-from ..errors import InputError, ModelError
-from ..files.atomic import read_json, write_json
+from ..errors import ModelError
 from ..inputs.region import SIDE, SLICES, NoduleROI
 from ..picture_scoring import PreparedPicture
 from .bundle import ModelBundle
 from .card import ModelCard
-from .store import home
+from .fusion_predictor import new_predictor
 
 CASE = "synthetic-1"
 """The name of what is drawn here. Another drawing needs another name."""
@@ -33,8 +28,6 @@ _PICTURE = (200, 300)
 def measure(bundle: ModelBundle) -> dict:
     """What a card says under ``reference``: computed on this processor in float32. Raises ModelError where the weights
     do not fit the architecture or give no finite result."""
-    from .predictor import new_predictor
-
     predictor = new_predictor(bundle, "cpu")
     for member in predictor.members:
         member.float()
@@ -70,29 +63,6 @@ def difference(predictor) -> float:
             "reference",
         )
     return apart
-
-
-def check_once(predictor) -> None:
-    """``difference``, unless this installation has shown it for this bundle before. Raises ModelError as that does."""
-    if not is_verifiable(predictor.card):
-        return
-    file = home() / "checked" / f"{predictor.card.sha256}.json"
-    here = f"MAEMC {__version__}, PyTorch {torch.__version__}, {predictor.device.partition(':')[0]}"
-    seen = _seen(file)
-    if here in seen:
-        return
-    difference(predictor)
-    with suppress(InputError, OSError):  # a place that cannot be written costs the check each time
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, [*seen, here])
-
-
-def _seen(file: Path) -> list[str]:
-    try:
-        seen = read_json(file, "What was checked")
-    except InputError:
-        return []
-    return seen if isinstance(seen, list) and all(isinstance(line, str) for line in seen) else []
 
 
 def case_for(card: ModelCard) -> NoduleROI | PreparedPicture | ClinicalCase:

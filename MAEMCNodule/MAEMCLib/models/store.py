@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ModelError, UsageError
-from .bundle import SUFFIX, ModelBundle, copy_bundle, read_card
-from .card import ModelCard, is_sha256
-from .verification import verify
+from ..errors import ModelError
+from ..files.home import home
+from .bundle import SUFFIX, read_card
+from .card import ModelCard
 
 SHIPPED = {"lidc-rating@1.0": "92b262672d86b1c11aa17568dbe687c3487c6ae348d5bf3b6ac0b5d69ca5735f"}
 """SHA-256 of the card of each shipped model, which holds those of its weights: what lies there is what was released.
@@ -36,17 +34,6 @@ class StoredModel:
     def name(self) -> str:
         """``id@version``."""
         return f"{self.card.id}@{self.card.version}" if self.card else self.path.name
-
-
-def home() -> Path:
-    """MAEMC_HOME, or the platform's folder for a user's application data."""
-    if "MAEMC_HOME" in os.environ:
-        return Path(os.environ["MAEMC_HOME"])
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "MAEMC"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "MAEMC"
-    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "MAEMC"
 
 
 def shipped_folder() -> Path | None:
@@ -162,78 +149,6 @@ def _newest(found: list[StoredModel], reference: str) -> StoredModel:
             places,
         )
     return newest
-
-
-def import_model(source: str | Path, sha256: str | None = None) -> StoredModel:
-    """Verify a bundle, compute its reference case where PyTorch is here, and copy it to the user's models.
-
-    sha256: of the card, as the model's source states it: confirms a model whose id is known here already.
-    Raises ModelError: not sound, another card than ``sha256``, or its name is taken; UsageError: no SHA-256.
-    """
-    if sha256 is not None and not is_sha256(sha256):
-        raise UsageError(f"'{sha256}' is no SHA-256: 64 digits 0-9 and a-f.", "sha256")
-    bundle = ModelBundle.open(source)
-    card = bundle.card
-    if sha256 is not None and card.sha256 != sha256.lower():
-        raise ModelError(
-            f"{bundle.path.name} is another model: its card's SHA-256 is {card.sha256}.", "hash", [bundle.path.name]
-        )
-    models = [model for model in list_models() if model.card is not None]
-    for model in models:
-        if (model.card.id, model.card.version) == (card.id, card.version):
-            if model.card.sha256 != card.sha256:
-                raise _taken(model, card)
-            if _is_sound(model.path):
-                return model
-    known = [model for model in models if model.card.id == card.id]
-    if known and sha256 is None and all(model.card.sha256 != card.sha256 for model in known):
-        raise ModelError(
-            f"A model called {card.id} is here already ({', '.join(model.name for model in known)}), and anybody can "
-            f"give a file that name. This one is {card.id}@{card.version}, the SHA-256 of its card {card.sha256}. "
-            "Compare that with what the model's source states, and if they agree repeat the command with --sha256 and "
-            "the number.",
-            "known-id",
-        )
-    note = verify(bundle)
-    place = home() / "models" / _folder_name(card)
-    if os.path.exists(place) and _card_of(place) != card.sha256:
-        raise ModelError(
-            f"In the place of {card.id}@{card.version} lies something that cannot be read. Remove it first with "
-            f"'maemc models remove {place.name}'.",
-            "exists",
-        )
-    copied = copy_bundle(bundle, place)
-    return StoredModel(copied.path, False, copied.card, note=note)
-
-
-def _taken(model: StoredModel, card: ModelCard) -> ModelError:
-    what = f"A different model is already here as {card.id} {card.version}"
-    if model.shipped:
-        return ModelError(f"{what}: it came with MAEMC and stays. Give the new one another version.", "exists")
-    return ModelError(f"{what}. Remove it first with 'maemc models remove {model.name}'.", "exists")
-
-
-def _is_sound(path: Path) -> bool:
-    try:
-        ModelBundle.open(path)
-    except ModelError:
-        return False
-    return True
-
-
-def _card_of(path: Path) -> str | None:
-    try:
-        return read_card(path).sha256
-    except ModelError:
-        return None
-
-
-def _folder_name(card: ModelCard) -> str:
-    """A folder for each (id, version): readable, and told apart by a hash where letters or their case are lost. No name
-    that Windows reserves (CON) or changes (a dot at the end)."""
-    name = f"{card.id}@{card.version}"
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60]
-    return f"{readable or 'model'}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def remove_model(reference: str) -> Path:

@@ -21,7 +21,7 @@ def verify(bundle: ModelBundle) -> str:
         check_torch()
     except MachineError as error:
         return f"{error} Whether the model computes right is checked when it is first used."
-    from .predictor import new_predictor
+    from .fusion_predictor import new_predictor
     from .reference_case import difference, is_verifiable
 
     predictor = new_predictor(bundle, "cpu")

@@ -4,12 +4,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
-from ..inputs.montage import TILES
+from ..inputs.settings import LARGEST_IMAGE, TILES
 
 POSITIONS = {"1d": 2, "2d": 4, "3d": 8}
 """The position codes, and what number the width has to be a multiple of for each."""
 
-LARGEST = {"image_size": 2048, "patch_size": 2048, "width": 8192, "depth": 96, "heads": 128, "rounds": 16}
+LARGEST = {
+    "image_size": LARGEST_IMAGE,
+    "patch_size": LARGEST_IMAGE,
+    "width": 8192,
+    "depth": 96,
+    "heads": 128,
+    "rounds": 16,
+}
 """Far above any published network of the kind, and far below what would fill the memory on a stranger's word."""
 LARGEST_TOKENS = 4096
 LARGEST_MLP_RATIO = 16

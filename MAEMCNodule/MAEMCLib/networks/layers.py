@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..inputs.montage import TILES
+from ..inputs.settings import TILES
 from .configuration import EncoderConfiguration
 
 NORM_EPSILON = 1e-6  # the usual value of vision transformers, and timm's; torch's own default is 1e-5

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..inputs.montage import Preprocessing, normalise, to_montage
+from ..inputs.montage import normalise, to_montage
 from ..inputs.region import NoduleROI
+from ..inputs.settings import Preprocessing
 from ..machine.installation import native_path
 from ..machine.terminal import visible
 from ..results import DISCLAIMER, NoduleResult

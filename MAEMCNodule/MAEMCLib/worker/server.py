@@ -146,7 +146,7 @@ class Server:
         if key != self._key:
             self._progress(message, "loading", 0.0)
             check_torch()
-            from ..models.predictor import open_predictor
+            from ..models.opening import open_predictor
 
             self._key = self._predictor = self._autoencoder = None  # never two models in memory
             self._predictor = open_predictor(ModelBundle.open(path), device)

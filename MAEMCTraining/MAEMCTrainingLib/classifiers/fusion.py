@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import write_json
-from MAEMCLib.inputs.montage import Preprocessing
+from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import CLINICAL, BackboneConfiguration, EncoderConfiguration, GraphConfiguration
 from MAEMCLib.networks.fusion import FusedLogits, FusionNetwork
 from torch import Tensor, nn

@@ -16,7 +16,8 @@ import numpy as np
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.cases.values import CHOICE, NUMBER, SERIES, ClinicalField
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.inputs.montage import Preprocessing, resized
+from MAEMCLib.inputs.montage import resized
+from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.models.fusion_graph import PLANES, branch_source
 from MAEMCLib.models.fusion_predictor import value_tensors
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import file_sha256
-from MAEMCLib.images.gray import PicturePreprocessing
+from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.models.bundle import CARD, SUFFIX, ModelBundle
 from MAEMCLib.models.store import find_model, list_models
 from MAEMCLib.networks.backbones import imagenet_file, load_imagenet

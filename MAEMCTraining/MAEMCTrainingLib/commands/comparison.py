@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import UsageError
-from MAEMCLib.models.store import home
+from MAEMCLib.files.home import home
 
 from . import TRAINING, TerminalLine, add_command
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
-from MAEMCLib.models.store import home
+from MAEMCLib.files.home import home
 
 from ..data.importers import IMPORTERS, pseudonymised
 from . import Counter, add_command

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.models.store import home
+from MAEMCLib.files.home import home
 
 from . import TRAINING, Counter, add_command
 

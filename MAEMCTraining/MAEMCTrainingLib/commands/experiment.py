@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import UsageError
-from MAEMCLib.models.store import home
+from MAEMCLib.files.home import home
 
 from ..engine.configuration import PRESETS
 from ..experiments import EXPERIMENTS

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import UsageError
-from MAEMCLib.models.store import home
+from MAEMCLib.files.home import home
 
 from . import Counter
 from .training import _open_all, _running, _show_result, _start, _training, add_starting_point, check_timm, fold_words

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError
+from MAEMCLib.files.home import home
 from MAEMCLib.machine.terminal import visible
-from MAEMCLib.models.store import home
 
 from . import add_command
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.files.home import home
 from MAEMCLib.machine.installation import check_packages
-from MAEMCLib.models.store import home
 
 from ..engine.configuration import PRESETS
 from . import TRAINING, Counter, add_command

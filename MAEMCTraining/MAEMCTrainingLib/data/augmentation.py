@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from MAEMCLib.inputs.montage import Preprocessing, normalise, to_montage
+from MAEMCLib.inputs.montage import normalise, to_montage
 from MAEMCLib.inputs.region import OUTSIDE_HU, SIDE, SLICES
+from MAEMCLib.inputs.settings import Preprocessing
 
 from ..engine.configuration import Augmentation
 from ..engine.rng import generator

@@ -13,9 +13,10 @@ from typing import Protocol
 
 import numpy as np
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.gray import STORED_SIDE, PicturePreprocessing, look, look_turned, normalise_gray, shown
-from MAEMCLib.inputs.montage import Preprocessing, from_montage, normalise, resized
+from MAEMCLib.images.gray import STORED_SIDE, look, look_turned, normalise_gray, shown
+from MAEMCLib.inputs.montage import from_montage, normalise, resized
 from MAEMCLib.inputs.region import SIDE, SLICES
+from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
 from scipy.ndimage import gaussian_filter
 
 from ..engine.configuration import Augmentation, PictureAugmentation

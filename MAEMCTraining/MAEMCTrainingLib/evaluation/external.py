@@ -21,7 +21,8 @@ from MAEMCLib.files.atomic import write_json
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
-from MAEMCLib.models.predictor import Predictor, open_predictor
+from MAEMCLib.models.opening import open_predictor
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.store import find_model
 from scipy.special import expit, logit
 

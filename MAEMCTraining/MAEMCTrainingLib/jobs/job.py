@@ -27,7 +27,7 @@ from typing import Any
 
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.files.atomic import read_json, replacing, write_json
-from MAEMCLib.models import store as model_store
+from MAEMCLib.files.home import home as user_home
 
 from ..engine.configuration import differing_keys
 from .events import read_event
@@ -71,7 +71,7 @@ class Job:
         Raises InputError where the folder is no job, or the file is damaged.
         """
         settings = read_settings(self.folder)
-        note = _note(self.folder, self.home or model_store.home())
+        note = _note(self.folder, self.home or user_home())
         paths, sources = note.get("data"), settings.get("data")
         if isinstance(paths, list) and isinstance(sources, list) and len(paths) == len(sources):
             settings["data"] = [{"path": str(path), **source} for source, path in zip(sources, paths, strict=True)]
@@ -124,7 +124,7 @@ class Job:
                 "data": [source.get("path") for source in settings.get("data", [])],
                 "from": None if start in WORDS_OF_A_START else start,
             }
-            remember(self.folder, self.home or model_store.home(), **paths)
+            remember(self.folder, self.home or user_home(), **paths)
         self.declared = True
 
     def prepare(self, stage: str, done: int, total: int, stop: StopRequest) -> None:

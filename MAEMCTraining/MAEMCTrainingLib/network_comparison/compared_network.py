@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
-from MAEMCLib.images.gray import PicturePreprocessing
+from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.encoders import build_encoder, encoder_configuration

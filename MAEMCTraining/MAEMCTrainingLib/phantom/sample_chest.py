@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from MAEMCLib.files.atomic import write_json
-from MAEMCLib.images.ct import write_volume
+from MAEMCLib.images.files import write_volume
 
 from .writing import make_sample_chest
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from MAEMCLib.cases.manifest import ManifestRow, write_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import file_sha256, read_json, write_json
-from MAEMCLib.images.ct import write_volume
+from MAEMCLib.images.files import write_volume
 from MAEMCLib.machine.child_processes import child_processes
 
 from .case import CasePlan, PhantomCase, PhantomConfiguration, make_case, make_sample_chest, plan_case, render_case

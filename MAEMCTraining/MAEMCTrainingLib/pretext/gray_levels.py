@@ -8,7 +8,8 @@ flatters every row alike. Its PSNR is that of the mean MSE; the mean over cases 
 from __future__ import annotations
 
 import numpy as np
-from MAEMCLib.inputs.montage import Preprocessing, denormalise, to_montage
+from MAEMCLib.inputs.montage import denormalise, to_montage
+from MAEMCLib.inputs.settings import Preprocessing
 
 from ..reduction.ssim import StructuralSimilarity
 

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import replacing, write_json
-from MAEMCLib.inputs.montage import TILES, Preprocessing, from_montage, to_montage
+from MAEMCLib.inputs.montage import from_montage, to_montage
 from MAEMCLib.inputs.region import SIDE
+from MAEMCLib.inputs.settings import TILES, Preprocessing
 from MAEMCLib.networks.masking import unpatchify
 from torch import nn
 

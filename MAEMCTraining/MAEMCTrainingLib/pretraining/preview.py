@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from MAEMCLib.files.atomic import replacing
-from MAEMCLib.images.gray import PicturePreprocessing
 from MAEMCLib.inputs.montage import denormalise
+from MAEMCLib.inputs.settings import PicturePreprocessing
 
 if TYPE_CHECKING:
     from torch import nn

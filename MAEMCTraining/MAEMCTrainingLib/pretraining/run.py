@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.images.gray import PicturePreprocessing
-from MAEMCLib.inputs.montage import Preprocessing
+from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.encoders import encoder_configuration
 from torch import Tensor, nn

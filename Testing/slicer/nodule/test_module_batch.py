@@ -23,7 +23,8 @@ def script(slicer_app):
 @pytest.fixture
 def manifest(tmp_path, lung_voxels):
     """Two nodules of one CT and a case whose file is missing, in a folder with a space and an umlaut."""
-    from MAEMCLib.images.ct import CTVolume, write_volume
+    from MAEMCLib.images.ct import CTVolume
+    from MAEMCLib.images.files import write_volume
 
     folder = tmp_path / "Fälle 1"
     affine = np.eye(4)

@@ -8,7 +8,7 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import ModelBundle
-from MAEMCLib.models.predictor import open_predictor
+from MAEMCLib.models.opening import open_predictor
 
 ASKED = (
     ClinicalField("age", "number", "years", 41, 88),

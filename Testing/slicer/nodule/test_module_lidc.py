@@ -6,7 +6,7 @@ import slicer
 
 
 def test_each_real_nodule_scores_as_in_the_library(panel, lidc_cubes, predictor):
-    from MAEMCLib.images.ct import read_volume
+    from MAEMCLib.images.files import read_volume
     from MAEMCLib.inputs.region import cut_roi
 
     files = sorted((lidc_cubes / "images").glob("*.nrrd"))

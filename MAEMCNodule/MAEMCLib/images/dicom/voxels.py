@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...machine.installation import native_path
-from ..ct import itk_reason
+from ..itk import itk_reason
 from .grid import Grid
 from .header import Header
 from .image import Slice, is_multiframe, refused

@@ -1,0 +1,98 @@
+"""How a case of each input becomes network input, as plain numbers: a bundle's card stores them. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..errors import ModelError
+
+TILES = 5
+"""Tiles along each side of the montage: 25 slices in row-major order."""
+LOWEST_HU, HIGHEST_HU = -2000, 4000
+NARROWEST_HU, WIDEST_HU = 100, 5000
+SLICE_STEPS_MM = (0.3, 5.0)
+SMALLEST_STD = 1e-3
+MOST_ANGLES = 360
+SMALLEST_VIEW = 0.01
+LARGEST_IMAGE = 2048
+"""Pixels a side; no network of the kind takes more, and a stranger's card may state any number."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How HU become network input; stored with each model.
+
+    window_lower, window_upper: HU, by default a width of 1400 about -500 (Zhao et al. 2025).
+    mean, std: of the training montages after scaling the window to [0, 1].
+    """
+
+    window_lower: float = -1200.0
+    window_upper: float = 200.0
+    mean: float = 0.0
+    std: float = 1.0
+    slice_step_mm: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = list(asdict(self).values())
+        if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
+            raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
+        if self.window_upper <= self.window_lower or self.std <= 0 or self.slice_step_mm <= 0:
+            raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
+        inside = self.window_lower >= LOWEST_HU and self.window_upper <= HIGHEST_HU
+        if not inside or not NARROWEST_HU <= self.window_upper - self.window_lower <= WIDEST_HU:
+            raise ModelError(
+                f"No CT is seen through a window of {self.window_lower:g} to {self.window_upper:g} HU: it has to be "
+                f"{NARROWEST_HU} to {WIDEST_HU} HU wide and lie within {LOWEST_HU} to {HIGHEST_HU} HU.",
+                "window",
+            )
+        if not SLICE_STEPS_MM[0] <= self.slice_step_mm <= SLICE_STEPS_MM[1]:
+            raise ModelError(
+                f"Slices {self.slice_step_mm:g} mm apart are none of a lung: {SLICE_STEPS_MM[0]} to "
+                f"{SLICE_STEPS_MM[1]:g} mm are possible.",
+                "slice-step",
+            )
+        check_standardization(self.mean, self.std)
+
+
+@dataclass(frozen=True)
+class PicturePreprocessing:
+    """How a picture becomes network input; stored with each model.
+
+    image_size: pixels a side. view_share: side of the central square that is shown, as a share of the picture's longer
+    side; what lies around it serves shifts. mean, std: of the training pictures' gray values in [0, 1]. angles: at how
+    many angles, evenly about the middle, a picture is shown; the mean of what the network says of them counts.
+    stored_side: the longest side of what ``framed`` keeps of a picture; 0, of models before it was stored: any.
+    """
+
+    image_size: int = 224
+    view_share: float = 1.0
+    mean: float = 0.0
+    std: float = 1.0
+    angles: int = 1
+    stored_side: int = 0
+
+    def __post_init__(self) -> None:
+        values = list(asdict(self).values())
+        if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
+            raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
+        possible = self.image_size >= 1 and 0 < self.view_share <= 1 and self.std > 0 and self.angles >= 1
+        whole = isinstance(self.angles, int) and isinstance(self.stored_side, int) and self.stored_side >= 0
+        if not possible or not whole or self.angles > MOST_ANGLES:
+            raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
+        if not isinstance(self.image_size, int):
+            raise ModelError(f"The image size {self.image_size} is no whole number of pixels.", "schema")
+        if self.image_size > LARGEST_IMAGE or self.view_share < SMALLEST_VIEW:
+            raise ModelError(f"Nothing can be seen with the preprocessing settings {asdict(self)}.", "schema")
+        check_standardization(self.mean, self.std)
+
+
+def check_standardization(mean: float, std: float) -> None:
+    """Raises ModelError for a mean and a deviation that gray values in [0, 1] cannot have."""
+    if not (0 <= mean <= 1 and SMALLEST_STD <= std <= 1):
+        raise ModelError(
+            f"Gray values between 0 and 1 have no mean of {mean:g} and deviation of {std:g}; the preprocessing "
+            "settings are wrong.",
+            "standardization",
+        )
