@@ -37,8 +37,6 @@ _HEAVY = (
 def main() -> None:
     """Import what is heavy, then run each command that is read. Exits with a message where the tree is not imported."""
     tree = Path(sys.argv[1]).resolve()
-    # In front of everything: an editable installation puts its own tree on the path by means that differ.
-    sys.path[:1] = [str(tree / "MAEMCNodule"), str(tree / "MAEMCTraining")]
     found = {name: str(importlib.util.find_spec(name).origin) for name in _PACKAGES}
     for name, origin in found.items():
         if not Path(origin).resolve().is_relative_to(tree):
@@ -59,7 +57,7 @@ def main() -> None:
 
 def _run(arguments: list[str], output: str) -> None:
     """Be the command, and never return."""
-    with open(output, "ab") as log, open(os.devnull, "rb") as nothing:
+    with open(output, "wb") as log, open(os.devnull, "rb") as nothing:
         for number, stream in enumerate((nothing, log, log)):
             os.dup2(stream.fileno(), number)
     code: object = 0

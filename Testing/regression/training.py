@@ -77,7 +77,7 @@ def _compare(folder: Path, sources: list[Path], only: list[str] | None, stack: c
         print(f"{training.name:18}{time.monotonic() - begun:4.0f} s  {said}", flush=True)
         if not any(training.name in other.options for other in wanted):  # else the start of another
             for job in (older.folder / training.name, newer.folder / training.name):
-                shutil.rmtree(job)
+                shutil.rmtree(job, ignore_errors=True)
     return same
 
 

@@ -58,9 +58,9 @@ TRAININGS = (
     _pretraining("cmae", "pictures", *_SMALL_TRANSFORMER),
     _pretraining("simclr", "pictures", *_RESNET),
     _pretraining("swav", "pictures", *_RESNET),
-    _pretraining("spark", "pictures"),
-    _pretraining("resmae", "pictures"),
-    _pretraining("fcmae", "pictures"),
+    _pretraining("spark", "pictures", "decoder_width=32"),
+    _pretraining("resmae", "pictures", "decoder_width=32"),
+    _pretraining("fcmae", "pictures", "decoder_width=32"),
     _pretraining("supervised", "pictures", *_RESNET, "columns=modality"),
     _pretraining("modan-mulsupcon", "pictures", *_RESNET, "columns=modality,anatomy"),
     Training(

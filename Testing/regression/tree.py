@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 _STARTER = Path(__file__).with_name("starter.py")
+_PATH = Path(__file__).with_name("path")  # of sitecustomize
 _LINE = 0.002  # seconds between two looks at a running job's events
 STOPPED = 130
 
@@ -25,16 +26,18 @@ class Tree:
     def __init__(self, source: Path, folder: Path, home: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        libraries = os.pathsep.join(str(source / part) for part in ("MAEMCNodule", "MAEMCTraining"))
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(str(source / part) for part in ("MAEMCNodule", "MAEMCTraining")),
+            "COMPARED_TREE": libraries,
+            "PYTHONPATH": os.pathsep.join([str(_PATH), libraries]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "MAEMC_HOME": str(home),
         }
         self._process = subprocess.Popen(
-            [sys.executable, str(_STARTER), str(source)],
+            [sys.executable, "-P", str(_STARTER), str(source)],
             cwd=folder,
             env=environment,
             stdin=subprocess.PIPE,
