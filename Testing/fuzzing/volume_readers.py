@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
+import struct
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pydicom
@@ -15,6 +18,7 @@ from MAEMCLib.cases.manifest import ManifestRow
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCTrainingLib.data.importers.dicom import import_dicom
+from pydicom.multival import MultiValue
 
 from .judging import Reader
 from .mutations import mutated
@@ -108,12 +112,59 @@ def _series(folder: Path) -> list[Path]:
 
 
 def _spoiled_slices(paths: list[Path], start: int):
-    """(number of the slice, its spoiled file): the first, one within and the last, changed before their voxels."""
+    """(number of the slice, its spoiled file): the first, one within and the last, changed before their voxels, by
+    bytes or by whole tags."""
     contents = {number: paths[number].read_bytes() for number in SPOILED_SLICES}
-    return contents, st.one_of(
-        st.tuples(st.just(number), mutated(content, start, len(content) - 2 * SIZE[1] * SIZE[2]))
-        for number, content in contents.items()
-    )
+    strategies = []
+    for number, content in contents.items():
+        by_bytes = mutated(content, start, len(content) - 2 * SIZE[1] * SIZE[2])
+        by_tags = st.integers(0, 2**64 - 1).map(lambda seed, content=content: _retagged(content, Random(seed)))
+        strategies += [st.tuples(st.just(number), way) for way in (by_bytes, by_tags)]
+    return contents, st.one_of(strategies)
+
+
+def _retagged(content: bytes, rng: Random) -> bytes:
+    """A file of explicit little endian with one or two of its tags dropped or given another value."""
+    data = pydicom.dcmread(io.BytesIO(content))
+    elements = [data.get_item(tag) for tag in data.keys()]  # noqa: SIM118 -- as they are in the file
+    begin, end = elements[0].value_tell - 8, elements[-1].value_tell - 12
+    values = {element.tag: element.value for element in elements[:-1]}
+    for element in rng.sample(elements[:-1], rng.randint(1, 2)):
+        if rng.random() < 0.2:
+            del values[element.tag]
+        elif element.VR == "US":
+            values[element.tag] = rng.choice((0, 1, 2, 8, 11, 12, 14, 15, 17, 32, 65535)).to_bytes(2, "little")
+        else:
+            values[element.tag] = _other_text(element.value.decode().strip(" \0"), rng)
+    written = b""
+    for element in elements[:-1]:
+        if element.tag in values:
+            value = values[element.tag] + b" " * (len(values[element.tag]) % 2)
+            written += (
+                struct.pack("<HH2sH", element.tag.group, element.tag.elem, element.VR.encode(), len(value)) + value
+            )
+    return content[:begin] + written + content[end:]
+
+
+def _other_text(text: str, rng: Random) -> bytes:
+    """One of a tag's values made another, or one more of them, or one fewer."""
+    parts = text.split("\\")
+    at = rng.randrange(len(parts))
+    if rng.random() < 0.2:
+        parts[at : at + 1] = rng.choice(([], [parts[at]] * 2))
+    elif rng.random() < 0.5:
+        parts[at] = rng.choice(TEXTS)
+    else:
+        try:
+            parts[at] = f"{float(parts[at]) * rng.choice((1, -1, 1.01)) + rng.choice(NUDGES):.12g}"
+        except ValueError:
+            parts[at] += rng.choice(".1 X")
+    return "\\".join(parts).encode()
+
+
+TEXTS = ("", "nan", "inf", "-1", "0", "1e9", "1e-9", "1,5", "1_0", "0x1", "MR", "LOCALIZER", "MIP", "MPR", "DERIVED",
+         "MONOCHROME1", "OD", "\u00e9", "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.2.1")  # fmt: skip
+NUDGES = (0, 1e-6, 1e-4, 2e-3, 0.05, 0.4, 0.6, 5, -5, 1000)
 
 
 def _dicom(folder: Path):
@@ -171,7 +222,7 @@ def _dicom_import(folder: Path):
         paths[number].write_bytes(content)
         try:
             found = import_dicom(folder / "series", folder / "files")
-            if not found.skipped:
+            if not found.skipped and not found.remarks:
                 _row_as_stated(found.rows, sound, paths[number])
         finally:
             paths[number].write_bytes(contents[number])
@@ -180,13 +231,16 @@ def _dicom_import(folder: Path):
 
 
 def _row_as_stated(rows: tuple[ManifestRow, ...], sound: ManifestRow, path: Path) -> None:
-    """Where nothing is skipped, the table has the sound series' row, but for missing slices that it counts, a kind of
-    image that it says, and what the spoiled file states of itself."""
+    """Where nothing is skipped or remarked on, the table has the sound series' row, but for slices that are missing by
+    its count, a kind of image that it says, and what the spoiled file states of itself."""
     assert len(rows) == 1, "no row and no reason, or a row more"
     (row,) = rows
     assert replace(row, extra=sound.extra) == sound, "another series was accepted"
     changed = {name for name, value in row.extra.items() if value != sound.extra[name]}
     changed -= {"image_type", "missing_slices"}
+    there = int(row.extra["slices"]) - int(row.extra["missing_slices"])
+    assert there in (SLICES, SLICES - 1) and (row.extra["missing_slices"] != "0" or there == SLICES), "slices lack"
+    changed.discard("slices")
     if "slice_step_mm" in changed:
         assert abs(float(row.extra["slice_step_mm"]) - STEP_MM) <= OFF_MM / (SLICES - 1), "another step was accepted"
         changed.remove("slice_step_mm")
@@ -199,19 +253,21 @@ def _stated_texts(path: Path) -> dict[str, str]:
     data = pydicom.dcmread(path, stop_before_pixels=True)
 
     def text(name: str) -> str:
-        value = data.get(name) or ""
-        return " ".join(("\\".join(value) if isinstance(value, list) else str(value)).split())
+        try:
+            value = data.get(name)
+        except Exception:  # of an unknown kind, which pydicom cannot understand
+            return "\ufffd"
+        parts = value if isinstance(value, MultiValue) else [] if value is None else [value]
+        return " ".join("\\".join(map(str, parts)).split())
 
-    try:
-        thickness = f"{float(text('SliceThickness')):.4g}"
-    except ValueError:  # no number, or none at all
-        thickness = ""
+    thickness = text("SliceThickness")
+    is_number = re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", thickness, re.IGNORECASE)
     return {
         "modality": "CT",
         "anatomy": text("BodyPartExamined").upper(),
         "kernel": text("ConvolutionKernel"),
         "contrast": "yes" if text("ContrastBolusAgent") else "",
-        "slice_thickness_mm": thickness,
+        "slice_thickness_mm": f"{float(thickness):.4g}" if is_number else "",
     }
 
 

@@ -113,6 +113,18 @@ def test_rows_say_what_the_scanner_said(found, tree):
     assert len(nameless) == 1 and nameless.pop().startswith("study ")  # without a PatientID the study is the patient
 
 
+def test_what_is_left_out_of_a_series_or_assumed_of_it_is_said(phantom, tmp_path):
+    folder = copied(phantom[1].image, tmp_path / "series", RescaleType="Z")
+    last = max(folder.iterdir(), key=lambda path: pydicom.dcmread(path).InstanceNumber)
+    data = pydicom.dcmread(last)
+    data.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    data.save_as(last)
+    found = import_dicom(tmp_path, tmp_path)
+    assert len(found.rows) == 1 and not found.skipped
+    assert [remark.startswith("series: ") for remark in found.remarks] == [True, True]
+    assert "1 localizers left out" in found.remarks[0] and "another unit than HU" in found.remarks[1]
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

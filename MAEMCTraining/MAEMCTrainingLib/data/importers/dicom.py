@@ -15,6 +15,8 @@ from .imported import Imported, Skipped, below, imported
 
 SMALLEST_EXTENT_MM = float(SLICES)
 """A series has to reach over the height of one region's axial slices, or every region in it is mostly padding."""
+_TOLD = "dicom-left-out", "dicom-rescale-type", "dicom-no-rescale"
+"""Remarks on a series that no column of the table shows."""
 NO_CONTRAST = {"", "NO", "NONE", "N", "NATIVE", "UNENHANCED", "WITHOUT"}
 
 
@@ -22,22 +24,25 @@ def import_dicom(source: Path, unpacked: Path) -> Imported:
     """A row a usable CT series: kind ``image`` (the point of a nodule is still to be given), with what scanners say of
     modality, anatomy, slices, kernel and contrast, whether the images are original, derived or reformatted
     (``image_type``; projections such as MIPs are skipped), and how many slices are missing in between. Every other
-    series is skipped with its reason.
+    series is skipped with its reason, and remarks name what was left out of a series or assumed of its values.
 
     The image is the series' folder, or its first slice where another series could be taken for it. Raises InputError:
     no such folder, no DICOM.
     """
     tree = scan(source)
-    rows, skipped = [], list(tree.skipped)
+    rows, skipped, remarks = [], list(tree.skipped), []
     for series in tree.series:
         try:
             rows.append(_row(tree, series))
         except InputError as error:
             skipped.append(Skipped(tree.name(series), str(error)))
+            continue
+        told = [remark.message for remark in series.stack.remarks if remark.code in _TOLD]
+        remarks += [f"{tree.name(series)}: {message}" for message in told]
     if tree.foreign:
         first = below(tree.foreign[0], tree.folder)
         skipped.append(Skipped(f"{len(tree.foreign)} files", f"not DICOM; the first is {first}"))
-    return imported(rows, skipped)
+    return imported(rows, skipped, remarks)
 
 
 def _row(tree: Tree, series: TreeSeries) -> ManifestRow:
