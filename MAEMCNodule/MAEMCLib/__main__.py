@@ -35,7 +35,7 @@ def _run(argv: list[str]) -> int:
     from .commands.command_line import run
 
     arguments = build_parser().parse_args(join_point_values(argv))
-    return run("maemc", lambda: arguments.run(arguments), arguments.verbose)
+    return run("maemc", lambda: arguments.run(arguments), arguments.verbose, arguments.quiet)
 
 
 def join_point_values(argv: list[str]) -> list[str]:

@@ -36,7 +36,7 @@ def _run(arguments: list[str]) -> int:
     from MAEMCLib.commands.command_line import run
 
     options = _options(arguments)
-    return run("maemc-train", lambda: _in_public(options), options.verbose)
+    return run("maemc-train", lambda: _in_public(options), options.verbose, options.quiet)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import logging
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from MAEMCLib.__main__ import main
 from MAEMCLib.cases.points import NodulePoint
+from MAEMCLib.commands.command_line import run
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.region import cut_roi
@@ -199,6 +201,29 @@ def test_usage_errors_of_argparse_are_exit_code_2(capfd):
 def test_verbose_shows_where_an_error_came_from(maemc, ct):
     code, _, err = maemc("score", ct, "--point", "1,2", "--verbose")
     assert code == 2 and "Traceback" in err
+
+
+@pytest.mark.parametrize(
+    ("verbose", "quiet", "shown"),
+    [(False, False, ["told", "warned"]), (False, True, ["warned"]), (True, False, ["detailed", "told", "warned"])],
+)
+def test_what_modules_log_is_shown_by_a_program_alone(capsys, verbose, quiet, shown):
+    log = logging.getLogger("maemc.anywhere")
+
+    def speak():
+        log.debug("detailed")
+        log.info("told")
+        log.warning("warned")
+
+    def command():
+        run("inner", lambda: None, verbose=True, quiet=False)  # a command within another changes nothing of it
+        capsys.readouterr()
+        speak()
+
+    assert run("program", command, verbose, quiet) == 0
+    assert capsys.readouterr().err.splitlines() == shown
+    log.info("told")
+    assert capsys.readouterr().err == ""
 
 
 def test_interrupt_is_130(maemc, ct, monkeypatch):

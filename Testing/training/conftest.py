@@ -81,7 +81,7 @@ def ball_cohort(ball_cache):
 def job_in(folder, kind, train):
     """``train(job, stop)`` inside an opened job of a folder, whose parent is the MAEMC_HOME."""
     stop = StopRequest()
-    with open_job(folder, kind, {"arguments": [kind], "directory": "."}, folder.parent, stop, quiet=True) as job:
+    with open_job(folder, kind, {"arguments": [kind], "directory": "."}, folder.parent, stop) as job:
         return train(job, stop)
 
 

@@ -22,7 +22,7 @@ SETTINGS = {"configuration": {"epochs": 3}, "data_fingerprint": "f"}
 
 
 def make(folder, home):
-    with open_job(folder, "pretrain", COMMAND, home, StopRequest(), quiet=True) as job:
+    with open_job(folder, "pretrain", COMMAND, home, StopRequest()) as job:
         job.declare(SETTINGS)
         job.update(step=3, steps=10)
     return folder
@@ -110,7 +110,7 @@ def test_a_damaged_state_does_not_keep_a_job_from_going_on(tmp_path, maemc_home)
 
 
 def test_lines_that_are_no_events_are_passed_over(tmp_path):
-    job = Job(tmp_path, quiet=True)
+    job = Job(tmp_path)
     for step in (1, 2, 3, 4):
         job.event(step=step, phase="pretrain", loss=1.0)
     good = (tmp_path / "events.jsonl").read_bytes().splitlines(keepends=True)

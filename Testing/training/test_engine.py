@@ -94,7 +94,7 @@ class Line:
 
 
 def run_line(folder, task, settings=None, data="data", stop=None, **options):
-    job = Job(folder.parent, quiet=True)
+    job = Job(folder.parent)
     folder.parent.mkdir(exist_ok=True)
     return train(task, settings or Settings(), job, folder, data, CPU, stop or StopRequest(), **options)
 
@@ -337,7 +337,7 @@ def test_mask_embeddings_are_not_decayed():
         assert [group["weight_decay"] for group in built.param_groups] == [0.0]
 
 
-def test_a_batch_in_halves_says_what_it_does_to_batch_normalization(tmp_path, capsys):
+def test_a_batch_in_halves_says_what_it_does_to_batch_normalization(tmp_path):
     class Normalized(Crowded):
         def __init__(self, *arguments):
             super().__init__(*arguments)
@@ -345,7 +345,7 @@ def test_a_batch_in_halves_says_what_it_does_to_batch_normalization(tmp_path, ca
 
     folder = tmp_path / "checkpoints"
     train(Normalized(3), Settings(epochs=1), Job(tmp_path), folder, "data", CPU, StopRequest())
-    said = capsys.readouterr().err
+    said = (tmp_path / "log.txt").read_text("utf-8")
     assert "batch normalization has the statistics of a share" in said and "same result" not in said
 
 
@@ -375,14 +375,14 @@ class Crowded(Line):
         return super().step(model, batch)
 
 
-def test_a_batch_that_does_not_fit_is_halved_once_and_aloud(tmp_path, capsys):
+def test_a_batch_that_does_not_fit_is_halved_once_and_aloud(tmp_path):
     whole, halved = tmp_path / "whole" / "checkpoints", tmp_path / "halved" / "checkpoints"
     run_line(whole, Line(dropout=0.0))
     stop = StopRequest()
     halved.parent.mkdir()
     with pytest.raises(Interrupted):
         train(Crowded(3, stop=stop, stop_at=7), Settings(), Job(halved.parent), halved, "data", CPU, stop)
-    assert "too small for a batch of 6" in capsys.readouterr().err
+    assert "too small for a batch of 6" in (halved.parent / "log.txt").read_text("utf-8")
     task = Crowded(3)
     run_line(halved, task)
     assert task.shares == 26  # remembered: only whole halves were tried

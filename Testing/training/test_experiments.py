@@ -106,7 +106,7 @@ def test_the_small_network_learns_the_balls(ball_cohort, tmp_path):
     run = small_cnn_run(override(finetuning_preset("tiny", None), ["folds=2", "validation_fraction=0.2"]))
     run = override(run, ["epochs=6", "batch=8"])
     stop = StopRequest()
-    with open_job(tmp_path / "cnn", "finetune", {"arguments": []}, tmp_path, stop, quiet=True) as job:
+    with open_job(tmp_path / "cnn", "finetune", {"arguments": []}, tmp_path, stop) as job:
         probabilities = train_small_cnn(cohort, run, job, torch.device("cpu"), stop)
     large, small = probabilities[cohort.labels == 1], probabilities[cohort.labels == 0]
     assert np.mean(large[:, None] > small[None]) > 0.9

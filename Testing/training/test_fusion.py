@@ -88,7 +88,7 @@ def cohort(balls, ball_cache, ball_home, tmp_path_factory):
 
 def fuse_in(folder, cohort, run, stop=None):
     stop = stop or StopRequest()
-    with open_job(folder, "fuse", {"arguments": ["fuse"], "directory": "."}, folder.parent, stop, quiet=True) as job:
+    with open_job(folder, "fuse", {"arguments": ["fuse"], "directory": "."}, folder.parent, stop) as job:
         return fusion.fuse(cohort, run, job, folder.parent, CPU, [], None, stop)
 
 

@@ -19,7 +19,7 @@ COMMAND = {"arguments": ["pretrain"], "directory": "."}
 
 
 def opened(folder, home, kind="pretrain"):
-    return open_job(folder, kind, COMMAND, home, StopRequest(), quiet=True)
+    return open_job(folder, kind, COMMAND, home, StopRequest())
 
 
 def test_states_of_a_job(tmp_path):
@@ -113,7 +113,7 @@ def test_a_stop_request_is_heard_and_handlers_come_back():
 def test_a_log_that_cannot_be_written_is_a_message(tmp_path):
     (tmp_path / "events.jsonl").mkdir()
     with pytest.raises(InputError, match=r"events\.jsonl .* cannot be written.*goes on from the last checkpoint"):
-        Job(tmp_path, quiet=True).event(step=1)
+        Job(tmp_path).event(step=1)
 
 
 def test_data_that_could_not_be_read_do_not_bind_the_folder(tmp_path):
@@ -128,7 +128,7 @@ def test_data_that_could_not_be_read_do_not_bind_the_folder(tmp_path):
         raise InputError("no such manifest")
     assert Job(folder).status == "failed" and read_state(folder)["message"] == "no such manifest"
     corrected = {"arguments": ["pretrain", "--data", "right.csv"], "directory": "."}
-    with open_job(folder, "pretrain", corrected, home, StopRequest(), quiet=True) as job:
+    with open_job(folder, "pretrain", corrected, home, StopRequest()) as job:
         job.declare(SETTINGS)
     assert Job(folder, home=home).settings["command"] == corrected and Job(folder).status == "finished"
     with opened(folder, home) as job:
@@ -137,7 +137,7 @@ def test_data_that_could_not_be_read_do_not_bind_the_folder(tmp_path):
 
 
 def test_an_event_log_reads_on_and_starts_over_after_a_cut(tmp_path):
-    job, log = Job(tmp_path, quiet=True), EventLog(tmp_path)
+    job, log = Job(tmp_path), EventLog(tmp_path)
     assert log.refresh() is False
     for step in range(1, 6):
         job.event(step=step, phase="pretrain", loss=1.0 / step)

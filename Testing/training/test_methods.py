@@ -89,7 +89,7 @@ class StopsAfter(StopRequest):
 
 def run_job(folder, cohort, run, data, stop):
     home = Path(data[0]["path"]).parent / "home" if data else folder.parent  # whose key made the cohort's pseudonyms
-    with open_job(folder, "pretrain", {"arguments": [], "directory": "."}, home, stop, quiet=True) as job:
+    with open_job(folder, "pretrain", {"arguments": [], "directory": "."}, home, stop) as job:
         pretrain(cohort, run, job, CPU, data, stop)
 
 

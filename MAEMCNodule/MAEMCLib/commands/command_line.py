@@ -1,21 +1,51 @@
-"""How the commands end: no traceback, one sentence for what went wrong, the same words in each program."""
+"""How the commands speak and end: no traceback, one sentence for what went wrong, the same words in each program.
+
+The libraries' modules write to loggers under ``maemc``; only a program shows what they say, on standard error. What a
+command was asked for goes to standard output.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import platform
 import sys
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from .. import __version__
 from ..errors import MAEMCError
 from ..machine.installation import explained
 
 _INTERRUPTED = 130
+_log = logging.getLogger("maemc")
 
 
-def run(program: str, command: Callable[[], int | None], verbose: bool) -> int:
-    """Run a command; returns its exit code. What went wrong is told in a sentence; only interruptions are raised."""
+def run(program: str, command: Callable[[], int | None], verbose: bool, quiet: bool) -> int:
+    """Run a command; returns its exit code. What went wrong is told in a sentence; only interruptions are raised.
+
+    verbose: messages of all levels, and where an error came from. quiet: warnings and errors only.
+    """
+    with _console(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO):
+        _log.debug("%s %s, Python %s, %s", program, __version__, platform.python_version(), platform.platform())
+        return _run(program, command)
+
+
+@contextlib.contextmanager
+def _console(level: int) -> Iterator[None]:
+    """Within the block the loggers' messages appear on standard error; a command inside another has its own level."""
+    before = _log.handlers, _log.level, _log.propagate
+    # A handler of the root logger, which an imported library may have made, would show each message again.
+    _log.handlers, _log.propagate = [logging.StreamHandler()], False
+    _log.setLevel(level)
+    try:
+        yield
+    finally:
+        _log.handlers, _, _log.propagate = before
+        _log.setLevel(before[1])
+
+
+def _run(program: str, command: Callable[[], int | None]) -> int:
     try:
         code = command() or 0
         if sys.stdout is not None:
@@ -27,14 +57,13 @@ def run(program: str, command: Callable[[], int | None], verbose: bool) -> int:
     except Exception as error:
         if _interrupted(error):
             raise KeyboardInterrupt from error
-        if verbose:
-            traceback.print_exc()
+        _log.debug("Where the error came from:", exc_info=True)
         known = error if isinstance(error, MAEMCError) else explained(error)
         if known is not None:
-            tell(f"{program}: {known}")
+            _log.error("%s: %s", program, known)
         else:
             text = f"this should not have happened ({type(error).__name__}: {error})"
-            tell(f"{program}: {text}. Run again with --verbose and report what it prints.")
+            _log.error("%s: %s. Run again with --verbose and report what it prints.", program, text)
         if isinstance(error, OSError):
             _forget_output()
         return known.exit_code if known is not None else 1
@@ -46,13 +75,6 @@ def _interrupted(error: Exception) -> bool:
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__
     return cause is not None and getattr(error, "exit_code", 1) != _INTERRUPTED
-
-
-def tell(text: str) -> None:
-    """A line on standard error, where there is one that takes it."""
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            print(text, file=sys.stderr, flush=True)
 
 
 def _forget_output() -> None:

@@ -126,6 +126,6 @@ def _small_cnn(options: argparse.Namespace, cohort: Any, run: Any) -> None:
     device, command = torch.device(choose_device(options.device).name), command_line(options.arguments)
     with (
         StopRequest().listening() as stop,
-        open_job(options.output / SMALL_CNN, "finetune", command, home(), stop, options.quiet) as job,
+        open_job(options.output / SMALL_CNN, "finetune", command, home(), stop) as job,
     ):
         train_small_cnn(cohort, small_cnn_run(run), job, device, stop)

@@ -220,9 +220,9 @@ def _running(options: argparse.Namespace, kind: str) -> Iterator[tuple[Any, Any,
         with processes.leader_first():
             if processes.leads:
                 command = command_line(options.arguments)
-                job = stack.enter_context(open_job(options.output, kind, command, home(), stop, options.quiet))
+                job = stack.enter_context(open_job(options.output, kind, command, home(), stop))
             else:
-                job = Job(options.output, quiet=True, leads=False)
+                job = Job(options.output, leads=False)
         yield job, stop, device, processes
 
 

@@ -16,9 +16,9 @@ import contextlib
 import datetime
 import hashlib
 import json
+import logging
 import os
 import platform
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +38,7 @@ from .stopping import STOP_FILE, Interrupted, StopRequest, forget_stop
 WORDS_OF_A_START = ("scratch", "imagenet")  # all else that a job may start from is a path
 OUTPUT = "output.txt"  # what a detached process printed
 _PREPARATIONS = ("lock", "caches", OUTPUT, STOP_FILE)  # what may lie in a folder before the job begins
+_log = logging.getLogger("maemc.job")
 _SECONDS_TO_START = 120  # within which a launched process has taken its lock, slow disks included
 
 
@@ -56,7 +57,6 @@ class Job:
     """An opened job folder. Use ``open_job`` to start or continue one, ``Job(folder)`` to read."""
 
     folder: Path
-    quiet: bool = False
     state: dict[str, Any] = field(default_factory=dict)
     leads: bool = True  # of several processes one writes
     declared: bool = False  # in this process
@@ -180,10 +180,10 @@ class Job:
             temporary.write_bytes(b"".join(kept))
 
     def log(self, text: str, show: bool = True) -> None:
-        """A line for people: to log.txt and, unless quiet, to standard error."""
+        """A line for people: to log.txt and, where a program shows what its loggers say, to standard error."""
         self._append("log.txt", f"{now()} {text}")
-        if show and self.leads and not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+        if show and self.leads:
+            _log.info(text)
 
 
 def state_before(folder: Path) -> dict[str, Any]:
@@ -207,9 +207,7 @@ def refuse_older(job: Job) -> None:
 
 
 @contextlib.contextmanager
-def open_job(
-    folder: Path, kind: str, command: dict[str, Any], home: Path, stop: StopRequest, quiet: bool = False
-) -> Iterator[Job]:
+def open_job(folder: Path, kind: str, command: dict[str, Any], home: Path, stop: StopRequest) -> Iterator[Job]:
     """Start a job in a folder or continue the one that is there; the folder is this process's alone inside the block.
 
     kind: "pretrain" or "finetune"; command: of ``command_line``. What is trained is declared in the block, when the
@@ -219,7 +217,7 @@ def open_job(
     """
     make_job_folder(folder)
     with _lock(folder):
-        job = Job(folder, quiet, home=home)
+        job = Job(folder, home=home)
         before = state_before(folder)
         if before.get("status") != "queued":  # a wish that ended a run before; one that is made while it waits counts
             forget_stop(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import time
@@ -45,7 +46,7 @@ class Progress:
         self.started = self.saved = time.monotonic()
         self.shown = self.written = -math.inf
         self.images = 0
-        self.quiet = job.quiet or not job.leads
+        self.quiet = not (job.leads and logging.getLogger("maemc.job").isEnabledFor(logging.INFO))
         self.live = not self.quiet and sys.stderr.isatty()
         name = f"fold-{where['fold'] + 1}-{where['phase']}" if "fold" in where else where["phase"]
         self.board = tensorboard(job.folder / "tensorboard" / name, step) if job.leads else None
