@@ -11,7 +11,6 @@ from Testing.structure.tree import REPOSITORY, source_files
 KNOWN_CIRCLES = {
     ("__main__", "experiment"),
     ("configuration", "pretraining"),
-    ("finetuning", "out_of_fold"),
     ("experiments", "auc_table"),
 }
 """Circles, each by the last names of two modules in it."""

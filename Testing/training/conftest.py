@@ -9,6 +9,7 @@ from MAEMCLib.images.files import write_volume
 from MAEMCTrainingLib.classifiers.finetuning import finetune
 from MAEMCTrainingLib.data.cache import SourceCase, build_cache
 from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.evaluation.report import evaluate_job
 from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
 from MAEMCTrainingLib.pretraining.run import pretrain
@@ -106,7 +107,9 @@ def finetune_in():
         return job_in(
             folder,
             "finetune",
-            lambda job, stop: finetune(cohort, run, job, folder.parent, device, [], start, stop, protocol),
+            lambda job, stop: evaluate_job(
+                finetune(cohort, run, job, folder.parent, device, [], start, stop, protocol)
+            ),
         )
 
     return run_it

@@ -19,7 +19,7 @@ from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCTrainingLib.__main__ import main as maemc_train
-from MAEMCTrainingLib.classifiers.finetuning import features, load_fold
+from MAEMCTrainingLib.classifiers.fold_model import features, load_fold
 from MAEMCTrainingLib.data.cache import build_cache
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.presentation import measure_preprocessing, present

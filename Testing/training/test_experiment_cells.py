@@ -9,8 +9,9 @@ import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.inputs.montage import from_montage
 from MAEMCTrainingLib.classifiers.export import export
-from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask, labeled
+from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask
 from MAEMCTrainingLib.classifiers.fusion import fusion_preset
+from MAEMCTrainingLib.data.cohort import labeled
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.presentation import MontagePresentation, measure_preprocessing
 from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override, pretraining_preset

@@ -10,7 +10,7 @@ import pytest
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.classifiers.finetuning import labeled
+from MAEMCTrainingLib.data.cohort import labeled
 from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
 from MAEMCTrainingLib.experiments import Cell, experiment_named
 from MAEMCTrainingLib.experiments.auc_table import write_table

@@ -21,8 +21,9 @@ from MAEMCLib.models.reference_case import difference
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.classifiers.export import export, read_card_texts
-from MAEMCTrainingLib.classifiers.finetuning import features, labeled, load_fold, predict
+from MAEMCTrainingLib.classifiers.fold_model import features, load_fold, predict
 from MAEMCTrainingLib.classifiers.starting_point import from_job
+from MAEMCTrainingLib.data.cohort import labeled
 from MAEMCTrainingLib.data.presentation import present
 from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override, pretraining_preset
 from MAEMCTrainingLib.jobs import revision

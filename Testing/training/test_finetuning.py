@@ -13,19 +13,12 @@ from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.classifiers import protocol
-from MAEMCTrainingLib.classifiers.finetuning import (
-    FinetuningTask,
-    class_weights,
-    feature_statistics,
-    features,
-    fold_folder,
-    labeled,
-    load_fold,
-    predict,
-)
+from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask, class_weights
+from MAEMCTrainingLib.classifiers.fold_model import feature_statistics, features, fold_folder, load_fold, predict
 from MAEMCTrainingLib.classifiers.protocol import check_protocol
 from MAEMCTrainingLib.classifiers.starting_point import from_job
 from MAEMCTrainingLib.data.augmentation import View, crop
+from MAEMCTrainingLib.data.cohort import labeled
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
 from MAEMCTrainingLib.engine.configuration import finetuning_preset, override, pretraining_preset

@@ -24,7 +24,7 @@ from MAEMCTrainingLib.data.presentation import measure_preprocessing
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Augmentation, Optimization, override
 from MAEMCTrainingLib.evaluation import multiclass
-from MAEMCTrainingLib.evaluation.fusion_evaluation import VALUES_ALONE, evaluate_again, format_table
+from MAEMCTrainingLib.evaluation.fusion_evaluation import VALUES_ALONE, evaluate_again, evaluate_fusion, format_table
 from MAEMCTrainingLib.jobs.job import Job, open_job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
@@ -89,7 +89,7 @@ def cohort(balls, ball_cache, ball_home, tmp_path_factory):
 def fuse_in(folder, cohort, run, stop=None):
     stop = stop or StopRequest()
     with open_job(folder, "fuse", {"arguments": ["fuse"], "directory": "."}, folder.parent, stop) as job:
-        return fusion.fuse(cohort, run, job, folder.parent, CPU, [], None, stop)
+        return evaluate_fusion(fusion.fuse(cohort, run, job, folder.parent, CPU, [], None, stop))
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from MAEMCLib.files.atomic import file_sha256
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.masking import split_tokens
-from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask, labeled
+from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask
 from MAEMCTrainingLib.classifiers.starting_point import from_job
-from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.cohort import join, labeled
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.presentation import measure_preprocessing
 from MAEMCTrainingLib.data.sources import open_data

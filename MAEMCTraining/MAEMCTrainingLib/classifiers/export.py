@@ -17,7 +17,7 @@ from MAEMCLib.networks.encoders import encoder_configuration
 from ..engine.checkpoints import read_tensors
 from ..jobs.job import Job, now
 from ..jobs.revision import code_revision
-from .finetuning import fold_folder, load_fold
+from .fold_model import fold_folder, load_fold
 from .kept_start import KeptStart, kept_start
 from .starting_point import IMAGENET
 

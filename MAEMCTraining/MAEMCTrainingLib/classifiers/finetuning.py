@@ -8,7 +8,7 @@ shows one, and the mean over all of them decides.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.files.atomic import read_json, replacing, write_json
+from MAEMCLib.files.atomic import replacing, write_json
 from MAEMCLib.images.gray import STORED_SIDE
 from MAEMCLib.networks.classifier import Classifier
-from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
+from MAEMCLib.networks.encoders import build_encoder
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..data.cohort import Cohort, PictureCohort
 from ..data.folds import Divisible, Division, Fold, divide
 from ..data.parts import TEST, TRAIN, VALIDATION
-from ..data.presentation import Presentation, Settings, measure_preprocessing, present
-from ..engine.checkpoints import read_tensors
+from ..data.presentation import Settings, measure_preprocessing, present
 from ..engine.configuration import FinetuningConfiguration, to_json
 from ..engine.loop import sample_in_epoch, train
 from ..engine.optimization import NamedParameter, layer_scale
@@ -38,12 +37,20 @@ from ..evaluation.metrics import auc
 from ..jobs.job import Job, refuse_older
 from ..jobs.stopping import StopRequest
 from ..pretraining.run import cohort_of
+from .fold_model import (
+    TrainedFolds,
+    chunks,
+    feature_statistics,
+    features,
+    fold_folder,
+    fused_planes,
+    mean_of_cases,
+    predict,
+    save_weights,
+)
 from .kept_start import keep_start
 from .protocol import IN_FOLD, check_protocol, pretrain_without
 from .starting_point import SCRATCH, StartingPoint
-
-_PLANES = {"mean": (0, 1), "axial": (0,), "coronal": (1,)}
-_TOGETHER = 64  # images that pass through the network at once, or all of one case
 
 
 @dataclass
@@ -159,9 +166,9 @@ class FinetuningTask:
         self.module.eval()
         cases = self.fold.validation
         logits = torch.zeros((len(cases), 2), dtype=torch.float64)
-        for places, images, owners in _chunks(self.presentation, cases, self.planes):
+        for places, images, owners in chunks(self.presentation, cases, self.planes):
             found = self.module(torch.from_numpy(images).to(device)[:, None])
-            logits[places] = _mean_of_cases(found, owners).cpu()
+            logits[places] = mean_of_cases(found, owners).cpu()
         labels = self.cohort.labels[cases]
         losses = nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
         figures = {"loss": float((losses * self.weights[labels]).mean())}
@@ -172,37 +179,6 @@ def _loss(logits: Tensor, batch: LabeledBatch) -> Tensor:
     # Divided by the number of samples and not, as the weighted mean would, by the batch's own weights: small batches
     # without the rarer class then do not count more than others.
     return (nn.functional.cross_entropy(logits, batch.labels, reduction="none") * batch.weights).mean()
-
-
-def fused_planes(fusion: str, presentation: Presentation) -> tuple[int, ...]:
-    """The numbers of the planes that are trained on and averaged; of pictures there is one."""
-    return _PLANES[fusion] if len(presentation.planes) > 1 else (0,)
-
-
-def _chunks(
-    presentation: Presentation, cases: np.ndarray, planes: Sequence[int] | None = None
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Plain images of a few cases at a time: their places in ``cases``, (images, S, S), and whose each is (images,).
-
-    planes: of nodules, those that are wanted; None: both. All pictures of a case are given.
-    """
-    parts: list[np.ndarray] = []
-    for place, case in enumerate(cases):
-        part = presentation.plain(int(case))
-        parts.append(part[list(planes)] if planes is not None and len(presentation.planes) > 1 else part)
-        sizes = [len(part) for part in parts]
-        if sum(sizes) >= _TOGETHER or place + 1 == len(cases):
-            places = slice(place + 1 - len(parts), place + 1)
-            yield places, np.concatenate(parts), np.repeat(np.arange(len(parts)), sizes)
-            parts = []
-
-
-def _mean_of_cases(values: Tensor, owners: np.ndarray) -> Tensor:
-    """(images, ...) -> (cases, ...) float64: the mean over each case's images."""
-    index = torch.from_numpy(owners).to(values.device)
-    total = torch.zeros((int(owners.max()) + 1, *values.shape[1:]), dtype=torch.float64, device=values.device)
-    counts = torch.bincount(index).reshape(-1, *[1] * (values.ndim - 1))
-    return total.index_add_(0, index, values.double()) / counts
 
 
 def fit_probe(task: FinetuningTask, device: torch.device) -> None:
@@ -221,40 +197,6 @@ def fit_probe(task: FinetuningTask, device: torch.device) -> None:
         head.bias.copy_(torch.tensor([-bias / 2, bias / 2]))
 
 
-@torch.no_grad()
-def features(encoder: nn.Module, presentation: Presentation, cases: np.ndarray, device: torch.device) -> Tensor:
-    """(cases, planes, width) float64 on the CPU: what the linear layer reads, without augmentation or masks.
-
-    Of several pictures of a case the mean: the layer is linear, so that its output is the mean of its outputs.
-    """
-    encoder.eval().to(device)
-    parts = []
-    for places, images, owners in _chunks(presentation, np.asarray(cases)):
-        values = encoder.features(torch.from_numpy(images).to(device)[:, None])
-        if len(presentation.planes) > 1:
-            parts.append(values.unflatten(0, (places.stop - places.start, -1)).double().cpu())
-        else:
-            parts.append(_mean_of_cases(values, owners).cpu()[:, None])
-    return torch.cat(parts)
-
-
-def predict(classifier: nn.Module, values: Tensor, planes: Sequence[int]) -> np.ndarray:
-    """(cases,) probability of malignancy from features (cases, planes, width): the mean of the planes' logits."""
-    head = classifier.head
-    logits = nn.functional.linear(values, head.weight.detach().double().cpu(), head.bias.detach().double().cpu())
-    margin = (logits[..., 1] - logits[..., 0])[:, list(planes)].mean(dim=1)
-    return torch.sigmoid(margin).numpy()
-
-
-def feature_statistics(values: Tensor, planes: Sequence[str]) -> dict[str, Tensor]:
-    """Mean (width,) and covariance (width, width) of each plane's features, float32: what the model is used to."""
-    statistics = {"count": torch.tensor(float(len(values)))}
-    for plane, name in enumerate(planes):
-        statistics[f"{name}_mean"] = values[:, plane].mean(dim=0).float()
-        statistics[f"{name}_covariance"] = torch.cov(values[:, plane].T).float()
-    return statistics
-
-
 def finetune(
     cohort: Cohort,
     run: FinetuningConfiguration,
@@ -266,15 +208,13 @@ def finetune(
     stop: StopRequest,
     protocol: str = "honest",
     processes: Processes = Processes(),  # noqa: B008 - frozen
-) -> dict[str, Any] | None:
-    """Fine-tune all folds in an opened job, or continue it, and evaluate out of fold.
+) -> TrainedFolds | None:
+    """Fine-tune all folds in an opened job, or continue it.
 
-    cohort: labeled cases only. start: None from scratch. Returns what metrics.json holds; None in processes that do not
+    cohort: labeled cases only. start: None from scratch. Returns what is to be evaluated; None in processes that do not
     lead. Raises InputError: one class, too few patients, pre-training data that are gone; and what ``Job.declare`` and
     ``train`` raise.
     """
-    from ..evaluation.report import evaluate_job
-
     if run.linear_probe and start is None:
         raise UsageError(
             "A linear probe needs an encoder that has learnt something. Name a pre-training job with --from.", "probe"
@@ -364,8 +304,7 @@ def finetune(
             _finish_fold(job, task, division, best_epoch, place, device, state)
     if not processes.leads:
         return None
-    job.update(stage="Evaluating")
-    return evaluate_job(job, cohort, division, run, preprocessing, device)
+    return TrainedFolds(job, cohort, division, run, preprocessing, device)
 
 
 def division_of(cohort: Cohort, run: FinetuningConfiguration) -> Division:
@@ -397,11 +336,6 @@ def _folds_text(division: Division, run: FinetuningConfiguration) -> str:
     if division.by_split:
         return "one model"
     return f"{run.folds} folds" + (f" of the column {run.folds_from}" if run.folds_from else "")
-
-
-def fold_folder(folder: Path, number: int) -> Path:
-    """Where a job keeps one of its fold models."""
-    return folder / "folds" / str(number)
 
 
 def _fold_is_done(folder: Path, fold: Fold) -> bool:
@@ -475,31 +409,3 @@ def prediction_rows(cohort: Divisible, cases: np.ndarray, probabilities: np.ndar
             }
         )
     return rows
-
-
-def fold_result(folder: Path, number: int) -> dict[str, Any]:
-    """result.json of one fold."""
-    return read_json(fold_folder(folder, number) / "result.json", f"The result of fold {number + 1}")
-
-
-def save_weights(place: Path, module: nn.Module) -> None:
-    """Keep a fold's weights where ``load_fold`` looks for them."""
-    target = place / "checkpoints" / "best" / "model.safetensors"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
-
-
-def load_fold(folder: Path, number: int, encoder: AnyEncoderConfiguration) -> Classifier:
-    """The classifier of a finished fold. Raises ModelError."""
-    classifier = Classifier(encoder, classes=2)
-    classifier.load_state_dict(read_tensors(fold_folder(folder, number) / "checkpoints" / "best" / "model.safetensors"))
-    return classifier.eval()
-
-
-def labeled(cohort: Cohort) -> Cohort:
-    """The cases with a label. Raises UsageError where there is none."""
-    indices = np.flatnonzero(cohort.labels >= 0)
-    if not len(indices):
-        raise UsageError("No case of the data has a label. Fill the manifest's label column with 0 or 1.", "no-labels")
-    return cohort.subset(indices)

@@ -36,7 +36,8 @@ from ..evaluation.multiclass import macro_auc_row
 from ..jobs.job import Job, refuse_older
 from ..jobs.stopping import StopRequest
 from ..pretraining.run import cohort_of
-from .finetuning import describe_parts, fold_folder, part_counts
+from .finetuning import describe_parts, part_counts
+from .fold_model import TrainedFolds, fold_folder
 from .fusion_data import FusionCohort
 from .protocol import IN_FOLD, check_protocol, pretrain_without
 from .starting_point import SCRATCH, StartingPoint
@@ -312,14 +313,12 @@ def fuse(
     stop: StopRequest,
     protocol: str = "honest",
     processes: Processes = Processes(),  # noqa: B008 - frozen
-) -> dict[str, Any] | None:
-    """Train all folds in an opened job, or continue it, and evaluate out of fold.
+) -> TrainedFolds | None:
+    """Train all folds in an opened job, or continue it.
 
-    Returns what metrics.json holds; None in processes that do not lead. Raises InputError: too few patients,
+    Returns what is to be evaluated; None in processes that do not lead. Raises InputError: too few patients,
     pre-training data that are gone, a pre-training on pictures; and what ``Job.declare`` and ``train`` raise.
     """
-    from ..evaluation.fusion_evaluation import evaluate_fusion
-
     if start is not None and start.flat:
         raise InputError(
             "This encoder was pre-trained on 2-D pictures, and fusion's images are montages of CT. Pre-train on "
@@ -401,8 +400,7 @@ def fuse(
             job.event(phase="fold", fold=fold.number, best_epoch=results[""]["best_epoch"], cases=len(fold.test))
     if not processes.leads:
         return None
-    job.update(stage="Evaluating")
-    return evaluate_fusion(job, cohort, division)
+    return TrainedFolds(job, cohort, division, run, preprocessing, device)
 
 
 def _describe(cohort: FusionCohort, run: FusionConfiguration, start: StartingPoint | None, device: torch.device) -> str:

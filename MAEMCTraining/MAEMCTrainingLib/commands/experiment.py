@@ -49,8 +49,8 @@ def add(commands: Any) -> None:
 
 def _experiment(options: argparse.Namespace) -> int:
     from ..__main__ import main
-    from ..classifiers.finetuning import division_of, labeled
-    from ..data.cohort import join
+    from ..classifiers.finetuning import division_of
+    from ..data.cohort import join, labeled
     from ..data.sources import is_flat, open_data
     from ..data.splitting import split_patients
     from ..engine.configuration import finetuning_preset

@@ -55,7 +55,7 @@ def _fuse(options: argparse.Namespace) -> None:
     from ..classifiers.fusion_data import check_columns, read_fusion_data
     from ..data.sources import check_folds, naming_nobody
     from ..engine.configuration import encoder_named, override
-    from ..evaluation.fusion_evaluation import format_table
+    from ..evaluation.fusion_evaluation import evaluate_fusion, format_table
 
     if not options.data:
         raise UsageError("Say what to train on: --data with a manifest.", "no-data")
@@ -93,7 +93,8 @@ def _fuse(options: argparse.Namespace) -> None:
                 counter,
                 job.log,
             )
-        report = fuse(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
+        trained = fuse(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
+        report = evaluate_fusion(trained) if trained else None
     if processes.leads and not options.quiet:
         print(format_table(report))
     _show_result(options, processes)

@@ -123,11 +123,11 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    from ..classifiers.finetuning import finetune, labeled
-    from ..data.cohort import join
+    from ..classifiers.finetuning import finetune
+    from ..data.cohort import join, labeled
     from ..data.sources import check_folds, naming_nobody
     from ..engine.configuration import finetuning_preset, override
-    from ..evaluation.report import format_table
+    from ..evaluation.report import evaluate_job, format_table
 
     flat = _flat(options)
     folds = fold_words(options)
@@ -147,7 +147,8 @@ def _finetune(options: argparse.Namespace) -> None:
             check_folds(run.folds, run.folds_from, options.data)
             caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
             cohort = labeled(join(caches))
-        report = finetune(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
+        trained = finetune(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
+        report = evaluate_job(trained) if trained else None
     if processes.leads and not options.quiet:
         print(format_table(report))
     _show_result(options, processes)

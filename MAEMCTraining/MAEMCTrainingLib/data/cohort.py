@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from MAEMCLib.errors import InputError
+from MAEMCLib.errors import InputError, UsageError
 
 from .cache import ROICache
 from .parts import TRAIN, torn
@@ -199,3 +199,11 @@ def _check_parts(cases: Sequence[Any]) -> None:
     both = [patient for patient, parts in found.items() if len(parts) > 1]
     if both:
         raise torn(both)
+
+
+def labeled(cohort: Cohort) -> Cohort:
+    """The cases with a label. Raises UsageError where there is none."""
+    indices = np.flatnonzero(cohort.labels >= 0)
+    if not len(indices):
+        raise UsageError("No case of the data has a label. Fill the manifest's label column with 0 or 1.", "no-labels")
+    return cohort.subset(indices)

@@ -27,12 +27,11 @@ from MAEMCLib.models.store import find_model
 from scipy.special import expit, logit
 
 from ..classifiers.export import bundle_of_job
-from ..classifiers.finetuning import labeled
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH
 from ..data.augmentation import View, crop
 from ..data.cache import is_cache, open_cache
-from ..data.cohort import NoduleCohort, join
+from ..data.cohort import NoduleCohort, join, labeled
 from ..data.parts import FIRST_ROW
 from ..data.picture_cache import case_of
 from ..data.pseudonyms import key_name, patient_pseudonym, pseudonym_key

@@ -17,10 +17,8 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import read_json, replacing, write_json
 from MAEMCLib.results import DISCLAIMER
 
-from ..classifiers.finetuning import fold_result
-from ..classifiers.fusion_data import FusionCohort
+from ..classifiers.fold_model import TrainedFolds, fold_result
 from ..classifiers.protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
-from ..data.folds import Division
 from ..data.parts import TEST, VALIDATION
 from ..jobs.job import Job
 from .calibration import reliability
@@ -47,11 +45,13 @@ HEADS = {"macro_auc": "macro AUC", "accuracy": "ACC", "macro_f1": "macro F1", "b
 _LEAK = 0.995
 
 
-def evaluate_fusion(job: Job, cohort: FusionCohort, division: Division) -> dict[str, Any]:
+def evaluate_fusion(trained: TrainedFolds) -> dict[str, Any]:
     """Gather the folds' predictions, write the three files and return what metrics.json holds.
 
     Raises InputError: results that are missing, damaged or no probabilities.
     """
+    job, cohort, division = trained.job, trained.cohort, trained.division
+    job.update(stage="Evaluating")
     tested, folds, classes = division.evaluated, division.folds, cohort.classes
     labels, cases = cohort.labels[tested], [cohort.cases[int(case)] for case in tested]
     tables, fold_of = _gathered(job.folder, len(folds), [case.case_id for case in cases], classes)

@@ -15,17 +15,14 @@ from typing import Any
 import numpy as np
 from MAEMCLib.errors import InputError
 
-from ..classifiers.finetuning import fold_result
+from ..classifiers.fold_model import fold_result
 from ..data.parts import TEST, VALIDATION
 from .calibration import Calibration
 from .html import table as html_table
 from .metrics import confusion, evaluate
 from .operating_points import at_points
 from .predictions import PredictionTable
-from .tables import cell
-
-TITLES = {TEST: "Test rows of the manifest", VALIDATION: "Validation rows of the manifest"}
-_COLUMNS = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SEN", "specificity": "SPE", "brier": "Brier"}
+from .tables import PART_COLUMNS, TITLES, cell
 
 
 def evaluated_rows(settings: dict[str, Any]) -> str:
@@ -106,15 +103,6 @@ def _figures(table: PredictionTable, thresholds: dict[str, float]) -> dict[str, 
     }
 
 
-def parts_as_text(parts: dict[str, dict[str, Any]]) -> list[str]:
-    """A line for each part, for the terminal."""
-    return [
-        f"{TITLES[part]} ({figures['cases']} cases of {figures['patients']} patients): "
-        + ", ".join(f"{head} {cell(figures['metrics'].get(key))}" for key, head in _COLUMNS.items())
-        for part, figures in parts.items()
-    ]
-
-
 def parts_as_html(parts: dict[str, dict[str, Any]]) -> list[str]:
     """A section of the page for each part."""
     lines = []
@@ -127,9 +115,9 @@ def parts_as_html(parts: dict[str, dict[str, Any]]) -> list[str]:
         row = (
             f"{figures['cases']} of {figures['patients']} patients: {figures['malignant']} malignant, "
             f"{figures['benign']} benign",
-            *(cell(figures["metrics"].get(key)) for key in _COLUMNS),
+            *(cell(figures["metrics"].get(key)) for key in PART_COLUMNS),
             *(counts[key] for key in ("tp", "fp", "tn", "fn")),
         )
-        heads = ("Cases", *_COLUMNS.values(), "TP", "FP", "TN", "FN")
+        heads = ("Cases", *PART_COLUMNS.values(), "TP", "FP", "TN", "FN")
         lines += [f"<h2>{TITLES[part]}</h2>", f"<p class='soft'>{role}</p>", html_table(heads, [row])]
     return lines

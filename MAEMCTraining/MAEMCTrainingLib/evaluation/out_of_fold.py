@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from MAEMCLib.errors import InputError
 
-from ..classifiers.finetuning import fold_result
+from ..classifiers.fold_model import fold_result
 from .calibration import Calibration, fit_platt
 from .metrics import check_probabilities
 from .operating_points import POINTS, choose_thresholds, too_few

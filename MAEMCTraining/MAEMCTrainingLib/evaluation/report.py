@@ -12,7 +12,7 @@ from MAEMCLib.files.atomic import read_json, write_json
 from MAEMCLib.models.ood import PERCENTILES, FeatureDistance, case_distance
 from MAEMCLib.networks.encoders import build_encoder
 
-from ..classifiers.finetuning import features, fold_folder, fold_result, fused_planes, load_fold
+from ..classifiers.fold_model import TrainedFolds, features, fold_folder, fold_result, fused_planes, load_fold
 from ..classifiers.protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH
 from ..data.cohort import Cohort, PictureCohort
@@ -34,18 +34,14 @@ from .predictions import PredictionTable, as_written, read_predictions
 from .tables import format_table as format_table
 
 
-def evaluate_job(
-    job: Job,
-    cohort: Cohort,
-    division: Division,
-    run: FinetuningConfiguration,
-    preprocessing: Settings,
-    device: torch.device,
-) -> dict[str, Any]:
+def evaluate_job(trained: TrainedFolds) -> dict[str, Any]:
     """Gather the folds' predictions; write predictions.csv, metrics.json and report.html; return what the second holds.
 
     Raises InputError: results that are missing or damaged, a probability that is NaN.
     """
+    job, cohort, division, run = trained.job, trained.cohort, trained.division, trained.run
+    preprocessing, device = trained.preprocessing, trained.device
+    job.update(stage="Evaluating")
     tested = division.evaluated
     cases = [cohort.cases[int(case)] for case in tested]
     case_ids = [case.case_id for case in cases]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..data.parts import TEST, VALIDATION
+
 _COLUMNS = {
     "auc": "AUC",
     "auc_within_folds": "AUC within folds",
@@ -15,7 +17,8 @@ _COLUMNS = {
     "brier": "Brier",
 }
 
-
+TITLES = {TEST: "Test rows of the manifest", VALIDATION: "Validation rows of the manifest"}
+PART_COLUMNS = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SEN", "specificity": "SPE", "brier": "Brier"}
 POINT_NAMES = {"rule_out": "rule out", "balanced": "balanced", "rule_in": "rule in", "half": "one half"}
 
 
@@ -42,8 +45,6 @@ def format_table(report: dict[str, Any]) -> str:
         f"intercept {cell(metrics['calibration_intercept'])}"
     )
     lines += [f"No baseline '{name}': {reason}." for name, reason in report["baselines_unavailable"].items()]
-    from .manifest_parts import parts_as_text  # which shows figures as this file does
-
     lines += parts_as_text(report.get("parts", {}))
     return "\n".join([*lines, *report["notes"], "Research only, not for clinical use."])
 
@@ -90,3 +91,12 @@ def difference_text(figures: dict[str, Any]) -> str:
     if test is None or test["p"] is None:
         return text
     return f"{text}, DeLong p {'< 0.001' if test['p'] < 0.001 else format(test['p'], '.3f')}"
+
+
+def parts_as_text(parts: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for each part, for the terminal."""
+    return [
+        f"{TITLES[part]} ({figures['cases']} cases of {figures['patients']} patients): "
+        + ", ".join(f"{head} {cell(figures['metrics'].get(key))}" for key, head in PART_COLUMNS.items())
+        for part, figures in parts.items()
+    ]

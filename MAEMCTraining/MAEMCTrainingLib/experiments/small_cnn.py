@@ -10,7 +10,8 @@ from MAEMCLib.files.atomic import write_json
 from MAEMCLib.inputs.region import SIDE
 from torch import Tensor, nn
 
-from ..classifiers.finetuning import FinetuningTask, division_of, fold_folder
+from ..classifiers.finetuning import FinetuningTask, division_of
+from ..classifiers.fold_model import fold_folder
 from ..data.cohort import NoduleCohort
 from ..data.parts import TRAIN
 from ..data.presentation import Presentation, measure_preprocessing

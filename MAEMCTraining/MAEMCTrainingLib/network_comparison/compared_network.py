@@ -18,7 +18,7 @@ from MAEMCLib.networks.vit import ViT
 from torch import nn
 
 from ..classifiers.export import finished_finetuning
-from ..classifiers.finetuning import load_fold
+from ..classifiers.fold_model import load_fold
 from ..classifiers.protocol import GIVEN, IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH, StartingPoint, starting_point
 from ..data.cohort import Cohort
