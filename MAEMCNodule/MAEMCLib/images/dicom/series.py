@@ -102,12 +102,11 @@ def is_image(header: Header) -> bool:
     if header.pixel_bytes is not None or "Rows" in header:
         return True
     modality, classes = header.text("Modality"), {header.text("SOPClassUID"), header.media} - {""}
+    if classes & {CT_IMAGE, *ENHANCED_CT}:
+        return True
     if (modality != "CT" and re.fullmatch("[A-Z]{2,16}", modality)) or _DIRECTORY in classes:
         return False
-    of_another = all(re.fullmatch(r"[012](\.\d+){5,}", uid) for uid in classes) and not classes & {
-        CT_IMAGE,
-        *ENHANCED_CT,
-    }
+    of_another = all(re.fullmatch(r"[012](\.\d+){5,}", uid) for uid in classes)
     return not (modality and of_another)  # without any modality, or of CT: an image whose header is damaged
 
 
