@@ -145,11 +145,16 @@ def test_slices_of_one_position_are_refused(tmp_path):
     assert "two slices at one position" in str(refusal(tmp_path))
 
 
-@pytest.mark.parametrize("where", ["pixels", "header"])
+@pytest.mark.parametrize("where", ["pixels", "header", "header, and another modality"])
 def test_a_file_cut_short_is_refused_or_said(tmp_path, where):
     write_series(tmp_path)
     last = max(tmp_path.iterdir(), key=lambda path: float(pydicom.dcmread(path).ImagePositionPatient[2]))
-    last.write_bytes(last.read_bytes()[: -200 if where == "pixels" else 300])
+    if "modality" in where:  # of its class an image all the same
+        data = pydicom.dcmread(last)
+        data.Modality = "CU"
+        data.save_as(last)
+    content = last.read_bytes()
+    last.write_bytes(content[: {"pixels": -200, "header": 300}.get(where, content.find(b"CS\x02\x00CU") + 6)])
     if where == "pixels":
         assert "PixelData is cut short" in str(refusal(tmp_path)) and last.name in str(refusal(tmp_path))
         assert last.name not in refusal(tmp_path).anonymous
