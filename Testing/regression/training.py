@@ -53,7 +53,9 @@ def main() -> int:
 def _checked_out(revision: str, place: Path) -> Iterator[Path]:
     """A worktree of the revision, removed at the end."""
     git = ["git", "-C", str(_REPOSITORY), "worktree"]
-    subprocess.run([*git, "add", "--quiet", "--detach", str(place), revision], check=True, stderr=subprocess.PIPE)
+    subprocess.run(
+        [*git, "add", "--quiet", "--detach", str(place), revision], check=True, stderr=subprocess.PIPE, text=True
+    )
     try:
         yield place
     finally:
