@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,11 +114,11 @@ def test_a_line_cut_by_a_crash_is_done_again(cases, tmp_path, random_bundle):
 
 
 def test_killed_run_is_continued(tmp_path, random_bundle):
-    lines = []
-    for number in range(12):
-        array = np.random.default_rng(number).integers(-1000, 300, (110, 160, 160)).astype(np.int16)
-        write_volume(CTVolume(array, np.eye(4)), tmp_path / f"v{number}.nrrd")
-        lines.append(f"c{number},p{number},v{number}.nrrd,80,80,55,")
+    array = np.random.default_rng(0).integers(-1000, 300, (70, 70, 70)).astype(np.int16)
+    write_volume(CTVolume(array, np.eye(4)), tmp_path / "v0.nrrd")
+    for number in range(1, 30):
+        shutil.copy(tmp_path / "v0.nrrd", tmp_path / f"v{number}.nrrd")
+    lines = [f"c{number},p{number},v{number}.nrrd,35,35,35," for number in range(30)]
     (tmp_path / "m.csv").write_text(HEADER + "\n".join(lines) + "\n")
     output = tmp_path / "r.csv"
     command = [sys.executable, "-m", "MAEMCLib", "batch", str(tmp_path / "m.csv"), "--output", str(output)]
@@ -131,10 +132,10 @@ def test_killed_run_is_continued(tmp_path, random_bundle):
         time.sleep(0.005)
     process.wait()
     done = [row["time"] for row in rows_of(output) if row["status"] == "scored"]
-    assert process.returncode == -signal.SIGKILL and 0 < len(done) < 12
+    assert process.returncode == -signal.SIGKILL and 0 < len(done) < 30
     assert subprocess.run(command).returncode == 0
     rows = rows_of(output)
-    assert [row["case_id"] for row in rows] == [f"c{number}" for number in range(12)]
+    assert [row["case_id"] for row in rows] == [f"c{number}" for number in range(30)]
     assert set(done) <= {row["time"] for row in rows}
 
 
