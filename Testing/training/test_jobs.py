@@ -162,6 +162,14 @@ def test_reading_jobs_needs_no_torch(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 
+def test_without_filelock_a_job_may_run_where_its_lock_lies(tmp_path, monkeypatch):
+    """Slicer lists the jobs of a terminal before the packages of training are installed there."""
+    monkeypatch.setitem(sys.modules, "filelock", None)
+    assert not is_locked(tmp_path)
+    (tmp_path / "lock").touch()
+    assert is_locked(tmp_path)
+
+
 def waited(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
