@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .applicability import Assessment
-from .cases.manifest import ManifestRow
+from .cases.case import Case
 from .errors import UNREADABLE, InputError, MAEMCError, UsageError, input_error
 from .images.axial import SliceReader, is_volume
 from .images.gray import read_gray
@@ -65,9 +65,9 @@ class PictureSource:
     series_uid: str | None = None
 
     @classmethod
-    def of(cls, row: ManifestRow) -> PictureSource:
+    def of(cls, row: Case) -> PictureSource:
         """What a row of the kind ``image`` or ``slice`` names."""
-        index = row.extra.get("slice_index") if row.kind == "slice" and is_volume(row.image) else None
+        index = row.values.get("slice_index") if row.kind == "slice" and is_volume(row.image) else None
         return cls(row.image, row.nodule_id or row.case_id, index, row.series)
 
     def read(self, slices: SliceReader) -> np.ndarray:

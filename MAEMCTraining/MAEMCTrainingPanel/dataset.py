@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from MAEMCLib.cases.manifest import Manifest, ManifestRow, read_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import Manifest, read_manifest
 from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.files.atomic import read_json
 from MAEMCTrainingLib.data.cache import is_cache, open_cache
@@ -87,9 +88,11 @@ def _readManifest(path: Path) -> DataSummary:
         known = {case.case_id for case in source_cases(manifest)}
         rows = [row for row in manifest.rows if row.case_id in known]
         volumes = len({row.image for row in rows})
-    found = {name: Counter(row.extra.get(name, "").strip() for row in rows) for name in METADATA_COLUMNS}
-    said = {name: {row.extra.get(name, "").strip() for row in rows} - {""} for name in (rows[0].extra if rows else ())}
-    complete = all(name in row.extra for name in METADATA_COLUMNS for row in rows[:1])
+    found = {name: Counter(row.values.get(name, "").strip() for row in rows) for name in METADATA_COLUMNS}
+    said = {
+        name: {row.values.get(name, "").strip() for row in rows} - {""} for name in (rows[0].values if rows else ())
+    }
+    complete = all(name in row.values for name in METADATA_COLUMNS for row in rows[:1])
     return _summary(
         path,
         flat,
@@ -116,7 +119,7 @@ def _checkPictures(manifest: Manifest) -> None:
         )
 
 
-def _firstRows(rows: Sequence[ManifestRow]) -> list:
+def _firstRows(rows: Sequence[Case]) -> list:
     """The first row of each case: slices that name the same volume are one."""
     found: dict = {}
     for row in rows:
@@ -124,8 +127,8 @@ def _firstRows(rows: Sequence[ManifestRow]) -> list:
     return list(found.values())
 
 
-def _volume(row: ManifestRow) -> tuple:
-    volume = row.extra.get("volume_id", "") if row.kind == "slice" else ""
+def _volume(row: Case) -> tuple:
+    volume = row.values.get("volume_id", "") if row.kind == "slice" else ""
     return ("slice", volume) if volume else ("image", row.case_id)
 
 

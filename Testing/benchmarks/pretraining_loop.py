@@ -98,7 +98,8 @@ def _wrap(clocks: _Clocks) -> None:
 
 def _manifest(folder: Path) -> Path:
     """Volumes of noise with a point each."""
-    from MAEMCLib.cases.manifest import ManifestRow, write_manifest
+    from MAEMCLib.cases.case import Case
+    from MAEMCLib.cases.manifest import write_manifest
     from MAEMCLib.images.ct import CTVolume
     from MAEMCLib.images.files import write_volume
 
@@ -107,9 +108,7 @@ def _manifest(folder: Path) -> Path:
         array = np.random.default_rng(number).normal(-700, 200, (64, 64, 64)).astype(np.int16)
         image = folder / f"{number}.nrrd"
         write_volume(CTVolume(array, np.diag([1.0, 1.0, 1.0, 1.0])), image)
-        rows.append(
-            ManifestRow(case_id=f"c{number}", patient_id=f"p{number}", image=image, point_lps=(32.0, 32.0, 32.0))
-        )
+        rows.append(Case(case_id=f"c{number}", patient_id=f"p{number}", image=image, point_lps=(32.0, 32.0, 32.0)))
     return write_manifest(folder / "manifest.csv", rows)
 
 

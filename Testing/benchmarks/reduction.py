@@ -104,7 +104,7 @@ def lidc_hashes(folder, unpacked):
 
     volumes = {}
     for row in import_images(folder, unpacked).rows:
-        volumes.setdefault(row.extra["volume_id"], []).append((int(row.extra["slice_index"]), row.image))
+        volumes.setdefault(row.values["volume_id"], []).append((int(row.values["slice_index"]), row.image))
     return [DifferenceHash().describe([read_picture(path) for _, path in sorted(items)]) for items in volumes.values()]
 
 

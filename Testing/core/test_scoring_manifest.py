@@ -51,7 +51,7 @@ def test_a_table_with_decimal_commas_is_read(between, tmp_path):
 
 def test_a_semicolon_in_a_column_of_commas_is_a_letter(tmp_path):
     (row,) = rows_of(tmp_path, 'case_id,image,l_mm,p_mm,s_mm,"age; years"\na,b,1,2,3,"4,5"\n')
-    assert row.point_lps == (1, 2, 3) and row.extra["age; years"] == "4,5"
+    assert row.point_lps == (1, 2, 3) and row.values["age; years"] == "4,5"
 
 
 def test_a_manifest_that_is_no_text_is_told_in_words(tmp_path):

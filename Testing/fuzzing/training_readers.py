@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from hypothesis import strategies as st
-from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.case import Case
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCTrainingLib.data.importers.archive import unpack_tar, unpack_zip
@@ -135,9 +135,7 @@ def _checkpoint(folder: Path):
 def _partial(folder: Path):
     image = folder / "a.png"
     image.write_bytes(b"there")
-    rows = tuple(
-        ManifestRow(f"c{n}", "p", image, "slice", extra={"volume_id": "v", "slice_index": str(n)}) for n in range(4)
-    )
+    rows = tuple(Case(f"c{n}", "p", image, "slice", values={"volume_id": "v", "slice_index": str(n)}) for n in range(4))
     volume = Volume("v", rows)
     partial = Partial(folder / "reduced.csv", "0" * 64, {"method": "hash"})
     partial.take_up([volume])

@@ -14,7 +14,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from hypothesis import strategies as st
-from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.case import Case
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCTrainingLib.data.importers.dicom import import_dicom
@@ -241,23 +241,23 @@ def _dicom_import(folder: Path):
     return strategy, read
 
 
-def _row_as_stated(rows: tuple[ManifestRow, ...], sound: ManifestRow, path: Path) -> None:
+def _row_as_stated(rows: tuple[Case, ...], sound: Case, path: Path) -> None:
     """Where nothing is skipped or remarked on, the table has the sound series' row, but for slices that are missing by
     its count, a kind of image that it says, and what the spoiled file states of itself."""
     assert len(rows) == 1, "no row and no reason, or a row more"
     (row,) = rows
-    assert replace(row, extra=sound.extra) == sound, "another series was accepted"
-    changed = {name for name, value in row.extra.items() if value != sound.extra[name]}
+    assert replace(row, values=sound.values) == sound, "another series was accepted"
+    changed = {name for name, value in row.values.items() if value != sound.values[name]}
     changed -= {"image_type", "missing_slices"}
-    there = int(row.extra["slices"]) - int(row.extra["missing_slices"])
-    assert there in (SLICES, SLICES - 1) and (row.extra["missing_slices"] != "0" or there == SLICES), "slices lack"
+    there = int(row.values["slices"]) - int(row.values["missing_slices"])
+    assert there in (SLICES, SLICES - 1) and (row.values["missing_slices"] != "0" or there == SLICES), "slices lack"
     changed.discard("slices")
     if "slice_step_mm" in changed:
-        assert abs(float(row.extra["slice_step_mm"]) - STEP_MM) <= OFF_MM / (SLICES - 1), "another step was accepted"
+        assert abs(float(row.values["slice_step_mm"]) - STEP_MM) <= OFF_MM / (SLICES - 1), "another step was accepted"
         changed.remove("slice_step_mm")
     if changed:
         stated = _stated_texts(path)
-        assert all(row.extra[name] == stated[name] for name in changed), f"other {sorted(changed)} than stated"
+        assert all(row.values[name] == stated[name] for name in changed), f"other {sorted(changed)} than stated"
 
 
 def _stated_texts(path: Path) -> dict[str, str]:

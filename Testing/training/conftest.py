@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.cases.manifest import ManifestRow, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import write_manifest
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCTrainingLib.classifiers.finetuning import finetune
@@ -45,7 +46,7 @@ def balls(tmp_path_factory):
         image = folder / f"volume {number}.nrrd"
         write_volume(ball_volume(number, radius), image)
         rows.append(
-            ManifestRow(
+            Case(
                 case_id=f"case-{number}",
                 patient_id=f"patient-{number}",
                 image=image,

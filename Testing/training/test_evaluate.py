@@ -12,7 +12,8 @@ import pytest
 import torch
 from MAEMCLib.__main__ import main as maemc
 from MAEMCLib.batch.share_scoring import ShareScorer
-from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
@@ -57,7 +58,7 @@ def manifest(tmp_path_factory):
         radius = float(np.clip(6 + 3 * label + draws.normal(0, 1.5), 3, 14))
         image = folder / f"{number}.nrrd"
         write_volume(nodule(number, radius), image)
-        rows.append(ManifestRow(f"c{number}", f"Smith-{number}", image, label=label, diameter_mm=2 * radius,
+        rows.append(Case(f"c{number}", f"Smith-{number}", image, label=label, diameter_mm=2 * radius,
                                 point_lps=(0.0, 0.0, 0.0)))  # fmt: skip
     return write_manifest(folder / "manifest.csv", rows)
 
@@ -190,7 +191,7 @@ def test_the_bundle_gives_calibrated_probabilities_and_knows_what_is_far(jobs, m
     assert np.median([float(row["ood_percentile"]) for row in rows]) < 80
     noise = np.random.default_rng(0).uniform(-1200, 400, (60, 60, 60)).astype(np.int16)
     write_volume(CTVolume(noise, nodule(0, 1).affine), jobs / "noise.nrrd")
-    write_manifest(jobs / "noise.csv", [ManifestRow("n", "p", jobs / "noise.nrrd", point_lps=(0.0, 0.0, 0.0))])
+    write_manifest(jobs / "noise.csv", [Case("n", "p", jobs / "noise.nrrd", point_lps=(0.0, 0.0, 0.0))])
     assert maemc(["batch", str(jobs / "noise.csv"), "--output", str(jobs / "noise-out.csv"), "--model",
                   str(jobs / "fine.maemc"), "--quiet"]) == 0  # fmt: skip
     (far,) = rows_of(jobs / "noise-out.csv")
@@ -235,7 +236,7 @@ def read_values(folder):
 
 def test_overlap_with_the_training_s_patients(jobs, manifest, tmp_path, evaluate, monkeypatch):
     rows = list(read_manifest(manifest).rows[:24])
-    new = [ManifestRow(**{**vars(row), "patient_id": f"new-{number}"}) for number, row in enumerate(rows)]
+    new = [Case(**{**vars(row), "patient_id": f"new-{number}"}) for number, row in enumerate(rows)]
     write_manifest(tmp_path / "some.csv", rows[:10] + new[10:])
     write_manifest(tmp_path / "other.csv", new)
     code, out, _ = evaluate(jobs / "fine", "--data", tmp_path / "some.csv", "--output", tmp_path / "h")
@@ -259,8 +260,8 @@ def test_overlap_with_the_training_s_patients(jobs, manifest, tmp_path, evaluate
 
 def test_cases_that_cannot_be_scored_are_named_and_left_out(jobs, manifest, tmp_path, evaluate):
     rows = list(read_manifest(manifest).rows[:20])
-    rows[5] = ManifestRow(**{**vars(rows[5]), "point_lps": (500.0, 0.0, 0.0)})
-    rows[0] = ManifestRow(**{**vars(rows[0]), "label": None})
+    rows[5] = Case(**{**vars(rows[5]), "point_lps": (500.0, 0.0, 0.0)})
+    rows[0] = Case(**{**vars(rows[0]), "label": None})
     write_manifest(tmp_path / "m.csv", rows)
     code, out, error = evaluate(jobs / "fine.maemc", "--data", tmp_path / "m.csv", "--output", tmp_path / "e")
     assert code == 3 and "c5 was not scored" in error
@@ -272,7 +273,7 @@ def test_cases_that_cannot_be_scored_are_named_and_left_out(jobs, manifest, tmp_
 def test_bad_input(jobs, manifest, tmp_path, evaluate):
     rows = read_manifest(manifest).rows
     write_manifest(tmp_path / "one.csv", [row for row in rows if row.label == 1][:3])
-    write_manifest(tmp_path / "none.csv", [ManifestRow(**{**vars(row), "label": None}) for row in rows[:3]])
+    write_manifest(tmp_path / "none.csv", [Case(**{**vars(row), "label": None}) for row in rows[:3]])
     (tmp_path / "file").touch()
     damaged = tmp_path / "damaged.maemc"
     content = bytearray((jobs / "fine.maemc").read_bytes())
@@ -315,7 +316,7 @@ def test_a_model_that_gives_nan_is_refused(tmp_path, manifest, random_card, rand
 
 def test_few_cases_and_an_uncalibrated_bundle(jobs, manifest, random_bundle, tmp_path, evaluate):
     rows = list(read_manifest(manifest).rows[:9])
-    rows[2] = ManifestRow(**{**vars(rows[2]), "diameter_mm": None})
+    rows[2] = Case(**{**vars(rows[2]), "diameter_mm": None})
     write_manifest(tmp_path / "few.csv", rows)
     code, out, _ = evaluate(random_bundle, "--data", tmp_path / "few.csv", "--output", tmp_path / "e")
     assert code == 0 and "Only 4 malignant cases" in out and "not calibrated: random weights" in out

@@ -85,7 +85,7 @@ def test_each_usable_series_is_a_row_that_reads_as_that_series(found, tree, phan
     assert len(mixed) == 2
     whole = {"oblique", "contrast", "study/lung", "study/soft", "unusable/torn/c"}
     assert set(rows) - set(mixed) == {*whole, "gap"}
-    assert [rows[name].extra["missing_slices"] for name in ("gap", "contrast")] == ["1", "0"]
+    assert [rows[name].values["missing_slices"] for name in ("gap", "contrast")] == ["1", "0"]
     for name, row in rows.items():
         if name == "gap":
             assert read_volume(row.image).absent == (7,)
@@ -94,21 +94,21 @@ def test_each_usable_series_is_a_row_that_reads_as_that_series(found, tree, phan
         volume = read_volume(row.image)
         assert np.array_equal(volume.array, original.array) and np.allclose(volume.affine, original.affine)
         assert (row.kind, row.label, row.point_lps) == ("image", None, None)
-        assert int(row.extra["slices"]) == volume.array.shape[0]
-        assert float(row.extra["slice_step_mm"]) == pytest.approx(volume.spacing[2], rel=1e-3)
-    assert len({row.extra["kernel"] for name, row in rows.items() if name in mixed}) == 2
+        assert int(row.values["slices"]) == volume.array.shape[0]
+        assert float(row.values["slice_step_mm"]) == pytest.approx(volume.spacing[2], rel=1e-3)
+    assert len({row.values["kernel"] for name, row in rows.items() if name in mixed}) == 2
 
 
 def test_rows_say_what_the_scanner_said(found, tree):
     rows = {row.image.relative_to(tree).as_posix(): row for row in found.rows}
-    contrast, lung, soft = (rows[name].extra for name in ("contrast", "study/lung", "study/soft"))
+    contrast, lung, soft = (rows[name].values for name in ("contrast", "study/lung", "study/soft"))
     assert contrast["kernel"] == "B30f\\3" and contrast["slice_thickness_mm"] == "3"
     assert [extra["contrast"] for extra in (contrast, lung, soft)] == ["yes", "", ""]
     assert [extra["anatomy"] for extra in (contrast, lung, soft)] == ["CHEST", "", "CHEST"]
     assert {extra["modality"] for extra in (contrast, lung, soft)} == {"CT"}
-    assert [rows[name].extra["image_type"] for name in ("contrast", "gap")] == ["derived", "reformatted"]
+    assert [rows[name].values["image_type"] for name in ("contrast", "gap")] == ["derived", "reformatted"]
     assert rows["study/lung"].patient_id == rows["study/soft"].patient_id == "p3"
-    assert not any("Smith" in value for row in found.rows for value in row.extra.values())
+    assert not any("Smith" in value for row in found.rows for value in row.values.values())
     nameless = {row.patient_id for name, row in rows.items() if name.startswith("mixed/")}
     assert len(nameless) == 1 and nameless.pop().startswith("study ")  # without a PatientID the study is the patient
 

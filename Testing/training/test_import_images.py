@@ -65,10 +65,10 @@ def test_lidc_slices_as_they_lie(lidc_slices, tmp_path):
     for row in found.rows:
         record = table[row.case_id]
         assert (row.kind, row.patient_id, row.label) == ("slice", record["patient"], names[record["label"]])
-        assert row.extra["volume_id"] == f"{record['patient']} {record['nodule']}"
-        assert row.extra["slice_index"] == record["slice"]
-        assert (row.extra["width"], row.extra["height"]) == ("128", "128")
-    assert len({row.extra["volume_id"] for row in found.rows}) == 1739
+        assert row.values["volume_id"] == f"{record['patient']} {record['nodule']}"
+        assert row.values["slice_index"] == record["slice"]
+        assert (row.values["width"], row.values["height"]) == ("128", "128")
+    assert len({row.values["volume_id"] for row in found.rows}) == 1739
     manifest = read_manifest(write_manifest(tmp_path / "m.csv", found.rows))
     assert manifest.counts() == {"cases": 4600, "patients": 646, "benign": 1887, "malignant": 1887, "unlabeled": 826}
     with tarfile.open(lidc_slices / "slices.tar") as tar:
@@ -94,7 +94,7 @@ def test_folders_of_classes_and_patients(tmp_path):
         "normal/2.png": (None, "normal/2.png"),
         "3.png": (None, "3.png"),
     }
-    assert {(row.extra["width"], row.extra["height"]) for row in found.rows} == {("24", "16")}
+    assert {(row.values["width"], row.values["height"]) for row in found.rows} == {("24", "16")}
 
 
 def test_plain_folders_and_classes_in_numbers(tmp_path):
@@ -148,9 +148,9 @@ def test_masks_become_the_column_that_visible_lesions_need(tmp_path):
     manifest = source / "manifest.csv"
     assert main(["import", "images", str(source), "--output", str(manifest), "--keep-ids"]) == 0
     rows = {row.case_id: row for row in read_manifest(manifest).rows}
-    assert rows["benign/benign (1).png"].extra["mask"] == "benign/benign (1)_mask.png;benign/benign (1)_mask_1.png"
-    assert rows["normal/normal (1).png"].extra["mask"] == ""
-    assert [rows[f"{c}/{c} (1).png"].extra["class"] for c in ("benign", "malignant", "normal")] == [
+    assert rows["benign/benign (1).png"].values["mask"] == "benign/benign (1)_mask.png;benign/benign (1)_mask_1.png"
+    assert rows["normal/normal (1).png"].values["mask"] == ""
+    assert [rows[f"{c}/{c} (1).png"].values["class"] for c in ("benign", "malignant", "normal")] == [
         "benign",
         "malignant",
         "normal",
@@ -170,10 +170,10 @@ def test_folders_of_the_only_level_are_classes(tmp_path):
     (tmp_path / "README.md").write_text("what this is")
     found = import_images(tmp_path, tmp_path / "files")
     assert len({row.patient_id for row in found.rows}) == 12
-    assert {(row.extra["class"], row.label) for row in found.rows} == {("CT_COVID", 1), ("CT_NonCOVID", 0)}
+    assert {(row.values["class"], row.label) for row in found.rows} == {("CT_COVID", 1), ("CT_NonCOVID", 0)}
     assert "taken for classes" in found.remarks[0]
     turned = import_images(tmp_path, tmp_path / "files", ["CT_COVID", "CT_NonCOVID"])
-    assert {(row.extra["class"], row.label) for row in turned.rows} == {("CT_COVID", 0), ("CT_NonCOVID", 1)}
+    assert {(row.values["class"], row.label) for row in turned.rows} == {("CT_COVID", 0), ("CT_NonCOVID", 1)}
     with pytest.raises(InputError, match="no folder Nobody"):
         import_images(tmp_path, tmp_path / "files", ["CT_COVID", "Nobody"])
 
@@ -182,7 +182,7 @@ def test_classes_of_unknown_polarity_give_no_labels(tmp_path):
     for name in ("adenoma", "cyst", "lipoma"):
         picture(tmp_path / "three" / name / "a.png")
     three = import_images(tmp_path / "three", tmp_path / "files")
-    assert [(row.extra["class"], row.label) for row in three.rows] == [
+    assert [(row.values["class"], row.label) for row in three.rows] == [
         ("adenoma", None),
         ("cyst", None),
         ("lipoma", None),
@@ -249,7 +249,10 @@ def test_dicom_says_who_and_what(tmp_path):
     (tmp_path / "broken").write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
     found = import_images(tmp_path, tmp_path)
     assert facts(found, tmp_path) == {"benign/x/IM1": (0, "MRN 7"), "malignant/IM2": (1, "malignant/IM2")}
-    assert {(row.extra["modality"], row.extra["anatomy"]) for row in found.rows} == {("US", "BREAST"), ("MG", "BREAST")}
+    assert {(row.values["modality"], row.values["anatomy"]) for row in found.rows} == {
+        ("US", "BREAST"),
+        ("MG", "BREAST"),
+    }
     said = reasons(found)
     assert "import dicom takes CT" in said["ct"] and "30 frames" in said["loop"]
     assert "without an image" in said["flat"] and "broken" in said
@@ -271,7 +274,7 @@ def test_a_table_names_pictures_and_what_is_known_of_them(tmp_path):
     )
     found = import_images(tmp_path, tmp_path)
     assert facts(found, tmp_path) == {"sub/a.png": (0, "p1"), "b.png": (1, "b.png")}
-    assert found.rows[0].extra["age"] == "61" and found.rows[0].kind == "image"
+    assert found.rows[0].values["age"] == "61" and found.rows[0].kind == "image"
     said = " | ".join(map(str, found.skipped))
     assert len(found.skipped) == 6
     for words in ("row 4 of labels.csv (gone.png): there is no such file", "(../x.png)", "'perhaps'", "no file named",
@@ -288,11 +291,11 @@ def test_ratings_and_slices_of_a_table(tmp_path):
         "d.png,q,n0,2,9\n",
     )
     found = import_images(tmp_path, tmp_path)
-    assert [(row.label, row.kind, row.extra["slice_index"]) for row in found.rows] == [
+    assert [(row.label, row.kind, row.values["slice_index"]) for row in found.rows] == [
         (0, "slice", "-3"),
         (None, "slice", "10"),
     ]
-    assert [row.extra["modality"] for row in found.rows] == ["CT", "CT"]
+    assert [row.values["modality"] for row in found.rows] == ["CT", "CT"]
     assert "slice is 'x'" in found.skipped[0].reason and "'9', not a rating" in found.skipped[1].reason
 
 
@@ -355,5 +358,5 @@ def test_pictures_of_the_table_are_still_dicom(tmp_path):
     ultrasound(tmp_path / "a.dcm")
     table(tmp_path, "file,label\na.dcm,1\n")
     (row,) = import_images(tmp_path, tmp_path).rows
-    assert (row.patient_id, row.extra["modality"], row.label) == ("MRN 7", "US", 1)
+    assert (row.patient_id, row.values["modality"], row.label) == ("MRN 7", "US", 1)
     assert pydicom.dcmread(row.image).Modality == "US"

@@ -166,7 +166,7 @@ def expected(masks) -> tuple[np.ndarray, float]:
 
 
 def test_marks_become_nodules_with_consensus_and_median_label(found):
-    facts = {(row.extra["malignancy_median"], row.extra["readers"]): row for row in found.rows}
+    facts = {(row.values["malignancy_median"], row.values["readers"]): row for row in found.rows}
     assert len(facts) == len(found.rows) == 4
     large, hollow, cheek, doubt = (facts[key] for key in (("4.5", "4"), ("1.5", "2"), ("3", "1"), ("2.5", "2")))
     assert (large.label, hollow.label, cheek.label, doubt.label) == (1, 0, None, None)
@@ -180,13 +180,13 @@ def test_marks_become_nodules_with_consensus_and_median_label(found):
         assert np.allclose(row.point_lps, center, atol=1e-9)
         assert row.diameter_mm == pytest.approx(diameter)
     assert found.rows == tuple(sorted(found.rows, key=lambda row: row.point_lps[2]))
-    assert large.extra["modality"] == "CT" and large.extra["anatomy"] == "CHEST"
-    assert large.extra["slice_thickness_mm"] == "2.5"
+    assert large.values["modality"] == "CT" and large.values["anatomy"] == "CHEST"
+    assert large.values["slice_thickness_mm"] == "2.5"
     assert {row.patient_id for row in found.rows} == {PATIENT}
 
 
 def test_the_point_is_where_the_ball_is_in_the_ct(found):
-    row = next(row for row in found.rows if row.extra["readers"] == "4")
+    row = next(row for row in found.rows if row.values["readers"] == "4")
     volume = read_volume(row.image)
     assert volume.array.shape == SHAPE
     roi = cut_roi(volume, row.point_lps)
@@ -257,15 +257,15 @@ def test_a_reader_is_counted_once_however_often_he_outlined_it(tmp_path):
         nodule_xml("whole", DOUBT, 5) + nodule_xml("near", near, 1),
         nodule_xml("beside", beside, 1),
     )
-    facts = sorted((row.extra["readers"], row.extra["malignancy_median"]) for row in found.rows)
+    facts = sorted((row.values["readers"], row.values["malignancy_median"]) for row in found.rows)
     assert facts == [("2", "1"), ("2", "4.75")]
 
 
 def test_outlines_of_a_small_nodule_that_miss_each_other_are_one_nodule(tmp_path):
     first, above, far = (nodule_xml(n, ball(*at, 0.8), 2) for n, at in (
         ("first", (30, 40, 18)), ("above", (30.4, 40, 19)), ("far", (34, 40, 18))))  # fmt: skip
-    assert [row.extra["readers"] for row in spoiled(tmp_path, first, above).rows] == ["2"]
-    assert [row.extra["readers"] for row in spoiled(tmp_path, first, far).rows] == ["1", "1"]
+    assert [row.values["readers"] for row in spoiled(tmp_path, first, above).rows] == ["2"]
+    assert [row.values["readers"] for row in spoiled(tmp_path, first, far).rows] == ["1", "1"]
 
 
 def test_a_contour_around_no_pixel_still_has_its_place(tmp_path):
@@ -301,7 +301,7 @@ def test_the_command_writes_pseudonyms_and_says_what_it_skipped(tree, tmp_path, 
     assert "4 cases, 1 patients, 1 benign, 1 malignant, 2 unlabeled; 12 skipped" in said.err
     assert said.err.count("skipped ") >= 12 and "reader 1, nodule tiny" in said.err
     rows = read_manifest(output).rows
-    without_images = [(row.case_id, row.patient_id, *row.extra.values()) for row in rows]
+    without_images = [(row.case_id, row.patient_id, *row.values.values()) for row in rows]
     assert not any(SERIES in value or PATIENT in value for values in without_images for value in values)
     assert main(["import", "lidc", str(tree), "--output", str(tmp_path / "kept.csv"), "--keep-ids"]) == 0
     kept = read_manifest(tmp_path / "kept.csv").rows

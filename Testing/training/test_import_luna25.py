@@ -77,7 +77,7 @@ def folder(tmp_path_factory):
 
 def test_rows_and_reasons(folder):
     found = import_luna25(folder, folder)
-    facts = [(row.patient_id, row.label, row.extra["age"], row.extra["sex"]) for row in found.rows]
+    facts = [(row.patient_id, row.label, row.values["age"], row.values["sex"]) for row in found.rows]
     assert facts == [
         ("100471", 1, "61", "male"),
         ("100471", 0, "61", "male"),
@@ -118,7 +118,7 @@ def test_dates_and_numbers_stay_behind(folder, tmp_path, capsys):
     assert main(["import", "luna25", str(folder), "--output", str(tmp_path / "m.csv")]) == 0
     assert "4 cases, 3 patients, 1 benign, 2 malignant, 1 unlabeled; 8 skipped" in capsys.readouterr().err
     rows = read_manifest(tmp_path / "m.csv").rows
-    written = " ".join(" ".join((row.case_id, row.patient_id, *row.extra.values())) for row in rows)
+    written = " ".join(" ".join((row.case_id, row.patient_id, *row.values.values())) for row in rows)
     assert not any(word in written for word in ("2000", "10047", UID))
 
 

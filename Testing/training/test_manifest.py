@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError
 
 HEADER = "case_id,patient_id,image,label,split,diameter_mm,l_mm,p_mm,s_mm\n"
@@ -47,21 +48,21 @@ def test_spreadsheet_habits_are_taken(folder):
     manifest = read_manifest(written(folder, text))
     assert len(manifest) == 1
     assert manifest.rows[0].image == folder / "a.nrrd"
-    assert manifest.rows[0].extra == {"age": "61"}
+    assert manifest.rows[0].values == {"age": "61"}
 
 
 def test_writing_and_reading_is_the_identity(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "c.nrrd"
     elsewhere.write_bytes(b"")
     rows = (
-        ManifestRow("c1", "p1", folder / "a.nrrd", "nodule", 1, "test", 9.25, (1.5, -2.0, 3.125)),
-        ManifestRow("c2", "p,2", elsewhere, point_lps=(0.0, 0.0, 0.0), extra={"note": 'a "quoted", text'}),
-        ManifestRow("c3", "p3", folder / "b.nrrd", kind="image", label=0),
+        Case("c1", "p1", folder / "a.nrrd", "nodule", 1, "test", 9.25, (1.5, -2.0, 3.125)),
+        Case("c2", "p,2", elsewhere, point_lps=(0.0, 0.0, 0.0), values={"note": 'a "quoted", text'}),
+        Case("c3", "p3", folder / "b.nrrd", kind="image", label=0),
     )
     path = write_manifest(folder / "manifest.csv", rows)
     back = read_manifest(path).rows
-    assert [replace(row, extra={}) for row in back] == [replace(row, extra={}) for row in rows]
-    assert back[1].extra["note"] == 'a "quoted", text'
+    assert [replace(row, values={}) for row in back] == [replace(row, values={}) for row in rows]
+    assert back[1].values["note"] == 'a "quoted", text'
     assert "\nc1,p1,a.nrrd,nodule," in path.read_text()  # relative to the manifest, so that the folder can be moved
 
 
@@ -69,7 +70,7 @@ def test_a_failed_write_leaves_the_old_manifest(folder):
     path = written(folder, HEADER + "c1,p1,a.nrrd,1,,,0,0,0\n")
     before = path.read_bytes()
     with pytest.raises(InputError, match="no point"):
-        write_manifest(path, [ManifestRow("c2", "p2", folder / "a.nrrd")])
+        write_manifest(path, [Case("c2", "p2", folder / "a.nrrd")])
     with pytest.raises(InputError, match="no cases"):
         write_manifest(path, [])
     assert path.read_bytes() == before
@@ -80,7 +81,7 @@ def test_kinds_ask_for_their_columns(folder):
     text = "case_id,patient_id,image,kind,volume_id,slice_index\nc1,p1,a.nrrd,slice,v1,4\nc2,p1,b.nrrd,image,,\n"
     rows = read_manifest(written(folder, text)).rows
     assert rows[0].point_lps is None
-    assert rows[0].extra == {"volume_id": "v1", "slice_index": "4"}
+    assert rows[0].values == {"volume_id": "v1", "slice_index": "4"}
     assert "lacks the columns volume_id, slice_index" in refusal(
         folder, "case_id,patient_id,image,kind\nc1,p1,a.nrrd,slice\n"
     )

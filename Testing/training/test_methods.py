@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import file_sha256
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
@@ -42,7 +43,7 @@ def pictures(tmp_path_factory):
         path = folder / f"{number}.png"
         Image.fromarray(np.clip(gray, 0, 255).astype(np.uint8)).save(path)
         facts = {"modality": "US" if number < 8 else "MR", "anatomy": "BREAST" if number % 4 < 2 else "THYROID"}
-        rows.append(ManifestRow(f"case-{number}", f"patient-{number}", path, "image", label, extra=facts))
+        rows.append(Case(f"case-{number}", f"patient-{number}", path, "image", label, values=facts))
     return write_manifest(folder / "m.csv", rows)
 
 
@@ -194,7 +195,7 @@ def test_lesions_stay_visible_where_masks_name_them(cohort, pictures, tmp_path):
         gray = np.asarray(Image.open(row.image)).astype(float)
         mask = tmp_path / f"{row.case_id}_mask.png"
         Image.fromarray(((gray > 140) * 255).astype(np.uint8)).save(mask)
-        rows.append(replace(row, extra={**row.extra, "mask": mask.name} if row.case_id != "case-3" else row.extra))
+        rows.append(replace(row, values={**row.values, "mask": mask.name} if row.case_id != "case-3" else row.values))
     path = write_manifest(tmp_path / "m.csv", rows)
     marked = join([open_data(path, tmp_path / "caches", tmp_path / "home")])
     assert marked.lesion(3, 0) is None and marked.lesion(0, 0).sum() > 20

@@ -7,7 +7,8 @@ import sys
 
 import numpy as np
 import pytest
-from MAEMCLib.cases.manifest import ManifestRow, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import write_manifest
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.jobs.launching import launch
 from PIL import Image
@@ -29,12 +30,10 @@ def planted(tmp_path_factory):
         gray = np.clip(draws.normal(80 + 60 * (number % 2), 20, (20, 20)), 0, 255).astype(np.uint8)
         Image.fromarray(gray).save(image)
         extra = {"note": f"dictated by Zorro {number % 3}", "fold": str(number // 2 % 2)}
-        rows.append(
-            ManifestRow(f"MRN4711-{number}", f"Zorro-{number}", image, "image", number % 2, None, 5.0, extra=extra)
-        )
+        rows.append(Case(f"MRN4711-{number}", f"Zorro-{number}", image, "image", number % 2, None, 5.0, values=extra))
     (folder / "Zorro^Diego" / "MRN4711-damaged.png").write_text("no picture")
     damaged = folder / "Zorro^Diego" / "MRN4711-damaged.png"
-    rows.append(ManifestRow("MRN4711-damaged", "Zorro-99", damaged, "image", 1, None, 5.0, extra=rows[0].extra))
+    rows.append(Case("MRN4711-damaged", "Zorro-99", damaged, "image", 1, None, 5.0, values=rows[0].values))
     return write_manifest(folder / "Zorro.csv", rows)
 
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.axial import windowed
 from MAEMCLib.images.ct import CTVolume
@@ -33,9 +34,7 @@ def save(path, values):
 
 
 def row(number, image, **values):
-    return ManifestRow(
-        f"case-{number}", f"patient-{values.pop('patient', number)}", image, **{"kind": "image", **values}
-    )
+    return Case(f"case-{number}", f"patient-{values.pop('patient', number)}", image, **{"kind": "image", **values})
 
 
 @pytest.fixture
@@ -90,7 +89,7 @@ def slices(noise, folder, order, **values):
             save(folder / f"s{n}.png", noise[n]),
             kind="slice",
             patient=0,
-            extra={"volume_id": "v", "slice_index": str(index)},
+            values={"volume_id": "v", "slice_index": str(index)},
             **values,
         )
         for n, index in enumerate(order)
@@ -109,7 +108,9 @@ def test_slices_of_a_volume_are_one_case_in_the_order_of_their_numbers(noise, tm
         build_picture_cache([torn[0], replace(torn[1], label=1)], tmp_path / "d", tmp_path / "home")
     with pytest.raises(InputError, match="not a whole number"):
         build_picture_cache(
-            [replace(torn[0], extra={"volume_id": "v", "slice_index": "a"}), torn[1]], tmp_path / "e", tmp_path / "home"
+            [replace(torn[0], values={"volume_id": "v", "slice_index": "a"}), torn[1]],
+            tmp_path / "e",
+            tmp_path / "home",
         )
 
 
@@ -118,7 +119,7 @@ def test_slices_of_a_ct_volume_are_shown_in_the_lung_window(tmp_path):
     volume = CTVolume(voxels, np.eye(4), "random")
     write_volume(volume, tmp_path / "v.nrrd")
     rows = [
-        row(n, tmp_path / "v.nrrd", kind="slice", patient=0, extra={"volume_id": "v", "slice_index": str(k)})
+        row(n, tmp_path / "v.nrrd", kind="slice", patient=0, values={"volume_id": "v", "slice_index": str(k)})
         for n, k in enumerate((36, 5))
     ]
     cache = build_picture_cache(rows, tmp_path / "c", tmp_path / "home")
@@ -126,7 +127,7 @@ def test_slices_of_a_ct_volume_are_shown_in_the_lung_window(tmp_path):
     shown = normalise(volume.array[36], Preprocessing())
     ours = cache.gray(0)[2:78]  # 76 rows in a square of 80
     assert np.abs(ours - shown).max() <= 0.5 / 255 + 1e-6
-    beyond = [replace(rows[0], extra={"volume_id": "v", "slice_index": "72"})]
+    beyond = [replace(rows[0], values={"volume_id": "v", "slice_index": "72"})]
     with pytest.raises(InputError, match="72 slices"):
         build_picture_cache(beyond, tmp_path / "d", tmp_path / "home")
 
@@ -146,7 +147,7 @@ def test_nodules_and_pictures_do_not_mix(noise, balls, ball_cache, tmp_path):
 
 def attributed(noise, folder, cells):
     rows = [
-        row(n, save(folder / f"{n}.png", noise[n]), extra={"modality": m, "anatomy": a})
+        row(n, save(folder / f"{n}.png", noise[n]), values={"modality": m, "anatomy": a})
         for n, (m, a) in enumerate(cells)
     ]
     path = write_manifest(folder / "m.csv", rows)
@@ -243,7 +244,7 @@ def test_a_slice_is_the_same_however_its_volume_is_stored(tmp_path):
     card = SimpleNamespace(input="picture", id="m", training_distances=[], preprocessing=PicturePreprocessing(32))
     for name, (axes, flips) in ways.items():
         path = stored(axes, flips, volume, tmp_path / f"{name}.nrrd")
-        one = row(0, path, kind="slice", extra={"volume_id": name, "slice_index": "6"})
+        one = row(0, path, kind="slice", values={"volume_id": name, "slice_index": "6"})
         cohort = join([build_picture_cache([one], tmp_path / name, tmp_path / "home")])
         np.testing.assert_array_equal(cohort.gray(0, 0) * 255, square(expected.astype(np.float32)))
         scored = prepare_picture(PictureSource.of(one), "P", card)

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 from MAEMCLib.__main__ import main as maemc
-from MAEMCLib.cases.manifest import ManifestRow, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import write_manifest
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.models.bundle import ModelBundle
@@ -149,7 +150,7 @@ def test_what_takes_slices_of_volumes_can_be_evaluated_and_scored_on_them(journe
         for index in (1, 4):
             extra = {"volume_id": f"v{number}", "slice_index": str(index)}
             image = journey / f"v{number}.nrrd"
-            rows.append(ManifestRow(f"{number}-{index}", f"q{number}", image, "slice", number % 2, extra=extra))
+            rows.append(Case(f"{number}-{index}", f"q{number}", image, "slice", number % 2, values=extra))
     manifest = str(write_manifest(journey / "volumes.csv", rows))
     model, out = str(journey / "m.maemc"), journey / "volumes"
     assert train(["evaluate", str(journey / "fine"), "--data", manifest, "--output", str(out), "--quiet"]) == 0

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.files.atomic import file_sha256
 from MAEMCLib.images.axial import axial_slices
@@ -214,7 +215,7 @@ def test_reduce_by_deepnet(resnet, tmp_path, monkeypatch):
     for place, pixels in enumerate([*drifting(2, 40), noise(40, 40)]):
         Image.fromarray(pixels).save(tmp_path / f"{place}.png")
         extra = {"volume_id": "v", "slice_index": str(place)}
-        rows.append(ManifestRow(f"c{place}", "p", tmp_path / f"{place}.png", "slice", extra=extra))
+        rows.append(Case(f"c{place}", "p", tmp_path / f"{place}.png", "slice", values=extra))
     manifest, output = write_manifest(tmp_path / "m.csv", rows), tmp_path / "reduced.csv"
     words = ["--method", "deepnet", "--keep", "0.6", "--weights", str(resnet[1]), "--device", "cpu", "--quiet"]
     assert main(["reduce", str(manifest), "--output", str(output), *words]) == 0

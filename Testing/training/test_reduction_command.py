@@ -12,7 +12,8 @@ import sys
 import numpy as np
 import pydicom
 import pytest
-from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.images.axial import axial_slices
 from MAEMCLib.images.files import read_volume
 from MAEMCTrainingLib.__main__ import main
@@ -39,9 +40,7 @@ def stack(folder, volume_id, pictures, indices=None, patient=None, prefix="", **
         path = folder / f"{volume_id}_{index}.png"
         Image.fromarray(pixels).save(path)
         extra = {"volume_id": volume_id, "slice_index": index, **columns}
-        rows.append(
-            ManifestRow(f"{prefix}{volume_id}-{index}", patient or f"p-{volume_id}", path, "slice", extra=extra)
-        )
+        rows.append(Case(f"{prefix}{volume_id}-{index}", patient or f"p-{volume_id}", path, "slice", values=extra))
     return rows
 
 
@@ -77,7 +76,7 @@ def test_hash_on_pictures(pictures, tmp_path, capsys):
     found = read_manifest(tmp_path / "out" / "reduced.csv")
     assert kept(found.path) == ["single-0", "v-0", "v-4", "v-8"]
     assert {row.kind for row in found.rows} == {"slice"} and found.rows[1].patient_id == "p-v"
-    assert found.rows[2].extra["slice_index"] == "4" and found.rows[2].image == tmp_path / "png" / "v_4.png"
+    assert found.rows[2].values["slice_index"] == "4" and found.rows[2].image == tmp_path / "png" / "v_4.png"
     hashes = {row.case_id: int(difference_hash(read_picture(row.image))) for row in read_manifest(pictures).rows}
     removed = table(tmp_path / "out" / "reduced-removed.csv")
     assert [row["case_id"] for row in removed] == [f"v-{index}" for index in (1, 2, 3, 5, 6, 7, 9, 10, 11)]
@@ -136,7 +135,7 @@ def test_slices_of_a_ct(balls, tmp_path, capsys):
     source = read_manifest(balls).rows[:2]
     rows = [
         source[0],
-        ManifestRow("second nodule", source[0].patient_id, source[0].image, label=1, point_lps=(1, 1, 1)),
+        Case("second nodule", source[0].patient_id, source[0].image, label=1, point_lps=(1, 1, 1)),
         source[1],
     ]
     manifest = write_manifest(tmp_path / "m.csv", rows)
@@ -150,11 +149,11 @@ def test_slices_of_a_ct(balls, tmp_path, capsys):
     while remaining:
         expected.append(remaining[0])
         remaining = [i for i in remaining if (hashes[i] ^ hashes[expected[-1]]).bit_count() > 6]
-    assert [int(row.extra["slice_index"]) for row in found if row.image == source[0].image] == expected
+    assert [int(row.values["slice_index"]) for row in found if row.image == source[0].image] == expected
     first, last = found[0], found[-1]
-    assert (first.patient_id, first.label, first.extra["volume_id"]) == (source[0].patient_id, None, "case-0")
+    assert (first.patient_id, first.label, first.values["volume_id"]) == (source[0].patient_id, None, "case-0")
     assert last.label == source[1].label == 1  # the two nodules of the first CT contradict each other
-    assert (first.extra["window_lower_hu"], first.extra["window_upper_hu"]) == ("-1200", "200")
+    assert (first.values["window_lower_hu"], first.values["window_upper_hu"]) == ("-1200", "200")
     assert json.loads((tmp_path / "out" / "reduced-summary.json").read_text())["window_hu"] == [-1200.0, 200.0]
     assert "all 2 volumes" in capsys.readouterr().out
     # What was written can be reduced further, and then nothing more goes.
@@ -171,7 +170,7 @@ def test_a_dicom_series_counts_from_below(tmp_path):
     found = read_manifest(output).rows
     files = [pydicom.dcmread(path) for path in found[0].image.rglob("*") if path.is_file()]
     files.sort(key=lambda item: item.ImagePositionPatient[2])
-    assert [row.extra["slice_index"] for row in found] == [str(index) for index in range(len(files))]
+    assert [row.values["slice_index"] for row in found] == [str(index) for index in range(len(files))]
     gray = axial_slices(read_volume(found[0].image))
     for index in (0, len(files) - 1):
         hu = files[index].pixel_array * float(files[index].RescaleSlope) + float(files[index].RescaleIntercept)
@@ -185,7 +184,7 @@ def test_bad_slices_are_named_and_the_run_goes_on(tmp_path, capsys):
     rows += stack(folder, "twice", [smooth(1), smooth(2)], [4, 4.0])
     rows += stack(folder, "order", [smooth(1), smooth(2)], ["7", "seven"])
     rows += stack(folder, "deep", [smooth(1).astype(np.uint16) * 200])
-    rows += [ManifestRow("picture", "p", folder / "good_0.png", "image")]
+    rows += [Case("picture", "p", folder / "good_0.png", "image")]
     (folder / "good_1.png").write_bytes((folder / "good_1.png").read_bytes()[:300])
     (folder / "good_2.png").unlink()
     manifest = write_manifest(tmp_path / "m.csv", rows)
@@ -248,7 +247,7 @@ def test_manifests_that_are_refused(pictures, tmp_path, capsys):
     text = pictures.read_text()
     lacking = tmp_path / "lacking.csv"
     lacking.write_text(text.replace("volume_id", "series").replace("slice_index", "number"))
-    images = write_manifest(tmp_path / "images.csv", [ManifestRow("a", "p", tmp_path / "png" / "v_0.png", "image")])
+    images = write_manifest(tmp_path / "images.csv", [Case("a", "p", tmp_path / "png" / "v_0.png", "image")])
     broken = write_manifest(tmp_path / "broken.csv", stack(tmp_path / "bad", "v", [smooth(1)]))
     (tmp_path / "bad" / "v_0.png").write_bytes(b"")
     for manifest, message in (
@@ -325,7 +324,7 @@ def test_lidc_slices_grouped_by_patient_and_nodule(lidc_slices, tmp_path):
     for row in rows:
         small = np.asarray(Image.open(row.image).convert("L").resize((9, 8), Image.Resampling.LANCZOS))
         hashes[row.case_id] = (small[:, 1:] > small[:, :-1]).ravel()
-        volumes.setdefault(row.extra["volume_id"], []).append((int(row.extra["slice_index"]), row.case_id))
+        volumes.setdefault(row.values["volume_id"], []).append((int(row.values["slice_index"]), row.case_id))
     expected = []
     for members in volumes.values():
         remaining = [case for _, case in sorted(members)]

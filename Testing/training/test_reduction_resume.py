@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import timm
 import torch
-from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.reduction.partial import Partial
 from PIL import Image
@@ -38,7 +39,7 @@ def make_manifest(folder, balls, volumes, slices, side=64):
             path = folder / f"{volume}-{index}.png"
             Image.fromarray(waves(volume, 0.3 * index, side + (volume == 3 and index == 1))).save(path)
             extra = {"volume_id": f"v{volume}", "slice_index": str(index)}
-            rows.append(ManifestRow(f"c{volume}-{index}", f"p{volume}", path, "slice", extra=extra))
+            rows.append(Case(f"c{volume}-{index}", f"p{volume}", path, "slice", values=extra))
     damaged = folder / "1-2.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
     return write_manifest(folder / "m.csv", [*rows, read_manifest(balls).rows[0]])

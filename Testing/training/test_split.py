@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from MAEMCLib.cases.manifest import ManifestRow, read_manifest, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.cache import build_cache
@@ -41,7 +42,7 @@ def pictures(folder, words=SPLIT, changed=(), **columns):
         Image.fromarray(gray).save(image)
         extra = {name: values[number] for name, values in columns.items()}
         split = word or None
-        rows.append(ManifestRow(f"c{number}", f"p{number}", image, "image", label, split, 5.0 + number, extra=extra))
+        rows.append(Case(f"c{number}", f"p{number}", image, "image", label, split, 5.0 + number, values=extra))
     return write_manifest(folder / "m.csv", rows)
 
 
@@ -175,7 +176,7 @@ def test_a_patient_in_two_parts_of_two_manifests_is_refused(tmp_path):
 def test_the_split_and_the_columns_survive_the_cache(balls, home, tmp_path):
     words = ("train", "train", "test")
     rows = [
-        replace(row, split=words[number % 3], extra={"fold": "abc"[number % 3], "note": f"t{number}"})
+        replace(row, split=words[number % 3], values={"fold": "abc"[number % 3], "note": f"t{number}"})
         for number, row in enumerate(read_manifest(balls).rows)
     ]
     manifest = read_manifest(write_manifest(tmp_path / "m.csv", rows))

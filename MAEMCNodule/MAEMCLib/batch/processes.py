@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path
 
-from ..cases.manifest import ManifestRow
+from ..cases.case import Case
 from ..errors import InputError
 from ..machine.child_processes import end_with_parent
 from ..models.bundle import ModelBundle
 from .share_scoring import RowResult, ShareScorer, failed_row
 
-Share = list[ManifestRow]
+Share = list[Case]
 
 
 def score_in_processes(

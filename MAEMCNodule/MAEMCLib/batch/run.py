@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..cases.manifest import ManifestRow
+from ..cases.case import Case
 from ..errors import UNREADABLE, UsageError
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
@@ -22,7 +22,7 @@ from .share_scoring import RowResult, ShareScorer, fingerprint, row_problem, sha
 
 
 def run_batch(
-    rows: list[ManifestRow],
+    rows: list[Case],
     output: Path,
     bundle: ModelBundle,
     device: str = "auto",
@@ -61,8 +61,8 @@ def run_batch(
 
 
 def _scored(
-    shares: list[list[ManifestRow]], bundle: ModelBundle, device: str, processes: int, nifti_form: str | None
-) -> Iterator[tuple[list[ManifestRow], list[RowResult]]]:
+    shares: list[list[Case]], bundle: ModelBundle, device: str, processes: int, nifti_form: str | None
+) -> Iterator[tuple[list[Case], list[RowResult]]]:
     if not shares:
         return
     # Pictures are read where they are scored, and what reads a damaged one may crash: never in this process.
@@ -78,7 +78,7 @@ def _scored(
 
 def _kept(
     earlier: list[Row],
-    rows: list[ManifestRow],
+    rows: list[Case],
     card: ModelCard,
     nifti_form: str | None,
     progress: Callable[[int, int, int], None] | None,
@@ -102,7 +102,7 @@ def _kept(
     return kept
 
 
-def _check_cases(earlier: list[Row], rows: list[ManifestRow], output: Path, say: Callable[[str], None] | None) -> None:
+def _check_cases(earlier: list[Row], rows: list[Case], output: Path, say: Callable[[str], None] | None) -> None:
     cases = {row.case_id for row in rows}
     others = [row for row in earlier if row["case_id"] not in cases]
     if others and len(others) == len(earlier):

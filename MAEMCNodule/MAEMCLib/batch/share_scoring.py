@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from ..cases.manifest import ManifestRow
+from ..cases.case import Case
 from ..cases.points import NodulePoint
 from ..cases.values import asked_of
 from ..errors import UNREADABLE, InputError, MAEMCError, input_error
@@ -32,24 +32,24 @@ class RowResult:
     said: str = ""
 
 
-def shares_of(rows: list[ManifestRow], card: ModelCard) -> list[list[ManifestRow]]:
+def shares_of(rows: list[Case], card: ModelCard) -> list[list[Case]]:
     """The rows that are scored together: those of one volume, or a few pictures."""
     if card.input == "picture":
         return [rows[start : start + PICTURES] for start in range(0, len(rows), PICTURES)]
-    volumes: dict[tuple[Path, str | None], list[ManifestRow]] = {}
+    volumes: dict[tuple[Path, str | None], list[Case]] = {}
     for row in rows:
         volumes.setdefault((row.image, row.series), []).append(row)
     return list(volumes.values())
 
 
-def fingerprint(row: ManifestRow, card: ModelCard, nifti_form: str | None) -> str:
+def fingerprint(row: Case, card: ModelCard, nifti_form: str | None) -> str:
     """What the row's result is computed from (see ``fingerprint``). Raises what reading of its files raises."""
-    clinical = asked_of(row.extra, card.clinical)
+    clinical = asked_of(row.values, card.clinical)
     index = PictureSource.of(row).slice_index if card.input == "picture" else None
     return input_sha256(row.image, card, row.point_lps, row.diameter_mm, clinical, row.series, nifti_form, index)
 
 
-def row_problem(row: ManifestRow, card: ModelCard) -> InputError | None:
+def row_problem(row: Case, card: ModelCard) -> InputError | None:
     """Why a row cannot be scored by the model, whatever its image holds."""
     if row.problem:
         return InputError(row.problem, "manifest")
@@ -60,7 +60,7 @@ def row_problem(row: ManifestRow, card: ModelCard) -> InputError | None:
     return None
 
 
-def failed_row(row: ManifestRow, error: MAEMCError, card: ModelCard) -> RowResult:
+def failed_row(row: Case, error: MAEMCError, card: ModelCard) -> RowResult:
     """The result of a row that could not be scored. What the terminal may say names the image."""
     result = failed(row.nodule_id, row.point_lps, error.hide(row.image), card)
     said = str(error)
@@ -87,7 +87,7 @@ class ShareScorer:
     def __exit__(self, *_) -> None:
         self._reader.close()
 
-    def score(self, rows: list[ManifestRow]) -> list[RowResult]:
+    def score(self, rows: list[Case]) -> list[RowResult]:
         """A result for each row, in order."""
         known: dict[int, tuple[str, str]] = {}
         found: dict[int, RowResult] = {}
@@ -104,12 +104,12 @@ class ShareScorer:
             found[number] = self._completed(rows[number], result, *known[number])
         return [found[number] for number in range(len(rows))]
 
-    def _fingerprint(self, row: ManifestRow) -> tuple[str, str]:
+    def _fingerprint(self, row: Case) -> tuple[str, str]:
         whole = self._card.input != "picture" or PictureSource.of(row).slice_index is not None
         image = content_sha256(row.image, volume=whole)
         return image[:12], fingerprint(row, self._card, self._nifti_form)
 
-    def _completed(self, row: ManifestRow, found: RowResult, image: str, sha256: str) -> RowResult:
+    def _completed(self, row: Case, found: RowResult, image: str, sha256: str) -> RowResult:
         try:
             unchanged = self._fingerprint(row) == (image, sha256)
         except UNREADABLE:
@@ -120,7 +120,7 @@ class ShareScorer:
         result = replace(found.result, case_id=row.case_id, nodule_id=row.nodule_id, image=image)
         return replace(found, result=replace(result, input_sha256=sha256 or None))
 
-    def _score_volume(self, rows: list[ManifestRow]) -> list[RowResult]:
+    def _score_volume(self, rows: list[Case]) -> list[RowResult]:
         if not rows:
             return []
         try:
@@ -130,23 +130,21 @@ class ShareScorer:
             return [failed_row(row, reason, self._card) for row in rows]
         return self._together(rows, lambda some: self._score_points(volume, some))
 
-    def _score_points(self, volume: CTVolume, rows: list[ManifestRow]) -> list[NoduleResult]:
+    def _score_points(self, volume: CTVolume, rows: list[Case]) -> list[NoduleResult]:
         points = [NodulePoint(row.nodule_id, row.point_lps) for row in rows]
         diameters = [row.diameter_mm for row in rows]
-        clinical = [asked_of(row.extra, self._card.clinical) for row in rows]
+        clinical = [asked_of(row.values, self._card.clinical) for row in rows]
         found = score_points(volume, points, self._predictor, diameters, clinical, self._read_further)
         return [result for result, _ in found]
 
-    def _score_pictures(self, rows: list[ManifestRow]) -> list[RowResult]:
-        def score(some: list[ManifestRow]) -> list[NoduleResult]:
+    def _score_pictures(self, rows: list[Case]) -> list[RowResult]:
+        def score(some: list[Case]) -> list[NoduleResult]:
             found = score_pictures([PictureSource.of(row) for row in some], self._predictor)
             return [result for result, _ in found]
 
         return self._together(rows, score) if rows else []
 
-    def _together(
-        self, rows: list[ManifestRow], score: Callable[[list[ManifestRow]], list[NoduleResult]]
-    ) -> list[RowResult]:
+    def _together(self, rows: list[Case], score: Callable[[list[Case]], list[NoduleResult]]) -> list[RowResult]:
         """All at once, or, where that ends in an error, each alone: then it is that of one row."""
         try:
             results = score(rows)

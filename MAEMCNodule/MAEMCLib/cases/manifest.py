@@ -15,14 +15,15 @@ import itertools
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
 from ..files.atomic import replacing
 from ..files.regular_file import open_regular
 from ..files.spreadsheet import RowWriter, separator, text_of
+from .case import Case
 
 REQUIRED = ("case_id", "patient_id", "image")
 POINT = ("l_mm", "p_mm", "s_mm")
@@ -36,45 +37,17 @@ Record = dict[str | None, str]
 
 
 @dataclass(frozen=True)
-class ManifestRow:
-    """One case.
-
-    image: absolute path of a file or DICOM folder. label: 0 benign, 1 malignant, None unknown. point_lps: the nodule's
-    point in LPS mm (None for kinds without one). extra: further columns, as text.
-    problem: why the row cannot be used, where it was read leniently; empty for a sound row.
-    nodule_id: which nodule of the case it is, where the manifest was read for scoring.
-    """
-
-    case_id: str
-    patient_id: str
-    image: Path
-    kind: str = "nodule"
-    label: int | None = None
-    split: str | None = None
-    diameter_mm: float | None = None
-    point_lps: tuple[float, float, float] | None = None
-    extra: Mapping[str, str] = field(default_factory=dict)
-    problem: str = ""
-    nodule_id: str = ""
-
-    @property
-    def series(self) -> str | None:
-        """The series that is meant of a DICOM folder with several, from the column series or series_uid."""
-        return self.extra.get("series") or self.extra.get("series_uid") or None
-
-
-@dataclass(frozen=True)
 class Manifest:
     """The rows of a manifest, in its order, and where it lies."""
 
     path: Path
-    rows: tuple[ManifestRow, ...]
+    rows: tuple[Case, ...]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
-    def labeled(self) -> tuple[ManifestRow, ...]:
+    def labeled(self) -> tuple[Case, ...]:
         """The rows whose label is known."""
         return tuple(row for row in self.rows if row.label is not None)
 
@@ -163,7 +136,7 @@ def read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Er
     return columns, records
 
 
-def write_manifest(path: str | Path, rows: Iterable[ManifestRow]) -> Path:
+def write_manifest(path: str | Path, rows: Iterable[Case]) -> Path:
     """Write a manifest, replacing an older one at once or not at all; returns its path.
 
     Images inside the manifest's folder are named relative to it, others by their absolute path. Raises InputError where
@@ -180,7 +153,7 @@ def write_manifest(path: str | Path, rows: Iterable[ManifestRow]) -> Path:
         raise InputError(
             f"These nodules have no point: {_some(pointless)}. Each needs l_mm, p_mm, s_mm.", "manifest-point"
         )
-    extra = list(dict.fromkeys(name for row in rows for name in row.extra))
+    extra = list(dict.fromkeys(name for row in rows for name in row.values))
     columns = [*REQUIRED, *OPTIONAL, *POINT, *extra]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,7 +168,7 @@ def write_manifest(path: str | Path, rows: Iterable[ManifestRow]) -> Path:
     return path
 
 
-def manifest_record(path: Path, row: ManifestRow) -> dict[str, str]:
+def manifest_record(path: Path, row: Case) -> dict[str, str]:
     """A row as the manifest at ``path`` (absolute) holds it: the text of each column."""
     record = {
         "case_id": row.case_id,
@@ -205,10 +178,10 @@ def manifest_record(path: Path, row: ManifestRow) -> dict[str, str]:
         "label": "" if row.label is None else str(row.label),
         "split": row.split or "",
         "diameter_mm": "" if row.diameter_mm is None else f"{row.diameter_mm:.2f}",
-        **row.extra,
+        **row.values,
     }
-    if row.extra.get("mask"):
-        record["mask"] = ";".join(_from_manifest(path, path.parent / name) for name in row.extra["mask"].split(";"))
+    if row.values.get("mask"):
+        record["mask"] = ";".join(_from_manifest(path, path.parent / name) for name in row.values["mask"].split(";"))
     if row.point_lps is not None:
         record |= {name: f"{value:.4f}" for name, value in zip(POINT, row.point_lps, strict=True)}
     return record
@@ -252,16 +225,16 @@ def check_present(path: Path, columns: Sequence[str], needed: Sequence[str]) -> 
         )
 
 
-def _lenient_row(path: Path, line: int, record: Record) -> ManifestRow:
+def _lenient_row(path: Path, line: int, record: Record) -> Case:
     try:
         return row_of(path, line, record)
     except InputError as error:
         name = text_in(record, "case_id") or f"row {line}"
         image = path.parent / text_in(record, "image")
-        return ManifestRow(name, text_in(record, "patient_id"), image, problem=error.anonymous)
+        return Case(name, text_in(record, "patient_id"), image, problem=error.anonymous)
 
 
-def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> ManifestRow:
+def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> Case:
     """One row, checked. scoring: it needs no patient, and label and split are not looked at. Raises InputError."""
     where = f"Row {line} of the manifest"
     if None in record:
@@ -295,7 +268,7 @@ def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> Mani
                 f"{where} has a diameter_mm of {diameter:g}; leave it empty where unknown.", "manifest-number"
             )
     named = {*REQUIRED, *OPTIONAL, *POINT}
-    return ManifestRow(
+    return Case(
         case_id=text_in(record, "case_id"),
         patient_id=text_in(record, "patient_id"),
         image=Path(os.path.abspath(path.parent / text_in(record, "image"))),
@@ -304,11 +277,11 @@ def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> Mani
         split=text_in(record, "split") or None,
         diameter_mm=diameter,
         point_lps=point,
-        extra={name: text_in(record, name) for name in record if name and name not in named},
+        values={name: text_in(record, name) for name in record if name and name not in named},
     )
 
 
-def _check_rows(path: Path, rows: Sequence[ManifestRow], images: bool = True) -> None:
+def _check_rows(path: Path, rows: Sequence[Case], images: bool = True) -> None:
     twice = [name for name, count in Counter(row.case_id for row in rows).items() if count > 1]
     if twice:
         raise InputError(f"The manifest {path} has these case_ids more than once: {_some(twice)}.", "manifest-twice")

@@ -15,17 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
-from .manifest import (
-    POINT,
-    Manifest,
-    ManifestRow,
-    Record,
-    check_given_once,
-    check_present,
-    read_records,
-    row_of,
-    text_in,
-)
+from .case import Case
+from .manifest import POINT, Manifest, Record, check_given_once, check_present, read_records, row_of, text_in
 
 
 def read_scoring_manifest(path: str | Path) -> Manifest:
@@ -43,20 +34,20 @@ def read_scoring_manifest(path: str | Path) -> Manifest:
     return Manifest(path, tuple(_told_apart(rows, [line for line, _ in records])))
 
 
-def _row(path: Path, line: int, record: Record | csv.Error) -> ManifestRow:
+def _row(path: Path, line: int, record: Record | csv.Error) -> Case:
     if isinstance(record, csv.Error):
         text = f"Row {line} of the manifest cannot be read as CSV ({record}). Rows after it may be a part of it."
-        return ManifestRow(f"row {line}", "", path.parent, problem=text)
+        return Case(f"row {line}", "", path.parent, problem=text)
     nodule_id = text_in(record, "nodule_id")
     try:
         return replace(row_of(path, line, record, scoring=True), nodule_id=nodule_id)
     except InputError as error:
         name = text_in(record, "case_id") or f"row {line}"
         image = path.parent / text_in(record, "image")
-        return ManifestRow(name, "", image, problem=error.anonymous, nodule_id=nodule_id)
+        return Case(name, "", image, problem=error.anonymous, nodule_id=nodule_id)
 
 
-def _told_apart(rows: Sequence[ManifestRow], lines: Sequence[int]) -> list[ManifestRow]:
+def _told_apart(rows: Sequence[Case], lines: Sequence[int]) -> list[Case]:
     """The rows with a nodule_id each; one that repeats the case_id and nodule_id of an earlier row has a problem."""
     given: dict[str, set[str]] = defaultdict(set)
     for row in rows:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from ..cases.manifest import ManifestRow
+from ..cases.case import Case
 from ..cases.points import NodulePoint, check_names, parse_point, read_points
 from ..cases.values import SERIES, parse_assignments, read_values
 from ..errors import InputError, ModelError, UsageError
@@ -208,10 +208,10 @@ def _clinical(arguments: Namespace, card: ModelCard) -> dict[str, str]:
     return given
 
 
-def _with_paths(row: ManifestRow, folder: Path, card: ModelCard) -> ManifestRow:
+def _with_paths(row: Case, folder: Path, card: ModelCard) -> Case:
     """A manifest's row whose further series are named from anywhere, and not relative to the manifest."""
-    series = {one.name for one in card.clinical if one.kind == SERIES and row.extra.get(one.name)}
-    return replace(row, extra={**row.extra, **{name: str(folder / row.extra[name]) for name in series}})
+    series = {one.name for one in card.clinical if one.kind == SERIES and row.values.get(one.name)}
+    return replace(row, values={**row.values, **{name: str(folder / row.values[name]) for name in series}})
 
 
 def _points(arguments: Namespace) -> list[NodulePoint]:

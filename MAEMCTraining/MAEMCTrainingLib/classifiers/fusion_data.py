@@ -343,8 +343,8 @@ def _further(
     for path in paths:
         manifest = read_manifest(path)
         pseudonyms = {case.case_id: case.name(key) for case in source_cases(manifest)}
-        rows = [row for row in manifest.rows if row.extra.get(name) and pseudonyms.get(row.case_id) in wanted]
-        there = [replace(row, image=(path.parent / row.extra[name]).absolute()) for row in rows]
+        rows = [row for row in manifest.rows if row.values.get(name) and pseudonyms.get(row.case_id) in wanted]
+        there = [replace(row, image=(path.parent / row.values[name]).absolute()) for row in rows]
         lacking = [row.case_id for row in there if not row.image.exists()]
         if lacking:
             raise InputError(

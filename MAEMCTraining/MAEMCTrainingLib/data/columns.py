@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.cases.manifest import ManifestRow, read_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
 
 from .pseudonyms import case_pseudonym, pseudonym_key
@@ -30,7 +31,7 @@ def read_columns(paths: Sequence[Path], names: Sequence[str], home: Path) -> dic
                 [path],
             )
         manifest = read_manifest(path)
-        there = set().union(*(row.extra for row in manifest.rows)) | _OWN
+        there = set().union(*(row.values for row in manifest.rows)) | _OWN
         lacking = [name for name in names if name not in there]
         if lacking:
             raise InputError(
@@ -40,7 +41,7 @@ def read_columns(paths: Sequence[Path], names: Sequence[str], home: Path) -> dic
                 [path],
             )
         for row in manifest.rows:
-            case = case_pseudonym(row.case_id, row.extra.get("pseudonym_key") or None, key)
+            case = case_pseudonym(row.case_id, row.values.get("pseudonym_key") or None, key)
             found[case] = {name: _text(row, name) for name in names}
     return found
 
@@ -57,8 +58,8 @@ def of_cases(columns: Mapping[str, dict[str, str]], cases: Sequence[Any]) -> lis
     return [columns[case.case_id] for case in cases]
 
 
-def _text(row: ManifestRow, name: str) -> str:
+def _text(row: Case, name: str) -> str:
     if name in _OWN:
         value = getattr(row, name)
         return "" if value is None else str(value)
-    return row.extra.get(name, "")
+    return row.values.get(name, "")

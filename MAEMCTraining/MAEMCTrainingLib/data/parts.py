@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 
 from .pseudonyms import name_pseudonym
@@ -21,7 +21,7 @@ MOST_GROUPS = 20
 _LARGEST_NUMBER = 99  # what is larger may be somebody's number
 
 
-def parts_of(rows: Sequence[ManifestRow]) -> list[str | None]:
+def parts_of(rows: Sequence[Case]) -> list[str | None]:
     """The part of each row; None for all where no row names one.
 
     A row without a word belongs where its patient's other rows do, otherwise to what is trained on. Raises InputError:
@@ -58,11 +58,11 @@ def torn(patients: Sequence[str]) -> InputError:
     )
 
 
-def groups_of(rows: Sequence[ManifestRow]) -> list[dict[str, str]]:
+def groups_of(rows: Sequence[Case]) -> list[dict[str, str]]:
     """For each row, {column: its value} of the columns with 2 to ``MOST_GROUPS`` values, as the manifest has them."""
     found: list[dict[str, str]] = [{} for _ in rows]
-    for name in dict.fromkeys(name for row in rows for name in row.extra):
-        texts = [row.extra.get(name, "") for row in rows]
+    for name in dict.fromkeys(name for row in rows for name in row.values):
+        texts = [row.values.get(name, "") for row in rows]
         if not 2 <= len(set(texts) - {""}) <= MOST_GROUPS:
             continue
         for groups, text in zip(found, texts, strict=True):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
 from MAEMCLib.images.axial import SliceReader
@@ -113,7 +113,7 @@ def _mapped(folder: Path, name: str) -> np.ndarray:
 
 
 def build_picture_cache(
-    rows: Sequence[ManifestRow],
+    rows: Sequence[Case],
     folder: Path,
     home: Path,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -243,13 +243,13 @@ def is_picture_cache(folder: Path) -> bool:
     return (folder / "index.json").is_file() and any((folder / name).is_file() for name in PIXELS)
 
 
-def _mask(row: ManifestRow, manifest: Path, shape: tuple[int, int]) -> np.ndarray | None:
+def _mask(row: Case, manifest: Path, shape: tuple[int, int]) -> np.ndarray | None:
     """(rows, columns) bool, the lesions of a picture of this shape; any gray is lesion. Several masks, separated by
     semicolons, are put together. Raises InputError: another size than the picture's."""
-    if not row.extra.get("mask"):
+    if not row.values.get("mask"):
         return None
     lesions = np.zeros(shape, dtype=bool)
-    for name in row.extra["mask"].split(";"):
+    for name in row.values["mask"].split(";"):
         mask = read_gray(manifest / name)
         if mask.shape != shape:
             raise InputError(
@@ -263,7 +263,7 @@ def _mask(row: ManifestRow, manifest: Path, shape: tuple[int, int]) -> np.ndarra
 
 
 def _cases(
-    rows: Sequence[ManifestRow],
+    rows: Sequence[Case],
     read: Sequence[int],
     hashes: Sequence[str],
     key: bytes,
@@ -287,7 +287,7 @@ def _cases(
                 "manifest-volume",
                 [row.case_id],
             )
-        made_with = row.extra.get("pseudonym_key") or None
+        made_with = row.values.get("pseudonym_key") or None
         cases.append(
             CachedPictures(
                 case_id=case_pseudonym(row.case_id, made_with, key),
@@ -304,37 +304,37 @@ def _cases(
     return tuple(cases)
 
 
-def case_of(row: ManifestRow) -> tuple[str, ...]:
+def case_of(row: Case) -> tuple[str, ...]:
     """What the pictures of one case share: slices of a patient's volume are one case, every other row is its own."""
     if row.kind == "slice":
-        return ("slice", row.patient_id, row.extra["volume_id"])
+        return ("slice", row.patient_id, row.values["volume_id"])
     return ("image", row.case_id)
 
 
-def _slice_index(row: ManifestRow) -> int:
+def _slice_index(row: Case) -> int:
     try:
-        return int(row.extra["slice_index"])
+        return int(row.values["slice_index"])
     except ValueError:
         raise InputError(
-            f"The slice_index of the case {row.case_id} is '{row.extra['slice_index']}', not a whole number.",
+            f"The slice_index of the case {row.case_id} is '{row.values['slice_index']}', not a whole number.",
             "manifest-number",
-            [row.case_id, row.extra["slice_index"]],
+            [row.case_id, row.values["slice_index"]],
         ) from None
 
 
-def _signature(rows: Sequence[ManifestRow], key: str, manifest: Path) -> str:
+def _signature(rows: Sequence[Case], key: str, manifest: Path) -> str:
     """Of what the manifest says, and of the contents of all files that it names."""
     contents: dict[tuple[Path, str | None], str] = {}
     said = []
     for row in rows:
-        files: list[tuple[Path, str | None]] = [(row.image, row.extra.get("series_uid") or None)]
-        files += [(manifest / name, None) for name in row.extra.get("mask", "").split(";") if name]
+        files: list[tuple[Path, str | None]] = [(row.image, row.values.get("series_uid") or None)]
+        files += [(manifest / name, None) for name in row.values.get("mask", "").split(";") if name]
         for file in files:
             if file not in contents:
                 contents[file] = _content(*file)
         hashes = [contents[file] for file in files]
         said.append(
-            [row.case_id, row.patient_id, row.label, row.diameter_mm, row.split, row.kind, dict(row.extra), hashes]
+            [row.case_id, row.patient_id, row.label, row.diameter_mm, row.split, row.kind, dict(row.values), hashes]
         )
     return hashlib.sha256(json.dumps([SCHEMA, STORED_SIDE, key, said], sort_keys=True).encode()).hexdigest()
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from MAEMCLib.batch.share_scoring import ShareScorer, shares_of
-from MAEMCLib.cases.manifest import ManifestRow, read_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import write_json
 from MAEMCLib.inputs.region import NoduleROI
@@ -148,7 +149,7 @@ def _score_manifest(predictor: Predictor, path: Path, home: Path, progress: Prog
                 else:
                     results[row.case_id] = found.result
             progress(len(results) + len(failed), len(known))
-    cases: dict[tuple[str, ...], list[ManifestRow]] = {}
+    cases: dict[tuple[str, ...], list[Case]] = {}
     for row in known:
         if row.case_id in results:
             # Slices of one volume are one case, as in training.
@@ -161,7 +162,7 @@ def _score_manifest(predictor: Predictor, path: Path, home: Path, progress: Prog
     return Scored(
         case_ids=[row.case_id for row in kept],
         rows=[row_of[row.case_id] for row in kept],
-        patients=[patient_pseudonym(row.patient_id, row.extra.get("pseudonym_key") or None, key) for row in kept],
+        patients=[patient_pseudonym(row.patient_id, row.values.get("pseudonym_key") or None, key) for row in kept],
         labels=np.array([row.label for row in kept], dtype=int),
         probabilities=np.array(
             [_joined([results[row.case_id].probability for row in members]) for members in cases.values()]

@@ -13,7 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
-from MAEMCLib.cases.manifest import ManifestRow, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import write_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import file_sha256, read_json, write_json
 from MAEMCLib.images.files import write_volume
@@ -150,14 +151,14 @@ def _content_hash(path: Path) -> str | None:
     return total.hexdigest()
 
 
-def _row(plan: CasePlan, image: Path) -> ManifestRow:
+def _row(plan: CasePlan, image: Path) -> Case:
     nodule = plan.nodules[0]
-    return ManifestRow(
+    return Case(
         case_id=plan.case_id,
         patient_id=plan.case_id,
         image=image,
         label=nodule.label,
         diameter_mm=nodule.diameter_mm,
         point_lps=nodule.center,
-        extra={"modality": "CT", "anatomy": "CHEST", "slice_thickness_mm": f"{plan.grid.thickness_mm:.2f}"},
+        values={"modality": "CT", "anatomy": "CHEST", "slice_thickness_mm": f"{plan.grid.thickness_mm:.2f}"},
     )

@@ -133,7 +133,7 @@ class Partial:
 def files_signature(volume: Volume) -> str:
     """Of where the files of a volume are, how large and when written."""
     digest = hashlib.sha256()
-    for image, series in dict.fromkeys((row.image, row.extra.get("series_uid", "")) for row in volume.rows):
+    for image, series in dict.fromkeys((row.image, row.values.get("series_uid", "")) for row in volume.rows):
         try:
             signature = times_signature(image, series or None)
         except OSError:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.cases.manifest import POINT, ManifestRow, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import POINT, write_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import replacing, write_json
 from MAEMCLib.files.spreadsheet import RowWriter
@@ -32,7 +33,7 @@ class Reduced:
     """
 
     volume: Volume
-    rows: tuple[ManifestRow, ...]
+    rows: tuple[Case, ...]
     selected: Selected
     other_kept: int | None
 
@@ -45,7 +46,7 @@ class Reduction:
     left_out: tuple[LeftOut, ...]
 
     @property
-    def rows(self) -> list[ManifestRow]:
+    def rows(self) -> list[Case]:
         """The slices that stay, in the volumes' order and slice order."""
         return [reduced.rows[place] for reduced in self.volumes for place in reduced.selected.kept]
 
@@ -123,7 +124,7 @@ def _write_removed(path: Path, reduction: Reduction, similarity: Similarity) -> 
 
 def _removed_record(reduced: Reduced, removal: Removal, similarity: Similarity) -> tuple[str, ...]:
     row, cause, kept = (reduced.rows[place] for place in (removal.place, removal.because_of, removal.kept))
-    index, cause_index, kept_index = (item.extra["slice_index"] for item in (row, cause, kept))
+    index, cause_index, kept_index = (item.values["slice_index"] for item in (row, cause, kept))
     value = f"{removal.value:.6g}"
     volume_id = reduced.volume.volume_id
     return (
@@ -143,6 +144,6 @@ def _direction(similarity: Similarity) -> str:
     return "value <= threshold" if similarity.is_distance else "value >= threshold"
 
 
-def _writable(row: ManifestRow) -> ManifestRow:
+def _writable(row: Case) -> Case:
     """A slice has no point, but its manifest may have had the columns."""
-    return replace(row, extra={name: value for name, value in row.extra.items() if name not in POINT})
+    return replace(row, values={name: value for name, value in row.values.items() if name not in POINT})

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from MAEMCLib.cases.manifest import POINT, Manifest, ManifestRow
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import POINT, Manifest
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.axial import WINDOW_HU, absent_slices, axial_slices
 from MAEMCLib.images.ct import check_ct
@@ -30,7 +31,7 @@ class Volume:
     """
 
     volume_id: str
-    rows: tuple[ManifestRow, ...]
+    rows: tuple[Case, ...]
 
     @property
     def is_ct(self) -> bool:
@@ -59,17 +60,17 @@ def volumes_of(manifest: Manifest) -> tuple[list[Volume], list[LeftOut]]:
     Pictures are grouped by patient and ``volume_id``, rows of nodules by their CT. Raises InputError where the manifest
     has neither.
     """
-    groups: dict[tuple, list[ManifestRow]] = {}
+    groups: dict[tuple, list[Case]] = {}
     left_out = []
     for row in manifest.rows:
         if row.problem:
-            left_out.append(LeftOut(row.extra.get("volume_id", ""), row.case_id, row.problem, "manifest-row"))
+            left_out.append(LeftOut(row.values.get("volume_id", ""), row.case_id, row.problem, "manifest-row"))
         elif row.kind == "nodule":
-            groups.setdefault((row.patient_id, row.image, row.extra.get("series_uid", "")), []).append(row)
+            groups.setdefault((row.patient_id, row.image, row.values.get("series_uid", "")), []).append(row)
         elif row.kind == "slice":
-            volume_id = row.extra["volume_id"]
+            volume_id = row.values["volume_id"]
             if _position(row) is None:
-                index = row.extra["slice_index"]
+                index = row.values["slice_index"]
                 left_out.append(LeftOut(volume_id, row.case_id, f"its slice_index '{index}' is no number", "order"))
             else:
                 groups.setdefault((row.patient_id, volume_id), []).append(row)
@@ -84,9 +85,9 @@ def volumes_of(manifest: Manifest) -> tuple[list[Volume], list[LeftOut]]:
     volumes = []
     for rows in groups.values():
         if rows[0].kind == "nodule":
-            volumes.append(Volume(rows[0].extra.get("volume_id") or rows[0].case_id, tuple(rows)))
+            volumes.append(Volume(rows[0].values.get("volume_id") or rows[0].case_id, tuple(rows)))
             continue
-        volume_id = rows[0].extra["volume_id"]
+        volume_id = rows[0].values["volume_id"]
         twice = [f"{place:g}" for place, count in Counter(map(_position, rows)).items() if count > 1]
         if twice:
             reason = f"it has more than one slice with the slice_index {', '.join(twice[:5])}, so that it has no order"
@@ -96,7 +97,7 @@ def volumes_of(manifest: Manifest) -> tuple[list[Volume], list[LeftOut]]:
     return volumes, left_out
 
 
-def read_slices(volume: Volume) -> tuple[list[ManifestRow], list[np.ndarray], list[LeftOut]]:
+def read_slices(volume: Volume) -> tuple[list[Case], list[np.ndarray], list[LeftOut]]:
     """Rows of the kind ``slice`` with their pictures, (rows, columns) uint8, in slice order, and what cannot be read.
 
     A CT's slices are numbered from 0, the lowest, and windowed; see ``axial_slices``. Raises InputError where a CT
@@ -112,7 +113,7 @@ def read_slices(volume: Volume) -> tuple[list[ManifestRow], list[np.ndarray], li
             if row.image.suffix.lower() in PICTURES:
                 pixels = read_picture(row.image)
             else:  # a slice of a CT, as a reduction writes them
-                source = (row.image, row.extra.get("series_uid", ""))
+                source = (row.image, row.values.get("series_uid", ""))
                 stacks[source] = stack = stacks[source] if source in stacks else _read_ct(row)
                 pixels = _slice_of(stack, _position(row))
         except InputError as error:
@@ -124,18 +125,18 @@ def read_slices(volume: Volume) -> tuple[list[ManifestRow], list[np.ndarray], li
     return rows, slices, left_out
 
 
-def count_slices(volume: Volume) -> list[ManifestRow]:
+def count_slices(volume: Volume) -> list[Case]:
     """The rows of ``read_slices`` without looking at pictures; a CT is read all the same."""
     return slice_rows(volume, len(_read_ct(volume.rows[0]))) if volume.is_ct else list(volume.rows)
 
 
-def slice_rows(volume: Volume, count: int) -> list[ManifestRow]:
+def slice_rows(volume: Volume, count: int) -> list[Case]:
     """A row of the kind ``slice`` for each slice of a CT, from the lowest, with what all its nodules' rows agree on."""
     first = volume.rows[0]
-    names = [name for name in first.extra if name not in ("volume_id", "slice_index", *POINT)]
-    agreed = {name: _agreed(volume.rows, lambda row, name=name: row.extra.get(name, "")) or "" for name in names}
+    names = [name for name in first.values if name not in ("volume_id", "slice_index", *POINT)]
+    agreed = {name: _agreed(volume.rows, lambda row, name=name: row.values.get(name, "")) or "" for name in names}
     agreed |= {"window_lower_hu": f"{WINDOW_HU[0]:g}", "window_upper_hu": f"{WINDOW_HU[1]:g}"}
-    row = ManifestRow(
+    row = Case(
         first.case_id,
         first.patient_id,
         first.image,
@@ -147,7 +148,7 @@ def slice_rows(volume: Volume, count: int) -> list[ManifestRow]:
         replace(
             row,
             case_id=f"{first.case_id}-{index:04d}",
-            extra={"volume_id": volume.volume_id, "slice_index": str(index), **agreed},
+            values={"volume_id": volume.volume_id, "slice_index": str(index), **agreed},
         )
         for index in range(count)
     ]
@@ -175,8 +176,8 @@ def read_picture(path: Path) -> np.ndarray:
         raise InputError("it is no PNG or JPEG, damaged or cut short", "unreadable") from error
 
 
-def _read_ct(row: ManifestRow) -> np.ndarray:
-    volume = read_volume(row.image, row.extra.get("series_uid") or None)
+def _read_ct(row: Case) -> np.ndarray:
+    volume = read_volume(row.image, row.values.get("series_uid") or None)
     check_ct(volume)
     absent = absent_slices(volume)
     if absent:
@@ -190,13 +191,13 @@ def _slice_of(stack: np.ndarray, position: float) -> np.ndarray:
     return stack[int(position)]
 
 
-def _check_sizes(rows: Sequence[ManifestRow], slices: Sequence[np.ndarray]) -> None:
+def _check_sizes(rows: Sequence[Case], slices: Sequence[np.ndarray]) -> None:
     sizes = Counter(pixels.shape for pixels in slices)
     if len(sizes) < 2:
         return
     (usual, count), *_ = sizes.most_common(1)
     others = [
-        f"{row.extra['slice_index']} ({pixels.shape[1]} x {pixels.shape[0]})"
+        f"{row.values['slice_index']} ({pixels.shape[1]} x {pixels.shape[0]})"
         for row, pixels in zip(rows, slices, strict=True)
         if pixels.shape != usual
     ]
@@ -208,15 +209,15 @@ def _check_sizes(rows: Sequence[ManifestRow], slices: Sequence[np.ndarray]) -> N
     )
 
 
-def _position(row: ManifestRow) -> float | None:
+def _position(row: Case) -> float | None:
     try:
-        value = float(row.extra["slice_index"])
+        value = float(row.values["slice_index"])
     except ValueError:
         return None
     return value if math.isfinite(value) else None
 
 
-def _agreed(rows: Sequence[ManifestRow], value: Callable[[ManifestRow], Value]) -> Value | None:
+def _agreed(rows: Sequence[Case], value: Callable[[Case], Value]) -> Value | None:
     """What all rows say that say anything; None where they contradict each other."""
     said = {value(row) for row in rows} - {None, ""}
     return said.pop() if len(said) == 1 else None

@@ -20,8 +20,8 @@ def without(manifest: Path, name: str, *columns: str, **values) -> Path:
     """A copy of a manifest that lacks columns, and has other values."""
     rows = []
     for row in read_manifest(manifest).rows:
-        extra = {key: value for key, value in row.extra.items() if key not in columns}
-        rows.append(dataclasses.replace(row, extra=extra, **values))
+        extra = {key: value for key, value in row.values.items() if key not in columns}
+        rows.append(dataclasses.replace(row, values=extra, **values))
     return write_manifest(manifest.with_name(name), rows)
 
 

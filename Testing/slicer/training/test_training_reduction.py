@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from MAEMCLib.cases.manifest import ManifestRow, write_manifest
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import write_manifest
 from PIL import Image
 from slicerhost import qt_modal
 
@@ -31,7 +32,7 @@ def long_stacks(tmp_path_factory):
             path = folder / f"{volume}-{index}.png"
             Image.fromarray(np.clip(gray, 0, 255).astype(np.uint8)).save(path)
             extra = {"volume_id": f"v{volume}", "slice_index": str(index)}
-            rows.append(ManifestRow(f"c{volume}-{index}", f"p{volume}", path, "slice", extra=extra))
+            rows.append(Case(f"c{volume}-{index}", f"p{volume}", path, "slice", values=extra))
     return write_manifest(folder / "manifest.csv", rows)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.dicom.image import kind_of
 from MAEMCLib.inputs.region import SLICES
@@ -45,7 +45,7 @@ def import_dicom(source: Path, unpacked: Path) -> Imported:
     return imported(rows, skipped, remarks)
 
 
-def _row(tree: Tree, series: TreeSeries) -> ManifestRow:
+def _row(tree: Tree, series: TreeSeries) -> Case:
     grid, header = series.grid, series.header
     height = grid.depth * grid.step_mm
     if height < SMALLEST_EXTENT_MM:
@@ -54,12 +54,12 @@ def _row(tree: Tree, series: TreeSeries) -> ManifestRow:
         )
     thickness = header.number("SliceThickness")
     contrast = plain(header.text("ContrastBolusAgent"))
-    return ManifestRow(
+    return Case(
         case_id=series.uid,
         patient_id=series.patient,
         image=tree.image(series),
         kind="image",
-        extra={
+        values={
             "modality": header.text("Modality"),
             "anatomy": plain(header.text("BodyPartExamined")).upper(),
             "slices": str(grid.depth),

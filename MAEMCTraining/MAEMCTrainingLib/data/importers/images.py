@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 
 from .archive import unpack_tar
@@ -99,7 +99,7 @@ def _files(folder: Path, names: set[str], unpacked: Path) -> dict[str, Path]:
     return files
 
 
-def _table_row(record: dict[str, str], name: str, path: Path) -> ManifestRow:
+def _table_row(record: dict[str, str], name: str, path: Path) -> Case:
     patient = next((record[column] for column in PATIENT_COLUMNS if record.get(column)), None)
     picture = read_picture(path)
     patient = patient or picture.patient or name
@@ -113,13 +113,13 @@ def _table_row(record: dict[str, str], name: str, path: Path) -> ManifestRow:
         extra |= {"volume_id": f"{patient} {record.get('nodule', '')}".strip(), "slice_index": slice_index}
     if record.get(RATING):  # what radiologists rate from 1 to 5 is nodules in chest CT
         extra = {**extra, "modality": extra["modality"] or "CT", "anatomy": extra["anatomy"] or "CHEST"}
-    return ManifestRow(
+    return Case(
         case_id=name,
         patient_id=patient,
         image=path,
         kind="slice" if slice_index else "image",
         label=_table_label(record),
-        extra={**extra, **picture.size},
+        values={**extra, **picture.size},
     )
 
 
@@ -163,7 +163,7 @@ def _from_folders(folder: Path, classes: Sequence[str]) -> Imported:
     return imported(rows, skipped, [*found.remarks, *_crowded(rows)])
 
 
-def _folder_row(path: Path, folder: Path, classes: ClassFolders, masks: Sequence[Path]) -> ManifestRow:
+def _folder_row(path: Path, folder: Path, classes: ClassFolders, masks: Sequence[Path]) -> Case:
     parts = _folders(path, folder)
     name, below_class = classes.of(parts)
     picture = read_picture(path)
@@ -174,10 +174,10 @@ def _folder_row(path: Path, folder: Path, classes: ClassFolders, masks: Sequence
         extra["class"] = name
     if masks:
         extra["mask"] = ";".join(map(str, masks))
-    return ManifestRow(own, patient, path, "image", classes.label(name), extra=extra)
+    return Case(own, patient, path, "image", classes.label(name), values=extra)
 
 
-def _crowded(rows: Sequence[ManifestRow]) -> list[str]:
+def _crowded(rows: Sequence[Case]) -> list[str]:
     """Folders that are taken for patients and hold more pictures than a patient has."""
     counts = Counter(row.patient_id for row in rows)
     return [

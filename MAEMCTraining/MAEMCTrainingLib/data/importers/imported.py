@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from MAEMCLib.cases.manifest import ManifestRow, manifest_record
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import manifest_record
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.spreadsheet import text_of
 
@@ -33,14 +34,14 @@ class Imported:
     """The rows of a manifest with identifiers as the source has them, everything that was skipped, and sentences on how
     the source was understood, where it can be understood in another way."""
 
-    rows: tuple[ManifestRow, ...]
+    rows: tuple[Case, ...]
     skipped: tuple[Skipped, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
-def imported(rows: Iterable[ManifestRow], skipped: Iterable[Skipped] = (), remarks: Iterable[str] = ()) -> Imported:
+def imported(rows: Iterable[Case], skipped: Iterable[Skipped] = (), remarks: Iterable[str] = ()) -> Imported:
     """Rows, skipped items and remarks; a row whose case_id was there before is skipped, since a case is named once."""
-    kept: dict[str, ManifestRow] = {}
+    kept: dict[str, Case] = {}
     skipped = list(skipped)
     for row in rows:
         if row.case_id in kept:
@@ -58,7 +59,7 @@ def label_of_median(median: float) -> int | None:
     return 1 if median >= MALIGNANT_FROM else None
 
 
-def pseudonymised(rows: Iterable[ManifestRow], key: bytes) -> list[ManifestRow]:
+def pseudonymised(rows: Iterable[Case], key: bytes) -> list[Case]:
     """The rows with keyed hashes in place of patient_id, case_id and volume_id.
 
     A patient's pseudonym is the one that caches and jobs use. The column ``pseudonym_key`` names the site's key, so
@@ -69,7 +70,7 @@ def pseudonymised(rows: Iterable[ManifestRow], key: bytes) -> list[ManifestRow]:
     return [_pseudonymised(row, key) for row in rows]
 
 
-def check_nothing_is_lost(manifest: Path, rows: Iterable[ManifestRow]) -> None:
+def check_nothing_is_lost(manifest: Path, rows: Iterable[Case]) -> None:
     """Refuse to replace a manifest that says what the new rows do not: points, labels or cases added by hand.
 
     Raises InputError naming the first row that would be lost or changed.
@@ -88,15 +89,15 @@ def check_nothing_is_lost(manifest: Path, rows: Iterable[ManifestRow]) -> None:
             )
 
 
-def _pseudonymised(row: ManifestRow, key: bytes) -> ManifestRow:
-    extra = dict(row.extra)
+def _pseudonymised(row: Case, key: bytes) -> Case:
+    extra = dict(row.values)
     if extra.get("volume_id"):
         extra["volume_id"] = name_pseudonym("V", "volume", extra["volume_id"], key)
     return replace(
         row,
         case_id=name_pseudonym("C", "case", row.case_id, key),
         patient_id=pseudonym(row.patient_id, key),
-        extra={**extra, "pseudonym_key": key_name(key)},
+        values={**extra, "pseudonym_key": key_name(key)},
     )
 
 

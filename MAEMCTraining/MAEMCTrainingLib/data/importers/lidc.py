@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import file_sha256
 
@@ -80,9 +80,7 @@ def _readings(folder: Path) -> tuple[dict[str, Reading], list[Skipped]]:
     return readings, skipped
 
 
-def _nodule_rows(
-    tree: Tree, series: TreeSeries, reading: Reading, name: str
-) -> tuple[list[ManifestRow], list[Skipped]]:
+def _nodule_rows(tree: Tree, series: TreeSeries, reading: Reading, name: str) -> tuple[list[Case], list[Skipped]]:
     if series.grid.absent:  # a reader's outline may be on one of them
         raise InputError(series.grid.gaps(), "dicom-missing-slices")
     slices = {item.header.text("SOPInstanceUID"): k for k, item in enumerate(series.grid.slices)}
@@ -95,14 +93,14 @@ def _nodule_rows(
     image = tree.image(series)
     thickness = series.header.number("SliceThickness")
     rows = [
-        ManifestRow(
+        Case(
             case_id=f"{series.patient} {series.uid} nodule {number}",
             patient_id=series.patient,
             image=image,
             label=label_of_median(nodule.malignancy),
             diameter_mm=nodule.diameter_mm,
             point_lps=nodule.center_lps,
-            extra={
+            values={
                 "modality": "CT",
                 "anatomy": "CHEST",
                 "readers": str(nodule.readers),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 
 from .imported import Imported, imported
@@ -43,7 +43,7 @@ def import_lidc_cubes(source: Path, unpacked: Path) -> Imported:
     return imported(_row(folder, record) for _, record in records)
 
 
-def _row(folder: Path, record: dict[str, str]) -> ManifestRow:
+def _row(folder: Path, record: dict[str, str]) -> Case:
     rating = record["malignancy_median_high"]
     if rating not in LABEL_OF_RATING:
         raise InputError(
@@ -56,12 +56,12 @@ def _row(folder: Path, record: dict[str, str]) -> ManifestRow:
         raise InputError(
             f"labels.csv gives {record['file']} the diameter '{diameter}', which is no number.", "manifest-number"
         ) from error
-    return ManifestRow(
+    return Case(
         case_id=name,
         patient_id=record["patient"] or name,
         image=folder / "images" / record["file"],
         label=LABEL_OF_RATING[rating],
         diameter_mm=diameter_mm,
         point_lps=CUBE_CENTER_LPS,
-        extra={"modality": "CT", "anatomy": "CHEST", "malignancy_median_high": rating},
+        values={"modality": "CT", "anatomy": "CHEST", "malignancy_median_high": rating},
     )

@@ -7,7 +7,7 @@ import math
 import os
 from pathlib import Path
 
-from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 
 from .imported import Imported, Skipped, imported
@@ -85,7 +85,7 @@ def _volumes(folder: Path) -> dict[str, list[Path]]:
     return volumes
 
 
-def _row(record: dict[str, str], volumes: dict[str, list[Path]], boxes: dict[Path, VolumeBox | str]) -> ManifestRow:
+def _row(record: dict[str, str], volumes: dict[str, list[Path]], boxes: dict[Path, VolumeBox | str]) -> Case:
     patient, uid, label = record["PatientID"], record["SeriesInstanceUID"], record["label"]
     if not patient or not uid:
         raise InputError(f"it has no {'PatientID' if not patient else 'SeriesInstanceUID'}", "luna25")
@@ -107,13 +107,13 @@ def _row(record: dict[str, str], volumes: dict[str, list[Path]], boxes: dict[Pat
     if not box.holds(point):
         place = ", ".join(f"{value:.1f}" for value in point)
         raise InputError(f"its point ({place}) lies outside its volume", "outside")
-    return ManifestRow(
+    return Case(
         case_id=record.get("AnnotationID") or f"{uid} {record.get('LesionID') or record['CoordX']}",
         patient_id=patient,
         image=found[0],
         label=LABELS[label] if label else None,
         point_lps=point,
-        extra={
+        values={
             "modality": "CT",
             "anatomy": "CHEST",
             "age": record.get("Age_at_StudyDate", ""),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from MAEMCLib.cases.manifest import ManifestRow
+from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.points import NodulePoint, read_points
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.dicom.header import is_dicom
@@ -100,7 +100,7 @@ def _scene(path: Path, name: str, unpacked: Path) -> Imported:
                 continue
             case = f"{patient} {node.id} {number}"
             label = _label(point, are_classes)
-            rows.append(ManifestRow(case, patient, volume.image, label=label, point_lps=point.lps))
+            rows.append(Case(case, patient, volume.image, label=label, point_lps=point.lps))
     return Imported(tuple(rows), tuple(skipped))
 
 
