@@ -1,0 +1,67 @@
+"""Probabilities of real nodules: the 90 LIDC cubes at two points each, LIDC slices, and cubes with clinical values.
+
+    python Testing/artifacts/probabilities.py ../shared/data > Testing/artifacts/probabilities.json
+
+writes those of the code that it is run with; ``test_probabilities.py`` compares.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from MAEMCLib.__main__ import main as maemc
+
+MODELS = Path(__file__).resolve().parent / "f15ed39"
+CENTER, SHIFTED = "0,0,0", "4,-3,2"
+SLICES, FUSED = 40, 12
+
+
+def of_cubes(cubes: Path) -> dict[str, list[float]]:
+    """{file: probabilities at the center and at the shifted point} of all cubes by the shipped model."""
+    files = sorted((cubes / "images").glob("*.nrrd"))
+    return {file.stem: _scored(file, "--point", CENTER, "--point", SHIFTED) for file in files}
+
+
+def of_cubes_with_values(cubes: Path) -> dict[str, list[float]]:
+    """The same of some cubes by the fused model, with ages and sexes that are made up."""
+    files = sorted((cubes / "images").glob("*.nrrd"))[:: 90 // FUSED]
+    found = {}
+    for number, file in enumerate(files):
+        values = ["--clinical", f"age={50 + 2 * number}", "--clinical", f"sex={('female', 'male')[number % 2]}"]
+        found[file.stem] = _scored(file, "--point", SHIFTED, *values, "--model", str(MODELS / "fused.maemc"))
+    return found
+
+
+def of_slices(slices: Path) -> dict[str, list[float]]:
+    """{file: probability} of middle slices of nodules by the picture model."""
+    with open(slices / "labels.csv", newline="", encoding="utf-8") as stream:
+        middle = [row["file"] for row in csv.DictReader(stream) if row["is_mid"] == "1"]
+    found = {}
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(slices / "slices.tar") as archive:
+        members = {Path(member.name).name: member for member in archive.getmembers()}
+        for name in middle[:: len(middle) // SLICES][:SLICES]:
+            file = Path(folder, name)
+            file.write_bytes(archive.extractfile(members[name]).read())
+            found[file.stem] = _scored(file, "--model", str(MODELS / "picture.maemc"))
+    return found
+
+
+def _scored(file: Path, *words: str) -> list[float]:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        code = maemc(["score", str(file), *words, "--device", "cpu", "--json"])
+    if code:
+        raise RuntimeError(f"{file.name} was not scored: exit code {code}")
+    return [nodule["probability"] for nodule in json.loads(printed.getvalue())["nodules"]]
+
+
+if __name__ == "__main__":
+    data = Path(sys.argv[1])
+    cubes, slices = data / "lidc-cubes", data / "lidc-slices"
+    tables = {"cubes": of_cubes(cubes), "cubes with values": of_cubes_with_values(cubes), "slices": of_slices(slices)}
+    print(json.dumps(tables, indent=1))
