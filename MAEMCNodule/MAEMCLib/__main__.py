@@ -142,7 +142,7 @@ def _command(found, name: str, run, text: str) -> argparse.ArgumentParser:
     command = found.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
     command.set_defaults(run=run)
     command.add_argument("--quiet", action="store_true", help="print errors only")
-    command.add_argument("--verbose", action="store_true", help="show where an error came from")
+    command.add_argument("--verbose", action="store_true", help="say more, and where an error came from")
     return command
 
 

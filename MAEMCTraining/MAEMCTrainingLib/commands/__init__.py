@@ -24,7 +24,7 @@ def add_command(
     command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     command.set_defaults(run=run, needs=needs)
     command.add_argument("--quiet", action="store_true", help="no progress, errors only")
-    command.add_argument("--verbose", action="store_true", help="show where an error came from")
+    command.add_argument("--verbose", action="store_true", help="say more, and where an error came from")
     return command
 
 
