@@ -1,6 +1,6 @@
 """What a fusion of images and clinical values needs of a manifest: a class to be told, columns with values, series."""
 
-from MAEMCTrainingLib.pretraining import METHODS
+from MAEMCTrainingLib.pretraining.registry import METHODS
 from slicer.i18n import tr as _
 
 from .dataset import METADATA_COLUMNS, DataSummary

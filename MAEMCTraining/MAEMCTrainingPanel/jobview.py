@@ -3,7 +3,7 @@
 import datetime
 
 import qt
-from MAEMCTrainingLib.pretraining import METHODS
+from MAEMCTrainingLib.pretraining.registry import METHODS
 from slicer.i18n import tr as _
 
 from . import methods

@@ -5,7 +5,7 @@ import re
 
 from MAEMCLib.networks.configuration import BACKBONES
 from MAEMCLib.networks.configuration import PRESETS as TRANSFORMERS
-from MAEMCTrainingLib.pretraining import LABELS, METADATA, METHODS, NODULES, methods_for
+from MAEMCTrainingLib.pretraining.registry import LABELS, METADATA, METHODS, NODULES, methods_for
 from slicer.i18n import tr as _
 
 from .dataset import DataSummary

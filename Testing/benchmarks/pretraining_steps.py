@@ -42,12 +42,12 @@ def _blocks(shape, tokens: int) -> float:
 
 def _ours(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool], None]:
     """The real step of the training loop, on the real method or, for the plain autoencoder, on its parts."""
-    from MAEMCTrainingLib.engine.configuration import pretraining_preset
     from MAEMCTrainingLib.engine.optimization import build_optimizer
     from MAEMCTrainingLib.engine.processes import Processes
     from MAEMCTrainingLib.engine.step import Stepper
-    from MAEMCTrainingLib.pretraining import ViewBatch
+    from MAEMCTrainingLib.pretraining.method import ViewBatch
     from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
+    from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 
     module = MAEMC(Configuration(), ENCODER, DECODER, 0) if hybrid else _PlainAutoencoder()
     task = _Task(module.to(device))

@@ -65,11 +65,11 @@ def test_links_of_documents_lead_somewhere(document):
 
 def test_readme_names_every_method_and_backbone():
     from MAEMCLib.networks.configuration import BACKBONES
-    from MAEMCTrainingLib.experiments import EXPERIMENTS
-    from MAEMCTrainingLib.pretraining import METHODS
+    from MAEMCTrainingLib.experiments.registry import experiments
+    from MAEMCTrainingLib.pretraining.registry import METHODS
 
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     table = readme[readme.index("## The methods") :]
     assert not [name for name in (*METHODS, *BACKBONES) if f"`{name}`" not in table]
     guide = (REPOSITORY / "MAEMCTraining" / "README.md").read_text(encoding="utf-8")
-    assert not [name for name in EXPERIMENTS if f"`{name}`" not in guide]
+    assert not [name for name in experiments() if f"`{name}`" not in guide]

@@ -10,8 +10,6 @@ from Testing.structure.tree import REPOSITORY, source_files
 # What is known to break a rule. Each list can only shrink: who mends one strikes it out, and nothing is added.
 KNOWN_CIRCLES = {
     ("__main__", "experiment"),
-    ("configuration", "pretraining"),
-    ("experiments", "auc_table"),
 }
 """Circles, each by the last names of two modules in it."""
 KNOWN_FUNCTIONS = {
@@ -19,7 +17,7 @@ KNOWN_FUNCTIONS = {
     *("_lightly", "write_series"),
 }
 KNOWN_FILES = {
-    *("finetuning.py", "fusion.py", "configuration.py", "job.py", "cache.py", "logic.py"),
+    *("finetuning.py", "fusion.py", "job.py", "cache.py", "logic.py"),
     *("test_fusion.py", "test_engine.py", "test_cache.py", "test_module_picture.py", "test_batch.py"),
     *("test_training_panel.py", "test_picture_scoring.py", "test_reduction.py", "test_volume_files.py"),
     "test_module_series.py",

@@ -13,11 +13,13 @@ from MAEMCLib.networks.fusion import FusionNetwork, GraphConfiguration
 from MAEMCTrainingLib.classifiers.finetuning import LabeledBatch, _loss
 from MAEMCTrainingLib.classifiers.fusion import FusionBatch, losses
 from MAEMCTrainingLib.engine.batch_norm import batch_norms, synchronize
-from MAEMCTrainingLib.engine.configuration import Optimization, PretrainingConfiguration
+from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
 from MAEMCTrainingLib.engine.processes import Processes
 from MAEMCTrainingLib.engine.step import Stepper
-from MAEMCTrainingLib.pretraining import ViewBatch, default_settings, method_named
+from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.pretraining.method import ViewBatch
+from MAEMCTrainingLib.pretraining.registry import default_settings, method_named
 from torch import nn
 
 SIDE = 32

@@ -10,8 +10,8 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.explain.reconstruction import Autoencoder
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.masking import patchify
-from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
-from MAEMCTrainingLib.pretraining import ViewBatch
+from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.cmae import CMAE, Configuration
 from MAEMCTrainingLib.pretraining.methods.mae import standardized
 

@@ -4,16 +4,9 @@ from dataclasses import replace
 
 import pytest
 from MAEMCLib.errors import UsageError
-from MAEMCTrainingLib.engine.configuration import (
-    PRESETS,
-    differing_keys,
-    finetuning_preset,
-    flatten,
-    override,
-    pretraining_preset,
-    to_json,
-)
-from MAEMCTrainingLib.pretraining import method_named
+from MAEMCTrainingLib.engine.configuration import PRESETS, differing_keys, finetuning_preset, flatten, override, to_json
+from MAEMCTrainingLib.pretraining.presets import pretraining_preset
+from MAEMCTrainingLib.pretraining.registry import method_named
 from MAEMCTrainingLib.pretraining.run import configuration_from_json
 
 

@@ -15,9 +15,10 @@ SCRIPT = """
 import sys
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCTrainingLib.engine.configuration import Optimization, PretrainingConfiguration
+from MAEMCTrainingLib.engine.configuration import Optimization
+from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
-from MAEMCTrainingLib.pretraining import ViewBatch
+from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.moco import MoCoV2
 from MAEMCTrainingLib.pretraining.methods.simclr import SimCLR
 from MAEMCTrainingLib.pretraining.methods.swav import SwAV

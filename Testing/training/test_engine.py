@@ -13,10 +13,11 @@ from MAEMCLib.errors import InputError, ModelError
 from MAEMCTrainingLib.engine import checkpoints
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Optimization
-from MAEMCTrainingLib.engine.loop import sample_in_epoch, train
+from MAEMCTrainingLib.engine.loop import train
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer, layer_scale, learning_rate
 from MAEMCTrainingLib.engine.rng import generator
 from MAEMCTrainingLib.engine.step import clip_gradients, device_failure
+from MAEMCTrainingLib.engine.task import sample_in_epoch
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest, request_stop
 from torch import nn

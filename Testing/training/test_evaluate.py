@@ -25,12 +25,13 @@ from MAEMCTrainingLib.data.cache import build_cache
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
 from MAEMCTrainingLib.data.sources import source_cases
-from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
 from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve
 from MAEMCTrainingLib.evaluation.metrics import auc
 from MAEMCTrainingLib.evaluation.out_of_fold import gather, judge
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
-from MAEMCTrainingLib.pretraining import method_named
+from MAEMCTrainingLib.pretraining.presets import pretraining_preset
+from MAEMCTrainingLib.pretraining.registry import method_named
 from sklearn.metrics import roc_curve as reference_curve
 
 CPU = torch.device("cpu")

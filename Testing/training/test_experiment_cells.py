@@ -14,12 +14,14 @@ from MAEMCTrainingLib.classifiers.fusion import fusion_preset
 from MAEMCTrainingLib.data.cohort import labeled
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.presentation import MontagePresentation, measure_preprocessing
-from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
 from MAEMCTrainingLib.evaluation.predictions import PredictionTable
 from MAEMCTrainingLib.evaluation.repeats import repeated_auc
-from MAEMCTrainingLib.experiments import EXPERIMENTS, FINETUNE, FUSE, Cell, experiment_named, repeated
+from MAEMCTrainingLib.experiments.cell import FINETUNE, FUSE, Cell, repeated
+from MAEMCTrainingLib.experiments.registry import experiment_named, experiments
 from MAEMCTrainingLib.experiments.repeats import write_repeats
-from MAEMCTrainingLib.pretraining import default_settings
+from MAEMCTrainingLib.pretraining.presets import pretraining_preset
+from MAEMCTrainingLib.pretraining.registry import default_settings
 
 FLAT = {"methods", "less-is-more", "modan-mulsupcon", "bus-mae"}
 
@@ -30,7 +32,7 @@ def parted(words):
     return named.get("--method"), named.get("--backbone"), [word for word in words if "=" in word]
 
 
-@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+@pytest.mark.parametrize("name", sorted(experiments()))
 def test_every_word_of_every_cell_is_a_setting(name):
     experiment, flat = experiment_named(name), name in FLAT
     cells = experiment.list_cells(240)

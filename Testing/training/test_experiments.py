@@ -12,9 +12,10 @@ from MAEMCLib.errors import UsageError
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.cohort import labeled
 from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
-from MAEMCTrainingLib.experiments import Cell, experiment_named
 from MAEMCTrainingLib.experiments.auc_table import write_table
-from MAEMCTrainingLib.experiments.run import run_experiment
+from MAEMCTrainingLib.experiments.cell import Cell
+from MAEMCTrainingLib.experiments.registry import experiment_named
+from MAEMCTrainingLib.experiments.run import run_experiment, table_writer
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN, small_cnn_run, train_small_cnn
 from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
@@ -195,6 +196,6 @@ def test_fusions_stand_beside_each_other(balls, tmp_path, monkeypatch):
         writer.writeheader()
         writer.writerows(predictions)
     experiment = experiment_named("resmae-fusion")
-    table = {row["row"]: row for row in experiment.write_table(experiment.list_cells(0), output)}
+    table = {row["row"]: row for row in table_writer(experiment)(experiment.list_cells(0), output)}
     over = table["fusion, pre-trained by resmae"]["over_first"]
     assert over == pytest.approx(1 - float(rows["fusion, from scratch"]["macro_auc"]))

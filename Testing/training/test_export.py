@@ -25,10 +25,11 @@ from MAEMCTrainingLib.classifiers.fold_model import features, load_fold, predict
 from MAEMCTrainingLib.classifiers.starting_point import from_job
 from MAEMCTrainingLib.data.cohort import labeled
 from MAEMCTrainingLib.data.presentation import present
-from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
 from MAEMCTrainingLib.jobs import revision
 from MAEMCTrainingLib.jobs.revision import code_revision
-from MAEMCTrainingLib.pretraining import method_named
+from MAEMCTrainingLib.pretraining.presets import pretraining_preset
+from MAEMCTrainingLib.pretraining.registry import method_named
 from MAEMCTrainingLib.pretraining.run import load_pretrained
 
 CPU = torch.device("cpu")

@@ -21,9 +21,11 @@ from MAEMCTrainingLib.data.augmentation import View, crop
 from MAEMCTrainingLib.data.cohort import labeled
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
-from MAEMCTrainingLib.engine.configuration import finetuning_preset, override, pretraining_preset
-from MAEMCTrainingLib.engine.loop import sample_in_epoch, samples_of_step, steps_in_epoch
-from MAEMCTrainingLib.pretraining import method_named
+from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
+from MAEMCTrainingLib.engine.loop import samples_of_step, steps_in_epoch
+from MAEMCTrainingLib.engine.task import sample_in_epoch
+from MAEMCTrainingLib.pretraining.presets import pretraining_preset
+from MAEMCTrainingLib.pretraining.registry import method_named
 from MAEMCTrainingLib.pretraining.run import PretrainingTask
 from sklearn.linear_model import LogisticRegression
 

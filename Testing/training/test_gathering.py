@@ -11,7 +11,7 @@ SCRIPT = """
 import sys
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCTrainingLib.pretraining import ViewBatch
+from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.cmae import CMAE
 from MAEMCTrainingLib.pretraining.parts.gathering import rows_of_all
 from MAEMCTrainingLib.pretraining.methods.modan_mulsupcon import ModAnMulSupCon

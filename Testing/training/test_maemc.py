@@ -10,8 +10,9 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.masking import patchify
-from MAEMCTrainingLib.pretraining import METHODS, ViewBatch, method_named
+from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
+from MAEMCTrainingLib.pretraining.registry import METHODS, method_named
 
 ENCODER = EncoderConfiguration(width=32, depth=2, heads=4)
 DECODER = DecoderConfiguration(width=16, depth=1, heads=2)

@@ -9,8 +9,8 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.masking import unpatchify
-from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
-from MAEMCTrainingLib.pretraining import ViewBatch
+from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods import fcmae, resmae, spark
 from MAEMCTrainingLib.pretraining.parts.masked_reconstruction import MaskGrid, fitting_side
 from safetensors.torch import load, save

@@ -19,10 +19,11 @@ from MAEMCTrainingLib.data.cohort import join, labeled
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.presentation import measure_preprocessing
 from MAEMCTrainingLib.data.sources import open_data
-from MAEMCTrainingLib.engine.configuration import finetuning_preset, override, pretraining_preset
+from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
 from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
-from MAEMCTrainingLib.pretraining import METHODS, NODULES, default_settings, method_named, methods_for
+from MAEMCTrainingLib.pretraining.presets import pretraining_preset
+from MAEMCTrainingLib.pretraining.registry import METHODS, NODULES, default_settings, method_named, methods_for
 from MAEMCTrainingLib.pretraining.run import PretrainingTask, load_pretrained, pretrain
 from PIL import Image
 

@@ -10,8 +10,8 @@ from lightly.loss import NTXentLoss
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
-from MAEMCTrainingLib.pretraining import ViewBatch
+from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.moco import Configuration, ConfigurationV1, MoCoV1, MoCoV2
 
 RESNET = BackboneConfiguration("resnet18", 32)

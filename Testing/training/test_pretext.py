@@ -12,11 +12,11 @@ from MAEMCLib.inputs.montage import from_montage
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.data.augmentation import View, montage_pair
-from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretext.contrast import own_key_first, queries_and_keys, queue_losses
 from MAEMCTrainingLib.pretext.filling import FILLINGS, GRAY_MEAN, INTERPOLATION, VISIBLE_MEAN
 from MAEMCTrainingLib.pretext.measuring import MASKS, evaluate_pretext, hidden_pixel_errors
 from MAEMCTrainingLib.pretext.report import EVERYWHERE, NETWORK, TRAINING_MEAN, UNTRAINED, format_pretext_table, targets
+from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
 from MAEMCTrainingLib.pretraining.run import PretrainedJob
 

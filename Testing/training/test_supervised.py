@@ -10,8 +10,8 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.engine.configuration import PretrainingConfiguration
-from MAEMCTrainingLib.pretraining import ViewBatch
+from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.supervised import Configuration, Supervised
 
 VIT = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=1, heads=2, position="2d")

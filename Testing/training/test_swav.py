@@ -11,8 +11,9 @@ from lightly.loss import SwaVLoss
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.engine.configuration import PictureAugmentation, PretrainingConfiguration
-from MAEMCTrainingLib.pretraining import ViewBatch
+from MAEMCTrainingLib.engine.configuration import PictureAugmentation
+from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.swav import Configuration, SwAV, sinkhorn, swapped_prediction
 
 RESNET = BackboneConfiguration("resnet18", 32)

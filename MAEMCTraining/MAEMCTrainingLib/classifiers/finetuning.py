@@ -28,10 +28,11 @@ from ..data.folds import Divisible, Division, Fold, divide
 from ..data.parts import TEST, TRAIN, VALIDATION
 from ..data.presentation import Settings, measure_preprocessing, present
 from ..engine.configuration import FinetuningConfiguration, to_json
-from ..engine.loop import sample_in_epoch, train
+from ..engine.loop import train
 from ..engine.optimization import NamedParameter, layer_scale
 from ..engine.processes import Processes
 from ..engine.rng import generator
+from ..engine.task import sample_in_epoch
 from ..evaluation.logistic import FEATURE_PENALTY, fit_logistic
 from ..evaluation.metrics import auc
 from ..jobs.job import Job, refuse_older

@@ -28,10 +28,11 @@ from ..data.parts import TEST, TRAIN, VALIDATION
 from ..data.presentation import measure_preprocessing
 from ..engine.checkpoints import read_tensors
 from ..engine.configuration import Augmentation, Optimization, to_json
-from ..engine.loop import sample_in_epoch, train
+from ..engine.loop import train
 from ..engine.optimization import NamedParameter
 from ..engine.processes import Processes
 from ..engine.rng import generator
+from ..engine.task import sample_in_epoch
 from ..evaluation.multiclass import macro_auc_row
 from ..jobs.job import Job, refuse_older
 from ..jobs.stopping import StopRequest

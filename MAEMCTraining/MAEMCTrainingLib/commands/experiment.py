@@ -10,7 +10,7 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.files.home import home
 
 from ..engine.configuration import PRESETS
-from ..experiments import EXPERIMENTS
+from ..experiments.registry import experiments
 from . import TRAINING, add_command
 from .fusion import add_columns, column_words
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     command = add_command(
         commands, "experiment", _experiment, "train and evaluate the cells of a table on your data", (*TRAINING, "timm")
     )
-    command.add_argument("name", metavar="NAME", help=", ".join(EXPERIMENTS))
+    command.add_argument("name", metavar="NAME", help=", ".join(experiments()))
     command.add_argument("--data", type=Path, action="append", required=True, metavar="MANIFEST|CACHE")
     command.add_argument(
         "--pretraining-data",
@@ -54,8 +54,9 @@ def _experiment(options: argparse.Namespace) -> int:
     from ..data.sources import is_flat, open_data
     from ..data.splitting import split_patients
     from ..engine.configuration import finetuning_preset
-    from ..experiments import EVALUATE, FINETUNE, FUSE, experiment_named
-    from ..experiments.run import run_experiment
+    from ..experiments.cell import EVALUATE, FINETUNE, FUSE
+    from ..experiments.registry import experiment_named
+    from ..experiments.run import run_experiment, table_writer
     from ..experiments.small_cnn import SMALL_CNN
 
     experiment = experiment_named(options.name)
@@ -101,7 +102,7 @@ def _experiment(options: argparse.Namespace) -> int:
         return code
     if rival and (not options.only or SMALL_CNN in options.only):
         _small_cnn(options, cohort, run)
-    experiment.write_table(cells, options.output)
+    table_writer(experiment)(cells, options.output)
     if not options.quiet:
         print((options.output / "table.md").read_text(encoding="utf-8"))
     print(options.output)

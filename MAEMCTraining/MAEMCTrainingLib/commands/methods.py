@@ -6,7 +6,7 @@ import argparse
 import textwrap
 from typing import Any
 
-from ..pretraining import METHODS
+from ..pretraining.registry import METHODS
 from . import add_command
 
 

@@ -103,8 +103,9 @@ def _detach(options: argparse.Namespace) -> None:
 def _pretrain(options: argparse.Namespace) -> None:
     from ..data.cohort import join
     from ..data.sources import naming_nobody
-    from ..engine.configuration import override, pretraining_preset
-    from ..pretraining import default_settings
+    from ..engine.configuration import override
+    from ..pretraining.presets import pretraining_preset
+    from ..pretraining.registry import default_settings
     from ..pretraining.run import ALL_PATIENTS, UNLABELED_PATIENTS, pretrain
 
     settings, flat = default_settings(options.method), _flat(options)

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from MAEMCLib.errors import ModelError, UsageError
-from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
 from MAEMCLib.networks.configuration import PRESETS as NETWORKS
 
 PRESETS = ("default", "tiny", "paper", "paper-schedule")
 
 
-def _check(condition: bool, message: str) -> None:
+def check(condition: bool, message: str) -> None:
+    """Raises UsageError with the message unless the condition holds."""
     if not condition:
         raise UsageError(message, "configuration")
 
@@ -40,9 +41,7 @@ class Augmentation:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        _check(
-            0 <= self.shift_mm <= 5, f"shift_mm is {self.shift_mm}; the cache holds a margin of 5 mm: choose 0 to 5."
-        )
+        check(0 <= self.shift_mm <= 5, f"shift_mm is {self.shift_mm}; the cache holds a margin of 5 mm: choose 0 to 5.")
 
 
 @dataclass(frozen=True)
@@ -71,16 +70,16 @@ class PictureAugmentation:
     small_side: float = 0.43  # of a large crop's side, as 96 pixels of 224
 
     def __post_init__(self) -> None:
-        _check(0 < self.view_share <= 1, f"view_share is {self.view_share}; choose above 0 up to 1.")
+        check(0 < self.view_share <= 1, f"view_share is {self.view_share}; choose above 0 up to 1.")
         for name in ("shift_share", "zoom", "gain", "jitter"):
-            _check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; choose 0 up to below 1.")
-        _check(0 <= self.tilt <= 180, f"tilt is {self.tilt}; choose 0 to 180 degrees.")
+            check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; choose 0 up to below 1.")
+        check(0 <= self.tilt <= 180, f"tilt is {self.tilt}; choose 0 to 180 degrees.")
         for name in ("crop_area", "small_area"):
             area = getattr(self, name)
             good = len(area) == 2 and 0 < area[0] <= area[1] <= 1
-            _check(good, f"{name} is {area}; two shares are needed, the smaller first, for example {name}=0.2,1.")
-        _check(self.small_crops >= 0, f"small_crops is {self.small_crops}; it cannot be negative.")
-        _check(0 < self.small_side <= 1, f"small_side is {self.small_side}; choose above 0 up to 1.")
+            check(good, f"{name} is {area}; two shares are needed, the smaller first, for example {name}=0.2,1.")
+        check(self.small_crops >= 0, f"small_crops is {self.small_crops}; it cannot be negative.")
+        check(0 < self.small_side <= 1, f"small_side is {self.small_side}; choose above 0 up to 1.")
 
 
 @dataclass(frozen=True)
@@ -99,65 +98,29 @@ class Optimization:
     layer_decay: float = 1.0  # the rate of each block relative to that of the block above it
 
     def __post_init__(self) -> None:
-        _check(0 <= self.momentum < 1, f"momentum is {self.momentum}; choose 0 up to below 1.")
-        _check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it has to be above 0.")
-        _check(0 <= self.warmup_fraction < 1, f"warmup_fraction is {self.warmup_fraction}; choose 0 up to below 1.")
-        _check(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; it cannot be negative.")
-        _check(self.gradient_clip > 0, f"gradient_clip is {self.gradient_clip}; it has to be above 0.")
-        _check(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}; choose above 0 up to 1.")
-        _check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas are {self.betas}; two in [0, 1).")
-        _check(
+        check(0 <= self.momentum < 1, f"momentum is {self.momentum}; choose 0 up to below 1.")
+        check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it has to be above 0.")
+        check(0 <= self.warmup_fraction < 1, f"warmup_fraction is {self.warmup_fraction}; choose 0 up to below 1.")
+        check(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; it cannot be negative.")
+        check(self.gradient_clip > 0, f"gradient_clip is {self.gradient_clip}; it has to be above 0.")
+        check(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}; choose above 0 up to 1.")
+        check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas are {self.betas}; two in [0, 1).")
+        check(
             self.schedule != "milestones" or bool(self.milestones),
             "The schedule 'milestones' needs milestones, for example milestones=40,70.",
         )
 
 
-def _check_run(run: PretrainingConfiguration | FinetuningConfiguration) -> None:
+def check_run(run: Any) -> None:
+    """What every training's settings have to fulfill. Raises UsageError."""
     for name in ("epochs", "batch", "accumulation", "log_every"):
-        _check(getattr(run, name) >= 1, f"{name} is {getattr(run, name)}; it has to be at least 1.")
-    _check(0 <= run.seed < 2**63, f"seed is {run.seed}; choose 0 or a positive number.")
-    _check(
+        check(getattr(run, name) >= 1, f"{name} is {getattr(run, name)}; it has to be at least 1.")
+    check(0 <= run.seed < 2**63, f"seed is {run.seed}; choose 0 or a positive number.")
+    check(
         run.accumulation <= run.batch,
         f"accumulation is {run.accumulation}; a batch of {run.batch} cannot pass in more shares than it has samples.",
     )
-    _check(run.checkpoint_seconds >= 0, f"checkpoint_seconds is {run.checkpoint_seconds}; it cannot be negative.")
-
-
-@dataclass(frozen=True)
-class PretrainingConfiguration:
-    """A pre-training run. ``settings`` are the method's own, a frozen dataclass of its class."""
-
-    method: str
-    settings: Any
-    encoder: EncoderConfiguration | BackboneConfiguration
-    decoder: DecoderConfiguration
-    epochs: int = 100
-    batch: int = 64
-    views_per_case: int = 40  # presentations of each case in an epoch: epochs as long as the published ones
-    accumulation: int = 1  # shares in which a batch passes, one after another: less memory; batch norms see a share
-    # Share of the patches that a marked lesion touches which masks leave visible; 0: masks know nothing of lesions.
-    min_visible_lesion: float = 0.0
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
-    seed: int = 0
-    log_every: int = 10  # steps
-    checkpoint_seconds: float = 300.0
-    preview_epochs: int = 10  # epochs from one preview to the next; the first and the last are always drawn; 0: none
-    augmentation: Augmentation | PictureAugmentation = field(default_factory=Augmentation)
-    optimization: Optimization = field(default_factory=Optimization)
-
-    def __post_init__(self) -> None:
-        _check_run(self)
-        _check(self.preview_epochs >= 0, f"preview_epochs is {self.preview_epochs}; choose 0 (none) or more.")
-        _check(0 <= self.min_visible_lesion <= 1, f"min_visible_lesion is {self.min_visible_lesion}; choose 0 to 1.")
-        _check(self.views_per_case >= 1, f"views_per_case is {self.views_per_case}; it has to be at least 1.")
-        _check(
-            not _is_paper(self.augmentation) or self.views_per_case == 40,
-            f"The paper's augmentation has 40 views of each case, but views_per_case is {self.views_per_case}.",
-        )
-
-
-def _is_paper(augmentation: Augmentation | PictureAugmentation) -> bool:
-    return isinstance(augmentation, Augmentation) and augmentation.mode == "paper"
+    check(run.checkpoint_seconds >= 0, f"checkpoint_seconds is {run.checkpoint_seconds}; it cannot be negative.")
 
 
 @dataclass(frozen=True)
@@ -206,19 +169,19 @@ class FinetuningConfiguration:
     )
 
     def __post_init__(self) -> None:
-        _check_run(self)
-        _check(self.folds >= 1, f"folds is {self.folds}; it has to be at least 1.")
-        _check(0 <= self.frozen_epochs < self.epochs, f"frozen_epochs is {self.frozen_epochs}; choose 0 up to epochs.")
-        _check(self.patience >= 1, f"patience is {self.patience}; it has to be at least 1.")
-        _check(self.loss_window >= 1, f"loss_window is {self.loss_window}; it has to be at least 1.")
-        _check(
+        check_run(self)
+        check(self.folds >= 1, f"folds is {self.folds}; it has to be at least 1.")
+        check(0 <= self.frozen_epochs < self.epochs, f"frozen_epochs is {self.frozen_epochs}; choose 0 up to epochs.")
+        check(self.patience >= 1, f"patience is {self.patience}; it has to be at least 1.")
+        check(self.loss_window >= 1, f"loss_window is {self.loss_window}; it has to be at least 1.")
+        check(
             self.labeled_cases == 0 or self.labeled_cases >= 4,
             f"labeled_cases is {self.labeled_cases}; choose 0 (all) or at least 4, two of each class.",
         )
-        _check(0 < self.validation_fraction < 0.5, "validation_fraction has to lie between 0 and 0.5.")
+        check(0 < self.validation_fraction < 0.5, "validation_fraction has to lie between 0 and 0.5.")
         flat = isinstance(self.augmentation, PictureAugmentation)
-        _check(self.angles >= 1, f"angles is {self.angles}; it has to be at least 1.")
-        _check(flat or self.angles == 1, "angles is a setting of 2-D pictures; montages are shown upright.")
+        check(self.angles >= 1, f"angles is {self.angles}; it has to be at least 1.")
+        check(flat or self.angles == 1, "angles is a setting of 2-D pictures; montages are shown upright.")
 
 
 def encoder_named(name: str, flat: bool, small: bool) -> EncoderConfiguration | BackboneConfiguration:
@@ -237,38 +200,6 @@ def encoder_named(name: str, flat: bool, small: bool) -> EncoderConfiguration | 
         side, patch = (64, 8) if small else (224, 16)
         return replace(encoder, image_size=side, patch_size=patch, position="2d")
     return encoder
-
-
-def pretraining_preset(
-    name: str, method: str, settings: Any, flat: bool = False, backbone: str | None = None
-) -> PretrainingConfiguration:
-    """The preset of a pre-training method; settings are the method's own defaults.
-
-    flat: for 2-D pictures. backbone: as ``encoder_named`` takes it; None: the method's own choice.
-    """
-    from ..pretraining import method_named
-
-    if name not in PRESETS:
-        raise _unknown_preset(name)
-    kind = method_named(method)
-    network = "tiny" if name == "tiny" else "vit-large"
-    published = kind.PAPER_BACKBONE if name.startswith("paper") else None
-    chosen = backbone or published or kind.BACKBONE or network
-    encoder = encoder_named(chosen, flat, name == "tiny")
-    base = PretrainingConfiguration(method, settings, encoder, NETWORKS[network][1])
-    if flat:
-        base = replace(base, augmentation=PictureAugmentation(), views_per_case=1)
-    if name == "tiny":
-        # For a processor in minutes: a small network with patches of 25, four views of each case an epoch.
-        base = replace(
-            base,
-            epochs=30,
-            batch=16,  # at the same number of views four times the steps of batch 64, and a lower loss
-            views_per_case=1 if flat else 4,
-            checkpoint_seconds=60.0,
-            optimization=Optimization(learning_rate=1e-3),
-        )
-    return kind.preset(name, base)
 
 
 def finetuning_preset(
@@ -321,10 +252,11 @@ def finetuning_preset(
             augmentation=PictureAugmentation() if flat else Augmentation(mode="none"),
             optimization=replace(base.optimization, layer_decay=decay, warmup_fraction=0.0),
         )
-    raise _unknown_preset(name)
+    raise unknown_preset(name)
 
 
-def _unknown_preset(name: str) -> UsageError:
+def unknown_preset(name: str) -> UsageError:
+    """The error of a preset that nobody knows."""
     return UsageError(f"There is no preset '{name}'. Choose one of {', '.join(PRESETS)}.", "preset")
 
 
@@ -372,7 +304,7 @@ def override(configuration: Any, assignments: list[str]) -> Any:
     """
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
-        _check(bool(separator and key), f"'{assignment}' is not KEY=VALUE. Write for example epochs=6.")
+        check(bool(separator and key), f"'{assignment}' is not KEY=VALUE. Write for example epochs=6.")
         try:
             configuration = _set(configuration, _find(configuration, key).split("."), text, key)
         except ModelError as error:  # an architecture that nobody can build was asked for; no model is at fault
@@ -407,13 +339,13 @@ def _parse(kind: Any, text: str, key: str) -> Any:
     origin = typing.get_origin(kind)
     if origin is Literal:
         choices = typing.get_args(kind)
-        _check(text in choices, f"{key} is '{text}', but it has to be one of {', '.join(choices)}.")
+        check(text in choices, f"{key} is '{text}', but it has to be one of {', '.join(choices)}.")
         return text
     if origin is tuple:
         inner = typing.get_args(kind)[0]
         return tuple(_parse(inner, part, key) for part in text.split(",") if part)
     if kind is bool:
-        _check(text.lower() in ("true", "false"), f"{key} is '{text}', but it has to be true or false.")
+        check(text.lower() in ("true", "false"), f"{key} is '{text}', but it has to be true or false.")
         return text.lower() == "true"
     if kind is str:
         return text
@@ -422,5 +354,5 @@ def _parse(kind: Any, text: str, key: str) -> Any:
         value = kind(text)
     except (TypeError, ValueError):
         raise UsageError(f"{key} is '{text}', but it has to be {names.get(kind, kind)}.", "configuration") from None
-    _check(value == value and abs(value) != float("inf"), f"{key} is '{text}', but it has to be finite.")
+    check(value == value and abs(value) != float("inf"), f"{key} is '{text}', but it has to be finite.")
     return value

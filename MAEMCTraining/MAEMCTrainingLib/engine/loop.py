@@ -9,97 +9,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..jobs.job import Job
 from ..jobs.progress import Progress, peak_memory_mb
 from ..jobs.stopping import Interrupted, StopRequest
 from . import checkpoints
 from .checkpoints import Position
-from .configuration import Optimization, to_json
-from .optimization import NamedParameter, build_optimizer, learning_rate
+from .configuration import to_json
+from .optimization import build_optimizer, learning_rate
 from .processes import Processes
 from .step import Shares, Stepper, device_failure
-
-
-class Batch(Protocol):
-    """What a task's step takes."""
-
-    def __len__(self) -> int: ...
-
-    def to(self, device: torch.device | str) -> Batch: ...
-
-
-class Task(Protocol):
-    """What is trained. ``module.state_dict()`` is everything that has to survive besides the optimizer."""
-
-    phase: str  # of its events: "pretrain", "finetune"
-    module: nn.Module
-    samples: int  # an epoch's
-    images_per_sample: int
-    divisible: bool  # whether a batch may pass in shares: not where a loss compares its samples
-
-    def parameters(self) -> list[NamedParameter]: ...
-
-    def order(self, epoch: int) -> np.ndarray:
-        """The epoch's permutation of the samples, each an integer that says with the epoch what it shows."""
-        ...
-
-    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[Batch, dict[str, float]]:
-        """A batch, and figures on it for the events. Called from another thread, ahead of time: no state may matter.
-
-        samples: of ``order``, with the epoch in their upper bits (``sample_in_epoch``).
-        """
-        ...
-
-    def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
-        """The case_ids in a batch, for messages."""
-        ...
-
-    def before_step(self) -> None:
-        """What happens once before a batch's shares pass (the momentum encoder's step)."""
-        ...
-
-    def step(self, model: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
-        """The mean losses of one share, "loss" with its gradient, and what ``after_step`` is to get of it.
-
-        model: the task's module, or the same wrapped for several processes; to be called.
-        """
-        ...
-
-    def after_step(self, kept: list[Any]) -> None:
-        """What happens once after a batch, with what ``step`` returned of each share (the queue's new keys)."""
-        ...
-
-    def epoch_done(self, epoch: int, device: torch.device) -> None:
-        """Called in the leading process after every epoch (previews)."""
-        ...
-
-    def validate(self, device: torch.device) -> dict[str, float] | None:
-        """Figures of the validation, of which "loss" decides on early stopping; None without a validation."""
-        ...
-
-
-class Run(Protocol):
-    """The settings that the loop reads; both configurations have them."""
-
-    epochs: int
-    batch: int
-    accumulation: int
-    precision: str
-    seed: int
-    log_every: int
-    checkpoint_seconds: float
-    optimization: Optimization
+from .task import EPOCH_SHIFT, Run, Task
 
 
 @dataclass(frozen=True)
@@ -108,14 +38,6 @@ class Outcome:
 
     position: Position
     best: dict[str, Tensor] | None
-
-
-_EPOCH_SHIFT = 40
-
-
-def sample_in_epoch(code: int) -> tuple[int, int]:
-    """(epoch, sample) of one integer that ``Task.batch`` is given."""
-    return int(code) >> _EPOCH_SHIFT, int(code) & ((1 << _EPOCH_SHIFT) - 1)
 
 
 def steps_in_epoch(samples: int, batch: int) -> int:
@@ -131,7 +53,7 @@ def samples_of_step(task: Task, batch: int, step: int) -> np.ndarray:
     """
     epoch, index = divmod(step, steps_in_epoch(task.samples, batch))
     part = np.array_split(task.order(epoch), steps_in_epoch(task.samples, batch))[index]
-    return part.astype(np.int64) | (epoch << _EPOCH_SHIFT)
+    return part.astype(np.int64) | (epoch << EPOCH_SHIFT)
 
 
 def train(

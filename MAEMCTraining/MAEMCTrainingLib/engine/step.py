@@ -24,7 +24,7 @@ from .processes import Processes
 from .rng import generator
 
 if TYPE_CHECKING:
-    from .loop import Batch, Run, Task
+    from .task import Batch, Run, Task
 
 _TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

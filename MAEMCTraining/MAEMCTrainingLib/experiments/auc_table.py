@@ -12,10 +12,9 @@ from MAEMCLib.files.atomic import read_json
 from ..evaluation.tables import cell as metric_text
 from ..jobs.events import EventLog
 from ..jobs.job import Job
-from . import Cell
+from .cell import Cell
 from .figure import write_figure
 from .repeats import write_repeats
-from .run import pretraining_name
 from .small_cnn import SMALL_CNN
 from .writing import write_csv, write_markdown
 
@@ -42,7 +41,7 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
         log.refresh()
         row = _row(cell.row, cell.labels, report["metrics"], job.folder.name) | _effort(log.events)
         if cell.pretraining is not None:
-            row |= {"pretraining_minutes": _minutes(EventLog(output / pretraining_name(cell)))}
+            row |= {"pretraining_minutes": _minutes(EventLog(output / cell.pretraining_folder))}
         over = report["comparisons"].get(FOREST)
         if over:
             names = ("over_forest", "over_forest_low", "over_forest_high")

@@ -11,7 +11,7 @@ from ..evaluation.fusion_predictions import read_fusion_predictions
 from ..evaluation.multiclass import macro_auc_difference, patient_samples
 from ..evaluation.tables import cell as metric_text
 from ..jobs.job import Job
-from . import Cell
+from .cell import Cell
 from .ranges import write_ranges
 from .writing import write_csv, write_markdown
 

@@ -11,7 +11,7 @@ from MAEMCLib.files.atomic import read_json
 from ..pretext.filling import INTERPOLATION, VISIBLE_MEAN
 from ..pretext.gray_levels import HIDDEN, MEASURES, WHOLE
 from ..pretext.report import NETWORK, PLANES, UNTRAINED
-from . import Cell
+from .cell import Cell
 from .ranges import write_ranges
 from .writing import write_csv, write_markdown
 

@@ -11,7 +11,7 @@ from MAEMCLib.files.atomic import replacing, write_json
 
 from ..evaluation.predictions import PredictionTable, read_predictions
 from ..evaluation.repeats import RepeatedComparison, compare_repeats, corrected, repeated_auc
-from . import Cell
+from .cell import Cell
 
 
 def write_repeats(cells: Sequence[Cell], output: Path) -> dict[str, RepeatedComparison]:

@@ -5,16 +5,26 @@ Everything lies in one folder; the same command continues where it was stopped, 
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..jobs.job import Job
-from . import EVALUATE, Cell, Experiment
+from . import auc_table, fusion_table, reconstruction_table
+from .cell import EVALUATE, FINETUNE, FUSE, Cell, Experiment
 
 Maemc = Callable[[Sequence[str]], int]
 """``maemc-train`` with a list of arguments, returning its exit code."""
+
+
+def table_writer(experiment: Experiment) -> Callable[[Sequence[Cell], Path], list[dict[str, Any]]]:
+    """Writes table.csv, table.md and experiment.png of the cells that are finished; returns the rows."""
+    return {
+        FINETUNE: auc_table.write_table,
+        FUSE: fusion_table.write_table,
+        EVALUATE: reconstruction_table.write_table,
+    }[experiment.command]
 
 
 def run_experiment(
@@ -44,7 +54,7 @@ def run_experiment(
             print(f"{cell.row}{labels} ({number + 1} of {len(cells)})", file=sys.stderr)
         start = "scratch"
         if cell.pretraining is not None:
-            start = str(output / pretraining_name(cell))
+            start = str(output / cell.pretraining_folder)
             sources = list(pretraining_data or data)
             if cell.reduced:
                 sources = [output / f"{path.stem}-reduced.csv" for path in sources]
@@ -65,14 +75,8 @@ def run_experiment(
             code = _job(maemc_train, output / cell.name, arguments)
         if code:
             return code
-        experiment.write_table(shown or cells, output)
+        table_writer(experiment)(shown or cells, output)
     return 0
-
-
-def pretraining_name(cell: Cell) -> str:
-    """The folder of a cell's pre-training, shared by all cells of the same words."""
-    words = [*(cell.pretraining or ()), *(["reduced"] if cell.reduced else [])]
-    return "pretraining-" + hashlib.sha256(" ".join(words).encode()).hexdigest()[:8]
 
 
 def _reduce(maemc_train: Maemc, sources: list[Path], outputs: list[Path], quiet: bool) -> int:

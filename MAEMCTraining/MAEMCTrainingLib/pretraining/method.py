@@ -8,12 +8,36 @@ comes with the batch, so that a run is the same after any resume and with any nu
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from ..engine.configuration import PretrainingConfiguration
-from . import ViewBatch
+from .configuration import PretrainingConfiguration
+
+
+@dataclass
+class ViewBatch:
+    """Views of B samples, ready for a method.
+
+    The noise decides the masks. The loader draws it per sample, keyed by seed, epoch and sample, so that a run is the
+    same with any number of processes and after any resume.
+    """
+
+    images: tuple[Tensor, ...]  # a tensor (B, 1, S, S) float32, normalized, for each view; small crops have smaller S
+    patient: Tensor  # (B,) int64, equal for images of the same patient
+    noise: Tensor  # (B, V, mask_cells) uniform [0, 1), of the large views
+    attributes: Tensor  # (B, A) bool: what the metadata say, in the order of ``classes``; A = 0 for most methods
+
+    def to(self, device: torch.device | str) -> ViewBatch:
+        """The same batch on another device; copies from pinned memory do not wait."""
+        images = tuple(view.to(device, non_blocking=True) for view in self.images)
+        others = (tensor.to(device, non_blocking=True) for tensor in (self.patient, self.noise, self.attributes))
+        return ViewBatch(images, *others)
+
+    def __len__(self) -> int:
+        return len(self.patient)
 
 
 class Method(nn.Module):

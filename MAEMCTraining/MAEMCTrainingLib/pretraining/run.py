@@ -23,29 +23,25 @@ from ..data.presentation import PicturePresentation, Settings, measure_preproces
 from ..data.sources import naming_nobody, open_data
 from ..data.visible_lesion import LesionSizes, keep_lesion_visible, lesion_patches, lesion_sizes
 from ..engine.checkpoints import read_tensors
-from ..engine.configuration import (
-    Augmentation,
-    Optimization,
-    PictureAugmentation,
-    PretrainingConfiguration,
-    from_json,
-    to_json,
-)
-from ..engine.loop import sample_in_epoch, train
+from ..engine.configuration import Augmentation, Optimization, PictureAugmentation, from_json, to_json
+from ..engine.loop import train
 from ..engine.optimization import NamedParameter
 from ..engine.processes import Processes
 from ..engine.rng import generator
+from ..engine.task import Task, sample_in_epoch
 from ..jobs.job import Job, refuse_older
 from ..jobs.stopping import StopRequest
-from . import ViewBatch, method_named
+from .configuration import PretrainingConfiguration
+from .method import ViewBatch
 from .preview import write_preview
+from .registry import method_named
 
 ALL_PATIENTS = "all"
 UNLABELED_PATIENTS = "patients without a label"
 """What a job takes of a source of data, in its job.json."""
 
 
-class PretrainingTask:
+class PretrainingTask(Task):
     """Views of a cohort for a method. A sample is a case, or a picture, and the number of one of its views."""
 
     phase = "pretrain"
@@ -181,9 +177,6 @@ class PretrainingTask:
         noise = generator(self.run.seed, "preview").random((2, self.module.mask_cells), dtype=np.float32)
         self.previews.mkdir(exist_ok=True)
         write_preview(self.module, images[:2], noise, self.preprocessing, self.previews / f"epoch-{epoch + 1:04d}.png")
-
-    def validate(self, device: torch.device) -> None:
-        """Pre-training runs its full course."""
 
 
 def build_method(run: PretrainingConfiguration) -> nn.Module:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
-from MAEMCTrainingLib.pretraining import METHODS
+from MAEMCTrainingLib.pretraining.registry import METHODS
 
 ANY_IMAGES = ["mae", "cmae", "simclr", "moco-v1", "moco-v2", "swav", "spark", "resmae", "fcmae"]
 OWN = ["maemc", "maemc-contrastive", "maemc-generative"]
@@ -134,8 +134,8 @@ def test_every_method_has_a_title_a_sentence_and_its_paper(panel):
 TRUTH = """
 import dataclasses, json
 from MAEMCLib.errors import UsageError
-from MAEMCTrainingLib.engine.configuration import pretraining_preset
-from MAEMCTrainingLib.pretraining import METHODS, default_settings, method_named
+from MAEMCTrainingLib.pretraining.presets import pretraining_preset
+from MAEMCTrainingLib.pretraining.registry import METHODS, default_settings, method_named
 from MAEMCTrainingLib.pretraining.run import build_method
 
 def takes(name, backbone):

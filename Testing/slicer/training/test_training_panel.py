@@ -149,7 +149,7 @@ def test_request_is_the_command_line(panel, tmp_path):
 def test_request_is_understood_by_the_command_line(panel, tmp_path):
     """Every option that the panel writes is one that maemc-train has."""
     from MAEMCTrainingLib.__main__ import _parser
-    from MAEMCTrainingLib.pretraining import METHODS
+    from MAEMCTrainingLib.pretraining.registry import METHODS
     from MAEMCTrainingPanel import choices
     from MAEMCTrainingPanel.request import JobRequest
 

@@ -24,7 +24,7 @@ from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor
 
-from ...engine.configuration import PretrainingConfiguration
+from ..configuration import PretrainingConfiguration
 from ..method import Method
 from ..parts.gathering import rows_of_all
 from ..parts.losses import SAME_PATIENT, info_nce, masked_mse
@@ -34,7 +34,7 @@ from ..parts.small_batches import check_whole_batch
 from .mae import rebuild, standardized, twofold_state
 
 if TYPE_CHECKING:
-    from .. import ViewBatch
+    from ..method import ViewBatch
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ..parts.masked_convolutions import hide, level_mask, masked, stage_features
 from ..parts.masked_reconstruction import MaskedReconstruction, MaskSettings
 
 if TYPE_CHECKING:
-    from ...engine.configuration import PretrainingConfiguration
+    from ..configuration import PretrainingConfiguration
 
 
 class FCMAE(MaskedReconstruction):

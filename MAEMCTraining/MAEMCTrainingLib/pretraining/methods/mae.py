@@ -20,13 +20,13 @@ from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor, nn
 
-from ...engine.configuration import PretrainingConfiguration
+from ..configuration import PretrainingConfiguration
 from ..method import Method
 from ..parts.losses import masked_mse
 from ..parts.settings import check, own_transformer
 
 if TYPE_CHECKING:
-    from .. import ViewBatch
+    from ..method import ViewBatch
 
 _EPSILON = 1e-6  # of a patch's variance: a patch of one gray value has none
 

@@ -16,9 +16,9 @@ from MAEMCLib.networks.vit import ViT
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...engine.configuration import Augmentation, Optimization, PretrainingConfiguration
-from .. import ViewBatch
-from ..method import Method
+from ...engine.configuration import Augmentation, Optimization
+from ..configuration import PretrainingConfiguration
+from ..method import Method, ViewBatch
 from ..parts.losses import info_nce, masked_mse
 from ..parts.queue import KeyQueue
 from ..parts.settings import check, check_choice, own_transformer

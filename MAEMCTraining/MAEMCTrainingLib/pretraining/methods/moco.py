@@ -16,7 +16,7 @@ from MAEMCLib.networks.encoders import build_encoder
 from torch import Tensor, distributed
 
 from ...engine.batch_norm import average_running_statistics, batch_norms, several_processes
-from ...engine.configuration import PretrainingConfiguration
+from ..configuration import PretrainingConfiguration
 from ..method import Method
 from ..parts.gathering import rows_of_all
 from ..parts.losses import SAME_PATIENT, info_nce
@@ -26,7 +26,7 @@ from ..parts.settings import check, check_choice
 from ..parts.small_batches import check_share
 
 if TYPE_CHECKING:
-    from .. import ViewBatch
+    from ..method import ViewBatch
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfig
 from MAEMCLib.networks.encoders import build_encoder
 from torch import Tensor
 
-from ...engine.configuration import PretrainingConfiguration
+from ..configuration import PretrainingConfiguration
 from ..method import Method
 from ..parts.gathering import rows_of_all
 from ..parts.losses import SAME_PATIENT, nt_xent
@@ -22,7 +22,7 @@ from ..parts.settings import check, check_choice
 from ..parts.small_batches import check_share, check_whole_batch
 
 if TYPE_CHECKING:
-    from .. import ViewBatch
+    from ..method import ViewBatch
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from MAEMCLib.networks.layers import Linear, initialise
 from torch import Tensor
 from torch.nn import functional
 
-from ...engine.configuration import PretrainingConfiguration
+from ..configuration import PretrainingConfiguration
 from ..method import Method
 from ..parts.settings import check
 from ..parts.small_batches import check_share
 
 if TYPE_CHECKING:
-    from .. import ViewBatch
+    from ..method import ViewBatch
 
 
 @dataclass(frozen=True)

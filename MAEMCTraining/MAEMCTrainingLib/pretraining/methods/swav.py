@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...engine.batch_norm import several_processes
-from ...engine.configuration import PictureAugmentation, PretrainingConfiguration
+from ...engine.configuration import PictureAugmentation
+from ..configuration import PretrainingConfiguration
 from ..method import Method
 from ..parts.gathering import rows_of_all
 from ..parts.projection import Projection
@@ -25,7 +26,7 @@ from ..parts.settings import check
 from ..parts.small_batches import check_share, check_whole_batch
 
 if TYPE_CHECKING:
-    from .. import ViewBatch
+    from ..method import ViewBatch
 
 LARGE_VIEWS = 2  # the views that are assigned to prototypes; all views predict
 

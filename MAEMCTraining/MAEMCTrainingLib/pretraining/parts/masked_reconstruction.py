@@ -20,8 +20,8 @@ from .settings import check
 from .small_batches import check_share
 
 if TYPE_CHECKING:
-    from ...engine.configuration import PretrainingConfiguration
-    from .. import ViewBatch
+    from ..configuration import PretrainingConfiguration
+    from ..method import ViewBatch
 
 
 @dataclass(frozen=True)

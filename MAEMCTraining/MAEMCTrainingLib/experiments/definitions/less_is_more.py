@@ -6,7 +6,7 @@ all; Adam, batches of 64; five runs, of which mean and deviation are given.
 
 from __future__ import annotations
 
-from . import Cell, repeated
+from ..cell import Cell, Experiment, repeated
 
 METHODS = ("swav", "moco-v2", "spark")
 RUNS = 5
@@ -23,3 +23,6 @@ def cells(cases: int) -> list[Cell]:
             name = f"{method}-{'reduced' if reduced else 'all'}"
             table.append(Cell(name, row, 0, ("--method", method), _FINETUNING, reduced))
     return [again for cell in table for again in repeated(cell, RUNS)]
+
+
+EXPERIMENTS = {"less-is-more": Experiment(cells)}

@@ -6,7 +6,7 @@ network from scratch, the images alone, the clinical values alone and the majori
 
 from __future__ import annotations
 
-from . import Cell
+from ..cell import FUSE, Cell, Experiment
 
 _WORDS = ("images_alone=true",)
 
@@ -17,3 +17,6 @@ def cells(cases: int) -> list[Cell]:
         Cell("scratch", "fusion, from scratch", 0, None, ("--backbone", "resnet18", *_WORDS)),
         Cell("resmae", "fusion, pre-trained by resmae", 0, ("--method", "resmae"), _WORDS),
     ]
+
+
+EXPERIMENTS = {"resmae-fusion": Experiment(cells, FUSE)}

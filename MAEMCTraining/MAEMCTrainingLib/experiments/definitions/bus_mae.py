@@ -5,7 +5,7 @@ The published work adapts both so that small lesions are not hidden whole, and g
 
 from __future__ import annotations
 
-from . import Cell
+from ..cell import Cell, Experiment
 
 _SHARES = (14, 28)  # patches along a side: of 16 and of 8 pixels at 224
 _RATIOS = (0.5, 0.6, 0.75)
@@ -23,3 +23,6 @@ def cells(cases: int, side: int = 224) -> list[Cell]:
             row = f"patch {side // share}, {ratio:.0%} hidden"
             table.append(Cell(f"patch-{side // share}-{ratio:g}", row, 0, words, ()))
     return table
+
+
+EXPERIMENTS = {"bus-mae": Experiment(cells)}

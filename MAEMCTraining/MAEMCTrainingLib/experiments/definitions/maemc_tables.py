@@ -6,7 +6,7 @@ each fold without its test patients, or takes other patients' nodules (``--pretr
 
 from __future__ import annotations
 
-from . import Cell
+from ..cell import EVALUATE, Cell, Experiment
 
 _RIVALS = ("moco-v1", "moco-v2", "mae", "simclr", "cmae", "fcmae", "maemc")
 _RATIOS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9)
@@ -52,3 +52,12 @@ def table_5(cases: int) -> list[Cell]:
 def table_6(cases: int) -> list[Cell]:
     """Reconstruction of unseen patients, by the masked autoencoder and by MAEMC-NET, with the same share hidden."""
     return [Cell(name, name, 0, ("--method", name, "mask_ratio=0.5"), ()) for name in ("mae", "maemc")]
+
+
+EXPERIMENTS = {
+    "maemc-table-2": Experiment(table_2),
+    "maemc-table-3": Experiment(table_3),
+    "maemc-table-4": Experiment(table_4),
+    "maemc-table-5": Experiment(table_5),
+    "maemc-table-6": Experiment(table_6, EVALUATE, 0.8),
+}

@@ -7,7 +7,7 @@ fine-tuned and tested in the same folds of the others, beside the random forest 
 
 from __future__ import annotations
 
-from . import Cell
+from ..cell import Cell, Experiment
 
 _LABELS = (30, 100, 0)
 _IMAGES = 1600  # that a fold's fine-tuning sees with few labels: as many steps for 30 as for 100
@@ -67,3 +67,6 @@ def _cell(
         words += ("--backbone", backbone)
     name = f"{row.replace(', ', '-').replace(' ', '-')}-{labels or 'all'}"
     return Cell(name, row, labels, pretraining, words, reduced)
+
+
+EXPERIMENTS = {"methods": Experiment(cells)}

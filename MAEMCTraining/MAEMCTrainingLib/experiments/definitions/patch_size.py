@@ -6,7 +6,7 @@ methods.md calls it the consequence of the published design that in-slice detail
 
 from __future__ import annotations
 
-from . import Cell
+from ..cell import Cell, Experiment
 
 # Patches smaller than a slice need a position code that knows slice, row and column.
 _PATCHES = {50: "1d", 25: "3d", 10: "3d"}
@@ -45,3 +45,6 @@ def cells(cases: int, patches: tuple[int, ...] = tuple(_PATCHES), epochs: int = 
                     )
                 )
     return table
+
+
+EXPERIMENTS = {"patch-size": Experiment(cells)}

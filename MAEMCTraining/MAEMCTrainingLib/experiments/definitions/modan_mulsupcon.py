@@ -7,7 +7,7 @@ one outcome, so that only fine-tuning is repeated.
 
 from __future__ import annotations
 
-from . import Cell, repeated
+from ..cell import Cell, Experiment, repeated
 
 REPEATS = 10
 _METHODS = ("modan-mulsupcon", "simclr", "supervised")
@@ -26,3 +26,6 @@ def cells(cases: int) -> list[Cell]:
         table.append(Cell(f"{method}-probe", f"{method}, linear probe", 0, words, ("--linear-probe",)))
     scratch = Cell("from-scratch", "from scratch", 0, None, ("--backbone", "resnet18", *_FINETUNING))
     return [*table, *repeated(scratch, REPEATS)]
+
+
+EXPERIMENTS = {"modan-mulsupcon": Experiment(cells)}

@@ -1,0 +1,91 @@
+"""What the training loop is given: a task, whose batches and steps are its own, and the settings of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .configuration import Optimization
+from .optimization import NamedParameter
+
+EPOCH_SHIFT = 40
+"""The epoch of a sample lies in the bits above these."""
+
+
+def sample_in_epoch(code: int) -> tuple[int, int]:
+    """(epoch, sample) of one integer that ``Task.batch`` is given."""
+    return int(code) >> EPOCH_SHIFT, int(code) & ((1 << EPOCH_SHIFT) - 1)
+
+
+class Batch(Protocol):
+    """What a task's step takes."""
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: torch.device | str) -> Batch: ...
+
+
+class Task:
+    """What is trained. ``module.state_dict()`` is everything that has to survive besides the optimizer."""
+
+    phase: str  # of its events: "pretrain", "finetune"
+    module: nn.Module
+    samples: int  # an epoch's
+    images_per_sample: int
+    divisible: bool  # whether a batch may pass in shares: not where a loss compares its samples
+
+    def parameters(self) -> list[NamedParameter]:
+        """What the optimizer trains."""
+        raise NotImplementedError
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The epoch's permutation of the samples, each an integer that says with the epoch what it shows."""
+        raise NotImplementedError
+
+    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[Batch, dict[str, float]]:
+        """A batch, and figures on it for the events. Called from another thread, ahead of time: no state may matter.
+
+        samples: of ``order``, with the epoch in their upper bits (``sample_in_epoch``).
+        """
+        raise NotImplementedError
+
+    def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
+        """The case_ids in a batch, for messages."""
+        raise NotImplementedError
+
+    def before_step(self) -> None:
+        """What happens once before a batch's shares pass (the momentum encoder's step)."""
+
+    def step(self, model: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
+        """The mean losses of one share, "loss" with its gradient, and what ``after_step`` is to get of it.
+
+        model: the task's module, or the same wrapped for several processes; to be called.
+        """
+        raise NotImplementedError
+
+    def after_step(self, kept: list[Any]) -> None:
+        """What happens once after a batch, with what ``step`` returned of each share (the queue's new keys)."""
+
+    def epoch_done(self, epoch: int, device: torch.device) -> None:
+        """Called in the leading process after every epoch (previews)."""
+
+    def validate(self, device: torch.device) -> dict[str, float] | None:
+        """Figures of the validation, of which "loss" decides on early stopping; None without a validation."""
+        return None
+
+
+class Run(Protocol):
+    """The settings that the loop reads; both configurations have them."""
+
+    epochs: int
+    batch: int
+    accumulation: int
+    precision: str
+    seed: int
+    log_every: int
+    checkpoint_seconds: float
+    optimization: Optimization
