@@ -66,13 +66,13 @@ def random_members():
     """Three classifiers and an autoencoder with seeded random weights, as members of a bundle."""
     from MAEMCLib.explain.reconstruction import Autoencoder
     from MAEMCLib.models.bundle import Member
-    from MAEMCLib.networks.classifier import Classifier
     from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+    from MAEMCLib.networks.heads.linear import LinearHead
 
     architecture = _card()["architecture"]
     encoder = EncoderConfiguration(**architecture["encoder"])
     members = [
-        Member("classifier", f"classifier-{seed}", Classifier(encoder, 2, seed=seed).state_dict()) for seed in range(3)
+        Member("classifier", f"classifier-{seed}", LinearHead(encoder, 2, seed=seed).state_dict()) for seed in range(3)
     ]
     autoencoder = Autoencoder(encoder, DecoderConfiguration(**architecture["decoder"]))
     return [*members, Member("decoder", "decoder", autoencoder.state_dict())]

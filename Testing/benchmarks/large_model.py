@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import Member, save_bundle
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
+from MAEMCLib.networks.heads.linear import LinearHead
 
 
 def write_large_bundles(folder: Path) -> dict[str, Path]:
     """{"float32": path, "bfloat16": path}."""
-    tensors = Classifier(EncoderConfiguration(), 2, seed=1).state_dict()
+    tensors = LinearHead(EncoderConfiguration(), 2, seed=1).state_dict()
     card = {
         "id": "vit-large-random",
         "version": "1.0",

@@ -12,8 +12,8 @@ from MAEMCLib.explain.grad_cam import grad_cam
 from MAEMCLib.explain.sanity import SEED, check_maps, deletion_and_insertion, rank_correlation, redrawn
 from MAEMCLib.models.bundle import Member, save_bundle
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
+from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.report.pictures import sanity_lines
 from scipy.stats import spearmanr
 
@@ -34,12 +34,12 @@ def loud(classifier):
 
 @pytest.fixture(scope="module")
 def vit():
-    return loud(Classifier(EncoderConfiguration(**VIT), 2, seed=3))
+    return loud(LinearHead(EncoderConfiguration(**VIT), 2, seed=3))
 
 
 @pytest.fixture(scope="module")
 def resnet():
-    return loud(Classifier(BackboneConfiguration(**RESNET), 2, seed=3))
+    return loud(LinearHead(BackboneConfiguration(**RESNET), 2, seed=3))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_rollout_is_the_product_of_all_blocks(vit):
 
 
 def test_maps_of_several_members_are_their_mean(vit, make_predictor):
-    other = loud(Classifier(EncoderConfiguration(**VIT), 2, seed=8))
+    other = loud(LinearHead(EncoderConfiguration(**VIT), 2, seed=8))
     image = picture_of(32)
     attention, joined = place_maps(make_predictor(vit, other), image, True)
     images = torch.from_numpy(image)[None, None]
@@ -113,7 +113,7 @@ def test_maps_of_several_members_are_their_mean(vit, make_predictor):
 @pytest.mark.parametrize("name, positive", [("resnet18", True), ("resnet18", False), ("swin", True)])
 def test_grad_cam_against_loops(name, positive):
     """Where a mean and a linear layer follow, the gradient is known: the layer's weight over the count of places."""
-    network = loud(Classifier(BackboneConfiguration(name, 64), 2, seed=2))
+    network = loud(LinearHead(BackboneConfiguration(name, 64), 2, seed=2))
     images = torch.from_numpy(np.stack([picture_of(64, 1), picture_of(64, 2)]))[:, None]
     with torch.no_grad():
         features = network.encoder.body.forward_features(images).double().numpy()
@@ -136,7 +136,7 @@ def test_grad_cam_against_loops(name, positive):
 @pytest.mark.parametrize("name", ["deit", "levit", "pvt-v2", "convnextv2-atto"])
 def test_every_backbone_has_a_map(name):
     side = BACKBONES[name].nearest_side(64)
-    network = loud(Classifier(BackboneConfiguration(name, side), 2, seed=1)).requires_grad_(False)
+    network = loud(LinearHead(BackboneConfiguration(name, side), 2, seed=1)).requires_grad_(False)
     images = torch.from_numpy(picture_of(side))[None, None]
     maps = [grad_cam(network, images, positive)[0] for positive in (True, False)]
     assert maps[0].ndim == 2 and maps[0].shape[0] == maps[0].shape[1] >= 2
@@ -188,7 +188,7 @@ def test_deletion_and_insertion_against_loops(vit, make_predictor, positive):
             with_only[place] = image[place]
         for curve, shown in ((deletion, without), (insertion, with_only)):
             with torch.no_grad():
-                probability = vit(torch.from_numpy(shown)[None, None])[0].softmax(dim=0)[int(positive)]
+                probability = vit.logits(torch.from_numpy(shown)[None, None])[0].softmax(dim=0)[int(positive)]
             curve.append(float(probability))
     steps = [0, 2, 3, 5, 6, 8, 10, 11, 13, 14, 16]  # tenths of 16 places
     areas = [

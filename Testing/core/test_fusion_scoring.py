@@ -20,7 +20,7 @@ from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.fusion_predictor import FusionPredictor, branch_source, graph_of
 from MAEMCLib.models.opening import open_predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
-from MAEMCLib.networks.fusion import FusionNetwork
+from MAEMCLib.networks.heads.graph import GraphHead
 from MAEMCLib.results import NoduleResult
 from MAEMCLib.scoring import score_points
 from MAEMCLib.worker.client import encode_array
@@ -59,7 +59,7 @@ def make_bundle(path, classes, members=2):
     graph = graph_of(values, ASKED, "fused")
     made = []
     for seed in range(members):
-        network = FusionNetwork(EncoderConfiguration(**ENCODER), graph, len(classes), seed)
+        network = GraphHead(EncoderConfiguration(**ENCODER), len(classes), seed, graph)
         with torch.no_grad():
             for head in network.heads:
                 head.weight.mul_(20)
@@ -106,7 +106,7 @@ def slow_logits(bundle, regions, values, given):
     graph = graph_of(bundle.card.values, ASKED, "fused")
     rows = []
     for tensors in bundle.weights("classifier"):
-        network = FusionNetwork(EncoderConfiguration(**ENCODER), graph, len(bundle.card.classes))
+        network = GraphHead(EncoderConfiguration(**ENCODER), len(bundle.card.classes), graph=graph)
         network.load_state_dict(tensors)
         with torch.no_grad():
             found = network.eval()(images, seen, torch.tensor([values]), torch.tensor([given]))
@@ -335,7 +335,7 @@ def test_nothing_at_all_is_refused(tmp_path, image):
     values["architecture"]["graph"]["branches"] = ["image_2"]
     asked = [ClinicalField("age", "number", low=1, high=2, optional=True), ASKED[3]]
     values["clinical"] = [one.to_json() for one in asked]
-    network = FusionNetwork(EncoderConfiguration(**ENCODER), graph_of(values, asked, "m"), 3)
+    network = GraphHead(EncoderConfiguration(**ENCODER), 3, graph=graph_of(values, asked, "m"))
     bundle = save_bundle(tmp_path / "m.maemc", values, [Member("classifier", "c", network.state_dict())])
     predictor = FusionPredictor(bundle, "cpu")
     with pytest.raises(InputError, match="neither an image nor a value"):

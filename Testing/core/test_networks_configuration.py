@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 from MAEMCLib.errors import ModelError
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import PRESETS, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.decoder import Decoder
+from MAEMCLib.networks.heads.linear import LinearHead
 
 
 def parameters(module: torch.nn.Module) -> int:
@@ -21,7 +21,7 @@ def test_vit_large_has_the_published_size():
     encoder, decoder = PRESETS["vit-large"]
     assert (encoder.tokens, encoder.grid, encoder.patch_pixels) == (25, 5, 2500)
     with torch.device("meta"):
-        classifier = Classifier(encoder, classes=2)
+        classifier = LinearHead(encoder, classes=2)
         reconstruction = Decoder(encoder, decoder)
     assert all(parameter.is_meta for parameter in classifier.parameters())
     assert round(parameters(classifier) / 1e6, 1) == 304.9
@@ -32,7 +32,7 @@ def test_vit_large_has_the_published_size():
 def test_tiny_stays_small_enough_to_ship():
     encoder, decoder = PRESETS["tiny"]
     with torch.device("meta"):
-        classifier = parameters(Classifier(encoder))
+        classifier = parameters(LinearHead(encoder))
         reconstruction = parameters(Decoder(encoder, decoder))
     # Five fold members, and encoder, momentum encoder and decoder for reconstructions, in float32.
     assert 4 * (5 * classifier + 2 * classifier + reconstruction) < 25e6

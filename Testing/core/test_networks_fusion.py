@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import ModelError
-from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
-from MAEMCLib.networks.fusion import FusionNetwork, GraphConfiguration, Messages, Round
+from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration, GraphConfiguration
+from MAEMCLib.networks.heads.graph import GraphHead, Messages, Round
 
 ENCODER = EncoderConfiguration(image_size=20, patch_size=10, width=12, depth=1, heads=2)
 GRAPH = GraphConfiguration(("axial", "coronal", "image_2"), (0, 3, 0), width=8)
 
 
 def network(graph=GRAPH, classes=3, seed=5, encoder=ENCODER):
-    made = FusionNetwork(encoder, graph, classes, seed).eval()
+    made = GraphHead(encoder, classes, seed, graph).eval()
     draws = torch.Generator().manual_seed(9)
     with torch.no_grad():  # norms and biases too, so that none of them can be forgotten unnoticed
         for parameter in made.parameters():
@@ -214,17 +214,17 @@ def test_numbers_are_standardized_by_what_is_stored():
 
 def test_the_same_seed_gives_the_same_values_whatever_torch_draws():
     torch.manual_seed(1)
-    one = FusionNetwork(ENCODER, GRAPH, 3, seed=4).state_dict()
+    one = GraphHead(ENCODER, 3, 4, GRAPH).state_dict()
     torch.manual_seed(2)
-    other = FusionNetwork(ENCODER, GRAPH, 3, seed=4).state_dict()
+    other = GraphHead(ENCODER, 3, 4, GRAPH).state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    third = FusionNetwork(ENCODER, GRAPH, 3, seed=5).state_dict()
+    third = GraphHead(ENCODER, 3, 5, GRAPH).state_dict()
     assert not torch.equal(one["projections.0.weight"], third["projections.0.weight"])
 
 
 @torch.no_grad()
 def test_a_choice_that_was_never_trained_says_nothing():
-    made = FusionNetwork(ENCODER, GRAPH, 3, seed=4)
+    made = GraphHead(ENCODER, 3, 4, GRAPH)
     images, seen, values, given = inputs()
     values[:, 1] = 0.0
     other = values.clone()

@@ -8,8 +8,8 @@ import timm
 import torch
 from lightly.models.modules import MaskedVisionTransformerTIMM
 from MAEMCLib.inputs.montage import to_montage
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
+from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.networks.layers import position_code
 from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
@@ -62,19 +62,19 @@ def test_forward_equals_timm(configuration, images):
 def test_classifier_equals_timm(images):
     oracle = timm_oracle(SMALL, classes=2)
     weights = own_weights(oracle)
-    classifier = Classifier(SMALL)
+    classifier = LinearHead(SMALL)
     classifier.head.load_state_dict({name: weights.pop(f"head.{name}") for name in ("weight", "bias")})
     classifier.encoder.load_state_dict(weights)
     with torch.no_grad():
-        torch.testing.assert_close(classifier(images), oracle(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(classifier.logits(images), oracle(images), rtol=1e-4, atol=1e-5)
 
 
 def test_classifier_reads_the_class_token_of_all_patches(images):
-    classifier = Classifier(SMALL, classes=3)
+    classifier = LinearHead(SMALL, classes=3)
     token = classifier.encoder(images)[:, 0]
     expected = token @ classifier.head.weight.T + classifier.head.bias
-    torch.testing.assert_close(classifier(images), expected)
-    assert classifier(images).shape == (3, 3)
+    torch.testing.assert_close(classifier.logits(images), expected)
+    assert classifier.logits(images).shape == (3, 3)
 
 
 @pytest.mark.parametrize("configuration", [SMALL, GRID])
@@ -189,10 +189,10 @@ def test_slice_position_code_has_slice_row_and_column(patch_size):
 def test_initial_values_follow_the_seed_alone():
     torch.manual_seed(123)
     state = torch.random.get_rng_state()
-    first = Classifier(SMALL, seed=7).state_dict()
+    first = LinearHead(SMALL, seed=7).state_dict()
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.manual_seed(321)
-    again, other = Classifier(SMALL, seed=7).state_dict(), Classifier(SMALL, seed=8).state_dict()
+    again, other = LinearHead(SMALL, seed=7).state_dict(), LinearHead(SMALL, seed=8).state_dict()
     for name, tensor in first.items():
         assert torch.equal(tensor, again[name])
         if name.endswith("weight") and "norm" not in name:
@@ -204,19 +204,19 @@ def test_initial_values_follow_the_seed_alone():
 
 def test_a_new_classifier_is_undecided(images):
     with torch.no_grad():
-        probabilities = Classifier(SMALL, seed=1)(images).softmax(dim=1)
+        probabilities = LinearHead(SMALL, seed=1).logits(images).softmax(dim=1)
     assert (probabilities - 0.5).abs().max() < 0.25
     assert probabilities.std() > 0  # but not blind
 
 
 def test_meta_network_is_complete_after_assigning_weights(images):
-    source = Classifier(SMALL, seed=3)
+    source = LinearHead(SMALL, seed=3)
     with torch.device("meta"):
-        classifier = Classifier(SMALL)
+        classifier = LinearHead(SMALL)
     classifier.load_state_dict(source.state_dict(), assign=True)
     with torch.no_grad():
-        assert torch.equal(classifier(images), source(images))
+        assert torch.equal(classifier.logits(images), source.logits(images))
 
 
 def test_position_code_is_not_stored():
-    assert not any("pos_embed" in name for name in Classifier(SMALL).state_dict())
+    assert not any("pos_embed" in name for name in LinearHead(SMALL).state_dict())

@@ -17,8 +17,8 @@ from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.encoders import encoder_configuration
+from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.picture_scoring import View, prepare_picture, score_pictures
 from MAEMCLib.scoring import prepare as prepare_nodule
 from MAEMCLib.worker.client import encode_array
@@ -42,7 +42,7 @@ def card_of(random_card, encoder, **changes):
 
 
 def members_of(encoder, count=1):
-    networks = [Classifier(encoder_configuration(encoder), 2, seed=seed) for seed in range(count)]
+    networks = [LinearHead(encoder_configuration(encoder), 2, seed=seed) for seed in range(count)]
     with torch.no_grad():
         for network in networks:
             network.head.weight.mul_(30)
@@ -136,10 +136,10 @@ def test_probability_by_hand(tmp_path, random_card, picture, encoder):
     shown = (np.asarray(shown.resize((64, 64), Image.Resampling.BILINEAR)) - 0.3) / 0.25
     expected = []
     for member in members:
-        network = Classifier(encoder_configuration(encoder), 2)
+        network = LinearHead(encoder_configuration(encoder), 2)
         network.load_state_dict(member.tensors)
         with torch.no_grad():
-            logits = network.eval()(torch.from_numpy(shown.astype(np.float32))[None, None])[0].double()
+            logits = network.eval().logits(torch.from_numpy(shown.astype(np.float32))[None, None])[0].double()
         expected.append(1 / (1 + math.exp(-(1.7 * float(logits[1] - logits[0]) - 0.3))))
     ((result, prepared),) = score_pictures([(picture, "P1")], predictor)
     assert result.probability == pytest.approx(np.mean(expected), abs=1e-5) and len(set(expected)) == 2

@@ -12,8 +12,8 @@ from MAEMCLib.inputs.montage import normalise, to_montage
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
+from MAEMCLib.networks.heads.linear import LinearHead
 
 
 def region(seed=0):
@@ -29,7 +29,7 @@ def predictor(random_bundle):
 
 def probability_by_hand(card, tensors, roi, planes=("axial", "coronal"), slope=1.0, intercept=0.0):
     """softmax of the mean logits, member by member, written out."""
-    network = Classifier(EncoderConfiguration(**card["architecture"]["encoder"]), 2)
+    network = LinearHead(EncoderConfiguration(**card["architecture"]["encoder"]), 2)
     network.load_state_dict(tensors)
     network.eval()
     total = np.zeros(2)
@@ -38,7 +38,7 @@ def probability_by_hand(card, tensors, roi, planes=("axial", "coronal"), slope=1
         stack = (stack - card["preprocessing"]["mean"]) / card["preprocessing"]["std"]
         image = torch.from_numpy(to_montage(stack)).float()[None, None]
         with torch.no_grad():
-            total += network(image)[0].double().numpy() / len(planes)
+            total += network.logits(image)[0].double().numpy() / len(planes)
     return 1 / (1 + math.exp(-(slope * (total[1] - total[0]) + intercept)))
 
 
@@ -113,7 +113,7 @@ def test_out_of_memory_moves_to_the_cpu_once_and_says_so(random_bundle, monkeypa
     """The first forward pass fails as a full GPU does; the result is that of the CPU and carries the notice."""
     predictor = Predictor(ModelBundle.open(random_bundle), "cpu")
     expected = predictor.predict([region()])[0].probability
-    forward, failures = Classifier.forward, []
+    forward, failures = LinearHead.logits, []
 
     def full_once(self, images):
         if not failures:
@@ -121,7 +121,7 @@ def test_out_of_memory_moves_to_the_cpu_once_and_says_so(random_bundle, monkeypa
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(self, images)
 
-    monkeypatch.setattr(Classifier, "forward", full_once)
+    monkeypatch.setattr(LinearHead, "logits", full_once)
     predictor.device = "cuda:0"
     (prediction,) = predictor.predict([region()])
     assert prediction.probability == pytest.approx(expected, abs=1e-6)

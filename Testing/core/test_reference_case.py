@@ -21,9 +21,9 @@ from MAEMCLib.models.opening import open_predictor
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.reference_case import case_for, difference, measure, region
 from MAEMCLib.models.store import find_model
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import EncoderConfiguration
-from MAEMCLib.networks.fusion import FusionNetwork
+from MAEMCLib.networks.heads.graph import GraphHead
+from MAEMCLib.networks.heads.linear import LinearHead
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def test_the_author_and_this_machine_agree(bundle):
 
 
 def test_an_installation_that_computes_otherwise_is_refused_everywhere(bundle, tmp_path, monkeypatch, capsys):
-    forward = Classifier.forward
-    monkeypatch.setattr(Classifier, "forward", lambda self, images: forward(self, images) * 1.05)
+    forward = LinearHead.logits
+    monkeypatch.setattr(LinearHead, "logits", lambda self, images: forward(self, images) * 1.05)
     with pytest.raises(ModelError, match="other numbers than the model's author") as caught:
         open_predictor(bundle, "cpu")
     assert caught.value.code == "reference" and torch.__version__ in str(caught.value)
@@ -137,7 +137,7 @@ def test_models_of_fusion_and_of_pictures_have_one(tmp_path, random_card):
         "classes": ["a", "b", "c"],
         "positive_class": "",
     }
-    network = FusionNetwork(EncoderConfiguration(**encoder), graph_of(fused, asked, "m"), 3, seed=1)
+    network = GraphHead(EncoderConfiguration(**encoder), 3, 1, graph_of(fused, asked, "m"))
     fused_bundle = save_bundle(tmp_path / "f", fused, [Member("classifier", "c", network.state_dict())], measure)
     small = {"image_size": 64, "patch_size": 8, "width": 32, "depth": 2, "heads": 4, "position": "2d"}
     flat = {
@@ -146,7 +146,7 @@ def test_models_of_fusion_and_of_pictures_have_one(tmp_path, random_card):
         "architecture": {"encoder": small},
         "preprocessing": {"image_size": 64, "mean": 0.3, "std": 0.25, "angles": 3, "view_share": 0.5},
     }
-    network = Classifier(EncoderConfiguration(**small), 2, seed=3)
+    network = LinearHead(EncoderConfiguration(**small), 2, seed=3)
     flat_bundle = save_bundle(tmp_path / "p", flat, [Member("classifier", "c", network.state_dict())], measure)
     assert [len(row) for row in fused_bundle.card.reference["logits"]] == [2]
     for one in (fused_bundle, flat_bundle):

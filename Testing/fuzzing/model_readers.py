@@ -18,8 +18,8 @@ from MAEMCLib.models.bundle import CARD, Member, ModelBundle, read_card, save_bu
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.opening import open_predictor
 from MAEMCLib.models.store import list_models
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.report.card import card_text
 from MAEMCLib.worker.server import Server, serve
 
@@ -60,7 +60,7 @@ def _bundle(path: Path) -> ModelBundle:
     }
     configuration = EncoderConfiguration(**encoder)
     members = [
-        Member("classifier", "classifier-0", Classifier(configuration, 2, seed=0).state_dict()),
+        Member("classifier", "classifier-0", LinearHead(configuration, 2, seed=0).state_dict()),
         Member("decoder", "decoder", Autoencoder(configuration, DecoderConfiguration(**decoder)).state_dict()),
     ]
     return save_bundle(path, card, members)

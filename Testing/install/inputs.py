@@ -39,9 +39,9 @@ def write_models(folder: Path) -> None:
     from MAEMCLib.cases.values import ClinicalField
     from MAEMCLib.models.bundle import Member, save_bundle
     from MAEMCLib.models.fusion_predictor import graph_of
-    from MAEMCLib.networks.classifier import Classifier
     from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
-    from MAEMCLib.networks.fusion import FusionNetwork
+    from MAEMCLib.networks.heads.graph import GraphHead
+    from MAEMCLib.networks.heads.linear import LinearHead
 
     common = {
         "version": "1.0",
@@ -53,7 +53,7 @@ def write_models(folder: Path) -> None:
         "intended_use": "Tests only.",
     }
     backbone = {"backbone": "convnextv2-atto", "image_size": 32}
-    network = Classifier(BackboneConfiguration(**backbone), 2)
+    network = LinearHead(BackboneConfiguration(**backbone), 2)
     card = {
         **common,
         "id": "pictures",
@@ -73,7 +73,7 @@ def write_models(folder: Path) -> None:
         "architecture": {"encoder": encoder, "graph": {"branches": ["axial", "coronal"], "width": 8, "rounds": 2}},
         "preprocessing": {"mean": 0.25, "std": 0.3},
     }
-    network = FusionNetwork(EncoderConfiguration(**encoder), graph_of(card, asked, "fused"), 2, 0)
+    network = GraphHead(EncoderConfiguration(**encoder), 2, 0, graph_of(card, asked, "fused"))
     save_bundle(folder / "fused.maemc", card, [Member("classifier", "classifier", network.state_dict())])
 
 

@@ -7,9 +7,9 @@ import os
 import sys
 
 import torch
-from MAEMCLib.networks.classifier import Classifier
-from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCLib.networks.fusion import FusionNetwork, GraphConfiguration
+from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, GraphConfiguration
+from MAEMCLib.networks.heads.graph import GraphHead
+from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCTrainingLib.classifiers.finetuning import LabeledBatch, _loss
 from MAEMCTrainingLib.classifiers.fusion import FusionBatch, losses
 from MAEMCTrainingLib.engine.batch_norm import batch_norms, synchronize
@@ -82,7 +82,9 @@ class Pictures(Step):
         return LabeledBatch(views.images[0], labels, 0.5 + labels), {}
 
     def step(self, model, batch):
-        return {"loss": _loss(model(batch.images), batch)}, None
+        nothing = torch.zeros(len(batch), 0)
+        found = model(batch.images[:, None], torch.ones(len(batch), 1).bool(), nothing, nothing.bool())
+        return {"loss": _loss(found.fused, batch)}, None
 
 
 class Masked:
@@ -121,8 +123,8 @@ def tasks():
             keys = torch.randn(100, 16, generator=torch.Generator().manual_seed(1))
             module.queue.enqueue(nn.functional.normalize(keys, dim=1), torch.full((100,), 99))
         yield name, Step(module)
-    yield "fine-tuning", Pictures(Classifier(RESNET, classes=2, seed=0))
-    yield "fusion", Fused(FusionNetwork(RESNET, GraphConfiguration(("axial", "coronal"), (0,)), 2, 0))
+    yield "fine-tuning", Pictures(LinearHead(RESNET, classes=2, seed=0))
+    yield "fusion", Fused(GraphHead(RESNET, 2, 0, GraphConfiguration(("axial", "coronal"), (0,))))
 
 
 def layer(part):

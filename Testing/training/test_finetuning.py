@@ -10,8 +10,8 @@ import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.inputs.montage import normalise, to_montage
 from MAEMCLib.inputs.settings import Preprocessing
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCTrainingLib.classifiers import protocol
 from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask, class_weights
 from MAEMCTrainingLib.classifiers.fold_model import feature_statistics, features, fold_folder, load_fold, predict
@@ -82,7 +82,7 @@ def test_every_case_is_predicted_once_by_the_model_that_did_not_see_it(trained):
                 hu, _ = crop(cohort.stacks(case), plane, View())
                 image = torch.from_numpy(to_montage(normalise(hu, preprocessing)))[None, None]
                 with torch.no_grad():
-                    logits.append(model(image)[0].double())
+                    logits.append(model.logits(image)[0].double())
             mean = (logits[0] + logits[1]) / 2
             expected = float(torch.softmax(mean, 0)[1])
             assert float(rows[case]["probability"]) == pytest.approx(expected, abs=2e-6)
@@ -145,7 +145,7 @@ def test_a_step_is_weighted_cross_entropy(ball_cohort):
     batch, _ = task.batch(samples_of_step(task, 8, 0))
     assert batch.images.shape == (len(batch), 1, 250, 250) and 4 <= len(batch) <= 8
     with torch.no_grad():
-        logits = task.module(batch.images).double()
+        logits = task.module.logits(batch.images).double()
         loss = float(task.step(task.module, batch)[0]["loss"])
     labels = batch.labels.tolist()
     training = cohort.labels[folds[0].train]
@@ -170,7 +170,9 @@ def test_validation_judges_the_mean_of_both_planes(ball_cohort):
     losses, margins = [], []
     for case in fold.validation:
         with torch.no_grad():
-            logits = task.module(torch.from_numpy(task.presentation.plain(int(case)))[:, None]).double().mean(dim=0)
+            logits = (
+                task.module.logits(torch.from_numpy(task.presentation.plain(int(case)))[:, None]).double().mean(dim=0)
+            )
         chances = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum()
         label = int(cohort.labels[case])
         losses.append(-task.weights[label] * np.log(chances[label]))
@@ -196,7 +198,7 @@ def test_an_epoch_shows_every_case_once_in_each_plane(ball_cohort):
 
 
 def test_prediction_uses_the_planes_of_its_fusion():
-    model = Classifier(ENCODER, seed=3)
+    model = LinearHead(ENCODER, seed=3)
     tokens = torch.randn(5, 2, 16, dtype=torch.float64)
     logits = tokens.float() @ model.head.weight.T + model.head.bias
     margin = (logits[..., 1] - logits[..., 0]).detach()

@@ -13,9 +13,10 @@ from MAEMCLib.__main__ import main as maemc
 from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.models.bundle import ModelBundle
-from MAEMCLib.networks.configuration import EncoderConfiguration
+from MAEMCLib.networks.classifier import Logits
+from MAEMCLib.networks.configuration import EncoderConfiguration, GraphConfiguration
 from MAEMCLib.networks.encoders import encoder_configuration
-from MAEMCLib.networks.fusion import FusedLogits, FusionNetwork, GraphConfiguration
+from MAEMCLib.networks.heads.graph import GraphHead
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.classifiers import fusion
 from MAEMCTrainingLib.classifiers.fusion_data import FusionCohort, check_columns, read_fusion_data
@@ -229,7 +230,7 @@ def test_the_loss_is_that_of_the_fused_and_of_the_observed_branches():
     observed[0, 1] = observed[2, 0] = observed[2, 3] = False
     fused, labels = torch.randn(3, 3, generator=draws), torch.tensor([2, 0, 1])
     weights = torch.tensor([0.5, 2.0, 1.0])
-    first, second = fusion.losses(FusedLogits(fused, branches, observed), labels, weights)
+    first, second = fusion.losses(Logits(fused, branches, observed), labels, weights)
     expected_first, expected_second = 0.0, 0.0
     for case in range(3):
         label, weight = int(labels[case]), float(weights[case])
@@ -428,9 +429,9 @@ def test_the_exported_bundle_scores_as_the_fold_models_do(two_classes, tmp_path,
         images[0, plane, 0] = torch.from_numpy(np.array(image))
     members = []
     for number in range(2):
-        network = FusionNetwork(
+        network = GraphHead(
             encoder_configuration(bundle.card.values["architecture"]["encoder"]),
-            GraphConfiguration(("axial", "coronal"), (0, 2)),
+            graph=GraphConfiguration(("axial", "coronal"), (0, 2)),
         ).eval()
         network.load_state_dict(fusion.load_fusion_fold(two_classes, number))
         given = torch.ones(1, 2, dtype=torch.bool)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 from MAEMCLib.errors import UsageError
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.networks.masking import patchify
 from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
@@ -231,7 +231,7 @@ def test_initial_values_follow_the_seed_alone():
 def test_states_for_fine_tuning_and_for_the_bundle():
     method = make()
     train(method, optimiser(method), range(2))
-    classifier = Classifier(ENCODER)
+    classifier = LinearHead(ENCODER)
     classifier.encoder.load_state_dict(method.encoder_state())
     parts = method.autoencoder_state()
     assert {name.split(".")[0] for name in parts} == {"encoder", "momentum_encoder", "decoder"}

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.supervised import Configuration, Supervised
@@ -92,7 +92,7 @@ def test_resume_continues_bit_identically(encoder):
     assert all(torch.equal(tensor, second.state_dict()[name]) for name, tensor in straight.state_dict().items())
     build_encoder(encoder, 3).load_state_dict(second.encoder_state())
     if encoder == VIT:
-        Classifier(VIT).encoder.load_state_dict(second.encoder_state())
+        LinearHead(VIT).encoder.load_state_dict(second.encoder_state())
 
 
 @pytest.mark.parametrize("encoder", [VIT, RESNET])

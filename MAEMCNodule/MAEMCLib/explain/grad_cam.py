@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from ..networks.backbones import Backbone
-from ..networks.classifier import Classifier
+from ..networks.heads.linear import LinearHead
 
 
-def grad_cam(classifier: Classifier, images: Tensor, positive: bool) -> Tensor:
+def grad_cam(classifier: LinearHead, images: Tensor, positive: bool) -> Tensor:
     """(B, 1, S, S) -> (B, h, w) float32, 0 or above: ReLU of the feature maps' sum, each weighted by the spatial mean
     of the class score's gradient (Selvaraju et al. 2017, equations 1 and 2).
 
@@ -27,7 +27,7 @@ def grad_cam(classifier: Classifier, images: Tensor, positive: bool) -> Tensor:
     return (weights * places).sum(dim=1).relu().cpu()
 
 
-def _features_and_logits(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+def _features_and_logits(classifier: LinearHead, images: Tensor) -> tuple[Tensor, Tensor]:
     """The last features that have places and bear on the logits, and the logits computed from them."""
     body = classifier.encoder.body
     if classifier.encoder.configuration.backbone != "deit":
@@ -39,7 +39,7 @@ def _features_and_logits(classifier: Classifier, images: Tensor) -> tuple[Tensor
         lambda module, given, output: kept.append(output.detach().requires_grad_()) or kept[0]
     )
     try:
-        logits = classifier(images)
+        logits = classifier.logits(images)
     finally:
         hook.remove()
     return kept[0], logits

@@ -15,8 +15,8 @@ import torch
 
 from ..models.predictor import Predictor
 from ..networks.backbones import Backbone
-from ..networks.classifier import Classifier
 from ..networks.encoders import build_encoder
+from ..networks.heads.linear import LinearHead
 from ..networks.layers import initialise
 from .attention import LAST_BLOCK, ROLLOUT, PlaceMap, has_attention, interpolated, last_block, rollout
 from .grad_cam import grad_cam
@@ -81,7 +81,7 @@ def randomization(predictor: Predictor, image: np.ndarray, kinds: list[str], pos
     return {kind: _mean([value for value in values if value is not None]) for kind, values in found.items()}
 
 
-def redrawn(member: Classifier, seed: int) -> Classifier:
+def redrawn(member: LinearHead, seed: int) -> LinearHead:
     """A copy of a classifier whose blocks have new random values; patch embedding, class token and last layer stay. Of
     a timm backbone, which has no such parts in common, all but the last layer is new."""
     anew = copy.deepcopy(member)
@@ -127,7 +127,7 @@ def deletion_and_insertion(
     return float(np.trapezoid(probability[::2], share)), float(np.trapezoid(probability[1::2], share))
 
 
-def _map(member: Classifier, images: torch.Tensor, kind: str, positive: bool) -> np.ndarray:
+def _map(member: LinearHead, images: torch.Tensor, kind: str, positive: bool) -> np.ndarray:
     if kind == LAST_BLOCK:
         return last_block(member.encoder, images)[0].mean(dim=0).numpy()
     if kind == ROLLOUT:

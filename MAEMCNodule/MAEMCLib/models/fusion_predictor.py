@@ -15,7 +15,7 @@ from ..errors import InputError, ModelError
 from ..inputs.montage import resized
 from ..machine.device import choose_device
 from ..machine.precision import placed, without_tf32
-from ..networks.fusion import FusionNetwork
+from ..networks.heads.graph import GraphHead
 from .bundle import ModelBundle
 from .card import ModelCard
 from .fusion_graph import branch_source, graph_of
@@ -61,7 +61,9 @@ class FusionPredictor:
         encoder = self.card.encoder
         self.side = encoder.image_size
         self.graph = graph_of(self.card.values, self.asked, self.card.id)
-        members = load_members(bundle, "classifier", lambda: FusionNetwork(encoder, self.graph, len(self.card.classes)))
+        members = load_members(
+            bundle, "classifier", lambda: GraphHead(encoder, len(self.card.classes), graph=self.graph)
+        )
         self.members = [placed(member, self.device) for member in members]
 
     def predict(

@@ -16,7 +16,7 @@ from ..inputs.montage import normalise, resized, to_montage
 from ..inputs.region import SIDE, SLICES, NoduleROI
 from ..machine.device import choose_device
 from ..machine.precision import placed, without_tf32
-from ..networks.classifier import Classifier
+from ..networks.heads.linear import LinearHead
 from ..picture_scoring import PreparedPicture
 from .bundle import ModelBundle
 from .card import ModelCard
@@ -67,7 +67,7 @@ class Predictor:
                 f"network takes {self.side}. Get the model again.",
                 "architecture",
             )
-        members = load_members(bundle, "classifier", lambda: Classifier(encoder, len(self.card.classes)))
+        members = load_members(bundle, "classifier", lambda: LinearHead(encoder, len(self.card.classes)))
         self.members = [placed(member, self.device) for member in members]
         for member in self.members:
             member.head.float()
@@ -159,7 +159,7 @@ class Predictor:
                 hook = member.head.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
                 for start in range(0, len(images), BATCH):
                     batch = torch.from_numpy(images[start : start + BATCH]).unsqueeze(1)
-                    parts.append(member(batch.to(weight.device, weight.dtype)).double().cpu())
+                    parts.append(member.logits(batch.to(weight.device, weight.dtype)).double().cpu())
                     if progress is not None:
                         done = number + min(start + BATCH, len(images)) / len(images)
                         progress(done / len(self.members))

@@ -18,8 +18,8 @@ import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import replacing, write_json
 from MAEMCLib.images.gray import STORED_SIDE
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.heads.linear import LinearHead
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -97,7 +97,7 @@ class FinetuningTask:
         self.samples = len(fold.train) * len(self.planes)
         self.weights = class_weights(cohort.labels[fold.train], run.class_weights)
         self.seed = int(generator(run.seed, "fold", 0, fold.number).integers(2**31))
-        self.module: nn.Module = Classifier(run.encoder, classes=2, seed=self.seed)
+        self.module: nn.Module = LinearHead(run.encoder, classes=2, seed=self.seed)
         if encoder_state is not None:
             drawn = self.module.encoder.state_dict()
             anew = run.new_patch_embedding and not run.linear_probe
@@ -153,7 +153,9 @@ class FinetuningTask:
 
     def step(self, model: nn.Module, batch: LabeledBatch) -> tuple[dict[str, Tensor], None]:
         """Weighted cross-entropy, the mean over samples."""
-        return {"loss": _loss(model(batch.images), batch)}, None
+        nothing = batch.images.new_zeros(len(batch), 0)
+        found = model(batch.images[:, None], nothing.new_ones(len(batch), 1).bool(), nothing, nothing.bool())
+        return {"loss": _loss(found.fused, batch)}, None
 
     def after_step(self, kept: list[None]) -> None:
         """Nothing is kept of a batch."""
@@ -168,7 +170,7 @@ class FinetuningTask:
         cases = self.fold.validation
         logits = torch.zeros((len(cases), 2), dtype=torch.float64)
         for places, images, owners in chunks(self.presentation, cases, self.planes):
-            found = self.module(torch.from_numpy(images).to(device)[:, None])
+            found = self.module.logits(torch.from_numpy(images).to(device)[:, None])
             logits[places] = mean_of_cases(found, owners).cpu()
         labels = self.cohort.labels[cases]
         losses = nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()

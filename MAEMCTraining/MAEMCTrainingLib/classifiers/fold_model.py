@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 from MAEMCLib.files.atomic import read_json, replacing
-from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration
+from MAEMCLib.networks.heads.linear import LinearHead
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -59,9 +59,9 @@ def save_weights(place: Path, module: nn.Module) -> None:
         save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
 
 
-def load_fold(folder: Path, number: int, encoder: AnyEncoderConfiguration) -> Classifier:
+def load_fold(folder: Path, number: int, encoder: AnyEncoderConfiguration) -> LinearHead:
     """The classifier of a finished fold. Raises ModelError."""
-    classifier = Classifier(encoder, classes=2)
+    classifier = LinearHead(encoder, classes=2)
     classifier.load_state_dict(read_tensors(fold_folder(folder, number) / "checkpoints" / "best" / "model.safetensors"))
     return classifier.eval()
 

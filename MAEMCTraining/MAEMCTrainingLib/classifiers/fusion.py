@@ -1,6 +1,6 @@
 """Multi-modal fusion as a job: image branches and clinical values in one graph, trained in folds by patient.
 
-The network is ``MAEMCLib.networks.fusion``. The loss is the cross-entropy of the fused logits plus the mean
+The network is ``MAEMCLib.networks.heads.graph``. The loss is the cross-entropy of the fused logits plus the mean
 cross-entropy of the observed branches' own, weighted by class. Each fold is stopped by its own validation part and
 tested once; the numbers among the clinical values are standardized by its training part.
 """
@@ -18,8 +18,9 @@ import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import write_json
 from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.networks.classifier import Logits
 from MAEMCLib.networks.configuration import CLINICAL, BackboneConfiguration, EncoderConfiguration, GraphConfiguration
-from MAEMCLib.networks.fusion import FusedLogits, FusionNetwork
+from MAEMCLib.networks.heads.graph import GraphHead
 from torch import Tensor, nn
 
 from ..data.augmentation import View, draw_view
@@ -148,7 +149,7 @@ class FusionTask:
         self.weights = balanced_weights(cohort.labels[fold.train], len(cohort.classes), run.class_weights)
         self.seed = int(generator(run.seed, "fold", 0, fold.number).integers(2**31))
         graph = GraphConfiguration(cohort.branches, cohort.attributes, run.width, run.rounds)
-        self.module: nn.Module = FusionNetwork(run.encoder, graph, len(cohort.classes), self.seed)
+        self.module: nn.Module = GraphHead(run.encoder, len(cohort.classes), self.seed, graph)
         self.module.set_standardization(*standardization(cohort, fold.train))
         if encoder_state is not None:
             self.module.encoder.load_state_dict(encoder_state)
@@ -225,7 +226,7 @@ class FusionTask:
         return figures
 
     @torch.no_grad()
-    def outputs(self, cases: np.ndarray, device: torch.device) -> FusedLogits:
+    def outputs(self, cases: np.ndarray, device: torch.device) -> Logits:
         """The network's logits of cases without augmentation, in double precision on the CPU."""
         self.module.to(device).eval()
         parts = []
@@ -233,14 +234,14 @@ class FusionTask:
             chunk = cases[start : start + _CHUNK]
             batch = self._batch(chunk, [View()] * len(chunk)).to(device)
             parts.append(self.module(batch.images, batch.seen, batch.values, batch.given))
-        return FusedLogits(
+        return Logits(
             torch.cat([part.fused for part in parts]).double().cpu(),
             torch.cat([part.branches for part in parts]).double().cpu(),
             torch.cat([part.observed for part in parts]).cpu(),
         )
 
 
-def losses(found: FusedLogits, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+def losses(found: Logits, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted cross-entropy of the fused logits, and of the observed branches' own (mean of a case's branches)."""
     fused = nn.functional.cross_entropy(found.fused, labels, reduction="none")
     count = found.branches.shape[1]

@@ -32,7 +32,7 @@ def make_fusion_bundle(tmp_path_factory):
     from MAEMCLib.models.bundle import Member, save_bundle
     from MAEMCLib.models.fusion_predictor import graph_of
     from MAEMCLib.networks.configuration import EncoderConfiguration
-    from MAEMCLib.networks.fusion import FusionNetwork
+    from MAEMCLib.networks.heads.graph import GraphHead
 
     def make(name, asked, branches):
         encoder = {"patch_size": 50, "width": 16, "depth": 1, "heads": 2}
@@ -51,7 +51,7 @@ def make_fusion_bundle(tmp_path_factory):
             "calibration": {"calibrated": False, "reason": "random weights", "slope": 1.0, "intercept": 0.0},
             "intended_use": "Tests only.",
         }
-        network = FusionNetwork(EncoderConfiguration(**encoder), graph_of(card, asked, name), len(classes), 1)
+        network = GraphHead(EncoderConfiguration(**encoder), len(classes), 1, graph_of(card, asked, name))
         with torch.no_grad():
             for head in network.heads:
                 head.weight.mul_(20)

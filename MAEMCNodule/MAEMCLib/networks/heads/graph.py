@@ -1,4 +1,4 @@
-"""Several image branches and clinical values, related by a bipartite graph: the fusion network of the Res-MAE system.
+"""Several image branches and clinical values, related by a bipartite graph: the fusion of the Res-MAE system.
 
 Its source is public as an abstract only: a pre-trained convolutional encoder goes into a model of several branches that
 relates the modalities through a bipartite graph, for any number of classes. What is drawn here is our reading of that:
@@ -13,24 +13,12 @@ relates the modalities through a bipartite graph, for any number of classes. Wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
-from .configuration import AnyEncoderConfiguration, GraphConfiguration
-from .encoders import build_encoder
-from .layers import NORM_EPSILON, Linear, initialise
-
-
-@dataclass
-class FusedLogits:
-    """fused: (B, C), the mean of the observed branches' logits. branches: (B, K + 1, C), zeros where nothing was
-    observed; the last is the clinical branch. observed: (B, K + 1) bool."""
-
-    fused: Tensor
-    branches: Tensor
-    observed: Tensor
+from ..classifier import Classifier, Logits, mean_of
+from ..configuration import AnyEncoderConfiguration, GraphConfiguration
+from ..layers import NORM_EPSILON, Linear, initialise
 
 
 class Messages(nn.Module):
@@ -74,19 +62,24 @@ class Round(nn.Module):
         return self.branch_norm(branches + to_branches), self.attribute_norm(attributes + to_attributes)
 
 
-class FusionNetwork(nn.Module):
+class GraphHead(Classifier):
     """Encoder, nodes, message passing, a logit for each branch and their mean.
 
     ``center`` and ``scale``, (A,), standardize the numbers among the clinical values; they come from the training part
     (``set_standardization``) and are part of the state. The same seed gives the same values.
     """
 
+    RELATES = True
+
     def __init__(
-        self, encoder: AnyEncoderConfiguration, graph: GraphConfiguration, classes: int = 2, seed: int = 0
+        self,
+        encoder: AnyEncoderConfiguration,
+        classes: int = 2,
+        seed: int = 0,
+        graph: GraphConfiguration = GraphConfiguration(("axial", "coronal")),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__()
-        self.graph, self.classes = graph, classes
-        self.encoder = build_encoder(encoder, seed)
+        super().__init__(encoder, classes, seed)
+        self.graph = graph
         width, count = graph.width, len(graph.branches)
         self.branch_norms = nn.ModuleList(nn.LayerNorm(self.encoder.width, eps=NORM_EPSILON) for _ in range(count))
         self.projections = nn.ModuleList(Linear(self.encoder.width, width) for _ in range(count))
@@ -110,11 +103,9 @@ class FusionNetwork(nn.Module):
         self.center.copy_(center)
         self.scale.copy_(scale)
 
-    def forward(self, images: Tensor, seen: Tensor, values: Tensor, given: Tensor) -> FusedLogits:
-        """images (B, K, 1, S, S) normalized; seen (B, K) bool; values (B, A): a number in its own unit, the index of a
-        choice; given (B, A) bool. What is not seen or given may hold anything. A case needs at least one of all.
-        """
-        branches = self._branch_nodes(images, seen)
+    def of_features(self, features: Tensor, seen: Tensor, values: Tensor, given: Tensor) -> Logits:
+        """In the precision of the weights."""
+        branches = self._branch_nodes(features)
         attributes = self._attribute_nodes(values, given, branches)
         edges = seen.unsqueeze(2) & given.unsqueeze(1)
         for messages in self.rounds:
@@ -122,25 +113,13 @@ class FusionNetwork(nn.Module):
         logits = [head(branches[:, k]) for k, head in enumerate(self.heads[: len(self.graph.branches)])]
         observed = seen
         if self.graph.attributes:
-            logits.append(self.heads[-1](_mean(attributes, given)))
+            logits.append(self.heads[-1](mean_of(attributes, given)))
             observed = torch.cat([seen, given.any(dim=1, keepdim=True)], dim=1)
         stacked = torch.stack(logits, dim=1).float() * observed.unsqueeze(2)
-        return FusedLogits(_mean(stacked, observed), stacked, observed)
+        return Logits(mean_of(stacked, observed), stacked, observed)
 
-    def features(self, images: Tensor, seen: Tensor) -> Tensor:
-        """The shared encoder's features of what was seen, zeros elsewhere: (B, K, encoder's width)."""
-        # Several processes that train together pass the encoder together, whoever has images.
-        together = self.training and distributed.is_available() and distributed.is_initialized()
-        if not seen.any() and not together:
-            return images.new_zeros(*seen.shape, self.encoder.width)
-        # The encoder sees the observed images alone: an empty one would enter the statistics of its batch norms.
-        observed = self.encoder.features(images[seen])
-        found = observed.new_zeros(*seen.shape, observed.shape[-1])
-        found[seen] = observed
-        return found
-
-    def _branch_nodes(self, images: Tensor, seen: Tensor) -> Tensor:
-        found = self.features(images, seen)
+    def _branch_nodes(self, features: Tensor) -> Tensor:
+        found = features.to(self.branch_norms[0].weight.dtype)
         pairs = zip(self.branch_norms, self.projections, strict=True)
         return torch.stack([project(norm(found[:, k])) for k, (norm, project) in enumerate(pairs)], dim=1)
 
@@ -159,7 +138,4 @@ class FusionNetwork(nn.Module):
         return torch.stack(nodes, dim=1)
 
 
-def _mean(nodes: Tensor, observed: Tensor) -> Tensor:
-    """(B, N, d) and (B, N) bool -> (B, d), the mean over the observed."""
-    weight = observed.unsqueeze(2).to(nodes.dtype)
-    return (nodes * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1.0)
+HEAD = GraphHead
