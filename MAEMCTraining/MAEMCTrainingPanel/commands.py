@@ -1,15 +1,12 @@
 """Commands of ours that are waited for, in a thread beside the window; no Qt here."""
 
-import contextlib
-import os
-import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from MAEMCLib.errors import MAEMCError
+from MAEMCLib.machine.child_processes import end_group, start_group
 
 
 class ChildCommands:
@@ -37,20 +34,12 @@ class ChildCommands:
         output. heard: is told each line of the error output when it comes, and keeps those that it returns True for.
         Raises MAEMCError with its last words where it fails, of the code "stopped" after ``stop``.
         """
-        # A process group of its own: PythonSlicer is a launcher, and ending it alone would leave the real one.
-        group = (
-            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-            if sys.platform == "win32"
-            else {"start_new_session": True}
-        )
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with self._lock:
             if self._stopped:
                 raise _stopped()
             try:
-                process = subprocess.Popen(
-                    [python, "-m", *arguments], env=environment, encoding="utf-8", **pipes, **group
-                )
+                process = start_group([python, "-m", *arguments], env=environment, encoding="utf-8", **pipes)
             except OSError as error:
                 raise MAEMCError(f"{python} could not be started ({error}).", "not-started") from error
             self._running.add(process)
@@ -73,12 +62,7 @@ class ChildCommands:
         with self._lock:
             self._stopped = True
             for process in self._running:
-                if sys.platform == "win32":
-                    command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
-                    subprocess.run(command, capture_output=True, check=False)
-                else:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
+                end_group(process)
 
 
 def _stopped() -> MAEMCError:

@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import errors
 from ..errors import InputError, MAEMCError, input_error
+from ..machine.child_processes import end_group, start_group
 from .ct import CTVolume, ReadingRemark
 from .files import read_volume
 
@@ -59,7 +60,7 @@ class ReadingProcess:
         private = (path, name)
         request = {"path": str(path), "series_uid": series_uid, "nifti_form": nifti_form}
         hung = threading.Event()
-        watch = threading.Timer(LONGEST_READ_S, lambda: (hung.set(), _kill(process)))
+        watch = threading.Timer(LONGEST_READ_S, lambda: (hung.set(), end_group(process)))
         watch.daemon = True
         watch.start()
         try:
@@ -97,7 +98,7 @@ class ReadingProcess:
         process, self._process = self._process, None
         if process is None:
             return
-        _kill(process)
+        end_group(process)
         process.wait()
         for stream in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):  # what it did not take any more
@@ -107,20 +108,13 @@ class ReadingProcess:
         self.close()
         library = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
-        # A process group of its own: PythonSlicer is a launcher, and ending it alone would leave the real one.
-        group = (
-            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-            if sys.platform == "win32"
-            else {"start_new_session": True}
-        )
         try:
-            self._process = subprocess.Popen(
+            self._process = start_group(
                 [sys.executable, "-P", "-c", _PROGRAM],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # C++ warnings with source lines and paths; what they mean, the answers say
                 env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"},
-                **group,
             )
         except OSError as error:
             raise InputError(
@@ -191,14 +185,6 @@ def _received(answers: BinaryIO) -> CTVolume:
         rest = rest[count:]
     remarks = tuple(ReadingRemark(**remark) for remark in header["remarks"])
     return CTVolume(array, np.array(header["affine"]), header["name"], remarks, tuple(header["absent"]))
-
-
-def _kill(process: subprocess.Popen) -> None:
-    if sys.platform == "win32":
-        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _last_words(code: int | None) -> str:

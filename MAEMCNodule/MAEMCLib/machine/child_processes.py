@@ -1,4 +1,5 @@
-"""Child processes that compute beside this one and never outlive it, however it ends: kill -9 and a full memory too."""
+"""Child processes: a pool that computes beside this process and never outlives it, however it ends (kill -9 and a full
+memory too), and programs that are started, and ended, together with all that they start themselves."""
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection
+from typing import Any
 
 MOST_BY_DEFAULT = 8
 """Processes where nobody says how many: each one takes 150 MB for its libraries alone."""
@@ -63,3 +66,24 @@ def end_with_parent() -> None:
 def _watch(sentinel: int) -> None:
     connection.wait([sentinel])  # ready at once where the parent went before we looked
     os._exit(1)
+
+
+def start_group(command: list[str], **options: Any) -> subprocess.Popen:
+    """Start a program as the first process of a group of its own, without a window. options: as of Popen.
+
+    Neither Ctrl-C nor the end of the terminal reaches the group, and ``end_group`` ends all of it. Slicer needs that:
+    its PythonSlicer is a launcher, and ending it alone would leave the real process. Raises OSError.
+    """
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        return subprocess.Popen(command, creationflags=flags, **options)
+    return subprocess.Popen(command, start_new_session=True, **options)
+
+
+def end_group(process: subprocess.Popen) -> None:
+    """End a program that ``start_group`` has started, and every process that it has started, at once."""
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -8,22 +8,22 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import itertools
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, MAEMCError
+from ..machine.child_processes import end_group, start_group
 
 LINE_LIMIT = 8 << 20
 """Longest line in bytes, either way; a longer request is answered by an error."""
@@ -57,21 +57,25 @@ def decode_array(value: object) -> np.ndarray:
 @dataclass
 class _Pending:
     line: bytes
+    tag: object
     attempts: int = 1
 
 
 class WorkerClient:
     """Owns one worker process: starts it when first asked, restarts it when it died, sends its requests again once.
 
-    python: the interpreter that has torch (in Slicer: PythonSlicer). environment: variables to add to the process's.
+    python: the interpreter that has torch (in Slicer: PythonSlicer), or what finds it when it is needed, which may
+    raise MAEMCError. environment: variables to add to the process's. sent: how many requests there have been.
     No method blocks; results come through ``poll``, which an owner calls from a timer or a loop.
     """
 
-    def __init__(self, python: str = sys.executable, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, python: str | Callable[[], str] = sys.executable, environment: dict[str, str] | None = None
+    ) -> None:
         self._python = python
         self._environment = environment or {}
         self._process: subprocess.Popen | None = None
-        self._numbers = itertools.count(1)
+        self.sent = 0
         self._pending: dict[int, _Pending] = {}
         self._messages: queue.SimpleQueue[dict] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -98,13 +102,14 @@ class WorkerClient:
         disk takes many; minutes mean that the process is stopped or its driver is stuck, which ``cancel`` ends."""
         return time.monotonic() - self._heard if self._pending else 0.0
 
-    def send(self, request: str, **fields: object) -> int:
-        """Queue a request; its number comes back with every message about it."""
-        number = next(self._numbers)
+    def send(self, request: str, tag: object = None, **fields: object) -> int:
+        """Queue a request; its number and its tag, which stays here, come back with every message about it."""
+        self.sent += 1
+        number = self.sent
         if not self._pending:
             self._heard = time.monotonic()
         line = json.dumps({"id": number, "request": request, **fields}, allow_nan=False).encode() + b"\n"
-        self._pending[number] = _Pending(line)
+        self._pending[number] = _Pending(line, tag)
         if self.alive:
             self._outbox.put(line)
         else:
@@ -112,16 +117,21 @@ class WorkerClient:
         return number
 
     def poll(self) -> list[dict]:
-        """Messages since the last call: {"id", "kind": "progress" | "result" | "error", ...}. Notices a dead worker."""
+        """Messages since the last call: {"id", "tag", "kind": "progress" | "result" | "error", ...}.
+
+        Notices a dead worker.
+        """
         dead = self._process is not None and not self.alive and not self._reader.is_alive()
         messages = []
         while not self._messages.empty():
             message = self._messages.get()
+            number = message.get("id")
+            pending = self._pending.get(number) if isinstance(number, int) else None
             if message.get("kind") in ("result", "error"):
-                number = message.get("id")
-                if not isinstance(number, int) or self._pending.pop(number, None) is None:
+                if pending is None:
                     continue  # of a request that was cancelled, or of one that never was
-            messages.append(message)
+                del self._pending[number]
+            messages.append({**message, "tag": pending.tag if pending else None})
         if dead:
             code = self._process.returncode
             self._process = None
@@ -152,32 +162,28 @@ class WorkerClient:
                 del self._pending[number]
                 last = next((line for line in reversed(self.log) if line.strip()), "it said nothing")
                 text = f"The scoring process ended twice (code {code}; last words: {last}). See 'maemc device'."
-                errors.append({"id": number, "kind": "error", "code": "worker-died", "message": text})
+                errors.append(_error(number, "worker-died", text) | {"tag": pending.tag})
         return errors
 
     def _start(self) -> None:
         library = str(Path(__file__).resolve().parents[2])
         environment = {**os.environ, **self._environment, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [library, environment.get("PYTHONPATH")]))
-        # A process group of its own: PythonSlicer is a launcher, and ending it alone would leave the real one.
-        group = (
-            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-            if sys.platform == "win32"
-            else {"start_new_session": True}
-        )
         try:
-            process = subprocess.Popen(
-                [self._python, "-m", "MAEMCLib", "serve"],
+            python = self._python if isinstance(self._python, str) else self._python()
+            process = start_group(
+                [python, "-m", "MAEMCLib", "serve"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=environment,
-                **group,
             )
-        except OSError as error:
+        except (OSError, MAEMCError) as error:
+            text, code = str(error), getattr(error, "code", "worker-start")
+            if isinstance(error, OSError):
+                text = f"The scoring process cannot be started with {python} ({error}). Check the Python setting."
             for number in self._pending:
-                text = f"The scoring process cannot be started with {self._python} ({error}). Check the Python setting."
-                self._messages.put({"id": number, "kind": "error", "code": "worker-start", "message": text})
+                self._messages.put(_error(number, code, text))
             return
         self._process, self._heard = process, time.monotonic()
         self._outbox = queue.SimpleQueue()
@@ -215,11 +221,11 @@ class WorkerClient:
         self._outbox.put(None)
         if process is None:
             return
-        if sys.platform == "win32":
-            subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True, check=False)
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        end_group(process)
         process.wait()
         with contextlib.suppress(OSError):
             process.stdin.close()
+
+
+def _error(number: int, code: str, text: str) -> dict:
+    return {"id": number, "kind": "error", "code": code, "message": text}

@@ -8,10 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import write_json
+from MAEMCLib.machine.child_processes import start_group
 
 from .job import OUTPUT, Job, begin_job, is_locked, make_job_folder, now, state_before
 from .stopping import forget_stop
@@ -46,20 +46,15 @@ def launch(
     forget_stop(folder)
     state = {key: value for key, value in state_before(folder).items() if key not in ("message", "seconds_left")}
     write_json(folder / "state.json", {**state, "status": "queued", "stage": "Starting", "updated": now()})
-    # A group of its own, so that neither Ctrl-C nor the end of the terminal reaches it.
-    apart: dict[str, Any] = {"start_new_session": True}
-    if os.name == "nt":
-        apart = {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     try:
         with open(folder / OUTPUT, "ab") as output:
-            return subprocess.Popen(
+            return start_group(
                 [*interpreter, "-m", "MAEMCTrainingLib", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=directory,
                 env={**(os.environ if environment is None else environment), "MAEMC_HOME": str(home), _DETACHED: "1"},
-                **apart,
             )
     except OSError as error:
         raise InputError(
