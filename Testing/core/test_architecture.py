@@ -17,7 +17,15 @@ LIGHT = [
     *("errors", "results", "applicability", "scoring", "files.atomic", "files.home", "images.ct", "images.files"),
     *("images.dicom.series", "images.reading_process", "inputs.region", "inputs.montage", "cases.points"),
     *("cases.manifest", "models.card", "models.store", "models.bundle", "models.importing", "models.fusion_graph"),
-    *("worker.client", "report.tables", "report.html", "report.figures", "batch.run", "commands.scoring"),
+    *(
+        "worker.client",
+        "report.tables",
+        "report.scores",
+        "report.formats",
+        "report.figures",
+        "batch.run",
+        "commands.scoring",
+    ),
     *("commands.models",),
 ]
 

@@ -12,8 +12,8 @@ from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.report.figures import nodule_figure, save_figure
-from MAEMCLib.report.html import write_report
-from MAEMCLib.report.tables import results_table
+from MAEMCLib.report.formats import write_report
+from MAEMCLib.report.scores import results_table, score_report
 from MAEMCLib.scoring import score_points
 
 
@@ -34,7 +34,8 @@ def test_page_is_self_contained_and_escaped(scored, tmp_path):
     save_figure(
         nodule_figure(result, prepared.roi, explain(predictor, prepared.roi), predictor.card.preprocessing), figure
     )
-    write_report(tmp_path / "report.html", [(result, figure), (rows[1][0], None), (rows[2][0], None)], predictor.card)
+    shown = [(result, figure), (rows[1][0], None), (rows[2][0], None)]
+    write_report(score_report(shown, predictor.card), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script&gt;" in page and "N ü &amp; co" in page
     assert "not for clinical use" in page and "not calibrated" in page
@@ -67,7 +68,7 @@ def test_table_states_failures_and_limits(scored):
 def test_a_page_loads_and_runs_nothing_and_turns_no_letters_round(scored, tmp_path):
     predictor, rows = scored
     named = replace(rows[1][0], nodule_id="N\u202e1\x1b[2J")
-    write_report(tmp_path / "report.html", [(named, None)], predictor.card)
+    write_report(score_report([(named, None)], predictor.card), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Content-Security-Policy" in page and "default-src 'none'" in page
     assert "\u202e" not in page and "\x1b" not in page and "N\\u202e1\\u001b[2J" in page

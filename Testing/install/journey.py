@@ -24,6 +24,7 @@ def main(installed: Path, inputs: Path, output: Path, training: bool) -> None:
     widget = module_loads(installed)
     training_widget = training_module_loads(installed)
     command_line(installed, inputs, output)
+    tables_of_training_are_written()
     if training:
         a_model_is_trained(training_widget, installed, output)
     module_works(widget, installed, inputs, output)
@@ -140,6 +141,16 @@ def command_line(installed: Path, inputs: Path, output: Path) -> None:
     fused = ("--point", "0,0,0", "--model", str(inputs / "fused.maemc"), "--clinical", "age=63", "--json")
     assert json.loads(maemc(installed, "score", str(inputs / "ct.nrrd"), *fused))["nodules"][0]["status"] == "scored"
     assert json.loads(maemc(installed, "device", "--json"))["name"] == "cpu"
+
+
+def tables_of_training_are_written() -> None:
+    """In the formats that scoring writes no report in."""
+    from MAEMCLib.report.formats import render
+    from MAEMCLib.report.sections import Report, Section, Table
+
+    report = Report("", [Section("", [Table([("first", 1)], ("row", "value"))])])
+    missing = [ending for ending in ("csv", "json", "md") if "first" not in render(report, ending)]
+    assert not missing, f"a table was not written as {missing}"
 
 
 def maemc(installed: Path, *arguments: str) -> str:

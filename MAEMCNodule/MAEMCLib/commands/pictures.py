@@ -27,9 +27,10 @@ def score(arguments: Namespace, bundle: ModelBundle, folder: Path | None) -> Nod
     check_torch()
     from ..models.opening import open_predictor
     from ..report.figures import save_figure
-    from ..report.html import write_report
+    from ..report.formats import write_report
     from ..report.pictures import map_figure
-    from ..report.tables import results_document, results_table, write_results
+    from ..report.scores import results_table, score_report
+    from ..report.tables import results_document, write_results
 
     _check_points(arguments, bundle)
     predictor = open_predictor(bundle, arguments.device)
@@ -44,7 +45,7 @@ def score(arguments: Namespace, bundle: ModelBundle, folder: Path | None) -> Nod
             figure = folder / "overlay.png"
             view = View.of(prepared.gray, bundle.card.preprocessing)
             save_figure(map_figure(result, prepared.gray, view, found, grown, sanity), figure)
-        write_report(folder / "report.html", [(result, figure)], bundle.card)
+        write_report(score_report([(result, figure)], bundle.card), folder / "report.html")
     if arguments.json:
         document = results_document([result], bundle.card, predictor.device)
         print(json.dumps(document, ensure_ascii=False, allow_nan=False))

@@ -37,7 +37,8 @@ _LONGEST_FOLDER_NAME = 60
 
 def score(arguments: Namespace) -> int:
     """``maemc score``: a table or a JSON document, and with --output files and pictures."""
-    from ..report.tables import results_document, results_table, write_results
+    from ..report.scores import results_table
+    from ..report.tables import results_document, write_results
     from ..scoring import failed, score_points
 
     folder = _output_folder(arguments.output)
@@ -248,7 +249,8 @@ def _pictures(folder: Path, rows: list, card: ModelCard, predictor, arguments: N
     from ..explain.reconstruction import explain as explain_region
     from ..explain.reconstruction import load_autoencoder
     from ..report.figures import nodule_figure, save_figure, save_montage
-    from ..report.html import write_report
+    from ..report.formats import write_report
+    from ..report.scores import score_report
 
     autoencoder = None
     if predictor is not None and card.members("decoder"):
@@ -271,7 +273,8 @@ def _pictures(folder: Path, rows: list, card: ModelCard, predictor, arguments: N
             save_montage(getattr(prepared.roi, plane), card.preprocessing, place / f"montage_{plane}.png")
         figures[id(result)] = place / "figure.png"
         save_figure(nodule_figure(result, prepared.roi, explanation, card.preprocessing), figures[id(result)])
-    write_report(folder / "report.html", [(result, figures.get(id(result))) for result, _ in rows], card)
+    shown = [(result, figures.get(id(result))) for result, _ in rows]
+    write_report(score_report(shown, card), folder / "report.html")
 
 
 def _folder_name(result: NoduleResult, taken: set[str]) -> str:

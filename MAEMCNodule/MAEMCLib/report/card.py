@@ -1,12 +1,13 @@
-"""A model's card as text: what ``maemc models show`` prints."""
+"""A model's card as a report: what ``maemc models show`` prints, and the end of every report of scores."""
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Mapping
+from typing import Any
 
-from ..machine.terminal import visible
 from ..models.card import ModelCard
-from ..results import DISCLAIMER
+from .formats import render
+from .sections import Cell, Metric, Note, Notes, Report, Section, Table
 
 _METRICS = {
     "macro_auc": "Macro AUC",
@@ -24,72 +25,83 @@ _METRICS = {
     "calibration_slope": "Calibration slope",
     "calibration_intercept": "Calibration intercept",
 }
-_POINTS = {"rule_out": "rule out", "balanced": "balanced", "rule_in": "rule in", "half": "one half"}
-_LABEL, _WIDTH = 29, 120
+POINT_NAMES = {"rule_out": "rule out", "balanced": "balanced", "rule_in": "rule in", "half": "one half"}
+"""The operating points for people."""
 
 
 def card_text(card: ModelCard) -> str:
-    """The card for people; whatever a card does not say is left out."""
-    values = card.values
-    training = values.get("training", {})
-    lines = [visible(card.title), visible(f"{card.id} {card.version}, SHA-256 {card.sha256}"), DISCLAIMER, ""]
-    lines += _facts(
-        {
-            "Intended use": values["intended_use"],
-            "Limits": values.get("limitations", ""),
-            "Trained": training.get("summary", ""),
-            "Data": training.get("data", ""),
-            "Protocol": _protocol(training),
-            "Network": _network(card),
-            "Classes": ", ".join(card.classes) if len(card.classes) > 2 else "",
-            "Asks for": ", ".join(f"{c.described()}{' (optional)' * c.optional}" for c in card.clinical),
-            "Calibration": _calibration(card),
-            "Out of distribution": _distances(card),
-            "Reference case": "" if card.reference else "unverified: nothing shows whether it is computed right here",
-            **_scored(card),
-        }
-    )
-    if values.get("metrics"):
-        at = "" if card.threshold is None else f", at {card.threshold:.3f}"
-        lines += ["", f"Measured on the training's own cases, out of fold{at}"]
-        lines += _facts({head: _metric(values["metrics"].get(key)) for key, head in _METRICS.items()})
-    if values.get("operating_points"):
-        lines += ["", "Operating points", *_points(values["operating_points"])]
-    elif card.threshold is not None:
-        names = (f"{_POINTS[name]} {values['thresholds'][name]:.3f}" for name in ("rule_out", "balanced", "rule_in"))
-        lines += ["", f"Thresholds: {', '.join(names)}"]
-    baselines = {name: _metric(metrics.get("auc")) for name, metrics in values.get("baselines", {}).items()}
-    if baselines:
-        lines += ["", "AUC of what it has to beat", *_facts(baselines)]
-    if values.get("notes"):
-        lines += ["", "Notes", *(_wrapped(note, "- ") for note in values["notes"])]
-    software = ", ".join(f"{name} {version}" for name, version in values.get("software", {}).items())
-    lines += [""]
-    lines += _facts(
-        {
-            "Licence": values.get("licence", ""),
-            "Attribution": training.get("attribution", ""),
-            "Citation": values.get("citation", ""),
-            "Made": f"{values.get('created', '')} {software}".strip(),
-        }
-    )
-    return "\n".join(lines).rstrip()
+    """The card for people."""
+    return render(Report(card.title, card_sections(card)), "txt")
 
 
-def _facts(facts: dict[str, str]) -> list[str]:
-    return [_wrapped(text, f"{name:<{_LABEL - 2}}  ") for name, text in facts.items() if text]
+def card_sections(card: ModelCard) -> list[Section]:
+    """What a card says; whatever it does not say is left out."""
+    values, training = card.values, card.values.get("training", {})
+    at = "" if card.threshold is None else f", at {card.threshold:.3f}"
+    baselines = {name: metrics.get("auc") for name, metrics in values.get("baselines", {}).items()}
+    made = " ".join(f"{name} {version}" for name, version in values.get("software", {}).items())
+    sections = [
+        Section("", [Note(f"{card.id} {card.version}, SHA-256 {card.sha256}"), _facts(_about(card))]),
+        Section(
+            f"Measured on the training's own cases, out of fold{at}",
+            _metrics({head: values.get("metrics", {}).get(key) for key, head in _METRICS.items()}),
+        ),
+        _points(card),
+        Section("AUC of what it has to beat", _metrics(baselines)),
+        Section("Notes", [Notes(values["notes"])] if values.get("notes") else []),
+        Section(
+            "",
+            [
+                _facts(
+                    {
+                        "Licence": values.get("licence", ""),
+                        "Attribution": training.get("attribution", ""),
+                        "Citation": values.get("citation", ""),
+                        "Made": f"{values.get('created', '')} {made}".strip(),
+                    }
+                )
+            ],
+        ),
+    ]
+    return [section for section in sections if section.parts]
 
 
-def _wrapped(text: str, first: str) -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
+def _about(card: ModelCard) -> dict[str, str]:
+    values, training = card.values, card.values.get("training", {})
+    return {
+        "Intended use": values["intended_use"],
+        "Limits": values.get("limitations", ""),
+        "Trained": training.get("summary", ""),
+        "Data": training.get("data", ""),
+        "Protocol": _protocol(training),
+        "Network": _network(card),
+        "Classes": ", ".join(card.classes) if len(card.classes) > 2 else "",
+        "Asks for": ", ".join(f"{c.described()}{' (optional)' * c.optional}" for c in card.clinical),
+        "Calibration": _calibration(card),
+        "Out of distribution": _distances(card),
+        "Reference case": "" if card.reference else "unverified: nothing shows whether it is computed right here",
+        **_scored(card),
+    }
+
+
+def _facts(facts: Mapping[str, str]) -> Table:
+    return Table([(name, " ".join(str(text).split())) for name, text in facts.items() if text])
+
+
+def _metrics(metrics: Mapping[str, Any]) -> list[Table]:
+    rows: list[tuple[Cell, ...]] = []
+    for name, values in metrics.items():
+        metric = Metric.of(values)
+        if metric is not None and metric.value is not None:
+            rows.append((name, metric, f"n = {metric.n}") if metric.n else (name, metric))
+    return [Table(rows)] if rows else []
 
 
 def _protocol(training: dict) -> str:
     if "protocol" not in training:
         return ""
     parts = [f"{training['protocol']}, {training.get('folds', '?')} folds by patient, seed {training.get('seed', '?')}"]
-    how = training.get("pretraining_of_folds")
-    if how == "in-fold":
+    if training.get("pretraining_of_folds") == "in-fold":
         parts.append("pre-training repeated in each fold")
     if training.get("leaky"):
         parts.append("LEAKY: the pre-training saw patients that were evaluated")
@@ -131,21 +143,19 @@ def _distances(card: ModelCard) -> str:
     return f"amber beyond a feature distance of {card.training_distances[95]:.3f}, the training cases' 95th percentile"
 
 
-def _points(points: dict) -> list[str]:
-    lines = [f"{'':<10}{'threshold':>10}{'TP':>6}{'FP':>6}{'TN':>6}{'FN':>6}  {'sensitivity':<24}specificity"]
-    for name, point in points.items():
-        counts = "".join(f"{point['counts'][key]:>6}" for key in ("tp", "fp", "tn", "fn"))
-        rates = (_metric(point["metrics"][key], with_n=False) for key in ("sensitivity", "specificity"))
-        lines.append(
-            f"{_POINTS.get(name, name):<10}{point['threshold']:>10.3f}{counts}  {next(rates):<24}{next(rates)}"
-        )
-    return lines
-
-
-def _metric(metric: dict | None, with_n: bool = True) -> str:
-    if not metric or metric.get("value") is None:
-        return ""
-    text = f"{metric['value']:.3f}"
-    if metric.get("low") is not None:
-        text += f" ({metric['low']:.3f} to {metric['high']:.3f})"
-    return f"{text}, n = {metric['n']}" if with_n and metric.get("n") else text
+def _points(card: ModelCard) -> Section:
+    points = card.values.get("operating_points")
+    if points:
+        heads = ("", "threshold", "TP", "FP", "TN", "FN", "sensitivity", "specificity")
+        rows = [
+            (POINT_NAMES.get(name, name), point["threshold"], *(point["counts"][key.lower()] for key in heads[2:6]),
+             *(Metric.of(point["metrics"][key]) for key in heads[6:]))
+            for name, point in points.items()
+        ]  # fmt: skip
+        return Section("Operating points", [Table(rows, heads)])
+    if card.threshold is None:
+        return Section("", [])
+    names = (
+        f"{POINT_NAMES[name]} {card.values['thresholds'][name]:.3f}" for name in ("rule_out", "balanced", "rule_in")
+    )
+    return Section("", [Note(f"Thresholds: {', '.join(names)}")])

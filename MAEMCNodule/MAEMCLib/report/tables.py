@@ -1,4 +1,4 @@
-"""Results as CSV, as one JSON document, and as the table that a terminal shows."""
+"""Results as CSV and as one JSON document, and parts of them in words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ..cases.values import SERIES
 from ..files.atomic import replacing, write_json
 from ..files.spreadsheet import RowWriter
 from ..inputs.series import GIVEN
-from ..machine.terminal import visible
 from ..models.card import ModelCard
 from ..results import COLUMNS, DISCLAIMER, NoduleResult
 
@@ -50,37 +49,6 @@ def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
         writer = RowWriter(stream)
         writer.row(COLUMNS)
         writer.rows([row[column] for column in COLUMNS] for row in rows)
-
-
-def results_table(results: list[NoduleResult], card: ModelCard) -> str:
-    """The table for people: a row a nodule or picture, its warnings below it, then what the number is and is not.
-
-    Why a nodule failed is for stderr to say.
-    """
-    pictures = card.input == "picture"
-    header = ("picture" if pictures else "nodule", "probability", "spread", "class", "gate", "L, P, S mm")
-    rows = [header]
-    for result in results:
-        name = visible(result.nodule_id)
-        if result.status == "failed":
-            rows.append((name, "-", "-", "failed", "-", point_text(result)))
-        else:
-            spread = spread_text(result) or "-"
-            number = f"{result.probability:.3f}"
-            rows.append((name, number, spread, visible(result.class_name), result.gate, point_text(result)))
-    if pictures:  # which have no place in the patient
-        rows = [row[:-1] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for number, row in enumerate(rows):
-        lines.append("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-        if number:
-            result = results[number - 1]
-            if result.class_probabilities:
-                lines.append(f"    {visible(classes_text(result.class_probabilities))}")
-            lines += [f"    {visible(warning.message)}" for warning in result.warnings]
-    lines += ["", visible(about(card)), DISCLAIMER]
-    return "\n".join(lines)
 
 
 def about(card: ModelCard) -> str:
