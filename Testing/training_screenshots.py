@@ -66,7 +66,7 @@ def _write_slices(manifest: Path, folder: Path) -> Path:
     import numpy as np
     from MAEMCLib.cases.manifest import read_manifest
     from MAEMCLib.images.files import read_volume
-    from MAEMCLib.inputs.montage import normalise
+    from MAEMCLib.inputs.montage import normalize
     from MAEMCLib.inputs.settings import Preprocessing
     from PIL import Image
 
@@ -81,7 +81,7 @@ def _write_slices(manifest: Path, folder: Path) -> Path:
             i, j, k = np.rint(point).astype(int)
             for index in (-3, 0, 3):
                 tile = volume.array[k + index, max(0, j - 24) : j + 24, max(0, i - 24) : i + 24]
-                gray = np.rint(255 * normalise(tile, Preprocessing())).astype(np.uint8)
+                gray = np.rint(255 * normalize(tile, Preprocessing())).astype(np.uint8)
                 image = f"{row.case_id}_{index}.png"
                 Image.fromarray(gray).save(folder / image)
                 what = ("slice", row.case_id, index, row.label, "CT", "chest" if number % 3 else "neck")

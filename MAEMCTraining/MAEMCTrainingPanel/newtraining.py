@@ -50,7 +50,7 @@ class NewTraining:
 
     @property
     def _learnsClasses(self) -> bool:
-        """Whether classes are learnt and evaluated in folds, from something or from nothing."""
+        """Whether classes are learned and evaluated in folds, from something or from nothing."""
         return self.kind in ("finetune", "fuse")
 
     @property
@@ -242,7 +242,7 @@ class NewTraining:
         data = self._logic.data
         flat = data.flat if data is not None and not data.problem else None
         jobs = [job for job in self._logic.snapshot.jobs if job.kind == "pretrain" and job.status == "finished"]
-        # An encoder goes on seeing the kind of picture that it has learnt from.
+        # An encoder goes on seeing the kind of picture that it has learned from.
         jobs = [job for job in jobs if flat is None or job.flat is None or job.flat == flat]
         items = {str(job.folder): job.folder.name for job in jobs}
         items[SCRATCH] = _("Random weights")
@@ -284,7 +284,7 @@ class NewTraining:
             return preset
         if ui.startFromSelector.currentData in [str(model.path) for model in self._models]:
             known = _(
-                "A model does not say whom it has learnt from: whether it has seen these patients is yours to know."
+                "A model does not say whom it has learned from: whether it has seen these patients is yours to know."
             )
             return f"{known} {preset}"
         _title, protocol = choices.protocols()[ui.protocolSelector.currentData]

@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 import SimpleITK as sitk
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.inputs.settings import Preprocessing
 from samples import said, seconds
@@ -23,7 +23,7 @@ def rows():
 
     def montages(source):
         roi = cut_roi(source, point)
-        return to_montage(normalise(np.stack([roi.axial, roi.coronal]), settings))
+        return to_montage(normalize(np.stack([roi.axial, roi.coronal]), settings))
 
     def whole():
         image = sitk.GetImageFromArray(array)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from MAEMCLib.applicability import Assessment, assess_features
 from MAEMCLib.errors import ModelError
-from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.ood import FeatureDistance, percentile, shrink
@@ -94,7 +94,7 @@ def test_the_predictor_measures_class_tokens_by_member_and_plane(told):
         found = []
         for member, tensors in zip(predictor.members, statistics, strict=True):
             for plane in ("axial", "coronal"):
-                image = torch.from_numpy(to_montage(normalise(getattr(roi, plane), predictor.card.preprocessing)))
+                image = torch.from_numpy(to_montage(normalize(getattr(roi, plane), predictor.card.preprocessing)))
                 with torch.no_grad():
                     token = member.encoder(image[None, None])[:, 0].double().numpy()
                 parts = (tensors[f"{plane}_mean"].numpy(), tensors[f"{plane}_covariance"].numpy(), 20)

@@ -14,7 +14,7 @@ from MAEMCLib.cases.values import ClinicalCase, ClinicalField, read_values
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
-from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.fusion_predictor import FusionPredictor, branch_source, graph_of
@@ -101,7 +101,7 @@ def slow_logits(bundle, regions, values, given):
     images, seen = torch.zeros(1, 3, 1, 250, 250), torch.zeros(1, 3, dtype=torch.bool)
     for number, (region, plane) in enumerate(regions):
         if region is not None:
-            images[0, number, 0] = torch.from_numpy(to_montage(normalise(getattr(region, plane), preprocessing)))
+            images[0, number, 0] = torch.from_numpy(to_montage(normalize(getattr(region, plane), preprocessing)))
             seen[0, number] = True
     graph = graph_of(bundle.card.values, ASKED, "fused")
     rows = []

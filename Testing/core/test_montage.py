@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from MAEMCLib.errors import ModelError
-from MAEMCLib.inputs.montage import denormalise, from_montage, normalise, to_montage
+from MAEMCLib.inputs.montage import denormalize, from_montage, normalize, to_montage
 from MAEMCLib.inputs.settings import Preprocessing
 
 
@@ -26,9 +26,9 @@ def test_window_and_standardization_by_hand():
     settings = Preprocessing(mean=0.2, std=0.4)
     hu = np.array([-3000.0, -1200.0, -500.0, 200.0, 1000.0])
     expected = (np.array([0, 0, 0.5, 1, 1]) - 0.2) / 0.4
-    np.testing.assert_allclose(normalise(hu, settings), expected, rtol=1e-6)
+    np.testing.assert_allclose(normalize(hu, settings), expected, rtol=1e-6)
     np.testing.assert_allclose(
-        denormalise(normalise(hu, settings), settings), [-1200, -1200, -500, 200, 200], atol=1e-3
+        denormalize(normalize(hu, settings), settings), [-1200, -1200, -500, 200, 200], atol=1e-3
     )
 
 

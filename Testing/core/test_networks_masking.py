@@ -1,4 +1,4 @@
-"""Mask counts in exact arithmetic, masks without favourites, patches in the montage's order."""
+"""Mask counts in exact arithmetic, masks without favorites, patches in the montage's order."""
 
 from fractions import Fraction
 

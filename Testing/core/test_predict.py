@@ -8,7 +8,7 @@ import pytest
 import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.explain.reconstruction import explain, load_autoencoder, reconstruct
-from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor
@@ -140,7 +140,7 @@ def test_cuda_agrees_with_cpu(random_bundle):
 def test_every_patch_is_rebuilt_without_having_been_seen(predictor):
     """Changing one patch's pixels must not change that patch's own reconstruction, only its neighbors'."""
     autoencoder = load_autoencoder(predictor)
-    image = torch.from_numpy(to_montage(normalise(region(1).axial, predictor.card.preprocessing)))[None, None]
+    image = torch.from_numpy(to_montage(normalize(region(1).axial, predictor.card.preprocessing)))[None, None]
     changed = image.clone()
     changed[..., 100:150, 50:100] += 1.5
     before, after = (reconstruct(autoencoder, picture, "axial") for picture in (image, changed))
@@ -164,7 +164,7 @@ def test_explanation_is_repeatable_and_in_the_region_s_shape(predictor):
 def test_attention_rollout_against_a_slow_product(predictor):
     from MAEMCLib.explain.reconstruction import attention_rollout
 
-    image = torch.from_numpy(to_montage(normalise(region(6).axial, predictor.card.preprocessing)))[None, None]
+    image = torch.from_numpy(to_montage(normalize(region(6).axial, predictor.card.preprocessing)))[None, None]
     total = np.zeros(25)
     for member in predictor.members:
         joined = np.eye(26)

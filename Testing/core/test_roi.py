@@ -87,9 +87,9 @@ def test_written_stacks_lie_on_the_right_anatomy(tmp_path):
     shape = (110, 110, 110)
     k, j, i = np.meshgrid(*[np.arange(n) for n in shape], indexing="ij")
     lps = np.stack([i, j, k], -1) @ affine[:3, :3].T + affine[:3, 3]
-    centre = affine[:3, :3] @ [54.5, 54.5, 54.5] + affine[:3, 3] + (0.33, -0.21, 0.4)
+    center = affine[:3, :3] @ [54.5, 54.5, 54.5] + affine[:3, 3] + (0.33, -0.21, 0.4)
     for axis in range(3):
-        roi = cut_roi(CTVolume(lps[..., axis], affine), centre)
+        roi = cut_roi(CTVolume(lps[..., axis], affine), center)
         for plane in ("axial", "coronal"):
             write_volume(CTVolume(getattr(roi, plane), getattr(roi, f"{plane}_affine")), tmp_path / "s.nrrd")
             image = sitk.ReadImage(str(tmp_path / "s.nrrd"))

@@ -50,7 +50,7 @@ def test_volume_is_drawn_where_it_is(ct, slice_view, name):
 
 
 @pytest.mark.parametrize("name", ["Red", "Green", "Yellow"])
-def test_click_places_a_point_within_a_tenth_of_a_millimetre(ct, slice_view, name):
+def test_click_places_a_point_within_a_tenth_of_a_millimeter(ct, slice_view, name):
     import slicer
 
     view = slice_view(name)

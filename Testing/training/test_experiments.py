@@ -119,7 +119,7 @@ DECODER = ("decoder.width=16", "decoder.depth=1", "decoder.heads=2")
 
 
 def test_reconstruction_is_judged_on_other_patients(balls, tmp_path, monkeypatch, capsys):
-    """maemc-table-6 by its command: unlabeled cases are as good as others, and nobody is judged who was learnt from."""
+    """maemc-table-6 by its command: unlabeled cases are as good as others, nobody is judged who was learned from."""
     monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "home"))
     output = tmp_path / "table"
     settings = [*NETWORK, *DECODER, "epochs=1", "views_per_case=1", "batch=4"]

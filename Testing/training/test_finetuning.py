@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
@@ -80,7 +80,7 @@ def test_every_case_is_predicted_once_by_the_model_that_did_not_see_it(trained):
             logits = []
             for plane in (0, 1):
                 hu, _ = crop(cohort.stacks(case), plane, View())
-                image = torch.from_numpy(to_montage(normalise(hu, preprocessing)))[None, None]
+                image = torch.from_numpy(to_montage(normalize(hu, preprocessing)))[None, None]
                 with torch.no_grad():
                     logits.append(model.logits(image)[0].double())
             mean = (logits[0] + logits[1]) / 2
@@ -336,7 +336,7 @@ def test_linear_probe_leaves_the_encoder_and_fits_the_layer(ball_cohort, pretrai
 
 
 def test_linear_probe_needs_a_pretraining(ball_cohort, finetune_in, tmp_path):
-    with pytest.raises(UsageError, match="learnt something"):
+    with pytest.raises(UsageError, match="learned something"):
         finetune_in(tmp_path / "p", labeled(ball_cohort), quick("linear_probe=true"))
 
 
@@ -372,7 +372,7 @@ def test_pretraining_batches(ball_cohort):
     assert figures == {"padded_fraction": 0.0}
     for row, sample in enumerate(sample_in_epoch(code)[1] for code in steps[2]):
         hu, _ = crop(ball_cohort.stacks(sample // 2), 1, View())
-        np.testing.assert_allclose(coronal[row, 0], to_montage(normalise(hu, preprocessing)))
+        np.testing.assert_allclose(coronal[row, 0], to_montage(normalize(hu, preprocessing)))
         assert int(batch.patient[row]) == ball_cohort.patients[sample // 2]
     again, _ = PretrainingTask(ball_cohort, run, preprocessing).batch(np.concatenate(steps[1:3]))
     assert torch.equal(again.noise[5:], batch.noise)  # of the sample, whatever the batch

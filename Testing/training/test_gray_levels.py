@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.pretext.gray_levels import HIDDEN, WHOLE, gray_level_errors, gray_levels, peak_signal_to_noise
 
@@ -13,7 +13,7 @@ PREPROCESSING = Preprocessing(mean=0.3, std=0.2)
 
 def test_gray_levels_are_those_of_the_window():
     hu = np.array([-2000.0, -1200.0, -500.0, 200.0, 3000.0])
-    levels = gray_levels(normalise(hu, PREPROCESSING), PREPROCESSING)
+    levels = gray_levels(normalize(hu, PREPROCESSING), PREPROCESSING)
     np.testing.assert_allclose(levels, [0, 0, 127.5, 255, 255], atol=1e-3)
     assert gray_levels(np.array([-50.0, 50.0]), PREPROCESSING).tolist() == [0, 255]  # what a network may say
 

@@ -7,7 +7,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.data.cache import build_cache
-from MAEMCTrainingLib.data.importers import pseudonymised
+from MAEMCTrainingLib.data.importers import pseudonymized
 from MAEMCTrainingLib.data.importers.images import import_images
 from MAEMCTrainingLib.data.importers.lidc_cubes import import_lidc_cubes
 from MAEMCTrainingLib.data.pseudonyms import pseudonym_key
@@ -65,7 +65,7 @@ def test_a_patient_has_one_pseudonym_in_every_data_set_and_cache(lidc_cubes, lid
     (few / "slices.tar").symlink_to(lidc_slices / "slices.tar")
     (few / "labels.csv").write_text("".join((lidc_slices / "labels.csv").read_text().splitlines(True)[:30]))
     named, slices = rows_of(lidc_cubes)[:3], import_images(few, tmp_path / "files").rows
-    hidden = pseudonymised(named, key)
+    hidden = pseudonymized(named, key)
     caches = [
         build_cache(
             source_cases(read_manifest(write_manifest(tmp_path / name, rows))), tmp_path / f"{name}-cache", home
@@ -74,6 +74,6 @@ def test_a_patient_has_one_pseudonym_in_every_data_set_and_cache(lidc_cubes, lid
     ]
     assert [c.patient for c in caches[0].cases] == [c.patient for c in caches[1].cases]
     assert [c.patient for c in caches[1].cases] == [row.patient_id for row in hidden]
-    both = {row.patient_id for row in pseudonymised(slices, key)} & {row.patient_id for row in hidden}
+    both = {row.patient_id for row in pseudonymized(slices, key)} & {row.patient_id for row in hidden}
     assert len(both) == len({row.patient_id for row in slices} & {row.patient_id for row in named}) > 0
     assert not {row.case_id for row in hidden} & {row.patient_id for row in hidden}

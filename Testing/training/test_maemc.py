@@ -33,7 +33,7 @@ def make_batch(seed: int, size: int = 4, patients: int = 3, tokens: int = 25) ->
     )
 
 
-def optimiser(method: MAEMC) -> torch.optim.Optimizer:
+def fresh_optimizer(method: MAEMC) -> torch.optim.Optimizer:
     return torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=1e-3, betas=(0.9, 0.95))
 
 
@@ -102,7 +102,7 @@ def slow_step(method: MAEMC, batch: ViewBatch, stored: list[tuple[torch.Tensor, 
 @pytest.mark.parametrize("changes", [{}, {"same_patient": "keep"}, {"loss_balance": 0.9, "temperature": 0.2}])
 def test_steps_equal_the_equations_computed_slowly(changes):
     method = make(replace(SETTINGS, **changes))
-    optimizer = optimiser(method)
+    optimizer = fresh_optimizer(method)
     stored: list[tuple[torch.Tensor, int]] = []
     for seed in range(5):  # 20 keys pass a queue of 11: empty, partly filled, wrapped
         batch = make_batch(seed)
@@ -148,7 +148,7 @@ def test_a_single_patient_leaves_no_negatives_when_excluded():
 
 def test_momentum_update_equals_a_loop_over_tensors():
     method = make()
-    train(method, optimiser(method), range(2))
+    train(method, fresh_optimizer(method), range(2))
     pairs = [
         (method.encoder, method.momentum_encoder),
         (method.flattening, method.momentum_flattening),
@@ -204,14 +204,14 @@ def test_hidden_axial_pixels_and_hidden_coronal_pixels_are_not_encoded():
 
 def test_resume_continues_bit_identically():
     straight = make()
-    expected = train(straight, optimiser(straight), range(6))
+    expected = train(straight, fresh_optimizer(straight), range(6))
     first = make()
-    optimizer = optimiser(first)
+    optimizer = fresh_optimizer(first)
     train(first, optimizer, range(3))
     weights, moments = copy.deepcopy(first.state_dict()), copy.deepcopy(optimizer.state_dict())
     second = make(seed=99)
     second.load_state_dict(weights)
-    resumed = optimiser(second)
+    resumed = fresh_optimizer(second)
     resumed.load_state_dict(moments)
     assert train(second, resumed, range(3, 6)) == expected[3:]
     for name, tensor in straight.state_dict().items():
@@ -230,7 +230,7 @@ def test_initial_values_follow_the_seed_alone():
 
 def test_states_for_fine_tuning_and_for_the_bundle():
     method = make()
-    train(method, optimiser(method), range(2))
+    train(method, fresh_optimizer(method), range(2))
     classifier = LinearHead(ENCODER)
     classifier.encoder.load_state_dict(method.encoder_state())
     parts = method.autoencoder_state()
@@ -248,7 +248,7 @@ def test_states_for_fine_tuning_and_for_the_bundle():
 
 def test_reconstruction_uses_the_planes_own_encoder():
     method, batch = make(), make_batch(2)
-    train(method, optimiser(method), range(2))
+    train(method, fresh_optimizer(method), range(2))
     for plane, encoder in (("axial", method.encoder), ("coronal", method.momentum_encoder)):
         prediction, hidden = method.reconstruct(batch.images[0], batch.noise[:, 0], plane)
         assert prediction.shape == (4, 25, 2500)
@@ -322,7 +322,7 @@ def test_training_reduces_both_losses():
     method = make(replace(SETTINGS, queue_size=64, temperature=0.2))
     optimizer = torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=3e-3)
     batch = make_batch(0, size=8, patients=1000)
-    # One smooth picture a pair: the coronal montage shows what the axial one shows, so both tasks can be learnt.
+    # One smooth picture a pair: the coronal montage shows what the axial one shows, so both tasks can be learned.
     coarse = torch.randn(8, 1, 5, 5, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.interpolate(coarse, size=250)
     batch = replace(batch, images=(smooth, smooth.clone()))

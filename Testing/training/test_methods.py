@@ -123,7 +123,7 @@ def test_a_probe_starts_from_a_pretraining_on_pictures(cohort, pictures, tmp_pat
     assert {"random forest on the central pixels", "untrained encoder, frozen"} <= set(report["baselines"])
     frozen = report["baselines"]["pre-trained encoder, frozen"]["auc_within_folds"]
     assert report["metrics"]["auc_within_folds"]["value"] == pytest.approx(frozen["value"], abs=0.2)
-    with pytest.raises(InputError, match="learnt from 2-D pictures"):
+    with pytest.raises(InputError, match="learned from 2-D pictures"):
         finetune_in(tmp_path / "other", labeled(ball_cohort), probe, start, "paper")
 
 

@@ -228,15 +228,15 @@ def test_training_tells_the_attributes_apart():
     batch = make_batch(0, size=24)
     pictures = torch.randn(5, 1, 16, 16, generator=torch.Generator().manual_seed(9))  # what each attribute looks like
     shown = (batch.attributes.float() @ pictures.flatten(1)).view(-1, 1, 16, 16)
-    learnt = []
+    learned = []
     for step in range(80):
         views = tuple(shown + 0.5 * view for view in make_batch(step, size=24).images)
         optimizer.zero_grad()
         parts, _ = method(replace(batch, images=views))
         parts["loss"].backward()
         optimizer.step()
-        learnt.append((parts["loss"] - parts["loss_if_alike"]).item())
-    assert learnt[0] > 0 and sum(learnt[-5:]) / 5 < -0.2
+        learned.append((parts["loss"] - parts["loss_if_alike"]).item())
+    assert learned[0] > 0 and sum(learned[-5:]) / 5 < -0.2
 
 
 def test_what_cannot_be_trained_is_refused():

@@ -60,7 +60,7 @@ def draw_pictures(folder, cases, seed):
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory):
-    """A folder: ``mae`` and ``moco`` learnt from manifest 1, ``tuned`` and ``probe`` from moco on manifest 2."""
+    """A folder: ``mae`` and ``moco`` learned from manifest 1, ``tuned`` and ``probe`` from moco on manifest 2."""
     folder = tmp_path_factory.mktemp("networks")
     environment = pytest.MonkeyPatch()
     environment.setenv("MAEMC_HOME", str(folder / "home"))
@@ -160,7 +160,7 @@ def test_whom_each_network_has_seen(jobs, tmp_path, monkeypatch):
     assert report["classes"][0]["spaces"]["a"]["nearest_of_unseen"]["n"] == len(tested)
     assert "moco has no linear layer" in report["maps"]["reason"] and not (tmp_path / "maps.png").exists()
     first = compare(jobs, tmp_path, "moco", "tuned", data="manifest 1.csv")
-    # A fine-tuned network has also learnt from the patients of its pre-training.
+    # A fine-tuned network has also learned from the patients of its pre-training.
     assert first["a"]["patients_seen"] == first["b"]["patients_seen"] == first["data"]["patients"]
     assert first["classes"][0]["unseen"] is None
     monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "another home"))  # and with it another key of the pseudonyms
@@ -339,7 +339,7 @@ def test_nodules(balls, tmp_path, monkeypatch, capsys):
 
 
 def test_real_slices(lidc_slices, tmp_path, monkeypatch):
-    """A few dozen nodules of LIDC-IDRI: a network that learnt from some of them, and one that learnt nothing."""
+    """A few dozen nodules of LIDC-IDRI: a network that learned from some of them, and one that learned nothing."""
     monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "home"))
     everything = str(tmp_path / "slices.csv")
     assert main(["import", "images", str(lidc_slices), "--output", everything, "--quiet"]) == 0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.inputs.montage import normalise
+from MAEMCLib.inputs.montage import normalize
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.evaluation.baselines import by_radius, shell_means
@@ -111,7 +111,7 @@ def test_easy_mean_profile_tells(easy):
 def test_matched_shape_tells_a_small_network(matched):
     """Trained on two thirds of the cases with flips, turns and shifts, it ranks the others."""
     torch.manual_seed(0)
-    images = torch.from_numpy(normalise(matched.stacks.astype(np.float32), Preprocessing(mean=0.35, std=0.3)))
+    images = torch.from_numpy(normalize(matched.stacks.astype(np.float32), Preprocessing(mean=0.35, std=0.3)))
     labels = torch.from_numpy(matched.labels).long()
     network, batch = SmallCNN(0), 32
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)

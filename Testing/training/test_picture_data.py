@@ -13,7 +13,7 @@ from MAEMCLib.images.axial import windowed
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.images.gray import prepare, read_gray, shown, square, views
-from MAEMCLib.inputs.montage import normalise
+from MAEMCLib.inputs.montage import normalize
 from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
 from MAEMCLib.picture_scoring import PictureSource, prepare_picture
 from MAEMCTrainingLib.data.attributes import read_attributes
@@ -124,7 +124,7 @@ def test_slices_of_a_ct_volume_are_shown_in_the_lung_window(tmp_path):
     ]
     cache = build_picture_cache(rows, tmp_path / "c", tmp_path / "home")
     assert cache.cases[0].pictures == (1, 0)
-    shown = normalise(volume.array[36], Preprocessing())
+    shown = normalize(volume.array[36], Preprocessing())
     ours = cache.gray(0)[2:78]  # 76 rows in a square of 80
     assert np.abs(ours - shown).max() <= 0.5 / 255 + 1e-6
     beyond = [replace(rows[0], values={"volume_id": "v", "slice_index": "72"})]

@@ -136,7 +136,7 @@ def test_a_ct_and_a_point_are_refused_by_a_model_of_pictures(journey, balls, cap
     assert "point" in capsys.readouterr().err
     nodules = ["finetune", "--from", str(journey / "pre"), "--data", str(balls), "--preset", "tiny", "--quiet"]
     assert train([*nodules, "--output", str(journey / "wrong")]) == 3
-    assert "learnt from 2-D pictures" in capsys.readouterr().err
+    assert "learned from 2-D pictures" in capsys.readouterr().err
 
 
 def test_what_takes_slices_of_volumes_can_be_evaluated_and_scored_on_them(journey):

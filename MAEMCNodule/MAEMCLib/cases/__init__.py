@@ -1,1 +1,1 @@
-"""Who is to be scored or learnt from: manifests, points and clinical values."""
+"""Who is to be scored or learned from: manifests, points and clinical values."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from ..inputs.montage import denormalise, from_montage, resized
+from ..inputs.montage import denormalize, from_montage, resized
 from ..inputs.region import NoduleROI
 from ..models.loading import is_finite, load_members
 from ..models.predictor import Predictor, montage
@@ -118,7 +118,7 @@ def explain(predictor: Predictor, roi: NoduleROI, autoencoder: Autoencoder | Non
         if autoencoder is None:
             continue
         rebuilt = reconstruct(autoencoder, torch.from_numpy(image)[None, None], plane)[0, 0].numpy()
-        rebuilt = denormalise(from_montage(rebuilt), preprocessing)
+        rebuilt = denormalize(from_montage(rebuilt), preprocessing)
         rebuilt = np.clip(rebuilt, preprocessing.window_lower, preprocessing.window_upper)
         seen = np.clip(stack, preprocessing.window_lower, preprocessing.window_upper)
         reconstruction[plane], error[plane] = rebuilt, np.abs(rebuilt - seen)

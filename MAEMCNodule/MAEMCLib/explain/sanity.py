@@ -17,7 +17,7 @@ from ..models.predictor import Predictor
 from ..networks.backbones import Backbone
 from ..networks.encoders import build_encoder
 from ..networks.heads.linear import LinearHead
-from ..networks.layers import initialise
+from ..networks.layers import initialize
 from .attention import LAST_BLOCK, ROLLOUT, PlaceMap, has_attention, interpolated, last_block, rollout
 from .grad_cam import grad_cam
 
@@ -92,7 +92,7 @@ def redrawn(member: LinearHead, seed: int) -> LinearHead:
     for norm in anew.encoder.blocks.modules():
         if isinstance(norm, torch.nn.LayerNorm):
             norm.reset_parameters()
-    initialise(anew.encoder.blocks, seed)
+    initialize(anew.encoder.blocks, seed)
     return anew
 
 

@@ -141,10 +141,10 @@ def shown(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
     turns = 360.0 * np.arange(1, preprocessing.angles) / preprocessing.angles
     views = [look(gray, middle, width, preprocessing.image_size)]
     views += [look_turned(gray, middle, width, preprocessing.image_size, degrees) for degrees in turns]
-    return normalise_gray(np.stack(views), preprocessing)
+    return normalize_gray(np.stack(views), preprocessing)
 
 
-def normalise_gray(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
+def normalize_gray(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
     """[0, 1] -> network input, float32, any shape."""
     return ((gray - preprocessing.mean) / preprocessing.std).astype(np.float32)
 

@@ -9,15 +9,15 @@ from .region import SIDE, SLICES
 from .settings import TILES, Preprocessing
 
 
-def normalise(hu: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+def normalize(hu: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """HU -> window clipped to [0, 1] -> standardized by the training mean and deviation. Any shape, float32."""
     width = preprocessing.window_upper - preprocessing.window_lower
     scaled = np.clip((np.asarray(hu, np.float32) - preprocessing.window_lower) / width, 0.0, 1.0)
     return ((scaled - preprocessing.mean) / preprocessing.std).astype(np.float32)
 
 
-def denormalise(values: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Inverse of ``normalise`` within the window: network units -> HU, not clipped. Any shape, float32."""
+def denormalize(values: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Inverse of ``normalize`` within the window: network units -> HU, not clipped. Any shape, float32."""
     width = preprocessing.window_upper - preprocessing.window_lower
     scaled = np.asarray(values, np.float32) * preprocessing.std + preprocessing.mean
     return (scaled * width + preprocessing.window_lower).astype(np.float32)

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import InputError, ModelError, UsageError
 from ..images.gray import prepare, views
-from ..inputs.montage import normalise, resized, to_montage
+from ..inputs.montage import normalize, resized, to_montage
 from ..inputs.region import SIDE, SLICES, NoduleROI
 from ..machine.device import choose_device
 from ..machine.precision import placed, without_tf32
@@ -213,4 +213,4 @@ def montage(stack: np.ndarray, card: ModelCard) -> np.ndarray:
         raise InputError(f"A region has the shape {stack.shape}; {(SLICES, SIDE, SIDE)} is needed.", "shape")
     if not np.isfinite(stack).all():
         raise InputError("A region holds values that are not numbers (NaN or infinity).", "not-finite")
-    return to_montage(normalise(stack, card.preprocessing))
+    return to_montage(normalize(stack, card.preprocessing))

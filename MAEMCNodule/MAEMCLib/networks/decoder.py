@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .configuration import DecoderConfiguration, EncoderConfiguration
-from .layers import NORM_EPSILON, Block, Linear, initialise, position_code
+from .layers import NORM_EPSILON, Block, Linear, initialize, position_code
 
 
 class Decoder(nn.Module):
@@ -26,7 +26,7 @@ class Decoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width, eps=NORM_EPSILON)
         self.predict = Linear(width, encoder.patch_pixels)
-        initialise(self, seed)
+        initialize(self, seed)
 
     def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
         """Tokens (B, 1 + K, encoder width) of the patches keep (B, K), class token first -> (B, N, patch pixels).

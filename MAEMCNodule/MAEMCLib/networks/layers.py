@@ -12,7 +12,7 @@ NORM_EPSILON = 1e-6  # the usual value of vision transformers, and timm's; torch
 
 
 class Linear(nn.Linear):
-    """A linear layer that leaves its values to ``initialise``: drawing 300 million numbers twice takes seconds."""
+    """A linear layer that leaves its values to ``initialize``: drawing 300 million numbers twice takes seconds."""
 
     def reset_parameters(self) -> None:
         pass
@@ -108,11 +108,11 @@ def position_code(configuration: EncoderConfiguration, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def initialise(module: nn.Module, seed: int, deviation: float | None = None) -> None:
+def initialize(module: nn.Module, seed: int, deviation: float | None = None) -> None:
     """Draw the initial values of all parameters from ``seed`` alone; torch's global generators are not touched.
 
     Matrices (the patch embedding too, as the linear map that it is): uniform after Glorot and Bengio 2010. Tokens:
-    normal with deviation 0.02. Biases 0, normalisation 1 and 0. Drawn on the CPU, so that every device starts from
+    normal with deviation 0.02. Biases 0, normalization 1 and 0. Drawn on the CPU, so that every device starts from
     the same values; parameters on the "meta" device are left alone. ``deviation``: matrices normal with this deviation
     instead.
     """

@@ -5,12 +5,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .configuration import EncoderConfiguration
-from .layers import NORM_EPSILON, Block, initialise, position_code
+from .layers import NORM_EPSILON, Block, initialize, position_code
 from .masking import gather_tokens, patchify
 
 
 class _PatchProjection(nn.Conv2d):
-    """Weight and bias in a convolution's shapes, as timm stores them; values are left to ``initialise``."""
+    """Weight and bias in a convolution's shapes, as timm stores them; values are left to ``initialize``."""
 
     def reset_parameters(self) -> None:
         pass
@@ -49,7 +49,7 @@ class ViT(nn.Module):
             Block(width, configuration.heads, configuration.mlp_ratio) for _ in range(configuration.depth)
         )
         self.norm = nn.LayerNorm(width, eps=NORM_EPSILON)
-        initialise(self, seed)
+        initialize(self, seed)
 
     def embed(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
         """(B, 1, S, S) -> tokens before the first block, class token first; ``keep`` as in ``forward``."""
@@ -63,7 +63,7 @@ class ViT(nn.Module):
         return torch.cat([first.to(tokens.dtype), tokens], dim=1)
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Encode images (B, 1, S, S), normalised grey values.
+        """Encode images (B, 1, S, S), normalized gray values.
 
         keep: (B, K) indices of the visible patches; only they are computed. None: all patches.
         Returns (B, 1 + K or 1 + N, width) after the final norm, class token first, then patches in the order of keep.

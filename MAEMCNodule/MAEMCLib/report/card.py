@@ -54,7 +54,7 @@ def card_sections(card: ModelCard) -> list[Section]:
             [
                 _facts(
                     {
-                        "Licence": values.get("licence", ""),
+                        "License": values.get("licence", ""),
                         "Attribution": training.get("attribution", ""),
                         "Citation": values.get("citation", ""),
                         "Made": f"{values.get('created', '')} {made}".strip(),

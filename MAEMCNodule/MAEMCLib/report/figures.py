@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..inputs.montage import normalise, to_montage
+from ..inputs.montage import normalize, to_montage
 from ..inputs.region import NoduleROI
 from ..inputs.settings import Preprocessing
 from ..machine.installation import native_path
@@ -93,7 +93,7 @@ def save_montage(stack: np.ndarray, preprocessing: Preprocessing, path: Path) ->
     import SimpleITK as sitk
 
     window = Preprocessing(preprocessing.window_lower, preprocessing.window_upper)  # [0, 1], not standardized
-    gray = np.rint(normalise(to_montage(stack), window) * 255).astype(np.uint8)
+    gray = np.rint(normalize(to_montage(stack), window) * 255).astype(np.uint8)
     try:
         sitk.WriteImage(sitk.GetImageFromArray(gray), native_path(path))
     except RuntimeError as error:

@@ -129,7 +129,7 @@ class WorkerClient:
             pending = self._pending.get(number) if isinstance(number, int) else None
             if message.get("kind") in ("result", "error"):
                 if pending is None:
-                    continue  # of a request that was cancelled, or of one that never was
+                    continue  # of a request that was canceled, or of one that never was
                 del self._pending[number]
             messages.append({**message, "tag": pending.tag if pending else None})
         if dead:

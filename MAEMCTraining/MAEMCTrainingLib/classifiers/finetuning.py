@@ -220,12 +220,12 @@ def finetune(
     """
     if run.linear_probe and start is None:
         raise UsageError(
-            "A linear probe needs an encoder that has learnt something. Name a pre-training job with --from.", "probe"
+            "A linear probe needs an encoder that has learned something. Name a pre-training job with --from.", "probe"
         )
     flat = isinstance(cohort, PictureCohort)
     if start is not None and start.flat is (not flat):
         ours, theirs = ("2-D pictures", "nodules in CT") if flat else ("nodules in CT", "2-D pictures")
-        raise InputError(f"These data are {ours}, but the pre-training learnt from {theirs}. Pre-train again.", "kind")
+        raise InputError(f"These data are {ours}, but the pre-training learned from {theirs}. Pre-train again.", "kind")
     division = division_of(cohort, run)
     folds, run = division.folds, replace(run, folds=len(division.folds))
     pretraining, leaky = check_protocol(protocol, cohort.subset(division.untouched), start)

@@ -102,7 +102,7 @@ def fusion_preset(
         f"Fusion has no preset '{name}': its source publishes no settings. Choose {' or '.join(PRESETS)}.",
     )
     base = FusionConfiguration(encoder or BackboneConfiguration("resnet18", 125 if name == "tiny" else 250))
-    # What the encoder has learnt is kept by moving it more slowly than the graph, which starts from nothing.
+    # What the encoder has learned is kept by moving it more slowly than the graph, which starts from nothing.
     base = replace(base, encoder_rate=1.0 if scratch else 0.3)
     if name == "tiny":
         # For a processor in minutes: montages at half their side, and fewer epochs of more steps at a higher rate. In

@@ -1,4 +1,4 @@
-"""What an encoder has learnt before it is fine-tuned: a pre-training, a model that is there already, or ImageNet."""
+"""What an encoder has learned before it is fine-tuned: a pre-training, a model that is there already, or ImageNet."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ class StartingPoint:
     source: where it lies: a folder, a file, or ``imagenet``. name: for people. kind: likewise, for what is written
     down: without names of folders. preprocessing: what the encoder is used to; None: that of the data at hand.
     fingerprint: SHA-256 of the weights' file or of the bundle's card.
-    pretraining: the job, where it is one. patients_known: whether anybody can tell whom it has learnt from. autoencoder
-    and decoder: the tensors and the architecture that rebuild a montage, where it has them; otherwise empty and None.
+    pretraining: the job, where it is one. patients_known: whether anybody can tell whom it has learned from.
+    autoencoder and decoder: the tensors and the architecture that rebuild a montage, where it has them;
+    otherwise empty and None.
     """
 
     source: str
@@ -53,7 +54,7 @@ class StartingPoint:
 
     @property
     def flat(self) -> bool | None:
-        """Whether it has learnt from 2-D pictures; None where it takes either."""
+        """Whether it has learned from 2-D pictures; None where it takes either."""
         return None if self.preprocessing is None else isinstance(self.preprocessing, PicturePreprocessing)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.files.home import home
 
-from ..data.importers import IMPORTERS, pseudonymised
+from ..data.importers import IMPORTERS, pseudonymized
 from . import Counter, add_command
 
 _PROCESSES = "cases worked on at the same time (default: one for each processor, at most 8)"
@@ -122,7 +122,7 @@ def _import(options: argparse.Namespace) -> None:
                 f"Nothing in {options.source} can be used ({len(found.skipped)} skipped); no manifest was written.",
                 "no-cases",
             )
-        rows = found.rows if options.keep_ids else pseudonymised(found.rows, pseudonym_key(home()))
+        rows = found.rows if options.keep_ids else pseudonymized(found.rows, pseudonym_key(home()))
         if not options.overwrite:
             check_nothing_is_lost(options.output, rows)
         write_manifest(options.output, rows)

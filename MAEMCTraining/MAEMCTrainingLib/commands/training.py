@@ -55,7 +55,7 @@ def add_starting_point(command: argparse.ArgumentParser, **start: Any) -> None:
         "--from",
         dest="start",
         metavar="JOB|BUNDLE|scratch|imagenet",
-        help="what the encoder has learnt before: a pre-training job, a model bundle, nothing, or ImageNet",
+        help="what the encoder has learned before: a pre-training job, a model bundle, nothing, or ImageNet",
         **start,
     )
     command.add_argument("--weights", type=Path, metavar="FILE", help="of --from imagenet; nothing is fetched")

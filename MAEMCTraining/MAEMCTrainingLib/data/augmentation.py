@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from MAEMCLib.inputs.montage import normalise, to_montage
+from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.region import OUTSIDE_HU, SIDE, SLICES
 from MAEMCLib.inputs.settings import Preprocessing
 
@@ -110,7 +110,7 @@ def _turn(stack: np.ndarray, operation: tuple[int, bool]) -> np.ndarray:
 def montage(stacks: np.ndarray, plane: int, view: View, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
     """Network input of one plane of one view: (250, 250) float32, and the share outside the volume."""
     hu, outside = crop(stacks, plane, view, int(preprocessing.slice_step_mm))
-    return to_montage(normalise(hu, preprocessing)), outside
+    return to_montage(normalize(hu, preprocessing)), outside
 
 
 def montage_pair(stacks: np.ndarray, view: View, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.gray import STORED_SIDE, look, look_turned, normalise_gray, shown
-from MAEMCLib.inputs.montage import from_montage, normalise, resized
+from MAEMCLib.images.gray import STORED_SIDE, look, look_turned, normalize_gray, shown
+from MAEMCLib.inputs.montage import from_montage, normalize, resized
 from MAEMCLib.inputs.region import SIDE, SLICES
 from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
 from scipy.ndimage import gaussian_filter
@@ -153,7 +153,7 @@ class PicturePresentation:
             if kind == "multi-crop":
                 small = max(32, round(recipe.small_side * side))
                 images += [self._strong(gray, recipe.small_area, small, draws) for _ in range(recipe.small_crops)]
-        return [normalise_gray(image, self.preprocessing) for image in images], 0.0
+        return [normalize_gray(image, self.preprocessing) for image in images], 0.0
 
     def training_image(self, case: int, plane: int, seed: int, epoch: int) -> tuple[np.ndarray, float]:
         """One of the case's pictures, drawn anew each epoch."""
@@ -161,7 +161,7 @@ class PicturePresentation:
         place = int(draws.integers(len(self.cohort.cases[case].pictures)))
         gray = self._gray(case, place)
         (light,) = self._lights(len(gray), draws, 1)
-        return normalise_gray(light.of(gray), self.preprocessing), 0.0
+        return normalize_gray(light.of(gray), self.preprocessing), 0.0
 
     def lesion(self, item: int, seed: int, epoch: int, sample: int) -> np.ndarray | None:
         """(S, S) bool: where the lesion lies in the first light view of ``views``; None where none is marked."""
@@ -258,7 +258,7 @@ def measure_preprocessing(
 
         def images(index: int) -> np.ndarray:
             stacks = cohort.stacks(index)
-            return normalise(np.stack([crop(stacks, p, View(), cohort.slice_step_mm)[0] for p in (0, 1)]), plain)
+            return normalize(np.stack([crop(stacks, p, View(), cohort.slice_step_mm)[0] for p in (0, 1)]), plain)
 
     total, squares, count = 0.0, 0.0, 0
     for index in range(len(cohort)):

@@ -145,7 +145,7 @@ class FinetuningConfiguration:
     fusion: Literal["mean", "axial", "coronal"] = "mean"  # planes trained on and, at inference, averaged as logits
     class_weights: bool = True
     # Take a pre-trained encoder's blocks, but draw its patch embedding anew. Trained to rebuild patches, the embedding
-    # keeps what is smooth; in the phantom experiment (MAEMCTraining/README.md) patches of 50 learnt the class only so.
+    # keeps what is smooth; in the phantom experiment (MAEMCTraining/README.md) patches of 50 learned the class only so.
     # Does not concern a linear probe, which leaves the encoder as it is.
     new_patch_embedding: bool = False
     # At how many angles scoring shows a 2-D picture, evenly about its middle; the mean of the logits counts. For
@@ -215,7 +215,7 @@ def finetuning_preset(
     scratch = encoder is None
     network = backbone or ("resnet18" if flat else "tiny" if name == "tiny" else "vit-large")
     base = FinetuningConfiguration(encoder or encoder_named(network, flat, name == "tiny"))
-    # Nothing learnt to protect: from scratch all layers learn at one rate.
+    # Nothing learned to protect: from scratch all layers learn at one rate.
     decay = 1.0 if scratch else base.optimization.layer_decay
     if flat:
         base = replace(base, augmentation=PictureAugmentation())
@@ -234,9 +234,9 @@ def finetuning_preset(
         )
     if name == "tiny":
         # In trials on the matched phantom a small network from scratch stayed at chance for some 800 steps, then
-        # learnt the class: hence small batches, a long warm-up, and more patience than the paper's 10 epochs. With the
-        # usual layer decay of 0.75 a pre-trained one learnt the training cases by heart and nothing else: what tells
-        # the classes apart has to be learnt in its first layers too, so all layers learn at one rate.
+        # learned the class: hence small batches, a long warm-up, and more patience than the paper's 10 epochs. With the
+        # usual layer decay of 0.75 a pre-trained one learned the training cases by heart and nothing else: what tells
+        # the classes apart has to be learned in its first layers too, so all layers learn at one rate.
         return replace(
             base,
             epochs=120,

@@ -129,7 +129,7 @@ def train(
             if stepper.running.layers:
                 result = (
                     "slower, and its batch normalization has the statistics of a share instead of the batch: what is "
-                    "learnt differs from a run on a larger memory"
+                    "learned differs from a run on a larger memory"
                 )
             job.log(
                 f"The memory of {device} is too small for a batch of {run.batch}: from here on it passes in "

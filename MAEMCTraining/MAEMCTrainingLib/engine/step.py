@@ -2,7 +2,7 @@
 
 A batch is divided among the processes, and each one's part into ``accumulation`` shares that pass through the network
 one after another. Each sample counts the same however it is divided. The number of processes changes nothing of what is
-learnt but for rounding, and MoCo's keys. Neither does the number of shares, but for batch normalization, whose
+learned but for rounding, and MoCo's keys. Neither does the number of shares, but for batch normalization, whose
 statistics are those of a share (``batch_norm``).
 """
 

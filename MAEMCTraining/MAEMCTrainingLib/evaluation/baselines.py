@@ -1,5 +1,5 @@
 """What a model has to beat: always the commoner class, the nodule's size alone, its mean density by distance from the
-point, an encoder that has learnt nothing; of 2-D pictures a random forest on the central pixels."""
+point, an encoder that has learned nothing; of 2-D pictures a random forest on the central pixels."""
 
 from __future__ import annotations
 

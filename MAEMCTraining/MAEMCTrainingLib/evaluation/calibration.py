@@ -1,7 +1,7 @@
 """Do probabilities mean what they say, and a correction where they do not.
 
 Platt scaling: logit p' = slope * logit p + intercept, fitted on out-of-fold predictions. Chosen over a temperature
-(the same with the intercept at 0) because class weights and early stopping shift the prior that a network has learnt,
+(the same with the intercept at 0) because class weights and early stopping shift the prior that a network has learned,
 which a temperature cannot move. After it, the probability's prior is the cohort's share of malignant cases.
 """
 

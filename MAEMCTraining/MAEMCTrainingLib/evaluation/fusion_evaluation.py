@@ -55,8 +55,8 @@ def evaluate_fusion(trained: TrainedFolds) -> dict[str, Any]:
     tested, folds, classes = division.evaluated, division.folds, cohort.classes
     labels, cases = cohort.labels[tested], [cohort.cases[int(case)] for case in tested]
     tables, fold_of = _gathered(job.folder, len(folds), [case.case_id for case in cases], classes)
-    learnt_from = folds[0].train if division.by_split else tested
-    tables[MAJORITY] = np.repeat(majority_shares(cohort.labels[learnt_from], len(classes))[:1], len(tested), axis=0)
+    learned_from = folds[0].train if division.by_split else tested
+    tables[MAJORITY] = np.repeat(majority_shares(cohort.labels[learned_from], len(classes))[:1], len(tested), axis=0)
     if cohort.fields:
         alone = tabular_baseline(cohort.values, cohort.given, cohort.attributes, cohort.labels, folds)
         tables[VALUES_ALONE] = alone[tested]

@@ -93,8 +93,8 @@ def _baselines(
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(cases,) probabilities by name of the baseline, of the cases that a fold tests, and why a baseline is missing."""
     labels, folds = cohort.labels, division.folds
-    learnt_from = folds[0].train if division.by_split else division.evaluated
-    others = {"majority class": np.full(len(labels), majority(labels[learnt_from])[0])}
+    learned_from = folds[0].train if division.by_split else division.evaluated
+    others = {"majority class": np.full(len(labels), majority(labels[learned_from])[0])}
     unavailable: dict[str, str] = {}
     sizes = [case.diameter_mm for case in cohort.cases]
     missing = sum(size is None for size in sizes)

@@ -21,7 +21,7 @@ _BESIDE = (UNTRAINED, VISIBLE_MEAN, INTERPOLATION)
 def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
     """table.csv, table.md and experiment.png of the cells that are finished; returns the rows.
 
-    The cells hide the same pixels of the same cases, so that what fills them unlearnt stands there once; the network
+    The cells hide the same pixels of the same cases, so that what fills them unlearned stands there once; the network
     before training is the first cell's.
     """
     rows: dict[str, dict[str, Any]] = {}

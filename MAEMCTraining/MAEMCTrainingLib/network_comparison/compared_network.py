@@ -1,5 +1,5 @@
 """The networks that a comparison takes: a pre-training, a fold model of a fine-tuning, a model bundle, or a network of
-the same architecture that has learnt nothing.
+the same architecture that has learned nothing.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from ..pretraining.run import augmentation_kind, preprocessing_from_json
 FOLD = 0
 """Of a fine-tuning job the model of its first fold is taken, which is also a bundle's first member: each fold model has
 patients that it was not trained on, and a mean of several networks has no layers of its own."""
-_DRAWN = 20254  # seed of a network that has learnt nothing; no training draws its first values from it
+_DRAWN = 20254  # seed of a network that has learned nothing; no training draws its first values from it
 _PLANES = {"mean": ("axial", "coronal"), "axial": ("axial",), "coronal": ("coronal",)}
 
 
 @dataclass(frozen=True)
 class ComparedNetwork:
-    """A network, what it is shown, and whom it has learnt from.
+    """A network, what it is shown, and whom it has learned from.
 
     name: of the folder or the model. what: what it is, for people. module: a LinearHead, or an encoder alone. planes:
-    of a nodule, those that it reads. trained_on: pseudonyms of the patients that it is known to have learnt from, made
+    of a nodule, those that it reads. trained_on: pseudonyms of the patients that it is known to have learned from, made
     with the key that ``key`` names. unknown: why there may be others; empty where there are none.
     """
 
@@ -90,7 +90,7 @@ class ComparedNetwork:
         return f"{network.backbone}{'' if network.stem == 'standard' else f', {network.stem} stem'}"
 
     def seen(self, cohort: Cohort) -> np.ndarray | None:
-        """(cases,) bool: whose patients it is known to have learnt from; None where nobody can tell of any."""
+        """(cases,) bool: whose patients it is known to have learned from; None where nobody can tell of any."""
         if self.trained_on and self.key != cohort.pseudonym_key:
             return None
         return np.array([case.patient in self.trained_on for case in cohort.cases], dtype=bool)
@@ -189,7 +189,7 @@ def _fold_model(folder: Path) -> ComparedNetwork:
 
 
 def _patients_of_fold(folder: Path, settings: dict[str, Any]) -> tuple[frozenset[str], str]:
-    """Whom a fold's model has learnt from, its pre-training included, and why there may be others."""
+    """Whom a fold's model has learned from, its pre-training included, and why there may be others."""
     table = read_predictions(folder / "predictions.csv")
     tested = {patient for patient, fold in zip(table.patients, table.folds, strict=True) if fold == FOLD}
     own = set(settings["cohort"]["pseudonyms"]) - tested

@@ -264,7 +264,7 @@ def _classes(
 
 
 def _unseen(networks: Sequence[ComparedNetwork], cohort: Cohort) -> np.ndarray | None:
-    """(cases,) bool: of patients that neither network learnt from; None where that cannot be known."""
+    """(cases,) bool: of patients that neither network learned from; None where that cannot be known."""
     parts = [None if network.unknown else network.seen(cohort) for network in networks]
     return None if any(part is None for part in parts) else ~(parts[0] | parts[1])
 

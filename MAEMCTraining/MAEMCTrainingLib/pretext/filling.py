@@ -1,4 +1,4 @@
-"""Filling hidden pixels of a montage without having learnt anything: what masked reconstruction has to beat.
+"""Filling hidden pixels of a montage without having learned anything: what masked reconstruction has to beat.
 
 All functions take stacks (B, 25, S, S) as ``from_montage`` makes them and ``visible`` (B, 25, S, S) bool, and return
 stacks of the same shape as float64. Pixels may be hidden by whole slices or by parts of slices: each place in the plane

@@ -8,7 +8,7 @@ flatters every row alike. Its PSNR is that of the mean MSE; the mean over cases 
 from __future__ import annotations
 
 import numpy as np
-from MAEMCLib.inputs.montage import denormalise, to_montage
+from MAEMCLib.inputs.montage import denormalize, to_montage
 from MAEMCLib.inputs.settings import Preprocessing
 
 from ..reduction.ssim import StructuralSimilarity
@@ -22,7 +22,7 @@ MEASURES = {"mae": "MAE", "mse": "MSE", "psnr": "PSNR, dB", "ssim": "SSIM"}
 def gray_levels(values: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Network units -> float64 gray levels 0 to 255, not rounded. Any shape."""
     width = preprocessing.window_upper - preprocessing.window_lower
-    scaled = (denormalise(values, preprocessing).astype(np.float64) - preprocessing.window_lower) / width
+    scaled = (denormalize(values, preprocessing).astype(np.float64) - preprocessing.window_lower) / width
     return np.clip(scaled, 0.0, 1.0) * WHITE
 
 

@@ -63,7 +63,7 @@ def evaluate_pretext(
     if pretrained.flat or run.encoder.image_size != SIDE * TILES or not isinstance(cohort, NoduleCohort):
         raise InputError(
             "The pretext is evaluated on montages of 250 pixels, whose neighboring slices give its baselines; this "
-            "pre-training learnt from other images.",
+            "pre-training learned from other images.",
             "method",
         )
     held_out, seen = _held_out(pretrained, cohort)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from MAEMCLib.files.atomic import replacing
-from MAEMCLib.inputs.montage import denormalise
+from MAEMCLib.inputs.montage import denormalize
 from MAEMCLib.inputs.settings import PicturePreprocessing
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _gray_values(values: np.ndarray, preprocessing: Settings) -> tuple[np.ndarra
     """Network input as HU with the model's window, or as gray values of a picture with 0 and 1."""
     if isinstance(preprocessing, PicturePreprocessing):
         return values * preprocessing.std + preprocessing.mean, (0.0, 1.0)
-    return denormalise(values, preprocessing), (preprocessing.window_lower, preprocessing.window_upper)
+    return denormalize(values, preprocessing), (preprocessing.window_lower, preprocessing.window_upper)
 
 
 def save_png(figure: Any, path: Path) -> None:

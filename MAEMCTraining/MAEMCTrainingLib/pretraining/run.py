@@ -304,7 +304,7 @@ class PretrainedJob:
 
     @property
     def flat(self) -> bool:
-        """Whether it learnt from 2-D pictures."""
+        """Whether it learned from 2-D pictures."""
         return isinstance(self.preprocessing, PicturePreprocessing)
 
 

@@ -105,10 +105,10 @@ class SliceView:
         """Put the slice through a point (and center it), as clicking a row of a table does."""
         self.node.JumpSliceByCentering(*(float(value) for value in ras))
 
-    def set_field_of_view(self, millimetres: float) -> None:
+    def set_field_of_view(self, millimeters: float) -> None:
         """The width of the view in mm; the height follows its shape."""
         width, height = self.size
-        self.node.SetFieldOfView(millimetres, millimetres * height / width, self.node.GetFieldOfView()[2])
+        self.node.SetFieldOfView(millimeters, millimeters * height / width, self.node.GetFieldOfView()[2])
 
     def render(self) -> None:
         """Draw now."""

@@ -215,7 +215,7 @@ def started(panel, settings=SHORT):
     return job
 
 
-def test_pictures_are_learnt_from_without_labels_then_classified(panel, stacks, phantom):
+def test_pictures_are_learned_from_without_labels_then_classified(panel, stacks, phantom):
     panel.choose(stacks)
     pick(panel, "mae")
     first = started(panel)

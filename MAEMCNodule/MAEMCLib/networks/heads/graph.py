@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..classifier import Classifier, Logits, mean_of
 from ..configuration import AnyEncoderConfiguration, GraphConfiguration
-from ..layers import NORM_EPSILON, Linear, initialise
+from ..layers import NORM_EPSILON, Linear, initialize
 
 
 class Messages(nn.Module):
@@ -90,8 +90,8 @@ class GraphHead(Classifier):
         self.rounds = nn.ModuleList(Round(width) for _ in range(graph.rounds)) if graph.attributes else nn.ModuleList()
         self.heads = nn.ModuleList(Linear(width, classes) for _ in range(count + bool(graph.attributes)))
         for number, part in enumerate((self.projections, self.attributes, self.rounds)):
-            initialise(part, seed + 1 + number)
-        initialise(self.heads, seed + 4, deviation=0.02)
+            initialize(part, seed + 1 + number)
+        initialize(self.heads, seed + 4, deviation=0.02)
         for choices, embed in zip(graph.attributes, self.attributes, strict=True):
             if choices:  # a choice that no training case has goes on saying nothing
                 nn.init.zeros_(embed.weight)

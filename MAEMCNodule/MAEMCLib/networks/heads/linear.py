@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from ..classifier import Classifier, Logits, mean_of
 from ..configuration import AnyEncoderConfiguration, GraphConfiguration
-from ..layers import Linear, initialise
+from ..layers import Linear, initialize
 
 
 class LinearHead(Classifier):
@@ -31,7 +31,7 @@ class LinearHead(Classifier):
         self.head = Linear(self.encoder.width, classes)
         # Near zero, so that training starts from undecided outputs: with larger values the first epochs only unlearn
         # the confident guesses of a random layer.
-        initialise(self.head, seed + 1, deviation=0.02)
+        initialize(self.head, seed + 1, deviation=0.02)
 
     def logits(self, images: Tensor) -> Tensor:
         """Normalized images (B, 1, S, S), each by itself -> (B, classes)."""

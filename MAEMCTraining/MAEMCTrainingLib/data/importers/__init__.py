@@ -2,7 +2,7 @@
 
 An importer is a function of the source and of a folder beside the manifest, where it puts what it has to take out of an
 archive. It gives rows with the source's own identifiers, and names everything that it skips; hashing the identifiers is
-the same for all (``pseudonymised``). A new one is one file and one line here.
+the same for all (``pseudonymized``). A new one is one file and one line here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .dicom import import_dicom
 from .images import import_images
-from .imported import Imported, Skipped, pseudonymised
+from .imported import Imported, Skipped, pseudonymized
 from .lidc import import_lidc
 from .lidc_cubes import import_lidc_cubes
 from .luna25 import import_luna25
@@ -27,4 +27,4 @@ IMPORTERS: dict[str, Callable[[Path, Path], Imported]] = {
     "lidc-cubes": import_lidc_cubes,
 }
 
-__all__ = ["IMPORTERS", "Imported", "Skipped", "pseudonymised"]
+__all__ = ["IMPORTERS", "Imported", "Skipped", "pseudonymized"]

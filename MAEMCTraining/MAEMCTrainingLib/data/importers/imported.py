@@ -59,7 +59,7 @@ def label_of_median(median: float) -> int | None:
     return 1 if median >= MALIGNANT_FROM else None
 
 
-def pseudonymised(rows: Iterable[Case], key: bytes) -> list[Case]:
+def pseudonymized(rows: Iterable[Case], key: bytes) -> list[Case]:
     """The rows with keyed hashes in place of patient_id, case_id and volume_id.
 
     A patient's pseudonym is the one that caches and jobs use. The column ``pseudonym_key`` names the site's key, so
@@ -67,7 +67,7 @@ def pseudonymised(rows: Iterable[Case], key: bytes) -> list[Case]:
     was imported or written by hand with the hospital's own number. Nothing else that an importer writes identifies a
     patient, but for the paths of the images: these are the user's own files, and a manifest without them finds nothing.
     """
-    return [_pseudonymised(row, key) for row in rows]
+    return [_pseudonymized(row, key) for row in rows]
 
 
 def check_nothing_is_lost(manifest: Path, rows: Iterable[Case]) -> None:
@@ -89,7 +89,7 @@ def check_nothing_is_lost(manifest: Path, rows: Iterable[Case]) -> None:
             )
 
 
-def _pseudonymised(row: Case, key: bytes) -> Case:
+def _pseudonymized(row: Case, key: bytes) -> Case:
     extra = dict(row.values)
     if extra.get("volume_id"):
         extra["volume_id"] = name_pseudonym("V", "volume", extra["volume_id"], key)

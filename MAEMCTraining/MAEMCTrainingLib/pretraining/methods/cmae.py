@@ -19,7 +19,7 @@ import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.decoder import Decoder
-from MAEMCLib.networks.layers import Linear, initialise
+from MAEMCLib.networks.layers import Linear, initialize
 from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor
@@ -74,7 +74,7 @@ class FeatureDecoder(Decoder):
     def __init__(self, encoder: EncoderConfiguration, configuration: DecoderConfiguration, seed: int = 0) -> None:
         super().__init__(encoder, configuration, seed)
         self.predict = Linear(configuration.width, encoder.width)
-        initialise(self.predict, seed + 1)
+        initialize(self.predict, seed + 1)
 
 
 class CMAE(Method):
@@ -150,7 +150,7 @@ class CMAE(Method):
         torch._foreach_lerp_(copies, online, 1 - self.configuration.momentum)
 
     def autoencoder_state(self) -> dict[str, Tensor]:
-        """As MAE's: the momentum encoder learnt no features for the pixel decoder, so one encoder rebuilds both."""
+        """As MAE's: the momentum encoder learned no features for the pixel decoder, so one encoder rebuilds both."""
         return twofold_state(self)
 
     @torch.no_grad()

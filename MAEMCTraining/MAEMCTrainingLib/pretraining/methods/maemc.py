@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.decoder import Decoder
-from MAEMCLib.networks.layers import initialise
+from MAEMCLib.networks.layers import initialize
 from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor, nn
@@ -44,7 +44,7 @@ class Configuration:
     # so that one head serves any mask ratio and the class token stays free for the classifier; "cls": the class token;
     # "flatten": all visible patch tokens at once, which ties the head to one number of them.
     flattening: str = "mean"
-    # Lambda in L = lambda * MSE + (1 - lambda) * InfoNCE; not printed. 0.5 is meant for standardised pixels: on [0, 1]
+    # Lambda in L = lambda * MSE + (1 - lambda) * InfoNCE; not printed. 0.5 is meant for standardized pixels: on [0, 1]
     # the squared error would vanish beside InfoNCE.
     loss_balance: float = 0.5
     # Keys of the query's own patient are the same lesion. "exclude": they are no negatives; "keep": the paper's letter.
@@ -64,7 +64,7 @@ class Configuration:
 
 
 class _Projection(nn.Conv1d):
-    """A convolution whose values are left to ``initialise``."""
+    """A convolution whose values are left to ``initialize``."""
 
     def reset_parameters(self) -> None:
         pass
@@ -77,7 +77,7 @@ class Flattening(nn.Module):
         super().__init__()
         self.kind = kind
         self.conv = _Projection(width, projection_width, kernel_size=visible if kind == "flatten" else 1)
-        initialise(self, seed)
+        initialize(self, seed)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, 1 + K, width) after the final norm, class token first -> (B, projection width) of length 1."""
@@ -140,7 +140,7 @@ class MAEMC(Method):
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """The losses of one share of a batch, and its keys with their patients for ``after_step``.
 
-        Returns "loss" with its gradient and, detached, "loss_mse" (squared normalised grey values), "loss_info_nce"
+        Returns "loss" with its gradient and, detached, "loss_mse" (squared normalized gray values), "loss_info_nce"
         (nats) and "negatives" (mean number of negatives a query; 0 in the first step, where InfoNCE is 0).
         """
         settings = self.configuration

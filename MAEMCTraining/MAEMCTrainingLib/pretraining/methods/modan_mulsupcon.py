@@ -133,7 +133,7 @@ class ModAnMulSupCon(Method):
         An image's own other view always is a positive of weight 1, and of an image without attributes the only one.
 
         Returns "loss" with its gradient and, detached, "loss_if_alike" (that of features which tell nothing apart: what
-        was learnt is the difference, a few tenths where images share much), "positives" (mean number of an anchor),
+        was learned is the difference, a few tenths where images share much), "positives" (mean number of an anchor),
         "without_positive" (views of the whole batch that have none) and "without_attributes" (images of the whole
         batch).
         Raises UsageError for a batch of one image, InputError where the data have no attributes.

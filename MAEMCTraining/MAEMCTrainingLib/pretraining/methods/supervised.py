@@ -13,7 +13,7 @@ import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
-from MAEMCLib.networks.layers import Linear, initialise
+from MAEMCLib.networks.layers import Linear, initialize
 from torch import Tensor
 from torch.nn import functional
 
@@ -75,7 +75,7 @@ class Supervised(Method):
             )
         self.encoder = build_encoder(encoder, seed)
         self.head = Linear(self.encoder.width, classes)
-        initialise(self.head, seed + 1, deviation=0.02)  # undecided at the start, as the classifier's
+        initialize(self.head, seed + 1, deviation=0.02)  # undecided at the start, as the classifier's
         counts = torch.tensor(configuration.class_counts or (1,) * classes)
         weights = frequency_weights(counts) if configuration.class_weights else torch.ones(classes)
         self.register_buffer("weights", weights, persistent=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from MAEMCLib.networks.layers import Linear, initialise
+from MAEMCLib.networks.layers import Linear, initialize
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,7 +40,7 @@ class Projection(nn.Module):
         super().__init__()
         widths = (width, hidden, output) if hidden else (width, output)
         linear = nn.ModuleList(Linear(*pair) for pair in pairwise(widths))
-        initialise(linear, seed)
+        initialize(linear, seed)
         between = [*([BatchNorm(hidden)] if normalized else []), nn.ReLU()] if hidden else []
         self.layers = nn.Sequential(*linear[:-1], *between, linear[-1])
 
