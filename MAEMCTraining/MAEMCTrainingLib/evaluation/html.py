@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from MAEMCLib.report.html import CONTENT_POLICY
-
+CONTENT_POLICY = (
+    "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:; "
+    "style-src 'unsafe-inline'\">"
+)
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 76em; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.5em; margin-bottom: .2em; } h2 { font-size: 1.15em; margin-top: 2em; border-top: 1px solid #ddd;
