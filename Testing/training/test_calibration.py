@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
+from MAEMCTrainingLib.evaluation.bootstrap import two_class_samples
 from MAEMCTrainingLib.evaluation.calibration import (
     Calibration,
     calibration_error,
@@ -15,7 +16,6 @@ from MAEMCTrainingLib.evaluation.calibration import (
     reliability,
     wilson,
 )
-from MAEMCTrainingLib.evaluation.metrics import patient_weights
 from MAEMCTrainingLib.evaluation.out_of_fold import OutOfFold, gather, judge
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -74,7 +74,7 @@ def test_what_is_stored_is_what_scoring_computes():
 
 def test_recalibration_line_against_scikit_learn_for_each_bootstrap_sample():
     labels, probabilities = drawn(80, 5)
-    weights = np.vstack([np.ones(80), patient_weights(labels, np.arange(80) // 2, 20, seed=1)])
+    weights = two_class_samples(labels, np.arange(80) // 2, 20, seed=1)
     slopes, intercepts = recalibration(labels, probabilities, weights)
     for row, slope, intercept in zip(weights, slopes, intercepts, strict=True):
         model = LogisticRegression(C=1e9, tol=1e-9, max_iter=1000)

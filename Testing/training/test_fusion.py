@@ -24,7 +24,7 @@ from MAEMCTrainingLib.data.augmentation import View, montage
 from MAEMCTrainingLib.data.presentation import measure_preprocessing
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Augmentation, Optimization, override
-from MAEMCTrainingLib.evaluation import multiclass
+from MAEMCTrainingLib.evaluation import baselines, bootstrap, metrics
 from MAEMCTrainingLib.evaluation.fusion_evaluation import VALUES_ALONE, evaluate_again, evaluate_fusion, format_table
 from MAEMCTrainingLib.jobs.job import Job, open_job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
@@ -271,27 +271,27 @@ def test_metrics_of_several_classes_are_those_of_scikit_learn():
     scores = draws.dirichlet([1, 1, 1], 80) + 0.4 * np.eye(3)[labels]
     scores /= scores.sum(axis=1, keepdims=True)
     patients = np.arange(80) // 2
-    samples = multiclass.patient_samples(labels, patients, 50)
-    found = multiclass.evaluate_classes(labels, scores, patients, samples)
+    samples = bootstrap.patient_samples(labels, patients, 50)
+    found = metrics.evaluate_classes(labels, scores, patients, samples)
     called = scores.argmax(axis=1)
     assert found["macro_auc"].value == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
     assert found["macro_f1"].value == pytest.approx(f1_score(labels, called, average="macro"))
     assert found["accuracy"].value == pytest.approx((labels == called).mean())
     assert found["balanced_accuracy"].value == pytest.approx(balanced_accuracy_score(labels, called))
     assert found["macro_auc"].low < found["macro_auc"].value < found["macro_auc"].high
-    table = np.array(multiclass.confusion_matrix(labels, scores))
+    table = np.array(metrics.confusion_matrix(labels, scores))
     assert table.sum() == 80 and np.trace(table) == (labels == called).sum()
     assert table[1, 2] == ((labels == 1) & (called == 2)).sum()
-    rows = multiclass.by_class(labels, scores, ["a", "b", "c"], patients)
+    rows = metrics.by_class(labels, scores, ["a", "b", "c"], patients)
     assert rows[2]["auc"]["value"] == pytest.approx(roc_auc_score(labels == 2, scores[:, 2]))
     with pytest.raises(InputError, match="1 of 80 predictions are no probabilities"):
         spoilt = np.where(np.arange(80)[:, None] == 3, np.nan, scores)
-        multiclass.evaluate_classes(labels, spoilt, patients, samples)
+        metrics.evaluate_classes(labels, spoilt, patients, samples)
 
 
 def test_bootstrap_samples_draw_whole_patients_of_each_stratum():
     labels, patients = np.array([0, 0, 1, 1, 2, 2, 0, 1]), np.array([0, 0, 1, 1, 2, 3, 4, 4])
-    samples = multiclass.patient_samples(labels, patients, 200)
+    samples = bootstrap.patient_samples(labels, patients, 200)
     assert (samples[0] == 1).all() and samples.shape == (201, 8)
     assert (samples[:, 0] == samples[:, 1]).all() and (samples[:, 6] == samples[:, 7]).all()
     assert (samples[1:, 4] + samples[1:, 5] == 2).all()  # two patients have class 2 alone
@@ -301,7 +301,7 @@ def test_bootstrap_samples_draw_whole_patients_of_each_stratum():
 
 def test_what_is_missing_is_said_in_a_column_of_its_own():
     values, given = np.array([[3.0, 1], [np.nan, 0], [5.0, 7]]), np.array([[True, True], [False, True], [True, False]])
-    table = multiclass.tabular_features(values, given, (0, 2), np.array([0, 1]))
+    table = baselines.tabular_features(values, given, (0, 2), np.array([0, 1]))
     # Number, whether it is missing, two choices. The mean is of the known cases 0 and 1, of which 0 has a value.
     assert table.tolist() == [[3, 0, 0, 1], [3, 1, 1, 0], [5, 0, 0, 0]]
 

@@ -4,11 +4,13 @@ import os
 
 import numpy as np
 import pytest
-from MAEMCTrainingLib.evaluation import multiclass
+from MAEMCLib.report.sections import Metric
+from MAEMCTrainingLib.evaluation import bootstrap, metrics
+from MAEMCTrainingLib.evaluation.bootstrap import two_class_samples, with_interval
 from MAEMCTrainingLib.evaluation.calibration import calibrated_error, equal_mass_bins, reliability
 from MAEMCTrainingLib.evaluation.delong import compare
 from MAEMCTrainingLib.evaluation.intervals import area_interval, effective_size, mean_interval, rate_interval
-from MAEMCTrainingLib.evaluation.metrics import Metric, area, auc_difference, evaluate, rank_only, with_interval
+from MAEMCTrainingLib.evaluation.metrics import area, auc_difference, evaluate, rank_only
 from scipy.stats import binomtest
 
 from Testing.benchmarks.intervals import FIGURES, coverage, report, sample
@@ -114,10 +116,14 @@ def test_what_ranks_nothing_or_alike_has_no_interval():
     scores = 1 / (1 + np.exp(-scores))
     constant = np.full(len(labels), 0.4)
     assert area(labels, constant, patients) == Metric(0.5, None, None, 50)
-    alike = auc_difference(labels, scores, scores**3, patients, resamples=50)
+    samples = two_class_samples(labels, patients, 50)
+    alike = auc_difference(labels, scores, scores**3, patients, samples)
     assert (alike.value, alike.low) == (0, None)
-    assert auc_difference(labels, constant, constant, patients, resamples=50).low is None
-    own, over = area(labels, scores, patients), auc_difference(labels, scores, constant, patients, resamples=50)
+    assert auc_difference(labels, constant, constant, patients, samples).low is None
+    own, over = (
+        area(labels, scores, patients),
+        auc_difference(labels, scores, constant, patients, samples),
+    )
     assert (over.low, over.high) == pytest.approx((own.low - 0.5, own.high - 0.5))
     assert with_interval(np.ones(101), 7) == Metric(1.0, None, None, 7)
 
@@ -132,13 +138,13 @@ def test_the_mean_of_alike_values_is_as_uncertain_as_each_and_of_independent_one
 def test_several_classes_at_the_edge():
     labels, patients = np.repeat([0, 1, 2], [6, 9, 20]), np.arange(35)
     scores = np.eye(3)[labels] * 0.9 + 0.1 / 3
-    samples = multiclass.patient_samples(labels, patients, 50)
-    found = multiclass.evaluate_classes(labels, scores, patients, samples)
+    samples = bootstrap.patient_samples(labels, patients, 50)
+    found = metrics.evaluate_classes(labels, scores, patients, samples)
     assert all(metric.value == 1 and 0.6 < metric.low < 0.99 and metric.high == 1 for metric in found.values())
-    difference = multiclass.macro_auc_difference(labels, scores, scores[:, ::-1], patients, samples)
+    difference = metrics.auc_difference(labels, scores, scores[:, ::-1], patients, samples)
     assert difference.low < difference.value < difference.high
     lone = np.where(labels == 0, 99, patients)  # the first class is one patient's
-    found = multiclass.evaluate_classes(labels, scores, lone, multiclass.patient_samples(labels, lone, 50))
+    found = metrics.evaluate_classes(labels, scores, lone, bootstrap.patient_samples(labels, lone, 50))
     assert all(found[name].low is None for name in ("macro_auc", "macro_f1", "balanced_accuracy"))
 
 

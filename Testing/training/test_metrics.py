@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
 from MAEMCTrainingLib.data.folds import make_folds
-from MAEMCTrainingLib.evaluation.baselines import by_radius, logistic, majority, radial_profiles, shell_means
+from MAEMCTrainingLib.evaluation.baselines import by_radius, logistic, majority_shares, radial_profiles, shell_means
+from MAEMCTrainingLib.evaluation.bootstrap import two_class_samples
 from MAEMCTrainingLib.evaluation.delong import compare, delong
-from MAEMCTrainingLib.evaluation.metrics import area, auc, auc_difference, confusion, evaluate, patient_weights, rates
+from MAEMCTrainingLib.evaluation.metrics import area, auc, auc_difference, confusion, evaluate, rates
 from MAEMCTrainingLib.evaluation.operating_points import at_points, choose_thresholds, too_few
 from scipy.stats import norm
 from sklearn import metrics as reference
@@ -59,7 +60,7 @@ def test_rates_against_scikit_learn():
 def test_bootstrap_against_resampled_copies():
     """Weights are the same as copying each drawn patient's cases and computing again."""
     labels, scores, patients = example(40)
-    weights = patient_weights(labels, patients, 30, seed=5).astype(int)
+    weights = two_class_samples(labels, patients, 30, seed=5)[1:].astype(int)
     result = evaluate(labels, scores, patients, threshold=0.5, resamples=30, seed=5)
     briers = []
     for row in weights:
@@ -71,7 +72,7 @@ def test_bootstrap_against_resampled_copies():
 def test_bootstrap_draws_patients_in_their_strata():
     labels = np.array([1, 1, 1, 0, 0, 0, 1, 0])
     patients = np.array([0, 0, 1, 2, 3, 4, 5, 5])  # patient 5 has both kinds
-    weights = patient_weights(labels, patients, 500, seed=0)
+    weights = two_class_samples(labels, patients, 500, seed=0)[1:]
     assert (weights[:, 0] == weights[:, 1]).all()  # a patient comes with all its cases
     assert (weights[:, 6] == 1).all() and (weights[:, 7] == 1).all()  # the only one of its stratum
     assert (weights[:, [0, 2]].sum(axis=1) == 2).all() and (weights[:, [3, 4, 5]].sum(axis=1) == 3).all()
@@ -236,9 +237,10 @@ def test_paired_difference_from_both_intervals_and_their_correlation():
     """Zou and Donner as printed, the correlation over resampled copies of patients."""
     labels, first, patients = example(40)
     second = np.random.default_rng(3).random(40)
-    result = auc_difference(labels, first, second, patients, resamples=40, seed=2)
+    samples = two_class_samples(labels, patients, 40, seed=2)
+    result = auc_difference(labels, first, second, patients, samples)
     values = []
-    for row in patient_weights(labels, patients, 40, seed=2).astype(int):
+    for row in samples[1:].astype(int):
         drawn = np.repeat(np.arange(40), row)
         values.append([slow_auc(labels[drawn], first[drawn]), slow_auc(labels[drawn], second[drawn])])
     assert result.value == pytest.approx(slow_auc(labels, first) - slow_auc(labels, second))
@@ -294,7 +296,7 @@ def test_folds_are_refused_where_they_would_mean_nothing():
 def test_baselines():
     labels, patients = cohort_like()
     folds = make_folds(labels, patients, 5, 0.1, 0)
-    assert auc(labels, majority(labels)) == 0.5
+    assert auc(labels, majority_shares(labels, 2)[:, 1]) == 0.5
     informative = labels[:, None] + np.random.default_rng(0).normal(0, 0.3, (90, 1))
     assert auc(labels, logistic(informative, labels, folds)) > 0.9
     noise = np.random.default_rng(1).normal(size=(90, 30))

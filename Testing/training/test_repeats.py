@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCTrainingLib.evaluation.bootstrap import two_class_samples
 from MAEMCTrainingLib.evaluation.metrics import auc_difference
 from MAEMCTrainingLib.evaluation.repeats import (
     auc_difference_by_patients,
@@ -95,13 +96,12 @@ def test_holm_by_hand():
 
 def test_the_bootstrap_redraws_patients_in_their_fold():
     """Each sample computed slowly, from lists of cases, with the weights that it drew."""
-    from MAEMCTrainingLib.evaluation.metrics import patient_weights
-
     labels, folds, patients, scores = study()
     _, _, _, others = study(strength=0.3, seed=5)
     result = auc_difference_by_patients(labels, folds, patients, scores, others, resamples=40, seed=7)
     samples = []
-    weights = [patient_weights(labels[folds == fold], patients[folds == fold], 40, 7 + fold) for fold in range(3)]
+    parts = [folds == fold for fold in range(3)]
+    weights = [two_class_samples(labels[part], patients[part], 40, 7 + n)[1:] for n, part in enumerate(parts)]
     for sample in range(40):
         differences = []
         for fold in range(3):
@@ -119,7 +119,7 @@ def test_one_fold_of_one_repeat_is_the_difference_known_from_elsewhere():
     _, _, _, others = study(strength=0.2, seed=2)
     together = np.zeros(60)
     ours = auc_difference_by_patients(labels, together, patients, scores[:1], others[:1], resamples=200, seed=0)
-    theirs = auc_difference(labels, scores[0], others[0], patients, resamples=200, seed=0)
+    theirs = auc_difference(labels, scores[0], others[0], patients, two_class_samples(labels, patients, 200))
     assert ours.value == pytest.approx(theirs.value, abs=1e-12)
     assert [ours.low, ours.high] == pytest.approx([theirs.low, theirs.high], abs=0.05)  # bootstrap; from both intervals
 

@@ -34,7 +34,7 @@ from ..engine.optimization import NamedParameter
 from ..engine.processes import Processes
 from ..engine.rng import generator
 from ..engine.task import sample_in_epoch
-from ..evaluation.multiclass import macro_auc_row
+from ..evaluation.metrics import macro_auc_row
 from ..jobs.job import Job, refuse_older
 from ..jobs.stopping import StopRequest
 from ..pretraining.run import cohort_of

@@ -22,14 +22,6 @@ PROFILE_MM = 24
 _RADII = np.linspace(0.2, 2.6, 24)
 
 
-def majority(labels: np.ndarray) -> np.ndarray:
-    """(cases,) one probability for all, the share of malignant cases: calls every case the commoner class.
-
-    Not fold by fold: shares that differ a little between folds would rank the cases of one fold above another's.
-    """
-    return np.full(len(labels), labels.mean())
-
-
 def logistic(features: np.ndarray, labels: np.ndarray, folds: Sequence[Fold], strength: float = 1.0) -> np.ndarray:
     """(cases,) out-of-fold probabilities of a logistic model on features (cases, values).
 
@@ -105,3 +97,48 @@ def central_forest(presentation: PicturePresentation, labels: np.ndarray, folds:
         counts = np.bincount(cases[tested], minlength=len(labels))
         probabilities[fold.test] = total[fold.test] / counts[fold.test]
     return probabilities
+
+
+def majority_shares(labels: np.ndarray, classes: int) -> np.ndarray:
+    """(cases, classes) the shares of the classes for every case: calls each the commonest class."""
+    return np.tile(np.bincount(labels, minlength=classes) / len(labels), (len(labels), 1))
+
+
+def tabular_features(values: np.ndarray, given: np.ndarray, attributes: Sequence[int], known: np.ndarray) -> np.ndarray:
+    """Clinical values as columns for a linear model, (cases, columns).
+
+    values, given: (cases, A) as the network takes them. attributes: choices of each, 0 for a number. known: the cases
+    that a missing number's mean is taken of. A number that is missing is replaced by that mean, which a column of its
+    own says; a choice that is missing is none of the choices.
+    """
+    columns = []
+    for a, choices in enumerate(attributes):
+        there = given[:, a]
+        if choices:
+            columns += [(there & (values[:, a] == choice)).astype(float) for choice in range(choices)]
+            continue
+        mean = values[known][there[known], a].mean() if there[known].any() else 0.0
+        columns.append(np.where(there, values[:, a], mean))
+        if not there.all():
+            columns.append((~there).astype(float))
+    return np.stack(columns, axis=1)
+
+
+def tabular_baseline(
+    values: np.ndarray, given: np.ndarray, attributes: Sequence[int], labels: np.ndarray, folds: Sequence[Fold]
+) -> np.ndarray:
+    """(cases, classes) out-of-fold probabilities of a logistic regression on the clinical values alone.
+
+    Standardized by, and weighted by class in, all that the fold does not test.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    table = np.zeros((len(labels), int(labels.max()) + 1))
+    for fold in folds:
+        known = np.concatenate([fold.train, fold.validation])
+        features = tabular_features(values, given, attributes, known)
+        mean, deviation = features[known].mean(axis=0), features[known].std(axis=0)
+        features = (features - mean) / np.where(deviation > 0, deviation, 1.0)
+        model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000).fit(features[known], labels[known])
+        table[np.ix_(fold.test, model.classes_)] = model.predict_proba(features[fold.test])
+    return table

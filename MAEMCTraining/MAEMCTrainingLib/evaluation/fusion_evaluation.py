@@ -21,20 +21,20 @@ from ..classifiers.fold_model import TrainedFolds, fold_result
 from ..classifiers.protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 from ..data.parts import TEST, VALIDATION
 from ..jobs.job import Job
+from .baselines import majority_shares, tabular_baseline
+from .bootstrap import patient_samples
 from .calibration import reliability
 from .fusion_predictions import FusionPredictions, read_fusion_predictions
 from .html import page, table
 from .manifest_parts import about_parts, evaluated_rows
-from .metrics import INTERVALS, evaluate
-from .multiclass import (
+from .metrics import (
+    INTERVALS,
+    auc_difference,
     by_class,
     check_distributions,
     confusion_matrix,
+    evaluate,
     evaluate_classes,
-    macro_auc_difference,
-    majority_shares,
-    patient_samples,
-    tabular_baseline,
 )
 from .operating_points import FEWEST_CASES, POINTS, at_points
 from .out_of_fold import gather, judge
@@ -146,7 +146,7 @@ def _report(job: Job, predictions: FusionPredictions) -> dict[str, Any]:
             branches[name.removeprefix("branch ")] = values
         else:
             baselines[name] = values
-            comparisons[name] = asdict(macro_auc_difference(labels, own, found, patients, samples))
+            comparisons[name] = asdict(auc_difference(labels, own, found, patients, samples))
     return {
         "subject": job.folder.resolve().name,
         "evaluation": evaluated_rows(settings),

@@ -1,21 +1,25 @@
-"""How good predictions are, with intervals by patient.
+"""How good predictions are of two classes or more, with intervals by patient.
 
-Positive is malignant. Rates and areas under the ROC curve have the intervals of ``intervals``, which hold also where
-nearly all cases are right. The others are the 2.5th and 97.5th percentile of 2000 bootstrap samples that draw patients,
-with all their cases, from each stratum (patients with benign, malignant or both kinds of cases), so that every sample
-holds both classes in their proportion. No interval is given where a class has one patient, where more than one sample
-in twenty has no value (those that have one are then a selection), or where all samples are alike.
+Of two classes the second is positive: malignant. Rates and areas under the ROC curve have the intervals of
+``intervals``, which hold also where nearly all cases are right. The others are the 2.5th and 97.5th percentile of 2000
+samples of ``bootstrap``. No interval is given where a class has one patient, where more than one sample in twenty has
+no value (those that have one are then a selection), or where all samples are alike.
+
+Macro: the mean over classes, each counting the same however rare it is; an AUC is then one against the rest. How the
+classes go together in a mean is seen in the bootstrap samples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
+from MAEMCLib.report.sections import Metric
 
+from .bootstrap import CHUNK, RESAMPLES, divide, two_class_samples, weighted_auc, with_interval
 from .calibration import calibrated_error, calibration_error, equal_mass_bins, recalibration
 from .intervals import (
     Interval,
@@ -27,23 +31,11 @@ from .intervals import (
     rate_interval,
 )
 
-RESAMPLES = 2000
 INTERVALS = (
     "Intervals: 95 %, by patient; exact (Clopper-Pearson) for rates, Newcombe's for AUCs, 2000 bootstrap samples for "
     "the calibration's figures. A dash or a value alone: too few patients for an interval."
 )
 """What a report says of them."""
-_CHUNK = 1024  # bounds the memory of a table of pairs
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A value with its 95 % interval; n: the cases that it is a mean over. None where it cannot be computed."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -53,42 +45,12 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """
     labels, scores = np.asarray(labels), np.asarray(scores, float)
     _check_both_classes(labels)
-    return float(_weighted_auc(labels, scores, np.ones((1, len(labels))), np.zeros(len(labels)))[0])
+    return float(weighted_auc(labels, scores, np.ones((1, len(labels))), np.zeros(len(labels)))[0])
 
 
 def _check_both_classes(labels: np.ndarray) -> None:
     if not ((labels == 0).any() and (labels == 1).any()):
         raise InputError("An AUC needs cases of both classes.", "single-class")
-
-
-def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """AUC over the pairs of one group, for each row of case weights (rows, cases).
-
-    One comparison of all pairs serves all bootstrap samples.
-    """
-    positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-    wins, pairs = np.zeros((2, len(weights), len(negative)))
-    for rows in (positive[start : start + _CHUNK] for start in range(0, len(positive), _CHUNK)):
-        difference = scores[rows][:, None] - scores[negative][None, :]
-        compared = groups[rows][:, None] == groups[negative][None, :]
-        wins += weights[:, rows] @ (compared * ((difference > 0) + 0.5 * (difference == 0)))
-        pairs += weights[:, rows] @ compared
-    return _divide((wins * weights[:, negative]).sum(axis=1), (pairs * weights[:, negative]).sum(axis=1))
-
-
-def patient_weights(labels: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """(resamples, cases) how often each case is drawn when patients are drawn with replacement in their stratum."""
-    draws = np.random.Generator(np.random.Philox(key=[seed, 0x626F6F74]))
-    numbers, patient_of = np.unique(patients, return_inverse=True)
-    benign, malignant = (np.bincount(patient_of, labels == label, len(numbers)) > 0 for label in (0, 1))
-    kinds = benign + 2 * malignant
-    counts = np.zeros((resamples, len(numbers)))
-    first = len(numbers) * np.arange(resamples)[:, None]  # of each row's cells in the flat table
-    for kind in np.unique(kinds):
-        members = np.flatnonzero(kinds == kind)
-        drawn = members[draws.integers(0, len(members), size=(resamples, len(members)))]
-        counts += np.bincount((first + drawn).ravel(), minlength=counts.size).reshape(counts.shape)
-    return counts[:, patient_of]
 
 
 def evaluate(
@@ -116,7 +78,7 @@ def evaluate(
     scores = probabilities if scores is None else np.asarray(scores, float)
     _check_both_classes(labels)
     check_probabilities(probabilities)
-    table = _samples(labels, patients, resamples, seed)
+    table = two_class_samples(labels, patients, resamples, seed)
     slope, intercept = recalibration(labels, probabilities, table)
     bins = equal_mass_bins(probabilities)
     rows = {
@@ -167,7 +129,7 @@ def _wins_and_pairs(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) 
     """(cases,) how many cases of the other class in its group each is ranked right with, ties half; of how many."""
     positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     wins, pairs = np.zeros((2, len(labels)))
-    for rows in (positive[start : start + _CHUNK] for start in range(0, len(positive), _CHUNK)):
+    for rows in (positive[start : start + CHUNK] for start in range(0, len(positive), CHUNK)):
         difference = scores[rows][:, None] - scores[negative][None, :]
         compared = groups[rows][:, None] == groups[negative][None, :]
         won = compared * ((difference > 0) + 0.5 * (difference == 0))
@@ -216,11 +178,6 @@ def limits(metric: Metric) -> Interval:
     return metric.low, metric.high
 
 
-def _samples(labels: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """(1 + resamples, cases): the cases themselves, then how often each is in each bootstrap sample."""
-    return np.vstack([np.ones(len(labels)), patient_weights(labels, np.asarray(patients), resamples, seed)])
-
-
 def check_probabilities(probabilities: np.ndarray) -> None:
     """Raises InputError where one is NaN or lies outside [0, 1]."""
     wrong = int((~((probabilities >= 0) & (probabilities <= 1))).sum())
@@ -230,25 +187,6 @@ def check_probabilities(probabilities: np.ndarray) -> None:
             "The model's training has diverged, or the file of predictions is damaged: train again.",
             "no-probability",
         )
-
-
-def auc_difference(
-    labels: np.ndarray,
-    scores: np.ndarray,
-    others: np.ndarray,
-    patients: np.ndarray,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Metric:
-    """AUC of scores minus that of others on the same cases.
-
-    The interval follows from those of both and from how they go together over bootstrap samples of patients.
-    """
-    labels, table = np.asarray(labels), _samples(np.asarray(labels), patients, resamples, seed)
-    columns = [np.asarray(values, float) for values in (scores, others)]
-    areas = [area(labels, column, patients) for column in columns]
-    rows = [_weighted_auc(labels, column, table, np.zeros(len(labels))) for column in columns]
-    return difference_of(*areas, *rows)
 
 
 def difference_of(one: Metric, other: Metric, row: np.ndarray, other_row: np.ndarray) -> Metric:
@@ -282,23 +220,128 @@ def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float | 
     }
 
 
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
-
-
-def with_interval(row: np.ndarray, n: int) -> Metric:
-    """The first entry is the value on the cases themselves, the others are the bootstrap samples'."""
-    value, samples = row[0], row[1:][np.isfinite(row[1:])]
-    if not np.isfinite(value):
-        return Metric(None, None, None, n)
-    if len(samples) < 0.95 * (len(row) - 1) or not len(samples):
-        return Metric(float(value), None, None, n)
-    low, high = np.percentile(samples, [2.5, 97.5])
-    if high - low < 1e-12:  # as certain as that no cases make a figure
-        return Metric(float(value), None, None, n)
-    return Metric(float(value), float(low), float(high), n)
-
-
 def rank_only(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dict[str, dict[str, Any]]:
     """The AUC alone, as JSON values: of scores that are no probabilities."""
     return {"auc": asdict(area(labels, scores, patients))}
+
+
+def check_distributions(probabilities: np.ndarray) -> None:
+    """Raises InputError where a row of (cases, classes) is no distribution: NaN, negative, a sum that is not 1."""
+    good = (probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-4)
+    if not good.all():
+        raise InputError(
+            f"{int((~good).sum())} of {len(good)} predictions are no probabilities (NaN, or not adding up to 1). "
+            "The model's training has diverged, or the file of predictions is damaged: train again.",
+            "no-probability",
+        )
+
+
+def evaluate_classes(
+    labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, samples: np.ndarray
+) -> dict[str, Metric]:
+    """macro_auc, accuracy, macro_f1 and balanced_accuracy (the macro recall), a case being called what is likeliest.
+
+    labels: (cases,) 0 ... C - 1, each class there. probabilities: (cases, C). samples: of ``patient_samples``, which
+    say how the classes' values go together.
+    """
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
+    check_distributions(probabilities)
+    called, everything = probabilities.argmax(axis=1), np.ones(len(labels), bool)
+    f1, f1_rows, recall = [], [], []
+    for number in range(probabilities.shape[1]):
+        counted = _counted(labels, called, number)
+        f1.append(_f1(*counted, patients))
+        tp, fp, fn = (samples @ chosen for chosen in counted)
+        f1_rows.append(divide(2 * tp, 2 * tp + fp + fn))
+        recall.append(rate(called == number, labels == number, patients))
+    return {
+        "macro_auc": macro_auc(labels, probabilities, patients, samples),
+        "accuracy": rate(called == labels, everything, patients),
+        "macro_f1": mean_of(f1, len(labels), correlations(f1_rows, otherwise=1.0)),
+        "balanced_accuracy": mean_of(recall, len(labels)),
+    }
+
+
+def _f1(right: np.ndarray, wrong: np.ndarray, missed: np.ndarray, patients: np.ndarray) -> Metric:
+    """2 J / (1 + J), of the share J of right ones among the cases that are of the class or called it: of that share
+    there is an exact interval."""
+    share = rate(right, right | wrong | missed, patients)
+    if share.value is None:
+        return share
+    return Metric(*(None if j is None else 2 * j / (1 + j) for j in (share.value, share.low, share.high)), share.n)
+
+
+def _counted(labels: np.ndarray, called: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True positives, false positives and false negatives of one class, (cases,) each."""
+    is_it, said = labels == number, called == number
+    return is_it & said, ~is_it & said, is_it & ~said
+
+
+def _against_the_rest(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(labels, scores) of each class against all others; of two classes, or scores (cases,), those of the second."""
+    if probabilities.ndim == 1 or probabilities.shape[1] == 2:
+        return [(labels, probabilities if probabilities.ndim == 1 else probabilities[:, 1])]
+    return [((labels == number).astype(int), column) for number, column in enumerate(probabilities.T)]
+
+
+def macro_auc_row(labels: np.ndarray, probabilities: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """(rows of samples,) mean over classes of the AUC of that class against all others."""
+    together, columns = np.zeros(len(labels)), _against_the_rest(labels, probabilities)
+    return np.mean([weighted_auc(kind, column, samples, together) for kind, column in columns], axis=0)
+
+
+def macro_auc(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, samples: np.ndarray) -> Metric:
+    """The mean over classes of the AUC of that class against all others, with its interval from theirs."""
+    columns = _against_the_rest(labels, probabilities)
+    parts = [area(kind, column, patients) for kind, column in columns]
+    if len(parts) == 1:
+        return parts[0]
+    together = [weighted_auc(kind, column, samples, np.zeros(len(labels))) for kind, column in columns]
+    return mean_of(parts, len(labels), correlations(together, otherwise=1.0))
+
+
+def auc_difference(
+    labels: np.ndarray,
+    one: np.ndarray,
+    other: np.ndarray,
+    patients: np.ndarray,
+    samples: np.ndarray | None = None,
+) -> Metric:
+    """(Macro) AUC of one minus that of another on the same cases; (cases,) scores or (cases, classes) each.
+
+    The interval follows from those of both and from how they go together over bootstrap samples of patients. samples:
+    of ``patient_samples``; None: those of two classes.
+    """
+    labels, tables = np.asarray(labels), [np.asarray(values, float) for values in (one, other)]
+    samples = two_class_samples(labels, patients) if samples is None else samples
+    areas = [macro_auc(labels, table, patients, samples) for table in tables]
+    return difference_of(*areas, *(macro_auc_row(labels, table, samples) for table in tables))
+
+
+def by_class(
+    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], patients: np.ndarray
+) -> list[dict[str, Any]]:
+    """A row for each class: cases, AUC against the rest with its interval, precision, recall and F1."""
+    called, rows = probabilities.argmax(axis=1), []
+    for number, name in enumerate(classes):
+        found = area((labels == number).astype(int), probabilities[:, number], patients)
+        tp, fp, fn = (int(chosen.sum()) for chosen in _counted(labels, called, number))
+        rows.append(
+            {
+                "class": name,
+                "cases": tp + fn,
+                "auc": asdict(found),
+                "precision": tp / (tp + fp) if tp + fp else None,
+                "recall": tp / (tp + fn),
+                "f1": 2 * tp / (2 * tp + fp + fn),
+            }
+        )
+    return rows
+
+
+def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray) -> list[list[int]]:
+    """Counts: a row for each true class, a column for each class that was called."""
+    count = probabilities.shape[1]
+    table = np.zeros((count, count), int)
+    np.add.at(table, (labels, probabilities.argmax(axis=1)), 1)
+    return table.tolist()

@@ -14,9 +14,11 @@ from typing import Literal
 
 import numpy as np
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.report.sections import Metric
 from scipy import stats
 
-from .metrics import RESAMPLES, Metric, auc, patient_weights, with_interval
+from .bootstrap import RESAMPLES, two_class_samples, with_interval
+from .metrics import auc
 
 Alternative = Literal["two-sided", "greater", "less"]
 
@@ -145,7 +147,7 @@ def auc_difference_by_patients(
 ) -> Metric:
     """Mean AUC (over folds and repeats) of scores minus that of others, with an interval by a bootstrap of patients.
 
-    A sample draws the patients of each fold anew, with all their cases, in their stratum (``metrics.patient_weights``),
+    A sample draws the patients of each fold anew, with all their cases, in their stratum (``bootstrap``),
     so that no fold loses a class; all repeats and both methods see the same samples. Arrays as ``compare_repeats``.
     """
     labels, scores, folds = _checked(labels, scores, folds)
@@ -158,8 +160,7 @@ def auc_difference_by_patients(
         here = folds == fold
         sick, well = np.flatnonzero(here & (labels == 1)), np.flatnonzero(here & (labels == 0))
         drawn = np.zeros((1 + resamples, len(labels)))
-        drawn[0, here] = 1
-        drawn[1:, here] = patient_weights(labels[here], patients[here], resamples, seed + number)
+        drawn[:, here] = two_class_samples(labels[here], patients[here], resamples, seed + number)
         # Weights do not depend on the repeat, so the repeats' tables of pairs can be averaged before they are weighted.
         gained = (_wins(scores, sick, well) - _wins(others, sick, well)).mean(axis=0)
         gains = ((drawn[:, sick] @ gained) * drawn[:, well]).sum(axis=1)

@@ -21,7 +21,7 @@ from ..data.presentation import PicturePresentation, Settings, present
 from ..engine.checkpoints import read_tensors
 from ..engine.configuration import FinetuningConfiguration
 from ..jobs.job import Job
-from .baselines import by_radius, central_forest, logistic, majority, radial_profiles
+from .baselines import by_radius, central_forest, logistic, majority_shares, radial_profiles
 from .calibration import reliability
 from .delong import compare
 from .logistic import FEATURE_PENALTY
@@ -94,7 +94,7 @@ def _baselines(
     """(cases,) probabilities by name of the baseline, of the cases that a fold tests, and why a baseline is missing."""
     labels, folds = cohort.labels, division.folds
     learned_from = folds[0].train if division.by_split else division.evaluated
-    others = {"majority class": np.full(len(labels), majority(labels[learned_from])[0])}
+    others = {"majority class": np.full(len(labels), majority_shares(labels[learned_from], 2)[0, 1])}
     unavailable: dict[str, str] = {}
     sizes = [case.diameter_mm for case in cohort.cases]
     missing = sum(size is None for size in sizes)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.bootstrap import patient_samples
 from ..evaluation.fusion_evaluation import HEADS, IMAGES_ALONE, report_of
 from ..evaluation.fusion_predictions import read_fusion_predictions
-from ..evaluation.multiclass import macro_auc_difference, patient_samples
+from ..evaluation.metrics import auc_difference
 from ..evaluation.tables import cell as metric_text
 from ..jobs.job import Job
 from .cell import Cell
@@ -42,7 +43,7 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
             first = own
         elif own.case_ids == first.case_ids:
             samples = patient_samples(own.labels, own.patient_numbers)
-            over = macro_auc_difference(own.labels, own.tables[""], first.tables[""], own.patient_numbers, samples)
+            over = auc_difference(own.labels, own.tables[""], first.tables[""], own.patient_numbers, samples)
             found[cell.row][_DIFFERENCE] = vars(over)
     if not found:
         return []

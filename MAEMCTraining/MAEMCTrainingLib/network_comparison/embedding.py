@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..engine.rng import generator
-from ..evaluation.metrics import RESAMPLES, patient_weights, with_interval
+from ..evaluation.bootstrap import two_class_samples, with_interval
 
 SEED = 20256
 LARGEST_PERPLEXITY = 30.0
@@ -100,5 +100,5 @@ def class_figures(
 
 def _share(right: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
     """The share with its interval by bootstrap of patients."""
-    weights = np.vstack([np.ones(len(right)), patient_weights(np.zeros(len(right)), patients, RESAMPLES, seed=0)])
+    weights = two_class_samples(np.zeros(len(right)), patients)
     return asdict(with_interval(weights @ right / weights.sum(axis=1), len(right)))

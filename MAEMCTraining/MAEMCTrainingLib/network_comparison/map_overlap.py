@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.metrics import RESAMPLES, patient_weights, with_interval
+from ..evaluation.bootstrap import two_class_samples, with_interval
 
 SHARE = 0.2
 """Of a map's area: its highest part."""
@@ -52,7 +52,7 @@ def overlap_figures(first: np.ndarray, second: np.ndarray, patients: np.ndarray)
     table = overlaps(first[usable], second[usable])
     others = patients[:, None] != patients
     own, different = np.diagonal(table), np.where(others, table, 0.0).sum(axis=1) / others.sum(axis=1)
-    weights = np.vstack([np.ones(len(own)), patient_weights(np.zeros(len(own)), patients, RESAMPLES, seed=0)])
+    weights = two_class_samples(np.zeros(len(own)), patients)
     rows = {"iou": own, "iou_of_different_patients": different, "difference": own - different}
     total = weights.sum(axis=1)
     return found | {name: asdict(with_interval(weights @ row / total, len(row))) for name, row in rows.items()}

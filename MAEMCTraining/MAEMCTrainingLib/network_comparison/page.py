@@ -12,8 +12,8 @@ from typing import Any
 from MAEMCLib.files.atomic import replacing
 from MAEMCLib.results import DISCLAIMER
 
+from ..evaluation.bootstrap import RESAMPLES
 from ..evaluation.html import page, picture, png_of, table
-from ..evaluation.metrics import RESAMPLES
 from ..evaluation.tables import cell
 from .embedding import SHUFFLES
 from .figures import SPACES, Drawn, cka_figure, embedding_figure, maps_figure, named

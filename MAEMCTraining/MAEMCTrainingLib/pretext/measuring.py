@@ -20,12 +20,13 @@ from MAEMCLib.inputs.montage import from_montage, to_montage
 from MAEMCLib.inputs.region import SIDE
 from MAEMCLib.inputs.settings import TILES, Preprocessing
 from MAEMCLib.networks.masking import unpatchify
+from MAEMCLib.report.sections import Metric
 from torch import nn
 
 from ..data.augmentation import View, montage_pair
 from ..data.cohort import NoduleCohort
 from ..engine.rng import generator
-from ..evaluation.metrics import RESAMPLES, Metric, patient_weights
+from ..evaluation.bootstrap import two_class_samples
 from ..pretraining.preview import hidden_pixels, montage_figure, save_png
 from ..pretraining.run import PretrainedJob, build_method
 from .contrast import can_contrast, can_contrast_unmasked, fill_queue, own_key_first, queries_and_keys, queue_losses
@@ -75,8 +76,7 @@ def evaluate_pretext(
     unavailable = {} if known else {TRAINING_MEAN: "the pre-training's own cases were not given"}
     mean_pair = _mean_pair(known, preprocessing) if known else None
     errors = hidden_pixel_errors(networks, pairs, noise, mean_pair)
-    drawn = patient_weights(np.zeros(len(held_out)), held_out.patients, RESAMPLES, seed=0)
-    weights = np.vstack([np.ones(len(held_out)), drawn])
+    weights = two_class_samples(np.zeros(len(held_out)), held_out.patients)
     report: dict[str, Any] = {
         "pretraining": pretrained.folder.name,
         "method": run.method,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..evaluation.metrics import RESAMPLES
+from ..evaluation.bootstrap import RESAMPLES
 from .filling import VISIBLE_MEAN
 from .gray_levels import HIDDEN, MEASURES, WHOLE
 

@@ -1,0 +1,74 @@
+"""Bootstrap samples of patients, and what a weighted AUC and an interval are of them.
+
+Patients are drawn, with all their cases, from each stratum of patients whose cases have the same classes, so that every
+sample holds the classes in their proportion.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from MAEMCLib.report.sections import Metric
+
+RESAMPLES = 2000
+CHUNK = 1024
+"""Rows of a table of pairs at once: it bounds the memory."""
+
+
+def patient_samples(labels: np.ndarray, patients: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """(1 + resamples, cases): the cases themselves, then how often each is in each bootstrap sample of patients.
+
+    labels: (cases,) 0 ... C - 1; the order of the classes is that in which the strata are drawn.
+    """
+    draws = np.random.Generator(np.random.Philox(key=[seed, 0x626F6F74]))
+    numbers, patient_of = np.unique(patients, return_inverse=True)
+    held = np.zeros((len(numbers), int(labels.max()) + 1), bool)
+    held[patient_of, labels] = True
+    strata = np.unique(held, axis=0, return_inverse=True)[1].ravel()
+    counts = np.zeros((resamples, len(numbers)))
+    first = len(numbers) * np.arange(resamples)[:, None]  # of each row's cells in the flat table
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        drawn = members[draws.integers(0, len(members), size=(resamples, len(members)))]
+        counts += np.bincount((first + drawn).ravel(), minlength=counts.size).reshape(counts.shape)
+    return np.vstack([np.ones(len(labels)), counts[:, patient_of]])
+
+
+def two_class_samples(
+    labels: np.ndarray, patients: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+) -> np.ndarray:
+    """``patient_samples`` of labels 0 and 1, the malignant being the first class: so all figures of two classes are
+    drawn."""
+    return patient_samples(1 - np.asarray(labels, int), patients, resamples, seed)
+
+
+def weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """AUC over the pairs of one group, for each row of case weights (rows, cases).
+
+    One comparison of all pairs serves all bootstrap samples.
+    """
+    positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    wins, pairs = np.zeros((2, len(weights), len(negative)))
+    for rows in (positive[start : start + CHUNK] for start in range(0, len(positive), CHUNK)):
+        difference = scores[rows][:, None] - scores[negative][None, :]
+        compared = groups[rows][:, None] == groups[negative][None, :]
+        wins += weights[:, rows] @ (compared * ((difference > 0) + 0.5 * (difference == 0)))
+        pairs += weights[:, rows] @ compared
+    return divide((wins * weights[:, negative]).sum(axis=1), (pairs * weights[:, negative]).sum(axis=1))
+
+
+def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """NaN where nothing is counted."""
+    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+
+
+def with_interval(row: np.ndarray, n: int) -> Metric:
+    """The first entry is the value on the cases themselves, the others are the bootstrap samples'."""
+    value, samples = row[0], row[1:][np.isfinite(row[1:])]
+    if not np.isfinite(value):
+        return Metric(None, None, None, n)
+    if len(samples) < 0.95 * (len(row) - 1) or not len(samples):
+        return Metric(float(value), None, None, n)
+    low, high = np.percentile(samples, [2.5, 97.5])
+    if high - low < 1e-12:  # as certain as that no cases make a figure
+        return Metric(float(value), None, None, n)
+    return Metric(float(value), float(low), float(high), n)
