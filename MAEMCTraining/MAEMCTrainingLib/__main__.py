@@ -80,14 +80,25 @@ def _checked(options: argparse.Namespace) -> int | None:
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    from .commands import comparison, data, evaluation, experiment, fusion, jobs, methods, reduction, training
+    from .commands import (
+        comparison,
+        data,
+        evaluation,
+        experiment,
+        fusion,
+        importing,
+        jobs,
+        methods,
+        reduction,
+        training,
+    )
 
     parser = argparse.ArgumentParser(
         "maemc-train",
         description="Prepare data, train and evaluate models for pulmonary nodules, and export them for scoring.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for subject in (data, reduction, methods, training, fusion, evaluation, comparison, experiment, jobs):
+    for subject in (data, importing, reduction, methods, training, fusion, evaluation, comparison, experiment, jobs):
         subject.add(commands)
     return parser
 

@@ -100,7 +100,7 @@ def save(stack, folder):
 
 def lidc_hashes(folder, unpacked):
     """Hashes of the real slices, one array a nodule, in slice order."""
-    from MAEMCTrainingLib.data.importers.images import import_images
+    from MAEMCTrainingLib.data.importers.formats.images import import_images
 
     volumes = {}
     for row in import_images(folder, unpacked).rows:

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 from MAEMCLib.cases.case import Case
+from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCTrainingLib.data.importers.archive import unpack_tar, unpack_zip
 from MAEMCTrainingLib.data.importers.lidc_xml import read_lidc_xml
 from MAEMCTrainingLib.data.importers.mrml import read_scene
-from MAEMCTrainingLib.data.importers.pictures import NoPictureError, read_picture
+from MAEMCTrainingLib.data.importers.pictures import read_picture
 from MAEMCTrainingLib.engine.checkpoints import Position, restore, save
 from MAEMCTrainingLib.jobs.events import EventLog
 from MAEMCTrainingLib.jobs.job import Job, known_jobs, remember
@@ -201,7 +202,7 @@ def _picture_headers(folder: Path):
         path.write_bytes(content)
         try:
             read_picture(path)
-        except NoPictureError as error:
+        except InputError as error:
             assert str(error), "a refusal without a word"
 
     return st.one_of([mutated(content) for content in picture_contents()]), read

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from MAEMCLib.cases.case import Case
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.reading_process import ReadingProcess
-from MAEMCTrainingLib.data.importers.dicom import import_dicom
+from MAEMCTrainingLib.data.importers.formats.dicom import import_dicom
 from pydicom.multival import MultiValue
 
 from .judging import Reader

@@ -11,7 +11,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCTrainingLib.data.importers.archive import unpack_zip
-from MAEMCTrainingLib.data.importers.scene import import_scene
+from MAEMCTrainingLib.data.importers.formats.scene import import_scene
 
 SCENE = """<MRML>
 <Volume id="vtkMRMLScalarVolumeNode1" name="CT" references="storage:vtkMRMLVolumeArchetypeStorageNode1;"/>

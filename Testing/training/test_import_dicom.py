@@ -10,7 +10,7 @@ from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.files import read_volume
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.data.importers.dicom import import_dicom
+from MAEMCTrainingLib.data.importers.formats.dicom import import_dicom
 from MAEMCTrainingLib.data.source_files import content_signature
 from MAEMCTrainingLib.phantom.writing import write_phantom
 
@@ -69,6 +69,7 @@ def tree(phantom, tmp_path_factory):
     report = pydicom.dcmread(next(first.iterdir()))
     del report.Rows, report.PixelData
     report.Modality, report.SeriesInstanceUID = "SR", "1.2.8"
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"  # Basic Text SR
     report.save_as(folder / "unusable" / "report")
     (folder / "README.txt").write_text("viewer")
     return folder

@@ -14,7 +14,7 @@ from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.gray import read_gray
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.data.importers.images import import_images
+from MAEMCTrainingLib.data.importers.formats.images import import_images
 from MAEMCTrainingLib.data.picture_cache import build_picture_cache
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -58,7 +58,7 @@ def reasons(found):
 
 def test_lidc_slices_as_they_lie(lidc_slices, tmp_path):
     found = import_images(lidc_slices, tmp_path / "files")
-    assert found.skipped == () and len(found.rows) == 4600
+    assert not found.skipped and len(found.rows) == 4600
     with open(lidc_slices / "labels.csv", newline="") as stream:
         table = {record["file"]: record for record in csv.DictReader(stream)}
     names = {"benign": 0, "malignant": 1, "ambiguous": None}

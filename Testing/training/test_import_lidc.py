@@ -11,7 +11,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.data.importers.lidc import import_lidc
+from MAEMCTrainingLib.data.importers.formats.lidc import import_lidc
 from MAEMCTrainingLib.data.importers.lidc_nodules import fill
 from MAEMCTrainingLib.data.importers.lidc_xml import Contour
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -179,7 +179,7 @@ def test_marks_become_nodules_with_consensus_and_median_label(found):
         center, diameter = expected(masks)
         assert np.allclose(row.point_lps, center, atol=1e-9)
         assert row.diameter_mm == pytest.approx(diameter)
-    assert found.rows == tuple(sorted(found.rows, key=lambda row: row.point_lps[2]))
+    assert found.rows == sorted(found.rows, key=lambda row: row.point_lps[2])
     assert large.values["modality"] == "CT" and large.values["anatomy"] == "CHEST"
     assert large.values["slice_thickness_mm"] == "2.5"
     assert {row.patient_id for row in found.rows} == {PATIENT}

@@ -10,7 +10,7 @@ from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.data.importers.luna25 import import_luna25
+from MAEMCTrainingLib.data.importers.formats.luna25 import import_luna25
 from MAEMCTrainingLib.data.importers.volume_box import read_box
 
 HEADER = [
@@ -129,7 +129,7 @@ def test_refusals(folder, tmp_path, capsys):
         import_luna25(tmp_path, tmp_path)
     table = tmp_path / "a.csv"
     table.write_text("PatientID,SeriesInstanceUID,CoordX,CoordY,label\n1,2,3,4,1\n")
-    with pytest.raises(InputError, match=r"lacks the column CoordZ of"):
+    with pytest.raises(InputError, match=r"lacks the column CoordZ\."):
         import_luna25(table, tmp_path)
     table.write_text(",".join(HEADER) + "\n")
     with pytest.raises(InputError, match="no volumes"):

@@ -16,7 +16,7 @@ from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.data.importers.scene import import_scene
+from MAEMCTrainingLib.data.importers.formats.scene import import_scene
 from MAEMCTrainingLib.phantom.writing import write_phantom
 
 WRITE = """

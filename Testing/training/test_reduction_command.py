@@ -17,7 +17,7 @@ from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.images.axial import axial_slices
 from MAEMCLib.images.files import read_volume
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.data.importers.images import import_images
+from MAEMCTrainingLib.data.importers.formats.images import import_images
 from MAEMCTrainingLib.reduction.hash import difference_hash
 from MAEMCTrainingLib.reduction.slices import read_picture
 from PIL import Image

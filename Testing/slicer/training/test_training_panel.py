@@ -388,14 +388,14 @@ def test_nothing_keeps_the_window_waiting(panel, written_job, phantom):
 
 
 def test_import_menu_offers_importers_that_there_are(panel):
-    from MAEMCTrainingLib.data.importers import IMPORTERS
+    from MAEMCTrainingLib.data.importers import importers as known
     from MAEMCTrainingPanel.importing import importers
 
     actions = panel.ui.importButton.menu().actions()
     titles = [action.text for action in actions]
     assert titles == [*importers(), "", "Leave out similar slices ..."]
     assert not actions[-1].enabled, "there are no data yet"
-    assert {kind for kind, _asked in importers().values()} <= set(IMPORTERS)
+    assert {kind for kind, _asked in importers().values()} <= set(known())
 
 
 def test_scene_that_is_not_saved_is_not_imported(panel, tmp_path):

@@ -15,7 +15,7 @@ from MAEMCLib.images.dicom.header import Header
 from MAEMCLib.images.dicom.series import read_folder
 from MAEMCLib.images.dicom.stacks import Stack
 
-from .imported import Skipped, below
+from .imported import Skipped, below, existing_folder
 
 _MORE = ("BodyPartExamined", "ContrastBolusAgent")
 
@@ -111,9 +111,7 @@ class Tree:
 
 def scan(folder: Path) -> Tree:
     """Read the headers of all files below a folder. Raises InputError where there is no such folder or no DICOM."""
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}. Check the path.", "missing-file")
-    folder = folder.absolute()
+    folder = existing_folder(folder)
     found = read_folder(folder, _MORE)
     reasons = dict(found.spoiled)
     for path, modality in found.imageless.items():

@@ -1,10 +1,12 @@
-"""What an importer hands back, and how its identifiers become pseudonyms."""
+"""What an importer is and hands back, and how its identifiers become pseudonyms."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import manifest_record
@@ -14,7 +16,6 @@ from MAEMCLib.files.spreadsheet import text_of
 from ..pseudonyms import key_name, name_pseudonym, pseudonym
 from .tables import read_table
 
-RATING_COLUMN = "malignancy_median"
 BENIGN_UP_TO, MALIGNANT_FROM = 2.0, 4.0
 
 
@@ -29,26 +30,59 @@ class Skipped:
         return f"{self.name}: {self.reason}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Imported:
-    """The rows of a manifest with identifiers as the source has them, everything that was skipped, and sentences on how
-    the source was understood, where it can be understood in another way."""
+    """The rows of a manifest with identifiers as the source has them, everything that was skipped, and remarks:
+    sentences on how the source was understood, where it can be understood in another way."""
 
-    rows: tuple[Case, ...]
-    skipped: tuple[Skipped, ...] = ()
-    remarks: tuple[str, ...] = ()
+    rows: list[Case] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    _names: set[str] = field(default_factory=set, repr=False, compare=False)
 
-
-def imported(rows: Iterable[Case], skipped: Iterable[Skipped] = (), remarks: Iterable[str] = ()) -> Imported:
-    """Rows, skipped items and remarks; a row whose case_id was there before is skipped, since a case is named once."""
-    kept: dict[str, Case] = {}
-    skipped = list(skipped)
-    for row in rows:
-        if row.case_id in kept:
-            skipped.append(Skipped(row.case_id, "a case of this name was there before; each case is taken once"))
+    def add(self, row: Case) -> None:
+        """Take a row; one whose case_id was there before is skipped, since a case is named once."""
+        if row.case_id in self._names:
+            self.skip(row.case_id, "a case of this name was there before; each case is taken once")
         else:
-            kept[row.case_id] = row
-    return Imported(tuple(kept.values()), tuple(skipped), tuple(remarks))
+            self._names.add(row.case_id)
+            self.rows.append(row)
+
+    def skip(self, name: str, reason: object) -> None:
+        """Name something that gives no row, and say why."""
+        self.skipped.append(Skipped(name, str(reason)))
+
+    @contextmanager
+    def skipping(self, name: str, errors: type[Exception] = InputError) -> Iterator[None]:
+        """Skip what is called ``name`` where reading it, within the block, raises one of these errors."""
+        try:
+            yield
+        except errors as error:
+            self.skip(name, str(error) or type(error).__name__)
+
+    def extend(self, part: Imported) -> None:
+        """Take all that a part of the source gave."""
+        for row in part.rows:
+            self.add(row)
+        self.skipped += part.skipped
+        self.remarks += part.remarks
+
+
+@dataclass(frozen=True)
+class Importer:
+    """How a data set becomes a manifest.
+
+    read: called with the source, with a folder beside the manifest for what has to be taken out of an archive, and with
+    the values of its own options by name. summary, source: what it takes, for the command line's help. options: its
+    own options of the command line, each with the arguments of ``add_argument``. needs: the packages of the extra
+    ``train`` that it imports.
+    """
+
+    read: Callable[..., Imported]
+    summary: str
+    source: str = "a folder"
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
 
 
 def label_of_median(median: float) -> int | None:
@@ -106,3 +140,10 @@ def below(path: Path, folder: Path) -> str:
     if not path.is_relative_to(folder):
         return str(path)
     return folder.name if path == folder else path.relative_to(folder).as_posix()
+
+
+def existing_folder(source: Path) -> Path:
+    """The absolute path of a folder. Raises InputError where there is none."""
+    if not source.is_dir():
+        raise InputError(f"There is no folder {source}. Check the path.", "missing-file")
+    return source.absolute()

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from MAEMCLib.errors import InputError
 from MAEMCLib.images.gray import LARGEST_SIDE
 
 from .dicom_tree import plain
@@ -15,10 +16,6 @@ FLAT_MODALITIES = ("US", "MG", "CR", "DX")
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _END_OF_JPEG = b"\xff\xd9"
 _TAIL_BYTES = 4096
-
-
-class NoPictureError(Exception):
-    """Why a file gives no row."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +40,18 @@ def is_picture(path: Path) -> bool:
 
 
 def read_picture(path: Path) -> Picture:
-    """Read the header, and look whether the file is whole. Raises NoPictureError with the reason."""
+    """Read the header, and look whether the file is whole. Raises InputError with the reason."""
     try:
         with open(path, "rb") as stream:
             start = stream.read(132)
     except OSError as error:
-        raise NoPictureError(f"it cannot be read ({error.strerror})") from error
+        raise InputError(f"it cannot be read ({error.strerror})") from error
     if not start:
-        raise NoPictureError("it is empty")
+        raise InputError("it is empty")
     if start[128:] == b"DICM":
         return _dicom(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise NoPictureError("no PNG, JPEG or DICOM file")
+        raise InputError("no PNG, JPEG or DICOM file")
     return _raster(path)
 
 
@@ -71,15 +68,15 @@ def _raster(path: Path) -> Picture:
             with open(path, "rb") as stream:
                 stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
                 if _END_OF_JPEG not in stream.read():
-                    raise NoPictureError("it is cut short")
+                    raise InputError("it is cut short")
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise NoPictureError("it states a size that no medical picture has") from error
-    except NoPictureError:
+        raise InputError("it states a size that no medical picture has") from error
+    except InputError:
         raise
     except Exception as error:  # a damaged file breaks Pillow in many places
-        raise NoPictureError("it is damaged or cut short") from error
+        raise InputError("it is damaged or cut short") from error
     if max(width, height) > LARGEST_SIDE:
-        raise NoPictureError(f"it states {width} x {height} pixels, which no medical picture has")
+        raise InputError(f"it states {width} x {height} pixels, which no medical picture has")
     return Picture({"width": str(width), "height": str(height)})
 
 
@@ -95,14 +92,12 @@ def _dicom(path: Path) -> Picture:
             width, height = int(data.get("Columns") or 0), int(data.get("Rows") or 0)
             patient, anatomy = plain(data.get("PatientID", "")), plain(data.get("BodyPartExamined", "")).upper()
     except Exception as error:  # a damaged file breaks pydicom in many places
-        raise NoPictureError(f"damaged DICOM ({type(error).__name__})") from error
+        raise InputError(f"damaged DICOM ({type(error).__name__})") from error
     if modality not in FLAT_MODALITIES:
         hint = "; maemc-train import dicom takes CT" if modality == "CT" else ""
-        raise NoPictureError(
-            f"DICOM of the modality {modality or 'not stated'}, not {', '.join(FLAT_MODALITIES)}{hint}"
-        )
+        raise InputError(f"DICOM of the modality {modality or 'not stated'}, not {', '.join(FLAT_MODALITIES)}{hint}")
     if frames > 1:
-        raise NoPictureError(f"DICOM with {frames} frames; export single pictures")
+        raise InputError(f"DICOM with {frames} frames; export single pictures")
     if not width or not height:
-        raise NoPictureError("DICOM without an image")
+        raise InputError("DICOM without an image")
     return Picture({"width": str(width), "height": str(height)}, modality, anatomy, patient)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
 
 
-def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def read_table(path: Path, needed: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Columns, and (row as a spreadsheet counts it, values without blanks around) of every row that is not empty.
 
-    Raises InputError: a file that cannot be read as CSV text, or is empty.
+    Raises InputError: a file that cannot be read as CSV text, is empty, or lacks a column that is needed.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
@@ -25,5 +26,10 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]
         )
     if not columns:
         raise InputError(f"{path} is empty.", "manifest-empty")
+    if missing := [name for name in needed if name not in columns]:
+        plural = "s" * (len(missing) > 1)
+        raise InputError(
+            f"{path} lacks the column{plural} {', '.join(missing)}. It has {', '.join(columns)}.", "manifest-columns"
+        )
     clean = [(line, {name: (record.get(name) or "").strip() for name in columns}) for line, record in records]
     return columns, [(line, record) for line, record in clean if any(record.values())]

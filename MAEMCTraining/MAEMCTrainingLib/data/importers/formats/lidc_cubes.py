@@ -8,8 +8,8 @@ from pathlib import Path
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 
-from .imported import Imported, imported
-from .tables import read_table
+from ..imported import Imported, Importer
+from ..tables import read_table
 
 COLUMNS = ("file", "patient", "eq_diam_mask_mm", "malignancy_median_high")
 CUBE_CENTER_LPS = (0.0, 0.0, 0.0)
@@ -31,16 +31,19 @@ def import_lidc_cubes(source: Path, unpacked: Path) -> Imported:
     table = folder / "labels.csv"
     if not table.is_file():
         raise InputError(f"{folder} is no folder of LIDC cubes: it has no labels.csv.", "missing-file")
-    columns, records = read_table(table)
-    missing = [name for name in COLUMNS if name not in columns]
-    if missing:
-        raise InputError(f"{table} lacks the columns {', '.join(missing)}.", "manifest-columns")
+    _, records = read_table(table, COLUMNS)
     absent = [r["file"] for _, r in records if not (folder / "images" / r["file"]).is_file()]
     if absent:
         raise InputError(
             f"{folder / 'images'} lacks {len(absent)} cubes of labels.csv, the first {absent[0]}.", "missing-file"
         )
-    return imported(_row(folder, record) for _, record in records)
+    found = Imported()
+    for _, record in records:
+        found.add(_row(folder, record))
+    return found
+
+
+IMPORTER = Importer(import_lidc_cubes, "51 mm cubes of LIDC-IDRI with the readers' ratings")
 
 
 def _row(folder: Path, record: dict[str, str]) -> Case:

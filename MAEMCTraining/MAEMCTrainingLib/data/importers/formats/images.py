@@ -22,12 +22,13 @@ from pathlib import Path
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
+from MAEMCLib.images.axial import PICTURE_SUFFIXES
 
-from .archive import unpack_tar
-from .class_folders import KNOWN, ClassFolders, find_class_folders
-from .imported import Imported, Skipped, below, imported, label_of_median
-from .pictures import NoPictureError, is_picture, read_picture
-from .tables import read_table
+from ..archive import unpack_tar
+from ..class_folders import KNOWN, ClassFolders, find_class_folders
+from ..imported import Imported, Importer, below, existing_folder, label_of_median
+from ..pictures import is_picture, read_picture
+from ..tables import read_table
 
 NO_LABEL = {"", "ambiguous", "indeterminate", "unknown", "normal"}
 RATING = "malignancy_median_high"
@@ -46,9 +47,7 @@ def import_images(source: Path, unpacked: Path, classes: Sequence[str] = ()) -> 
     first; none: found by the layout. Raises InputError: no such folder, no pictures, a table without a column of files,
     several tables, classes that are no folders.
     """
-    if not source.is_dir():
-        raise InputError(f"There is no folder {source}. Check the path.", "missing-file")
-    folder = source.absolute()
+    folder = existing_folder(source)
     tables = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".csv" and path.is_file())
     tables = [path for path in tables if "case_id" not in read_table(path)[0]]  # a manifest is what an import writes
     if len(tables) > 1:
@@ -57,6 +56,20 @@ def import_images(source: Path, unpacked: Path, classes: Sequence[str] = ()) -> 
     if tables and classes:
         raise InputError(f"{tables[0].name} says what each picture is; --classes is for folders.", "classes")
     return _from_table(tables[0], unpacked) if tables else _from_folders(folder, classes)
+
+
+IMPORTER = Importer(
+    import_images,
+    "2-D pictures: PNG, JPEG, DICOM ultrasound and radiographs",
+    options={
+        "--classes": {
+            "metavar": "NEGATIVE,POSITIVE",
+            "type": lambda text: [name.strip() for name in text.split(",") if name.strip()],
+            "default": [],
+            "help": "the folders that are classes; of two the second is label 1",
+        }
+    },
+)
 
 
 def _from_table(table: Path, unpacked: Path) -> Imported:
@@ -68,21 +81,19 @@ def _from_table(table: Path, unpacked: Path) -> Imported:
             "manifest-columns",
         )
     folder = table.parent
-    rows, skipped = [], []
+    found = Imported()
     files = _files(folder, {record[file_column] for _, record in records}, unpacked)
     for line, record in records:
         name = record[file_column]
-        try:
+        with found.skipping(f"row {line} of {table.name} ({name or 'no file named'})"):
             if name not in files:
-                raise NoPictureError("there is no such file in the folder or a tar file in it")
-            rows.append(_table_row(record, name, files[name]))
-        except NoPictureError as error:
-            skipped.append(Skipped(f"row {line} of {table.name} ({name or 'no file named'})", str(error)))
+                raise InputError("there is no such file in the folder or a tar file in it", "missing-file")
+            found.add(_table_row(record, name, files[name]))
     listed = set(files.values())
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path not in listed and path.suffix.lower() in (".png", ".jpg", ".jpeg", ".dcm"):
-            skipped.append(Skipped(below(path, folder), f"not listed in {table.name}"))
-    return imported(rows, skipped)
+        if path.is_file() and path not in listed and path.suffix.lower() in PICTURE_SUFFIXES:
+            found.skip(below(path, folder), f"not listed in {table.name}")
+    return found
 
 
 def _files(folder: Path, names: set[str], unpacked: Path) -> dict[str, Path]:
@@ -108,7 +119,7 @@ def _table_row(record: dict[str, str], name: str, path: Path) -> Case:
     extra |= {column: record[column] for column in CARRIED if record.get(column)}
     if slice_index:
         if not slice_index.lstrip("-").isdecimal():
-            raise NoPictureError(f"its slice is '{slice_index}', not a whole number")
+            raise InputError(f"its slice is '{slice_index}', not a whole number", "manifest-number")
         # The number of a nodule counts within a patient.
         extra |= {"volume_id": f"{patient} {record.get('nodule', '')}".strip(), "slice_index": slice_index}
     if record.get(RATING):  # what radiologists rate from 1 to 5 is nodules in chest CT
@@ -131,11 +142,11 @@ def _table_label(record: dict[str, str]) -> int | None:
         except ValueError:
             value = 0.0
         if not 1.0 <= value <= 5.0:
-            raise NoPictureError(f"its {RATING} is '{rating}', not a rating from 1 to 5")
+            raise InputError(f"its {RATING} is '{rating}', not a rating from 1 to 5", "manifest-label")
         return label_of_median(value)
     label = record.get("label", "").lower()
     if label not in KNOWN and label not in NO_LABEL:
-        raise NoPictureError(f"its label is '{record['label']}', not benign, malignant, 0, 1 or empty")
+        raise InputError(f"its label is '{record['label']}', not benign, malignant, 0, 1 or empty", "manifest-label")
     return KNOWN.get(label)
 
 
@@ -150,17 +161,17 @@ def _from_folders(folder: Path, classes: Sequence[str]) -> Imported:
             masks.setdefault(of, []).append(path)
     taken = {path for found in masks.values() for path in found}
     pictures = [path for path in paths if path not in taken]
-    found = find_class_folders([_folders(path, folder) for path in pictures if is_picture(path)], classes)
-    rows, skipped = [], []
+    class_folders = find_class_folders([_folders(path, folder) for path in pictures if is_picture(path)], classes)
+    found = Imported(remarks=list(class_folders.remarks))
     for path in pictures:
-        try:
+        with found.skipping(below(path, folder)):
             own_masks = masks.get(path.with_suffix(""), [])
-            rows.append(_folder_row(path, folder, found, own_masks))
+            found.add(_folder_row(path, folder, class_folders, own_masks))
             taken -= set(own_masks)
-        except NoPictureError as error:
-            skipped.append(Skipped(below(path, folder), str(error)))
-    skipped += [Skipped(below(path, folder), "a mask of a picture that is not used") for path in sorted(taken)]
-    return imported(rows, skipped, [*found.remarks, *_crowded(rows)])
+    for path in sorted(taken):
+        found.skip(below(path, folder), "a mask of a picture that is not used")
+    found.remarks += _crowded(found.rows)
+    return found
 
 
 def _folder_row(path: Path, folder: Path, classes: ClassFolders, masks: Sequence[Path]) -> Case:

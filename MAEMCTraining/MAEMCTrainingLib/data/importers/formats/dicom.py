@@ -10,12 +10,12 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.images.dicom.image import kind_of
 from MAEMCLib.inputs.region import SLICES
 
-from .dicom_tree import Tree, TreeSeries, plain, scan
-from .imported import Imported, Skipped, below, imported
+from ..dicom_tree import Tree, TreeSeries, plain, scan
+from ..imported import Imported, Importer, below
 
 SMALLEST_EXTENT_MM = float(SLICES)
 """A series has to reach over the height of one region's axial slices, or every region in it is mostly padding."""
-_TOLD = "dicom-left-out", "dicom-rescale-type", "dicom-no-rescale"
+_REMARKED = "dicom-left-out", "dicom-rescale-type", "dicom-no-rescale"
 """Remarks on a series that no column of the table shows."""
 NO_CONTRAST = {"", "NO", "NONE", "N", "NATIVE", "UNENHANCED", "WITHOUT"}
 
@@ -30,19 +30,18 @@ def import_dicom(source: Path, unpacked: Path) -> Imported:
     no such folder, no DICOM.
     """
     tree = scan(source)
-    rows, skipped, remarks = [], list(tree.skipped), []
+    found = Imported(skipped=list(tree.skipped))
     for series in tree.series:
-        try:
-            rows.append(_row(tree, series))
-        except InputError as error:
-            skipped.append(Skipped(tree.name(series), str(error)))
-            continue
-        told = [remark.message for remark in series.stack.remarks if remark.code in _TOLD]
-        remarks += [f"{tree.name(series)}: {message}" for message in told]
+        name = tree.name(series)
+        with found.skipping(name):
+            found.add(_row(tree, series))
+            found.remarks += [f"{name}: {noted.message}" for noted in series.stack.remarks if noted.code in _REMARKED]
     if tree.foreign:
-        first = below(tree.foreign[0], tree.folder)
-        skipped.append(Skipped(f"{len(tree.foreign)} files", f"not DICOM; the first is {first}"))
-    return imported(rows, skipped, remarks)
+        found.skip(f"{len(tree.foreign)} files", f"not DICOM; the first is {below(tree.foreign[0], tree.folder)}")
+    return found
+
+
+IMPORTER = Importer(import_dicom, "the CT series of any tree of DICOM files")
 
 
 def _row(tree: Tree, series: TreeSeries) -> Case:

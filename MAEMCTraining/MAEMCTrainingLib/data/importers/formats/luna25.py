@@ -10,9 +10,9 @@ from pathlib import Path
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 
-from .imported import Imported, Skipped, imported
-from .tables import read_table
-from .volume_box import VolumeBox, read_box
+from ..imported import Imported, Importer
+from ..tables import read_table
+from ..volume_box import VolumeBox, read_box
 
 COLUMNS = ("PatientID", "SeriesInstanceUID", "CoordX", "CoordY", "CoordZ", "label")
 """What is needed of the published header ``PatientID, SeriesInstanceUID, StudyDate, CoordX, CoordY, CoordZ, LesionID,
@@ -29,14 +29,7 @@ def import_luna25(source: Path, unpacked: Path) -> Imported:
     LUNA25, columns missing, no volumes at all.
     """
     table, folder = _table(source)
-    columns, records = read_table(table)
-    missing = [name for name in COLUMNS if name not in columns]
-    if missing:
-        raise InputError(
-            f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)} of LUNA25's table; it has "
-            f"{', '.join(columns)}.",
-            "manifest-columns",
-        )
+    _, records = read_table(table, COLUMNS)
     volumes = _volumes(folder)
     if not volumes:
         raise InputError(
@@ -44,15 +37,17 @@ def import_luna25(source: Path, unpacked: Path) -> Imported:
             "volumes were unpacked to, or above it.",
             "missing-file",
         )
-    boxes: dict[Path, VolumeBox | str] = {}
-    rows, skipped = [], []
+    found, boxes = Imported(), {}
     for line, record in records:
-        try:
-            rows.append(_row(record, volumes, boxes))
-        except InputError as error:
-            nodule = record.get("AnnotationID") or record.get("NoduleID") or ""
-            skipped.append(Skipped(f"row {line}{f' ({nodule})' if nodule else ''} of {table.name}", str(error)))
-    return imported(rows, skipped)
+        nodule = record.get("AnnotationID") or record.get("NoduleID") or ""
+        with found.skipping(f"row {line}{f' ({nodule})' if nodule else ''} of {table.name}"):
+            found.add(_row(record, volumes, boxes))
+    return found
+
+
+IMPORTER = Importer(
+    import_luna25, "the LUNA25 challenge's CSV and volumes", source="the CSV, or a folder with it and the volumes"
+)
 
 
 def _table(source: Path) -> tuple[Path, Path]:

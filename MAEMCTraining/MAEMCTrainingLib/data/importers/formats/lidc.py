@@ -10,10 +10,10 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import file_sha256
 
-from .dicom_tree import Tree, TreeSeries, scan
-from .imported import RATING_COLUMN, Imported, Skipped, below, imported, label_of_median
-from .lidc_nodules import nodules, outline
-from .lidc_xml import Reading, read_lidc_xml
+from ..dicom_tree import Tree, TreeSeries, scan
+from ..imported import Imported, Importer, below, label_of_median
+from ..lidc_nodules import nodules, outline
+from ..lidc_xml import Reading, read_lidc_xml
 
 
 def import_lidc(source: Path, unpacked: Path) -> Imported:
@@ -21,28 +21,27 @@ def import_lidc(source: Path, unpacked: Path) -> Imported:
 
     A reading finds its series by SeriesInstanceUid. Raises InputError: no such folder, no DICOM, no XML.
     """
-    tree = scan(source)
-    readings, skipped = _readings(tree.folder)
-    rows = []
+    tree, found = scan(source), Imported()
+    readings = _readings(tree.folder, found)
     series_by_uid = _by_uid(tree)
     for name, reading in readings.items():
         series = series_by_uid.get(reading.series_uid)
         if series is None:
-            skipped.append(Skipped(name, "its series (SeriesInstanceUid) is not among the DICOM files"))
+            found.skip(name, "its series (SeriesInstanceUid) is not among the DICOM files")
             continue
         try:
-            found, left_out = _nodule_rows(tree, series, reading, name)
+            found.extend(_nodules(tree, series, reading, name))
         except InputError as error:
-            skipped.append(Skipped(name, f"its series {tree.name(series)} cannot be used: {error}"))
-            continue
-        rows += found
-        skipped += [*reading.skipped, *left_out]
+            found.skip(name, f"its series {tree.name(series)} cannot be used: {error}")
     read = {reading.series_uid for reading in readings.values()}
     for series in tree.series:
         if series.stack.uid not in read:
-            reason = series.stack.problem or "no XML file has a reading of it"
-            skipped.append(Skipped(tree.name(series), str(reason)))
-    return imported(rows, [*skipped, *tree.skipped])
+            found.skip(tree.name(series), series.stack.problem or "no XML file has a reading of it")
+    found.skipped += tree.skipped
+    return found
+
+
+IMPORTER = Importer(import_lidc, "LIDC-IDRI as TCIA ships it", needs=("scipy",))
 
 
 def _by_uid(tree: Tree) -> dict[str, TreeSeries]:
@@ -51,7 +50,7 @@ def _by_uid(tree: Tree) -> dict[str, TreeSeries]:
     return {series.stack.uid: series for series in ordered}
 
 
-def _readings(folder: Path) -> tuple[dict[str, Reading], list[Skipped]]:
+def _readings(folder: Path, found: Imported) -> dict[str, Reading]:
     """Readings by the name of their file. A series is taken from one file: TCIA ships the readings twice, with the
     images and by themselves, and the readers must not be counted twice."""
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".xml" and path.is_file())
@@ -62,38 +61,32 @@ def _readings(folder: Path) -> tuple[dict[str, Reading], list[Skipped]]:
             "no-readings",
         )
     readings: dict[str, Reading] = {}
-    skipped = []
     first: dict[str, Path] = {}
     for path in files:
         name = below(path, folder)
-        try:
+        with found.skipping(name):
             reading = read_lidc_xml(path, name)
-        except InputError as error:
-            skipped.append(Skipped(name, str(error)))
-            continue
-        before = first.setdefault(reading.series_uid, path)
-        if before is path:
+            before = first.setdefault(reading.series_uid, path)
+            if before is not path:
+                same = file_sha256(path) == file_sha256(before)
+                what = "the same reading as" if same else "another reading of the CT of"
+                raise InputError(f"{what} {below(before, folder)}, which was taken", "lidc-twice")
             readings[name] = reading
-        else:
-            same = "the same reading as" if file_sha256(path) == file_sha256(before) else "another reading of the CT of"
-            skipped.append(Skipped(name, f"{same} {below(before, folder)}, which was taken"))
-    return readings, skipped
+    return readings
 
 
-def _nodule_rows(tree: Tree, series: TreeSeries, reading: Reading, name: str) -> tuple[list[Case], list[Skipped]]:
+def _nodules(tree: Tree, series: TreeSeries, reading: Reading, name: str) -> Imported:
     if series.grid.absent:  # a reader's outline may be on one of them
         raise InputError(series.grid.gaps(), "dicom-missing-slices")
     slices = {item.header.text("SOPInstanceUID"): k for k, item in enumerate(series.grid.slices)}
-    outlined, skipped = [], []
+    found, outlined = Imported(skipped=list(reading.skipped)), []
     for mark in reading.marks:
-        try:
+        with found.skipping(f"{name}, reader {mark.reader}, nodule {mark.nodule_id}"):
             outlined.append(outline(mark, series, slices))
-        except InputError as error:
-            skipped.append(Skipped(f"{name}, reader {mark.reader}, nodule {mark.nodule_id}", str(error)))
     image = tree.image(series)
     thickness = series.header.number("SliceThickness")
-    rows = [
-        Case(
+    for number, nodule in enumerate(nodules(outlined, series), 1):
+        row = Case(
             case_id=f"{series.patient} {series.uid} nodule {number}",
             patient_id=series.patient,
             image=image,
@@ -104,12 +97,11 @@ def _nodule_rows(tree: Tree, series: TreeSeries, reading: Reading, name: str) ->
                 "modality": "CT",
                 "anatomy": "CHEST",
                 "readers": str(nodule.readers),
-                RATING_COLUMN: f"{nodule.malignancy:g}",
+                "malignancy_median": f"{nodule.malignancy:g}",
                 "slice_thickness_mm": f"{thickness:g}" if math.isfinite(thickness) else "",
             },
         )
-        for number, nodule in enumerate(nodules(outlined, series), 1)
-    ]
+        found.add(row)
     if not reading.marks:
-        skipped.append(Skipped(name, "no reader rated a nodule of 3 mm or more in it"))
-    return rows, skipped
+        found.skip(name, "no reader rated a nodule of 3 mm or more in it")
+    return found

@@ -9,15 +9,14 @@ from pathlib import Path
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.points import NodulePoint, read_points
-from MAEMCLib.errors import InputError
+from MAEMCLib.errors import UNREADABLE, InputError
 from MAEMCLib.images.dicom.header import is_dicom
 
-from ..cache import UNREADABLE
-from .archive import is_inside, unpack_zip
-from .dicom_tree import scan
-from .imported import Imported, Skipped, below, imported
-from .mrml import SceneNode, read_scene
-from .volume_box import VolumeBox, read_box
+from ..archive import is_inside, unpack_zip
+from ..dicom_tree import scan
+from ..imported import Imported, Importer, below
+from ..mrml import SceneNode, read_scene
+from ..volume_box import VolumeBox, read_box
 
 SUFFIXES = (".mrml", ".mrb")
 CLASSES = {"benign": 0, "malignant": 1}
@@ -53,16 +52,15 @@ def import_scene(source: Path, unpacked: Path) -> Imported:
             raise InputError(f"{source} is no Slicer scene; give a .mrml or .mrb file, or a folder of them.", "scene")
     if not scenes:
         raise InputError(f"There is no Slicer scene (.mrml, .mrb) at {source}. Check the path.", "missing-file")
-    rows, skipped = [], []
+    found = Imported()
     for scene in scenes:
-        try:
-            found = _scene(scene, below(scene, folder), unpacked)
-        except UNREADABLE as error:  # a damaged file costs its own scene and not those after it
-            skipped.append(Skipped(below(scene, folder), str(error) or type(error).__name__))
-            continue
-        rows += found.rows
-        skipped += found.skipped
-    return imported(rows, skipped)
+        name = below(scene, folder)
+        with found.skipping(name, UNREADABLE):  # a damaged file costs its own scene and not those after it
+            found.extend(_scene(scene, name, unpacked))
+    return found
+
+
+IMPORTER = Importer(import_scene, "point lists of Slicer scenes", source="a .mrml or .mrb file, or a folder of them")
 
 
 def _scene(path: Path, name: str, unpacked: Path) -> Imported:
@@ -78,44 +76,36 @@ def _scene(path: Path, name: str, unpacked: Path) -> Imported:
     if not content.lists:
         raise InputError("the scene has no point list", "no-points")
     volumes = {node.id: _volume(node, inside) for node in content.volumes}
-    skipped = [Skipped(f"{name}, volume {v.node.name}", v.problem) for v in volumes.values() if v.problem]
-    rows = []
+    found = Imported()
+    for volume in volumes.values():
+        if volume.problem:
+            found.skip(f"{name}, volume {volume.node.name}", volume.problem)
     for node in content.lists:
         title = f"{name}, list {node.name} ({node.id})"
-        problem = node.problem or _astray(node.file, inside)
-        if problem:
-            skipped.append(Skipped(title, problem))
-            continue
-        try:
+        with found.skipping(title):
+            _check(node, inside)
             points = read_points(node.file)
-        except InputError as error:
-            skipped.append(Skipped(title, str(error)))
-            continue
-        are_classes = _are_classes([point.nodule_id for point in points])
-        for number, point in enumerate(points, 1):
-            try:
-                volume = _volume_of(point, node, volumes)
-            except InputError as error:
-                skipped.append(Skipped(f"{title}, point {number} ({point.nodule_id})", str(error)))
-                continue
-            case = f"{patient} {node.id} {number}"
-            label = _label(point, are_classes)
-            rows.append(Case(case, patient, volume.image, label=label, point_lps=point.lps))
-    return Imported(tuple(rows), tuple(skipped))
+            are_classes = _are_classes([point.nodule_id for point in points])
+            for number, point in enumerate(points, 1):
+                with found.skipping(f"{title}, point {number} ({point.nodule_id})"):
+                    image = _volume_of(point, node, volumes).image
+                    case, label = f"{patient} {node.id} {number}", _label(point, are_classes)
+                    found.add(Case(case, patient, image, label=label, point_lps=point.lps))
+    return found
 
 
-def _astray(file: Path | None, inside: Path | None) -> str:
-    """A bundle brings its files along; one that names a file elsewhere on this computer has no reason to."""
-    if file is None or inside is None or is_inside(file, inside):
-        return ""
-    return "the bundle names a file outside itself"
+def _check(node: SceneNode, inside: Path | None) -> None:
+    """Raise InputError for a node that cannot be used; so for one of a bundle that names a file elsewhere on this
+    computer, which has no reason to: it brings its files along."""
+    if node.problem:
+        raise InputError(node.problem, "scene-node")
+    if node.file is not None and inside is not None and not is_inside(node.file, inside):
+        raise InputError("the bundle names a file outside itself", "scene-node")
 
 
 def _volume(node: SceneNode, inside: Path | None) -> _Volume:
-    problem = node.problem or _astray(node.file, inside)
-    if problem:
-        return _Volume(node, None, None, problem)
     try:
+        _check(node, inside)
         if is_dicom(node.file):
             tree = scan(node.file.parent)
             series = next((series for series in tree.series if node.file.absolute() in series.stack.files), None)
