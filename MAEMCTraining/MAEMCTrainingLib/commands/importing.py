@@ -12,7 +12,7 @@ from typing import Any
 from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.files.home import home
 
-from ..data.importers import importers
+from ..data.importers.formats import importers
 from ..data.importers.imported import Importer
 from . import add_command
 

@@ -388,7 +388,7 @@ def test_nothing_keeps_the_window_waiting(panel, written_job, phantom):
 
 
 def test_import_menu_offers_importers_that_there_are(panel):
-    from MAEMCTrainingLib.data.importers import importers as known
+    from MAEMCTrainingLib.data.importers.formats import importers as known
     from MAEMCTrainingPanel.importing import importers
 
     actions = panel.ui.importButton.menu().actions()
