@@ -82,7 +82,7 @@ def _sample_chest():
     """The volume node of the sample chest, in a lung window, and its nodules with RAS points."""
     import numpy as np
     import slicer
-    from MAEMCTrainingLib.phantom.writing import make_sample_chest
+    from MAEMCTrainingLib.phantom.sample_chest import make_sample_chest
 
     chest, nodules = make_sample_chest()
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -124,31 +124,9 @@ def _lightly(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool],
     """lightly's masked ViT, decoder, memory bank and momentum update, put together as its documentation does."""
     from lightly.loss import NTXentLoss
     from lightly.models import utils
-    from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
-    from timm.models.vision_transformer import VisionTransformer
 
     torch.manual_seed(0)
-    vit = VisionTransformer(
-        img_size=ENCODER.image_size,
-        patch_size=ENCODER.patch_size,
-        in_chans=1,
-        num_classes=0,
-        embed_dim=ENCODER.width,
-        depth=ENCODER.depth,
-        num_heads=ENCODER.heads,
-    )
-    encoder = MaskedVisionTransformerTIMM(vit)
-    with warnings.catch_warnings():  # "removed in lightly 1.7.0"
-        warnings.simplefilter("ignore")
-        decoder = MAEDecoderTIMM(
-            num_patches=ENCODER.tokens,
-            patch_size=ENCODER.patch_size,
-            in_chans=1,
-            embed_dim=ENCODER.width,
-            decoder_embed_dim=DECODER.width,
-            decoder_depth=DECODER.depth,
-            decoder_num_heads=DECODER.heads,
-        )
+    encoder, decoder = _lightly_parts()
     online = nn.ModuleDict({"encoder": encoder, "decoder": decoder}).to(device)
     trained = list(online.parameters())
     if hybrid:
@@ -194,3 +172,31 @@ def _lightly(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool],
         loss.item()
 
     return step
+
+
+def _lightly_parts() -> tuple[nn.Module, nn.Module]:
+    """lightly's encoder and decoder of our sizes."""
+    from lightly.models.modules import MAEDecoderTIMM, MaskedVisionTransformerTIMM
+    from timm.models.vision_transformer import VisionTransformer
+
+    vit = VisionTransformer(
+        img_size=ENCODER.image_size,
+        patch_size=ENCODER.patch_size,
+        in_chans=1,
+        num_classes=0,
+        embed_dim=ENCODER.width,
+        depth=ENCODER.depth,
+        num_heads=ENCODER.heads,
+    )
+    with warnings.catch_warnings():  # "removed in lightly 1.7.0"
+        warnings.simplefilter("ignore")
+        decoder = MAEDecoderTIMM(
+            num_patches=ENCODER.tokens,
+            patch_size=ENCODER.patch_size,
+            in_chans=1,
+            embed_dim=ENCODER.width,
+            decoder_embed_dim=DECODER.width,
+            decoder_depth=DECODER.depth,
+            decoder_num_heads=DECODER.heads,
+        )
+    return MaskedVisionTransformerTIMM(vit), decoder

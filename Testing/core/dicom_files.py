@@ -7,6 +7,26 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 SHAPE = (9, 16, 14)
+SAME = {
+    "SOPClassUID": CTImageStorage,
+    "SeriesDescription": "Lung 1.0 SMITH",
+    "PatientName": "Nobody",
+    "AcquisitionNumber": 1,
+    "ConvolutionKernel": "B60",
+    "Rows": SHAPE[1],
+    "Columns": SHAPE[2],
+    "SliceThickness": 1.25,
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "BitsAllocated": 16,
+    "BitsStored": 16,
+    "HighBit": 15,
+    "PixelRepresentation": 0,
+    "RescaleSlope": 1,
+    "RescaleIntercept": -1024,
+    "RescaleType": "HU",
+}
+"""What all slices of all series say."""
 
 
 def rotation(degrees=25):
@@ -52,23 +72,13 @@ def write_series(
     for k in range(slices):
         if k in skip:
             continue
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
-        meta.MediaStorageSOPInstanceUID = generate_uid()
-        item = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-        item.SOPClassUID, item.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+        item = _data_set()
         item.SeriesInstanceUID, item.StudyInstanceUID, item.FrameOfReferenceUID = uid, study, frame
         item.Modality, item.ImageType = modality, ["ORIGINAL", "PRIMARY", image_type]
-        item.SeriesDescription = "Lung 1.0 SMITH"
-        item.PatientName, item.PatientID, item.InstanceNumber = "Nobody", patient, k + 1
-        item.AcquisitionNumber, item.ConvolutionKernel = 1, "B60"
-        item.Rows, item.Columns, item.PixelSpacing, item.SliceThickness = SHAPE[1], SHAPE[2], list(spacing), 1.25
+        item.PatientID, item.InstanceNumber, item.PixelSpacing = patient, k + 1, list(spacing)
         item.ImageOrientationPatient = [*axes[:, 0].tolist(), *axes[:, 1].tolist()]
         at = affine[:3, 3] + k * step if positions is None else np.asarray(positions[k], float)
         item.ImagePositionPatient = [f"{value:.8g}" for value in at]
-        item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
-        item.BitsAllocated, item.BitsStored, item.HighBit, item.PixelRepresentation = 16, 16, 15, 0
-        item.RescaleSlope, item.RescaleIntercept, item.RescaleType = 1, -1024, "HU"
         item.PixelData = (hu[k] + 1024).astype("<u2").tobytes()
         if change is not None:
             change(item, k)
@@ -78,3 +88,14 @@ def write_series(
         else:
             item.save_as(path, enforce_file_format=True)
     return uid, hu, affine
+
+
+def _data_set() -> FileDataset:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    item = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    for name, value in SAME.items():
+        setattr(item, name, value)
+    item.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    return item

@@ -13,8 +13,7 @@ KNOWN_CIRCLES = {
 }
 """Circles, each by the last names of two modules in it."""
 KNOWN_FUNCTIONS = {
-    *("train", "finetune", "fuse", "build_cache", "build_picture_cache", "evaluate_pretext", "_card", "_slice_data"),
-    *("_lightly", "write_series"),
+    *("train", "finetune", "fuse", "build_cache", "build_picture_cache", "evaluate_pretext", "_card"),
 }
 KNOWN_FILES = {
     *("finetuning.py", "fusion.py", "job.py", "cache.py", "logic.py"),

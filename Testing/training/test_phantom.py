@@ -23,7 +23,8 @@ from MAEMCTrainingLib.phantom.case import (
     render_volume,
 )
 from MAEMCTrainingLib.phantom.nodule import draw_nodule
-from MAEMCTrainingLib.phantom.writing import make_case, make_sample_chest, write_phantom
+from MAEMCTrainingLib.phantom.sample_chest import make_sample_chest
+from MAEMCTrainingLib.phantom.writing import write_phantom
 
 QUICK = PhantomConfiguration(cases=8, seed=5, field="region")
 
@@ -34,11 +35,11 @@ def tissue_at(point, anatomy):
 
 
 def test_a_case_is_the_same_whatever_the_number_of_cases():
-    few = make_case(3, PhantomConfiguration(cases=4, seed=5, field="region"))
-    many = make_case(3, PhantomConfiguration(cases=400, seed=5, field="region"))
-    assert few.volume.array.tobytes() == many.volume.array.tobytes()
-    assert np.array_equal(few.volume.affine, many.volume.affine)
-    assert (few.point_lps, few.label, few.diameter_mm) == (many.point_lps, many.label, many.diameter_mm)
+    few, many = (plan_case(3, PhantomConfiguration(cases, seed=5, field="region")) for cases in (4, 400))
+    assert render_volume(few).array.tobytes() == render_volume(many).array.tobytes()
+    assert np.array_equal(few.grid.affine, many.grid.affine)
+    for name in ("center", "label", "diameter_mm"):
+        assert getattr(few.nodule, name) == getattr(many.nodule, name)
 
 
 def test_cases_and_seeds_differ():
@@ -270,13 +271,13 @@ def test_writing_continues_where_it_stopped_and_mends(tmp_path):
 def test_the_files_hold_what_the_manifest_says(tmp_path):
     rows = read_manifest(write_phantom(tmp_path / "set", 2, seed=5, field="region")).rows
     for index, row in enumerate(rows):
-        case = make_case(index, QUICK)
-        volume = read_volume(row.image)
-        assert np.array_equal(volume.array, case.volume.array)
-        assert np.allclose(volume.affine, case.volume.affine, atol=1e-6)
-        assert row.point_lps == pytest.approx(case.point_lps, abs=1e-3)
-        assert (row.label, row.patient_id) == (case.label, case.case_id)
-        assert row.diameter_mm == pytest.approx(case.diameter_mm, abs=0.01)
+        plan = plan_case(index, QUICK)
+        volume, expected = read_volume(row.image), render_volume(plan)
+        assert np.array_equal(volume.array, expected.array)
+        assert np.allclose(volume.affine, expected.affine, atol=1e-6)
+        assert row.point_lps == pytest.approx(plan.nodule.center, abs=1e-3)
+        assert (row.label, row.patient_id) == (plan.nodule.label, plan.case_id)
+        assert row.diameter_mm == pytest.approx(plan.nodule.diameter_mm, abs=0.01)
 
 
 def test_several_processes_write_the_same(tmp_path):
@@ -307,7 +308,7 @@ def test_default_cases_are_small_enough_for_hundreds(tmp_path):
 
 @pytest.fixture(scope="module")
 def sample_chest():
-    return make_sample_chest(0)
+    return make_sample_chest()
 
 
 def test_sample_chest_is_a_whole_chest(sample_chest, tmp_path):

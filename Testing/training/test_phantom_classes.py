@@ -4,7 +4,6 @@ The bounds leave room for chance: with 440 cases an AUC of 0.5 has a standard er
 """
 
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.evaluation.baselines import by_radius, shell_means
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN
-from MAEMCTrainingLib.phantom.case import PhantomConfiguration, make_case
+from MAEMCTrainingLib.phantom.case import PhantomConfiguration, plan_case, render_volume
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -39,15 +38,17 @@ class Cases(NamedTuple):
 
 
 def draw_cases(grade: str, count: int) -> Cases:
-    make = partial(make_case, configuration=PhantomConfiguration(count, seed=7, grade=grade, field="region"))
+    configuration = PhantomConfiguration(count, seed=7, grade=grade, field="region")
+    plans = [plan_case(index, configuration) for index in range(count)]
     stacks, labels, covariates, profiles = [], [], [], []
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        for case in pool.map(make, range(count), chunksize=4):
-            roi = cut_roi(case.volume, case.point_lps)
+        for plan, volume in zip(plans, pool.map(render_volume, plans, chunksize=4), strict=True):
+            nodule = plan.nodule
+            roi = cut_roi(volume, nodule.center)
             stacks.append(np.stack([roi.axial, roi.coronal]).astype(np.int16))
-            labels.append(case.label)
-            covariates.append((case.diameter_mm, *case.point_lps))
-            profiles.append(radial_profile(case.volume, case.point_lps))
+            labels.append(nodule.label)
+            covariates.append((nodule.diameter_mm, *nodule.center))
+            profiles.append(radial_profile(volume, nodule.center))
     return Cases(*(np.array(column) for column in (stacks, labels, covariates, profiles)))
 
 

@@ -56,29 +56,29 @@ class Anatomy:
         return points * np.asarray(self.scale)
 
 
-def draw_anatomy(generator: np.random.Generator) -> Anatomy:
+def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     """Draw a patient: build, inspiration, tissue densities, and whether contrast was given."""
-    size = generator.normal(1.0, 0.05)
-    scale = np.clip(size * generator.normal(1.0, 0.025, 3), 0.88, 1.13)
-    contrast = generator.random() < 0.4
-    blood = generator.uniform(120.0, 210.0) if contrast else generator.uniform(38.0, 52.0)
+    size = rng.normal(1.0, 0.05)
+    scale = np.clip(size * rng.normal(1.0, 0.025, 3), 0.88, 1.13)
+    contrast = rng.random() < 0.4
+    blood = rng.uniform(120.0, 210.0) if contrast else rng.uniform(38.0, 52.0)
     tissues = Tissues(
-        lung=generator.uniform(-885.0, -825.0),
-        fat=generator.uniform(-112.0, -92.0),
-        muscle=generator.uniform(46.0, 62.0),
+        lung=rng.uniform(-885.0, -825.0),
+        fat=rng.uniform(-112.0, -92.0),
+        muscle=rng.uniform(46.0, 62.0),
         blood=blood,
-        myocardium=generator.uniform(80.0, 110.0) if contrast else generator.uniform(44.0, 54.0),
-        liver=generator.uniform(80.0, 115.0) if contrast else generator.uniform(50.0, 66.0),
-        marrow=generator.uniform(120.0, 260.0),
-        cortex=generator.uniform(560.0, 850.0),
+        myocardium=rng.uniform(80.0, 110.0) if contrast else rng.uniform(44.0, 54.0),
+        liver=rng.uniform(80.0, 115.0) if contrast else rng.uniform(50.0, 66.0),
+        marrow=rng.uniform(120.0, 260.0),
+        cortex=rng.uniform(560.0, 850.0),
     )
     return Anatomy(
         scale=tuple(float(s) for s in scale),
         tissues=tissues,
-        fat_mm=generator.uniform(6.0, 20.0),
-        heart_scale=generator.uniform(0.9, 1.1),
-        diaphragm_mm=generator.uniform(-8.0, 8.0),
-        texture_seed=int(generator.integers(2**31)),
+        fat_mm=rng.uniform(6.0, 20.0),
+        heart_scale=rng.uniform(0.9, 1.1),
+        diaphragm_mm=rng.uniform(-8.0, 8.0),
+        texture_seed=int(rng.integers(2**31)),
     )
 
 

@@ -66,23 +66,10 @@ class CasePlan:
     scan: Scan
     seed: int
 
-
-@dataclass(frozen=True)
-class PhantomCase:
-    """One synthetic patient with one nodule.
-
-    volume: CT in HU (int16). point_lps: the nodule's center of mass, LPS mm. label: 0 benign-like, 1 malignant-like.
-    diameter_mm: of the sphere of the volume of the nodule's body (strands not counted).
-    """
-
-    case_id: str
-    patient_id: str
-    volume: CTVolume
-    point_lps: tuple[float, float, float]
-    label: int
-    diameter_mm: float
-    nodule_hu: float
-    slice_thickness_mm: float
+    @property
+    def nodule(self) -> Nodule:
+        """The case's nodule: the first one, where there are several."""
+        return self.nodules[0]
 
 
 def case_id(index: int, seed: int) -> str:
@@ -98,37 +85,15 @@ def plan_case(index: int, configuration: PhantomConfiguration, oblique: bool = F
     if index < 0:
         raise UsageError(f"Case index {index} is negative; cases are counted from 0.")
     seed = configuration.seed
-    anatomy = draw_anatomy(_generator(seed, index, 1))
-    drawn = _generator(seed, index, 2)
-    diameter = drawn.uniform(SMALLEST_MM, LARGEST_MM)
-    density = drawn.uniform(LOWEST_HU, HIGHEST_HU)
-    center = draw_place(drawn, anatomy, 0.5 * diameter)
-    nodule = draw_nodule(
-        _generator(seed, index, 3), center, label_of(index, seed), configuration.grade, diameter, density
-    )
-    grid, scan = _draw_scan(_generator(seed, index, 4), anatomy, center, configuration.field, oblique)
-    noise = int(_generator(seed, index, 5).integers(2**31))
+    anatomy = draw_anatomy(rng_of(seed, index, 1))
+    rng = rng_of(seed, index, 2)
+    diameter = rng.uniform(SMALLEST_MM, LARGEST_MM)
+    density = rng.uniform(LOWEST_HU, HIGHEST_HU)
+    center = draw_place(rng, anatomy, 0.5 * diameter)
+    nodule = draw_nodule(rng_of(seed, index, 3), center, label_of(index, seed), configuration.grade, diameter, density)
+    grid, scan = _draw_scan(rng_of(seed, index, 4), anatomy, center, configuration.field, oblique)
+    noise = int(rng_of(seed, index, 5).integers(2**31))
     return CasePlan(case_id(index, seed), anatomy, (nodule,), grid, scan, noise)
-
-
-def make_case(index: int, configuration: PhantomConfiguration) -> PhantomCase:
-    """Draw and render case ``index`` (from 0) of a phantom."""
-    return render_case(plan_case(index, configuration))
-
-
-def render_case(plan: CasePlan) -> PhantomCase:
-    """Compute the CT of a planned case."""
-    nodule = plan.nodules[0]
-    return PhantomCase(
-        case_id=plan.case_id,
-        patient_id=plan.case_id,
-        volume=render_volume(plan),
-        point_lps=nodule.center,
-        label=nodule.label,
-        diameter_mm=nodule.diameter_mm,
-        nodule_hu=nodule.hu,
-        slice_thickness_mm=plan.grid.thickness_mm,
-    )
 
 
 def render_volume(plan: CasePlan) -> CTVolume:
@@ -139,16 +104,16 @@ def render_volume(plan: CasePlan) -> CTVolume:
 
 def label_of(index: int, seed: int) -> int:
     """0 or 1; each pair of cases (0 and 1, 2 and 3, ...) holds one of each, in an order of its own."""
-    first = int(_generator(seed, index // 2, 0).integers(2))
+    first = int(rng_of(seed, index // 2, 0).integers(2))
     return first if index % 2 == 0 else 1 - first
 
 
-def draw_place(generator: np.random.Generator, anatomy: Anatomy, radius_mm: float) -> tuple[float, float, float]:
+def draw_place(rng: np.random.Generator, anatomy: Anatomy, radius_mm: float) -> tuple[float, float, float]:
     """A point (LPS mm) in a lung where a nodule of this radius touches neither pleura nor hilum."""
     low, high = np.array([-130.0, -90.0, -130.0]), np.array([130.0, 98.0, 125.0])
     roots = anatomy.patient(np.array(list(LUNG_ROOTS.values())))
     while True:
-        points = anatomy.patient(generator.uniform(low, high, (64, 3)))
+        points = anatomy.patient(rng.uniform(low, high, (64, 3)))
         deep = -lung_distance(points, anatomy) > radius_mm + 3.0
         away = np.linalg.norm(points[:, None] - roots, axis=-1).min(axis=1) > radius_mm + 32.0
         fit = np.flatnonzero(deep & away)
@@ -156,50 +121,28 @@ def draw_place(generator: np.random.Generator, anatomy: Anatomy, radius_mm: floa
             return tuple(float(c) for c in points[fit[0]])
 
 
-def make_sample_chest(seed: int = 0) -> tuple[CTVolume, list[tuple[str, tuple[float, float, float], int]]]:
-    """A whole chest with three nodules, 0.94 x 0.94 x 2 mm, for demonstrations.
-
-    Returns the volume and, a nodule each, (id, point in LPS mm, label 0 benign-like or 1 malignant-like); both classes
-    occur.
-    """
-    anatomy = draw_anatomy(_generator(seed, 0, 11))
-    drawn = _generator(seed, 0, 12)
-    nodules: list[Nodule] = []
-    for number, (label, diameter) in enumerate(((1, 23.0), (0, 17.0), (1, 13.0))):
-        center = draw_place(drawn, anatomy, 0.5 * diameter)
-        while any(np.linalg.norm(np.subtract(center, other.center)) < 60.0 for other in nodules):
-            center = draw_place(drawn, anatomy, 0.5 * diameter)
-        density = drawn.uniform(10.0, 60.0)
-        nodules.append(draw_nodule(_generator(seed, number, 13), center, label, "matched", diameter, density))
-    grid = _chest_grid(anatomy, 0.94, 2.0, 2.0, np.eye(3))
-    plan = CasePlan("Sample chest", anatomy, tuple(nodules), grid, Scan(0.45, 7.0, 0.7), seed)
-    points = [(f"N{number + 1}", nodule.center, nodule.label) for number, nodule in enumerate(nodules)]
-    return render_volume(plan), points
-
-
-def _generator(seed: int, index: int, stream: int) -> np.random.Generator:
+def rng_of(seed: int, index: int, stream: int) -> np.random.Generator:
+    """The random numbers of one subject of a case, whatever else is drawn."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, index, stream])))
 
 
-def _draw_scan(
-    generator: np.random.Generator, anatomy: Anatomy, center, field: str, oblique: bool
-) -> tuple[Grid, Scan]:
-    pixel = generator.uniform(0.6, 0.9)
-    thickness = generator.uniform(1.0, 2.5)
+def _draw_scan(rng: np.random.Generator, anatomy: Anatomy, center, field: str, oblique: bool) -> tuple[Grid, Scan]:
+    pixel = rng.uniform(0.6, 0.9)
+    thickness = rng.uniform(1.0, 2.5)
     # Some protocols reconstruct overlapping slices.
-    overlap = generator.random() < 0.25
+    overlap = rng.random() < 0.25
     step = max(1.0, 0.7 * thickness) if overlap else thickness
     scan = Scan(
-        blur_mm=generator.uniform(0.3, 0.6),
-        noise_hu=generator.uniform(8.0, 28.0),
-        grain_mm=generator.uniform(0.35, 0.75),
+        blur_mm=rng.uniform(0.3, 0.6),
+        noise_hu=rng.uniform(8.0, 28.0),
+        grain_mm=rng.uniform(0.35, 0.75),
     )
-    direction = _turned(generator.uniform(8.0, 15.0), generator.uniform(5.0, 10.0)) if oblique else np.eye(3)
+    direction = _turned(rng.uniform(8.0, 15.0), rng.uniform(5.0, 10.0)) if oblique else np.eye(3)
     if field == "chest":
-        return _chest_grid(anatomy, pixel, step, thickness, direction), scan
+        return chest_grid(anatomy, pixel, step, thickness, direction), scan
     # The nodule is not quite in the middle of the field, nor on a voxel.
     room = 0.5 * min(FIELD_MM[field]) - 26.0
-    middle = np.asarray(center) + generator.uniform(-0.3, 0.3, 3) * room
+    middle = np.asarray(center) + rng.uniform(-0.3, 0.3, 3) * room
     return _centered_grid(middle, FIELD_MM[field], (pixel, pixel, step), direction, thickness), scan
 
 
@@ -211,7 +154,8 @@ def _turned(about_l: float, about_p: float) -> np.ndarray:
     return second @ first
 
 
-def _chest_grid(anatomy: Anatomy, pixel: float, step: float, thickness: float, direction: np.ndarray) -> Grid:
+def chest_grid(anatomy: Anatomy, pixel: float, step: float, thickness: float, direction: np.ndarray) -> Grid:
+    """A grid that holds the whole chest; pixel, step between slices and thickness in mm, axes as columns (LPS)."""
     low, high = anatomy.patient(np.array(CHEST_LOW)), anatomy.patient(np.array(CHEST_HIGH))
     return _centered_grid(0.5 * (low + high), high - low, (pixel, pixel, step), direction, thickness)
 

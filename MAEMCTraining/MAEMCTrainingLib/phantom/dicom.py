@@ -6,29 +6,66 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from MAEMCLib.images.ct import CTVolume
 
-from .case import PhantomCase
+from .case import CasePlan
 
 INTERCEPT = -1024
-WHEN = "20260101"  # one made-up day: the files must not tell when or where they were written
+WHEN = "20260101", "120000"  # one made-up moment: the files must not tell when or where they were written
+SAME = {
+    "SpecificCharacterSet": "ISO_IR 192",
+    "PatientBirthDate": "",
+    "PatientSex": "",
+    "PatientIdentityRemoved": "YES",
+    "DeidentificationMethod": "Synthetic image, no patient",
+    **{f"{what}Date": WHEN[0] for what in ("Study", "Series", "Acquisition", "Content")},
+    **{f"{what}Time": WHEN[1] for what in ("Study", "Series", "Acquisition", "Content")},
+    "AccessionNumber": "",
+    "ReferringPhysicianName": "",
+    "StudyID": "1",
+    "StudyDescription": "Synthetic chest CT",
+    "Modality": "CT",
+    "SeriesNumber": 1,
+    "SeriesDescription": "Synthetic nodule",
+    "BodyPartExamined": "CHEST",
+    "PatientPosition": "HFS",
+    "PositionReferenceIndicator": "",
+    "Manufacturer": "MAEMC phantom",
+    "ManufacturerModelName": "MAEMC phantom",
+    "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
+    "AcquisitionNumber": 1,
+    "KVP": "120",
+    "SamplesPerPixel": 1,
+    "PhotometricInterpretation": "MONOCHROME2",
+    "BitsAllocated": 16,
+    "BitsStored": 12,
+    "HighBit": 11,
+    "PixelRepresentation": 0,
+    "RescaleIntercept": str(INTERCEPT),
+    "RescaleSlope": "1",
+    "RescaleType": "HU",
+    "WindowCenter": "-500",
+    "WindowWidth": "1400",
+}
+"""Attributes that are the same in all slices of all cases. With those of ``_slice_data`` they are all that the CT Image
+object requires (types 1 and 2)."""
 
 
-def write_series(case: PhantomCase, folder: Path, seed: int) -> None:
+def write_series(plan: CasePlan, volume: CTVolume, folder: Path) -> None:
     """Write every slice of a case as a CT Image Storage file into a new folder, under names in no order.
 
     UIDs follow from the case's content, so that the same case gets the same ones. Raises OSError.
     """
-    import pydicom
+    from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
     folder.mkdir(parents=True)
-    volume = case.volume
     stored = np.clip(volume.array.astype(np.int32) - INTERCEPT, 0, 4095).astype(np.uint16)
-    root = hashlib.sha256(stored.tobytes() + repr((case.case_id, seed)).encode()).hexdigest()
-    order = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 6]))).permutation(len(stored))
+    root = hashlib.sha256(stored.tobytes() + repr((plan.case_id, plan.seed)).encode()).hexdigest()
+    order = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, 6]))).permutation(len(stored))
     for k, pixels in enumerate(stored):
-        data = _slice_data(case, root, k, pixels)
-        data.file_meta = pydicom.dataset.FileMetaDataset()
+        data = _slice_data(plan, volume, root, k, pixels)
+        data.file_meta = FileMetaDataset()
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
         data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
         data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -40,66 +77,30 @@ def _uid(root: str, what: str) -> str:
     return "2.25." + str(int.from_bytes(hashlib.sha256(f"{root} {what}".encode()).digest()[:16]))
 
 
-def _slice_data(case: PhantomCase, root: str, k: int, pixels: np.ndarray):
-    """The data set of slice k: all attributes that the CT Image object requires (type 1 and 2)."""
+def _slice_data(plan: CasePlan, volume: CTVolume, root: str, k: int, pixels: np.ndarray):
+    """The data set of slice k."""
     from pydicom.dataset import Dataset
     from pydicom.uid import CTImageStorage
 
-    volume = case.volume
     across, down, normal = volume.direction.T
     position = volume.to_lps(np.array([[0, 0, k]], dtype=float))[0]
     data = Dataset()
-    # SOP common, patient
+    for name, value in SAME.items():
+        setattr(data, name, value)
     data.SOPClassUID = CTImageStorage
     data.SOPInstanceUID = _uid(root, f"image {k}")
-    data.SpecificCharacterSet = "ISO_IR 192"
-    data.PatientName = case.patient_id
-    data.PatientID = case.patient_id
-    data.PatientBirthDate = ""
-    data.PatientSex = ""
-    data.PatientIdentityRemoved = "YES"
-    data.DeidentificationMethod = "Synthetic image, no patient"
-    # study, series, frame of reference, equipment
     data.StudyInstanceUID = _uid(root, "study")
-    data.StudyDate = data.SeriesDate = data.AcquisitionDate = data.ContentDate = WHEN
-    data.StudyTime = data.SeriesTime = data.AcquisitionTime = data.ContentTime = "120000"
-    data.AccessionNumber = ""
-    data.ReferringPhysicianName = ""
-    data.StudyID = "1"
-    data.StudyDescription = "Synthetic chest CT"
-    data.Modality = "CT"
     data.SeriesInstanceUID = _uid(root, "series")
-    data.SeriesNumber = 1
-    data.SeriesDescription = "Synthetic nodule"
-    data.BodyPartExamined = "CHEST"
-    data.PatientPosition = "HFS"
     data.FrameOfReferenceUID = _uid(root, "frame")
-    data.PositionReferenceIndicator = ""
-    data.Manufacturer = "MAEMC phantom"
-    data.ManufacturerModelName = "MAEMC phantom"
-    # image, plane, pixels
-    data.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    data.PatientName = data.PatientID = plan.case_id
     data.InstanceNumber = k + 1
-    data.AcquisitionNumber = 1
-    data.KVP = "120"
-    data.SliceThickness = _decimal(case.slice_thickness_mm)
+    data.SliceThickness = _decimal(plan.grid.thickness_mm)
     data.SpacingBetweenSlices = _decimal(volume.spacing[2])
     data.ImagePositionPatient = [_decimal(c) for c in position]
     data.ImageOrientationPatient = [_decimal(c) for c in (*across, *down)]
     data.SliceLocation = _decimal(position @ normal)
     data.PixelSpacing = [_decimal(volume.spacing[1]), _decimal(volume.spacing[0])]
-    data.SamplesPerPixel = 1
-    data.PhotometricInterpretation = "MONOCHROME2"
     data.Rows, data.Columns = pixels.shape
-    data.BitsAllocated = 16
-    data.BitsStored = 12
-    data.HighBit = 11
-    data.PixelRepresentation = 0
-    data.RescaleIntercept = str(INTERCEPT)
-    data.RescaleSlope = "1"
-    data.RescaleType = "HU"
-    data.WindowCenter = "-500"
-    data.WindowWidth = "1400"
     data.PixelData = pixels.tobytes()
     return data
 

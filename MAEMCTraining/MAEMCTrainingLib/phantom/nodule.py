@@ -57,22 +57,18 @@ class Nodule:
         return reach
 
 
-def draw_nodule(
-    generator: np.random.Generator, center, label: int, grade: str, diameter_mm: float, hu: float
-) -> Nodule:
+def draw_nodule(rng: np.random.Generator, center, label: int, grade: str, diameter_mm: float, hu: float) -> Nodule:
     """Draw the shape of a nodule of known place, class, size (mm, of the sphere of the body's volume) and density.
 
-    The draws do not depend on the class: a benign-like and a malignant-like nodule of one generator state share the
+    The draws do not depend on the class: a benign-like and a malignant-like nodule of one state of ``rng`` share the
     oval, the strands' number, lengths and widths, and their directions.
     """
     sphere = _sphere(DIRECTIONS)
-    oval = _field(generator, degrees=(2,))
+    oval = _field(rng, degrees=(2,))
     # Lobules of a small nodule are fewer: none is smaller than a scanner shows.
-    knobs = _field(
-        generator, degrees=(4, 5) if diameter_mm < 12.0 else (4, 5, 6) if diameter_mm < 18.0 else (4, 5, 6, 7, 8)
-    )
-    amplitude = generator.uniform(0.12, 0.17)
-    spiky = generator.random()
+    knobs = _field(rng, degrees=(4, 5) if diameter_mm < 12.0 else (4, 5, 6) if diameter_mm < 18.0 else (4, 5, 6, 7, 8))
+    amplitude = rng.uniform(0.12, 0.17)
+    spiky = rng.random()
     oval_values = oval(sphere)
     oval_scale = amplitude / max(float(oval_values.std()), 1e-9)
     if grade == "matched":
@@ -90,7 +86,7 @@ def draw_nodule(
     on_sphere = radius(sphere)
     # Odd degrees move the center of mass off the origin; move the body back, so that the point is its center of mass.
     offset = -np.mean(sphere * on_sphere[:, None] ** 4, axis=0) / 4.0 / (np.mean(on_sphere**3) / 3.0)
-    strands = _draw_strands(generator, radius, label, grade, diameter_mm, spiky)
+    strands = _draw_strands(rng, radius, label, grade, diameter_mm, spiky)
     latitudes = (np.arange(48) + 0.5) / 48 * np.pi
     longitudes = np.arange(96) / 96 * 2.0 * np.pi
     rings = np.stack(
@@ -113,11 +109,11 @@ def _sphere(count: int) -> np.ndarray:
     return np.stack([flat * np.cos(turn), flat * np.sin(turn), height], axis=1)
 
 
-def _field(generator: np.random.Generator, degrees: tuple[int, ...]):
+def _field(rng: np.random.Generator, degrees: tuple[int, ...]):
     """A random smooth function of direction, of zero mean: a sum of Legendre polynomials about random axes."""
-    axes = generator.normal(size=(len(degrees), 14, 3))
+    axes = rng.normal(size=(len(degrees), 14, 3))
     axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
-    weights = generator.normal(size=(len(degrees), 14))
+    weights = rng.normal(size=(len(degrees), 14))
 
     def field(directions: np.ndarray) -> np.ndarray:
         total = np.zeros(len(directions))
@@ -140,21 +136,21 @@ def _with_ranks_of(field, sphere: np.ndarray, sorted_values: np.ndarray):
     return matched
 
 
-def _draw_strands(generator, radius, label: int, grade: str, diameter_mm: float, spiky: float) -> tuple[Strand, ...]:
+def _draw_strands(rng, radius, label: int, grade: str, diameter_mm: float, spiky: float) -> tuple[Strand, ...]:
     """Radiating spicules (label 1) or strands along the surface (label 0), alike in number, length, width and mass by
     height."""
     if grade == "easy":
         count = round((7 + 0.45 * diameter_mm) * (0.4 + 1.2 * spiky))
-        lengths = generator.uniform(6.0, 12.0, count)
-        widths = generator.uniform(2.0, 3.0, count)
+        lengths = rng.uniform(6.0, 12.0, count)
+        widths = rng.uniform(2.0, 3.0, count)
     else:
         count = round((24 + 1.2 * diameter_mm) * (0.8 + 0.4 * spiky))
-        lengths = generator.uniform(3.0, 10.0, count)
-        widths = generator.uniform(1.4, 2.0, count)
-    directions = _spread_directions(generator, count)
-    turns = generator.uniform(0.0, 2.0 * np.pi, count)
-    bends = generator.normal(0.0, 0.1, (count, 3))
-    heights = _heights(generator, lengths, widths)
+        lengths = rng.uniform(3.0, 10.0, count)
+        widths = rng.uniform(1.4, 2.0, count)
+    directions = _spread_directions(rng, count)
+    turns = rng.uniform(0.0, 2.0 * np.pi, count)
+    bends = rng.normal(0.0, 0.1, (count, 3))
+    heights = _heights(rng, lengths, widths)
     if grade == "easy" and not label:
         return ()
     if label:
@@ -168,11 +164,11 @@ def _draw_strands(generator, radius, label: int, grade: str, diameter_mm: float,
     )
 
 
-def _spread_directions(generator: np.random.Generator, count: int) -> np.ndarray:
+def _spread_directions(rng: np.random.Generator, count: int) -> np.ndarray:
     """Directions (count, 3), evenly spread, randomly turned and disturbed."""
     directions = _sphere(count)
-    rotation, _ = np.linalg.qr(generator.normal(size=(3, 3)))
-    directions = directions @ rotation + generator.normal(0.0, 0.6 / np.sqrt(count), (count, 3))
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    directions = directions @ rotation + rng.normal(0.0, 0.6 / np.sqrt(count), (count, 3))
     return directions / np.linalg.norm(directions, axis=1, keepdims=True)
 
 
@@ -181,7 +177,7 @@ def _taper(along: np.ndarray, width: float) -> np.ndarray:
     return 0.5 * width * (1.0 - 0.4 * along)
 
 
-def _heights(generator, lengths: np.ndarray, widths: np.ndarray) -> np.ndarray:
+def _heights(rng, lengths: np.ndarray, widths: np.ndarray) -> np.ndarray:
     """A height above the surface for each strand, so that together they spread their mass as radial strands would.
 
     A radial strand has the mass pi r(h)^2 dh at height h. The sum over all strands is a density over height; the
@@ -192,10 +188,10 @@ def _heights(generator, lengths: np.ndarray, widths: np.ndarray) -> np.ndarray:
     density = np.where(along <= 1.0, _taper(along, widths[:, None]) ** 2, 0.0).sum(axis=0)
     cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
     masses = lengths * widths**2
-    order = generator.permutation(len(lengths))
+    order = rng.permutation(len(lengths))
     passed = np.cumsum(masses[order])
     quantiles = np.empty(len(lengths))
-    quantiles[order] = (passed - masses[order] * generator.random(len(lengths))) / passed[-1]
+    quantiles[order] = (passed - masses[order] * rng.random(len(lengths))) / passed[-1]
     return np.interp(quantiles * cumulative[-1], cumulative, grid)
 
 
@@ -209,7 +205,7 @@ def _spicule(radius, direction, length: float, width: float, bend) -> Strand:
 
 
 def _surface_strand(radius, direction, turn: float, height: float, length: float, width: float) -> Strand:
-    """Along the surface at a constant height above it, centerd at the direction."""
+    """Along the surface at a constant height above it, centered at the direction."""
     helper = np.array([1.0, 0.0, 0.0]) if abs(direction[0]) < 0.8 else np.array([0.0, 1.0, 0.0])
     first = np.cross(direction, helper)
     first /= np.linalg.norm(first)

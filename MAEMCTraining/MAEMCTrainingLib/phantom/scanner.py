@@ -98,7 +98,7 @@ def _fine_slices(grid: Grid, step_mm: float) -> tuple[np.ndarray, int, int]:
     """Positions (mm along the normal) of sub-slices no further apart than ``step_mm``; sub-slices a slice, and to
     average.
 
-    Slice k is the mean of ``window`` sub-slices from ``k * per_slice`` on; those are centerd on it.
+    Slice k is the mean of ``window`` sub-slices from ``k * per_slice`` on; those are centered on it.
     """
     per_slice = max(int(np.ceil(grid.spacing[2] / step_mm - 1e-9)), 1)
     step = grid.spacing[2] / per_slice

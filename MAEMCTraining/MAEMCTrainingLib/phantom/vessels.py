@@ -34,9 +34,9 @@ def lung_tree(anatomy: Anatomy, side: str, kind: str, seed: int, low: np.ndarray
 
     Branches that cannot reach the box are not grown; the ones that are grown do not depend on the box.
     """
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, side == "left", kind == "vein"])))
-    ends = _end_points(anatomy, side, END_POINTS[kind], generator)
-    jitter = generator.normal(size=(len(ends), 3))
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, side == "left", kind == "vein"])))
+    ends = _end_points(anatomy, side, END_POINTS[kind], rng)
+    jitter = rng.normal(size=(len(ends), 3))
     root = anatomy.patient(np.add(LUNG_ROOTS[side], ROOT_OFFSET[kind]))
     # A branch bends and is jittered by a few millimeters at most.
     return _grow(ends, jitter, root, np.asarray(low) - 6.0, np.asarray(high) + 6.0)
@@ -52,14 +52,14 @@ def bronchi(arteries: Segments) -> Segments:
     return Segments(start + gap, end + gap, 0.72 * radius, 0.72 * arteries.radius_end[large])
 
 
-def _end_points(anatomy: Anatomy, side: str, count: int, generator: np.random.Generator) -> np.ndarray:
+def _end_points(anatomy: Anatomy, side: str, count: int, rng: np.random.Generator) -> np.ndarray:
     """Points (count, 3) spread over a lung, none in the outermost millimeters, where no vessel is seen."""
     low, high = np.array(LUNGS_LOW), np.array(LUNGS_HIGH)
     if side == "right":
         high[0] = -12.0
     else:
         low[0] = 12.0
-    candidates = generator.uniform(low, high, (7 * count, 3))
+    candidates = rng.uniform(low, high, (7 * count, 3))
     candidates = anatomy.patient(candidates)
     depth = -lung_distance(candidates, anatomy)
     inside = candidates[depth > 4.5]

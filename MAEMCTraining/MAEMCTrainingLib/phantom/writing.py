@@ -1,6 +1,6 @@
 """Writing a phantom data set: synthetic CTs with benign-like and malignant-like nodules, and their manifest.
 
-Public surface of the phantom; ``phantom_case`` draws the cases.
+``case`` draws what is written here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import write_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import file_sha256, read_json, write_json
+from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.machine.child_processes import child_processes
 
-from .case import CasePlan, PhantomCase, PhantomConfiguration, make_case, make_sample_chest, plan_case, render_case
-
-__all__ = ["PhantomCase", "PhantomConfiguration", "make_case", "make_sample_chest", "write_phantom"]
+from .case import CasePlan, PhantomConfiguration, plan_case, render_volume
 
 GENERATOR = 4
 """Raised whenever the same seed draws other images: data sets of two generators are not to be mixed."""
@@ -113,30 +112,32 @@ def _written(jobs: list[tuple[CasePlan, Path, bool]], processes: int) -> Iterato
 
 
 def _write_case(job: tuple[CasePlan, Path, bool]) -> tuple[str, str]:
-    """Render and write one case beside its place, then move it there: a case is there whole or not at all."""
+    """Render and write one case; it is there whole or not at all."""
     plan, path, dicom = job
-    case = render_case(plan)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        if dicom:
-            from .dicom import write_series
+    volume = render_volume(plan)
+    if dicom:
+        _write_series(plan, volume, path)
+    else:
+        write_volume(volume, path)
+    return plan.case_id, _content_hash(path)
 
-            write_series(case, temporary, plan.seed)
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            write_volume(case.volume, temporary)
-        os.replace(temporary, path)
+
+def _write_series(plan: CasePlan, volume: CTVolume, folder: Path) -> None:
+    """Write the slices into a folder beside the right one, then move it there."""
+    from .dicom import write_series
+
+    temporary = folder.with_name(f".{os.getpid()}.{folder.name}")
+    try:
+        write_series(plan, volume, temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
     except OSError as error:
         raise InputError(
-            f"{path} could not be written ({error.strerror}). Free space, then run the same command: it continues.",
+            f"{folder} could not be written ({error.strerror}). Free space, then run the same command: it continues.",
             "not-written",
         ) from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
-    return plan.case_id, _content_hash(path)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _content_hash(path: Path) -> str | None:
@@ -152,13 +153,12 @@ def _content_hash(path: Path) -> str | None:
 
 
 def _row(plan: CasePlan, image: Path) -> Case:
-    nodule = plan.nodules[0]
     return Case(
         case_id=plan.case_id,
         patient_id=plan.case_id,
         image=image,
-        label=nodule.label,
-        diameter_mm=nodule.diameter_mm,
-        point_lps=nodule.center,
+        label=plan.nodule.label,
+        diameter_mm=plan.nodule.diameter_mm,
+        point_lps=plan.nodule.center,
         values={"modality": "CT", "anatomy": "CHEST", "slice_thickness_mm": f"{plan.grid.thickness_mm:.2f}"},
     )
