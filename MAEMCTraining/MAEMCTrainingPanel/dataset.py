@@ -9,9 +9,8 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import Manifest, read_manifest
 from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.files.atomic import read_json
-from MAEMCTrainingLib.data.cache import is_cache, open_cache
-from MAEMCTrainingLib.data.picture_cache import is_picture_cache, open_picture_cache
-from MAEMCTrainingLib.data.sources import is_flat, source_cases
+from MAEMCTrainingLib.data.kinds import kind_of
+from MAEMCTrainingLib.data.store import is_cache, open_store
 from slicer.i18n import tr as _
 
 METADATA_COLUMNS = ("modality", "anatomy")
@@ -64,12 +63,11 @@ def readData(path: Path) -> DataSummary:
         if path.name == "index.json":
             path = path.parent
         if is_cache(path):
-            cases = open_cache(path, verify=False).cases
-            return _summary(path, False, [(case.patient, case.label) for case in cases])
-        if is_picture_cache(path):
-            cases = open_picture_cache(path).cases
-            pictures = sum(len(case.pictures) for case in cases)
-            return _summary(path, True, [(case.patient, case.label) for case in cases], pictures=pictures)
+            store = open_store(path, verify=False)
+            flat = store.kind.name == "picture"
+            pictures = sum(len(case.facts.pictures) for case in store.cases) if flat else 0
+            cases = [(case.patient, case.label) for case in store.cases]
+            return _summary(path, flat, cases, pictures=pictures)
         if path.is_dir():
             raise InputError(f"{path} is a folder without a cache. Choose a manifest (CSV) or a cache's index.json.")
         return _readManifest(path)
@@ -78,15 +76,14 @@ def readData(path: Path) -> DataSummary:
 
 
 def _readManifest(path: Path) -> DataSummary:
-    flat = is_flat(path)
     manifest = read_manifest(path)
+    flat = kind_of(manifest).name == "picture"
     if flat:
         _checkPictures(manifest)
         rows = _firstRows(manifest.rows)
         volumes = len({_volume(row) for row in manifest.rows if row.kind == "slice"})
     else:
-        known = {case.case_id for case in source_cases(manifest)}
-        rows = [row for row in manifest.rows if row.case_id in known]
+        rows = manifest.rows
         volumes = len({row.image for row in rows})
     found = {name: Counter(row.values.get(name, "").strip() for row in rows) for name in METADATA_COLUMNS}
     said = {

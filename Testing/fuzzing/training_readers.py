@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.manifest import write_manifest
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
@@ -233,19 +234,20 @@ def _xml(name: str, sound: str, reading):
 
 
 def _cache(folder: Path):
-    from MAEMCTrainingLib.data.cache import SourceCase, build_cache, open_cache
+    from MAEMCTrainingLib.data.sources import Source
+    from MAEMCTrainingLib.data.store import open_store
 
     array = np.random.default_rng(0).integers(-1000, 400, (60, 60, 60)).astype(np.int16)
     write_volume(CTVolume(array, np.diag([1.5, 1.5, 1.5, 1.0])), folder / "ct.nrrd")
-    case = SourceCase("c", "p", folder / "ct.nrrd", (45.0, 45.0, 45.0), 1)
-    build_cache([case], folder / "cache", folder / "home", processes=1)
+    row = Case("c", "p", folder / "ct.nrrd", label=1, point_lps=(45.0, 45.0, 45.0))
+    Source(write_manifest(folder / "m.csv", [row])).build(folder / "cache", folder / "home", processes=1)
     index = folder / "cache" / "index.json"
     document = json.loads(index.read_text())
 
     def read(content: bytes) -> None:
         index.write_bytes(content)
-        for found in open_cache(folder / "cache").cases:
-            assert np.isfinite(found.point_lps).all(), "a point that is no place"
+        for found in open_store(folder / "cache").cases:
+            assert np.isfinite(found.facts.point_lps).all(), "a point that is no place"
 
     return mutated_json(document), read
 

@@ -10,10 +10,10 @@ from Testing.structure.journeys import journeys
 from Testing.structure.tracer import Tracer
 from Testing.structure.tree import REPOSITORY
 
-STACKS_A_NODULE = {"score": 2, "pretrain": 4}
-"""How often a nodule is sampled: 2, axial and coronal, is once. Can only fall to that."""
-MANIFEST_READ = {"score": 0, "pretrain": 2}
-"""How often the manifest is opened. Can only fall to one."""
+STACKS_A_NODULE = {"score": 2, "pretrain": 2}
+"""How often a nodule is sampled: 2, axial and coronal, is once."""
+MANIFEST_READ = {"score": 0, "pretrain": 1}
+"""How often the manifest is opened."""
 
 
 @pytest.fixture

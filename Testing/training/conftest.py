@@ -8,8 +8,8 @@ from MAEMCLib.cases.manifest import write_manifest
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCTrainingLib.classifiers.finetuning import finetune
-from MAEMCTrainingLib.data.cache import SourceCase, build_cache
 from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.evaluation.report import evaluate_job
 from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
@@ -67,11 +67,7 @@ def ball_home(tmp_path_factory):
 @pytest.fixture(scope="session")
 def ball_cache(balls, ball_home, tmp_path_factory):
     """The cache of the balls."""
-    from MAEMCLib.cases.manifest import read_manifest
-    from MAEMCTrainingLib.data.sources import source_cases
-
-    folder = tmp_path_factory.mktemp("cache")
-    return build_cache(source_cases(read_manifest(balls)), folder / "balls", ball_home, processes=1)
+    return Source(balls).build(tmp_path_factory.mktemp("cache") / "balls", ball_home, processes=1)
 
 
 @pytest.fixture(scope="session")
@@ -114,9 +110,3 @@ def finetune_in():
         )
 
     return run_it
-
-
-def source_case(image, number=0, **values) -> SourceCase:
-    """One case for the cache, with defaults."""
-    defaults = {"case_id": f"case-{number}", "patient_id": f"patient-{number}", "point_lps": (0.0, 0.0, 0.0)}
-    return SourceCase(**{**defaults, "image": image, **values})

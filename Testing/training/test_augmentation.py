@@ -7,7 +7,7 @@ import pytest
 from MAEMCLib.errors import UsageError
 from MAEMCLib.inputs.montage import from_montage
 from MAEMCLib.inputs.settings import Preprocessing
-from MAEMCTrainingLib.data.augmentation import (
+from MAEMCTrainingLib.data.kinds.montage_views import (
     MARGIN,
     PADDING,
     PAPER_VIEWS,
@@ -17,14 +17,13 @@ from MAEMCTrainingLib.data.augmentation import (
     montage_pair,
     paper_view,
 )
-from MAEMCTrainingLib.data.cache import SHAPE
 from MAEMCTrainingLib.engine.configuration import Augmentation
 from MAEMCTrainingLib.engine.rng import generator
 
 
 @pytest.fixture
 def stacks():
-    return np.random.default_rng(0).integers(-1200, 400, size=SHAPE).astype(np.int16)
+    return np.random.default_rng(0).integers(-1200, 400, size=(2, 35, 60, 60)).astype(np.int16)
 
 
 def slow_crop(stacks, plane, view):
@@ -61,7 +60,7 @@ def test_crop_against_a_loop(stacks, view, plane):
 
 def test_both_planes_see_the_same_shift():
     """A bright voxel at one place of the patient is found where the shifted geometry says, in both planes."""
-    stacks = np.full(SHAPE, -800, np.int16)
+    stacks = np.full((2, 35, 60, 60), -800, np.int16)
     # A voxel one step to the left, two posterior, three superior of the sample (0.5, 0.5, 0) from the center.
     stacks[0, 17 + 3, 30 + 2, 30 + 1] = 300
     stacks[1, 17 + 2, 29 - 3, 30 + 1] = 300

@@ -14,19 +14,23 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.region import cut_roi
-from MAEMCTrainingLib.data.augmentation import PAPER_VIEWS, View, crop, draw_view, paper_view
-from MAEMCTrainingLib.data.cache import SourceCase, build_cache, open_cache
 from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.kinds.montage_views import PAPER_VIEWS, View, crop, draw_view, paper_view
+from MAEMCTrainingLib.data.kinds.nodule import NoduleSettings
 from MAEMCTrainingLib.data.pseudonyms import case_pseudonym, key_name, pseudonym, pseudonym_key
-from MAEMCTrainingLib.data.sources import open_data, source_cases
+from MAEMCTrainingLib.data.sources import open_data
+from MAEMCTrainingLib.data.store import open_store
 from MAEMCTrainingLib.engine.configuration import Augmentation
 from MAEMCTrainingLib.phantom.writing import write_phantom
+
+from Testing.training.stores import build_rows, nodule_row
 
 
 def names(home, *case_ids):
@@ -53,33 +57,33 @@ def two_cases(tmp_path, near_edge=False):
     center = volume.to_lps(np.array([[55.0, 50.0, 30.0]]))[0]
     edge = volume.to_lps(np.array([[14.0, 50.0, 12.0]]))[0] if near_edge else center + np.array([3.3, -2.1, 1.7])
     return [
-        SourceCase("a", "p", image, tuple(center.tolist()), 1, 12.0),
-        SourceCase("b", "p", image, tuple(edge.tolist()), 0, None),
+        nodule_row("a", "p", image, tuple(center.tolist()), 1),
+        nodule_row("b", "p", image, tuple(edge.tolist()), 0),
     ]
 
 
 def test_central_crop_is_the_region_that_scoring_cuts(tmp_path):
     cases = two_cases(tmp_path, near_edge=True)
-    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    cache = build_rows(cases, tmp_path / "cache", tmp_path / "home")
     assert [case.case_id for case in cache.cases] == names(tmp_path / "home", "a", "b")
     for case, entry in zip(cases, cache.cases, strict=True):
         roi = cut_roi(read_volume(case.image), case.point_lps)
         for plane, stack in enumerate((roi.axial, roi.coronal)):
-            hu, _ = crop(cache.stacks(entry), plane, View())
+            hu, _ = crop(cache.array(entry), plane, View())
             assert np.abs(hu - stack).max() <= 0.5 + 1e-3
-        assert entry.padded_fraction == roi.padded_fraction
-    assert cache.cases[1].padded_fraction > 0.05  # the case near the edge does test padding
+        assert entry.facts.padded_fraction == roi.padded_fraction
+    assert cache.cases[1].facts.padded_fraction > 0.05  # the case near the edge does test padding
 
 
 @pytest.mark.parametrize("shift", [(5, -5, 5), (-3, 4, 0), (0, 0, -5)])
 def test_shifted_crop_is_the_region_about_the_shifted_point(tmp_path, shift):
     case = two_cases(tmp_path, near_edge=True)[1]
-    cache = build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+    cache = build_rows([case], tmp_path / "cache", tmp_path / "home")
     moved = tuple((np.array(case.point_lps) + shift).tolist())
     roi = cut_roi(read_volume(case.image), moved)
     shares = []
     for plane, stack in enumerate((roi.axial, roi.coronal)):
-        hu, outside = crop(cache.stacks(cache.cases[0]), plane, View(shift))
+        hu, outside = crop(cache.array(cache.cases[0]), plane, View(shift))
         shares.append(outside)
         assert np.abs(hu - stack).max() <= 0.5 + 1e-3
     assert np.mean(shares) == pytest.approx(roi.padded_fraction, abs=2e-3)
@@ -87,22 +91,22 @@ def test_shifted_crop_is_the_region_about_the_shifted_point(tmp_path, shift):
 
 def test_slice_step_of_two_keeps_shifts_exact(tmp_path):
     case = two_cases(tmp_path)[0]
-    cache = build_cache([case], tmp_path / "cache", tmp_path / "home", slice_step_mm=2, processes=1)
+    cache = build_rows([case], tmp_path / "cache", tmp_path / "home", settings=NoduleSettings(slice_step_mm=2))
     shift = (3, -4, 2)
     roi = cut_roi(read_volume(case.image), tuple((np.array(case.point_lps) + shift).tolist()), 2.0)
     for plane, stack in enumerate((roi.axial, roi.coronal)):
-        hu, _ = crop(cache.stacks(cache.cases[0]), plane, View(shift), 2)
+        hu, _ = crop(cache.array(cache.cases[0]), plane, View(shift), 2)
         assert np.abs(hu - stack).max() <= 0.5 + 1e-3
 
 
 def test_cubes_agree_with_scoring(lidc_cubes, tmp_path):
     images = sorted((lidc_cubes / "images").glob("*.nrrd"))[:3]
-    cases = [SourceCase(image.stem, image.stem, image, (0.0, 0.0, 0.0)) for image in images]
-    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    cases = [nodule_row(image.stem, image.stem, image, (0.0, 0.0, 0.0)) for image in images]
+    cache = build_rows(cases, tmp_path / "cache", tmp_path / "home")
     for case, entry in zip(cases, cache.cases, strict=True):
         roi = cut_roi(read_volume(case.image), case.point_lps)
-        assert np.abs(crop(cache.stacks(entry), 0, View())[0] - roi.axial).max() <= 0.5 + 1e-3
-        assert entry.margin_padded > entry.padded_fraction == 0
+        assert np.abs(crop(cache.array(entry), 0, View())[0] - roi.axial).max() <= 0.5 + 1e-3
+        assert entry.facts.margin_padded > entry.facts.padded_fraction == 0
 
 
 def count_reads(monkeypatch) -> list:
@@ -116,14 +120,14 @@ def test_a_volume_is_read_once_and_nothing_is_cut_again(tmp_path, monkeypatch):
     reads = count_reads(monkeypatch)
     cases = two_cases(tmp_path)
     folder, home = tmp_path / "cache", tmp_path / "home"
-    first = build_cache(cases, folder, home, processes=1)
+    first = build_rows(cases, folder, home)
     assert len(reads) == 1
-    assert build_cache(cases, folder, home, processes=1) == first
+    assert build_rows(cases, folder, home) == first
     # A changed label is news for the index, not for the voxels; new times with the same content neither.
     relabeled = [dataclasses.replace(case, label=1) for case in cases]
-    assert [c.label for c in build_cache(relabeled, folder, home, processes=1).cases] == [1, 1]
+    assert [c.label for c in build_rows(relabeled, folder, home).cases] == [1, 1]
     cases[0].image.touch()
-    build_cache(cases, folder, home, processes=1)
+    build_rows(cases, folder, home)
     assert len(reads) == 1
 
 
@@ -133,14 +137,14 @@ def test_a_source_of_the_same_size_and_time_is_found_out_by_its_content(tmp_path
     for name, voxels in (("one.nrrd", "one.nrrd"), ("two.mhd", "two.raw")):
         image = sitk.GetImageFromArray(volume.array)
         sitk.WriteImage(image, str(tmp_path / name))
-        case = SourceCase("a", "p", tmp_path / name, (55.0, 50.0, 30.0))
-        before = build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+        case = nodule_row("a", "p", tmp_path / name, (55.0, 50.0, 30.0))
+        before = build_rows([case], tmp_path / "cache", tmp_path / "home")
         stat = (tmp_path / voxels).stat()
         content = bytearray((tmp_path / voxels).read_bytes())
         content[-60 * 100 * 110 :] = bytes(60 * 100 * 110)
         (tmp_path / voxels).write_bytes(content)
         os.utime(tmp_path / voxels, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        after = build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+        after = build_rows([case], tmp_path / "cache", tmp_path / "home")
         assert after.cases[0].sha256 != before.cases[0].sha256
 
 
@@ -148,26 +152,26 @@ def test_what_changed_is_cut_again(tmp_path, monkeypatch):
     reads = count_reads(monkeypatch)
     cases = two_cases(tmp_path)
     folder, home = tmp_path / "cache", tmp_path / "home"
-    before = build_cache(cases, folder, home, processes=1)
+    before = build_rows(cases, folder, home)
     time.sleep(0.01)
     volume = read_volume(cases[0].image)
     write_volume(CTVolume(volume.array + 7, volume.affine, "changed"), cases[0].image)
-    after = build_cache(cases, folder, home, processes=1)
+    after = build_rows(cases, folder, home)
     assert after.cases[0].sha256 != before.cases[0].sha256
     (folder / after.cases[1].file).write_bytes(b"damaged")
-    repaired = build_cache(cases, folder, home, processes=1)
+    repaired = build_rows(cases, folder, home)
     assert repaired.cases == after.cases
     moved = [cases[0], dataclasses.replace(cases[1], point_lps=cases[0].point_lps)]
-    assert build_cache(moved, folder, home, processes=1).cases[1].sha256 == after.cases[0].sha256
-    assert build_cache(cases, folder, home, slice_step_mm=2, processes=1).settings["slice_step_mm"] == 2
+    assert build_rows(moved, folder, home).cases[1].sha256 == after.cases[0].sha256
+    assert build_rows(cases, folder, home, settings=NoduleSettings(slice_step_mm=2)).settings.slice_step_mm == 2
     assert len(reads) == 5  # first, content, damage, point, settings
-    build_cache(cases[:1], folder, home, slice_step_mm=2, processes=1)
+    build_rows(cases[:1], folder, home, settings=NoduleSettings(slice_step_mm=2))
     assert len(list(folder.glob("*.npy"))) == 1  # what the manifest no longer names is removed
 
 
 def test_processes_build_the_same_cache(balls, ball_cache, tmp_path):
-    cases = source_cases(read_manifest(balls))[:5]
-    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=2)
+    cases = read_manifest(balls).rows[:5]
+    cache = build_rows(cases, tmp_path / "cache", tmp_path / "home", processes=2)
     assert [c.sha256 for c in cache.cases] == [c.sha256 for c in ball_cache.cases[:5]]
 
 
@@ -178,44 +182,44 @@ def test_a_bad_case_is_left_out_with_its_reason(tmp_path):
     cases = [
         good,
         dataclasses.replace(other, case_id="far", point_lps=(900.0, 0.0, 0.0)),
-        SourceCase("broken", "q", broken, (0.0, 0.0, 0.0)),
-        SourceCase("gone", "r", tmp_path / "gone.nrrd", (0.0, 0.0, 0.0)),
+        nodule_row("broken", "q", broken, (0.0, 0.0, 0.0)),
+        nodule_row("gone", "r", tmp_path / "gone.nrrd", (0.0, 0.0, 0.0)),
     ]
-    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    cache = build_rows(cases, tmp_path / "cache", tmp_path / "home")
     assert [case.case_id for case in cache.cases] == names(tmp_path / "home", "a")
     assert [case["case_id"] for case in cache.left_out] == ["far", "broken", "gone"]
     assert "outside the volume" in cache.left_out[0]["reason"]
     with pytest.raises(InputError, match="None of the 1 cases"):
-        build_cache(cases[1:2], tmp_path / "other", tmp_path / "home", processes=1)
+        build_rows(cases[1:2], tmp_path / "other", tmp_path / "home")
 
 
 def test_a_case_named_twice_is_refused(tmp_path):
     case = two_cases(tmp_path)[0]
     with pytest.raises(InputError, match="more than once: a"):
-        build_cache([case, case], tmp_path / "cache", tmp_path / "home")
+        build_rows([case, case], tmp_path / "cache", tmp_path / "home")
 
 
 def test_damage_is_found_on_opening(tmp_path):
-    cases = [dataclasses.replace(case, row=7) for case in two_cases(tmp_path)]
-    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    cases = two_cases(tmp_path)
+    cache = build_rows(cases, tmp_path / "cache", tmp_path / "home")
     path = cache.folder / cache.cases[0].file
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"damaged.*case C[0-9a-f]{16} \(row 7 "):
-        open_cache(cache.folder)
+    with pytest.raises(InputError, match=r"damaged.*case C[0-9a-f]{16} \(row 2 "):
+        open_store(cache.folder)
     with pytest.raises(InputError, match="without a cache"):
         open_data(tmp_path, tmp_path / "caches", tmp_path / "home")
 
 
 def test_no_identifier_and_no_path_is_stored(tmp_path):
     case = dataclasses.replace(two_cases(tmp_path)[0], patient_id="MRN-4711-Smith")
-    cache = build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+    cache = build_rows([case], tmp_path / "cache", tmp_path / "home")
     text = (cache.folder / "index.json").read_text()
     assert "Smith" not in text and str(tmp_path) not in text
-    other_site = build_cache([case], tmp_path / "cache 2", tmp_path / "home 2", processes=1)
+    other_site = build_rows([case], tmp_path / "cache 2", tmp_path / "home 2")
     assert other_site.cases[0].patient != cache.cases[0].patient
-    assert open_cache(cache.folder).cases[0].patient == cache.cases[0].patient
+    assert open_store(cache.folder).cases[0].patient == cache.cases[0].patient
     with pytest.raises(InputError, match="different pseudonym keys"):
         join([cache, other_site])
 
@@ -227,7 +231,7 @@ def test_unlabeled_data_takes_whole_patients_only(tmp_path):
         dataclasses.replace(case, case_id="2", patient_id="p", label=None),
         dataclasses.replace(case, case_id="3", patient_id="q", label=None),
     ]
-    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    cache = build_rows(cases, tmp_path / "cache", tmp_path / "home")
     assert [c.case_id for c in join([], [cache]).cases] == names(tmp_path / "home", "3")
     assert join([cache]).labels.tolist() == [0, -1, -1]
     assert join([cache]).patients.tolist() == [0, 0, 1]
@@ -237,25 +241,25 @@ def test_unlabeled_data_takes_whole_patients_only(tmp_path):
 
 def test_an_index_that_was_changed_is_refused_and_built_again(tmp_path):
     cases = two_cases(tmp_path)
-    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    cache = build_rows(cases, tmp_path / "cache", tmp_path / "home")
     index = cache.folder / "index.json"
     index.write_text(index.read_text().replace('"label": ', '"label": 1', 1))
     with pytest.raises(InputError, match="changed after it was written"):
-        open_cache(cache.folder)
-    assert build_cache(cases, cache.folder, tmp_path / "home", processes=1).cases == cache.cases
+        open_store(cache.folder)
+    assert build_rows(cases, cache.folder, tmp_path / "home").cases == cache.cases
 
 
 def test_an_older_index_is_replaced(tmp_path):
     cases = two_cases(tmp_path)
-    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    cache = build_rows(cases, tmp_path / "cache", tmp_path / "home")
     index = json.loads((cache.folder / "index.json").read_text())
     (cache.folder / "index.json").write_text(json.dumps({**index, "schema": 1}))
     with pytest.raises(InputError, match=r"schema.*Build it again from its manifest"):
-        open_cache(cache.folder)
-    assert build_cache(cases, cache.folder, tmp_path / "home", processes=1).cases == cache.cases
+        open_store(cache.folder)
+    assert build_rows(cases, cache.folder, tmp_path / "home").cases == cache.cases
 
 
-def several_cases(tmp_path, number=5) -> list[SourceCase]:
+def several_cases(tmp_path, number=5) -> list[Case]:
     """Cases in a volume of their own each."""
     cases = []
     for n in range(number):
@@ -263,7 +267,7 @@ def several_cases(tmp_path, number=5) -> list[SourceCase]:
         volume = oblique_volume()
         write_volume(CTVolume(volume.array + n, volume.affine, ""), image)
         point = tuple(volume.to_lps(np.array([[55.0, 50.0, 30.0]]))[0].tolist())
-        cases.append(SourceCase(f"case {n}", f"p{n}", image, point))
+        cases.append(nodule_row(f"case {n}", f"p{n}", image, point))
     return cases
 
 
@@ -271,7 +275,7 @@ def several_cases(tmp_path, number=5) -> list[SourceCase]:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_volume_that_makes_the_reader_crash_costs_its_own_cases(tmp_path, monkeypatch, processes):
     cases = several_cases(tmp_path)
-    whole = build_cache(cases, tmp_path / "whole", tmp_path / "home", processes=1)
+    whole = build_rows(cases, tmp_path / "whole", tmp_path / "home")
     cases[2].image.rename(tmp_path / "killer.nrrd")
     cases[2] = dataclasses.replace(cases[2], image=tmp_path / "killer.nrrd")
     # Of the reader's own program, which a pool's children start too, a decoder crashes.
@@ -285,7 +289,7 @@ def test_a_volume_that_makes_the_reader_crash_costs_its_own_cases(tmp_path, monk
         "    own.read_volume = dying\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=processes)
+    cache = build_rows(cases, tmp_path / "cache", tmp_path / "home", processes=processes)
     assert [entry.sha256 for entry in cache.cases] == [e.sha256 for e in whole.cases[:2] + whole.cases[3:]]
     assert [(reason["case_id"], reason["code"]) for reason in cache.left_out] == [("case 2", "reader-died")]
     assert "made the reader crash (SIGSEGV)" in cache.left_out[0]["reason"]
@@ -302,17 +306,17 @@ def interrupted_after(number: int):
 def test_what_is_known_survives_an_interruption(tmp_path, monkeypatch):
     cases = several_cases(tmp_path)
     folder, home = tmp_path / "cache", tmp_path / "home"
-    whole = build_cache(cases, folder, home, processes=1)
+    whole = build_rows(cases, folder, home)
     reads = count_reads(monkeypatch)
     write_volume(CTVolume(oblique_volume().array + 99, oblique_volume().affine, ""), cases[0].image)
     with pytest.raises(KeyboardInterrupt):
-        build_cache(cases, folder, home, processes=1, progress=interrupted_after(2))
+        build_rows(cases, folder, home, processes=1, progress=interrupted_after(2))
     with pytest.raises(InputError, match="interrupted before all its cases"):
-        open_cache(folder)
-    again = build_cache(cases, folder, home, processes=1)
+        open_store(folder)
+    again = build_rows(cases, folder, home)
     assert len(reads) == 1  # the changed one; the interruption cost the others nothing
     assert again.cases[1:] == whole.cases[1:] and again.cases[0].sha256 != whole.cases[0].sha256
-    assert open_cache(folder).cases == again.cases
+    assert open_store(folder).cases == tuple(dataclasses.replace(case, values={}) for case in again.cases)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
@@ -320,11 +324,9 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_cache(balls, ball_cache, tm
     folder, home = tmp_path / "cache", tmp_path / "home"
     code = (
         "import sys, pathlib\n"
-        "from MAEMCLib.cases.manifest import read_manifest\n"
-        "from MAEMCTrainingLib.data.cache import build_cache\n"
-        "from MAEMCTrainingLib.data.sources import source_cases\n"
+        "from MAEMCTrainingLib.data.sources import Source\n"
         "manifest, folder, home = map(pathlib.Path, sys.argv[1:])\n"
-        "build_cache(source_cases(read_manifest(manifest)), folder, home, processes=1)\n"
+        "Source(manifest).build(folder, home, processes=1)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(balls), str(folder), str(home)]) as process:
         while len(list(folder.glob("*.npy"))) < 3 and process.poll() is None:
@@ -332,7 +334,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_cache(balls, ball_cache, tm
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     (folder / ".x.npy.123.part").write_bytes(b"half of a file that a killed run was writing")
-    cache = build_cache(source_cases(read_manifest(balls)), folder, home, processes=1)
+    cache = build_rows(read_manifest(balls).rows, folder, home)
     assert [c.sha256 for c in cache.cases] == [c.sha256 for c in ball_cache.cases]
     assert len(list(folder.iterdir())) == 16 + 1
 
@@ -340,15 +342,15 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_cache(balls, ball_cache, tm
 def test_a_full_disk_ends_the_run_and_blames_no_case(tmp_path):
     cases = several_cases(tmp_path, 2)
     folder, home = tmp_path / "cache", tmp_path / "home"
-    build_cache(cases[:1], folder, home, processes=1)
+    build_rows(cases[:1], folder, home)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # files end here, as on a disk that is full
     try:
         with pytest.raises(InputError, match="could not be written"):
-            build_cache(cases, folder, home, processes=1)
+            build_rows(cases, folder, home)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    done = build_cache(cases, folder, home, processes=1)
+    done = build_rows(cases, folder, home)
     assert [c.case_id for c in done.cases] == names(home, "case 0", "case 1")
 
 
@@ -356,9 +358,9 @@ def test_training_needs_no_ct_once_the_cache_is_built(tmp_path):
     """The 40 views of the paper and the views drawn on the way, each equal to a region cut from the CT."""
     case = two_cases(tmp_path)[0]
     volume = read_volume(case.image)
-    build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+    build_rows([case], tmp_path / "cache", tmp_path / "home")
     case.image.unlink()
-    cache = open_cache(tmp_path / "cache")
+    cache = open_store(tmp_path / "cache")
     views = [paper_view(n) for n in range(PAPER_VIEWS)]
     assert len(set(views)) == PAPER_VIEWS
     views += [draw_view(Augmentation(), 1, seed=1, epoch=epoch, sample=0) for epoch in range(10)]
@@ -370,12 +372,12 @@ def test_training_needs_no_ct_once_the_cache_is_built(tmp_path):
         for plane, (stack, (turns, flipped)) in enumerate(((roi.axial, view.axial), (roi.coronal, view.coronal))):
             expected = np.rot90(stack, turns, axes=(1, 2))
             expected = expected[:, :, ::-1] if flipped else expected
-            hu, _ = crop(cache.stacks(cache.cases[0]), plane, view)
+            hu, _ = crop(cache.array(cache.cases[0]), plane, view)
             assert np.abs(hu - expected).max() <= 0.5 + 1e-3
 
 
 def test_stacks_are_mapped_and_not_read(ball_cache):
-    stacks = ball_cache.stacks(ball_cache.cases[0])
+    stacks = ball_cache.array(ball_cache.cases[0])
     assert isinstance(stacks, np.memmap) and not stacks.flags.writeable
 
 
@@ -390,20 +392,20 @@ def test_another_image_of_equal_name_size_and_time_is_seen(tmp_path):
         picture.SetOrigin(volume.origin.tolist())
         sitk.WriteImage(picture, str(image), useCompression=False)
         os.utime(image, (0, 0))
-        cases.append(SourceCase("a", "p", image, tuple((volume.origin + 40).tolist())))
+        cases.append(nodule_row("a", "p", image, tuple((volume.origin + 40).tolist())))
     assert cases[0].image.stat().st_size == cases[1].image.stat().st_size
-    first = build_cache(cases[:1], tmp_path / "cache", tmp_path / "home", processes=1)
-    second = build_cache(cases[1:], tmp_path / "cache", tmp_path / "home", processes=1)
+    first = build_rows(cases[:1], tmp_path / "cache", tmp_path / "home")
+    second = build_rows(cases[1:], tmp_path / "cache", tmp_path / "home")
     assert first.cases[0].sha256 != second.cases[0].sha256
 
 
 def test_a_data_set_that_moved_is_not_cut_again(tmp_path, monkeypatch):
     cases = several_cases(tmp_path / "here", 2)
-    build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    build_rows(cases, tmp_path / "cache", tmp_path / "home")
     shutil.move(tmp_path / "here", tmp_path / "there")
     reads = count_reads(monkeypatch)
     moved = [dataclasses.replace(case, image=tmp_path / "there" / case.image.name) for case in cases]
-    assert len(build_cache(moved, tmp_path / "cache", tmp_path / "home", processes=1).cases) == 2
+    assert len(build_rows(moved, tmp_path / "cache", tmp_path / "home").cases) == 2
     assert reads == []
 
 
@@ -412,11 +414,11 @@ def test_voxels_beside_their_header_count_as_source(tmp_path, name):
     volume = oblique_volume()
     image = sitk.GetImageFromArray(volume.array)
     sitk.WriteImage(image, str(tmp_path / name), useCompression=False)
-    case = SourceCase("a", "p", tmp_path / name, (50.0, 50.0, 30.0))
-    first = build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+    case = nodule_row("a", "p", tmp_path / name, (50.0, 50.0, 30.0))
+    first = build_rows([case], tmp_path / "cache", tmp_path / "home")
     voxels = next(path for path in tmp_path.iterdir() if path.suffix == ".raw")
     voxels.write_bytes((volume.array + 30).tobytes())
-    second = build_cache([case], tmp_path / "cache", tmp_path / "home", processes=1)
+    second = build_rows([case], tmp_path / "cache", tmp_path / "home")
     assert first.cases[0].sha256 != second.cases[0].sha256
 
 
@@ -431,13 +433,13 @@ def two_series(tmp_path_factory):
     for row in rows:
         files = [shutil.copy(path, mixed / f"{row.case_id}-{path.name}") for path in sorted(row.image.iterdir())]
         uid = str(pydicom.dcmread(files[0], stop_before_pixels=True).SeriesInstanceUID)
-        cases.append((SourceCase(row.case_id, row.patient_id, files[0], row.point_lps), files, uid))
+        cases.append((nodule_row(row.case_id, row.patient_id, files[0], row.point_lps), files, uid))
     return cases
 
 
 def test_a_slice_stands_for_its_series_and_the_series_is_the_source(two_series, tmp_path, monkeypatch):
     cases = [case for case, _, _ in two_series]
-    first = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    first = build_rows(cases, tmp_path / "cache", tmp_path / "home")
     assert first.left_out == ()
     reads = count_reads(monkeypatch)
     _, files, _ = two_series[0]
@@ -446,7 +448,7 @@ def test_a_slice_stands_for_its_series_and_the_series_is_the_source(two_series, 
         value = stream.read(2)
         stream.seek(-2, os.SEEK_END)
         stream.write(bytes(byte ^ 1 for byte in value))
-    build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    build_rows(cases, tmp_path / "cache", tmp_path / "home")
     assert reads == [cases[0].image]  # the other series lies in the same folder and did not change
 
 
@@ -459,9 +461,9 @@ def test_another_series_of_the_same_folder_is_cut_again(two_series, tmp_path):
         data = pydicom.dcmread(path)
         data.SeriesInstanceUID, data.RescaleIntercept = other, data.RescaleIntercept + 40
         data.save_as(folder / f"other {number}")
-    one = dataclasses.replace(case, image=folder, series_uid=uid)
-    first = build_cache([one], tmp_path / "cache", tmp_path / "home", processes=1)
-    second = build_cache([dataclasses.replace(one, series_uid=other)], tmp_path / "cache", tmp_path / "home")
+    one = dataclasses.replace(case, image=folder, values={"series_uid": uid})
+    first = build_rows([one], tmp_path / "cache", tmp_path / "home")
+    second = build_rows([dataclasses.replace(one, values={"series_uid": other})], tmp_path / "cache", tmp_path / "home")
     assert first.cases[0].sha256 != second.cases[0].sha256
 
 
@@ -477,28 +479,29 @@ def test_reasons_are_told_in_full_and_stored_without_names(two_series, tmp_path)
         data.save_as(path)
     cases = [
         good,
-        SourceCase("broken", "q", broken, (0.0, 0.0, 0.0)),
-        SourceCase("odd", "r", odd, (0.0, 0.0, 0.0)),
-        SourceCase("gone", "s", tmp_path / "Smith^Jim.nrrd", (0.0, 0.0, 0.0), row=9),
+        nodule_row("broken", "q", broken, (0.0, 0.0, 0.0)),
+        nodule_row("odd", "r", odd, (0.0, 0.0, 0.0)),
+        nodule_row("gone", "s", tmp_path / "Smith^Jim.nrrd", (0.0, 0.0, 0.0)),
     ]
-    cache = build_cache(cases, tmp_path / "cache", tmp_path / "home", processes=1)
+    cache = build_rows(cases, tmp_path / "cache", tmp_path / "home")
     told = {item["case_id"]: item["reason"] for item in cache.left_out}
     assert set(told) == {"broken", "odd", "gone"}
     assert "Smith^John" in told["broken"] and "There is no file" in told["gone"]
     assert "Smith" not in (cache.folder / "index.json").read_text()
-    stored = open_cache(cache.folder).left_out
-    assert [(item["row"], item["code"]) for item in stored][2] == (9, "missing-file")
+    stored = open_store(cache.folder).left_out
+    assert [(item["row"], item["code"]) for item in stored][2] == (5, "missing-file")
 
 
 def test_imported_pseudonyms_agree_with_hospital_numbers(tmp_path):
     """One patient is one, whether its manifest was imported or written by hand."""
     case, home = two_cases(tmp_path)[0], tmp_path / "home"
     key = pseudonym_key(home)
+    made_here = {"pseudonym_key": key_name(key)}
     by_hand = dataclasses.replace(case, case_id="1", patient_id="MRN-4711")
-    made = dataclasses.replace(case, case_id="2", patient_id=pseudonym("MRN-4711", key), pseudonym_key=key_name(key))
-    elsewhere = dataclasses.replace(made, case_id="3", pseudonym_key="0" * 16)
-    careless = dataclasses.replace(case, case_id="4", patient_id="MRN-4711", pseudonym_key=key_name(key))
-    cache = build_cache([by_hand, made, elsewhere, careless], tmp_path / "cache", home, processes=1)
+    made = dataclasses.replace(case, case_id="2", patient_id=pseudonym("MRN-4711", key), values=made_here)
+    elsewhere = dataclasses.replace(made, case_id="3", values={"pseudonym_key": "0" * 16})
+    careless = dataclasses.replace(case, case_id="4", patient_id="MRN-4711", values=made_here)
+    cache = build_rows([by_hand, made, elsewhere, careless], tmp_path / "cache", home)
     first, second, third, fourth = (entry.patient for entry in cache.cases)
     assert first == second == fourth
     assert third != first and third != made.patient_id

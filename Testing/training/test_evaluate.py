@@ -21,10 +21,9 @@ from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCTrainingLib.__main__ import main as maemc_train
 from MAEMCTrainingLib.classifiers.fold_model import features, load_fold
-from MAEMCTrainingLib.data.cache import build_cache
 from MAEMCTrainingLib.data.cohort import join
-from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
-from MAEMCTrainingLib.data.sources import source_cases
+from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
+from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
 from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve
 from MAEMCTrainingLib.evaluation.metrics import auc
@@ -68,7 +67,7 @@ def manifest(tmp_path_factory):
 def jobs(manifest, finetune_in, tmp_path_factory):
     """The folder, also the MAEMC_HOME, of: the fine-tuning "fine", its cache "cache", its bundle "fine.maemc"."""
     folder = tmp_path_factory.mktemp("jobs")
-    cohort = join([build_cache(source_cases(read_manifest(manifest)), folder / "cache", folder, processes=1)])
+    cohort = join([Source(manifest).build(folder / "cache", folder, processes=1)])
     settings = ["epochs=8", "folds=4", "validation_fraction=0.45", "learning_rate=3e-3", "batch=8", "mode=none"]
     run = override(finetuning_preset("tiny", ENCODER), settings)
     finetune_in(folder / "fine", cohort, run)
@@ -174,12 +173,12 @@ def test_the_bundle_gives_calibrated_probabilities_and_knows_what_is_far(jobs, m
     out = jobs / "batch.csv"
     assert maemc(["batch", str(manifest), "--output", str(out), "--model", str(jobs / "fine.maemc"), "--quiet"]) == 0
     rows = rows_of(out)
-    cohort = join([build_cache(source_cases(read_manifest(manifest)), jobs / "cache", jobs, processes=1)])
+    cohort = join([Source(manifest).build(jobs / "cache", jobs, processes=1)])
     members = []
     for number in range(4):
         model = load_fold(jobs / "fine", number, ENCODER)
         preprocessing = measure_preprocessing(cohort, Augmentation(), 250)
-        presentation = present(cohort, Augmentation(), preprocessing, 250)
+        presentation = cohort.present(Augmentation(), preprocessing, 250)
         tokens = features(model.encoder, presentation, np.arange(CASES), CPU).float()
         both = model.head(tokens).detach().double().numpy()
         margin = (both[..., 1] - both[..., 0]).mean(axis=1)

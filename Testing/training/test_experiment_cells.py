@@ -13,7 +13,8 @@ from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask
 from MAEMCTrainingLib.classifiers.fusion import fusion_preset
 from MAEMCTrainingLib.data.cohort import labeled
 from MAEMCTrainingLib.data.folds import make_folds
-from MAEMCTrainingLib.data.presentation import MontagePresentation, measure_preprocessing
+from MAEMCTrainingLib.data.kinds.nodule import MontagePresentation
+from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
 from MAEMCTrainingLib.evaluation.predictions import PredictionTable
 from MAEMCTrainingLib.evaluation.repeats import repeated_auc

@@ -24,7 +24,6 @@ from MAEMCTrainingLib.classifiers.export import export, read_card_texts
 from MAEMCTrainingLib.classifiers.fold_model import features, load_fold, predict
 from MAEMCTrainingLib.classifiers.starting_point import from_job
 from MAEMCTrainingLib.data.cohort import labeled
-from MAEMCTrainingLib.data.presentation import present
 from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
 from MAEMCTrainingLib.jobs import revision
 from MAEMCTrainingLib.jobs.revision import code_revision
@@ -84,7 +83,7 @@ def test_scoring_gives_the_fold_models_mean(jobs, balls, ball_cohort, tmp_path):
     members = []
     for number in range(3):
         model = load_fold(jobs / "fine", number, ENCODER)
-        presentation = present(ball_cohort, Augmentation(), preprocessing, 250)
+        presentation = ball_cohort.present(Augmentation(), preprocessing, 250)
         values = features(model.encoder, presentation, np.arange(4), CPU)
         members.append(predict(model, values, (0, 1)))
     for index, prediction in enumerate(predictor.predict(rois)):

@@ -17,10 +17,10 @@ from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask, class_weight
 from MAEMCTrainingLib.classifiers.fold_model import feature_statistics, features, fold_folder, load_fold, predict
 from MAEMCTrainingLib.classifiers.protocol import check_protocol
 from MAEMCTrainingLib.classifiers.starting_point import from_job
-from MAEMCTrainingLib.data.augmentation import View, crop
 from MAEMCTrainingLib.data.cohort import labeled
 from MAEMCTrainingLib.data.folds import make_folds
-from MAEMCTrainingLib.data.presentation import measure_preprocessing, present
+from MAEMCTrainingLib.data.kinds.montage_views import View, crop
+from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
 from MAEMCTrainingLib.engine.loop import samples_of_step, steps_in_epoch
 from MAEMCTrainingLib.engine.task import sample_in_epoch
@@ -79,7 +79,7 @@ def test_every_case_is_predicted_once_by_the_model_that_did_not_see_it(trained):
             # Scoring's arithmetic, from the HU on: the mean of the two planes' logits.
             logits = []
             for plane in (0, 1):
-                hu, _ = crop(cohort.stacks(case), plane, View())
+                hu, _ = crop(cohort.array(case), plane, View())
                 image = torch.from_numpy(to_montage(normalize(hu, preprocessing)))[None, None]
                 with torch.no_grad():
                     logits.append(model.logits(image)[0].double())
@@ -120,7 +120,7 @@ def test_statistics_are_those_of_the_training_cases(trained):
     fold = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)[1]
     known = np.concatenate([fold.train, fold.validation])
     model = load_fold(folder, 1, ENCODER)
-    presentation = present(cohort, run.augmentation, measure_preprocessing(cohort, run.augmentation, 250), 250)
+    presentation = cohort.present(run.augmentation, measure_preprocessing(cohort, run.augmentation, 250), 250)
     tokens = features(model.encoder, presentation, known, CPU).numpy()
     stored = read_tensors(fold_folder(folder, 1) / "statistics.safetensors")
     for plane, name in enumerate(("axial", "coronal")):
@@ -320,7 +320,7 @@ def test_linear_probe_leaves_the_encoder_and_fits_the_layer(ball_cohort, pretrai
 
         # scikit-learn on standardized class tokens of the training part, each plane a sample
         def tokens(cases, model=model):
-            presentation = present(cohort, run.augmentation, pretrained.preprocessing, 250)
+            presentation = cohort.present(run.augmentation, pretrained.preprocessing, 250)
             return features(model.encoder, presentation, cases, CPU).numpy()
 
         train = tokens(fold.train).reshape(-1, ENCODER.width)
@@ -371,7 +371,7 @@ def test_pretraining_batches(ball_cohort):
     assert batch.noise.shape == (5, 2, 25) and not torch.equal(batch.noise[:, 0], batch.noise[:, 1])
     assert figures == {"padded_fraction": 0.0}
     for row, sample in enumerate(sample_in_epoch(code)[1] for code in steps[2]):
-        hu, _ = crop(ball_cohort.stacks(sample // 2), 1, View())
+        hu, _ = crop(ball_cohort.array(sample // 2), 1, View())
         np.testing.assert_allclose(coronal[row, 0], to_montage(normalize(hu, preprocessing)))
         assert int(batch.patient[row]) == ball_cohort.patients[sample // 2]
     again, _ = PretrainingTask(ball_cohort, run, preprocessing).batch(np.concatenate(steps[1:3]))

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from MAEMCLib.networks.heads.graph import GraphHead
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.classifiers import fusion
 from MAEMCTrainingLib.classifiers.fusion_data import FusionCohort, check_columns, read_fusion_data
-from MAEMCTrainingLib.data.augmentation import View, montage
-from MAEMCTrainingLib.data.presentation import measure_preprocessing
+from MAEMCTrainingLib.data.kinds.montage_views import View, montage
+from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
+from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Augmentation, Optimization, override
 from MAEMCTrainingLib.evaluation import baselines, bootstrap, metrics
@@ -65,6 +67,13 @@ def write(path, balls, changes=None, leave_out=()):
     return path
 
 
+def cached(path, ball_cache, home, folder):
+    """A manifest of the balls with its cache, for which nothing is cut."""
+    shutil.copytree(ball_cache.folder, folder, dirs_exist_ok=True)
+    source = Source(path)
+    return [source.build(folder, home, processes=1)], [source]
+
+
 @pytest.fixture
 def read(balls, ball_cache, ball_home, tmp_path):
     """``read(clinical, branches, target, changes)`` -> a FusionCohort of a manifest with changed rows."""
@@ -73,7 +82,8 @@ def read(balls, ball_cache, ball_home, tmp_path):
         path = write(tmp_path / "manifest.csv", balls, changes, more.pop("leave_out", ()))
         positive = more.pop("positive", "")
         caches = tmp_path / "caches"
-        return read_fusion_data([ball_cache], [path], clinical, branches, target, positive, caches, ball_home, **more)
+        data = cached(path, ball_cache, ball_home, tmp_path / "cache")
+        return read_fusion_data(*data, clinical, branches, target, positive, caches, ball_home, **more)
 
     return data
 
@@ -82,9 +92,8 @@ def read(balls, ball_cache, ball_home, tmp_path):
 def cohort(balls, ball_cache, ball_home, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fusion")
     path = write(folder / "manifest.csv", balls)
-    return read_fusion_data(
-        [ball_cache], [path], ["age", "sex"], ["axial", "coronal"], "subtype", "", folder / "c", ball_home
-    )
+    data = cached(path, ball_cache, ball_home, folder / "cache")
+    return read_fusion_data(*data, ["age", "sex"], ["axial", "coronal"], "subtype", "", folder / "c", ball_home)
 
 
 def fuse_in(folder, cohort, run, stop=None):
@@ -139,7 +148,7 @@ def test_a_further_series_is_a_branch_that_is_masked_where_it_is_missing(read):
     preprocessing = measure_preprocessing(made.main, RUN.augmentation, 250)
     # The further series is the same CT here, so its planes are those of the first.
     for branch, plane in ((1, 1), (2, 0)):
-        expected = montage(made.main.stacks(2), plane, View(), preprocessing)[0]
+        expected = montage(made.main.array(2), plane, View(), preprocessing)[0]
         np.testing.assert_array_equal(made.image(2, branch, View(), preprocessing, 250), expected)
 
 
@@ -177,16 +186,23 @@ def test_data_that_cannot_be_used_are_refused_with_a_reason(read, asked, message
         read(**asked)
 
 
-def test_a_branch_that_is_none_is_told_from_a_value_that_is_missing(balls, ball_home):
+def test_a_branch_that_is_none_is_told_from_a_value_that_is_missing(balls):
     with pytest.raises(InputError, match=r"A branch is axial, coronal, or the column.*no column sagittal"):
-        check_columns([balls], [], ["axial", "sagittal"], "label", ball_home)
+        check_columns([Source(balls)], [], ["axial", "sagittal"], "label")
     with pytest.raises(InputError, match=r"^The manifest .* no column hight"):
-        check_columns([balls], ["hight"], ["axial", "sagittal"], "label", ball_home)
+        check_columns([Source(balls)], ["hight"], ["axial", "sagittal"], "label")
 
 
-def test_a_cache_has_no_values(ball_cache, tmp_path):
-    with pytest.raises(InputError, match="is a cache, which holds no age"):
-        read_fusion_data([ball_cache], [ball_cache.folder], ["age"], ["axial"], "label", "", tmp_path, tmp_path)
+def test_a_cache_has_the_values_that_name_nobody_and_no_further_series(balls, ball_cache, ball_home, tmp_path):
+    path = write(tmp_path / "manifest.csv", balls)
+    (store,), _ = cached(path, ball_cache, ball_home, tmp_path / "cache")
+    source = Source(store.folder)
+    read = partial(read_fusion_data, [source.open(tmp_path, ball_home)], [source])
+    made = read(["age"], ["axial"], "label", "", tmp_path, ball_home)
+    expected = read_fusion_data([store], [Source(path)], ["age"], ["axial"], "label", "", tmp_path, ball_home)
+    np.testing.assert_array_equal(made.values, expected.values)
+    with pytest.raises(InputError, match="has no column hight"):
+        check_columns([source], ["hight"], ["axial"], "label")
 
 
 # Folds and loss
@@ -425,7 +441,7 @@ def test_the_exported_bundle_scores_as_the_fold_models_do(two_classes, tmp_path,
     nodule = json.loads(capsys.readouterr().out)["nodules"][0]
     images = torch.zeros(1, 2, 1, 250, 250)
     for plane in (0, 1):
-        image = montage(ball_cohort.stacks(0), plane, View(), bundle.card.preprocessing)[0]
+        image = montage(ball_cohort.array(0), plane, View(), bundle.card.preprocessing)[0]
         images[0, plane, 0] = torch.from_numpy(np.array(image))
     members = []
     for number in range(2):

@@ -14,8 +14,10 @@ from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.gray import read_gray
 from MAEMCTrainingLib.__main__ import main
+from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.importers.formats.images import import_images
-from MAEMCTrainingLib.data.picture_cache import build_picture_cache
+from MAEMCTrainingLib.data.kinds.stored_pictures import lesion_of
+from MAEMCTrainingLib.data.sources import Source
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage
@@ -155,10 +157,8 @@ def test_masks_become_the_column_that_visible_lesions_need(tmp_path):
         "malignant",
         "normal",
     ]
-    cache = build_picture_cache(
-        read_manifest(manifest).rows, tmp_path / "cache", tmp_path / "home", folder_of_manifest=source
-    )
-    lesions = [cache.lesion(n) for n in range(3)]
+    cohort = join([Source(manifest).build(tmp_path / "cache", tmp_path / "home")])
+    lesions = [lesion_of(cohort, case, 0) for case in range(3)]
     assert lesions[0].sum() > lesions[1].sum() > 0 and lesions[2] is None
 
 

@@ -6,12 +6,11 @@ from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.region import cut_roi
-from MAEMCTrainingLib.data.cache import build_cache
 from MAEMCTrainingLib.data.importers.formats.images import import_images
 from MAEMCTrainingLib.data.importers.formats.lidc_cubes import import_lidc_cubes
 from MAEMCTrainingLib.data.importers.imported import pseudonymized
 from MAEMCTrainingLib.data.pseudonyms import pseudonym_key
-from MAEMCTrainingLib.data.sources import source_cases
+from MAEMCTrainingLib.data.sources import Source
 
 
 def rows_of(folder):
@@ -67,9 +66,7 @@ def test_a_patient_has_one_pseudonym_in_every_data_set_and_cache(lidc_cubes, lid
     named, slices = rows_of(lidc_cubes)[:3], import_images(few, tmp_path / "files").rows
     hidden = pseudonymized(named, key)
     caches = [
-        build_cache(
-            source_cases(read_manifest(write_manifest(tmp_path / name, rows))), tmp_path / f"{name}-cache", home
-        )
+        Source(write_manifest(tmp_path / name, rows)).build(tmp_path / f"{name}-cache", home)
         for name, rows in (("named.csv", named), ("hidden.csv", hidden))
     ]
     assert [c.patient for c in caches[0].cases] == [c.patient for c in caches[1].cases]

@@ -17,7 +17,8 @@ from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask
 from MAEMCTrainingLib.classifiers.starting_point import from_job
 from MAEMCTrainingLib.data.cohort import join, labeled
 from MAEMCTrainingLib.data.folds import make_folds
-from MAEMCTrainingLib.data.presentation import measure_preprocessing
+from MAEMCTrainingLib.data.kinds.stored_pictures import lesion_of
+from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.data.sources import open_data
 from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
 from MAEMCTrainingLib.jobs.job import open_job
@@ -199,7 +200,7 @@ def test_lesions_stay_visible_where_masks_name_them(cohort, pictures, tmp_path):
         rows.append(replace(row, values={**row.values, "mask": mask.name} if row.case_id != "case-3" else row.values))
     path = write_manifest(tmp_path / "m.csv", rows)
     marked = join([open_data(path, tmp_path / "caches", tmp_path / "home")])
-    assert marked.lesion(3, 0) is None and marked.lesion(0, 0).sum() > 20
+    assert lesion_of(marked, 3, 0) is None and lesion_of(marked, 0, 0).sum() > 20
     run = small("mae", "epochs=1", "mask_ratio=0.6", "min_visible_lesion=0.75")
     preprocessing = measure_preprocessing(marked, run.augmentation, 32)
     guarded, free = (

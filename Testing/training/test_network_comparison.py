@@ -266,8 +266,8 @@ def test_what_cannot_be_compared(jobs, tmp_path, capsys, balls):
     assert main(["compare", mae, moco, "--data", str(jobs / "manifest 2.csv"), "--output", mae, *QUIET]) == 2
     assert "holds a job" in capsys.readouterr().err
     caches = next((jobs / "mae" / "caches").iterdir())
-    code, text = refused(jobs, tmp_path, capsys, mae, moco, "--columns", "modality", data=str(caches))
-    assert code == 3 and "is a cache" in text
+    code, text = refused(jobs, tmp_path, capsys, mae, moco, "--columns", "vendor", data=str(caches))
+    assert code == 3 and "has no column vendor" in text and "give the manifest" in text
 
 
 @pytest.mark.parametrize("stage", ["Showing", "t-SNE 3", "Drawing"])

@@ -16,16 +16,20 @@ from MAEMCLib.images.gray import prepare, read_gray, shown, square, views
 from MAEMCLib.inputs.montage import normalize
 from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
 from MAEMCLib.picture_scoring import PictureSource, prepare_picture
-from MAEMCTrainingLib.data.attributes import read_attributes
+from MAEMCTrainingLib.data.attributes import attributes_of
 from MAEMCTrainingLib.data.cohort import join
-from MAEMCTrainingLib.data.columns import read_columns
-from MAEMCTrainingLib.data.picture_cache import build_picture_cache
-from MAEMCTrainingLib.data.presentation import VIEWS, PicturePresentation, _Light, measure_preprocessing
-from MAEMCTrainingLib.data.sources import is_flat, open_data
+from MAEMCTrainingLib.data.kinds.kind import VIEWS
+from MAEMCTrainingLib.data.kinds.picture_views import PicturePresentation, _Light
+from MAEMCTrainingLib.data.kinds.stored_pictures import gray_of
+from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
+from MAEMCTrainingLib.data.sources import Source, open_data
 from MAEMCTrainingLib.data.splitting import split_patients
+from MAEMCTrainingLib.data.store import open_store
 from MAEMCTrainingLib.engine.configuration import PictureAugmentation
 from MAEMCTrainingLib.reduction.slices import Volume, read_slices
 from PIL import Image
+
+from Testing.training.stores import build_rows
 
 
 def save(path, values):
@@ -46,23 +50,25 @@ def noise():
 def test_pictures_come_out_of_the_cache_as_they_went_in(noise, tmp_path):
     rows = [row(n, save(tmp_path / f"{n}.png", noise[n]), label=n % 2) for n in range(3)]
     calls = []
-    cache = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home", lambda *done: calls.append(done))
+    cache = build_rows(rows, tmp_path / "cache", tmp_path / "home", lambda *done: calls.append(done))
     assert calls == [(1, 3), (2, 3), (3, 3)]
-    np.testing.assert_array_equal([cache.gray(n) * 255 for n in range(3)], noise[:3])
+    np.testing.assert_array_equal([gray_of(join([cache]), n, 0) * 255 for n in range(3)], noise[:3])
     text = (tmp_path / "cache" / "index.json").read_text()
     assert "patient-" not in text and "case-" not in text  # pseudonyms only
-    before = (tmp_path / "cache" / "pixels.bin").stat().st_mtime_ns
-    again = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home")
-    assert again.cases == cache.cases and (tmp_path / "cache" / "pixels.bin").stat().st_mtime_ns == before
+    files = [tmp_path / "cache" / case.file for case in cache.cases]
+    before = [file.stat().st_mtime_ns for file in files]
+    again = build_rows(rows, tmp_path / "cache", tmp_path / "home")
+    assert again.cases == cache.cases and [file.stat().st_mtime_ns for file in files] == before
     stat = rows[1].image.stat()
     save(rows[1].image, noise[7])
     os.utime(rows[1].image, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # contents are compared, and not times
-    changed = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home")
-    np.testing.assert_array_equal(changed.gray(1) * 255, noise[7])
+    changed = build_rows(rows, tmp_path / "cache", tmp_path / "home")
+    np.testing.assert_array_equal(gray_of(join([changed]), 1, 0) * 255, noise[7])
+    assert [file.stat().st_mtime_ns == time for file, time in zip(files, before, strict=True)] == [True, False, True]
     assert changed.cases[1].sha256 != cache.cases[1].sha256 and changed.cases[0].sha256 == cache.cases[0].sha256
     relabeled = [replace(r, label=1) for r in rows]
-    assert [c.label for c in build_picture_cache(relabeled, tmp_path / "cache", tmp_path / "home").cases] == [1, 1, 1]
-    (tmp_path / "cache" / "pixels.bin").write_bytes(b"cut short")
+    assert [c.label for c in build_rows(relabeled, tmp_path / "cache", tmp_path / "home").cases] == [1, 1, 1]
+    files[2].write_bytes(b"cut short")
     with pytest.raises(InputError, match="damaged"):
         open_data(tmp_path / "cache", tmp_path, tmp_path / "home")
 
@@ -72,14 +78,15 @@ def test_mixed_sizes_and_unreadable_files(noise, tmp_path):
     small = save(tmp_path / "small.png", noise[1][:10, :10])
     (tmp_path / "text.png").write_text("no picture")
     rows = [row(0, wide), row(1, small), row(2, tmp_path / "text.png")]
-    cache = build_picture_cache(rows, tmp_path / "cache", tmp_path / "home")
-    assert [cache.gray(n).shape for n in (0, 1)] == [(40, 40), (10, 10)]
-    np.testing.assert_array_equal(cache.gray(0)[10:30] * 255, noise[0][:20])  # in the middle of a black square
-    assert not cache.gray(0)[:10].any()
+    cache = build_rows(rows, tmp_path / "cache", tmp_path / "home")
+    first, second = (gray_of(join([cache]), case, 0) for case in (0, 1))
+    assert (first.shape, second.shape) == ((40, 40), (10, 10))
+    np.testing.assert_array_equal(first[10:30] * 255, noise[0][:20])  # in the middle of a black square
+    assert not first[:10].any()
     assert [(item["case_id"], item["row"]) for item in cache.left_out] == [("case-2", 4)]
     assert "reason" in cache.left_out[0] and str(tmp_path) not in (tmp_path / "cache" / "index.json").read_text()
-    with pytest.raises(InputError, match="None of the 1 pictures"):
-        build_picture_cache(rows[2:], tmp_path / "other", tmp_path / "home")
+    with pytest.raises(InputError, match="None of the 1 cases"):
+        build_rows(rows[2:], tmp_path / "other", tmp_path / "home")
 
 
 def slices(noise, folder, order, **values):
@@ -97,17 +104,18 @@ def slices(noise, folder, order, **values):
 
 
 def test_slices_of_a_volume_are_one_case_in_the_order_of_their_numbers(noise, tmp_path):
-    cache = build_picture_cache(slices(noise, tmp_path, (10, 9, 100), label=1), tmp_path / "c", tmp_path / "home")
+    cache = build_rows(slices(noise, tmp_path, (10, 9, 100), label=1), tmp_path / "c", tmp_path / "home")
     (case,) = cache.cases
-    assert case.row == 2 and case.pictures == (1, 0, 2)  # 9, 10, 100
+    assert case.row == 2 and case.values["case_id"] == "case-0"
     cohort = join([cache])
-    assert len(cohort) == 1 and cohort.pictures == [(0, 0), (0, 1), (0, 2)]
-    np.testing.assert_array_equal(cohort.gray(0, 0) * 255, noise[1])
+    assert len(cohort) == 1 and cohort.facts()["pictures"] == 3
+    for place, number in enumerate((1, 0, 2)):  # 9, 10, 100
+        np.testing.assert_array_equal(gray_of(cohort, 0, place) * 255, noise[number])
     torn = slices(noise, tmp_path, (1, 2))
     with pytest.raises(InputError, match="different labels"):
-        build_picture_cache([torn[0], replace(torn[1], label=1)], tmp_path / "d", tmp_path / "home")
+        build_rows([torn[0], replace(torn[1], label=1)], tmp_path / "d", tmp_path / "home")
     with pytest.raises(InputError, match="not a whole number"):
-        build_picture_cache(
+        build_rows(
             [replace(torn[0], values={"volume_id": "v", "slice_index": "a"}), torn[1]],
             tmp_path / "e",
             tmp_path / "home",
@@ -122,27 +130,27 @@ def test_slices_of_a_ct_volume_are_shown_in_the_lung_window(tmp_path):
         row(n, tmp_path / "v.nrrd", kind="slice", patient=0, values={"volume_id": "v", "slice_index": str(k)})
         for n, k in enumerate((36, 5))
     ]
-    cache = build_picture_cache(rows, tmp_path / "c", tmp_path / "home")
-    assert cache.cases[0].pictures == (1, 0)
+    cache = build_rows(rows, tmp_path / "c", tmp_path / "home")
     shown = normalize(volume.array[36], Preprocessing())
-    ours = cache.gray(0)[2:78]  # 76 rows in a square of 80
+    ours = gray_of(join([cache]), 0, 1)[2:78]  # 76 rows in a square of 80
     assert np.abs(ours - shown).max() <= 0.5 / 255 + 1e-6
     beyond = [replace(rows[0], values={"volume_id": "v", "slice_index": "72"})]
     with pytest.raises(InputError, match="72 slices"):
-        build_picture_cache(beyond, tmp_path / "d", tmp_path / "home")
+        build_rows(beyond, tmp_path / "d", tmp_path / "home")
 
 
 def test_nodules_and_pictures_do_not_mix(noise, balls, ball_cache, tmp_path):
     flat = write_manifest(tmp_path / "flat.csv", [row(0, save(tmp_path / "0.png", noise[0]))])
-    assert is_flat(flat) and not is_flat(balls) and not is_flat(ball_cache.folder)
+    kinds = [Source(path).kind.name for path in (flat, balls, ball_cache.folder)]
+    assert kinds == ["picture", "nodule", "nodule"]
     cache = open_data(flat, tmp_path / "caches", tmp_path / "home")
-    assert is_flat(cache.folder)
+    assert Source(cache.folder).kind.name == "picture"
     with pytest.raises(InputError, match="together"):
         join([cache, ball_cache])
     both = [*read_manifest(flat).rows, *read_manifest(balls).rows]
     mixed = write_manifest(tmp_path / "mixed.csv", [replace(r, case_id=str(n)) for n, r in enumerate(both)])
     with pytest.raises(InputError, match="a manifest for each"):
-        is_flat(mixed)
+        _ = Source(mixed).kind
 
 
 def attributed(noise, folder, cells):
@@ -155,32 +163,63 @@ def attributed(noise, folder, cells):
 
 
 def test_metadata_become_attributes_and_cases_without_are_left_out(noise, tmp_path):
-    path, cohort = attributed(noise, tmp_path, [("CT", "CHEST"), ("", ""), ("US", "BREAST; SKIN"), ("CT", "")])
-    home = tmp_path / "home"
-    attributes, known = read_attributes(cohort, [path], ("modality", "anatomy"), home)
+    cells = [("CT", "CHEST"), ("", ""), ("US", "BREAST; SKIN"), ("CT", "")]
+    _, cohort = attributed(noise, tmp_path, cells)
+    attributes, known = attributes_of(cohort, ("modality", "anatomy"))
     assert known.tolist() == [0, 2, 3]
     assert attributes.names == ("modality=CT", "modality=US", "anatomy=BREAST", "anatomy=CHEST", "anatomy=SKIN")
     assert attributes.values.astype(int).tolist() == [[1, 0, 0, 1, 0], [0, 1, 1, 0, 1], [1, 0, 0, 0, 0]]
-    other = read_attributes(cohort.subset([0, 2]), [path], ("modality", "anatomy"), home)[0]
+    other = attributes_of(cohort.subset([0, 2]), ("modality", "anatomy"))[0]
     assert other.fingerprint(cohort) != attributes.fingerprint(cohort)
 
 
 def test_columns_that_are_missing_or_say_nothing(noise, tmp_path):
     path, cohort = attributed(noise, tmp_path, [("CT", "CHEST"), ("CT", "")])
-    home = tmp_path / "home"
-    with pytest.raises(InputError, match="no column vendor"):
-        read_columns([path], ["modality", "vendor"], home)
+    for data in (Source(path).check_columns, cohort.columns):
+        with pytest.raises(InputError, match="no column vendor"):
+            data(["modality", "vendor"])
     with pytest.raises(InputError, match="modality=CT"):
-        read_attributes(cohort, [path], ("modality",), home)
-    with pytest.raises(InputError, match="is a cache"):
-        read_columns([cohort.members[0][0].folder], ["modality"], home)
-    assert read_columns([path], ["label"], home) == {case.case_id: {"label": ""} for case in cohort.cases}
+        attributes_of(cohort, ("modality",))
+    assert cohort.columns(["label", "case_id"]) == [{"label": "", "case_id": f"case-{n}"} for n in range(2)]
+
+
+def test_a_cache_keeps_columns_that_name_nobody(noise, tmp_path):
+    """Small numbers and DICOM's codes as they are; of other columns which cases share a value; no descriptions."""
+    columns = {
+        "modality": ["CT", "US"] * 15,
+        "anatomy": ["CHEST", "BREAST; SKIN", "dr Smith"] * 10,
+        "site": ["north", "south", ""] * 10,
+        "age": [f"{20 + n}.5" for n in range(30)],
+        "number": [str(4000 + n) for n in range(30)],
+        "note": [f"seen by Smith {n}" for n in range(30)],
+    }
+    image = save(tmp_path / "0.png", noise[0])
+    rows = [row(n, image, values={name: texts[n] for name, texts in columns.items()}) for n in range(30)]
+    built = build_rows(rows, tmp_path / "cache", tmp_path / "home")
+    text = (tmp_path / "cache" / "index.json").read_text()
+    assert not [word for word in ("Smith", "north", "4001", "case-", "patient-") if word in text]
+    full, kept = (join([store]) for store in (built, open_store(built.folder)))
+    assert full.columns(list(columns)) == [{name: texts[n] for name, texts in columns.items()} for n in range(30)]
+    for name in ("modality", "age"):
+        assert kept.columns([name]) == full.columns([name])
+    assert [texts["anatomy"] for texts in kept.columns(["anatomy"])[:2]] == ["CHEST", "BREAST;SKIN"]
+    sites = [texts["site"] for texts in kept.columns(["site"])]
+    assert sites[0] == sites[3] != sites[1] and sites[2] == ""
+    with pytest.raises(InputError, match=r"has no column note, .* keeps no column that may name somebody"):
+        kept.columns(["note"])
+    with pytest.raises(InputError, match="no column number"):
+        Source(built.folder).check_columns(["number"])
+    attributes, known = attributes_of(kept, ("modality", "site"))
+    other, same = attributes_of(full, ("modality", "site"))
+    assert known.tolist() == same.tolist() and sorted(map(tuple, attributes.values.T)) == sorted(
+        map(tuple, other.values.T)
+    )
 
 
 @pytest.fixture
 def presentation(noise, tmp_path):
     rows = [row(n, save(tmp_path / f"{n}.png", noise[n])) for n in range(4)]
-    cohort = join([build_picture_cache(rows, tmp_path / "c", tmp_path / "home")])
+    cohort = join([build_rows(rows, tmp_path / "c", tmp_path / "home")])
     augmentation = PictureAugmentation(view_share=0.8, turn=True)
     return PicturePresentation(cohort, augmentation, measure_preprocessing(cohort, augmentation, 32)), rows
 
@@ -206,15 +245,15 @@ def test_pictures_of_any_size_are_shown_in_training_as_in_scoring(tmp_path, side
     Image.fromarray(draws.integers(0, 60000, (300, 200)).astype(np.uint16)).save(tmp_path / "5.png")
     Image.fromarray(draws.integers(0, 256, (90, 70, 3)).astype(np.uint8)).save(tmp_path / "6.png")
     rows = [row(number, tmp_path / f"{number}.png") for number in range(7)]
-    cohort = join([build_picture_cache(rows, tmp_path / "c", tmp_path / "home")])
+    cohort = join([build_rows(rows, tmp_path / "c", tmp_path / "home")])
     recipe = PictureAugmentation(view_share=share)
     preprocessing = replace(measure_preprocessing(cohort, recipe, side), angles=angles)
     presentation = PicturePresentation(cohort, recipe, preprocessing)
     for case, one in enumerate(rows):
         np.testing.assert_array_equal(presentation.plain(case), views(read_gray(one.image), preprocessing))
     # What is prepared of a picture hangs on no other picture, and a model of before is shown what it was shown.
-    alone = join([build_picture_cache(rows[3:4], tmp_path / "alone", tmp_path / "home")])
-    np.testing.assert_array_equal(alone.gray(0, 0), cohort.gray(3, 0))
+    alone = join([build_rows(rows[3:4], tmp_path / "alone", tmp_path / "home")])
+    np.testing.assert_array_equal(gray_of(alone, 0, 0), gray_of(cohort, 3, 0))
     before = replace(preprocessing, stored_side=0)
     for one in rows:
         np.testing.assert_array_equal(views(read_gray(one.image), before), shown(square(read_gray(one.image)), before))
@@ -245,8 +284,8 @@ def test_a_slice_is_the_same_however_its_volume_is_stored(tmp_path):
     for name, (axes, flips) in ways.items():
         path = stored(axes, flips, volume, tmp_path / f"{name}.nrrd")
         one = row(0, path, kind="slice", values={"volume_id": name, "slice_index": "6"})
-        cohort = join([build_picture_cache([one], tmp_path / name, tmp_path / "home")])
-        np.testing.assert_array_equal(cohort.gray(0, 0) * 255, square(expected.astype(np.float32)))
+        cohort = join([build_rows([one], tmp_path / name, tmp_path / "home")])
+        np.testing.assert_array_equal(gray_of(cohort, 0, 0) * 255, square(expected.astype(np.float32)))
         scored = prepare_picture(PictureSource.of(one), "P", card)
         np.testing.assert_array_equal(scored.gray * 255, expected)
         _, (kept, *_), _ = read_slices(Volume(name, (one,)))

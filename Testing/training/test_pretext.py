@@ -11,7 +11,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.inputs.montage import from_montage
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCTrainingLib.data.augmentation import View, montage_pair
+from MAEMCTrainingLib.data.kinds.montage_views import View, montage_pair
 from MAEMCTrainingLib.pretext.contrast import own_key_first, queries_and_keys, queue_losses
 from MAEMCTrainingLib.pretext.filling import FILLINGS, GRAY_MEAN, INTERPOLATION, VISIBLE_MEAN
 from MAEMCTrainingLib.pretext.measuring import MASKS, evaluate_pretext, hidden_pixel_errors
@@ -192,7 +192,7 @@ def test_only_unseen_patients_are_evaluated(pretrained, ball_cohort, tmp_path):
 
 
 def test_the_training_mean_is_that_of_the_cases_that_were_seen(pretrained, ball_cohort, tmp_path):
-    pairs = [montage_pair(ball_cohort.stacks(i), View(), pretrained.preprocessing)[0] for i in range(16)]
+    pairs = [montage_pair(ball_cohort.array(i), View(), pretrained.preprocessing)[0] for i in range(16)]
     mean = sum(pair.astype(np.float64) for pair in pairs[:10]) / 10
     report = evaluate_pretext(pretrained, ball_cohort, tmp_path, torch.device("cpu"), training=ball_cohort)
     noise = np.random.default_rng(0).random((6, MASKS, 2, 25), dtype=np.float32)

@@ -10,14 +10,14 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.data.cache import build_cache
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.folds import divide
 from MAEMCTrainingLib.data.parts import parts_of
-from MAEMCTrainingLib.data.picture_cache import build_picture_cache
-from MAEMCTrainingLib.data.sources import source_cases
 from MAEMCTrainingLib.data.splitting import split_patients
+from MAEMCTrainingLib.data.store import open_store
 from PIL import Image
+
+from Testing.training.stores import build_rows
 
 NETWORK = ["encoder.image_size=16", "encoder.patch_size=8", "encoder.width=16", "encoder.depth=1", "encoder.heads=2"]
 USUAL = ["--preset", "tiny", "--device", "cpu", "--threads", "1", "--quiet"]
@@ -168,7 +168,7 @@ def test_a_patient_in_two_parts_of_two_manifests_is_refused(tmp_path):
     home = tmp_path / "home"
     one = read_manifest(pictures(tmp_path / "one", ["train", "train"])).rows
     two = [replace(row, case_id=f"x{row.case_id}", split="test") for row in one]
-    caches = [build_picture_cache(rows, tmp_path / name, home) for name, rows in (("a", one), ("b", two))]
+    caches = [build_rows(rows, tmp_path / name, home) for name, rows in (("a", one), ("b", two))]
     with pytest.raises(InputError, match="more than one split"):
         join(caches)
 
@@ -179,13 +179,14 @@ def test_the_split_and_the_columns_survive_the_cache(balls, home, tmp_path):
         replace(row, split=words[number % 3], values={"fold": "abc"[number % 3], "note": f"t{number}"})
         for number, row in enumerate(read_manifest(balls).rows)
     ]
-    manifest = read_manifest(write_manifest(tmp_path / "m.csv", rows))
-    cache = build_cache(source_cases(manifest), tmp_path / "cache", home, processes=1)
+    built = build_rows(rows, tmp_path / "cache", home)
+    cache = open_store(built.folder)
     assert join([cache]).parts.tolist() == [words[number % 3] for number in range(16)]
-    groups = [case.groups["fold"] for case in cache.cases]
+    groups = [case.values["fold"] for case in cache.cases]
+    assert [case.values["fold"] for case in built.cases] == [row.values["fold"] for row in rows]
     assert len(set(groups)) == 3 and groups[0] == groups[3] != groups[1]
-    changed = [replace(case, part=None, groups={}) for case in source_cases(manifest)]
-    assert not join([build_cache(changed, tmp_path / "cache", home, processes=1)]).is_divided
+    changed = [replace(row, split=None, values={}) for row in rows]
+    assert not join([build_rows(changed, tmp_path / "cache", home)]).is_divided
 
 
 def test_fixed_folds_are_those_of_the_column(home, tmp_path):
@@ -204,7 +205,7 @@ def test_fixed_folds_that_cannot_be_used_are_refused(tmp_path):
         folder = tmp_path / f"data-{len(list(tmp_path.iterdir()))}"
         rows = read_manifest(pictures(folder, words, fold=column)).rows
         rows = [replace(row, patient_id=f"p{patient}") for row, patient in zip(rows, patients, strict=True)]
-        return join([build_picture_cache(rows, folder / "cache", tmp_path / "home")])
+        return join([build_rows(rows, folder / "cache", tmp_path / "home")])
 
     def folds(made):
         return divide(made, 5, 0.3, 0, folds_from="fold").folds
@@ -229,7 +230,7 @@ def test_fixed_folds_that_cannot_be_used_are_refused(tmp_path):
 
 def test_a_part_of_one_class_is_refused(tmp_path):
     rows = read_manifest(pictures(tmp_path / "data", ["train"] * 6 + ["test", ""])).rows
-    made = join([build_picture_cache(rows, tmp_path / "cache", tmp_path / "home")])
+    made = join([build_rows(rows, tmp_path / "cache", tmp_path / "home")])
     with pytest.raises(InputError, match=r"'test' .* 1 labeled cases, all of one class"):
         divide(made, 2, 0.3, 0)
 

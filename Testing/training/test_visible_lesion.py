@@ -5,7 +5,7 @@ import pytest
 import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.masking import split_tokens
-from MAEMCTrainingLib.data.visible_lesion import keep_lesion_visible, lesion_patches, lesion_sizes, patches_to_show
+from MAEMCTrainingLib.data.kinds.lesion import keep_lesion_visible, lesion_patches, lesion_sizes, patches_to_show
 
 
 def visible(noise, hidden):

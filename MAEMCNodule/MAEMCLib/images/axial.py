@@ -5,6 +5,7 @@ Leaving out slices, training and scoring all take a slice of a volume from here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +68,13 @@ def _order(volume: CTVolume) -> tuple[list[int], list[bool]]:
 
 
 class SliceReader:
-    """Single slices of volumes. Keeps the last volume: a manifest lists a volume's slices one after another."""
+    """Single slices of volumes. Keeps the last volume: a manifest lists a volume's slices one after another.
 
-    def __init__(self) -> None:
+    read_volume: as ``ct.read_volume``; that of a ``ReadingProcess`` survives a file that makes the reader crash.
+    """
+
+    def __init__(self, read_volume: Callable[[Path, str | None], CTVolume] = read_volume) -> None:
+        self._read_volume = read_volume
         self._source: tuple[Path, str | None] | None = None
         self._volume: CTVolume | None = None
 
@@ -80,7 +85,7 @@ class SliceReader:
         """
         if self._source != (image, series_uid):
             self._source = self._volume = None
-            volume = read_volume(image, series_uid)
+            volume = self._read_volume(image, series_uid)
             check_ct(volume)
             self._source, self._volume = (image, series_uid), volume
         stack = axial_view(self._volume)

@@ -65,8 +65,17 @@ def cut_roi(volume: CTVolume, point_lps, slice_step_mm: float = 1.0) -> NoduleRO
     """Cut both stacks about the exact point, trilinear, reading only the voxels around it.
 
     Sample centers lie at -24.5 ... +24.5 mm in plane and at -12 ... +12 steps across (Zhao et al. 2025, section 2.2:
-    50 mm regions of 25 slices at 1 mm). Raises InputError: point not finite or outside the volume, NaN near it.
+    50 mm regions of 25 slices at 1 mm). Raises InputError: what ``check_point`` raises, NaN near the point.
     """
+    point = check_point(volume, point_lps)
+    size = (SIDE, SIDE, SLICES)
+    axial, axial_outside = sample_stack(volume, axial_grid(point, slice_step_mm), size)
+    coronal, coronal_outside = sample_stack(volume, coronal_grid(point, slice_step_mm), size)
+    return NoduleROI(axial, coronal, tuple(point.tolist()), float(slice_step_mm), (axial_outside + coronal_outside) / 2)
+
+
+def check_point(volume: CTVolume, point_lps) -> np.ndarray:
+    """(3,) the point in LPS mm. Raises InputError: not finite, or outside the volume."""
     point = np.asarray(point_lps, dtype=float)
     if point.shape != (3,) or not np.isfinite(point).all():
         raise InputError("The point has no finite position (three numbers in mm are needed). Place it again.", "point")
@@ -77,10 +86,7 @@ def cut_roi(volume: CTVolume, point_lps, slice_step_mm: float = 1.0) -> NoduleRO
             f"({_numbers(high)}). Check that point and volume belong together, and whether it is given in RAS.",
             "point-outside",
         )
-    size = (SIDE, SIDE, SLICES)
-    axial, axial_outside = sample_stack(volume, axial_grid(point, slice_step_mm), size)
-    coronal, coronal_outside = sample_stack(volume, coronal_grid(point, slice_step_mm), size)
-    return NoduleROI(axial, coronal, tuple(point.tolist()), float(slice_step_mm), (axial_outside + coronal_outside) / 2)
+    return point
 
 
 def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSIDE_HU) -> tuple[np.ndarray, float]:

@@ -23,10 +23,10 @@ from MAEMCLib.networks.heads.linear import LinearHead
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..data.cohort import Cohort, PictureCohort
+from ..data.cohort import Cohort
 from ..data.folds import Divisible, Division, Fold, divide
 from ..data.parts import TEST, TRAIN, VALIDATION
-from ..data.presentation import Settings, measure_preprocessing, present
+from ..data.preprocessing import Settings, measure_preprocessing
 from ..engine.configuration import FinetuningConfiguration, to_json
 from ..engine.loop import train
 from ..engine.optimization import NamedParameter, layer_scale
@@ -92,7 +92,7 @@ class FinetuningTask:
         encoder_state: dict[str, Tensor] | None,
     ) -> None:
         self.cohort, self.fold, self.run = cohort, fold, run
-        self.presentation = present(cohort, run.augmentation, preprocessing, run.encoder.image_size)
+        self.presentation = cohort.present(run.augmentation, preprocessing, run.encoder.image_size)
         self.planes = fused_planes(run.fusion, self.presentation)
         self.samples = len(fold.train) * len(self.planes)
         self.weights = class_weights(cohort.labels[fold.train], run.class_weights)
@@ -222,7 +222,7 @@ def finetune(
         raise UsageError(
             "A linear probe needs an encoder that has learned something. Name a pre-training job with --from.", "probe"
         )
-    flat = isinstance(cohort, PictureCohort)
+    flat = cohort.kind.name == "picture"
     if start is not None and start.flat is (not flat):
         ours, theirs = ("2-D pictures", "nodules in CT") if flat else ("nodules in CT", "2-D pictures")
         raise InputError(f"These data are {ours}, but the pre-training learned from {theirs}. Pre-train again.", "kind")

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..data.cohort import Cohort
 from ..data.folds import Division
-from ..data.presentation import Presentation, Settings
+from ..data.kinds.kind import Presentation
+from ..data.preprocessing import Settings
 from ..engine.checkpoints import read_tensors
 from ..engine.configuration import FinetuningConfiguration
 from ..jobs.job import Job

@@ -23,10 +23,10 @@ from MAEMCLib.networks.configuration import CLINICAL, BackboneConfiguration, Enc
 from MAEMCLib.networks.heads.graph import GraphHead
 from torch import Tensor, nn
 
-from ..data.augmentation import View, draw_view
 from ..data.folds import Division, Fold, divide
+from ..data.kinds.montage_views import View, draw_view
 from ..data.parts import TEST, TRAIN, VALIDATION
-from ..data.presentation import measure_preprocessing
+from ..data.preprocessing import measure_preprocessing
 from ..engine.checkpoints import read_tensors
 from ..engine.configuration import Augmentation, Optimization, to_json
 from ..engine.loop import train
@@ -176,7 +176,7 @@ class FusionTask:
             epoch, number = sample_in_epoch(code)
             case = int(self.fold.train[number])
             draw = int(generator(self.seed, "view-number", epoch, case).integers(40))
-            step = self.cohort.main.slice_step_mm
+            step = self.cohort.main.settings.slice_step_mm
             views.append(draw_view(self.run.augmentation, step, self.seed, epoch, case, draw))
             cases.append(case)
         batch = self._batch(np.array(cases), views)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.cases.values import CHOICE, NUMBER, SERIES, ClinicalField
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.inputs.montage import resized
@@ -21,12 +20,12 @@ from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.models.fusion_graph import PLANES, branch_source
 from MAEMCLib.models.fusion_predictor import value_tensors
 
-from ..data.augmentation import View, montage
-from ..data.cache import build_cache
-from ..data.cohort import NoduleCohort, join
-from ..data.columns import of_cases, read_columns
+from ..data.building import build_store
+from ..data.cases import SourceCase
+from ..data.cohort import Cohort, join
+from ..data.kinds.montage_views import View, montage
 from ..data.pseudonyms import pseudonym_key
-from ..data.sources import cache_name, source_cases
+from ..data.sources import Source, cache_name
 
 CHOICES_AT_MOST = 12
 CLASSES_AT_MOST = 20
@@ -43,8 +42,8 @@ class FusionCohort:
     asked: clinical fields, then further series. values, given: (cases, A). classes: by number; labels: (cases,) int64.
     """
 
-    main: NoduleCohort
-    further: Mapping[str, tuple[NoduleCohort, np.ndarray]]
+    main: Cohort
+    further: Mapping[str, tuple[Cohort, np.ndarray]]
     branches: tuple[str, ...]
     asked: tuple[ClinicalField, ...]
     values: np.ndarray
@@ -122,7 +121,7 @@ class FusionCohort:
         if series:
             cohort, places = self.further[series]
             place = int(places[case])
-        return resized(montage(cohort.stacks(place), PLANES.index(plane), view, preprocessing)[0], side)
+        return resized(montage(cohort.array(place), PLANES.index(plane), view, preprocessing)[0], side)
 
     def images_alone(self) -> FusionCohort:
         """The same cases without their clinical values."""
@@ -141,15 +140,15 @@ class FusionCohort:
         }
 
 
-def check_columns(
-    paths: Sequence[Path], clinical: Sequence[str], branches: Sequence[str], target: str, home: Path
-) -> None:
+def check_columns(sources: Sequence[Source], clinical: Sequence[str], branches: Sequence[str], target: str) -> None:
     """What ``read_fusion_data`` would refuse before it cuts anything: names, and columns that are not there."""
     names, _, _ = _clinical_names(clinical, target)
-    read_columns(paths, [*names, target], home)
+    for source in sources:
+        source.check_columns([*names, target])
     series = _check_branches(branches)
     try:
-        read_columns(paths, series, home)
+        for source in sources:
+            source.check_columns(series)
     except InputError as error:
         raise InputError(
             f"A branch is axial, coronal, or the column with the images of a further series. {error}", error.code
@@ -158,7 +157,7 @@ def check_columns(
 
 def read_fusion_data(
     cached: Sequence[Any],
-    paths: Sequence[Path],
+    sources: Sequence[Source],
     clinical: Sequence[str],
     branches: Sequence[str],
     target: str,
@@ -170,7 +169,7 @@ def read_fusion_data(
 ) -> FusionCohort:
     """Read the values of cases whose regions are cut, and cut those of the further series where they are not yet.
 
-    cached: the manifests' caches, opened; paths: the manifests. caches: the folder of the caches of further series.
+    cached: the manifests' caches, opened; sources: the manifests. caches: the folder of the caches of further series.
     clinical: ``name``, ``name:unit``, ``name:number`` or ``name:choice``, columns of the manifests. branches: "axial",
     "coronal", or for further series the column with their images, ``image_2`` or ``image_2:coronal``. target: the
     column with the class. positive: of two classes the positive one; empty: the second. say: is told of cases that are
@@ -181,26 +180,25 @@ def read_fusion_data(
     """
     names, kinds, units = _clinical_names(clinical, target)
     series = _check_branches(branches)
-    columns = read_columns(paths, [*names, *series, target, "case_id"], home)
     cohort = join(cached)
-    if not isinstance(cohort, NoduleCohort):
+    if cohort.kind.name != "nodule":
         raise InputError(
             "Fusion takes nodules in CT, and this manifest has 2-D pictures. Give rows of the kind nodule.", "kind"
         )
-    texts = [row[target] for row in of_cases(columns, cohort.cases)]
+    texts = [row[target] for row in cohort.columns([target])]
     known = [index for index, text in enumerate(texts) if text]
     if len(known) < len(texts):
         say(f"{len(texts) - len(known)} cases have no {target} and are left out.")
     cohort = cohort.subset(known)
     classes, labels = _classes(target, [texts[index] for index in known], positive)
-    rows = of_cases(columns, cohort.cases)
+    rows = cohort.columns([*names, *series, target, "case_id"])
     case_ids = [row["case_id"] for row in rows]
     fields = [
         _field(name, kind, unit, case_ids, [row[name] for row in rows])
         for name, kind, unit in zip(names, kinds, units, strict=True)
     ]
     values, given = value_tensors([_parsed(row, fields) for row in rows], fields)
-    further = {name: _further(name, paths, cohort, caches, home, progress, say) for name in series}
+    further = {name: _further(name, sources, cohort, caches, home, progress, say) for name in series}
     asked = [*fields]
     for name, (_, places) in further.items():
         asked.append(ClinicalField(name, SERIES, optional=bool((places < 0).any())))
@@ -330,38 +328,30 @@ def _parsed(row: Mapping[str, str], fields: Sequence[ClinicalField]) -> dict[str
 
 def _further(
     name: str,
-    paths: Sequence[Path],
-    main: NoduleCohort,
+    sources: Sequence[Source],
+    main: Cohort,
     caches: Path,
     home: Path,
     progress: Progress,
     say: Callable[[str], None],
-) -> tuple[NoduleCohort, np.ndarray]:
+) -> tuple[Cohort, np.ndarray]:
     """The cohort of a further series, whose images a column of the manifests names, cut about the same points."""
     wanted = {case.case_id for case in main.cases}
     cached, key = [], pseudonym_key(home)
-    for path in paths:
-        manifest = read_manifest(path)
-        pseudonyms = {case.case_id: case.name(key) for case in source_cases(manifest)}
-        rows = [row for row in manifest.rows if row.values.get(name) and pseudonyms.get(row.case_id) in wanted]
-        there = [replace(row, image=(path.parent / row.values[name]).absolute()) for row in rows]
-        lacking = [row.case_id for row in there if not row.image.exists()]
+    for source in sources:
+        cases = [case for case in source.cases() if case.row.values.get(name) and case.pseudonym(key) in wanted]
+        there = [_of_series(case, source.path.parent / case.row.values[name]) for case in cases]
+        lacking = [case.case_id for case in there if not case.row.image.exists()]
         if lacking:
             raise InputError(
-                f"The column {name} of {path.name} names images that are not there: those of the cases "
+                f"The column {name} of {source.path.name} names images that are not there: those of the cases "
                 f"{', '.join(lacking[:5])}{f' and {len(lacking) - 5} more' if len(lacking) > 5 else ''}. Paths are "
                 "relative to the manifest; leave the column empty where a case has no such series.",
                 "missing-file",
             )
         if there:
-            # series_uid chooses among the series of the main image's folder.
-            images = {row.case_id: row.image for row in there}
-            plain = [
-                replace(case, series_uid=None, image=images[case.case_id])
-                for case in source_cases(manifest)
-                if case.case_id in images
-            ]
-            cached.append(build_cache(plain, caches / cache_name(path, name), home, progress=progress))
+            folder = caches / cache_name(source.path, name)
+            cached.append(build_store(source.kind, there, folder, home, progress=progress, path=source.path))
     if not cached:
         raise InputError(f"No case has an image in the column {name}. Leave this branch out.", "branches")
     cohort = join(cached)
@@ -370,3 +360,9 @@ def _further(
     if (places < 0).any():
         say(f"{int((places < 0).sum())} of {len(places)} cases have no {name}; that branch is masked there.")
     return cohort, places
+
+
+def _of_series(case: SourceCase, image: Path) -> SourceCase:
+    """The case with the image of a further series; series_uid chooses among those of the main image's folder."""
+    row = replace(case.row, image=image.absolute(), values={**case.row.values, "series_uid": ""})
+    return replace(case, rows=(row,))

@@ -13,7 +13,7 @@ from ..engine.loop import train
 from ..engine.processes import Processes
 from ..jobs.job import Job
 from ..jobs.stopping import StopRequest
-from ..pretraining.run import PretrainedJob, PretrainingTask, data_paths, with_attributes
+from ..pretraining.run import PretrainedJob, PretrainingTask, with_attributes
 from .starting_point import StartingPoint
 
 GIVEN, IN_FOLD, UNKNOWN = "given", "in-fold", "unknown"
@@ -70,10 +70,7 @@ def pretrain_without(
     everyone: the cases of the pre-training. place: the fold's folder, where an interrupted one is continued. Raises
     what ``train`` raises, and InputError where nobody is left.
     """
-    paths, home = data_paths(pretrained, job.home), job.home
-    others, run, attributes = with_attributes(
-        everyone.without(patients), pretrained.run, paths, lambda line: None, home
-    )
+    others, run, attributes = with_attributes(everyone.without(patients), pretrained.run, lambda line: None)
     task = PretrainingTask(others, run, pretrained.preprocessing, attributes=attributes)
     known = attributes.fingerprint(others)
     train(task, run, job, place / "pretraining", known, device, stop, processes, fold=fold)

@@ -16,7 +16,7 @@ from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfig
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration
 from torch import Tensor
 
-from ..data.presentation import Settings
+from ..data.preprocessing import Settings
 from ..pretraining.run import PretrainedJob, load_pretrained
 
 SCRATCH, IMAGENET = "scratch", "imagenet"

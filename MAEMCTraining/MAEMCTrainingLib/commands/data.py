@@ -33,7 +33,9 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
 
-    command = add_command(commands, "cache", _cache, "cut the regions of all nodules, ready for training")
+    command = add_command(
+        commands, "cache", _cache, "cut the regions of all nodules, or keep all pictures, ready for training"
+    )
     command.add_argument("manifest", type=Path, metavar="MANIFEST")
     command.add_argument("--output", type=Path, required=True, metavar="DIR")
     command.add_argument("--slice-step", type=int, default=1, metavar="MM", help="distance between slices (default 1)")
@@ -66,29 +68,25 @@ def _sample_chest(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> None:
-    from MAEMCLib.cases.manifest import read_manifest
+    from ..data.kinds.nodule import NoduleSettings
+    from ..data.sources import Source
 
-    from ..data.cache import build_cache
-    from ..data.sources import source_cases
-
-    if options.slice_step < 1:
-        raise UsageError(f"--slice-step is {options.slice_step}; it has to be a whole number of mm from 1.")
-    cases = source_cases(read_manifest(options.manifest))
+    step, settings = options.slice_step, None
+    if step < 1:
+        raise UsageError(f"--slice-step is {step}; it has to be a whole number of mm from 1.")
+    source = Source(options.manifest)
+    if source.kind.Settings is NoduleSettings:
+        settings = NoduleSettings(slice_step_mm=step)
+    elif step != 1:
+        raise UsageError(f"--slice-step is of nodules in CT, and these are {source.kind.title}. Leave it out.")
     with Counter("Cutting", options.quiet) as counter:
-        cache = build_cache(
-            cases, options.output, home(), options.slice_step, processes=options.processes, progress=counter
-        )
-    for skipped in cache.left_out:
+        store = source.build(options.output, home(), settings, options.processes, counter)
+    for skipped in store.left_out:
         print(f"left out {skipped['case_id']}: {skipped['reason']}", file=sys.stderr)
     if not options.quiet:
-        padded = sum(case.padded_fraction > 0 for case in cache.cases)
-        margin = sum(case.margin_padded > 0 for case in cache.cases)
-        print(
-            f"{len(cache.cases)} cases cached, {len(cache.left_out)} left out; {padded} reach beyond their volume, "
-            f"{margin} when they are shifted by up to 5 mm (padded with -1200 HU).",
-            file=sys.stderr,
-        )
-        parts = Counted(case.part for case in cache.cases if case.part)
+        counts = f"{len(store.cases)} cases cached, {len(store.left_out)} left out"
+        print(f"{counts}; {store.kind.cache_line(store.cases)}.", file=sys.stderr)
+        parts = Counted(case.part for case in store.cases if case.part)
         if parts:
             print(f"split: {', '.join(f'{count} {part}' for part, count in parts.items())}", file=sys.stderr)
     print(options.output)

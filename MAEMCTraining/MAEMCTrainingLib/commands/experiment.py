@@ -51,7 +51,7 @@ def _experiment(options: argparse.Namespace) -> int:
     from ..__main__ import main
     from ..classifiers.finetuning import division_of
     from ..data.cohort import join, labeled
-    from ..data.sources import is_flat, open_data
+    from ..data.sources import Source
     from ..data.splitting import split_patients
     from ..engine.configuration import finetuning_preset
     from ..experiments.cell import EVALUATE, FINETUNE, FUSE
@@ -61,7 +61,7 @@ def _experiment(options: argparse.Namespace) -> int:
 
     experiment = experiment_named(options.name)
     _check_columns(options, experiment.command == FUSE)
-    flat = {is_flat(path) for path in options.data} == {True}
+    flat = {Source(path).kind.name for path in options.data} == {"picture"}
     if flat and experiment.command != FINETUNE:
         raise UsageError(f"{options.name} is of nodules in CT, and these are 2-D pictures. Give nodules.", "kind")
     if not options.pretraining_data and (flat or experiment.command == EVALUATE):
@@ -71,7 +71,7 @@ def _experiment(options: argparse.Namespace) -> int:
     if experiment.command == EVALUATE and len(data) > 1:
         raise UsageError("Give one --data with the patients to evaluate on, beside --pretraining-data.", "data")
     if experiment.command == FINETUNE:
-        caches = [open_data(path, options.output / "caches", home()) for path in data]
+        caches = [source.open(options.output / "caches", home()) for source in map(Source, data)]
         data, cohort = [cache.folder for cache in caches], labeled(join(caches))
         run = finetuning_preset(options.preset, None, flat)
         cases = round(len(cohort) * (run.folds - 1) / run.folds)

@@ -53,7 +53,7 @@ def column_words(options: argparse.Namespace) -> list[str]:
 def _fuse(options: argparse.Namespace) -> None:
     from ..classifiers.fusion import fuse, fusion_preset
     from ..classifiers.fusion_data import check_columns, read_fusion_data
-    from ..data.sources import check_folds, naming_nobody
+    from ..data.sources import Source, check_folds, naming_nobody
     from ..engine.configuration import encoder_named, override
     from ..evaluation.fusion_evaluation import evaluate_fusion, format_table
 
@@ -61,7 +61,8 @@ def _fuse(options: argparse.Namespace) -> None:
         raise UsageError("Say what to train on: --data with a manifest.", "no-data")
     clinical, branches = _split(options.clinical), _split([options.branches or "axial,coronal"])
     target = options.target or "label"
-    check_columns(options.data, clinical, branches, target, home())
+    sources = [Source(path) for path in options.data]
+    check_columns(sources, clinical, branches, target)
 
     def settings(start: StartingPoint | None, encoder: AnyEncoderConfiguration | None) -> FusionConfiguration:
         scratch = encoder is None
@@ -73,8 +74,8 @@ def _fuse(options: argparse.Namespace) -> None:
     check_timm(run)
     with _running(options, "fuse") as (job, stop, device, processes):
         with naming_nobody(options.data):
-            check_folds(run.folds, run.folds_from, options.data)
-            caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
+            check_folds(run.folds, run.folds_from, sources)
+            caches, data = _open_all(options, sources, "labeled cases", job, stop, processes)
         # The leader cuts the further series; the others find them there.
         with (
             naming_nobody(options.data),
@@ -83,7 +84,7 @@ def _fuse(options: argparse.Namespace) -> None:
         ):
             cohort = read_fusion_data(
                 caches,
-                options.data,
+                sources,
                 clinical,
                 branches,
                 target,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from MAEMCLib.networks.encoders import AnyEncoderConfiguration
 
     from ..classifiers.starting_point import StartingPoint
+    from ..data.sources import Source
     from ..engine.configuration import FinetuningConfiguration
 
 
@@ -108,7 +109,8 @@ def _pretrain(options: argparse.Namespace) -> None:
     from ..pretraining.registry import default_settings
     from ..pretraining.run import ALL_PATIENTS, UNLABELED_PATIENTS, pretrain
 
-    settings, flat = default_settings(options.method), _flat(options)
+    sources, unlabeled_sources = _sources(options.data), _sources(options.unlabeled_data)
+    settings, flat = default_settings(options.method), _flat([*sources, *unlabeled_sources])
     if options.min_visible_lesion is not None:
         options.overrides = [f"min_visible_lesion={options.min_visible_lesion}", *options.overrides]
     preset = pretraining_preset(options.preset, options.method, settings, flat, options.backbone)
@@ -116,8 +118,8 @@ def _pretrain(options: argparse.Namespace) -> None:
     check_timm(run)
     with _running(options, "pretrain") as (job, stop, device, processes):
         with naming_nobody([*options.data, *options.unlabeled_data]):
-            caches, data = _open_all(options, options.data, ALL_PATIENTS, job, stop, processes)
-            unlabeled, more = _open_all(options, options.unlabeled_data, UNLABELED_PATIENTS, job, stop, processes)
+            caches, data = _open_all(options, sources, ALL_PATIENTS, job, stop, processes)
+            unlabeled, more = _open_all(options, unlabeled_sources, UNLABELED_PATIENTS, job, stop, processes)
             cohort = join(caches, unlabeled)
         pretrain(cohort, run, job, device, data + more, stop, processes)
     _show_result(options, processes)
@@ -130,7 +132,8 @@ def _finetune(options: argparse.Namespace) -> None:
     from ..engine.configuration import finetuning_preset, override
     from ..evaluation.report import evaluate_job, format_table
 
-    flat = _flat(options)
+    sources = _sources(options.data)
+    flat = _flat(sources)
     folds = fold_words(options)
     probe = ["linear_probe=true"] if options.linear_probe else []
 
@@ -145,8 +148,8 @@ def _finetune(options: argparse.Namespace) -> None:
     check_timm(run)
     with _running(options, "finetune") as (job, stop, device, processes):
         with naming_nobody(options.data):
-            check_folds(run.folds, run.folds_from, options.data)
-            caches, data = _open_all(options, options.data, "labeled cases", job, stop, processes)
+            check_folds(run.folds, run.folds_from, sources)
+            caches, data = _open_all(options, sources, "labeled cases", job, stop, processes)
             cohort = labeled(join(caches))
         trained = finetune(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
         report = evaluate_job(trained) if trained else None
@@ -228,30 +231,31 @@ def _running(options: argparse.Namespace, kind: str) -> Iterator[tuple[Any, Any,
         yield job, stop, device, processes
 
 
-def _flat(options: argparse.Namespace) -> bool:
+def _sources(paths: Sequence[Path]) -> list[Source]:
+    from ..data.sources import Source
+
+    return [Source(path) for path in paths]
+
+
+def _flat(sources: Sequence[Source]) -> bool:
     """Whether the data are 2-D pictures, which decides on the preset. Raises UsageError where no data are named.
 
     Data that cannot be read are refused when they are opened, inside the job, which then has the reason.
     """
-    from ..data.sources import is_flat
-
-    paths = [*options.data, *getattr(options, "unlabeled_data", [])]
-    if not paths:
+    if not sources:
         raise UsageError("Say what to train on: --data with a manifest or a cache.", "no-data")
     kinds = set()
-    for path in paths:
+    for source in sources:
         with contextlib.suppress(InputError):
-            kinds.add(is_flat(path))
-    return kinds == {True}
+            kinds.add(source.kind.name)
+    return kinds == {"picture"}
 
 
 def _open_all(
-    options: argparse.Namespace, paths: Sequence[Path], takes: str, job: Any, stop: Any, processes: Any
+    options: argparse.Namespace, sources: Sequence[Source], takes: str, job: Any, stop: Any, processes: Any
 ) -> tuple[list, list[dict[str, str]]]:
-    from ..data.sources import open_data
-
     caches = []
-    for path in paths:
+    for source in sources:
         # The leader cuts; the others find all of it there.
         with processes.leader_first(), Counter("Cutting", options.quiet or not processes.leads) as counter:
 
@@ -259,10 +263,10 @@ def _open_all(
                 counter(done, total)
                 job.prepare("Cutting regions", done, total, stop)
 
-            caches.append(open_data(path, options.output / "caches", home(), progress))
+            caches.append(source.open(options.output / "caches", home(), progress))
         for skipped in caches[-1].left_out if processes.leads else ():
             print(f"left out {_left_out(skipped)}", file=sys.stderr)
-    return caches, [{"path": str(path.resolve()), "takes": takes} for path in paths]
+    return caches, [{"path": str(path.resolve()), "takes": takes} for path in (source.path for source in sources)]
 
 
 def _left_out(skipped: dict[str, Any]) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from MAEMCLib.errors import InputError
 
 from .cohort import Cohort
-from .columns import of_cases, read_columns
 
 
 @dataclass(frozen=True)
@@ -34,17 +32,15 @@ class Attributes:
         return hashlib.sha256(cohort.fingerprint.encode() + said).hexdigest()
 
 
-def read_attributes(
-    cohort: Cohort, paths: Sequence[Path], columns: Sequence[str], home: Path
-) -> tuple[Attributes, np.ndarray]:
-    """What the manifests say of the cases under the columns, and the indices of the cases that say anything.
+def attributes_of(cohort: Cohort, columns: Sequence[str]) -> tuple[Attributes, np.ndarray]:
+    """What the cases say under the columns, and the indices of those that say anything.
 
-    A cell may hold several values, separated by ';'. Attributes are ordered by column and value. Raises InputError: a
-    manifest without a column, no case with a value, fewer than two attributes in all.
+    A cell may hold several values, separated by ';'. Attributes are ordered by column and value. Raises InputError:
+    data without a column, no case with a value, fewer than two attributes in all.
     """
     found = [
         {f"{name}={value.strip()}" for name in columns for value in said[name].split(";") if value.strip()}
-        for said in of_cases(read_columns(paths, columns, home), cohort.cases)
+        for said in cohort.columns(columns)
     ]
     names = sorted(set().union(*found), key=lambda name: (columns.index(name.partition("=")[0]), name))
     known = np.array([index for index, attributes in enumerate(found) if attributes], dtype=int)

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from MAEMCLib.errors import InputError, UsageError
 
-from .cache import ROICache
+from .cases import StoredCase
+from .columns import check_there, text_of
+from .kinds.kind import Kind, Presentation
 from .parts import TRAIN, torn
-from .picture_cache import PictureCache
+from .store import Store
 
 UNLABELED = -1
 
@@ -23,18 +25,44 @@ UNLABELED = -1
 class Cohort:
     """Cases with their caches. Patients are numbered by first appearance, so that no result hangs on pseudonyms.
 
-    What the cases are, nodules or pictures, is the subclasses' own; folds, labels and evaluation are the same for both.
+    What is stored of a case, and how it is shown, its kind knows.
     """
 
-    members: tuple[tuple[Any, Any], ...]  # (cache, its entry)
+    members: tuple[tuple[Store, StoredCase], ...]
 
     def __len__(self) -> int:
         return len(self.members)
 
-    @property
-    def cases(self) -> list[Any]:
-        """The index entries in order: case_id, patient, row, part, groups, label, diameter_mm, sha256."""
+    @cached_property
+    def cases(self) -> list[StoredCase]:
+        """The cases in order."""
         return [case for _, case in self.members]
+
+    @property
+    def kind(self) -> Kind:
+        """The one kind of all cases."""
+        return self.members[0][0].kind
+
+    @property
+    def settings(self) -> Any:
+        """How the cases were cut, the same in all caches: of the kind's ``Settings``."""
+        return self.members[0][0].settings
+
+    def array(self, index: int) -> np.ndarray:
+        """What is stored of one case, mapped and not read."""
+        store, case = self.members[index]
+        return store.array(case)
+
+    def present(self, augmentation: Any, preprocessing: Any, side: int) -> Presentation:
+        """What training sees of the cases, at the encoder's side in pixels."""
+        return self.kind.present(self, augmentation, preprocessing, side)
+
+    def columns(self, names: Sequence[str]) -> list[dict[str, str]]:
+        """{name: text} of each case, empty text where it says nothing. Raises InputError where a cache, or the manifest
+        it was made of, has no such column."""
+        for store in {id(store): store for store, _ in self.members}.values():
+            check_there(store.path, {name for case in store.cases for name in case.values}, names)
+        return [{name: text_of(case, name) for name in names} for case in self.cases]
 
     @property
     def pseudonym_key(self) -> str:
@@ -93,6 +121,7 @@ class Cohort:
             "diameter_mm": [min(sizes), max(sizes)] if sizes else None,
             "pseudonym_key": self.pseudonym_key,
             "pseudonyms": sorted({case.patient for case in cases}),
+            **self.kind.cohort_facts(self),
         }
 
     def without(self, patients: set[str]) -> Cohort:
@@ -104,72 +133,27 @@ class Cohort:
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Cohort:
         """The named cases, in the given order."""
-        return type(self)(tuple(self.members[int(i)] for i in indices))
+        return Cohort(tuple(self.members[int(i)] for i in indices))
 
 
-class NoduleCohort(Cohort):
-    """Nodules, each with the two stacks that its region was cut into."""
-
-    @property
-    def slice_step_mm(self) -> int:
-        """Distance between slices in mm, the same in all caches."""
-        return self.members[0][0].slice_step_mm
-
-    def facts(self) -> dict[str, Any]:
-        """Further the padding and the distance between slices."""
-        padded = float(np.mean([case.padded_fraction for case in self.cases]))
-        return super().facts() | {"padded_fraction": round(padded, 6), "slice_step_mm": self.slice_step_mm}
-
-    def stacks(self, index: int) -> np.ndarray:
-        """(2, 35, 60, 60) int16 of one case, memory-mapped."""
-        cache, case = self.members[index]
-        return cache.stacks(case)
-
-
-class PictureCohort(Cohort):
-    """2-D pictures; a case is one picture, or the slices of one volume that the manifest names."""
-
-    @cached_property
-    def pictures(self) -> list[tuple[int, int]]:
-        """(case, place among the case's pictures) of every picture."""
-        return [(index, place) for index, case in enumerate(self.cases) for place in range(len(case.pictures))]
-
-    def facts(self) -> dict[str, Any]:
-        """Further the number of pictures."""
-        return super().facts() | {"pictures": len(self.pictures)}
-
-    def gray(self, index: int, place: int) -> np.ndarray:
-        """(side, side) float32 in [0, 1] of one picture of a case; every picture has a side of its own."""
-        cache, case = self.members[index]
-        return cache.gray(case.pictures[place])
-
-    def lesion(self, index: int, place: int) -> np.ndarray | None:
-        """(side, side) bool of the same picture; None where no lesion is marked."""
-        cache, case = self.members[index]
-        mask = cache.lesion(case.pictures[place])
-        return mask if mask is not None and mask.any() else None
-
-
-def join(
-    caches: Sequence[ROICache | PictureCache], unlabeled_only: Sequence[ROICache | PictureCache] = ()
-) -> NoduleCohort | PictureCohort:
-    """One cohort: all cases of ``caches``, then of ``unlabeled_only`` those patients of whom no case has a label.
+def join(stores: Sequence[Store], unlabeled_only: Sequence[Store] = ()) -> Cohort:
+    """One cohort: all cases of ``stores``, then of ``unlabeled_only`` those patients of whom no case has a label.
 
     The second kind serves honest pre-training: patients whose labels will be evaluated never enter it.
-    Raises InputError: different slice steps or pseudonym keys, a case_id in two caches, a patient whose cases belong to
-    two parts, no case left.
+    Raises InputError: different kinds, slice steps or pseudonym keys, a case_id in two caches, a patient whose cases
+    belong to two parts, no case left.
     """
-    members = [(cache, case) for cache in caches for case in cache.cases]
-    for cache in unlabeled_only:
-        labeled = {case.patient for case in cache.cases if case.label is not None}
-        members += [(cache, case) for case in cache.cases if case.patient not in labeled]
-    everything = [*caches, *unlabeled_only]
-    if len({type(cache) for cache in everything}) > 1:
-        raise InputError("Nodules in CT and 2-D pictures cannot be trained on together. Give one kind.", "mixed-kinds")
-    flat = any(isinstance(cache, PictureCache) for cache in everything)
-    if not flat and len({cache.slice_step_mm for cache in everything}) > 1:
+    members = [(store, case) for store in stores for case in store.cases]
+    for store in unlabeled_only:
+        labeled = {case.patient for case in store.cases if case.label is not None}
+        members += [(store, case) for case in store.cases if case.patient not in labeled]
+    everything = [*stores, *unlabeled_only]
+    titles = sorted({store.kind.title for store in everything})
+    if len(titles) > 1:
+        raise InputError(f"{' and '.join(titles)} cannot be trained on together. Give one kind.", "mixed-kinds")
+    if len({store.settings for store in everything}) > 1:
         raise InputError("The caches have different slice steps. Build them with the same --slice-step.", "slice-step")
-    if len({cache.key for cache in everything}) > 1:
+    if len({store.key for store in everything}) > 1:
         raise InputError(
             "The caches were built with different pseudonym keys, so that nobody can tell whether they share patients. "
             "Build them again with one MAEMC_HOME.",
@@ -186,10 +170,10 @@ def join(
     if not members:
         raise InputError("The data holds no case to train on.", "no-cases")
     _check_parts([case for _, case in members])
-    return (PictureCohort if flat else NoduleCohort)(tuple(members))
+    return Cohort(tuple(members))
 
 
-def _check_parts(cases: Sequence[Any]) -> None:
+def _check_parts(cases: Sequence[StoredCase]) -> None:
     """No patient is in two parts, also where several manifests are joined. Raises InputError."""
     if not any(case.part for case in cases):
         return

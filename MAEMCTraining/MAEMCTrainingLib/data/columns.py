@@ -1,65 +1,72 @@
-"""Columns of a manifest that a method asks for by name: metadata, clinical values, classes."""
+"""Further columns of a manifest: what a cache keeps of them, and what is asked of them by name.
+
+A cache keeps nothing that may name somebody: small numbers, the coded terms of DICOM columns, and of other columns with
+few values only which cases share one, as pseudonyms.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from MAEMCLib.cases.case import Case
-from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
 
-from .pseudonyms import case_pseudonym, pseudonym_key
+from .cases import StoredCase
+from .pseudonyms import name_pseudonym
 
-_OWN = {"case_id", "label", "diameter_mm", "split"}
-
-
-def read_columns(paths: Sequence[Path], names: Sequence[str], home: Path) -> dict[str, dict[str, str]]:
-    """{pseudonym of a case: {name: text}}, empty text where a row says nothing. Rows of one volume are read one by one.
-
-    Read anew from the manifests, since a cache keeps no text of theirs. home: where the pseudonyms' key lies. Raises
-    InputError: a cache in the place of a manifest, and a manifest without a column, which is named.
-    """
-    found: dict[str, dict[str, str]] = {}
-    key = pseudonym_key(home)
-    for path in paths:
-        if path.is_dir():
-            raise InputError(
-                f"{path} is a cache, which holds no {', '.join(names)}. Give the manifest that it was made of.",
-                "columns",
-                [path],
-            )
-        manifest = read_manifest(path)
-        there = set().union(*(row.values for row in manifest.rows)) | _OWN
-        lacking = [name for name in names if name not in there]
-        if lacking:
-            raise InputError(
-                f"The manifest {path} has no column {' and no column '.join(lacking)}, which this method needs. It has "
-                f"{', '.join(sorted(there))}.",
-                "manifest-columns",
-                [path],
-            )
-        for row in manifest.rows:
-            case = case_pseudonym(row.case_id, row.values.get("pseudonym_key") or None, key)
-            found[case] = {name: _text(row, name) for name in names}
-    return found
+MOST_GROUPS = 20
+"""Values of a column; a column with more describes single cases."""
+_SMALL = re.compile(r"-?[0-9]{1,2}(?:\.[0-9]{1,2})?")  # what is larger may be somebody's number, or a date
+_CODED = ("modality", "anatomy")
+_CODE = re.compile("[A-Z0-9_ ]{1,16}")  # a code string of DICOM
+_OF_THE_CASE = ("case_id", "label", "diameter_mm", "split")
+_NEVER = ("case_id", "pseudonym_key")
 
 
-def of_cases(columns: Mapping[str, dict[str, str]], cases: Sequence[Any]) -> list[dict[str, str]]:
-    """What ``read_columns`` found of the cases of a cohort, in order. Raises InputError where it knows one not."""
-    unknown = [case.where for case in cases if case.case_id not in columns]
-    if unknown:
-        raise InputError(
-            f"The manifest does not know {len(unknown)} of {len(cases)} cases (the first: {unknown[0]}): it has "
-            "changed since the cache was built, or the cache was built with another MAEMC_HOME. Build the cache again.",
-            "columns",
-        )
-    return [columns[case.case_id] for case in cases]
+def is_small_number(text: str) -> bool:
+    """Whether a text is a number that can be nobody's name."""
+    return _SMALL.fullmatch(text) is not None
 
 
-def _text(row: Case, name: str) -> str:
-    if name in _OWN:
-        value = getattr(row, name)
-        return "" if value is None else str(value)
-    return row.values.get(name, "")
+def kept_values(cases: Sequence[Mapping[str, str]], key: bytes) -> list[dict[str, str]]:
+    """What a cache keeps of the columns of its cases. A cell may hold several values, separated by ';'."""
+    kept: list[dict[str, str]] = [{} for _ in cases]
+    for name in dict.fromkeys(name for values in cases for name in values if name not in _NEVER):
+        texts = [values.get(name, "") for values in cases]
+        different = set(texts) - {""}
+        if len(different) <= MOST_GROUPS or all(map(is_small_number, different)):
+            for values, text in zip(kept, texts, strict=True):
+                values[name] = ";".join(_kept(name, part.strip(), key) for part in text.split(";"))
+    return kept
+
+
+def _kept(name: str, text: str, key: bytes) -> str:
+    if not text or is_small_number(text) or (name in _CODED and _CODE.fullmatch(text)):
+        return text
+    return name_pseudonym("G", "group", text, key)
+
+
+def check_there(path: Path, columns: Iterable[str], names: Iterable[str]) -> None:
+    """Raises InputError for names that are no columns of the data at ``path``, a manifest or a cache."""
+    there = {*columns, *_OF_THE_CASE}
+    lacking = [name for name in names if name not in there]
+    if not lacking:
+        return
+    cache = " A cache keeps no column that may name somebody: give the manifest." if path.is_dir() else ""
+    raise InputError(
+        f"{'The cache' if path.is_dir() else 'The manifest'} {path} has no column {' and no column '.join(lacking)}, "
+        f"which this method needs. It has {', '.join(sorted(there))}.{cache}",
+        "manifest-columns",
+        [path],
+    )
+
+
+def text_of(case: StoredCase, name: str) -> str:
+    """What a case says under a column; empty where it says nothing. Of a cache its case_id is how messages name it."""
+    if name == "case_id":
+        return case.values.get(name, case.where)
+    if name not in _OF_THE_CASE:
+        return case.values.get(name, "")
+    value = {"label": case.label, "diameter_mm": case.diameter_mm, "split": case.part}[name]
+    return "" if value is None else str(value)

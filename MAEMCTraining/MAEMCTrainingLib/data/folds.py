@@ -12,7 +12,8 @@ import numpy as np
 from MAEMCLib.errors import InputError
 
 from ..engine.rng import generator
-from .parts import MOST_GROUPS, TEST, TRAIN, VALIDATION
+from .columns import MOST_GROUPS, is_small_number
+from .parts import TEST, TRAIN, VALIDATION
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,10 @@ def _fixed_folds(
     labeled_cases: int,
 ) -> list[Fold]:
     """The folds that a column of the manifest names, in the order of its numbers, or of first appearance."""
-    groups = [cohort.cases[int(case)].groups.get(column) for case in train]
-    lacking = sum(group is None for group in groups)
-    if lacking == len(groups):
+    groups = [cohort.cases[int(case)].values.get(column, "") for case in train]
+    lacking = sum(not group for group in groups)
+    found = list(dict.fromkeys(groups))
+    if lacking == len(groups) or len(found) > MOST_GROUPS:
         raise InputError(
             f"The data have no column {column} with 2 to {MOST_GROUPS} values that could be folds. Correct "
             "--folds-from, or build the cache again after the column was added.",
@@ -132,8 +134,7 @@ def _fixed_folds(
             "needs the fold that it belongs to.",
             "folds-column",
         )
-    found = list(dict.fromkeys(groups))
-    if all(group.isdigit() for group in found):
+    if all(group.isdigit() and is_small_number(group) for group in found):
         found.sort(key=int)
     numbers = np.array([found.index(group) for group in groups])
     patients, labels = cohort.patients[train], cohort.labels[train]

@@ -1,24 +1,20 @@
-"""What a manifest says about how its cases may be used: the part each belongs to, and columns that group patients.
+"""The part that each case of a manifest belongs to: its column ``split`` divides the patients.
 
-``split`` divides the patients: cases of ``train`` train, cases of ``val`` (or ``validation``) choose among what was
-trained, cases of ``test`` do neither. Any other column with a few values may serve as folds that were fixed before.
+Cases of ``train`` train, cases of ``val`` (or ``validation``) choose among what was trained, cases of ``test`` do
+neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
-
-from .pseudonyms import name_pseudonym
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _WORDS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
 FIRST_ROW = 2
 """Of a manifest, counted as in a spreadsheet: the header is row 1."""
-MOST_GROUPS = 20
-_LARGEST_NUMBER = 99  # what is larger may be somebody's number
 
 
 def parts_of(rows: Sequence[Case]) -> list[str | None]:
@@ -56,28 +52,3 @@ def torn(patients: Sequence[str]) -> InputError:
         "manifest-split",
         patients,
     )
-
-
-def groups_of(rows: Sequence[Case]) -> list[dict[str, str]]:
-    """For each row, {column: its value} of the columns with 2 to ``MOST_GROUPS`` values, as the manifest has them."""
-    found: list[dict[str, str]] = [{} for _ in rows]
-    for name in dict.fromkeys(name for row in rows for name in row.values):
-        texts = [row.values.get(name, "") for row in rows]
-        if not 2 <= len(set(texts) - {""}) <= MOST_GROUPS:
-            continue
-        for groups, text in zip(found, texts, strict=True):
-            if text:
-                groups[name] = text
-    return found
-
-
-def as_kept(groups: Mapping[str, str], key: bytes) -> dict[str, str]:
-    """What a cache keeps of ``groups_of``: only which cases share a value. Small whole numbers stay as they are, texts
-    become pseudonyms."""
-    return {name: _group(text, key) for name, text in groups.items()}
-
-
-def _group(text: str, key: bytes) -> str:
-    if text.isascii() and text.isdigit() and int(text) <= _LARGEST_NUMBER:
-        return str(int(text))
-    return name_pseudonym("G", "group", text, key)

@@ -1,4 +1,4 @@
-"""What a user may give as data, a manifest or a cache, opened as a cache."""
+"""What a user may give as data, a manifest or a cache: read once, and opened as a cache."""
 
 from __future__ import annotations
 
@@ -6,100 +6,104 @@ import contextlib
 import csv
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from MAEMCLib.cases.manifest import Manifest, read_manifest
 from MAEMCLib.errors import InputError, MAEMCError
 
-from .cache import ROICache, SourceCase, build_cache, is_cache, open_cache
+from .building import build_store
+from .cases import SourceCase
+from .columns import check_there
 from .folds import too_few_folds
-from .parts import FIRST_ROW, VALIDATION, groups_of, parts_of
-from .picture_cache import PictureCache, build_picture_cache, is_picture_cache, open_picture_cache
+from .kinds import kind_of
+from .kinds.kind import Kind
+from .parts import VALIDATION, parts_of
+from .store import Store, is_cache, open_store
 
 Progress = Callable[[int, int], None]
 _SHORTEST_NAME = 3  # shorter cells of a manifest name nobody, and are parts of any word
 
 
-def source_cases(manifest: Manifest) -> list[SourceCase]:
-    """The nodules of a manifest. Raises InputError where it has none, or a word in ``split`` that is none."""
-    parts, groups = parts_of(manifest.rows), groups_of(manifest.rows)
-    cases = [
-        SourceCase(
-            case_id=row.case_id,
-            patient_id=row.patient_id,
-            image=row.image,
-            point_lps=row.point_lps,
-            label=row.label,
-            diameter_mm=row.diameter_mm,
-            series_uid=row.values.get("series_uid") or None,
-            pseudonym_key=row.values.get("pseudonym_key") or None,
-            row=number + FIRST_ROW,
-            part=parts[number],
-            groups=groups[number],
-        )
-        for number, row in enumerate(manifest.rows)
-        if row.kind == "nodule" and row.point_lps is not None
-    ]
-    if not cases:
-        raise InputError(
-            f"The manifest {manifest.path} has no rows of the kind 'nodule'. Regions are cut about points: add the "
-            "columns l_mm, p_mm, s_mm and a row for each nodule.",
-            "no-cases",
-            [manifest.path],
-        )
-    return cases
+@dataclass(frozen=True)
+class Source:
+    """Data as a user gives them: a manifest, or a cache. They are read once, when something is first asked of them.
 
-
-def is_flat(path: Path) -> bool:
-    """Whether data are 2-D pictures (rows of the kind image or slice). Raises InputError for a mixture."""
-    if path.is_dir():
-        return is_picture_cache(path)
-    return _is_flat(read_manifest(path))
-
-
-def _is_flat(manifest: Manifest) -> bool:
-    kinds = {row.kind == "nodule" for row in manifest.rows}
-    if len(kinds) > 1:
-        raise InputError(
-            f"The manifest {manifest.path} has nodules in CT and 2-D pictures. Write a manifest for each.",
-            "mixed-kinds",
-            [manifest.path],
-        )
-    return kinds == {False}
-
-
-def open_data(
-    path: Path, caches: Path, home: Path, progress: Progress = lambda done, total: None
-) -> ROICache | PictureCache:
-    """A cache as it is, verified; for a manifest the cache under ``caches``, built or brought up to date.
-
-    Raises InputError: neither of the two, and what reading and building raise.
+    Whatever asks raises InputError: neither of the two, rows of two kinds, and what reading raises.
     """
-    if is_cache(path):
-        return open_cache(path)
-    if is_picture_cache(path):
-        return open_picture_cache(path)
-    if path.is_dir():
-        raise InputError(
-            f"{path} is a folder without a cache. Give a manifest (CSV), or a folder made by maemc-train cache.",
-            "data",
-            [path],
-        )
-    manifest = read_manifest(path)
-    name = cache_name(path)
-    if _is_flat(manifest):
-        return build_picture_cache(manifest.rows, caches / name, home, progress, manifest.path.parent)
-    return build_cache(source_cases(manifest), caches / name, home, progress=progress)
+
+    path: Path
+
+    @cached_property
+    def data(self) -> Manifest | Store:
+        """The manifest, or the opened and verified cache."""
+        if is_cache(self.path):
+            return open_store(self.path)
+        if self.path.is_dir():
+            raise InputError(
+                f"{self.path} is a folder without a cache. Give a manifest (CSV), or a folder made by maemc-train "
+                "cache.",
+                "data",
+                [self.path],
+            )
+        return read_manifest(self.path)
+
+    @property
+    def kind(self) -> Kind:
+        """What the cases are."""
+        return self.data.kind if isinstance(self.data, Store) else kind_of(self.data)
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Raises InputError where one of the columns is not there."""
+        if isinstance(self.data, Store):
+            there = {name for case in self.data.cases for name in case.values}
+        else:
+            there = {name for row in self.data.rows for name in row.values}
+        check_there(self.path, there, names)
+
+    def cases(self) -> list[SourceCase]:
+        """The cases of a manifest. Raises InputError for a cache, which does not know where images lie."""
+        if isinstance(self.data, Store):
+            raise InputError(
+                f"{self.path} is a cache, which does not know where the images lie. Give the manifest.",
+                "data",
+                [self.path],
+            )
+        return self.kind.source_cases(self.data.rows, self.data.path.parent)
+
+    def build(
+        self,
+        folder: Path,
+        home: Path,
+        settings: Any = None,
+        processes: int | None = None,
+        progress: Progress = lambda done, total: None,
+    ) -> Store:
+        """The cache of a manifest in a folder, built or brought up to date. Raises what ``build_store`` raises."""
+        return build_store(self.kind, self.cases(), folder, home, settings, processes, progress, self.path)
+
+    def open(self, caches: Path, home: Path, progress: Progress = lambda done, total: None) -> Store:
+        """The cache as it is; of a manifest the one under ``caches``."""
+        if isinstance(self.data, Store):
+            return self.data
+        return self.build(caches / cache_name(self.path), home, progress=progress)
 
 
-def check_folds(folds: int, folds_from: str, paths: Sequence[Path]) -> None:
+def open_data(path: Path, caches: Path, home: Path, progress: Progress = lambda done, total: None) -> Store:
+    """The opened cache of a manifest or a cache; its ``kind`` says what the cases are. Raises InputError."""
+    return Source(path).open(caches, home, progress)
+
+
+def check_folds(folds: int, folds_from: str, sources: Sequence[Source]) -> None:
     """Raises InputError where one model is asked for and no manifest has rows to stop it: before a region is cut.
 
     Caches, which take no time to open, are left to ``divide``.
     """
-    if folds > 1 or folds_from or any(path.is_dir() for path in paths):
+    if folds > 1 or folds_from or any(isinstance(source.data, Store) for source in sources):
         return
-    if not any(VALIDATION in parts_of(read_manifest(path).rows) for path in paths):
+    if not any(VALIDATION in parts_of(source.data.rows) for source in sources):
         raise too_few_folds()
 
 

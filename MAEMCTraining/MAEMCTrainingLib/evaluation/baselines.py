@@ -10,10 +10,10 @@ from MAEMCLib.images.gray import look
 from MAEMCLib.inputs.region import SIDE, SLICES
 from scipy.special import expit
 
-from ..data.augmentation import View, crop
-from ..data.cohort import NoduleCohort
+from ..data.cohort import Cohort
 from ..data.folds import Fold
-from ..data.presentation import PicturePresentation
+from ..data.kinds.kind import Presentation
+from ..data.kinds.nodule import regions
 from .logistic import fit_logistic
 
 CENTRAL_PIXELS = 32
@@ -50,18 +50,16 @@ def shell_means(values: np.ndarray, distances_mm: np.ndarray) -> np.ndarray:
     return np.bincount(shell[inside], values[inside], PROFILE_MM) / np.bincount(shell[inside], minlength=PROFILE_MM)
 
 
-def radial_profiles(cohort: NoduleCohort) -> np.ndarray:
+def radial_profiles(cohort: Cohort) -> np.ndarray:
     """(cases, 24) mean HU at 1, 2 ... mm from the point, over the samples of both stacks of a region."""
-    step = cohort.slice_step_mm
+    step = cohort.settings.slice_step_mm
     across = (np.arange(SLICES) - (SLICES - 1) / 2) * step
     along = np.arange(SIDE) - (SIDE - 1) / 2
     z, y, x = np.meshgrid(across, along, along, indexing="ij")
     distances = np.sqrt(x**2 + y**2 + z**2)
     profiles = []
     for index in range(len(cohort)):
-        stacks = cohort.stacks(index)
-        hu = np.stack([crop(stacks, plane, View(), step)[0] for plane in (0, 1)])
-        profiles.append(shell_means(hu, np.stack([distances, distances])))
+        profiles.append(shell_means(regions(cohort, index), np.stack([distances, distances])))
     return np.array(profiles)
 
 
@@ -72,7 +70,7 @@ def by_radius(profiles: np.ndarray, diameters_mm: np.ndarray) -> np.ndarray:
     return np.array([np.interp(_RADII * r, distances, profile) for r, profile in zip(radii, profiles, strict=True)])
 
 
-def central_forest(presentation: PicturePresentation, labels: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:
+def central_forest(presentation: Presentation, labels: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:
     """(cases,) out-of-fold probabilities of a random forest on the pixels of the view's central half, at 32 x 32.
 
     Every picture is a sample in training; a case's probability is the mean over its pictures.

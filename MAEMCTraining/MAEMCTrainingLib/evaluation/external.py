@@ -19,7 +19,6 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import write_json
-from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.opening import open_predictor
@@ -30,12 +29,12 @@ from scipy.special import expit, logit
 from ..classifiers.export import bundle_of_job
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH
-from ..data.augmentation import View, crop
-from ..data.cache import is_cache, open_cache
-from ..data.cohort import NoduleCohort, join, labeled
+from ..data.cohort import Cohort, join, labeled
+from ..data.kinds.nodule import scored_region
+from ..data.kinds.picture import case_of
 from ..data.parts import FIRST_ROW
-from ..data.picture_cache import case_of
 from ..data.pseudonyms import key_name, patient_pseudonym, pseudonym_key
+from ..data.store import is_cache, open_store
 from ..jobs.job import Job
 from .calibration import reliability
 from .delong import compare
@@ -99,7 +98,7 @@ def evaluate_on(
             )
         predictor = open_predictor(bundle, device)
         if is_cache(data):
-            scored = _score_cache(predictor, join([open_cache(data)]), progress)
+            scored = _score_cache(predictor, join([open_store(data)]), progress)
         else:
             scored = _score_manifest(predictor, data, home, progress)
         _check(scored, data)
@@ -182,11 +181,12 @@ def _joined(probabilities: list[float]) -> float:
     return float(expit(np.mean(logit(np.clip(probabilities, 1e-7, 1 - 1e-7)))))
 
 
-def _score_cache(predictor: Predictor, everyone: NoduleCohort, progress: Progress) -> Scored:
+def _score_cache(predictor: Predictor, everyone: Cohort, progress: Progress) -> Scored:
     wanted = predictor.card.preprocessing.slice_step_mm
-    if everyone.slice_step_mm != wanted:
+    step = everyone.settings.slice_step_mm
+    if step != wanted:
         raise InputError(
-            f"The cache's slices are {everyone.slice_step_mm} mm apart, the model wants {wanted:g} mm. Build the cache "
+            f"The cache's slices are {step} mm apart, the model wants {wanted:g} mm. Build the cache "
             f"with --slice-step {wanted:g}, or give the manifest.",
             "slice-step",
         )
@@ -194,7 +194,7 @@ def _score_cache(predictor: Predictor, everyone: NoduleCohort, progress: Progres
     probabilities: list[float] = []
     for start in range(0, len(cohort), _TOGETHER):
         indices = range(start, min(start + _TOGETHER, len(cohort)))
-        predictions = predictor.predict([_region(cohort, index) for index in indices])
+        predictions = predictor.predict([scored_region(cohort, index) for index in indices])
         probabilities += [prediction.probability for prediction in predictions]
         progress(len(probabilities), len(cohort))
     cases = cohort.cases
@@ -210,14 +210,6 @@ def _score_cache(predictor: Predictor, everyone: NoduleCohort, progress: Progres
         unlabeled=len(everyone) - len(cohort),
         gates={},
     )
-
-
-def _region(cohort: NoduleCohort, index: int) -> NoduleROI:
-    """A cached case as scoring sees it; the cache holds whole HU."""
-    stacks, step = cohort.stacks(index), cohort.slice_step_mm
-    (axial, _), (coronal, _) = (crop(stacks, plane, View(), step) for plane in (0, 1))
-    case = cohort.cases[index]
-    return NoduleROI(axial, coronal, tuple(case.point_lps), float(step), case.padded_fraction)
 
 
 def _check(scored: Scored, data: Path) -> None:

@@ -15,9 +15,9 @@ from MAEMCLib.networks.encoders import build_encoder
 from ..classifiers.fold_model import TrainedFolds, features, fold_folder, fold_result, fused_planes, load_fold
 from ..classifiers.protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH
-from ..data.cohort import Cohort, PictureCohort
+from ..data.cohort import Cohort
 from ..data.folds import Division
-from ..data.presentation import PicturePresentation, Settings, present
+from ..data.preprocessing import Settings
 from ..engine.checkpoints import read_tensors
 from ..engine.configuration import FinetuningConfiguration
 from ..jobs.job import Job
@@ -102,10 +102,9 @@ def _baselines(
         unavailable["size alone"] = f"{missing} cases have no diameter_mm in the manifest"
     else:
         others["size alone"] = logistic(np.array(sizes, dtype=float)[:, None], labels, folds)
-    presentation = present(cohort, run.augmentation, preprocessing, run.encoder.image_size)
-    if isinstance(cohort, PictureCohort):
-        upright = PicturePresentation(cohort, run.augmentation, replace(preprocessing, angles=1))
-        others["random forest on the central pixels"] = central_forest(upright, labels, folds)
+    presentation = cohort.present(run.augmentation, preprocessing, run.encoder.image_size)
+    if cohort.kind.name == "picture":
+        others["random forest on the central pixels"] = central_forest(presentation.upright(), labels, folds)
     else:
         profiles = radial_profiles(cohort)
         others["radial profile, by mm"] = logistic(profiles, labels, folds)
@@ -142,7 +141,7 @@ def _training_distances(
     folds = [(fold, fold.validation if division.by_split else fold.test) for fold in division.folds]
     if sum(len(cases) for _, cases in folds) < FEWEST_CASES:
         return []
-    presentation = present(cohort, run.augmentation, preprocessing, run.encoder.image_size)
+    presentation = cohort.present(run.augmentation, preprocessing, run.encoder.image_size)
     numbers = fused_planes(run.fusion, presentation)
     found = []
     for fold, cases in folds:

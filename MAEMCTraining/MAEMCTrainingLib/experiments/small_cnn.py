@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ..classifiers.finetuning import FinetuningTask, division_of
 from ..classifiers.fold_model import fold_folder
-from ..data.cohort import NoduleCohort
+from ..data.cohort import Cohort
+from ..data.kinds.kind import Presentation
 from ..data.parts import TRAIN
-from ..data.presentation import Presentation, measure_preprocessing
+from ..data.preprocessing import measure_preprocessing
 from ..engine.configuration import FinetuningConfiguration, Optimization, to_json
 from ..engine.loop import train
 from ..engine.optimization import NamedParameter
@@ -75,7 +76,7 @@ def small_cnn_run(run: FinetuningConfiguration) -> FinetuningConfiguration:
 
 
 def train_small_cnn(
-    cohort: NoduleCohort, run: FinetuningConfiguration, job: Job, device: torch.device, stop: StopRequest
+    cohort: Cohort, run: FinetuningConfiguration, job: Job, device: torch.device, stop: StopRequest
 ) -> np.ndarray:
     """Train the network in an opened job, or continue it; write metrics.json with its out-of-fold AUC.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from MAEMCLib.errors import UsageError
 
 from ..data.cohort import UNLABELED, Cohort
-from ..data.columns import read_columns
+from ..data.sources import Source
 
 LABEL = "label"
 JOINED = "+"
@@ -52,28 +51,24 @@ class Coloring:
         return ""
 
 
-def read_values(data: Path, columns: Sequence[str], home: Path) -> dict[str, dict[str, str]]:
-    """{column: {pseudonym of a case: its text}} of a manifest; ``modality+anatomy`` are the pairs of two columns'
-    values, empty where one of them is.
-
-    Raises UsageError for an empty name; InputError: a cache, which holds no columns, a manifest without one of them (it
-    is named).
-    """
-    groups = {name: [part.strip() for part in name.split(JOINED)] for name in columns if name != LABEL}
-    if not groups:
-        return {}
-    if not all(part for parts in groups.values() for part in parts):
+def check_columns(source: Source, columns: Sequence[str]) -> None:
+    """Raises UsageError for an empty name; InputError for data without one of the columns, which is named."""
+    names = [part for name in columns for part in _parts(name)]
+    if not all(names):
         raise UsageError(f"--columns {','.join(columns)} has an empty name. Write modality,anatomy.", "columns")
-    said = read_columns([data], sorted({part for parts in groups.values() for part in parts}), home)
-    found: dict[str, dict[str, str]] = {}
-    for name, parts in groups.items():
-        rows = {case: [values[part] for part in parts] for case, values in said.items()}
-        found[name] = {case: f" {JOINED} ".join(row) if all(row) else "" for case, row in rows.items()}
-    return found
+    source.check_columns(names)
 
 
-def colorings_of(cohort: Cohort, values: Mapping[str, Mapping[str, str]]) -> list[Coloring]:
-    """The label, then each column that ``read_values`` read."""
+def colorings_of(cohort: Cohort, columns: Sequence[str]) -> list[Coloring]:
+    """The label, then each column; ``modality+anatomy`` are the pairs of two columns' values, empty where one is."""
     labels = ["" if label == UNLABELED else _CLASSES[label] for label in cohort.labels.tolist()]
-    columns = {name: [said.get(case.case_id, "") for case in cohort.cases] for name, said in values.items()}
-    return [Coloring(name, np.array(texts)) for name, texts in ({LABEL: labels} | columns).items()]
+    found = {LABEL: labels}
+    for name in columns:
+        if name != LABEL:
+            rows = [list(texts.values()) for texts in cohort.columns(_parts(name))]
+            found[name] = [f" {JOINED} ".join(row) if all(row) else "" for row in rows]
+    return [Coloring(name, np.array(texts)) for name, texts in found.items()]
+
+
+def _parts(name: str) -> list[str]:
+    return [part.strip() for part in name.split(JOINED)]

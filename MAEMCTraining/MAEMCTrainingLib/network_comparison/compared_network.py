@@ -22,7 +22,7 @@ from ..classifiers.fold_model import load_fold
 from ..classifiers.protocol import GIVEN, IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH, StartingPoint, starting_point
 from ..data.cohort import Cohort
-from ..data.presentation import Settings
+from ..data.preprocessing import Settings
 from ..engine.configuration import Augmentation, PictureAugmentation, from_json
 from ..evaluation.predictions import read_predictions
 from ..jobs.job import Job

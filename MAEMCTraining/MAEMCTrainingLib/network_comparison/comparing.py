@@ -15,14 +15,11 @@ import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
 
-from ..data.cache import is_cache
 from ..data.cohort import Cohort, join
-from ..data.picture_cache import is_picture_cache
-from ..data.presentation import present
-from ..data.sources import is_flat, open_data
+from ..data.sources import Source
 from ..engine.rng import generator
 from .cka import FEWEST_CASES, MinibatchCKA
-from .colorings import Coloring, colorings_of, read_values
+from .colorings import Coloring, check_columns, colorings_of
 from .compared_maps import enlarged, kind_of_map, place_maps_of, reason_against_maps
 from .compared_network import ComparedNetwork, open_networks
 from .embedding import class_figures, majority_share, perplexity_for, tsne
@@ -69,19 +66,20 @@ def compare_networks(
     first, second: as ``open_networks`` takes them. cases: how many are drawn at most; each by one image: the axial
     montage of a nodule (the coronal one where a network reads no other), the middle picture of several.
 
-    Raises what ``open_networks`` and ``read_values`` raise; InputError: data of another kind or slice step than the
+    Raises what ``open_networks`` and ``check_columns`` raise; InputError: data of another kind or slice step than the
     networks', fewer than 4 cases.
     """
     if cases < FEWEST_CASES:
         raise UsageError(f"--cases is {cases}; the comparison needs at least {FEWEST_CASES}.", "cases")
     networks = open_networks(first, second)
-    _check_kind(networks[0], data)
-    said = read_values(data, columns, home)
-    cache = open_data(data, output / "caches", home, lambda done, total: progress("Cutting", done, total))
+    source = Source(data)
+    _check_kind(networks[0], source)
+    check_columns(source, columns)
+    cache = source.open(output / "caches", home, lambda done, total: progress("Cutting", done, total))
     everyone = join([cache])
     cohort = _drawn(everyone, cases)
     _check_cases(networks, cohort)
-    colorings = colorings_of(cohort, said)
+    colorings = colorings_of(cohort, columns)
     reason = reason_against_maps(networks)
     seen = _look(networks, cohort, device, not reason, progress)
     planes = {}
@@ -113,12 +111,10 @@ def compare_networks(
     return report
 
 
-def _check_kind(network: ComparedNetwork, data: Path) -> None:
-    if data.is_dir() and not is_cache(data) and not is_picture_cache(data):
-        return  # no data at all: ``open_data`` says what it wants
-    if network.flat != (flat := is_flat(data)):
+def _check_kind(network: ComparedNetwork, source: Source) -> None:
+    if network.flat != (flat := source.kind.name == "picture"):
         ours, theirs = (("nodules in CT", "2-D pictures")[kind] for kind in (flat, network.flat))
-        raise InputError(f"{data} holds {ours}, but the networks look at {theirs}. Give such data.", "kind")
+        raise InputError(f"{source.path} holds {ours}, but the networks look at {theirs}. Give such data.", "kind")
 
 
 def _check_cases(networks: Sequence[ComparedNetwork], cohort: Cohort) -> None:
@@ -128,10 +124,10 @@ def _check_cases(networks: Sequence[ComparedNetwork], cohort: Cohort) -> None:
             "too-few-cases",
         )
     for network in networks:
-        if not network.flat and network.preprocessing.slice_step_mm != cohort.slice_step_mm:
-            wanted = network.preprocessing.slice_step_mm
+        if not network.flat and network.preprocessing.slice_step_mm != cohort.settings.slice_step_mm:
+            wanted, step = network.preprocessing.slice_step_mm, cohort.settings.slice_step_mm
             raise InputError(
-                f"The slices of {network.name} are {wanted:g} mm apart, these are {cohort.slice_step_mm} mm apart. "
+                f"The slices of {network.name} are {wanted:g} mm apart, these are {step} mm apart. "
                 f"Build a cache with --slice-step {wanted:g} and give that.",
                 "slice-step",
             )
@@ -188,7 +184,7 @@ def _images(networks: Sequence[ComparedNetwork], cohort: Cohort, cases: np.ndarr
     """(cases, S, S) float32 for each network, at its own side and normalized as it is used to."""
     for network in networks:
         upright = replace(network.preprocessing, angles=1) if network.flat else network.preprocessing
-        presentation = present(cohort, network.augmentation, upright, network.side)
+        presentation = cohort.present(network.augmentation, upright, network.side)
         plane = None if network.flat else presentation.planes.index(_plane(networks))
         plain = (presentation.plain(int(case)) for case in cases)
         yield np.stack([images[len(images) // 2 if plane is None else plane] for images in plain])

@@ -10,8 +10,8 @@ import torch
 from MAEMCLib.networks.masking import split_tokens
 from torch import Tensor, nn
 
-from ..data.augmentation import draw_view, montage_pair
-from ..data.cohort import NoduleCohort
+from ..data.cohort import Cohort
+from ..data.kinds.montage_views import draw_view, montage_pair
 from ..engine.rng import generator
 from ..pretraining.parts.losses import info_nce
 from ..pretraining.run import PretrainedJob
@@ -69,7 +69,7 @@ def own_key_first(queries: Tensor, keys: Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def fill_queue(module: nn.Module, pretrained: PretrainedJob, known: NoduleCohort, device: torch.device) -> None:
+def fill_queue(module: nn.Module, pretrained: PretrainedJob, known: Cohort, device: torch.device) -> None:
     """Fill the queue of a network that has not been trained: keys of views as the training drew them.
 
     As many as the trained queue holds, of the known cases in turn, each with its own view and mask.
@@ -81,11 +81,13 @@ def fill_queue(module: nn.Module, pretrained: PretrainedJob, known: NoduleCohort
         cases = [sample % len(known) for sample in chosen]
         # After the last epoch of the run: views and masks that no training step has drawn.
         views = [
-            draw_view(run.augmentation, known.slice_step_mm, run.seed, run.epochs, sample, sample // len(known) % 40)
+            draw_view(
+                run.augmentation, known.settings.slice_step_mm, run.seed, run.epochs, sample, sample // len(known) % 40
+            )
             for sample in chosen
         ]
         stacks = zip(cases, views, strict=True)
-        pairs = np.stack([montage_pair(known.stacks(case), view, pretrained.preprocessing)[0] for case, view in stacks])
+        pairs = np.stack([montage_pair(known.array(case), view, pretrained.preprocessing)[0] for case, view in stacks])
         draws = [generator(run.seed, "mask", run.epochs, sample) for sample in chosen]
         noise = np.stack([draw.random((2, tokens), dtype=np.float32) for draw in draws])
         keys = queries_and_keys(module, pairs, noise, device)[1]

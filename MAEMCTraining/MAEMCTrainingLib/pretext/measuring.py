@@ -23,8 +23,8 @@ from MAEMCLib.networks.masking import unpatchify
 from MAEMCLib.report.sections import Metric
 from torch import nn
 
-from ..data.augmentation import View, montage_pair
-from ..data.cohort import NoduleCohort
+from ..data.cohort import Cohort
+from ..data.kinds.montage_views import View, montage_pair
 from ..engine.rng import generator
 from ..evaluation.bootstrap import two_class_samples
 from ..pretraining.preview import hidden_pixels, montage_figure, save_png
@@ -43,10 +43,10 @@ _PICTURES = 3
 
 def evaluate_pretext(
     pretrained: PretrainedJob,
-    cohort: NoduleCohort,
+    cohort: Cohort,
     output: Path,
     device: torch.device,
-    training: NoduleCohort | None = None,
+    training: Cohort | None = None,
 ) -> dict[str, Any]:
     """Write pretext.json and pretext.png to the folder ``output``, and return what the former holds.
 
@@ -61,7 +61,7 @@ def evaluate_pretext(
     run, preprocessing = pretrained.run, pretrained.preprocessing
     if not hasattr(pretrained.module, "reconstruct"):
         raise InputError(f"The method {run.method} reconstructs nothing, so there is no pretext to evaluate.", "method")
-    if pretrained.flat or run.encoder.image_size != SIDE * TILES or not isinstance(cohort, NoduleCohort):
+    if pretrained.flat or run.encoder.image_size != SIDE * TILES or cohort.kind.name != "nodule":
         raise InputError(
             "The pretext is evaluated on montages of 250 pixels, whose neighboring slices give its baselines; this "
             "pre-training learned from other images.",
@@ -69,7 +69,7 @@ def evaluate_pretext(
         )
     held_out, seen = _held_out(pretrained, cohort)
     known = _known(pretrained, training)
-    pairs = np.stack([montage_pair(held_out.stacks(i), View(), preprocessing)[0] for i in range(len(held_out))])
+    pairs = np.stack([montage_pair(held_out.array(i), View(), preprocessing)[0] for i in range(len(held_out))])
     noise = np.stack([_noise(case, pretrained.module.mask_cells) for case in range(len(held_out))])
     untrained = build_method(run)
     networks = {NETWORK: pretrained.module.to(device).eval(), UNTRAINED: untrained.to(device).eval()}
@@ -114,13 +114,13 @@ def evaluate_pretext(
     return report
 
 
-def _held_out(pretrained: PretrainedJob, cohort: NoduleCohort) -> tuple[NoduleCohort, int]:
+def _held_out(pretrained: PretrainedJob, cohort: Cohort) -> tuple[Cohort, int]:
     """The cases of patients that the pre-training did not see, and how many others there are."""
     _check_key(pretrained, cohort, "whether it has seen these patients")
-    if pretrained.preprocessing.slice_step_mm != cohort.slice_step_mm:
+    if pretrained.preprocessing.slice_step_mm != cohort.settings.slice_step_mm:
         raise InputError(
             f"The pre-training's slices are {pretrained.preprocessing.slice_step_mm:g} mm apart, these are "
-            f"{cohort.slice_step_mm} mm apart. Build the cache with the same --slice-step.",
+            f"{cohort.settings.slice_step_mm} mm apart. Build the cache with the same --slice-step.",
             "slice-step",
         )
     seen = set(pretrained.cohort["pseudonyms"])
@@ -134,7 +134,7 @@ def _held_out(pretrained: PretrainedJob, cohort: NoduleCohort) -> tuple[NoduleCo
     return cohort.subset(unseen), len(cohort) - len(unseen)
 
 
-def _known(pretrained: PretrainedJob, training: NoduleCohort | None) -> NoduleCohort | None:
+def _known(pretrained: PretrainedJob, training: Cohort | None) -> Cohort | None:
     """The cases of ``training`` that the pre-training saw; None where there are none."""
     if training is None:
         return None
@@ -144,7 +144,7 @@ def _known(pretrained: PretrainedJob, training: NoduleCohort | None) -> NoduleCo
     return training.subset(members) if members else None
 
 
-def _check_key(pretrained: PretrainedJob, cohort: NoduleCohort, question: str) -> None:
+def _check_key(pretrained: PretrainedJob, cohort: Cohort, question: str) -> None:
     if pretrained.cohort["pseudonym_key"] != cohort.pseudonym_key:
         raise InputError(
             f"The pre-training's pseudonyms were made with another key, so nobody can tell {question}. "
@@ -159,10 +159,10 @@ def _noise(case: int, tokens: int) -> np.ndarray:
     return np.stack([draw.random((2, tokens), dtype=np.float32) for draw in draws])
 
 
-def _mean_pair(known: NoduleCohort, preprocessing: Preprocessing) -> np.ndarray:
+def _mean_pair(known: Cohort, preprocessing: Preprocessing) -> np.ndarray:
     """(2, 250, 250) float64: the mean of the plain views."""
     return sum(
-        montage_pair(known.stacks(i), View(), preprocessing)[0].astype(np.float64) for i in range(len(known))
+        montage_pair(known.array(i), View(), preprocessing)[0].astype(np.float64) for i in range(len(known))
     ) / len(known)
 
 

@@ -51,7 +51,7 @@ class Method(nn.Module):
     """A frozen dataclass, the method's own settings. Where it has ``columns``, the method needs these columns of the
     manifest, and the run fills ``classes`` with what it found there."""
     VIEWS: ClassVar[str]
-    """The images that it is fed, a key of ``data.presentation.VIEWS``."""
+    """The images that it is fed, a key of ``data.kinds.kind.VIEWS``."""
     WHOLE_BATCH: ClassVar[bool] = False
     """Whether its loss compares the samples of a batch, which then cannot pass in shares."""
     BACKBONE: ClassVar[str | None] = None

@@ -13,7 +13,7 @@ from MAEMCLib.inputs.settings import PicturePreprocessing
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..data.presentation import Settings
+    from ..data.preprocessing import Settings
 
 HIDDEN_COLOR = "#7d93ab"  # a muted blue: no gray value of the CT can be taken for it
 _MARGIN, _GAP, _TITLE = 46, 22, 30  # pixels

@@ -16,12 +16,12 @@ from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.encoders import encoder_configuration
 from torch import Tensor, nn
 
-from ..data.attributes import Attributes, read_attributes
-from ..data.cohort import Cohort, PictureCohort, join
+from ..data.attributes import Attributes, attributes_of
+from ..data.cohort import Cohort, join
+from ..data.kinds.lesion import LesionSizes, keep_lesion_visible, lesion_patches, lesion_sizes
 from ..data.parts import TEST, TRAIN, VALIDATION
-from ..data.presentation import PicturePresentation, Settings, measure_preprocessing, present
+from ..data.preprocessing import Settings, measure_preprocessing
 from ..data.sources import naming_nobody, open_data
-from ..data.visible_lesion import LesionSizes, keep_lesion_visible, lesion_patches, lesion_sizes
 from ..engine.checkpoints import read_tensors
 from ..engine.configuration import Augmentation, Optimization, PictureAugmentation, from_json, to_json
 from ..engine.loop import train
@@ -57,7 +57,7 @@ class PretrainingTask(Task):
         """Raises UsageError where the method cannot work with the encoder, the batch or the accumulation."""
         self.cohort, self.run, self.preprocessing, self.previews = cohort, run, preprocessing, previews
         self.attributes = attributes or Attributes.none(len(cohort))
-        self.presentation = present(cohort, run.augmentation, preprocessing, run.encoder.image_size)
+        self.presentation = cohort.present(run.augmentation, preprocessing, run.encoder.image_size)
         self.samples = self.presentation.samples_per_view * run.views_per_case
         self.module: nn.Module = build_method(run)
         if self.module.WHOLE_BATCH and run.accumulation > 1:
@@ -72,9 +72,7 @@ class PretrainingTask(Task):
                 "larger batch.",
                 "batch",
             )
-        guarded = (
-            isinstance(cohort, PictureCohort) and self.module.mask_cells and self.module.VIEWS in ("one", "shifted")
-        )
+        guarded = cohort.kind.marks_lesions and self.module.mask_cells and self.module.VIEWS in ("one", "shifted")
         if run.min_visible_lesion and not guarded:
             raise UsageError(
                 f"min_visible_lesion is for methods that hide parts of 2-D pictures; {run.method} on these data does "
@@ -146,11 +144,8 @@ class PretrainingTask(Task):
 
     def lesions(self) -> LesionSizes:
         """How large the marked lesions are, seen without augmentation. Raises what ``__init__`` raises."""
-        calm = replace(self.run.augmentation, shift_share=0.0, zoom=0.0, flip=False, turn=False, tilt=0.0)
-        plain = PicturePresentation(self.cohort, calm, self.preprocessing)
-        masks = [plain.lesion(item, 0, 0, 0) for item in range(plain.samples_per_view)]
-        share = self.run.min_visible_lesion
-        return lesion_sizes([mask for mask in masks if mask is not None], self.cell, self.module.hidden, share)
+        masks, share = self.presentation.lesions(), self.run.min_visible_lesion
+        return lesion_sizes(masks, self.cell, self.module.hidden, share)
 
     def before_step(self) -> None:
         """The method's own."""
@@ -199,8 +194,7 @@ def pretrain(
     """
     refuse_older(job)
     cohort = what_trains(cohort, job.log)
-    paths = [Path(source["path"]) for source in data]
-    cohort, run, attributes = with_attributes(cohort, run, paths, job.log, job.home)
+    cohort, run, attributes = with_attributes(cohort, run, job.log)
     preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     job.declare(
         {
@@ -237,9 +231,7 @@ def what_trains(cohort: Cohort, say: Callable[[str], None]) -> Cohort:
 def with_attributes(
     cohort: Cohort,
     run: PretrainingConfiguration,
-    paths: list[Path],
     say: Callable[[str], None],
-    home: Path,
 ) -> tuple[Cohort, PretrainingConfiguration, Attributes]:
     """The cases that have the metadata that the method learns from, its settings with the classes found, the metadata.
 
@@ -248,7 +240,7 @@ def with_attributes(
     columns = getattr(run.settings, "columns", ())
     if not columns:
         return cohort, run, Attributes.none(len(cohort))
-    attributes, known = read_attributes(cohort, paths, columns, home)
+    attributes, known = attributes_of(cohort, columns)
     if len(known) < len(cohort):
         missing = len(cohort) - len(known)
         say(f"{missing} of {len(cohort)} cases say nothing under {', '.join(columns)} and are left out.")
@@ -346,7 +338,7 @@ def cohort_of(pretrained: PretrainedJob, home: Path) -> Cohort:
         for source, path in zip(settings["data"], paths, strict=True):
             parts[source["takes"] == ALL_PATIENTS].append(open_data(path, pretrained.folder / "caches", home))
         cohort = what_trains(join(parts[True], parts[False]), lambda line: None)
-        cohort, _, _ = with_attributes(cohort, pretrained.run, paths, lambda line: None, home)
+        cohort, _, _ = with_attributes(cohort, pretrained.run, lambda line: None)
     if cohort.fingerprint != settings["data_fingerprint"]:
         raise InputError(
             f"The data of the pre-training {pretrained.folder} have changed since, or it was made by an earlier "

@@ -157,7 +157,7 @@ def test_torch_stays_out(panel):
     import subprocess
 
     code = "import sys, MAEMCTrainingLib.jobs.job, MAEMCTrainingLib.engine.configuration\n"
-    code += "import MAEMCTrainingLib.pretraining, MAEMCTrainingLib.data.cache, MAEMCTrainingLib.data.sources\n"
+    code += "import MAEMCTrainingLib.pretraining, MAEMCTrainingLib.data.store, MAEMCTrainingLib.data.sources\n"
     code += "import MAEMCLib.cases.manifest, MAEMCLib.models.store\n"
     code += "print([name for name in ('torch', 'SimpleITK', 'scipy', 'sklearn', 'matplotlib') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -93,9 +93,9 @@ def test_choice_stays_where_it_fits_and_is_never_a_heading(panel, phantom, stack
 
 
 def test_cache_of_pictures_is_counted_and_has_no_columns(panel, stacks, home, tmp_path):
-    from MAEMCTrainingLib.data.picture_cache import build_picture_cache
+    from MAEMCTrainingLib.data.sources import Source
 
-    build_picture_cache(read_manifest(stacks).rows, tmp_path / "cache", home)
+    Source(stacks).build(tmp_path / "cache", home)
     panel.choose(tmp_path / "cache")
     assert panel.ui.countsLabel.text == "2-D pictures: 48 of 16 cases, 16 patients, 8 benign, 8 malignant"
     assert list(offered(panel)) == ["2-D pictures, no labels needed"], "the others read the manifest's columns"

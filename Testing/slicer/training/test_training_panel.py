@@ -95,11 +95,10 @@ def test_series_without_points_mixtures_and_folders_are_refused(panel, tmp_path)
 
 
 def test_cache_is_taken_by_its_folder_or_its_index(panel, phantom, home, tmp_path):
-    from MAEMCTrainingLib.data.cache import build_cache
-    from MAEMCTrainingLib.data.sources import source_cases
+    from MAEMCTrainingLib.data.sources import Source
 
     cache = tmp_path / "cache"
-    build_cache(source_cases(read_manifest(phantom)), cache, home, processes=1)
+    Source(phantom).build(cache, home, processes=1)
     panel.choose(cache)
     assert panel.ui.countsLabel.text.startswith("Nodules in CT: 6 cases of 6 patients")
     panel.ui.dataPathEdit.currentPath = str(cache / "index.json")

@@ -14,8 +14,8 @@ from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.region import OUTSIDE_HU, SIDE, SLICES
 from MAEMCLib.inputs.settings import Preprocessing
 
-from ..engine.configuration import Augmentation
-from ..engine.rng import generator
+from ...engine.configuration import Augmentation
+from ...engine.rng import generator
 
 MARGIN = 5
 """Samples stored beyond the region on every side."""

@@ -1,0 +1,289 @@
+"""Building a cache: every case is cut that is not there already, or whose source changed.
+
+The contents of all files that a case is cut from are compared each time, by hash. A case that cannot be cut is left out
+with its reason and the others go on; what is done stays when the run is interrupted, and so does what an earlier run
+did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from MAEMCLib.errors import UNREADABLE, InputError, MAEMCError
+from MAEMCLib.files.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
+from MAEMCLib.images.reading_process import ReadingProcess
+from MAEMCLib.machine.child_processes import child_processes, usual_count
+
+from .cases import SourceCase, StoredCase
+from .columns import kept_values
+from .kinds.kind import Cut, Kind
+from .pseudonyms import key_name, pseudonym_key
+from .source_files import content_signature
+from .store import SCHEMA, Store, stored_case
+
+SAVE_SECONDS = 5
+_OF_OTHER_VERSIONS = ("pixels.bin", "masks.bin", "pixels.npy")
+Reason = dict[str, Any]
+
+
+@dataclass
+class _Group:
+    """Cases that are read together, with what is known of them from before."""
+
+    kind: Kind
+    settings: Any
+    folder: Path
+    key: bytes
+    cases: list[SourceCase] = field(default_factory=list)
+    known: dict[str, StoredCase] = field(default_factory=dict)
+
+
+def build_store(
+    kind: Kind,
+    cases: Sequence[SourceCase],
+    folder: Path,
+    home: Path,
+    settings: Any = None,
+    processes: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    path: Path | None = None,
+) -> Store:
+    """Build a cache or bring it up to date. settings: the kind's; None: its usual ones. path: the manifest.
+
+    progress is told how many rows are done. Raises InputError: a case_id given twice, no case at all could be cut, the
+    folder cannot be written or the disk is full.
+    """
+    _check_names(cases)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The cache folder {folder} cannot be made ({error.strerror}).", "not-written", [folder]
+        ) from error
+    settings = settings or kind.Settings()
+    building = _Building(kind, settings, folder, pseudonym_key(home), cases)
+    try:
+        done, saved = 0, time.monotonic()
+        for rows in building.run(processes):
+            done += rows
+            progress(done, sum(len(case.rows) for case in cases))
+            if time.monotonic() - saved > SAVE_SECONDS:
+                building.save(complete=False)
+                saved = time.monotonic()
+    except BaseException:
+        building.save(complete=False)
+        raise
+    return building.finished(path or folder)
+
+
+def _check_names(cases: Sequence[SourceCase]) -> None:
+    twice = sorted(name for name, count in Counter(case.case_id for case in cases).items() if count > 1)
+    if twice:
+        raise InputError(
+            f"These case_ids occur more than once: {', '.join(twice[:5])}. Each names one case.", "twice", twice
+        )
+
+
+class _Building:
+    """What a run knows of its cases: the entries, in the manifest's order, and the reasons of what is left out."""
+
+    def __init__(self, kind: Kind, settings: Any, folder: Path, key: bytes, cases: Sequence[SourceCase]) -> None:
+        self.kind, self.settings, self.folder, self.key, self.cases = kind, settings, folder, key, cases
+        self.known = _known_entries(kind, settings, folder)
+        self.entries: dict[str, StoredCase] = {}
+        self.left_out: dict[int, Reason] = {}
+
+    def run(self, processes: int | None) -> Iterator[int]:
+        """Cut all cases; yields the number of rows of each group that is done."""
+        groups: dict[Hashable, _Group] = {}
+        for case in self.cases:
+            group = groups.setdefault(self.kind.group(case), _Group(self.kind, self.settings, self.folder, self.key))
+            group.cases.append(case)
+            if entry := self.known.get(case.pseudonym(self.key)):
+                group.known[case.case_id] = entry
+        for group, entries, reasons in _cut_all(list(groups.values()), processes):
+            self.entries |= {entry.case_id: entry for entry in entries}
+            self.left_out |= {reason["row"]: reason for reason in reasons}
+            yield sum(len(case.rows) for case in group)
+
+    def save(self, complete: bool) -> list[StoredCase]:
+        """Write the index. Of cases that this run has not come to, what is known from before is kept and checked when
+        it comes to them."""
+        entries = []
+        for case in self.cases:
+            name = case.pseudonym(self.key)
+            entry = self.entries.get(name) or (
+                None if complete or case.number in self.left_out else self.known.get(name)
+            )
+            if entry is not None:
+                entries.append(self._described(entry, case))
+        kept = kept_values([entry.values for entry in entries], self.key)
+        index = {
+            "schema": SCHEMA,
+            "input": self.kind.name,
+            "complete": complete,
+            "settings": asdict(self.settings),
+            "pseudonym_key": key_name(self.key),
+            "cases": [asdict(entry) | {"values": values} for entry, values in zip(entries, kept, strict=True)],
+            "left_out": [{"row": row, "code": reason["code"]} for row, reason in sorted(self.left_out.items())],
+        }
+        write_json(self.folder / "index.json", sealed(index))
+        return entries
+
+    def _described(self, entry: StoredCase, case: SourceCase) -> StoredCase:
+        """The entry with what the manifest says now: a changed label needs no new cut."""
+        return replace(
+            entry,
+            patient=case.patient(self.key),
+            row=case.number,
+            part=case.part,
+            label=case.row.label,
+            diameter_mm=case.row.diameter_mm,
+            values={**case.row.values, "case_id": case.case_id},
+        )
+
+    def finished(self, path: Path) -> Store:
+        """The whole cache. Raises InputError where it holds nothing."""
+        entries = self.save(complete=True)
+        reasons = [reason for _, reason in sorted(self.left_out.items())]
+        if not entries:
+            first = reasons[0] if reasons else {"reason": "the manifest names none", "private": ()}
+            raise InputError(
+                f"None of the {len(self.cases)} cases could be cached. The first: {first['reason']}",
+                "no-cases",
+                first["private"],
+            )
+        _remove_strays(self.folder, {entry.file for entry in entries})
+        return Store(self.folder, self.kind, self.settings, tuple(entries), tuple(reasons), key_name(self.key), path)
+
+
+def _known_entries(kind: Kind, settings: Any, folder: Path) -> dict[str, StoredCase]:
+    """What an earlier run left, by pseudonym; an index that cannot be read knows nothing."""
+    try:
+        index = unsealed(read_json(folder / "index.json", "The cache's index"))
+        if (index["schema"], index["input"], index["settings"]) != (SCHEMA, kind.name, asdict(settings)):
+            return {}
+        return {values["case_id"]: stored_case(kind, values) for values in index["cases"]}
+    except (InputError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _remove_strays(folder: Path, files: set[str]) -> None:
+    """Files of cases that are gone, of runs that were killed and of earlier versions."""
+    others = [folder / name for name in _OF_OTHER_VERSIONS]
+    for path in [*folder.glob("*.npy"), *folder.glob(".*.npy.*.part"), *others]:
+        if path.name not in files:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _cut_all(groups: list[_Group], processes: int | None) -> Iterator[tuple]:
+    processes = min(processes or usual_count(), len(groups))
+    if processes <= 1 or len(groups) < groups[0].kind.worth_a_pool:
+        with ReadingProcess() as reader:
+            for group in groups:
+                yield _cut_group(group, reader)
+        return
+    try:
+        with child_processes(processes) as pool:
+            for future in as_completed([pool.submit(_cut_in_child, group) for group in groups]):
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            "A process that cut regions was ended from outside, perhaps for want of memory. What is done is kept: "
+            "run the command again with fewer --processes.",
+            "process-died",
+        ) from error
+
+
+def _cut_in_child(group: _Group) -> tuple:
+    return _cut_group(group, _own_reader())
+
+
+@functools.cache
+def _own_reader() -> ReadingProcess:
+    """The one of this child process, with which it ends."""
+    return ReadingProcess()
+
+
+def _cut_group(group: _Group, reader: ReadingProcess) -> tuple[list[SourceCase], list[StoredCase], list[Reason]]:
+    """Cut the cases of a group that changed: (all its cases, entries, reasons of the rows that are left out)."""
+    kind, entries, changed, reasons = group.kind, [], [], []
+    content = functools.cache(content_signature)
+    for case in group.cases:
+        try:
+            source = kind.signature(case, content)
+        except UNREADABLE as error:
+            reasons += _reasons(case, error)
+            continue
+        entry = group.known.get(case.case_id)
+        if entry is not None and _unchanged(entry, source, group.folder):
+            entries.append(entry)
+        else:
+            changed.append((case, source))
+    if not changed:
+        return group.cases, entries, reasons
+    try:
+        shared = kind.read(changed[0][0], reader)
+    except UNREADABLE as error:
+        return group.cases, entries, reasons + [reason for case, _ in changed for reason in _reasons(case, error)]
+    for case, source in changed:
+        try:
+            cut = kind.cut(shared, case, group.settings)
+            reasons += [_reason(*item) for item in cut.left_out]
+            if cut.array is not None:
+                entries.append(_write(cut, source, case.pseudonym(group.key), group.folder))
+        except UNREADABLE as error:
+            if getattr(error, "code", "") == "not-written":  # a full disk is no fault of this case
+                raise
+            reasons += _reasons(case, error)
+    return group.cases, entries, reasons
+
+
+def _unchanged(entry: StoredCase, source: str, folder: Path) -> bool:
+    path = folder / entry.file
+    return entry.source == source and path.is_file() and file_sha256(path) == entry.file_sha256
+
+
+def _write(cut: Cut, source: str, pseudonym: str, folder: Path) -> StoredCase:
+    path = folder / f"{pseudonym}.npy"
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, cut.array, allow_pickle=False)
+    digest = file_sha256(path)
+    return StoredCase(
+        case_id=pseudonym,
+        patient="",
+        row=0,
+        part=None,
+        label=None,
+        diameter_mm=None,
+        file=path.name,
+        sha256=cut.sha256 or digest,
+        file_sha256=digest,
+        source="" if cut.left_out else source,  # what could not be read is tried again
+        facts=cut.facts,
+    )
+
+
+def _reasons(case: SourceCase, error: Exception) -> list[Reason]:
+    return [_reason(row, number, error) for row, number in zip(case.rows, case.numbers, strict=True)]
+
+
+def _reason(row: Any, number: int, error: Exception) -> Reason:
+    """Why a row is left out, and what of the reason is private."""
+    if isinstance(error, MAEMCError):
+        why = {"code": error.code, "reason": str(error), "private": error.private}
+    else:
+        reason = f"The image cannot be used ({type(error).__name__}: {error})."
+        why = {"code": "unreadable", "reason": reason, "private": (str(error),)}
+    return {"case_id": row.case_id, "row": number, **why}

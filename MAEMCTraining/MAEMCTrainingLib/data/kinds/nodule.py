@@ -1,0 +1,202 @@
+"""Nodules in CT as training data: both stacks of a nodule's region with the margin that augmentation needs.
+
+What is stored of a case is int16 HU of shape (2, 35, 60, 60), axial then coronal with the axes of ``NoduleROI``; the
+central 25 x 50 x 50 samples are the region that scoring cuts. Samples outside the volume hold ``PADDING``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from MAEMCLib.errors import InputError
+from MAEMCLib.images.ct import CTVolume, check_ct
+from MAEMCLib.images.gray import look
+from MAEMCLib.images.reading_process import ReadingProcess
+from MAEMCLib.inputs.montage import from_montage, normalize, resized
+from MAEMCLib.inputs.region import SIDE, SLICES, NoduleROI, axial_grid, check_point, coronal_grid, sample_stack
+from MAEMCLib.inputs.settings import Preprocessing
+
+from ...engine.configuration import Augmentation, PictureAugmentation
+from ...engine.rng import generator
+from ..cases import SourceCase, StoredCase
+from .crops import random_crop
+from .kind import Cases, Content, Cut, Kind, Presentation
+from .montage_views import MARGIN, PADDING, View, crop, draw_view, montage, moved
+
+
+@dataclass(frozen=True)
+class NoduleSettings:
+    """How regions are cut: samples along each axis, those beyond on every side, the distance between slices in mm."""
+
+    slices: int = SLICES
+    side: int = SIDE
+    margin: int = MARGIN
+    slice_step_mm: int = 1
+    interpolation: str = "trilinear"
+
+
+@dataclass(frozen=True)
+class NoduleFacts:
+    """The point in LPS mm; the share of samples outside the volume, of the region and of all that is stored."""
+
+    point_lps: tuple[float, float, float]
+    padded_fraction: float
+    margin_padded: float
+
+
+class NoduleKind(Kind):
+    """Nodules in CT."""
+
+    name = "nodule"
+    title = "nodules in CT"
+    rows = ("nodule",)
+    Settings = NoduleSettings
+    Facts = NoduleFacts
+    Augmentation = Augmentation
+    worth_a_pool = 4
+
+    def group(self, case: SourceCase) -> Hashable:
+        """Nodules of one volume are cut together."""
+        return case.row.image, _series_uid(case)
+
+    def signature(self, case: SourceCase, content: Content) -> str:
+        """Of the volume's files and of the point. Raises InputError where there are none."""
+        image = case.row.image
+        if not image.exists():
+            raise InputError(f"There is no file or folder {image}. Check the path.", "missing-file", [image])
+        parts = [content(image, _series_uid(case)), *case.row.point_lps]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def facts(self, values: dict[str, Any]) -> NoduleFacts:
+        """``NoduleFacts`` from what JSON holds of them."""
+        return NoduleFacts(**values | {"point_lps": tuple(values["point_lps"])})
+
+    def read(self, case: SourceCase, reader: ReadingProcess) -> CTVolume:
+        """The volume, checked to be a CT."""
+        volume = reader.read(case.row.image, _series_uid(case))
+        check_ct(volume)
+        return volume
+
+    def cut(self, shared: CTVolume, case: SourceCase, settings: NoduleSettings) -> Cut:
+        """Both stacks, sampled once. Raises InputError, as scoring does, for a point outside the volume."""
+        point = case.row.point_lps
+        check_point(shared, point)
+        size = tuple(n + 2 * settings.margin for n in (settings.side, settings.side, settings.slices))
+        grids = (grid(point, settings.slice_step_mm, settings.margin) for grid in (axial_grid, coronal_grid))
+        hu = np.stack([sample_stack(shared, grid, size, fill=PADDING)[0] for grid in grids])
+        # No real value may look like padding. Values beyond +-32767 HU do not exist in CT.
+        stacks = np.clip(np.rint(hu), -32767, 32767).astype(np.int16)
+        outside = hu == PADDING
+        stacks[outside] = PADDING
+        inner = slice(settings.margin, -settings.margin)
+        padded = float(np.mean([float(stack[inner, inner, inner].mean()) for stack in outside]))
+        return Cut(stacks, NoduleFacts(point, padded, float(outside.mean())))
+
+    def present(
+        self, cohort: Cases, augmentation: Augmentation, preprocessing: Preprocessing, side: int
+    ) -> MontagePresentation:
+        """Montages at the encoder's side."""
+        return MontagePresentation(cohort, augmentation, preprocessing, side)
+
+    def unstandardized(
+        self, cohort: Cases, augmentation: Augmentation, side: int
+    ) -> tuple[Preprocessing, Callable[[int], np.ndarray]]:
+        """The window [-1200, 200] HU."""
+        plain = Preprocessing(slice_step_mm=float(cohort.settings.slice_step_mm))
+        return plain, lambda index: normalize(regions(cohort, index), plain)
+
+    def cohort_facts(self, cohort: Cases) -> dict[str, Any]:
+        """The padding and the distance between slices."""
+        padded = float(np.mean([case.facts.padded_fraction for case in cohort.cases]))
+        return {"padded_fraction": round(padded, 6), "slice_step_mm": cohort.settings.slice_step_mm}
+
+    def cache_line(self, cases: Sequence[StoredCase]) -> str:
+        """How many regions reach beyond their volume."""
+        padded = sum(case.facts.padded_fraction > 0 for case in cases)
+        margin = sum(case.facts.margin_padded > 0 for case in cases)
+        return (
+            f"{padded} reach beyond their volume, {margin} when they are shifted by up to 5 mm (padded with -1200 HU)"
+        )
+
+
+def _series_uid(case: SourceCase) -> str | None:
+    return case.row.values.get("series_uid") or None
+
+
+def regions(cohort: Cases, index: int) -> np.ndarray:
+    """(2, 25, 50, 50) float32 HU of a case, axial and coronal, with -1200 HU outside the volume."""
+    stacks, step = cohort.array(index), cohort.settings.slice_step_mm
+    return np.stack([crop(stacks, plane, View(), step)[0] for plane in (0, 1)])
+
+
+def scored_region(cohort: Cases, index: int) -> NoduleROI:
+    """A case as scoring sees it; the cache holds whole HU."""
+    axial, coronal = regions(cohort, index)
+    facts = cohort.cases[index].facts
+    return NoduleROI(axial, coronal, facts.point_lps, float(cohort.settings.slice_step_mm), facts.padded_fraction)
+
+
+class MontagePresentation(Presentation):
+    """Nodules as montages of 25 axial and 25 coronal slices."""
+
+    planes = ("axial", "coronal")
+
+    def __init__(self, cohort: Cases, augmentation: Augmentation, preprocessing: Preprocessing, side: int) -> None:
+        self.cohort, self.augmentation, self.preprocessing, self.side = cohort, augmentation, preprocessing, side
+        self.samples_per_view = len(cohort)
+
+    def case_of(self, item: int) -> int:
+        """An item is a case."""
+        return item
+
+    def views(
+        self, kind: str, item: int, seed: int, epoch: int, sample: int, number: int
+    ) -> tuple[list[np.ndarray], float]:
+        """Small crops are squares of either plane's montage."""
+        step = self.cohort.settings.slice_step_mm
+        view = draw_view(self.augmentation, step, seed, epoch, sample, number)
+        if kind == "one":
+            shown = [(0, view)]
+        elif kind == "shifted":
+            shown = [
+                (0, view),
+                (0, moved(view, self.augmentation, self.cohort.settings.slice_step_mm, seed, epoch, sample)),
+            ]
+        else:
+            shown = [(0, view), (1, view)]
+        parts = [self._montage(item, plane, what) for plane, what in shown]
+        images = [image for image, _ in parts]
+        if kind == "multi-crop":
+            draws = generator(seed, "small-crops", epoch, sample)
+            recipe = PictureAugmentation()
+            small = round(recipe.small_side * len(images[0]))
+            images += [
+                random_crop(images[count % 2], recipe.small_area, small, draws) for count in range(recipe.small_crops)
+            ]
+        return images, sum(padded for _, padded in parts) / len(parts)
+
+    def training_image(self, case: int, plane: int, seed: int, epoch: int) -> tuple[np.ndarray, float]:
+        """With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane."""
+        sample = 2 * case + plane
+        number = int(generator(seed, "view-number", epoch, sample).integers(40))
+        view = draw_view(self.augmentation, self.cohort.settings.slice_step_mm, seed, epoch, sample, number)
+        return self._montage(case, plane, view)
+
+    def plain(self, case: int) -> np.ndarray:
+        """(2, S, S): axial and coronal, as scoring sees them."""
+        return np.stack([self._montage(case, plane, View())[0] for plane in (0, 1)])
+
+    def _montage(self, case: int, plane: int, view: View) -> tuple[np.ndarray, float]:
+        image, padded = montage(self.cohort.array(case), plane, view, self.preprocessing)
+        if self.augmentation.mode == "single":
+            middle = from_montage(image)[SLICES // 2]
+            return look(middle, (SIDE / 2, SIDE / 2), SIDE, self.side), padded
+        return resized(image, self.side), padded
+
+
+KIND = NoduleKind()
