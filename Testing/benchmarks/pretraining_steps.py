@@ -105,7 +105,7 @@ class _PlainAutoencoder(nn.Module):
 
 
 class _Task:
-    """What the training loop's step asks of a task."""
+    """The part of a task that the training loop's step uses."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

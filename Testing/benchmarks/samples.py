@@ -1,11 +1,11 @@
-"""Taking samples of a duration and saying them in one form."""
+"""Measuring durations, and printing them in one form."""
 
 import statistics
 import time
 
 
 def seconds(action, samples: int, warm_up: int = 1) -> list[float]:
-    """Durations of an action, after some that are not counted."""
+    """Durations of an action in seconds, after some runs that are not counted."""
     for _ in range(warm_up):
         action()
     durations = []

@@ -62,7 +62,7 @@ def read_json(path: Path, what: str, largest: int = 1 << 28) -> Any:
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """The content as it will be read, with its own SHA-256 (``sha256``): of files that nobody writes but we.
+    """The content as it will be read, with its own SHA-256 (``sha256``). For files that only MAEMC writes.
 
     Raises ValueError for values that are no JSON.
     """

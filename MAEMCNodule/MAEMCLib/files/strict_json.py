@@ -1,4 +1,4 @@
-"""JSON of strangers: finite numbers that fit into a machine, no key twice, no depth that a later reader trips on.
+"""Reading JSON that strangers wrote: numbers are finite and fit into 64 bits, no key stands twice, no value lies deep.
 
 Free of torch.
 """

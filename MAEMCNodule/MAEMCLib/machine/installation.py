@@ -1,4 +1,4 @@
-"""What the machine itself may lack: PyTorch, another package, memory, room on the disk; and how a person is told.
+"""What the machine may lack (PyTorch, another package, memory, space on the disk), and how the user is told.
 
 Imports nothing heavy. ``check_torch`` and ``check_packages`` look before the work begins; ``explained`` names the cause
 of an error that came in the midst of it.
@@ -84,8 +84,10 @@ def check_packages(*names: str) -> None:
 
 
 def native_path(path: Path) -> str:
-    """A path for a library of C++, which ends the whole process at a name that is no text. Raises InputError: the name
-    has bytes that Python cannot read in this locale."""
+    """The path as text for a C++ library, which would end the whole process at a name that is not text.
+
+    Raises InputError where the name has bytes that Python cannot read in this locale.
+    """
     text = str(path)
     try:
         text.encode("utf-8")
@@ -100,7 +102,7 @@ def native_path(path: Path) -> str:
 
 
 def explained(error: BaseException) -> MAEMCError | None:
-    """The same error for a person, where the machine is its cause; None for a defect of ours."""
+    """The error in words for the user, where the machine is its cause; None where it is a defect of MAEMC."""
     if isinstance(error, MAEMCError) or not isinstance(error, Exception):
         return None
     return _memory_problem(error) or _disk_problem(error) or _import_problem(error) or _file_problem(error)

@@ -1,4 +1,4 @@
-"""What is printed, made harmless: names come from files that strangers wrote, and a terminal obeys what it is sent."""
+"""Printing that is harmless: names come from files of strangers, and a terminal obeys control characters in them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _ENCODE = "maemc-escaped"
 
 
 def visible(text: str) -> str:
-    """A name for one line of people's text: what would steer a terminal, break the line, turn its letters round or
-    cannot be written (controls, line separators, bidirectional controls, surrogates) is shown as ``\\u001b``."""
+    """A name that can be printed within a line. Characters that would steer a terminal, break the line or turn its
+    letters round (controls, line separators, bidirectional controls), and surrogates, are shown as ``\\u001b``."""
     return _STEERING.sub(_escaped, text)
 
 

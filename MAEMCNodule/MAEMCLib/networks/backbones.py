@@ -52,18 +52,8 @@ def load_imagenet(configuration: BackboneConfiguration, weights: Path) -> dict[s
 
     Raises ModelError, which names the file to bring: missing, no safetensors file, weights of another network.
     """
-    import safetensors
-
     bring, name = imagenet_file(configuration), BACKBONES[configuration.backbone].timm_name
-    if not weights.is_file():
-        raise ModelError(f"There is no file {weights}: {bring}", "missing-file")
-    try:
-        with safetensors.safe_open(weights, "pt"):
-            pass
-    except (safetensors.SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{weights.name} is no safetensors file or is damaged ({error}): {bring}", "weights"
-        ) from error
+    check_weights_file(weights, bring)
     wrong = ModelError(f"{weights.name} does not hold the weights of timm's {name}: {bring}", "weights")
     try:
         one, other = (_published(configuration, weights, seed) for seed in (0, 1))
@@ -73,6 +63,24 @@ def load_imagenet(configuration: BackboneConfiguration, weights: Path) -> dict[s
     if not all(torch.equal(tensor, other[key]) for key, tensor in one.items()):
         raise wrong
     return one
+
+
+def check_weights_file(weights: Path, bring: str) -> None:
+    """Raise ModelError where there is no such file or it is no safetensors file.
+
+    bring: which file is needed, as the end of the message.
+    """
+    import safetensors
+
+    if not weights.is_file():
+        raise ModelError(f"There is no file {weights}: {bring}", "missing-file")
+    try:
+        with safetensors.safe_open(weights, "pt"):
+            pass
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{weights.name} is no safetensors file or is damaged ({error}): {bring}", "weights"
+        ) from error
 
 
 def _published(configuration: BackboneConfiguration, weights: Path, seed: int) -> dict[str, Tensor]:

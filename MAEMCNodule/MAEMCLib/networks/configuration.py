@@ -7,7 +7,7 @@ from ..errors import ModelError
 from ..inputs.settings import LARGEST_IMAGE, TILES
 
 POSITIONS = {"1d": 2, "2d": 4, "3d": 8}
-"""The position codes, and what number the width has to be a multiple of for each."""
+"""Each position code, with the number of which the width has to be a multiple."""
 
 LARGEST = {
     "image_size": LARGEST_IMAGE,
@@ -213,7 +213,7 @@ def encoder_configuration(values: dict[str, Any]) -> AnyEncoderConfiguration:
 
 
 CLINICAL = "clinical"
-"""Name of the branch of a fusion graph that the clinical values are together."""
+"""Name of the branch of a fusion graph that holds all clinical values together."""
 LARGEST_BRANCHES = 32
 LARGEST_CHOICES = 1000
 

@@ -57,7 +57,7 @@ class PhantomConfiguration:
 
 @dataclass(frozen=True)
 class CasePlan:
-    """All that decides a case before a voxel of it is computed."""
+    """Everything that determines a case; no voxel has been computed yet."""
 
     case_id: str
     anatomy: Anatomy

@@ -17,6 +17,7 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import write_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import file_sha256, read_json, write_json
+from MAEMCLib.files.folder import make_folder
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.machine.child_processes import child_processes
@@ -55,12 +56,7 @@ def write_phantom(
     del settings["cases"]
     record = folder / "phantom.json"
     hashes = _known_hashes(record, settings)
-    try:
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The folder {folder} cannot be made ({error.strerror}). Choose another.", "not-written"
-        ) from error
+    make_folder(folder / "images")
     plans = [plan_case(index, configuration, oblique=dicom and index == 0) for index in range(cases)]
     paths = [folder / "images" / (plan.case_id if dicom else f"{plan.case_id}.nrrd") for plan in plans]
     jobs, done = [], 0

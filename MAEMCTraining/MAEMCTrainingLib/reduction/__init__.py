@@ -1,9 +1,9 @@
 """Leaving out slices that look like others of their volume before contrastive pre-training (Wolf et al., "Less is
 More", Computers in Biology and Medicine 2024, doi:10.1016/j.compbiomed.2024.109242).
 
-A similarity is one file; ``METHODS`` is the one table of them. What they share: ``selection`` (which slice goes),
-``slices`` (which slices there are, as 8-bit pictures), ``run`` (a whole manifest), ``partial`` (so that it can be
-continued), ``result`` (what is written).
+Each similarity is one file, and ``METHODS`` is the table of all. They share ``slices`` (the slices of a manifest as
+8-bit images), ``selection`` (which slices are removed), ``run`` (the reduction of a whole manifest), ``partial`` (the
+volumes that are done, so that a run can be continued) and ``result`` (the files that are written).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ NOTE = (
 def check_rule(name: str, similarity: Similarity, rule: Rule) -> Rule:
     """The rule with the method's own threshold where none was given.
 
-    Raises UsageError: neither or both of threshold and share, a threshold or share outside its range, a share with
-    ``leader``, any of them with a method that goes by position.
+    Raises UsageError: neither or both of threshold and share are given, one is outside its range, a share is combined
+    with ``leader``, or any of them with a method that goes by position.
     """
     if similarity.by_position:
         if rule.threshold is not None or rule.share is not None or rule.selection == PAIRWISE:

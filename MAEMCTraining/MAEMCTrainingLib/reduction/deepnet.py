@@ -1,6 +1,6 @@
-"""DeepNet: the cosine between the vectors that a ResNet-50 trained on ImageNet gives to two slices.
+"""DeepNet: the cosine between the feature vectors of two slices, by a ResNet-50 that was trained on ImageNet.
 
-The weights are a file that the user brings; nothing is fetched.
+The user provides the file of the weights; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import ModelError, UsageError
+
+from .selection import Similarity
 
 SIDE = 224
 BATCH = 16
@@ -26,18 +28,14 @@ BRING = (
 
 
 @dataclass(frozen=True)
-class DeepNet:
+class DeepNet(Similarity):
     """DeepNet (paper, section 2.1): cosine of the 2048 pooled features, slices resized to 224 x 224."""
 
     network: Any = field(repr=False)
     device: str = "cpu"
 
     measure = "cosine of ResNet-50 vectors"
-    is_distance = False
     range = (-1.0, 1.0)
-    default_threshold = None
-    whole_numbers = False
-    by_position = False
     cheap = True
 
     def describe(self, slices: Sequence[np.ndarray]) -> np.ndarray:
@@ -63,23 +61,17 @@ class DeepNet:
 def load_deepnet(weights: Path | None, device: str = "cpu") -> DeepNet:
     """The similarity with the weights of a file.
 
-    Raises UsageError where no file was named, ModelError where it is missing, unreadable or not that of a ResNet-50;
-    all say which file to bring and from where.
+    Raises UsageError where no file was named, and ModelError where it is missing, unreadable or not that of a
+    ResNet-50. Every message names the file that is needed and where it can be found.
     """
     if weights is None:
         raise UsageError(f"--method deepnet needs the weights of its network: {BRING}.", "no-weights")
-    from safetensors import SafetensorError
+    import timm
+    from MAEMCLib.networks.backbones import check_weights_file
     from safetensors.torch import load_file
 
-    if not weights.is_file():
-        raise ModelError(f"There is no file {weights}: {BRING}.", "missing-file")
-    try:
-        tensors = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(
-            f"{weights.name} is no safetensors file or is damaged ({error}): {BRING}.", "weights"
-        ) from error
-    import timm
+    check_weights_file(weights, f"{BRING}.")
+    tensors = load_file(weights)
 
     network = timm.create_model("resnet50", pretrained=False, num_classes=0)
     wanted = network.state_dict()

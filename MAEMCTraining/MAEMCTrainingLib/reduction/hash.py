@@ -13,6 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from .selection import Similarity
+
 COLUMNS, ROWS = 9, 8
 _LOBES = 3
 _BITS = 22
@@ -20,7 +22,7 @@ _BITS = 22
 
 
 @dataclass(frozen=True)
-class DifferenceHash:
+class DifferenceHash(Similarity):
     """HASH (paper, section 2.1). The threshold is a number of bits: slices that differ in at most so many are alike."""
 
     measure = "Hamming distance"
@@ -28,7 +30,6 @@ class DifferenceHash:
     range = (0.0, 64.0)
     default_threshold = 6.0
     whole_numbers = True
-    by_position = False
     cheap = True
 
     def describe(self, slices: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Normalized mutual information, (H(A) + H(B)) / H(A, B): from 1, nothing in common, to 2, each follows from the other.
 
 Studholme, Hill, Hawkes, Pattern Recognition 32(1), 1999. Entropies are those of histograms with 64 gray levels: with
-256 the joint histogram of a slice would have a pixel or two a cell, and everything would look alike.
+256 levels the joint histogram would have a pixel or two per cell, and all slices would look alike.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from .selection import Similarity
 
 LEVELS = 64
 
@@ -23,16 +25,11 @@ class Described:
 
 
 @dataclass(frozen=True)
-class MutualInformation:
+class MutualInformation(Similarity):
     """MI (paper, section 2.1)."""
 
     measure = "normalized mutual information"
-    is_distance = False
     range = (1.0, 2.0)
-    default_threshold = None
-    whole_numbers = False
-    by_position = False
-    cheap = False
 
     def describe(self, slices: Sequence[np.ndarray]) -> Described:
         """Gray levels, and the entropy of each slice."""

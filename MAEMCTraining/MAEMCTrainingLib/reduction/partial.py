@@ -55,7 +55,7 @@ class Partial:
         self._lines = content[len(self._task) :].split(b"\n")[:-1] if known else []  # the last is empty, or torn
 
     def take_up(self, volumes: Sequence[Volume]) -> dict[int, Done]:
-        """{place among the volumes: what became of it} of those that are done."""
+        """{index of the volume: its result} of all volumes that are done already."""
         found: dict[int, Done] = {}
         for line in self._lines:
             try:
@@ -71,9 +71,9 @@ class Partial:
         return found
 
     def add(self, number: int, files: str, reduced: Reduced, left_out: Sequence[LeftOut]) -> None:
-        """Keep what became of a volume. files: its ``files_signature`` before it was read.
+        """Write the result of a volume. files: its ``files_signature`` before it was read.
 
-        Raises InputError where the disk does not take it.
+        Raises InputError where it cannot be written.
         """
         record = {
             "volume": number,
@@ -98,11 +98,11 @@ class Partial:
         self.done += 1
 
     def remove(self) -> None:
-        """The result is written."""
+        """Remove the file once the result is written."""
         self.path.unlink(missing_ok=True)
 
     def _digest(self, record: Mapping[str, Any]) -> str:
-        """Should two commands write here at once, neither takes the other's lines for its own."""
+        """The hash of a line and its task: of two commands that write at once, neither takes the other's lines."""
         return hashlib.sha256(self._task + _line(record)).hexdigest()
 
     def _record(self, line: bytes) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Partial:
             raise InputError(f"{self.path} cannot be read ({error.strerror}). Remove it.", "unreadable") from error
 
     def _begin(self) -> None:
-        """Make the file, or cut off what stands behind its last whole line."""
+        """Create the file, or cut off everything after its last whole line."""
         if self._lines:
             os.truncate(self.path, len(self._task) + sum(len(line) + 1 for line in self._lines))
         else:
@@ -131,7 +131,7 @@ class Partial:
 
 
 def files_signature(volume: Volume) -> str:
-    """Of where the files of a volume are, how large and when written."""
+    """A hash of the places, sizes and times of a volume's files."""
     digest = hashlib.sha256()
     for image, series in dict.fromkeys((row.image, row.values.get("series_uid", "")) for row in volume.rows):
         try:

@@ -1,4 +1,4 @@
-"""All slices, or every n-th: what the similarities are held against."""
+"""All slices, or every n-th slice: the baselines that the similarities are compared with."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 from MAEMCLib.errors import UsageError
 
+from .selection import Similarity
+
 
 @dataclass(frozen=True)
-class EveryNth:
-    """EveryN: the first of each run of ``every`` slices stays. Told to the selections as a similarity: 1 within a run,
-    0 otherwise.
+class EveryNth(Similarity):
+    """EveryN: the first of each run of ``every`` slices is kept. It is expressed as a similarity that is 1 within a run
+    and 0 otherwise.
     """
 
     every: int = 10
 
     measure = "same run of slices"
-    is_distance = False
     range = (1.0, 1.0)
     default_threshold = 1.0
-    whole_numbers = False
     by_position = True
-    cheap = False  # the two selections cannot differ
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise UsageError(f"--every is {self.every}; it has to be a whole number from 1.", "every")
 
     def describe(self, slices: Sequence[np.ndarray]) -> None:
-        """Nothing: the place says it all."""
+        """Nothing is needed: only the places count."""
 
     def compare(self, described: None, one: int, others: np.ndarray) -> np.ndarray:
         """(len(others),) 1.0 where both lie in the same run."""
@@ -39,6 +38,6 @@ class EveryNth:
 
 @dataclass(frozen=True)
 class AllSlices(EveryNth):
-    """ALL: every slice stays."""
+    """ALL: every slice is kept."""
 
     every: int = 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import POINT, write_manifest
-from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.errors import UsageError
 from MAEMCLib.files.atomic import replacing, write_json
+from MAEMCLib.files.folder import make_folder
 from MAEMCLib.files.spreadsheet import RowWriter
 
 from . import NOTE
@@ -26,10 +26,10 @@ REMOVED_COLUMNS = (
 
 @dataclass(frozen=True)
 class Reduced:
-    """What became of one volume.
+    """The reduction of one volume.
 
-    rows: of the kind ``slice``, in slice order. selected: places among them. other_kept: how many the other selection
-    would keep, where that costs nothing to know.
+    rows: all its slices (kind ``slice``) in slice order. selected: which of them are kept. other_kept: how many the
+    other selection would keep, where that is cheap to compute.
     """
 
     volume: Volume
@@ -47,7 +47,7 @@ class Reduction:
 
     @property
     def rows(self) -> list[Case]:
-        """The slices that stay, in the volumes' order and slice order."""
+        """The slices that are kept, in the order of the volumes and of their slices."""
         return [reduced.rows[place] for reduced in self.volumes for place in reduced.selected.kept]
 
     @property
@@ -70,30 +70,24 @@ def check_output(path: Path, manifest: Path) -> None:
     """
     if path.resolve() == manifest.resolve():
         raise UsageError(f"--output is the manifest itself, {path}. Give the result a name of its own.", "output")
-    folder = path.absolute().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made ({error.strerror}).", "not-written") from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"The folder {folder} cannot be written. Choose another.", "not-written")
+    make_folder(path.absolute().parent)
 
 
 def write_reduction(path: Path, reduction: Reduction, similarity: Similarity, settings: Mapping[str, Any]) -> Path:
-    """Write the manifest of what stays, and beside it ``-removed.csv`` (what went, and why) and ``-summary.json``
-    (settings, window, counts, the codes of what could not be used). Returns the manifest's path.
+    """Write the manifest of the slices that are kept and return its path. Beside it go ``-removed.csv`` (each removed
+    slice and why) and ``-summary.json`` (settings, window, counts, and codes of what could not be used).
 
-    Raises InputError where the disk does not take it.
+    Raises InputError where the files cannot be written.
     """
     path = path.absolute()
     _write_removed(path.with_name(f"{path.stem}-removed.csv"), reduction, similarity)
-    kept = len(reduction.rows)
+    sign = "<=" if similarity.is_distance else ">="
     summary = {
         "schema": SCHEMA,
-        "settings": {**settings, "measure": similarity.measure, "removed_where": _direction(similarity)},
+        "settings": {**settings, "measure": similarity.measure, "removed_where": f"value {sign} threshold"},
         "window_hu": list(WINDOW_HU) if any(reduced.volume.is_ct for reduced in reduction.volumes) else None,
         "slices": reduction.slices,
-        "kept": kept,
+        "kept": len(reduction.rows),
         "kept_by_the_other_selection": reduction.other_kept,
         "volumes": [
             {
@@ -125,23 +119,8 @@ def _write_removed(path: Path, reduction: Reduction, similarity: Similarity) -> 
 def _removed_record(reduced: Reduced, removal: Removal, similarity: Similarity) -> tuple[str, ...]:
     row, cause, kept = (reduced.rows[place] for place in (removal.place, removal.because_of, removal.kept))
     index, cause_index, kept_index = (item.values["slice_index"] for item in (row, cause, kept))
-    value = f"{removal.value:.6g}"
-    volume_id = reduced.volume.volume_id
-    return (
-        row.case_id,
-        row.patient_id,
-        volume_id,
-        index,
-        cause_index,
-        similarity.measure,
-        value,
-        kept_index,
-        kept.case_id,
-    )
-
-
-def _direction(similarity: Similarity) -> str:
-    return "value <= threshold" if similarity.is_distance else "value >= threshold"
+    compared = (cause_index, similarity.measure, f"{removal.value:.6g}")
+    return (row.case_id, row.patient_id, reduced.volume.volume_id, index, *compared, kept_index, kept.case_id)
 
 
 def _writable(row: Case) -> Case:

@@ -23,11 +23,11 @@ def reduce_manifest(
     partial: Partial,
     progress: Progress = lambda done, total, part: None,
 ) -> Reduction:
-    """Reduce each volume by itself. What cannot be used is named in ``left_out`` and the run goes on.
+    """Reduce each volume by itself. A volume that cannot be used is named in ``left_out``, and the run goes on.
 
-    partial: takes each volume as it is done; those that an earlier run of the same task has done are not compared
-    again. progress is told how many volumes are done, of how many, and the share of the present one. Raises InputError
-    where no volume can be used.
+    partial: keeps each volume once it is done; volumes that an earlier run of the same task has done are not compared
+    again. progress: called with the number of volumes that are done, the number of all, and the share of the present
+    one that is done. Raises InputError where no volume can be used.
     """
     volumes, left_out = volumes_of(manifest)
     known = partial.take_up(volumes)

@@ -1,7 +1,7 @@
-"""Which slices of a volume stay: the two selections that all similarities share (methods.md 6.5).
+"""Which slices of a volume are kept: the two selections that all similarities share.
 
-Both go in slice order and break ties by it, so that the result is the same on every machine and does not depend on the
-names of files.
+Both visit the slices in their order and break ties by it, so that the result is the same on every machine and does not
+depend on the names of files.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,35 +18,35 @@ SELECTIONS = (LEADER, PAIRWISE)
 Step = Callable[[float], None]
 
 
-class Similarity(Protocol):
+class Similarity:
     """How alike two slices are.
 
-    measure: what the number is called. is_distance: small is alike, instead of large. range: the smallest and largest
-    threshold. default_threshold: None where the user has to say. by_position: looks at no picture. cheap: all pairs of
-    a volume take less time than reading it.
+    measure: the name of the number. is_distance: a small number means alike, instead of a large one. range: the
+    smallest and largest threshold. whole_numbers: whether a threshold has to be one. default_threshold: None where the
+    user has to choose. by_position: whether it goes by the slices' places and reads no pixels. cheap: whether all pairs
+    of a volume take less time than reading it.
     """
 
-    measure: str
-    is_distance: bool
-    range: tuple[float, float]
-    default_threshold: float | None
-    whole_numbers: bool
-    by_position: bool
-    cheap: bool
+    measure: ClassVar[str]
+    range: ClassVar[tuple[float, float]]
+    is_distance = whole_numbers = by_position = cheap = False
+    default_threshold: ClassVar[float | None] = None
 
     def describe(self, slices: Sequence[np.ndarray]) -> Any:
-        """What is compared, of the slices of one volume: (rows, columns) uint8 each, all of one size."""
+        """What ``compare`` needs to know of one volume's slices: (rows, columns) uint8 each, all of one size."""
+        raise NotImplementedError
 
     def compare(self, described: Any, one: int, others: np.ndarray) -> np.ndarray:
         """(len(others),) float64, finite: slice ``one`` against each of ``others``. The same either way round."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Rule:
     """How far a reduction goes.
 
-    threshold: slices go that are at least so alike (a distance at most so large). share: instead of it, the share of a
-    volume's slices that stays, rounded up.
+    threshold: slices that are at least this similar (a distance of at most this) are removed. share: instead of a
+    threshold, the share of a volume's slices that is kept, rounded up.
     """
 
     selection: str = LEADER
@@ -56,9 +56,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Removal:
-    """A slice that went, by places in slice order: because of which other, how alike they were, in which step.
+    """A slice that was removed. All slices are given by their places in slice order.
 
-    kept: the slice that stayed in the end. It is ``because_of``, or what that one went for in turn (``pairwise``).
+    place: the slice. because_of: the slice that it resembled. value: how similar the two are. kept: the slice that was
+    kept in the end: ``because_of``, or the slice for which that one was removed in turn (``pairwise``).
     """
 
     place: int
@@ -69,14 +70,14 @@ class Removal:
 
 @dataclass(frozen=True)
 class Selected:
-    """kept: places of the slices that stay, rising. removed: in the order in which they went."""
+    """kept: places of the slices that are kept, ascending. removed: in the order in which they were removed."""
 
     kept: tuple[int, ...]
     removed: tuple[Removal, ...]
 
 
 def select(similarity: Similarity, described: Any, count: int, rule: Rule, step: Step = lambda done: None) -> Selected:
-    """Reduce a volume of ``count`` slices. ``step`` is told the share of the work that is done."""
+    """Reduce a volume of ``count`` slices. ``step`` is called with the share of the work that is done."""
     if rule.selection == PAIRWISE:
         return pairwise(similarity, described, count, rule.threshold, rule.share, step)
     return leader(similarity, described, count, rule.threshold, step)
@@ -85,9 +86,9 @@ def select(similarity: Similarity, described: Any, count: int, rule: Rule, step:
 def leader(
     similarity: Similarity, described: Any, count: int, threshold: float, step: Step = lambda done: None
 ) -> Selected:
-    """The first remaining slice stays and absorbs all later ones within the threshold; then the next remaining one.
+    """Keep the first remaining slice and remove all later ones that are within the threshold of it; repeat.
 
-    This is what the published code does, there in the order of file names.
+    The published code does the same in the order of file names.
     """
     remaining = np.arange(count)
     kept, removed = [], []
@@ -113,8 +114,8 @@ def pairwise(
     share: float | None = None,
     step: Step = lambda done: None,
 ) -> Selected:
-    """From the most alike pair on, the later of the two goes, until no two are within the threshold, or until only the
-    share is left (paper, section 2.1). Of pairs that are equally alike the one with the earliest slices comes first.
+    """Remove the later slice of the most similar pair, then of the next pair, until no two slices are within the
+    threshold or only the share is left (paper, section 2.1). Of equally similar pairs, the earliest comes first.
     """
     rows = []
     for one in range(count - 1):
@@ -144,7 +145,7 @@ def _within(similarity: Similarity, values: np.ndarray, threshold: float) -> np.
 
 
 def _least(count: int, share: float) -> int:
-    """The share rounded up; what binary numbers add to 0.1 x 30 is no thirty-first part."""
+    """The share, rounded up. 0.1 x 30 is 3, although it is a little more in binary numbers."""
     return max(1, math.ceil(count * share - 1e-9))
 
 

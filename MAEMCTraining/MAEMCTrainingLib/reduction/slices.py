@@ -26,8 +26,8 @@ Value = TypeVar("Value")
 class Volume:
     """Slices that are compared with each other.
 
-    rows: of the kind ``slice``, in slice order; or of the kind ``nodule``, all of one CT, whose slices are not known
-    until it is read.
+    rows: either of the kind ``slice``, in slice order; or of the kind ``nodule``, all in one CT, whose slices are known
+    only after it was read.
     """
 
     volume_id: str
@@ -126,12 +126,12 @@ def read_slices(volume: Volume) -> tuple[list[Case], list[np.ndarray], list[Left
 
 
 def count_slices(volume: Volume) -> list[Case]:
-    """The rows of ``read_slices`` without looking at pictures; a CT is read all the same."""
+    """The rows that ``read_slices`` would return, without reading images; a CT has to be read all the same."""
     return slice_rows(volume, len(_read_ct(volume.rows[0]))) if volume.is_ct else list(volume.rows)
 
 
 def slice_rows(volume: Volume, count: int) -> list[Case]:
-    """A row of the kind ``slice`` for each slice of a CT, from the lowest, with what all its nodules' rows agree on."""
+    """A row of the kind ``slice`` for each slice of a CT, from the lowest, with what the rows of all nodules share."""
     first = volume.rows[0]
     names = [name for name in first.values if name not in ("volume_id", "slice_index", *POINT)]
     agreed = {name: _agreed(volume.rows, lambda row, name=name: row.values.get(name, "")) or "" for name in names}
@@ -218,6 +218,6 @@ def _position(row: Case) -> float | None:
 
 
 def _agreed(rows: Sequence[Case], value: Callable[[Case], Value]) -> Value | None:
-    """What all rows say that say anything; None where they contradict each other."""
+    """The value of all rows that have one; None where they contradict each other."""
     said = {value(row) for row in rows} - {None, ""}
     return said.pop() if len(said) == 1 else None

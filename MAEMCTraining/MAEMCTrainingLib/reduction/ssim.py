@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from MAEMCLib.errors import InputError
 
+from .selection import Similarity
+
 DEVIATION = 1.5
 RADIUS = 5
 C1 = (0.01 * 255) ** 2
 C2 = (0.03 * 255) ** 2
-"""Both are above 0, so that constant slices have a finite similarity."""
+"""C1 and C2 are above 0, so that constant slices have a finite similarity."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,14 @@ class Described:
 
 
 @dataclass(frozen=True)
-class StructuralSimilarity:
+class StructuralSimilarity(Similarity):
     """SSIM (paper, section 2.1): 1 for equal slices."""
 
     measure = "structural similarity"
-    is_distance = False
     range = (-1.0, 1.0)
-    default_threshold = None
-    whole_numbers = False
-    by_position = False
-    cheap = False
 
     def describe(self, slices: Sequence[np.ndarray]) -> Described:
-        """Means and variances once a slice. Raises InputError for slices that are smaller than the window."""
+        """Means and variances of each slice. Raises InputError for slices that are smaller than the window."""
         rows, columns = slices[0].shape
         if min(rows, columns) < 2 * RADIUS + 1:
             raise InputError(

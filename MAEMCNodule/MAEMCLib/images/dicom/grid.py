@@ -18,7 +18,7 @@ SAME_PLACE_MM = 0.01
 SAME_STEP = 0.02, 0.02
 """Steps between slices are the same where they differ by less than 0.02 mm and 2 %."""
 RUN = 3
-"""So many equal steps in a row are a spacing of their own, and not slices that are missing."""
+"""This many equal steps in a row are a spacing of their own; fewer are slices that are missing."""
 _NAMED = 3
 
 

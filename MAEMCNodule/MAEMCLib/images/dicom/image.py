@@ -131,7 +131,7 @@ def _phrases(text: str) -> str:
 
 
 def _check_pixels(header: Header, frame: int | None) -> None:
-    """The pixel module: one plain gray value a pixel, and as many bytes as it says."""
+    """Check the pixel module: one plain gray value per pixel, and as many bytes as the header states."""
     kind = header.text("SOPClassUID")
     if kind != CT_IMAGE and kind not in ENHANCED_CT:
         raise _Unusable("SOPClassUID is not that of a CT image" if kind else "SOPClassUID is missing")

@@ -24,7 +24,7 @@ _MACROS = {
 }
 """Functional groups that are used, with their texts and numbers."""
 _CALLED = {"FrameType": "ImageType", "FrameAcquisitionNumber": "AcquisitionNumber"}
-"""What single-frame images call it."""
+"""The names of these tags in single-frame images."""
 _OF_A_FRAME = {name for texts, numbers in _MACROS.values() for name in (*texts, *numbers)} - {"ConvolutionKernel"}
 
 

@@ -19,7 +19,7 @@ from .image import PROJECTED, REFORMATTED, Slice, refused
 SAME_COSINES = 1e-3
 SAME_SPACING_MM = 1e-4
 _LONE = 0.25
-"""A lone image within so many steps of a stack's place is a slice of it, whatever its header says."""
+"""A single image within this many steps of a stack belongs to the stack, whatever its header says."""
 _APART = {  # what can tell colliding stacks apart, and how it is called in a listing
     "AcquisitionNumber": "acquisition",
     "TemporalPositionIdentifier": "phase",

@@ -16,7 +16,7 @@ from .header import Header
 from .image import Slice, is_multiframe, refused
 
 ABSENT_HU = -1000
-"""What stands where a slice is missing. It is no measurement: no region is cut from it."""
+"""The value of missing slices. It is not a measurement, and no region is cut from it."""
 RLE = "1.2.840.10008.1.2.5"
 PLAIN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 """Implicit and explicit little endian, explicit big endian."""
@@ -66,7 +66,7 @@ def _read(slices: Sequence[Slice]) -> np.ndarray:
 
 
 def _needs_pydicom(header: Header) -> bool:
-    """Of what GDCM reads amiss: frames with a scale of their own, and RLE, which it takes when it is cut short."""
+    """Whether GDCM would read the file wrongly: frames with a scale of their own, or RLE that may be cut short."""
     return is_multiframe(header) or header.syntax in (RLE, DEFLATED)
 
 

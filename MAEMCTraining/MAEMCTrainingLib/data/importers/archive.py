@@ -26,11 +26,11 @@ _DAMAGED = (
     LookupError,
     OverflowError,
 )
-"""What a damaged archive ends in, in the libraries that read it."""
+"""The errors that the reading libraries raise for a damaged archive."""
 
 
 def unpack_tar(archive: Path, names: Collection[str], folder: Path) -> dict[str, Path]:
-    """Take the named members out of a tar file, each under its bare name: {name: file}. Links and other names stay.
+    """Unpack the named members of a tar file under their bare names: {name: file}. Links are never unpacked.
 
     Raises InputError where the archive is damaged, unpacks to more than any data set of pictures, or the folder cannot
     be written.

@@ -85,13 +85,13 @@ class Tree:
     foreign: tuple[Path, ...]
 
     def name(self, series: TreeSeries) -> str:
-        """How a series is named to the user: by its folder, or its first file where others lie beside it."""
+        """What a series is called: its folder, or its first file where other series lie beside it."""
         alone = not any(other is not series and other.lies_in(series.folder) for other in self.series)
         return below(series.folder if alone else min(series.stack.files), self.folder)
 
     def image(self, series: TreeSeries) -> Path:
-        """What a manifest names to mean this series: its folder, where no other series could be taken for it; else its
-        first slice, which stands for the stack it belongs to. So no manifest has to hold a series' UID.
+        """The path that a manifest gives for this series, so that it never holds a UID: its folder, unless another
+        series could be taken for it; otherwise its first slice, which stands for its stack.
 
         Raises InputError where neither is clear: slices in several folders among other series, or several stacks in one
         file.

@@ -105,7 +105,7 @@ def pseudonymized(rows: Iterable[Case], key: bytes) -> list[Case]:
 
 
 def check_nothing_is_lost(manifest: Path, rows: Iterable[Case]) -> None:
-    """Refuse to replace a manifest that says what the new rows do not: points, labels or cases added by hand.
+    """Refuse to replace a manifest that holds more than the new rows: points, labels or cases that were added by hand.
 
     Raises InputError naming the first row that would be lost or changed.
     """
@@ -136,7 +136,7 @@ def _pseudonymized(row: Case, key: bytes) -> Case:
 
 
 def below(path: Path, folder: Path) -> str:
-    """A path as the user knows it: relative to the source, and the source itself by its name."""
+    """A path as the user knows it: relative to the source; the source itself is called by its name."""
     if not path.is_relative_to(folder):
         return str(path)
     return folder.name if path == folder else path.relative_to(folder).as_posix()

@@ -39,7 +39,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a file holds: the series that was read, the marks of all readers, and what is no rated nodule."""
+    """One file: the series that was read, the marks of all readers, and the marks that are no rated nodule."""
 
     series_uid: str
     marks: tuple[Mark, ...]
@@ -47,7 +47,7 @@ class Reading:
 
 
 def read_lidc_xml(path: Path, name: str) -> Reading:
-    """Read one file; name is what the skipped items in it are called after.
+    """Read one file. name: how the file is called where items in it are skipped.
 
     The namespace is not looked at (LIDC's is http://www.nih.gov), the structure is: a nodule that lacks a part is
     skipped with its reason. imageZposition is not used, since the slice that imageSOP_UID names has it too. Raises

@@ -1,4 +1,4 @@
-"""What a Slicer scene file (MRML) says of its volumes and point lists, read without Slicer."""
+"""The volumes and point lists that a Slicer scene file (MRML) names, read without Slicer."""
 
 from __future__ import annotations
 

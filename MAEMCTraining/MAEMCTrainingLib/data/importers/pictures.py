@@ -1,4 +1,4 @@
-"""One 2-D picture: is it one, how large is it, whose is it? Read from its header."""
+"""Whether a file is a 2-D picture, how large it is and whose it is, read from its header."""
 
 from __future__ import annotations
 

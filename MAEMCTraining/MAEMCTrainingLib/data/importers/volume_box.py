@@ -1,4 +1,4 @@
-"""Where a volume lies in the patient, from its header alone: is a point inside it?"""
+"""Where a volume lies in the patient, from its header alone, and whether a point is inside."""
 
 from __future__ import annotations
 

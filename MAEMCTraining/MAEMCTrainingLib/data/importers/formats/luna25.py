@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from MAEMCLib.cases.case import Case
@@ -37,11 +39,11 @@ def import_luna25(source: Path, unpacked: Path) -> Imported:
             "volumes were unpacked to, or above it.",
             "missing-file",
         )
-    found, boxes = Imported(), {}
+    found, box_of = Imported(), lru_cache(read_box)  # a volume's header is read once however many nodules it has
     for line, record in records:
         nodule = record.get("AnnotationID") or record.get("NoduleID") or ""
         with found.skipping(f"row {line}{f' ({nodule})' if nodule else ''} of {table.name}"):
-            found.add(_row(record, volumes, boxes))
+            found.add(_row(record, volumes, box_of))
     return found
 
 
@@ -80,7 +82,7 @@ def _volumes(folder: Path) -> dict[str, list[Path]]:
     return volumes
 
 
-def _row(record: dict[str, str], volumes: dict[str, list[Path]], boxes: dict[Path, VolumeBox | str]) -> Case:
+def _row(record: dict[str, str], volumes: dict[str, list[Path]], box_of: Callable[[Path], VolumeBox]) -> Case:
     patient, uid, label = record["PatientID"], record["SeriesInstanceUID"], record["label"]
     if not patient or not uid:
         raise InputError(f"it has no {'PatientID' if not patient else 'SeriesInstanceUID'}", "luna25")
@@ -98,8 +100,7 @@ def _row(record: dict[str, str], volumes: dict[str, list[Path]], boxes: dict[Pat
     if len(found) > 1:
         names = ", ".join(os.path.relpath(path, Path(os.path.commonpath(found))) for path in found)
         raise InputError(f"there are several volumes of its series ({names}); keep one", "several-series")
-    box = _box(found[0], boxes)
-    if not box.holds(point):
+    if not box_of(found[0]).holds(point):
         place = ", ".join(f"{value:.1f}" for value in point)
         raise InputError(f"its point ({place}) lies outside its volume", "outside")
     return Case(
@@ -115,16 +116,3 @@ def _row(record: dict[str, str], volumes: dict[str, list[Path]], boxes: dict[Pat
             "sex": SEXES.get(record.get("Gender", "").lower(), ""),
         },
     )
-
-
-def _box(path: Path, boxes: dict[Path, VolumeBox | str]) -> VolumeBox:
-    """A volume's place, read once however many nodules it has."""
-    if path not in boxes:
-        try:
-            boxes[path] = read_box(path)
-        except InputError as error:
-            boxes[path] = str(error)
-    box = boxes[path]
-    if isinstance(box, str):
-        raise InputError(box, "unreadable")
-    return box
