@@ -1,4 +1,4 @@
-"""Volumes read in a child process: the same volume, the same errors, and a crash that costs one file."""
+"""Images read in a child process: the same image, the same errors, and a crash that costs one file."""
 
 import os
 import signal
@@ -13,7 +13,9 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images import reading_process
 from MAEMCLib.images.ct import CTVolume, ReadingRemark
 from MAEMCLib.images.files import read_volume, write_volume
+from MAEMCLib.images.gray import read_gray
 from MAEMCLib.images.reading_process import ReadingProcess
+from PIL import Image
 
 STAND_IN = """
 import os, signal, time
@@ -36,7 +38,13 @@ def read(path, series_uid, nifti_form):
         return module.CTVolume(found.array[::-1], found.affine / 3.0, "ü", marks, (1, 4))
     return real(path, series_uid, nifti_form)
 
+def read_gray(path):
+    if path.name == "segfault.dcm":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return real_gray(path)
+
 real, module.read_volume = module.read_volume, read
+real_gray, module.read_gray = module.read_gray, read_gray
 module.main()
 """
 """The child with a reader that crashes, hangs or fails by the file's name; all else is the real one."""
@@ -123,6 +131,24 @@ def test_a_crash_costs_one_file(folder, reader, stand_in):
             reader.read(folder / "segfault")
         assert caught.value.code == "reader-died"
         assert same(reader.read(folder / "ct.nrrd"), whole)
+
+
+def test_a_picture_is_read_in_the_child_too(folder, reader, stand_in):
+    pixels = np.random.default_rng(1).integers(0, 255, (7, 9, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / "sound.png")
+    (folder / "empty.png").write_bytes(b"")
+    expected = read_gray(folder / "sound.png")
+    found = reader.read_gray(folder / "sound.png")
+    assert found.dtype == expected.dtype and np.array_equal(found, expected)
+    for name in ("empty.png", "none.png"):
+        with pytest.raises(InputError) as here:
+            read_gray(folder / name)
+        with pytest.raises(InputError) as there:
+            reader.read_gray(folder / name)
+        assert (there.value.args, there.value.code) == (here.value.args, here.value.code)
+    with pytest.raises(InputError, match=r"segfault\.dcm made the reader crash \(SIGSEGV\)"):
+        reader.read_gray(folder / "segfault.dcm")
+    assert np.array_equal(reader.read_gray(folder / "sound.png"), expected)
 
 
 def test_a_child_that_died_between_two_files_is_replaced(folder, reader):

@@ -1,7 +1,7 @@
-"""Reading volumes in a child process, so that a file that makes a native reader crash costs that file and nothing else.
+"""Reading images in a child process, so that a file that makes a native reader crash costs that file and nothing else.
 
-Free of torch. The child answers one JSON line a request, followed by the voxels; it ends when its stdin does, hence
-with its owner, however that one ends.
+Free of torch. The child answers one JSON line a request, followed by the voxels or pixels; it ends when its stdin does,
+hence with its owner, however that one ends.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..errors import InputError, MAEMCError, input_error
 from ..machine.child_processes import end_group, start_group
 from .ct import CTVolume, ReadingRemark
 from .files import read_volume
+from .gray import read_gray
 
 LONGEST_READ_S = 900.0
 """No CT takes a quarter of an hour, on a slow network share neither; a reader that does is stuck."""
@@ -31,7 +32,7 @@ _PROGRAM = "from MAEMCLib.images.reading_process import main; main()"
 
 
 class ReadingProcess:
-    """Reads volumes one after the other in one child process, started at the first and again after it died.
+    """Reads images one after the other in one child process, started at the first and again after it died.
 
     ``with ReadingProcess() as reader: volume = reader.read(path)``. For one thread at a time.
     """
@@ -51,14 +52,21 @@ class ReadingProcess:
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def read(self, path: str | Path, series_uid: str | None = None, nifti_form: str | None = None) -> CTVolume:
-        """``ct.read_volume`` in the child. Raises what it raises; InputError for every other failure of reading too,
+        """``files.read_volume`` in the child. Raises what it raises; InputError for every other failure of reading too,
         with the code reader-died where the child crashed, and reader-hung where it took longer than LONGEST_READ_S."""
+        return self._ask({"path": str(path), "series_uid": series_uid, "nifti_form": nifti_form})
+
+    def read_gray(self, path: str | Path) -> np.ndarray:
+        """``gray.read_gray`` in the child; raises as ``read`` does."""
+        return self._ask({"path": str(path), "gray": True})
+
+    def _ask(self, request: dict) -> CTVolume | np.ndarray:
+        path = request["path"]
         used = self.pid is not None
         if not used:
             self._start()
         process, name = self._process, Path(path).name
         private = (path, name)
-        request = {"path": str(path), "series_uid": series_uid, "nifti_form": nifti_form}
         hung = threading.Event()
         watch = threading.Timer(LONGEST_READ_S, lambda: (hung.set(), end_group(process)))
         watch.daemon = True
@@ -78,7 +86,7 @@ class ReadingProcess:
                     private,
                 ) from error
             if used:  # it may have ended for another reason, before this file: a fresh one tells
-                return self.read(path, series_uid, nifti_form)
+                return self._ask(request)
             raise InputError(
                 f"{name} made the reader crash ({_last_words(process.returncode)}). It is damaged, or too large for "
                 "this computer's memory; copy or convert it again.",
@@ -140,21 +148,22 @@ def _listen(requests: queue.SimpleQueue) -> None:
 
 
 def _answer(request: dict, answers: BinaryIO) -> None:
+    path = Path(request["path"])
     try:
-        volume = read_volume(request["path"], request["series_uid"], request["nifti_form"])
+        if "gray" in request:
+            _send(answers, {}, read_gray(path))
+            return
+        volume = read_volume(path, request["series_uid"], request["nifti_form"])
     except Exception as error:
-        _fail(answers, input_error(error, f"{Path(request['path']).name} cannot be read"))
+        _fail(answers, input_error(error, f"{path.name} cannot be read"))
         return
-    array = np.ascontiguousarray(volume.array)
     header = {
-        "dtype": array.dtype.str,
-        "shape": array.shape,
         "affine": volume.affine.tolist(),
         "name": volume.name,
         "remarks": [vars(remark) for remark in volume.remarks],
         "absent": [int(k) for k in volume.absent],
     }
-    _send(answers, header, array)
+    _send(answers, header, volume.array)
 
 
 def _fail(answers: BinaryIO, error: MAEMCError) -> None:
@@ -162,13 +171,16 @@ def _fail(answers: BinaryIO, error: MAEMCError) -> None:
 
 
 def _send(answers: BinaryIO, header: dict, array: np.ndarray | None = None) -> None:
+    if array is not None:
+        array = np.ascontiguousarray(array)
+        header |= {"dtype": array.dtype.str, "shape": array.shape}
     answers.write(json.dumps(header).encode() + b"\n")
     if array is not None:
         answers.write(array.reshape(-1).view(np.uint8))
     answers.flush()
 
 
-def _received(answers: BinaryIO) -> CTVolume:
+def _received(answers: BinaryIO) -> CTVolume | np.ndarray:
     """The next answer. Raises the error that it holds, EOFError where it ends early."""
     line = answers.readline()
     if not line.endswith(b"\n"):
@@ -183,6 +195,8 @@ def _received(answers: BinaryIO) -> CTVolume:
         if not count:
             raise EOFError
         rest = rest[count:]
+    if "affine" not in header:
+        return array
     remarks = tuple(ReadingRemark(**remark) for remark in header["remarks"])
     return CTVolume(array, np.array(header["affine"]), header["name"], remarks, tuple(header["absent"]))
 
