@@ -71,7 +71,7 @@ def noPreviewText(job) -> str:
     """Why a pre-training shows no pictures; empty where nobody expects any."""
     if job.kind != "pretrain" or job.method not in METHODS:
         return ""
-    if job.method not in methods.REBUILDING:
+    if not METHODS[job.method].reconstructs:
         text = _("{method} rebuilds no pictures, so there is no preview; its curve shows how it learns.")
         return text.format(method=methods.title(job.method))
     return _("The first preview comes after the first epoch.") if job.active else ""

@@ -5,28 +5,11 @@ import re
 
 from MAEMCLib.networks.configuration import BACKBONES
 from MAEMCLib.networks.configuration import PRESETS as TRANSFORMERS
-from MAEMCTrainingLib.pretraining.registry import LABELS, METADATA, METHODS, NODULES, methods_for
+from MAEMCTrainingLib.pretraining.registry import LABELS, METADATA, METHODS, MethodFacts, methods_for
 from slicer.i18n import tr as _
 
 from .dataset import DataSummary
 
-REBUILDING = {"maemc", "maemc-contrastive", "maemc-generative", "mae", "cmae", "spark", "resmae", "fcmae"}
-"""Methods that rebuild hidden parts: their jobs have previews, and leaving slices out before them does harm."""
-
-_RESNETS = tuple(name for name in BACKBONES if name.startswith("resnet"))
-_CONVNEXTS = tuple(name for name in BACKBONES if name.startswith("convnext"))
-_MASKED = {"spark": _RESNETS, "resmae": _RESNETS, "fcmae": _CONVNEXTS}
-_IMAGENET = {
-    "resnet18": "timm/resnet18.a1_in1k",
-    "resnet50": "timm/resnet50.a1_in1k",
-    "swin": "timm/swin_tiny_patch4_window7_224.ms_in1k",
-    "deit": "timm/deit_small_distilled_patch16_224.fb_in1k",
-    "levit": "timm/levit_256.fb_dist_in1k",
-    "pvt-v2": "timm/pvt_v2_b2.in1k",
-    "convnextv2": "timm/convnextv2_tiny.fcmae_ft_in22k_in1k",
-    "convnextv2-atto": "timm/convnextv2_atto.fcmae_ft_in1k",
-}
-"""Where timm has the weights of each backbone: a name on huggingface.co."""
 _ADDRESSES = re.compile(r"arXiv:(?P<arxiv>\d{4}\.\d{4,5})|\b(?P<doi>10\.\d{4,9}/[^\s;,]+[^\s;,.])")
 
 
@@ -37,23 +20,24 @@ def groups(data: DataSummary | None) -> dict:
     else:
         # A cache keeps the label of each case and no column, and both kinds of method read columns.
         labels, metadata = data.evaluable and data.hasColumns, data.metadataDiffer
-        flat, fitting = data.flat, methods_for(data.flat, labels, metadata)
+        flat = data.flat
+        fitting = methods_for("picture" if flat else "nodule", labels, metadata)
     found: dict = {}
     for name in fitting:
-        found.setdefault(_heading(METHODS[name].needs, flat), []).append(name)
+        found.setdefault(_heading(METHODS[name], flat), []).append(name)
     return found
 
 
-def _heading(needs: tuple, flat: bool | None) -> str:
+def _heading(facts: MethodFacts, flat: bool | None) -> str:
     """What somebody has who can use a method. flat: whether the data are 2-D pictures, None: not known."""
-    if METADATA in needs:
+    if METADATA in facts.needs:
         return _("Metadata only (modality, anatomy)")
-    if LABELS in needs:
+    if LABELS in facts.needs:
         texts = {None: _("Labeled nodules or pictures"), False: _("Labeled nodules"), True: _("Labeled 2-D pictures")}
         return texts[flat]
     if flat:
         return _("2-D pictures, no labels needed")
-    if flat is False or NODULES in needs:
+    if flat is False or facts.inputs == ("nodule",):
         return _("CT, no labels needed")
     return _("CT or 2-D pictures, no labels needed")
 
@@ -81,7 +65,7 @@ def _link(found: re.Match) -> str:
 
 def reductionText(name: str, data: DataSummary | None) -> str:
     """What stands against a method on slices of which similar ones were left out; empty where nothing does."""
-    if data is None or data.reduction is None or name not in REBUILDING:
+    if data is None or data.reduction is None or not METHODS[name].reconstructs:
         return ""
     kept, slices = data.reduction
     text = _(
@@ -93,9 +77,7 @@ def reductionText(name: str, data: DataSummary | None) -> str:
 
 def backbones(name: str) -> tuple:
     """The encoders that a method can train besides its own choice."""
-    if name in _MASKED:
-        return _MASKED[name]
-    return tuple(TRANSFORMERS) if name in REBUILDING else anyBackbone()
+    return METHODS[name].backbones or anyBackbone()
 
 
 def anyBackbone() -> tuple:
@@ -105,12 +87,12 @@ def anyBackbone() -> tuple:
 
 def imagenetBackbones() -> tuple:
     """The encoders of which there are ImageNet weights: MAEMC's own transformers have none."""
-    return tuple(_IMAGENET)
+    return tuple(BACKBONES)
 
 
 def imagenetPage(backbone: str) -> str:
     """The address where the file of a backbone's ImageNet weights is."""
-    return f"https://huggingface.co/{_IMAGENET[backbone]}"
+    return f"https://huggingface.co/{BACKBONES[backbone].imagenet}"
 
 
 def imagenetText(backbone: str) -> str:
@@ -119,4 +101,4 @@ def imagenetText(backbone: str) -> str:
         'Bring model.safetensors of <a href="{page}">{name}</a> ({backbone} trained on ImageNet; other '
         "encoders under More). Nothing is fetched."
     )
-    return text.format(page=imagenetPage(backbone), name=_IMAGENET[backbone], backbone=backbone)
+    return text.format(page=imagenetPage(backbone), name=BACKBONES[backbone].imagenet, backbone=backbone)

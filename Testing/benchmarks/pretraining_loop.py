@@ -90,7 +90,7 @@ def _wrap(clocks: _Clocks) -> None:
 
     checkpoints.save = lambda *arguments, **named: None
     clocks.around(MAEMC, "forward", "forward")
-    clocks.around(MAEMC, "update_momentum", "momentum")
+    clocks.around(MAEMC, "before_step", "momentum")
     clocks.around(torch.Tensor, "backward", "backward")
     clocks.around(stepping, "clip_gradients", "clipping")
     clocks.around(torch.optim.AdamW, "step", "optimizer", ends=True)

@@ -51,7 +51,7 @@ def _ours(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool], No
 
     module = MAEMC(Configuration(), ENCODER, DECODER, 0) if hybrid else _PlainAutoencoder()
     task = _Task(module.to(device))
-    run = pretraining_preset("default", "maemc", Configuration())
+    run = pretraining_preset("default", "maemc")
     optimizer = build_optimizer(task.parameters(), run.optimization, device)
     stepper = Stepper(task, run, optimizer, device, Processes())
     draws = torch.Generator().manual_seed(0)

@@ -17,6 +17,7 @@ from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
 from MAEMCTrainingLib.engine.processes import Processes
 from MAEMCTrainingLib.engine.step import Stepper
+from MAEMCTrainingLib.engine.task import Task
 from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.registry import default_settings, method_named
@@ -44,12 +45,12 @@ def draw(sample, *shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(int(sample)))
 
 
-class Step:
+class Step(Task):
     """A task of the loop, reduced to what ``Stepper`` needs: views of samples for a method."""
 
     def __init__(self, module):
         self.module = module
-        self.before_step, self.after_step = module.before_step, module.after_step
+        self.before_step, self.after_step, self.unmoved = module.before_step, module.after_step, module.unmoved
 
     def batch(self, samples):
         views = [torch.stack([draw(3 * s + v, 1, side, side) for s in samples]) for v, side in enumerate((32, 32, 16))]
@@ -69,12 +70,6 @@ class Pictures(Step):
 
     def __init__(self, module):
         self.module = module
-
-    def before_step(self):
-        pass
-
-    def after_step(self, kept):
-        pass
 
     def batch(self, samples):
         views, _ = Step.batch(Masked, samples)

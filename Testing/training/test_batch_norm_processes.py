@@ -16,6 +16,7 @@ from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
 from MAEMCTrainingLib.engine.processes import Processes
 from MAEMCTrainingLib.engine.step import Stepper
+from MAEMCTrainingLib.engine.task import Task
 from MAEMCTrainingLib.pretraining.parts import small_batches
 from MAEMCTrainingLib.pretraining.parts.small_batches import check_share
 from torch import nn
@@ -128,7 +129,7 @@ class Rows:
         return self
 
 
-class Line:
+class Line(Task):
     """A task with one batch normalization; ``most``: rows that fit into the memory."""
 
     divisible = True
@@ -140,17 +141,11 @@ class Line:
     def batch(self, samples):
         return Rows(torch.stack([one_batch.draw(sample, 3) for sample in samples])), {}
 
-    def before_step(self):
-        pass
-
     def step(self, model, batch):
         output = model(batch.values)
         if len(batch) > self.most:
             raise torch.OutOfMemoryError("out of memory")
         return {"loss": output.square().mean()}, None
-
-    def after_step(self, kept):
-        pass
 
 
 def step_of(task, accumulation):

@@ -6,12 +6,11 @@ import pytest
 from MAEMCLib.errors import UsageError
 from MAEMCTrainingLib.engine.configuration import PRESETS, differing_keys, finetuning_preset, flatten, override, to_json
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
-from MAEMCTrainingLib.pretraining.registry import method_named
 from MAEMCTrainingLib.pretraining.run import configuration_from_json
 
 
 def preset(name="default"):
-    return pretraining_preset(name, "maemc", method_named("maemc").Configuration())
+    return pretraining_preset(name, "maemc")
 
 
 def test_published_values():

@@ -24,6 +24,7 @@ from MAEMCTrainingLib.pretraining.methods.simclr import SimCLR
 from MAEMCTrainingLib.pretraining.methods.swav import SwAV
 from MAEMCTrainingLib.engine.processes import Processes
 from MAEMCTrainingLib.engine.step import Stepper
+from MAEMCTrainingLib.engine.task import Task
 
 ENCODER = EncoderConfiguration(image_size=20, patch_size=5, width=16, depth=1, heads=2)
 METHODS = [
@@ -32,10 +33,10 @@ METHODS = [
     (SwAV, SwAV.Configuration(projection_width=8, prototypes=5, frozen_steps=2, queue_size=9)),
 ]
 
-class Task:
+class OneStep(Task):
     def __init__(self, module):
         self.module = module
-        self.before_step, self.after_step = module.before_step, module.after_step
+        self.before_step, self.after_step, self.unmoved = module.before_step, module.after_step, module.unmoved
 
     def batch(self, samples):
         views = []
@@ -56,7 +57,7 @@ def run(processes):
                                        optimization=Optimization(optimizer="sgd"))
         names = [NamedParameter(name, parameter) for name, parameter in module.trainable()]
         optimizer = build_optimizer(names, run.optimization, torch.device("cpu"))
-        stepper = Stepper(Task(module), run, optimizer, torch.device("cpu"), processes)
+        stepper = Stepper(OneStep(module), run, optimizer, torch.device("cpu"), processes)
         figures = []
         for number in range(4):
             samples = list(range(7 * number, 7 * number + 7))

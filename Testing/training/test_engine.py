@@ -17,7 +17,7 @@ from MAEMCTrainingLib.engine.loop import train
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer, layer_scale, learning_rate
 from MAEMCTrainingLib.engine.rng import generator
 from MAEMCTrainingLib.engine.step import clip_gradients, device_failure
-from MAEMCTrainingLib.engine.task import sample_in_epoch
+from MAEMCTrainingLib.engine.task import Task, sample_in_epoch
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest, request_stop
 from torch import nn
@@ -42,7 +42,7 @@ class Numbers(list):
         return self
 
 
-class Line:
+class Line(Task):
     """Fit a line with dropout; state that is no parameter must survive too (the buffer counts steps).
 
     30 samples in batches of 6: five steps an epoch.

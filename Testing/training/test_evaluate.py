@@ -30,7 +30,6 @@ from MAEMCTrainingLib.evaluation.metrics import auc
 from MAEMCTrainingLib.evaluation.out_of_fold import gather, judge
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
-from MAEMCTrainingLib.pretraining.registry import method_named
 from sklearn.metrics import roc_curve as reference_curve
 
 CPU = torch.device("cpu")
@@ -327,7 +326,7 @@ def test_few_cases_and_an_uncalibrated_bundle(jobs, manifest, random_bundle, tmp
 
 
 def test_a_pretraining_is_judged_by_its_own_task(ball_cohort, pretrain_in, manifest, tmp_path, monkeypatch, capsys):
-    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
+    run = override(pretraining_preset("tiny", "maemc"), ["queue_size=16", "projection_width=8"])
     run = override(run, ["epochs=1", "batch=8", "views_per_case=1", "encoder.width=16", "encoder.depth=1",
                          "encoder.heads=2", "decoder.width=16", "decoder.depth=1", "decoder.heads=2"])  # fmt: skip
     pretrain_in(tmp_path / "pre", ball_cohort.subset(range(8)), run)

@@ -22,7 +22,6 @@ from MAEMCTrainingLib.experiments.cell import FINETUNE, FUSE, Cell, repeated
 from MAEMCTrainingLib.experiments.registry import experiment_named, experiments
 from MAEMCTrainingLib.experiments.repeats import write_repeats
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
-from MAEMCTrainingLib.pretraining.registry import default_settings
 
 FLAT = {"methods", "less-is-more", "modan-mulsupcon", "bus-mae"}
 
@@ -42,7 +41,7 @@ def test_every_word_of_every_cell_is_a_setting(name):
         if cell.pretraining is not None:
             method, backbone, words = parted(cell.pretraining)
             method = method or "maemc"
-            override(pretraining_preset("tiny", method, default_settings(method), flat, backbone), words)
+            override(pretraining_preset("tiny", method, "picture" if flat else "nodule", backbone), words)
         _, backbone, words = parted(cell.finetuning)
         if experiment.command == FUSE:
             override(fusion_preset("tiny", None, True), words)

@@ -28,7 +28,6 @@ from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_prese
 from MAEMCTrainingLib.jobs import revision
 from MAEMCTrainingLib.jobs.revision import code_revision
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
-from MAEMCTrainingLib.pretraining.registry import method_named
 from MAEMCTrainingLib.pretraining.run import load_pretrained
 
 CPU = torch.device("cpu")
@@ -40,7 +39,7 @@ TEXTS = {"id": "balls", "version": "0.1", "title": "Balls", "intended_use": "A t
 def jobs(ball_cohort, pretrain_in, finetune_in, tmp_path_factory):
     """A pre-training on the unlabeled balls and a fine-tuning on the labeled ones: their folders."""
     folder = tmp_path_factory.mktemp("jobs")
-    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
+    run = override(pretraining_preset("tiny", "maemc"), ["queue_size=16", "projection_width=8"])
     run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
     run = override(run, ["epochs=2", "batch=4", "views_per_case=1"])
     pretrain_in(folder / "pre", ball_cohort.subset([12, 13, 14, 15]), run)

@@ -25,7 +25,6 @@ from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
 from MAEMCTrainingLib.engine.loop import samples_of_step, steps_in_epoch
 from MAEMCTrainingLib.engine.task import sample_in_epoch
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
-from MAEMCTrainingLib.pretraining.registry import method_named
 from MAEMCTrainingLib.pretraining.run import PretrainingTask
 from sklearn.linear_model import LogisticRegression
 
@@ -210,7 +209,7 @@ def test_prediction_uses_the_planes_of_its_fusion():
 def pretrained(ball_cohort, ball_cache, tmp_path_factory, pretrain_in):
     """A short pre-training on the four balls without a label and two labeled ones."""
     folder = tmp_path_factory.mktemp("jobs") / "pre"
-    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
+    run = override(pretraining_preset("tiny", "maemc"), ["queue_size=16", "projection_width=8"])
     run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
     run = override(run, ["epochs=2", "batch=4", "views_per_case=1"])
     pretrain_in(folder, ball_cohort.subset([12, 13, 14, 15, 0, 1]), run)
@@ -234,7 +233,7 @@ def test_honest_pretraining_never_sees_the_patients_that_its_fold_tests(
     ball_cohort, ball_cache, pretrain_in, finetune_in, tmp_path, monkeypatch
 ):
     """All 16 balls pre-trained on, 12 of them evaluated: three further pre-trainings, each without its test part."""
-    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
+    run = override(pretraining_preset("tiny", "maemc"), ["queue_size=16", "projection_width=8"])
     run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
     run = override(run, ["epochs=1", "batch=4", "views_per_case=1"])
     pretrain_in(tmp_path / "pre", ball_cohort, run, [{"path": str(ball_cache.folder), "takes": "all"}])
@@ -264,7 +263,7 @@ def test_honest_pretraining_never_sees_the_patients_that_its_fold_tests(
 def test_data_that_changed_since_the_pretraining_are_refused(
     ball_cohort, ball_cache, pretrain_in, finetune_in, tmp_path
 ):
-    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16, projection_width=8))
+    run = override(pretraining_preset("tiny", "maemc"), ["queue_size=16", "projection_width=8"])
     run = replace(run, encoder=ENCODER, decoder=DecoderConfiguration(width=16, depth=1, heads=2))
     run = override(run, ["epochs=1", "batch=4", "views_per_case=1"])
     part = ball_cohort.subset(range(8))  # while the source named in job.json holds 16
@@ -357,7 +356,7 @@ def test_frozen_features_are_judged_out_of_fold(ball_cohort):
 
 def test_pretraining_batches(ball_cohort):
     """What a method is fed: planes as they are, patients, noise keyed by epoch and sample."""
-    run = pretraining_preset("tiny", "maemc", method_named("maemc").Configuration(queue_size=16))
+    run = override(pretraining_preset("tiny", "maemc"), ["queue_size=16"])
     run = override(replace(run, encoder=ENCODER), ["batch=5", "views_per_case=2", "mode=none"])
     preprocessing = measure_preprocessing(ball_cohort, run.augmentation, 250)
     task = PretrainingTask(ball_cohort, run, preprocessing)

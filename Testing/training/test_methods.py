@@ -24,12 +24,12 @@ from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
 from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
-from MAEMCTrainingLib.pretraining.registry import METHODS, NODULES, default_settings, method_named, methods_for
+from MAEMCTrainingLib.pretraining.registry import METHODS, default_settings, method_named, methods_for
 from MAEMCTrainingLib.pretraining.run import PretrainingTask, load_pretrained, pretrain
 from PIL import Image
 
 CPU = torch.device("cpu")
-FLAT = [name for name, entry in METHODS.items() if NODULES not in entry.needs]
+FLAT = [name for name, facts in METHODS.items() if "picture" in facts.inputs]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def cohort(pictures, tmp_path_factory):
 
 def small(name, *words):
     """A run of seconds: the method's tiny preset on images of 32 pixels."""
-    run = pretraining_preset("tiny", name, default_settings(name), flat=True)
+    run = pretraining_preset("tiny", name, "picture")
     encoder = run.encoder
     if isinstance(encoder, BackboneConfiguration):
         encoder = replace(encoder, image_size=32)
@@ -109,7 +109,7 @@ def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(name, cohort, pict
     assert pretrained.flat
     encoder = build_encoder(run.encoder, seed=5)
     encoder.load_state_dict(pretrained.module.encoder_state())  # every tensor, and no other
-    if hasattr(pretrained.module, "reconstruct"):
+    if pretrained.module.reconstruct is not None:
         assert len(list((tmp_path / "whole" / "previews").glob("*.png"))) == 2
 
 
@@ -147,10 +147,10 @@ def test_ablations_are_maemc_with_another_balance():
 
 def test_methods_are_hidden_that_do_not_fit_the_data():
     everything = set(METHODS)
-    assert set(methods_for(flat=False, labels=True, metadata=True)) == everything
-    assert everything - set(methods_for(flat=False, labels=False, metadata=True)) == {"supervised"}
-    assert everything - set(methods_for(flat=False, labels=True, metadata=False)) == {"modan-mulsupcon"}
-    assert set(methods_for(flat=True, labels=True, metadata=True)) == set(FLAT)
+    assert set(methods_for("nodule", labels=True, metadata=True)) == everything
+    assert everything - set(methods_for("nodule", labels=False, metadata=True)) == {"supervised"}
+    assert everything - set(methods_for("nodule", labels=True, metadata=False)) == {"modan-mulsupcon"}
+    assert set(methods_for("picture", labels=True, metadata=True)) == set(FLAT)
 
 
 @pytest.mark.parametrize("name", ["simclr", "swav", "modan-mulsupcon", "cmae"])
@@ -160,20 +160,6 @@ def test_methods_that_compare_samples_refuse_shares_and_lone_samples(name, cohor
         run_job(tmp_path / "a", cohort, small(name, "accumulation=2", *SETTINGS.get(name, ())), data, StopRequest())
     with pytest.raises(UsageError, match="single sample"):
         run_job(tmp_path / "b", cohort, small(name, "batch=1", *SETTINGS.get(name, ())), data, StopRequest())
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-@pytest.mark.parametrize("preset", ["default", "tiny", "paper", "paper-schedule"])
-def test_presets_build_for_both_kinds_of_data(name, preset):
-    for flat in (False, True):
-        if flat and name not in FLAT:
-            continue
-        run = pretraining_preset(preset, name, default_settings(name), flat)
-        assert run.method == name and run.encoder.image_size <= 256
-        if preset == "tiny":  # its parts fit together
-            if getattr(run.settings, "columns", ()):
-                run = replace(run, settings=replace(run.settings, classes=("a", "b", "c")))
-            assert method_named(name)(run.settings, run.encoder, run.decoder, 0).mask_cells >= 0
 
 
 @pytest.mark.parametrize("backbone", [*BACKBONES, "tiny"])

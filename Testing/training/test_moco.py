@@ -1,18 +1,16 @@
-"""MoCo's steps against its equations computed slowly; the momentum copy and its statistics; resume; what it refuses."""
+"""MoCo's steps against its equations computed slowly; the momentum copy and its statistics."""
 
 import copy
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 from lightly.loss import NTXentLoss
-from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.moco import Configuration, ConfigurationV1, MoCoV1, MoCoV2
+
+from Testing.training.method_steps import train
 
 RESNET = BackboneConfiguration("resnet18", 32)
 VIT = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=1, heads=2)
@@ -43,19 +41,6 @@ def make_batch(seed: int, size: int = 4, patients: int = 3, side: int = 32) -> V
 
 def optimizer_of(method) -> torch.optim.Optimizer:
     return torch.optim.SGD([parameter for _, parameter in method.trainable()], lr=0.03, momentum=0.9)
-
-
-def train(method, optimizer, batches) -> list[dict[str, float]]:
-    log = []
-    for batch in batches:
-        optimizer.zero_grad()
-        method.before_step()
-        parts, kept = method(batch)
-        parts["loss"].backward()
-        optimizer.step()
-        method.after_step([kept])
-        log.append({name: value.item() for name, value in parts.items()})
-    return log
 
 
 def slow_projection(head, features):
@@ -148,61 +133,7 @@ def test_the_momentum_copy_learns_nothing_and_keeps_its_own_statistics():
     assert int(method.momentum_encoder.body.bn1.num_batches_tracked) == 2
 
 
-def test_training_lowers_the_loss():
-    method = make(queue_size=24, projection_width=32, momentum=0.9)
-    optimizer = torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=1e-3)
-    log = train(method, optimizer, [make_batch(number % 2, 12, 1000) for number in range(10)])
-    assert [entry["negatives"] for entry in log[:3]] == [0, 12, pytest.approx(24, abs=1)]
-    assert log[8]["loss"] + log[9]["loss"] < 0.5 * (log[2]["loss"] + log[3]["loss"])  # from the full queue on
-
-
-@pytest.mark.parametrize("encoder", [RESNET, VIT], ids=["batch normalization", "vision transformer"])
-def test_resume_continues_bit_identically(encoder):
-    straight = make(encoder=encoder)
-    expected = train(straight, optimizer_of(straight), map(make_batch, range(3)))
-    first = make(encoder=encoder)
-    optimizer = optimizer_of(first)
-    train(first, optimizer, map(make_batch, range(2)))
-    second = make(encoder=encoder, seed=99)
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
-    resumed = optimizer_of(second)
-    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    assert train(second, resumed, map(make_batch, range(2, 3))) == expected[2:]
-    for name, tensor in straight.state_dict().items():
-        assert torch.equal(tensor, second.state_dict()[name]), name
-    build_encoder(encoder, 5).load_state_dict(second.encoder_state())
-
-
-def test_a_share_of_one_sample_needs_an_encoder_without_batch_normalization():
-    with pytest.raises(UsageError, match="batch normalization"):
-        make()(make_batch(0, size=1))
-    parts, _ = make(encoder=VIT)(make_batch(0, size=1))
-    assert torch.isfinite(parts["loss"])
-
-
 def test_a_batch_larger_than_the_queue_trains():
     method = make(encoder=VIT)
     log = train(method, optimizer_of(method), [make_batch(seed, size=25) for seed in range(2)])
     assert int(method.queue.filled) == 11 and all(math.isfinite(entry["loss"]) for entry in log)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"temperature": 0.0}, {"momentum": 1.0}, {"queue_size": 0}, {"projection_width": 0}, {"same_patient": "maybe"}],
-)
-def test_impossible_settings_are_refused(changes):
-    for kind in (Configuration, ConfigurationV1):
-        with pytest.raises(UsageError, match=next(iter(changes))):
-            replace(kind(), **changes)
-
-
-@pytest.mark.parametrize("kind", [MoCoV1, MoCoV2])
-def test_presets(kind):
-    base = PretrainingConfiguration("moco", kind.Configuration(), RESNET, DecoderConfiguration())
-    paper = kind.preset("paper", base)
-    optimization = paper.optimization
-    assert (paper.batch, paper.settings.queue_size, paper.settings.momentum) == (64, 65536, 0.999)
-    assert (optimization.optimizer, optimization.learning_rate, optimization.momentum) == ("sgd", 1e-4, 0.9)
-    assert paper.settings.temperature == kind.Configuration().temperature
-    assert kind.preset("tiny", base).settings.queue_size <= 1024
-    assert kind.preset("default", base).settings == base.settings

@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
 from MAEMCTrainingLib.pretraining.methods.spark import Configuration, SparK
 from MAEMCTrainingLib.pretraining.parts.masked_convolutions import hide, masked, stage_features
@@ -96,10 +95,3 @@ def test_bottlenecks_are_masked_too():
     others = torch.where(visible.repeat_interleave(16, 2).repeat_interleave(16, 3), images, 9.0)
     with torch.no_grad():
         assert torch.equal(copy.deepcopy(method).rebuild(images, visible), method.rebuild(others, visible))
-
-
-@pytest.mark.parametrize("backbone", ["swin", "levit", "convnextv2-atto"])
-def test_other_backbones_are_refused(backbone):
-    encoder = BackboneConfiguration(backbone, image_size=224)
-    with pytest.raises(UsageError, match="resnet18 or resnet50"):
-        SparK(Configuration(), encoder, DecoderConfiguration(), 0)

@@ -1,4 +1,4 @@
-"""SwAV's assignments and loss against slow loops and lightly; frozen prototypes, queue, resume; what it refuses."""
+"""SwAV's assignments and loss against slow loops and lightly; frozen prototypes, the queue, sides of small views."""
 
 import copy
 import math
@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 import torch
 from lightly.loss import SwaVLoss
-from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.engine.configuration import PictureAugmentation
-from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.swav import Configuration, SwAV, sinkhorn, swapped_prediction
+
+from Testing.training.method_steps import train
 
 RESNET = BackboneConfiguration("resnet18", 32)
 VIT = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=1, heads=2)
@@ -43,19 +41,6 @@ def make_batch(seed: int, size: int = 6, small: int = 3, side: int = 32) -> View
 
 def optimizer_of(method, rate=1e-3) -> torch.optim.Optimizer:
     return torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=rate, weight_decay=0.05)
-
-
-def train(method, optimizer, batches) -> list[float]:
-    losses = []
-    for batch in batches:
-        optimizer.zero_grad()
-        method.before_step()
-        parts, kept = method(batch)
-        parts["loss"].backward()
-        optimizer.step()
-        method.after_step([kept])
-        losses.append(parts["loss"].item())
-    return losses
 
 
 def slow_sinkhorn(scores, epsilon, iterations):
@@ -145,7 +130,7 @@ def test_steps_equal_the_equations_computed_slowly(queue_size):
                 assignments.append(torch.from_numpy(slow_sinkhorn(pool, 0.05, 3))[:6])
                 earlier[view] += list(vectors[view])
             expected = swapped_prediction(scores, assignments, 0.1).item()
-        assert train(method, optimizer, [batch])[0] == pytest.approx(expected, rel=1e-3)
+        assert train(method, optimizer, [batch])[0]["loss"] == pytest.approx(expected, rel=1e-3)
     assert [int(queue.filled) for queue in method.queues] == ([7, 7] if queue_size else [])
 
 
@@ -194,64 +179,3 @@ def test_small_views_pass_at_a_side_that_the_encoder_takes(encoder, sides, monke
     monkeypatch.setattr(method.encoder, "features", lambda views: seen.append(views.shape[-1]) or features(views))
     parts, _ = method(make_batch(0, size=2, side=encoder.image_size))
     assert seen == sides and torch.isfinite(parts["loss"])
-
-
-def test_training_lowers_the_loss():
-    method = make(replace(SETTINGS, prototypes=8, projection_width=32), RESNET)
-    losses = train(method, optimizer_of(method), [make_batch(number % 2, 12) for number in range(8)])
-    assert sum(losses[-2:]) < 0.75 * sum(losses[:2])
-
-
-@pytest.mark.parametrize(("encoder", "steps", "queue_size"), [(RESNET, 3, 0), (VIT, 5, 7)])
-def test_resume_continues_bit_identically(encoder, steps, queue_size):
-    settings = replace(SETTINGS, queue_size=queue_size, frozen_steps=2)
-    straight = make(settings, encoder)
-    expected = train(straight, optimizer_of(straight), map(make_batch, range(steps)))
-    first = make(settings, encoder)
-    optimizer = optimizer_of(first)
-    train(first, optimizer, map(make_batch, range(2)))
-    second = make(settings, encoder, seed=99)
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
-    resumed = optimizer_of(second)
-    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    assert train(second, resumed, map(make_batch, range(2, steps))) == expected[2:]
-    for name, tensor in straight.state_dict().items():
-        assert torch.equal(tensor, second.state_dict()[name]), name
-    build_encoder(encoder, 5).load_state_dict(second.encoder_state())
-
-
-def test_a_batch_of_one_sample_is_refused_and_two_are_enough():
-    with pytest.raises(UsageError, match="one sample"):
-        make()(make_batch(0, size=1))
-    assert torch.isfinite(make()(make_batch(0, size=2))[0]["loss"])
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"prototypes": 1},
-        {"temperature": 0.0},
-        {"epsilon": 0.0},
-        {"sinkhorn_iterations": 0},
-        {"frozen_steps": -1},
-        {"projection_width": 0},
-        {"queue_size": -1},
-    ],
-)
-def test_impossible_settings_are_refused(changes):
-    with pytest.raises(UsageError, match=next(iter(changes))):
-        Configuration(**changes)
-
-
-def test_presets():
-    base = PretrainingConfiguration(
-        "swav", Configuration(), RESNET, DecoderConfiguration(), augmentation=PictureAugmentation()
-    )
-    paper = SwAV.preset("paper", base)
-    optimization = paper.optimization
-    assert (paper.batch, paper.epochs, paper.settings.prototypes, paper.settings.frozen_steps) == (128, 800, 500, 313)
-    assert (optimization.optimizer, optimization.learning_rate, optimization.weight_decay) == ("lars", 0.15, 1e-6)
-    assert paper.augmentation.crop_area == (0.9, 1.0) and paper.augmentation.small_crops == 6
-    tiny = SwAV.preset("tiny", base)
-    assert tiny.settings.prototypes < 64 and tiny.settings.frozen_steps < 100 and tiny.encoder == base.encoder
-    assert SwAV.preset("default", base).settings == base.settings

@@ -36,10 +36,8 @@ class Backbone(nn.Module):
 
 
 def imagenet_file(configuration: BackboneConfiguration) -> str:
-    """Which file holds the backbone's ImageNet weights and what to do with it: the end of a message. Raises ModelError
-    where timm is not installed.
-    """
-    page = _timm(configuration).get_pretrained_cfg(BACKBONES[configuration.backbone].timm_name).hf_hub_id
+    """Which file holds the backbone's ImageNet weights and what to do with it: the end of a message."""
+    page = BACKBONES[configuration.backbone].imagenet
     return (
         f"bring model.safetensors of https://huggingface.co/{page} ({configuration.backbone} trained on ImageNet) and "
         "name it with --weights FILE.safetensors. Nothing is fetched."

@@ -137,13 +137,19 @@ class DecoderConfiguration:
 
 @dataclass(frozen=True)
 class BackboneFacts:
-    """A published architecture that timm builds. multiple: the sides it takes are multiples of this; only: the one it
-    takes; why: the reason, for people."""
+    """A published architecture that timm builds. tag: of its weights trained on ImageNet; multiple: the sides it takes
+    are multiples of this; only: the one it takes; why: the reason, for people."""
 
     timm_name: str
+    tag: str
     multiple: int = 1
     only: int | None = None
     why: str = ""
+
+    @property
+    def imagenet(self) -> str:
+        """Where its weights trained on ImageNet are: a name on huggingface.co."""
+        return f"timm/{self.timm_name}.{self.tag}"
 
     def nearest_side(self, wanted: int) -> int:
         """The side next to ``wanted`` that the backbone takes, in pixels; of two equally near the larger."""
@@ -154,16 +160,24 @@ class BackboneFacts:
 
 _HALVED = "it halves the picture five times"
 BACKBONES: dict[str, BackboneFacts] = {
-    "resnet18": BackboneFacts("resnet18"),
-    "resnet50": BackboneFacts("resnet50"),
-    "swin": BackboneFacts("swin_tiny_patch4_window7_224", 32, why=_HALVED),
-    "deit": BackboneFacts("deit_small_distilled_patch16_224", 16, why="its patches are 16 pixels wide"),
-    "levit": BackboneFacts(
-        "levit_256", only=224, why="its attention has one learned bias for each place of a 224 grid"
+    "resnet18": BackboneFacts("resnet18", "a1_in1k"),
+    "resnet50": BackboneFacts("resnet50", "a1_in1k"),
+    "swin": BackboneFacts("swin_tiny_patch4_window7_224", "ms_in1k", 32, why=_HALVED),
+    "deit": BackboneFacts(
+        "deit_small_distilled_patch16_224",
+        "fb_in1k",
+        16,
+        why="its patches are 16 pixels wide",
     ),
-    "pvt-v2": BackboneFacts("pvt_v2_b2", 32, why=_HALVED),
-    "convnextv2": BackboneFacts("convnextv2_tiny", 32, why=_HALVED),
-    "convnextv2-atto": BackboneFacts("convnextv2_atto", 32, why=_HALVED),
+    "levit": BackboneFacts(
+        "levit_256",
+        "fb_dist_in1k",
+        only=224,
+        why="its attention has one learned bias for each place of a 224 grid",
+    ),
+    "pvt-v2": BackboneFacts("pvt_v2_b2", "in1k", 32, why=_HALVED),
+    "convnextv2": BackboneFacts("convnextv2_tiny", "fcmae_ft_in22k_in1k", 32, why=_HALVED),
+    "convnextv2-atto": BackboneFacts("convnextv2_atto", "fcmae_ft_in1k", 32, why=_HALVED),
 }
 """The backbones of the papers' tables besides the vision transformers of ``EncoderConfiguration``."""
 

@@ -32,7 +32,7 @@ from ..engine.loop import train
 from ..engine.optimization import NamedParameter, layer_scale
 from ..engine.processes import Processes
 from ..engine.rng import generator
-from ..engine.task import sample_in_epoch
+from ..engine.task import Task, sample_in_epoch
 from ..evaluation.logistic import FEATURE_PENALTY, fit_logistic
 from ..evaluation.metrics import auc
 from ..jobs.job import Job, refuse_older
@@ -76,7 +76,7 @@ def class_weights(labels: np.ndarray, weighted: bool) -> np.ndarray:
     return len(labels) / (2.0 * counts) if weighted else np.ones(2)
 
 
-class FinetuningTask:
+class FinetuningTask(Task):
     """One fold: a classifier on the images of its training part. A sample is a case and one of its planes."""
 
     phase = "finetune"
@@ -148,20 +148,11 @@ class FinetuningTask:
         )
         return batch, {"padded_fraction": padded / len(images)}
 
-    def before_step(self) -> None:
-        """Nothing moves but what the optimizer moves."""
-
     def step(self, model: nn.Module, batch: LabeledBatch) -> tuple[dict[str, Tensor], None]:
         """Weighted cross-entropy, the mean over samples."""
         nothing = batch.images.new_zeros(len(batch), 0)
         found = model(batch.images[:, None], nothing.new_ones(len(batch), 1).bool(), nothing, nothing.bool())
         return {"loss": _loss(found.fused, batch)}, None
-
-    def after_step(self, kept: list[None]) -> None:
-        """Nothing is kept of a batch."""
-
-    def epoch_done(self, epoch: int, device: torch.device) -> None:
-        """A classifier has nothing to preview."""
 
     @torch.no_grad()
     def validate(self, device: torch.device) -> dict[str, float]:

@@ -33,7 +33,7 @@ from ..engine.loop import train
 from ..engine.optimization import NamedParameter
 from ..engine.processes import Processes
 from ..engine.rng import generator
-from ..engine.task import sample_in_epoch
+from ..engine.task import Task, sample_in_epoch
 from ..evaluation.metrics import macro_auc_row
 from ..jobs.job import Job, refuse_older
 from ..jobs.stopping import StopRequest
@@ -130,7 +130,7 @@ class FusionBatch:
         return len(self.labels)
 
 
-class FusionTask:
+class FusionTask(Task):
     """One fold: the fusion network on the cases of its training part. A sample is a case."""
 
     phase = "finetune"
@@ -198,20 +198,11 @@ class FusionTask:
             torch.from_numpy(self.weights[labels].astype(np.float32)),
         )
 
-    def before_step(self) -> None:
-        """Nothing moves but what the optimizer moves."""
-
     def step(self, model: nn.Module, batch: FusionBatch) -> tuple[dict[str, Tensor], None]:
         """The loss and its two parts, means over samples."""
         found = model(batch.images, batch.seen, batch.values, batch.given)
         fused, branches = losses(found, batch.labels, batch.weights)
         return {"loss": fused + branches, "loss_fused": fused.detach(), "loss_branches": branches.detach()}, None
-
-    def after_step(self, kept: list[None]) -> None:
-        """Nothing is kept of a batch."""
-
-    def epoch_done(self, epoch: int, device: torch.device) -> None:
-        """There is nothing to preview."""
 
     def validate(self, device: torch.device) -> dict[str, float]:
         """The same loss on the validation part without augmentation; the macro AUC where every class is there."""

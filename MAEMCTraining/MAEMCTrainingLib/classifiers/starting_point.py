@@ -81,7 +81,7 @@ def from_job(folder: Path) -> StartingPoint:
         fingerprint=file_sha256(folder / "checkpoints" / "last" / "model.safetensors"),
         pretraining=pretrained,
         # MAEMC's own; the other methods' decoders do not fit a bundle.
-        autoencoder=getattr(pretrained.module, "autoencoder_state", dict)(),
+        autoencoder=pretrained.module.autoencoder_state(),
         decoder=pretrained.run.decoder,
     )
 

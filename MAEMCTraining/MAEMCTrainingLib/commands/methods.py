@@ -19,9 +19,9 @@ def _methods(options: argparse.Namespace) -> None:
     from MAEMCLib.networks.configuration import BACKBONES
     from MAEMCLib.networks.configuration import PRESETS as NETWORKS
 
-    for name, entry in METHODS.items():
-        print(f"{name}: {entry.title}")
-        needs = f" Needs {' and '.join(entry.needs)}." if entry.needs else ""
-        print(textwrap.fill(f"{entry.sentence}{needs}", 100, initial_indent="    ", subsequent_indent="    "))
-        print(f"    {entry.source}")
+    for name, facts in METHODS.items():
+        print(f"{name}: {facts.title}")
+        needs = f" Needs {' and '.join(facts.needs_in_words)}." if facts.needs_in_words else ""
+        print(textwrap.fill(f"{facts.sentence}{needs}", 100, initial_indent="    ", subsequent_indent="    "))
+        print(f"    {facts.source}")
     print(f"\nbackbones: {', '.join([*NETWORKS, *BACKBONES])}")

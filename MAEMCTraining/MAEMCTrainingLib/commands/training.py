@@ -38,11 +38,16 @@ def add(commands: Any) -> None:
         metavar="MANIFEST|CACHE",
         help="takes only patients without any labeled case, so that evaluating the others stays honest",
     )
-
     command.add_argument(
         "--min-visible-lesion",
         metavar="SHARE",
         help="of a lesion's patches that stay visible; needs the manifest's column mask (pictures of the lesions)",
+    )
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE.toml",
+        help="settings, as a preset in the file of a method holds them; KEY=VALUE goes before them",
     )
 
     command = _training(commands, "finetune", _finetune, "train and evaluate a classifier in folds by patient")
@@ -105,16 +110,16 @@ def _pretrain(options: argparse.Namespace) -> None:
     from ..data.cohort import join
     from ..data.sources import naming_nobody
     from ..engine.configuration import override
-    from ..pretraining.presets import pretraining_preset
-    from ..pretraining.registry import default_settings
+    from ..pretraining.presets import pretraining_preset, read_settings
     from ..pretraining.run import ALL_PATIENTS, UNLABELED_PATIENTS, pretrain
 
     sources, unlabeled_sources = _sources(options.data), _sources(options.unlabeled_data)
-    settings, flat = default_settings(options.method), _flat([*sources, *unlabeled_sources])
+    kind = "picture" if _flat([*sources, *unlabeled_sources]) else "nodule"
+    run = pretraining_preset(options.preset, options.method, kind, options.backbone)
+    words = read_settings(options.config) if options.config else []
     if options.min_visible_lesion is not None:
-        options.overrides = [f"min_visible_lesion={options.min_visible_lesion}", *options.overrides]
-    preset = pretraining_preset(options.preset, options.method, settings, flat, options.backbone)
-    run = override(preset, options.overrides)
+        words.append(f"min_visible_lesion={options.min_visible_lesion}")
+    run = override(run, [*words, *options.overrides])
     check_timm(run)
     with _running(options, "pretrain") as (job, stop, device, processes):
         with naming_nobody([*options.data, *options.unlabeled_data]):

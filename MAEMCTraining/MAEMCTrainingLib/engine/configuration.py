@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import json
 import typing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -297,19 +298,36 @@ def differing_keys(first: dict[str, Any], second: dict[str, Any], prefix: str = 
     return lines
 
 
-def override(configuration: Any, assignments: list[str]) -> Any:
-    """Apply KEY=VALUE pairs: a dotted key, or any last part that names exactly one setting.
+def override(configuration: Any, assignments: Sequence[str]) -> Any:
+    """Apply KEY=VALUE pairs, all at once: a dotted key, or any last part that names exactly one setting.
 
     Raises UsageError: no '=', an unknown key (near matches are listed), an ambiguous one, a value of another type.
     """
+    changes: dict[str, Any] = {}
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         check(bool(separator and key), f"'{assignment}' is not KEY=VALUE. Write for example epochs=6.")
-        try:
-            configuration = _set(configuration, _find(configuration, key).split("."), text, key)
-        except ModelError as error:  # an architecture that nobody can build was asked for; no model is at fault
-            raise UsageError(f"{assignment}: {error}", error.code) from error
-    return configuration
+        *path, name = _find(configuration, key).split(".")
+        node, branch = configuration, changes
+        for part in path:
+            node, branch = getattr(node, part), branch.setdefault(part, {})
+        branch[name] = _parse(typing.get_type_hints(type(node))[name], text, key)
+    try:
+        return _changed(configuration, changes)
+    except ModelError as error:  # an architecture that nobody can build was asked for; no model is at fault
+        raise UsageError(f"{' '.join(assignments)}: {error}", error.code) from error
+
+
+def as_assignments(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """A tree of values, as TOML holds them, as the KEY=VALUE pairs of ``override``."""
+    words = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            words += as_assignments(value, f"{prefix}{key}.")
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, list) else value
+            words.append(f"{prefix}{key}={text}")
+    return words
 
 
 def _find(configuration: Any, key: str) -> str:
@@ -327,12 +345,12 @@ def _find(configuration: Any, key: str) -> str:
     raise UsageError(f"There is no setting '{key}'. {hint}", "configuration")
 
 
-def _set(node: Any, path: list[str], text: str, key: str) -> Any:
-    name, *rest = path
-    if rest:
-        return replace(node, **{name: _set(getattr(node, name), rest, text, key)})
-    kind = typing.get_type_hints(type(node))[name]
-    return replace(node, **{name: _parse(kind, text, key)})
+def _changed(node: Any, changes: dict[str, Any]) -> Any:
+    """The tree with some of its settings replaced, each dataclass once: settings that fit only together may change."""
+    return replace(
+        node,
+        **{name: _changed(getattr(node, name), new) if isinstance(new, dict) else new for name, new in changes.items()},
+    )
 
 
 def _parse(kind: Any, text: str, key: str) -> Any:

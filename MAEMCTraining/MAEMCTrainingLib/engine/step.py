@@ -76,7 +76,7 @@ class Stepper:
         """Train on the samples, whose shares are given; the figures of the whole batch. number: of the step.
 
         The weights move only where all figures are finite: the caller looks at them. Raises torch.OutOfMemoryError
-        with nothing changed but the momentum encoder's own step. Of parameters that the module names as ``unmoved`` the
+        with nothing changed but the momentum encoder's own step. Of parameters that the task names as ``unmoved`` the
         gradient is dropped, so that the optimizer has not seen them yet when they begin to move.
         """
         # Dropout and whatever else draws inside torch: keyed like all other draws, so that no random state is kept.
@@ -97,7 +97,7 @@ class Stepper:
             self._forget_gradients()
             self.running.restore()
             totals, kept = self._forward_and_backward(self.shares(samples), len(samples))
-        for parameter in getattr(self.task.module, "unmoved", tuple)():
+        for parameter in self.task.unmoved():
             parameter.grad = None
         figures = self._figures(totals)
         self.scaler.unscale_(self.optimizer)

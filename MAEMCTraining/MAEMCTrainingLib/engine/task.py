@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +56,10 @@ class Task:
     def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
         """The case_ids in a batch, for messages."""
         raise NotImplementedError
+
+    def unmoved(self) -> Iterable[nn.Parameter]:
+        """Parameters that do not move in the step that was just computed, whatever their gradient."""
+        return ()
 
     def before_step(self) -> None:
         """What happens once before a batch's shares pass (the momentum encoder's step)."""

@@ -21,8 +21,7 @@ _CHUNK = 16
 
 def can_contrast(module: nn.Module) -> bool:
     """Whether a method has the parts that this needs."""
-    parts = ("encoder", "flattening", "momentum_encoder", "momentum_flattening", "queue", "hidden")
-    return all(hasattr(module, part) for part in parts)
+    return module.CONTRASTS_PLANES
 
 
 def can_contrast_unmasked(module: nn.Module) -> bool:

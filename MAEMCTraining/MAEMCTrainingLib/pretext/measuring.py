@@ -59,7 +59,7 @@ def evaluate_pretext(
     patient left, a place that cannot be written.
     """
     run, preprocessing = pretrained.run, pretrained.preprocessing
-    if not hasattr(pretrained.module, "reconstruct"):
+    if pretrained.module.reconstruct is None:
         raise InputError(f"The method {run.method} reconstructs nothing, so there is no pretext to evaluate.", "method")
     if pretrained.flat or run.encoder.image_size != SIDE * TILES or cohort.kind.name != "nodule":
         raise InputError(

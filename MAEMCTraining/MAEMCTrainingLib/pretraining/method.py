@@ -1,20 +1,21 @@
 """What every pre-training method is: a torch module with this surface. MAEMC (maemc.py) is the example.
 
-A method is a file of its own with one subclass, and a line in ``METHODS``. The loop, the jobs, previews, resume and
-several processes know nothing else of it. It draws no random numbers after its construction: the noise of its masks
-comes with the batch, so that a run is the same after any resume and with any number of processes.
+A method is a file of its own with one subclass, and beside it a file with its facts and presets (``registry``). The
+loop, the jobs, previews, resume and several processes know nothing else of it. It draws no random numbers after its
+construction: the noise of its masks comes with the batch, so that a run is the same after any resume and with any
+number of processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from .configuration import PretrainingConfiguration
+from .parts.settings import MethodSettings
 
 
 @dataclass
@@ -43,32 +44,26 @@ class ViewBatch:
 class Method(nn.Module):
     """Built as ``Method(configuration, encoder, decoder, seed)``; ``encoder`` is the network that fine-tuning takes.
 
-    Where it rebuilds pictures, it has ``reconstruct(images, noise, plane) -> (prediction, hidden)`` for previews
-    (``MAEMC.reconstruct``), and with MAEMC's own decoder ``autoencoder_state()`` for reconstructions from a bundle.
+    It has to have ``Configuration``, ``VIEWS``, ``encoder`` and ``forward``; all else has a default.
     """
 
-    Configuration: ClassVar[type]
-    """A frozen dataclass, the method's own settings. Where it has ``columns``, the method needs these columns of the
-    manifest, and the run fills ``classes`` with what it found there."""
+    Configuration: ClassVar[type[MethodSettings]]
+    """The method's own settings."""
     VIEWS: ClassVar[str]
     """The images that it is fed, a key of ``data.kinds.kind.VIEWS``."""
     WHOLE_BATCH: ClassVar[bool] = False
     """Whether its loss compares the samples of a batch, which then cannot pass in shares."""
-    BACKBONE: ClassVar[str | None] = None
-    """The encoder of its presets, a name of ``encoder_named``; None: MAEMC's own transformer."""
-    PAPER_BACKBONE: ClassVar[str | None] = None
-    """The published encoder, where it is a larger one."""
+    CONTRASTS_PLANES: ClassVar[bool] = False
+    """Whether it has MAEMC-NET's parts, which contrast the planes of a nodule (``pretext.contrast``)."""
+    reconstruct: ClassVar[Callable[..., tuple[Tensor, Tensor]] | None] = None
+    """Where it reconstructs images: (images, noise, plane) -> (prediction, masked), for previews
+    (``MAEMC.reconstruct``)."""
 
     encoder: nn.Module
     mask_cells: int = 0
     """How many random numbers decide the mask of an image; 0: nothing is hidden."""
     hidden: int = 0
     """How many of these cells a mask hides."""
-
-    @classmethod
-    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """The method's configuration for a preset; ``base`` has its encoder and what all methods share."""
-        return base
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], Any]:
         """The mean losses of one share of a batch, "loss" with its gradient and the others detached, for the log; and
@@ -92,3 +87,7 @@ class Method(nn.Module):
     def encoder_state(self) -> dict[str, Tensor]:
         """The encoder's tensors, named as those of ``build_encoder``, for fine-tuning."""
         return self.encoder.state_dict()
+
+    def autoencoder_state(self) -> dict[str, Tensor]:
+        """The tensors that reconstruct both planes from a bundle, named as MAEMC's; {} where there are none."""
+        return {}

@@ -1,42 +1,80 @@
-"""The presets of pre-training: what all methods share, and each method's own values."""
+"""The presets of pre-training: what all methods share, and the values of each method's own file."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import tomllib
+from dataclasses import fields, replace
+from pathlib import Path
 
+from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.configuration import PRESETS as NETWORKS
+from MAEMCLib.networks.configuration import BackboneConfiguration
 
-from ..engine.configuration import PRESETS, Optimization, PictureAugmentation, encoder_named, unknown_preset
+from ..engine.configuration import PictureAugmentation, as_assignments, encoder_named, override
 from .configuration import PretrainingConfiguration
-from .registry import method_named
+from .registry import MethodFacts, default_settings, facts_of
+
+_SETTINGS = {f.name for f in fields(PretrainingConfiguration)}
 
 
 def pretraining_preset(
-    name: str, method: str, settings: Any, flat: bool = False, backbone: str | None = None
+    name: str, method: str, kind: str = "nodule", backbone: str | None = None
 ) -> PretrainingConfiguration:
-    """The preset of a pre-training method; settings are the method's own defaults.
+    """The preset of a pre-training method.
 
-    flat: for 2-D pictures. backbone: as ``encoder_named`` takes it; None: the method's own choice.
+    kind: of input. backbone: as ``encoder_named`` takes it; None: the method's own choice. Raises UsageError: an
+    unknown method or encoder, a preset that the method does not have, an encoder that it cannot train.
     """
-    if name not in PRESETS:
-        raise unknown_preset(name)
-    kind = method_named(method)
-    network = "tiny" if name == "tiny" else "vit-large"
-    published = kind.PAPER_BACKBONE if name.startswith("paper") else None
-    chosen = backbone or published or kind.BACKBONE or network
-    encoder = encoder_named(chosen, flat, name == "tiny")
-    base = PretrainingConfiguration(method, settings, encoder, NETWORKS[network][1])
+    facts, flat, tiny = facts_of(method), kind == "picture", name == "tiny"
+    if name not in facts.preset_names:
+        names = ", ".join(facts.preset_names)
+        raise UsageError(f"The method {method} has no preset '{name}'. Choose one of {names}.", "preset")
+    network = "tiny" if tiny else "vit-large"
+    published = facts.paper_backbone if name.startswith("paper") else ""
+    encoder = encoder_named(backbone or published or facts.backbone or network, flat, tiny)
+    run = PretrainingConfiguration(method, default_settings(method), encoder, NETWORKS[network][1])
+    check_encoder(run)
     if flat:
-        base = replace(base, augmentation=PictureAugmentation(), views_per_case=1)
-    if name == "tiny":
-        # For a processor in minutes: a small network with patches of 25, four views of each case an epoch.
-        base = replace(
-            base,
-            epochs=30,
-            batch=16,  # at the same number of views four times the steps of batch 64, and a lower loss
-            views_per_case=1 if flat else 4,
-            checkpoint_seconds=60.0,
-            optimization=Optimization(learning_rate=1e-3),
+        run = replace(run, augmentation=PictureAugmentation(), views_per_case=1)
+    if tiny:
+        # For a processor in minutes: a small network with patches of 25, four views of each case an epoch. Batch 16: at
+        # the same number of views four times the steps of batch 64, and a lower loss.
+        words = ["epochs=30", "batch=16", "checkpoint_seconds=60", "learning_rate=1e-3"]
+        run = override(run, words if flat else [*words, "views_per_case=4"])
+    return override(run, _own_values(facts, name, run, kind))
+
+
+def _own_values(facts: MethodFacts, preset: str, run: PretrainingConfiguration, kind: str) -> list[str]:
+    """What the method's file says of a preset. Its tables that are no part of a run's settings are conditions: they
+    hold for the kind of input, or for the encoders whose names begin as they are called."""
+    backbone = run.encoder.backbone if isinstance(run.encoder, BackboneConfiguration) else ""
+    words = []
+    for key, value in facts.presets.get(preset, {}).items():
+        if key in _SETTINGS:
+            words += as_assignments({key: value})
+        elif key == kind or backbone.startswith(key):
+            words += as_assignments(value)
+    return words
+
+
+def read_settings(path: Path) -> list[str]:
+    """The KEY=VALUE pairs of a TOML file, which has the form of a preset in a method's own. Raises InputError."""
+    try:
+        return as_assignments(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:  # no TOML, or no UTF-8
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"The settings {path} cannot be read as TOML ({reason}).", "configuration", [path]) from error
+
+
+def check_encoder(run: PretrainingConfiguration) -> None:
+    """Raises UsageError where the method cannot train the encoder."""
+    facts = facts_of(run.method)
+    published = isinstance(run.encoder, BackboneConfiguration)
+    fits = run.encoder.backbone in facts.backbones if published else set(NETWORKS) & set(facts.backbones)
+    if facts.backbones and not fits:
+        name = run.encoder.backbone if published else "a vision transformer"
+        raise UsageError(
+            f"The method {run.method} cannot train {name}. Choose --backbone {', '.join(facts.backbones)}, or another "
+            "method (maemc-train methods).",
+            "backbone",
         )
-    return kind.preset(name, base)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from ..jobs.job import Job, refuse_older
 from ..jobs.stopping import StopRequest
 from .configuration import PretrainingConfiguration
 from .method import ViewBatch
+from .presets import check_encoder
 from .preview import write_preview
 from .registry import method_named
 
@@ -147,6 +148,10 @@ class PretrainingTask(Task):
         masks, share = self.presentation.lesions(), self.run.min_visible_lesion
         return lesion_sizes(masks, self.cell, self.module.hidden, share)
 
+    def unmoved(self) -> Iterator[nn.Parameter]:
+        """The method's own."""
+        return self.module.unmoved()
+
     def before_step(self) -> None:
         """The method's own."""
         self.module.before_step()
@@ -164,7 +169,7 @@ class PretrainingTask(Task):
         every, last = self.run.preview_epochs, epoch + 1 == self.run.epochs
         if self.previews is None or not every or not ((epoch + 1) % every == 0 or epoch == 0 or last):
             return
-        if not hasattr(self.module, "reconstruct"):
+        if self.module.reconstruct is None:
             return
         images = self.presentation.plain(0)
         if len(images) < 2:  # of pictures, the first of two cases
@@ -176,6 +181,7 @@ class PretrainingTask(Task):
 
 def build_method(run: PretrainingConfiguration) -> nn.Module:
     """The method with its first values. Raises UsageError where it cannot work with the encoder."""
+    check_encoder(run)
     return method_named(run.method)(run.settings, run.encoder, run.decoder, run.seed)
 
 
@@ -237,7 +243,7 @@ def with_attributes(
 
     Cases without are left out and counted. Raises InputError: no such column, no case has any, one class only.
     """
-    columns = getattr(run.settings, "columns", ())
+    columns = run.settings.columns
     if not columns:
         return cohort, run, Attributes.none(len(cohort))
     attributes, known = attributes_of(cohort, columns)
@@ -245,7 +251,7 @@ def with_attributes(
         missing = len(cohort) - len(known)
         say(f"{missing} of {len(cohort)} cases say nothing under {', '.join(columns)} and are left out.")
     settings = replace(run.settings, classes=attributes.names)
-    if hasattr(settings, "class_counts"):
+    if settings.class_counts is not None:
         several = [cohort.cases[known[row]].where for row in np.flatnonzero(attributes.values.sum(axis=1) > 1)]
         if several:
             raise InputError(

@@ -11,12 +11,8 @@ as everywhere here; the published code, which counts the visible ones and cuts, 
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 import torch
-from MAEMCLib.networks.configuration import DecoderConfiguration
-from MAEMCLib.networks.encoders import AnyEncoderConfiguration
+from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
 from MAEMCLib.networks.masking import unpatchify
 from torch import Tensor, nn
 
@@ -24,28 +20,23 @@ from ..parts.cnn_decoder import seeded
 from ..parts.masked_convolutions import hide, level_mask, masked, stage_features
 from ..parts.masked_reconstruction import MaskedReconstruction, MaskSettings
 
-if TYPE_CHECKING:
-    from ..configuration import PretrainingConfiguration
-
 
 class FCMAE(MaskedReconstruction):
     """A ConvNeXt V2, its masked forward pass, the mask token, and a decoder of one block."""
 
     Configuration = MaskSettings
-    BACKBONE = "convnextv2-atto"
-    PAPER_BACKBONE = "convnextv2"
 
     def __init__(
         self,
         configuration: MaskSettings,
-        encoder: AnyEncoderConfiguration,
+        encoder: BackboneConfiguration,
         decoder: DecoderConfiguration,
         seed: int,
     ) -> None:
-        """decoder: that of vision transformers, not used. Raises UsageError: no ConvNeXt, a mask that does not fit."""
-        from timm.models.convnext import ConvNeXt, ConvNeXtBlock
+        """decoder: that of vision transformers, not used. Raises UsageError for a mask that does not fit."""
+        from timm.models.convnext import ConvNeXtBlock
 
-        super().__init__(configuration, encoder, ConvNeXt, "convnextv2 or convnextv2-atto", seed)
+        super().__init__(configuration, encoder, seed)
         # The norm behind the global pooling, which is not pooled here: it starts with fine-tuning.
         self.encoder.body.head.requires_grad_(False)
         channels, stride = self.levels[-1]
@@ -70,22 +61,3 @@ class FCMAE(MaskedReconstruction):
         places = torch.where(level_mask(visible, places.shape[-1]), places, self.mask_token.to(places.dtype))
         # Each place of the last map predicts the stride x stride pixels below it.
         return unpatchify(self.predict(self.block(places)).flatten(2).transpose(1, 2))
-
-    @classmethod
-    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """``base`` with the paper's values, at a side that the mask fits."""
-        base = super().preset(name, base)
-        if name not in ("paper", "paper-schedule"):
-            return base
-        # As published: 1600 epochs, 40 of them warm-up, AdamW (0.9, 0.95), decay 0.05, cosine, a rate of 1.5e-4 for
-        # 256 images. Differs: batch 64 instead of 4096, the rate scaled with it; the gradient clip is ours; on
-        # montages 256 pixels.
-        optimization = replace(
-            base.optimization,
-            learning_rate=1.5e-4 * base.batch / 256,
-            schedule="cosine",
-            warmup_fraction=0.025,
-            weight_decay=0.05,
-            betas=(0.9, 0.95),
-        )
-        return replace(base, epochs=1600, optimization=optimization)

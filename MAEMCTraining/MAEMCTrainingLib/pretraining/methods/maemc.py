@@ -5,7 +5,8 @@ silent or contradicts itself is a field of ``Configuration``.
 """
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
@@ -16,19 +17,15 @@ from MAEMCLib.networks.vit import ViT
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...engine.configuration import Augmentation, Optimization
-from ..configuration import PretrainingConfiguration
 from ..method import Method, ViewBatch
-from ..parts.losses import info_nce, masked_mse
+from ..parts.losses import SamePatient, info_nce, masked_mse
+from ..parts.momentum import update_momentum
 from ..parts.queue import KeyQueue
-from ..parts.settings import check, check_choice, own_transformer
-
-FLATTENINGS = ("mean", "cls", "flatten")
-SAME_PATIENT = ("exclude", "keep")
+from ..parts.settings import MethodSettings, check
 
 
 @dataclass(frozen=True)
-class Configuration:
+class Configuration(MethodSettings):
     """The settings of MAEMC-NET's pre-training. Raises UsageError for values that make no sense."""
 
     # Share of patches hidden, rounded half up on exact numbers: 13 of 25 at 50 %, the paper's best on CT. Axial and
@@ -43,23 +40,21 @@ class Configuration:
     # What the 1-D convolution reads, which the paper leaves open. "mean": every visible patch token, then their mean,
     # so that one head serves any mask ratio and the class token stays free for the classifier; "cls": the class token;
     # "flatten": all visible patch tokens at once, which ties the head to one number of them.
-    flattening: str = "mean"
+    flattening: Literal["mean", "cls", "flatten"] = "mean"
     # Lambda in L = lambda * MSE + (1 - lambda) * InfoNCE; not printed. 0.5 is meant for standardized pixels: on [0, 1]
     # the squared error would vanish beside InfoNCE.
     loss_balance: float = 0.5
     # Keys of the query's own patient are the same lesion. "exclude": they are no negatives; "keep": the paper's letter.
-    same_patient: str = "exclude"
+    same_patient: SamePatient = "exclude"
     # True: the coronal montage is reconstructed and contrasted too. The paper uses it "solely" as the key.
     symmetric: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("flattening", self.flattening, FLATTENINGS)
-        check_choice("same_patient", self.same_patient, SAME_PATIENT)
-        check(0 < self.mask_ratio < 1, "mask_ratio", self.mask_ratio, "between 0 and 1")
-        check(self.temperature > 0, "temperature", self.temperature, "above 0")
-        check(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
-        check(self.queue_size >= 1, "queue_size", self.queue_size, "at least 1")
-        check(self.projection_width >= 1, "projection_width", self.projection_width, "at least 1")
+        super().__post_init__()
+        self.check_mask_ratio()
+        self.check_above_0("temperature")
+        self.check_momentum()
+        self.check_at_least(1, "queue_size", "projection_width")
         check(0 <= self.loss_balance <= 1, "loss_balance", self.loss_balance, "between 0 and 1")
 
 
@@ -94,6 +89,7 @@ class MAEMC(Method):
 
     Configuration = Configuration
     VIEWS = "pair"
+    CONTRASTS_PLANES = True
 
     def __init__(
         self,
@@ -104,7 +100,6 @@ class MAEMC(Method):
     ) -> None:
         """Raises UsageError where the mask ratio leaves no patch visible or none hidden."""
         super().__init__()
-        own_transformer(encoder, "maemc")
         self.configuration = configuration
         self.mask_cells = encoder.tokens
         self.hidden = hidden_count(encoder.tokens, configuration.mask_ratio)
@@ -117,25 +112,6 @@ class MAEMC(Method):
         self.momentum_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.momentum_flattening = copy.deepcopy(self.flattening).requires_grad_(False)
         self.queue = KeyQueue(configuration.queue_size, configuration.projection_width)
-
-    @classmethod
-    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """``default`` differs from the paper: rate 1.5e-4 x 64 / 256 instead of 1e-2, warm-up and cosine, random
-        augmentation.
-        """
-        if name not in ("paper", "paper-schedule"):
-            return base
-        # As published: 100 epochs of the 40 views, AdamW (0.9, 0.95). The printed rate is read as 1e-2; its tenfold
-        # drops at epochs 120 and 160 are never reached in 100 epochs, so the rate stays constant. The gradient clip and
-        # the weight decay are ours (none is printed), and a run that diverges stops.
-        paper = replace(base, optimization=Optimization(learning_rate=1e-2, schedule="constant", warmup_fraction=0.0))
-        if isinstance(base.augmentation, Augmentation):
-            paper = replace(paper, augmentation=Augmentation(mode="paper"))
-        if name == "paper":
-            return paper
-        # The other reading of the same sentence: 200 epochs, so that both drops happen.
-        schedule = replace(paper.optimization, schedule="milestones", milestones=(120, 160))
-        return replace(paper, epochs=200, optimization=schedule)
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """The losses of one share of a batch, and its keys with their patients for ``after_step``.
@@ -171,19 +147,13 @@ class MAEMC(Method):
 
     def before_step(self) -> None:
         """The momentum encoder moves before the keys are computed, in MoCo's order."""
-        self.update_momentum()
+        copies, online = (self.momentum_encoder, self.momentum_flattening), (self.encoder, self.flattening)
+        update_momentum(copies, online, self.configuration.momentum)
 
     def after_step(self, kept: list[tuple[Tensor, Tensor]]) -> None:
         """The batch's keys enter the queue after its losses: negatives come from earlier batches only."""
         keys, patients = zip(*kept, strict=True)
         self.queue.enqueue(torch.cat(keys), torch.cat(patients))
-
-    @torch.no_grad()
-    def update_momentum(self) -> None:
-        """theta_k <- m * theta_k + (1 - m) * theta_q for encoder and flattening, all tensors in one call."""
-        online = [*self.encoder.parameters(), *self.flattening.parameters()]
-        copies = [*self.momentum_encoder.parameters(), *self.momentum_flattening.parameters()]
-        torch._foreach_lerp_(copies, online, 1 - self.configuration.momentum)
 
     def autoencoder_state(self) -> dict[str, Tensor]:
         """The tensors that reconstruct both planes: "encoder.*", "momentum_encoder.*", "decoder.*"."""
@@ -199,7 +169,6 @@ class MAEMC(Method):
 
         Returns the prediction (B, N, P) of all patches and the indices (B, H) of the hidden ones.
         """
-        check_choice("plane", plane, ("axial", "coronal"))
         keep, hidden = split_tokens(noise, self.hidden)
-        encoder = self.encoder if plane == "axial" else self.momentum_encoder
+        encoder = {"axial": self.encoder, "coronal": self.momentum_encoder}[plane]
         return self.decoder(encoder(images, keep), keep), hidden

@@ -7,8 +7,7 @@ Version 2: Chen et al. 2020, "Improved Baselines with Momentum Contrastive Learn
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
 
 import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
@@ -16,21 +15,18 @@ from MAEMCLib.networks.encoders import build_encoder
 from torch import Tensor, distributed
 
 from ...engine.batch_norm import average_running_statistics, batch_norms, several_processes
-from ..configuration import PretrainingConfiguration
-from ..method import Method
+from ..method import Method, ViewBatch
 from ..parts.gathering import rows_of_all
-from ..parts.losses import SAME_PATIENT, info_nce
+from ..parts.losses import SamePatient, info_nce
+from ..parts.momentum import update_momentum
 from ..parts.projection import Projection
 from ..parts.queue import KeyQueue
-from ..parts.settings import check, check_choice
+from ..parts.settings import MethodSettings
 from ..parts.small_batches import check_share
-
-if TYPE_CHECKING:
-    from ..method import ViewBatch
 
 
 @dataclass(frozen=True)
-class Configuration:
+class Configuration(MethodSettings):
     """The settings of MoCo, with the values of version 2. Raises UsageError for values that make no sense."""
 
     temperature: float = 0.2
@@ -42,14 +38,13 @@ class Configuration:
     projection_width: int = 128
     # Keys of the query's own patient are of the same lesion. "exclude": they are no negatives; "keep": the papers'
     # letter.
-    same_patient: Literal["exclude", "keep"] = "exclude"
+    same_patient: SamePatient = "exclude"
 
     def __post_init__(self) -> None:
-        check_choice("same_patient", self.same_patient, SAME_PATIENT)
-        check(self.temperature > 0, "temperature", self.temperature, "above 0")
-        check(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
-        check(self.queue_size >= 1, "queue_size", self.queue_size, "at least 1")
-        check(self.projection_width >= 1, "projection_width", self.projection_width, "at least 1")
+        super().__post_init__()
+        self.check_above_0("temperature")
+        self.check_momentum()
+        self.check_at_least(1, "queue_size", "projection_width")
 
 
 @dataclass(frozen=True)
@@ -73,8 +68,6 @@ class MoCoV2(Method):
 
     Configuration = Configuration
     VIEWS = "pair"
-    BACKBONE = "resnet18"
-    PAPER_BACKBONE = "resnet50"
     hidden_projection = True  # an MLP, its hidden layer as wide as the features; False: one linear layer
 
     def __init__(
@@ -126,7 +119,8 @@ class MoCoV2(Method):
 
     def before_step(self) -> None:
         """The momentum encoder moves before the keys are computed."""
-        self.update_momentum()
+        copies, online = (self.momentum_encoder, self.momentum_projection), (self.encoder, self.projection)
+        update_momentum(copies, online, self.configuration.momentum)
 
     def after_step(self, kept: list[tuple[Tensor, Tensor]]) -> None:
         """The batch's keys enter the queue after its losses: negatives come from earlier batches only.
@@ -136,47 +130,6 @@ class MoCoV2(Method):
         keys, patients = zip(*kept, strict=True)
         self.queue.enqueue(torch.cat(keys), torch.cat(patients))
         average_running_statistics(self.momentum_encoder)
-
-    @torch.no_grad()
-    def update_momentum(self) -> None:
-        """theta_k <- m * theta_k + (1 - m) * theta_q for encoder and projection (version 1, equation 2).
-
-        Parameters only: the running statistics of batch normalization are the copy's own.
-        """
-        online = [*self.encoder.parameters(), *self.projection.parameters()]
-        copies = [*self.momentum_encoder.parameters(), *self.momentum_projection.parameters()]
-        torch._foreach_lerp_(copies, online, 1 - self.configuration.momentum)
-
-    @classmethod
-    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """``base`` with the method's values."""
-        if name == "tiny":
-            # For a processor in minutes (a ResNet-18 on 64 pixels). A few hundred steps: a copy that keeps 0.999 would
-            # hardly leave its initial values, and the older keys of a long queue come from another network: on nodules
-            # of LIDC, after 100 steps, 256 keys gave a better encoder than 1024.
-            settings = replace(base.settings, momentum=0.99, queue_size=256)
-            optimization = replace(base.optimization, learning_rate=1e-3)
-            return replace(base, settings=settings, batch=64, epochs=30, optimization=optimization)
-        if name in ("paper", "paper-schedule"):
-            # As Less-is-More prints it for MoCo v2: SGD at 1e-4 with momentum 0.9, batch 64. Not printed: the queue
-            # (MoCo's), decay and epochs (1e-4 and 200, MoCo v2's), 10 epochs of warm-up. Version 1 the same, so that
-            # the two compare; its own schedule was two tenfold drops.
-            return replace(
-                base,
-                settings=replace(base.settings, queue_size=65536),
-                batch=64,
-                epochs=200,
-                optimization=replace(
-                    base.optimization,
-                    optimizer="sgd",
-                    momentum=0.9,
-                    learning_rate=1e-4,
-                    weight_decay=1e-4,
-                    schedule="cosine",
-                    warmup_fraction=0.05,
-                ),
-            )
-        return replace(base, batch=128, optimization=replace(base.optimization, learning_rate=5e-4))
 
 
 class MoCoV1(MoCoV2):

@@ -7,31 +7,25 @@ multi-hot labels); the more they share, the more the loss pulls them together (m
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from MAEMCLib.errors import InputError
-from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
+from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
 from torch import Tensor
 
-from ..configuration import PretrainingConfiguration
-from ..method import Method
+from ..method import Method, ViewBatch
 from ..parts.gathering import rows_of_all
 from ..parts.projection import Projection
-from ..parts.settings import check, check_choice
+from ..parts.settings import MethodSettings, check
 from ..parts.small_batches import check_share, check_whole_batch
-
-if TYPE_CHECKING:
-    from ..method import ViewBatch
-
-NORMALIZERS = ("count", "sum")
 
 
 @dataclass(frozen=True)
-class Configuration:
+class Configuration(MethodSettings):
     """The settings of ModAn-MulSupCon. Raises UsageError for values that make no sense."""
 
     # The manifest's columns whose values are the attributes; a cell may hold several, separated by ";".
@@ -48,12 +42,11 @@ class Configuration:
     projection_width: int = 128
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(len(self.columns) >= 1, "columns", self.columns, "at least one column")
         check(0 < self.threshold <= 1, "threshold", self.threshold, "above 0 and at most 1")
-        check(self.temperature > 0, "temperature", self.temperature, "above 0")
-        check_choice("normalizer", self.normalizer, NORMALIZERS)
-        check(self.projection_hidden >= 1, "projection_hidden", self.projection_hidden, "at least 1")
-        check(self.projection_width >= 1, "projection_width", self.projection_width, "at least 1")
+        self.check_above_0("temperature")
+        self.check_at_least(1, "projection_hidden", "projection_width")
 
 
 def overlap(anchors: Tensor, others: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
@@ -111,7 +104,6 @@ class ModAnMulSupCon(Method):
     Configuration = Configuration
     VIEWS = "pair"
     WHOLE_BATCH = True
-    BACKBONE = "resnet18"
 
     def __init__(
         self,
@@ -171,28 +163,3 @@ class ModAnMulSupCon(Method):
             "without_attributes": (~labels.any(dim=1)).sum() * shares,
         }
         return losses, None
-
-    @classmethod
-    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """``base`` with ModAn-MulSupCon's stem on ResNets and, as "paper", its optimizer, batch and epochs."""
-        if name == "tiny":
-            # Minutes on two cores: the usual stem, with which an image costs a quarter; a batch with enough partners.
-            return replace(base, batch=max(base.batch, 64))
-        encoder = base.encoder
-        if isinstance(encoder, BackboneConfiguration) and "resnet" in encoder.backbone:
-            encoder = replace(encoder, stem="small")
-        # As published: SGD, momentum 0.9, decay 1e-4, 0.05 at batch 256. Ours, since they are not printed: the cosine,
-        # the kept max-pool, the gradient clip.
-        sgd = replace(
-            base.optimization,
-            optimizer="sgd",
-            momentum=0.9,
-            learning_rate=0.05,
-            weight_decay=1e-4,
-            schedule="cosine",
-            warmup_fraction=0.0,
-        )
-        if name in ("paper", "paper-schedule"):
-            return replace(base, encoder=encoder, epochs=1000, batch=256, optimization=sgd)
-        # Differs: batch 128, the rate scaled with it.
-        return replace(base, encoder=encoder, batch=128, optimization=replace(sgd, learning_rate=0.025))

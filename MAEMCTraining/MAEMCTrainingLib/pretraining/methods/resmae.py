@@ -9,18 +9,13 @@ from the last map, and hidden pixels count. ``spark`` is the principled alternat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from MAEMCLib.networks.configuration import DecoderConfiguration
-from MAEMCLib.networks.encoders import AnyEncoderConfiguration
+from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
 from torch import Tensor
 
 from ..parts.cnn_decoder import LightDecoder
 from ..parts.masked_convolutions import hide, stage_features
 from ..parts.masked_reconstruction import MaskedReconstruction, MaskSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -34,19 +29,16 @@ class ResMAE(MaskedReconstruction):
     """A ResNet that is given images with zeroed blocks, and the light decoder on its last map."""
 
     Configuration = Configuration
-    BACKBONE = "resnet18"
 
     def __init__(
         self,
         configuration: Configuration,
-        encoder: AnyEncoderConfiguration,
+        encoder: BackboneConfiguration,
         decoder: DecoderConfiguration,
         seed: int,
     ) -> None:
-        """decoder: that of vision transformers, not used. Raises UsageError: no ResNet, blocks that do not fit."""
-        from timm.models.resnet import ResNet
-
-        super().__init__(configuration, encoder, ResNet, "resnet18 or resnet50", seed)
+        """decoder: that of vision transformers, not used. Raises UsageError for blocks that do not fit."""
+        super().__init__(configuration, encoder, seed)
         channels, stride = self.levels[-1]
         self.decoder = LightDecoder([channels], stride, configuration.decoder_width, seed + 1)
 

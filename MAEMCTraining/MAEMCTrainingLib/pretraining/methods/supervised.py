@@ -6,8 +6,7 @@ ModAn-MulSupCon), and a pre-training in its own right on whatever labels a manif
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from MAEMCLib.errors import InputError
@@ -17,17 +16,13 @@ from MAEMCLib.networks.layers import Linear, initialize
 from torch import Tensor
 from torch.nn import functional
 
-from ..configuration import PretrainingConfiguration
-from ..method import Method
-from ..parts.settings import check
+from ..method import Method, ViewBatch
+from ..parts.settings import MethodSettings, check
 from ..parts.small_batches import check_share
-
-if TYPE_CHECKING:
-    from ..method import ViewBatch
 
 
 @dataclass(frozen=True)
-class Configuration:
+class Configuration(MethodSettings):
     """The settings of supervised pre-training. Raises UsageError for values that make no sense."""
 
     columns: tuple[str, ...] = ("label",)  # the manifest's column that holds the class; one
@@ -37,6 +32,7 @@ class Configuration:
     class_weights: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(len(self.columns) == 1, "columns", self.columns, "one column: an image has one class")
         fits = not self.class_counts or len(self.class_counts) == len(self.classes)
         check(fits, "class_counts", self.class_counts, "one number for each of the classes")
@@ -53,7 +49,6 @@ class Supervised(Method):
 
     Configuration = Configuration
     VIEWS = "one"
-    BACKBONE = "resnet18"
 
     def __init__(
         self,
@@ -104,22 +99,3 @@ class Supervised(Method):
             "accuracy": (logits.argmax(dim=1) == labels).float().mean(),
         }
         return losses, None
-
-    @classmethod
-    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """``base`` with what supervised training usually takes."""
-        if name == "tiny":
-            return replace(base, batch=32)
-        if name in ("paper", "paper-schedule"):
-            # As ModAn-MulSupCon's baseline, of which "cross-entropy" is printed and nothing else: its optimizer, batch
-            # and epochs. The gradient clip is ours.
-            optimization = replace(
-                base.optimization,
-                optimizer="sgd",
-                momentum=0.9,
-                learning_rate=0.05,
-                weight_decay=1e-4,
-                warmup_fraction=0.0,
-            )
-            return replace(base, epochs=1000, batch=256, optimization=optimization)
-        return base

@@ -6,8 +6,7 @@ Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Clus
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
@@ -16,23 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...engine.batch_norm import several_processes
-from ...engine.configuration import PictureAugmentation
-from ..configuration import PretrainingConfiguration
-from ..method import Method
+from ..method import Method, ViewBatch
 from ..parts.gathering import rows_of_all
 from ..parts.projection import Projection
 from ..parts.queue import KeyQueue
-from ..parts.settings import check
+from ..parts.settings import MethodSettings
 from ..parts.small_batches import check_share, check_whole_batch
-
-if TYPE_CHECKING:
-    from ..method import ViewBatch
 
 LARGE_VIEWS = 2  # the views that are assigned to prototypes; all views predict
 
 
 @dataclass(frozen=True)
-class Configuration:
+class Configuration(MethodSettings):
     """The settings of SwAV. Raises UsageError for values that make no sense."""
 
     prototypes: int = 500
@@ -48,13 +42,11 @@ class Configuration:
     queue_size: int = 0
 
     def __post_init__(self) -> None:
-        check(self.prototypes >= 2, "prototypes", self.prototypes, "at least 2")
-        check(self.temperature > 0, "temperature", self.temperature, "above 0")
-        check(self.epsilon > 0, "epsilon", self.epsilon, "above 0")
-        check(self.sinkhorn_iterations >= 1, "sinkhorn_iterations", self.sinkhorn_iterations, "at least 1")
-        check(self.frozen_steps >= 0, "frozen_steps", self.frozen_steps, "at least 0")
-        check(self.projection_width >= 1, "projection_width", self.projection_width, "at least 1")
-        check(self.queue_size >= 0, "queue_size", self.queue_size, "at least 0")
+        super().__post_init__()
+        self.check_at_least(2, "prototypes")
+        self.check_above_0("temperature", "epsilon")
+        self.check_at_least(1, "sinkhorn_iterations", "projection_width")
+        self.check_at_least(0, "frozen_steps", "queue_size")
 
 
 @torch.no_grad()
@@ -92,8 +84,6 @@ class SwAV(Method):
 
     Configuration = Configuration
     VIEWS = "multi-crop"
-    BACKBONE = "resnet18"
-    PAPER_BACKBONE = "resnet50"
     WHOLE_BATCH = True
 
     def __init__(
@@ -193,44 +183,6 @@ class SwAV(Method):
         for view, queue in enumerate(self.queues):
             large, patients = zip(*kept, strict=True)
             queue.enqueue(torch.cat(large)[:, view], torch.cat(patients))
-
-    @classmethod
-    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """``base`` with the method's values."""
-        if name == "tiny":
-            # For a processor in minutes (a ResNet-18 on 64 pixels): prototypes for hundreds of cases, not for hundreds
-            # of thousands, that begin to learn after some tens of steps.
-            return replace(
-                base,
-                settings=replace(base.settings, prototypes=32, frozen_steps=30),
-                batch=64,
-                epochs=20,  # of eight views
-                optimization=replace(base.optimization, learning_rate=1e-3),
-            )
-        if name in ("paper", "paper-schedule"):
-            # As Less-is-More prints it: 500 prototypes, crops of 90 to 100 % and of 10 to 33 % of the picture, LARS at
-            # 0.15 with decay 1e-6, batch 128, 800 epochs. Not printed: 10 epochs of warm-up, cosine and momentum 0.9,
-            # SwAV's. As there, LARS adapts and decays biases and norms too. The gradient clip is ours; LARS takes the
-            # length of each layer's gradient out again.
-            augmentation = base.augmentation
-            if isinstance(augmentation, PictureAugmentation):
-                augmentation = replace(augmentation, crop_area=(0.9, 1.0), small_area=(0.1, 0.33))
-            return replace(
-                base,
-                augmentation=augmentation,
-                batch=128,
-                epochs=800,
-                optimization=replace(
-                    base.optimization,
-                    optimizer="lars",
-                    momentum=0.9,
-                    learning_rate=0.15,
-                    weight_decay=1e-6,
-                    schedule="cosine",
-                    warmup_fraction=0.0125,
-                ),
-            )
-        return replace(base, batch=128, optimization=replace(base.optimization, learning_rate=5e-4))
 
 
 def _taken_side(encoder: EncoderConfiguration | BackboneConfiguration, side: int) -> int:

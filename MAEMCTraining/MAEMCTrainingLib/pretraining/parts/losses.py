@@ -1,12 +1,15 @@
 """The losses that several pre-training methods share, as pure functions."""
 
+from typing import Literal
+
 import torch
 from MAEMCLib.networks.masking import gather_tokens
 from torch import Tensor
 from torch.nn import functional
 
-SAME_PATIENT = ("exclude", "keep")
+SamePatient = Literal["exclude", "keep"]
 """Whether images of the anchor's own patient are no negatives, or count as any other's."""
+_EPSILON = 1e-6  # of a patch's variance: a patch of one gray value has none
 
 
 def masked_mse(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
@@ -17,6 +20,16 @@ def masked_mse(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
     """
     difference = gather_tokens(prediction, hidden).float() - gather_tokens(target, hidden).float()
     return difference.square().mean()
+
+
+def standardized(patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Patches (B, N, P) with their own mean 0 and deviation 1, and these means and deviations (B, N, 1).
+
+    The variance is the unbiased one, as in the authors' code.
+    """
+    mean = patches.mean(dim=-1, keepdim=True)
+    deviation = (patches.var(dim=-1, keepdim=True) + _EPSILON).sqrt()
+    return (patches - mean) / deviation, mean, deviation
 
 
 def info_nce(

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration
-from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
+from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..method import Method
-from ..methods.mae import standardized
-from .losses import masked_mse
+from ..method import Method, ViewBatch
+from .losses import masked_mse, standardized
 from .masked_convolutions import stage_shapes
-from .settings import check
+from .settings import MethodSettings, check
 from .small_batches import check_share
-
-if TYPE_CHECKING:
-    from ..configuration import PretrainingConfiguration
-    from ..method import ViewBatch
 
 
 @dataclass(frozen=True)
@@ -79,20 +73,8 @@ class MaskGrid:
         return visible.reshape(len(noise), 1, side, side), hidden
 
 
-def fitting_side(encoder: AnyEncoderConfiguration, largest: int | None = None) -> AnyEncoderConfiguration:
-    """The encoder's settings at the nearest side that masks of 32 and of 16 pixels fit, no larger than ``largest``.
-
-    That is 256 pixels for the 250 of a montage: 32 is the stride of these networks, and the multiple next to 250 loses
-    no detail. Vision transformers stay as they are; these methods refuse them.
-    """
-    if not isinstance(encoder, BackboneConfiguration):
-        return encoder
-    side = min(encoder.image_size, largest or encoder.image_size)
-    return replace(encoder, image_size=max(32, (side + 16) // 32 * 32))
-
-
 @dataclass(frozen=True)
-class MaskSettings:
+class MaskSettings(MethodSettings):
     """The settings that these methods share. Raises UsageError for values that make no sense."""
 
     mask_ratio: float = 0.6
@@ -104,9 +86,10 @@ class MaskSettings:
     decoder_width: int = 512  # channels
 
     def __post_init__(self) -> None:
-        check(0 < self.mask_ratio < 1, "mask_ratio", self.mask_ratio, "between 0 and 1")
+        super().__post_init__()
+        self.check_mask_ratio()
         check(self.mask_patch >= 2, "mask_patch", self.mask_patch, "at least 2 pixels")
-        check(self.decoder_width >= 1, "decoder_width", self.decoder_width, "at least 1")
+        self.check_at_least(1, "decoder_width")
 
 
 class MaskedReconstruction(Method):
@@ -114,47 +97,16 @@ class MaskedReconstruction(Method):
 
     VIEWS = "one"
 
-    def __init__(
-        self,
-        configuration: MaskSettings,
-        encoder: AnyEncoderConfiguration,
-        family: type[nn.Module],
-        fitting: str,
-        seed: int,
-    ) -> None:
-        """family: of the timm models that the method can mask; fitting: the names of those, for people.
-
-        Raises UsageError: an encoder of another family, a mask that does not fit it.
-        """
+    def __init__(self, configuration: MaskSettings, encoder: BackboneConfiguration, seed: int) -> None:
+        """Raises UsageError for a mask that does not fit the encoder."""
         super().__init__()
-        built = build_encoder(encoder, seed) if isinstance(encoder, BackboneConfiguration) else None
-        if built is None or not isinstance(built.body, family):
-            name = encoder.backbone if isinstance(encoder, BackboneConfiguration) else "vision transformer"
-            raise UsageError(
-                f"{type(self).__name__} cannot mask a {name}. Choose the backbone {fitting}.",
-                "encoder",
-            )
-        self.encoder = built
-        self.levels = stage_shapes(built.body)
+        self.encoder = build_encoder(encoder, seed)
+        self.levels = stage_shapes(self.encoder.body)
         self.configuration = configuration
         self.grid = MaskGrid(
             encoder.image_size, configuration.mask_patch, configuration.mask_ratio, stride=self.levels[-1][1]
         )
         self.mask_cells, self.hidden = self.grid.cells, self.grid.hidden
-
-    @classmethod
-    def preset(cls, name: str, base: PretrainingConfiguration) -> PretrainingConfiguration:
-        """``base`` at a side that the mask fits, at the usual rate of masked autoencoders."""
-        if name == "tiny":
-            # Minutes on a processor: 64 pixels are 2 x 2 cells of 32, too few to hide 60 % of, hence 16-pixel cells.
-            return replace(
-                base,
-                settings=replace(base.settings, mask_patch=16, decoder_width=256),
-                encoder=fitting_side(base.encoder, largest=128),
-                optimization=replace(base.optimization, learning_rate=1e-3),
-            )
-        optimization = replace(base.optimization, learning_rate=1.5e-4)
-        return replace(base, encoder=fitting_side(base.encoder), optimization=optimization)
 
     def rebuild(self, images: Tensor, visible: Tensor) -> Tensor:
         """Images (B, 1, S, S) of which the cells visible (B, 1, G, G) may be seen -> images (B, 1, S, S)."""

@@ -1,0 +1,90 @@
+"""What the masked autoencoders with a vision transformer share: encoder, decoder, the loss of the masked patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from MAEMCLib.errors import UsageError
+from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.decoder import Decoder
+from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
+from MAEMCLib.networks.vit import ViT
+from torch import Tensor
+
+from ..method import Method
+from .losses import masked_mse, standardized
+from .settings import MethodSettings
+
+
+@dataclass(frozen=True)
+class MaskedTransformerSettings(MethodSettings):
+    """The settings that these methods share. Raises UsageError for values that make no sense."""
+
+    # Share of patches masked, rounded half up on exact numbers; 0.75 is He et al.'s choice for photographs.
+    mask_ratio: float = 0.75
+    # True: what is predicted is each patch minus its own mean, over its own deviation (He et al., section 4.1). Then
+    # the network predicts no gray values, and a bundle gets no autoencoder.
+    norm_pixels: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_mask_ratio()
+
+
+class MaskedTransformer(Method):
+    """A vision transformer that encodes the visible patches, and a decoder that predicts the pixels of the others."""
+
+    def __init__(
+        self,
+        configuration: MaskedTransformerSettings,
+        encoder: EncoderConfiguration,
+        decoder: DecoderConfiguration,
+        seed: int,
+    ) -> None:
+        """Raises UsageError for a mask that leaves no patch visible or none masked."""
+        super().__init__()
+        self.configuration = configuration
+        self.mask_cells = encoder.tokens
+        self.hidden = hidden_count(encoder.tokens, configuration.mask_ratio)
+        if configuration.norm_pixels and encoder.patch_pixels < 2:
+            raise UsageError("A patch of one pixel has no deviation: norm_pixels needs a larger patch_size.", "setting")
+        self.encoder = ViT(encoder, seed)
+        self.decoder = Decoder(encoder, decoder, seed + 1)
+
+    def reconstruction(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The mean squared error over the masked patches of images (B, 1, S, S) under noise (B, N), the encoder's
+        tokens (B, 1 + K, width), and the indices (B, K) of the visible patches."""
+        keep, hidden = split_tokens(noise, self.hidden)
+        target = patchify(images, self.encoder.configuration.patch_size)
+        if self.configuration.norm_pixels:
+            target = standardized(target)[0]
+        tokens = self.encoder(images, keep)
+        return masked_mse(self.decoder(tokens, keep), target, hidden), tokens, keep
+
+    def autoencoder_state(self) -> dict[str, Tensor]:
+        """ "encoder.*", "decoder.*", and as "momentum_encoder.*", which reconstructs coronal planes, the same encoder;
+        {} where patches are standardized.
+
+        The second encoder's tensors are copies: a file of tensors holds no two names for the same memory.
+        """
+        if self.configuration.norm_pixels:
+            return {}
+        state = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
+        state |= {f"momentum_{name}": tensor.clone() for name, tensor in state.items()}
+        return state | {f"decoder.{name}": tensor for name, tensor in self.decoder.state_dict().items()}
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, noise: Tensor, plane: str = "axial") -> tuple[Tensor, Tensor]:
+        """Reconstruct images (B, 1, S, S) masked by noise (B, N); every plane has the one encoder.
+
+        Returns the prediction (B, N, P) of all patches in the images' gray values and the indices (B, H) of the masked
+        ones. With ``norm_pixels`` each patch gets the mean and the deviation that it has in the image: they were not
+        predicted.
+        """
+        keep, hidden = split_tokens(noise, self.hidden)
+        prediction = self.decoder(self.encoder(images, keep), keep)
+        if self.configuration.norm_pixels:
+            _, mean, deviation = standardized(patchify(images, self.encoder.configuration.patch_size))
+            prediction = prediction * deviation + mean
+        return prediction, hidden
