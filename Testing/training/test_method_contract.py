@@ -11,7 +11,7 @@ from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, De
 from MAEMCLib.networks.configuration import PRESETS as NETWORKS
 from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.masking import unpatchify
-from MAEMCTrainingLib.data.presentation import VIEWS
+from MAEMCTrainingLib.data.kinds.kind import VIEWS
 from MAEMCTrainingLib.pretraining.method import Method
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from MAEMCTrainingLib.pretraining.registry import METHODS, method_named
