@@ -167,7 +167,7 @@ def _answer(request: dict, answers: BinaryIO) -> None:
 
 
 def _fail(answers: BinaryIO, error: MAEMCError) -> None:
-    _send(answers, {"error": type(error).__name__, "told": (str(error), error.code, error.private)})
+    _send(answers, {"error": type(error).__name__, "arguments": (str(error), error.code, error.private)})
 
 
 def _send(answers: BinaryIO, header: dict, array: np.ndarray | None = None) -> None:
@@ -187,7 +187,7 @@ def _received(answers: BinaryIO) -> CTVolume | np.ndarray:
         raise EOFError
     header = json.loads(line)
     if "error" in header:
-        raise getattr(errors, header["error"])(*header["told"])
+        raise getattr(errors, header["error"])(*header["arguments"])
     array = np.empty(header["shape"], header["dtype"])
     rest = memoryview(array.reshape(-1).view(np.uint8))
     while rest:

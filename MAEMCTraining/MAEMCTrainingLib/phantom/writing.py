@@ -77,12 +77,12 @@ def write_phantom(
 def _known_hashes(record: Path, settings: dict) -> dict[str, str]:
     if not record.exists():
         return {}
-    known = read_json(record, "The phantom's record")
-    if not isinstance(known, dict) or not isinstance(known.get("sha256"), dict):
+    stored = read_json(record, "The phantom's record")
+    if not isinstance(stored, dict) or not isinstance(stored.get("sha256"), dict):
         raise InputError(f"{record} is no record of a phantom. Choose an empty folder.", "unreadable-json")
-    hashes = known["sha256"]
+    hashes = stored["sha256"]
     differing = [
-        f"{name} {known.get(name)} and not {value}" for name, value in settings.items() if known.get(name) != value
+        f"{name} {stored.get(name)} and not {value}" for name, value in settings.items() if stored.get(name) != value
     ]
     if differing:
         raise UsageError(

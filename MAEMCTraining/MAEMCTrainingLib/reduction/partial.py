@@ -50,9 +50,9 @@ class Partial:
         self._task = _line({**task, "settings": dict(settings)})
         self._begun = False
         content = self._read()
-        known = content.startswith(self._task)
-        self.of_another_task = bool(content) and not known
-        self._lines = content[len(self._task) :].split(b"\n")[:-1] if known else []  # the last is empty, or torn
+        same_task = content.startswith(self._task)
+        self.of_another_task = bool(content) and not same_task
+        self._lines = content[len(self._task) :].split(b"\n")[:-1] if same_task else []  # the last is empty, or torn
 
     def take_up(self, volumes: Sequence[Volume]) -> dict[int, Done]:
         """{index of the volume: its result} of all volumes that are done already."""

@@ -30,16 +30,16 @@ def reduce_manifest(
     one that is done. Raises InputError where no volume can be used.
     """
     volumes, left_out = volumes_of(manifest)
-    known = partial.take_up(volumes)
-    ended, reduced = len(known), []
+    done_before = partial.take_up(volumes)
+    ended, reduced = len(done_before), []
     for number, volume in enumerate(volumes):
         progress(ended, len(volumes), 0.0)
 
         def step(part: float, ended: int = ended) -> None:
             progress(ended, len(volumes), part)
 
-        if number in known:
-            found, unreadable = known[number]
+        if number in done_before:
+            found, unreadable = done_before[number]
         else:
             files = files_signature(volume)
             try:

@@ -219,5 +219,5 @@ def _position(row: Case) -> float | None:
 
 def _agreed(rows: Sequence[Case], value: Callable[[Case], Value]) -> Value | None:
     """The value of all rows that have one; None where they contradict each other."""
-    said = {value(row) for row in rows} - {None, ""}
-    return said.pop() if len(said) == 1 else None
+    values = {value(row) for row in rows} - {None, ""}
+    return values.pop() if len(values) == 1 else None

@@ -60,7 +60,7 @@ def list_series(folder: str | Path) -> list[Stack]:
 def read_folder(folder: Path, more: Sequence[str] = ()) -> Folder:
     """Read the headers of all files of a folder and its subfolders; no voxel is read, but of copies of one image.
 
-    more: further texts to read of each header, by keyword. Whatever is wrong with a file is told in the result.
+    more: further texts to read of each header, by keyword. The result names every file that is damaged.
     """
     found: dict[str, dict[Path, Header]] = {}
     spoiled, imageless, foreign, nameless = {}, {}, [], []

@@ -101,8 +101,8 @@ def stacks_of(uid: str, slices: Sequence[Slice]) -> tuple[list[Stack], list[Slic
     stacks.sort(key=_order)
     if len(stacks) == 1:
         return stacks, left_out
-    told = _differences([stack.slices for stack in stacks])
-    return [replace(s, number=n, differs=told[n - 1]) for n, s in enumerate(stacks, 1)], left_out
+    differences = _differences([stack.slices for stack in stacks])
+    return [replace(s, number=n, differs=differences[n - 1]) for n, s in enumerate(stacks, 1)], left_out
 
 
 def _always_apart(slices: Sequence[Slice]) -> list[list[Slice]]:
@@ -215,7 +215,7 @@ def _order(stack: Stack) -> tuple:
 
 def _differences(stacks: Sequence[Sequence[Slice]]) -> list[str]:
     """For each stack what tells it from the others: numbers as they are, texts by letters, since DICOM's are free."""
-    told: list[list[str]] = [[] for _ in stacks]
+    differences: list[list[str]] = [[] for _ in stacks]
     tags: dict[str, tuple[str, Callable]] = {
         "PatientID": ("patient", _text), "StudyInstanceUID": ("study", _text),
         "FrameOfReferenceUID": ("frame of reference", _text), "StackID": ("stack ID", _text),
@@ -227,10 +227,10 @@ def _differences(stacks: Sequence[Sequence[Slice]]) -> list[str]:
         if any(len(value) > 1 for value in values) or len({value[0] for value in values}) < 2:
             continue
         lettered = {value: chr(ord("A") + at) for at, value in enumerate(sorted({v[0] for v in values}))}
-        for words, (value,) in zip(told, values, strict=True):
+        for words, (value,) in zip(differences, values, strict=True):
             shown = lettered[value] if read is _text else (f"{value:g}" if value > -math.inf else "not stated")
             words.append(f"{word} {shown}")
-    return ["; ".join(dict.fromkeys(words)) for words in told]
+    return ["; ".join(dict.fromkeys(words)) for words in differences]
 
 
 def _text(item: Slice, name: str) -> str:

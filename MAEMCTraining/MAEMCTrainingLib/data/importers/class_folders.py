@@ -72,15 +72,15 @@ def _only_level(folders: Sequence[tuple[str, ...]]) -> ClassFolders:
         return ClassFolders()
     negative = [name for name in names if _is_negative(name)]
     labels = ()
-    said = (
+    remark = (
         f"The folders {', '.join(names)} were taken for classes (column class), each picture for a patient of its own."
     )
     if len(names) == 2 and len(negative) == 1:
         labels = tuple((name.lower(), int(name not in negative)) for name in names)
-        said += f" Label 0 is {negative[0]}; --classes NEGATIVE,POSITIVE says otherwise."
+        remark += f" Label 0 is {negative[0]}; --classes NEGATIVE,POSITIVE says otherwise."
     elif len(names) == 2:
-        said += " Which of them is positive is not known: name them by --classes NEGATIVE,POSITIVE for labels."
-    return ClassFolders(shared, labels, (said,))
+        remark += " Which of them is positive is not known: name them by --classes NEGATIVE,POSITIVE for labels."
+    return ClassFolders(shared, labels, (remark,))
 
 
 def _is_negative(name: str) -> bool:
