@@ -23,7 +23,8 @@ from MAEMCTrainingLib.data.importers.mrml import read_scene
 from MAEMCTrainingLib.data.importers.pictures import read_picture
 from MAEMCTrainingLib.engine.checkpoints import Position, restore, save
 from MAEMCTrainingLib.jobs.events import EventLog
-from MAEMCTrainingLib.jobs.job import Job, known_jobs, remember
+from MAEMCTrainingLib.jobs.job import Job, known_jobs
+from MAEMCTrainingLib.jobs.notes import remember
 from MAEMCTrainingLib.reduction.partial import Partial, files_signature
 from MAEMCTrainingLib.reduction.result import Reduced
 from MAEMCTrainingLib.reduction.selection import Removal, Selected

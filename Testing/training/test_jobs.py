@@ -158,7 +158,7 @@ def test_an_event_log_reads_on_and_starts_over_after_a_cut(tmp_path):
 
 def test_reading_jobs_needs_no_torch(tmp_path):
     """Slicer's own process does it."""
-    code = "import sys, MAEMCTrainingLib.jobs.job, MAEMCTrainingLib.jobs.progress_line; print('torch' in sys.modules)"
+    code = "import sys, MAEMCTrainingLib.jobs.job, MAEMCTrainingLib.jobs.progress; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 

@@ -88,7 +88,7 @@ class _Progress(TerminalLine):
         self.stage, self.started, self.renewed = "", 0.0, 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        from ..jobs.progress_line import duration
+        from ..jobs.progress import duration
 
         now = time.monotonic()
         if stage == self.stage and now - self.renewed < 0.2:

@@ -33,7 +33,8 @@ def add(commands: Any) -> None:
 
 def _list(options: argparse.Namespace) -> None:
     from ..jobs.files import read_state
-    from ..jobs.job import damaged_notes, known_jobs
+    from ..jobs.job import known_jobs
+    from ..jobs.notes import damaged_notes
 
     jobs, notes = known_jobs(home()), damaged_notes(home())
     if not jobs and not notes and not options.quiet:
@@ -67,7 +68,7 @@ def _watch(options: argparse.Namespace) -> int:
     from ..jobs.events import EventLog
     from ..jobs.files import read_state
     from ..jobs.job import Job
-    from ..jobs.progress_line import progress_line
+    from ..jobs.progress import progress_line
 
     job = Job(options.job)
     job.settings  # noqa: B018 - raises where the folder is no job

@@ -177,7 +177,7 @@ class _Progress(TerminalLine):
         print(json.dumps(line), file=sys.stderr, flush=True)
 
     def _show(self, volume: int, volumes: int, share: float, left: float | None) -> None:
-        from ..jobs.progress_line import duration
+        from ..jobs.progress import duration
 
         text = f"Comparing volume {volume} of {volumes}" + ("" if left is None else f"  {duration(left)} left")
         self.renew(text)

@@ -79,100 +79,193 @@ def train(
     checkpoint is kept), a checkpoint of another run, a full disk, a device that fails; UsageError: more processes than
     samples in a batch.
     """
-    identity = {"configuration": to_json(run), "data": fingerprint}
-    module = task.module.to(device)
-    module.train()
-    optimizer = build_optimizer(task.parameters(), run.optimization, device)
-    position, best = checkpoints.restore(folder, module, optimizer, identity)
-    stepper = Stepper(task, run, optimizer, device, processes)
-    if position.scaler:
-        stepper.scaler.load_state_dict(position.scaler)
-    stepper.accumulation = max(stepper.accumulation, position.accumulation)
-    per_epoch = steps_in_epoch(task.samples, run.batch)
-    if task.samples // per_epoch < processes.count:
-        raise UsageError(
-            f"A batch has {task.samples // per_epoch} samples for {processes.count} processes. Choose a larger batch "
-            "or fewer processes.",
-            "too-many-processes",
-        )
-    steps = run.epochs * per_epoch
-    checkpoints.check_step(folder, position, steps)
-    if position.step and not position.ended and position.step < steps:
-        job.log(f"Continuing at step {position.step} of {steps}.")
-    if position.step < steps:
-        job.forget_events(position.step, (task.phase, "validation"), **where)
-    where = {"phase": task.phase, **where}
-    trained_from = position.step
-    progress = Progress(job, run.epochs, position.step, steps, where)
+    stopping = EarlyStopping(patience, window)
+    loop = _Loop(task, run, job, folder, {"configuration": to_json(run), "data": fingerprint}, device, processes, where)
+    while not loop.ended:
+        loop.step()
+        loop.log()
+        if loop.epoch_done:
+            loop.validate(stopping)
+        loop.show()
+        if processes.any(stop.asked, device):
+            loop.save()
+            at = f"step {loop.position.step} of {loop.steps}"
+            raise Interrupted(f"Stopped at {at}, saved. Repeat the command to go on.")
+        if loop.save_due:
+            loop.save()
+    return loop.finish()
 
-    def save() -> None:
-        if processes.leads:
-            position.scaler = stepper.scaler.state_dict()
-            checkpoints.save(folder, module, optimizer, position, best, identity)
-        progress.saved = time.monotonic()
 
-    batches = _ahead(task, run.batch, stepper, position.step, steps)
-    while position.step < steps and not position.ended:
-        epoch, index = divmod(position.step, per_epoch)
-        rate = learning_rate(run.optimization, position.step, steps, per_epoch)
-        samples, shares = next(batches)
+@dataclass(frozen=True)
+class EarlyStopping:
+    """When a validation's loss ends a run.
+
+    patience: epochs without a lower loss before it ends; None: never. window: epochs, up to the present one, whose mean
+    loss counts.
+    """
+
+    patience: int | None = None
+    window: int = 1
+
+    def judge(self, position: Position, loss: float, epoch: int) -> bool:
+        """Enter an epoch's loss into the position; whether it is the best so far."""
+        position.recent = [*position.recent, loss][-self.window :]
+        smoothed = sum(position.recent) / len(position.recent)
+        better = position.best_loss is None or smoothed < position.best_loss
+        if better:
+            position.best_loss, position.best_epoch, position.stale = smoothed, epoch, 0
+        else:
+            position.stale += 1
+        position.ended = self.patience is not None and position.stale >= self.patience
+        return better
+
+
+class _Loop:
+    """One run: where it stands, and the phases of its steps."""
+
+    def __init__(
+        self,
+        task: Task,
+        run: Run,
+        job: Job,
+        folder: Path,
+        identity: dict[str, Any],
+        device: torch.device,
+        processes: Processes,
+        where: dict[str, Any],
+    ) -> None:
+        """Restores what ``folder`` holds. Raises UsageError for more processes than samples in a batch."""
+        self.task, self.run, self.job, self.folder, self.identity = task, run, job, folder, identity
+        self.device, self.processes = device, processes
+        self.module = task.module.to(device)
+        self.module.train()
+        self.optimizer = build_optimizer(task.parameters(), run.optimization, device)
+        self.position, self.best = checkpoints.restore(folder, self.module, self.optimizer, identity)
+        self.stepper = Stepper(task, run, self.optimizer, device, processes)
+        if self.position.scaler:
+            self.stepper.scaler.load_state_dict(self.position.scaler)
+        self.stepper.accumulation = max(self.stepper.accumulation, self.position.accumulation)
+        self.per_epoch = steps_in_epoch(task.samples, run.batch)
+        samples = task.samples // self.per_epoch
+        if samples < processes.count:
+            raise UsageError(
+                f"A batch has {samples} samples for {processes.count} processes. Choose a larger batch or fewer "
+                "processes.",
+                "too-many-processes",
+            )
+        self.steps = run.epochs * self.per_epoch
+        done = self.trained_from = self.position.step
+        checkpoints.check_step(folder, self.position, self.steps)
+        if done < self.steps:
+            if done and not self.position.ended:
+                job.log(f"Continuing at step {done} of {self.steps}.")
+            job.forget_events(done, (task.phase, "validation"), **where)
+        self.where = {"phase": task.phase, **where}
+        self.progress = Progress(job, run.epochs, done, self.steps, self.where)
+        self.batches = _ahead(task, run.batch, self.stepper, done, self.steps)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done, or the validation said enough."""
+        return self.position.step >= self.steps or self.position.ended
+
+    def step(self) -> None:
+        """Train on the next batch. Raises InputError for a loss that is not finite or a device that fails."""
+        step = self.position.step
+        self.epoch, index = divmod(step, self.per_epoch)
+        self.epoch_done = index + 1 == self.per_epoch
+        self.rate = learning_rate(self.run.optimization, step, self.steps, self.per_epoch)
+        self.samples, shares = next(self.batches)
         try:
-            figures = stepper.step(samples, shares, rate, epoch, position.step)
+            self.figures = self.stepper.step(self.samples, shares, self.rate, self.epoch, step)
         except RuntimeError as error:
-            if failure := device_failure(error, device):
+            if failure := device_failure(error, self.device):
                 raise failure from error
             raise
-        _check_finite(figures, task, samples, epoch, position.step)
-        if stepper.accumulation > max(run.accumulation, position.accumulation):
-            position.accumulation = stepper.accumulation
-            result = "slower and with the same result"
-            if stepper.running.layers:
-                result = (
-                    "slower, and its batch normalization has the statistics of a share instead of the batch: what is "
-                    "learned differs from a run on a larger memory"
-                )
-            job.log(
-                f"The memory of {device} is too small for a batch of {run.batch}: from here on it passes in "
-                f"{stepper.accumulation} shares, {result}."
+        self._check_finite(self.figures)
+        self._tell_of_small_memory()
+        self.position.step += 1
+        self.progress.images += len(self.samples) * self.task.images_per_sample
+
+    def log(self) -> None:
+        """Write the step's figures down, where they are due."""
+        step = self.position.step
+        if step % self.run.log_every == 0 or self.epoch_done or step == 1:
+            speed = {
+                "learning_rate": self.rate,
+                "images_per_second": round(self.progress.images_per_second(), 2),
+            }
+            memory = peak_memory_mb(self.device)
+            figures = self.figures | speed | ({"memory_mb": memory} if memory else {})
+            self.progress.event(step, self.epoch, figures)
+
+    def validate(self, stopping: EarlyStopping) -> None:
+        """What follows an epoch: validation, where the task has one, the best weights, a preview."""
+        verdict = self.processes.of_leader(self.task.validate(self.device))  # one for all, whatever their rounding
+        self.module.train()
+        if verdict is not None:
+            self._check_finite({"validation loss": verdict["loss"]}, before=1)
+            better = stopping.judge(self.position, verdict["loss"], self.epoch)
+            if better:
+                self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.module.state_dict().items()}
+            validation = {**self.where, "phase": "validation", **verdict, "better": better}
+            self.job.event(step=self.position.step, epoch=self.epoch, **validation)
+        if self.processes.leads:
+            self.task.epoch_done(self.epoch, self.device)
+
+    def show(self) -> None:
+        """Renew the line on the terminal and the job's state."""
+        self.progress.show(self.position, self.epoch, self.figures["loss"], self.rate)
+
+    @property
+    def save_due(self) -> bool:
+        """Whether the last checkpoint is old enough for another."""
+        return time.monotonic() - self.progress.saved > self.run.checkpoint_seconds
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        if self.processes.leads:
+            self.position.scaler = self.stepper.scaler.state_dict()
+            checkpoints.save(self.folder, self.module, self.optimizer, self.position, self.best, self.identity)
+        self.progress.saved = time.monotonic()
+
+    def finish(self) -> Outcome:
+        """Save what was trained since, and the best weights for other programs."""
+        if self.position.step > self.trained_from:
+            self.save()
+        if self.best is not None and self.processes.leads:  # again, should the run have been killed between the two
+            checkpoints.save_best(self.folder, self.best, self.position, self.identity)
+        self.progress.end()
+        return Outcome(self.position, self.best)
+
+    def _tell_of_small_memory(self) -> None:
+        """Keep and say that the stepper had to divide a batch further."""
+        accumulation = self.stepper.accumulation
+        if accumulation <= max(self.run.accumulation, self.position.accumulation):
+            return
+        self.position.accumulation = accumulation
+        result = "slower and with the same result"
+        if self.stepper.running.layers:
+            result = (
+                "slower, and its batch normalization has the statistics of a share instead of the batch: what is "
+                "learned differs from a run on a larger memory"
             )
-        position.step += 1
-        progress.images += len(samples) * task.images_per_sample
-        epoch_done = index + 1 == per_epoch
-        if position.step % run.log_every == 0 or epoch_done or position.step == 1:
-            speed = {"learning_rate": rate, "images_per_second": round(progress.images_per_second(), 2)}
-            memory = peak_memory_mb(device)
-            progress.event(position.step, epoch, figures | speed | ({"memory_mb": memory} if memory else {}))
-        if epoch_done:
-            verdict = processes.of_leader(task.validate(device))  # one for all, whatever their rounding
-            module.train()
-            if verdict is not None:
-                loss = verdict["loss"]
-                _check_finite({"validation loss": loss}, task, samples, epoch, position.step - 1)
-                position.recent = [*position.recent, loss][-window:]
-                smoothed = sum(position.recent) / len(position.recent)
-                better = position.best_loss is None or smoothed < position.best_loss
-                if better:
-                    position.best_loss, position.best_epoch, position.stale = smoothed, epoch, 0
-                    best = {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
-                else:
-                    position.stale += 1
-                position.ended = patience is not None and position.stale >= patience
-                validation = {**where, "phase": "validation", **verdict, "better": better}
-                job.event(step=position.step, epoch=epoch, **validation)
-            if processes.leads:
-                task.epoch_done(epoch, device)
-        progress.show(position, epoch, figures["loss"], rate)
-        if processes.any(stop.asked, device):
-            save()
-            raise Interrupted(f"Stopped at step {position.step} of {steps}, saved. Repeat the command to go on.")
-        if time.monotonic() - progress.saved > run.checkpoint_seconds:
-            save()
-    if position.step > trained_from:
-        save()
-    if best is not None and processes.leads:  # again, should the run have been killed between the two
-        checkpoints.save_best(folder, best, position, identity)
-    progress.end()
-    return Outcome(position, best)
+        self.job.log(
+            f"The memory of {self.device} is too small for a batch of {self.run.batch}: from here on it passes in "
+            f"{accumulation} shares, {result}."
+        )
+
+    def _check_finite(self, figures: dict[str, float], before: int = 0) -> None:
+        """before: steps between the one to be named and the position."""
+        broken = [name for name, value in figures.items() if not math.isfinite(value)]
+        if broken:
+            names = self.task.names(self.samples)
+            raise InputError(
+                f"Training diverged: {', '.join(broken)} not finite at step {self.position.step - before + 1}, epoch "
+                f"{self.epoch + 1} (cases {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}). The last "
+                "checkpoint before it is kept. Use a lower learning_rate, and check these cases' images.",
+                "not-finite",
+            )
 
 
 def _ahead(task: Task, batch: int, stepper: Stepper, step: int, steps: int) -> Iterator[tuple[np.ndarray, Shares]]:
@@ -191,15 +284,3 @@ def _ahead(task: Task, batch: int, stepper: Stepper, step: int, steps: int) -> I
             if following < steps:
                 coming.append(pool.submit(make, following))
             yield ready
-
-
-def _check_finite(figures: dict[str, float], task: Task, samples: np.ndarray, epoch: int, step: int) -> None:
-    broken = [name for name, value in figures.items() if not math.isfinite(value)]
-    if broken:
-        names = task.names(samples)
-        raise InputError(
-            f"Training diverged: {', '.join(broken)} not finite at step {step + 1}, epoch {epoch + 1} (cases "
-            f"{', '.join(names[:8])}{' ...' if len(names) > 8 else ''}). The last checkpoint before it is kept. "
-            "Use a lower learning_rate, and check these cases' images.",
-            "not-finite",
-        )

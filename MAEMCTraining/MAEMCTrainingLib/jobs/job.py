@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import json
 import logging
 import os
@@ -26,12 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
-from MAEMCLib.files.atomic import read_json, replacing, write_json
+from MAEMCLib.files.atomic import replacing, write_json
 from MAEMCLib.files.home import home as user_home
 
 from ..engine.configuration import differing_keys
 from .events import read_event
 from .files import SCHEMA, is_command, read_settings, read_state
+from .notes import noted, read_note, registry, remember
 from .revision import versions
 from .stopping import STOP_FILE, Interrupted, StopRequest, forget_stop
 
@@ -71,7 +71,7 @@ class Job:
         Raises InputError where the folder is no job, or the file is damaged.
         """
         settings = read_settings(self.folder)
-        note = _note(self.folder, self.home or user_home())
+        note = read_note(self.folder, self.home or user_home())
         paths, sources = note.get("data"), settings.get("data")
         if isinstance(paths, list) and isinstance(sources, list) and len(paths) == len(sources):
             settings["data"] = [{"path": str(path), **source} for source, path in zip(sources, paths, strict=True)]
@@ -345,65 +345,15 @@ def is_locked(folder: Path) -> bool:
         return False  # a folder that this user cannot write is not run by this user
 
 
-def _registry(home: Path) -> Path:
-    return home / "jobs"
-
-
-def remember(folder: Path, home: Path, **values: Any) -> None:
-    """Note where the job lies, so that ``jobs list`` finds it again, and what continuing it needs beside its folder."""
-    try:
-        _registry(home).mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # the job itself does not depend on being listed
-    note = _note(folder, home) | values | {"folder": str(folder.resolve())}
-    with contextlib.suppress(InputError):
-        write_json(_note_path(folder, home), note)
-
-
-def _note(folder: Path, home: Path) -> dict[str, Any]:
-    try:
-        note = read_json(_note_path(folder, home), "A job's note")
-    except InputError:
-        return {}
-    return note if isinstance(note, dict) else {}
-
-
-def _note_path(folder: Path, home: Path) -> Path:
-    return _registry(home) / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]}.json"
-
-
 def known_jobs(home: Path) -> list[Job]:
     """The jobs started with this MAEMC_HOME whose folders still exist, oldest first; the damaged ones come last."""
     jobs, damaged = [], []
-    for path in sorted(_registry(home).glob("*.json")):
+    for path in sorted(registry(home).glob("*.json")):
         try:
-            job = Job(_noted(path), home=home)
+            job = Job(noted(path), home=home)
             read_state(job.folder)
             jobs.append((job.settings["created"], job))
         except InputError as error:
             if error.code not in ("no-job", "no-note"):
                 damaged.append(job)
     return [job for _, job in sorted(jobs, key=lambda pair: pair[0])] + damaged
-
-
-def damaged_notes(home: Path) -> dict[Path, str]:
-    """{note of where a job lies: why it cannot be read}; which job it was, nobody knows any more."""
-    reasons = {}
-    for path in sorted(_registry(home).glob("*.json")):
-        try:
-            _noted(path)
-        except InputError as error:
-            reasons[path] = str(error)
-    return reasons
-
-
-def _noted(path: Path) -> Path:
-    try:
-        note = read_json(path, "A job's note", 1 << 16)
-        folder = note["folder"] if isinstance(note, dict) else None
-        if not isinstance(folder, str) or not os.path.isabs(folder) or "\0" in folder:
-            raise InputError(f"A job's note ({path}) names no folder.")
-    except (InputError, KeyError) as error:
-        text = f"{error} Delete it; the job is found again when its command is repeated."
-        raise InputError(text, "no-note", (path,)) from error
-    return Path(folder)

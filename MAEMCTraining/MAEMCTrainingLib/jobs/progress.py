@@ -6,19 +6,23 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from ..engine.checkpoints import Position
 from .job import Job
-from .progress_line import progress_line
+
+if TYPE_CHECKING:  # a terminal that follows a job needs no torch
+    import torch
+
+    from ..engine.checkpoints import Position
 
 
 def peak_memory_mb(device: torch.device) -> float | None:
     """The largest memory so far in MB: the GPU's by this process, or the process's own; None where nobody knows."""
     if device.type == "cuda":
+        import torch
+
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     try:
         import resource
@@ -90,3 +94,24 @@ class Progress:
             print(file=sys.stderr)
         if self.board is not None:
             self.board.close()
+
+
+def progress_line(state: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    """state: as state.json; figures: "loss", "learning_rate" and "images_per_second" of a training event, or none."""
+    parts = [state.get("stage", "")]
+    if state.get("epochs") and figures:
+        parts.append(f"epoch {state.get('epoch', 0) + 1}/{state['epochs']}")
+    if state.get("steps"):
+        parts.append(f"step {state.get('step', 0)}/{state['steps']}")
+    formats = {"loss": "loss {:.4f}", "learning_rate": "rate {:.2e}", "images_per_second": "{:.0f} images/s"}
+    parts += [text.format(figures[name]) for name, text in formats.items() if name in figures]
+    if state.get("seconds_left") is not None:
+        parts.append(f"{duration(state['seconds_left'])} left")
+    return "  ".join(part for part in parts if part)
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
