@@ -53,7 +53,11 @@ def build_parser() -> argparse.ArgumentParser:
     import argparse
 
     from . import __version__
-    from .commands import scoring as commands
+    from .commands.batch import batch
+    from .commands.device import device
+    from .commands.explain import explain
+    from .commands.roi import roi
+    from .commands.score import score
     from .results import DISCLAIMER
 
     parser = argparse.ArgumentParser(
@@ -62,49 +66,52 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"maemc {__version__}")
     found = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = _command(found, "score", commands.score, "score nodules of one CT, or a 2-D picture")
+    command = _command(found, "score", score, "score nodules of one CT, or a 2-D picture")
     _image(command)
     command.add_argument("--point", action="append", metavar="L,P,S", help="a nodule's position; repeat for more")
     command.add_argument(
         "--points", metavar="FILE", help="positions from a Slicer .mrk.json or a CSV id,l_mm,p_mm,s_mm"
     )
     command.add_argument("--ras", action="store_true", help="the positions given are RAS instead of LPS")
-    command.add_argument(
-        "--clinical",
-        action="append",
-        metavar="KEY=VALUE",
-        help="a value that the model asks for beside the CT, such as age=63; repeat for more",
-    )
+    _clinical(command)
     _model(command)
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
 
-    command = _command(found, "batch", commands.batch, "score the nodules or pictures of a manifest into a CSV")
+    command = _command(found, "batch", batch, "score the nodules or pictures of a manifest into a CSV")
     command.add_argument("manifest", help="CSV: case_id,patient_id,image,l_mm,p_mm,s_mm; of pictures without the point")
     command.add_argument("--output", required=True, metavar="CSV", help="results; an unfinished file is continued")
     command.add_argument("--processes", type=int, default=1, metavar="N", help="images scored at the same time")
     _nifti_form(command)
     _model(command)
 
-    command = _command(found, "roi", commands.roi, "write the region that a model sees")
+    command = _command(found, "roi", roi, "write the region that a model sees")
     _image(command)
     _one_point(command)
     command.add_argument("--output", required=True, metavar="DIR")
 
-    command = _command(found, "explain", commands.explain, "write reconstruction, error and attention maps")
+    command = _command(found, "explain", explain, "write reconstruction, error and attention maps")
     _image(command)
     _one_point(command, required=False)
+    _clinical(command)
     _model(command)
     command.add_argument("--output", required=True, metavar="DIR")
 
     _models(found)
 
-    command = _command(found, "device", commands.device, "show which processor is used, and why")
+    command = _command(found, "device", device, "show which processor is used, and why")
     command.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps")
     command.add_argument("--json", action="store_true")
 
-    _command(found, "serve", commands.serve, "the worker that Slicer talks to, over stdin and stdout")
+    _command(found, "serve", _serve, "the worker that Slicer talks to, over stdin and stdout")
     return parser
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from .worker.server import main as serve
+
+    serve()
+    return 0
 
 
 def _models(found) -> None:
@@ -155,6 +162,15 @@ def _image(command: argparse.ArgumentParser) -> None:
         "--series", metavar="UID[#N]", help="series of a DICOM folder that holds several, and which of its stacks"
     )
     _nifti_form(command)
+
+
+def _clinical(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--clinical",
+        action="append",
+        metavar="KEY=VALUE",
+        help="a value that the model asks for beside the CT, such as age=63; repeat for more",
+    )
 
 
 def _nifti_form(command: argparse.ArgumentParser) -> None:

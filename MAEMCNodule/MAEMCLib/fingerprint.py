@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from .cases.values import SERIES
+from .cases.case import Case
+from .cases.values import SERIES, asked_of
 from .errors import UNREADABLE, InputError, input_error
 from .images.content import content_sha256
 from .models.card import ModelCard
@@ -18,17 +19,17 @@ dicom_series, picture), cutting (roi), preparing (montage), predicting and judgi
 release are then computed again by ``maemc batch``, and not kept."""
 
 
-def input_sha256(
-    image: Path,
-    card: ModelCard,
-    point_lps: tuple[float, float, float] | None = None,
-    diameter_mm: float | None = None,
-    clinical: Mapping[str, str] | None = None,
-    series: str | None = None,
-    nifti_form: str | None = None,
-    slice_index: str | None = None,
-) -> str:
-    """The hash of everything that decides a result: contents of the image and of further series, point (LPS mm),
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a result says of its image (the first letters of its content's hash), and of all that it was computed
+    from."""
+
+    image: str
+    whole: str
+
+
+def fingerprint(case: Case, card: ModelCard, nifti_form: str | None = None) -> Fingerprint:
+    """The hash of everything that decides a case's result: contents of the image and of further series, point (LPS mm),
     diameter, the values that the model asks for, reader's flags, the model with its preprocessing, SCORING_RELEASE;
     of a slice of a volume also its number.
 
@@ -37,22 +38,25 @@ def input_sha256(
     """
     further = {one.name for one in card.clinical if one.kind == SERIES}
     values = {
-        name: _series_sha256(name, value) if name in further else value for name, value in (clinical or {}).items()
+        name: _series_sha256(name, value) if name in further else value
+        for name, value in asked_of(case.values, card.clinical).items()
     }
+    image = content_sha256(case.image, card.kind.is_volume(case))
     stated = {
-        "image": content_sha256(image, volume=card.input != "picture" or slice_index is not None),
-        "point_lps": point_lps,
-        "diameter_mm": diameter_mm,
+        "image": image,
+        "point_lps": case.point_lps,
+        "diameter_mm": case.diameter_mm,
         "clinical": values,
-        "series": series,
+        "series": case.series,
         "nifti_form": nifti_form,
         "model": card.sha256,
         "preprocessing": card.values["preprocessing"],
         "release": SCORING_RELEASE,
     }
-    if slice_index is not None:
-        stated["slice_index"] = slice_index
-    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+    if (index := card.kind.slice_of(case)) is not None:
+        stated["slice_index"] = index
+    whole = hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+    return Fingerprint(image[:12], whole)
 
 
 def _series_sha256(name: str, path: str) -> str:

@@ -1,4 +1,4 @@
-"""One nodule's result: what every way of scoring returns, and how it is written down."""
+"""What the networks say of a case, and its row: what every way of scoring returns, and how it is written down."""
 
 from __future__ import annotations
 
@@ -53,12 +53,35 @@ class InputWarning:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """probability: of the positive class, calibrated where the bundle is, mean over its members; of more than two
+    classes that of the most probable one.
+
+    interval_low, interval_high: lowest and highest member ("members"); None where the bundle has one member.
+    members: each member's probability. notice: what the reader should know of how it was computed, else empty.
+    ood_percentile: share of the training's cases, in percent, whose features lie nearer to what the members know;
+    None where the bundle does not say how far those lie. class_probabilities: by class, of more than two.
+    """
+
+    probability: float
+    interval_low: float | None
+    interval_high: float | None
+    interval_kind: str | None
+    members: tuple[float, ...]
+    device: str
+    seconds: float
+    notice: str = ""
+    ood_percentile: float | None = None
+    class_probabilities: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
 class NoduleResult:
     """A row. What was not computed is None, never 0.
 
     point_lps: (l, p, s) mm. gate: green, amber, red, or grey where something could not be checked; it hides nothing.
     interval_low, interval_high: spread of the probability, of the kind named by interval_kind.
-    ood_percentile: how far the features lie from the training cases', 0 to 100 (see ``familiarity``).
+    ood_percentile: how far the features lie from the training cases', 0 to 100 (see ``models.ood``).
     class_probabilities: by class, of more than two. clinical: the values that were read beside the images, by name.
     image: the first letters of its content's hash, since names of files and folders may be those of patients.
     input_sha256: of all that the result was computed from (see ``fingerprint``).

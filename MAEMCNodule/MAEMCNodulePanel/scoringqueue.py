@@ -2,12 +2,14 @@
 
 import dataclasses
 import time
+from pathlib import Path
 from typing import Protocol
 
 from MAEMCLib import scoring
+from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import SERIES
 from MAEMCLib.errors import InputError, MAEMCError
-from MAEMCLib.worker.client import decode_array
+from MAEMCLib.worker.protocol import decode_array, decode_prediction
 from slicer.i18n import tr as _
 
 from . import labels, nodes, overlays
@@ -111,7 +113,8 @@ class ScoringQueue:
         try:
             volume = ctVolume(analysis.volumeNode)
             given = clinicalInput(analysis.volumeNode, asked)
-            prepared = scoring.prepare(volume, record.name, lpsFromRas(pointRas), model.card, clinical=given)
+            case = Case("", "", volume, point_lps=lpsFromRas(pointRas), values=given, nodule_id=record.name)
+            prepared = scoring.prepare(case, model.card)
             request = Request("predict", analysis.id, pointID, prepared, model, pictures)
             self._worker.send(request, self._owner.deviceRequest)
         except MAEMCError as error:
@@ -156,7 +159,8 @@ class ScoringQueue:
         self._owner.onAnalysisChanged(analysis)
 
     def _onPrediction(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
-        result = scoring.scored(request.prepared, message["predictions"][0], request.model.card)
+        prediction = decode_prediction(message["predictions"][0])
+        result = scoring.scored(request.prepared, prediction, request.model.card)
         result = dataclasses.replace(result, nodule_id=record.name, image=analysis.volumeNode.GetName())
         record = dataclasses.replace(record, result=result.to_json(), explained=False, time=result.time)
         setRecord(analysis, request.pointID, record, "scored")
@@ -168,7 +172,7 @@ class ScoringQueue:
             self._worker.send(dataclasses.replace(request, kind="explain"), self._owner.deviceRequest)
 
     def _onPictures(self, analysis: Analysis, request: Request, record: NoduleRecord, pictures: dict) -> None:
-        roi = request.prepared.roi
+        roi = request.prepared.region
         stacks = {plane: {**pictures[plane], "original": getattr(roi, plane)} for plane in PLANES}
         overlays.createOverlays(analysis, request.pointID, record, roi, stacks)
         analysis.setRecord(request.pointID, dataclasses.replace(record, explained=True))
@@ -204,7 +208,8 @@ class ScoringQueue:
         else:
             point = record.fingerprint["point_lps"] if record.fingerprint else None
             named = analysis.volumeNode.GetName() if analysis.volumeNode is not None else ""
-            result = scoring.failed(record.name, point, error.hide(named), model.card if model else None)
+            case = Case("", "", Path(named), point_lps=point, nodule_id=record.name)
+            result = scoring.failed(case, error.hide(named), model.card if model else None)
             record = dataclasses.replace(record, result=result.to_json(), time=result.time)
             setRecord(analysis, pointID, record, "failed", str(error))
             nodes.removeNodesOf(analysis, pointID)

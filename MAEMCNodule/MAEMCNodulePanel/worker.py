@@ -3,7 +3,8 @@
 import dataclasses
 from collections import deque
 
-from MAEMCLib.worker.client import WorkerClient, encode_array
+from MAEMCLib.worker.client import WorkerClient
+from MAEMCLib.worker.protocol import encode_case
 
 from .interpreter import slicerPython
 
@@ -66,11 +67,7 @@ class ScoringWorker:
     def send(self, request: Request, device: str) -> None:
         """Ask for probability or pictures of one prepared nodule. Raises MAEMCError where no Python is found."""
         self.forget(*request.key)
-        values = request.prepared.values
-        nodule = _encoded(request.prepared.roi)
-        if values is not None:
-            nodule["clinical"] = values.values
-            nodule["series"] = {name: _encoded(region) for name, region in values.regions.items()}
+        nodule = encode_case(request.prepared, request.model.card.kind)
         self._send(request, model=str(request.model.path), device=device, nodules=[nodule])
 
     def forget(self, analysisID: str = "", pointID: str = "") -> None:
@@ -115,7 +112,3 @@ class ScoringWorker:
             self._client = WorkerClient(python=self._python or slicerPython())
         self._requests[self._client.send(request.kind, **fields)] = request
         self.sent += 1
-
-
-def _encoded(roi) -> dict:
-    return {"axial": encode_array(roi.axial), "coronal": encode_array(roi.coronal)}

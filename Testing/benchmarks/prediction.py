@@ -40,6 +40,7 @@ def _measure(path: str, device: str) -> None:
 
     sys.path.insert(0, str(HERE))
     from large_model import regions
+    from MAEMCLib.inputs.input import Prepared
     from MAEMCLib.models.bundle import ModelBundle
     from MAEMCLib.models.predictor import Predictor
     from samples import said, seconds
@@ -47,7 +48,7 @@ def _measure(path: str, device: str) -> None:
     started = time.perf_counter()
     predictor = Predictor(ModelBundle.open(path), device)
     load = time.perf_counter() - started
-    rois = regions(8)
+    rois = [Prepared(region) for region in regions(8)]
     started = time.perf_counter()
     predictor.predict(rois[:1])
     first = time.perf_counter() - started

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from large_model import regions
 from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.inputs.montage import montage
 from MAEMCLib.models.bundle import ModelBundle, read_card
-from MAEMCLib.models.predictor import Predictor, montage
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.store import find_model
 from MAEMCLib.scoring import prepare, scored
-from MAEMCLib.worker.client import WorkerClient, encode_array
+from MAEMCLib.worker.client import WorkerClient
+from MAEMCLib.worker.protocol import encode_array
 from samples import said, seconds
 
 SAMPLES = 21

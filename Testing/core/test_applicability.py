@@ -1,10 +1,15 @@
 """Gates: each color for its own reason, the worst one decides, and nothing is hidden."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from MAEMCLib.applicability import Limits, assess
+from MAEMCLib.applicability import Limits
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.values import ClinicalValues
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.inputs.region import cut_roi
+from MAEMCLib.inputs.nodule import INPUT
+from MAEMCLib.inputs.settings import Preprocessing
 
 LIMITS = Limits()
 
@@ -21,7 +26,9 @@ def lung(slice_spacing=1.0, size=80):
 
 
 def gate(volume, point, diameter=16.0):
-    return assess(volume, cut_roi(volume, point), LIMITS, diameter)
+    card = SimpleNamespace(preprocessing=Preprocessing(), limits=LIMITS, clinical=())
+    case = Case("", "", volume, point_lps=point, diameter_mm=diameter)
+    return INPUT.prepare(case, card, ClinicalValues()).assessment
 
 
 def test_a_usual_nodule_is_green_and_silent():
@@ -63,7 +70,8 @@ def test_padding(shift, color):
 def test_point_in_air_and_point_outside_the_lung():
     volume, point = lung()
     assert "point-in-air" in gate(volume, point + (20, 0, 0)).reasons
-    solid = CTVolume(np.where(volume.array > -2000, 30, 0).astype(np.int16), volume.affine)
+    solid = CTVolume(np.full_like(volume.array, 30), volume.affine)
+    solid.array[:5] = -1000  # beyond the region
     assert gate(solid, point).reasons == ("no-lung",)
 
 

@@ -17,16 +17,8 @@ LIGHT = [
     *("errors", "results", "applicability", "scoring", "files.atomic", "files.home", "images.ct", "images.files"),
     *("images.dicom.series", "images.reading_process", "inputs.region", "inputs.montage", "cases.points"),
     *("cases.manifest", "models.card", "models.store", "models.bundle", "models.importing", "models.fusion_graph"),
-    *(
-        "worker.client",
-        "report.tables",
-        "report.scores",
-        "report.formats",
-        "report.figures",
-        "batch.run",
-        "commands.scoring",
-    ),
-    *("commands.models",),
+    *("worker.client", "worker.protocol", "report.tables", "report.scores", "report.formats", "report.figures"),
+    *("batch.run", "commands.score", "commands.models", "commands.batch", "commands.explain"),
 ]
 
 

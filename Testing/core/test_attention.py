@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.explain.attention import PlaceMap, interpolated, last_block, place_maps, rollout
+from MAEMCLib.explain.attention import AskedImage, PlaceMap, interpolated, last_block, place_maps, rollout
 from MAEMCLib.explain.grad_cam import grad_cam
 from MAEMCLib.explain.sanity import SEED, check_maps, deletion_and_insertion, rank_correlation, redrawn
 from MAEMCLib.models.bundle import Member, save_bundle
@@ -57,6 +57,10 @@ def make_predictor(tmp_path_factory, random_card):
     return make
 
 
+def asked(predictor, image, target=1):
+    return AskedImage(predictor, image, target, "picture")
+
+
 def attention_by_hand(encoder, image):
     """softmax of the scaled products of each query with each key, one number at a time; (blocks, heads, T, T)."""
     with torch.no_grad():
@@ -100,7 +104,7 @@ def test_rollout_is_the_product_of_all_blocks(vit):
 def test_maps_of_several_members_are_their_mean(vit, make_predictor):
     other = loud(LinearHead(EncoderConfiguration(**VIT), 2, seed=8))
     image = picture_of(32)
-    attention, joined = place_maps(make_predictor(vit, other), image, True)
+    attention, joined = place_maps(asked(make_predictor(vit, other), image))
     images = torch.from_numpy(image)[None, None]
     heads = np.stack([last_block(member.encoder, images)[0].numpy() for member in (vit, other)])
     assert (attention.kind, joined.kind) == ("attention", "rollout") and attention.heads.shape == (2, 4, 4, 4)
@@ -130,7 +134,7 @@ def test_grad_cam_against_loops(name, positive):
                     total += slopes[k] / (rows * columns) * features[b, k, i, j]
                 expected[b, i, j] = max(total, 0.0)
     assert expected.max() > 0
-    np.testing.assert_allclose(grad_cam(network, images, positive), expected, atol=1e-4 * expected.max())
+    np.testing.assert_allclose(grad_cam(network, images, int(positive)), expected, atol=1e-4 * expected.max())
 
 
 @pytest.mark.parametrize("name", ["deit", "levit", "pvt-v2", "convnextv2-atto"])
@@ -138,7 +142,7 @@ def test_every_backbone_has_a_map(name):
     side = BACKBONES[name].nearest_side(64)
     network = loud(LinearHead(BackboneConfiguration(name, side), 2, seed=1)).requires_grad_(False)
     images = torch.from_numpy(picture_of(side))[None, None]
-    maps = [grad_cam(network, images, positive)[0] for positive in (True, False)]
+    maps = [grad_cam(network, images, target)[0] for target in (1, 0)]
     assert maps[0].ndim == 2 and maps[0].shape[0] == maps[0].shape[1] >= 2
     assert all(torch.isfinite(m).all() and (m >= 0).all() for m in maps)
     # What speaks for one class speaks against the other, so the same place is never lit in both.
@@ -148,7 +152,7 @@ def test_every_backbone_has_a_map(name):
 def test_grad_cam_of_a_bundle_in_half_precision(resnet, make_predictor):
     halves = copy.deepcopy(resnet).to(torch.bfloat16)
     predictor = make_predictor(halves, encoder=RESNET)
-    found = [place_maps(predictor, picture_of(64), positive)[0] for positive in (True, False)]
+    found = [place_maps(asked(predictor, picture_of(64), target))[0] for target in (1, 0)]
     assert all(f.kind == "grad-cam" and f.heads is None and np.isfinite(f.grid).all() for f in found)
     assert max(f.grid.max() for f in found) == pytest.approx(1, abs=1e-6)
 
@@ -196,7 +200,7 @@ def test_deletion_and_insertion_against_loops(vit, make_predictor, positive):
         for curve in (deletion, insertion)
     ]
     assert abs(areas[0] - areas[1]) > 1e-3  # the two are told apart
-    np.testing.assert_allclose(deletion_and_insertion(predictor, image, order, positive), areas, atol=1e-5)
+    np.testing.assert_allclose(deletion_and_insertion(asked(predictor, image, int(positive)), order), areas, atol=1e-5)
 
 
 def test_redrawn_blocks_are_new_and_the_rest_is_not(vit, resnet):
@@ -216,8 +220,9 @@ def test_redrawn_blocks_are_new_and_the_rest_is_not(vit, resnet):
 def test_randomization_compares_with_redrawn_networks(vit, make_predictor):
     image = picture_of(32)
     images = torch.from_numpy(image)[None, None]
-    maps = place_maps(make_predictor(vit), image, True)
-    figures = check_maps(make_predictor(vit), image, maps, True)
+    question = asked(make_predictor(vit), image)
+    maps = place_maps(question)
+    figures = check_maps(question, maps)
     encoders = [redrawn(vit, SEED + number).encoder for number in range(4)]
     drawn = [
         [last_block(encoder, images)[0].mean(dim=0) for encoder in encoders],
@@ -232,20 +237,21 @@ def test_a_map_of_the_pixels_alone_is_found_out(resnet, make_predictor):
     """Insertion and deletion tell a map that follows the probability from its reverse."""
     predictor = make_predictor(resnet, encoder=RESNET)
     image = picture_of(64)
-    full = predictor.probabilities(image[None])[0]
+    question = asked(predictor, image)
+    full = question.probabilities(image[None])[0]
     drop = np.zeros((8, 8))
     for i in range(8):
         for j in range(8):
             without = image.copy()
             without[8 * i : 8 * i + 8, 8 * j : 8 * j + 8] = 0
-            drop[i, j] = full - predictor.probabilities(without[None])[0]
+            drop[i, j] = full - question.probabilities(without[None])[0]
     order = np.argsort(-drop.ravel())
-    best = deletion_and_insertion(predictor, image, order, True)
-    worst = deletion_and_insertion(predictor, image, order[::-1], True)
+    best = deletion_and_insertion(asked(predictor, image), order)
+    worst = deletion_and_insertion(asked(predictor, image), order[::-1])
     assert best[0] < worst[0]
 
 
 def test_a_map_that_is_the_same_everywhere_says_so(vit, make_predictor):
-    (sanity,) = check_maps(make_predictor(vit), picture_of(32), [PlaceMap("rollout", np.full((4, 4), 0.1))], True)
+    (sanity,) = check_maps(asked(make_predictor(vit), picture_of(32)), [PlaceMap("rollout", np.full((4, 4), 0.1))])
     assert sanity.deletion is None and sanity.insertion is None
     assert sanity_lines(sanity, "malignant") == ["The map is the same everywhere: it tells nothing."]

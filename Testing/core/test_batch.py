@@ -15,7 +15,6 @@ import pytest
 from MAEMCLib import fingerprint
 from MAEMCLib.batch import processes as batch_processes
 from MAEMCLib.batch.run import run_batch
-from MAEMCLib.batch.share_scoring import ShareScorer
 from MAEMCLib.cases.scoring_manifest import read_scoring_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.spreadsheet import records
@@ -25,6 +24,7 @@ from MAEMCLib.images.files import write_volume
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.models.bundle import ModelBundle, save_bundle
 from MAEMCLib.results import COLUMNS
+from MAEMCLib.scoring import CaseScorer
 
 HEADER = "case_id,patient_id,image,l_mm,p_mm,s_mm,diameter_mm\n"
 
@@ -322,7 +322,7 @@ def test_whatever_a_row_is_it_is_one_failed_row_and_nobody_is_named(two, tmp_pat
 
 def dying_work(*arguments):
     """``batch_processes._work`` of a process that the case "killer" ends, once where a file says so."""
-    score = ShareScorer.score
+    score = CaseScorer.score
 
     def dying(self, rows):
         for row in rows:
@@ -331,7 +331,7 @@ def dying_work(*arguments):
                 os.kill(os.getpid(), signal.SIGKILL)
         return score(self, rows)
 
-    ShareScorer.score = dying
+    CaseScorer.score = dying
     ORIGINAL_WORK(*arguments)
 
 
@@ -409,8 +409,8 @@ def test_sound_rows_of_a_damaged_file_are_kept_and_the_rest_done_again(
     manifest, written = odd_names
     change, kept = DAMAGES[damage]
     (tmp_path / "r.csv").write_bytes(change(written))
-    done, original = [], ShareScorer.score
-    monkeypatch.setattr(ShareScorer, "score", lambda self, rows: done.extend(rows) or original(self, rows))
+    done, original = [], CaseScorer.score
+    monkeypatch.setattr(CaseScorer, "score", lambda self, rows: done.extend(rows) or original(self, rows))
     assert run(manifest, tmp_path / "r.csv", random_bundle) == (len(IDS), 0) and len(done) == len(IDS) - kept
     with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as stream:
         assert [row["case_id"] for row in records(stream)] == IDS

@@ -1,8 +1,8 @@
 """Clinical values: what a card says of them, how they are typed, what is refused and what is warned of."""
 
 import pytest
-from MAEMCLib.applicability import Assessment
-from MAEMCLib.cases.values import ClinicalField, asked_of, assess_values, fields_of, parse_assignments, read_values
+from MAEMCLib.applicability import Assessment, Finding
+from MAEMCLib.cases.values import ClinicalField, asked_of, fields_of, parse_assignments, read_values
 from MAEMCLib.errors import ModelError, UsageError
 
 AGE = ClinicalField("age", "number", "years", 41, 88)
@@ -66,7 +66,7 @@ def test_a_value_given_twice_or_to_a_model_that_asks_for_none_is_refused():
 def test_values_are_numbers_and_choices():
     found = read_values({"age": "63", "sex": "MALE", "pack_years": 20}, ASKED, "m")
     assert found.values == {"age": 63.0, "sex": "male", "pack_years": 20.0}
-    assert found.warnings == ()
+    assert found.findings == ()
 
 
 def test_what_is_missing_is_asked_for_by_name():
@@ -79,7 +79,7 @@ def test_what_is_missing_is_asked_for_by_name():
 def test_what_may_be_left_out_is_said():
     found = read_values({"age": 50, "sex": "male"}, ASKED, "m")
     assert found.values["pack_years"] is None
-    assert [(w.code, w.message) for w in found.warnings] == [
+    assert [(w.code, w.message) for w in found.findings] == [
         ("clinical-left-out", "pack_years was not given; the model goes without it.")
     ]
 
@@ -100,23 +100,25 @@ def test_wrong_values_are_refused(given, message):
         read_values({"age": "50", "sex": "male", **given}, ASKED, "m")
 
 
+def assessed(values, *before):
+    return Assessment(tuple(Finding(*one, "") for one in before)).with_findings(*values.findings)
+
+
 def test_out_of_range_is_a_warning_and_amber():
     found = read_values({"age": 97, "sex": "male", "pack_years": 3}, ASKED, "m")
     assert found.values["age"] == 97.0
-    assert [w.message for w in found.warnings] == ["age is 97 years; the model knows 41 to 88."]
-    assert assess_values(Assessment("green", (), ()), found).gate == "amber"
-    assert assess_values(Assessment("grey", ("size-unknown",), ()), found).reasons == ("clinical-range",)
-    both = assess_values(Assessment("amber", ("padded",), ()), found)
+    assert [(f.color, f.message) for f in found.findings] == [("amber", "age is 97 years; the model knows 41 to 88.")]
+    assert assessed(found).gate == "amber"
+    assert assessed(found, ("grey", "size-unknown")).reasons == ("clinical-range",)
+    both = assessed(found, ("amber", "padded"))
     assert (both.gate, both.reasons) == ("amber", ("padded", "clinical-range"))
-    red = assess_values(Assessment("red", ("large",), ()), found)
-    assert (red.gate, red.reasons, len(red.warnings)) == ("red", ("large",), 1)
-    assert assess_values(Assessment("green", (), ()), None).gate == "green"
+    red = assessed(found, ("red", "large"))
+    assert (red.gate, red.reasons, len(red.warnings)) == ("red", ("large",), 2)
 
 
 def test_a_value_left_out_does_not_color_the_result():
     found = read_values({"age": 50, "sex": "male"}, ASKED, "m")
-    assessed = assess_values(Assessment("green", (), ()), found)
-    assert assessed.gate == "green" and len(assessed.warnings) == 1
+    assert assessed(found).gate == "green" and len(assessed(found).warnings) == 1
 
 
 def test_a_manifest_row_gives_what_is_asked_for():

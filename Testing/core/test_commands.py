@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from MAEMCLib.__main__ import main
-from MAEMCLib.cases.points import NodulePoint
+from MAEMCLib.cases.case import Case
 from MAEMCLib.commands.command_line import run
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
@@ -16,7 +16,7 @@ from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.results import COLUMNS, NoduleResult
-from MAEMCLib.scoring import score_points
+from MAEMCLib.scoring import prepare
 
 
 @pytest.fixture
@@ -267,7 +267,7 @@ def test_all_cubes_alike_from_score_and_batch(maemc, lidc_cubes, tmp_path, rando
     predictor = Predictor(ModelBundle.open(random_bundle), "cpu")
     assert len(from_batch) == 90
     for file in files:
-        ((result, _),) = score_points(read_volume(file), [NodulePoint("N1", (0.0, 0.0, 0.0))], predictor)
-        assert abs(result.probability - from_batch[file.stem]) < 1e-5
+        prepared = prepare(Case("", "", read_volume(file), point_lps=(0.0, 0.0, 0.0)), predictor.card)
+        assert abs(predictor.predict([prepared])[0].probability - from_batch[file.stem]) < 1e-5
     (nodule,) = json.loads(maemc("score", files[0], "--point", "0,0,0", "--json")[1])["nodules"]
     assert abs(nodule["probability"] - from_batch[files[0].stem]) < 1e-5

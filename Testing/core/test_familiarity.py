@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.applicability import Assessment, assess_features
+from MAEMCLib.applicability import Assessment, Finding
 from MAEMCLib.errors import ModelError
+from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.models.ood import FeatureDistance, percentile, shrink
+from MAEMCLib.models.ood import FeatureDistance, percentile, shrink, unlike_training
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.scoring import PreparedNodule, scored
+from MAEMCLib.scoring import scored
 from sklearn.covariance import OAS
 
 REFERENCE = np.linspace(0.5, 2.5, 101).tolist()
@@ -56,6 +57,7 @@ def test_percentile():
     [
         ("green", 95.0, "green", ()),
         ("green", None, "green", ()),
+        ("grey", 95.0, "grey", ("before",)),
         ("green", 95.1, "amber", ("unlike-training",)),
         ("grey", 99.0, "amber", ("unlike-training",)),
         ("amber", 99.0, "amber", ("before", "unlike-training")),
@@ -63,10 +65,9 @@ def test_percentile():
     ],
 )
 def test_beyond_the_95th_percentile_the_gate_is_amber(gate, value, expected, reasons):
-    before = Assessment(gate, ("before",) if gate in ("amber", "red") else (), ())
-    after = assess_features(before, value)
+    after = Assessment((Finding(gate, "before", ""),)).with_findings(unlike_training(value))
     assert (after.gate, after.reasons) == (expected, reasons)
-    assert [w.code for w in after.warnings] == (["unlike-training"] if value and value > 95 else [])
+    assert [w.code for w in after.warnings] == ["before", *(["unlike-training"] if value and value > 95 else [])]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_the_predictor_measures_class_tokens_by_member_and_plane(told):
     path, statistics = told
     predictor = Predictor(ModelBundle.open(path), "cpu")
     rois = [region(1), region(2)]
-    predictions = predictor.predict(rois)
+    predictions = predictor.predict([Prepared(roi) for roi in rois])
     for roi, prediction in zip(rois, predictions, strict=True):
         found = []
         for member, tensors in zip(predictor.members, statistics, strict=True):
@@ -101,14 +102,14 @@ def test_the_predictor_measures_class_tokens_by_member_and_plane(told):
                 found.append(FeatureDistance.of(*parts)(token)[0])
         assert prediction.ood_percentile == pytest.approx(percentile(np.mean(found), REFERENCE), abs=1e-3)
         assert 0 < prediction.ood_percentile < 100
-        row = scored(PreparedNodule("N", roi, Assessment("green", (), ())), vars(prediction), predictor.card)
+        row = scored(Prepared(roi), prediction, predictor.card)
         assert row.ood_percentile == prediction.ood_percentile and row.to_row()["ood_percentile"]
 
 
 def test_a_bundle_that_does_not_say_is_scored_as_before(random_bundle, told):
-    without = Predictor(ModelBundle.open(random_bundle), "cpu").predict([region()])[0]
+    without = Predictor(ModelBundle.open(random_bundle), "cpu").predict([Prepared(region())])[0]
     assert without.ood_percentile is None
-    assert without.members == Predictor(ModelBundle.open(told[0]), "cpu").predict([region()])[0].members
+    assert without.members == Predictor(ModelBundle.open(told[0]), "cpu").predict([Prepared(region())])[0].members
 
 
 @pytest.mark.parametrize("value", [[1.0, 2.0], [1.0] * 100 + [0.5], ["a"] * 101, 3])

@@ -9,21 +9,23 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main
-from MAEMCLib.cases.points import NodulePoint
-from MAEMCLib.cases.values import ClinicalCase, ClinicalField, read_values
+from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.values import ClinicalField, read_values
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
+from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.models.fusion_predictor import FusionPredictor, branch_source, graph_of
+from MAEMCLib.models.fusion_graph import branch_source, graph_of
 from MAEMCLib.models.opening import open_predictor
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.heads.graph import GraphHead
 from MAEMCLib.results import NoduleResult
-from MAEMCLib.scoring import score_points
-from MAEMCLib.worker.client import encode_array
+from MAEMCLib.scoring import CaseScorer
+from MAEMCLib.worker.protocol import encode_array
 from MAEMCLib.worker.server import serve
 
 ENCODER = {"patch_size": 50, "width": 16, "depth": 1, "heads": 2}
@@ -118,11 +120,10 @@ def test_a_prediction_is_what_the_networks_give(bundles, image):
     roi = roi_of(image)
     regions = [(roi, "axial"), (roi, "coronal"), (None, "coronal")]
     values = read_values({"age": 70, "sex": "male"}, ASKED, "m")
-    case = ClinicalCase(roi, values)
+    case = Prepared(roi, values)
     for classes in (2, 3):
         bundle = ModelBundle.open(bundles[classes])
         predictor = open_predictor(bundle, "cpu")
-        assert isinstance(predictor, FusionPredictor)
         found = predictor.predict([case])[0]
         logits = slow_logits(bundle, regions, [70.0, 1.0, 0.0], [True, True, False])
         if classes == 2:
@@ -141,7 +142,7 @@ def test_several_cases_are_scored_each_by_its_own_values(bundles, image):
     predictor = open_predictor(ModelBundle.open(bundles[3]), "cpu")
     roi = roi_of(image)
     given = [{"age": 45, "sex": "male"}, {"age": 85, "sex": "female", "packs": 40}, {"age": 85, "sex": "female"}]
-    cases = [ClinicalCase(roi, read_values(values, ASKED, "m")) for values in given]
+    cases = [Prepared(roi, read_values(values, ASKED, "m")) for values in given]
     progress = []
     together = [p.probability for p in predictor.predict(cases, progress.append)]
     alone = [predictor.predict([case])[0].probability for case in cases]
@@ -272,11 +273,13 @@ def test_the_worker_takes_the_values_with_each_nodule(bundles, image):
     found = [json.loads(line) for line in answers.getvalue().splitlines()]
     found = {message["id"]: message for message in found if message["kind"] != "progress"}
     predictor = open_predictor(ModelBundle.open(bundles[3]), "cpu")
-    expected = [predictor.predict([ClinicalCase(roi, read_values(values, ASKED, "m"))])[0] for values in given]
+    expected = [predictor.predict([Prepared(roi, read_values(values, ASKED, "m"))])[0] for values in given]
     for one, other in zip(found[0]["predictions"], expected, strict=True):
         assert one["class_probabilities"] == pytest.approx(other.class_probabilities, abs=1e-6)
     assert found[1]["code"] == "clinical-missing" and "asks for age" in found[1]["message"]
-    assert found[2]["code"] == "clinical" and found[3]["code"] == "no-decoder"
+    assert found[2]["code"] == "clinical"
+    explained = found[3]
+    assert set(explained["attention"]) == {"axial", "coronal"} and explained["reconstruction"] == {}
 
 
 def test_the_worker_takes_the_regions_of_further_series(bundles, image):
@@ -302,7 +305,7 @@ def test_the_worker_takes_the_regions_of_further_series(bundles, image):
     every = [message["predictions"][0]["class_probabilities"] for message in found[:4]]
     values = read_values({"age": 70, "sex": "male", "image_2": "a name"}, ASKED, "m")
     predictor = open_predictor(ModelBundle.open(bundles[3]), "cpu")
-    expected = predictor.predict([ClinicalCase(roi, replace(values, regions={"image_2": other}))])[0]
+    expected = predictor.predict([Prepared(roi, replace(values, regions={"image_2": other}))])[0]
     assert every[0] == pytest.approx(expected.class_probabilities, abs=1e-6)
     assert every[0] != every[1] and every[0] == every[2] and every[3] not in every[:3]
     assert [message["code"] for message in found[4:]] == ["series", "clinical-unknown", "array", "clinical"]
@@ -312,22 +315,22 @@ def test_a_series_in_memory_is_what_its_file_is(bundles, image):
     """As Slicer gives it. Nothing of the volume stays with what was cut of it."""
     second = read_volume(image.parent / "second.nrrd")
     predictor = open_predictor(ModelBundle.open(bundles[3]), "cpu")
-    given = [{"age": 70, "sex": "male", "image_2": series} for series in (second, image.parent / "second.nrrd")]
-    points = [NodulePoint("N1", (0, 0, 0))] * 2
-    (one, prepared), (other, _) = score_points(read_volume(image), points, predictor, clinical=given)
-    assert one.class_probabilities == other.class_probabilities
-    assert (one.clinical["image_2"], other.clinical["image_2"]) == ("second.nrrd", "given")
-    assert second not in prepared.values.values.values()
+    volume, files = read_volume(image), image.parent / "second.nrrd"
     low = CTVolume(second.array + np.int16(1200), second.affine, "Raw")
-    ((failed, _),) = score_points(read_volume(image), points[:1], predictor, clinical=[given[0] | {"image_2": low}])
-    assert "The series image_2 cannot be used: the file does not look like a chest CT" in failed.message
+    given = [{"age": "70", "sex": "male", "image_2": series} for series in (second, str(files), low)]
+    with CaseScorer(predictor.card, lambda: predictor) as scorer:
+        one, other, failed = scorer.score([Case("", "", volume, point_lps=(0, 0, 0), values=v) for v in given])
+    assert one.result.class_probabilities == other.result.class_probabilities
+    assert (one.result.clinical["image_2"], other.result.clinical["image_2"]) == ("second.nrrd", "given")
+    assert second not in one.prepared.values.values.values()
+    assert "The series image_2 cannot be used: the file does not look like a chest CT" in failed.result.message
 
 
 def test_a_series_that_was_named_and_not_cut_is_not_left_out_in_silence(bundles, image):
     """As a worker's client might send it: what it gets is a region, never a path."""
     values = read_values({"age": 70, "sex": "male", "image_2": "second.nrrd"}, ASKED, "m")
     with pytest.raises(InputError, match="image_2 was named, but its region did not come with it"):
-        open_predictor(ModelBundle.open(bundles[3]), "cpu").predict([ClinicalCase(roi_of(image), values)])
+        open_predictor(ModelBundle.open(bundles[3]), "cpu").predict([Prepared(roi_of(image), values)])
 
 
 def test_nothing_at_all_is_refused(tmp_path, image):
@@ -337,9 +340,9 @@ def test_nothing_at_all_is_refused(tmp_path, image):
     values["clinical"] = [one.to_json() for one in asked]
     network = GraphHead(EncoderConfiguration(**ENCODER), 3, graph=graph_of(values, asked, "m"))
     bundle = save_bundle(tmp_path / "m.maemc", values, [Member("classifier", "c", network.state_dict())])
-    predictor = FusionPredictor(bundle, "cpu")
+    predictor = Predictor(bundle, "cpu")
     with pytest.raises(InputError, match="neither an image nor a value"):
-        predictor.predict([ClinicalCase(roi_of(image), read_values({}, asked, "m"))])
+        predictor.predict([Prepared(roi_of(image), read_values({}, asked, "m"))])
 
 
 @pytest.mark.parametrize(
@@ -368,7 +371,7 @@ def test_a_graph_that_is_not_understood_is_refused(tmp_path, graph):
     values["architecture"]["graph"] = graph
     bundle = save_bundle(tmp_path / "m.maemc", values, [Member("classifier", "c", {"x": torch.ones(1)})])
     with pytest.raises(ModelError, match="graph"):
-        FusionPredictor(bundle, "cpu")
+        Predictor(bundle, "cpu")
 
 
 def test_branches_name_a_series_and_a_plane():
@@ -377,10 +380,20 @@ def test_branches_name_a_series_and_a_plane():
     assert branch_source("image_2:coronal") == ("image_2", "coronal")
 
 
-def test_explaining_a_fusion_is_refused_with_its_reason(bundles, image, tmp_path, capsys):
+def test_each_image_that_a_fusion_sees_is_explained(bundles, image, tmp_path, capsys):
     words = ["explain", image, "--point", "0,0,0", "--model", bundles[3], "--output", tmp_path]
     code, _, error = run(words, capsys)
-    assert code == 2 and "no pictures to explain it" in error
+    assert code == 2 and "asks for age" in error
+    words += ["--clinical", "age=70", "--clinical", "sex=male"]
+    code, out, _ = run(words, capsys)
+    seen = {"attention_axial.nrrd", "attention_coronal.nrrd"}
+    assert code == 0 and "attention rollout: where the classifier looks" in out
+    assert {path.name for path in tmp_path.iterdir()} == {"figure.png", *seen}
+    second = image.parent / "second.nrrd"
+    assert run([*words, "--clinical", f"image_2={second}"], capsys)[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"figure.png", "attention_image_2_coronal.nrrd", *seen}
+    stack = read_volume(tmp_path / "attention_image_2_coronal.nrrd")
+    np.testing.assert_allclose(stack.affine, roi_of(second).coronal_affine, atol=1e-6)
 
 
 def test_the_card_says_what_it_asks_for(bundles, capsys):

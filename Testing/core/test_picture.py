@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError, ModelError
-from MAEMCLib.images.gray import look, look_turned, prepare, read_gray, shown, square
+from MAEMCLib.images.gray import look, look_turned, read_gray, square
 from MAEMCLib.inputs.settings import PicturePreprocessing
+from MAEMCLib.inputs.view import prepare, shown
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, UltrasoundImageStorage, generate_uid

@@ -8,20 +8,23 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main
-from MAEMCLib.errors import ModelError, UsageError
+from MAEMCLib.cases.case import Case
+from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.images.content import content_sha256
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
-from MAEMCLib.images.gray import prepare, square
+from MAEMCLib.images.gray import square
+from MAEMCLib.inputs import view as picture_view
+from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.inputs.settings import PicturePreprocessing
+from MAEMCLib.inputs.view import View
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.encoders import encoder_configuration
 from MAEMCLib.networks.heads.linear import LinearHead
-from MAEMCLib.picture_scoring import View, prepare_picture, score_pictures
-from MAEMCLib.scoring import prepare as prepare_nodule
-from MAEMCLib.worker.client import encode_array
+from MAEMCLib.scoring import CaseScorer, prepare
+from MAEMCLib.worker.protocol import encode_array
 from MAEMCLib.worker.server import Server
 from PIL import Image
 
@@ -47,6 +50,16 @@ def members_of(encoder, count=1):
         for network in networks:
             network.head.weight.mul_(30)
     return [Member("classifier", f"classifier-{n}", network.state_dict()) for n, network in enumerate(networks)]
+
+
+def picture_case(path):
+    return Case("", "", path, "image", nodule_id="P1")
+
+
+def scored_picture(path, predictor):
+    with CaseScorer(predictor.card, lambda: predictor) as scorer:
+        (found,) = scorer.score([picture_case(path)])
+    return found.result, found.prepared
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +154,13 @@ def test_probability_by_hand(tmp_path, random_card, picture, encoder):
         with torch.no_grad():
             logits = network.eval().logits(torch.from_numpy(shown.astype(np.float32))[None, None])[0].double()
         expected.append(1 / (1 + math.exp(-(1.7 * float(logits[1] - logits[0]) - 0.3))))
-    ((result, prepared),) = score_pictures([(picture, "P1")], predictor)
+    result, prepared = scored_picture(picture, predictor)
     assert result.probability == pytest.approx(np.mean(expected), abs=1e-5) and len(set(expected)) == 2
     assert (result.interval_low, result.interval_high) == pytest.approx((min(expected), max(expected)), abs=1e-5)
     assert (result.point_lps, result.status, result.padded_fraction) == (None, "scored", pytest.approx(1 - 70 / 90))
     image = predictor.image(prepared, "picture")
-    assert predictor.probabilities(np.stack([image, image]))[1] == pytest.approx(result.probability, abs=1e-6)
+    twice = predictor.alone(np.stack([image, image]), "picture", prepared.values)
+    assert predictor.probabilities(twice)[1, 1] == pytest.approx(result.probability, abs=1e-6)
 
 
 def test_a_picture_at_several_angles_is_the_mean_of_their_logits(tmp_path, random_card, picture):
@@ -154,25 +168,26 @@ def test_a_picture_at_several_angles_is_the_mean_of_their_logits(tmp_path, rando
     values = {"image_size": 64, "view_share": 64 / 90, "mean": 0.3, "std": 0.25}  # one pixel is one pixel
     members = members_of(RESNET, 2)
 
-    def scored(angles):
+    def opened(angles):
         card = card_of(random_card, RESNET, preprocessing=values | {"angles": angles})
         return Predictor(save_bundle(tmp_path / f"{angles}", card, members), "cpu")
 
-    upright, turned = scored(1), scored(4)
-    ((_, prepared),) = score_pictures([(picture, "P1")], turned)
+    upright, turned = opened(1), opened(4)
+    _, prepared = scored_picture(picture, turned)
     image = upright.image(prepared, "picture")
     np.testing.assert_array_equal(turned.image(prepared, "picture"), image)  # what is explained is upright
-    four = np.stack([np.rot90(image, turns) for turns in range(4)])
-    logits, tokens = upright._outputs(np.ascontiguousarray(four), None)
-    expected = (1 / (1 + np.exp(-logits.mean(axis=1)))).mean()
+    four = np.ascontiguousarray([np.rot90(image, turns) for turns in range(4)])
+    logits, tokens = upright._outputs(upright.alone(four, "picture", prepared.values), None)
+    margins = (logits[..., 1] - logits[..., 0]).mean(axis=1)
+    expected = (1 / (1 + np.exp(-margins))).mean()
     (found,) = turned.predict([prepared])
     assert found.probability == pytest.approx(expected, abs=1e-4)
     assert abs(found.probability - upright.predict([prepared])[0].probability) > 1e-5
     seen = []
     turned.distances = [{"picture": lambda token, seen=seen: seen.append(token) or np.zeros(1)}] * 2
     turned.card.values["training_distances"] = [float(n) for n in range(101)]
-    turned._percentiles(tokens, 1)
-    np.testing.assert_allclose(seen[0], tokens[0].mean(axis=0, keepdims=True))
+    turned.predict([prepared])
+    np.testing.assert_allclose(seen[0], tokens[0].mean(axis=0), atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (41, 64), (64, 41), (30, 51)])
@@ -182,11 +197,13 @@ def test_view_lies_where_the_network_looks(shape, share):
     settings = PicturePreprocessing(image_size=32, view_share=share)
     rows = np.repeat(np.arange(shape[0], dtype=np.float32)[:, None] + 100, shape[1], axis=1)
     view = View.of(rows, settings)
-    shown = prepare(rows, settings)
+    shown = picture_view.prepare(rows, settings)
     centers = view.top + (np.arange(32) + 0.5) * view.width / 32  # from the picture's border
     inside = (centers > 2) & (centers < shape[0] - 2)
     np.testing.assert_allclose(shown[inside, 16], centers[inside] - 0.5 + 100, atol=0.1)
-    frame = prepare(np.ones(shape, np.float32), PicturePreprocessing(image_size=1024, view_share=share)) < 0.5
+    frame = (
+        picture_view.prepare(np.ones(shape, np.float32), PicturePreprocessing(image_size=1024, view_share=share)) < 0.5
+    )
     assert view.outside(rows) == pytest.approx(frame.mean(), abs=0.01)
 
 
@@ -196,7 +213,7 @@ def test_gate_and_warnings(tmp_path, random_card, vit_bundle):
     def assessed(shape, of=card):
         values = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
         Image.fromarray(values).save(tmp_path / "x.png")
-        return prepare_picture(tmp_path / "x.png", "P1", of).assessment
+        return prepare(picture_case(tmp_path / "x.png"), of).assessment
 
     assert (assessed((64, 80)).gate, assessed((64, 80)).reasons) == ("grey", ("likeness-unknown",))
     assert (assessed((64, 160)).gate, assessed((64, 160)).reasons) == ("amber", ("long",))
@@ -211,11 +228,11 @@ def test_gate_and_warnings(tmp_path, random_card, vit_bundle):
     members = [*members_of(VIT), Member("statistics", "statistics-0", statistics)]
     predictor = Predictor(save_bundle(tmp_path / "known.maemc", known, members), "cpu")
     assert assessed((64, 80), predictor.card).gate == "green"
-    ((result, _),) = score_pictures([(tmp_path / "x.png", "P1")], predictor)
+    result, prepared = scored_picture(tmp_path / "x.png", predictor)
     tokens = []
     with predictor.members[0].head.register_forward_pre_hook(lambda _, given: tokens.append(given[0].numpy())):
-        predictor.predict([prepare_picture(tmp_path / "x.png", "P1", predictor.card)])
-    distance = math.sqrt(float((tokens[0][0] ** 2).mean()))  # covariance of identity: nothing to whiten
+        predictor.predict([prepared])
+    distance = math.sqrt(float((tokens[0].ravel() ** 2).mean()))  # covariance of identity: nothing to whiten
     assert result.ood_percentile == pytest.approx(distance, rel=0.03)  # the reference is 0, 1 ... 100 itself
 
 
@@ -301,7 +318,7 @@ def write_bad(folder, ct):
         ("one.png", "1 x 1 pixels"),
         ("constant.png", "one gray value"),
         ("text.png", "no PNG, JPEG or DICOM"),
-        ("none.png", "cannot be read"),
+        ("none.png", "There is no file or folder"),
         ("ct.nrrd", "is a volume"),
         (".", "is a folder"),
     ],
@@ -342,8 +359,10 @@ def test_points_and_models_that_do_not_go_together(maemc, vit_bundle, random_bun
 def test_a_model_of_pictures_in_the_hands_of_slicer(vit_bundle):
     """The panel prepares a nodule in its own process, and the worker gets its region: both say what is wrong."""
     bundle = ModelBundle.open(vit_bundle)
-    with pytest.raises(UsageError, match="2-D pictures"):
-        prepare_nodule(CTVolume(np.zeros((60, 60, 60), np.int16), np.eye(4)), "N1", (30, 30, 30), bundle.card)
+    with pytest.raises(InputError, match="2-D pictures"):
+        prepare(
+            Case("", "", CTVolume(np.zeros((60, 60, 60), np.int16), np.eye(4)), point_lps=(30, 30, 30)), bundle.card
+        )
     (answer,) = asked("predict", vit_bundle)
     assert (answer["kind"], answer["code"]) == ("error", "input-kind") and "2-D pictures" in answer["message"]
 
@@ -395,23 +414,22 @@ def test_nodules_of_a_convolutional_network_without_autoencoder(maemc, resnet_no
     names = {path.name for path in (tmp_path / "s" / "N1").iterdir()}
     assert code == 0 and names == {"figure.png", "montage_axial.png", "montage_coronal.png", *maps}
     assert asked("predict", resnet_nodules)[0]["kind"] == "result"
-    assert asked("explain", resnet_nodules)[0]["code"] == "no-decoder"  # which Slicer takes for what it is
+    answer = asked("explain", resnet_nodules)[-1]
+    assert set(answer["attention"]) == {"axial", "coronal"} and answer["reconstruction"] == {} == answer["error"]
 
 
 def test_grad_cam_of_a_nodule_lies_in_its_geometry(resnet_nodules):
     """The tile that is lit is that of the slices which the network was shown there."""
-    from MAEMCLib.explain.attention import mean_grad_cam
-    from MAEMCLib.explain.reconstruction import explain
+    from MAEMCLib.explain.explanation import explain
     from MAEMCLib.inputs.montage import to_montage
 
     stacks = np.random.default_rng(3).uniform(-1100, 300, (2, 25, 50, 50)).astype(np.float32)
     predictor = Predictor(ModelBundle.open(resnet_nodules), "cpu")
     roi = NoduleROI(stacks[0], stacks[1], (0.0, 0.0, 0.0), 1.0, 0.0)
-    explanation = explain(predictor, roi)
+    explanation = explain(predictor, Prepared(roi))
     assert explanation.attention_kind == "Grad-CAM" and explanation.reconstruction == {} == explanation.error
     for plane in ("axial", "coronal"):
-        image = torch.from_numpy(np.array(predictor.image(roi, plane)))[None, None]
-        grid = mean_grad_cam(predictor, image, positive=True)[0].numpy()
+        grid = explanation.maps[plane][0].grid
         montage = to_montage(explanation.attention[plane])
         assert montage.min() >= 0 and montage.max() <= 1
         if grid.max() > 0:

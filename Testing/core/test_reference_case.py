@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +13,16 @@ from MAEMCLib.__main__ import main
 from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import ModelError
 from MAEMCLib.files.home import home
+from MAEMCLib.inputs.input import Prepared
+from MAEMCLib.inputs.synthetic import nodule, picture
 from MAEMCLib.machine import precision
-from MAEMCLib.models import opening, reference_case
+from MAEMCLib.models import opening
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.fusion_graph import graph_of
 from MAEMCLib.models.importing import import_model
 from MAEMCLib.models.opening import open_predictor
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.models.reference_case import case_for, difference, measure, region
+from MAEMCLib.models.reference_case import case_for, difference, measure
 from MAEMCLib.models.store import find_model
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.heads.graph import GraphHead
@@ -34,11 +37,11 @@ def bundle(tmp_path_factory, random_card, random_members):
 
 def test_the_drawing_never_changes():
     """Bundles everywhere hold the logits of these very numbers; another drawing needs another name."""
-    drawn = region()
+    drawn = nodule()
     digest = hashlib.sha256(drawn.axial.astype("<f4").tobytes() + drawn.coronal.astype("<f4").tobytes()).hexdigest()
     assert digest == "102772102a10653fce94b1826868021a0543022589e305dd8128ef5409c42d8b"
     assert (
-        hashlib.sha256(reference_case._picture().astype("<f4").tobytes()).hexdigest()
+        hashlib.sha256(picture().astype("<f4").tobytes()).hexdigest()
         == "d05c938783fb7a3bcaa77e3acd88a2bfec75d5bb58febba1a72b5561a9c4c88a"
     )
     assert drawn.axial.shape == drawn.coronal.shape == (25, 50, 50)
@@ -51,8 +54,13 @@ def test_the_author_and_this_machine_agree(bundle):
 
 
 def test_an_installation_that_computes_otherwise_is_refused_everywhere(bundle, tmp_path, monkeypatch, capsys):
-    forward = LinearHead.logits
-    monkeypatch.setattr(LinearHead, "logits", lambda self, images: forward(self, images) * 1.05)
+    judged = LinearHead.of_features
+
+    def otherwise(self, *observed):
+        found = judged(self, *observed)
+        return replace(found, branches=found.branches * 1.05)
+
+    monkeypatch.setattr(LinearHead, "of_features", otherwise)
     with pytest.raises(ModelError, match="other numbers than the model's author") as caught:
         open_predictor(bundle, "cpu")
     assert caught.value.code == "reference" and torch.__version__ in str(caught.value)
@@ -86,7 +94,7 @@ def test_it_is_computed_once_for_each_installation(bundle, monkeypatch):
 def test_a_home_that_cannot_be_written_costs_the_check_each_time(bundle, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "file"))
-    assert open_predictor(bundle, "cpu").predict([region()])
+    assert open_predictor(bundle, "cpu").predict([Prepared(nodule())])
 
 
 @pytest.mark.parametrize("logits", [[[1.0]], [[1.0, 2.0]] * 3, [[1e9]] * 3])
@@ -99,7 +107,7 @@ def test_expectations_that_are_not_the_members(tmp_path, random_card, random_mem
 def test_a_bundle_without_one_opens_and_is_called_unverified(
     random_bundle, tmp_path, random_card, random_members, capsys
 ):
-    assert open_predictor(ModelBundle.open(random_bundle), "cpu").predict([region()])
+    assert open_predictor(ModelBundle.open(random_bundle), "cpu").predict([Prepared(nodule())])
     assert main(["models", "verify", str(random_bundle)]) == 0 and "unverified" in capsys.readouterr().out
     assert main(["models", "show", str(random_bundle)]) == 0 and "unverified" in capsys.readouterr().out
     later = {**random_card, "reference": {"case": "synthetic-2", "logits": [[1.0]] * 3}}

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from MAEMCLib.cases.points import NodulePoint
-from MAEMCLib.explain.reconstruction import explain
+from MAEMCLib.cases.case import Case
+from MAEMCLib.explain.explanation import explain
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
@@ -14,7 +14,7 @@ from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.report.figures import nodule_figure, save_figure
 from MAEMCLib.report.formats import write_report
 from MAEMCLib.report.scores import results_table, score_report
-from MAEMCLib.scoring import score_points
+from MAEMCLib.scoring import CaseScorer
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +23,23 @@ def scored(random_bundle):
     array = np.random.default_rng(0).integers(-1000, 300, (60, 60, 60)).astype(np.int16)
     names = [("<script>alert(1)</script>", (30, 30, 30)), ("N ü & co", (28, 30, 31)), ("away", (400, 0, 0))]
     predictor = Predictor(ModelBundle.open(random_bundle), "cpu")
-    rows = score_points(CTVolume(array, np.eye(4), "ct"), [NodulePoint(*name) for name in names], predictor)
+    volume = CTVolume(array, np.eye(4), "ct")
+    cases = [Case("", "", volume, point_lps=point, nodule_id=name) for name, point in names]
+    with CaseScorer(predictor.card, lambda: predictor) as scorer:
+        rows = [(one.result, one.prepared) for one in scorer.score(cases)]
     return predictor, rows
+
+
+def figure_of(result, prepared, predictor):
+    stacks = {"axial": prepared.region.axial, "coronal": prepared.region.coronal}
+    return nodule_figure(result, stacks, explain(predictor, prepared), predictor.card.preprocessing)
 
 
 def test_page_is_self_contained_and_escaped(scored, tmp_path):
     predictor, rows = scored
     figure = tmp_path / "f.png"
     result, prepared = rows[0]
-    save_figure(
-        nodule_figure(result, prepared.roi, explain(predictor, prepared.roi), predictor.card.preprocessing), figure
-    )
+    save_figure(figure_of(result, prepared, predictor), figure)
     shown = [(result, figure), (rows[1][0], None), (rows[2][0], None)]
     write_report(score_report(shown, predictor.card), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -48,13 +54,13 @@ def test_page_is_self_contained_and_escaped(scored, tmp_path):
 def test_figure_names_planes_sides_and_values(scored):
     predictor, rows = scored
     result, prepared = rows[1]
-    figure = nodule_figure(result, prepared.roi, explain(predictor, prepared.roi), predictor.card.preprocessing)
+    figure = figure_of(result, prepared, predictor)
     texts = {text.get_text() for axis in figure.axes for text in axis.texts}
     assert {"A", "P", "R", "L", "S", "I"} <= texts
     assert f"{result.probability:.2f}" in figure.get_suptitle()
     assert "not for clinical use" in figure.get_supxlabel()
     shown = figure.axes[0].images[0].get_array()
-    np.testing.assert_array_equal(shown, prepared.roi.axial[12])
+    np.testing.assert_array_equal(shown, prepared.region.axial[12])
     assert figure.axes[0].images[0].get_clim() == (-1200, 200)
 
 
@@ -77,7 +83,7 @@ def test_a_page_loads_and_runs_nothing_and_turns_no_letters_round(scored, tmp_pa
 def test_names_are_no_mathematics(scored, tmp_path):
     """Matplotlib reads what stands between dollars as TeX, and fails where it is none."""
     result = replace(scored[1][1][0], nodule_id="a $\\frac$ b")
-    figure = nodule_figure(result, scored[1][1][1].roi, None, scored[0].card.preprocessing)
+    figure = figure_of(result, scored[1][1][1], scored[0])
     save_figure(figure, tmp_path / "f.png")
     assert (tmp_path / "f.png").exists()
 

@@ -11,10 +11,12 @@ import time
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
+from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.worker.client import LINE_LIMIT, WorkerClient, decode_array, encode_array
+from MAEMCLib.worker.client import WorkerClient
+from MAEMCLib.worker.protocol import LINE_LIMIT, decode_array, encode_array
 
 
 def region(seed=0):
@@ -76,7 +78,7 @@ def test_arrays_that_are_none(value):
 
 def test_same_numbers_as_the_predictor(client, random_bundle):
     rois = [region(seed) for seed in range(3)]
-    expected = Predictor(ModelBundle.open(random_bundle), "cpu").predict(rois)
+    expected = Predictor(ModelBundle.open(random_bundle), "cpu").predict([Prepared(roi) for roi in rois])
     messages = wait(client, client.send("predict", model=str(random_bundle), nodules=[nodule(r) for r in rois]))
     assert messages[-1]["kind"] == "result", messages[-1]
     got = [prediction["probability"] for prediction in messages[-1]["predictions"]]

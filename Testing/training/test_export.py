@@ -13,6 +13,7 @@ import torch
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.images.files import read_volume
+from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.opening import open_predictor
@@ -85,7 +86,7 @@ def test_scoring_gives_the_fold_models_mean(jobs, balls, ball_cohort, tmp_path):
         presentation = ball_cohort.present(Augmentation(), preprocessing, 250)
         values = features(model.encoder, presentation, np.arange(4), CPU)
         members.append(predict(model, values, (0, 1)))
-    for index, prediction in enumerate(predictor.predict(rois)):
+    for index, prediction in enumerate(predictor.predict([Prepared(roi) for roi in rois])):
         # The cache holds whole HU, the region fractions: less than a thousandth of a gray value.
         assert prediction.members == pytest.approx([m[index] for m in members], abs=2e-3)
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
-from MAEMCLib.images.gray import prepare, read_gray
+from MAEMCLib.images.gray import read_gray
+from MAEMCLib.inputs.view import prepare
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.sources import open_data

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
+from MAEMCLib.cases.values import ClinicalValues
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.axial import windowed
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
-from MAEMCLib.images.gray import prepare, read_gray, shown, square, views
+from MAEMCLib.images.gray import read_gray, square
 from MAEMCLib.inputs.montage import normalize
+from MAEMCLib.inputs.picture import INPUT
 from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
-from MAEMCLib.picture_scoring import PictureSource, prepare_picture
+from MAEMCLib.inputs.view import prepare, shown, views
 from MAEMCTrainingLib.data.attributes import attributes_of
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.kinds.kind import VIEWS
@@ -280,14 +282,14 @@ def test_a_slice_is_the_same_however_its_volume_is_stored(tmp_path):
     volume = CTVolume(draws.integers(-1300, 300, size=(20, 30, 40)).astype(np.int16), affine, "random")
     ways = {"lps": ((0, 1, 2), ()), "ras": ((0, 1, 2), (0, 1)), "sagittal": ((1, 2, 0), ()), "down": ((0, 1, 2), (2,))}
     expected = windowed(volume.array[6])
-    card = SimpleNamespace(input="picture", id="m", training_distances=[], preprocessing=PicturePreprocessing(32))
+    card = SimpleNamespace(id="m", training_distances=[], preprocessing=PicturePreprocessing(32))
     for name, (axes, flips) in ways.items():
         path = stored(axes, flips, volume, tmp_path / f"{name}.nrrd")
         one = row(0, path, kind="slice", values={"volume_id": name, "slice_index": "6"})
         cohort = join([build_rows([one], tmp_path / name, tmp_path / "home")])
         np.testing.assert_array_equal(gray_of(cohort, 0, 0) * 255, square(expected.astype(np.float32)))
-        scored = prepare_picture(PictureSource.of(one), "P", card)
-        np.testing.assert_array_equal(scored.gray * 255, expected)
+        scored = INPUT.prepare(one, card, ClinicalValues())
+        np.testing.assert_array_equal(scored.region.gray * 255, expected)
         _, (kept, *_), _ = read_slices(Volume(name, (one,)))
         np.testing.assert_array_equal(kept, expected)
 

@@ -12,7 +12,7 @@ from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.picture_scoring import prepare_picture
+from MAEMCLib.scoring import prepare
 from MAEMCTrainingLib.__main__ import main as train
 from PIL import Image
 
@@ -101,9 +101,9 @@ def test_a_fold_is_judged_by_what_its_model_says_in_the_bundle(journey):
     for number in range(2):
         result = json.loads((journey / "fine" / "folds" / str(number) / "result.json").read_text())
         for row in result["test"]:
-            prepared = prepare_picture(journey / images[row["case_id"]], "P", predictor.card)
-            logits = predictor._outputs(predictor._images(prepared), None)[0][number]
-            assert row["probability"] == pytest.approx(1 / (1 + np.exp(-logits.mean())), abs=1e-5)
+            prepared = prepare(Case("", "", journey / images[row["case_id"]], "image"), predictor.card)
+            (logit,) = predictor.reference_logits(prepared)[number]
+            assert row["probability"] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-5)
 
 
 def test_slices_of_a_volume_are_judged_together(journey):

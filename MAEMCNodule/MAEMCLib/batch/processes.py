@@ -8,7 +8,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection
 from pathlib import Path
 
@@ -16,14 +16,14 @@ from ..cases.case import Case
 from ..errors import InputError
 from ..machine.child_processes import end_with_parent
 from ..models.bundle import ModelBundle
-from .share_scoring import RowResult, ShareScorer, failed_row
+from ..scoring import CaseScorer, ScoredCase, failed_case
 
 Share = list[Case]
 
 
 def score_in_processes(
     shares: list[Share], bundle: ModelBundle, device: str, processes: int, nifti_form: str | None
-) -> Iterator[tuple[Share, list[RowResult]]]:
+) -> Iterator[tuple[Share, list[ScoredCase]]]:
     """Each share with its results, as they are done. A process that dies is replaced and its share tried once more,
     pictures one by one; rows with which it dies again are failed ones.
 
@@ -45,11 +45,11 @@ def score_in_processes(
                     workers.remove(worker)
                     worker.end()
                     if not worker.again:
-                        parts = [[row] for row in worker.share] if bundle.card.input == "picture" else [worker.share]
+                        parts = [[row] for row in worker.share] if bundle.card.kind.alone else [worker.share]
                         waiting.extendleft((part, True) for part in reversed(parts))
                         continue
                     error = _died(worker.process.exitcode)
-                    yield worker.share, [failed_row(row, error, bundle.card) for row in worker.share]
+                    yield worker.share, [failed_case(row, error, bundle.card) for row in worker.share]
                     continue
                 if isinstance(answer, BaseException):
                     raise answer
@@ -122,9 +122,9 @@ def _work(line: connection.Connection, path: Path, device: str, threads: int, ni
     except Exception as error:
         line.send(error)
         return
-    with ShareScorer(predictor, nifti_form) as scorer, contextlib.suppress(EOFError):
+    with CaseScorer(predictor.card, lambda: predictor, nifti_form) as scorer, contextlib.suppress(EOFError):
         while True:
-            line.send(scorer.score(line.recv()))
+            line.send([replace(found, prepared=None, error=None) for found in scorer.score(line.recv())])
 
 
 def _died(code: int | None) -> InputError:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from ..cases.case import Case
 from ..errors import UNREADABLE, UsageError
+from ..fingerprint import fingerprint
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
 from ..models.card import ModelCard
+from ..scoring import CaseScorer, ScoredCase
 from .processes import score_in_processes
 from .results_file import ResultsFile, Row
-from .share_scoring import RowResult, ShareScorer, fingerprint, row_problem, shares_of
 
 
 def run_batch(
@@ -44,7 +45,7 @@ def run_batch(
     _check_cases(earlier, rows, output, say)
     done = _kept(earlier, rows, bundle.card, nifti_form, progress)
     numbers = {id(row): number for number, row in enumerate(rows)}
-    shares = shares_of([row for number, row in enumerate(rows) if number not in done], bundle.card)
+    shares = bundle.card.kind.groups([row for number, row in enumerate(rows) if number not in done])
     file.begin(done[number] for number in sorted(done))
     with contextlib.closing(file), contextlib.closing(_scored(shares, bundle, device, processes, nifti_form)) as scored:
         for share, results in scored:
@@ -62,16 +63,16 @@ def run_batch(
 
 def _scored(
     shares: list[list[Case]], bundle: ModelBundle, device: str, processes: int, nifti_form: str | None
-) -> Iterator[tuple[list[Case], list[RowResult]]]:
+) -> Iterator[tuple[list[Case], list[ScoredCase]]]:
     if not shares:
         return
-    # Pictures are read where they are scored, and what reads a damaged one may crash: never in this process.
-    if processes > 1 or bundle.card.input == "picture":
+    # Where images are read in the process that scores them, what reads a damaged one may crash it: never this one.
+    if processes > 1 or bundle.card.kind.alone:
         yield from score_in_processes(shares, bundle, device, processes, nifti_form)
         return
     from ..models.opening import open_predictor
 
-    with ShareScorer(open_predictor(bundle, device), nifti_form) as scorer:
+    with CaseScorer(bundle.card, lambda: open_predictor(bundle, device), nifti_form) as scorer:
         for share in shares:
             yield share, scorer.score(share)
 
@@ -90,10 +91,10 @@ def _kept(
     kept: dict[int, Row] = {}
     for number, row in enumerate(rows):
         candidates = results.get((row.case_id, row.nodule_id))
-        if not candidates or row_problem(row, card):
+        if not candidates or row.problem:
             continue
         with contextlib.suppress(UNREADABLE):  # an image that cannot be read says so when it is to be scored
-            now = fingerprint(row, card, nifti_form)
+            now = fingerprint(row, card, nifti_form).whole
             for found in candidates:
                 if found["input_sha256"] == now:
                     kept[number] = found

@@ -8,18 +8,15 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, fields
 
+from ..applicability import Finding
 from ..errors import ModelError, UsageError
 from ..images.ct import CTVolume
-from ..results import InputWarning
-
-if TYPE_CHECKING:
-    from ..applicability import Assessment
-    from ..inputs.region import NoduleROI
 
 NUMBER, CHOICE, SERIES = "number", "choice", "series"
+GIVEN = "given"
+"""What a result says of a further series; names of files and folders may be those of patients."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +56,15 @@ class ClinicalField:
 class ClinicalValues:
     """A case's values, checked: a number, one of the choices, or None where it was left out.
 
-    Of a further series the path or the CTVolume that was given, until ``further_series`` has cut its region; then its
+    Of a further series the path or the CTVolume that was given, until ``inputs.series`` has cut its region; then its
     name, which a result may say, and not where it lies.
-    warnings: for people. regions: of the further series, cut about the same point.
+    findings: what was left out, or lies outside the training's range. regions: of the further series, cut about the
+    same point.
     """
 
-    values: dict[str, float | str | CTVolume | None]
-    warnings: tuple[InputWarning, ...] = ()
-    regions: dict[str, NoduleROI] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ClinicalCase:
-    """What a fusion model scores: a region, and what is known beside it."""
-
-    roi: NoduleROI
-    values: ClinicalValues
+    values: dict[str, float | str | CTVolume | None] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    regions: dict[str, object] = field(default_factory=dict)
 
 
 def fields_of(card: Mapping, model: str) -> tuple[ClinicalField, ...]:
@@ -156,17 +146,17 @@ def _listed(asked: Sequence[ClinicalField]) -> str:
     return ", ".join(one.described() + (", optional" if one.optional else "") for one in asked)
 
 
-def asked_of(record: Mapping[str, str], asked: Sequence[ClinicalField]) -> dict[str, str]:
-    """Of a manifest's row what the model asks for, as far as the row says it."""
-    by_name = {name.lower(): text for name, text in record.items()}
-    return {one.name: text for one in asked if (text := (by_name.get(one.name.lower()) or "").strip())}
+def asked_of(known: Mapping[str, str | CTVolume], asked: Sequence[ClinicalField]) -> dict[str, str | CTVolume]:
+    """Those of a case's values that the model asks for, names as the model spells them; empty ones are left out."""
+    by_name = {name.lower(): value.strip() if isinstance(value, str) else value for name, value in known.items()}
+    return {one.name: by_name[one.name.lower()] for one in asked if by_name.get(one.name.lower())}
 
 
 def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], model: str) -> ClinicalValues:
     """Check a case's values: {name: text, number or CTVolume}, an empty text or None being none.
 
     Raises UsageError naming all that is missing, unknown, no number or none of the choices. What may be left out and
-    is, and numbers outside the range of the training, are warnings.
+    is, and numbers outside the range of the training, are findings.
     """
     known = {}
     for key, value in given.items():
@@ -182,20 +172,20 @@ def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], mod
             "clinical-missing",
         )
     values: dict[str, float | str | CTVolume | None] = {}
-    warnings = []
+    findings = []
     for one in asked:
         if one.name not in known:
             values[one.name] = None
             text = f"{one.name} was not given; the model goes without it."
-            warnings.append(InputWarning("clinical-left-out", text))
+            findings.append(Finding("green", "clinical-left-out", text))
             continue
         value = known[one.name] if one.kind == SERIES else _value(known[one.name], one)
         values[one.name] = value
         if one.kind == NUMBER and one.low is not None and not one.low <= value <= one.high:
             unit = f" {one.unit}" if one.unit else ""
             text = f"{one.name} is {value:g}{unit}; the model knows {one.low:g} to {one.high:g}."
-            warnings.append(InputWarning("clinical-range", text))
-    return ClinicalValues(values, tuple(warnings))
+            findings.append(Finding("amber", "clinical-range", text))
+    return ClinicalValues(values, tuple(findings))
 
 
 def _value(text: str, asked: ClinicalField) -> float | str:
@@ -214,14 +204,3 @@ def _value(text: str, asked: ClinicalField) -> float | str:
         unit = f" in {asked.unit}" if asked.unit else ""
         raise UsageError(f"{asked.name} is '{text}', but it has to be a number{unit}.", "clinical-value")
     return value
-
-
-def assess_values(assessment: Assessment, values: ClinicalValues | None) -> Assessment:
-    """The assessment with what the clinical values add: amber where one lies outside the training's range."""
-    if values is None or not values.warnings:
-        return assessment
-    found = replace(assessment, warnings=(*assessment.warnings, *values.warnings))
-    outside = tuple(dict.fromkeys(w.code for w in values.warnings if w.code == "clinical-range"))
-    if not outside or assessment.gate == "red":
-        return found
-    return replace(found, gate="amber", reasons=(*(assessment.reasons if assessment.gate == "amber" else ()), *outside))

@@ -5,14 +5,16 @@ Weights over places are no explanation of a result: ``sanity`` measures what the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..cases.values import ClinicalValues
 from ..models.predictor import Predictor
+from ..networks.classifier import Classifier
 from ..networks.vit import ViT
 from .grad_cam import grad_cam
 
@@ -32,18 +34,58 @@ class PlaceMap:
     grid: np.ndarray
     heads: np.ndarray | None = None
 
+    def interpolated(self, side: int) -> np.ndarray:
+        """(side, side)"""
+        return interpolated(self.grid, side)
 
-def place_maps(predictor: Predictor, image: np.ndarray, positive: bool) -> list[PlaceMap]:
-    """The maps of an image (side, side): attention and rollout of a vision transformer, Grad-CAM of any other network.
+    def heads_interpolated(self, side: int) -> np.ndarray:
+        """(members, heads, side, side)"""
+        return interpolated(self.heads, side)
 
-    positive: whether Grad-CAM asks what speaks for the positive class, or for the other. Attention knows no class.
-    """
-    images = torch.from_numpy(image)[None, None]
-    if has_attention(predictor):
-        heads = np.stack([last_block(member.encoder, images)[0].numpy() for member in predictor.members])
-        joined = np.mean([rollout(member.encoder, images)[0].numpy() for member in predictor.members], axis=0)
+
+@dataclass(frozen=True)
+class AskedImage:
+    """An image of a case, (side, side) network input, and the class that it is asked about: alone, without the case's
+    other images, with the values that are known beside them."""
+
+    predictor: Predictor
+    image: np.ndarray
+    target: int
+    branch: str
+    values: ClinicalValues = field(default_factory=ClinicalValues)
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """(M, side, side) in its place -> (M,) probability of the class."""
+        observed = self.predictor.alone(images, self.branch, self.values)
+        return self.predictor.probabilities(observed)[:, self.target]
+
+    def grad_cam(self, network: Classifier) -> np.ndarray:
+        """(h, w): what speaks for the class."""
+        alone = self.predictor.alone(self.image[None], self.branch, self.values)
+
+        def judged(features: Tensor) -> Tensor:
+            seen, values, given = (part.to(features.device) for part in (alone.seen, alone.values, alone.given))
+            return network.of_features(features.unsqueeze(1) * seen.unsqueeze(2), seen, values, given).fused
+
+        return grad_cam(network, self.tensor, self.target, judged)[0].numpy()
+
+    @property
+    def tensor(self) -> Tensor:
+        """(1, 1, side, side)"""
+        return torch.from_numpy(self.image)[None, None]
+
+
+def place_maps(asked: AskedImage) -> list[PlaceMap]:
+    """The maps of an image: attention and rollout of a vision transformer, which know no class, Grad-CAM of any other
+    network."""
+    members = asked.predictor.members
+    if has_attention(asked.predictor):
+        heads = np.stack([last_block(member.encoder, asked.tensor)[0].numpy() for member in members])
+        joined = np.mean([rollout(member.encoder, asked.tensor)[0].numpy() for member in members], axis=0)
         return [PlaceMap(LAST_BLOCK, heads.mean(axis=(0, 1)), heads), PlaceMap(ROLLOUT, joined)]
-    return [PlaceMap(GRAD_CAM, mean_grad_cam(predictor, images, positive)[0].numpy())]
+    # Each member's map is scaled to 1 at its highest, since gradients of different networks have different sizes.
+    maps = np.stack([asked.grad_cam(member) for member in members])
+    return [PlaceMap(GRAD_CAM, (maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)).mean(axis=0))]
 
 
 def has_attention(predictor: Predictor) -> bool:
@@ -77,23 +119,11 @@ def rollout(encoder: ViT, images: Tensor) -> Tensor:
     return _grid(joined[:, 0, 1:].cpu())
 
 
-def attention_rollout(predictor: Predictor, images: Tensor) -> Tensor:
-    """(B, 1, S, S) -> (B, 1, S, S) in 0 ... 1: rollout, mean of members, each patch of one value."""
-    maps = torch.stack([rollout(member.encoder, images) for member in predictor.members]).mean(dim=0)
-    return functional.interpolate(scaled(maps)[:, None], size=images.shape[-2:], mode="nearest")
-
-
-def mean_grad_cam(predictor: Predictor, images: Tensor, positive: bool) -> Tensor:
-    """(B, 1, S, S) -> (B, g, g): Grad-CAM, mean of the members; each member's map scaled to 1 at its highest before,
-    since gradients of different networks have different sizes."""
-    maps = torch.stack([grad_cam(member, images, positive) for member in predictor.members])
-    return (maps / maps.amax(dim=(2, 3), keepdim=True).clamp_min(1e-12)).mean(dim=0)
-
-
-def scaled(maps: Tensor) -> Tensor:
-    """(..., g, g) -> the same, each map from its lowest (0) to its highest value (1); all 0 where they are equal."""
-    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
-    return (maps - low) / (high - low).clamp_min(1e-12)
+def by_patch(grid: np.ndarray, side: int) -> np.ndarray:
+    """(g, g) -> (side, side) from 0, its lowest value, to 1, its highest: each patch of one value."""
+    low, high = float(grid.min()), float(grid.max())
+    place = np.arange(side) * len(grid) // side
+    return ((grid - low) / max(high - low, 1e-12))[np.ix_(place, place)].astype(np.float32)
 
 
 def interpolated(grid: np.ndarray, side: int) -> np.ndarray:

@@ -3,46 +3,53 @@ convolutional or not."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..networks.backbones import Backbone
-from ..networks.heads.linear import LinearHead
+from ..networks.classifier import Classifier
 
 
-def grad_cam(classifier: LinearHead, images: Tensor, positive: bool) -> Tensor:
+def grad_cam(
+    network: Classifier, images: Tensor, target: int, judged: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """(B, 1, S, S) -> (B, h, w) float32, 0 or above: ReLU of the feature maps' sum, each weighted by the spatial mean
     of the class score's gradient (Selvaraju et al. 2017, equations 1 and 2).
 
-    The score is the class's logit minus that of the other: of two classes only this difference decides.
+    The score is the logit of the class ``target`` over those of the others: of two classes only the difference
+    decides. judged: the logits (B, C) of an image's features (B, width); by default those of a linear head.
     """
-    weight = next(classifier.encoder.parameters())
+    weight = next(network.encoder.parameters())
     images = images.to(weight.device, weight.dtype)
     with torch.enable_grad():
-        features, logits = _features_and_logits(classifier, images)
-        score = (logits[:, 1] - logits[:, 0]) * (1 if positive else -1)
+        features, pooled = _features(network.encoder, images)
+        logits = judged(pooled) if judged else network.head(pooled.to(network.head.weight.dtype))
+        others = [number for number in range(logits.shape[1]) if number != target]
+        score = logits[:, target] - logits[:, others].logsumexp(dim=1)
         (gradient,) = torch.autograd.grad(score.sum(), features)
-    places, slopes = (_places(classifier.encoder, tensor.detach().float()) for tensor in (features, gradient))
+    places, slopes = (_places(network.encoder, tensor.detach().float()) for tensor in (features, gradient))
     weights = slopes.mean(dim=(2, 3), keepdim=True)
     return (weights * places).sum(dim=1).relu().cpu()
 
 
-def _features_and_logits(classifier: LinearHead, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The last features that have places and bear on the logits, and the logits computed from them."""
-    body = classifier.encoder.body
-    if classifier.encoder.configuration.backbone != "deit":
+def _features(encoder: Backbone, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The last features that have places and bear on the logits, and what the encoder makes of them: (B, width)."""
+    body = encoder.body
+    if encoder.configuration.backbone != "deit":
         features = body.forward_features(images).detach().requires_grad_()
-        return features, classifier.head(body.forward_head(features).to(classifier.head.weight.dtype))
+        return features, body.forward_head(features)
     # Of its last block's output only the class tokens are read: what bears on them is what that block is given.
     kept: list[Tensor] = []
     hook = body.blocks[-1].norm1.register_forward_hook(
         lambda module, given, output: kept.append(output.detach().requires_grad_()) or kept[0]
     )
     try:
-        logits = classifier.logits(images)
+        pooled = encoder.features(images)
     finally:
         hook.remove()
-    return kept[0], logits
+    return kept[0], pooled
 
 
 def _places(encoder: Backbone, features: Tensor) -> Tensor:

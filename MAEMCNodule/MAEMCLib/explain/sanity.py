@@ -13,13 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..models.predictor import Predictor
 from ..networks.backbones import Backbone
+from ..networks.classifier import Classifier
 from ..networks.encoders import build_encoder
-from ..networks.heads.linear import LinearHead
 from ..networks.layers import initialize
-from .attention import LAST_BLOCK, ROLLOUT, PlaceMap, has_attention, interpolated, last_block, rollout
-from .grad_cam import grad_cam
+from .attention import LAST_BLOCK, ROLLOUT, AskedImage, PlaceMap, has_attention, interpolated, last_block, rollout
 
 REDRAWN = 4
 """At least so many networks with new blocks are compared, over all members."""
@@ -48,42 +46,42 @@ class Sanity:
     insertion_random: float
 
 
-def check_maps(predictor: Predictor, image: np.ndarray, maps: list[PlaceMap], positive: bool) -> list[Sanity]:
-    """The figures of each map of an image (side, side). positive: which class's probability is followed."""
+def check_maps(asked: AskedImage, maps: list[PlaceMap]) -> list[Sanity]:
+    """The figures of each map of an image; followed is the probability of the class that is asked about."""
     grid = maps[0].grid.shape[0]
-    lattice = grid if has_attention(predictor) else min(FINEST, predictor.side)
+    lattice = grid if has_attention(asked.predictor) else min(FINEST, asked.predictor.side)
     orders = [_order(found.grid, lattice) for found in maps]
     generator = np.random.default_rng(SEED)
     chance = [generator.permutation(lattice**2) for _ in range(RANDOM_ORDERS)]
-    curves = [deletion_and_insertion(predictor, image, order, positive) for order in chance]
+    curves = [deletion_and_insertion(asked, order) for order in chance]
     by_chance = np.mean(curves, axis=0)
-    randomized = randomization(predictor, image, [found.kind for found in maps], positive)
+    randomized = randomization(asked, [found.kind for found in maps])
     figures = []
     for found, order in zip(maps, orders, strict=True):
         deletion = insertion = None
         if np.ptp(found.grid) > 0:
-            deletion, insertion = deletion_and_insertion(predictor, image, order, positive)
+            deletion, insertion = deletion_and_insertion(asked, order)
         figures.append(Sanity(randomized[found.kind], deletion, insertion, *map(float, by_chance)))
     return figures
 
 
-def randomization(predictor: Predictor, image: np.ndarray, kinds: list[str], positive: bool) -> dict[str, float | None]:
+def randomization(asked: AskedImage, kinds: list[str]) -> dict[str, float | None]:
     """{kind: mean rank correlation} of each member's map with that of the member with its blocks drawn anew."""
-    images = torch.from_numpy(image)[None, None]
-    draws = math.ceil(REDRAWN / len(predictor.members))
+    members = asked.predictor.members
+    draws = math.ceil(REDRAWN / len(members))
     found: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for number, member in enumerate(predictor.members):
-        learned = {kind: _map(member, images, kind, positive) for kind in kinds}
+    for number, member in enumerate(members):
+        learned = {kind: _map(asked, member, kind) for kind in kinds}
         for draw in range(draws):
             anew = redrawn(member, SEED + number * draws + draw)
             for kind in kinds:
-                found[kind].append(rank_correlation(learned[kind], _map(anew, images, kind, positive)))
+                found[kind].append(rank_correlation(learned[kind], _map(asked, anew, kind)))
     return {kind: _mean([value for value in values if value is not None]) for kind, values in found.items()}
 
 
-def redrawn(member: LinearHead, seed: int) -> LinearHead:
-    """A copy of a classifier whose blocks have new random values; patch embedding, class token and last layer stay. Of
-    a timm backbone, which has no such parts in common, all but the last layer is new."""
+def redrawn(member: Classifier, seed: int) -> Classifier:
+    """A copy of a network whose encoder's blocks have new random values; patch embedding, class token and
+    what comes after the encoder stay. Of a timm backbone, which has no such parts in common, all is new."""
     anew = copy.deepcopy(member)
     if isinstance(member.encoder, Backbone):
         weight = next(member.encoder.parameters())
@@ -103,15 +101,13 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
     return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
 
 
-def deletion_and_insertion(
-    predictor: Predictor, image: np.ndarray, order: np.ndarray, positive: bool
-) -> tuple[float, float]:
+def deletion_and_insertion(asked: AskedImage, order: np.ndarray) -> tuple[float, float]:
     """Areas under the curves of the class's probability against the share of places taken out, and put in.
 
     order: (n * n,) the cells of an n x n lattice, the first to go first. What is taken out becomes the training
     pictures' mean gray (0); what is put in goes into a picture of 4 x 4 blurred patches.
     """
-    lattice = math.isqrt(len(order))
+    image, lattice = asked.image, math.isqrt(len(order))
     blurred = _blurred(image)
     rank = np.empty(len(order), int)
     rank[order] = np.arange(len(order))
@@ -121,18 +117,17 @@ def deletion_and_insertion(
     for count in counts:
         first = places < count
         images += [np.where(first, np.float32(0), image), np.where(first, image, blurred)]
-    probability = predictor.probabilities(np.stack(images).astype(np.float32))
-    probability = probability if positive else 1 - probability
+    probability = asked.probabilities(np.stack(images).astype(np.float32))
     share = counts / len(order)
     return float(np.trapezoid(probability[::2], share)), float(np.trapezoid(probability[1::2], share))
 
 
-def _map(member: LinearHead, images: torch.Tensor, kind: str, positive: bool) -> np.ndarray:
+def _map(asked: AskedImage, member: Classifier, kind: str) -> np.ndarray:
     if kind == LAST_BLOCK:
-        return last_block(member.encoder, images)[0].mean(dim=0).numpy()
+        return last_block(member.encoder, asked.tensor)[0].mean(dim=0).numpy()
     if kind == ROLLOUT:
-        return rollout(member.encoder, images)[0].numpy()
-    return grad_cam(member, images, positive)[0].numpy()
+        return rollout(member.encoder, asked.tensor)[0].numpy()
+    return asked.grad_cam(member)
 
 
 def _order(grid: np.ndarray, lattice: int) -> np.ndarray:

@@ -11,11 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..inputs.settings import Preprocessing
-from .ct import CTVolume, check_ct
+from .ct import WINDOW_HU, CTVolume, check_ct
 from .files import read_volume
 
-WINDOW_HU = (Preprocessing().window_lower, Preprocessing().window_upper)
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 
 

@@ -17,6 +17,8 @@ SMALLEST_SPACING_MM = 0.05
 LARGEST_SPACING_MM = 25.0
 AIR_BELOW_HU = -500.0
 """A chest CT, and every crop of one around a lung nodule, has voxels of aerated lung or air below this value."""
+WINDOW_HU = (-1200.0, 200.0)
+"""A width of 1400 about -500 (Zhao et al. 2025)."""
 CHECKED_VOXELS = 200_000
 FACE = 2.0**-10
 """Voxels beyond the outer face that still count as on it: no decimal position lies just at this limit."""

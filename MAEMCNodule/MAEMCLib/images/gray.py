@@ -1,16 +1,15 @@
-"""2-D pictures: PNG, JPEG and single DICOM frames as gray values, and what of them a network is shown."""
+"""2-D pictures: PNG, JPEG and single DICOM frames as gray values, squares and crops of them."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..inputs.settings import PicturePreprocessing
 from ..machine.installation import native_path
+from .itk import itk_warnings_off
 
 LARGEST_SIDE = 20_000
 """Pixels; mammograms and radiographs have up to 8,000. A few bytes of a damaged header can state any number."""
@@ -32,7 +31,11 @@ def read_gray(path: Path) -> np.ndarray:
         raise InputError(
             f"The picture {path} cannot be read ({error.strerror}). Check the path.", "missing-file", [path]
         ) from error
-    values = _dicom(path) if start[128:] == b"DICM" else _raster(path)
+    return gray_of(_dicom(path) if start[128:] == b"DICM" else _raster(path))
+
+
+def gray_of(values: np.ndarray) -> np.ndarray:
+    """Pixels (rows, columns) or (rows, columns, 3 or more) of any type as ``read_gray`` gives them."""
     if values.ndim == 3:
         values = values[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     elif values.dtype != np.uint8:
@@ -66,9 +69,8 @@ def _dicom(path: Path) -> np.ndarray:
     import SimpleITK as sitk
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-        values = sitk.GetArrayFromImage(sitk.ReadImage(native_path(path)))
+        with itk_warnings_off():
+            values = sitk.GetArrayFromImage(sitk.ReadImage(native_path(path)))
     except RuntimeError as error:
         message = f"The DICOM picture {path} cannot be read ({type(error).__name__})."
         raise InputError(message, "unreadable", [path]) from error
@@ -133,27 +135,3 @@ def look_turned(gray: np.ndarray, center: tuple[float, float], width: float, sid
     image = Image.fromarray(gray).transform(size, Image.Transform.AFFINE, places, Image.Resampling.BICUBIC)
     turned = np.clip(np.asarray(image), gray.min(), gray.max())
     return turned.reshape(side, finer, side, finer).mean(axis=(1, 3))
-
-
-def shown(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
-    """A square picture in [0, 1] -> (angles, image_size, image_size) network input; the first is upright."""
-    middle, width = (len(gray) / 2, len(gray) / 2), len(gray) * preprocessing.view_share
-    turns = 360.0 * np.arange(1, preprocessing.angles) / preprocessing.angles
-    views = [look(gray, middle, width, preprocessing.image_size)]
-    views += [look_turned(gray, middle, width, preprocessing.image_size, degrees) for degrees in turns]
-    return normalize_gray(np.stack(views), preprocessing)
-
-
-def normalize_gray(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
-    """[0, 1] -> network input, float32, any shape."""
-    return ((gray - preprocessing.mean) / preprocessing.std).astype(np.float32)
-
-
-def prepare(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
-    """A picture in [0, 1] -> (image_size, image_size) network input, upright and without augmentation."""
-    return views(gray, replace(preprocessing, angles=1))[0]
-
-
-def views(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
-    """A picture in [0, 1] -> (angles, image_size, image_size) network input: all that a network is shown of it."""
-    return shown(framed(gray, preprocessing.stored_side), preprocessing)

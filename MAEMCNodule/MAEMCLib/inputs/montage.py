@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from ..errors import InputError
 from ..images.gray import look
+from ..machine.installation import native_path
+from ..networks.configuration import TILES
 from .region import SIDE, SLICES
-from .settings import TILES, Preprocessing
+from .settings import Preprocessing
 
 
 def normalize(hu: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -42,3 +47,24 @@ def resized(montage: np.ndarray, side: int) -> np.ndarray:
     if side == len(montage):
         return montage
     return look(montage, (len(montage) / 2, len(montage) / 2), len(montage), side)
+
+
+def montage(stack: np.ndarray, preprocessing: Preprocessing, side: int = TILES * SIDE) -> np.ndarray:
+    """(25, 50, 50) HU -> (side, side) network input. Raises InputError for another shape or values not finite."""
+    if stack.shape != (SLICES, SIDE, SIDE):
+        raise InputError(f"A region has the shape {stack.shape}; {(SLICES, SIDE, SIDE)} is needed.", "shape")
+    if not np.isfinite(stack).all():
+        raise InputError("A region holds values that are not numbers (NaN or infinity).", "not-finite")
+    return resized(to_montage(normalize(stack, preprocessing)), side)
+
+
+def save_montage(stack: np.ndarray, preprocessing: Preprocessing, path: Path) -> None:
+    """Write a stack (25, 50, 50) as its 250 x 250 montage in the model's window, 8-bit gray PNG. Raises InputError."""
+    import SimpleITK as sitk
+
+    window = Preprocessing(preprocessing.window_lower, preprocessing.window_upper)  # [0, 1], not standardized
+    gray = np.rint(normalize(to_montage(stack), window) * 255).astype(np.uint8)
+    try:
+        sitk.WriteImage(sitk.GetImageFromArray(gray), native_path(path))
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be written. Choose a folder that can be written.") from error

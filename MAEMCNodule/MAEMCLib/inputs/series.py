@@ -7,14 +7,11 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from ..cases.values import SERIES, ClinicalField, ClinicalValues
+from ..cases.values import GIVEN, SERIES, ClinicalField, ClinicalValues
 from ..errors import InputError
 from ..images.ct import CTVolume, check_ct
 from ..images.files import read_volume
 from .region import cut_roi
-
-GIVEN = "given"
-"""What a result says of a further series; names of files and folders may be those of patients."""
 
 
 def with_regions(

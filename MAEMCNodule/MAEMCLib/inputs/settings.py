@@ -7,29 +7,27 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..errors import ModelError
+from ..images.ct import WINDOW_HU
+from ..networks.configuration import LARGEST
 
-TILES = 5
-"""Tiles along each side of the montage: 25 slices in row-major order."""
 LOWEST_HU, HIGHEST_HU = -2000, 4000
 NARROWEST_HU, WIDEST_HU = 100, 5000
 SLICE_STEPS_MM = (0.3, 5.0)
 SMALLEST_STD = 1e-3
 MOST_ANGLES = 360
 SMALLEST_VIEW = 0.01
-LARGEST_IMAGE = 2048
-"""Pixels a side; no network of the kind takes more, and a stranger's card may state any number."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """How HU become network input; stored with each model.
 
-    window_lower, window_upper: HU, by default a width of 1400 about -500 (Zhao et al. 2025).
+    window_lower, window_upper: HU.
     mean, std: of the training montages after scaling the window to [0, 1].
     """
 
-    window_lower: float = -1200.0
-    window_upper: float = 200.0
+    window_lower: float = WINDOW_HU[0]
+    window_upper: float = WINDOW_HU[1]
     mean: float = 0.0
     std: float = 1.0
     slice_step_mm: float = 1.0
@@ -83,7 +81,7 @@ class PicturePreprocessing:
             raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
         if not isinstance(self.image_size, int):
             raise ModelError(f"The image size {self.image_size} is no whole number of pixels.", "schema")
-        if self.image_size > LARGEST_IMAGE or self.view_share < SMALLEST_VIEW:
+        if self.image_size > LARGEST["image_size"] or self.view_share < SMALLEST_VIEW:
             raise ModelError(f"Nothing can be seen with the preprocessing settings {asdict(self)}.", "schema")
         check_standardization(self.mean, self.std)
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, fields
+from typing import Any
 
 from ..applicability import Limits
 from ..cases.values import ClinicalField, fields_of
 from ..errors import UNREADABLE, MAEMCError, ModelError
 from ..files import strict_json
-from ..inputs.settings import PicturePreprocessing, Preprocessing
-from ..networks.configuration import AnyEncoderConfiguration, DecoderConfiguration, encoder_configuration
+from ..inputs import INPUTS
+from ..inputs.input import Input
+from ..networks.configuration import (
+    AnyEncoderConfiguration,
+    DecoderConfiguration,
+    GraphConfiguration,
+    encoder_configuration,
+)
 from .card_contents import contents_problem
+from .fusion_graph import graph_of
 
 SCHEMA = 1
-INPUTS = ("nodule", "picture")
 FUSIONS = ("mean", "axial", "coronal", "graph")
 ROLES = ("classifier", "decoder", "statistics")
 _LONGEST_NAME = 100
@@ -92,18 +99,16 @@ class ModelCard:
             return f"its {problem}"
         if not _are_classes(self.classes):
             return f"its classes {self.classes} are not two or more names"
-        if len(self.classes) > 2 and self.fusion != "graph":
-            return f"its classes are {self.classes}, and this version scores two but for models of fusion"
         if len(self.classes) == 2 and self.classes[1] != self.positive_class:
             return f"its positive class {self.positive_class} has to be the second of {self.classes}"
-        if self.input not in INPUTS:
+        if not isinstance(self.input, str) or self.input not in INPUTS:
             return f"its input '{self.input}' is none of {', '.join(INPUTS)}"
         if self.fusion not in FUSIONS:
             return f"its fusion '{self.fusion}' is none of {', '.join(FUSIONS)}"
-        if self.fusion != "graph" and self.values.get("clinical"):
+        if self.fusion not in self.kind.planes:
+            return f"it scores {self.kind.noun}s, which have no {self.fusion} plane"
+        if self.head != "graph" and self.values.get("clinical"):
             return "it asks for clinical values, which models of fusion alone read"
-        if self.input == "picture" and self.fusion != "mean":
-            return f"it scores pictures, which have no {self.fusion} plane"
         return ""
 
     def _number_problem(self) -> str:
@@ -174,8 +179,13 @@ class ModelCard:
 
     @property
     def input(self) -> str:
-        """What the model scores: "nodule", a point in a CT; or "picture", a whole 2-D picture."""
+        """The name of the kind of input that the model scores: "nodule", a point in a CT; "picture", a 2-D picture."""
         return self.values.get("input", "nodule")
+
+    @property
+    def kind(self) -> Input:
+        """What knows the kind of input that the model scores."""
+        return INPUTS[self.input]
 
     @property
     def fusion(self) -> str:
@@ -184,10 +194,18 @@ class ModelCard:
 
     @property
     def planes(self) -> tuple[str, ...]:
-        """The images of a case that the network sees, each alone; a picture has one, itself."""
-        if self.input == "picture":
-            return ("picture",)
-        return ("axial", "coronal") if self.fusion in ("mean", "graph") else (self.fusion,)
+        """The images of a case that the network sees; a picture has one, itself."""
+        return self.kind.planes[self.fusion]
+
+    @property
+    def head(self) -> str:
+        """The name of the head on the encoder: "graph" relates images and values, "linear" averages images."""
+        return "graph" if self.fusion == "graph" else "linear"
+
+    @property
+    def graph(self) -> GraphConfiguration | None:
+        """Which images and values a head relates; None of one that relates none. Raises ModelError."""
+        return graph_of(self.values, self.clinical, self.id) if self.head == "graph" else None
 
     @property
     def clinical(self) -> tuple[ClinicalField, ...]:
@@ -205,7 +223,7 @@ class ModelCard:
 
     @property
     def training_distances(self) -> list[float]:
-        """Percentiles 0, 1 ... 100 of the training cases' own distances (see ``familiarity``); empty where unknown."""
+        """Percentiles 0, 1 ... 100 of the training cases' own distances (see ``ood``); empty where unknown."""
         return self.values.get("training_distances") or []
 
     @property
@@ -214,10 +232,9 @@ class ModelCard:
         return self.values["files"]
 
     @property
-    def preprocessing(self) -> Preprocessing | PicturePreprocessing:
-        """How a case becomes network input: a ``PicturePreprocessing`` where the input is "picture"."""
-        kind = PicturePreprocessing if self.input == "picture" else Preprocessing
-        return _from_fields(kind, self.values["preprocessing"], "preprocessing")
+    def preprocessing(self) -> Any:
+        """How a case becomes network input: of the class ``settings`` of the model's kind of input."""
+        return _from_fields(self.kind.settings, self.values["preprocessing"], "preprocessing")
 
     @property
     def limits(self) -> Limits:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..applicability import Finding
+
 LIMIT = 95.0
 """Percentile of the training cases' distances beyond which a nodule counts as unlike them."""
 PERCENTILES = np.arange(101)
@@ -64,11 +66,31 @@ def shrink(covariance: np.ndarray, count: float) -> np.ndarray:
     return (1 - strength) * covariance + strength * scale * np.eye(width)
 
 
-def case_distance(tokens: dict[str, np.ndarray], distances: dict[str, FeatureDistance]) -> np.ndarray:
-    """(cases,) mean over the planes of one member's distances; both by plane."""
-    return np.mean([distance(tokens[plane]) for plane, distance in distances.items()], axis=0)
+def case_distance(
+    tokens: dict[str, np.ndarray], distances: dict[str, FeatureDistance], seen: dict[str, np.ndarray] | None = None
+) -> np.ndarray:
+    """(cases,) mean over the branches of one member's distances; all by branch. seen: (cases,) bool, which cases have
+    the branch's image, by default all; a case without any has NaN."""
+    measured = np.stack([distance(tokens[branch]) for branch, distance in distances.items()])
+    if seen is None:
+        return measured.mean(axis=0)
+    counted = np.stack([seen[branch] for branch in distances])
+    with np.errstate(invalid="ignore"):
+        return np.where(counted, measured, 0.0).sum(axis=0) / counted.sum(axis=0)
 
 
 def percentile(distance: float, reference: list[float]) -> float:
     """Where a distance lies among the training cases': 0 to 100. reference: their percentiles 0, 1 ... 100."""
     return float(np.interp(distance, reference, PERCENTILES))
+
+
+def unlike_training(ood_percentile: float | None) -> Finding | None:
+    """What a case's features tell once the network has run; None where the model cannot tell."""
+    if ood_percentile is None or ood_percentile <= LIMIT:
+        return None
+    return Finding(
+        "amber",
+        "unlike-training",
+        "Its features are unlike those of the model's training cases: further away than "
+        f"{min(ood_percentile, 99.0):.0f} % of these.",
+    )

@@ -12,17 +12,17 @@ from ..errors import InputError
 from ..files.atomic import read_json, write_json
 from ..files.home import home
 from .bundle import ModelBundle
-from .fusion_predictor import new_predictor
+from .predictor import Predictor
 from .reference_case import difference, is_verifiable
 
 
-def open_predictor(bundle: ModelBundle, device: str = "auto"):
-    """The predictor for a bundle: ``Predictor``, or ``FusionPredictor`` with the same surface.
+def open_predictor(bundle: ModelBundle, device: str = "auto") -> Predictor:
+    """The predictor of a bundle.
 
     Raises ModelError where the weights do not fit the architecture that the card states, or where this installation
     computes other numbers of the model's reference case than its author's did.
     """
-    predictor = new_predictor(bundle, device)
+    predictor = Predictor(bundle, device)
     check_once(predictor)
     return predictor
 

@@ -1,51 +1,46 @@
-"""From regions or pictures to probabilities: the classifier members of a bundle on one device."""
+"""From cases to probabilities: the classifier members of a bundle on one device."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..errors import InputError, ModelError, UsageError
-from ..images.gray import prepare, views
-from ..inputs.montage import normalize, resized, to_montage
-from ..inputs.region import SIDE, SLICES, NoduleROI
+from ..cases.values import CHOICE, NUMBER, ClinicalField, ClinicalValues
+from ..errors import InputError, ModelError
+from ..inputs.input import Prepared
 from ..machine.device import choose_device
 from ..machine.precision import placed, without_tf32
-from ..networks.heads.linear import LinearHead
-from ..picture_scoring import PreparedPicture
+from ..networks.classifier import Classifier, mean_of
+from ..networks.heads import head_named
+from ..results import Prediction
 from .bundle import ModelBundle
 from .card import ModelCard
+from .fusion_graph import branch_source
 from .loading import load_members
 from .ood import FeatureDistance, case_distance, percentile
 
 BATCH = 16
-"""Images computed at once: enough to feed a GPU, few enough for 4 GB of its memory with ViT-L."""
+"""Images, or cases, computed at once: enough to feed a GPU, few enough for 4 GB of its memory with ViT-L."""
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """probability: of the positive class, calibrated where the bundle is, mean over its members.
+class Observations:
+    """What the networks are given of B cases with K images each: planes, or angles of a picture.
 
-    interval_low, interval_high: lowest and highest member ("members"); None where the bundle has one member.
-    members: each member's probability. notice: what the reader should know of how it was computed, else empty.
-    ood_percentile: share of the training's cases, in percent, whose features lie nearer to what the members know;
-    None where the bundle does not say how far those lie.
+    images: (N, side, side) float32, those that were observed, case by case. seen: (B, K) bool, which they are.
+    values, given: (B, A) float32 and bool, the clinical values.
     """
 
-    probability: float
-    interval_low: float | None
-    interval_high: float | None
-    interval_kind: str | None
-    members: tuple[float, ...]
-    device: str
-    seconds: float
-    notice: str = ""
-    ood_percentile: float | None = None
+    images: np.ndarray
+    seen: Tensor
+    values: Tensor
+    given: Tensor
 
 
 class Predictor:
@@ -59,122 +54,165 @@ class Predictor:
         self.card: ModelCard = bundle.card
         self.device = choose_device(device).name
         self.notice = ""
-        encoder = self.card.encoder
-        self.side = encoder.image_size
-        if self.card.input == "picture" and self.card.preprocessing.image_size != self.side:
-            raise ModelError(
-                f"The model {self.card.id} prepares pictures of {self.card.preprocessing.image_size} pixels, but its "
-                f"network takes {self.side}. Get the model again.",
-                "architecture",
-            )
-        members = load_members(bundle, "classifier", lambda: LinearHead(encoder, len(self.card.classes)))
-        self.members = [placed(member, self.device) for member in members]
+        self.side = self.card.encoder.image_size
+        self.card.kind.check_side(self.card.preprocessing, self.side, self.card.id)
+        self.sources = _sources(self.card)
+        self.members = [placed(member, self.device) for member in load_members(bundle, "classifier", self._network)]
         for member in self.members:
-            member.head.float()
-        self.planes = self.card.planes
+            if not member.RELATES:  # rounding its few products is what moves a logit most
+                member.head.float()
         width = self.members[0].encoder.width
-        self.distances = _distances(bundle, self.planes, width) if self.card.training_distances else []
+        self.distances = _distances(bundle, self.branches, width) if self.card.training_distances else []
 
-    def predict(
-        self, cases: list[NoduleROI] | list[PreparedPicture], progress: Callable[[float], None] | None = None
-    ) -> list[Prediction]:
-        """Score regions, or pictures where the model's input is that. progress is called with the share done.
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Names of the images of a case that the networks see."""
+        return tuple(self.sources)
+
+    def _network(self) -> Classifier:
+        card = self.card
+        return head_named(card.head)(card.encoder, len(card.classes), graph=card.graph)
+
+    def predict(self, cases: Sequence[Prepared], progress: Callable[[float], None] | None = None) -> list[Prediction]:
+        """Score cases. progress is called with the share done.
 
         On a GPU without enough memory the model moves to the CPU, once, and each result says so.
-        Raises InputError for a region of the wrong shape, UsageError for a region given to a model of pictures.
+        Raises InputError for a region of the wrong shape, or where nothing at all was observed of a case; ModelError
+        for a result that is not finite.
         """
         started = time.perf_counter()
-        images = np.concatenate([self._images(case) for case in cases])
+        observed = self._observed(cases)
         try:
-            logits, tokens = self._outputs(images, progress)
+            logits, features = self._outputs(observed, progress)
         except torch.OutOfMemoryError:
             self.notice = f"{self.device} ran out of memory; computed on the CPU instead."
             self.device = "cpu"
             self.members = [placed(member, "cpu") for member in self.members]
             torch.cuda.empty_cache()
-            logits, tokens = self._outputs(images, progress)
-        calibrated = self._calibrated(self._of_cases(logits, len(cases)))
-        percentiles = self._percentiles(tokens, len(cases))
-        seconds = (time.perf_counter() - started) / len(cases)
-        return [self._prediction(calibrated[:, case], percentiles[case], seconds) for case in range(len(cases))]
-
-    def reference_logits(self, case: NoduleROI | PreparedPicture) -> np.ndarray:
-        """(members, 1): a case's logits before calibration, of the positive class minus that of the other."""
-        return self._of_cases(self._outputs(self._images(case), None)[0], 1)
-
-    def _of_cases(self, logits: np.ndarray, cases: int) -> np.ndarray:
-        """(members, images) -> (members, cases): the mean of the logits of planes (as published; the card's "fusion"),
-        or of angles."""
-        return logits.reshape(len(self.members), cases, -1).mean(axis=2)
-
-    def _images(self, case: NoduleROI | PreparedPicture) -> np.ndarray:
-        """(planes or angles, side, side) float32: all that the network is shown of a case."""
-        first = self.image(case, self.planes[0])
-        if self.card.input == "picture":
-            return views(case.gray, self.card.preprocessing)
-        return np.stack([first, *(self.image(case, plane) for plane in self.planes[1:])])
-
-    def image(self, case: NoduleROI | PreparedPicture, plane: str) -> np.ndarray:
-        """(side, side) float32: one plane of a nodule, or a picture upright. Raises InputError, UsageError."""
-        if self.card.input == "picture":
-            if not isinstance(case, PreparedPicture):
-                raise UsageError(f"The model {self.card.id} scores 2-D pictures, not nodules in a CT.", "input-kind")
-            return prepare(case.gray, self.card.preprocessing)
-        return resized(montage(getattr(case, plane), self.card), self.side)
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """(M, side, side) network input -> (M,): each image's probability of the positive class, as ``predict`` has it.
-
-        For images that are no case of their own, such as one with places taken out of it.
-        """
-        logits = np.clip(self._calibrated(self._outputs(images, None)[0]), -700, 700)
-        return (1.0 / (1.0 + np.exp(-logits))).mean(axis=0)
-
-    def _calibrated(self, logits: np.ndarray) -> np.ndarray:
-        calibration = self.card.values["calibration"]
-        return logits * calibration["slope"] + calibration["intercept"]
-
-    def _percentiles(self, tokens: list[np.ndarray], cases: int) -> list[float | None]:
-        """Each case's place among the training cases' distances; the members' distances are averaged."""
-        if not self.distances:
-            return [None] * cases
-        found = []
-        for member, distances in zip(tokens, self.distances, strict=True):
-            by_plane = member.reshape(cases, len(self.planes), -1, member.shape[-1]).mean(axis=2)  # over angles
-            found.append(case_distance({p: by_plane[:, n] for n, p in enumerate(self.planes)}, distances))
-        reference = self.card.training_distances
-        return [percentile(value, reference) for value in np.mean(found, axis=0)]
-
-    def _outputs(
-        self, images: np.ndarray, progress: Callable[[float], None] | None
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """(M, side, side) -> (members, M) float64: logit of the positive class minus that of the other; and each
-        member's features (M, width) float64."""
-        rows, tokens = [], []
-        with torch.inference_mode(), without_tf32():
-            for number, member in enumerate(self.members):
-                weight = next(member.encoder.parameters())
-                parts, seen = [], []
-                # What the layer reads is what the distance is measured on.
-                hook = member.head.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
-                for start in range(0, len(images), BATCH):
-                    batch = torch.from_numpy(images[start : start + BATCH]).unsqueeze(1)
-                    parts.append(member.logits(batch.to(weight.device, weight.dtype)).double().cpu())
-                    if progress is not None:
-                        done = number + min(start + BATCH, len(images)) / len(images)
-                        progress(done / len(self.members))
-                hook.remove()
-                both = torch.cat(parts)
-                rows.append((both[:, 1] - both[:, 0]).numpy())
-                tokens.append(torch.cat(seen).double().cpu().numpy())
-        return np.stack(rows), tokens
-
-    def _prediction(self, logits: np.ndarray, ood_percentile: float | None, seconds: float) -> Prediction:
+            logits, features = self._outputs(observed, progress)
         if not np.isfinite(logits).all():
             raise ModelError(
                 f"The model {self.card.id} gives no finite result. Get it again from its source.", "weights"
             )
-        members = tuple(1.0 / (1.0 + math.exp(-value)) if value > -700 else 0.0 for value in logits.tolist())
+        percentiles = self._percentiles(features, observed.seen)
+        seconds = (time.perf_counter() - started) / len(cases)
+        return [self._prediction(logits[:, case], percentiles[case], seconds) for case in range(len(cases))]
+
+    def reference_logits(self, case: Prepared) -> np.ndarray:
+        """(members, classes - 1): a case's logits before calibration, over that of the first class."""
+        logits = self._outputs(self._observed([case]), None)[0][:, 0]
+        return logits[:, 1:] - logits[:, :1]
+
+    def image(self, case: Prepared, plane: str, series: str = "") -> np.ndarray | None:
+        """(side, side) float32: an image of a case, upright; None where the series was not observed."""
+        views = self._views(case, series, plane)
+        return None if views is None else np.array(views[0])
+
+    def alone(self, images: np.ndarray, branch: str, values: ClinicalValues) -> Observations:
+        """(M, side, side) network input of a branch, each with a case's values and without its other images: for
+        images that are no case of their own, such as one with places taken out of it."""
+        seen = torch.zeros(len(images), len(self.branches), dtype=torch.bool)
+        seen[:, self.branches.index(branch)] = True
+        known, given = value_tensors([values.values] * len(images), self.card.clinical)
+        return Observations(images, seen, known, given)
+
+    def probabilities(self, observed: Observations) -> np.ndarray:
+        """(B, classes): each class's probability, as ``predict`` has it."""
+        return self._class_probabilities(self._outputs(observed, None)[0]).mean(axis=0)
+
+    def _views(self, case: Prepared, series: str, plane: str) -> np.ndarray | None:
+        """(views, side, side): all that is shown of a plane; None where the series was not observed. Raises
+        InputError."""
+        region = case.values.regions.get(series) if series else case.region
+        if region is not None:
+            return self.card.kind.images(region, plane, self.card.preprocessing, self.side)
+        if case.values.values.get(series) is not None:
+            raise InputError(
+                f"The series {series} was named, but its region did not come with it. Send both.", "series"
+            )
+        return None
+
+    def _observed(self, cases: Sequence[Prepared]) -> Observations:
+        """Nothing is drawn in the place of a series that was not given."""
+        images, seen = [], []
+        for case in cases:
+            views = [self._views(case, *source) for source in self.sources.values()]
+            images += [found for found in views if found is not None]
+            count = max((len(found) for found in views if found is not None), default=1)
+            seen.append(np.repeat([found is not None for found in views], count))
+        values, given = value_tensors([case.values.values for case in cases], self.card.clinical)
+        found = torch.from_numpy(np.stack(seen))
+        if not (found.any(dim=1) | given.any(dim=1)).all():
+            raise InputError(
+                f"Nothing that the model {self.card.id} reads was given: neither an image nor a value. "
+                "Give at least one.",
+                "nothing-given",
+            )
+        shown = np.concatenate(images) if images else np.zeros((0, self.side, self.side), np.float32)
+        return Observations(shown, found, values, given)
+
+    def _outputs(
+        self, observed: Observations, progress: Callable[[float], None] | None
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """(members, B, classes) float64, the logits; and each member's features (B, K, width) float64, zero where
+        nothing was seen."""
+        logits, features = [], []
+        with torch.inference_mode(), without_tf32():
+            for number, member in enumerate(self.members):
+                weight = next(member.encoder.parameters())
+                seen = observed.seen.to(weight.device)
+                found = weight.new_zeros(*seen.shape, member.encoder.width)
+                parts = []
+                for start in range(0, len(observed.images), BATCH):
+                    batch = torch.from_numpy(observed.images[start : start + BATCH]).unsqueeze(1)
+                    parts.append(member.encoder.features(batch.to(weight.device, weight.dtype)))
+                    if progress is not None:
+                        done = number + min(start + BATCH, len(observed.images)) / len(observed.images)
+                        progress(done / len(self.members))
+                if parts:
+                    found[seen] = torch.cat(parts)
+                values, given = observed.values.to(weight.device), observed.given.to(weight.device)
+                judged = member.of_features(found, seen, values, given)
+                fused = judged.fused.cpu().double()
+                if not member.RELATES:  # of a few images the mean is exact in double precision
+                    fused = mean_of(judged.branches.cpu().double(), judged.observed.cpu())
+                logits.append(fused.numpy())
+                features.append(found.cpu().double().numpy())
+        return np.stack(logits), features
+
+    def _class_probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """(members, ..., classes) logits -> probabilities; of two classes calibrated."""
+        if logits.shape[-1] == 2:
+            calibration = self.card.values["calibration"]
+            margin = (logits[..., 1] - logits[..., 0]) * calibration["slope"] + calibration["intercept"]
+            positive = 1.0 / (1.0 + np.exp(-np.clip(margin, -700, 700)))
+            return np.stack([1.0 - positive, positive], axis=-1)
+        shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return shifted / shifted.sum(axis=-1, keepdims=True)
+
+    def _percentiles(self, features: list[np.ndarray], seen: Tensor) -> list[float | None]:
+        """Each case's place among the training cases' distances; the members' distances are averaged."""
+        if not self.distances:
+            return [None] * len(seen)
+        shape = (len(seen), len(self.branches), -1)
+        observed = dict(zip(self.branches, seen.numpy().reshape(shape)[..., 0].T, strict=True))
+        found = []
+        for member, distances in zip(features, self.distances, strict=True):
+            by_branch = member.reshape(*shape, member.shape[-1]).mean(axis=2)  # over angles
+            tokens = {branch: by_branch[:, number] for number, branch in enumerate(self.branches)}
+            found.append(case_distance(tokens, distances, observed))
+        reference = self.card.training_distances
+        return [percentile(value, reference) if np.isfinite(value) else None for value in np.mean(found, axis=0)]
+
+    def _prediction(self, logits: np.ndarray, ood_percentile: float | None, seconds: float) -> Prediction:
+        """logits: (members, classes). The mean over members of their probabilities."""
+        classes, by_class = self.card.classes, None
+        if len(classes) == 2:
+            members = tuple(_positive(logits, self.card.values["calibration"]))
+        else:
+            table = self._class_probabilities(logits)
+            by_class = dict(zip(classes, table.mean(axis=0).tolist(), strict=True))
+            members = tuple(table[:, classes.index(max(by_class, key=by_class.get))].tolist())
         several = len(members) > 1
         return Prediction(
             probability=sum(members) / len(members),
@@ -186,31 +224,51 @@ class Predictor:
             seconds=seconds,
             notice=self.notice,
             ood_percentile=ood_percentile,
+            class_probabilities=by_class,
         )
 
 
-def _distances(bundle: ModelBundle, planes: tuple[str, ...], width: int) -> list[dict[str, FeatureDistance]]:
-    """Each member's distance to its training cases, by plane; width: of the features. Raises ModelError."""
+def value_tensors(
+    cases: Sequence[Mapping[str, float | str | None]], asked: Sequence[ClinicalField]
+) -> tuple[Tensor, Tensor]:
+    """Clinical values as the network takes them, (cases, A) float32 and bool: a number, or the index of a choice."""
+    read = [one for one in asked if one.kind in (NUMBER, CHOICE)]
+    values, given = np.zeros((len(cases), len(read)), np.float32), np.zeros((len(cases), len(read)), bool)
+    for row, case in enumerate(cases):
+        for column, one in enumerate(read):
+            value = case.get(one.name)
+            if value is not None:
+                given[row, column] = True
+                values[row, column] = one.choices.index(value) if one.kind == CHOICE else value
+    return torch.from_numpy(values), torch.from_numpy(given)
+
+
+def _positive(logits: np.ndarray, calibration: Mapping[str, float]) -> Iterator[float]:
+    """(members, 2) -> each member's probability of the second class."""
+    for value in ((logits[:, 1] - logits[:, 0]) * calibration["slope"] + calibration["intercept"]).tolist():
+        yield 1.0 / (1.0 + math.exp(-value)) if value > -700 else 0.0
+
+
+def _sources(card: ModelCard) -> dict[str, tuple[str, str]]:
+    """Each branch's (series, plane); the series of the image that is scored is ""."""
+    if card.graph is None:
+        return {plane: ("", plane) for plane in card.planes}
+    return {branch: branch_source(branch) for branch in card.graph.branches}
+
+
+def _distances(bundle: ModelBundle, branches: tuple[str, ...], width: int) -> list[dict[str, FeatureDistance]]:
+    """Each member's distance to its training cases, by branch; width: of the features. Raises ModelError."""
     made = []
     for tensors in bundle.weights("statistics"):
         try:
             count = tensors["count"].item()
-            if any(tensors[f"{p}_mean"].shape != (width,) for p in planes):
+            if any(tensors[f"{b}_mean"].shape != (width,) for b in branches):
                 raise ValueError(f"they are not of {width} features")
             made.append(
-                {p: FeatureDistance.of(tensors[f"{p}_mean"], tensors[f"{p}_covariance"], count) for p in planes}
+                {b: FeatureDistance.of(tensors[f"{b}_mean"], tensors[f"{b}_covariance"], count) for b in branches}
             )
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise ModelError(
                 f"The feature statistics of {bundle.card.id} cannot be used ({error}). Get the model again.", "weights"
             ) from error
     return made
-
-
-def montage(stack: np.ndarray, card: ModelCard) -> np.ndarray:
-    """(25, 50, 50) HU -> (250, 250) network input. Raises InputError for another shape or values not finite."""
-    if stack.shape != (SLICES, SIDE, SIDE):
-        raise InputError(f"A region has the shape {stack.shape}; {(SLICES, SIDE, SIDE)} is needed.", "shape")
-    if not np.isfinite(stack).all():
-        raise InputError("A region holds values that are not numbers (NaN or infinity).", "not-finite")
-    return to_montage(normalize(stack, card.preprocessing))

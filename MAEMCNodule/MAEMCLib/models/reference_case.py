@@ -10,25 +10,23 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..cases.values import CHOICE, SERIES, ClinicalCase, ClinicalField, ClinicalValues
+from ..cases.values import CHOICE, SERIES, ClinicalField, ClinicalValues
 from ..errors import ModelError
-from ..inputs.region import SIDE, SLICES, NoduleROI
-from ..picture_scoring import PreparedPicture
+from ..inputs.input import Prepared
 from .bundle import ModelBundle
 from .card import ModelCard
-from .fusion_predictor import new_predictor
+from .predictor import Predictor
 
 CASE = "synthetic-1"
-"""The name of what is drawn here. Another drawing needs another name."""
+"""The name of what ``inputs.synthetic`` draws. Another drawing needs another name."""
 TOLERANCE, TOLERANCE_OF_HALVES = 0.001, 0.1
 """Largest difference of a logit, of weights in float32 and in bfloat16 or float16."""
-_PICTURE = (200, 300)
 
 
 def measure(bundle: ModelBundle) -> dict:
     """What a card says under ``reference``: computed on this processor in float32. Raises ModelError where the weights
     do not fit the architecture or give no finite result."""
-    predictor = new_predictor(bundle, "cpu")
+    predictor = Predictor(bundle, "cpu")
     for member in predictor.members:
         member.float()
     logits = predictor.reference_logits(case_for(bundle.card))
@@ -65,16 +63,12 @@ def difference(predictor) -> float:
     return apart
 
 
-def case_for(card: ModelCard) -> NoduleROI | PreparedPicture | ClinicalCase:
-    """What the model scores: a region, a picture, or a region with every value and series that it asks for."""
-    if card.input == "picture":
-        return PreparedPicture("reference", _picture(), None, 0.0)
-    if card.fusion != "graph":
-        return region()
+def case_for(card: ModelCard) -> Prepared:
+    """What the model scores: a region, with every value and series that it asks for."""
     values = {one.name: _value(one) for one in card.clinical}
     series = [one.name for one in card.clinical if one.kind == SERIES]
-    regions = {name: region(number) for number, name in enumerate(series, start=1)}
-    return ClinicalCase(region(), ClinicalValues(values, (), regions))
+    regions = {name: card.kind.synthetic(number) for number, name in enumerate(series, start=1)}
+    return Prepared(card.kind.synthetic(0), ClinicalValues(values, (), regions))
 
 
 def _value(asked: ClinicalField) -> float | str:
@@ -83,27 +77,3 @@ def _value(asked: ClinicalField) -> float | str:
     if asked.kind == CHOICE:
         return asked.choices[0]
     return 1.0 if asked.low is None else (asked.low + asked.high) / 2
-
-
-def region(number: int = 0) -> NoduleROI:
-    """A ball of tissue with a vessel in structured lung, in both planes; another number draws another radius."""
-    i, j, k = np.meshgrid(*(2 * np.arange(n) - (n - 1) for n in (SIDE, SIDE, SLICES)), indexing="ij")  # half mm
-    axial = _hu(*(axis.transpose(2, 1, 0) for axis in (i, j, k)), number)
-    coronal = _hu(*(axis.transpose(2, 1, 0) for axis in (i, k, -j)), number)
-    return NoduleROI(axial, coronal, (0.0, 0.0, 0.0), 1.0, 0.0)
-
-
-def _hu(x: np.ndarray, y: np.ndarray, z: np.ndarray, number: int) -> np.ndarray:
-    """HU at places in half mm, whole numbers all: -940 to -740 in lung, 0 to 60 in tissue."""
-    texture = (x * x + 3 * y * y + 5 * z * z + 7 * x * y + 11 * y * z + 13 * z * x) % 41
-    values = -940 + 5 * texture
-    tissue = (x * x + y * y + z * z < (16 + 2 * number) ** 2) | ((x - 12) ** 2 + (z + 8) ** 2 < 16)
-    return np.where(tissue, texture * 3 // 2, values).astype(np.float32)
-
-
-def _picture() -> np.ndarray:
-    """(200, 300) in [0, 1]: a dark ellipse on structured gray."""
-    row, column = np.meshgrid(*(np.arange(n) for n in _PICTURE), indexing="ij")
-    texture = (row * row + 3 * column * column + 5 * row * column) % 61
-    dark = 4 * (row - 90) ** 2 + (column - 160) ** 2 < 4000
-    return (np.where(dark, 20 + texture // 2, 110 + texture).astype(np.float32)) / np.float32(255)

@@ -21,10 +21,10 @@ def verify(bundle: ModelBundle) -> str:
         check_torch()
     except MachineError as error:
         return f"{error} Whether the model computes right is checked when it is first used."
-    from .fusion_predictor import new_predictor
+    from .predictor import Predictor
     from .reference_case import difference, is_verifiable
 
-    predictor = new_predictor(bundle, "cpu")
+    predictor = Predictor(bundle, "cpu")
     problem = _autoencoder_problem(predictor)
     if is_verifiable(bundle.card):
         said = (

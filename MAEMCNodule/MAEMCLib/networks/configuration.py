@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ModelError
-from ..inputs.settings import LARGEST_IMAGE, TILES
 
+TILES = 5
+"""Tiles along each side of a nodule's montage: 25 slices in row-major order."""
 POSITIONS = {"1d": 2, "2d": 4, "3d": 8}
 """Each position code, with the number of which the width has to be a multiple."""
 
 LARGEST = {
-    "image_size": LARGEST_IMAGE,
-    "patch_size": LARGEST_IMAGE,
+    "image_size": 2048,
+    "patch_size": 2048,
     "width": 8192,
     "depth": 96,
     "heads": 128,

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..inputs.settings import TILES
-from .configuration import EncoderConfiguration
+from .configuration import TILES, EncoderConfiguration
 
 NORM_EPSILON = 1e-6  # the usual value of vision transformers, and timm's; torch's own default is 1e-5
 

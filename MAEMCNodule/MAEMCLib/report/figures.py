@@ -3,58 +3,56 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
-from ..inputs.montage import normalize, to_montage
-from ..inputs.region import NoduleROI
-from ..inputs.settings import Preprocessing
-from ..machine.installation import native_path
 from ..machine.terminal import visible
 from ..results import DISCLAIMER, NoduleResult
 from .tables import spread_text
+
+if TYPE_CHECKING:
+    from ..inputs.settings import Preprocessing
 
 _EXTENT = (-25.0, 25.0, 25.0, -25.0)  # mm about the point; pixel borders
 _ENDS = {"axial": ("A", "P", "R", "L"), "coronal": ("S", "I", "R", "L")}  # top, bottom, left, right
 
 
-def nodule_figure(result: NoduleResult, roi: NoduleROI, explanation, preprocessing: Preprocessing):
-    """A matplotlib figure: rows axial and coronal through the point; columns seen, rebuilt, error, attention.
+def nodule_figure(result: NoduleResult, stacks: dict[str, np.ndarray], explanation, preprocessing: Preprocessing):
+    """A matplotlib figure: a row for each stack through the point; columns seen, rebuilt, error, attention.
 
-    explanation: ``explain.reconstruction.Explanation``; the columns rebuilt and error are left out where it has none.
-    None of a model that is not explained: what was seen alone.
+    stacks: (25, 50, 50) HU by branch. explanation: ``explain.explanation.Explanation``; the columns rebuilt and error
+    are left out where it has none.
     """
     from matplotlib.figure import Figure
 
-    columns = 1 if explanation is None else 4 if explanation.reconstruction else 2
-    figure = Figure(figsize=(2.7 * columns + 0.6, 6.1), layout="constrained", facecolor="white")
-    axes = figure.subplots(2, columns, squeeze=False)
+    columns = 4 if explanation.reconstruction else 2
+    figure = Figure(figsize=(2.7 * columns + 0.6, 2.75 * len(stacks) + 0.6), layout="constrained", facecolor="white")
+    axes = figure.subplots(len(stacks), columns, squeeze=False)
     window = {"cmap": "gray", "vmin": preprocessing.window_lower, "vmax": preprocessing.window_upper}
-    for row, plane in enumerate(("axial", "coronal")):
-        seen = _middle(getattr(roi, plane))
+    for row, (branch, stack) in enumerate(stacks.items()):
+        seen, plane = _middle(stack), "coronal" if branch.endswith("coronal") else "axial"
         _slice(axes[row, 0], seen, plane, "seen" if row == 0 else "", **window)
-        axes[row, 0].set_ylabel(plane, fontsize=11)
-        if explanation is None:
-            continue
-        if plane in explanation.attention:
-            title = explanation.attention_kind if plane == next(iter(explanation.attention)) else ""
+        axes[row, 0].set_ylabel(branch, fontsize=11)
+        if branch in explanation.attention:
+            title = explanation.attention_kind if branch == next(iter(explanation.attention)) else ""
             _slice(axes[row, -1], seen, plane, title, **window)
-            attention = _middle(explanation.attention[plane])
+            attention = _middle(explanation.attention[branch])
             axes[row, -1].imshow(attention, extent=_EXTENT, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
         else:
             axes[row, -1].axis("off")
             axes[row, -1].text(0.5, 0.5, "not seen by\nthe classifier", ha="center", va="center", color="0.35")
-        if not explanation.reconstruction:
+        if branch not in explanation.reconstruction:
             continue
-        rebuilt, error = (_middle(getattr(explanation, part)[plane]) for part in ("reconstruction", "error"))
+        rebuilt, error = (_middle(getattr(explanation, part)[branch]) for part in ("reconstruction", "error"))
         _slice(axes[row, 1], rebuilt, plane, "rebuilt unseen" if row == 0 else "", **window)
         shown = _slice(axes[row, 2], error, plane, "error" if row == 0 else "", cmap="magma", vmin=0, vmax=600)
         bar = figure.colorbar(shown, ax=axes[row, 2], shrink=0.7, aspect=30, pad=0.01)
         bar.ax.tick_params(labelsize=7)
         bar.set_label("HU", fontsize=8)
     figure.suptitle(result_title(result), fontsize=11, parse_math=False)
-    notice = f"{explanation.notice}\n" if explanation is not None and explanation.notice else ""
+    notice = f"{explanation.notice}\n" if explanation.notice else ""
     figure.supxlabel(f"{notice}50 mm about the point. {DISCLAIMER}", fontsize=8, color="0.35")
     return figure
 
@@ -86,18 +84,6 @@ def save_figure(figure, path: Path) -> None:
         figure.savefig(path, dpi=110)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error}). Choose a folder that can be written.") from error
-
-
-def save_montage(stack: np.ndarray, preprocessing: Preprocessing, path: Path) -> None:
-    """Write a stack (25, 50, 50) as its 250 x 250 montage in the model's window, 8-bit gray PNG. Raises InputError."""
-    import SimpleITK as sitk
-
-    window = Preprocessing(preprocessing.window_lower, preprocessing.window_upper)  # [0, 1], not standardized
-    gray = np.rint(normalize(to_montage(stack), window) * 255).astype(np.uint8)
-    try:
-        sitk.WriteImage(sitk.GetImageFromArray(gray), native_path(path))
-    except RuntimeError as error:
-        raise InputError(f"{path} cannot be written. Choose a folder that can be written.") from error
 
 
 def _middle(stack: np.ndarray) -> np.ndarray:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ..picture_scoring import View
 from ..results import DISCLAIMER, NoduleResult
 from .figures import result_title
+
+if TYPE_CHECKING:
+    from ..inputs.view import View
 
 TITLES = {"attention": "attention, last block", "rollout": "attention rollout", "grad-cam": "Grad-CAM"}
 _HEIGHT = 3.2  # inches of a panel
@@ -67,6 +71,21 @@ def heads_figure(gray: np.ndarray, view: View, heads: np.ndarray, grown: np.ndar
             raw.imshow(heads[member, head], cmap="inferno", interpolation="nearest")
     text = f"Attention of the last block, head by head, each in its own range. {DISCLAIMER}"
     figure.supxlabel(text, fontsize=7.5, color="0.25", wrap=True)
+    return figure
+
+
+def reconstruction_figure(result: NoduleResult, seen: np.ndarray, rebuilt: np.ndarray, error: np.ndarray):
+    """A matplotlib figure of what the network sees (side, side), what the autoencoder rebuilds of it, and the error."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3 * _HEIGHT + 0.6, _HEIGHT + 0.7), layout="constrained", facecolor="white")
+    titles = ("seen", "rebuilt unseen", "error")
+    for axis, title, image in zip(figure.subplots(1, 3), titles, (seen, rebuilt, error), strict=True):
+        axis.imshow(image, cmap="magma" if title == "error" else "gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(title, fontsize=9)
+    figure.suptitle(result_title(result), fontsize=11, parse_math=False)
+    figure.supxlabel(DISCLAIMER, fontsize=7.5, color="0.25", parse_math=False)
     return figure
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..models.card import ModelCard
 from ..results import NoduleResult
 from .card import card_sections
 from .figures import scale_figure
@@ -13,18 +13,22 @@ from .formats import render
 from .sections import Figure, Mark, Note, Report, Section, Table
 from .tables import about, classes_text, clinical_text, point_text, spread_text
 
+if TYPE_CHECKING:
+    from ..models.card import ModelCard
+
 Scored = tuple[NoduleResult, Path | None]
 """A result with the PNG of its figure, where it has one."""
 
 
 def score_report(results: Sequence[Scored], card: ModelCard) -> Report:
     """The report of results, each with its figure on a scale, and the model's card."""
-    title = "Picture report" if card.input == "picture" else "Lung nodule report"
     made = f"{results[0][0].time}, " if results else ""
     sections = [Section("", [Note(f"{made}{card.title} ({card.id} {card.version})", "soft"), _table(results, card)])]
     sections += [_one(result, figure) for result, figure in results if result.status != "failed"]
     spread = "Spread: the lowest and the highest probability of the fold models, where the model has several."
-    return Report(title, [*sections, Section("The model", [Note(about(card)), Note(spread)]), *card_sections(card)])
+    return Report(
+        card.kind.title, [*sections, Section("The model", [Note(about(card)), Note(spread)]), *card_sections(card)]
+    )
 
 
 def results_table(results: Sequence[NoduleResult], card: ModelCard) -> str:
@@ -37,12 +41,11 @@ def results_table(results: Sequence[NoduleResult], card: ModelCard) -> str:
 
 
 def _table(results: Sequence[Scored], card: ModelCard) -> Table:
-    picture = card.input == "picture"  # which has no place in the patient
-    heads = ("picture" if picture else "nodule", "probability", "spread", "class", "gate", "L, P, S (mm)")
+    heads = (card.kind.noun, "probability", "spread", "class", "gate", "L, P, S (mm)")
     rows = [(*_cells(result), point_text(result)) for result, _ in results]
-    if picture:
-        return Table([row[:-1] for row in rows], heads[:-1], style="scores")
-    return Table(rows, heads, style="scores")
+    if card.kind.located:
+        return Table(rows, heads, style="scores")
+    return Table([row[:-1] for row in rows], heads[:-1], style="scores")
 
 
 def _cells(result: NoduleResult) -> tuple[str, float | None, str, Mark, Mark]:

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..cases.values import SERIES
+from ..cases.values import GIVEN, SERIES
 from ..files.atomic import replacing, write_json
 from ..files.spreadsheet import RowWriter
-from ..inputs.series import GIVEN
-from ..models.card import ModelCard
 from ..results import COLUMNS, DISCLAIMER, NoduleResult
+
+if TYPE_CHECKING:
+    from ..models.card import ModelCard
 
 
 def results_document(results: list[NoduleResult], card: ModelCard, device: str | None) -> dict:

@@ -1,12 +1,11 @@
 """The worker as its owner sees it: a child process with a warm model, one JSON object a line each way.
 
-Free of torch and Qt. Slicer's process holds a ``WorkerClient``; the other end is ``serve``.
+Free of torch and Qt. Slicer's process holds a ``WorkerClient``; the other end is ``server``, and ``protocol`` is
+what they say to each other.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import json
 import os
@@ -20,38 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ..errors import InputError, MAEMCError
+from ..errors import MAEMCError
 from ..machine.child_processes import end_group, start_group
-
-LINE_LIMIT = 8 << 20
-"""Longest line in bytes, either way; a longer request is answered by an error."""
-_TYPES = {"float32": "<f4", "int16": "<i2"}
-_LARGEST_ARRAY = 4 << 20
-
-
-def encode_array(array: np.ndarray) -> dict:
-    """A float32 or int16 array as JSON: dtype, shape, base64 of its little-endian bytes in C order."""
-    kind = "int16" if array.dtype == np.int16 else "float32"
-    data = np.ascontiguousarray(array, _TYPES[kind])
-    return {"dtype": kind, "shape": list(array.shape), "data": base64.b64encode(data.tobytes()).decode("ascii")}
-
-
-def decode_array(value: object) -> np.ndarray:
-    """Inverse of ``encode_array``. Raises InputError for anything that is not such an object."""
-    try:
-        kind, shape = value["dtype"], tuple(value["shape"])
-        if kind not in _TYPES or not all(isinstance(n, int) and 0 < n < 4096 for n in shape) or len(shape) > 4:
-            raise ValueError(f"dtype {kind!r}, shape {shape!r}")
-        data = base64.b64decode(value["data"], validate=True)
-        if len(data) > _LARGEST_ARRAY or len(data) != int(np.prod(shape)) * np.dtype(_TYPES[kind]).itemsize:
-            raise ValueError(f"{len(data)} bytes for the shape {shape}")
-        return np.frombuffer(data, _TYPES[kind]).reshape(shape)
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise InputError(
-            f"An array is not as the protocol wants it ({error}): dtype float32 or int16, shape, base64 data.", "array"
-        ) from error
 
 
 @dataclass

@@ -15,19 +15,14 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, BinaryIO
+from dataclasses import asdict
+from typing import BinaryIO
 
 from .. import __version__
-from ..cases.values import ClinicalCase, ClinicalValues, read_values
-from ..errors import MAEMCError, ModelError, UsageError
+from ..errors import MAEMCError, UsageError
 from ..files.strict_json import parse_json
 from ..machine.installation import check_torch, explained
-from .client import LINE_LIMIT, decode_array, encode_array
-
-if TYPE_CHECKING:
-    from ..models.card import ModelCard
+from .protocol import LINE_LIMIT, decode_case, encode_array
 
 _LARGEST_REQUEST = 64
 """Nodules a request may hold; the line limit comes first with float32 voxels."""
@@ -99,43 +94,28 @@ class Server:
         return {"device": describe(_text(message, "device", "auto"))}
 
     def _predict(self, message: dict) -> dict:
-        cases = self._rois(message)
+        nodules = _nodules(message)
         predictor = self._load(message)
-        card = predictor.card
-        if card.fusion == "graph":
-            read = [_values(nodule, card) for nodule in message["nodules"]]
-            cases = [ClinicalCase(roi, values) for roi, values in zip(cases, read, strict=True)]
+        cases = [decode_case(nodule, predictor.card) for nodule in nodules]
         predictions = predictor.predict(cases, lambda share: self._progress(message, "scoring", share))
         return {"predictions": [asdict(p) for p in predictions], "device": predictor.device, **self._model()}
 
     def _explain(self, message: dict) -> dict:
-        from ..explain.reconstruction import explain, load_autoencoder
+        from ..explain.explanation import explain
+        from ..explain.reconstruction import load_autoencoder
 
-        roi = self._rois(message)[0]
+        nodules = _nodules(message)
         predictor = self._load(message)
-        if predictor.card.fusion == "graph":
-            raise ModelError(
-                f"The model {predictor.card.id} fuses images and clinical values, and has no pictures to explain it.",
-                "no-decoder",
-            )
+        case = decode_case(nodules[0], predictor.card)
         self._progress(message, "explaining", 0.0)
-        if self._autoencoder is None:
+        if self._autoencoder is None and predictor.card.members("decoder"):
             self._autoencoder = load_autoencoder(predictor)
-        explanation = explain(predictor, roi, self._autoencoder)
-        pictures = {
-            part: {plane: encode_array(array) for plane, array in planes.items()}
-            for part, planes in explanation.parts().items()
+        explanation = explain(predictor, case, self._autoencoder)
+        parts = {
+            part: {branch: encode_array(array) for branch, array in branches.items()}
+            for part, branches in explanation.parts().items()
         }
-        return {**pictures, **self._model()}
-
-    def _rois(self, message: dict) -> list:
-        """The regions of a request: their voxels, which is all that the network needs of them."""
-        nodules = message.get("nodules")
-        if not isinstance(nodules, list) or not 1 <= len(nodules) <= _LARGEST_REQUEST:
-            raise UsageError(f"A request needs 1 to {_LARGEST_REQUEST} nodules in a list 'nodules'.", "nodules")
-        if not all(isinstance(nodule, dict) for nodule in nodules):
-            raise UsageError("Each nodule is an object with the arrays 'axial' and 'coronal'.", "nodules")
-        return [_region(nodule) for nodule in nodules]
+        return {**parts, **self._model()}
 
     def _load(self, message: dict):
         from ..models.bundle import ModelBundle, read_card
@@ -186,22 +166,14 @@ def _text(message: dict, name: str, default: str | None = None) -> str | None:
     return value
 
 
-def _region(planes: dict) -> SimpleNamespace:
-    return SimpleNamespace(**{plane: decode_array(planes.get(plane)) for plane in ("axial", "coronal")})
-
-
-def _values(nodule: dict, card: ModelCard) -> ClinicalValues:
-    """What is known of one nodule beside the CT: ``clinical`` has a text or a number for each name, ``series`` the
-    region of each further series, whose name in ``clinical`` is for people and may be missing."""
-    given, series = nodule.get("clinical") or {}, nodule.get("series") or {}
-    if not isinstance(given, dict) or not all(isinstance(v, str | int | float | None) for v in given.values()):
-        raise UsageError("A nodule's 'clinical' is an object with a text or a number for each name.", "clinical")
-    if not isinstance(series, dict) or not all(isinstance(planes, dict) for planes in series.values()):
-        raise UsageError(
-            "A nodule's 'series' is an object with the arrays 'axial' and 'coronal' for each name.", "clinical"
-        )
-    regions = {name: _region(planes) for name, planes in series.items()}
-    return replace(read_values(given | {name: name for name in regions}, card.clinical, card.id), regions=regions)
+def _nodules(message: dict) -> list[dict]:
+    """The cases of a request, whatever they are of."""
+    nodules = message.get("nodules")
+    if not isinstance(nodules, list) or not 1 <= len(nodules) <= _LARGEST_REQUEST:
+        raise UsageError(f"A request needs 1 to {_LARGEST_REQUEST} cases in a list 'nodules'.", "nodules")
+    if not all(isinstance(nodule, dict) for nodule in nodules):
+        raise UsageError("Each case is an object with arrays.", "nodules")
+    return nodules
 
 
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:

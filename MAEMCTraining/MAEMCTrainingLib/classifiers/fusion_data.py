@@ -18,7 +18,7 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.inputs.montage import resized
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.models.fusion_graph import PLANES, branch_source
-from MAEMCLib.models.fusion_predictor import value_tensors
+from MAEMCLib.models.predictor import value_tensors
 
 from ..data.building import build_store
 from ..data.cases import SourceCase

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from MAEMCLib.batch.share_scoring import ShareScorer, shares_of
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import write_json
+from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.opening import open_predictor
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.store import find_model
+from MAEMCLib.scoring import CaseScorer
 from scipy.special import expit, logit
 
 from ..classifiers.export import bundle_of_job
@@ -140,8 +141,8 @@ def _score_manifest(predictor: Predictor, path: Path, home: Path, progress: Prog
     known = [row for row in rows if row.label is not None]
     row_of = {row.case_id: number + FIRST_ROW for number, row in enumerate(manifest.rows)}
     results, failed = {}, []
-    with ShareScorer(predictor) as scorer:
-        for together in shares_of(known, predictor.card):
+    with CaseScorer(predictor.card, lambda: predictor) as scorer:
+        for together in predictor.card.kind.groups(known):
             for row, found in zip(together, scorer.score(together), strict=True):
                 if found.result.status == "failed":
                     failed.append(Failed(row.case_id, row_of[row.case_id], found.said or found.result.message))
@@ -194,7 +195,7 @@ def _score_cache(predictor: Predictor, everyone: Cohort, progress: Progress) -> 
     probabilities: list[float] = []
     for start in range(0, len(cohort), _TOGETHER):
         indices = range(start, min(start + _TOGETHER, len(cohort)))
-        predictions = predictor.predict([scored_region(cohort, index) for index in indices])
+        predictions = predictor.predict([Prepared(scored_region(cohort, index)) for index in indices])
         probabilities += [prediction.probability for prediction in predictions]
         progress(len(probabilities), len(cohort))
     cases = cohort.cases

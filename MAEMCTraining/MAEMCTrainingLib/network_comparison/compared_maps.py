@@ -43,7 +43,7 @@ def place_maps_of(network: ComparedNetwork, images: Tensor) -> np.ndarray:
     """(cases, 1, S, S) -> (cases, g, g) float32, as fine as the network's last places."""
     if isinstance(network.encoder, ViT):
         return rollout(network.encoder, images).numpy()
-    return grad_cam(network.module, images, positive=True).numpy()
+    return grad_cam(network.module, images, target=1).numpy()
 
 
 def enlarged(network: ComparedNetwork, maps: np.ndarray, side: int) -> np.ndarray:

@@ -18,7 +18,8 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import replacing, write_json
 from MAEMCLib.inputs.montage import from_montage, to_montage
 from MAEMCLib.inputs.region import SIDE
-from MAEMCLib.inputs.settings import TILES, Preprocessing
+from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.networks.configuration import TILES
 from MAEMCLib.networks.masking import unpatchify
 from MAEMCLib.report.sections import Metric
 from torch import nn

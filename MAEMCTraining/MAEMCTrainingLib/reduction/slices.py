@@ -14,8 +14,8 @@ import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import POINT, Manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.axial import WINDOW_HU, absent_slices, axial_slices
-from MAEMCLib.images.ct import check_ct
+from MAEMCLib.images.axial import absent_slices, axial_slices
+from MAEMCLib.images.ct import WINDOW_HU, check_ct
 from MAEMCLib.images.files import read_volume
 
 PICTURES = (".png", ".jpg", ".jpeg")

@@ -30,7 +30,7 @@ def make_fusion_bundle(tmp_path_factory):
     import torch
     from MAEMCLib.cases.values import SERIES
     from MAEMCLib.models.bundle import Member, save_bundle
-    from MAEMCLib.models.fusion_predictor import graph_of
+    from MAEMCLib.models.fusion_graph import graph_of
     from MAEMCLib.networks.configuration import EncoderConfiguration
     from MAEMCLib.networks.heads.graph import GraphHead
 
@@ -102,7 +102,7 @@ class InstantClient:
         return float(np.abs(np.sin(np.asarray(axial, float)[10:15, 20:30, 20:30].sum() / 997.0)))
 
     def send(self, request, **fields):
-        from MAEMCLib.worker.client import decode_array, encode_array
+        from MAEMCLib.worker.protocol import decode_array, encode_array
 
         self._number += 1
         answer = {"id": self._number, "kind": "result"}
@@ -290,6 +290,7 @@ def predictor(random_bundle):
 def expected(predictor):
     """``expected(voxels, ijk_to_world_ras, point_ras)``: the probability without Slicer, by the library alone."""
     from MAEMCLib.images.ct import CTVolume
+    from MAEMCLib.inputs.input import Prepared
     from MAEMCLib.inputs.region import cut_roi
 
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -297,7 +298,7 @@ def expected(predictor):
     def score(voxels, matrix, point):
         volume = CTVolume(np.asarray(voxels), flip @ matrix)
         roi = cut_roi(volume, flip[:3, :3] @ np.asarray(point, float))
-        return predictor.predict([roi])[0].probability
+        return predictor.predict([Prepared(roi)])[0].probability
 
     return score
 

@@ -3,9 +3,10 @@
 import shutil
 
 import pytest
-from MAEMCLib.cases.values import ClinicalCase, ClinicalField, read_values
+from MAEMCLib.cases.values import ClinicalField, read_values
 from MAEMCLib.errors import UsageError
 from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.opening import open_predictor
@@ -49,7 +50,7 @@ def expected(fusion_bundle, lung_voxels, lung_matrix, **given):
 
     voxels, flip = lung_voxels(), np.diag([-1.0, -1.0, 1.0, 1.0])
     roi = cut_roi(CTVolume(voxels, flip @ lung_matrix(voxels.shape)), (0, 0, 0))
-    case = ClinicalCase(roi, read_values(given, ASKED, "m"))
+    case = Prepared(roi, read_values(given, ASKED, "m"))
     return open_predictor(ModelBundle.open(fusion_bundle), "cpu").predict([case])[0]
 
 

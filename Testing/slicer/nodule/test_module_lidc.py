@@ -7,6 +7,7 @@ import slicer
 
 def test_each_real_nodule_scores_as_in_the_library(panel, lidc_cubes, predictor):
     from MAEMCLib.images.files import read_volume
+    from MAEMCLib.inputs.input import Prepared
     from MAEMCLib.inputs.region import cut_roi
 
     files = sorted((lidc_cubes / "images").glob("*.nrrd"))
@@ -18,7 +19,7 @@ def test_each_real_nodule_scores_as_in_the_library(panel, lidc_cubes, predictor)
         points.AddControlPoint([0.0, 0.0, 0.0])
         table = panel.logic.score(volume, points, timeout=300, pictures=False)
         found = table.GetTable().GetColumnByName("probability").GetValue(0)
-        wanted = predictor.predict([cut_roi(read_volume(file), (0.0, 0.0, 0.0))])[0].probability
+        wanted = predictor.predict([Prepared(cut_roi(read_volume(file), (0.0, 0.0, 0.0)))])[0].probability
         differences.append(abs(found - wanted))
         gates.add(table.GetCellText(0, 4))
         slicer.mrmlScene.RemoveNode(points)

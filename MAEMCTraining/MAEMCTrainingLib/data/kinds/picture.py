@@ -20,8 +20,8 @@ from MAEMCLib.errors import UNREADABLE, InputError
 from MAEMCLib.images.axial import SliceReader
 from MAEMCLib.images.gray import STORED_SIDE, read_gray
 from MAEMCLib.images.reading_process import ReadingProcess
+from MAEMCLib.inputs.picture import INPUT
 from MAEMCLib.inputs.settings import PicturePreprocessing
-from MAEMCLib.picture_scoring import PictureSource
 
 from ...engine.configuration import PictureAugmentation
 from ..cases import SourceCase, StoredCase, single_cases
@@ -78,7 +78,7 @@ class PictureKind(Kind):
         pictures, left_out = [], []
         for row, number in zip(case.rows, case.numbers, strict=True):
             try:
-                gray = PictureSource.of(row).read(shared)
+                gray = INPUT.gray(row, shared)
                 pictures.append((gray, _lesions(row, gray.shape)))
             except UNREADABLE as error:
                 left_out.append((row, number, error))

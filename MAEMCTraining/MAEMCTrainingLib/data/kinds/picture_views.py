@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from MAEMCLib.images.gray import look, look_turned, normalize_gray, shown
+from MAEMCLib.images.gray import look, look_turned
 from MAEMCLib.inputs.settings import PicturePreprocessing
+from MAEMCLib.inputs.view import normalize_gray, shown
 from scipy.ndimage import gaussian_filter
 
 from ...engine.configuration import PictureAugmentation

@@ -1,0 +1,29 @@
+"""``maemc explain``: where the classifier looks, what the autoencoder rebuilds and where it errs, as files."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from ..files.output import output_folder
+from ..models.bundle import ModelBundle
+from ..models.store import find_model
+from ..results import DISCLAIMER
+from .score import score_cases
+
+
+def explain(arguments: Namespace) -> int:
+    """The command."""
+    folder = output_folder(arguments.output)
+    bundle = ModelBundle.open(find_model(arguments.model))
+    card, kind = bundle.card, bundle.card.kind
+    (found,), predictor = score_cases(kind.cases(arguments, card, print), bundle, arguments)
+    if found.error is not None:
+        raise found.error
+    from ..explain.explanation import explain as explained
+
+    asked = None if kind.located else found.result.class_name
+    explanation = explained(predictor, found.prepared, class_name=asked, measured=kind.measured)
+    lines = kind.write(folder, found.result, found.prepared, explanation, card)
+    if not arguments.quiet:
+        print("\n".join([*lines, f"Written to {folder}. {DISCLAIMER}"]))
+    return 0

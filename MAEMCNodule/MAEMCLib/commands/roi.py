@@ -1,0 +1,27 @@
+"""``maemc roi``: both stacks of a nodule as NRRD in patient space, and the montages as the model sees them."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from ..cases.points import parse_point
+from ..files.output import output_folder
+from ..images.reading_process import ReadingProcess
+from ..inputs.montage import save_montage
+from ..inputs.nodule import INPUT, write_stack
+from ..inputs.region import cut_roi
+from ..inputs.settings import Preprocessing
+
+
+def roi(arguments: Namespace) -> int:
+    """The command."""
+    folder = output_folder(arguments.output)
+    with ReadingProcess() as reader:
+        volume = reader.read(arguments.image, arguments.series, arguments.nifti_form)
+    region = cut_roi(volume, parse_point(arguments.point, arguments.ras))
+    for plane, stack in INPUT.arrays(region).items():
+        write_stack(folder / f"{plane}.nrrd", stack, region, plane)
+        save_montage(stack, Preprocessing(), folder / f"montage_{plane}.png")
+    if not arguments.quiet:
+        print(f"Written to {folder}; {region.padded_fraction:.1%} of the region lies outside the volume.")
+    return 0

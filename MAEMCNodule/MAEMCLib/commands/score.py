@@ -1,0 +1,127 @@
+"""``maemc score``: a table or a JSON document, and with --output files and pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from argparse import Namespace
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..cases.case import Case
+from ..errors import InputError, ModelError
+from ..files.output import output_folder
+from ..machine.installation import check_torch
+from ..machine.terminal import visible
+from ..models.bundle import ModelBundle
+from ..models.store import find_model
+from ..results import NoduleResult
+from ..scoring import CaseScorer, ScoredCase
+
+if TYPE_CHECKING:
+    from ..models.predictor import Predictor
+
+FAILED = 3
+"""Exit code where some input could not be scored."""
+_LONGEST_FOLDER_NAME = 60
+
+
+def score(arguments: Namespace) -> int:
+    """The command."""
+    from ..report.scores import results_table
+    from ..report.tables import results_document, write_results
+
+    folder = output_folder(arguments.output) if arguments.output is not None else None
+    bundle = ModelBundle.open(find_model(arguments.model))
+    cases = bundle.card.kind.cases(arguments, bundle.card, _say)
+    found, predictor = score_cases(cases, bundle, arguments)
+    results = [one.result for one in found]
+    device = predictor.device if predictor else None
+    if folder is not None:
+        write_results(folder, results, bundle.card, device)
+        _draw(folder, found, bundle, predictor)
+    if arguments.json:
+        print(json.dumps(results_document(results, bundle.card, device), ensure_ascii=False, allow_nan=False))
+    elif not arguments.quiet:
+        print(results_table(results, bundle.card))
+        if folder is not None:
+            print(f"Written to {folder}")
+    return _failures(found)
+
+
+def score_cases(
+    cases: list[Case], bundle: ModelBundle, arguments: Namespace
+) -> tuple[list[ScoredCase], Predictor | None]:
+    """The cases of a command, each with its row, and the predictor; None where nothing could be read for it.
+
+    Raises whatever is wrong with the command or the model; what is wrong with a case's image is in its row.
+    """
+
+    def opened() -> Predictor:
+        check_torch()
+        from ..models.opening import open_predictor
+
+        return open_predictor(bundle, arguments.device)
+
+    with CaseScorer(bundle.card, opened, arguments.nifti_form, _say) as scorer:
+        found = scorer.score(cases)
+    for one in found:
+        if one.error is not None and not isinstance(one.error, InputError):
+            raise one.error
+    return found, scorer.predictor
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _draw(folder: Path, found: list[ScoredCase], bundle: ModelBundle, predictor: Predictor | None) -> None:
+    """What there is to see of each scored case, and the report that shows it."""
+    from ..report.formats import write_report
+    from ..report.scores import score_report
+
+    figures: dict[int, Path | None] = {}
+    if predictor is not None:
+        from ..explain.explanation import explain
+        from ..explain.reconstruction import load_autoencoder
+
+        autoencoder, kind, taken = None, bundle.card.kind, set()
+        if bundle.card.members("decoder"):
+            try:
+                autoencoder = load_autoencoder(predictor)
+            except ModelError as error:  # the scores stand, and so do the classifier's maps
+                _say(f"maemc: there is no reconstruction and no error. {error}")
+        for number, one in enumerate(found):
+            if one.prepared is None:
+                continue
+            place = folder / _folder_name(one.result, taken) if kind.located else folder
+            place.mkdir(exist_ok=True)
+            explanation = explain(
+                predictor, one.prepared, autoencoder, None if kind.located else one.result.class_name, kind.measured
+            )
+            figures[number] = kind.draw(place, one.result, one.prepared, explanation, bundle.card)
+    shown = [(one.result, figures.get(number)) for number, one in enumerate(found)]
+    write_report(score_report(shown, bundle.card), folder / "report.html")
+
+
+def _folder_name(result: NoduleResult, taken: set[str]) -> str:
+    """The case's name as a folder name, unique among ``taken``, to which it is added."""
+    plain = re.sub(r"[^\w.-]+", "_", result.nodule_id)[:_LONGEST_FOLDER_NAME].strip("._") or "nodule"
+    name, number = plain, 2
+    while name.lower() in taken:
+        name, number = f"{plain}-{number}", number + 1
+    taken.add(name.lower())
+    return name
+
+
+def _failures(found: list[ScoredCase]) -> int:
+    """Exit code; each failed case is named on stderr, each reason once."""
+    wrong: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        if one.error is not None:
+            wrong[str(one.error)].append(visible(one.result.nodule_id))
+    for text, names in wrong.items():
+        _say(f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not scored: {text}")
+    return FAILED if wrong else 0

@@ -1,0 +1,159 @@
+"""What is asked of a kind of input, and what of a case is ready for the network."""
+
+from __future__ import annotations
+
+import contextlib
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from ..applicability import Assessment
+from ..cases.case import Case
+from ..cases.values import ClinicalValues
+from ..errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from ..explain.explanation import Explanation
+    from ..models.card import ModelCard
+    from ..results import NoduleResult
+
+NOBODY = Case("", "", Path())
+
+
+class Region(Protocol):
+    """What of a case is shown to a network. point_lps: LPS mm, None where it has no place in the patient.
+    padded_fraction: share of it that lies outside the image."""
+
+    @property
+    def point_lps(self) -> tuple[float, float, float] | None: ...
+
+    @property
+    def padded_fraction(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A case ready for the network: its region, what is known beside the image, and the region's fitness."""
+
+    region: Region
+    values: ClinicalValues = field(default_factory=ClinicalValues)
+    case: Case = NOBODY
+    assessment: Assessment = field(default_factory=Assessment)
+
+
+class Input:
+    """A kind of input. A new one overrides what it does otherwise, and at least what has no answer here.
+
+    name: what a card's "input" says. noun: of one case, in tables. described: of several, in messages. title: of a
+    report. initial: of the names of cases that have none. located: whether a case has a place in the patient.
+    alone: whether its images are read where they are scored, by what a damaged one may crash: never in the main process
+    of a batch. tiled: whether neighbors in its images may lie apart in the case. measured: whether its maps are shown
+    with their sanity figures. planes: for each "fusion" of a card the images of a case that the network sees.
+    settings: the class of a card's "preprocessing". array_names: of what ``arrays`` gives.
+    """
+
+    name: ClassVar[str]
+    noun: ClassVar[str]
+    described: ClassVar[str]
+    title: ClassVar[str]
+    initial: ClassVar[str]
+    located: ClassVar[bool] = False
+    alone: ClassVar[bool] = False
+    tiled: ClassVar[bool] = False
+    measured: ClassVar[bool] = False
+    planes: ClassVar[Mapping[str, tuple[str, ...]]]
+    settings: ClassVar[type]
+    array_names: ClassVar[tuple[str, ...]]
+    options: ClassVar[tuple[str, ...]] = ()
+    """Of the command line's ``point``, ``points``, ``series`` and ``clinical`` those that it reads."""
+
+    def cases(self, arguments: Namespace, card: ModelCard, notice: Callable[[str], None]) -> list[Case]:
+        """What a command line names. notice: is told what was left alone. Raises UsageError."""
+        self.check_options(arguments, card)
+        return [Case("", "", Path(arguments.image), self.name, nodule_id=f"{self.initial}1")]
+
+    def check_options(self, arguments: Namespace, card: ModelCard) -> None:
+        """Raise UsageError for an option that it does not read."""
+        every = ("point", "points", "series", "clinical")
+        given = [name for name in every if name not in self.options and getattr(arguments, name, None)]
+        if given:
+            raise UsageError(
+                f"The model {card.id} scores {self.described}: --{given[0]} does not go with it. Leave it out, or "
+                "choose another model with --model."
+            )
+
+    def problem(self, case: Case) -> InputError | None:
+        """Why a case cannot be scored, whatever its image holds."""
+        return None
+
+    def groups(self, cases: list[Case]) -> list[list[Case]]:
+        """The cases that are scored together."""
+        return [[case] for case in cases]
+
+    def slice_of(self, case: Case) -> str | None:
+        """The number of the slice that the case is of a volume; None where it is the whole of its image."""
+        return None
+
+    def is_volume(self, case: Case) -> bool:
+        """Whether the case's image may be several files."""
+        return False
+
+    def reader(self, nifti_form: str | None = None, notice: Callable[[str], None] | None = None) -> Any:
+        """A context in which images are read, and kept from one case to the next. notice: of what reading noticed."""
+        return contextlib.nullcontext()
+
+    def prepare(self, case: Case, card: ModelCard, values: ClinicalValues, reader: Any = None) -> Prepared:
+        """Read a case and judge its fitness for the model. Raises InputError for one that cannot be scored."""
+        raise NotImplementedError
+
+    def check_side(self, settings: Any, side: int, model: str) -> None:
+        """Raise ModelError where images of these settings do not fit a network that takes ``side`` pixels."""
+
+    def images(self, region: Any, plane: str, settings: Any, side: int) -> np.ndarray:
+        """(views, side, side) float32 network input: all that a network is shown of a plane, the first one upright.
+        Raises InputError."""
+        raise NotImplementedError
+
+    def synthetic(self, number: int) -> Region:
+        """A region drawn by whole-number arithmetic, another one for another number: a model's reference case."""
+        raise NotImplementedError
+
+    def arrays(self, region: Any) -> dict[str, np.ndarray]:
+        """What of a region a worker in another process needs, float32 or int16."""
+        raise NotImplementedError
+
+    def region(self, arrays: Mapping[str, np.ndarray]) -> Region:
+        """Inverse of ``arrays``."""
+        raise NotImplementedError
+
+    def unfolded(self, image: np.ndarray) -> np.ndarray:
+        """(side, side) of the network -> the geometry of the region."""
+        return image
+
+    def restored(self, image: np.ndarray, settings: Any) -> np.ndarray:
+        """(side, side) network input or its reconstruction -> the input's own unit, within what the settings show."""
+        raise NotImplementedError
+
+    def draw(
+        self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
+    ) -> Path | None:
+        """Write what goes with a row into a folder; returns the figure for the report, None without one."""
+        return None
+
+    def write(
+        self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
+    ) -> list[str]:
+        """Write all of an explanation into a folder; returns what there is to say about it."""
+        for part, branches in explanation.parts().items():
+            for branch, array in branches.items():
+                np.save(folder / f"{file_name(part, branch)}.npy", array)
+        return [f"{explanation.attention_kind}: where the classifier looks."]
+
+
+def file_name(part: str, branch: str) -> str:
+    """Of a branch's array; no file of Windows has a colon in its name."""
+    return f"{part}_{branch.replace(':', '_')}"

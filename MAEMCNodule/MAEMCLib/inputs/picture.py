@@ -1,0 +1,217 @@
+"""A whole 2-D picture, or a slice of a CT as one: read, judged and shown at one or several angles."""
+
+from __future__ import annotations
+
+import contextlib
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..applicability import Assessment, Finding
+from ..cases.case import Case
+from ..cases.values import ClinicalValues
+from ..errors import InputError, ModelError
+from ..files.atomic import write_json
+from ..images.axial import SliceReader, is_volume
+from ..images.gray import read_gray
+from ..results import DISCLAIMER, NoduleResult
+from .input import Input, Prepared
+from .settings import PicturePreprocessing
+from .synthetic import picture
+from .view import View, views
+
+if TYPE_CHECKING:
+    from ..explain.attention import PlaceMap
+    from ..explain.explanation import Explanation
+    from ..explain.sanity import Sanity
+    from ..models.card import ModelCard
+
+SMALLEST_SIDE = 8
+"""Pixels; below this a picture shows nothing that could be scored."""
+TOGETHER = 16
+"""Pictures computed and written at once."""
+_VOLUMES = (".nrrd", ".nhdr", ".nii", ".nii.gz", ".mha", ".mhd")
+_ENLARGED = 4.0
+_FRAME_AMBER, _FRAME_RED = 0.5, 0.75
+
+
+@dataclass(frozen=True)
+class GrayPicture:
+    """gray: (rows, columns) in [0, 1]. padded_fraction: share of what the network sees that is the black frame."""
+
+    gray: np.ndarray
+    padded_fraction: float = 0.0
+    point_lps: None = None
+
+
+class Picture(Input):
+    """See the module."""
+
+    name, noun, described, title, initial = "picture", "picture", "whole 2-D pictures", "Picture report", "P"
+    alone = measured = True
+    planes: ClassVar = {"mean": ("picture",)}
+    settings = PicturePreprocessing
+    array_names = ("picture",)
+
+    def cases(self, arguments: Namespace, card: ModelCard, notice: Callable[[str], None]) -> list[Case]:
+        """The one picture that is named."""
+        return [replace(case, kind="image") for case in super().cases(arguments, card, notice)]
+
+    def problem(self, case: Case) -> InputError | None:
+        if case.kind == "nodule":
+            text = "The row is a nodule in a CT; the model scores 2-D pictures only."
+            return InputError(text, "input-kind")
+        path = case.image
+        if self.slice_of(case) is None and (path.is_dir() or path.name.lower().endswith(_VOLUMES)):
+            return InputError(
+                f"{path} is {'a folder' if path.is_dir() else 'a volume'}, but the model scores single 2-D pictures: "
+                "PNG, JPEG or one DICOM frame. A slice of a CT is named in a manifest, by a row of the kind slice.",
+                "input-kind",
+                [path],
+            )
+        return None
+
+    def groups(self, cases: list[Case]) -> list[list[Case]]:
+        return [cases[start : start + TOGETHER] for start in range(0, len(cases), TOGETHER)]
+
+    def slice_of(self, case: Case) -> str | None:
+        return case.values.get("slice_index") if case.kind == "slice" and is_volume(case.image) else None
+
+    def is_volume(self, case: Case) -> bool:
+        return self.slice_of(case) is not None
+
+    def reader(self, nifti_form: str | None = None, notice: Callable[[str], None] | None = None) -> Any:
+        return contextlib.nullcontext(SliceReader())
+
+    def prepare(
+        self, case: Case, card: ModelCard, values: ClinicalValues, reader: SliceReader | None = None
+    ) -> Prepared:
+        """Read a picture and judge its fitness for the model."""
+        path = case.image
+        gray = self.gray(case, reader)
+        if min(gray.shape) < SMALLEST_SIDE:
+            raise InputError(
+                f"The picture {path} has only {gray.shape[1]} x {gray.shape[0]} pixels; {SMALLEST_SIDE} a side are the "
+                "least.",
+                "size",
+                [path],
+            )
+        if gray.min() == gray.max():
+            raise InputError(
+                f"The picture {path} has one gray value only. There is nothing to score.", "constant", [path]
+            )
+        view = View.of(gray, card.preprocessing)
+        outside = view.outside(gray)
+        assessment = Assessment(tuple(_findings(card.preprocessing.image_size / view.width, outside, card)))
+        return Prepared(GrayPicture(gray, outside), values, case, assessment)
+
+    def gray(self, case: Case, reader: SliceReader | None = None) -> np.ndarray:
+        """(rows, columns) float32 in [0, 1]. reader: keeps a volume from one slice to the next. Raises InputError."""
+        index = self.slice_of(case)
+        if index is None:
+            return read_gray(case.image)
+        return (reader or SliceReader()).read(case.image, case.series, index).astype(np.float32) / 255.0
+
+    def check_side(self, settings: PicturePreprocessing, side: int, model: str) -> None:
+        if settings.image_size != side:
+            raise ModelError(
+                f"The model {model} prepares pictures of {settings.image_size} pixels, but its network takes {side}. "
+                "Get the model again.",
+                "architecture",
+            )
+
+    def images(self, region: GrayPicture, plane: str, settings: PicturePreprocessing, side: int) -> np.ndarray:
+        return views(region.gray, settings)
+
+    def synthetic(self, number: int) -> GrayPicture:
+        return GrayPicture(picture())
+
+    def arrays(self, region: GrayPicture) -> dict[str, np.ndarray]:
+        return {"picture": region.gray}
+
+    def region(self, arrays: Mapping[str, np.ndarray]) -> GrayPicture:
+        return GrayPicture(arrays["picture"])
+
+    def restored(self, image: np.ndarray, settings: PicturePreprocessing) -> np.ndarray:
+        return np.clip(image * settings.std + settings.mean, 0.0, 1.0).astype(np.float32)
+
+    def draw(
+        self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
+    ) -> Path:
+        """The first map on the picture."""
+        from ..report.figures import save_figure
+
+        found, sanity = explanation.maps["picture"][0], explanation.sanity["picture"][0]
+        save_figure(self._figure(result, case, found, sanity, card), folder / "overlay.png")
+        return folder / "overlay.png"
+
+    def write(
+        self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
+    ) -> list[str]:
+        """Every map as PNG and as arrays, with the figures of what each is worth, and the reconstruction."""
+        from ..report.figures import save_figure
+        from ..report.pictures import TITLES, heads_figure, reconstruction_figure, sanity_lines
+
+        gray, side, listed, lines = case.region.gray, card.preprocessing.image_size, [], []
+        view = View.of(gray, card.preprocessing)
+        for found, sanity in zip(explanation.maps["picture"], explanation.sanity["picture"], strict=True):
+            save_figure(self._figure(result, case, found, sanity, card), folder / f"{found.kind}.png")
+            _save_arrays(folder, found.kind, found.grid, found.interpolated(side))
+            if found.heads is not None:
+                heads = found.heads_interpolated(side)
+                save_figure(heads_figure(gray, view, found.heads, heads), folder / "heads.png")
+                _save_arrays(folder, "heads", found.heads, heads)
+            listed.append({"kind": found.kind, "grid": list(found.grid.shape), "sanity": asdict(sanity)})
+            lines += [TITLES[found.kind], *(f"    {line}" for line in sanity_lines(sanity, result.class_name))]
+        if explanation.reconstruction:
+            rebuilt, error = explanation.reconstruction["picture"], explanation.error["picture"]
+            seen = self.restored(self.images(case.region, "picture", card.preprocessing, side)[0], card.preprocessing)
+            save_figure(reconstruction_figure(result, seen, rebuilt, error), folder / "reconstruction.png")
+            np.save(folder / "reconstruction.npy", rebuilt)
+            np.save(folder / "error.npy", error)
+        document = {
+            "schema": 1,
+            "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
+            "image": result.image,
+            "probability": result.probability,
+            "class": result.class_name,
+            "view": asdict(view),  # where the square of the interpolated maps lies, in the picture's pixels
+            "side": side,
+            "maps": listed,
+            "disclaimer": DISCLAIMER,
+        }
+        write_json(folder / "maps.json", document)
+        if "attention" not in [found.kind for found in explanation.maps["picture"]]:
+            lines.append("The model's network has no attention weights; Grad-CAM stands in their place.")
+        return [*lines, *([explanation.problem] if explanation.problem else [])]
+
+    def _figure(self, result: NoduleResult, case: Prepared, found: PlaceMap, sanity: Sanity, card: ModelCard):
+        from ..report.pictures import map_figure
+
+        gray, settings = case.region.gray, card.preprocessing
+        grown = found.interpolated(settings.image_size)
+        return map_figure(result, gray, View.of(gray, settings), found, grown, sanity)
+
+
+def _save_arrays(folder: Path, name: str, grid: np.ndarray, grown: np.ndarray) -> None:
+    np.save(folder / f"{name}.npy", grid)
+    np.save(folder / f"{name}_interpolated.npy", grown)
+
+
+def _findings(enlarged: float, outside: float, card: ModelCard) -> Iterator[Finding]:
+    """enlarged: how many times, for the network. outside: share of what it sees that is the frame."""
+    if enlarged > _ENLARGED:
+        yield Finding("amber", "enlarged", f"It has few pixels: it is enlarged {enlarged:.1f} times for the model.")
+    if outside > _FRAME_AMBER:
+        text = f"It is so long that {outside:.0%} of what the model sees is the black frame about it."
+        yield Finding("red" if outside > _FRAME_RED else "amber", "long", text)
+    if not card.training_distances:
+        text = "The model cannot tell whether the picture is like those that it was trained on."
+        yield Finding("grey", "likeness-unknown", text)
+
+
+INPUT = Picture()

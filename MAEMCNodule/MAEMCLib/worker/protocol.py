@@ -1,0 +1,90 @@
+"""What a worker and its owner say to each other: arrays, cases and predictions as JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..cases.values import read_values
+from ..errors import InputError, UsageError
+from ..inputs.input import Input, Prepared, Region
+from ..models.card import ModelCard
+from ..results import Prediction
+
+LINE_LIMIT = 8 << 20
+"""Longest line in bytes, either way; a longer request is answered by an error."""
+_TYPES = {"float32": "<f4", "int16": "<i2"}
+_LARGEST_ARRAY = 4 << 20
+
+
+def encode_array(array: np.ndarray) -> dict:
+    """A float32 or int16 array as JSON: dtype, shape, base64 of its little-endian bytes in C order."""
+    kind = "int16" if array.dtype == np.int16 else "float32"
+    data = np.ascontiguousarray(array, _TYPES[kind])
+    return {"dtype": kind, "shape": list(array.shape), "data": base64.b64encode(data.tobytes()).decode("ascii")}
+
+
+def decode_array(value: object) -> np.ndarray:
+    """Inverse of ``encode_array``. Raises InputError for anything that is not such an object."""
+    try:
+        kind, shape = value["dtype"], tuple(value["shape"])
+        if kind not in _TYPES or not all(isinstance(n, int) and 0 < n < 4096 for n in shape) or len(shape) > 4:
+            raise ValueError(f"dtype {kind!r}, shape {shape!r}")
+        data = base64.b64decode(value["data"], validate=True)
+        if len(data) > _LARGEST_ARRAY or len(data) != int(np.prod(shape)) * np.dtype(_TYPES[kind]).itemsize:
+            raise ValueError(f"{len(data)} bytes for the shape {shape}")
+        return np.frombuffer(data, _TYPES[kind]).reshape(shape)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise InputError(
+            f"An array is not as the protocol wants it ({error}): dtype float32 or int16, shape, base64 data.", "array"
+        ) from error
+
+
+def encode_case(case: Prepared, kind: Input) -> dict:
+    """What a worker needs of a case: its region's arrays, the values beside it, the regions of its further series."""
+    values = case.values
+    series = {name: _encoded(region, kind) for name, region in values.regions.items()}
+    beside = {"clinical": values.values, "series": series} if values.values else {}
+    return {**_encoded(case.region, kind), **beside}
+
+
+def decode_case(message: Mapping, card: ModelCard) -> Prepared:
+    """Inverse of ``encode_case``. The name of a further series in ``clinical`` is for people and may be missing.
+
+    Raises InputError for arrays that are none, UsageError for everything else.
+    """
+    given, series = message.get("clinical") or {}, message.get("series") or {}
+    if not isinstance(given, dict) or not all(isinstance(v, str | int | float | None) for v in given.values()):
+        raise UsageError("A case's 'clinical' is an object with a text or a number for each name.", "clinical")
+    if not isinstance(series, dict) or not all(isinstance(arrays, dict) for arrays in series.values()):
+        raise UsageError("A case's 'series' is an object with the arrays of a region for each name.", "clinical")
+    region = _decoded(message, card)
+    if not card.clinical:
+        return Prepared(region)
+    regions = {name: _decoded(arrays, card) for name, arrays in series.items()}
+    values = read_values(given | {name: name for name in regions}, card.clinical, card.id)
+    return Prepared(region, replace(values, regions=regions))
+
+
+def decode_prediction(message: Mapping) -> Prediction:
+    """A ``Prediction`` from its fields."""
+    return Prediction(**{**message, "members": tuple(message["members"])})
+
+
+def _encoded(region: Region, kind: Input) -> dict:
+    return {name: encode_array(array) for name, array in kind.arrays(region).items()}
+
+
+def _decoded(message: Mapping, card: ModelCard) -> Region:
+    kind = card.kind
+    names = kind.array_names
+    if not any(name in message for name in names):
+        raise UsageError(
+            f"The model {card.id} scores {kind.described}: a case is an object with the arrays {', '.join(names)}.",
+            "input-kind",
+        )
+    return kind.region({name: decode_array(message.get(name)) for name in names})
