@@ -130,3 +130,8 @@ def test_choices_that_differ_in_case_only_are_kept_apart():
     field = ClinicalField("grade", "choice", choices=("a", "A"))
     assert read_values({"grade": "A"}, (field,), "m").values == {"grade": "A"}
     assert read_values({"grade": "a"}, (field,), "m").values == {"grade": "a"}
+
+
+def test_a_value_without_a_name_is_wrong_usage():
+    with pytest.raises(UsageError):
+        read_values({"": "3"}, ASKED, "m")

@@ -229,10 +229,10 @@ def test_gate_and_warnings(tmp_path, random_card, vit_bundle):
     predictor = Predictor(save_bundle(tmp_path / "known.maemc", known, members), "cpu")
     assert assessed((64, 80), predictor.card).gate == "green"
     result, prepared = scored_picture(tmp_path / "x.png", predictor)
-    tokens = []
-    with predictor.members[0].head.register_forward_pre_hook(lambda _, given: tokens.append(given[0].numpy())):
-        predictor.predict([prepared])
-    distance = math.sqrt(float((tokens[0].ravel() ** 2).mean()))  # covariance of identity: nothing to whiten
+    with torch.no_grad():
+        image = torch.from_numpy(predictor.image(prepared, "picture"))[None, None]
+        token = predictor.members[0].encoder.features(image)
+    distance = math.sqrt(float((token**2).mean()))  # covariance of identity: nothing to whiten
     assert result.ood_percentile == pytest.approx(distance, rel=0.03)  # the reference is 0, 1 ... 100 itself
 
 
