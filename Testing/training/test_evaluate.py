@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main as maemc
-from MAEMCLib.batch.share_scoring import ShareScorer
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.images.ct import CTVolume
@@ -19,6 +18,7 @@ from MAEMCLib.images.files import write_volume
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
+from MAEMCLib.scoring import CaseScorer
 from MAEMCTrainingLib.__main__ import main as maemc_train
 from MAEMCTrainingLib.classifiers.fold_model import features, load_fold
 from MAEMCTrainingLib.data.cohort import join
@@ -224,7 +224,7 @@ def test_a_cache_gives_nearly_the_same_as_its_manifest_and_an_id_the_same_as_its
     assert maemc(["models", "import", str(jobs / "fine.maemc")]) == 0
     assert evaluate("nodules@1.0", "--data", jobs / "cache", "--output", tmp_path / "c")[0] == 0
     predictor = Predictor(ModelBundle.open(jobs / "fine.maemc"), "cpu")
-    with ShareScorer(predictor) as scorer:
+    with CaseScorer(predictor) as scorer:
         results = [scorer.score([row])[0].result for row in read_manifest(manifest).rows]
     np.testing.assert_allclose(read_values(tmp_path / "c"), [result.probability for result in results], atol=1e-3)
 
