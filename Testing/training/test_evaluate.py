@@ -224,7 +224,7 @@ def test_a_cache_gives_nearly_the_same_as_its_manifest_and_an_id_the_same_as_its
     assert maemc(["models", "import", str(jobs / "fine.maemc")]) == 0
     assert evaluate("nodules@1.0", "--data", jobs / "cache", "--output", tmp_path / "c")[0] == 0
     predictor = Predictor(ModelBundle.open(jobs / "fine.maemc"), "cpu")
-    with CaseScorer(predictor) as scorer:
+    with CaseScorer(predictor.card, lambda: predictor) as scorer:
         results = [scorer.score([row])[0].result for row in read_manifest(manifest).rows]
     np.testing.assert_allclose(read_values(tmp_path / "c"), [result.probability for result in results], atol=1e-3)
 

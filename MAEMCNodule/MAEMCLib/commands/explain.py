@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
-from ..files.output import output_folder
+from ..files.folder import make_folder
 from ..models.bundle import ModelBundle
 from ..models.store import find_model
 from ..results import DISCLAIMER
@@ -13,7 +14,8 @@ from .score import score_cases
 
 def explain(arguments: Namespace) -> int:
     """The command."""
-    folder = output_folder(arguments.output)
+    folder = Path(arguments.output)
+    make_folder(folder)
     bundle = ModelBundle.open(find_model(arguments.model))
     card, kind = bundle.card, bundle.card.kind
     (found,), predictor = score_cases(kind.cases(arguments, card, print), bundle, arguments)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 from ..cases.points import parse_point
-from ..files.output import output_folder
+from ..files.folder import make_folder
 from ..images.reading_process import ReadingProcess
 from ..inputs.montage import save_montage
 from ..inputs.nodule import INPUT, write_stack
@@ -15,7 +16,8 @@ from ..inputs.settings import Preprocessing
 
 def roi(arguments: Namespace) -> int:
     """The command."""
-    folder = output_folder(arguments.output)
+    folder = Path(arguments.output)
+    make_folder(folder)
     with ReadingProcess() as reader:
         volume = reader.read(arguments.image, arguments.series, arguments.nifti_form)
     region = cut_roi(volume, parse_point(arguments.point, arguments.ras))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..cases.case import Case
 from ..errors import InputError, ModelError
-from ..files.output import output_folder
+from ..files.folder import make_folder
 from ..machine.installation import check_torch
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
@@ -33,7 +33,9 @@ def score(arguments: Namespace) -> int:
     from ..report.scores import results_table
     from ..report.tables import results_document, write_results
 
-    folder = output_folder(arguments.output) if arguments.output is not None else None
+    folder = None if arguments.output is None else Path(arguments.output)
+    if folder is not None:
+        make_folder(folder)
     bundle = ModelBundle.open(find_model(arguments.model))
     cases = bundle.card.kind.cases(arguments, bundle.card, _say)
     found, predictor = score_cases(cases, bundle, arguments)
