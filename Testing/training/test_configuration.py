@@ -35,7 +35,7 @@ def test_published_values():
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_survives_its_job_file(name):
     run = preset(name)
-    assert configuration_from_json(to_json(run)) == run
+    assert configuration_from_json(to_json(run), type(run.augmentation)) == run
     assert finetuning_preset(name, None).optimization.layer_decay == 1.0
     assert finetuning_preset(name, run.encoder).optimization.layer_decay == (1.0 if name == "tiny" else 0.75)
 

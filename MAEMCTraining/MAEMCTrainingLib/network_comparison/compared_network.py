@@ -22,11 +22,11 @@ from ..classifiers.fold_model import load_fold
 from ..classifiers.protocol import GIVEN, IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH, StartingPoint, starting_point
 from ..data.cohort import Cohort
+from ..data.kinds import kind_of_job
 from ..data.preprocessing import Settings
 from ..engine.configuration import Augmentation, PictureAugmentation, from_json
 from ..evaluation.predictions import read_predictions
 from ..jobs.job import Job
-from ..pretraining.run import augmentation_kind, preprocessing_from_json
 
 FOLD = 0
 """Of a fine-tuning job the model of its first fold is taken, which is also a bundle's first member: each fold model has
@@ -174,13 +174,13 @@ def _fold_model(folder: Path) -> ComparedNetwork:
     trained_on, unknown = _patients_of_fold(folder, settings)
     how = "linear probe on" if configuration["linear_probe"] else "fine-tuned from"
     source = settings["from"] if settings["from"] in (SCRATCH, IMAGENET) else Path(settings["from"]).name
-    augmentation = configuration["augmentation"]
+    kind = kind_of_job(settings)
     return ComparedNetwork(
         name=folder.resolve().name,
         what=f"{how} {source}, the model of fold {FOLD + 1} of {configuration['folds']}",
         module=load_fold(folder, FOLD, encoder_configuration(configuration["encoder"])),
-        preprocessing=preprocessing_from_json(settings["preprocessing"]),
-        augmentation=from_json(augmentation_kind(augmentation), augmentation),
+        preprocessing=kind.Preprocessing(**settings["preprocessing"]),
+        augmentation=from_json(kind.Augmentation, configuration["augmentation"]),
         planes=_PLANES[configuration["fusion"]],
         trained_on=trained_on,
         key=settings["cohort"]["pseudonym_key"],

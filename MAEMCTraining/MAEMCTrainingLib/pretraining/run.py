@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
+from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.encoders import encoder_configuration
 from torch import Tensor, nn
 
 from ..data.attributes import Attributes, attributes_of
 from ..data.cohort import Cohort, join
+from ..data.kinds import kind_of_job
 from ..data.kinds.lesion import LesionSizes, keep_lesion_visible, lesion_patches, lesion_sizes
 from ..data.parts import TEST, TRAIN, VALIDATION
 from ..data.preprocessing import Settings, measure_preprocessing
 from ..data.sources import naming_nobody, open_data
 from ..engine.checkpoints import read_tensors
-from ..engine.configuration import Augmentation, Optimization, PictureAugmentation, from_json, to_json
+from ..engine.configuration import Optimization, from_json, to_json
 from ..engine.loop import train
 from ..engine.optimization import NamedParameter
 from ..engine.processes import Processes
@@ -204,6 +205,7 @@ def pretrain(
     preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     job.declare(
         {
+            "input": cohort.kind.name,
             "configuration": to_json(run),
             "preprocessing": asdict(preprocessing),
             "data": data,
@@ -316,21 +318,17 @@ def load_pretrained(folder: Path) -> PretrainedJob:
         raise InputError(
             f"The pre-training {folder} is {job.status}, not finished. Repeat its command to continue it.", "unfinished"
         )
-    run = configuration_from_json(settings["configuration"])
+    kind = kind_of_job(settings)
+    run = configuration_from_json(settings["configuration"], kind.Augmentation)
     module = build_method(run)
     module.load_state_dict(read_tensors(folder / "checkpoints" / "last" / "model.safetensors"))
     return PretrainedJob(
         folder=folder,
         run=run,
-        preprocessing=preprocessing_from_json(settings["preprocessing"]),
+        preprocessing=kind.Preprocessing(**settings["preprocessing"]),
         cohort=settings["cohort"],
         module=module,
     )
-
-
-def preprocessing_from_json(values: dict[str, Any]) -> Settings:
-    """What a job stored."""
-    return (PicturePreprocessing if "view_share" in values else Preprocessing)(**values)
 
 
 def cohort_of(pretrained: PretrainedJob, home: Path) -> Cohort:
@@ -368,19 +366,14 @@ def data_paths(pretrained: PretrainedJob, home: Path | None) -> list[Path]:
         ) from None
 
 
-def configuration_from_json(values: dict[str, Any]) -> PretrainingConfiguration:
-    """The configuration that a job stored."""
+def configuration_from_json(values: dict[str, Any], augmentation: type) -> PretrainingConfiguration:
+    """The configuration that a job stored. augmentation: the class of its kind of input."""
     kinds = {
         "settings": method_named(values["method"]).Configuration,
         "decoder": DecoderConfiguration,
-        "augmentation": augmentation_kind(values["augmentation"]),
+        "augmentation": augmentation,
         "optimization": Optimization,
     }
     parts = {key: from_json(kind, values[key]) for key, kind in kinds.items()}
     parts["encoder"] = encoder_configuration(values["encoder"])
     return from_json(PretrainingConfiguration, values | parts)
-
-
-def augmentation_kind(values: dict[str, Any]) -> type:
-    """Which of the two augmentations a job stored."""
-    return PictureAugmentation if "view_share" in values else Augmentation

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
+from typing import Any
 
 from MAEMCLib.cases.manifest import Manifest
 from MAEMCLib.errors import InputError
@@ -23,3 +25,8 @@ def kind_of(manifest: Manifest) -> Kind:
             f"The manifest {manifest.path} has {titles}. Write a manifest for each.", "mixed-kinds", [manifest.path]
         )
     return next(iter(kinds.values()))
+
+
+def kind_of_job(settings: Mapping[str, Any]) -> Kind:
+    """The kind that a job learned from; jobs of earlier versions tell it by their preprocessing alone."""
+    return KINDS[settings.get("input") or ("picture" if "view_share" in settings["preprocessing"] else "nodule")]

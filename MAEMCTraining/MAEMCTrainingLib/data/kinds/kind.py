@@ -100,9 +100,9 @@ class Kind:
     """A kind of picture. Modules of this folder that have one as ``KIND`` are found by listing the folder.
 
     name: as cards, jobs and caches store it. title: as messages name it. rows: the kinds of a manifest's rows.
-    Settings: how it is cut, one for a whole cache. Facts: what a cache's index further holds of a case. Augmentation:
-    the class of its settings. marks_lesions: whether a case can have a mask of its lesion. worth_a_pool: from how many
-    groups on it pays to start processes.
+    Settings: how it is cut, one for a whole cache. Facts: what a cache's index further holds of a case. Augmentation,
+    Preprocessing: the classes of its settings. marks_lesions: whether a case can have a mask of its lesion.
+    worth_a_pool: from how many groups on it pays to start processes.
     """
 
     name: str
@@ -111,8 +111,9 @@ class Kind:
     Settings: type
     Facts: type
     Augmentation: type
+    Preprocessing: type
     marks_lesions = False
-    worth_a_pool = 64
+    worth_a_pool = 500
 
     def source_cases(self, rows: Sequence[Case], folder: Path) -> list[SourceCase]:
         """The cases of a manifest's rows. folder: the manifest's. Raises InputError."""

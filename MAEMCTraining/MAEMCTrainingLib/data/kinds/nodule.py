@@ -58,6 +58,7 @@ class NoduleKind(Kind):
     Settings = NoduleSettings
     Facts = NoduleFacts
     Augmentation = Augmentation
+    Preprocessing = Preprocessing
     worth_a_pool = 4
 
     def group(self, case: SourceCase) -> Hashable:

@@ -46,6 +46,7 @@ class PictureKind(Kind):
     Settings = PictureSettings
     Facts = PictureFacts
     Augmentation = PictureAugmentation
+    Preprocessing = PicturePreprocessing
     marks_lesions = True
 
     def source_cases(self, rows: Sequence[Case], folder: Path) -> list[SourceCase]:
