@@ -189,6 +189,23 @@ def test_the_split_and_the_columns_survive_the_cache(balls, home, tmp_path):
     assert not join([build_rows(changed, tmp_path / "cache", home)]).is_divided
 
 
+def test_metadata_train_the_same_from_the_cache_that_the_command_makes(home, tmp_path, capsys):
+    modality = [("CT", "US", "MR")[number % 3] for number in range(8)]
+    manifest = pictures(tmp_path / "data", [""] * 8, modality=modality)
+    assert main(["cache", str(manifest), "--output", str(tmp_path / "cache")]) == 0
+    assert "8 cases cached, 0 left out; 8 pictures." in capsys.readouterr().err
+    assert main(["cache", str(manifest), "--output", str(tmp_path / "other"), "--slice-step", "2"]) == 2
+    assert "--slice-step is of nodules in CT" in capsys.readouterr().err
+    words = ["pretrain", "--method", "supervised", "columns=modality", "encoder.image_size=32", "epochs=1", "batch=4"]
+    for name, data in (("one", manifest), ("two", tmp_path / "cache")):
+        assert main([*words, "--data", str(data), "--output", str(tmp_path / name), *USUAL]) == 0
+    one, two = (tmp_path / name / "checkpoints" / "last" / "model.safetensors" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    words[words.index("columns=modality")] = "columns=vendor"
+    assert main([*words, "--data", str(tmp_path / "cache"), "--output", str(tmp_path / "three"), *USUAL]) == 3
+    assert "has no column vendor" in capsys.readouterr().err
+
+
 def test_fixed_folds_are_those_of_the_column(home, tmp_path):
     column = [str(number // 2 % 3) for number in range(22)]
     manifest = pictures(tmp_path / "data", [""] * 22, fold=column)
