@@ -26,8 +26,9 @@ class MAEMCNodule(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["MAEMC contributors"]
         parent.helpText = _(
-            "Place a point in a lung nodule on CT and read how malignant-like a masked-autoencoder model finds it, "
-            "with what the model rebuilt of the region over the CT at its place. Research only, not for clinical use."
+            "Place a point in a lung nodule on CT and read its malignancy probability, as readers rate it or by "
+            "diagnosis, whichever the model has learned from. The masked autoencoder's reconstruction of the region "
+            "lies over the CT at its place. Research only, not for clinical use."
         )
         parent.acknowledgementText = _(
             "The model follows Zhao et al. 2025 (MAEMC-NET). It separates classes like those it was trained on; each "

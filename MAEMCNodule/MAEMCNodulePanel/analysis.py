@@ -1,8 +1,10 @@
-"""An analysis: one point list scored on one CT. Its table node is the anchor of all that belongs to it in the scene.
+"""An analysis: one point list scored on one CT, or the pictures of one volume. Its table node is the anchor of all that
+belongs to it in the scene.
 
 The table node carries, so that a saved scene restores without computing anything again:
 * node references to the CT, the point list, and each nodule's ROI and overlay volumes;
-* one attribute for each nodule, a JSON object (NoduleRecord), keyed by the control point's ID, which scenes keep.
+* one attribute for each nodule or picture, a JSON object (NoduleRecord), keyed by the control point's ID, which scenes
+  keep, or the picture's (see ``pictures``).
 The table's columns are written from these records and are for people to read.
 """
 
@@ -11,6 +13,9 @@ import dataclasses
 import json
 
 import slicer
+from MAEMCLib.errors import InputError
+
+from . import pictures
 
 PLANES = ("axial", "coronal")
 SHOWN, ELSEWHERE, ASIDE = "", "elsewhere", "aside"
@@ -21,6 +26,7 @@ OVERLAY = "MAEMC.Overlay"
 _MARK = "MAEMC.Analysis"
 _RECORD = "MAEMC.Nodule."
 _STANDING = "MAEMC.Standing"
+_PICTURES = "MAEMC.Pictures"
 _VOLUME = "MAEMC.volume"
 _POINTS = "MAEMC.points"
 
@@ -75,13 +81,23 @@ class Analysis:
         scene = (volumeNode or pointsNode).GetScene() if (volumeNode or pointsNode) else None
         for analysis in Analysis.inScene(scene) if scene else []:
             fits = analysis.standing != ASIDE if pointsNode is None else analysis.pointsNode is pointsNode
-            if fits and (volumeNode is None or analysis.volumeNode is volumeNode):
+            if analysis.located and fits and (volumeNode is None or analysis.volumeNode is volumeNode):
                 return analysis
         return None
 
     @staticmethod
+    def ofPictures(volumeNode):
+        """The analysis of a volume's pictures, or None."""
+        found = Analysis.inScene(volumeNode.GetScene()) if volumeNode else []
+        return next((one for one in found if not one.located and one.volumeNode is volumeNode), None)
+
+    @staticmethod
     def create(volumeNode, pointsNode, name: str) -> "Analysis":
-        contents = {_MARK: "1"}, {_VOLUME: volumeNode.GetID(), _POINTS: pointsNode.GetID()}
+        """pointsNode: None for an analysis of the volume's pictures."""
+        if pointsNode is None:
+            contents = {_MARK: "1", _PICTURES: "1"}, {_VOLUME: volumeNode.GetID()}
+        else:
+            contents = {_MARK: "1"}, {_VOLUME: volumeNode.GetID(), _POINTS: pointsNode.GetID()}
         return Analysis.restore(volumeNode.GetScene(), name, contents)
 
     def contents(self) -> tuple:
@@ -107,6 +123,11 @@ class Analysis:
     @property
     def id(self) -> str:
         return self.tableNode.GetID()
+
+    @property
+    def located(self) -> bool:
+        """Whether it is of points in a CT, and not of pictures."""
+        return not self.tableNode.GetAttribute(_PICTURES)
 
     @property
     def standing(self) -> str:
@@ -144,7 +165,11 @@ class Analysis:
         }
 
     def pointRas(self, pointID: str):
-        """World position (R, A, S) mm of a point, or None where it is gone."""
+        """World position (R, A, S) mm of a point, or of a picture's middle; None where it is gone."""
+        if not self.located:
+            with contextlib.suppress(InputError):
+                return pictures.centerRas(self.volumeNode, pointID) if self.volumeNode else None
+            return None
         index = self.pointIndices().get(pointID)
         return None if index is None else tuple(self.pointsNode.GetNthControlPointPositionWorld(index))
 

@@ -6,6 +6,7 @@ With the CT and not with the panel, so that they never stand beside another pati
 import json
 from urllib.parse import quote
 
+import slicer
 from MAEMCLib.cases.values import SERIES, asked_of
 from MAEMCLib.errors import InputError, UsageError
 from slicer.i18n import tr as _
@@ -23,13 +24,13 @@ def clinicalOf(volumeNode, asked) -> dict:
 
 
 def setClinical(volumeNode, values: dict, asked) -> None:
-    """Keep {name: text} of what a model asks for with the CT, names as the model spells them; of a series its volume
-    node's ID. What is left out is forgotten, what other models ask for stays.
+    """Keep {name: text or number} of what a model asks for with the CT, names as the model spells them; of a series its
+    volume node, or the node's ID. What is left out is forgotten, what other models ask for stays.
 
     Raises UsageError where a series is no other volume of the scene.
     """
     series = seriesNames(asked)
-    nodes = {name: volumeNode.GetScene().GetNodeByID(values[name]) for name in series if name in values}
+    nodes = {name: _node(volumeNode.GetScene(), values[name]) for name in series if name in values}
     for name, node in nodes.items():
         if node is None or node is volumeNode or not node.IsA("vtkMRMLVolumeNode"):
             text = _("{name} is a further series: give its volume node, which has to be another one than the CT's.")
@@ -41,7 +42,7 @@ def setClinical(volumeNode, values: dict, asked) -> None:
             volumeNode.RemoveNodeReferenceIDs(_role(name))
     own = {one.name.lower() for one in asked}
     texts = {name: text for name, text in _texts(volumeNode).items() if name.lower() not in own}
-    texts |= {name: text for name, text in values.items() if name not in series}
+    texts |= {name: str(value).strip() for name, value in values.items() if name not in series}
     if texts:
         volumeNode.SetAttribute(_VALUES, json.dumps(texts, ensure_ascii=False, sort_keys=True))
     else:
@@ -74,6 +75,11 @@ def clinicalInput(volumeNode, asked) -> dict:
             text = _("The series {name} cannot be used: {reason}").format(name=name, reason=error)
             raise InputError(text, error.code) from error
     return values
+
+
+def _node(scene, value):
+    """A node, or the node with this ID; None for anything else."""
+    return value if isinstance(value, slicer.vtkMRMLNode) else scene.GetNodeByID(str(value))
 
 
 def _texts(volumeNode) -> dict:

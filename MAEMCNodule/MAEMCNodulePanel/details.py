@@ -6,12 +6,12 @@ import qt
 from MAEMCLib.report.tables import classes_text, clinical_text
 from slicer.i18n import tr as _
 
-from . import nodes, overlays, pictures
+from . import drawing, nodes, overlays
 from .analysis import PLANES
 from .status import SILENT_SECONDS
 
 ELAPSED_SHOWN_FROM_SECONDS = 3
-_COLUMNS = ("name", "probability", "spread", "class", "findings")
+_COLUMNS = ("name", "probability", "range", "class", "findings")
 
 
 def fillTable(ui, analysis, selectedPoint: str) -> None:
@@ -20,6 +20,8 @@ def fillTable(ui, analysis, selectedPoint: str) -> None:
     records = analysis.records() if analysis else []
     table.blockSignals(True)
     table.setRowCount(len(records))
+    ranges = any(nodes.intervalText(record.result or {}) for _pointID, record in records)
+    table.setColumnHidden(_COLUMNS.index("range"), bool(records) and not ranges)  # of a model with a single member
     for row, (_pointID, record) in enumerate(records):
         texts = _texts(record)
         for column, text in enumerate(texts):
@@ -52,17 +54,40 @@ def fillNodule(ui, analysis, pointID: str, card) -> None:
     font.setBold(scored and result["gate"] == "red")
     ui.findingsLabel.font = font
     ui.findingsLabel.visible = bool(findings)
-    ui.barLabel.visible = ui.picturesLabel.visible = scored
+    ui.scaleLabel.text = probabilityText(result, card) if scored else ""
+    ui.barLabel.visible = ui.scaleLabel.visible = scored
     stacks = {plane: overlays.stacksOf(analysis, pointID, plane) for plane in PLANES} if record.explained else {}
     key = f"{analysis.id} {pointID} {record.toJson()}"
     if scored and key != ui.noduleFrame.property("shown"):
         ui.noduleFrame.setProperty("shown", key)
         color = ui.noduleFrame.palette.color(qt.QPalette.WindowText)
-        ui.barLabel.setPixmap(pictures.probabilityBar(result, color))
-        strip = stacks and pictures.sliceStrip(stacks, record.window or (-1200.0, 200.0), color)
+        ui.barLabel.setPixmap(drawing.probabilityBar(result, color))
+        strip = stacks and drawing.sliceStrip(stacks, record.window or (-1200.0, 200.0), color)
         ui.picturesLabel.setPixmap(strip or qt.QPixmap())
+    ui.picturesLabel.visible = scored and "original" in stacks.get(PLANES[0], {})
     ui.intendedUseLabel.text = _aboutModel(record, card)
     ui.intendedUseLabel.visible = scored
+
+
+def probabilityText(result: dict, card) -> str:
+    """What the number is a probability of, and whether it is calibrated, as far as the model's card is known.
+
+    Of a model that has learned from readers' ratings it is the malignancy as readers rate it, and never more.
+    """
+    if not _isScoredBy(result, card):
+        return _("Probability")
+    if len(card.classes) > 2:
+        name = _("Probability of {name}").format(name=result["class"])
+    elif card.positive_class.removesuffix("-like") != "malignant":
+        name = _("Probability of {name}").format(name=card.positive_class)
+    else:
+        names = {"rating": _("Malignancy probability as readers rate it"), "diagnosis": _("Malignancy probability")}
+        name = names[card.label_type]
+    return (_("{name}, calibrated") if card.calibrated else _("{name}, not calibrated")).format(name=name)
+
+
+def _isScoredBy(result: dict, card) -> bool:
+    return card is not None and result["model_sha256"] == card.sha256
 
 
 def statusText(logic) -> str:
@@ -70,7 +95,7 @@ def statusText(logic) -> str:
     status = logic.status
     if status.kind != "busy":
         return status.text or deviceText(logic.device)
-    silent, elapsed = logic.worker.silentSeconds, time.monotonic() - status.since
+    silent, elapsed = logic.worker.silent_seconds, time.monotonic() - status.since
     if silent >= SILENT_SECONDS:
         return silentText(silent, started=bool(logic.device))
     return f"{status.text} {elapsed:.0f} s" if elapsed >= ELAPSED_SHOWN_FROM_SECONDS else status.text
@@ -89,15 +114,15 @@ def silentText(seconds: float, started: bool) -> str:
 
 
 def deviceText(device: dict) -> str:
-    """ "CPU, 0.2 s a nodule", as far as it is known."""
+    """ "CPU, 0.2 s a score", as far as it is known."""
     if "name" not in device:
         return ""
     name = _("CPU") if device["name"] == "cpu" else device.get("title") or device["name"]
     if device.get("seconds") is None:
         return _("{device} is ready.").format(device=name)
     if device["seconds"] < 0.1:
-        return _("{device}, under 0.1 s a nodule").format(device=name)
-    return _("{device}, {seconds} s a nodule").format(device=name, seconds=f"{device['seconds']:.1f}")
+        return _("{device}, under 0.1 s a score").format(device=name)
+    return _("{device}, {seconds} s a score").format(device=name, seconds=f"{device['seconds']:.1f}")
 
 
 def _texts(record) -> tuple:
@@ -141,7 +166,7 @@ def _setCell(table, row: int, column: int, text: str, record) -> None:
         item.setText(text)
         item.setToolTip(text)
     if column == 0:
-        item.setIcon(pictures.gateIcon(gate) if gate in nodes.GATE_COLORS else qt.QIcon())
+        item.setIcon(drawing.gateIcon(gate) if gate in nodes.GATE_COLORS else qt.QIcon())
     color = qt.QColor(*nodes.GATE_COLORS[gate], 55) if gate in nodes.GATE_COLORS else qt.QColor(0, 0, 0, 0)
     item.setBackground(qt.QBrush(color))
 
@@ -163,14 +188,12 @@ def _aboutModel(record, card) -> str:
     result = record.result
     known = clinical_text(result.get("clinical"))
     parts = [_("Read beside the CT: {values}.").format(values=known)] if known else []
-    if card is None or result["model_sha256"] != card.sha256:
+    if not _isScoredBy(result, card):
         text = _("Scored with {id} {version}.")
         return " ".join([*parts, text.format(id=result["model_id"], version=result["model_version"])])
     parts.append(card.values["intended_use"])
     prevalence = card.values.get("training", {}).get("prevalence")
     if prevalence is not None:
-        text = _("Trained where {percent} % were of the malignant-like class; elsewhere the number means less or more.")
-        parts.append(text.format(percent=round(100 * prevalence)))
-    if not card.calibrated:
-        parts.append(_("Not calibrated."))
+        text = _("Trained where {percent} % were {name}; elsewhere the number means less or more.")
+        parts.append(text.format(percent=round(100 * prevalence), name=card.positive_class))
     return " ".join(parts)

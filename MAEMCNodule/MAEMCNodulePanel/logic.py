@@ -6,80 +6,81 @@ import time
 from pathlib import Path
 
 import slicer
-from MAEMCLib.cases.values import parse_assignments
-from MAEMCLib.errors import InputError, MAEMCError
+from MAEMCLib.cases.values import named
+from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.images.ct import check_ct
-from MAEMCLib.models.bundle import read_card
-from MAEMCLib.models.store import StoredModel, find_model, list_models
+from MAEMCLib.models.store import StoredModel, list_models
 from MAEMCLib.report.tables import write_results
 from MAEMCLib.results import NoduleResult
+from MAEMCLib.worker.client import WorkerClient
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from . import hierarchy, labels, nodes, showing, views
+from . import hierarchy, labels, nodes, views
 from .analysis import ASIDE, SHOWN, Analysis, NoduleRecord
+from .arguments import pointsFrom, volumeFrom
 from .clinicalvalues import setClinical
-from .following import SceneFollower
-from .given import givenPoints, givenVolume
-from .installing import MACHINE_CODES
-from .overlays import isOverlay
-from .parameters import MAEMCNoduleParameterNode
+from .interpreter import slicerPython
+from .parameters import MAEMCNoduleParameterNode, parameterNode
+from .pictures import nameOf, recordIDOf
+from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue, settle
-from .status import Status
+from .showing import NoduleDisplay
+from .status import Status, StatusLine
 from .upkeep import SceneUpkeep
 from .volumes import ctVolume
-from .worker import ScoringWorker
 
 
 class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
     """Scores the points of a point list on a CT, in a worker process, and keeps the scene in step with the points.
 
     For scripts: ``score`` waits for the results. For windows: ``requestScore`` returns at once and ``poll``, called
-    a few times a second, brings the results in; ``onChanged`` (a function without arguments) is called when there
-    is something new to show or to poll for. The panel's own logic is ``slicer.util.getModuleLogic("MAEMCNodule")``;
-    whoever makes another one ends it with ``cleanup``, since two would share the points of a scene.
+    a few times a second, brings the results in; ``changed`` (a Signal) tells when there is something new to show or to
+    poll for. The panel's own logic is ``slicer.util.getModuleLogic("MAEMCNodule")``; whoever makes another one ends it
+    with ``cleanup``, since two would share the points of a scene.
     """
 
     def __init__(self, python: str | None = None) -> None:
         super().__init__()
-        self.worker = ScoringWorker(python)
-        self.onChanged = None
-        self.status = Status()
-        self.deviceRequest = "auto"
+        self.display = NoduleDisplay()
+        self.statusLine = StatusLine()
+        self.changed = self.statusLine.changed
+        self._observer = SceneObserver()
+        self.queue = ScoringQueue(WorkerClient(python or slicerPython), self._observer, self.statusLine)
+        self._upkeep = SceneUpkeep(self._observer, self.queue, self.display, self.statusLine)
         self._warming: threading.Thread | None = None
-        self._arranging = False
-        self._upkeep = SceneUpkeep(self)
-        self._follower = SceneFollower(self._upkeep)
-        self.queue = ScoringQueue(self.worker, self._follower, self)
 
     def getParameterNode(self) -> MAEMCNoduleParameterNode:
-        return MAEMCNoduleParameterNode(super().getParameterNode())
+        return parameterNode()
+
+    @property
+    def worker(self) -> WorkerClient:
+        """The process that scores."""
+        return self.queue.worker
+
+    @property
+    def status(self) -> Status:
+        """What the status line says."""
+        return self.statusLine.status
+
+    @property
+    def device(self) -> dict:
+        """What the worker computes on, as far as it has told: name, title, torch, seconds, ..."""
+        return self.queue.device
 
     def attach(self) -> None:
         """Follow the scene: the analyses in it, and those that are loaded later. Results that are there stay."""
-        self._follower.attach()
+        self._observer.attach()
 
     def cleanup(self) -> None:
         """Stop following the scene and end the worker."""
-        self.onChanged = None
-        self._follower.detach()
+        self.changed.disconnectAll()
+        self._observer.detach()
         self._warming = None
         self.queue.forget()
         self.worker.stop()
 
     # Analyses and their points
-
-    def proposedVolume(self):
-        """The CT to begin with: the only one loaded, else the one shown in the slice views, else None."""
-        loaded = [
-            node
-            for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-            if node.GetClassName() == "vtkMRMLScalarVolumeNode"
-            and not node.GetHideFromEditors()
-            and not isOverlay(node)
-        ]
-        shown = views.backgroundVolume()
-        return loaded[0] if len(loaded) == 1 else (shown if shown in loaded else None)
 
     def analyses(self) -> list:
         return Analysis.inScene(slicer.mrmlScene)
@@ -87,6 +88,14 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
     def analysisOf(self, volumeNode, pointsNode):
         """The analysis of a point list on a CT, or None."""
         return Analysis.find(volumeNode, pointsNode) if volumeNode and pointsNode else None
+
+    def shownAnalysis(self):
+        """The analysis whose rows the panel lists: of the chosen CT and list, or of the volume's pictures where the
+        chosen model scores those. None where there is none."""
+        chosen = self.getParameterNode()
+        if self._scoresPictures():
+            return Analysis.ofPictures(chosen.inputVolume)
+        return self.analysisOf(chosen.inputVolume, chosen.points)
 
     def pointsOf(self, volumeNode):
         """The point list that belongs to a CT, or None."""
@@ -101,13 +110,14 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         parameterNode.inputVolume = volumeNode
         analysis = Analysis.find(volumeNode, None) if volumeNode else None
         parameterNode.points = analysis.pointsNode if analysis else None
-        known = analysis.recordIDs() if analysis else []
+        shown = self.shownAnalysis()
+        known = shown.recordIDs() if shown else []
         if parameterNode.selectedPoint not in known:
             parameterNode.selectedPoint = next(iter(known), "")
-        self.forgetStatus()
+        self.statusLine.forgetInput()
         if volumeNode is not None:
             views.showBackground(volumeNode)
-        self.arrange()
+        self.display.arrange()
 
     def putAside(self, volumeNode, pointsNode) -> None:
         """Leave a point list as the user's own: labels without numbers, no frames, no overlays, points not followed.
@@ -125,8 +135,8 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
                 settle(analysis, pointID, record, "")
         analysis.standing = ASIDE
         labels.restoreLabels(pointsNode)
-        self.forgetStatus()
-        self.arrange()
+        self.statusLine.forgetInput()
+        self.display.arrange()
 
     def choosePoints(self, volumeNode, pointsNode) -> None:
         """Take a list's points for the nodules of a CT; what waits is scored, or the status line says how it is."""
@@ -136,15 +146,15 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         if parameterNode.selectedPoint not in known:
             parameterNode.selectedPoint = next(iter(known), "")
         waiting = [pointID for pointID, record in analysis.records() if record.state == "waiting"]
-        self.forgetStatus()
+        self.statusLine.forgetInput()
         if waiting and parameterNode.scoreAtOnce:
             for pointID in waiting:
                 self.queue.schedule(analysis, pointID)
         elif waiting:
             text = _("Press Score to score the nodules of {points}.").format(points=pointsNode.GetName())
-            self.setStatus(Status("idle", text))
-        self.arrange()
-        self.notify()
+            self.statusLine.set(Status("idle", text))
+        self.display.arrange()
+        self.changed.emit()
 
     def link(self, volumeNode, pointsNode) -> Analysis:
         """Make the point list belong to the CT: from now on its points are followed. Scores nothing by itself."""
@@ -155,14 +165,14 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
             analysis = Analysis.create(volumeNode, pointsNode, name)
             for pointID, index in analysis.pointIndices().items():
                 analysis.setRecord(pointID, NoduleRecord(labels.nameOfPoint(pointsNode, index)))
-            self._follower.watch(analysis)
+            self._observer.watch(analysis)
             nodes.writeTable(analysis)
-            self.arrange()
+            self.display.arrange()
         elif analysis.standing == ASIDE:
             analysis.standing = SHOWN
             labels.writeLabels(analysis)
-            self.arrange()
-            self._follower.reconcile(analysis)
+            self.display.arrange()
+            self._observer.reconcile(analysis)
         return analysis
 
     def startPlacing(self, volumeNode, pointsNode=None):
@@ -183,10 +193,13 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         return pointsNode
 
     def removeNodule(self, analysis: Analysis, pointID: str) -> None:
-        """Delete a point and everything of it."""
+        """Delete a point, or the score of a picture, and everything of it."""
         index = analysis.pointIndices().get(pointID)
         if index is not None:
             analysis.pointsNode.RemoveNthControlPoint(index)
+        elif not analysis.located:
+            self._observer.pointRemoved.emit(analysis, pointID)
+            self._observer.analysisChanged.emit(analysis)
 
     # Models and device
 
@@ -199,22 +212,17 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
         Raises ModelError naming what is wrong with it.
         """
-        path = find_model(self.getParameterNode().model or None)
-        return StoredModel(path, False, read_card(path))
+        return self.queue.chosenModel(self.getParameterNode().model)
 
-    def requestDevice(self) -> None:
-        """Start the worker in the background and have it tell what it computes on."""
+    def requestDevice(self, name: str | None = None) -> None:
+        """Start the worker in the background and have it tell what it computes on. name: of another device ("auto",
+        "cpu", "cuda", "mps") from now on."""
+        self.queue.deviceRequest = name or self.queue.deviceRequest
         # Cutting the first region needs a library of 100 MB. It is loaded beside the window, and before the worker
         # begins to load its own: both at once would keep the window waiting for longer.
         self._warming = threading.Thread(target=importlib.import_module, args=("SimpleITK",), daemon=True)
         self._warming.start()
-        self.setStatus(Status("busy", _("Starting the scoring process ...")))
-
-    def _askDevice(self) -> None:
-        try:
-            self.worker.askDevice(self.deviceRequest)
-        except MAEMCError as error:
-            self.setStatus(Status("error", str(error), error.code))
+        self.statusLine.set(Status("busy", _("Starting the scoring process ...")))
 
     # Scoring
 
@@ -225,7 +233,17 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         volumeNode, markupsNode: nodes, or their names. A point that cannot be scored has its reason in its row. Raises
         InputError or ModelError where nothing can be scored at all, and TimeoutError after ``timeout`` seconds.
         """
-        analysis = self.requestScore(volumeNode, markupsNode, pictures=pictures)
+        return self._awaited(self.requestScore(volumeNode, markupsNode, pictures=pictures), timeout)
+
+    def scorePicture(self, volumeNode, timeout: float | None = None, pictures: bool = True):
+        """Score a 2-D image, or of a CT the axial slice that the views look at, with a model of 2-D pictures; wait for
+        the result and return the table node of the volume's pictures.
+
+        Arguments and errors as of ``score``; pictures: False leaves out the map of where the model looks.
+        """
+        return self._awaited(self.requestPicture(volumeNode, pictures=pictures), timeout)
+
+    def _awaited(self, analysis: Analysis, timeout: float | None):
         deadline = None if timeout is None else time.monotonic() + timeout
         while self.isBusy(analysis):
             self.poll()
@@ -242,22 +260,23 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         Raises UsageError where the model does not ask for one of the names, or a series is no other volume.
         """
         card = self.chosenModel().card
-        texts = {name: v.GetID() if isinstance(v, slicer.vtkMRMLNode) else v for name, v in values.items()}
-        given = parse_assignments([f"{name}={text}" for name, text in texts.items()], card.clinical, card.id)
-        setClinical(volumeNode, given, card.clinical)
-        self.forgetStatus()
-        self._follower.inputChanged(volumeNode)
-        self.notify()
+        setClinical(volumeNode, named(values.items(), card.clinical, card.id), card.clinical)
+        self.statusLine.forgetInput()
+        self._observer.noteInputChanged(volumeNode)
+        self.changed.emit()
 
     def requestScore(self, volumeNode, markupsNode, pointIDs=None, pictures: bool = True) -> Analysis:
         """Have points (all of the list, or those given by ID) scored by the polls to come, and return at once.
 
         Raises InputError or ModelError where nothing can be scored at all.
         """
-        volumeNode = givenVolume(volumeNode)
+        volumeNode = volumeFrom(volumeNode)
         check_ct(ctVolume(volumeNode))
-        markupsNode = givenPoints(markupsNode)
-        self.chosenModel()
+        markupsNode = pointsFrom(markupsNode)
+        model = self.chosenModel()
+        if not model.card.kind.located:
+            text = _("The model {model} scores 2-D pictures, not nodules: choose another, or press Score picture.")
+            raise UsageError(text.format(model=model.name), "input-kind")
         analysis = self.link(volumeNode, markupsNode)
         parameterNode = self.getParameterNode()
         if parameterNode.inputVolume is volumeNode and parameterNode.points is None:
@@ -267,8 +286,42 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
             raise InputError(_("The point list is empty. Place a nodule first."), "no-points")
         for pointID in placed if pointIDs is None else pointIDs:
             self.queue.schedule(analysis, pointID, pictures=pictures)
-        self.notify()
+        self.changed.emit()
         return analysis
+
+    def requestPicture(self, volumeNode, pictures: bool = True) -> Analysis:
+        """Have a 2-D image, or of a CT the axial slice that the views look at, scored by the polls to come; return at
+        once. Raises InputError, ModelError or UsageError where it cannot be scored at all.
+        """
+        volumeNode = volumeFrom(volumeNode)
+        if volumeNode is None:
+            raise InputError(_("No picture is selected. Load one and choose it under Picture."), "no-volume")
+        recordID = recordIDOf(volumeNode)
+        model = self.chosenModel()
+        if model.card.kind.located:
+            text = _("The model {model} scores nodules in a CT, not 2-D pictures. Choose another model.")
+            raise UsageError(text.format(model=model.name), "input-kind")
+        self.attach()
+        analysis = Analysis.ofPictures(volumeNode)
+        if analysis is None:
+            name = _("{volume} picture scores").format(volume=volumeNode.GetName())
+            analysis = Analysis.create(volumeNode, None, name)
+            self._observer.watch(analysis)
+        if analysis.record(recordID) is None:
+            analysis.setRecord(recordID, NoduleRecord(nameOf(volumeNode, recordID)))
+        if self.getParameterNode().inputVolume is volumeNode:
+            self.getParameterNode().selectedPoint = recordID
+        self.queue.schedule(analysis, recordID, pictures=pictures)
+        nodes.writeTable(analysis)
+        self.display.arrange()
+        self.changed.emit()
+        return analysis
+
+    def _scoresPictures(self) -> bool:
+        try:
+            return not self.chosenModel().card.kind.located
+        except ModelError:
+            return False
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""
@@ -278,22 +331,17 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         """Bring in what the worker has answered and send what is due. Quick; call it a few times a second."""
         if self._warming is not None and not self._warming.is_alive():
             self._warming = None
-            self._askDevice()
+            self.queue.askDevice()
         self._upkeep.restoreTables()
-        self.queue.poll()
+        self.queue.poll(self.getParameterNode().model)
         if self.status.kind == "busy" and not self.isBusy():  # what it spoke of was called off
-            self.setStatus(Status())
+            self.statusLine.set(Status())
 
     def stop(self) -> None:
         """Stop at once: what was being scored waits again, results that are there stay."""
         self._warming = None
         self.queue.stop()
-        self.setStatus(Status("idle", _("Stopped.")))
-
-    @property
-    def device(self) -> dict:
-        """What the worker computes on, as far as it has told: name, title, torch, seconds, ..."""
-        return self.queue.device
+        self.statusLine.set(Status("idle", _("Stopped.")))
 
     def exportResults(self, analysis: Analysis, folder) -> list:
         """Write results.csv and results.json of an analysis to a folder; returns their paths.
@@ -309,84 +357,6 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
             raise InputError(_("There is no result to export yet. Score a nodule first."), "no-results")
         write_results(Path(folder), rows, self.chosenModel().card, self.device.get("name"))
         return [Path(folder) / "results.csv", Path(folder) / "results.json"]
-
-    # What is shown
-
-    def show(self, analysis: Analysis, pointID: str, jump: bool = True, centered: bool = True) -> None:
-        """Show a nodule in the slice views: CT behind, chosen overlay in front; jump moves the views to it.
-
-        Views that show another CT beside this one, for comparison, stay as they are.
-        """
-        if analysis.volumeNode is not None and analysis.volumeNode not in views.backgroundVolumes():
-            views.showBackground(analysis.volumeNode)
-        pointRas = analysis.pointRas(pointID)
-        if jump and pointRas is not None:
-            views.jumpTo(pointRas, centered)
-        self.arrange()
-
-    def arrange(self) -> None:
-        """Show of the nodules what is chosen, over its own CT alone."""
-        if not self._arranging and slicer.mrmlScene is not None and not slicer.mrmlScene.IsBatchProcessing():
-            self._arranging = True
-            try:
-                showing.arrange(self.getParameterNode())
-            finally:
-                self._arranging = False
-
-    def followViews(self) -> None:
-        """The views show other volumes than before: where the chosen CT is in none of them, choose what is.
-
-        So panel and views never speak of different CTs.
-        """
-        chosen, shown = self.getParameterNode().inputVolume, views.backgroundVolumes()
-        if chosen is not None and shown and chosen not in shown:
-            kind = "vtkMRMLScalarVolumeNode"
-            others = [node for node in shown if node.GetClassName() == kind and not isOverlay(node)]
-            if others:
-                self.getParameterNode().inputVolume = others[0]
-        self.arrange()
-
-    # What becomes of the scene
-
-    def onAnalysisChanged(self, analysis: Analysis) -> None:
-        if analysis.tableNode.GetScene() is not None:
-            nodes.writeTable(analysis)
-        self.notify()
-
-    # What the queue tells
-
-    def onScored(self, analysis: Analysis, pointID: str) -> None:
-        if self.isCurrent(analysis) and not self.getParameterNode().selectedPoint:
-            self.getParameterNode().selectedPoint = pointID
-        if self.isShown(analysis, pointID):
-            self.show(analysis, pointID, centered=False)
-        else:
-            self.arrange()  # its frame is new
-
-    def onExplained(self, analysis: Analysis, pointID: str) -> None:
-        if self.isShown(analysis, pointID):
-            self.show(analysis, pointID, jump=False)
-
-    def setStatus(self, status: Status) -> None:
-        """Say something in the status line."""
-        self.status = status
-        self.notify()
-
-    def forgetStatus(self) -> None:
-        """What the status line said of the input is no longer true: the input is another one."""
-        if self.status.text and self.status.kind != "busy" and self.status.code not in MACHINE_CODES:
-            self.setStatus(Status())
-
-    def notify(self) -> None:
-        if self.onChanged is not None:
-            self.onChanged()
-
-    def isCurrent(self, analysis: Analysis) -> bool:
-        parameterNode = self.getParameterNode()
-        return analysis.shown and (parameterNode.points is None or parameterNode.points is analysis.pointsNode)
-
-    def isShown(self, analysis: Analysis, pointID: str) -> bool:
-        return self.isCurrent(analysis) and self.getParameterNode().selectedPoint == pointID
 
 
 def _checkRoom(pointsNode) -> None:

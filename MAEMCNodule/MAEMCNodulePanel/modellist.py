@@ -4,6 +4,13 @@ import qt
 from MAEMCLib.errors import MAEMCError
 from slicer.i18n import tr as _
 
+from .controls import scoresPictures
+
+
+def inputsText(card) -> str:
+    """What a model scores."""
+    return _("2-D pictures") if scoresPictures(card) else _("nodules in CT")
+
 
 class ModelList:
     """Fills the panel's selector with the models of this machine, each with what it is meant for as its hint."""
@@ -28,7 +35,8 @@ class ModelList:
                 text, data, hint = _("{name} - cannot be used"), str(model.path), model.problem
                 selector.addItem(text.format(name=model.path.name), data)
             else:
-                text = _("{id} {version} - research only").format(id=model.card.id, version=model.card.version)
+                text = _("{id} {version} - {inputs}, research only")
+                text = text.format(id=model.card.id, version=model.card.version, inputs=inputsText(model.card))
                 data, hint = f"{model.card.id}@{model.card.version}", model.card.values["intended_use"]
                 selector.addItem(text, data)
             selector.setItemData(selector.count - 1, hint, qt.Qt.ToolTipRole)

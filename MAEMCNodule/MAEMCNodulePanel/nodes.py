@@ -22,7 +22,7 @@ def columnTitles() -> dict:
     return {
         "nodule_id": _("Nodule"),
         "probability": _("Probability"),
-        "interval": _("Interval"),
+        "interval": _("Range"),
         "class": _("Class"),
         "gate": _("Gate"),
         "warnings": _("Notes"),
@@ -55,7 +55,7 @@ def writeTable(analysis) -> None:
 
 
 def intervalText(result: dict) -> str:
-    """ "0.74 - 0.89", or empty where the model has one member and so no spread."""
+    """ "0.74 - 0.89", or empty where the model has one member and so no range."""
     low, high = result.get("interval_low"), result.get("interval_high")
     return "" if low is None or high is None else f"{low:.2f} - {high:.2f}"
 

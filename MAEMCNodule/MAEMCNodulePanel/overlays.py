@@ -1,9 +1,9 @@
-"""What the model rebuilt, where it errs and what it attended to, as volume nodes over the CT at their place."""
+"""What the model reconstructed, where it errs and what it attended to, as volume nodes over the CT at their place."""
 
 import numpy as np
 import slicer
 
-from .analysis import OVERLAY, PLANES, batch
+from .analysis import OVERLAY, batch
 from .hierarchy import placeInNoduleFolder
 from .nodes import PLANE, nameNode, overlayName
 from .volumes import RAS_TO_LPS
@@ -14,15 +14,14 @@ ERROR_SHOWN_TO_HU = 600.0
 ATTENTION_SHOWN_FROM = 0.25
 
 
-def createOverlays(analysis, pointID: str, record, roi, stacks: dict) -> None:
+def createOverlays(analysis, pointID: str, record, affines: dict, stacks: dict) -> None:
     """Write the overlay volumes of a nodule: make those that are not there yet, remove those there is nothing for.
 
-    stacks: {"axial": {kind: (25, 50, 50) array}, "coronal": ...}; kinds as KINDS; reconstruction, error and original
-    in HU, attention 0 to 1. roi: the NoduleROI they lie in, whose geometry each volume takes.
+    stacks: {"axial": {kind: (slices, rows, columns) array}, "coronal": ...}; kinds as KINDS; reconstruction, error and
+    original in HU, attention 0 to 1. affines: {plane: (4, 4) index (column, row, slice) to world LPS mm}.
     """
     with batch(analysis.tableNode.GetScene()):
-        for plane in PLANES:
-            lps = roi.axial_affine if plane == "axial" else roi.coronal_affine
+        for plane, lps in affines.items():
             for kind in set(KINDS) - set(stacks[plane]):  # made by a model that had them, before this one scored
                 node = analysis.overlayNode(pointID, kind, plane)
                 if node is not None:

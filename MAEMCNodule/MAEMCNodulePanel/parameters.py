@@ -6,6 +6,7 @@ from typing import Annotated
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 
 class OverlayKind(enum.Enum):
@@ -40,3 +41,10 @@ class MAEMCNoduleParameterNode:
     overlay: OverlayKind = OverlayKind.RECONSTRUCTION
     overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
     selectedPoint: str
+
+
+def parameterNode() -> MAEMCNoduleParameterNode:
+    """The module's one parameter node, made in the scene where there is none."""
+    source = ScriptedLoadableModuleLogic()
+    source.moduleName = "MAEMCNodule"
+    return MAEMCNoduleParameterNode(source.getParameterNode())

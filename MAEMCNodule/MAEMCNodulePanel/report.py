@@ -14,7 +14,7 @@ def reportText(logic) -> str:
     system = f"Slicer {slicer.app.applicationVersion}, Python {platform.python_version()}, {platform.platform()}"
     lines = [
         f"MAEMC {MAEMCLib.__version__}, {system}",
-        f"device asked for: {logic.deviceRequest}",
+        f"device asked for: {logic.queue.deviceRequest}",
     ]
     lines += [f"{key}: {value}" for key, value in logic.device.items()]
     lines.append(f"worker: {'running' if logic.worker.pid else 'not running'}, {logic.worker.sent} requests sent")
@@ -23,4 +23,4 @@ def reportText(logic) -> str:
     lines.append(f"status: {status.kind} {status.code} {text}".rstrip())
     if pipwords.lastLines:
         lines += ["the installation that failed last:", *pipwords.lastLines]
-    return "\n".join(pipwords.withoutFolders(line) for line in [*lines, *logic.worker.lastWords[-50:]])
+    return "\n".join(pipwords.withoutFolders(line) for line in [*lines, *list(logic.worker.log)[-50:]])

@@ -2,161 +2,197 @@
 
 import dataclasses
 import time
+from collections import deque
 from pathlib import Path
-from typing import Protocol
 
 from MAEMCLib import scoring
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import SERIES
 from MAEMCLib.errors import InputError, MAEMCError
-from MAEMCLib.worker.protocol import decode_array, decode_prediction
+from MAEMCLib.models.store import StoredModel
+from MAEMCLib.worker.client import WorkerClient
+from MAEMCLib.worker.protocol import decode_array, decode_prediction, encode_case
 from slicer.i18n import tr as _
 
 from . import labels, nodes, overlays
-from .analysis import PLANES, Analysis, NoduleRecord
-from .clinicalvalues import clinicalInput, clinicalOf, seriesNames
-from .following import SceneFollower
+from .analysis import Analysis, NoduleRecord
+from .clinicalvalues import clinicalOf, seriesNames
 from .installing import inPanelWords
-from .status import Status
-from .volumes import ctVolume, lpsFromRas, sameInput
-from .worker import Request, ScoringWorker
+from .modelchoice import ModelChoice
+from .scenecases import caseOf, overlaysOf
+from .sceneobserver import SceneObserver
+from .signals import Signal
+from .status import Status, StatusLine
+from .volumes import sameInput
 
 POLL_SECONDS = 0.03
 """A poll begins nothing new after this time; one step takes less than as much again."""
 
 
-class QueueOwner(Protocol):
-    """Who decides on model and device, and is told of results."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Request:
+    """What the worker was asked for. kind: "predict" or "explain"; pictures: whether a prediction is to be followed by
+    an explanation."""
 
-    deviceRequest: str
+    kind: str
+    analysisID: str
+    pointID: str
+    prepared: object
+    model: StoredModel
+    pictures: bool
 
-    def chosenModel(self): ...
-
-    def setStatus(self, status: Status) -> None: ...
-
-    def onAnalysisChanged(self, analysis: Analysis) -> None: ...
-
-    def onScored(self, analysis: Analysis, pointID: str) -> None: ...
-
-    def onExplained(self, analysis: Analysis, pointID: str) -> None: ...
+    @property
+    def key(self) -> tuple:
+        return (self.analysisID, self.pointID)
 
 
 class ScoringQueue:
-    """Nodules that wait for their time, or are with the worker. Nothing here waits; ``poll`` does what can be done."""
+    """Nodules that wait for their time, or are with the worker. Nothing here waits; ``poll`` does what can be done.
 
-    def __init__(self, worker: ScoringWorker, follower: SceneFollower, owner: QueueOwner) -> None:
+    deviceRequest: what the worker is to compute on. device: what it computes on, as far as it has told.
+    """
+
+    def __init__(self, worker: WorkerClient, observer: SceneObserver, statusLine: StatusLine) -> None:
+        self.analysisChanged = Signal()
+        """(analysis): a record is another one."""
+        self.scored = Signal()
+        """(analysis, point ID)."""
+        self.explained = Signal()
+        """(analysis, point ID)."""
+        self.worker = worker
+        self.deviceRequest = "auto"
         self.device: dict = {}
-        self._worker = worker
-        self._follower = follower
-        self._owner = owner
+        self._observer = observer
+        self._statusLine = statusLine
+        self._models = ModelChoice()
         self._due: dict = {}  # (analysis ID, control point ID) -> (monotonic time at which to score it, with pictures)
+        self._asked: dict = {}  # (analysis ID, control point ID) -> the Request whose answer is awaited
+        self._answers: deque = deque()
+
+    def chosenModel(self, reference: str) -> StoredModel:
+        """See ``ModelChoice.find``."""
+        return self._models.find(reference)
+
+    def askDevice(self) -> None:
+        """Start the worker if need be and ask what it computes on."""
+        self.worker.send("device", tag=_DEVICE, device=self.deviceRequest)
+        self._asked[_DEVICE.key] = _DEVICE
 
     def schedule(self, analysis: Analysis, pointID: str, delaySeconds: float = 0.0, pictures: bool = True) -> None:
         """Score a nodule after a while; asked again, the later time holds. What the worker had of it is void.
 
         pictures: whether reconstruction, error and attention are wanted as well; they take longer than the number.
         """
-        self._worker.forget(analysis.id, pointID)
+        self._asked.pop((analysis.id, pointID), None)
         self._due[(analysis.id, pointID)] = (time.monotonic() + delaySeconds, pictures)
 
     def forget(self, analysisID: str = "", pointID: str = "") -> None:
         """Drop one nodule, every nodule of an analysis, or all."""
-        self._worker.forget(analysisID, pointID)
-        for key in list(self._due):
-            if analysisID in ("", key[0]) and pointID in ("", key[1]):
-                del self._due[key]
+        for known in (self._due, self._asked):
+            for key in list(known):
+                if analysisID in ("", key[0]) and pointID in ("", key[1]) and key != _DEVICE.key:
+                    del known[key]
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""
-        return any(analysis is None or key[0] == analysis.id for key in {*self._worker.keys(), *self._due})
+        return any(analysis is None or key[0] == analysis.id for key in (*self._asked, *self._due))
 
-    def poll(self) -> None:
-        """Bring in what the worker has answered and send what is due, for as long as a window may be kept waiting."""
+    def poll(self, reference: str) -> None:
+        """Bring in what the worker has answered and send what is due, for as long as a window may be kept waiting.
+
+        reference: of the model that scores (see ``ModelChoice.find``).
+        """
         until = time.monotonic() + POLL_SECONDS
-        while time.monotonic() < until and (answer := self._worker.take()) is not None:
-            self._onAnswer(*answer)
+        self._answers.extend(self.worker.poll())
+        while self._answers and time.monotonic() < until:
+            self._onAnswer(self._answers.popleft())
         for key in [key for key, (due, _pictures) in self._due.items() if due <= time.monotonic()]:
             if time.monotonic() > until:
                 return
-            analysis = self._follower.analysis(key[0])
+            analysis = self._observer.analysis(key[0])
             if analysis is None:
                 del self._due[key]
-            elif not self._follower.isDragged(analysis):
-                self._dispatch(analysis, key[1], self._due.pop(key)[1])
-                self._owner.onAnalysisChanged(analysis)
+            elif not self._observer.isDragged(analysis):
+                self._dispatch(analysis, key[1], self._due.pop(key)[1], reference)
+                self.analysisChanged.emit(analysis)
 
     def stop(self) -> None:
         """End the worker at once: what was under way waits again, results that are there stay."""
-        stopped = {*self._worker.keys(), *self._due}
-        self._worker.cancel()
+        stopped = {*self._asked, *self._due}
+        self.worker.cancel()
+        self._asked.clear()
         self._due.clear()
         for analysisID in {key[0] for key in stopped}:
-            analysis = self._follower.analysis(analysisID)
+            analysis = self._observer.analysis(analysisID)
             for pointID, record in analysis.records() if analysis else []:
                 if (analysisID, pointID) in stopped:
                     settle(analysis, pointID, record, _("Stopped."))
             if analysis:
-                self._owner.onAnalysisChanged(analysis)
+                self.analysisChanged.emit(analysis)
 
-    def _dispatch(self, analysis: Analysis, pointID: str, pictures: bool) -> None:
+    def _dispatch(self, analysis: Analysis, pointID: str, explained: bool, reference: str) -> None:
         record = analysis.record(pointID)
         pointRas = analysis.pointRas(pointID)
         if record is None or pointRas is None:
             return
         try:
-            model = self._owner.chosenModel()
+            model = self._models.find(reference)
         except MAEMCError as error:
             self._fail(analysis, pointID, self._lookedAt(analysis, pointID, record, ()), error, None)
             return
         asked = model.card.clinical
         record = self._lookedAt(analysis, pointID, record, seriesNames(asked))
         try:
-            volume = ctVolume(analysis.volumeNode)
-            given = clinicalInput(analysis.volumeNode, asked)
-            case = Case("", "", volume, point_lps=lpsFromRas(pointRas), values=given, nodule_id=record.name)
-            prepared = scoring.prepare(case, model.card)
-            request = Request("predict", analysis.id, pointID, prepared, model, pictures)
-            self._worker.send(request, self._owner.deviceRequest)
+            prepared = scoring.prepare(caseOf(analysis, pointID, record.name, model.card), model.card)
+            self._send(Request("predict", analysis.id, pointID, prepared, model, explained))
         except MAEMCError as error:
             if error.code == "clinical-missing":  # no failure: it waits for the user to fill them in
                 self._wait(analysis, pointID, record, model)
             else:
                 self._fail(analysis, pointID, record, _inSlicersWords(error, pointRas), model)
             return
-        window = (model.card.preprocessing.window_lower, model.card.preprocessing.window_upper)
+        shown = model.card.preprocessing
+        window = (shown.window_lower, shown.window_upper) if analysis.located else None
         setRecord(analysis, pointID, dataclasses.replace(record, window=window), "pending")
-        self._owner.setStatus(Status("busy", _("Scoring {nodule} ...").format(nodule=_titled(analysis, record))))
+        self._statusLine.set(Status("busy", _("Scoring {nodule} ...").format(nodule=_titled(analysis, record))))
+
+    def _send(self, request: Request) -> None:
+        nodule = encode_case(request.prepared, request.model.card)
+        self._asked[request.key] = request
+        fields = {"model": str(request.model.path), "device": self.deviceRequest, "nodules": [nodule]}
+        self.worker.send(request.kind, tag=request, **fields)
 
     def _lookedAt(self, analysis: Analysis, pointID: str, record: NoduleRecord, series) -> NoduleRecord:
         """The record with the input as it is now, and without a result that was not of this input."""
-        fingerprint = self._follower.lookAt(analysis, pointID, series)
+        fingerprint = self._observer.lookAt(analysis, pointID, series)
         if fingerprint is None:
             return record
         if not sameInput(record.fingerprint, fingerprint):
             record = dataclasses.replace(record, result=None, explained=False, time="")
         return dataclasses.replace(record, fingerprint=fingerprint)
 
-    def _onAnswer(self, request: Request, message: dict) -> None:
-        if request.kind == "device":
-            self._onDevice(message)
+    def _onAnswer(self, message: dict) -> None:
+        request = message["tag"]
+        if message["kind"] not in ("result", "error") or request is None or self._asked.get(request.key) is not request:
             return
-        analysis = self._follower.analysis(request.analysisID)
+        del self._asked[request.key]
+        error = None
+        if message["kind"] == "error":
+            error = MAEMCError(inPanelWords(message["code"], message["message"]), message["code"])
+        if request is _DEVICE:
+            self._onDevice(message, error)
+            return
+        analysis = self._observer.analysis(request.analysisID)
         record = analysis.record(request.pointID) if analysis else None
         if record is None:
             return
-        if message["kind"] == "error":
-            text = inPanelWords(message["code"], message["message"])
-            self._onError(analysis, request, record, MAEMCError(text, message["code"]))
+        if error is not None:
+            self._onError(analysis, request, record, error)
         elif request.kind == "predict":
             self._onPrediction(analysis, request, record, message)
         else:
-            kinds = ("reconstruction", "error", "attention")
-            pictures = {
-                plane: {kind: decode_array(message[kind][plane]) for kind in kinds if plane in message[kind]}
-                for plane in PLANES
-            }
-            self._onPictures(analysis, request, record, pictures)
-        self._owner.onAnalysisChanged(analysis)
+            self._onExplanation(analysis, request, record, message)
+        self.analysisChanged.emit(analysis)
 
     def _onPrediction(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
         prediction = decode_prediction(message["predictions"][0])
@@ -164,43 +200,44 @@ class ScoringQueue:
         result = dataclasses.replace(result, nodule_id=record.name, image=analysis.volumeNode.GetName())
         record = dataclasses.replace(record, result=result.to_json(), explained=False, time=result.time)
         setRecord(analysis, request.pointID, record, "scored")
-        nodes.showRoi(analysis, request.pointID, record)
+        if analysis.located:
+            nodes.showRoi(analysis, request.pointID, record)
         self.device = {**self.device, "name": result.device, "seconds": result.seconds}
-        self._owner.setStatus(Status())
-        self._owner.onScored(analysis, request.pointID)
+        self._statusLine.set(Status())
+        self.scored.emit(analysis, request.pointID)
         if request.pictures:
-            self._worker.send(dataclasses.replace(request, kind="explain"), self._owner.deviceRequest)
+            self._send(dataclasses.replace(request, kind="explain"))
 
-    def _onPictures(self, analysis: Analysis, request: Request, record: NoduleRecord, pictures: dict) -> None:
-        roi = request.prepared.region
-        stacks = {plane: {**pictures[plane], "original": getattr(roi, plane)} for plane in PLANES}
-        overlays.createOverlays(analysis, request.pointID, record, roi, stacks)
+    def _onExplanation(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
+        kinds = ("reconstruction", "error", "attention")
+        parts = {kind: {b: decode_array(array) for b, array in message[kind].items()} for kind in kinds}
+        card = request.model.card
+        overlays.createOverlays(
+            analysis, request.pointID, record, *overlaysOf(analysis, request.pointID, request.prepared, card, parts)
+        )
         analysis.setRecord(request.pointID, dataclasses.replace(record, explained=True))
-        self._owner.onExplained(analysis, request.pointID)
+        self.explained.emit(analysis, request.pointID)
 
     def _onError(self, analysis: Analysis, request: Request, record: NoduleRecord, error: MAEMCError) -> None:
         if request.kind == "predict":
             self._fail(analysis, request.pointID, record, error, request.model)
-        elif error.code == "no-decoder":  # such a model has no reconstruction to show, which is no failure
-            self._onPictures(analysis, request, record, {plane: {} for plane in PLANES})
         else:
-            self._owner.setStatus(Status("error", f"{_titled(analysis, record)}: {error}", error.code))
+            self._statusLine.set(Status("error", f"{_titled(analysis, record)}: {error}", error.code))
 
-    def _onDevice(self, message: dict) -> None:
-        if message["kind"] == "error":
-            text = inPanelWords(message["code"], message["message"])
-            self._owner.setStatus(Status("error", text, message["code"]))
+    def _onDevice(self, message: dict, error: MAEMCError | None) -> None:
+        if error is not None:
+            self._statusLine.set(Status("error", str(error), error.code))
             return
         self.device = {**self.device, **message["device"]}
         if not self.isBusy():
-            self._owner.setStatus(Status())
+            self._statusLine.set(Status())
 
     def _wait(self, analysis: Analysis, pointID: str, record: NoduleRecord, model) -> None:
         given = clinicalOf(analysis.volumeNode, model.card.clinical)
         missing = [_described(one) for one in model.card.clinical if not one.optional and one.name not in given]
         message = _("The model also asks for {names}.").format(names=", ".join(missing))
         settle(analysis, pointID, record, message)
-        self._owner.setStatus(Status("idle", message))
+        self._statusLine.set(Status("idle", message))
 
     def _fail(self, analysis: Analysis, pointID: str, record: NoduleRecord, error: MAEMCError, model) -> None:
         if isScored(record):  # scored again on request and without success: the earlier result is as true as it was
@@ -213,7 +250,10 @@ class ScoringQueue:
             record = dataclasses.replace(record, result=result.to_json(), time=result.time)
             setRecord(analysis, pointID, record, "failed", str(error))
             nodes.removeNodesOf(analysis, pointID)
-        self._owner.setStatus(Status("error", f"{_titled(analysis, record)}: {error}", error.code))
+        self._statusLine.set(Status("error", f"{_titled(analysis, record)}: {error}", error.code))
+
+
+_DEVICE = Request("device", "", "", None, None, False)
 
 
 def _titled(analysis: Analysis, record: NoduleRecord) -> str:

@@ -9,7 +9,8 @@ import slicer
 
 from . import labels, views
 from .analysis import ASIDE, ELSEWHERE, PLANES, SHOWN, Analysis
-from .parameters import OverlayKind
+from .overlays import isOverlay
+from .parameters import OverlayKind, parameterNode
 
 _HIDDEN = "MAEMC.Hidden"
 """Attribute of a node that was visible and is hidden by us."""
@@ -18,13 +19,85 @@ _VIEWS = "MAEMC.Views"
 _NOWHERE = "nowhere"
 
 
-def arrange(parameterNode) -> None:
-    """Bring points, labels, frames and overlay in line with what is chosen. Cheap where they are."""
+class NoduleDisplay:
+    """Brings slice views, points, labels, frames and overlay in line with what the parameter node has chosen."""
+
+    def __init__(self) -> None:
+        self._arranging = False
+
+    def arrange(self) -> None:
+        """Show of the nodules what is chosen, over its own CT alone. Cheap where it is shown already."""
+        if not self._arranging and slicer.mrmlScene is not None and not slicer.mrmlScene.IsBatchProcessing():
+            self._arranging = True
+            try:
+                _arrange(parameterNode())
+            finally:
+                self._arranging = False
+
+    def show(self, analysis: Analysis, pointID: str, jump: bool = True, centered: bool = True) -> None:
+        """Show a nodule in the slice views: CT behind, chosen overlay in front; jump moves the views to it.
+
+        Views that show another CT beside this one, for comparison, stay as they are.
+        """
+        if analysis.volumeNode is not None and analysis.volumeNode not in views.backgroundVolumes():
+            views.showBackground(analysis.volumeNode)
+        pointRas = analysis.pointRas(pointID)
+        if jump and pointRas is not None:
+            views.jumpTo(pointRas, centered)
+        self.arrange()
+
+    def followViews(self, kinds: tuple) -> None:
+        """The views show other volumes than before: where the chosen one is in none of them, choose what is, of these
+        kinds of node (see ``volumeKinds``).
+
+        So panel and views never speak of different CTs.
+        """
+        chosen, shown = parameterNode().inputVolume, views.backgroundVolumes()
+        if chosen is not None and shown and chosen not in shown:
+            others = [node for node in shown if _isCandidate(node, kinds)]
+            if others:
+                parameterNode().inputVolume = others[0]
+        self.arrange()
+
+
+def volumeKinds(card) -> tuple:
+    """Class names of the volume nodes that a model may score: CTs; of pictures also those in color."""
+    colored = () if card is None or card.kind.located else ("vtkMRMLVectorVolumeNode",)
+    return ("vtkMRMLScalarVolumeNode", *colored)
+
+
+def _isCandidate(node, kinds: tuple) -> bool:
+    """Whether a volume may be one to score: no overlay of ours, no label map."""
+    return node.GetClassName() in kinds and not isOverlay(node)
+
+
+def proposedVolume(kinds: tuple):
+    """The volume to begin with: the only one loaded of these kinds, else the one in the slice views, else None."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    loaded = [node for node in volumes if _isCandidate(node, kinds) and not node.GetHideFromEditors()]
+    shown = views.backgroundVolume()
+    return loaded[0] if len(loaded) == 1 else (shown if shown in loaded else None)
+
+
+def isCurrent(analysis) -> bool:
+    """Whether an analysis is the one whose nodules, or pictures, the panel lists."""
+    if not analysis.located:
+        return analysis.shown and analysis.volumeNode is parameterNode().inputVolume
+    chosen = parameterNode().points
+    return analysis.shown and (chosen is None or chosen is analysis.pointsNode)
+
+
+def isSelected(analysis, pointID: str) -> bool:
+    """Whether a nodule is the one whose details the panel shows."""
+    return isCurrent(analysis) and parameterNode().selectedPoint == pointID
+
+
+def _arrange(parameters) -> None:
     analyses = Analysis.inScene(slicer.mrmlScene)
     if not analyses:
         views.clearOverlay()
         return
-    _setStandings(analyses, _shownVolume(parameterNode, analyses))
+    _setStandings(analyses, _shownVolume(parameters, analyses))
     for pointsNode in {analysis.pointsNode for analysis in analyses} - {None}:
         its = [analysis for analysis in analyses if analysis.pointsNode is pointsNode]
         _setVisible(pointsNode, any(analysis.standing != ELSEWHERE for analysis in its))
@@ -34,23 +107,26 @@ def arrange(parameterNode) -> None:
         for pointID in analysis.recordIDs():
             roiNode = analysis.roiNode(pointID)
             if roiNode is not None:
-                _setVisible(roiNode, pointID == parameterNode.selectedPoint and isPointVisible(analysis, pointID))
+                _setVisible(roiNode, pointID == parameters.selectedPoint and isPointVisible(analysis, pointID))
                 _leaveOut(roiNode, views.showingOther(_pictures(analysis)))
-    _showOverlay(parameterNode, analyses)
+    _showOverlay(parameters, analyses)
 
 
-def current(parameterNode, analyses=None):
-    """The analysis whose nodules the panel lists, or, where nothing is chosen there, the first that is shown."""
-    volume, points = parameterNode.inputVolume, parameterNode.points
-    for analysis in Analysis.inScene(slicer.mrmlScene) if analyses is None else analyses:
+def _current(parameters, analyses):
+    """The analysis of what is selected in the panel, or, where nothing is chosen there, the first that is shown."""
+    volume, points = parameters.inputVolume, parameters.points
+    for analysis in analyses:
         fits = volume is None or analysis.volumeNode is volume
-        if analysis.shown and fits and (points is None or analysis.pointsNode is points):
+        listed = analysis.record(parameters.selectedPoint) is not None
+        if analysis.shown and fits and listed and (points is None or analysis.pointsNode in (points, None)):
             return analysis
     return None
 
 
 def isPointVisible(analysis, pointID: str) -> bool:
-    """Whether a point of a list can be seen, as far as list and point are concerned."""
+    """Whether a point of a list can be seen, as far as list and point are concerned; a picture always is."""
+    if not analysis.located:
+        return analysis.shown
     index = analysis.pointIndices().get(pointID)
     if index is None or not analysis.shown:
         return False
@@ -60,10 +136,10 @@ def isPointVisible(analysis, pointID: str) -> bool:
     )
 
 
-def _shownVolume(parameterNode, analyses):
+def _shownVolume(parameters, analyses):
     """The chosen CT, or that in the views where none is chosen, or None where that has no nodules either."""
-    if parameterNode.inputVolume is not None:
-        return parameterNode.inputVolume
+    if parameters.inputVolume is not None:
+        return parameters.inputVolume
     shown = views.backgroundVolume()
     return shown if any(analysis.volumeNode is shown for analysis in analyses) else None
 
@@ -82,14 +158,14 @@ def _setStandings(analyses, volumeNode) -> None:
         labels.writeLabels(analysis)
 
 
-def _showOverlay(parameterNode, analyses) -> None:
-    analysis, kind, pointID = current(parameterNode, analyses), parameterNode.overlay, parameterNode.selectedPoint
+def _showOverlay(parameters, analyses) -> None:
+    analysis, kind, pointID = _current(parameters, analyses), parameters.overlay, parameters.selectedPoint
     record = analysis.record(pointID) if analysis and pointID else None
     if record is None or not record.explained or kind is OverlayKind.NONE or not isPointVisible(analysis, pointID):
         views.clearOverlay()
         return
     found = {plane: analysis.overlayNode(pointID, kind.value, plane) for plane in PLANES}
-    views.showOverlay(found, parameterNode.overlayOpacity, analysis.volumeNode)
+    views.showOverlay(found, parameters.overlayOpacity, analysis.volumeNode)
 
 
 def _pictures(analysis) -> set:

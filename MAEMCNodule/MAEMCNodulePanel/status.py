@@ -3,6 +3,9 @@
 import dataclasses
 import time
 
+from .installing import MACHINE_CODES
+from .signals import Signal
+
 SILENT_SECONDS = 20
 """A process that computes and gives no sign of life for this long may hang, and is said to."""
 
@@ -16,3 +19,21 @@ class Status:
     text: str = ""
     code: str = ""
     since: float = dataclasses.field(default_factory=time.monotonic, compare=False)
+
+
+class StatusLine:
+    """The latest ``status``. changed: a Signal for whoever shows it, which also tells of other news."""
+
+    def __init__(self) -> None:
+        self.status = Status()
+        self.changed = Signal()
+
+    def set(self, status: Status) -> None:
+        """Say something."""
+        self.status = status
+        self.changed.emit()
+
+    def forgetInput(self) -> None:
+        """What was said of the input is no longer true: the input is another one."""
+        if self.status.text and self.status.kind != "busy" and self.status.code not in MACHINE_CODES:
+            self.set(Status())

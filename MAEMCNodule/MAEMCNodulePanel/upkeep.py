@@ -7,68 +7,85 @@ from slicer.i18n import tr as _
 
 from . import hierarchy, nodes, views
 from .analysis import ASIDE, Analysis, NoduleRecord
-from .scoringqueue import setRecord, settle
-from .status import Status
+from .parameters import OverlayKind, parameterNode
+from .sceneobserver import SceneObserver
+from .scoringqueue import ScoringQueue, setRecord, settle
+from .showing import NoduleDisplay, isCurrent, isSelected
+from .status import Status, StatusLine
 
 DEBOUNCE_SECONDS = 0.4
 """A moved point is scored this long after it came to rest."""
 
 
 class SceneUpkeep:
-    """What a ``SceneFollower`` tells, carried out for a ``MAEMCNoduleLogic``."""
+    """Acts on what a ``SceneObserver`` notices and on what a ``ScoringQueue`` brings in."""
 
-    def __init__(self, logic) -> None:
-        self._logic = logic
+    def __init__(
+        self, observer: SceneObserver, queue: ScoringQueue, display: NoduleDisplay, statusLine: StatusLine
+    ) -> None:
+        self._observer, self._queue, self._display, self._statusLine = observer, queue, display, statusLine
         self._lostTables: list = []  # (name, contents, ID of the point list) of tables that were deleted
+        observer.pointPlaced.connect(self._onPointPlaced)
+        observer.inputChanged.connect(self._onInputChanged)
+        observer.pointRemoved.connect(self._onPointRemoved)
+        observer.volumeRemoved.connect(self._onVolumeRemoved)
+        observer.analysisRemoved.connect(self._onAnalysisRemoved)
+        observer.analysisFound.connect(self._onAnalysisFound)
+        observer.analysisChanged.connect(self._onAnalysisChanged)
+        observer.pointsSeen.connect(display.arrange)
+        observer.sceneClosing.connect(self._onSceneClosing)
+        observer.sceneChanged.connect(statusLine.changed.emit)
+        queue.analysisChanged.connect(self._onAnalysisChanged)
+        queue.scored.connect(self._onScored)
+        queue.explained.connect(self._onExplained)
 
-    def onPointPlaced(self, analysis: Analysis, pointID: str) -> None:
-        if self._logic.getParameterNode().scoreAtOnce:
-            self._logic.queue.schedule(analysis, pointID)
-        if self._logic.isCurrent(analysis):
-            self._logic.getParameterNode().selectedPoint = pointID
-            self._logic.show(analysis, pointID, centered=False)
+    def _onPointPlaced(self, analysis: Analysis, pointID: str) -> None:
+        if parameterNode().scoreAtOnce:
+            self._queue.schedule(analysis, pointID)
+        if isCurrent(analysis):
+            parameterNode().selectedPoint = pointID
+            self._display.show(analysis, pointID, centered=False)
 
-    def onInputChanged(self, analysis: Analysis, pointID: str, record: NoduleRecord) -> None:
+    def _onInputChanged(self, analysis: Analysis, pointID: str, record: NoduleRecord) -> None:
         """The result is no longer true and goes; the nodule is scored again when it has come to rest."""
-        self._logic.queue.forget(analysis.id, pointID)
+        self._queue.forget(analysis.id, pointID)
         if record.state != "waiting":
             record = dataclasses.replace(record, result=None, fingerprint=None, explained=False, time="")
             setRecord(analysis, pointID, record, "waiting")
-            if self._logic.isCurrent(analysis):
-                self._logic.getParameterNode().selectedPoint = pointID
-        self._logic.forgetStatus()
+            if isCurrent(analysis):
+                parameterNode().selectedPoint = pointID
+        self._statusLine.forgetInput()
         if analysis.roiNode(pointID) is not None:
             nodes.showRoi(analysis, pointID, record)  # the frame follows the point, the pictures wait for the score
-        if self._logic.getParameterNode().scoreAtOnce and analysis.standing != ASIDE:
-            self._logic.queue.schedule(analysis, pointID, DEBOUNCE_SECONDS)
-        self._logic.arrange()
+        if parameterNode().scoreAtOnce and analysis.standing != ASIDE:
+            self._queue.schedule(analysis, pointID, DEBOUNCE_SECONDS)
+        self._display.arrange()
 
-    def onPointRemoved(self, analysis: Analysis, pointID: str) -> None:
-        self._logic.queue.forget(analysis.id, pointID)
+    def _onPointRemoved(self, analysis: Analysis, pointID: str) -> None:
+        self._queue.forget(analysis.id, pointID)
         analysis.setRecord(pointID, None)
         nodes.removeNodesOf(analysis, pointID)
-        if self._logic.isShown(analysis, pointID):
-            self._logic.getParameterNode().selectedPoint = next(iter(analysis.recordIDs()), "")
-        self._logic.forgetStatus()
-        self._logic.arrange()
+        if isSelected(analysis, pointID):
+            parameterNode().selectedPoint = next(iter(analysis.recordIDs()), "")
+        self._statusLine.forgetInput()
+        self._display.arrange()
 
-    def onVolumeRemoved(self, analysis: Analysis) -> None:
-        self._logic.queue.forget(analysis.id)
+    def _onVolumeRemoved(self, analysis: Analysis) -> None:
+        self._queue.forget(analysis.id)
         for pointID, record in analysis.records():
             if record.state in ("pending", "waiting"):
                 settle(analysis, pointID, record, _("The CT was removed."))
 
-    def onAnalysisRemoved(self, analysis: Analysis, removedID: str) -> None:
-        self._logic.queue.forget(analysis.id)
+    def _onAnalysisRemoved(self, analysis: Analysis, removedID: str) -> None:
+        self._queue.forget(analysis.id)
         pointsNode = analysis.pointsNode
         if removedID == analysis.id and pointsNode is not None and analysis.standing != ASIDE:
             # The points are still nodules, and their numbers still true: the table is made again by the next poll.
             self._lostTables.append((analysis.tableNode.GetName(), analysis.contents(), pointsNode.GetID()))
-            self._logic.notify()
+            self._statusLine.changed.emit()
             return
-        parameterNode = self._logic.getParameterNode()
-        if parameterNode.points is pointsNode and removedID != analysis.id:
-            parameterNode.points = None  # the next nodule begins a list of its own
+        if parameterNode().points is pointsNode and removedID != analysis.id:
+            parameterNode().points = None  # the next nodule begins a list of its own
         if views.isPlacing(pointsNode):
             views.stopPlacing(slicer.mrmlScene)
         for pointID in analysis.recordIDs():
@@ -76,9 +93,9 @@ class SceneUpkeep:
         hierarchy.removeFolder(analysis)
         if removedID != analysis.id:
             slicer.mrmlScene.RemoveNode(analysis.tableNode)
-        self._logic.forgetStatus()
-        self._logic.arrange()
-        self._logic.notify()
+        self._statusLine.forgetInput()
+        self._display.arrange()
+        self._statusLine.changed.emit()
 
     def restoreTables(self) -> None:
         """Make tables again that were deleted: those of them whose points are still there."""
@@ -92,27 +109,37 @@ class SceneUpkeep:
                 hierarchy.removeFolder(analysis)
                 slicer.mrmlScene.RemoveNode(analysis.tableNode)
         if lost:
-            self._logic.attach()
-            self._logic.arrange()
+            self._observer.attach()
+            self._display.arrange()
 
-    def onPointsSeen(self) -> None:
-        self._logic.arrange()
-
-    def onAnalysisFound(self, analysis: Analysis) -> None:
+    def _onAnalysisFound(self, analysis: Analysis) -> None:
         for pointID, record in analysis.records():
             if record.state == "pending":  # saved while it was being scored
                 settle(analysis, pointID, record, "")
                 if record.result is None:
-                    self._logic.queue.schedule(analysis, pointID)
+                    self._queue.schedule(analysis, pointID)
         nodes.writeTable(analysis)
 
-    def onAnalysisChanged(self, analysis: Analysis) -> None:
-        self._logic.onAnalysisChanged(analysis)
+    def _onAnalysisChanged(self, analysis: Analysis) -> None:
+        if analysis.tableNode.GetScene() is not None:
+            nodes.writeTable(analysis)
+        self._statusLine.changed.emit()
 
-    def onSceneClosing(self) -> None:
-        self._logic.queue.forget()
+    def _onScored(self, analysis: Analysis, pointID: str) -> None:
+        if isCurrent(analysis) and not parameterNode().selectedPoint:
+            parameterNode().selectedPoint = pointID
+        if isSelected(analysis, pointID):
+            self._display.show(analysis, pointID, centered=False)
+        else:
+            self._display.arrange()  # its frame is new
+
+    def _onExplained(self, analysis: Analysis, pointID: str) -> None:
+        if not analysis.located and parameterNode().overlay is not OverlayKind.NONE:
+            parameterNode().overlay = OverlayKind.ATTENTION  # the one that there is of a picture
+        if isSelected(analysis, pointID):
+            self._display.show(analysis, pointID, jump=False)
+
+    def _onSceneClosing(self) -> None:
+        self._queue.forget()
         self._lostTables.clear()
-        self._logic.status = Status()
-
-    def onSceneChanged(self) -> None:
-        self._logic.notify()
+        self._statusLine.status = Status()

@@ -19,7 +19,7 @@ def showBackground(volumeNode) -> None:
 
 def backgroundVolumes() -> list:
     """The volumes behind the slice views that are to be seen, each once; where no view is, behind any."""
-    seen = [entry for entry in _views() if entry[1].IsMappedInLayout()] or _views()
+    seen = _viewsSeen()
     shown = (slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID() or "") for composite, _sliceNode in seen)
     return [node for node in dict.fromkeys(shown) if node is not None]
 
@@ -41,6 +41,15 @@ def showingOther(volumeIDs: set) -> set:
 def backgrounds() -> dict:
     """{slice view's ID: ID of the volume behind, or None}."""
     return {sliceNode.GetID(): composite.GetBackgroundVolumeID() for composite, sliceNode in _views()}
+
+
+def axialRas():
+    """A world point in the middle of the first axial slice view that is to be seen, or None where there is none."""
+    for _composite, sliceNode in _viewsSeen():
+        if sliceNode.GetOrientation() == "Axial":
+            matrix = sliceNode.GetSliceToRAS()
+            return tuple(matrix.GetElement(row, 3) for row in range(3))
+    return None
 
 
 def compositeNodes() -> list:
@@ -128,6 +137,10 @@ def _views():
         for composite in compositeNodes()
         if composite.GetLayoutName() in sliceNodes
     ]
+
+
+def _viewsSeen():
+    return [entry for entry in _views() if entry[1].IsMappedInLayout()] or _views()
 
 
 def _restore(composite) -> None:

@@ -49,20 +49,27 @@ def ctVolume(volumeNode):
     if volumeNode.GetClassName() != "vtkMRMLScalarVolumeNode":
         message = _("{volume} is not a CT but a {kind}. Choose the CT volume.")
         raise InputError(message.format(volume=name, kind=volumeNode.GetNodeTagName()), "not-ct")
+    checkVoxels(volumeNode)
+    components = volumeNode.GetImageData().GetNumberOfScalarComponents()
+    if components != 1:
+        message = _("{volume} has {count} values in each voxel; a CT has one. Choose the CT volume.")
+        raise InputError(message.format(volume=name, count=components), "not-ct")
+    affine = RAS_TO_LPS @ ijkToWorldRas(volumeNode)
+    return CTVolume(slicer.util.arrayFromVolume(volumeNode), affine, name)
+
+
+def checkVoxels(volumeNode) -> None:
+    """Raise InputError for a volume without voxels, and for a frame of a sequence."""
     imageData = volumeNode.GetImageData()
     if imageData is None or imageData.GetPointData().GetScalars() is None:
-        raise InputError(_("{volume} has no voxels. Load the CT again.").format(volume=name), "empty-volume")
-    if imageData.GetNumberOfScalarComponents() != 1:
-        message = _("{volume} has {count} values in each voxel; a CT has one. Choose the CT volume.")
-        raise InputError(message.format(volume=name, count=imageData.GetNumberOfScalarComponents()), "not-ct")
+        text = _("{volume} has no voxels. Load it again.")
+        raise InputError(text.format(volume=volumeNode.GetName()), "empty-volume")
     if _isSequenceFrame(volumeNode):
         message = _(
             "{volume} is one frame of a sequence (4-D), which changes under its points when the sequence plays. Clone "
             "the frame (Data module, right-click, Clone) and score the clone."
         )
-        raise InputError(message.format(volume=name), "sequence")
-    affine = RAS_TO_LPS @ ijkToWorldRas(volumeNode)
-    return CTVolume(slicer.util.arrayFromVolume(volumeNode), affine, name)
+        raise InputError(message.format(volume=volumeNode.GetName()), "sequence")
 
 
 def inputFingerprint(volumeNode, pointRas, series: dict) -> dict:

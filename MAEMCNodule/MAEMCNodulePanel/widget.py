@@ -11,14 +11,15 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from . import details, views
+from . import controls, details, views
 from .clinicalform import ClinicalForm
 from .clinicalvalues import clinicalOf
 from .installing import BROKEN_CODES, REMEDY_CODES, Declined, buttonText, install
 from .logic import MAEMCNoduleLogic
 from .modellist import ModelList
-from .overlays import isOverlay, overlayIDs
+from .overlays import isOverlay
 from .report import reportText
+from .showing import proposedVolume, volumeKinds
 from .status import Status
 
 POLL_MILLISECONDS = 50
@@ -51,13 +52,14 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = MAEMCNoduleLogic()
-        self.logic.onChanged = self._wake
+        self.logic.changed.connect(self._wake)
         self.logic.attach()
         self.timer = qt.QTimer()
         self.timer.setInterval(POLL_MILLISECONDS)
         self.timer.connect("timeout()", self.onTimer)
         self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
         header = self.ui.resultTable.horizontalHeader()
+        header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         header.setSectionResizeMode(self.ui.resultTable.columnCount - 1, qt.QHeaderView.Stretch)
         self.modelList = ModelList(self.ui.modelSelector, self.logic)
         self._fillDeviceSelector()
@@ -110,7 +112,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         volume = parameterNode.inputVolume
         if volume is not None and volume not in views.backgroundVolumes():
             views.showBackground(volume)
-        self.logic.arrange()
+        self.logic.display.arrange()
         self._wake()
 
     def _connect(self) -> None:
@@ -156,6 +158,9 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onScore(self) -> None:
         with self._errorsInStatusLine():
             parameterNode = self._parameterNode
+            if controls.scoresPictures(self.modelList.card()):
+                self.logic.requestPicture(parameterNode.inputVolume)
+                return
             analysis = self._analysis()
             waiting = [p for p, record in analysis.records() if record.state != "scored"] if analysis else None
             self.logic.requestScore(parameterNode.inputVolume, parameterNode.points, waiting or None)
@@ -179,19 +184,20 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with self._errorsInStatusLine():
             self.logic.exportResults(analysis, folder)
             text = _("Written to {folder}.").format(folder=folder)
-            self.logic.setStatus(Status("idle", text))
+            self.logic.statusLine.set(Status("idle", text))
 
     def onInstall(self) -> None:
         code = self.logic.status.code
         try:
             install(code, self.resourcePath("requirements.txt"))
         except Declined as declined:
-            self.logic.setStatus(Status("idle", str(declined), code))
+            self.logic.statusLine.set(Status("idle", str(declined), code))
         except MAEMCError as error:
-            self.logic.setStatus(Status("error", str(error), error.code))
+            self.logic.statusLine.set(Status("error", str(error), error.code))
         else:
             if code in BROKEN_CODES:
                 self._advice = _("PyTorch was installed anew. Restart Slicer if it still fails.")
+            self.logic.stop()
             self.logic.worker.stop()
             self.logic.requestDevice()
         self.refresh()
@@ -214,9 +220,9 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.setClinical(volume, {name: text for name, text in values.items() if text})
 
     def onDeviceSelected(self, index: int) -> None:
-        self.logic.deviceRequest = self.ui.deviceSelector.itemData(index)
-        slicer.app.userSettings().setValue(_DEVICE_SETTING, self.logic.deviceRequest)
-        self.logic.requestDevice()
+        name = self.ui.deviceSelector.itemData(index)
+        slicer.app.userSettings().setValue(_DEVICE_SETTING, name)
+        self.logic.requestDevice(name)
 
     def onNoduleSelected(self) -> None:
         row = self.ui.resultTable.currentRow()
@@ -224,7 +230,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ids = analysis.recordIDs() if analysis else []
         if 0 <= row < len(ids):
             self._parameterNode.selectedPoint = ids[row]
-            self.logic.show(analysis, ids[row])
+            self.logic.display.show(analysis, ids[row])
 
     def onNoduleClicked(self, item) -> None:
         self.onNoduleSelected()  # the row that is selected already tells of no selection
@@ -257,10 +263,18 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         elif points is not before[1]:
             self._onPointsChosen(volume, points, before[1])
         if model != before[2]:
-            self.logic.forgetStatus()
+            self.logic.statusLine.forgetInput()
             self.modelList.select(parameterNode.model)
-        self.logic.arrange()
+            self._selectShown()
+        self.logic.display.arrange()
         self._wake()
+
+    def _selectShown(self) -> None:
+        """Of two models one may score nodules and one pictures: what is selected is among what is listed."""
+        analysis = self._analysis()
+        known = analysis.recordIDs() if analysis else []
+        if self._parameterNode.selectedPoint not in known:
+            self._parameterNode.selectedPoint = next(iter(known), "")
 
     def _onPointsChosen(self, volume, points, before) -> None:
         if volume is not None and before is not None:
@@ -285,7 +299,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onNodeAdded(self, caller, event, node) -> None:
         if node.IsA("vtkMRMLSliceCompositeNode"):  # of a view that has not been there before
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onViewChanged)
-        elif node.IsA("vtkMRMLScalarVolumeNode") and not isOverlay(node):
+        elif node.IsA("vtkMRMLScalarVolumeNode") and not isOverlay(node):  # color pictures are such nodes, too
             self._deselected = False
         self._wake()
 
@@ -295,7 +309,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         backgrounds = views.backgrounds()
         if backgrounds != self._backgrounds:
             self._backgrounds = backgrounds
-            self.logic.followViews()
+            self.logic.display.followViews(volumeKinds(self.modelList.card()))
             self._wake()
 
     def _onSceneContentChanged(self, caller, event) -> None:
@@ -309,22 +323,17 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def refresh(self) -> None:
         """Bring every part of the panel up to date."""
         if self._parameterNode is not None:
+            card = self.modelList.card()
+            controls.showInputKind(self.ui, card)
             if self._parameterNode.inputVolume is None and not self._deselected:
-                self._parameterNode.inputVolume = self.logic.proposedVolume()
-            self._leaveOutOverlays()
-            analysis, card, volume = self._analysis(), self.modelList.card(), self._parameterNode.inputVolume
+                self._parameterNode.inputVolume = proposedVolume(volumeKinds(card))
+            analysis, volume = self._analysis(), self._parameterNode.inputVolume
             asked = card.clinical if card else ()
             self.clinicalForm.show(asked, clinicalOf(volume, asked), volume)
             details.fillTable(self.ui, analysis, self._parameterNode.selectedPoint)
             details.fillNodule(self.ui, analysis, self._parameterNode.selectedPoint, card)
         self._updateStatus()
         self._updateButtons()
-
-    def _leaveOutOverlays(self) -> None:
-        model = self.ui.inputVolumeSelector.sortFilterProxyModel()
-        hidden = overlayIDs(slicer.mrmlScene)
-        if list(model.hiddenNodeIDs) != hidden:
-            model.hiddenNodeIDs = hidden
 
     def _updateStatus(self) -> None:
         status, ui = self.logic.status, self.ui
@@ -335,39 +344,25 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.detailsButton.visible = status.kind == "error" or ui.detailsButton.checked
 
     def _updateButtons(self) -> None:
-        parameterNode = self._parameterNode
-        volume = parameterNode.inputVolume if parameterNode else None
-        analysis = self._analysis()
-        records = analysis.records() if analysis else []
-        ui = self.ui
-        ui.placeButton.enabled = volume is not None
-        ui.placeButton.checked = parameterNode is not None and views.isPlacing(parameterNode.points)
-        ui.scoreButton.enabled = bool(records) and volume is not None
-        ui.stopButton.enabled = self.logic.isBusy()
-        ui.exportButton.enabled = any(record.result for _pointID, record in records)
-        noVolume = _("Load a chest CT and choose it first.")
-        noPoint = _("Place a nodule first.")
-        place = _("Then click in the middle of a nodule in a slice view.")
-        ui.placeButton.toolTip = noVolume if volume is None else place
-        ui.scoreButton.toolTip = (
-            _("Score the nodules that wait, or all of them again with the chosen model.") if records else noPoint
-        )
-        ui.exportButton.toolTip = _("Write results.csv and results.json to a folder.") if records else noPoint
+        chosen = self._parameterNode
+        volume, points = (chosen.inputVolume, chosen.points) if chosen else (None, None)
+        card = self.modelList.card()
+        controls.updateButtons(self.ui, volume, points, self._analysis(), self.logic.isBusy(), card)
 
     def _analysis(self):
-        parameterNode = self._parameterNode
-        return self.logic.analysisOf(parameterNode.inputVolume, parameterNode.points) if parameterNode else None
+        return self.logic.shownAnalysis() if self._parameterNode else None
 
     def _fillDeviceSelector(self) -> None:
         names = {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU (CUDA)"), "mps": _("Apple GPU (MPS)")}
         for value, text in names.items():
             self.ui.deviceSelector.addItem(text, value)
-        self.logic.deviceRequest = str(slicer.app.userSettings().value(_DEVICE_SETTING, "auto"))
-        self.ui.deviceSelector.currentIndex = max(self.ui.deviceSelector.findData(self.logic.deviceRequest), 0)
+        remembered = str(slicer.app.userSettings().value(_DEVICE_SETTING, "auto"))
+        self.logic.queue.deviceRequest = remembered
+        self.ui.deviceSelector.currentIndex = max(self.ui.deviceSelector.findData(remembered), 0)
 
     @contextlib.contextmanager
     def _errorsInStatusLine(self):
         try:
             yield
         except MAEMCError as error:
-            self.logic.setStatus(Status("error", str(error), error.code))
+            self.logic.statusLine.set(Status("error", str(error), error.code))

@@ -72,7 +72,7 @@ def noPreviewText(job) -> str:
     if job.kind != "pretrain" or job.method not in METHODS:
         return ""
     if not METHODS[job.method].reconstructs:
-        text = _("{method} rebuilds no pictures, so there is no preview; its curve shows how it learns.")
+        text = _("{method} reconstructs no images, so there is no preview; its curve shows how it learns.")
         return text.format(method=methods.title(job.method))
     return _("The first preview comes after the first epoch.") if job.active else ""
 

@@ -154,12 +154,13 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self._inBackground(self._onLaunched, lambda: self._resume(folder, place))
 
     def requestModel(self, folder: Path) -> None:
-        """``exportModel``, beside the window; then MAEMC Nodule scores with it, unless it is one for 2-D pictures."""
+        """``exportModel``, beside the window; then MAEMC Nodule scores with it."""
         _home, python, environment = self._place()
-        name, job = proposedID(folder), self.snapshot.job(folder)
-        done = self._onExportedFlat if job is not None and job.flat else self._onExported
+        name = proposedID(folder)
         self.setStatus(Status("busy", _("Exporting {name}; this may take a minute ...").format(name=name)))
-        self._inBackground(done, lambda: exportToModels(self._commands, folder, name, python[0], environment))
+        self._inBackground(
+            self._onExported, lambda: exportToModels(self._commands, folder, name, python[0], environment)
+        )
 
     def requestImport(self, kind: str, source: Path, done: Callable[[Path], None]) -> None:
         """Make a manifest of a data set or scene, beside the window; ``done`` is called with its path."""
@@ -347,11 +348,6 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         slicer.util.getModuleLogic("MAEMCNodule").getParameterNode().model = reference
         text = _("MAEMC Nodule now scores with {model}. Research only, not for clinical use.")
         self.setStatus(Status("idle", text.format(model=reference)))
-
-    def _onExportedFlat(self, reference: str) -> None:
-        text = _("{model} is a model of this machine: maemc score --model {model} scores 2-D pictures. {purpose}")
-        purpose = _("Research only, not for clinical use.")
-        self.setStatus(Status("idle", text.format(model=reference, purpose=purpose)))
 
     def _notify(self) -> None:
         if self.onChanged is not None:

@@ -69,8 +69,8 @@ def reductionText(name: str, data: DataSummary | None) -> str:
         return ""
     kept, slices = data.reduction
     text = _(
-        "Only {kept} of {slices} slices were kept here. That helps contrastive methods and harms those that rebuild "
-        "hidden parts, as this one: give it all slices."
+        "Only {kept} of {slices} slices were kept here. That helps contrastive methods and harms those that "
+        "reconstruct masked parts, as this one: give it all slices."
     )
     return text.format(kept=kept, slices=slices)
 

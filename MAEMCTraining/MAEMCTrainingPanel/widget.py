@@ -288,13 +288,10 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             _("Open the evaluation in the web browser.") if report else _("There is no report yet.")
         )
         ui.modelButton.enabled = finished and not busy
-        ui.modelButton.text = _("Add to models") if job.flat else _("Use in MAEMC Nodule")
         ui.modelButton.toolTip = (
-            _("It is not finished.")
-            if not finished
-            else _("Export the model and add it to the models of this machine; maemc score takes 2-D pictures.")
-            if job.flat
-            else _("Export the model, add it to the models of this machine and score with it in MAEMC Nodule.")
+            _("Export the model, add it to the models of this machine and score with it in MAEMC Nodule.")
+            if finished
+            else _("It is not finished.")
         )
 
     def _fillImportMenu(self) -> None:
@@ -306,7 +303,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         self._reduceAction = menu.addAction(_("Leave out similar slices ..."))
         self._reduceAction.toolTip = _(
             "Of each CT or stack, slices that look like others go: faster and better contrastive pre-training; worse "
-            "for methods that rebuild hidden parts"
+            "for methods that reconstruct masked parts"
         )
         self._reduceAction.connect("triggered()", self.onReduce)
         menu.toolTipsVisible = True

@@ -24,7 +24,7 @@ _TIMED = {
         onDetailsToggled refresh _onParametersChanged _onSceneStartClose _onSceneEndClose""",
     "MAEMCNoduleLogic": """poll requestScore startPlacing show stop exportResults removeNodule requestDevice attach
         link""",
-    "SceneFollower": """_onPointsChanged _onVolumeMoved _onVoxelsChanged _onNodeAboutToBeRemoved _onSceneChanged""",
+    "SceneObserver": """_onPointsChanged _onVolumeMoved _onVoxelsChanged _onNodeAboutToBeRemoved _onSceneChanged""",
 }
 
 
@@ -55,11 +55,11 @@ def measure() -> dict:
     from slicerhost.node_combo_box import qMRMLNodeComboBox
 
     _time_calls(qMRMLNodeComboBox, "_refresh", defaultdict(lambda: _standin))
-    from MAEMCNodulePanel.following import SceneFollower
     from MAEMCNodulePanel.logic import MAEMCNoduleLogic
+    from MAEMCNodulePanel.sceneobserver import SceneObserver
     from MAEMCNodulePanel.widget import MAEMCNoduleWidget
 
-    for kind in (MAEMCNoduleWidget, MAEMCNoduleLogic, SceneFollower):
+    for kind in (MAEMCNoduleWidget, MAEMCNoduleLogic, SceneObserver):
         for name in _TIMED[kind.__name__].split():
             _time_calls(kind, name, durations)
     widget = module.widgetRepresentation().self()

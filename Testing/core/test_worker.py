@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from MAEMCLib.errors import InputError
+from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import ModelBundle
@@ -140,6 +140,29 @@ def test_cancel_kills_and_the_next_request_works(client, random_bundle):
         os.kill(pid, 0)
     assert wait(client, client.send("hello"))[-1]["kind"] == "result"
     assert client.poll() == []
+
+
+def test_a_tag_stays_here_and_comes_back(client):
+    tags = [object(), None]
+    numbers = [client.send("hello", tag=tag) for tag in tags]
+    assert [wait(client, number)[-1]["tag"] for number in numbers] == tags and client.sent == 2
+
+
+def test_a_python_is_looked_for_when_it_is_needed():
+    def find():
+        raise MAEMCError("No Python here.", "no-python")
+
+    client, tag = WorkerClient(find), object()
+    client.send("hello", tag=tag)
+    (error,) = client.poll()
+    assert (error["code"], error["message"], error["tag"]) == ("no-python", "No Python here.", tag)
+    assert not client.busy
+
+
+def test_an_image_that_is_too_large_is_refused_here():
+    with pytest.raises(InputError, match="1025 x 1024 pixels is too large"):
+        encode_array(np.zeros((1025, 1024), np.float32))
+    encode_array(np.zeros((1024, 1024), np.float32))
 
 
 def test_two_clients_are_two_processes(client):

@@ -16,10 +16,9 @@ KNOWN_FUNCTIONS = {
     *("finetune", "fuse", "evaluate_pretext", "_card"),
 }
 KNOWN_FILES = {
-    *("finetuning.py", "fusion.py", "logic.py"),
-    *("test_fusion.py", "test_engine.py", "test_cache.py", "test_module_picture.py", "test_batch.py"),
-    *("test_training_panel.py", "test_picture_scoring.py", "test_reduction.py", "test_volume_files.py"),
-    "test_module_series.py",
+    *("finetuning.py", "fusion.py"),
+    *("test_fusion.py", "test_engine.py", "test_cache.py", "test_batch.py"),
+    *("test_picture_scoring.py", "test_reduction.py", "test_volume_files.py"),
 }
 
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..images.ct import CTVolume
+    from ..images.gray import Pixels
 
 
 @dataclass(frozen=True)
 class Case:
     """A row of a manifest, what a command line names, or a point in a scene.
 
-    image: absolute path of a file or DICOM folder; or the volume itself, where it is in memory already. kind: "nodule",
+    image: absolute path of a file or DICOM folder; or the volume or picture itself, where it is in
+    memory already. kind: "nodule",
     "slice" or "image". label: 0 benign, 1 malignant, None unknown. point_lps: the nodule's point in LPS mm (None for
     kinds without one). values: what else is known, by name: the further columns of a manifest as text; a volume for a
     further series that is in memory.
@@ -25,7 +27,7 @@ class Case:
 
     case_id: str
     patient_id: str
-    image: Path | CTVolume
+    image: Path | CTVolume | Pixels
     kind: str = "nodule"
     label: int | None = None
     split: str | None = None

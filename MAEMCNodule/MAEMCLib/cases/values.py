@@ -9,6 +9,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from typing import TypeVar
 
 from ..applicability import Finding
 from ..errors import ModelError, UsageError
@@ -17,6 +18,7 @@ from ..images.ct import CTVolume
 NUMBER, CHOICE, SERIES = "number", "choice", "series"
 GIVEN = "given"
 """What a result says of a further series; names of files and folders may be those of patients."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -108,17 +110,28 @@ def parse_assignments(texts: Iterable[str], asked: Sequence[ClinicalField], mode
 
     Raises UsageError: no '=', a value that the model does not ask for (near names are listed), one given twice.
     """
-    given: dict[str, str] = {}
+    pairs = []
     for text in texts:
         key, separator, value = text.partition("=")
         if not separator or not key.strip() or not value.strip():
             raise UsageError(
                 f"'{text}' is not KEY=VALUE. Write for example --clinical {_example(asked)}.", "clinical-syntax"
             )
-        name = _named(key.strip(), asked, model).name
+        pairs.append((key.strip(), value.strip()))
+    return named(pairs, asked, model)
+
+
+def named(pairs: Iterable[tuple[str, T]], asked: Sequence[ClinicalField], model: str) -> dict[str, T]:
+    """{name: value} of (name, value) pairs, names as the model spells them.
+
+    Raises UsageError: a name that the model does not ask for (near names are listed), one given twice.
+    """
+    given: dict[str, T] = {}
+    for key, value in pairs:
+        name = _named(key, asked, model).name
         if name in given:
             raise UsageError(f"{name} is given twice. Give it once.", "clinical-twice")
-        given[name] = value.strip()
+        given[name] = value
     return given
 
 

@@ -21,9 +21,10 @@ def roi(arguments: Namespace) -> int:
     with ReadingProcess() as reader:
         volume = reader.read(arguments.image, arguments.series, arguments.nifti_form)
     region = cut_roi(volume, parse_point(arguments.point, arguments.ras))
-    for plane, stack in INPUT.arrays(region).items():
+    settings = Preprocessing()
+    for plane, stack in INPUT.arrays(region, settings).items():
         write_stack(folder / f"{plane}.nrrd", stack, region, plane)
-        save_montage(stack, Preprocessing(), folder / f"montage_{plane}.png")
+        save_montage(stack, settings, folder / f"montage_{plane}.png")
     if not arguments.quiet:
         print(f"Written to {folder}; {region.padded_fraction:.1%} of the region lies outside the volume.")
     return 0

@@ -5,7 +5,7 @@ Leaving out slices, training and scoring all take a slice of a volume from here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,25 @@ def windowed(hu: np.ndarray) -> np.ndarray:
     return np.rint((inside - low) * (255 / (high - low))).astype(np.uint8)
 
 
+def axial_affine(volume: CTVolume) -> np.ndarray:
+    """(4, 4) index (column, row, slice) of ``axial_view`` to LPS mm at the pixels' centers."""
+    axes, backwards = _order(volume)
+    index = np.zeros((4, 4))
+    index[3, 3] = 1.0
+    for place, axis, turned in zip((2, 1, 0), axes, backwards, strict=True):
+        index[axis, place] = -1.0 if turned else 1.0
+        index[axis, 3] = volume.size[axis] - 1.0 if turned else 0.0
+    return volume.affine @ index
+
+
+def slice_through(volume: CTVolume, point_lps: Sequence[float]) -> int:
+    """The number of the slice of ``axial_view`` that a point (LPS mm) lies in. Raises InputError where none does."""
+    number = round(float((np.linalg.inv(axial_affine(volume)) @ [*point_lps, 1.0])[2]))
+    if not 0 <= number < len(axial_view(volume)):
+        raise InputError("The place lies above or below the volume: it has no slice there.", "slice")
+    return number
+
+
 def absent_slices(volume: CTVolume) -> set[int]:
     """The slices of ``axial_view`` for which there is no image, or not a whole one."""
     axes, backwards = _order(volume)
@@ -76,14 +95,14 @@ class SliceReader:
         self._source: tuple[Path, str | None] | None = None
         self._volume: CTVolume | None = None
 
-    def read(self, image: Path, series_uid: str | None, slice_index: str | int) -> np.ndarray:
+    def read(self, image: Path | CTVolume, series_uid: str | None, slice_index: str | int) -> np.ndarray:
         """(rows, columns) uint8 of one slice, counted from 0, the lowest, towards S.
 
         Raises InputError: what reading raises, no CT, a number that is none of the volume's slices.
         """
         if self._source != (image, series_uid):
             self._source = self._volume = None
-            volume = self._read_volume(image, series_uid)
+            volume = image if isinstance(image, CTVolume) else self._read_volume(image, series_uid)
             check_ct(volume)
             self._source, self._volume = (image, series_uid), volume
         stack = axial_view(self._volume)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,23 @@ STORED_SIDE = 1024
 """Pixels; wider pictures are brought to this side, in 8 bits, before anything else: what training keeps of them."""
 
 
-def read_gray(path: Path) -> np.ndarray:
+@dataclass(frozen=True)
+class Pixels:
+    """A picture that is in memory. values: (rows, columns) or (rows, columns, colors), more is brighter. name: for
+    people."""
+
+    values: np.ndarray
+    name: str = ""
+
+
+def read_gray(path: Path | Pixels) -> np.ndarray:
     """(rows, columns) float32 in [0, 1]: 8-bit values as they are, others from their smallest to their largest.
 
     Colors become luminance; MONOCHROME1 is turned round, so that more is brighter. Raises InputError: no picture, a
     damaged one, more than one frame.
     """
+    if isinstance(path, Pixels):
+        return gray_of(path.values)
     try:
         with open(path, "rb") as stream:
             start = stream.read(132)

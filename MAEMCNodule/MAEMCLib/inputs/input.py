@@ -122,7 +122,7 @@ class Input:
         """A region drawn by whole-number arithmetic, another one for another number: a model's reference case."""
         raise NotImplementedError
 
-    def arrays(self, region: Any) -> dict[str, np.ndarray]:
+    def arrays(self, region: Any, settings: Any) -> dict[str, np.ndarray]:
         """What of a region a worker in another process needs, float32 or int16."""
         raise NotImplementedError
 

@@ -98,7 +98,7 @@ class Nodule(Input):
     def synthetic(self, number: int) -> NoduleROI:
         return nodule(number)
 
-    def arrays(self, region: NoduleROI) -> dict[str, np.ndarray]:
+    def arrays(self, region: NoduleROI, settings: Preprocessing) -> dict[str, np.ndarray]:
         return {plane: getattr(region, plane) for plane in BOTH}
 
     def region(self, arrays: Mapping[str, np.ndarray]) -> NoduleROI:

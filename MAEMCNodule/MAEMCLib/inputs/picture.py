@@ -17,7 +17,8 @@ from ..cases.values import ClinicalValues
 from ..errors import InputError, ModelError
 from ..files.atomic import write_json
 from ..images.axial import SliceReader, is_volume
-from ..images.gray import read_gray
+from ..images.ct import CTVolume
+from ..images.gray import framed, read_gray
 from ..results import DISCLAIMER, NoduleResult
 from .input import Input, Prepared
 from .settings import PicturePreprocessing
@@ -66,6 +67,8 @@ class Picture(Input):
             text = "The row is a nodule in a CT; the model scores 2-D pictures only."
             return InputError(text, "input-kind")
         path = case.image
+        if not isinstance(path, Path):
+            return None
         if self.slice_of(case) is None and (path.is_dir() or path.name.lower().endswith(_VOLUMES)):
             return InputError(
                 f"{path} is {'a folder' if path.is_dir() else 'a volume'}, but the model scores single 2-D pictures: "
@@ -79,7 +82,8 @@ class Picture(Input):
         return [cases[start : start + TOGETHER] for start in range(0, len(cases), TOGETHER)]
 
     def slice_of(self, case: Case) -> str | None:
-        return case.values.get("slice_index") if case.kind == "slice" and is_volume(case.image) else None
+        volume = case.kind == "slice" and (isinstance(case.image, CTVolume) or is_volume(case.image))
+        return case.values.get("slice_index") if volume else None
 
     def is_volume(self, case: Case) -> bool:
         return self.slice_of(case) is not None
@@ -91,7 +95,7 @@ class Picture(Input):
         self, case: Case, card: ModelCard, values: ClinicalValues, reader: SliceReader | None = None
     ) -> Prepared:
         """Read a picture and judge its fitness for the model."""
-        path = case.image
+        path = case.image if isinstance(case.image, Path) else case.image.name
         gray = self.gray(case, reader)
         if min(gray.shape) < SMALLEST_SIDE:
             raise InputError(
@@ -130,8 +134,9 @@ class Picture(Input):
     def synthetic(self, number: int) -> GrayPicture:
         return GrayPicture(picture())
 
-    def arrays(self, region: GrayPicture) -> dict[str, np.ndarray]:
-        return {"picture": region.gray}
+    def arrays(self, region: GrayPicture, settings: PicturePreprocessing) -> dict[str, np.ndarray]:
+        large = 0 < settings.stored_side < max(region.gray.shape)
+        return {"picture": framed(region.gray, settings.stored_side) if large else region.gray}
 
     def region(self, arrays: Mapping[str, np.ndarray]) -> GrayPicture:
         return GrayPicture(arrays["picture"])

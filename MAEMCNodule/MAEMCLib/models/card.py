@@ -222,6 +222,12 @@ class ModelCard:
         return self.values["calibration"]["calibrated"]
 
     @property
+    def label_type(self) -> str:
+        """What the training's labels are: "diagnosis", or "rating", which is readers' opinion and what a card has that
+        does not say."""
+        return self.values.get("label_type", "rating")
+
+    @property
     def training_distances(self) -> list[float]:
         """Percentiles 0, 1 ... 100 of the training cases' own distances (see ``ood``); empty where unknown."""
         return self.values.get("training_distances") or []

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..cases.values import read_values
 from ..errors import InputError, UsageError
-from ..inputs.input import Input, Prepared, Region
+from ..inputs.input import Prepared, Region
 from ..models.card import ModelCard
 from ..results import Prediction
 
@@ -22,9 +22,17 @@ _LARGEST_ARRAY = 4 << 20
 
 
 def encode_array(array: np.ndarray) -> dict:
-    """A float32 or int16 array as JSON: dtype, shape, base64 of its little-endian bytes in C order."""
+    """A float32 or int16 array as JSON: dtype, shape, base64 of its little-endian bytes in C order.
+
+    Raises InputError for one that is too large to be sent.
+    """
     kind = "int16" if array.dtype == np.int16 else "float32"
     data = np.ascontiguousarray(array, _TYPES[kind])
+    if data.nbytes > _LARGEST_ARRAY:
+        size = " x ".join(map(str, array.shape))
+        raise InputError(
+            f"The image of {size} pixels is too large for the scoring process. Score it with 'maemc score'.", "size"
+        )
     return {"dtype": kind, "shape": list(array.shape), "data": base64.b64encode(data.tobytes()).decode("ascii")}
 
 
@@ -44,12 +52,15 @@ def decode_array(value: object) -> np.ndarray:
         ) from error
 
 
-def encode_case(case: Prepared, kind: Input) -> dict:
-    """What a worker needs of a case: its region's arrays, the values beside it, the regions of its further series."""
+def encode_case(case: Prepared, card: ModelCard) -> dict:
+    """What a worker needs of a case: its region's arrays, the values beside it, the regions of its further series.
+
+    Raises InputError for an image that is too large to be sent.
+    """
     values = case.values
-    series = {name: _encoded(region, kind) for name, region in values.regions.items()}
+    series = {name: _encoded(region, card) for name, region in values.regions.items()}
     beside = {"clinical": values.values, "series": series} if values.values else {}
-    return {**_encoded(case.region, kind), **beside}
+    return {**_encoded(case.region, card), **beside}
 
 
 def decode_case(message: Mapping, card: ModelCard) -> Prepared:
@@ -75,8 +86,8 @@ def decode_prediction(message: Mapping) -> Prediction:
     return Prediction(**{**message, "members": tuple(message["members"])})
 
 
-def _encoded(region: Region, kind: Input) -> dict:
-    return {name: encode_array(array) for name, array in kind.arrays(region).items()}
+def _encoded(region: Region, card: ModelCard) -> dict:
+    return {name: encode_array(array) for name, array in card.kind.arrays(region, card.preprocessing).items()}
 
 
 def _decoded(message: Mapping, card: ModelCard) -> Region:

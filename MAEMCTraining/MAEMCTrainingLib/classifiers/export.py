@@ -21,15 +21,16 @@ from .fold_model import fold_folder, load_fold
 from .kept_start import KeptStart, kept_start
 from .starting_point import IMAGENET
 
-_TEXTS = ("id", "version", "title", "intended_use", "limitations", "licence", "citation", "attribution", "data")
+_NEEDED = ("id", "version", "title", "intended_use")
+_TEXTS = (*_NEEDED, "limitations", "licence", "citation", "attribution", "data", "label_type")
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 PRECISIONS = (FLOAT32, BFLOAT16)
-_NEEDED = ("id", "version", "title", "intended_use")
 
 
 def read_card_texts(path: Path) -> dict[str, Any]:
     """What only a person can say of a model, from a TOML file: id, version, title, intended_use, limitations,
-    attribution, licence, citation, data. Raises InputError: unreadable, a key that is unknown or missing.
+    attribution, licence, citation, data, label_type ("rating" or
+    "diagnosis"). Raises InputError: unreadable, a key that is unknown or missing.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -135,6 +136,7 @@ def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str,
     card = {
         **{key: texts.get(key, "") for key in ("id", "version", "title", "intended_use", "limitations", "licence")},
         "citation": texts.get("citation", ""),
+        **{key: texts[key] for key in ("label_type",) if key in texts},
         "architecture": {
             "encoder": configuration["encoder"],
             "decoder": start.decoder if start is not None else None,

@@ -94,29 +94,35 @@ class InstantClient:
 
     def __init__(self):
         self.pid, self.log, self.silent_seconds = None, [], 0.0
-        self._messages, self._number = [], 0
+        self._messages, self.sent = [], 0
 
     @staticmethod
     def probability(axial):
         """Of (25, 50, 50) HU; another one at almost every place of a CT."""
         return float(np.abs(np.sin(np.asarray(axial, float)[10:15, 20:30, 20:30].sum() / 997.0)))
 
-    def send(self, request, **fields):
+    def send(self, request, tag=None, **fields):
         from MAEMCLib.worker.protocol import decode_array, encode_array
 
-        self._number += 1
-        answer = {"id": self._number, "kind": "result"}
+        self.sent += 1
+        answer = {"id": self.sent, "kind": "result", "tag": tag}
         if request == "device":
             answer["device"] = {"name": "cpu", "torch": "2.0"}
         else:
             stacks = {plane: decode_array(fields["nodules"][0][plane]) for plane in ("axial", "coronal")}
             prediction = {"probability": self.probability(stacks["axial"]), "device": "cpu", "seconds": 0.01}
-            prediction |= {"interval_low": None, "interval_high": None, "interval_kind": None, "notice": ""}
+            prediction |= {
+                "interval_low": None,
+                "interval_high": None,
+                "interval_kind": None,
+                "notice": "",
+                "members": [],
+            }
             answer["predictions"] = [prediction]
             for part in ("reconstruction", "error", "attention"):
                 answer[part] = {plane: encode_array(stack) for plane, stack in stacks.items()}
         self._messages.append(answer)
-        return self._number
+        return self.sent
 
     def poll(self):
         messages, self._messages = self._messages, []
@@ -211,7 +217,7 @@ def panel(slicer_app, load_module, models, warm_client):
 
     module = load_module(MODULE)
     panel = Panel(slicer_app, module)
-    panel.logic.worker._client = warm_client
+    panel.logic.queue.worker = warm_client
     module_factory.select("MAEMCNodule")
     panel.settle()
     return panel
@@ -224,7 +230,7 @@ def instant_panel(slicer_app, load_module, models):
 
     module = load_module(MODULE)
     panel = Panel(slicer_app, module)
-    panel.logic.worker._client = InstantClient()
+    panel.logic.queue.worker = InstantClient()
     module_factory.select("MAEMCNodule")
     panel.settle()
     return panel
@@ -346,3 +352,22 @@ def bend():
         return bend
 
     return make
+
+
+@pytest.fixture
+def views(slice_view):
+    return [slice_view(name) for name in ("Red", "Green", "Yellow")]
+
+
+@pytest.fixture
+def two(instant_panel, views, add_ct):
+    """(panel, first CT, its points, second CT, its points): a nodule on each, the second is chosen."""
+    panel = instant_panel
+    first, second = add_ct("Prior", seed=1), add_ct("Current", seed=2)
+    chosen = []
+    for volume, point in ((first, (0, 0, 0)), (second, (-20, 5, 0))):
+        panel.parameters.inputVolume = volume
+        panel.run(0.1)
+        chosen += [volume, panel.place(point)]
+        panel.settle()
+    return panel, *chosen

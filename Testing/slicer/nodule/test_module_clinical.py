@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import slicer
 from MAEMCLib.cases.values import ClinicalField, read_values
 from MAEMCLib.errors import UsageError
 from MAEMCLib.images.ct import CTVolume
@@ -145,3 +146,24 @@ def test_scripts_give_the_values_by_name(fused, add_ct, fusion_bundle, lung_voxe
     assert table.GetTable().GetColumnByName("probability").GetValue(0) == pytest.approx(found.probability, abs=1e-4)
     with pytest.raises(UsageError, match="Did you mean age"):
         panel.logic.setClinical(volume, {"agee": 55})
+
+
+def test_any_name_that_a_column_may_have_is_kept(add_ct, tmp_path):
+    """A scene file writes roles in one line, with marks between them."""
+    from MAEMCNodulePanel.clinicalvalues import clinicalOf, seriesOf, setClinical
+
+    names = ["image 2; 5 mm", 'späte "Phase" <3>', "a%20b"]
+    asked = [ClinicalField(name, "series") for name in names]
+    volume, series = add_ct("Chest"), [add_ct(f"Series {number}") for number in range(3)]
+    setClinical(volume, dict(zip(names, (node.GetID() for node in series), strict=True)), asked)
+    assert seriesOf(volume, ["IMAGE 2; 5 mm"]) == {"IMAGE 2; 5 mm": series[0]}, "names are told apart without case"
+    assert slicer.util.saveScene(str(tmp_path / "names.mrb"))
+    slicer.mrmlScene.Clear()
+    slicer.util.loadScene(str(tmp_path / "names.mrb"))
+    volume = slicer.util.getNode("Chest")
+    found = {name: slicer.mrmlScene.GetNodeByID(i).GetName() for name, i in clinicalOf(volume, asked).items()}
+    assert found == {name: f"Series {number}" for number, name in enumerate(names)}
+    setClinical(volume, {"age": "63"}, ASKED[:1])
+    setClinical(volume, {}, asked[:1])
+    assert list(clinicalOf(volume, asked)) == names[1:], "what other models ask for stays"
+    assert clinicalOf(volume, ASKED) == {"age": "63"}

@@ -1,6 +1,7 @@
 """The module's form: what reviewers of the Extensions Index and translators look at."""
 
 import ast
+import dataclasses
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -10,7 +11,7 @@ import slicer
 
 FOLDER = Path(__file__).resolve().parents[3] / "MAEMCNodule"
 SOURCES = sorted([FOLDER / "MAEMCNodule.py", *(FOLDER / "MAEMCNodulePanel").glob("*.py")])
-WITH_QT = ("MAEMCNodule", "widget", "details", "pictures")
+WITH_QT = ("MAEMCNodule", "widget", "details", "drawing")
 UI = FOLDER / "Resources" / "UI" / "MAEMCNodule.ui"
 
 
@@ -47,7 +48,11 @@ def test_imports_at_file_scope(source):
     if source.name in (
         "logic.py",
         "scoringqueue.py",
-        "following.py",
+        "sceneobserver.py",
+        "upkeep.py",
+        "showing.py",
+        "status.py",
+        "modelchoice.py",
         "analysis.py",
         "nodes.py",
         "volumes.py",
@@ -115,3 +120,36 @@ def test_sample_data_is_offered_and_can_be_scored(panel):
 
 def test_self_test_runs(panel):
     slicer.selfTests["MAEMCNodule"]()
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        ({}, "Malignancy probability as readers rate it, not calibrated"),
+        ({"label_type": "rating"}, "Malignancy probability as readers rate it, not calibrated"),
+        ({"label_type": "diagnosis"}, "Malignancy probability, not calibrated"),
+        ({"calibration": {"calibrated": True}}, "Malignancy probability as readers rate it, calibrated"),
+        ({"positive_class": "cyst"}, "Probability of cyst, not calibrated"),
+        ({"classes": ["cyst", "myeloma", "metastasis"]}, "Probability of myeloma, not calibrated"),
+    ],
+)
+def test_the_number_is_called_by_what_the_model_has_learned_from(scene, random_bundle, card, words):
+    from MAEMCLib.models.bundle import read_card
+    from MAEMCNodulePanel.details import probabilityText
+
+    known = read_card(random_bundle)
+    known = dataclasses.replace(known, values={**known.values, **card})
+    result = {"model_sha256": known.sha256, "class": "myeloma"}
+    assert probabilityText(result, known) == words
+    assert (
+        probabilityText(result | {"model_sha256": "another"}, known) == probabilityText(result, None) == "Probability"
+    )
+
+
+def test_a_card_says_ratings_or_diagnoses_and_nothing_else(random_bundle):
+    from MAEMCLib.models.bundle import read_card
+    from MAEMCLib.models.card_contents import contents_problem
+
+    values = read_card(random_bundle).values
+    assert contents_problem({**values, "label_type": "diagnosis"}) == ""
+    assert "label type" in contents_problem({**values, "label_type": "opinion"})

@@ -9,6 +9,7 @@ import types
 import pytest
 import slicer
 from MAEMCLib.errors import MAEMCError
+from MAEMCLib.worker.client import WorkerClient
 
 FAILED = subprocess.CalledProcessError(1, ["C:/Users/Müller Hans/PythonSlicer.exe", "-m", "pip", "install", "torch"])
 NO_SPACE = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
@@ -76,7 +77,7 @@ def panel(instant_panel):
 def lacking(panel, code, text="It is missing."):
     from MAEMCNodulePanel.status import Status
 
-    panel.logic.setStatus(Status("error", text, code))
+    panel.logic.statusLine.set(Status("error", text, code))
     panel.widget.refresh()
 
 
@@ -132,8 +133,7 @@ def python_with_broken_torch(tmp_path):
 def test_a_broken_pytorch_is_repaired(panel, monkeypatch, python_with_broken_torch):
     extension = Extension(lambda: "torch")
     monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
-    panel.logic.worker.stop()
-    panel.logic.worker._python = python_with_broken_torch
+    panel.logic.queue.worker = WorkerClient(python_with_broken_torch)
     panel.logic.requestDevice()
     panel.settle()
     assert panel.logic.status.code == "torch-broken"
@@ -231,7 +231,7 @@ def test_while_it_scores_the_status_line_counts(panel, add_ct, monkeypatch):
 
     add_ct()
     panel.settle()
-    client = panel.logic.worker._client
+    client = panel.logic.worker
     monkeypatch.setattr(client, "poll", list)
     monkeypatch.setattr(details, "ELAPSED_SHOWN_FROM_SECONDS", 0.2)
     panel.place((0, 0, 0))

@@ -1,62 +1,16 @@
-"""The panel never sets a number beside the wrong picture: which CT, points, frames, overlays and labels are shown."""
+"""The panel never sets a number beside the wrong picture: which CT, points, frames and overlays are shown."""
 
 import pytest
 import slicer
-from MAEMCLib.errors import InputError
+
+from Testing.slicer.nodule.seen import backgrounds, composites, foregrounds, frames, label, opacities
 
 KINDS = ("none", "reconstruction", "error", "attention", "original")
-
-
-def composites():
-    return slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-
-
-def backgrounds():
-    return {composite.GetBackgroundVolumeID() for composite in composites()}
-
-
-def foregrounds():
-    shown = [composite.GetForegroundVolumeID() for composite in composites()]
-    return [slicer.mrmlScene.GetNodeByID(volumeID).GetAttribute("MAEMC.Overlay") for volumeID in shown if volumeID]
-
-
-def opacities():
-    return {composite.GetForegroundOpacity() for composite in composites() if composite.GetForegroundVolumeID()}
-
-
-@pytest.fixture
-def views(slice_view):
-    return [slice_view(name) for name in ("Red", "Green", "Yellow")]
 
 
 @pytest.fixture
 def panel(instant_panel, views):
     return instant_panel
-
-
-@pytest.fixture
-def two(panel, add_ct):
-    """(panel, first CT, its points, second CT, its points): a nodule on each, the second is chosen."""
-    first, second = add_ct("Prior", seed=1), add_ct("Current", seed=2)
-    chosen = []
-    for volume, point in ((first, (0, 0, 0)), (second, (-20, 5, 0))):
-        panel.parameters.inputVolume = volume
-        panel.run(0.1)
-        chosen += [volume, panel.place(point)]
-        panel.settle()
-    return panel, *chosen
-
-
-def frames(panel):
-    return {
-        (analysis.volumeNode.GetName(), pointID): bool(analysis.roiNode(pointID).GetDisplayVisibility())
-        for analysis in panel.logic.analyses()
-        for pointID in analysis.recordIDs()
-    }
-
-
-def label(points, index=0):
-    return points.GetNthControlPointLabel(index)
 
 
 def test_the_chosen_ct_is_the_one_in_the_views_and_hides_what_is_of_another(two, instant_probability):
@@ -169,90 +123,6 @@ def test_a_click_on_the_selected_row_goes_to_the_nodule(panel, views, add_ct):
     assert views[0].node.GetSliceOffset() == pytest.approx(10, abs=0.6)
 
 
-@pytest.mark.parametrize(
-    ("typed", "name"),
-    [
-        ("N1: 0.05", "N1"),
-        ("N1", "N1"),
-        ("N1: ", "N1"),
-        ("N1: 0.05 left", "N1 left"),
-        ("RUL", "RUL"),
-        ("Ratio: 0.50", "Ratio: 0.50"),
-        ("", "N1"),
-    ],
-)
-def test_an_edited_label_is_a_name_and_never_a_number(panel, add_ct, instant_probability, typed, name):
-    volume = add_ct()
-    panel.settle()
-    points = panel.place((0, 0, 0))
-    panel.settle()
-    number = f"{instant_probability(volume, (0, 0, 0)):.2f}"
-    points.SetNthControlPointLabel(0, typed)
-    panel.settle()
-    assert label(points) == f"{name}: {number}"
-    assert [panel.ui.resultTable.item(0, column).text() for column in (0, 1)] == [name, number]
-    points.SetNthControlPointLabel(0, f"{name}: {number} left")
-    panel.settle()
-    assert label(points) == f"{name} left: {number}"
-    points.SetNthControlPointPosition(0, 8, 0, 0)
-    panel.settle()
-    assert label(points) == f"{name} left: {instant_probability(volume, (8, 0, 0)):.2f}"
-
-
-def test_a_name_that_looks_like_a_score_stays_whole(panel, add_ct, instant_probability):
-    volume = add_ct()
-    panel.settle()
-    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Mine")
-    points.AddControlPoint([0, 0, 0], "Ratio: 0.50")
-    panel.ui.pointsSelector.setCurrentNode(points)
-    panel.settle()
-    assert panel.records()[0].name == "Ratio: 0.50"
-    assert label(points) == f"Ratio: 0.50: {instant_probability(volume, (0, 0, 0)):.2f}"
-
-
-def test_labels_of_a_scene_of_an_older_version_are_understood(panel, add_ct, instant_probability, tmp_path):
-    volume = add_ct()
-    panel.settle()
-    points = panel.place((0, 0, 0))
-    panel.settle()
-    points.RemoveAttribute("MAEMC.Label.1")
-    text = label(points)
-    panel.logic._follower.reconcile(panel.logic.analysisOf(volume, points))
-    assert (panel.records()[0].name, label(points)) == ("N1", text)
-
-
-def test_hiding_and_renaming_carry_frame_and_overlay_along(panel, add_ct):
-    volume = add_ct("Thorax")
-    panel.settle()
-    points = panel.place((0, 0, 0))
-    panel.place((10, 0, 5), points)
-    panel.settle()
-    analysis = panel.logic.analysisOf(volume, points)
-    assert frames(panel) == {("Thorax", "1"): False, ("Thorax", "2"): True}, "of the selected nodule alone"
-    panel.ui.resultTable.selectRow(0)
-    assert frames(panel) == {("Thorax", "1"): True, ("Thorax", "2"): False}
-    assert foregrounds() == ["reconstruction", "reconstruction"]
-    points.SetNthControlPointVisibility(0, False)
-    assert not any(frames(panel).values()) and foregrounds() == []
-    points.SetNthControlPointVisibility(0, True)
-    assert frames(panel)[("Thorax", "1")] and foregrounds()
-    points.GetDisplayNode().SetVisibility(0)
-    assert not any(frames(panel).values()) and foregrounds() == []
-    points.GetDisplayNode().SetVisibility(1)
-    assert frames(panel)[("Thorax", "1")] and foregrounds()
-    points.SetNthControlPointLabel(0, "RLL spiculated")
-    nodes = analysis.nodesOf("1")
-    assert len(nodes) == 9
-    assert all("RLL spiculated" in node.GetName() and "Thorax" in node.GetName() for node in nodes)
-    assert not any(node.GetHideFromEditors() for node in nodes), "the Data module lists them"
-    assert panel.ui.inputVolumeSelector.nodeCount() == 1, "but they are not offered as CTs"
-    volume.SetName("Thorax, Müller")
-    assert all("(Thorax, Müller)" in node.GetName() for node in nodes)
-    nodes[1].SetName("My own name")
-    points.SetNthControlPointLabel(0, "LLL")
-    assert nodes[1].GetName() == "My own name"
-
-
 def test_a_stale_error_disappears_with_its_cause(panel, add_ct):
     import numpy as np
 
@@ -296,139 +166,6 @@ def test_a_ct_can_be_deselected(two, add_ct):
     assert panel.ui.resultTable.rowCount == 1 and backgrounds() == {first.GetID()}
 
 
-def test_a_users_own_list_is_left_as_it_was(panel, add_ct):
-    volume = add_ct()
-    panel.settle()
-    names = ["lesion one", "", "Ratio: 0.50", " spaced "]
-    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Mine")
-    for number, name in enumerate(names):
-        points.AddControlPoint([4.0 * number, 0, 0], name)
-    before = [label(points, index) for index in range(4)]
-    panel.ui.pointsSelector.setCurrentNode(points)
-    panel.settle()
-    assert [record.state for record in panel.records()] == ["scored"] * 4, "Score at once is on"
-    assert all(label(points, index) != before[index] for index in range(4))
-    panel.ui.pointsSelector.setCurrentNode(None)
-    panel.settle()
-    assert [label(points, index) for index in range(4)] == before
-    assert not any(frames(panel).values()) and foregrounds() == []
-    assert not [name for name in points.GetAttributeNames() or () if name.startswith("MAEMC.Label")]
-    assert points.GetDisplayVisibility() == 1
-    sent = panel.logic.worker.sent
-    points.AddControlPoint([0, 10, 0], "lymph node station")
-    points.SetNthControlPointPosition(0, 0, 4, 0)
-    panel.settle()
-    panel.run(0.6)
-    assert panel.logic.worker.sent == sent, "it is followed no more"
-    assert label(points, 4) == "lymph node station"
-    # with another list chosen it stays aside, and chosen again it is what it has become since
-    panel.place((0, 0, 0))
-    panel.settle()
-    assert panel.parameters.points is not points
-    panel.ui.pointsSelector.setCurrentNode(points)
-    panel.settle()
-    assert [record.state for record in panel.records()] == ["scored"] * 5
-    assert panel.logic.worker.sent == sent + 2 + 4, "the moved and the new one"
-    assert volume.GetScene() is not None
-
-
-def test_a_chosen_list_says_how_it_is_scored(panel, add_ct):
-    add_ct()
-    panel.settle()
-    panel.ui.scoreAtOnceCheckBox.checked = False
-    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Mine")
-    points.AddControlPoint([0, 0, 0])
-    panel.ui.pointsSelector.setCurrentNode(points)
-    panel.run(0.2)
-    assert panel.ui.statusLabel.text == "Press Score to score the nodules of Mine."
-    panel.ui.scoreButton.click()
-    panel.settle()
-    assert panel.records()[0].state == "scored"
-    assert "Press Score" not in panel.ui.statusLabel.text
-
-
-def test_a_table_deleted_in_data_is_made_again(panel, add_ct):
-    volume = add_ct()
-    panel.settle()
-    points = panel.place((0, 0, 0))
-    panel.settle()
-    before, sent = panel.records()[0], panel.logic.worker.sent
-    slicer.mrmlScene.RemoveNode(panel.logic.analysisOf(volume, points).tableNode)
-    panel.settle()
-    assert panel.records() == [before] and panel.logic.worker.sent == sent
-    panel.place((5, 0, 0))
-    panel.settle()
-    assert panel.parameters.points is points
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 1, "no second list"
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode") == 2
-    # deleted together with its points it is gone, with all that belongs to it
-    slicer.mrmlScene.RemoveNode(panel.logic.analysisOf(volume, points).tableNode)
-    slicer.mrmlScene.RemoveNode(points)
-    panel.settle()
-    assert panel.logic.analyses() == []
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode") == 0
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 1
-
-
-def test_deleting_the_list_of_one_ct_takes_no_other_list_for_it(two):
-    """A panel's lists of nodes choose a neighbor of what is removed; that is nobody's choice."""
-    panel, first, _prior, second, current = two
-    slicer.mrmlScene.RemoveNode(current)
-    panel.settle()
-    assert panel.parameters.inputVolume is second and panel.parameters.points is None
-    assert [analysis.volumeNode for analysis in panel.logic.analyses()] == [first]
-    assert panel.ui.resultTable.rowCount == 0
-
-
-def test_place_says_why_it_does_nothing_and_keeps_the_users_mode(panel, add_ct):
-    add_ct()
-    panel.settle()
-    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-    interaction.SetPlaceModePersistence(1)
-    panel.ui.placeButton.click()
-    assert interaction.GetPlaceModePersistence() == 1
-    panel.ui.placeButton.click()
-    interaction.SetPlaceModePersistence(0)
-    points = panel.place((0, 0, 0))
-    panel.settle()
-    points.SetFixedNumberOfControlPoints(True)
-    panel.ui.placeButton.click()
-    panel.run(0.1)
-    assert "takes no more points" in panel.ui.statusLabel.text
-    assert not panel.ui.placeButton.checked
-
-
-def test_choosing_another_ct_ends_placing(two):
-    """Else the next click would place a nodule of the one CT on a picture of the other."""
-    panel, first, _prior, _second, _current = two
-    panel.run(0.1)
-    panel.ui.placeButton.click()
-    assert panel.ui.placeButton.checked
-    panel.parameters.inputVolume = first
-    panel.run(0.1)
-    assert not panel.ui.placeButton.checked
-
-
-def test_scripts_may_give_names(panel, add_ct):
-    volume = add_ct("CT A")
-    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "F")
-    points.AddControlPoint([0, 0, 0])
-    table = panel.logic.score("CT A", "F", timeout=60)
-    assert panel.logic.analysisOf(volume, points).tableNode is table
-    line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", "L")
-    line.AddControlPoint([0, 0, 0])
-    line.AddControlPoint([5, 0, 0])
-    for wrong, words in (
-        (("CT B", "F"), "no volume called CT B"),
-        (("CT A", "G"), "no point list called G"),
-        (("CT A", line), "no point list but a Line"),
-        (("CT A", 7), "not by an? int"),
-        ((volume, None), "Place a nodule"),
-    ):
-        with pytest.raises(InputError, match=words):
-            panel.logic.score(*wrong)
-
-
 def test_what_a_model_does_not_show_is_not_left_over_from_another(panel, add_ct):
     """An axial-only model has no coronal attention; what an earlier model had drawn there goes."""
     from MAEMCNodulePanel import overlays
@@ -438,14 +175,14 @@ def test_what_a_model_does_not_show_is_not_left_over_from_another(panel, add_ct)
     points = panel.place((0, 0, 0))
     panel.settle()
     analysis = panel.logic.analysisOf(volume, points)
-    answer = panel.logic.worker._client.send
+    answer = panel.logic.worker.send
 
-    def axial_only(request, **fields):
-        number = answer(request, **fields)
-        panel.logic.worker._client._messages[-1].get("attention", {}).pop("coronal", None)
+    def axial_only(request, tag=None, **fields):
+        number = answer(request, tag, **fields)
+        panel.logic.worker._messages[-1].get("attention", {}).pop("coronal", None)
         return number
 
-    panel.logic.worker._client.send = axial_only
+    panel.logic.worker.send = axial_only
     panel.ui.scoreButton.click()
     panel.settle()
     assert analysis.overlayNode("1", "attention", "axial") is not None
@@ -453,24 +190,3 @@ def test_what_a_model_does_not_show_is_not_left_over_from_another(panel, add_ct)
     assert set(overlays.stacksOf(analysis, "1", "coronal")) == {"reconstruction", "error", "original"}
     panel.ui.overlaySelector.currentIndex = KINDS.index("attention")
     assert foregrounds() == ["attention"]
-
-
-def test_after_an_undo_a_new_point_has_a_row_of_its_own(panel, add_ct, instant_probability):
-    """Slicer then counts the IDs of points from 1 again, and gives one twice."""
-    volume, scene = add_ct(), slicer.mrmlScene
-    panel.settle()
-    points = panel.place((0, 0, 0))
-    panel.settle()
-    scene.SetUndoOn()
-    points.SetUndoEnabled(True)
-    scene.SaveStateForUndo()
-    points.SetNthControlPointPosition(0, 4, 0, 0)
-    scene.Undo()
-    scene.ClearUndoStack()
-    scene.ClearRedoStack()
-    points.SetUndoEnabled(False)
-    scene.SetUndoOff()
-    points.AddControlPoint([10, 0, 5])
-    panel.settle()
-    wanted = [f"{instant_probability(volume, place):.2f}" for place in ((0, 0, 0), (10, 0, 5))]
-    assert [panel.ui.resultTable.item(row, 1).text() for row in range(panel.ui.resultTable.rowCount)] == wanted

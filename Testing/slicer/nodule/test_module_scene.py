@@ -185,7 +185,7 @@ def test_module_is_reloaded_while_scoring(same_modules_afterwards, panel, add_ct
     panel.settle()
     assert panel.parameters.points is points
     assert panel.records()[0].state == "scored"
-    assert old.logic._follower._observers == []
+    assert old.logic._observer._observers == []
     panel.logic.cleanup()
 
 

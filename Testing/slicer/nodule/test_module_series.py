@@ -292,7 +292,7 @@ def test_a_series_removed_from_a_scene_before_it_is_reopened(chest, phases, add_
     panel, venous = phases, add_phase()
     choose(panel, venous)
     panel.settle()
-    panel.logic._follower.detach()
+    panel.logic._observer.detach()
     slicer.mrmlScene.RemoveNode(venous)
     assert only(panel).state == "scored"
     assert slicer.util.saveScene(str(tmp_path / "without.mrb"))
@@ -379,24 +379,3 @@ def test_scripts_give_a_series_by_its_node(phases, add_ct, add_phase, series_bun
     with pytest.raises(UsageError, match="Did you mean image_2"):
         panel.logic.setClinical(volume, {"image_22": venous})
     assert volume.GetNodeReference("MAEMC.Series.image_2") is venous, "what is refused changes nothing"
-
-
-def test_any_name_that_a_column_may_have_is_kept(add_ct, tmp_path):
-    """A scene file writes roles in one line, with marks between them."""
-    from MAEMCNodulePanel.clinicalvalues import clinicalOf, seriesOf, setClinical
-
-    names = ["image 2; 5 mm", 'späte "Phase" <3>', "a%20b"]
-    asked = [ClinicalField(name, "series") for name in names]
-    volume, series = add_ct("Chest"), [add_ct(f"Series {number}") for number in range(3)]
-    setClinical(volume, dict(zip(names, (node.GetID() for node in series), strict=True)), asked)
-    assert seriesOf(volume, ["IMAGE 2; 5 mm"]) == {"IMAGE 2; 5 mm": series[0]}, "names are told apart without case"
-    assert slicer.util.saveScene(str(tmp_path / "names.mrb"))
-    slicer.mrmlScene.Clear()
-    slicer.util.loadScene(str(tmp_path / "names.mrb"))
-    volume = slicer.util.getNode("Chest")
-    found = {name: slicer.mrmlScene.GetNodeByID(i).GetName() for name, i in clinicalOf(volume, asked).items()}
-    assert found == {name: f"Series {number}" for number, name in enumerate(names)}
-    setClinical(volume, {"age": "63"}, ASKED[:1])
-    setClinical(volume, {}, asked[:1])
-    assert list(clinicalOf(volume, asked)) == names[1:], "what other models ask for stays"
-    assert clinicalOf(volume, ASKED) == {"age": "63"}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import slicer
+from MAEMCLib.worker.client import WorkerClient
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -86,8 +87,7 @@ def python_without_torch(tmp_path):
 
 
 def test_without_torch_the_panel_offers_to_install_it(panel, add_ct, python_without_torch, monkeypatch, tmp_path):
-    panel.logic.worker._client = None
-    panel.logic.worker._python = python_without_torch
+    panel.logic.queue.worker = WorkerClient(python_without_torch)
     add_ct()
     panel.settle()
     panel.place((0, 0, 0))
@@ -115,7 +115,6 @@ def test_without_torch_the_panel_offers_to_install_it(panel, add_ct, python_with
 
     assert PyTorchUtils.calls == [(True, ">=2.5")]
     monkeypatch.delitem(sys.modules, "PyTorchUtils")
-    panel.logic.worker._client.stop()
 
 
 def test_another_interface_of_the_pytorch_extension_is_told(scene, monkeypatch, tmp_path):

@@ -231,7 +231,7 @@ def test_pictures_are_learned_from_without_labels_then_classified(panel, stacks,
     assert (second.kind, second.flat) == ("finetune", True)
     panel.wait(lambda: panel.ui.metricsLabel.text.startswith("AUC"), "the metrics")
     assert "not for clinical use" in panel.ui.metricsLabel.text
-    assert panel.ui.modelButton.text == "Add to models", "MAEMC Nodule scores points in a CT"
+    assert panel.ui.modelButton.text == "Use in MAEMC Nodule"
     assert panel.ui.noPreviewLabel.isHidden()
     # nodules in CT cannot go on from what pictures taught
     panel.choose(phantom)
@@ -243,7 +243,7 @@ def test_pictures_are_learned_from_without_labels_then_classified(panel, stacks,
 @pytest.mark.parametrize(
     ("method", "status", "words"),
     [
-        ("moco-v2", "finished", "MoCo v2 rebuilds no pictures, so there is no preview"),
+        ("moco-v2", "finished", "MoCo v2 reconstructs no images, so there is no preview"),
         ("a method of tomorrow", "finished", ""),
         ("mae", "finished", ""),
     ],

@@ -1,7 +1,6 @@
 """Keeps an eye on the scene: which points were placed, moved, renamed or removed, and what became of CT and table."""
 
 import contextlib
-from typing import Protocol
 
 import slicer
 import vtk
@@ -9,56 +8,42 @@ import vtk
 from . import labels, nodes
 from .analysis import ASIDE, Analysis, NoduleRecord
 from .clinicalvalues import seriesOf
+from .signals import Signal
 from .volumes import inputFingerprint, sameInput
-
-
-class Follower(Protocol):
-    """What is told to the one who follows a scene."""
-
-    def onPointPlaced(self, analysis: Analysis, pointID: str) -> None:
-        """A new point, which has a record from now on."""
-
-    def onInputChanged(self, analysis: Analysis, pointID: str, record: NoduleRecord) -> None:
-        """The point, the CT, a further series or a transform above them has moved, or the voxels have changed."""
-
-    def onPointRemoved(self, analysis: Analysis, pointID: str) -> None:
-        """A point is gone; its record and nodes are not yet."""
-
-    def onVolumeRemoved(self, analysis: Analysis) -> None:
-        """The CT goes; what was scored on it stays true."""
-
-    def onAnalysisRemoved(self, analysis: Analysis, removedID: str) -> None:
-        """The point list or the table goes (removedID: which of them)."""
-
-    def onPointsSeen(self) -> None:
-        """Points may have been hidden or shown, renamed, or have come or gone: time to look what is to be seen."""
-
-    def onAnalysisFound(self, analysis: Analysis) -> None:
-        """An analysis came with a loaded scene, or was there before the follower."""
-
-    def onAnalysisChanged(self, analysis: Analysis) -> None:
-        """After one or several of the above: time to write the table."""
-
-    def onSceneClosing(self) -> None:
-        """Everything is about to go."""
-
-    def onSceneChanged(self) -> None:
-        """A scene was closed or loaded."""
-
 
 _BEFORE_SELECTORS = 10.0
 """Priority with which removals are heard: before the lists of nodes in panels, which hear of them with -10 and then
 choose a neighbor of what is gone."""
 
 
-class SceneFollower:
-    """Observes the scene and the nodes of its analyses, and tells a Follower in the module's own terms.
+class SceneObserver:
+    """Observes the scene and the nodes of its analyses, and tells what has changed by signals, in the module's terms.
 
     Keeps its observers itself: VTKObservationMixin holds on to each node it ever observed, and a CT is large.
     """
 
-    def __init__(self, follower: Follower) -> None:
-        self._follower = follower
+    def __init__(self) -> None:
+        self.pointPlaced = Signal()
+        """(analysis, point ID): a new point, which has a record from now on."""
+        self.inputChanged = Signal()
+        """(analysis, point ID, record): the point, the CT, a further series or a transform above them has moved, the
+        voxels have changed, or what is known of the patient has."""
+        self.pointRemoved = Signal()
+        """(analysis, point ID): a point is gone; its record and nodes are not yet."""
+        self.volumeRemoved = Signal()
+        """(analysis): the CT goes; what was scored on it stays true."""
+        self.analysisRemoved = Signal()
+        """(analysis, node ID): the point list or the table goes; the ID says which of them."""
+        self.analysisFound = Signal()
+        """(analysis): it came with a loaded scene, or was there before."""
+        self.analysisChanged = Signal()
+        """(analysis): after one or several of the above: time to write the table."""
+        self.pointsSeen = Signal()
+        """(): points may have been hidden, shown or renamed, or have come or gone: time to look what is to be seen."""
+        self.sceneClosing = Signal()
+        """(): everything is about to go."""
+        self.sceneChanged = Signal()
+        """(): a scene was closed or loaded."""
         self._observers: list = []  # (node, event, method, tag)
         self._watched: dict = {}  # analysis ID -> (volume node ID, points node ID), known also when those are gone
         self._seen: dict = {}  # (analysis ID, control point ID) -> fingerprint of the input when last looked at
@@ -80,7 +65,7 @@ class SceneFollower:
         for analysis in Analysis.inScene(scene):
             if analysis.id not in self._watched:
                 self.watch(analysis)
-                self._follower.onAnalysisFound(analysis)
+                self.analysisFound.emit(analysis)
             self.reconcile(analysis)
 
     def detach(self) -> None:
@@ -154,10 +139,10 @@ class SceneFollower:
             gone = [pointID for pointID in analysis.recordIDs() if pointID not in placed]
             for pointID in gone:
                 self._seen.pop((analysis.id, pointID), None)
-                self._follower.onPointRemoved(analysis, pointID)
+                self.pointRemoved.emit(analysis, pointID)
             changed = [self._reconcilePoint(analysis, pointID, index) for pointID, index in placed.items()]
         if gone or any(changed):
-            self._follower.onAnalysisChanged(analysis)
+            self.analysisChanged.emit(analysis)
 
     def _reconcilePoint(self, analysis: Analysis, pointID: str, index: int) -> bool:
         record = analysis.record(pointID)
@@ -165,7 +150,7 @@ class SceneFollower:
         if record is None:
             self.lookAt(analysis, pointID)
             analysis.setRecord(pointID, NoduleRecord(name))
-            self._follower.onPointPlaced(analysis, pointID)
+            self.pointPlaced.emit(analysis, pointID)
             return True
         renamed = name != record.name
         if renamed:
@@ -177,13 +162,13 @@ class SceneFollower:
         now = self.lookAt(analysis, pointID, _seriesRead(before))
         if before is None or now is None or sameInput(before, now):
             return renamed
-        self._follower.onInputChanged(analysis, pointID, record)
+        self.inputChanged.emit(analysis, pointID, record)
         return True
 
     def _onPointsChanged(self, caller, event) -> None:
         self._reconcileEach(lambda volumeID, pointsID: pointsID == caller.GetID())
         if not self._reconciling:
-            self._follower.onPointsSeen()
+            self.pointsSeen.emit()
 
     def _onVolumeMoved(self, caller, event) -> None:  # a CT, or what is a further series of any of them
         self._reconcileEach(lambda volumeID, pointsID: True)
@@ -200,18 +185,18 @@ class SceneFollower:
         self._reconcileEach(lambda volumeID, pointsID: volumeID == caller.GetID())
 
     def _onVoxelsChanged(self, caller, event) -> None:
-        self.inputChanged(caller)
+        self.noteInputChanged(caller)
 
-    def inputChanged(self, volumeNode) -> None:
+    def noteInputChanged(self, volumeNode) -> None:
         """What nodules are scored by has changed: the voxels of their CT or of a further series, or what is known of
         the CT's patient."""
         for analysis in self._analysesWhere(lambda volumeID, pointsID: True):
             changed = [entry for entry in analysis.records() if _reads(analysis, entry[1], volumeNode)]
             with self._resting():
                 for pointID, record in changed:
-                    self._follower.onInputChanged(analysis, pointID, record)
+                    self.inputChanged.emit(analysis, pointID, record)
             if changed:
-                self._follower.onAnalysisChanged(analysis)
+                self.analysisChanged.emit(analysis)
 
     def _onDragStarted(self, caller, event) -> None:
         self._dragged.add(caller.GetID())
@@ -233,10 +218,10 @@ class SceneFollower:
                 continue
             if nodeID in (analysisID, pointsID):
                 self._unwatch(analysisID)
-                self._follower.onAnalysisRemoved(analysis, nodeID)
+                self.analysisRemoved.emit(analysis, nodeID)
             elif nodeID == volumeID:
-                self._follower.onVolumeRemoved(analysis)
-                self._follower.onAnalysisChanged(analysis)
+                self.volumeRemoved.emit(analysis)
+                self.analysisChanged.emit(analysis)
 
     def _onSceneStartClose(self, caller, event) -> None:
         for node in {entry[0] for entry in self._observers} - {caller}:
@@ -244,11 +229,11 @@ class SceneFollower:
         self._watched.clear()
         self._seen.clear()
         self._dragged.clear()
-        self._follower.onSceneClosing()
+        self.sceneClosing.emit()
 
     def _onSceneChanged(self, caller, event) -> None:
         self.attach()
-        self._follower.onSceneChanged()
+        self.sceneChanged.emit()
 
     def _unwatch(self, analysisID: str) -> None:
         self._watched.pop(analysisID, None)

@@ -5,12 +5,12 @@ from MAEMCLib.errors import InputError
 from slicer.i18n import tr as _
 
 
-def givenVolume(value):
+def volumeFrom(value):
     """The volume node that is meant, or None for None. Raises InputError."""
     return _node(value, _("volume"), "no-volume")
 
 
-def givenPoints(value):
+def pointsFrom(value):
     """The point list that is meant. Raises InputError: none, no such node, or other markups than a point list."""
     node = _node(value, _("point list"), "no-points")
     if node is None or node.GetScene() is None:
