@@ -13,7 +13,6 @@ from fractions import Fraction
 
 import numpy as np
 from MAEMCLib.errors import InputError, UsageError
-from scipy import ndimage
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,8 @@ def keep_lesion_visible(noise: np.ndarray, mask: np.ndarray, patch_size: int, hi
 def lesion_sizes(masks: Sequence[np.ndarray], patch_size: int, hidden: int, share: float) -> LesionSizes:
     """Measure the lesions of masks (S, S), one a picture, before a run. Raises what ``keep_lesion_visible`` raises for
     masks that do not fit; lesions that are too large are counted, not refused."""
+    from scipy import ndimage  # not in Slicer, whose panel lists the kinds
+
     diameters, too_large = [], []
     for number, mask in enumerate(masks):
         lesion = lesion_patches(mask, patch_size)

@@ -8,7 +8,6 @@ import numpy as np
 from MAEMCLib.images.gray import look, look_turned
 from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.inputs.view import normalize_gray, shown
-from scipy.ndimage import gaussian_filter
 
 from ...engine.configuration import PictureAugmentation
 from ...engine.rng import generator
@@ -95,6 +94,8 @@ class PicturePresentation(Presentation):
         return [_Light((half + down, half + right), zoomed, side, turns, flip, gain, tilt) for down, right in moved]
 
     def _strong(self, gray: np.ndarray, area: tuple[float, ...], side: int, draws: np.random.Generator) -> np.ndarray:
+        from scipy.ndimage import gaussian_filter  # not in Slicer, whose panel lists the kinds
+
         recipe = self.augmentation
         width = round(len(gray) * self.preprocessing.view_share)
         first = (len(gray) - width) // 2
