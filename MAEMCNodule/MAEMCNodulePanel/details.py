@@ -191,7 +191,7 @@ def _aboutModel(record, card) -> str:
     if not _isScoredBy(result, card):
         text = _("Scored with {id} {version}.")
         return " ".join([*parts, text.format(id=result["model_id"], version=result["model_version"])])
-    parts.append(card.values["intended_use"])
+    parts.append(card.intended_use)
     prevalence = card.values.get("training", {}).get("prevalence")
     if prevalence is not None:
         text = _("Trained where {percent} % were {name}; elsewhere the number means less or more.")

@@ -37,7 +37,7 @@ class ModelList:
             else:
                 text = _("{id} {version} - {inputs}, research only")
                 text = text.format(id=model.card.id, version=model.card.version, inputs=inputsText(model.card))
-                data, hint = f"{model.card.id}@{model.card.version}", model.card.values["intended_use"]
+                data, hint = f"{model.card.id}@{model.card.version}", model.card.intended_use
                 selector.addItem(text, data)
             selector.setItemData(selector.count - 1, hint, qt.Qt.ToolTipRole)
         selector.enabled = bool(models)

@@ -84,7 +84,6 @@ def test_a_missing_and_a_shortened_file_are_named(folder):
         ({"schema": 2}, "newer MAEMC"),
         ({"schema": "one"}, "unknown bundle schema"),
         ({"schema": None}, "unknown bundle schema"),
-        ({"classes": ["a", "b", "c"]}, "scores two"),
         ({"positive_class": "benign-like"}, "second of"),
         ({"fusion": "sagittal"}, "fusion"),
         ({"thresholds": {"balanced": 2}}, "thresholds"),

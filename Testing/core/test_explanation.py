@@ -93,3 +93,24 @@ def test_a_fusion_is_explained_by_the_images_that_were_seen(fused):
     assert set(both.attention) == {"axial", "late:coronal"} and set(one.attention) == {"axial"}
     for found in both.sanity["axial"]:
         assert 0 <= found.deletion <= 1 and 0 <= found.insertion <= 1
+
+
+def test_a_linear_head_tells_several_classes_apart(tmp_path, random_card):
+    card = {
+        **random_card,
+        "architecture": {"encoder": MONTAGES},
+        "classes": ["cyst", "myeloma", "metastasis"],
+        "positive_class": "",
+    }
+    network = LinearHead(EncoderConfiguration(**MONTAGES), 3, seed=2)
+    with torch.no_grad():
+        network.head.weight.mul_(30)
+    members = [Member("classifier", "c", network.state_dict())]
+    predictor = Predictor(save_bundle(tmp_path / "m.maemc", card, members), "cpu")
+    (found,) = predictor.predict([Prepared(nodule())])
+    images = torch.from_numpy(np.stack([predictor.image(Prepared(nodule()), p) for p in ("axial", "coronal")]))
+    with torch.no_grad():
+        expected = network.logits(images[:, None]).mean(dim=0).softmax(dim=0)
+    assert list(found.class_probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-5)
+    assert found.probability == pytest.approx(float(expected.max()), abs=1e-5)
+    assert set(explain(predictor, Prepared(nodule())).attention) == {"axial", "coronal"}

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from ..applicability import Limits
 from ..cases.values import ClinicalField, fields_of
 from ..errors import UNREADABLE, MAEMCError, ModelError
@@ -29,20 +31,25 @@ _LONGEST_NAME = 100
 _MOST_MEMBERS = 100
 _SLOPES, _LARGEST_INTERCEPT = (1e-3, 1e3), 30
 _REQUIRED = {
-    "id": str,
-    "version": str,
-    "title": str,
-    "architecture": dict,
-    "preprocessing": dict,
-    "fusion": str,
-    "classes": list,
-    "positive_class": str,
-    "thresholds": dict,
-    "calibration": dict,
-    "intended_use": str,
-    "members": list,
-    "files": dict,
+    **dict.fromkeys(("id", "version", "title", "fusion", "positive_class", "intended_use"), str),
+    **dict.fromkeys(("architecture", "preprocessing", "thresholds", "calibration", "files"), dict),
+    **dict.fromkeys(("classes", "members"), list),
 }
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """slope, intercept: on the margin of two classes' logits, before it becomes a probability. calibrated: whether they
+    were measured; reason: why not."""
+
+    calibrated: bool
+    slope: float
+    intercept: float
+    reason: str = ""
+
+    def margins(self, logits: np.ndarray) -> np.ndarray:
+        """(..., 2) logits -> (...) calibrated log-odds of the second class."""
+        return (logits[..., 1] - logits[..., 0]) * self.slope + self.intercept
 
 
 @dataclass(frozen=True)
@@ -215,11 +222,25 @@ class ModelCard:
     @property
     def threshold(self) -> float | None:
         """The balanced threshold, which decides ``class``; None of more than two classes, the likeliest being it."""
-        return float(self.values["thresholds"]["balanced"]) if len(self.classes) == 2 else None
+        return self.thresholds["balanced"] if len(self.classes) == 2 else None
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """rule_out, balanced and rule_in, rising."""
+        return {name: float(self.values["thresholds"][name]) for name in ("rule_out", "balanced", "rule_in")}
+
+    @property
+    def calibration(self) -> Calibration:
+        stated = self.values["calibration"]
+        return Calibration(**{one.name: stated[one.name] for one in fields(Calibration) if one.name in stated})
 
     @property
     def calibrated(self) -> bool:
-        return self.values["calibration"]["calibrated"]
+        return self.calibration.calibrated
+
+    @property
+    def intended_use(self) -> str:
+        return self.values["intended_use"]
 
     @property
     def label_type(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -183,9 +183,7 @@ class Predictor:
     def _class_probabilities(self, logits: np.ndarray) -> np.ndarray:
         """(members, ..., classes) logits -> probabilities; of two classes calibrated."""
         if logits.shape[-1] == 2:
-            calibration = self.card.values["calibration"]
-            margin = (logits[..., 1] - logits[..., 0]) * calibration["slope"] + calibration["intercept"]
-            positive = 1.0 / (1.0 + np.exp(-np.clip(margin, -700, 700)))
+            positive = 1.0 / (1.0 + np.exp(-np.clip(self.card.calibration.margins(logits), -700, 700)))
             return np.stack([1.0 - positive, positive], axis=-1)
         shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
         return shifted / shifted.sum(axis=-1, keepdims=True)
@@ -208,7 +206,7 @@ class Predictor:
         """logits: (members, classes). The mean over members of their probabilities."""
         classes, by_class = self.card.classes, None
         if len(classes) == 2:
-            members = tuple(_positive(logits, self.card.values["calibration"]))
+            members = tuple(map(_sigmoid, self.card.calibration.margins(logits).tolist()))
         else:
             table = self._class_probabilities(logits)
             by_class = dict(zip(classes, table.mean(axis=0).tolist(), strict=True))
@@ -243,10 +241,8 @@ def value_tensors(
     return torch.from_numpy(values), torch.from_numpy(given)
 
 
-def _positive(logits: np.ndarray, calibration: Mapping[str, float]) -> Iterator[float]:
-    """(members, 2) -> each member's probability of the second class."""
-    for value in ((logits[:, 1] - logits[:, 0]) * calibration["slope"] + calibration["intercept"]).tolist():
-        yield 1.0 / (1.0 + math.exp(-value)) if value > -700 else 0.0
+def _sigmoid(value: float) -> float:
+    return 1.0 / (1.0 + math.exp(-value)) if value > -700 else 0.0
 
 
 def _sources(card: ModelCard) -> dict[str, tuple[str, str]]:

@@ -128,12 +128,12 @@ def _network(card: ModelCard) -> str:
 
 
 def _calibration(card: ModelCard) -> str:
-    calibration = card.values["calibration"]
+    calibration = card.calibration
     prior = card.values.get("training", {}).get("prior_in_probability")
     assumed = "" if prior is None else f"; a probability assumes a share of malignant cases of {prior:.3f}"
     if not card.calibrated:
-        return f"none: {calibration.get('reason', 'no reason stated')}{assumed}"
-    fitted = f"slope {calibration['slope']:.3f}, intercept {calibration['intercept']:.3f}"
+        return f"none: {calibration.reason or 'no reason stated'}{assumed}"
+    fitted = f"slope {calibration.slope:.3f}, intercept {calibration.intercept:.3f}"
     return f"on out-of-fold predictions, {fitted}{assumed}"
 
 
@@ -155,7 +155,5 @@ def _points(card: ModelCard) -> Section:
         return Section("Operating points", [Table(rows, heads)])
     if card.threshold is None:
         return Section("", [])
-    names = (
-        f"{POINT_NAMES[name]} {card.values['thresholds'][name]:.3f}" for name in ("rule_out", "balanced", "rule_in")
-    )
+    names = (f"{POINT_NAMES[name]} {value:.3f}" for name, value in card.thresholds.items())
     return Section("", [Note(f"Thresholds: {', '.join(names)}")])

@@ -56,7 +56,7 @@ def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
 def about(card: ModelCard) -> str:
     """One line on the model: what it is, its threshold, whether it is calibrated."""
     state = "calibrated" if card.calibrated else "not calibrated"
-    sentences = re.split(r"(?<=[.!?])\s+", card.values["intended_use"])
+    sentences = re.split(r"(?<=[.!?])\s+", card.intended_use)
     use = " ".join(sentence for sentence in sentences if "not for clinical use" not in sentence)  # said below it
     rule = "the likeliest class" if card.threshold is None else f"class at {card.threshold:.2f}"
     return f"{card.title} ({card.id} {card.version}); {state}; {rule}. {use}".rstrip()

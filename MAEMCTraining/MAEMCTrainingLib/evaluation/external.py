@@ -245,7 +245,7 @@ def _judge(scored: Scored, card: ModelCard, job: Job | None) -> tuple[Prediction
         scored.case_ids, scored.patients, labels, scored.probabilities, others=others, rows=scored.rows
     )
     patients = table.patient_numbers
-    thresholds = {name: float(card.values["thresholds"][name]) for name in ("rule_out", "balanced", "rule_in")}
+    thresholds = card.thresholds
     metrics = evaluate(labels, table.probabilities, patients, thresholds["balanced"])
     overlap, seen = _overlap(scored, job)
     report = {
