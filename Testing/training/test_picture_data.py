@@ -91,6 +91,13 @@ def test_mixed_sizes_and_unreadable_files(noise, tmp_path):
         build_rows(rows[2:], tmp_path / "other", tmp_path / "home")
 
 
+def test_series_of_ct_without_points_are_no_pictures(noise, tmp_path):
+    (tmp_path / "series").mkdir()
+    save(tmp_path / "series" / "0.png", noise[0])
+    with pytest.raises(InputError, match=r"CT series without a point\. Add l_mm"):
+        build_rows([row(0, tmp_path / "series")], tmp_path / "cache", tmp_path / "home")
+
+
 def slices(noise, folder, order, **values):
     return [
         row(

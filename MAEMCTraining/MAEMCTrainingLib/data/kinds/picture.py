@@ -51,7 +51,13 @@ class PictureKind(Kind):
 
     def source_cases(self, rows: Sequence[Case], folder: Path) -> list[SourceCase]:
         """Slices of one volume are one case, in the order of their numbers. Raises InputError for slices of one volume
-        with different labels, and a slice_index that is no number."""
+        with different labels, a slice_index that is no number, and rows that are all CT series without a point."""
+        if all(row.kind == "image" and row.image.is_dir() for row in rows):  # as an import of DICOM lists them
+            raise InputError(
+                "The manifest lists CT series without a point. Add l_mm, p_mm, s_mm of each nodule and the kind "
+                "nodule.",
+                "no-cases",
+            )
         members: dict[tuple[str, ...], list[SourceCase]] = {}
         for single in single_cases([_with_masks(row, folder) for row in rows]):
             members.setdefault(case_of(single.row), []).append(single)
