@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection
 from typing import Any
@@ -28,17 +28,15 @@ def usual_count() -> int:
 
 
 @contextlib.contextmanager
-def child_processes(
-    count: int, initializer: Callable[..., None] | None = None, arguments: tuple = ()
-) -> Iterator[ProcessPoolExecutor]:
-    """A pool of ``count`` child processes; each first calls ``initializer(*arguments)``.
+def child_processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of ``count`` child processes.
 
     An error in the block, Ctrl-C too, cancels what has not begun. Submit from the thread that entered the block: Linux
     ends a child together with the thread that started it.
     """
     # A fresh interpreter each: forking a process that already runs threads (SimpleITK, torch) can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, _begin, (initializer, arguments)) as pool:
+    with ProcessPoolExecutor(count, context, _begin) as pool:
         try:
             yield pool
         except BaseException:
@@ -46,11 +44,9 @@ def child_processes(
             raise
 
 
-def _begin(initializer: Callable[..., None] | None, arguments: tuple) -> None:
+def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
     end_with_parent()
-    if initializer is not None:
-        initializer(*arguments)
 
 
 def end_with_parent() -> None:

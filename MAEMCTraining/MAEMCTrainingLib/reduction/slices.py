@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.images.axial import absent_slices, axial_slices
 from MAEMCLib.images.ct import WINDOW_HU, check_ct
 from MAEMCLib.images.files import read_volume
+from MAEMCLib.images.raster import open_raster
 
 PICTURES = (".png", ".jpg", ".jpeg")
 Value = TypeVar("Value")
@@ -159,21 +159,10 @@ def read_picture(path: Path) -> np.ndarray:
 
     Raises InputError: damaged or no such file, more than 8 bits a pixel (which window was meant is not known).
     """
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise InputError("it has more than 8 bits a pixel; save it windowed, with 8 bits", "bits")
-                return np.array(image.convert("L"))
-    except FileNotFoundError as error:
-        raise InputError("the file is not there", "missing-file") from error
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError("it states a size that no medical picture has", "unreadable") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError("it is no PNG or JPEG, damaged or cut short", "unreadable") from error
+    with open_raster(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise InputError("it has more than 8 bits a pixel; save it windowed, with 8 bits", "bits")
+        return np.array(image.convert("L"))
 
 
 def _read_ct(row: Case) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.gray import LARGEST_SIDE
+from MAEMCLib.images.raster import open_raster
 
 from .dicom_tree import plain
 
@@ -56,27 +56,14 @@ def read_picture(path: Path) -> Picture:
 
 
 def _raster(path: Path) -> Picture:
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as image:
-                kind, (width, height) = image.format, image.size
-                image.verify()  # the checksums of a PNG; says nothing of a JPEG
-        if kind == "JPEG":
-            with open(path, "rb") as stream:
-                stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-                if _END_OF_JPEG not in stream.read():
-                    raise InputError("it is cut short")
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError("it states a size that no medical picture has") from error
-    except InputError:
-        raise
-    except Exception as error:  # a damaged file breaks Pillow in many places
-        raise InputError("it is damaged or cut short") from error
-    if max(width, height) > LARGEST_SIDE:
-        raise InputError(f"it states {width} x {height} pixels, which no medical picture has")
+    with open_raster(path) as image:
+        kind, (width, height) = image.format, image.size
+        image.verify()  # the checksums of a PNG; says nothing of a JPEG
+    if kind == "JPEG":
+        with open(path, "rb") as stream:
+            stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            if _END_OF_JPEG not in stream.read():
+                raise InputError("it is cut short")
     return Picture({"width": str(width), "height": str(height)})
 
 
