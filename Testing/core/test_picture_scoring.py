@@ -317,7 +317,7 @@ def write_bad(folder, ct):
     [
         ("one.png", "1 x 1 pixels"),
         ("constant.png", "one gray value"),
-        ("text.png", "no PNG, JPEG or DICOM"),
+        ("text.png", "no PNG or JPEG"),
         ("none.png", "There is no file or folder"),
         ("ct.nrrd", "is a volume"),
         (".", "is a folder"),
@@ -436,3 +436,23 @@ def test_grad_cam_of_a_nodule_lies_in_its_geometry(resnet_nodules):
             row, column = np.unravel_index(grid.argmax(), grid.shape)
             cell = 250 // len(grid)
             assert montage[row * cell + cell // 2, column * cell + cell // 2] > 0.9
+
+
+CRASHING = """
+import os, signal
+from MAEMCLib.images import reading_process as module
+real = module.read_gray
+module.read_gray = lambda path: os.kill(os.getpid(), signal.SIGSEGV) if path.name == "crash.dcm" else real(path)
+module.main()
+"""
+
+
+def test_a_picture_that_crashes_its_reader_costs_itself(vit_bundle, picture, monkeypatch):
+    monkeypatch.setattr("MAEMCLib.images.reading_process._PROGRAM", CRASHING)
+    crash = picture.with_name("crash.dcm")
+    crash.write_bytes(bytes(128) + b"DICM")
+    predictor = Predictor(ModelBundle.open(vit_bundle), "cpu")
+    with CaseScorer(predictor.card, lambda: predictor) as scorer:
+        lost, kept = (one.result for one in scorer.score([picture_case(crash), picture_case(picture)]))
+    assert (lost.status, kept.status) == ("failed", "scored")
+    assert "SIGSEGV" in lost.message

@@ -5,14 +5,13 @@ Leaving out slices, training and scoring all take a slice of a volume from here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from .ct import WINDOW_HU, CTVolume, check_ct
-from .files import read_volume
+from .ct import WINDOW_HU, CTVolume
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 
@@ -82,40 +81,3 @@ def _order(volume: CTVolume) -> tuple[list[int], list[bool]]:
     rest = [axis for axis in range(3) if axis not in axes]
     axes += sorted(rest, key=lambda axis: steep[1, axis], reverse=True)
     return axes, [bool(volume.direction[lps, axis] < 0) for lps, axis in zip((2, 1, 0), axes, strict=True)]
-
-
-class SliceReader:
-    """Single slices of volumes. Keeps the last volume: a manifest lists a volume's slices one after another.
-
-    read_volume: as ``ct.read_volume``; that of a ``ReadingProcess`` survives a file that makes the reader crash.
-    """
-
-    def __init__(self, read_volume: Callable[[Path, str | None], CTVolume] = read_volume) -> None:
-        self._read_volume = read_volume
-        self._source: tuple[Path, str | None] | None = None
-        self._volume: CTVolume | None = None
-
-    def read(self, image: Path | CTVolume, series_uid: str | None, slice_index: str | int) -> np.ndarray:
-        """(rows, columns) uint8 of one slice, counted from 0, the lowest, towards S.
-
-        Raises InputError: what reading raises, no CT, a number that is none of the volume's slices.
-        """
-        if self._source != (image, series_uid):
-            self._source = self._volume = None
-            volume = image if isinstance(image, CTVolume) else self._read_volume(image, series_uid)
-            check_ct(volume)
-            self._source, self._volume = (image, series_uid), volume
-        stack = axial_view(self._volume)
-        try:
-            number = int(slice_index)
-        except ValueError:
-            raise InputError(
-                f"The slice_index '{slice_index}' is not a whole number.", "slice", [slice_index]
-            ) from None
-        if not 0 <= number < len(stack):
-            raise InputError(
-                f"The slice {number} is not in a volume of {len(stack)} slices. Correct slice_index.", "slice"
-            )
-        if number in absent_slices(self._volume):
-            raise InputError(f"The volume has no image of the slice {number}. Transfer the series again.", "slice")
-        return windowed(stack[number])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..machine.installation import native_path
 from .itk import itk_warnings_off
-
-LARGEST_SIDE = 20_000
-"""Pixels; mammograms and radiographs have up to 8,000. A few bytes of a damaged header can state any number."""
+from .raster import open_raster
 
 STORED_SIDE = 1024
 """Pixels; wider pictures are brought to this side, in 8 bits, before anything else: what training keeps of them."""
@@ -58,23 +55,13 @@ def gray_of(values: np.ndarray) -> np.ndarray:
 
 
 def _raster(path: Path) -> np.ndarray:
-    from PIL import Image
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as image:
-                if max(image.size) > LARGEST_SIDE:
-                    raise Image.DecompressionBombError
-                plain = image.mode in ("L", "I;16", "I") or (image.mode == "RGB")
-                return np.asarray(image if plain else image.convert("RGB" if image.mode != "1" else "L"))
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        message = f"The picture {path} states a size that no medical picture has."
-        raise InputError(message, "unreadable", [path]) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises SyntaxError for broken PNG chunks
-        raise InputError(
-            f"{path} is no PNG, JPEG or DICOM picture, or it is damaged. Export it again.", "unreadable", [path]
-        ) from error
+        with open_raster(path) as image:
+            plain = image.mode in ("L", "I;16", "I", "RGB")
+            return np.asarray(image if plain else image.convert("RGB" if image.mode != "1" else "L"))
+    except InputError as error:
+        text = f"The picture {path} cannot be used: {error}. Export it again as PNG, JPEG or DICOM."
+        raise InputError(text, error.code, [path]) from error
 
 
 def _dicom(path: Path) -> np.ndarray:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import UNREADABLE, InputError
-from MAEMCLib.images.axial import SliceReader
-from MAEMCLib.images.gray import STORED_SIDE, read_gray
+from MAEMCLib.images.gray import STORED_SIDE
+from MAEMCLib.images.picture_reader import PictureReader
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.picture import INPUT
 from MAEMCLib.inputs.settings import PicturePreprocessing
@@ -76,17 +76,17 @@ class PictureKind(Kind):
         """``PictureFacts`` from what JSON holds of them."""
         return PictureFacts(tuple(StoredPicture(**picture) for picture in values["pictures"]))
 
-    def read(self, case: SourceCase, reader: ReadingProcess) -> SliceReader:
-        """What reads slices of volumes; it keeps the last one."""
-        return SliceReader(reader.read)
+    def read(self, case: SourceCase, reader: ReadingProcess) -> PictureReader:
+        """The reader of all pictures; it keeps the last volume."""
+        return PictureReader(reader)
 
-    def cut(self, shared: SliceReader, case: SourceCase, settings: PictureSettings) -> Cut:
+    def cut(self, shared: PictureReader, case: SourceCase, settings: PictureSettings) -> Cut:
         """All pictures of a case that can be read; the rows of the others are left out."""
         pictures, left_out = [], []
         for row, number in zip(case.rows, case.numbers, strict=True):
             try:
                 gray = INPUT.gray(row, shared)
-                pictures.append((gray, _lesions(row, gray.shape)))
+                pictures.append((gray, _lesions(row, gray.shape, shared)))
             except UNREADABLE as error:
                 left_out.append((row, number, error))
         cut = stored(pictures) if pictures else Cut(None, None)
@@ -155,12 +155,12 @@ def _masks(row: Case) -> list[Path]:
     return [Path(name) for name in row.values.get("mask", "").split(";") if name]
 
 
-def _lesions(row: Case, shape: tuple[int, ...]) -> np.ndarray | None:
+def _lesions(row: Case, shape: tuple[int, ...], reader: PictureReader) -> np.ndarray | None:
     """(rows, columns) bool, the lesions of a picture of this shape; any gray is lesion. Several masks, separated by
     semicolons, are put together. Raises InputError: another size than the picture's."""
     lesions = None
     for path in _masks(row):
-        mask = read_gray(path)
+        mask = reader.picture(path)
         if mask.shape != shape:
             raise InputError(
                 f"The mask of the case {row.case_id} has {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
