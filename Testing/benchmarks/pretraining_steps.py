@@ -80,11 +80,11 @@ class _PlainAutoencoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         from MAEMCLib.networks.decoder import Decoder
-        from MAEMCLib.networks.masking import hidden_count
+        from MAEMCLib.networks.masking import masked_count
         from MAEMCLib.networks.vit import ViT
 
         self.encoder, self.decoder = ViT(ENCODER, 0), Decoder(ENCODER, DECODER, 1)
-        self.hidden = hidden_count(ENCODER.tokens, RATIO)
+        self.hidden = masked_count(ENCODER.tokens, RATIO)
 
     def forward(self, batch):
         from MAEMCLib.networks.masking import patchify, split_tokens

@@ -4,7 +4,7 @@ import pytest
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.decoder import Decoder
-from MAEMCLib.networks.masking import hidden_count, split_tokens
+from MAEMCLib.networks.masking import masked_count, split_tokens
 
 DECODER = DecoderConfiguration(width=32, depth=2, heads=4)
 
@@ -18,7 +18,7 @@ DECODER = DecoderConfiguration(width=32, depth=2, heads=4)
 )
 def test_decoder_equals_filling_places_one_by_one(encoder):
     decoder = Decoder(encoder, DECODER, seed=4)
-    keep, _ = split_tokens(torch.rand(3, encoder.tokens), hidden_count(encoder.tokens, 0.5))
+    keep, _ = split_tokens(torch.rand(3, encoder.tokens), masked_count(encoder.tokens, 0.5))
     tokens = torch.randn(3, 1 + keep.shape[1], 64)
     with torch.no_grad():
         prediction = decoder(tokens, keep)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.inputs.montage import to_montage
-from MAEMCLib.networks.masking import gather_tokens, hidden_count, patchify, split_tokens, unpatchify
+from MAEMCLib.networks.masking import gather_tokens, masked_count, patchify, split_tokens, unpatchify
 
 PERCENTAGES = (20, 30, 40, 50, 60, 70, 75, 80, 90)
 
 
 def test_the_nine_published_ratios_on_25_slices():
-    hidden = [hidden_count(25, percentage / 100) for percentage in PERCENTAGES]
+    hidden = [masked_count(25, percentage / 100) for percentage in PERCENTAGES]
     assert hidden == [5, 8, 10, 13, 15, 18, 19, 20, 23]
 
 
@@ -27,24 +27,24 @@ def test_counts_are_rounded_half_up_by_integer_arithmetic(tokens, percentage):
         Fraction(percentage, 100),
         1 - (1 - percentage / 100),
     ):
-        assert hidden_count(tokens, ratio) == expected
+        assert masked_count(tokens, ratio) == expected
 
 
 @pytest.mark.parametrize("ratio", [0.1 + 0.2, 1 - 0.7, 0.9 / 3])  # three ways to miss 0.3 in binary
 def test_rounding_noise_of_the_ratio_does_not_move_a_half(ratio):
-    assert hidden_count(5, ratio) == 2
+    assert masked_count(5, ratio) == 2
 
 
 @pytest.mark.parametrize("ratio", [0, 1, -0.1, 1.5, float("nan")])
 def test_ratios_outside_the_open_interval_are_refused(ratio):
     with pytest.raises(UsageError):
-        hidden_count(25, ratio)
+        masked_count(25, ratio)
 
 
 @pytest.mark.parametrize("ratio", [0.01, 0.99])
 def test_masks_that_hide_nothing_or_everything_are_refused(ratio):
     with pytest.raises(UsageError, match="of 25 patches"):
-        hidden_count(25, ratio)
+        masked_count(25, ratio)
 
 
 def test_split_keeps_the_smallest_noise_in_ascending_order():

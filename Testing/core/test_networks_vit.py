@@ -11,7 +11,7 @@ from MAEMCLib.inputs.montage import to_montage
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.networks.layers import position_code
-from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
+from MAEMCLib.networks.masking import masked_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
 
 SMALL = EncoderConfiguration(width=64, depth=3, heads=4)
@@ -80,7 +80,7 @@ def test_classifier_reads_the_class_token_of_all_patches(images):
 @pytest.mark.parametrize("configuration", [SMALL, GRID])
 def test_masked_forward_equals_gathering_after_the_embedding(configuration, images):
     vit = ViT(configuration, seed=1)
-    keep, _ = split_tokens(torch.rand(3, configuration.tokens), hidden_count(configuration.tokens, 0.5))
+    keep, _ = split_tokens(torch.rand(3, configuration.tokens), masked_count(configuration.tokens, 0.5))
     with torch.no_grad():
         embedded = vit.embed(images)
         subset = torch.stack([torch.cat([embedded[b, :1], embedded[b, 1:][keep[b]]]) for b in range(3)])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError, ModelError
-from MAEMCLib.images.gray import look, look_turned, read_gray, square
+from MAEMCLib.images.gray import crop_resized, crop_rotated, read_gray, square
 from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.inputs.view import prepare, shown
 from PIL import Image
@@ -155,14 +155,14 @@ def test_square_keeps_the_picture_in_its_middle(shape):
 def test_look_enlarges_by_linear_interpolation():
     """On a ramp a linear interpolation is exact: each pixel has the value of its own place."""
     ramp = np.add.outer(np.arange(30.0), 100 * np.arange(30.0)).astype(np.float32)
-    shown = look(ramp, (15.25, 14.5), 6.0, 24)
+    shown = crop_resized(ramp, (15.25, 14.5), 6.0, 24)
     places = (np.arange(24) + 0.5) * 6 / 24 - 3 - 0.5  # pixel centers lie at whole numbers and a half
     expected = np.add.outer(places + 15.25, 100 * (places + 14.5))
     np.testing.assert_allclose(shown, expected, atol=0.01)
 
 
 def test_look_fills_with_black_what_lies_outside():
-    shown = look(np.ones((10, 10), np.float32), (0.0, 5.0), 10.0, 10)
+    shown = crop_resized(np.ones((10, 10), np.float32), (0.0, 5.0), 10.0, 10)
     np.testing.assert_allclose(shown[:5], 0)
     np.testing.assert_allclose(shown[5:], 1)
 
@@ -170,7 +170,7 @@ def test_look_fills_with_black_what_lies_outside():
 def test_shrinking_averages():
     """A fine checkerboard becomes even gray and not a pattern of its own."""
     board = np.indices((64, 64)).sum(axis=0) % 2
-    shown = look(board.astype(np.float32), (32.0, 32.0), 64.0, 16)
+    shown = crop_resized(board.astype(np.float32), (32.0, 32.0), 64.0, 16)
     assert np.abs(shown[2:-2, 2:-2] - 0.5).max() < 0.05
 
 
@@ -189,11 +189,11 @@ def test_a_picture_is_shown_upright_and_turned(share):
     views = shown(gray, settings)
     assert views.shape == (4, 24, 24) and views.dtype == np.float32
     np.testing.assert_array_equal(views[0], prepare(gray, settings))
-    first = look_turned(gray, (24.0, 24.0), 48 * share, 24, 0.0)  # averages four samples a pixel, where it shrinks
+    first = crop_rotated(gray, (24.0, 24.0), 48 * share, 24, 0.0)  # averages four samples a pixel, where it shrinks
     for turns in (1, 2, 3):
         np.testing.assert_allclose(views[turns] * 0.5 + 0.2, np.rot90(first, turns), atol=1e-4)
     diagonal = shown(gray, replace(settings, angles=8))[1]
-    np.testing.assert_allclose(diagonal * 0.5 + 0.2, look_turned(gray, (24.0, 24.0), 48 * share, 24, 45.0), atol=1e-6)
+    np.testing.assert_allclose(diagonal * 0.5 + 0.2, crop_rotated(gray, (24.0, 24.0), 48 * share, 24, 45.0), atol=1e-6)
 
 
 @pytest.mark.parametrize(

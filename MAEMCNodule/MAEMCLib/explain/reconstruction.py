@@ -10,7 +10,7 @@ from ..models.loading import is_finite, load_members
 from ..models.predictor import Predictor
 from ..networks.configuration import DecoderConfiguration, EncoderConfiguration
 from ..networks.decoder import Decoder
-from ..networks.masking import hidden_count, split_tokens, unpatchify
+from ..networks.masking import masked_count, split_tokens, unpatchify
 from ..networks.vit import ViT
 
 ROUNDS = 4
@@ -63,7 +63,7 @@ def reconstruct(autoencoder: Autoencoder, images: torch.Tensor, plane: str) -> t
     Masks come in complementary pairs: what one shows the other hides, so that every patch is predicted unseen.
     """
     tokens = autoencoder.encoder.configuration.tokens
-    hidden = hidden_count(tokens, MASK_RATIO)
+    hidden = masked_count(tokens, MASK_RATIO)
     generator = torch.Generator().manual_seed(SEED)
     total, times = 0.0, 0.0
     for _ in range(ROUNDS):

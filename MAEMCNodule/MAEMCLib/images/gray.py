@@ -96,10 +96,12 @@ def framed(gray: np.ndarray, stored_side: int) -> np.ndarray:
     if not stored_side or len(whole) <= stored_side:
         return whole
     middle = len(whole) / 2
-    return np.rint(look(whole, (middle, middle), len(whole), stored_side) * 255).astype(np.float32) / np.float32(255)
+    return np.rint(crop_resized(whole, (middle, middle), len(whole), stored_side) * 255).astype(
+        np.float32
+    ) / np.float32(255)
 
 
-def look(gray: np.ndarray, center: tuple[float, float], width: float, side: int) -> np.ndarray:
+def crop_resized(gray: np.ndarray, center: tuple[float, float], width: float, side: int) -> np.ndarray:
     """(side, side) float32: the square of ``width`` pixels about a point (row, column), anti-aliased where it shrinks.
 
     Places between pixels are interpolated linearly; what lies outside the picture is black.
@@ -116,8 +118,8 @@ def look(gray: np.ndarray, center: tuple[float, float], width: float, side: int)
     return np.asarray(Image.fromarray(gray).resize((side, side), Image.Resampling.BILINEAR, box=box))
 
 
-def look_turned(gray: np.ndarray, center: tuple[float, float], width: float, side: int, degrees: float) -> np.ndarray:
-    """``look`` at a picture that is turned about the point, counter-clockwise.
+def crop_rotated(gray: np.ndarray, center: tuple[float, float], width: float, side: int, degrees: float) -> np.ndarray:
+    """As ``crop_resized``, of a picture that is rotated about the point, counter-clockwise.
 
     As sharp as can be, because the upright picture is not interpolated at all where it is not resized, and a network
     that knows blurred ones only does worse on it: interpolated once, by a cubic, and clipped to the picture's range.

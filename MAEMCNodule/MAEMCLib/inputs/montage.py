@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..images.gray import look
+from ..images.gray import crop_resized
 from ..machine.installation import native_path
 from ..networks.configuration import TILES
 from .region import SIDE, SLICES
@@ -46,7 +46,7 @@ def resized(montage: np.ndarray, side: int) -> np.ndarray:
     """(250, 250) -> (side, side), interpolated linearly, for a backbone that does not take 250 pixels."""
     if side == len(montage):
         return montage
-    return look(montage, (len(montage) / 2, len(montage) / 2), len(montage), side)
+    return crop_resized(montage, (len(montage) / 2, len(montage) / 2), len(montage), side)
 
 
 def montage(stack: np.ndarray, preprocessing: Preprocessing, side: int = TILES * SIDE) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..images.gray import framed, look, look_turned
+from ..images.gray import crop_resized, crop_rotated, framed
 from .settings import PicturePreprocessing
 
 
@@ -14,8 +14,8 @@ def shown(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
     """A square picture in [0, 1] -> (angles, image_size, image_size) network input; the first is upright."""
     middle, width = (len(gray) / 2, len(gray) / 2), len(gray) * preprocessing.view_share
     turns = 360.0 * np.arange(1, preprocessing.angles) / preprocessing.angles
-    views = [look(gray, middle, width, preprocessing.image_size)]
-    views += [look_turned(gray, middle, width, preprocessing.image_size, degrees) for degrees in turns]
+    views = [crop_resized(gray, middle, width, preprocessing.image_size)]
+    views += [crop_rotated(gray, middle, width, preprocessing.image_size, degrees) for degrees in turns]
     return normalize_gray(np.stack(views), preprocessing)
 
 

@@ -9,36 +9,37 @@ from torch import Tensor
 from ..errors import UsageError
 
 
-def hidden_count(tokens: int, ratio: float) -> int:
-    """Number of hidden patches: ``floor(tokens * ratio + 1/2)`` in exact arithmetic.
+def masked_count(tokens: int, ratio: float) -> int:
+    """Number of masked patches: ``floor(tokens * ratio + 1/2)`` in exact arithmetic.
 
     The ratio is taken as the decimal that the user meant, to six digits. In binary floating point 25 * (1 - 0.8) is
-    just below 5, and truncating it would hide 21 of 25 patches where 20 were asked for. For 25 patches, 50 % hides 13
-    and keeps 12.
+    just below 5, and truncating it would mask 21 of 25 patches instead of 20. Of 25 patches, 50 % masks 13 and leaves
+    12 visible.
 
-    Raises UsageError unless at least one patch stays visible and at least one is hidden.
+    Raises UsageError unless at least one patch stays visible and at least one is masked.
     """
     if not 0 < ratio < 1:
         raise UsageError(f"The mask ratio is {ratio!r}, but it has to lie between 0 and 1.", code="mask-ratio")
     exact = Fraction(ratio).limit_denominator(1_000_000)
-    hidden = math.floor(tokens * exact + Fraction(1, 2))
-    if not 1 <= hidden <= tokens - 1:
+    masked = math.floor(tokens * exact + Fraction(1, 2))
+    if not 1 <= masked <= tokens - 1:
         raise UsageError(
-            f"A mask ratio of {ratio} hides {hidden} of {tokens} patches. "
-            "At least one patch has to be hidden and one has to stay visible; choose another ratio.",
+            f"A mask ratio of {ratio} masks {masked} of {tokens} patches. "
+            "At least one patch has to be masked and one has to stay visible; choose another ratio.",
             code="mask-ratio",
         )
-    return hidden
+    return masked
 
 
-def split_tokens(noise: Tensor, hidden: int) -> tuple[Tensor, Tensor]:
-    """Split each sample's patches by its own noise: the ``hidden`` largest values are hidden.
+def split_tokens(noise: Tensor, masked: int) -> tuple[Tensor, Tensor]:
+    """Split each sample's patches by its own noise: those with the ``masked`` largest values are masked.
 
-    noise: (B, N). Returns the indices kept (B, N - hidden) and hidden (B, hidden), each in ascending order. A uniform
-    noise makes every subset of that size equally likely; the same noise always gives the same mask.
+    noise: (B, N). Returns the indices of the visible patches (B, N - masked) and of the masked ones (B, masked), each
+    in ascending order. With uniform noise every subset of that size is equally likely; the same noise always gives the
+    same mask.
     """
     order = torch.argsort(noise, dim=1, stable=True)
-    visible = noise.shape[1] - hidden
+    visible = noise.shape[1] - masked
     return order[:, :visible].sort(dim=1).values, order[:, visible:].sort(dim=1).values
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from MAEMCLib.images.gray import look
+from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.inputs.region import SIDE, SLICES
 from scipy.special import expit
 
@@ -81,7 +81,7 @@ def central_forest(presentation: Presentation, labels: np.ndarray, folds: Sequen
     for case in range(len(labels)):
         for image in presentation.plain(case):
             middle = len(image) / 2
-            pixels.append(look(image, (middle, middle), middle, CENTRAL_PIXELS).ravel())
+            pixels.append(crop_resized(image, (middle, middle), middle, CENTRAL_PIXELS).ravel())
             owners.append(case)
     values, cases = np.array(pixels), np.array(owners)
     probabilities = np.zeros(len(labels))

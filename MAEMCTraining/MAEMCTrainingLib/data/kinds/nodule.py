@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume, check_ct
-from MAEMCLib.images.gray import look
+from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.montage import from_montage, normalize, resized
 from MAEMCLib.inputs.region import SIDE, SLICES, NoduleROI, axial_grid, check_point, coronal_grid, sample_stack
@@ -196,7 +196,7 @@ class MontagePresentation(Presentation):
         image, padded = montage(self.cohort.array(case), plane, view, self.preprocessing)
         if self.augmentation.mode == "single":
             middle = from_montage(image)[SLICES // 2]
-            return look(middle, (SIDE / 2, SIDE / 2), SIDE, self.side), padded
+            return crop_resized(middle, (SIDE / 2, SIDE / 2), SIDE, self.side), padded
         return resized(image, self.side), padded
 
 

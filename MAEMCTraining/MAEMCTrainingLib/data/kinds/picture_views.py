@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from MAEMCLib.images.gray import look, look_turned
+from MAEMCLib.images.gray import crop_resized, crop_rotated
 from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.inputs.view import normalize_gray, shown
 
@@ -124,7 +124,7 @@ class _Light:
     def of(self, gray: np.ndarray) -> np.ndarray:
         """(S, S) of a stored picture in [0, 1]."""
         if self.tilt:
-            image = look_turned(gray, self.middle, self.width, self.side, self.tilt)
+            image = crop_rotated(gray, self.middle, self.width, self.side, self.tilt)
         else:
-            image = look(gray, self.middle, self.width, self.side)
+            image = crop_resized(gray, self.middle, self.width, self.side)
         return np.clip(turned(image, self.turns, self.flip) * self.gain, 0.0, 1.0)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from MAEMCLib.images.gray import STORED_SIDE, framed, look, square
+from MAEMCLib.images.gray import STORED_SIDE, crop_resized, framed, square
 
 from .kind import Cases, Cut
 
@@ -63,7 +63,7 @@ def _framed_lesion(mask: np.ndarray, side: int) -> np.ndarray:
     """(side, side) uint8. Anything of a lesion that falls on a pixel makes it lesion: a small one must not vanish."""
     marked = square(mask.astype(np.float32))
     if len(marked) != side:
-        marked = look(marked, (len(marked) / 2, len(marked) / 2), len(marked), side)
+        marked = crop_resized(marked, (len(marked) / 2, len(marked) / 2), len(marked), side)
     return (marked > 0).astype(np.uint8)
 
 

@@ -12,7 +12,7 @@ import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.decoder import Decoder
 from MAEMCLib.networks.layers import initialize
-from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
+from MAEMCLib.networks.masking import masked_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor, nn
 from torch.nn import functional
@@ -102,7 +102,7 @@ class MAEMC(Method):
         super().__init__()
         self.configuration = configuration
         self.mask_cells = encoder.tokens
-        self.hidden = hidden_count(encoder.tokens, configuration.mask_ratio)
+        self.hidden = masked_count(encoder.tokens, configuration.mask_ratio)
         visible = encoder.tokens - self.hidden
         self.encoder = ViT(encoder, seed)
         self.decoder = Decoder(encoder, decoder, seed + 1)

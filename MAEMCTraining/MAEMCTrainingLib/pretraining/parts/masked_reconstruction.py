@@ -8,7 +8,7 @@ import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
+from MAEMCLib.networks.masking import masked_count, patchify, split_tokens
 from torch import Tensor
 
 from ..method import Method, ViewBatch
@@ -53,7 +53,7 @@ class MaskGrid:
                 f"The nearest sizes are {nearest}; set encoder.image_size.",
                 "image-size",
             )
-        hidden_count(self.cells, self.ratio)
+        masked_count(self.cells, self.ratio)
 
     @property
     def cells(self) -> int:
@@ -63,7 +63,7 @@ class MaskGrid:
     @property
     def hidden(self) -> int:
         """Hidden cells of one image."""
-        return hidden_count(self.cells, self.ratio)
+        return masked_count(self.cells, self.ratio)
 
     def split(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Noise (B, N) -> the grid (B, 1, G, G) bool, True where visible, and the hidden cells' indices (B, H)."""

@@ -8,7 +8,7 @@ import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.decoder import Decoder
-from MAEMCLib.networks.masking import hidden_count, patchify, split_tokens
+from MAEMCLib.networks.masking import masked_count, patchify, split_tokens
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor
 
@@ -46,7 +46,7 @@ class MaskedTransformer(Method):
         super().__init__()
         self.configuration = configuration
         self.mask_cells = encoder.tokens
-        self.hidden = hidden_count(encoder.tokens, configuration.mask_ratio)
+        self.hidden = masked_count(encoder.tokens, configuration.mask_ratio)
         if configuration.norm_pixels and encoder.patch_pixels < 2:
             raise UsageError("A patch of one pixel has no deviation: norm_pixels needs a larger patch_size.", "setting")
         self.encoder = ViT(encoder, seed)
