@@ -106,7 +106,7 @@ def finetune_in():
             "finetune",
             lambda job, stop: evaluate_job(
                 finetune(cohort, run, job, folder.parent, device, [], start, stop, protocol)
-            ),
+            ).to_json(),
         )
 
     return run_it

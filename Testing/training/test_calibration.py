@@ -16,7 +16,8 @@ from MAEMCTrainingLib.evaluation.calibration import (
     reliability,
     wilson,
 )
-from MAEMCTrainingLib.evaluation.out_of_fold import OutOfFold, gather, judge
+from MAEMCTrainingLib.evaluation.out_of_fold import OutOfFold, calibrate, read_out_of_fold
+from MAEMCTrainingLib.evaluation.predictions import of_second
 from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binomtest
@@ -159,37 +160,37 @@ def out_of_fold(cases=300, seed=0, validated=150, **shape):
 
 def predictions(labels, folds, scores, chosen, validation_scores):
     """Of five folds whose inner validation predicted the chosen cases."""
-    return OutOfFold(labels, folds, scores, chosen, labels[chosen], folds[chosen], validation_scores)
+    return OutOfFold(labels, folds, of_second(scores), chosen, labels[chosen], folds[chosen], validation_scores)
 
 
 def test_a_fold_s_labels_do_not_reach_its_own_calibration_and_thresholds():
     """Turning all labels of a fold round leaves its probabilities and thresholds as they are, and moves the others'."""
     oof = out_of_fold()
-    judged = judge(oof)
-    assert judged.reason is None and judged.calibration.slope > 0
+    found = calibrate(oof)
+    assert found.reason is None and found.calibration.slope > 0
     tested = oof.folds == 2
     labels = np.where(tested, 1 - oof.labels, oof.labels)
     turned = predictions(labels, oof.folds, oof.scores, oof.validation_cases, oof.validation_scores)
-    again = judge(turned)
-    np.testing.assert_array_equal(judged.probabilities[tested], again.probabilities[tested])
-    assert (judged.probabilities[~tested] != again.probabilities[~tested]).all()
-    for name in judged.thresholds:
-        assert len(set(judged.used[name][tested].tolist())) == 1
-        np.testing.assert_array_equal(judged.used[name][tested], again.used[name][tested])
-    assert judged.calibration != again.calibration
+    again = calibrate(turned)
+    np.testing.assert_array_equal(found.probabilities[tested], again.probabilities[tested])
+    assert (found.probabilities[~tested] != again.probabilities[~tested]).all()
+    for name in found.thresholds:
+        assert len(set(found.used[name][tested].tolist())) == 1
+        np.testing.assert_array_equal(found.used[name][tested], again.used[name][tested])
+    assert found.calibration != again.calibration
 
 
 def test_cross_fitting_by_hand():
     oof = out_of_fold(200, 4, 120)
-    judged = judge(oof)
+    found = calibrate(oof)
     for fold in range(5):
         tested = oof.folds == fold
         fitted = fit_platt(oof.labels[~tested], oof.scores[~tested])
-        np.testing.assert_allclose(judged.probabilities[tested], fitted.apply(oof.scores[tested]))
+        np.testing.assert_allclose(found.probabilities[tested], fitted.apply(oof.scores[tested]))
     everything = fit_platt(oof.labels, oof.scores)
-    assert judged.calibration == everything
+    assert found.calibration == everything
     # Thresholds lie on the scale of the calibrated probability: called as the network's own threshold calls.
-    balanced = judged.thresholds["balanced"]
+    balanced = found.thresholds["balanced"]
     assert balanced in everything.apply(oof.validation_scores)
 
 
@@ -200,26 +201,26 @@ def test_calibrated_figures_are_not_optimistic():
         draws = np.random.default_rng(seed)
         labels, scores = draws.integers(0, 2, 60), draws.random(60)
         oof = predictions(labels, np.arange(60) % 5, scores, np.arange(60), draws.random(60))
-        judged = judge(oof)
-        if judged.reason is None:
-            gains.append(((labels - labels.mean()) ** 2).mean() - ((labels - judged.probabilities) ** 2).mean())
+        found = calibrate(oof)
+        if found.reason is None:
+            gains.append(((labels - labels.mean()) ** 2).mean() - ((labels - found.probabilities) ** 2).mean())
     assert len(gains) > 3 and np.mean(gains) < 0.01
 
 
 def test_a_model_no_better_than_chance_is_left_uncalibrated():
     oof = out_of_fold()
     turned = predictions(oof.labels, oof.folds, 1 - oof.scores, oof.validation_cases, 1 - oof.validation_scores)
-    judged = judge(turned)
-    assert "not better than chance" in judged.reason and judged.calibration == Calibration()
-    np.testing.assert_array_equal(judged.probabilities, turned.scores)
+    found = calibrate(turned)
+    assert "not better than chance" in found.reason and found.calibration == Calibration()
+    np.testing.assert_array_equal(found.probabilities, turned.scores)
 
 
 def test_few_validation_cases_leave_everything_at_its_default():
     oof = out_of_fold(60, 1, 30)
-    judged = judge(oof)
-    assert "at least 20" in judged.reason and judged.thresholds_reason == judged.reason
-    assert set(judged.thresholds.values()) == {0.5} and judged.used == {}
-    assert judged.calibration == Calibration()
+    found = calibrate(oof)
+    assert "at least 20" in found.reason and found.thresholds_reason == found.reason
+    assert set(found.thresholds.values()) == {0.5} and found.used == {}
+    assert found.calibration == Calibration()
 
 
 @pytest.fixture
@@ -237,7 +238,7 @@ LABELS = np.array([0, 1, 0, 1])
 
 
 def test_gathering(results):
-    oof = gather(results, 2, ["d", "c", "b", "a"], LABELS)
+    oof = read_out_of_fold(results, 2, ["d", "c", "b", "a"], LABELS)
     assert oof.folds.tolist() == [1, 1, 0, 0] and (oof.scores == 0.25).all()
 
 
@@ -258,10 +259,10 @@ def test_gathering(results):
 def test_damaged_results_are_refused(results, text, message):
     (results / "folds" / "0" / "result.json").write_text(text)
     with pytest.raises(InputError, match=message):
-        gather(results, 2, list("abcd"), LABELS)
+        read_out_of_fold(results, 2, list("abcd"), LABELS)
 
 
 def test_missing_results_are_refused(results):
     (results / "folds" / "0" / "result.json").unlink()
     with pytest.raises(InputError, match="is missing"):
-        gather(results, 2, list("abcd"), LABELS)
+        read_out_of_fold(results, 2, list("abcd"), LABELS)

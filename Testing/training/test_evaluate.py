@@ -27,7 +27,7 @@ from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
 from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve
 from MAEMCTrainingLib.evaluation.metrics import auc
-from MAEMCTrainingLib.evaluation.out_of_fold import gather, judge
+from MAEMCTrainingLib.evaluation.out_of_fold import calibrate, read_out_of_fold
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from sklearn.metrics import roc_curve as reference_curve
@@ -117,16 +117,16 @@ def test_the_job_is_calibrated_and_its_report_is_whole(jobs):
 
 def test_the_figures_are_those_of_the_stored_predictions(jobs):
     table, report = read_predictions(jobs / "fine" / "predictions.csv"), report_of(jobs / "fine")
-    oof = gather(jobs / "fine", 4, table.case_ids, table.labels)
-    judged = judge(oof)
-    np.testing.assert_allclose(table.network, oof.scores, atol=1e-6)
-    np.testing.assert_allclose(table.probabilities, judged.probabilities, atol=1e-6)
+    oof = read_out_of_fold(jobs / "fine", 4, table.case_ids, table.labels)
+    calibrated = calibrate(oof)
+    np.testing.assert_allclose(table.network, oof.probabilities, atol=1e-6)
+    np.testing.assert_allclose(table.probabilities[:, 1], calibrated.probabilities, atol=1e-6)
     assert report["metrics"]["auc"]["value"] == pytest.approx(auc(table.labels, oof.scores))
-    assert report["metrics"]["brier"]["value"] == pytest.approx(((judged.probabilities - table.labels) ** 2).mean())
-    called = judged.probabilities >= judged.used["rule_out"]
+    assert report["metrics"]["brier"]["value"] == pytest.approx(((calibrated.probabilities - table.labels) ** 2).mean())
+    called = calibrated.probabilities >= calibrated.used["rule_out"]
     assert report["operating_points"]["rule_out"]["counts"]["tp"] == int((called & (table.labels == 1)).sum())
-    assert report["thresholds"] == judged.thresholds
-    assert report["calibration"]["slope"] == judged.calibration.slope
+    assert report["thresholds"] == calibrated.thresholds
+    assert report["calibration"]["slope"] == calibrated.calibration.slope
 
 
 def test_the_page_holds_everything_itself(jobs):
@@ -318,7 +318,7 @@ def test_few_cases_and_an_uncalibrated_bundle(jobs, manifest, random_bundle, tmp
     rows[2] = Case(**{**vars(rows[2]), "diameter_mm": None})
     write_manifest(tmp_path / "few.csv", rows)
     code, out, _ = evaluate(random_bundle, "--data", tmp_path / "few.csv", "--output", tmp_path / "e")
-    assert code == 0 and "Only 4 malignant cases" in out and "not calibrated: random weights" in out
+    assert code == 0 and "Only 5 benign, 4 malignant cases" in out and "not calibrated: random weights" in out
     assert "All thresholds of the model are 0.5" in out
     assert "No baseline 'size alone': 1 cases have no diameter_mm" in out
     with zipfile.ZipFile(random_bundle) as archive:

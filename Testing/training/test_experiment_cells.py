@@ -16,7 +16,7 @@ from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.kinds.nodule import MontagePresentation
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
-from MAEMCTrainingLib.evaluation.predictions import PredictionTable
+from MAEMCTrainingLib.evaluation.predictions import PredictionTable, of_second
 from MAEMCTrainingLib.evaluation.repeats import repeated_auc
 from MAEMCTrainingLib.experiments.cell import FINETUNE, FUSE, Cell, repeated
 from MAEMCTrainingLib.experiments.registry import experiment_named, experiments
@@ -64,7 +64,8 @@ def predicted(folder, scores, labels, folds):
     folder.mkdir(parents=True)
     names = [f"case-{n}" for n in range(len(labels))]
     patients = [f"P{n // 2}" for n in range(len(labels))]
-    PredictionTable(names, patients, labels, scores, folds, scores).write(folder / "predictions.csv")
+    table = of_second(scores)
+    PredictionTable(names, patients, labels, table, folds, table).write(folder / "predictions.csv")
     (folder / "metrics.json").write_text("{}")
 
 

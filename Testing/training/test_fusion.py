@@ -18,6 +18,7 @@ from MAEMCLib.networks.classifier import Logits
 from MAEMCLib.networks.configuration import EncoderConfiguration, GraphConfiguration
 from MAEMCLib.networks.encoders import encoder_configuration
 from MAEMCLib.networks.heads.graph import GraphHead
+from MAEMCLib.report.formats import render
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.classifiers import fusion
 from MAEMCTrainingLib.classifiers.fusion_data import FusionCohort, check_columns, read_fusion_data
@@ -27,7 +28,9 @@ from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Augmentation, Optimization, override
 from MAEMCTrainingLib.evaluation import baselines, bootstrap, metrics
-from MAEMCTrainingLib.evaluation.fusion_evaluation import VALUES_ALONE, evaluate_again, evaluate_fusion, format_table
+from MAEMCTrainingLib.evaluation.baselines import VALUES
+from MAEMCTrainingLib.evaluation.page import evaluation_report
+from MAEMCTrainingLib.evaluation.report import evaluate_again, evaluate_job
 from MAEMCTrainingLib.jobs.job import Job, open_job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
@@ -99,7 +102,7 @@ def cohort(balls, ball_cache, ball_home, tmp_path_factory):
 def fuse_in(folder, cohort, run, stop=None):
     stop = stop or StopRequest()
     with open_job(folder, "fuse", {"arguments": ["fuse"], "directory": "."}, folder.parent, stop) as job:
-        return evaluate_fusion(fusion.fuse(cohort, run, job, folder.parent, CPU, [], None, stop))
+        return evaluate_job(fusion.fuse(cohort, run, job, folder.parent, CPU, [], None, stop))
 
 
 @pytest.fixture(scope="module")
@@ -326,11 +329,12 @@ def test_what_is_missing_is_said_in_a_column_of_its_own():
 
 
 def test_a_job_evaluates_every_case_once_beside_its_baselines(trained, cohort):
-    folder, report = trained
+    folder, found = trained
+    report = json.loads(json.dumps(found.to_json()))
     assert Job(folder).status == "finished" and Job(folder).settings["kind"] == "fuse"
     assert report["cases"] == 12 and sum(map(sum, report["confusion_matrix"])) == 12
     assert [sum(row) for row in report["confusion_matrix"]] == [4, 4, 4]
-    assert set(report["baselines"]) == {"images alone", "majority class", VALUES_ALONE}
+    assert {"images alone", "majority class", VALUES, "radial profile, by mm"} < set(report["baselines"])
     assert report["baselines"]["majority class"]["macro_auc"]["value"] == 0.5
     assert set(report["branches"]) == {"axial", "coronal", "clinical"}
     assert report["metrics"]["macro_auc"]["low"] is not None
@@ -342,7 +346,7 @@ def test_a_job_evaluates_every_case_once_beside_its_baselines(trained, cohort):
         assert sum(float(row[f"probability of {name}"]) for name in cohort.classes) == pytest.approx(1, abs=1e-5)
     assert "patient-" not in (folder / "predictions.csv").read_text()
     assert not any("balls" in path.read_text() for path in (folder / "metrics.json", folder / "report.html"))
-    text = format_table(report)
+    text = render(evaluation_report(found), "txt")
     assert "macro F1" in text and "Research only" in text and "age 10" in text
     assert "Research only" in (folder / "report.html").read_text()
 
@@ -360,7 +364,8 @@ def test_a_fold_predicts_what_its_stored_network_gives(trained, cohort):
 
 
 def test_a_stopped_run_continued_has_the_bits_of_one_that_was_not(trained, cohort, tmp_path):
-    folder, report = trained
+    folder, found = trained
+    report = json.loads(json.dumps(found.to_json()))
 
     class Later(StopRequest):
         asked_times = 0
@@ -384,10 +389,11 @@ def test_a_stopped_run_continued_has_the_bits_of_one_that_was_not(trained, cohor
 
 
 def test_evaluated_again_without_its_data_it_says_the_same(trained, tmp_path):
-    folder, report = trained
-    again = evaluate_again(Job(folder), tmp_path / "again")
+    folder, found = trained
+    report = json.loads(json.dumps(found.to_json()))
+    again = evaluate_again(Job(folder), tmp_path / "again").to_json()
     for key in ("confusion_matrix", "baselines", "notes", "classes"):
-        assert json.dumps(again[key]) == json.dumps(report[key])
+        assert json.loads(json.dumps(again[key])) == report[key]
     assert again["metrics"]["macro_auc"] == report["metrics"]["macro_auc"]
 
 
@@ -420,7 +426,7 @@ def test_two_classes_have_thresholds_and_the_usual_metrics(two_classes):
     assert report["two_class_metrics"]["auc"]["value"] == report["metrics"]["macro_auc"]["value"]
     assert report["calibration"]["calibrated"] is False and "20" in report["calibration"]["reason"]
     assert set(report["operating_points"]) == {"rule_out", "balanced", "rule_in", "half"}
-    assert set(report["baselines"]) == {"majority class", VALUES_ALONE}
+    assert {"majority class", VALUES, "untrained encoder, frozen"} < set(report["baselines"])
     counts = report["operating_points"]["half"]["counts"]
     assert counts["tp"] + counts["fn"] == 6
 

@@ -10,7 +10,7 @@ from MAEMCTrainingLib.evaluation.bootstrap import two_class_samples, with_interv
 from MAEMCTrainingLib.evaluation.calibration import calibrated_error, equal_mass_bins, reliability
 from MAEMCTrainingLib.evaluation.delong import compare
 from MAEMCTrainingLib.evaluation.intervals import area_interval, effective_size, mean_interval, rate_interval
-from MAEMCTrainingLib.evaluation.metrics import area, auc_difference, evaluate, rank_only
+from MAEMCTrainingLib.evaluation.metrics import area, auc_difference, evaluate
 from scipy.stats import binomtest
 
 from Testing.benchmarks.intervals import FIGURES, coverage, report, sample
@@ -91,7 +91,7 @@ def test_a_model_without_an_error_has_no_interval_of_zero_width():
     as_good = scores.copy()
     as_good[labels == 1] = others
     both = compare(labels, scores, as_good, patients)
-    assert both["difference"]["value"] == 0 and both["difference"]["low"] < -0.02 and both["delong"]["p"] is None
+    assert both.difference.value == 0 and both.difference.low < -0.02 and both.delong.p is None
 
 
 def test_several_nodules_of_a_patient_widen_the_interval():
@@ -107,8 +107,8 @@ def test_one_patient_of_a_class_gives_no_interval():
     for name in ("auc", "auc_within_folds", "sensitivity", "balanced_accuracy", "brier", "ece", "calibration_slope"):
         assert found[name].low is None and found[name].high is None, name
     assert found["auc"].value == pytest.approx(11 / 12) and found["specificity"].low is not None
-    assert rank_only(labels, scores, patients)["auc"]["low"] is None
-    assert compare(labels, scores, scores[::-1], patients)["difference"]["low"] is None
+    assert area(labels, scores, patients).low is None
+    assert compare(labels, scores, scores[::-1], patients).difference.low is None
 
 
 def test_what_ranks_nothing_or_alike_has_no_interval():

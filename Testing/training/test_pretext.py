@@ -11,11 +11,12 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.inputs.montage import from_montage
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.report.formats import render
 from MAEMCTrainingLib.data.kinds.montage_views import View, montage_pair
 from MAEMCTrainingLib.pretext.contrast import own_key_first, queries_and_keys, queue_losses
 from MAEMCTrainingLib.pretext.filling import FILLINGS, GRAY_MEAN, INTERPOLATION, VISIBLE_MEAN
 from MAEMCTrainingLib.pretext.measuring import MASKS, evaluate_pretext, hidden_pixel_errors
-from MAEMCTrainingLib.pretext.report import EVERYWHERE, NETWORK, TRAINING_MEAN, UNTRAINED, format_pretext_table, targets
+from MAEMCTrainingLib.pretext.report import EVERYWHERE, NETWORK, TRAINING_MEAN, UNTRAINED, pretext_report, targets
 from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
 from MAEMCTrainingLib.pretraining.run import PretrainedJob
@@ -184,7 +185,7 @@ def test_only_unseen_patients_are_evaluated(pretrained, ball_cohort, tmp_path):
     assert only["contrast"][NETWORK] == contrast[NETWORK]
     assert only["contrast"][UNTRAINED]["negatives"] == 0 and "info_nce" not in only["contrast"][UNTRAINED]["masked"]
     for result in (report, only):
-        table = format_pretext_table(result)
+        table = render(pretext_report(result), "txt")
         assert INTERPOLATION in table and "not for clinical use" in table
     assert "5 of 12 keys" in table and "not 10 times chance" in table
     text = json.dumps(report)
@@ -218,7 +219,7 @@ def test_figures_that_cannot_be_honest_are_refused(pretrained, ball_cohort, tmp_
         evaluate_pretext(pretrained, ball_cohort, tmp_path / "file" / "out", cpu)
     alone = evaluate_pretext(pretrained, ball_cohort.subset([12]), tmp_path, cpu)
     assert "own_key_first" not in alone["contrast"][NETWORK]["masked"]
-    assert format_pretext_table(alone)
+    assert render(pretext_report(alone), "txt")
 
 
 def test_targets():

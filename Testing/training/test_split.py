@@ -277,4 +277,4 @@ def test_a_fusion_obeys_the_split_as_well(balls, home, tmp_path):
     assert {name: part["cases"] for name, part in found["parts"].items()} == {"validation": 2, "test": 2}
     result = json.loads((tmp_path / "job" / "folds" / "0" / "result.json").read_text())
     assert result["trained_on"] == 8 and [row["row"] for row in result["test"]] == [8, 9]
-    assert "on the test rows of the manifest" in (tmp_path / "job" / "report.html").read_text()
+    assert "Test rows of the manifest" in (tmp_path / "job" / "report.html").read_text()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from MAEMCLib.files.atomic import read_json
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.reference_case import measure
 
-from ..evaluation.fusion_evaluation import report_of
 from ..jobs.job import Job, now
 from ..jobs.revision import code_revision
 from .export import FLOAT32, in_precision
@@ -21,15 +21,20 @@ def export_fusion(folder: Path, output: Path, texts: dict[str, Any], precision: 
     texts: as ``export.read_card_texts`` gives them. precision: of the networks. Raises InputError: no finished fusion;
     ModelError: damaged weights, a place that cannot be written.
     """
+    card, members = card_and_members(folder, texts)
+    return save_bundle(output, card, [in_precision(member, precision) for member in members], measure)
+
+
+def card_and_members(folder: Path, texts: dict[str, Any]) -> tuple[dict[str, Any], list[Member]]:
+    """What a bundle of a finished fusion is made of. Raises InputError, ModelError."""
     job = finished_fusion(folder)
     folds = job.settings["configuration"]["folds"]
     members = [Member("classifier", f"classifier-{n}", load_fusion_fold(folder, n)) for n in range(folds)]
-    members = [in_precision(member, precision) for member in members]
-    return save_bundle(output, _card(job, texts), members, measure)
+    return _card(job, texts), members
 
 
 def _card(job: Job, texts: dict[str, Any]) -> dict[str, Any]:
-    settings, report = job.settings, report_of(job)
+    settings, report = job.settings, read_json(job.folder / "metrics.json", "The job's metrics")
     configuration, cohort, classes = settings["configuration"], settings["cohort"], settings["classes"]
     two = len(classes) == 2
     training = {

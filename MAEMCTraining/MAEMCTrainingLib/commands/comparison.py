@@ -47,11 +47,12 @@ def add(commands: Any) -> None:
 def _compare(options: argparse.Namespace) -> None:
     import torch
     from MAEMCLib.machine.device import choose_device
+    from MAEMCLib.report.formats import render
 
     from ..evaluation.external import make_output
     from ..jobs.stopping import Interrupted
     from ..network_comparison.comparing import compare_networks
-    from ..network_comparison.page import format_comparison
+    from ..network_comparison.page import comparison_report
 
     if options.threads is not None:
         if options.threads < 1:
@@ -76,7 +77,7 @@ def _compare(options: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         raise Interrupted("Stopped. No result was written, and what was there before is unchanged.") from None
     if not options.quiet:
-        print(format_comparison(report))
+        print(render(comparison_report(report), "txt"))
     print(options.output)
 
 

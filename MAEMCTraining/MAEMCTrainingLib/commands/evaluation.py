@@ -6,12 +6,16 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.home import home
 
 from . import TRAINING, Counter, add_command
+
+if TYPE_CHECKING:
+    from ..evaluation.evaluation import Evaluation
+    from ..jobs.job import Job
 
 _FAILED = 3
 
@@ -28,8 +32,9 @@ def add(commands: Any) -> None:
         "--data",
         type=Path,
         metavar="MANIFEST|CACHE",
-        help="labeled cases to score; without it a fine-tuning's own out-of-fold predictions are reported again",
+        help="labeled cases to score; without it a training's own out-of-fold predictions are reported again",
     )
+    command.add_argument("--target", metavar="COLUMN", help="of the manifest: each case's class (default: label)")
     command.add_argument("--output", type=Path, metavar="DIR", help="without --data: the job's own folder")
     command.add_argument("--device", default="auto")
 
@@ -55,75 +60,67 @@ def _evaluate(options: argparse.Namespace) -> int:
     kind = Job(folder).settings["kind"] if (folder / "job.json").is_file() else "bundle"
     if kind == "pretrain":
         return _evaluate_pretraining(options, folder)
-    if kind == "fuse":
-        return _evaluate_fusion(options, folder)
     if options.data is None:
         return _evaluate_again(options, folder, kind)
     if options.output is None:
         raise UsageError("Say where the results go: --output DIR.", "no-output")
     from ..evaluation.external import evaluate_on
-    from ..evaluation.tables import format_table
 
     with Counter("Scoring", options.quiet) as counter:
-        report, failed = evaluate_on(options.model, options.data, options.output, home(), options.device, counter)
+        found, failed = evaluate_on(
+            options.model, options.data, options.output, home(), options.device, counter, options.target
+        )
     for case, _, reason in failed:
         print(f"{case} was not scored: {reason}", file=sys.stderr)
-    if not options.quiet:
-        print(format_table(report))
+    show_evaluation(found, options.quiet)
     print(options.output)
     return _FAILED if failed else 0
 
 
-def _evaluate_fusion(options: argparse.Namespace, folder: Path) -> int:
-    from ..classifiers.fusion import finished_fusion
-    from ..evaluation.external import make_output
-    from ..evaluation.fusion_evaluation import evaluate_again, format_table
+def show_evaluation(found: Evaluation, quiet: bool) -> None:
+    """Print an evaluation."""
+    from MAEMCLib.report.formats import render
 
-    if options.data is not None:
-        raise UsageError(
-            "A fusion is evaluated out of fold only. For other data export it and score them with maemc batch.",
-            "fusion",
-        )
-    job = finished_fusion(folder)
-    if options.output is not None and options.output.resolve() != folder.resolve():
-        make_output(options.output)
-    report = evaluate_again(job, options.output)
-    if not options.quiet:
-        print(format_table(report))
-    print(options.output or folder)
-    return 0
+    from ..evaluation.page import evaluation_report
+
+    if not quiet:
+        print(render(evaluation_report(found), "txt"))
 
 
 def _evaluate_again(options: argparse.Namespace, folder: Path, kind: str) -> int:
-    from ..classifiers.export import finished_finetuning
     from ..evaluation.external import make_output
     from ..evaluation.report import evaluate_again
-    from ..evaluation.tables import format_table
 
     if kind == "bundle":
         raise UsageError(
             f"{options.model} is no job, and a bundle holds no predictions. Say what to score: --data MANIFEST|CACHE.",
             "no-data",
         )
-    job = finished_finetuning(folder)
+    job = _finished(folder, kind)
     if options.output is not None and options.output.resolve() != folder.resolve():
         make_output(options.output)
-    report = evaluate_again(job, options.output)
-    if not options.quiet:
-        print(format_table(report))
+    show_evaluation(evaluate_again(job, options.output), options.quiet)
     print(options.output or folder)
     return 0
+
+
+def _finished(folder: Path, kind: str) -> Job:
+    from ..classifiers.export import finished_finetuning
+    from ..classifiers.fusion import finished_fusion
+
+    return finished_fusion(folder) if kind == "fuse" else finished_finetuning(folder)
 
 
 def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
     import torch
     from MAEMCLib.machine.device import choose_device
+    from MAEMCLib.report.formats import render
 
     from ..data.cohort import join
     from ..data.sources import open_data
     from ..evaluation.external import make_output
     from ..pretext.measuring import evaluate_pretext
-    from ..pretext.report import format_pretext_table
+    from ..pretext.report import pretext_report
     from ..pretraining.run import cohort_of, load_pretrained
 
     if options.data is None or options.output is None:
@@ -141,7 +138,7 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
     device = torch.device(choose_device(options.device).name)
     report = evaluate_pretext(pretrained, cohort, options.output, device, training)
     if not options.quiet:
-        print(format_pretext_table(report))
+        print(render(pretext_report(report), "txt"))
     print(options.output)
     return 0
 

@@ -9,6 +9,7 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.files.home import home
 
 from . import Counter
+from .evaluation import show_evaluation
 from .training import _open_all, _running, _show_result, _start, _training, add_starting_point, check_timm, fold_words
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _fuse(options: argparse.Namespace) -> None:
     from ..classifiers.fusion_data import check_columns, read_fusion_data
     from ..data.sources import Source, check_folds, naming_nobody
     from ..engine.configuration import encoder_named, override
-    from ..evaluation.fusion_evaluation import evaluate_fusion, format_table
+    from ..evaluation.report import evaluate_job
 
     if not options.data:
         raise UsageError("Say what to train on: --data with a manifest.", "no-data")
@@ -95,9 +96,9 @@ def _fuse(options: argparse.Namespace) -> None:
                 job.log,
             )
         trained = fuse(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
-        report = evaluate_fusion(trained) if trained else None
-    if processes.leads and not options.quiet:
-        print(format_table(report))
+        found = evaluate_job(trained) if trained else None
+    if found is not None:
+        show_evaluation(found, options.quiet)
     _show_result(options, processes)
 
 

@@ -17,6 +17,7 @@ from MAEMCLib.machine.installation import check_packages
 
 from ..engine.configuration import PRESETS
 from . import TRAINING, Counter, add_command
+from .evaluation import show_evaluation
 
 if TYPE_CHECKING:
     from MAEMCLib.networks.encoders import AnyEncoderConfiguration
@@ -135,7 +136,7 @@ def _finetune(options: argparse.Namespace) -> None:
     from ..data.cohort import join, labeled
     from ..data.sources import check_folds, naming_nobody
     from ..engine.configuration import finetuning_preset, override
-    from ..evaluation.report import evaluate_job, format_table
+    from ..evaluation.report import evaluate_job
 
     sources = _sources(options.data)
     flat = _flat(sources)
@@ -157,9 +158,9 @@ def _finetune(options: argparse.Namespace) -> None:
             caches, data = _open_all(options, sources, "labeled cases", job, stop, processes)
             cohort = labeled(join(caches))
         trained = finetune(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
-        report = evaluate_job(trained) if trained else None
-    if processes.leads and not options.quiet:
-        print(format_table(report))
+        found = evaluate_job(trained) if trained else None
+    if found is not None:
+        show_evaluation(found, options.quiet)
     _show_result(options, processes)
 
 

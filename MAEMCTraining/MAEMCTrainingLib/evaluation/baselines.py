@@ -3,36 +3,48 @@ point, an encoder that has learned nothing; of 2-D pictures a random forest on t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.inputs.region import SIDE, SLICES
-from scipy.special import expit
 
 from ..data.cohort import Cohort
 from ..data.folds import Fold
 from ..data.kinds.kind import Presentation
 from ..data.kinds.nodule import regions
-from .logistic import fit_logistic
 
+MAJORITY, SIZE, VALUES = "majority class", "size alone", "clinical values alone (logistic)"
+FROZEN = "pre-trained encoder, frozen"
 CENTRAL_PIXELS = 32
 TREES = 300
 PROFILE_MM = 24
 _RADII = np.linspace(0.2, 2.6, 24)
 
 
-def logistic(features: np.ndarray, labels: np.ndarray, folds: Sequence[Fold], strength: float = 1.0) -> np.ndarray:
-    """(cases,) out-of-fold probabilities of a logistic model on features (cases, values).
+def logistic(
+    features: np.ndarray | Callable[[np.ndarray], np.ndarray],
+    labels: np.ndarray,
+    folds: Sequence[Fold],
+    strength: float = 1.0,
+) -> np.ndarray:
+    """(cases, C) out-of-fold probabilities of a logistic model on features (cases, values).
 
-    Standardized by the training part and weighted by class; ``strength`` is that of the l2 penalty, for one deviation.
+    features: a function where they depend on the cases that a fold trains on, which it gets. Standardized by the
+    training part and weighted by class; ``strength`` is that of the l2 penalty, for one deviation.
     """
-    probabilities = np.zeros(len(labels))
+    from sklearn.linear_model import LogisticRegression
+
+    table = np.zeros((len(labels), int(labels.max()) + 1))
     for fold in folds:
-        training = _training(fold)
-        weights, bias = fit_logistic(features[training], labels[training], strength)
-        probabilities[fold.test] = expit(features[fold.test] @ weights + bias)
-    return probabilities
+        known = _training(fold)
+        values = features(known) if callable(features) else features
+        mean, deviation = values[known].mean(axis=0), values[known].std(axis=0)
+        values = (values - mean) / np.where(deviation > 0, deviation, 1.0)
+        model = LogisticRegression(C=1 / strength, class_weight="balanced", max_iter=2000)
+        model.fit(values[known], labels[known])
+        table[np.ix_(fold.test, model.classes_)] = model.predict_proba(values[fold.test])
+    return table
 
 
 def _training(fold: Fold) -> np.ndarray:
@@ -71,7 +83,7 @@ def by_radius(profiles: np.ndarray, diameters_mm: np.ndarray) -> np.ndarray:
 
 
 def central_forest(presentation: Presentation, labels: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:
-    """(cases,) out-of-fold probabilities of a random forest on the pixels of the view's central half, at 32 x 32.
+    """(cases, C) out-of-fold probabilities of a random forest on the pixels of the view's central half, at 32 x 32.
 
     Every picture is a sample in training; a case's probability is the mean over its pictures.
     """
@@ -84,16 +96,16 @@ def central_forest(presentation: Presentation, labels: np.ndarray, folds: Sequen
             pixels.append(crop_resized(image, (middle, middle), middle, CENTRAL_PIXELS).ravel())
             owners.append(case)
     values, cases = np.array(pixels), np.array(owners)
-    probabilities = np.zeros(len(labels))
+    probabilities = np.zeros((len(labels), int(labels.max()) + 1))
     for fold in folds:
         training = np.isin(cases, _training(fold))
         forest = RandomForestClassifier(TREES, class_weight="balanced", min_samples_leaf=2, random_state=0)
         forest.fit(values[training], labels[cases[training]])
         tested = np.isin(cases, fold.test)
-        found = forest.predict_proba(values[tested])[:, 1]
-        total = np.bincount(cases[tested], found, minlength=len(labels))
+        total = np.zeros_like(probabilities)
+        np.add.at(total, np.ix_(cases[tested], forest.classes_), forest.predict_proba(values[tested]))
         counts = np.bincount(cases[tested], minlength=len(labels))
-        probabilities[fold.test] = total[fold.test] / counts[fold.test]
+        probabilities[fold.test] = total[fold.test] / counts[fold.test, None]
     return probabilities
 
 
@@ -120,23 +132,3 @@ def tabular_features(values: np.ndarray, given: np.ndarray, attributes: Sequence
         if not there.all():
             columns.append((~there).astype(float))
     return np.stack(columns, axis=1)
-
-
-def tabular_baseline(
-    values: np.ndarray, given: np.ndarray, attributes: Sequence[int], labels: np.ndarray, folds: Sequence[Fold]
-) -> np.ndarray:
-    """(cases, classes) out-of-fold probabilities of a logistic regression on the clinical values alone.
-
-    Standardized by, and weighted by class in, all that the fold does not test.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    table = np.zeros((len(labels), int(labels.max()) + 1))
-    for fold in folds:
-        known = np.concatenate([fold.train, fold.validation])
-        features = tabular_features(values, given, attributes, known)
-        mean, deviation = features[known].mean(axis=0), features[known].std(axis=0)
-        features = (features - mean) / np.where(deviation > 0, deviation, 1.0)
-        model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000).fit(features[known], labels[known])
-        table[np.ix_(fold.test, model.classes_)] = model.predict_proba(features[fold.test])
-    return table

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from MAEMCLib.errors import InputError
+from MAEMCLib.report.sections import Metric
 from scipy.stats import norm, rankdata
 
 from .metrics import auc_difference
@@ -57,14 +57,19 @@ def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong:
     return DeLong(one, two, difference, difference - reach, difference + reach, p)
 
 
-def compare(labels: np.ndarray, scores: np.ndarray, others: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
-    """AUC of scores minus that of others: with an interval by patient ("difference") and by DeLong ("delong").
+@dataclass(frozen=True)
+class Comparison:
+    """(Macro) AUC of a model minus that of another on the same cases, with an interval by patient; DeLong's test of two
+    classes, None with fewer than two cases of a class."""
 
-    DeLong's is None with fewer than two cases of a class.
-    """
+    difference: Metric
+    delong: DeLong | None = None
+
+
+def compare(labels: np.ndarray, scores: np.ndarray, others: np.ndarray, patients: np.ndarray) -> Comparison:
+    """Two scores (cases,) of two classes."""
     labels = np.asarray(labels)
     enough = min((labels == 0).sum(), (labels == 1).sum()) >= 2
-    return {
-        "difference": asdict(auc_difference(labels, scores, others, patients)),
-        "delong": asdict(delong(labels, scores, others)) if enough else None,
-    }
+    return Comparison(
+        auc_difference(labels, scores, others, patients), delong(labels, scores, others) if enough else None
+    )

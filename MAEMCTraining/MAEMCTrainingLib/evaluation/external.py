@@ -1,4 +1,4 @@
-"""A bundle, or the models of a finished fine-tuning, on other labeled data: what a hospital does before it trusts one.
+"""A bundle, or the models of a finished training, on other labeled data: what a hospital does before it trusts one.
 
 The whole model scores each case through ``MAEMCLib``'s own ``Predictor``, so that the numbers are those of
 ``maemc batch``. Thresholds and calibration are the model's; nothing is chosen on the data.
@@ -8,71 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from MAEMCLib.cases.case import Case
-from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import write_json
-from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.opening import open_predictor
-from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.store import find_model
-from MAEMCLib.scoring import CaseScorer
-from scipy.special import expit, logit
+from MAEMCLib.report.formats import write_report
 
-from ..classifiers.export import bundle_of_job
+from ..classifiers.export import models_of_job
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH
-from ..data.cohort import Cohort, join, labeled
-from ..data.kinds.nodule import scored_region
-from ..data.kinds.picture import case_of
-from ..data.parts import FIRST_ROW
-from ..data.pseudonyms import key_name, patient_pseudonym, pseudonym_key
-from ..data.store import is_cache, open_store
 from ..jobs.job import Job
-from .calibration import reliability
-from .delong import compare
-from .metrics import INTERVALS, auc, confusion, evaluate, rank_only
-from .operating_points import FEWEST_CASES, at_points
-from .page import write_page
-from .predictions import PredictionTable
-
-_TOGETHER = 16
-Progress = Callable[[int, int], None]
-
-
-class Failed(NamedTuple):
-    """A case that could not be scored: the user's own case_id, its row of the manifest, the reason in full."""
-
-    case_id: str
-    row: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Other data after scoring. case_ids: the user's own, of a cache pseudonyms. rows: of the manifest. sizes: (cases,)
-    mm, NaN where unknown. key: name of the pseudonyms' key. failed: what could not be scored. unlabeled: cases left out
-    for want of a label. gates: how many cases have each color; empty for a cache.
-    """
-
-    case_ids: list[str]
-    rows: list[int]
-    patients: list[str]
-    labels: np.ndarray
-    probabilities: np.ndarray
-    sizes: np.ndarray
-    key: str
-    failed: list[Failed]
-    unlabeled: int
-    gates: dict[str, int]
+from .baselines import SIZE
+from .evaluation import CalibrationFacts, DataFacts, Decisions, Evaluation
+from .measuring import decide, measure
+from .metrics import auc
+from .notes import data_notes
+from .other_data import LABEL, Failed, Progress, Scored, score_cache, score_manifest
+from .page import evaluation_report
+from .predictions import OWN_CLASSES, PredictionTable
 
 
 def evaluate_on(
@@ -82,32 +43,30 @@ def evaluate_on(
     home: Path,
     device: str = "auto",
     progress: Progress = lambda done, total: None,
-) -> tuple[dict[str, Any], list[Failed]]:
+    target: str | None = None,
+) -> tuple[Evaluation, list[Failed]]:
     """Score the labeled cases of a manifest or a cache; write metrics.json, predictions.csv and report.html to output.
 
-    reference: a finished fine-tuning job, a bundle or a model's id. Returns what metrics.json holds, and the cases that
-    could not be scored with their reasons. Raises ModelError: no such bundle, damaged; InputError: an unfinished job,
-    data without labels, of one class or of another slice step; UsageError: output is a job's folder.
+    reference: a finished job, a bundle or a model's id. target: the manifest's column of the class; None: its own, the
+    label. Returns the evaluation, and the cases that could not be scored with their reasons. Raises ModelError: no such
+    bundle, damaged; InputError: an unfinished job, data without labels, of one class or of another slice step;
+    UsageError: output is a job's folder, a model of classes that no column is named for.
     """
     make_output(output)
-    with _opened(reference, output) as (bundle, job):
-        if bundle.card.fusion == "graph":
-            raise UsageError(
-                f"The model {bundle.card.id} fuses images and clinical values; this evaluates models of images alone. "
-                "Score the data with maemc batch.",
-                "fusion",
-            )
-        predictor = open_predictor(bundle, device)
-        if is_cache(data):
-            scored = _score_cache(predictor, join([open_store(data)]), progress)
-        else:
-            scored = _score_manifest(predictor, data, home, progress)
-        _check(scored, data)
-        table, report = _judge(scored, bundle.card, job)
+    job = Job(Path(reference)) if (Path(reference) / "job.json").is_file() else None
+    bundle = ModelBundle.open(find_model(reference)) if job is None else models_of_job(Path(reference))
+    column = _target(bundle.card, target)
+    predictor = open_predictor(bundle, device)
+    if data.is_dir():
+        scored = score_cache(predictor, data, progress)
+    else:
+        scored = score_manifest(predictor, data, home, column, progress)
+    _check(scored, data, bundle.card, column)
+    table, found = _evaluate(scored, bundle.card, job)
     table.write(output / "predictions.csv")
-    write_page(output / "report.html", report, table)
-    write_json(output / "metrics.json", report)
-    return report, scored.failed
+    write_report(evaluation_report(found, table), output / "report.html")
+    write_json(output / "metrics.json", found.to_json())
+    return found, scored.failed
 
 
 def make_output(folder: Path) -> None:
@@ -124,157 +83,99 @@ def make_output(folder: Path) -> None:
         ) from error
 
 
-@contextlib.contextmanager
-def _opened(reference: str, output: Path) -> Iterator[tuple[ModelBundle, Job | None]]:
-    """The verified bundle; of a job the one that export would write, for as long as the block lasts."""
-    if not (Path(reference) / "job.json").is_file():
-        yield ModelBundle.open(find_model(reference)), None
-        return
-    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=output) as scratch:
-        yield bundle_of_job(Path(reference), Path(scratch) / "bundle"), Job(Path(reference))
-
-
-def _score_manifest(predictor: Predictor, path: Path, home: Path, progress: Progress) -> Scored:
-    manifest = read_manifest(path)
-    flat = predictor.card.input == "picture"
-    rows = [row for row in manifest.rows if (row.kind != "nodule") == flat]
-    known = [row for row in rows if row.label is not None]
-    row_of = {row.case_id: number + FIRST_ROW for number, row in enumerate(manifest.rows)}
-    results, failed = {}, []
-    with CaseScorer(predictor.card, lambda: predictor) as scorer:
-        for together in predictor.card.kind.groups(known):
-            for row, found in zip(together, scorer.score(together), strict=True):
-                if found.result.status == "failed":
-                    failed.append(Failed(row.case_id, row_of[row.case_id], found.said or found.result.message))
-                else:
-                    results[row.case_id] = found.result
-            progress(len(results) + len(failed), len(known))
-    cases: dict[tuple[str, ...], list[Case]] = {}
-    for row in known:
-        if row.case_id in results:
-            # Slices of one volume are one case, as in training.
-            cases.setdefault(case_of(row), []).append(row)
-    kept = [members[0] for members in cases.values()]
-    gates: dict[str, int] = {}
-    for row in kept:
-        gates[results[row.case_id].gate] = gates.get(results[row.case_id].gate, 0) + 1
-    key = pseudonym_key(home)
-    return Scored(
-        case_ids=[row.case_id for row in kept],
-        rows=[row_of[row.case_id] for row in kept],
-        patients=[patient_pseudonym(row.patient_id, row.values.get("pseudonym_key") or None, key) for row in kept],
-        labels=np.array([row.label for row in kept], dtype=int),
-        probabilities=np.array(
-            [_joined([results[row.case_id].probability for row in members]) for members in cases.values()]
-        ),
-        sizes=np.array([np.nan if row.diameter_mm is None else row.diameter_mm for row in kept], dtype=float),
-        key=key_name(key),
-        failed=failed,
-        unlabeled=len(rows) - len(known),
-        gates=gates,
-    )
-
-
-def _joined(probabilities: list[float]) -> float:
-    """The probability of a case of several pictures: their mean log-odds, as in training."""
-    if len(probabilities) == 1:
-        return probabilities[0]
-    return float(expit(np.mean(logit(np.clip(probabilities, 1e-7, 1 - 1e-7)))))
-
-
-def _score_cache(predictor: Predictor, everyone: Cohort, progress: Progress) -> Scored:
-    wanted = predictor.card.preprocessing.slice_step_mm
-    step = everyone.settings.slice_step_mm
-    if step != wanted:
-        raise InputError(
-            f"The cache's slices are {step} mm apart, the model wants {wanted:g} mm. Build the cache "
-            f"with --slice-step {wanted:g}, or give the manifest.",
-            "slice-step",
+def _target(card: ModelCard, target: str | None) -> str:
+    if target is None and set(card.classes) != set(OWN_CLASSES):
+        raise UsageError(
+            f"The classes of {card.id} are {', '.join(card.classes)}. Say which column of the manifest holds them: "
+            "--target COLUMN.",
+            "target",
         )
-    cohort = labeled(everyone)
-    probabilities: list[float] = []
-    for start in range(0, len(cohort), _TOGETHER):
-        indices = range(start, min(start + _TOGETHER, len(cohort)))
-        predictions = predictor.predict([Prepared(scored_region(cohort, index)) for index in indices])
-        probabilities += [prediction.probability for prediction in predictions]
-        progress(len(probabilities), len(cohort))
-    cases = cohort.cases
-    return Scored(
-        case_ids=[case.case_id for case in cases],
-        rows=[case.row for case in cases],
-        patients=[case.patient for case in cases],
-        labels=cohort.labels,
-        probabilities=np.array(probabilities),
-        sizes=np.array([np.nan if case.diameter_mm is None else case.diameter_mm for case in cases], dtype=float),
-        key=cohort.pseudonym_key,
-        failed=[],
-        unlabeled=len(everyone) - len(cohort),
-        gates={},
-    )
+    return target or LABEL
 
 
-def _check(scored: Scored, data: Path) -> None:
+def _check(scored: Scored, data: Path, card: ModelCard, target: str) -> None:
     if not len(scored.labels):
         if scored.failed:
             case, _, reason = scored.failed[0]
             raise InputError(
                 f"None of the {len(scored.failed)} labeled cases could be scored: {case}: {reason}", "none", [case]
             )
+        values = "0 or 1" if target == LABEL else "its classes"
         raise UsageError(
-            f"No case of {data} that the model takes has a label. Fill the manifest's label column with 0 or 1.",
+            f"No case of {data} that the model takes has a label. Fill the manifest's {target} column with {values}.",
             "no-labels",
         )
-    if len(set(scored.labels.tolist())) < 2:
-        kind = "malignant" if scored.labels[0] else "benign"
+    there = np.unique(scored.labels)
+    if len(there) == 1:
+        kind = card.classes[there[0]].removesuffix("-like")
         raise InputError(
             f"All {len(scored.labels)} labeled cases of {data} are {kind}. An evaluation needs cases of both classes.",
             "single-class",
         )
+    if len(there) < len(card.classes):
+        lacking = [name for number, name in enumerate(card.classes) if number not in there]
+        raise InputError(
+            f"No labeled case of {data} is of the class {', '.join(lacking)}. An evaluation needs all classes.",
+            "single-class",
+        )
 
 
-def _judge(scored: Scored, card: ModelCard, job: Job | None) -> tuple[PredictionTable, dict[str, Any]]:
-    labels = scored.labels
-    others: dict[str, np.ndarray] = {}
-    unavailable = {}
+def _evaluate(scored: Scored, card: ModelCard, job: Job | None) -> tuple[PredictionTable, Evaluation]:
+    two, unavailable, others = len(card.classes) == 2, {}, {}
     missing = int(np.isnan(scored.sizes).sum())
     if missing:
-        unavailable["size alone"] = f"{missing} cases have no diameter_mm"
-    else:
-        others["size alone"] = scored.sizes
+        unavailable[SIZE] = f"{missing} cases have no diameter_mm"
+    elif two:
+        others[SIZE] = scored.sizes
     table = PredictionTable(
-        scored.case_ids, scored.patients, labels, scored.probabilities, others=others, rows=scored.rows
+        case_ids=scored.case_ids,
+        patients=scored.patients,
+        labels=scored.labels,
+        probabilities=scored.probabilities,
+        others=others,
+        rows=scored.rows,
+        classes=tuple(card.classes),
+        by_class=not two or card.fusion == "graph",
     )
-    patients = table.patient_numbers
-    thresholds = card.thresholds
-    metrics = evaluate(labels, table.probabilities, patients, thresholds["balanced"])
+    decisions = _decisions(table, card)
     overlap, seen = _overlap(scored, job)
-    report = {
-        "subject": f"{card.id} {card.version}" if job is None else job.folder.resolve().name,
-        "evaluation": "other data",
-        "model": None if job is not None else {"id": card.id, "version": card.version, "sha256": card.sha256},
-        "leaky": False,
-        "overlap": overlap,
-        "cases": len(labels),
-        "patients": len(np.unique(patients)),
-        "malignant": int((labels == 1).sum()),
-        "benign": int((labels == 0).sum()),
-        "unlabeled": scored.unlabeled,
-        "failed": [failed.row for failed in scored.failed],  # case_ids and reasons may name somebody
-        "gates": scored.gates,
-        "metrics": {key: asdict(metric) for key, metric in metrics.items()},
-        "counts": confusion(labels, table.probabilities, thresholds["balanced"]),
-        "thresholds": thresholds,
-        "operating_points": at_points(labels, table.probabilities, patients, thresholds),
-        "calibration": card.values["calibration"],
-        "prior_in_probability": card.values.get("training", {}).get("prior_in_probability"),
-        "reliability": reliability(labels, table.probabilities, patients),
-        "baselines": {name: rank_only(labels, values, patients) for name, values in others.items()},
-        "comparisons": {name: compare(labels, table.probabilities, v, patients) for name, v in others.items()},
-        "baselines_unavailable": unavailable,
-        "facts": _facts(scored, card),
-    }
-    report["notes"] = _notes(report, table, seen)
-    return table, report
+    found = measure(
+        table,
+        decisions,
+        decisions.thresholds["balanced"],
+        table.scores[:, 1],
+        subject=f"{card.id} {card.version}" if job is None else job.folder.resolve().name,
+        evaluation="other data",
+        leaky=False,
+        baselines_unavailable=unavailable,
+        data=DataFacts(
+            model=None if job is not None else {"id": card.id, "version": card.version, "sha256": card.sha256},
+            overlap=overlap,
+            unlabeled=scored.unlabeled,
+            failed=[failed.row for failed in scored.failed],  # case_ids and reasons may name somebody
+            gates=scored.gates,
+            facts=_facts(scored, card),
+        ),
+    )
+    return table, replace(found, notes=[*data_notes(found), *_of_others(table, seen)])
+
+
+def _decisions(table: PredictionTable, card: ModelCard) -> Decisions:
+    stated = card.values["calibration"]
+    calibration = CalibrationFacts(**{key: stated[key] for key in CalibrationFacts.__annotations__ if key in stated})
+    if len(card.classes) > 2:
+        return Decisions(calibration)
+    prior = card.values.get("training", {}).get("prior_in_probability")
+    return decide(table, calibration, card.thresholds, prior=prior)
+
+
+def _of_others(table: PredictionTable, seen: set[str]) -> list[str]:
+    """How well those are ranked whom the model was not trained on, where it was trained on some."""
+    others = np.array([patient not in seen for patient in table.patients])
+    if not seen or len(table.classes) > 2 or len(set(table.labels[others].tolist())) < 2:
+        return []
+    value = auc(table.labels[others], table.probabilities[others, 1])
+    return [f"On the {int(others.sum())} cases of other patients the AUC is {value:.3f}."]
 
 
 def _overlap(scored: Scored, job: Job | None) -> tuple[dict[str, str], set[str]]:
@@ -304,7 +205,7 @@ def _overlap(scored: Scored, job: Job | None) -> tuple[dict[str, str], set[str]]
 
 
 def _cohorts(job: Job) -> Iterator[dict[str, Any]]:
-    """The facts of what a fine-tuning saw: its own data and those of its pre-training, where that is still there."""
+    """The facts of what a training saw: its own data and those of its pre-training, where that is still there."""
     settings = job.settings
     yield settings["cohort"]
     if settings["from"] not in (SCRATCH, IMAGENET):
@@ -323,37 +224,3 @@ def _facts(scored: Scored, card: ModelCard) -> list[tuple[str, str]]:
         ]
         facts.append(("Fitness of the inputs", ", ".join(colors)))
     return facts
-
-
-def _notes(report: dict[str, Any], table: PredictionTable, seen: set[str]) -> list[str]:
-    notes = [INTERVALS, report["overlap"]["text"]]
-    if seen:
-        others = np.array([patient not in seen for patient in table.patients])
-        if len(set(table.labels[others].tolist())) == 2:
-            value = auc(table.labels[others], table.probabilities[others])
-            notes.append(f"On the {int(others.sum())} cases of other patients the AUC is {value:.3f}.")
-    calibration = report["calibration"]
-    if calibration["calibrated"] and report["prior_in_probability"] is not None:
-        share = report["malignant"] / report["cases"]
-        notes.append(
-            f"The probabilities assume a share of malignant cases of {report['prior_in_probability']:.3f}; here it is "
-            f"{share:.3f}. The Brier score, ECE and intercept include that difference."
-        )
-    elif not calibration["calibrated"]:
-        notes.append(f"The model is not calibrated: {calibration.get('reason', 'no reason is stated')}.")
-    if set(report["thresholds"].values()) == {0.5}:
-        notes.append("All thresholds of the model are 0.5: none was chosen from data.")
-    rarer = min(report["benign"], report["malignant"])
-    if rarer < FEWEST_CASES:
-        kind = "benign" if report["benign"] <= report["malignant"] else "malignant"
-        notes.append(f"Only {rarer} {kind} cases: the intervals are wide; rank nothing by these figures.")
-    if report["unlabeled"]:
-        notes.append(f"{report['unlabeled']} cases have no label and are left out.")
-    if report["failed"]:
-        notes.append(
-            f"{len(report['failed'])} labeled cases could not be scored and are left out: metrics.json has their "
-            "rows in the manifest."
-        )
-    if "size alone" in report["baselines"]:
-        notes.append("Size alone ranks by the diameter; nothing is fitted.")
-    return notes

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from MAEMCLib.report.card import POINT_NAMES
 
+from .evaluation import Evaluation
 from .predictions import PredictionTable
-from .tables import POINT_NAMES
 
 _MODEL, _OTHERS = "#1f4e79", ("#b0651d", "#6a8f3c", "#8a5a9e", "#b23a48", "0.55")
-_CLASSES = {0: ("benign", "#7aa6c9"), 1: ("malignant", "#b23a48")}
+_COLORS = ("#7aa6c9", "#b23a48")
 _POINTS = {"rule_out": "v", "balanced": "o", "rule_in": "^"}
 
 
@@ -22,15 +23,15 @@ def roc_curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.nd
     return tuple(np.concatenate([[0.0], rates]) for rates in reached)
 
 
-def evaluation_figure(report: dict[str, Any], table: PredictionTable):
+def evaluation_figure(found: Evaluation, table: PredictionTable):
     """A matplotlib figure: ROC curves with the operating points, the reliability diagram, probabilities by class."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13.2, 4.5), layout="constrained", facecolor="white")
     roc, calibration, classes = figure.subplots(1, 3)
-    _roc(roc, report, table)
-    _reliability(calibration, report)
-    _classes(classes, report, table)
+    _roc(roc, found, table)
+    _reliability(calibration, found)
+    _classes(classes, found, table)
     for axis in (roc, calibration, classes):
         axis.tick_params(labelsize=8)
         for side in ("top", "right"):
@@ -38,19 +39,21 @@ def evaluation_figure(report: dict[str, Any], table: PredictionTable):
     return figure
 
 
-def _roc(axis, report: dict[str, Any], table: PredictionTable) -> None:
+def _roc(axis, found: Evaluation, table: PredictionTable) -> None:
     axis.plot([0, 1], [0, 1], color="0.85", linewidth=1)
-    others = [(name, values) for name, values in table.others.items() if len(np.unique(values)) > 1]
+    key = "macro_auc" if found.macro else "auc"
+    scores = {name: table.others[name] for name in found.baselines}
+    scores = {name: values if values.ndim == 1 else values[:, 1] for name, values in scores.items()}
+    others = [(name, values) for name, values in scores.items() if len(np.unique(values)) > 1]
     for (name, values), color in zip(others, _OTHERS, strict=False):
-        value = report["baselines"][name]["auc"]["value"]
+        value = found.baselines[name][key].value
         axis.plot(*roc_curve(table.labels, values), color=color, linewidth=1, label=f"{name} {value:.2f}")
-    scores = table.probabilities if table.network is None else table.network
-    label = f"this model {report['metrics']['auc']['value']:.2f}"
-    axis.plot(*roc_curve(table.labels, scores), color=_MODEL, linewidth=2.2, label=label)
+    label = f"this model {found.metrics[key].value:.2f}"
+    axis.plot(*roc_curve(table.labels, table.scores[:, 1]), color=_MODEL, linewidth=2.2, label=label)
     places: dict[tuple[float, float], list[str]] = {}
     for name in _POINTS:
-        rates = report["operating_points"][name]["metrics"]
-        place = (1 - rates["specificity"]["value"], rates["sensitivity"]["value"])
+        rates = found.decisions.operating_points[name].metrics
+        place = (1 - rates["specificity"].value, rates["sensitivity"].value)
         places.setdefault(place, []).append(name)
     for (x, y), names in places.items():
         text = " = ".join(POINT_NAMES[name] for name in names)
@@ -63,8 +66,8 @@ def _roc(axis, report: dict[str, Any], table: PredictionTable) -> None:
     axis.legend(fontsize=7, loc="lower right", frameon=False)
 
 
-def _reliability(axis, report: dict[str, Any]) -> None:
-    bins = report["reliability"]
+def _reliability(axis, found: Evaluation) -> None:
+    bins = found.decisions.reliability
     axis.plot([0, 1], [0, 1], color="0.85", linewidth=1)
     x = [row["mean_probability"] for row in bins]
     y = [row["observed"] for row in bins]
@@ -72,31 +75,35 @@ def _reliability(axis, report: dict[str, Any]) -> None:
     axis.errorbar(x, y, yerr=reach, fmt="o-", color=_MODEL, ecolor="0.65", elinewidth=1, capsize=2, markersize=5)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axis.set_xlabel("mean probability of the bin", fontsize=9)
-    axis.set_ylabel("observed share of malignant cases", fontsize=9)
-    state = "calibrated" if report["calibration"]["calibrated"] else "not calibrated"
+    axis.set_ylabel(f"observed share of {_names(found)[1]} cases", fontsize=9)
+    state = "calibrated" if found.decisions.calibration.calibrated else "not calibrated"
     sizes = sorted({row["n"] for row in bins})
     count = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     axis.set_title(f"Reliability, {state} (bins of {count} cases)", fontsize=10)
 
 
-def _classes(axis, report: dict[str, Any], table: PredictionTable) -> None:
+def _classes(axis, found: Evaluation, table: PredictionTable) -> None:
     edges = np.linspace(0, 1, 21)
-    groups = [table.probabilities[table.labels == label] for label in _CLASSES]
-    names = [f"{name} ({len(values)})" for (name, _), values in zip(_CLASSES.values(), groups, strict=True)]
-    axis.hist(groups, edges, color=[color for _, color in _CLASSES.values()], label=names)
+    groups = [table.probabilities[table.labels == label, 1] for label in range(2)]
+    names = [f"{name} ({len(values)})" for name, values in zip(_names(found), groups, strict=True)]
+    axis.hist(groups, edges, color=_COLORS, label=names)
     styles = dict(zip(_POINTS, (":", "-", "--"), strict=True))
     drawn: dict[float, list[str]] = {}
     for name in _POINTS:
-        drawn.setdefault(report["thresholds"][name], []).append(name)
+        drawn.setdefault(found.decisions.thresholds[name], []).append(name)
     for value, names in drawn.items():
         text = " = ".join(POINT_NAMES[name] for name in names)
         style = {"color": "0.25", "linewidth": 1, "linestyle": styles[names[0]]}
         axis.axvline(value, ymax=0.78, label=f"{text} {value:.2f}", **style)
     axis.set(xlim=(0, 1), ylim=(0, 1.32 * axis.get_ylim()[1]))  # room for the legend
-    axis.set_xlabel("probability of malignancy", fontsize=9)
+    axis.set_xlabel(f"probability of the class {_names(found)[1]}", fontsize=9)
     axis.set_ylabel("cases", fontsize=9)
     axis.set_title("Probabilities by class", fontsize=10)
     axis.legend(fontsize=7, frameon=False, ncols=2, loc="upper center")
+
+
+def _names(found: Evaluation) -> list[str]:
+    return [name.removesuffix("-like") for name in found.classes]
 
 
 def learning_figure(events: list[dict[str, Any]]):
@@ -108,6 +115,7 @@ def learning_figure(events: list[dict[str, Any]]):
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
+    events = [event for event in events if not event.get("variant")]  # of the model itself
     phases = [(phase, title) for phase, title in _PHASES.items() if _steps(events, phase)]
     if not phases:
         return None

@@ -220,11 +220,6 @@ def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float | 
     }
 
 
-def rank_only(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> dict[str, dict[str, Any]]:
-    """The AUC alone, as JSON values: of scores that are no probabilities."""
-    return {"auc": asdict(area(labels, scores, patients))}
-
-
 def check_distributions(probabilities: np.ndarray) -> None:
     """Raises InputError where a row of (cases, classes) is no distribution: NaN, negative, a sum that is not 1."""
     good = (probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-4)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from MAEMCLib.report.sections import Metric
 
 from .metrics import confusion, rates
 
 FEWEST_CASES = 20
 """Validation cases of each class below which neither thresholds nor a calibration are chosen from the data."""
 POINTS = ("rule_out", "balanced", "rule_in")
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold, the four counts at it and the rates that follow from them."""
+
+    threshold: float
+    counts: Mapping[str, int]
+    metrics: Mapping[str, Metric]
 
 
 def too_few(labels: np.ndarray, cases: np.ndarray | None = None) -> str | None:
@@ -60,7 +70,7 @@ def at_points(
     patients: np.ndarray,
     thresholds: dict[str, float],
     used: dict[str, np.ndarray] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, OperatingPoint]:
     """The rates with intervals and the four counts at each threshold and at 0.5 ("half").
 
     thresholds: those stated. used: the threshold of each case, where folds have their own.
@@ -68,9 +78,7 @@ def at_points(
     table = {}
     for name, threshold in {**thresholds, "half": 0.5}.items():
         applied = (used or {}).get(name, threshold)
-        table[name] = {
-            "threshold": threshold,
-            "counts": confusion(labels, probabilities, applied),
-            "metrics": {rate: asdict(m) for rate, m in rates(labels, probabilities, patients, applied).items()},
-        }
+        table[name] = OperatingPoint(
+            threshold, confusion(labels, probabilities, applied), rates(labels, probabilities, patients, applied)
+        )
     return table

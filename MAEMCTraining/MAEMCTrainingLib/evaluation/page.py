@@ -1,23 +1,24 @@
-"""report.html: one self-contained page of an evaluation. Nothing in it is loaded from elsewhere."""
+"""An evaluation as a report: for the terminal, and as report.html with its figures."""
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.files.atomic import replacing
-from MAEMCLib.results import DISCLAIMER
+from MAEMCLib.report.sections import OWN, Cell, Difference, Figure, Note, Notes, Part, Report, Section, Table
 
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
+from ..data.parts import TEST, VALIDATION
 from ..jobs.events import read_event
-from .figures import evaluation_figure, learning_figure
-from .html import page, picture, png_of
-from .html import table as html_table
-from .manifest_parts import parts_as_html
+from .delong import Comparison
+from .evaluation import Evaluation, Metrics, counted
+from .figures import POINT_NAMES, evaluation_figure, learning_figure
+from .operating_points import OperatingPoint
 from .predictions import PredictionTable
-from .tables import cell, difference_text, distinct_points
 
+MACRO = {"macro_auc": "macro AUC", "accuracy": "ACC", "macro_f1": "macro F1", "balanced_accuracy": "balanced ACC"}
+"""The figures of several classes, by their keys."""
 _RANKING = {"auc": "AUC", "auc_within_folds": "AUC within folds"}
 _RATES = {
     "accuracy": "ACC",
@@ -34,103 +35,89 @@ _PROBABILITY = {
     "calibration_slope": "Calibration slope",
     "calibration_intercept": "Intercept",
 }
+_OF_A_PART = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SEN", "specificity": "SPE", "brier": "Brier"}
+_TITLES = {TEST: "Test rows of the manifest", VALIDATION: "Validation rows of the manifest"}
+_COUNTS = ("tp", "fp", "tn", "fn")
 
 
-def write_page(path: Path, report: dict[str, Any], table: PredictionTable, events: Path | None = None) -> None:
-    """Write the page of a report as metrics.json holds it. events: events.jsonl of the job. Raises InputError."""
+def evaluation_report(found: Evaluation, table: PredictionTable | None = None, events: Path | None = None) -> Report:
+    """table: for the figures. events: events.jsonl of the job, for the learning curves."""
+    two = found.of_two_classes is not None
+    sections = [_head(found, table if two else None), _ranking(found)]
+    sections += _classes(found) if found.macro else []
+    sections += [_points(found)] if two else []
+    sections += [] if found.macro else _rates(found)
+    sections += _probabilities(found) if two else []
     learning = learning_figure(_read_events(events)) if events is not None else None
-    parts = [
-        f"<h1>Evaluation of {escape(report['subject'])}</h1>",
-        f"<p class='soft'>{escape(_what(report))}</p>",
-        f"<p class='notice'>{DISCLAIMER}</p>",
-        *(f"<p class='{style}'>{escape(text)}</p>" for style, text in _warnings(report)),
-        _facts(report),
-        picture(png_of(evaluation_figure(report, table)), "ROC, reliability, probabilities"),
-        "<h2>Does it rank malignant above benign?</h2>",
-        _ranking(report),
-        "<h2>Operating points</h2>",
-        _points(report),
-        *_beside_baselines(report),
-        "<h2>Are the probabilities right?</h2>",
-        _calibration(report),
-    ]
     if learning is not None:
-        parts += ["<h2>Learning</h2>", picture(png_of(learning), "learning curves", "small")]
-    parts += parts_as_html(report.get("parts", {}))
-    if report.get("per_fold"):
-        parts += ["<h2>Folds</h2>", _folds(report)]
-    parts += ["<h2>Notes</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in report["notes"]), "</ul>"]
-    parts += [f"<p class='notice'>{DISCLAIMER}</p>"]
-    with replacing(path) as temporary:
-        temporary.write_text(page("MAEMC evaluation", parts), encoding="utf-8")
+        sections.append(Section("Learning", [Figure.drawn(learning, "learning curves", "small")]))
+    sections += _parts(found)
+    if found.job is not None:
+        sections.append(_folds(found))
+    return Report(f"Evaluation of {found.subject}", [*sections, Section("Notes", [Notes(found.notes)])])
 
 
-def _what(report: dict[str, Any]) -> str:
-    if report["evaluation"] == "out-of-fold":
-        return f"Out of fold: each case is scored by the model of {report['folds']} that did not see its patient."
-    if report["evaluation"] == "other data":
+def _head(found: Evaluation, table: PredictionTable | None) -> Section:
+    cases = f"{found.cases} cases of {found.patients} patients ({counted(found.classes)})"
+    parts: list[Part] = [Note(f"{cases}. {_what(found)}", "soft"), *_warnings(found), Table(_facts(found))]
+    if table is not None:
+        parts.append(Figure.drawn(evaluation_figure(found, table), "ROC, reliability, probabilities"))
+    return Section("", [part for part in parts if not isinstance(part, Table) or part.rows])
+
+
+def _what(found: Evaluation) -> str:
+    if found.job is None:
         return "Other data, scored with the whole model."
-    return f"The manifest's {report['evaluation']}, scored by the model that its other rows trained and chose."
+    if found.evaluation == "out-of-fold":
+        return f"Out of fold: each case is scored by the model of {found.job.folds} that did not see its patient."
+    return f"The manifest's {found.evaluation}, scored by the model that its other rows trained and chose."
 
 
-def _warnings(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """(style, text) of what a reader must know before the first number."""
+def _warnings(found: Evaluation) -> list[Note]:
+    """What a reader must know before the first number."""
     warnings = []
-    if report.get("leaky"):
+    if found.leaky:
         text = "LEAKY: the pre-training saw patients that are evaluated here. The figures are too good."
-        warnings.append(("leaky", text))
-    if report.get("pretraining") == UNKNOWN:
-        warnings.append(("notice", UNKNOWN_PATIENTS))
-    overlap = report.get("overlap", {"state": "none"})
-    if overlap["state"] != "none":
-        warnings.append(("leaky" if overlap["state"] == "known" else "notice", overlap["text"]))
+        warnings.append(Note(text, "leaky"))
+    if found.job is not None and found.job.pretraining == UNKNOWN:
+        warnings.append(Note(UNKNOWN_PATIENTS, "notice"))
+    if found.data is not None and found.data.overlap["state"] != "none":
+        known = found.data.overlap["state"] == "known"
+        warnings.append(Note(found.data.overlap["text"], "leaky" if known else "notice"))
     return warnings
 
 
-def _facts(report: dict[str, Any]) -> str:
-    training = report.get("training", {})
-    rows = [
-        (
-            "Cases",
-            f"{report['cases']} of {report['patients']} patients: {report['malignant']} malignant, "
-            f"{report['benign']} benign",
-        )
-    ]
-    if "protocol" in report:
-        folds = f"{report['folds']} folds by patient" if report["folds"] > 1 else "one model"
-        rows += [("Protocol", f"{report['protocol']}, {folds}"), *_job_facts(report)]
-    rows += report.get("facts", [])
-    software = training.get("software", {})
-    if software:
-        rows.append(("Software", ", ".join(f"{name} {value}" for name, value in software.items())))
-    return html_table((), rows)
-
-
-def _job_facts(report: dict[str, Any]) -> list[tuple[str, str]]:
-    training = report["training"]
-    encoder = training["encoder"]
+def _facts(found: Evaluation) -> list[tuple[str, str]]:
+    if found.job is None:
+        return list(found.data.facts)
+    job, training = found.job, found.job.training
+    start = training["from"]
     how = {
         None: "none: trained from scratch",
-        "given": f"{training['from']}, the same for all folds",
-        "unknown": f"{training['from']}, a model that was trained before",
-        "in-fold": f"settings of {training['from']}, repeated in each fold without the patients it tests",
+        "given": f"{start}, the same for all folds",
+        "unknown": f"{start}, a model that was trained before",
+        "in-fold": f"settings of {start}, repeated in each fold without the patients it tests",
     }
     method = f"whole network, up to {training['epochs']} epochs, batch {training['batch']}"
-    if training["linear_probe"]:
+    if training.get("linear_probe"):
         method = "linear probe on the frozen encoder"
-    limited = f", at most {training['labeled_cases']} labeled cases a fold" if training["labeled_cases"] else ""
-    return [
-        ("Pre-training", how.get(report["pretraining"], str(report["pretraining"]))),
-        (
-            "Fine-tuning",
-            f"{method}{limited}; planes {training['fusion']}, "
-            f"{'class weights' if training['class_weights'] else 'no class weights'}, seed {training['seed']}",
-        ),
-        ("Network", _network(encoder)),
+    if limit := training.get("labeled_cases"):
+        method += f", at most {limit} labeled cases a fold"
+    planes = f"; planes {training['fusion']}" if "fusion" in training else ""
+    weights = "class weights" if training["class_weights"] else "no class weights"
+    rows = [
+        ("Protocol", f"{job.protocol}, {f'{job.folds} folds by patient' if job.folds > 1 else 'one model'}"),
+        ("Pre-training", how.get(job.pretraining, str(job.pretraining))),
+        ("Training", f"{method}{planes}, {weights}, seed {training['seed']}"),
+        ("Network", _network(training["encoder"])),
+        ("Images", ", ".join(job.seen)),
+        ("Clinical values", ", ".join(job.given)),
+        ("Software", ", ".join(f"{name} {value}" for name, value in training["software"].items())),
     ]
+    return [(name, text) for name, text in rows if text]
 
 
-def _network(encoder: dict[str, Any]) -> str:
+def _network(encoder: Mapping[str, Any]) -> str:
     if "backbone" in encoder:
         stem = "" if encoder["stem"] == "standard" else f", {encoder['stem']} stem"
         return f"{encoder['backbone']}{stem}, images of {encoder['image_size']} pixels"
@@ -138,104 +125,132 @@ def _network(encoder: dict[str, Any]) -> str:
     return f"ViT, {shape}, {encoder['heads']} heads"
 
 
-def _ranking(report: dict[str, Any]) -> str:
-    columns = _present(report, _RANKING)
-    rows = [("this model", *(cell(report["metrics"].get(key)) for key in columns), "")]
-    for name, metrics in report["baselines"].items():
-        rows.append((name, *(cell(metrics.get(key)) for key in columns), difference_text(report["comparisons"][name])))
-    heads = ("", *columns.values(), "This model's AUC minus that of the baseline")
-    missing = "".join(
-        f"<p class='soft'>No baseline '{escape(name)}': {escape(reason)}.</p>"
-        for name, reason in report["baselines_unavailable"].items()
-    )
-    return html_table(heads, rows) + missing
+def _rows(rows: Mapping[str, Metrics], columns: Mapping[str, str]) -> list[tuple[Cell, ...]]:
+    return [(name, *(metrics.get(key) for key in columns)) for name, metrics in rows.items()]
 
 
-def _points(report: dict[str, Any]) -> str:
-    rows = []
-    shown_rates = {key: head for key, head in _RATES.items() if key != "balanced_accuracy"}
-    for name, point in distinct_points(report):
-        counts, rates = point["counts"], point["metrics"]
-        numbers = (str(counts[key]) for key in ("tp", "fp", "tn", "fn"))
-        shown = [cell(rates[key]) for key in shown_rates]
-        rows.append((name, f"{point['threshold']:.3f}", *numbers, *shown))
-    heads = ("", "Threshold", "TP", "FP", "TN", "FN", *shown_rates.values())
-    explained = "Positive is malignant. No threshold was chosen from data: all are 0.5."
-    if len(set(report["thresholds"].values())) > 1:
-        explained = (
-            "Positive is malignant. Rule out: sensitivity of at least 0.95; rule in: specificity of at least 0.95; "
-            "balanced: the highest sum of both. Chosen on validation cases, so the rates here may fall short of that."
-        )
-    return f"<p class='soft'>{explained}</p>{html_table(heads, rows)}"
+def difference_of(found: Comparison | None) -> Cell:
+    """The difference of two AUCs with its interval and DeLong's p, as a cell."""
+    if found is None:
+        return ""
+    metric = found.difference
+    return Difference(metric.value, metric.low, metric.high, p=found.delong.p if found.delong else None)
 
 
-def _beside_baselines(report: dict[str, Any]) -> list[str]:
-    baselines = {name: metrics for name, metrics in report["baselines"].items() if "accuracy" in metrics}
-    if not baselines:
-        return []
+def _ranking(found: Evaluation) -> Section:
+    columns = MACRO if found.macro else {key: head for key, head in _RANKING.items() if key in found.metrics}
+    branches = {f"its branch {name}": metrics for name, metrics in found.branches.items()}
     rows = [
-        (name, *(cell(metrics[key]) for key in _RATES))
-        for name, metrics in (("this model", report["metrics"]), *baselines.items())
+        (*row, difference_of(found.comparisons.get(str(row[0]))))
+        for row in _rows({OWN: found.metrics, **branches, **found.baselines}, columns)
     ]
-    explained = f"This model at its balanced threshold, {report['thresholds']['balanced']:.3f}; the baselines at 0.5."
+    delong = "" if found.macro else " (DeLong's p)"
+    heads = ("", *columns.values(), f"This model's AUC minus the baseline's{delong}")
+    missing = [Note(f"No baseline '{name}': {why}.", "soft") for name, why in found.baselines_unavailable.items()]
+    title = "Beside what it has to beat" if found.macro else "Does it rank malignant above benign?"
+    return Section(title, [Table(rows, heads), *missing])
+
+
+def _classes(found: Evaluation) -> list[Section]:
+    heads = ("class", "cases", "AUC against the rest", "precision", "recall", "F1")
+    keys = ("class", "cases", "auc", "precision", "recall", "f1")
+    rows = [tuple(row[key] for key in keys) for row in found.by_class]
+    names = list(found.classes)
+    counts = [(name, *row) for name, row in zip(names, found.confusion_matrix, strict=True)]
     return [
-        "<h2>Classes beside the baselines</h2>",
-        f"<p class='soft'>{explained}</p>",
-        html_table(("", *_RATES.values()), rows),
+        Section("Classes", [Table(rows, heads)]),
+        Section("Confusion matrix", [Table(counts, ("true \\ called", *names))]),
     ]
 
 
-def _calibration(report: dict[str, Any]) -> str:
-    calibration = report["calibration"]
-    if calibration["calibrated"]:
-        text = (
-            f"Calibrated: logit p' = {calibration['slope']:.3f} logit p {calibration['intercept']:+.3f} (Platt). "
-            f"Assumed share of malignant cases: {report['prior_in_probability']:.3f}."
-        )
-    else:
-        text = f"Not calibrated: {calibration.get('reason', 'no reason is stated')}."
-    rows = [("this model", *(cell(report["metrics"].get(key)) for key in _PROBABILITY))]
-    if "before_calibration" in report:
-        rows.append(("before calibration", *(cell(report["before_calibration"].get(key)) for key in _PROBABILITY)))
-    rows += [
-        (name, *(cell(metrics.get(key)) for key in _PROBABILITY))
-        for name, metrics in report["baselines"].items()
-        if "brier" in metrics
-    ]
-    bins = [
-        (
-            f"{row['from']:.3f} to {row['to']:.3f}",
-            str(row["n"]),
-            f"{row['mean_probability']:.3f}",
-            str(row["malignant"]),
-            f"{row['observed']:.3f} ({row['low']:.2f}-{row['high']:.2f})",
-        )
-        for row in report["reliability"]
-    ]
-    heads = ("Probability", "Cases", "Mean probability", "Malignant", "Observed share (95 %)")
-    return (
-        f"<p>{escape(text)}</p>{html_table(('', *_PROBABILITY.values()), rows)}"
-        f"<p class='soft'>A calibrated model has slope 1 and intercept 0. ECE: over {len(bins)} bins of equally many "
-        f"cases; its interval lies too high, as resampling adds noise to each bin. Beside it the ECE that the same "
-        f"probabilities would have on as many cases if they were right.</p>{html_table(heads, bins)}"
-    )
-
-
-def _folds(report: dict[str, Any]) -> str:
+def _points(found: Evaluation) -> Section:
+    names = {key: head for key, head in _RATES.items() if key != "balanced_accuracy"}
     rows = [
-        (
-            str(row["fold"] + 1),
-            str(row["cases"]),
-            str(row["malignant"]),
-            "-" if row["auc"] is None else f"{row['auc']:.3f}",
-        )
-        for row in report["per_fold"]
+        (name, point.threshold, *(point.counts[key] for key in _COUNTS), *(point.metrics[key] for key in names))
+        for name, point in distinct_points(found.decisions.operating_points or {})
     ]
-    return html_table(("Fold", "Cases tested", "Malignant", "AUC"), rows)
+    positive = f"Positive is {list(found.classes)[1].removesuffix('-like')}."
+    explained = f"{positive} No threshold was chosen from data: all are 0.5."
+    if len(set(found.decisions.thresholds.values())) > 1:
+        explained = (
+            f"{positive} Rule out: sensitivity of at least 0.95; rule in: specificity of at least 0.95; balanced: the "
+            "highest sum of both. Chosen on validation cases, so the rates here may fall short of that."
+        )
+    heads = ("", "Threshold", "TP", "FP", "TN", "FN", *names.values())
+    return Section("Operating points", [Note(explained, "soft"), Table(rows, heads)])
 
 
-def _present(report: dict[str, Any], columns: dict[str, str]) -> dict[str, str]:
-    return {key: head for key, head in columns.items() if key in report["metrics"]}
+def distinct_points(points: Mapping[str, OperatingPoint]) -> list[tuple[str, OperatingPoint]]:
+    """The operating points with their names; those that are one and the same share a row."""
+    rows: list[tuple[str, OperatingPoint]] = []
+    for name, point in points.items():
+        if rows and rows[-1][1] == point:
+            rows[-1] = (f"{rows[-1][0]} = {POINT_NAMES[name]}", point)
+        else:
+            rows.append((POINT_NAMES[name], point))
+    return rows
+
+
+def _rates(found: Evaluation) -> list[Section]:
+    called = {name: metrics for name, metrics in found.baselines.items() if "accuracy" in metrics}
+    if not called:
+        return []
+    threshold = found.decisions.thresholds["balanced"]
+    note = Note(f"This model at its balanced threshold, {threshold:.3f}; the baselines at 0.5.", "soft")
+    table = Table(_rows({OWN: found.metrics, **called}, _RATES), ("", *_RATES.values()))
+    return [Section("Classes beside the baselines", [note, table])]
+
+
+def _probabilities(found: Evaluation) -> list[Section]:
+    calibration, decisions = found.decisions.calibration, found.decisions
+    text = f"Not calibrated: {calibration.reason or 'no reason is stated'}."
+    if calibration.calibrated:
+        text = f"Calibrated: logit p' = {calibration.slope:.3f} logit p {calibration.intercept:+.3f} (Platt)."
+        if decisions.prior_in_probability is not None:
+            text += f" Assumed share of positive cases: {decisions.prior_in_probability:.3f}."
+    before = {"before calibration": decisions.before_calibration} if decisions.before_calibration else {}
+    others = {name: metrics for name, metrics in found.baselines.items() if "brier" in metrics}
+    rows = _rows({OWN: found.of_two_classes, **before, **others}, _PROBABILITY)
+    bins = [
+        (f"{row['from']:.3f} to {row['to']:.3f}", row["n"], row["mean_probability"], row["malignant"],
+         f"{row['observed']:.3f} ({row['low']:.2f}-{row['high']:.2f})")
+        for row in decisions.reliability or ()
+    ]  # fmt: skip
+    heads = ("Probability", "Cases", "Mean probability", "Positive", "Observed share (95 %)")
+    explained = (
+        f"A calibrated model has slope 1 and intercept 0. ECE: over {len(bins)} bins of equally many cases; its "
+        "interval lies too high, as resampling adds noise to each bin. Beside it the ECE that the same probabilities "
+        "would have on as many cases if they were right."
+    )
+    return [
+        Section("Are the probabilities right?", [Note(text), Table(rows, ("", *_PROBABILITY.values()))]),
+        Section("", [Note(explained, "soft"), Table(bins, heads)], detail=True),
+    ]
+
+
+def _parts(found: Evaluation) -> list[Section]:
+    columns, sections = MACRO if found.macro else _OF_A_PART, []
+    for name in sorted(found.parts):
+        part = found.parts[name]
+        role = "They chose the epoch and the thresholds: their figures are too good."
+        if not part.chose_the_epoch:
+            role = "They trained nothing and chose nothing; the whole model scores them, as its bundle would."
+        who = f"{part.cases} of {part.patients} patients: {counted(part.classes)}"
+        counts = {} if part.counts is None else {key.upper(): part.counts[key] for key in _COUNTS}
+        table = Table(
+            [(who, *(part.metrics.get(key) for key in columns), *counts.values())],
+            ("Cases", *columns.values(), *counts),
+        )
+        sections.append(Section(_TITLES[name], [Note(role, "soft"), table]))
+    return sections
+
+
+def _folds(found: Evaluation) -> Section:
+    rows = [(str(row["fold"] + 1), row["cases"], row.get("malignant"), row["auc"]) for row in found.job.per_fold]
+    heads: Sequence[str] = ("Fold", "Cases tested", "Malignant", "AUC")
+    if not all("malignant" in row for row in found.job.per_fold):
+        rows, heads = [(*row[:2], row[3]) for row in rows], (*heads[:2], "Macro AUC")
+    return Section("Folds", [Table(rows, heads)], detail=True)
 
 
 def _read_events(path: Path) -> list[dict[str, Any]]:

@@ -2,12 +2,17 @@
 
 Where it belongs to a job, cases are pseudonyms, and the column ``row`` says which row of the manifest each is, counted
 as in a spreadsheet. Where other data were scored it is the user's own result and has the user's own case_ids.
+
+There are two layouts. Of a classifier of benign and malignant a column holds the probability of the latter:
+``probability`` as a reader gets it, ``network_probability`` before calibration, and one for each baseline. By class
+there is a column for each class of each model, ``probability of CLASS`` and ``BASELINE: CLASS``, and ``probability`` is
+the calibrated one of the second of two classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,27 +20,33 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import replacing
 from MAEMCLib.files.spreadsheet import RowWriter, records
 
-_COLUMNS = ("case_id", "patient_id", "fold", "label", "probability", "network_probability", "row")
+OWN_CLASSES = ("benign-like", "malignant-like")
+"""The classes of the manifest's own column ``label``, by number."""
+_COLUMNS = ("case_id", "patient_id", "fold", "label", "class", "probability", "network_probability", "row")
+_OF = "probability of "
 
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """Labeled cases with their probabilities.
+    """Labeled cases with their probabilities, (cases, C) each.
 
-    patients: pseudonyms. labels: (cases,) 0 or 1. probabilities: (cases,) as a reader gets them. folds: (cases,) which
-    fold tested the case, None where other data were scored. network: (cases,) before calibration, None where the
-    bundle does not tell. others: name of a baseline -> its (cases,) probabilities, or scores that only rank. rows: of
-    the manifest, empty where they are not known.
+    patients: pseudonyms. labels: (cases,) numbers of classes. probabilities: as a reader gets them. network: before
+    calibration, None where the bundle does not tell. others: name of a branch or baseline -> its probabilities, NaN
+    where a branch was not observed; (cases,) where they are scores that only rank. folds: (cases,) which fold tested
+    the case, None where other data were scored. rows: of the manifest, empty where they are not known. by_class: the
+    layout of the file.
     """
 
-    case_ids: list[str]
-    patients: list[str]
+    case_ids: Sequence[str]
+    patients: Sequence[str]
     labels: np.ndarray
     probabilities: np.ndarray
     folds: np.ndarray | None = None
     network: np.ndarray | None = None
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
     rows: Sequence[int] = ()
+    classes: tuple[str, ...] = OWN_CLASSES
+    by_class: bool = False
 
     @property
     def patient_numbers(self) -> np.ndarray:
@@ -43,31 +54,58 @@ class PredictionTable:
         numbers: dict[str, int] = {}
         return np.array([numbers.setdefault(patient, len(numbers)) for patient in self.patients], dtype=np.int64)
 
+    @property
+    def scores(self) -> np.ndarray:
+        """(cases, C) what the model ranks by: the network's own probabilities, where they are known."""
+        return self.probabilities if self.network is None else self.network
+
+    def as_written(self) -> PredictionTable:
+        """With the numbers that the file holds: what is computed from them is the same when they are read again."""
+        others = {name: _rounded(values) for name, values in self.others.items()}
+        network = None if self.network is None else _rounded(self.network)
+        return replace(self, probabilities=_rounded(self.probabilities), network=network, others=others)
+
     def write(self, path: Path) -> None:
         """Replace the file. Raises InputError where it cannot be written."""
         columns = {
-            "case_id": self.case_ids,
-            "patient_id": self.patients,
-            "fold": _texts(self.folds, len(self.labels), "d"),
-            "label": _texts(self.labels, len(self.labels), "d"),
-            "probability": _texts(self.probabilities, len(self.labels), ".6f"),
-            "network_probability": _texts(self.network, len(self.labels), ".6f"),
-            **({"row": [str(row) for row in self.rows]} if len(self.rows) else {}),
-            **{name: _texts(values, len(self.labels), ".6f") for name, values in self.others.items()},
+            "case_id": list(self.case_ids),
+            "patient_id": list(self.patients),
+            "fold": [""] * len(self.labels) if self.folds is None else [str(fold) for fold in self.folds.tolist()],
+            "label": [str(label) for label in self.labels.tolist()],
+            **(self._by_class() if self.by_class else self._of_two()),
         }
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
             writer = RowWriter(stream)
             writer.row(columns)
             writer.rows(zip(*columns.values(), strict=True))
 
+    def _of_two(self) -> dict[str, list[str]]:
+        return {
+            "probability": _texts(self.probabilities[:, 1]),
+            "network_probability": [""] * len(self.labels) if self.network is None else _texts(self.network[:, 1]),
+            **self._rows(),
+            **{name: _texts(v if v.ndim == 1 else v[:, 1]) for name, v in self.others.items()},
+        }
 
-def as_written(values: np.ndarray) -> np.ndarray:
-    """The numbers that a file holds of these: what is computed from them is the same when they are read again."""
-    return _numbers(_texts(values, len(values), ".6f"))
+    def _by_class(self) -> dict[str, list[str]]:
+        columns = {"class": [self.classes[number] for number in self.labels], **self._rows()}
+        for name, values in {"": self.scores, **self.others}.items():
+            if values.ndim == 1:
+                columns[name] = _texts(values)
+                continue
+            for number, label in enumerate(self.classes):
+                columns[_column(name, label)] = _texts(values[:, number])
+        if len(self.classes) == 2:
+            columns["probability"] = _texts(self.probabilities[:, 1])
+        return columns
+
+    def _rows(self) -> dict[str, list[str]]:
+        return {"row": [str(row) for row in self.rows]} if len(self.rows) else {}
 
 
-def _texts(values: np.ndarray | None, count: int, style: str) -> list[str]:
-    return [""] * count if values is None else [format(value, style) for value in values.tolist()]
+def of_second(probabilities: np.ndarray) -> np.ndarray:
+    """(cases, 2) from the probabilities of the second of two classes, (cases,)."""
+    return np.stack([1 - probabilities, probabilities], axis=1)
 
 
 def read_predictions(path: Path) -> PredictionTable:
@@ -75,17 +113,20 @@ def read_predictions(path: Path) -> PredictionTable:
     try:
         with open(path, newline="", encoding="utf-8") as stream:
             rows = records(stream)
-        names = list(rows[0]) if rows else []
-        columns = {name: [row[name] for row in rows] for name in names}
+        columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+        classes = tuple(name.removeprefix(_OF) for name in columns if name.startswith(_OF))
+        probabilities, network, others = _models(columns, classes)
         return PredictionTable(
             case_ids=columns["case_id"],
             patients=columns["patient_id"],
             labels=np.array([int(value) for value in columns["label"]]),
-            probabilities=_numbers(columns["probability"]),
+            probabilities=probabilities,
             folds=np.array([int(value) for value in columns["fold"]]),
-            network=_numbers(columns["network_probability"]) if "network_probability" in columns else None,
+            network=network,
             rows=[int(value) for value in columns.get("row", [])],
-            others={name: _numbers(columns[name]) for name in names if name not in _COLUMNS},
+            others=others,
+            classes=classes or OWN_CLASSES,
+            by_class=bool(classes),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -95,5 +136,37 @@ def read_predictions(path: Path) -> PredictionTable:
         ) from error
 
 
+def _models(
+    columns: Mapping[str, list[str]], classes: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
+    """Probabilities, the network's, and those of the others."""
+    kept = [name for name in columns if name not in _COLUMNS and not name.startswith(_OF)]
+    if not classes:
+        network = of_second(_numbers(columns["network_probability"])) if "network_probability" in columns else None
+        others = {name: of_second(_numbers(columns[name])) for name in kept}
+        return of_second(_numbers(columns["probability"])), network, others
+    first = f": {classes[0]}"
+    models = ["", *(name.removesuffix(first) for name in kept if name.endswith(first))]
+    tables = {
+        model: np.stack([_numbers(columns[_column(model, label)]) for label in classes], axis=1) for model in models
+    }
+    network = tables.pop("")
+    calibrated = of_second(_numbers(columns["probability"])) if "probability" in columns else network
+    return calibrated, network, tables
+
+
+def _column(model: str, label: str) -> str:
+    """The column of one model's probability of one class; the model itself has no name."""
+    return f"{model}: {label}" if model else f"{_OF}{label}"
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    return [f"{value:.6f}" for value in values.tolist()]
+
+
 def _numbers(texts: list[str]) -> np.ndarray:
     return np.array([float(text) for text in texts])
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return _numbers(_texts(values.ravel())).reshape(values.shape)

@@ -1,297 +1,173 @@
-"""The evaluation of a fine-tuning job: out-of-fold metrics with intervals, beside what they have to beat."""
+"""The evaluation of a job: out-of-fold metrics with intervals, beside what they have to beat.
+
+predictions.csv, metrics.json and report.html in the job's folder, for either head and for two classes or more.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from MAEMCLib.files.atomic import read_json, write_json
-from MAEMCLib.models.ood import PERCENTILES, FeatureDistance, case_distance
-from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.report.formats import write_report
 
-from ..classifiers.fold_model import TrainedFolds, features, fold_folder, fold_result, fused_planes, load_fold
-from ..classifiers.protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
+from ..classifiers.fold_model import TrainedFolds
+from ..classifiers.protocol import UNKNOWN
 from ..classifiers.starting_point import IMAGENET, SCRATCH
-from ..data.cohort import Cohort
-from ..data.folds import Division
-from ..data.preprocessing import Settings
-from ..engine.checkpoints import read_tensors
-from ..engine.configuration import FinetuningConfiguration
 from ..jobs.job import Job
-from .baselines import by_radius, central_forest, logistic, majority_shares, radial_profiles
-from .calibration import reliability
-from .delong import compare
-from .logistic import FEATURE_PENALTY
-from .manifest_parts import about_parts, evaluated_rows, report_parts
-from .metrics import INTERVALS, auc, confusion, evaluate
-from .operating_points import FEWEST_CASES, at_points
-from .out_of_fold import Judged, gather, judge
-from .page import write_page
-from .predictions import PredictionTable, as_written, read_predictions
-from .tables import format_table as format_table
+from .calibration import Calibration
+from .evaluation import CalibrationFacts, Decisions, Evaluation, JobFacts
+from .job_baselines import baselines_of, training_distances
+from .manifest_parts import evaluate_parts, evaluated_rows
+from .measuring import decide, measure
+from .metrics import macro_auc_row
+from .notes import job_notes
+from .out_of_fold import Calibrated, OutOfFold, calibrate, read_out_of_fold
+from .page import evaluation_report
+from .predictions import OWN_CLASSES, PredictionTable, of_second, read_predictions
+
+_TWO_CLASSES_ONLY = "a calibration is made for two classes only"
+_TRAINING = ("epochs", "patience", "batch", "validation_fraction", "fusion", "class_weights", "linear_probe", "seed",
+             "labeled_cases")  # fmt: skip
 
 
-def evaluate_job(trained: TrainedFolds) -> dict[str, Any]:
-    """Gather the folds' predictions; write predictions.csv, metrics.json and report.html; return what the second holds.
+def evaluate_job(trained: TrainedFolds) -> Evaluation:
+    """Read the folds' predictions; write predictions.csv, metrics.json and report.html.
 
     Raises InputError: results that are missing or damaged, a probability that is NaN.
     """
-    job, cohort, division, run = trained.job, trained.cohort, trained.division, trained.run
-    preprocessing, device = trained.preprocessing, trained.device
+    job, cohort, tested = trained.job, trained.cohort, trained.division.evaluated
     job.update(stage="Evaluating")
-    tested = division.evaluated
+    classes = tuple(job.settings.get("classes", OWN_CLASSES))
     cases = [cohort.cases[int(case)] for case in tested]
-    case_ids = [case.case_id for case in cases]
-    oof = gather(job.folder, run.folds, case_ids, cohort.labels[tested])
-    others, unavailable = _baselines(job, cohort, division, run, preprocessing, device)
-    others = {name: values[tested] for name, values in others.items()}
-    if job.settings["from"] == SCRATCH:
-        unavailable["pre-trained encoder, frozen"] = "trained from scratch"
-    patients, rows = [case.patient for case in cases], [case.row for case in cases]
-    table = PredictionTable(case_ids, patients, oof.labels, oof.scores, oof.folds, oof.scores, others, rows)
-    return _write(job, table, unavailable, _training_distances(job, cohort, division, run, preprocessing, device))
+    labels, case_ids = cohort.labels[tested], [case.case_id for case in cases]
+    oof = read_out_of_fold(job.folder, trained.run.folds, case_ids, labels, len(classes))
+    baselines, unavailable = baselines_of(trained)
+    table = PredictionTable(
+        case_ids=case_ids,
+        patients=[case.patient for case in cases],
+        labels=labels,
+        probabilities=oof.probabilities,
+        folds=oof.folds,
+        network=oof.probabilities,
+        others={**oof.others, **baselines},
+        rows=[case.row for case in cases],
+        classes=classes,
+        by_class=job.settings["kind"] == "fuse" or len(classes) > 2,
+    )
+    return _write(job, table.as_written(), unavailable, training_distances(trained))
 
 
-def evaluate_again(job: Job, output: Path | None = None) -> dict[str, Any]:
+def evaluate_again(job: Job, output: Path | None = None) -> Evaluation:
     """Compute metrics.json and write report.html anew from a finished job's stored predictions, without its data.
 
     output: another folder for the three files. Raises InputError: files of the job are missing or damaged.
     """
     before = read_json(job.folder / "metrics.json", "The job's metrics")
     table = read_predictions(job.folder / "predictions.csv")
-    return _write(
-        job, table, before.get("baselines_unavailable", {}), before.get("training_distances", []), output or job.folder
-    )
+    unavailable, distances = before.get("baselines_unavailable", {}), before.get("training_distances", [])
+    return _write(job, table, unavailable, distances, output or job.folder)
 
 
 def _write(
-    job: Job, table: PredictionTable, unavailable: dict[str, str], distances: list[float], output: Path | None = None
-) -> dict[str, Any]:
-    settings, output = job.settings, output or job.folder
-    oof = gather(job.folder, settings["configuration"]["folds"], table.case_ids, table.labels)
-    judged = judge(oof)
-    table = replace(table, probabilities=judged.probabilities, network=oof.scores, folds=oof.folds)
-    report = _report(job, table, judged, unavailable) | {"training_distances": distances}
-    folds, thresholds = settings["configuration"]["folds"], judged.thresholds
-    report["parts"] = report_parts(job.folder, folds, judged.calibration, thresholds, output)
+    job: Job, table: PredictionTable, unavailable: Mapping[str, str], distances: list[float], output: Path | None = None
+) -> Evaluation:
+    settings, output, two = job.settings, output or job.folder, len(table.classes) == 2
+    folds = settings["configuration"]["folds"]
+    oof = read_out_of_fold(job.folder, folds, table.case_ids, table.labels, len(table.classes))
+    calibrated = calibrate(oof) if two else None
+    if calibrated is not None:
+        table = replace(table, probabilities=of_second(calibrated.probabilities))
+    if not table.by_class:  # its figures are those of the numbers themselves, as a file has them to six digits
+        table = replace(table, network=oof.probabilities, folds=oof.folds)
+    decisions = _decisions(table, oof, calibrated, settings["configuration"])
+    parts = evaluate_parts(
+        job.folder, table, folds, calibrated.calibration if calibrated else Calibration(), decisions.thresholds
+    )
+    found = measure(
+        table,
+        decisions,
+        calibrated.used.get("balanced", calibrated.thresholds["balanced"]) if calibrated else 0.5,
+        oof.scores,
+        subject=job.folder.resolve().name,
+        evaluation=evaluated_rows(settings),
+        leaky=settings["leaky"],
+        baselines_unavailable=unavailable,
+        job=_job_facts(settings, table, distances),
+        parts={name: part for name, (_, part) in parts.items()},
+    )
+    found = replace(found, notes=job_notes(found))
+    output.mkdir(parents=True, exist_ok=True)
+    for part, (rows, _) in parts.items():
+        rows.write(output / f"predictions-{part}.csv")
     table.write(output / "predictions.csv")
-    write_page(output / "report.html", report, table, job.folder / "events.jsonl")
-    write_json(output / "metrics.json", report)
-    return report
+    write_report(evaluation_report(found, table, job.folder / "events.jsonl"), output / "report.html")
+    write_json(output / "metrics.json", found.to_json())
+    return found
 
 
-def _baselines(
-    job: Job,
-    cohort: Cohort,
-    division: Division,
-    run: FinetuningConfiguration,
-    preprocessing: Settings,
-    device: torch.device,
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """(cases,) probabilities by name of the baseline, of the cases that a fold tests, and why a baseline is missing."""
-    labels, folds = cohort.labels, division.folds
-    learned_from = folds[0].train if division.by_split else division.evaluated
-    others = {"majority class": np.full(len(labels), majority_shares(labels[learned_from], 2)[0, 1])}
-    unavailable: dict[str, str] = {}
-    sizes = [case.diameter_mm for case in cohort.cases]
-    missing = sum(size is None for size in sizes)
-    if missing:
-        unavailable["size alone"] = f"{missing} cases have no diameter_mm in the manifest"
-    else:
-        others["size alone"] = logistic(np.array(sizes, dtype=float)[:, None], labels, folds)
-    presentation = cohort.present(run.augmentation, preprocessing, run.encoder.image_size)
-    if cohort.kind.name == "picture":
-        others["random forest on the central pixels"] = central_forest(presentation.upright(), labels, folds)
-    else:
-        profiles = radial_profiles(cohort)
-        others["radial profile, by mm"] = logistic(profiles, labels, folds)
-        if missing:
-            unavailable["radial profile, by radius"] = unavailable["size alone"]
-        else:
-            others["radial profile, by radius"] = logistic(by_radius(profiles, np.array(sizes)), labels, folds)
-    untrained = build_encoder(run.encoder, seed=run.seed + 1)
-    values = features(untrained, presentation, np.arange(len(cohort)), device).flatten(1)
-    others["untrained encoder, frozen"] = logistic(values.numpy(), labels, folds, FEATURE_PENALTY)
-    frozen = [row for fold in folds for row in fold_result(job.folder, fold.number).get("frozen", [])]
-    if frozen:
-        number_of = {case.case_id: index for index, case in enumerate(cohort.cases)}
-        values = np.full(len(cohort), np.nan)
-        for row in frozen:
-            values[number_of[row["case_id"]]] = row["probability"]
-        others["pre-trained encoder, frozen"] = values
-    return {name: as_written(values) for name, values in others.items()}, unavailable
+def _decisions(
+    table: PredictionTable, oof: OutOfFold, found: Calibrated | None, configuration: Mapping[str, Any]
+) -> Decisions:
+    if found is None:
+        return Decisions(CalibrationFacts(False, reason=_TWO_CLASSES_ONLY))
+    calibrated, share = found.reason is None, float((table.labels == 1).mean())
+    return decide(
+        replace(table, network=oof.probabilities),
+        CalibrationFacts(
+            calibrated,
+            "platt" if calibrated else None,
+            found.calibration.slope,
+            found.calibration.intercept,
+            len(table.labels) if calibrated else 0,
+            found.reason,
+        ),
+        found.thresholds,
+        found.used,
+        # What an adjustment to a prevalence starts from. Platt scaling on the cohort gives the cohort's; a network
+        # trained with class weights learns as if both classes were equally frequent.
+        share if calibrated or not configuration["class_weights"] else 0.5,
+        found.thresholds_reason,
+    )
 
 
-def _training_distances(
-    job: Job,
-    cohort: Cohort,
-    division: Division,
-    run: FinetuningConfiguration,
-    preprocessing: Settings,
-    device: torch.device,
-) -> list[float]:
-    """Percentiles 0 ... 100 of the distances of all cases, each to the cases that its fold's model was trained on.
-
-    Out of fold: a model's own training cases lie nearer to their mean than any new case does. The manifest's test rows
-    choose nothing, so that with its split the distances are those of the validation rows. Empty below 20 cases.
-    """
-    folds = [(fold, fold.validation if division.by_split else fold.test) for fold in division.folds]
-    if sum(len(cases) for _, cases in folds) < FEWEST_CASES:
-        return []
-    presentation = cohort.present(run.augmentation, preprocessing, run.encoder.image_size)
-    numbers = fused_planes(run.fusion, presentation)
-    found = []
-    for fold, cases in folds:
-        statistics = read_tensors(fold_folder(job.folder, fold.number) / "statistics.safetensors")
-        encoder = load_fold(job.folder, fold.number, run.encoder).encoder
-        values = features(encoder, presentation, cases, device).numpy()
-        planes = {presentation.planes[number]: number for number in numbers}
-        distances = {
-            plane: FeatureDistance.of(
-                statistics[f"{plane}_mean"], statistics[f"{plane}_covariance"], float(statistics["count"])
-            )
-            for plane in planes
-        }
-        found.append(case_distance({plane: values[:, number] for plane, number in planes.items()}, distances))
-    return np.percentile(np.concatenate(found), PERCENTILES).round(6).tolist()
-
-
-def _report(job: Job, table: PredictionTable, judged: Judged, unavailable: dict[str, str]) -> dict[str, Any]:
-    settings, configuration = job.settings, job.settings["configuration"]
-    labels, patients = table.labels, table.patient_numbers
-    malignant, benign = int((labels == 1).sum()), int((labels == 0).sum())
-    calibrated = judged.reason is None
-    used = judged.used.get("balanced", judged.thresholds["balanced"])
-    metrics = evaluate(labels, table.probabilities, patients, used, table.folds, scores=table.network)
-    baselines, comparisons = {}, {}
-    for name, values in table.others.items():
-        figures = evaluate(labels, values, patients, 0.5, table.folds)
-        baselines[name] = {key: asdict(metric) for key, metric in figures.items()}
-        comparisons[name] = compare(labels, table.network, values, patients)
-    report = {
-        "subject": job.folder.resolve().name,
-        "evaluation": evaluated_rows(settings),
-        "protocol": settings["protocol"],
-        "leaky": settings["leaky"],
-        "pretraining": settings["pretraining"],
-        "cases": len(labels),
-        "patients": len(np.unique(patients)),
-        "malignant": malignant,
-        "benign": benign,
-        "folds": configuration["folds"],
-        "metrics": {key: asdict(metric) for key, metric in metrics.items()},
-        "counts": confusion(labels, table.probabilities, used),
-        "thresholds": judged.thresholds,
-        "operating_points": at_points(labels, table.probabilities, patients, judged.thresholds, judged.used),
-        "calibration": {
-            "calibrated": calibrated,
-            "method": "platt" if calibrated else None,
-            "slope": judged.calibration.slope,
-            "intercept": judged.calibration.intercept,
-            "cases": len(labels) if calibrated else 0,
-            **({} if calibrated else {"reason": judged.reason}),
-        },
-        "prior_in_probability": _prior(configuration, malignant / len(labels), calibrated),
-        "reliability": reliability(labels, table.probabilities, patients),
-        "per_fold": _per_fold(table),
-        "baselines": baselines,
-        "comparisons": comparisons,
-        "baselines_unavailable": unavailable,
-        "training": _training(settings),
-        "parts_of_split": settings.get("parts"),
-    }
-    if calibrated:
-        plain = evaluate(labels, table.network, patients, 0.5)
-        kept = ("brier", "ece", "ece_if_calibrated", "calibration_slope", "calibration_intercept")
-        report["before_calibration"] = {key: asdict(plain[key]) for key in kept}
-    report["notes"] = _notes(report, judged)
-    return report
-
-
-def _prior(configuration: dict[str, Any], share: float, calibrated: bool) -> float:
-    """The share of malignant cases that the probabilities assume, which an adjustment to a prevalence starts from.
-
-    Platt scaling on the cohort gives the cohort's; a network trained with class weights learns as if both classes were
-    equally frequent.
-    """
-    return share if calibrated or not configuration["class_weights"] else 0.5
+def _job_facts(settings: Mapping[str, Any], table: PredictionTable, distances: list[float]) -> JobFacts:
+    configuration, cohort = settings["configuration"], settings["cohort"]
+    training = {key: configuration[key] for key in _TRAINING if key in configuration}
+    start = {"from": _start_text(settings), "software": settings["versions"]}
+    return JobFacts(
+        protocol=settings["protocol"],
+        pretraining=settings["pretraining"],
+        folds=configuration["folds"],
+        training={"encoder": configuration["encoder"], **training, **start},
+        per_fold=_per_fold(table),
+        parts_of_split=settings.get("parts"),
+        training_distances=distances,
+        clinical=settings.get("clinical", ()),
+        seen=cohort.get("seen", {}),
+        given=cohort.get("given", {}),
+    )
 
 
 def _per_fold(table: PredictionTable) -> list[dict[str, Any]]:
+    """What each fold tested; its AUC where it tested every class."""
     rows = []
     for fold in np.unique(table.folds):
         tested = table.folds == fold
-        labels = table.labels[tested]
-        both = 0 < labels.sum() < len(labels)
-        rows.append(
-            {
-                "fold": int(fold),
-                "cases": int(tested.sum()),
-                "malignant": int(labels.sum()),
-                "auc": auc(labels, table.network[tested]) if both else None,
-            }
-        )
+        labels, every = table.labels[tested], np.ones((1, int(tested.sum())))
+        row = {"fold": int(fold), "cases": len(labels), "auc": None}
+        if table.classes == OWN_CLASSES:
+            row["malignant"] = int(labels.sum())
+        if len(np.unique(labels)) == len(table.classes):
+            row["auc"] = float(macro_auc_row(labels, table.scores[tested], every)[0])
+        rows.append(row)
     return rows
 
 
-def _training(settings: dict[str, Any]) -> dict[str, Any]:
-    """What a reader wants to know of the run, from job.json."""
-    configuration = settings["configuration"]
-    keys = ("epochs", "patience", "batch", "validation_fraction", "fusion", "class_weights", "linear_probe", "seed",
-            "labeled_cases")  # fmt: skip
-    return {
-        "encoder": configuration["encoder"],
-        **{key: configuration[key] for key in keys},
-        "from": _start_text(settings),
-        "software": settings["versions"],
-    }
-
-
-def _start_text(settings: dict[str, Any]) -> str:
+def _start_text(settings: Mapping[str, Any]) -> str:
     """What the job started from, without the name of its folder or file."""
     kinds = {SCRATCH: SCRATCH, IMAGENET: "ImageNet"}
     return kinds.get(settings["from"], "a model" if settings["pretraining"] == UNKNOWN else "a pre-training")
-
-
-def _notes(report: dict[str, Any], judged: Judged) -> list[str]:
-    notes = [INTERVALS, *about_parts(report)]
-    if report["leaky"]:
-        notes.append("LEAKY: the pre-training saw patients that are evaluated here (the published protocol).")
-    if report["pretraining"] == IN_FOLD:
-        notes.append("The pre-training was repeated in each fold without the patients that the fold tests.")
-    if report["pretraining"] == UNKNOWN:
-        notes.append(UNKNOWN_PATIENTS)
-    if judged.reason is None:
-        how = (
-            "cross-fitted: a fold's probabilities are calibrated, and its cases called, by what was fitted and chosen "
-            "without its cases"
-        )
-        if report["evaluation"] != "out-of-fold":
-            how = "fitted on the validation rows"
-        notes.append(
-            f"Calibrated by Platt scaling, {how}. The probabilities assume a share of malignant cases of "
-            f"{report['prior_in_probability']:.3f}. AUCs are of the network's own scores."
-        )
-    elif judged.thresholds_reason:
-        notes.append(f"Not calibrated. All thresholds are 0.5: {judged.thresholds_reason}.")
-    else:
-        notes.append(f"Not calibrated: {judged.reason}.")
-    rarer = min(report["benign"], report["malignant"])
-    if rarer < FEWEST_CASES:
-        kind = "benign" if report["benign"] <= report["malignant"] else "malignant"
-        notes.append(f"Only {rarer} {kind} cases: the intervals are wide; rank nothing by these figures.")
-    if report["patients"] < report["cases"]:
-        notes.append("Some patients have several cases: DeLong's p takes cases for independent, the intervals do not.")
-    if report["folds"] > 1:
-        notes.append(_MEAN_OF_FOLDS)
-    notes.append("Baselines are called at 0.5; all but the majority class are logistic models in the same folds.")
-    return notes
-
-
-_MEAN_OF_FOLDS = (
-    "These are the figures of one fold model at a time. An exported bundle gives the mean of all fold models, whose "
-    "probabilities spread less; how it does shows on other data."
-)

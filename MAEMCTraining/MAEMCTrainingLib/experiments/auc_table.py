@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.files.atomic import read_json
+from MAEMCLib.report.sections import Metric
 
-from ..evaluation.tables import cell as metric_text
 from ..jobs.events import EventLog
 from ..jobs.job import Job
 from .cell import Cell
@@ -107,10 +107,7 @@ def _write_markdown(path: Path, rows: list[dict[str, Any]]) -> None:
     lines = []
     for name in dict.fromkeys(row["row"] for row in rows):
         found = {row["labels"]: row for row in rows if row["row"] == name}
-        texts = [
-            metric_text({"value": r["auc"], "low": r["auc_low"], "high": r["auc_high"]}) if (r := found.get(c)) else ""
-            for c in columns
-        ]
+        texts = [Metric(r["auc"], r["auc_low"], r["auc_high"]).text() if (r := found.get(c)) else "" for c in columns]
         lines.append((name, texts))
     heads = [f"{count} labels" for count in columns]
     write_markdown(path, heads, lines, "Out-of-fold AUC with its 95 % interval by patient. Research only.")

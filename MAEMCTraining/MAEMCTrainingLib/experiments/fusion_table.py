@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from MAEMCLib.files.atomic import read_json
+from MAEMCLib.report.sections import Metric
+
 from ..evaluation.bootstrap import patient_samples
-from ..evaluation.fusion_evaluation import HEADS, IMAGES_ALONE, report_of
-from ..evaluation.fusion_predictions import read_fusion_predictions
 from ..evaluation.metrics import auc_difference
-from ..evaluation.tables import cell as metric_text
+from ..evaluation.out_of_fold import IMAGES_ALONE
+from ..evaluation.page import MACRO
+from ..evaluation.predictions import read_predictions
 from ..jobs.job import Job
 from .cell import Cell
 from .ranges import write_ranges
@@ -31,30 +34,30 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
         job = Job(output / cell.name)
         if not (job.folder / "metrics.json").is_file():
             continue
-        report = report_of(job)
+        report = read_json(job.folder / "metrics.json", "The cell's metrics")
         found[cell.row] = dict(report["metrics"])
         for name, figures in report["baselines"].items():
             if name == IMAGES_ALONE:
                 found[f"{cell.row}, {name}"] = figures
             else:
                 beside.setdefault(name, figures)
-        own = read_fusion_predictions(job)
+        own = read_predictions(job.folder / "predictions.csv")
         if first is None:
             first = own
         elif own.case_ids == first.case_ids:
             samples = patient_samples(own.labels, own.patient_numbers)
-            over = auc_difference(own.labels, own.tables[""], first.tables[""], own.patient_numbers, samples)
+            over = auc_difference(own.labels, own.scores, first.scores, own.patient_numbers, samples)
             found[cell.row][_DIFFERENCE] = vars(over)
     if not found:
         return []
     rows = found | beside
-    columns = {**HEADS, _DIFFERENCE: "macro AUC minus the first row's"}
+    columns = {**MACRO, _DIFFERENCE: "macro AUC minus the first row's"}
     flat = [_flat(name, figures, columns) for name, figures in rows.items()]
     write_csv(output / "table.csv", list(dict.fromkeys(key for row in flat for key in row)), flat)
     texts = [(name, [_text(key, figures.get(key)) for key in columns]) for name, figures in rows.items()]
     note = "Out of fold, with 95 % intervals by patient; macro: the mean over classes. Research only."
     write_markdown(output / "table.md", list(columns.values()), texts, note)
-    panels = {head: {name: figures.get(key) for name, figures in rows.items()} for key, head in HEADS.items()}
+    panels = {head: {name: figures.get(key) for name, figures in rows.items()} for key, head in MACRO.items()}
     write_ranges(
         output / "experiment.png", panels, "Out of fold, 95 % intervals by patient. Research only.", len(found)
     )
@@ -64,10 +67,7 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
 def _text(key: str, metric: dict[str, Any] | None) -> str:
     if metric is None:
         return ""
-    if key == _DIFFERENCE:
-        limits = "" if metric["low"] is None else f" ({metric['low']:+.3f} to {metric['high']:+.3f})"
-        return f"{metric['value']:+.3f}{limits}"
-    return metric_text(metric)
+    return Metric.of(metric).text(signed=key == _DIFFERENCE)
 
 
 def _flat(name: str, figures: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.files.atomic import read_json
+from MAEMCLib.report.sections import Metric
 
 from ..pretext.filling import INTERPOLATION, VISIBLE_MEAN
 from ..pretext.gray_levels import HIDDEN, MEASURES, WHOLE
@@ -66,5 +67,4 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
 def _text(metric: dict[str, Any]) -> str:
     if metric["value"] is None:
         return "-"
-    digits = 3 if metric["value"] < 1 else 2
-    return f"{metric['value']:.{digits}f} ({metric['low']:.{digits}f}-{metric['high']:.{digits}f})"
+    return Metric.of(metric).text(3 if metric["value"] < 1 else 2)

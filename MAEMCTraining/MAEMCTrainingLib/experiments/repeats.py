@@ -51,9 +51,7 @@ def write_repeats(cells: Sequence[Cell], output: Path) -> dict[str, RepeatedComp
 
 def _beside(comparison: RepeatedComparison) -> str:
     difference, p = comparison.difference, comparison.holm
-    limits = "" if difference.low is None else f" ({difference.low:+.3f} to {difference.high:+.3f})"
-    text = f"{difference.value:+.3f}{limits}"
-    return f"| {text} | {'' if p is None else f'{p:.3f}'} |"
+    return f"| {difference.text(signed=True)} | {'' if p is None else f'{p:.3f}'} |"
 
 
 def _finished(cells: Sequence[Cell], output: Path) -> dict[str, tuple[PredictionTable, np.ndarray]]:
@@ -67,5 +65,5 @@ def _finished(cells: Sequence[Cell], output: Path) -> dict[str, tuple[Prediction
         done = all((output / cell.name / "metrics.json").is_file() for cell in repeats)
         if len({cell.repeat for cell in repeats}) > 1 and done:
             tables = [read_predictions(path) for path in paths]
-            found[name] = (tables[0], np.stack([table.network for table in tables]))
+            found[name] = (tables[0], np.stack([table.scores[:, 1] for table in tables]))
     return found

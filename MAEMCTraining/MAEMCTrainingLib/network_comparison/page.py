@@ -1,20 +1,21 @@
-"""A comparison of two networks as a page, and everything that is written of it."""
+"""A comparison of two networks as a report, and everything that is written of it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
-from html import escape
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from MAEMCLib.files.atomic import replacing
+from MAEMCLib.report.formats import render
+from MAEMCLib.report.sections import Cell, Figure, Metric, Note, Notes, Part, Report, Section, Table
 from MAEMCLib.results import DISCLAIMER
 
 from ..evaluation.bootstrap import RESAMPLES
-from ..evaluation.html import page, picture, png_of, table
-from ..evaluation.tables import cell
 from .embedding import SHUFFLES
 from .figures import SPACES, Drawn, cka_figure, embedding_figure, maps_figure, named
 
@@ -24,15 +25,15 @@ def write_comparison(output: Path, report: dict[str, Any], drawn: Drawn) -> None
 
     All of it is made before the first file is written. Raises InputError where the disk does not take it.
     """
-    pictures = {"cka.png": png_of(cka_figure(report))}
+    pictures = {"cka.png": Figure.drawn(cka_figure(report), "CKA of the layers")}
     for coloring, row in zip(drawn.colorings, report["classes"], strict=True):
         row["picture"] = f"tsne-{len(pictures)}-{re.sub(r'[^A-Za-z0-9]+', '-', coloring.name)}.png"
-        pictures[row["picture"]] = png_of(embedding_figure(report, drawn, coloring))
+        pictures[row["picture"]] = Figure.drawn(embedding_figure(report, drawn, coloring), f"t-SNE by {row['name']}")
     if drawn.examples is not None:
-        pictures["maps.png"] = png_of(maps_figure(report, drawn))
+        pictures["maps.png"] = Figure.drawn(maps_figure(report, drawn), "maps of both networks")
     report["notes"] = notes(report)
-    files = pictures | {
-        "comparison.html": page("MAEMC: two networks", _parts(report, pictures)).encode(),
+    files = {name: figure.png for name, figure in pictures.items()} | {
+        "comparison.html": render(comparison_report(report, pictures), "html").encode(),
         "comparison.json": (json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
     }
     for name, content in files.items():
@@ -78,21 +79,27 @@ def notes(report: dict[str, Any]) -> list[str]:
     return [*lines, DISCLAIMER]
 
 
-def _parts(report: dict[str, Any], pictures: dict[str, bytes]) -> list[str]:
-    parts = [
-        f"<h1>{escape(report['a']['name'])} and {escape(report['b']['name'])} on the same cases</h1>",
-        f"<p class='soft'>{escape(_what(report))}</p>",
-        f"<p class='notice'>{DISCLAIMER}</p>",
-    ]
+def comparison_report(report: dict[str, Any], pictures: Mapping[str, Figure] = MappingProxyType({})) -> Report:
+    """What comparison.json holds, for people. pictures: by the names of their files; the terminal has none."""
+    names = [report[which]["name"] for which in ("a", "b")]
+    first: list[Part] = [Note(_what(report), "soft")]
     if any(report[which]["patients_seen"] or report[which]["patients_unknown"] for which in ("a", "b")):
         text = "Features of patients that a network was trained on look better than those of others."
-        parts.append(f"<p class='notice'>{text} Whom each network has seen stands in the table below.</p>")
-    parts += [_networks(report), "<h2>Which layers agree?</h2>", picture(pictures["cka.png"], "CKA of the layers")]
-    for row in report["classes"]:
-        parts += [f"<h2>Cases by {escape(row['name'])}</h2>", *_classes(report, row, pictures[row["picture"]])]
-    parts += ["<h2>Do they look at the same places?</h2>", *_maps(report, pictures)]
-    parts += ["<h2>Notes</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in report["notes"]), "</ul>"]
-    return [*parts, f"<p class='notice'>{DISCLAIMER}</p>"]
+        first.append(Note(f"{text} Whom each network has seen stands in the table below.", "notice"))
+    return Report(
+        f"{names[0]} and {names[1]} on the same cases",
+        [
+            Section("", [*first, _networks(report)]),
+            Section("Which layers agree?", [*_drawn(pictures, "cka.png"), *_layers(report)]),
+            *(Section(f"Cases by {row['name']}", _classes(report, row, pictures)) for row in report["classes"]),
+            Section("Do they look at the same places?", _maps(report, pictures)),
+            Section("Notes", [Notes(report["notes"])], detail=True),
+        ],
+    )
+
+
+def _drawn(pictures: Mapping[str, Figure], name: str) -> list[Part]:
+    return [pictures[name]] if name in pictures else []
 
 
 def _what(report: dict[str, Any]) -> str:
@@ -100,83 +107,57 @@ def _what(report: dict[str, Any]) -> str:
     return f"{data['cases']} cases of {data['patients']} patients of {data['name']}: {data['image']}."
 
 
-def _networks(report: dict[str, Any]) -> str:
+def _networks(report: dict[str, Any]) -> Table:
     rows = []
     for name, key in (("What it is", "what"), ("Architecture", "architecture"), ("Patients", "patients")):
         rows.append((name, report["a"][key], report["b"][key]))
     shown = (f"{report[which]['shown']}, {report[which]['side']} pixels" for which in ("a", "b"))
     rows.insert(2, ("Is shown", *shown))
-    return table(("", named(report, "a"), named(report, "b")), rows, wrapped=True)
+    return Table(rows, ("", named(report, "a"), named(report, "b")), style="wrapped")
 
 
-def _classes(report: dict[str, Any], row: dict[str, Any], png: bytes) -> list[str]:
-    parts = [picture(png, f"t-SNE by {row['name']}")]
+def _layers(report: dict[str, Any]) -> list[Part]:
+    cka = report["cka"]
+    if cka["diagonal"] is None:
+        return []
+    return [Table(list(zip(cka["layers_a"], cka["diagonal"], strict=True)), ("layer", "CKA of the same layers"))]
+
+
+def _classes(report: dict[str, Any], row: dict[str, Any], pictures: Mapping[str, Figure]) -> list[Part]:
+    parts = _drawn(pictures, row.get("picture", ""))
     if row["reason"]:
-        return [*parts, f"<p class='soft'>No figures: {escape(row['reason'])}.</p>"]
+        return [*parts, Note(f"No figures: {row['reason']}.", "soft")]
     counted = ", ".join(f"{name} ({count})" for name, count in list(row["counts"].items())[:12])
     more = f" and {len(row['counts']) - 12} rarer values" if len(row["counts"]) > 12 else ""
     unknown = f"; {row['unknown']} without a value, gray, not counted" if row["unknown"] else ""
-    parts.append(f"<p class='soft'>{escape(counted + more + unknown)}.</p>")
-    heads = ["", "Nearest neighbor of the same class"]
-    keys = ["nearest"]
-    if row["unseen"] is not None:
-        heads.append(f"The same of the {row['unseen']} cases whose patients neither network has seen")
-        keys.append("nearest_of_unseen")
-    heads += ["The same in the t-SNE", "Correlation of the t-SNE's coordinates", "95 % by chance below"]
-    keys.append("nearest_in_tsne")
-    rows = []
+    unseen = row["unseen"] is not None
+    columns = {"nearest": "Nearest neighbor of the same class"}
+    if unseen:
+        columns["nearest_of_unseen"] = f"Of the {row['unseen']} cases whose patients neither network has seen"
+    columns["nearest_in_tsne"] = "The same in the t-SNE"
+    rows: list[tuple[Cell, ...]] = []
     for space, name in zip(SPACES, ("pixels", named(report, "a"), named(report, "b")), strict=True):
         figures = row["spaces"][space]
         pairs = (figures.get(key) for key in ("correlation", "correlation_by_chance"))
         texts = ("-" if pair is None else ", ".join(f"{value:.2f}" for value in pair) for pair in pairs)
-        rows.append((name, *(cell(figures.get(key)) for key in keys), *texts))
-    shares = [f"{row['majority']:.3f}"] + ([f"{row['majority_of_unseen']:.3f}"] if row["unseen"] is not None else [])
-    rows.append(("the most frequent class", *shares, f"{row['majority']:.3f}", "", ""))
-    return [*parts, table(heads, rows)]
+        rows.append((name, *(Metric.of(figures.get(key)) for key in columns), *texts))
+    shares = [row["majority"], *([row["majority_of_unseen"]] if unseen else []), row["majority"]]
+    rows.append(("the most frequent class", *shares, "", ""))
+    heads = ("", *columns.values(), "Correlation of the t-SNE's coordinates", "95 % by chance below")
+    return [*parts, Note(f"{counted}{more}{unknown}.", "soft"), Table(rows, heads, style="wrapped")]
 
 
-def _maps(report: dict[str, Any], pictures: dict[str, bytes]) -> list[str]:
+def _maps(report: dict[str, Any], pictures: Mapping[str, Figure]) -> list[Part]:
     maps = report["maps"]
     if maps["reason"]:
-        return [f"<p>Left out: {escape(maps['reason'])}.</p>"]
-    share, chance = maps["share"], maps["by_independent_places"]
-    rows = [
-        (f"IoU of the highest {share:.0%} of the two maps of a case", cell(maps["iou"])),
-        ("the same of maps of different patients' cases", cell(maps["iou_of_different_patients"])),
-        ("difference", cell(maps["difference"])),
-        (f"two areas of {share:.0%} that know nothing of each other", f"{chance:.3f}"),
+        return [Note(f"Left out: {maps['reason']}.")]
+    share = maps["share"]
+    rows: list[tuple[Cell, ...]] = [
+        (f"IoU of the highest {share:.0%} of the two maps of a case", Metric.of(maps["iou"])),
+        ("the same of maps of different patients' cases", Metric.of(maps["iou_of_different_patients"])),
+        ("difference", Metric.of(maps["difference"])),
+        (f"two areas of {share:.0%} that know nothing of each other", maps["by_independent_places"]),
     ]
     flat = f"; {maps['flat']} are left out, as one of their maps is flat" if maps["flat"] else ""
-    parts = [f"<p class='soft'>{escape(maps['kind'])}, mean over {maps['cases']} cases{flat}.</p>"]
-    if "maps.png" in pictures:
-        parts.append(picture(pictures["maps.png"], "maps of both networks"))
-    return [*parts, table((), rows)]
-
-
-def format_comparison(report: dict[str, Any]) -> str:
-    """The main figures as text."""
-    data, cka = report["data"], report["cka"]
-    lines = [f"{data['cases']} cases of {data['patients']} patients, {data['image']}"]
-    for which in ("a", "b"):
-        lines.append(f"{named(report, which)}: {report[which]['what']}. {report[which]['patients']}")
-    if cka["diagonal"] is not None:
-        lines += ["", "CKA of the same layers"]
-        lines += [
-            f"  {name:<16} {'-' if value is None else format(value, '.3f')}"
-            for name, value in zip(cka["layers_a"], cka["diagonal"], strict=True)
-        ]
-    for row in report["classes"]:
-        if row["reason"]:
-            lines += ["", f"No figures by {row['name']}: {row['reason']}."]
-            continue
-        lines += ["", f"Nearest neighbor among other patients is of the same {row['name']}"]
-        for space, name in zip(SPACES, ("pixels", named(report, "a"), named(report, "b")), strict=True):
-            lines.append(f"  {name:<34} {cell(row['spaces'][space].get('nearest'))}")
-        lines.append(f"  {'the most frequent class':<34} {row['majority']:.3f}")
-    maps = report["maps"]
-    if maps["reason"]:
-        lines += ["", f"No maps: {maps['reason']}."]
-    else:
-        lines += ["", f"IoU of the maps ({maps['kind']}): {cell(maps['iou'])}"]
-        lines.append(f"  of different patients' cases: {cell(maps['iou_of_different_patients'])}")
-    return "\n".join([*lines, "", DISCLAIMER])
+    note = Note(f"{maps['kind']}, mean over {maps['cases']} cases{flat}.", "soft")
+    return [note, *_drawn(pictures, "maps.png"), Table(rows, ("", "IoU"))]

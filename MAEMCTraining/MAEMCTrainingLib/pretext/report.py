@@ -1,9 +1,11 @@
-"""The evaluation of a pre-training in words: what was aimed at, what to know, the table."""
+"""The evaluation of a pre-training as a report: its tables, what was aimed at, what to know."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
+
+from MAEMCLib.report.sections import Metric, Note, Notes, Report, Section, Table
+from MAEMCLib.results import DISCLAIMER
 
 from ..evaluation.bootstrap import RESAMPLES
 from .filling import VISIBLE_MEAN
@@ -70,67 +72,69 @@ def notes(report: dict[str, Any]) -> list[str]:
         lines.append("InfoNCE before training is left out: it needs keys of the pre-training's own cases.")
     if report["patients"] < FEWEST_TIMES_CHANCE:
         lines.append(f"With {report['patients']} held-out patients, finding every key is not 10 times chance.")
-    return [*lines, "Research only, not for clinical use."]
+    return [*lines, DISCLAIMER]
 
 
-def format_pretext_table(report: dict[str, Any]) -> str:
-    """The report as a table of text."""
-    lines = [
-        f"{report['pretraining']} ({report['method']}) on {report['cases']} cases of {report['patients']} patients "
-        f"that it has not seen ({report['left_out_as_seen']} cases of patients that it has seen are left out)",
-        "",
-        _line("mean squared error on hidden pixels", PLANES),
+def pretext_report(report: dict[str, Any]) -> Report:
+    """What pretext.json holds, for people."""
+    facts = (
+        f"{report['method']}, on {report['cases']} cases of {report['patients']} patients that it has not seen "
+        f"({report['left_out_as_seen']} cases of patients that it has seen are left out)."
+    )
+    targets = [
+        (
+            target["what"],
+            target["value"],
+            f"{target['sense']} {target['target']:g}",
+            "met" if target["met"] else "NOT met",
+        )
+        for target in report["targets"]
     ]
-    errors = report["hidden_pixel_mse"]
-    lines += [_line(row, [_cell(errors[plane][row]) for plane in PLANES]) for row in errors["axial"]]
-    ratios = report["network_over"]
-    lines += ["", _line("network divided by", PLANES)]
-    lines += [_line(row, [_cell(ratios[plane][row]) for plane in PLANES]) for row in ratios["axial"]]
-    lines += ["", *_gray_level_lines(report["gray_levels"])]
-    if "contrast" in report:
-        lines += ["", *_contrast_lines(report["contrast"])]
-    lines += ["", "Targets"]
-    for target in report["targets"]:
-        reached = "met" if target["met"] else "NOT met"
-        value = "-" if target["value"] is None else f"{target['value']:.3f}"
-        lines.append(f"  {target['what']}: {value}, {target['sense']} {target['target']:g} wanted: {reached}")
-    lines += [f"No row '{name}': {reason}." for name, reason in report["unavailable"].items()]
-    return "\n".join([*lines, "", *report["notes"]])
+    missing = [Note(f"No row '{name}': {reason}.", "soft") for name, reason in report["unavailable"].items()]
+    return Report(
+        f"Pretext of {report['pretraining']}",
+        [
+            Section("", [Note(facts, "soft")]),
+            Section("Mean squared error on hidden pixels", [_by_plane(report["hidden_pixel_mse"])]),
+            Section("Network divided by", [_by_plane(report["network_over"])]),
+            *_gray_levels(report["gray_levels"]),
+            *([_contrast(report["contrast"])] if "contrast" in report else []),
+            Section("Targets", [Table(targets, ("", "reached", "wanted", "")), *missing]),
+            Section("Notes", [Notes(report["notes"])]),
+        ],
+    )
 
 
-def _gray_level_lines(levels: dict[str, Any]) -> list[str]:
-    lines = []
+def _by_plane(figures: dict[str, Any]) -> Table:
+    rows = [(row, *(Metric.of(figures[plane][row]) for plane in PLANES)) for row in figures["axial"]]
+    return Table(rows, ("", *PLANES))
+
+
+def _gray_levels(levels: dict[str, Any]) -> list[Section]:
+    sections = []
     for plane in PLANES:
         for pixels in (HIDDEN, WHOLE):
-            heads = [head for key, head in MEASURES.items() if key in levels[plane][NETWORK][pixels]]
-            lines.append(_line(f"gray levels, {plane}, {pixels}", heads))
-            for row, figures in levels[plane].items():
-                found = figures[pixels]
-                lines.append(_line(f"  {row}", [_cell(found[key], 2) for key in MEASURES if key in found]))
-    return lines
+            keys = [key for key in MEASURES if key in levels[plane][NETWORK][pixels]]
+            rows = [
+                (row, *(Metric.of(figures[pixels].get(key)) for key in keys)) for row, figures in levels[plane].items()
+            ]
+            table = Table(rows, ("", *(MEASURES[key] for key in keys)), digits=2)
+            sections.append(Section(f"Gray levels, {plane}, {pixels}", [table]))
+    return sections
 
 
-def _contrast_lines(contrast: dict[str, Any]) -> list[str]:
+def _contrast(contrast: dict[str, Any]) -> Section:
     columns = {
         "info_nce": "InfoNCE",
         "info_nce_over_chance": "/ ln(1 + negatives)",
         "own_key_first": "own key first",
         "times_chance": "/ chance",
     }
-    lines = [_line(f"contrast with {contrast[NETWORK]['negatives']} stored keys", list(columns.values()))]
-    for name, figures in contrast.items():
-        for way in ("masked", "unmasked"):
-            if way in figures:
-                cells = [_cell(figures[way].get(key, {"value": None})) for key in columns]
-                lines.append(_line(f"{name}, {way}", cells))
-    return lines
-
-
-def _line(name: str, cells: Sequence[str]) -> str:
-    return f"{name:<42}" + "".join(f"  {cell:>20}" for cell in cells)
-
-
-def _cell(metric: dict[str, Any], digits: int = 3) -> str:
-    if metric["value"] is None:
-        return "-"
-    return " ".join((f"{metric['value']:.{digits}f}", f"({metric['low']:.{digits}f}-{metric['high']:.{digits}f})"))
+    rows = [
+        (f"{name}, {way}", *(Metric.of(figures[way].get(key)) for key in columns))
+        for name, figures in contrast.items()
+        for way in ("masked", "unmasked")
+        if way in figures
+    ]
+    title = f"Contrast with {contrast[NETWORK]['negatives']} stored keys"
+    return Section(title, [Table(rows, ("", *columns.values()))])

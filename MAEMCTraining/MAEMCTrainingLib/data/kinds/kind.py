@@ -147,6 +147,10 @@ class Kind:
         """The preprocessing before mean and deviation are known, and a case's plain images under it."""
         raise NotImplementedError
 
+    def scored(self, cohort: Cases, index: int) -> list[Any]:
+        """What scoring sees of a stored case, one or several images, as a predictor takes them."""
+        raise NotImplementedError
+
     def cohort_facts(self, cohort: Cases) -> dict[str, Any]:
         """What a job keeps of its data, beyond what it keeps of every kind."""
         return {}

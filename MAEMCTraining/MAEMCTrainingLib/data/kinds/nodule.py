@@ -111,6 +111,12 @@ class NoduleKind(Kind):
         plain = Preprocessing(slice_step_mm=float(cohort.settings.slice_step_mm))
         return plain, lambda index: normalize(regions(cohort, index), plain)
 
+    def scored(self, cohort: Cases, index: int) -> list[NoduleROI]:
+        """The region; the cache holds whole HU."""
+        axial, coronal = regions(cohort, index)
+        facts, step = cohort.cases[index].facts, float(cohort.settings.slice_step_mm)
+        return [NoduleROI(axial, coronal, facts.point_lps, step, facts.padded_fraction)]
+
     def cohort_facts(self, cohort: Cases) -> dict[str, Any]:
         """The padding and the distance between slices."""
         padded = float(np.mean([case.facts.padded_fraction for case in cohort.cases]))
@@ -133,13 +139,6 @@ def regions(cohort: Cases, index: int) -> np.ndarray:
     """(2, 25, 50, 50) float32 HU of a case, axial and coronal, with -1200 HU outside the volume."""
     stacks, step = cohort.array(index), cohort.settings.slice_step_mm
     return np.stack([crop(stacks, plane, View(), step)[0] for plane in (0, 1)])
-
-
-def scored_region(cohort: Cases, index: int) -> NoduleROI:
-    """A case as scoring sees it; the cache holds whole HU."""
-    axial, coronal = regions(cohort, index)
-    facts = cohort.cases[index].facts
-    return NoduleROI(axial, coronal, facts.point_lps, float(cohort.settings.slice_step_mm), facts.padded_fraction)
 
 
 class MontagePresentation(Presentation):

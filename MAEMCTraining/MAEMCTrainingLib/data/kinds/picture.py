@@ -20,14 +20,14 @@ from MAEMCLib.errors import UNREADABLE, InputError
 from MAEMCLib.images.gray import STORED_SIDE
 from MAEMCLib.images.picture_reader import PictureReader
 from MAEMCLib.images.reading_process import ReadingProcess
-from MAEMCLib.inputs.picture import INPUT
+from MAEMCLib.inputs.picture import INPUT, GrayPicture
 from MAEMCLib.inputs.settings import PicturePreprocessing
 
 from ...engine.configuration import PictureAugmentation
 from ..cases import SourceCase, StoredCase, single_cases
 from .kind import Cases, Content, Cut, Kind
 from .picture_views import PicturePresentation
-from .stored_pictures import PictureFacts, StoredPicture, stored
+from .stored_pictures import PictureFacts, StoredPicture, gray_of, stored
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,11 @@ class PictureKind(Kind):
         """The view that the augmentation names."""
         plain = PicturePreprocessing(image_size=side, view_share=augmentation.view_share, stored_side=STORED_SIDE)
         return plain, PicturePresentation(cohort, augmentation, plain).plain
+
+    def scored(self, cohort: Cases, index: int) -> list[GrayPicture]:
+        """All pictures of the case."""
+        places = range(len(cohort.cases[index].facts.pictures))
+        return [GrayPicture(gray_of(cohort, index, place)) for place in places]
 
     def cohort_facts(self, cohort: Cases) -> dict[str, Any]:
         """The number of pictures."""

@@ -1,0 +1,158 @@
+"""What an evaluation holds, of a job's own cases or of other data, and how metrics.json keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from MAEMCLib.report.sections import Metric
+
+from .delong import Comparison
+from .operating_points import POINTS, OperatingPoint
+from .predictions import OWN_CLASSES
+
+Metrics = Mapping[str, Metric]
+
+
+@dataclass(frozen=True)
+class CalibrationFacts:
+    """A calibration as a card states it. reason: why there is none."""
+
+    calibrated: bool
+    method: str | None = None
+    slope: float = 1.0
+    intercept: float = 0.0
+    cases: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """How cases are called. What is None is of two classes only.
+
+    prior_in_probability: the share of the second class that the probabilities assume. thresholds_reason: why they are
+    0.5. before_calibration: the figures that a calibration has changed.
+    """
+
+    calibration: CalibrationFacts
+    thresholds: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(POINTS, 0.5))
+    prior_in_probability: float | None = None
+    thresholds_reason: str | None = None
+    counts: Mapping[str, int] | None = None
+    operating_points: Mapping[str, OperatingPoint] | None = None
+    reliability: Sequence[Mapping[str, Any]] | None = None
+    before_calibration: Metrics | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The figures of the rows of one part of the manifest's split, scored by the mean of the fold models."""
+
+    cases: int
+    patients: int
+    classes: Mapping[str, int]
+    metrics: Metrics
+    confusion_matrix: Sequence[Sequence[int]]
+    chose_the_epoch: bool
+    counts: Mapping[str, int] | None = None
+    operating_points: Mapping[str, OperatingPoint] | None = None
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """Of a job that was evaluated on its own cases.
+
+    pretraining: as ``classifiers.protocol`` says it. per_fold: a row for each fold. parts_of_split: cases in each part
+    of the manifest. training_distances: percentiles 0 ... 100. clinical: what was asked for; seen, given: of how many
+    cases there was what.
+    """
+
+    protocol: str
+    pretraining: str | None
+    folds: int
+    training: Mapping[str, Any]
+    per_fold: Sequence[Mapping[str, Any]]
+    parts_of_split: Mapping[str, int] | None
+    training_distances: Sequence[float]
+    clinical: Sequence[Mapping[str, Any]] = ()
+    seen: Mapping[str, int] = field(default_factory=dict)
+    given: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Of other data that a model was evaluated on.
+
+    model: id, version and hash of a bundle, None of a job. overlap: whether it was trained on some of the patients
+    (state and text). failed: rows of the manifest. gates: how many cases have each color. facts: what else to know.
+    """
+
+    model: Mapping[str, str] | None
+    overlap: Mapping[str, str]
+    unlabeled: int
+    failed: Sequence[int]
+    gates: Mapping[str, int]
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """evaluation: what rows the figures are of. metrics, and those of branches and baselines: of two classes the rates
+    at a threshold; by class (``macro``) means over the classes, a case being called what is likeliest, and
+    two_class_metrics has the former, where there are two. baselines_unavailable: name -> reason.
+    """
+
+    subject: str
+    evaluation: str
+    leaky: bool
+    cases: int
+    patients: int
+    classes: Mapping[str, int]
+    macro: bool
+    metrics: Metrics
+    two_class_metrics: Metrics | None
+    by_class: Sequence[Mapping[str, Any]]
+    confusion_matrix: Sequence[Sequence[int]]
+    branches: Mapping[str, Metrics]
+    baselines: Mapping[str, Metrics]
+    comparisons: Mapping[str, Comparison]
+    baselines_unavailable: Mapping[str, str]
+    decisions: Decisions
+    job: JobFacts | None = None
+    data: DataFacts | None = None
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    @property
+    def of_two_classes(self) -> Metrics | None:
+        """The figures at a threshold, where there are two classes."""
+        return self.two_class_metrics if self.macro else self.metrics
+
+    def to_json(self) -> dict[str, Any]:
+        """What metrics.json holds: one level, without what there is none of."""
+        values = asdict(self)
+        macro, decisions, job, data = (values.pop(key) for key in ("macro", "decisions", "job", "data"))
+        if macro:
+            values["comparisons"] = {name: found["difference"] for name, found in values["comparisons"].items()}
+        if decisions["calibration"]["calibrated"]:
+            del decisions["calibration"]["reason"]
+        values["parts"] = {name: _known(part) | own_counts(part["classes"]) for name, part in values["parts"].items()}
+        always = {key: decisions[key] for key in ("prior_in_probability", "thresholds_reason")}
+        return _known(values) | own_counts(self.classes) | always | _known(decisions) | (job or {}) | (data or {})
+
+
+def own_counts(classes: Mapping[str, int]) -> dict[str, int]:
+    """Cases of the manifest's own classes, by the names that metrics.json gives them."""
+    names = {"malignant": OWN_CLASSES[1], "benign": OWN_CLASSES[0]}
+    return {key: classes[name] for key, name in names.items()} if tuple(classes) == OWN_CLASSES else {}
+
+
+def counted(classes: Mapping[str, int]) -> str:
+    """``12 malignant, 30 benign``: how many cases each class has, of two classes the positive one first."""
+    names = list(classes)[::-1] if len(classes) == 2 else list(classes)
+    return ", ".join(f"{classes[name]} {name.removesuffix('-like')}" for name in names)
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

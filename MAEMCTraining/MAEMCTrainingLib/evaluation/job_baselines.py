@@ -1,0 +1,97 @@
+"""What a job's model is set beside: baselines in the same folds, and how far its own cases lie from what it knows."""
+
+from __future__ import annotations
+
+import numpy as np
+from MAEMCLib.models.ood import PERCENTILES, FeatureDistance, case_distance
+from MAEMCLib.networks.encoders import build_encoder
+
+from ..classifiers.fold_model import TrainedFolds, features, fold_folder, fold_result, fused_planes, load_fold
+from ..classifiers.starting_point import SCRATCH
+from ..engine.checkpoints import read_tensors
+from .baselines import (
+    FROZEN,
+    MAJORITY,
+    SIZE,
+    VALUES,
+    by_radius,
+    central_forest,
+    logistic,
+    majority_shares,
+    radial_profiles,
+    tabular_features,
+)
+from .logistic import FEATURE_PENALTY
+from .operating_points import FEWEST_CASES
+from .out_of_fold import probabilities_of
+
+
+def baselines_of(trained: TrainedFolds) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(cases, C) probabilities by name of the baseline, of the cases that a fold tests, and why one is missing."""
+    cohort, division, run = trained.cohort, trained.division, trained.run
+    labels, folds, main = cohort.labels, division.folds, getattr(cohort, "main", cohort)
+    classes = int(labels.max()) + 1
+    learned_from = folds[0].train if division.by_split else division.evaluated
+    others = {MAJORITY: np.repeat(majority_shares(labels[learned_from], classes)[:1], len(labels), axis=0)}
+    unavailable: dict[str, str] = {}
+    if getattr(cohort, "fields", ()):
+        values, given, attributes = cohort.values, cohort.given, cohort.attributes
+        others[VALUES] = logistic(lambda known: tabular_features(values, given, attributes, known), labels, folds)
+    sizes = [case.diameter_mm for case in main.cases]
+    missing = sum(size is None for size in sizes)
+    if missing:
+        unavailable[SIZE] = f"{missing} cases have no diameter_mm in the manifest"
+    else:
+        others[SIZE] = logistic(np.array(sizes, dtype=float)[:, None], labels, folds)
+    presentation = main.present(run.augmentation, trained.preprocessing, run.encoder.image_size)
+    if main.kind.name == "picture":
+        others["random forest on the central pixels"] = central_forest(presentation.upright(), labels, folds)
+    else:
+        profiles = radial_profiles(main)
+        others["radial profile, by mm"] = logistic(profiles, labels, folds)
+        if missing:
+            unavailable["radial profile, by radius"] = unavailable[SIZE]
+        else:
+            others["radial profile, by radius"] = logistic(by_radius(profiles, np.array(sizes)), labels, folds)
+    untrained = build_encoder(run.encoder, seed=run.seed + 1)
+    values = features(untrained, presentation, np.arange(len(main)), trained.device).flatten(1).numpy()
+    others["untrained encoder, frozen"] = logistic(values, labels, folds, FEATURE_PENALTY)
+    if trained.job.settings["from"] == SCRATCH:
+        unavailable[FROZEN] = "trained from scratch"
+    frozen = [row for fold in folds for row in fold_result(trained.job.folder, fold.number).get("frozen", [])]
+    if frozen:
+        place = {case.case_id: index for index, case in enumerate(main.cases)}
+        others[FROZEN] = np.full((len(main), classes), np.nan)
+        for row in frozen:
+            others[FROZEN][place[row["case_id"]]] = probabilities_of(row)
+    return {name: values[division.evaluated] for name, values in others.items()}, unavailable
+
+
+def training_distances(trained: TrainedFolds) -> list[float]:
+    """Percentiles 0 ... 100 of the distances of all cases, each to the cases that its fold's model was trained on.
+
+    Out of fold: a model's own training cases lie nearer to their mean than any new case does. The manifest's test rows
+    choose nothing, so that with its split the distances are those of the validation rows. Empty below 20 cases, and
+    where a job keeps no statistics of its features.
+    """
+    cohort, division, run, folder = trained.cohort, trained.division, trained.run, trained.job.folder
+    folds = [(fold, fold.validation if division.by_split else fold.test) for fold in division.folds]
+    known = all((fold_folder(folder, fold.number) / "statistics.safetensors").exists() for fold, _ in folds)
+    if not known or sum(len(cases) for _, cases in folds) < FEWEST_CASES:
+        return []
+    presentation = cohort.present(run.augmentation, trained.preprocessing, run.encoder.image_size)
+    numbers = fused_planes(run.fusion, presentation)
+    found = []
+    for fold, cases in folds:
+        statistics = read_tensors(fold_folder(folder, fold.number) / "statistics.safetensors")
+        encoder = load_fold(folder, fold.number, run.encoder).encoder
+        values = features(encoder, presentation, cases, trained.device).numpy()
+        planes = {presentation.planes[number]: number for number in numbers}
+        distances = {
+            plane: FeatureDistance.of(
+                statistics[f"{plane}_mean"], statistics[f"{plane}_covariance"], float(statistics["count"])
+            )
+            for plane in planes
+        }
+        found.append(case_distance({plane: values[:, number] for plane, number in planes.items()}, distances))
+    return np.percentile(np.concatenate(found), PERCENTILES).round(6).tolist()
