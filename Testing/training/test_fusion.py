@@ -378,7 +378,7 @@ def test_a_stopped_run_continued_has_the_bits_of_one_that_was_not(trained, cohor
     with pytest.raises(Interrupted):
         fuse_in(tmp_path / "fused", cohort, RUN, Later())
     assert Job(tmp_path / "fused").status == "stopped"
-    again = fuse_in(tmp_path / "fused", cohort, RUN)
+    again = fuse_in(tmp_path / "fused", cohort, RUN).to_json()
     assert again["metrics"] == report["metrics"]
     for number in range(2):
         one, other = (fusion.load_fusion_fold(place, number) for place in (folder, tmp_path / "fused"))
@@ -469,8 +469,44 @@ def test_the_exported_bundle_scores_as_the_fold_models_do(two_classes, tmp_path,
 def test_evaluate_and_export_know_a_fusion(two_classes, tmp_path, capsys):
     assert main(["evaluate", str(two_classes), "--output", str(tmp_path / "again")]) == 0
     assert "macro F1" in capsys.readouterr().out and (tmp_path / "again" / "report.html").exists()
-    assert main(["evaluate", str(two_classes), "--output", str(tmp_path), "--data", "x.csv"]) == 2
-    assert "maemc batch" in capsys.readouterr().err
+
+
+def test_a_fusion_is_evaluated_on_other_data(two_classes, tmp_path, capsys):
+    """A manifest with its values: what batch gives, of the job from memory and of its bundle alike."""
+    manifest = two_classes.parent / "manifest.csv"
+    bundle = tmp_path / "fused.maemc"
+    assert main(["export", str(two_classes), "--output", str(bundle), "--id", "fused", "--quiet"]) == 0
+    for reference, name in ((two_classes, "job"), (bundle, "bundle")):
+        words = ["evaluate", str(reference), "--data", str(manifest), "--output", str(tmp_path / name)]
+        assert main([*words, "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "size alone" in out and "4 cases have no label" in out and "Macro: the mean over classes" in out
+    batch = ["batch", str(manifest), "--output", str(tmp_path / "b.csv"), "--model", str(bundle), "--device", "cpu"]
+    assert maemc([*batch, "--quiet"]) == 0
+    with open(tmp_path / "b.csv", newline="") as stream:
+        scored = {row["case_id"]: row["probability"] for row in csv.DictReader(stream)}
+    rows = {}
+    for name in ("job", "bundle"):
+        with open(tmp_path / name / "predictions.csv", newline="") as stream:
+            rows[name] = list(csv.DictReader(stream))
+        for row in rows[name]:
+            assert float(row["probability of malignant-like"]) == pytest.approx(float(scored[row["case_id"]]), abs=2e-6)
+    assert rows["job"] == rows["bundle"] and len(rows["job"]) == 12
+    report = json.loads((tmp_path / "job" / "metrics.json").read_text())
+    assert report["evaluation"] == "other data" and sum(report["gates"].values()) == 12
+    assert {"macro_auc", "macro_f1"} < set(report["metrics"]) and "auc" in report["two_class_metrics"]
+
+
+def test_other_classes_than_the_label_need_their_column(trained, tmp_path, balls, capsys):
+    folder, _ = trained
+    manifest = write(tmp_path / "manifest.csv", balls)
+    words = ["evaluate", str(folder), "--data", str(manifest), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(words) == 2 and "--target COLUMN" in capsys.readouterr().err
+    main([*words, "--target", "subtype"])
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert list(report["classes"]) == ["old", "small", "young"] and len(report["by_class"]) == 3
+    assert main([*words[:-4], "--output", str(tmp_path / "no"), "--target", "sex"]) == 3
+    assert "has the sex 'female', and the model knows old, small, young" in capsys.readouterr().err
 
 
 def test_presets_and_settings_are_checked():
