@@ -91,6 +91,11 @@ def test_evaluation_on_the_manifest_agrees_with_batch(journey):
     scored = {row["case_id"]: float(row["probability"]) for row in rows_of(out)}
     judged = {row["case_id"]: float(row["probability"]) for row in rows_of(journey / "evaluated" / "predictions.csv")}
     assert judged == pytest.approx(scored, abs=1e-6) and len(judged) == 24
+    (cache,) = (journey / "fine" / "caches").iterdir()  # the same of what the job has cut, by the job's own models
+    words = ["evaluate", str(journey / "fine"), "--data", str(cache), "--output", str(journey / "of-cache"), "--quiet"]
+    assert train(words) == 0
+    cached = [float(row["probability"]) for row in rows_of(journey / "of-cache" / "predictions.csv")]
+    assert cached == pytest.approx([judged[row["case_id"]] for row in rows_of(journey / "m.csv")], abs=2e-6)
 
 
 def test_a_fold_is_judged_by_what_its_model_says_in_the_bundle(journey):
