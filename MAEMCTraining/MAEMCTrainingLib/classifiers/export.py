@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +10,8 @@ import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import read_json
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.models.card import SCHEMA, ModelCard, name_problem
 from MAEMCLib.models.reference_case import measure
-from MAEMCLib.models.weights_header import TensorHeader
 from MAEMCLib.networks.encoders import encoder_configuration
-from torch import Tensor
 
 from ..engine.checkpoints import read_tensors
 from ..jobs.job import Job, now
@@ -79,57 +73,10 @@ def in_precision(member: Member, precision: str) -> Member:
     return Member(member.role, member.name, tensors)
 
 
-def models_of_job(folder: Path) -> ModelBundle:
-    """The bundle that ``export`` would write, without texts and decoder and in memory alone: to score with the models
-    of a finished job, of either head. Raises as ``export`` does.
-    """
-    job = Job(folder)
-    if job.settings.get("kind") == "fuse":
-        from .fusion_export import card_and_members  # which makes its card and members with what stands here
-
-        card, members = card_and_members(folder, _job_texts(folder))
-    else:
-        job = finished_finetuning(folder)
-        card, members = _card(job, None, _job_texts(folder)), _members(folder, job.settings["configuration"])
-    return ModelsInMemory.of(card, members)
-
-
-def _job_texts(folder: Path) -> dict[str, Any]:
-    name = folder.resolve().name
-    return {
-        "id": "job" if name_problem(name, "job") else name,
-        "version": "job",
-        "title": f"Job {name}",
-        "intended_use": "Research only.",
-    }
-
-
-@dataclass(frozen=True)
-class ModelsInMemory(ModelBundle):
-    """A bundle whose members were never written: they are what a training of this process's own left behind."""
-
-    held: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, card: Mapping[str, Any], members: Sequence[Member]) -> ModelsInMemory:
-        """card: as ``save_bundle`` takes it. Raises ModelError."""
-        held = {f"{member.name}.safetensors": member.tensors for member in members}
-        values = {
-            "schema": SCHEMA,
-            **card,
-            "members": [{"role": member.role, "file": name} for member, name in zip(members, held, strict=True)],
-            "files": {name: {"sha256": "0" * 64, "bytes": 1} for name in held},
-        }
-        return cls(Path(), ModelCard.parse(json.dumps(values).encode(), "", card["id"]), held)
-
-    def header(self, name: str) -> dict[str, TensorHeader]:
-        """The types and shapes of a member's tensors."""
-        kinds = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
-        return {key: TensorHeader(kinds[t.dtype], tuple(t.shape)) for key, t in self.held[name].items()}
-
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """A member's tensors."""
-        return dict(self.held[name])
+def card_and_members(folder: Path, texts: dict[str, Any]) -> tuple[dict[str, Any], list[Member]]:
+    """What a bundle of a finished fine-tuning is made of, its decoder aside. Raises InputError, ModelError."""
+    job = finished_finetuning(folder)
+    return _card(job, None, texts), _members(folder, job.settings["configuration"])
 
 
 def finished_finetuning(folder: Path) -> Job:
