@@ -9,6 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
+_FILES = {
+    **dict.fromkeys(("phantom", "sample-chest", "cache"), "data"),
+    "import": "importing",
+    "reduce": "reduction",
+    "methods": "methods",
+    **dict.fromkeys(("pretrain", "finetune"), "training"),
+    "fuse": "fusion",
+    **dict.fromkeys(("evaluate", "export"), "evaluation"),
+    "compare": "comparison",
+    "experiment": "experiment",
+    "jobs": "jobs",
+}
+"""Which file of ``commands`` has each of them."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
@@ -35,20 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     from MAEMCLib.commands.command_line import run
 
-    options = _options(arguments)
+    from .commands import parse
+
+    options = parse(_parser(arguments[0] if arguments else ""), arguments)
     return run("maemc-train", lambda: _in_public(options), options.verbose, options.quiet)
-
-
-def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
-    # argparse takes positionals from one place only; KEY=VALUE may stand anywhere.
-    if wrong := [word for word in rest if word.startswith("-") or "=" not in word or "overrides" not in options]:
-        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
-    if "overrides" in options:
-        options.overrides += rest
-    options.arguments = arguments
-    return options
 
 
 def _in_public(options: argparse.Namespace) -> int | None:
@@ -77,30 +81,14 @@ def _checked(options: argparse.Namespace) -> int | None:
     return options.run(options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    import argparse
+def _parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser of one command, for which its file alone is imported; of all of them for any other word."""
+    from importlib import import_module
 
-    from .commands import (
-        comparison,
-        data,
-        evaluation,
-        experiment,
-        fusion,
-        importing,
-        jobs,
-        methods,
-        reduction,
-        training,
-    )
+    from .commands import make_parser
 
-    parser = argparse.ArgumentParser(
-        "maemc-train",
-        description="Prepare data, train and evaluate models for pulmonary nodules, and export them for scoring.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for subject in (data, importing, reduction, methods, training, fusion, evaluation, comparison, experiment, jobs):
-        subject.add(commands)
-    return parser
+    files = [_FILES[command]] if command in _FILES else dict.fromkeys(_FILES.values())
+    return make_parser([import_module(f"{__package__}.commands.{file}") for file in files])
 
 
 if __name__ == "__main__":

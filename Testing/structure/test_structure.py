@@ -8,9 +8,7 @@ from Testing.structure.lines import code_lines, function_lengths
 from Testing.structure.tree import REPOSITORY, source_files
 
 # What is known to break a rule. Each list can only shrink: who mends one strikes it out, and nothing is added.
-KNOWN_CIRCLES = {
-    ("__main__", "experiment"),
-}
+KNOWN_CIRCLES: set = set()
 """Circles, each by the last names of two modules in it."""
 KNOWN_FUNCTIONS = {
     *("finetune", "fuse", "evaluate_pretext", "_card"),

@@ -91,7 +91,7 @@ def test_the_small_network_sees_every_slice_of_a_montage():
     network = SmallCNN(3).eval()
     images = torch.randn(2, 1, 250, 250)
     with torch.no_grad():
-        logits = network(images)
+        logits = network.logits(images)
         for image, row in zip(images, logits, strict=True):
             pooled = []
             for tile in range(25):
@@ -138,7 +138,7 @@ def test_reconstruction_is_judged_on_other_patients(balls, tmp_path, monkeypatch
     assert len(shared) == 2 and 0 < float(shared[0]["hidden pixels mae"]) < 255
     assert matplotlib.image.imread(output / "experiment.png").std() > 0.01
     commands = []
-    monkeypatch.setattr("MAEMCTrainingLib.__main__.main", commands.append)
+    monkeypatch.setattr("MAEMCTrainingLib.commands.experiment.run_command", commands.append)
     main([*command, "--device", "cpu", "--quiet", *settings])
     assert commands == []  # all is done
     capsys.readouterr()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 TRAINING = ("torch", "scipy", "sklearn")
@@ -57,3 +57,27 @@ class Counter(TerminalLine):
 
     def __call__(self, done: int, total: int) -> None:
         self.renew(f"{self.what} case {done} of {total}")
+
+
+def make_parser(subjects: Sequence[Any]) -> argparse.ArgumentParser:
+    """The parser of ``maemc-train`` with the commands of these modules."""
+    parser = argparse.ArgumentParser(
+        "maemc-train",
+        description="Prepare data, train and evaluate models for pulmonary nodules, and export them for scoring.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for subject in subjects:
+        subject.add(commands)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """What was typed, and in ``arguments`` the words themselves. Ends the process where they are wrong."""
+    options, rest = parser.parse_known_args(arguments)
+    # argparse takes positionals from one place only; KEY=VALUE may stand anywhere.
+    if wrong := [word for word in rest if word.startswith("-") or "=" not in word or "overrides" not in options]:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    if "overrides" in options:
+        options.overrides += rest
+    options.arguments = list(arguments)
+    return options

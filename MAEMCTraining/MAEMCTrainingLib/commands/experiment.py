@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from MAEMCLib.files.home import home
 
 from ..engine.configuration import PRESETS
 from ..experiments.registry import experiments
-from . import TRAINING, add_command
+from . import TRAINING, add_command, evaluation, fusion, make_parser, parse, reduction, training
 from .fusion import add_columns, column_words
 
 
@@ -48,16 +49,13 @@ def add(commands: Any) -> None:
 
 
 def _experiment(options: argparse.Namespace) -> int:
-    from ..__main__ import main
-    from ..classifiers.finetuning import division_of
-    from ..data.cohort import join, labeled
     from ..data.sources import Source
     from ..data.splitting import split_patients
-    from ..engine.configuration import finetuning_preset
     from ..experiments.cell import EVALUATE, FINETUNE, FUSE
     from ..experiments.registry import experiment_named
     from ..experiments.run import run_experiment, table_writer
-    from ..experiments.small_cnn import SMALL_CNN
+    from ..experiments.small_cnn import SMALL_CNN, run_small_cnn
+    from ..jobs.job import command_line
 
     experiment = experiment_named(options.name)
     _check_columns(options, experiment.command == FUSE)
@@ -67,17 +65,12 @@ def _experiment(options: argparse.Namespace) -> int:
     if not options.pretraining_data and (flat or experiment.command == EVALUATE):
         share = options.pretraining_share if options.pretraining_share is not None else experiment.pretraining_share
         options.pretraining_data, options.data = split_patients(options.data, options.output, share)
-    data, cases, cohort, run = options.data, 0, None, None
-    if experiment.command == EVALUATE and len(data) > 1:
+    if experiment.command == EVALUATE and len(options.data) > 1:
         raise UsageError("Give one --data with the patients to evaluate on, beside --pretraining-data.", "data")
+    data, cases, cohort, run = options.data, 0, None, None
     if experiment.command == FINETUNE:
-        caches = [source.open(options.output / "caches", home()) for source in map(Source, data)]
-        data, cohort = [cache.folder for cache in caches], labeled(join(caches))
-        run = finetuning_preset(options.preset, None, flat)
-        cases = round(len(cohort) * (run.folds - 1) / run.folds)
-        if cohort.is_divided:
-            cases = len(division_of(cohort, run).folds[0].train)
-    rival = [] if flat or cohort is None else [SMALL_CNN]
+        data, cases, cohort, run = _labeled(options, flat)
+    rival = [SMALL_CNN] if experiment.small_cnn and not flat else []
     cells = experiment.list_cells(cases)
     chosen = [cell for cell in cells if not options.only or cell.name.startswith(tuple(options.only))]
     if not chosen and not set(rival) & set(options.only):
@@ -92,7 +85,7 @@ def _experiment(options: argparse.Namespace) -> int:
         options.pretraining_data,
         options.output,
         words,
-        main,
+        run_command,
         options.quiet,
         options.overrides,
         cells,
@@ -101,7 +94,8 @@ def _experiment(options: argparse.Namespace) -> int:
     if code:
         return code
     if rival and (not options.only or SMALL_CNN in options.only):
-        _small_cnn(options, cohort, run)
+        command = command_line(options.arguments)
+        run_small_cnn(cohort, run, options.output / SMALL_CNN, command, options.device, options.threads)
     table_writer(experiment)(cells, options.output)
     if not options.quiet:
         print((options.output / "table.md").read_text(encoding="utf-8"))
@@ -109,24 +103,27 @@ def _experiment(options: argparse.Namespace) -> int:
     return 0
 
 
+def _labeled(options: argparse.Namespace, flat: bool) -> tuple[list[Path], int, Any, Any]:
+    """The folders of the cut data, the labeled cases in a fold's training part, the cohort, and the fine-tuning."""
+    from ..classifiers.finetuning import division_of
+    from ..data.cohort import join, labeled
+    from ..data.sources import Source
+    from ..engine.configuration import finetuning_preset
+
+    caches = [source.open(options.output / "caches", home()) for source in map(Source, options.data)]
+    cohort, run = labeled(join(caches)), finetuning_preset(options.preset, None, flat)
+    cases = round(len(cohort) * (run.folds - 1) / run.folds)
+    if cohort.is_divided:
+        cases = len(division_of(cohort, run).folds[0].train)
+    return [cache.folder for cache in caches], cases, cohort, run
+
+
 def _check_columns(options: argparse.Namespace, used: bool) -> None:
     if column_words(options) and not used:
         raise UsageError("--clinical, --branches and --target go with the experiment resmae-fusion.", "fusion")
 
 
-def _small_cnn(options: argparse.Namespace, cohort: Any, run: Any) -> None:
-    import torch
-    from MAEMCLib.machine.device import choose_device
-
-    from ..experiments.small_cnn import SMALL_CNN, small_cnn_run, train_small_cnn
-    from ..jobs.job import command_line, open_job
-    from ..jobs.stopping import StopRequest
-
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device, command = torch.device(choose_device(options.device).name), command_line(options.arguments)
-    with (
-        StopRequest().listening() as stop,
-        open_job(options.output / SMALL_CNN, "finetune", command, home(), stop) as job,
-    ):
-        train_small_cnn(cohort, small_cnn_run(run), job, device, stop)
+def run_command(words: Sequence[str]) -> int:
+    """Run one of the commands that make a table, as it would be typed; its exit code. Raises what it raises."""
+    options = parse(make_parser((training, fusion, evaluation, reduction)), words)
+    return options.run(options) or 0

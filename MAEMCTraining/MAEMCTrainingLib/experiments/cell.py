@@ -50,8 +50,10 @@ class Experiment:
     not seen.
 
     pretraining_share: of the patients for pre-training alone, where these are to be others and none are given.
+    small_cnn: whether a small convolutional network is trained beside the cells, on nodules (``small_cnn``).
     """
 
     list_cells: Callable[[int], list[Cell]]
     command: str = FINETUNE
     pretraining_share: float = 0.4
+    small_cnn: bool = False

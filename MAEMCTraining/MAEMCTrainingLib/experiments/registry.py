@@ -13,7 +13,7 @@ from .cell import Experiment
 
 def experiments() -> dict[str, Experiment]:
     """{name: experiment}, in the order of the names."""
-    modules = (import_module(f"{definitions.__name__}.{found.name}") for found in iter_modules(definitions.__path__))
+    modules = (import_module(f"{__package__}.definitions.{found.name}") for found in iter_modules(definitions.__path__))
     return dict(sorted(pair for module in modules for pair in module.EXPERIMENTS.items()))
 
 

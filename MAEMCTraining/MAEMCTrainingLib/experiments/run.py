@@ -14,8 +14,8 @@ from ..jobs.job import Job
 from . import auc_table, fusion_table, reconstruction_table
 from .cell import EVALUATE, FINETUNE, FUSE, Cell, Experiment
 
-Maemc = Callable[[Sequence[str]], int]
-"""``maemc-train`` with a list of arguments, returning its exit code."""
+Command = Callable[[Sequence[str]], int]
+"""Runs a command of ``maemc-train`` from its words, and returns its exit code."""
 
 
 def table_writer(experiment: Experiment) -> Callable[[Sequence[Cell], Path], list[dict[str, Any]]]:
@@ -34,7 +34,7 @@ def run_experiment(
     pretraining_data: Sequence[Path],
     output: Path,
     words: Sequence[str],
-    maemc_train: Maemc,
+    run_command: Command,
     quiet: bool,
     settings: Sequence[str] = (),
     shown: Sequence[Cell] = (),
@@ -58,33 +58,33 @@ def run_experiment(
             sources = list(pretraining_data or data)
             if cell.reduced:
                 sources = [output / f"{path.stem}-reduced.csv" for path in sources]
-                code = _reduce(maemc_train, list(pretraining_data or data), sources, quiet)
+                code = _reduce(run_command, list(pretraining_data or data), sources, quiet)
                 if code:
                     return code
             words_of_pretraining = ["pretrain", *_data(sources), *words, *cell.pretraining, *settings]
-            code = _job(maemc_train, Path(start), words_of_pretraining)
+            code = _job(run_command, Path(start), words_of_pretraining)
             if code:
                 return code
         if experiment.command == EVALUATE:
             known = ["--device", words[words.index("--device") + 1]] if "--device" in words else []
             known += ["--quiet"] * quiet
-            code = _evaluation(maemc_train, output / cell.name, [EVALUATE, start, *_data(data), *known])
+            code = _evaluation(run_command, output / cell.name, [EVALUATE, start, *_data(data), *known])
         else:
             arguments = [experiment.command, *_data(data), "--from", start, *words, *columns]
             arguments += [*cell.finetuning, *settings]
-            code = _job(maemc_train, output / cell.name, arguments)
+            code = _job(run_command, output / cell.name, arguments)
         if code:
             return code
         table_writer(experiment)(shown or cells, output)
     return 0
 
 
-def _reduce(maemc_train: Maemc, sources: list[Path], outputs: list[Path], quiet: bool) -> int:
+def _reduce(run_command: Command, sources: list[Path], outputs: list[Path], quiet: bool) -> int:
     """Leave similar slices out of each manifest that was not reduced yet."""
     for source, output in zip(sources, outputs, strict=True):
         if not output.is_file():
             words = ["reduce", str(source), "--method", "hash", "--threshold", "6", "--output", str(output)]
-            code = maemc_train([*words, *(["--quiet"] if quiet else [])])
+            code = run_command([*words, *(["--quiet"] if quiet else [])])
             if code:
                 return code
     return 0
@@ -94,12 +94,12 @@ def _data(paths: Sequence[Path]) -> list[str]:
     return [word for path in paths for word in ("--data", str(path))]
 
 
-def _job(maemc_train: Maemc, folder: Path, arguments: list[str]) -> int:
+def _job(run_command: Command, folder: Path, arguments: list[str]) -> int:
     if (folder / "job.json").is_file() and Job(folder).status == "finished":
         return 0
-    return maemc_train([*arguments, "--output", str(folder)])
+    return run_command([*arguments, "--output", str(folder)])
 
 
-def _evaluation(maemc_train: Maemc, folder: Path, arguments: list[str]) -> int:
+def _evaluation(run_command: Command, folder: Path, arguments: list[str]) -> int:
     done = (folder / "pretext.json").is_file()  # written last, and at once
-    return 0 if done else maemc_train([*arguments, "--output", str(folder)])
+    return 0 if done else run_command([*arguments, "--output", str(folder)])

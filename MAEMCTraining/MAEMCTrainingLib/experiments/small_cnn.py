@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from MAEMCLib.files.atomic import write_json
+from MAEMCLib.files.home import home
 from MAEMCLib.inputs.region import SIDE
+from MAEMCLib.machine.device import choose_device
+from MAEMCLib.networks.classifier import Logits
 from torch import Tensor, nn
 
 from ..classifiers.finetuning import FinetuningTask, division_of
@@ -20,7 +24,7 @@ from ..engine.configuration import FinetuningConfiguration, Optimization, to_jso
 from ..engine.loop import train
 from ..engine.optimization import NamedParameter
 from ..evaluation.metrics import evaluate
-from ..jobs.job import Job
+from ..jobs.job import Job, open_job
 from ..jobs.stopping import StopRequest
 
 SMALL_CNN = "small-cnn"
@@ -41,7 +45,12 @@ class SmallCNN(nn.Module):
             self.features = nn.Sequential(*layers)
             self.head = nn.Linear(96, 2)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, seen: Tensor, values: Tensor, given: Tensor) -> Logits:
+        """As a classifier's head: of one branch (B, 1, 1, 250, 250), and no values."""
+        found = self.logits(images[:, 0])
+        return Logits(found, found[:, None], seen)
+
+    def logits(self, images: Tensor) -> Tensor:
         """Montages (B, 1, 250, 250) -> logits (B, 2)."""
         return self.of_slices(images.unfold(2, SIDE, SIDE).unfold(3, SIDE, SIDE).reshape(len(images), -1, SIDE, SIDE))
 
@@ -73,6 +82,19 @@ def small_cnn_run(run: FinetuningConfiguration) -> FinetuningConfiguration:
         batch=16,
         optimization=Optimization(learning_rate=3e-3, warmup_fraction=0.3, weight_decay=0.01),
     )
+
+
+def run_small_cnn(
+    cohort: Cohort, run: FinetuningConfiguration, folder: Path, command: dict, device: str, threads: int | None
+) -> None:
+    """Train the network as a job in ``folder``, or continue it. run: of the cells' fine-tuning."""
+    if threads:
+        torch.set_num_threads(threads)
+    with (
+        StopRequest().listening() as stop,
+        open_job(folder, "finetune", command, home(), stop) as job,
+    ):
+        train_small_cnn(cohort, small_cnn_run(run), job, torch.device(choose_device(device).name), stop)
 
 
 def train_small_cnn(
@@ -108,5 +130,5 @@ def train_small_cnn(
 def _predict(network: nn.Module, presentation: Presentation, cases: np.ndarray, device: torch.device) -> np.ndarray:
     network.eval()
     pairs = torch.from_numpy(np.stack([presentation.plain(int(case)) for case in cases]))
-    logits = torch.stack([network(pairs[:, plane, None].to(device)) for plane in (0, 1)]).mean(dim=0).double()
+    logits = torch.stack([network.logits(pairs[:, plane, None].to(device)) for plane in (0, 1)]).mean(dim=0).double()
     return torch.softmax(logits, dim=1)[:, 1].cpu().numpy()

@@ -47,4 +47,4 @@ def cells(cases: int, patches: tuple[int, ...] = tuple(_PATCHES), epochs: int = 
     return table
 
 
-EXPERIMENTS = {"patch-size": Experiment(cells)}
+EXPERIMENTS = {"patch-size": Experiment(cells, small_cnn=True)}
