@@ -13,6 +13,8 @@ from MAEMCTrainingLib.data.kinds import kind_of
 from MAEMCTrainingLib.data.store import is_cache, open_store
 from slicer.i18n import tr as _
 
+NODULE, PICTURE = "nodule", "picture"
+"""Names of the kinds of input."""
 METADATA_COLUMNS = ("modality", "anatomy")
 """What the methods learn from that learn from metadata."""
 VALUES_SHOWN = 3
@@ -25,15 +27,14 @@ ENOUGH_OF_A_CLASS = 20
 class DataSummary:
     """The cases of a manifest or cache. problem: why it cannot be used, empty for sound data.
 
-    flat: whether they are 2-D pictures, else nodules in CT. pictures: of all cases; a case may have several slices.
+    input: the name of their kind, NODULE or PICTURE. pictures: of all cases; a case may have several slices.
     columns: {further column of a manifest: how many different values it has}, of those that say something. metadata:
-    {column: {value: cases}}; metadataDiffer: whether they tell cases apart. hasColumns: whether there is a
-    manifest to read columns of. volumes: CTs and stacks of slices, of which similar slices can be left out. reduction:
-    where that was done, how many slices were kept of how many.
+    {column: {value: cases}}; metadataDiffer: whether they tell cases apart. volumes: CTs and stacks of slices, of which
+    similar slices can be left out. reduction: where that was done, how many slices were kept of how many.
     """
 
     path: Path
-    flat: bool = False
+    input: str = NODULE
     cases: int = 0
     pictures: int = 0
     patients: int = 0
@@ -42,7 +43,6 @@ class DataSummary:
     columns: dict = dataclasses.field(default_factory=dict)
     metadata: dict = dataclasses.field(default_factory=dict)
     metadataDiffer: bool = False
-    hasColumns: bool = False
     volumes: int = 0
     reduction: tuple[int, int] | None = None
     problem: str = ""
@@ -64,10 +64,9 @@ def readData(path: Path) -> DataSummary:
             path = path.parent
         if is_cache(path):
             store = open_store(path, verify=False)
-            flat = store.kind.name == "picture"
-            pictures = sum(len(case.facts.pictures) for case in store.cases) if flat else 0
+            pictures = sum(len(getattr(case.facts, "pictures", ())) for case in store.cases)
             cases = [(case.patient, case.label) for case in store.cases]
-            return _summary(path, flat, cases, pictures=pictures)
+            return _summary(path, store.kind.name, cases, **_metadata(store.cases), pictures=pictures)
         if path.is_dir():
             raise InputError(f"{path} is a folder without a cache. Choose a manifest (CSV) or a cache's index.json.")
         return _readManifest(path)
@@ -77,31 +76,33 @@ def readData(path: Path) -> DataSummary:
 
 def _readManifest(path: Path) -> DataSummary:
     manifest = read_manifest(path)
-    flat = kind_of(manifest).name == "picture"
-    if flat:
+    kind, rows = kind_of(manifest), manifest.rows
+    sliced = [row for row in rows if row.kind == "slice"]
+    volumes, pictures = {row.image for row in rows}, 0
+    if kind.name == PICTURE:
         _checkPictures(manifest)
-        rows = _firstRows(manifest.rows)
-        volumes = len({_volume(row) for row in manifest.rows if row.kind == "slice"})
-    else:
-        rows = manifest.rows
-        volumes = len({row.image for row in rows})
-    found = {name: Counter(row.values.get(name, "").strip() for row in rows) for name in METADATA_COLUMNS}
+        rows, volumes, pictures = _firstRows(rows), {_volume(row) for row in sliced}, len(rows)
     said = {
         name: {row.values.get(name, "").strip() for row in rows} - {""} for name in (rows[0].values if rows else ())
     }
-    complete = all(name in row.values for name in METADATA_COLUMNS for row in rows[:1])
     return _summary(
         path,
-        flat,
+        kind.name,
         [(row.patient_id, row.label) for row in rows],
-        pictures=len(manifest.rows) if flat else 0,
+        pictures=pictures,
         columns={name: len(values) for name, values in said.items() if values},
-        metadata={name: dict((+_said(values)).most_common()) for name, values in found.items() if _said(values)},
-        metadataDiffer=complete and any(len(_said(values)) > 1 for values in found.values()),
-        hasColumns=True,
-        volumes=volumes,
+        **_metadata(rows),
+        volumes=len(volumes),
         reduction=_reduction(path),
     )
+
+
+def _metadata(cases: Sequence) -> dict:
+    """What the columns of metadata say of cases, of a manifest or of a cache, as fields of ``DataSummary``."""
+    found = {name: Counter(case.values.get(name, "").strip() for case in cases) for name in METADATA_COLUMNS}
+    told = {name: dict(_said(values).most_common()) for name, values in found.items() if _said(values)}
+    complete = all(name in case.values for name in METADATA_COLUMNS for case in cases[:1])
+    return {"metadata": told, "metadataDiffer": complete and any(len(values) > 1 for values in told.values())}
 
 
 def _checkPictures(manifest: Manifest) -> None:
@@ -143,20 +144,20 @@ def _reduction(manifest: Path) -> tuple | None:
     return (kept, slices) if kept < slices else None
 
 
-def _summary(path: Path, flat: bool, cases: list, **facts) -> DataSummary:
+def _summary(path: Path, name: str, cases: list, **facts) -> DataSummary:
     labels = Counter(label for _patient, label in cases)
     patients = len({patient for patient, _label in cases})
-    return DataSummary(path, flat, len(cases), patients=patients, benign=labels[0], malignant=labels[1], **facts)
+    return DataSummary(path, name, len(cases), patients=patients, benign=labels[0], malignant=labels[1], **facts)
 
 
 def countsText(data: DataSummary) -> str:
     """ "Nodules in CT: 90 cases of 73 patients, 8 benign, 47 malignant, 35 unlabeled"."""
-    if data.flat:
-        text = _("2-D pictures: {pictures} of {cases} cases, {patients} patients, {labels}")
-    else:
-        text = _("Nodules in CT: {cases} cases of {patients} patients, {labels}")
+    texts = {
+        NODULE: _("Nodules in CT: {cases} cases of {patients} patients, {labels}"),
+        PICTURE: _("2-D pictures: {pictures} of {cases} cases, {patients} patients, {labels}"),
+    }
     counts = {"pictures": data.pictures, "cases": data.cases, "patients": data.patients}
-    return text.format(labels=_labelsText(data), **counts)
+    return texts[data.input].format(labels=_labelsText(data), **counts)
 
 
 def _labelsText(data: DataSummary) -> str:

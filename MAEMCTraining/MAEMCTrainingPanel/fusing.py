@@ -3,7 +3,7 @@
 from MAEMCTrainingLib.pretraining.registry import METHODS
 from slicer.i18n import tr as _
 
-from .dataset import METADATA_COLUMNS, DataSummary
+from .dataset import METADATA_COLUMNS, NODULE, DataSummary
 from .methods import withLinks
 
 MOST_CLASSES = 10
@@ -14,7 +14,7 @@ _OF_THE_FILE = {*METADATA_COLUMNS, "volume_id", "slice_index", "series_uid", "ps
 
 def isFusible(data: DataSummary | None) -> bool:
     """Whether there are nodules in CT with a class that can be told, and something to read beside the image."""
-    if data is None or data.problem or data.flat:
+    if data is None or data.problem or data.input != NODULE:
         return False
     return any(name != target for target in targets(data) for name in names(data))
 

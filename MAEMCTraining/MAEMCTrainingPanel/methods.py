@@ -8,7 +8,7 @@ from MAEMCLib.networks.configuration import PRESETS as TRANSFORMERS
 from MAEMCTrainingLib.pretraining.registry import LABELS, METADATA, METHODS, MethodFacts, methods_for
 from slicer.i18n import tr as _
 
-from .dataset import DataSummary
+from .dataset import NODULE, PICTURE, DataSummary
 
 _ADDRESSES = re.compile(r"arXiv:(?P<arxiv>\d{4}\.\d{4,5})|\b(?P<doi>10\.\d{4,9}/[^\s;,]+[^\s;,.])")
 
@@ -16,30 +16,25 @@ _ADDRESSES = re.compile(r"arXiv:(?P<arxiv>\d{4}\.\d{4,5})|\b(?P<doi>10\.\d{4,9}/
 def groups(data: DataSummary | None) -> dict:
     """{heading: [name ...]} of the methods that fit the data, in the table's order; all where no data are known."""
     if data is None or data.problem:
-        flat, fitting = None, list(METHODS)
+        known, fitting = None, list(METHODS)
     else:
-        # A cache keeps the label of each case and no column, and both kinds of method read columns.
-        labels, metadata = data.evaluable and data.hasColumns, data.metadataDiffer
-        flat = data.flat
-        fitting = methods_for("picture" if flat else "nodule", labels, metadata)
+        known, fitting = data.input, methods_for(data.input, data.evaluable, data.metadataDiffer)
     found: dict = {}
     for name in fitting:
-        found.setdefault(_heading(METHODS[name], flat), []).append(name)
+        found.setdefault(_heading(METHODS[name], known), []).append(name)
     return found
 
 
-def _heading(facts: MethodFacts, flat: bool | None) -> str:
-    """What somebody has who can use a method. flat: whether the data are 2-D pictures, None: not known."""
+def _heading(facts: MethodFacts, known: str | None) -> str:
+    """What somebody has who can use a method. known: the kind of the data; None where there are none."""
     if METADATA in facts.needs:
         return _("Metadata only (modality, anatomy)")
     if LABELS in facts.needs:
-        texts = {None: _("Labeled nodules or pictures"), False: _("Labeled nodules"), True: _("Labeled 2-D pictures")}
-        return texts[flat]
-    if flat:
-        return _("2-D pictures, no labels needed")
-    if flat is False or facts.inputs == ("nodule",):
-        return _("CT, no labels needed")
-    return _("CT or 2-D pictures, no labels needed")
+        texts = {NODULE: _("Labeled nodules"), PICTURE: _("Labeled 2-D pictures")}
+        return texts.get(known, _("Labeled nodules or pictures"))
+    texts = {NODULE: _("CT, no labels needed"), PICTURE: _("2-D pictures, no labels needed")}
+    only = facts.inputs[0] if len(facts.inputs) == 1 else None
+    return texts.get(known or only, _("CT or 2-D pictures, no labels needed"))
 
 
 def title(name: str) -> str:

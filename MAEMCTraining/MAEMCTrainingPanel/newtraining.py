@@ -8,7 +8,7 @@ from MAEMCLib.models.store import list_models
 from slicer.i18n import tr as _
 
 from . import choices, fusing, methods
-from .dataset import countsText, metadataText, warningsText
+from .dataset import NODULE, countsText, metadataText, warningsText
 from .folders import jobsFolder, proposedFolder
 from .request import IMAGENET, SCRATCH, JobRequest, missingWeights
 
@@ -181,7 +181,7 @@ class NewTraining:
         data = self._logic.data
         if self.kind == "pretrain":
             return self.method.startswith("maemc")
-        return self.kind == "finetune" and not self._fromImageNet() and (data is None or not data.flat)
+        return self.kind == "finetune" and not self._fromImageNet() and (data is None or data.input == NODULE)
 
     def _fillKinds(self) -> None:
         """Fine-tuning is offered unless the data are known to lack a class, fusion where they have what it needs."""
@@ -240,14 +240,14 @@ class NewTraining:
 
     def _fillStartFrom(self) -> None:
         data = self._logic.data
-        flat = data.flat if data is not None and not data.problem else None
+        known = data.input if data is not None and not data.problem else None
         jobs = [job for job in self._logic.snapshot.jobs if job.kind == "pretrain" and job.status == "finished"]
         # An encoder goes on seeing the kind of picture that it has learned from.
-        jobs = [job for job in jobs if flat is None or job.flat is None or job.flat == flat]
+        jobs = [job for job in jobs if known is None or job.input in (None, known)]
         items = {str(job.folder): job.folder.name for job in jobs}
         items[SCRATCH] = _("Random weights")
         items[IMAGENET] = _("ImageNet weights ...")
-        models = [model for model in self._models if flat is None or flat == (model.card.input == "picture")]
+        models = [model for model in self._models if known in (None, model.card.input)]
         text = _("Model {title} {version}")
         items |= {str(m.path): text.format(title=m.card.title, version=m.card.version) for m in models}
         _setItems(self._ui.startFromSelector, items)

@@ -18,7 +18,7 @@ from .curves import Curve, JobCurves
 class JobEntry:
     """One job as the list shows it: kind "pretrain" or "finetune", true status, progress from 0 to 1, state.json.
 
-    message: why it failed, or stopped. method: of a pre-training; flat: whether it learns from 2-D pictures; both are
+    message: why it failed, or stopped. method: of a pre-training; input: the kind that it learns from; both are
     known once the job has its data.
     """
 
@@ -29,7 +29,7 @@ class JobEntry:
     state: Mapping[str, Any]
     message: str = ""
     method: str = ""
-    flat: bool | None = None
+    input: str | None = None
 
     @property
     def active(self) -> bool:
@@ -112,8 +112,10 @@ def _entry(job: Job, ended: bool) -> JobEntry | None:
         settings = job.settings
         method = settings.get("configuration", {}).get("method", "")
         preprocessing = settings.get("preprocessing")
-        flat = None if preprocessing is None else "view_share" in preprocessing  # as pretraining.run tells them apart
-        return JobEntry(job.folder, settings.get("kind", ""), status, job.progress, state, message, method, flat)
+        name = None  # as pretraining.run tells them apart
+        if preprocessing is not None:
+            name = "picture" if "view_share" in preprocessing else "nodule"
+        return JobEntry(job.folder, settings.get("kind", ""), status, job.progress, state, message, method, name)
     except (MAEMCError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         gone = not job.folder.exists()
         return None if gone else JobEntry(job.folder, "", "failed", 0.0, {}, str(error))

@@ -144,8 +144,7 @@ def test_cancel_kills_and_the_next_request_works(client, random_bundle):
 
 def test_a_tag_stays_here_and_comes_back(client):
     tags = [object(), None]
-    numbers = [client.send("hello", tag=tag) for tag in tags]
-    assert [wait(client, number)[-1]["tag"] for number in numbers] == tags and client.sent == 2
+    assert [wait(client, client.send("hello", tag=tag))[-1]["tag"] for tag in tags] == tags and client.sent == 2
 
 
 def test_a_python_is_looked_for_when_it_is_needed():

@@ -92,13 +92,16 @@ def test_choice_stays_where_it_fits_and_is_never_a_heading(panel, phantom, stack
     assert panel.ui.startButton.enabled
 
 
-def test_cache_of_pictures_is_counted_and_has_no_columns(panel, stacks, home, tmp_path):
+def test_cache_of_pictures_is_counted_and_keeps_its_columns(panel, stacks, home, tmp_path):
     from MAEMCTrainingLib.data.sources import Source
 
     Source(stacks).build(tmp_path / "cache", home)
     panel.choose(tmp_path / "cache")
-    assert panel.ui.countsLabel.text == "2-D pictures: 48 of 16 cases, 16 patients, 8 benign, 8 malignant"
-    assert list(offered(panel)) == ["2-D pictures, no labels needed"], "the others read the manifest's columns"
+    counted = panel.ui.countsLabel.text.splitlines()
+    assert counted[0] == "2-D pictures: 48 of 16 cases, 16 patients, 8 benign, 8 malignant"
+    fitting = offered(panel)
+    panel.choose(stacks)
+    assert offered(panel) == fitting and panel.ui.countsLabel.text.splitlines() == counted
 
 
 def test_pictures_are_counted_in_one_line_and_metadata_in_another(panel, stacks):
@@ -217,7 +220,7 @@ def test_pictures_are_learned_from_without_labels_then_classified(panel, stacks,
     panel.choose(stacks)
     pick(panel, "mae")
     first = started(panel)
-    assert (first.folder.name, first.method, first.flat) == ("mae-tiny-1", "mae", True)
+    assert (first.folder.name, first.method, first.input) == ("mae-tiny-1", "mae", "picture")
     panel.wait(lambda: not panel.ui.previewLabel.isHidden(), "the preview")
     assert panel.ui.previewLabel.pixmap.width() > 100
     assert panel.ui.noPreviewLabel.isHidden()
@@ -228,7 +231,7 @@ def test_pictures_are_learned_from_without_labels_then_classified(panel, stacks,
     panel.ui.foldsSpinBox.value = 2
     panel.ui.protocolSelector.currentIndex = panel.ui.protocolSelector.findData("paper")
     second = started(panel)
-    assert (second.kind, second.flat) == ("finetune", True)
+    assert (second.kind, second.input) == ("finetune", "picture")
     panel.wait(lambda: panel.ui.metricsLabel.text.startswith("AUC"), "the metrics")
     assert "not for clinical use" in panel.ui.metricsLabel.text
     assert panel.ui.modelButton.text == "Use in MAEMC Nodule"
@@ -255,7 +258,7 @@ def test_job_without_a_preview_says_why(panel, written_job, method, status, word
     (folder / "job.json").write_text(json.dumps(settings), encoding="utf-8")
     panel.wait(lambda: panel.job(folder) is not None and panel.job(folder).method == method, "the list")
     panel.run(0.1)
-    assert panel.job(folder).flat
+    assert panel.job(folder).input == "picture"
     assert panel.ui.noPreviewLabel.text.startswith(words)
     assert panel.ui.noPreviewLabel.isHidden() is not bool(words)
     assert panel.ui.previewLabel.isHidden()
