@@ -8,6 +8,7 @@ from typing import Any
 
 from MAEMCLib.errors import MAEMCError
 from MAEMCLib.files.atomic import read_json
+from MAEMCTrainingLib.data.kinds import kind_of_job
 from MAEMCTrainingLib.jobs.events import EventLog
 from MAEMCTrainingLib.jobs.job import Job, known_jobs, read_state
 
@@ -111,10 +112,7 @@ def _entry(job: Job, ended: bool) -> JobEntry | None:
         message = state.get("message") or (_lastOutput(job.folder) if status == "failed" else "")
         settings = job.settings
         method = settings.get("configuration", {}).get("method", "")
-        preprocessing = settings.get("preprocessing")
-        name = None  # as pretraining.run tells them apart
-        if preprocessing is not None:
-            name = "picture" if "view_share" in preprocessing else "nodule"
+        name = kind_of_job(settings).name if "preprocessing" in settings else None
         return JobEntry(job.folder, settings.get("kind", ""), status, job.progress, state, message, method, name)
     except (MAEMCError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         gone = not job.folder.exists()
