@@ -66,7 +66,11 @@ def readData(path: Path) -> DataSummary:
             store = open_store(path, verify=False)
             pictures = sum(len(getattr(case.facts, "pictures", ())) for case in store.cases)
             cases = [(case.patient, case.label) for case in store.cases]
-            return _summary(path, store.kind.name, cases, **_metadata(store.cases), pictures=pictures)
+            told = {
+                **_metadata(store.cases),
+                "metadata": {},
+            }  # most names are pseudonyms there, which tell nobody anything
+            return _summary(path, store.kind.name, cases, pictures=pictures, **told)
         if path.is_dir():
             raise InputError(f"{path} is a folder without a cache. Choose a manifest (CSV) or a cache's index.json.")
         return _readManifest(path)
