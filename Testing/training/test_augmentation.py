@@ -10,14 +10,13 @@ from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.data.kinds.montage_views import (
     MARGIN,
     PADDING,
-    PAPER_VIEWS,
     View,
     crop,
     draw_view,
     montage_pair,
     paper_view,
 )
-from MAEMCTrainingLib.engine.configuration import Augmentation
+from MAEMCTrainingLib.engine.configuration import PAPER_VIEWS, Augmentation
 from MAEMCTrainingLib.engine.rng import generator
 
 

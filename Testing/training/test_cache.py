@@ -22,12 +22,12 @@ from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.data.cohort import join
-from MAEMCTrainingLib.data.kinds.montage_views import PAPER_VIEWS, View, crop, draw_view, paper_view
+from MAEMCTrainingLib.data.kinds.montage_views import View, crop, draw_view, paper_view
 from MAEMCTrainingLib.data.kinds.nodule import NoduleSettings
 from MAEMCTrainingLib.data.pseudonyms import case_pseudonym, key_name, pseudonym, pseudonym_key
 from MAEMCTrainingLib.data.sources import open_data
 from MAEMCTrainingLib.data.store import open_store
-from MAEMCTrainingLib.engine.configuration import Augmentation
+from MAEMCTrainingLib.engine.configuration import PAPER_VIEWS, Augmentation
 from MAEMCTrainingLib.phantom.writing import write_phantom
 
 from Testing.training.stores import build_rows, nodule_row

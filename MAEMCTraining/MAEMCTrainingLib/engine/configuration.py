@@ -26,6 +26,10 @@ def check(condition: bool, message: str) -> None:
         raise UsageError(message, "configuration")
 
 
+PAPER_VIEWS = 40
+"""Views of each case in the published data: 4 rotations, 2 flips and 5 positions."""
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How a case is varied from one presentation to the next.

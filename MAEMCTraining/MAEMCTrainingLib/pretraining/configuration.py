@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 
-from ..engine.configuration import Augmentation, Optimization, PictureAugmentation, check, check_run
+from ..engine.configuration import PAPER_VIEWS, Augmentation, Optimization, PictureAugmentation, check, check_run
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PretrainingConfiguration:
     decoder: DecoderConfiguration
     epochs: int = 100
     batch: int = 64
-    views_per_case: int = 40  # presentations of each case in an epoch: epochs as long as the published ones
+    views_per_case: int = PAPER_VIEWS  # presentations of each case in an epoch: epochs as long as the published ones
     accumulation: int = 1  # shares in which a batch passes, one after another: less memory; batch norms see a share
     # Share of the patches that a marked lesion touches which masks leave visible; 0: masks know nothing of lesions.
     min_visible_lesion: float = 0.0
@@ -38,8 +38,9 @@ class PretrainingConfiguration:
         check(0 <= self.min_visible_lesion <= 1, f"min_visible_lesion is {self.min_visible_lesion}; choose 0 to 1.")
         check(self.views_per_case >= 1, f"views_per_case is {self.views_per_case}; it has to be at least 1.")
         check(
-            not _is_paper(self.augmentation) or self.views_per_case == 40,
-            f"The paper's augmentation has 40 views of each case, but views_per_case is {self.views_per_case}.",
+            not _is_paper(self.augmentation) or self.views_per_case == PAPER_VIEWS,
+            f"The paper's augmentation has {PAPER_VIEWS} views of each case, but views_per_case is "
+            f"{self.views_per_case}.",
         )
 
 

@@ -21,7 +21,6 @@ MARGIN = 5
 """Samples stored beyond the region on every side."""
 PADDING = -32768
 """Stored where a sample lies outside the volume; no HU value is stored as this number."""
-PAPER_VIEWS = 40
 _PAPER_SHIFT_MM = 5
 
 

@@ -21,7 +21,7 @@ from MAEMCLib.inputs.montage import from_montage, normalize, resized
 from MAEMCLib.inputs.region import SIDE, SLICES, NoduleROI, axial_grid, check_point, coronal_grid, sample_stack
 from MAEMCLib.inputs.settings import Preprocessing
 
-from ...engine.configuration import Augmentation, PictureAugmentation
+from ...engine.configuration import PAPER_VIEWS, Augmentation, PictureAugmentation
 from ...engine.rng import generator
 from ..cases import SourceCase, StoredCase
 from .crops import random_crop
@@ -183,7 +183,7 @@ class MontagePresentation(Presentation):
     def training_image(self, case: int, plane: int, seed: int, epoch: int) -> tuple[np.ndarray, float]:
         """With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane."""
         sample = 2 * case + plane
-        number = int(generator(seed, "view-number", epoch, sample).integers(40))
+        number = int(generator(seed, "view-number", epoch, sample).integers(PAPER_VIEWS))
         view = draw_view(self.augmentation, self.cohort.settings.slice_step_mm, seed, epoch, sample, number)
         return self._montage(case, plane, view)
 
