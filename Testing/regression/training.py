@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .inputs import make_inputs
-from .renamed import newer_name
+from .renamed import is_gained, newer_name
 from .trainings import TRAININGS, Training
 from .tree import CommandFailed, Tree
 from .values import Value, difference, is_tensor, values_of
@@ -142,10 +142,16 @@ def _differences(word: str, first: dict[str, Value], second: dict[str, Value]) -
     found = [
         f"{name}: {difference(value, second[name]) if name in second else 'missing'}"
         for name, value in first.items()
-        if name not in second or difference(value, second[name])
+        if (name not in second and not _became_a_record(name, value, second))
+        or (name in second and difference(value, second[name]))
     ]
-    found += [f"{name}: new" for name, value in second.items() if name not in first and is_tensor(value)]
+    found += [f"{n}: new" for n, v in second.items() if n not in first and is_tensor(v) and not is_gained(n)]
     return [f"{word} in {len(found)} values, the first {found[0]}"] if found else []
+
+
+def _became_a_record(name: str, value: Value, second: dict[str, Value]) -> bool:
+    """Whether there was nothing where the second has several values."""
+    return value is None and any(other.startswith(f"{name}.") for other in second)
 
 
 if __name__ == "__main__":

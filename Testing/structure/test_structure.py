@@ -11,11 +11,10 @@ from Testing.structure.tree import REPOSITORY, source_files
 KNOWN_CIRCLES: set = set()
 """Circles, each by the last names of two modules in it."""
 KNOWN_FUNCTIONS = {
-    *("finetune", "fuse", "evaluate_pretext", "_card"),
+    "evaluate_pretext",
 }
 KNOWN_FILES = {
-    *("finetuning.py", "fusion.py"),
-    *("test_fusion.py", "test_engine.py", "test_cache.py", "test_batch.py"),
+    *("test_engine.py", "test_cache.py", "test_batch.py"),
     *("test_picture_scoring.py", "test_reduction.py", "test_volume_files.py"),
 }
 

@@ -1,5 +1,8 @@
 """A small data set for the training tests: synthetic volumes with one bright ball each, large for class 1."""
 
+import csv
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,11 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import write_manifest
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
-from MAEMCTrainingLib.classifiers.finetuning import finetune
+from MAEMCTrainingLib.classifiers.run import train_folds
+from MAEMCTrainingLib.classifiers.values import Columns, read_cases
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.sources import Source
+from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.evaluation.report import evaluate_job
 from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
@@ -100,13 +105,56 @@ def finetune_in():
     """Fine-tune a cohort in a folder: (folder, cohort, run, start, protocol) -> the report."""
 
     def run_it(folder, cohort, run, start=None, protocol="honest"):
-        device = torch.device("cpu")
         return job_in(
             folder,
             "finetune",
             lambda job, stop: evaluate_job(
-                finetune(cohort, run, job, folder.parent, device, [], start, stop, protocol)
+                train_folds(cohort, run, Session(job, torch.device("cpu"), stop), [], start, protocol)
             ).to_json(),
         )
 
     return run_it
+
+
+def _write_subtypes(path, balls, changes=None):
+    """A manifest of the twelve labeled balls with three subtypes, an age that is unknown of two, and a sex."""
+    with open(balls, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for number, row in enumerate(rows):
+        row["image"] = str(balls.parent / row["image"])
+        row["subtype"] = ("old", "small", "young")[number % 3] if number < 12 else ""
+        row["age"] = "" if number in (3, 7) else f"{50 + number + 20 * (number % 3 == 0)}.5"
+        row["sex"] = ("female", "male")[number // 2 % 2]
+        row["image_2"] = row["image"] if number < 3 else ""
+        row |= (changes or {}).get(number, {})
+    with open(path, "w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_subtypes():
+    """(path, balls, changes of rows) -> the path of a manifest with columns."""
+    return _write_subtypes
+
+
+@pytest.fixture(scope="session")
+def cached(ball_cache, ball_home):
+    """(path, folder) -> a manifest of the balls, with its cache in the folder, for which nothing is cut: both lists."""
+
+    def copied(path, folder):
+        shutil.copytree(ball_cache.folder, folder, dirs_exist_ok=True)
+        source = Source(path)
+        return [source.build(folder, ball_home, processes=1)], [source]
+
+    return copied
+
+
+@pytest.fixture(scope="session")
+def subtypes(balls, cached, ball_home, tmp_path_factory):
+    """The cases of ``write_subtypes`` with their age and sex, and the subtype as their class."""
+    folder = tmp_path_factory.mktemp("subtypes")
+    data = cached(_write_subtypes(folder / "manifest.csv", balls), folder / "cache")
+    return read_cases(*data, Columns(("age", "sex"), target="subtype"), folder / "caches", ball_home)

@@ -10,8 +10,7 @@ import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, GraphConfiguration
 from MAEMCLib.networks.heads.graph import GraphHead
 from MAEMCLib.networks.heads.linear import LinearHead
-from MAEMCTrainingLib.classifiers.finetuning import LabeledBatch, _loss
-from MAEMCTrainingLib.classifiers.fusion import FusionBatch, losses
+from MAEMCTrainingLib.classifiers.task import ClassifierTask, LabeledBatch
 from MAEMCTrainingLib.engine.batch_norm import batch_norms, synchronize
 from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
@@ -69,17 +68,16 @@ class Pictures(Step):
     """Fine-tuning of pictures."""
 
     def __init__(self, module):
-        self.module = module
+        self.module, self.relates = module, module.RELATES
 
     def batch(self, samples):
         views, _ = Step.batch(Masked, samples)
-        labels = views.patient % 2
-        return LabeledBatch(views.images[0], labels, 0.5 + labels), {}
+        count, labels = len(samples), views.patient % 2
+        nothing, seen = torch.zeros(count, 0), torch.ones(count, 1).bool()
+        return LabeledBatch(views.images[0][:, None], seen, nothing, nothing.bool(), labels, 0.5 + labels), {}
 
-    def step(self, model, batch):
-        nothing = torch.zeros(len(batch), 0)
-        found = model(batch.images[:, None], torch.ones(len(batch), 1).bool(), nothing, nothing.bool())
-        return {"loss": _loss(found.fused, batch)}, None
+    step = ClassifierTask.step
+    losses = ClassifierTask.losses
 
 
 class Masked:
@@ -96,12 +94,7 @@ class Fused(Pictures):
         values = torch.stack([draw(s + 3 * 10**6, 1) for s in samples])
         given = torch.ones(count, 1, dtype=torch.bool)
         images = torch.stack(views.images[:2], dim=1)
-        return FusionBatch(images, seen, values, given, views.patient % 2, torch.ones(count)), {}
-
-    def step(self, model, batch):
-        found = model(batch.images, batch.seen, batch.values, batch.given)
-        fused, branches = losses(found, batch.labels, batch.weights)
-        return {"loss": fused + branches}, None
+        return LabeledBatch(images, seen, values, given, views.patient % 2, torch.ones(count)), {}
 
 
 def tasks():

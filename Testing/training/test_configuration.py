@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 from MAEMCLib.errors import UsageError
-from MAEMCTrainingLib.engine.configuration import PRESETS, differing_keys, finetuning_preset, flatten, override, to_json
+from MAEMCTrainingLib.classifiers.presets import finetuning_preset
+from MAEMCTrainingLib.engine.configuration import PRESETS, differing_keys, flatten, override, to_json
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from MAEMCTrainingLib.pretraining.run import configuration_from_json
 

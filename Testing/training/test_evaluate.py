@@ -20,15 +20,18 @@ from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.scoring import CaseScorer
 from MAEMCTrainingLib.__main__ import main as maemc_train
+from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
 from MAEMCTrainingLib.classifiers.fold_model import features, load_fold
+from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.data.sources import Source
-from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
+from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve
 from MAEMCTrainingLib.evaluation.metrics import auc
 from MAEMCTrainingLib.evaluation.out_of_fold import calibrate, read_out_of_fold
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
+from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from sklearn.metrics import roc_curve as reference_curve
 
@@ -69,7 +72,7 @@ def jobs(manifest, finetune_in, tmp_path_factory):
     cohort = join([Source(manifest).build(folder / "cache", folder, processes=1)])
     settings = ["epochs=8", "folds=4", "validation_fraction=0.45", "learning_rate=3e-3", "batch=8", "mode=none"]
     run = override(finetuning_preset("tiny", ENCODER), settings)
-    finetune_in(folder / "fine", cohort, run)
+    finetune_in(folder / "fine", labeled(cohort), run)
     assert maemc_train(["export", str(folder / "fine"), "--output", str(folder / "fine.maemc"), "--id", "nodules",
                         "--quiet"]) == 0  # fmt: skip
     return folder
@@ -172,13 +175,13 @@ def test_the_bundle_gives_calibrated_probabilities_and_knows_what_is_far(jobs, m
     out = jobs / "batch.csv"
     assert maemc(["batch", str(manifest), "--output", str(out), "--model", str(jobs / "fine.maemc"), "--quiet"]) == 0
     rows = rows_of(out)
-    cohort = join([Source(manifest).build(jobs / "cache", jobs, processes=1)])
+    cohort = labeled(join([Source(manifest).build(jobs / "cache", jobs, processes=1)]))
     members = []
     for number in range(4):
-        model = load_fold(jobs / "fine", number, ENCODER)
-        preprocessing = measure_preprocessing(cohort, Augmentation(), 250)
-        presentation = cohort.present(Augmentation(), preprocessing, 250)
-        tokens = features(model.encoder, presentation, np.arange(CASES), CPU).float()
+        model = load_fold(Job(jobs / "fine"), number)
+        preprocessing = measure_preprocessing(cohort.main, Augmentation(), 250)
+        images = CaseImages(cohort, Augmentation(), preprocessing, 250)
+        tokens = features(model.encoder, images, np.arange(CASES), CPU).float()
         both = model.head(tokens).detach().double().numpy()
         margin = (both[..., 1] - both[..., 0]).mean(axis=1)
         slope, intercept = report["calibration"]["slope"], report["calibration"]["intercept"]

@@ -8,14 +8,14 @@ import pytest
 import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.inputs.montage import from_montage
+from MAEMCTrainingLib.classifiers.cases import labeled
 from MAEMCTrainingLib.classifiers.export import export
-from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask
-from MAEMCTrainingLib.classifiers.fusion import fusion_preset
-from MAEMCTrainingLib.data.cohort import labeled
+from MAEMCTrainingLib.classifiers.presets import finetuning_preset, fusion_preset
+from MAEMCTrainingLib.classifiers.task import ClassifierTask
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.kinds.nodule import MontagePresentation
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
-from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
+from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.evaluation.predictions import PredictionTable, of_second
 from MAEMCTrainingLib.evaluation.repeats import repeated_auc
 from MAEMCTrainingLib.experiments.cell import FINETUNE, FUSE, Cell, repeated
@@ -97,7 +97,7 @@ def test_the_encoder_stays_in_its_frozen_epochs(ball_cohort):
     cohort = labeled(ball_cohort)
     run = override(finetuning_preset("tiny", None), ["epochs=4", "frozen_epochs=2", "encoder.width=16", "depth=1"])
     fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)[0]
-    task = FinetuningTask(cohort, fold, run, measure_preprocessing(cohort, run.augmentation, 250), None)
+    task = ClassifierTask(cohort, fold, run, measure_preprocessing(cohort.main, run.augmentation, 250), None)
     optimizer = build_optimizer(task.parameters(), run.optimization, torch.device("cpu"))
     before = {name: value.clone() for name, value in task.module.state_dict().items()}
     for epoch in range(3):
@@ -125,7 +125,7 @@ def test_without_data_processing_there_is_one_slice(ball_cohort, tmp_path, finet
     middle, shown = from_montage(whole.plain(3)[0])[12], single.plain(3)[0]
     assert shown.shape == (250, 250)
     np.testing.assert_allclose(shown[2::5, 2::5], middle, atol=1e-5)  # five pixels for one
-    assert single.training_image(3, 0, 0, 7)[0] == pytest.approx(shown)
+    assert single.training_image(3, 0, 0, 7, 6)[0] == pytest.approx(shown)
     run = override(finetuning_preset("tiny", None), ["epochs=1", "folds=2", "depth=1", "batch=8", "mode=single"])
     finetune_in(tmp_path / "job", labeled(ball_cohort), run)
     with pytest.raises(InputError, match="single slices"):

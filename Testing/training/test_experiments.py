@@ -10,8 +10,9 @@ import pytest
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.data.cohort import labeled
-from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
+from MAEMCTrainingLib.classifiers.cases import labeled
+from MAEMCTrainingLib.classifiers.presets import finetuning_preset
+from MAEMCTrainingLib.engine.configuration import override
 from MAEMCTrainingLib.experiments.auc_table import write_table
 from MAEMCTrainingLib.experiments.cell import Cell
 from MAEMCTrainingLib.experiments.registry import experiment_named

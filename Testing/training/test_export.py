@@ -21,12 +21,14 @@ from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.reference_case import difference
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.__main__ import main
+from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
 from MAEMCTrainingLib.classifiers.export import export, read_card_texts
 from MAEMCTrainingLib.classifiers.fold_model import features, load_fold, predict
+from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.classifiers.starting_point import from_job
-from MAEMCTrainingLib.data.cohort import labeled
-from MAEMCTrainingLib.engine.configuration import Augmentation, finetuning_preset, override
+from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.jobs import revision
+from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.jobs.revision import code_revision
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from MAEMCTrainingLib.pretraining.run import load_pretrained
@@ -82,10 +84,11 @@ def test_scoring_gives_the_fold_models_mean(jobs, balls, ball_cohort, tmp_path):
     preprocessing = load_pretrained(jobs / "pre").preprocessing
     members = []
     for number in range(3):
-        model = load_fold(jobs / "fine", number, ENCODER)
-        presentation = ball_cohort.present(Augmentation(), preprocessing, 250)
-        values = features(model.encoder, presentation, np.arange(4), CPU)
-        members.append(predict(model, values, (0, 1)))
+        model = load_fold(Job(jobs / "fine"), number)
+        cohort = labeled(ball_cohort)
+        values = features(model.encoder, CaseImages(cohort, Augmentation(), preprocessing, 250), np.arange(4), CPU)
+        found = predict(model, values, cohort.seen[:4], cohort.values[:4], cohort.given[:4])
+        members.append(found.fused.softmax(dim=1)[:, 1].numpy())
     for index, prediction in enumerate(predictor.predict([Prepared(roi) for roi in rois])):
         # The cache holds whole HU, the region fractions: less than a thousandth of a gray value.
         assert prediction.members == pytest.approx([m[index] for m in members], abs=2e-3)
@@ -153,7 +156,7 @@ def test_an_exported_bundle_brings_a_reference_case_that_is_checked(jobs, tmp_pa
     assert len(bundle.card.reference["logits"]) == 3
     assert difference(Predictor(bundle, "cpu")) < 1e-5
     for seed, name in ((1, "a"), (2, "b")):
-        other = load_fold(jobs / "fine", seed, ENCODER).state_dict()
+        other = load_fold(Job(jobs / "fine"), seed).state_dict()
         members = [Member("classifier", f"c{n}", other) for n in range(3)]
         card = {key: bundle.card.values[key] for key in bundle.card.values if key != "training_distances"}
         with pytest.raises(ModelError, match="other numbers than the model's author"):

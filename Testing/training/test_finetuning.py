@@ -13,17 +13,20 @@ from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCTrainingLib.classifiers import protocol
-from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask, class_weights
+from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
 from MAEMCTrainingLib.classifiers.fold_model import feature_statistics, features, fold_folder, load_fold, predict
+from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.classifiers.protocol import check_protocol
 from MAEMCTrainingLib.classifiers.starting_point import from_job
-from MAEMCTrainingLib.data.cohort import labeled
+from MAEMCTrainingLib.classifiers.task import ClassifierTask
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.kinds.montage_views import View, crop
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
-from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
+from MAEMCTrainingLib.engine.class_weights import class_weights
+from MAEMCTrainingLib.engine.configuration import override
 from MAEMCTrainingLib.engine.loop import samples_of_step, steps_in_epoch
 from MAEMCTrainingLib.engine.task import sample_in_epoch
+from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from MAEMCTrainingLib.pretraining.run import PretrainingTask
 from sklearn.linear_model import LogisticRegression
@@ -70,15 +73,15 @@ def test_every_case_is_predicted_once_by_the_model_that_did_not_see_it(trained):
     assert [int(row["label"]) for row in rows] == cohort.labels.tolist()
     assert "patient-" not in (folder / "predictions.csv").read_text()  # pseudonyms only
     folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)
-    preprocessing = measure_preprocessing(cohort, run.augmentation, 250)
+    preprocessing = measure_preprocessing(cohort.main, run.augmentation, 250)
     for fold in folds:
-        model = load_fold(folder, fold.number, ENCODER)
+        model = load_fold(Job(folder), fold.number)
         for case in fold.test:
             assert int(rows[case]["fold"]) == fold.number
             # Scoring's arithmetic, from the HU on: the mean of the two planes' logits.
             logits = []
             for plane in (0, 1):
-                hu, _ = crop(cohort.array(case), plane, View())
+                hu, _ = crop(cohort.main.array(case), plane, View())
                 image = torch.from_numpy(to_montage(normalize(hu, preprocessing)))[None, None]
                 with torch.no_grad():
                     logits.append(model.logits(image)[0].double())
@@ -118,33 +121,36 @@ def test_statistics_are_those_of_the_training_cases(trained):
     folder, cohort, run, _ = trained
     fold = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)[1]
     known = np.concatenate([fold.train, fold.validation])
-    model = load_fold(folder, 1, ENCODER)
-    presentation = cohort.present(run.augmentation, measure_preprocessing(cohort, run.augmentation, 250), 250)
-    tokens = features(model.encoder, presentation, known, CPU).numpy()
+    model = load_fold(Job(folder), 1)
+    preprocessing = measure_preprocessing(cohort.main, run.augmentation, 250)
+    images = CaseImages(cohort, run.augmentation, preprocessing, 250)
+    tokens = features(model.encoder, images, known, CPU).numpy()
     stored = read_tensors(fold_folder(folder, 1) / "statistics.safetensors")
     for plane, name in enumerate(("axial", "coronal")):
         np.testing.assert_allclose(stored[f"{name}_mean"], tokens[:, plane].mean(axis=0), atol=1e-5)
         np.testing.assert_allclose(stored[f"{name}_covariance"], np.cov(tokens[:, plane].T), atol=1e-5)
     assert float(stored["count"]) == len(known)
-    assert feature_statistics(torch.zeros(3, 2, 4), ("axial", "coronal"))["axial_covariance"].shape == (4, 4)
+    values = torch.arange(24.0, dtype=torch.float64).reshape(3, 2, 4)
+    partly = feature_statistics(values, np.array([[True, True], [True, False], [False, False]]), ("axial", "coronal"))
+    assert partly.keys() == {"count", "axial_mean", "axial_covariance", "axial_count"}  # coronal is seen of one alone
+    assert partly["axial_count"] == 2 and partly["axial_mean"].tolist() == [4, 5, 6, 7]
 
 
 def test_class_weights_give_each_class_half_of_the_loss():
     labels = np.repeat([0, 1], [8, 47])
-    weights = class_weights(labels, True)
+    weights = class_weights(np.bincount(labels))
     assert weights[labels].sum() == pytest.approx(55)
     assert weights[0] * 8 == pytest.approx(weights[1] * 47)
-    assert class_weights(labels, False).tolist() == [1, 1]
 
 
 def test_a_step_is_weighted_cross_entropy(ball_cohort):
     cohort = labeled(ball_cohort).subset([0, 1, 3, 5, 7, 2, 4])  # 3 benign, 4 malignant
     folds = make_folds(cohort.labels, cohort.patients, 2, 0.2, 0)
-    task = FinetuningTask(cohort, folds[0], quick(), Preprocessing(), None)
+    task = ClassifierTask(cohort, folds[0], quick(), Preprocessing(), None)
     batch, _ = task.batch(samples_of_step(task, 8, 0))
-    assert batch.images.shape == (len(batch), 1, 250, 250) and 4 <= len(batch) <= 8
+    assert batch.images.shape == (len(batch), 1, 1, 250, 250) and 4 <= len(batch) <= 8
     with torch.no_grad():
-        logits = task.module.logits(batch.images).double()
+        logits = task.module.logits(batch.images[:, 0]).double()
         loss = float(task.step(task.module, batch)[0]["loss"])
     labels = batch.labels.tolist()
     training = cohort.labels[folds[0].train]
@@ -162,16 +168,15 @@ def test_validation_judges_the_mean_of_both_planes(ball_cohort):
     cohort = labeled(ball_cohort)
     run = quick()
     fold = make_folds(cohort.labels, cohort.patients, 2, 0.4, 0)[0]
-    preprocessing = measure_preprocessing(cohort, run.augmentation, 250)
-    task = FinetuningTask(cohort, fold, run, preprocessing, None)
+    preprocessing = measure_preprocessing(cohort.main, run.augmentation, 250)
+    task = ClassifierTask(cohort, fold, run, preprocessing, None)
     task.weights = np.array([0.8, 1.5])
     found = task.validate(torch.device("cpu"))
     losses, margins = [], []
     for case in fold.validation:
+        shown = torch.from_numpy(np.concatenate(task.images.plain(int(case))))
         with torch.no_grad():
-            logits = (
-                task.module.logits(torch.from_numpy(task.presentation.plain(int(case)))[:, None]).double().mean(dim=0)
-            )
+            logits = task.module.logits(shown[:, None]).double().mean(dim=0)
         chances = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum()
         label = int(cohort.labels[case])
         losses.append(-task.weights[label] * np.log(chances[label]))
@@ -187,12 +192,12 @@ def test_an_epoch_shows_every_case_once_in_each_plane(ball_cohort):
     cohort = labeled(ball_cohort)
     fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)[0]
     for fusion, planes in (("mean", (0, 1)), ("axial", (0,)), ("coronal", (1,))):
-        task = FinetuningTask(cohort, fold, quick(f"fusion={fusion}", "batch=5"), Preprocessing(), None)
+        task = ClassifierTask(cohort, fold, quick(f"fusion={fusion}", "batch=5"), Preprocessing(), None)
         steps = steps_in_epoch(task.samples, 5)
         coded = [code for index in range(steps) for code in samples_of_step(task, 5, 2 * steps + index)]
         assert {sample_in_epoch(code)[0] for code in coded} == {2}
-        shown = [task._case_and_plane(sample_in_epoch(code)[1]) for code in coded]
-        assert sorted(shown) == sorted((int(case), plane) for case in fold.train for plane in planes)
+        shown = [task.shown(sample_in_epoch(code)[1]) for code in coded]
+        assert sorted(shown) == sorted((int(case), (plane,)) for case in fold.train for plane in planes)
         assert task.order(2).tolist() != task.order(3).tolist()
 
 
@@ -202,7 +207,9 @@ def test_prediction_uses_the_planes_of_its_fusion():
     logits = tokens.float() @ model.head.weight.T + model.head.bias
     margin = (logits[..., 1] - logits[..., 0]).detach()
     for planes, wanted in (((0, 1), margin.mean(dim=1)), ((0,), margin[:, 0]), ((1,), margin[:, 1])):
-        np.testing.assert_allclose(predict(model, tokens, planes), torch.sigmoid(wanted), atol=1e-6)
+        seen = np.tile(np.isin([0, 1], planes), (5, 1))
+        found = predict(model, tokens, seen, np.zeros((5, 0), np.float32), np.zeros((5, 0), bool))
+        np.testing.assert_allclose(found.fused.softmax(dim=1)[:, 1], torch.sigmoid(wanted), atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -218,15 +225,15 @@ def pretrained(ball_cohort, ball_cache, tmp_path_factory, pretrain_in):
 
 def test_honest_repeats_what_paper_marks_as_leaky(ball_cohort, pretrained):
     cohort = labeled(ball_cohort)
-    assert check_protocol("honest", cohort, pretrained) == ("in-fold", False)
-    assert check_protocol("paper", cohort, pretrained) == ("given", True)
-    assert check_protocol("honest", cohort.subset(range(2, 12)), pretrained) == ("given", False)
-    assert check_protocol("honest", cohort, None) == (None, False)
+    assert check_protocol("honest", cohort.main, pretrained) == ("in-fold", False)
+    assert check_protocol("paper", cohort.main, pretrained) == ("given", True)
+    assert check_protocol("honest", cohort.main.subset(range(2, 12)), pretrained) == ("given", False)
+    assert check_protocol("honest", cohort.main, None) == (None, False)
     job = pretrained.pretraining
     job = replace(job, cohort={**job.cohort, "pseudonym_key": "another"})
     strangers = replace(pretrained, pretraining=job)
     with pytest.raises(InputError, match=r"another key.*--protocol paper"):
-        check_protocol("honest", cohort.subset(range(2, 12)), strangers)
+        check_protocol("honest", cohort.main.subset(range(2, 12)), strangers)
 
 
 def test_honest_pretraining_never_sees_the_patients_that_its_fold_tests(
@@ -287,12 +294,12 @@ def test_fewer_labels_are_a_part_of_more(ball_cohort):
 def test_it_starts_from_the_pretrained_encoder(ball_cohort, pretrained, finetune_in, tmp_path):
     cohort = labeled(ball_cohort)
     fold = make_folds(cohort.labels, cohort.patients, 3, 0.2, 0)[0]
-    task = FinetuningTask(cohort, fold, quick(), pretrained.preprocessing, pretrained.state)
+    task = ClassifierTask(cohort, fold, quick(), pretrained.preprocessing, pretrained.state)
     for name, tensor in pretrained.state.items():
         assert torch.equal(task.module.encoder.state_dict()[name], tensor)
     anew = quick("new_patch_embedding=true")
-    task = FinetuningTask(cohort, fold, anew, pretrained.preprocessing, pretrained.state)
-    drawn = FinetuningTask(cohort, fold, anew, pretrained.preprocessing, None).module.encoder.state_dict()
+    task = ClassifierTask(cohort, fold, anew, pretrained.preprocessing, pretrained.state)
+    drawn = ClassifierTask(cohort, fold, anew, pretrained.preprocessing, None).module.encoder.state_dict()
     for name, tensor in pretrained.state.items():
         expected = drawn[name] if name.startswith("patch_embed.") else tensor
         assert torch.equal(task.module.encoder.state_dict()[name], expected), name
@@ -313,14 +320,14 @@ def test_linear_probe_leaves_the_encoder_and_fits_the_layer(ball_cohort, pretrai
     folds = make_folds(cohort.labels, cohort.patients, run.folds, run.validation_fraction, run.seed)
     rows = predictions(tmp_path / "probe")
     for fold in folds:
-        model = load_fold(tmp_path / "probe", fold.number, ENCODER)
+        model = load_fold(Job(tmp_path / "probe"), fold.number)
         for name, value in pretrained.state.items():
             assert torch.equal(model.encoder.state_dict()[name], value)
 
         # scikit-learn on standardized class tokens of the training part, each plane a sample
         def tokens(cases, model=model):
-            presentation = cohort.present(run.augmentation, pretrained.preprocessing, 250)
-            return features(model.encoder, presentation, cases, CPU).numpy()
+            images = CaseImages(cohort, run.augmentation, pretrained.preprocessing, 250)
+            return features(model.encoder, images, cases, CPU).numpy()
 
         train = tokens(fold.train).reshape(-1, ENCODER.width)
         labels = np.repeat(cohort.labels[fold.train], 2)

@@ -1,17 +1,15 @@
-"""Fusion: data from a manifest, the loss, folds of several classes, training, resume, evaluation, export, bad input."""
+"""Fusion: the loss, folds of several classes, standardization, its baselines, evaluation, export."""
 
 import csv
 import hashlib
 import json
 import shutil
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main as maemc
-from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.networks.classifier import Logits
@@ -20,24 +18,28 @@ from MAEMCLib.networks.encoders import encoder_configuration
 from MAEMCLib.networks.heads.graph import GraphHead
 from MAEMCLib.report.formats import render
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.classifiers import fusion
-from MAEMCTrainingLib.classifiers.fusion_data import FusionCohort, check_columns, read_fusion_data
+from MAEMCTrainingLib.classifiers.division import division_of
+from MAEMCTrainingLib.classifiers.fold_model import fold_weights
+from MAEMCTrainingLib.classifiers.presets import FusionConfiguration, fusion_preset
+from MAEMCTrainingLib.classifiers.run import train_folds
+from MAEMCTrainingLib.classifiers.task import ClassifierTask, branch_loss, standardization
+from MAEMCTrainingLib.data.folds import Fold
 from MAEMCTrainingLib.data.kinds.montage_views import View, montage
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
-from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Augmentation, Optimization, override
+from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.evaluation import baselines, bootstrap, metrics
 from MAEMCTrainingLib.evaluation.baselines import VALUES
 from MAEMCTrainingLib.evaluation.page import evaluation_report
 from MAEMCTrainingLib.evaluation.report import evaluate_again, evaluate_job
 from MAEMCTrainingLib.jobs.job import Job, open_job
-from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
+from MAEMCTrainingLib.jobs.stopping import StopRequest
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 CPU = torch.device("cpu")
 ENCODER = EncoderConfiguration(width=16, depth=1, heads=2)
-RUN = fusion.FusionConfiguration(
+RUN = FusionConfiguration(
     ENCODER,
     width=8,
     folds=2,
@@ -50,59 +52,15 @@ RUN = fusion.FusionConfiguration(
 )
 
 
-def write(path, balls, changes=None, leave_out=()):
-    """A manifest of the twelve labeled balls with three subtypes, an age that is unknown of two, and a sex."""
-    with open(balls, newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    for number, row in enumerate(rows):
-        row["image"] = str(balls.parent / row["image"])
-        row["subtype"] = ("old", "small", "young")[number % 3] if number < 12 else ""
-        row["age"] = "" if number in (3, 7) else f"{50 + number + 20 * (number % 3 == 0)}.5"
-        row["sex"] = ("female", "male")[number // 2 % 2]
-        row["image_2"] = row["image"] if number < 3 else ""
-        row |= (changes or {}).get(number, {})
-        for name in leave_out:
-            del row[name]
-    with open(path, "w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def cached(path, ball_cache, home, folder):
-    """A manifest of the balls with its cache, for which nothing is cut."""
-    shutil.copytree(ball_cache.folder, folder, dirs_exist_ok=True)
-    source = Source(path)
-    return [source.build(folder, home, processes=1)], [source]
-
-
-@pytest.fixture
-def read(balls, ball_cache, ball_home, tmp_path):
-    """``read(clinical, branches, target, changes)`` -> a FusionCohort of a manifest with changed rows."""
-
-    def data(clinical=("age", "sex"), branches=("axial", "coronal"), target="subtype", changes=None, **more):
-        path = write(tmp_path / "manifest.csv", balls, changes, more.pop("leave_out", ()))
-        positive = more.pop("positive", "")
-        caches = tmp_path / "caches"
-        data = cached(path, ball_cache, ball_home, tmp_path / "cache")
-        return read_fusion_data(*data, clinical, branches, target, positive, caches, ball_home, **more)
-
-    return data
-
-
 @pytest.fixture(scope="module")
-def cohort(balls, ball_cache, ball_home, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fusion")
-    path = write(folder / "manifest.csv", balls)
-    data = cached(path, ball_cache, ball_home, folder / "cache")
-    return read_fusion_data(*data, ["age", "sex"], ["axial", "coronal"], "subtype", "", folder / "c", ball_home)
+def cohort(subtypes):
+    return subtypes
 
 
-def fuse_in(folder, cohort, run, stop=None):
-    stop = stop or StopRequest()
+def fuse_in(folder, cohort, run, start=None):
+    stop = StopRequest()
     with open_job(folder, "fuse", {"arguments": ["fuse"], "directory": "."}, folder.parent, stop) as job:
-        return evaluate_job(fusion.fuse(cohort, run, job, folder.parent, CPU, [], None, stop))
+        return evaluate_job(train_folds(cohort, run, Session(job, CPU, stop), [], start))
 
 
 @pytest.fixture(scope="module")
@@ -111,108 +69,11 @@ def trained(cohort, tmp_path_factory):
     return folder, fuse_in(folder, cohort, RUN)
 
 
-# Data
-
-
-def test_a_manifest_gives_classes_values_and_what_is_missing(cohort):
-    assert cohort.classes == ("old", "small", "young")
-    assert cohort.labels.tolist() == [0, 1, 2] * 4
-    age, sex = cohort.asked
-    assert age == ClinicalField("age", "number", "years", 51.5, 79.5, optional=True)
-    assert sex == ClinicalField("sex", "choice", choices=("female", "male"))
-    assert np.flatnonzero(~cohort.given[:, 0]).tolist() == [3, 7] and cohort.given[:, 1].all()
-    assert cohort.values[:3, 0].tolist() == [70.5, 51.5, 52.5]
-    assert cohort.values[:6, 1].tolist() == [0, 0, 1, 1, 0, 0]
-    assert cohort.attributes == (0, 2) and cohort.seen.all()
-    facts = cohort.facts()
-    assert facts["classes"] == {"old": 4, "small": 4, "young": 4} and facts["given"] == {"age": 10, "sex": 12}
-    assert "patient-" not in json.dumps(facts)
-
-
-def test_the_manifests_own_label_and_the_positive_class(read):
-    assert read(target="label").classes == ("benign-like", "malignant-like")
-    made = read(target="sex", clinical=["age:months"], positive="female")
-    assert made.classes == ("male", "female")
-    assert made.asked[0].unit == "months"
-
-
-def test_a_column_is_read_as_it_is_asked_for(read):
-    changes = {n: {"grade": "12"[n % 2]} for n in range(16)}
-    assert read(clinical=["grade"], changes=changes).asked[0].kind == "number"
-    assert read(clinical=["grade:choice"], changes=changes).asked[0].choices == ("1", "2")
-
-
-def test_a_further_series_is_a_branch_that_is_masked_where_it_is_missing(read):
-    said = []
-    made = read(branches=["axial", "image_2:coronal", "image_2"], say=said.append)
-    assert made.seen.tolist() == [[True, n < 3, n < 3] for n in range(12)]
-    assert made.asked[-1] == ClinicalField("image_2", "series", optional=True)
-    assert any("9 of 12 cases have no image_2" in line for line in said)
-    preprocessing = measure_preprocessing(made.main, RUN.augmentation, 250)
-    # The further series is the same CT here, so its planes are those of the first.
-    for branch, plane in ((1, 1), (2, 0)):
-        expected = montage(made.main.array(2), plane, View(), preprocessing)[0]
-        np.testing.assert_array_equal(made.image(2, branch, View(), preprocessing, 250), expected)
-
-
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ({"clinical": ["age", "hight"]}, "no column hight"),
-        ({"branches": ["axial", "image_9"]}, "no column image_9"),
-        ({"target": "type"}, "no column type"),
-        ({"branches": ["sagittal:x"]}, "no branch 'sagittal:x'"),
-        ({"branches": ["axial", "axial"]}, "each image branch once"),
-        ({"clinical": ["patient_id"]}, "says who or where"),
-        ({"clinical": ["subtype"]}, "the class to be told"),
-        ({"clinical": ["age", "age"]}, "named twice"),
-        ({"clinical": ["a:b:c"]}, "names no clinical value"),
-        ({"changes": {4: {"age": "old"}}}, r"age holds numbers, but the case case-4 has 'old'.*age:choice"),
-        ({"changes": {4: {"age": "nan"}}}, "case-4 has 'nan'"),
-        ({"changes": {n: {"age": ""} for n in range(12)}}, "age is empty"),
-        ({"changes": {n: {"sex": "male"} for n in range(12)}}, "sex says male of every case"),
-        ({"changes": {n: {"sex": f"name {n}"} for n in range(12)}}, "sex has 12 different texts.*may name a person"),
-        ({"changes": {n: {"subtype": "one"} for n in range(12)}}, "All 12 cases are of the class one"),
-        ({"changes": {n: {"subtype": ""} for n in range(12)}}, "No case has a subtype"),
-        ({"changes": {n: {"subtype": str(n)} for n in range(12)}}, "12 different values.*another --target"),
-        ({"positive": "old"}, "one of two; the classes are old, small, young"),
-        ({"changes": {0: {"image_2": "gone.nrrd"}}, "branches": ["image_2"]}, "not there: those of the cases case-0"),
-        ({"changes": {n: {"image_2": ""} for n in range(12)}, "branches": ["image_2"]}, "No case has an image in"),
-        (
-            {"branches": ["image_2"], "clinical": ["age"]},
-            "Of the case case-3 and 1 more nothing at all was observed: no image_2 or age",
-        ),
-    ],
-)
-def test_data_that_cannot_be_used_are_refused_with_a_reason(read, asked, message):
-    with pytest.raises((InputError, UsageError), match=message):
-        read(**asked)
-
-
-def test_a_branch_that_is_none_is_told_from_a_value_that_is_missing(balls):
-    with pytest.raises(InputError, match=r"A branch is axial, coronal, or the column.*no column sagittal"):
-        check_columns([Source(balls)], [], ["axial", "sagittal"], "label")
-    with pytest.raises(InputError, match=r"^The manifest .* no column hight"):
-        check_columns([Source(balls)], ["hight"], ["axial", "sagittal"], "label")
-
-
-def test_a_cache_has_the_values_that_name_nobody_and_no_further_series(balls, ball_cache, ball_home, tmp_path):
-    path = write(tmp_path / "manifest.csv", balls)
-    (store,), _ = cached(path, ball_cache, ball_home, tmp_path / "cache")
-    source = Source(store.folder)
-    read = partial(read_fusion_data, [source.open(tmp_path, ball_home)], [source])
-    made = read(["age"], ["axial"], "label", "", tmp_path, ball_home)
-    expected = read_fusion_data([store], [Source(path)], ["age"], ["axial"], "label", "", tmp_path, ball_home)
-    np.testing.assert_array_equal(made.values, expected.values)
-    with pytest.raises(InputError, match="has no column hight"):
-        check_columns([source], ["hight"], ["axial"], "label")
-
-
 # Folds and loss
 
 
 def test_every_class_is_trained_in_every_fold_and_no_patient_is_on_two_sides(cohort):
-    folds = fusion.divide_classes(cohort, replace(RUN, folds=3)).folds
+    folds = division_of(cohort, replace(RUN, folds=3)).folds
     assert sorted(case for fold in folds for case in fold.test) == list(range(12))
     for fold in folds:
         assert set(cohort.labels[fold.train]) == {0, 1, 2}
@@ -223,10 +84,10 @@ def test_a_class_of_one_patient_is_refused_and_one_of_few_is_said(cohort):
     rare = np.array([3, *cohort.labels[1:]])
     made = replace(cohort, labels=rare, classes=(*cohort.classes, "rare"))
     with pytest.raises(InputError, match="Only one patient has a case of the class rare"):
-        fusion.divide_classes(made, RUN)
+        division_of(made, RUN)
     said = []
     rare[1] = 3
-    fusion.divide_classes(replace(made, labels=rare), replace(RUN, folds=3), said.append)
+    division_of(replace(made, labels=rare), replace(RUN, folds=3), said.append)
     assert any("tests no case of the class rare" in line for line in said)
 
 
@@ -234,50 +95,41 @@ def test_a_class_that_a_fold_could_not_train_on_is_refused(cohort):
     # Two patients have the rare class, both beside another one, and are dealt into one fold's test and validation.
     made = replace(cohort, labels=np.array([2, 2] + [0, 1] * 5), classes=("a", "b", "rare"))
     for seed in range(30):
-        run = replace(RUN, seed=seed, folds=2)
+        run = replace(RUN, split_seed=seed, folds=2)
         try:
-            folds = fusion.divide_classes(made, run).folds
+            folds = division_of(made, run).folds
         except InputError as error:
             assert "has no case of the class rare to train on" in str(error)
         else:
             assert all(2 in made.labels[fold.train] for fold in folds)
 
 
-def test_the_loss_is_that_of_the_fused_and_of_the_observed_branches():
+def test_the_branches_loss_is_that_of_the_observed_ones():
     draws = torch.Generator().manual_seed(0)
     branches, observed = torch.randn(3, 4, 3, generator=draws), torch.ones(3, 4, dtype=torch.bool)
     observed[0, 1] = observed[2, 0] = observed[2, 3] = False
     fused, labels = torch.randn(3, 3, generator=draws), torch.tensor([2, 0, 1])
     weights = torch.tensor([0.5, 2.0, 1.0])
-    first, second = fusion.losses(Logits(fused, branches, observed), labels, weights)
-    expected_first, expected_second = 0.0, 0.0
+    found = branch_loss(Logits(fused, branches, observed), labels, weights)
+    expected = 0.0
     for case in range(3):
         label, weight = int(labels[case]), float(weights[case])
-        expected_first -= weight * float(torch.log_softmax(fused[case].double(), 0)[label]) / 3
         own = [-float(torch.log_softmax(branches[case, k].double(), 0)[label]) for k in range(4) if observed[case, k]]
-        expected_second += weight * sum(own) / len(own) / 3
-    assert float(first) == pytest.approx(expected_first, rel=1e-5)
-    assert float(second) == pytest.approx(expected_second, rel=1e-5)
-
-
-def test_class_weights_let_every_class_count_the_same():
-    labels = np.repeat([0, 1, 2], [2, 6, 12])
-    weights = fusion.balanced_weights(labels, 3, True)
-    assert [weights[n] * count for n, count in enumerate((2, 6, 12))] == pytest.approx([20 / 3] * 3)
-    assert fusion.balanced_weights(labels, 3, False).tolist() == [1, 1, 1]
+        expected += weight * sum(own) / len(own) / 3
+    assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 def test_numbers_are_standardized_by_the_training_part_alone(cohort):
-    fold = fusion.divide_classes(cohort, RUN).folds[0]
+    fold = division_of(cohort, RUN).folds[0]
     preprocessing = measure_preprocessing(cohort.main, RUN.augmentation, 250)
-    task = fusion.FusionTask(cohort, fold, RUN, preprocessing, None)
+    task = ClassifierTask(cohort, fold, RUN, preprocessing, None)
     known = [cohort.values[case, 0] for case in fold.train if cohort.given[case, 0]]
     assert float(task.module.center[0]) == pytest.approx(np.mean(known), rel=1e-6)
     assert float(task.module.scale[0]) == pytest.approx(np.std(known), rel=1e-5)
     assert (float(task.module.center[1]), float(task.module.scale[1])) == (0, 1)
     values = cohort.values.copy()
     values[fold.test] = 999  # what is tested on cannot be seen in it
-    again = fusion.standardization(replace(cohort, values=values), fold.train)
+    again = standardization(replace(cohort, values=values), fold.train)
     assert torch.equal(again[0].float(), task.module.center)
 
 
@@ -351,43 +203,6 @@ def test_a_job_evaluates_every_case_once_beside_its_baselines(trained, cohort):
     assert "Research only" in (folder / "report.html").read_text()
 
 
-def test_a_fold_predicts_what_its_stored_network_gives(trained, cohort):
-    folder, _ = trained
-    fold = fusion.divide_classes(cohort, RUN).folds[1]
-    preprocessing = measure_preprocessing(cohort.main, RUN.augmentation, 250)
-    task = fusion.FusionTask(cohort, fold, RUN, preprocessing, None)
-    task.module.load_state_dict(fusion.load_fusion_fold(folder, 1))
-    found = task.outputs(fold.test, CPU).fused.softmax(dim=1)
-    stored = json.loads((folder / "folds" / "1" / "result.json").read_text())["test"]
-    for row, probabilities in zip(stored, found.tolist(), strict=True):
-        assert row["probabilities"] == pytest.approx(probabilities, abs=1e-6)
-
-
-def test_a_stopped_run_continued_has_the_bits_of_one_that_was_not(trained, cohort, tmp_path):
-    folder, found = trained
-    report = json.loads(json.dumps(found.to_json()))
-
-    class Later(StopRequest):
-        asked_times = 0
-
-        @property
-        def asked(self):
-            self.asked_times += 1
-            return self.asked_times == 3
-
-    with pytest.raises(Interrupted):
-        fuse_in(tmp_path / "fused", cohort, RUN, Later())
-    assert Job(tmp_path / "fused").status == "stopped"
-    again = fuse_in(tmp_path / "fused", cohort, RUN).to_json()
-    assert again["metrics"] == report["metrics"]
-    for number in range(2):
-        one, other = (fusion.load_fusion_fold(place, number) for place in (folder, tmp_path / "fused"))
-        assert all(torch.equal(one[name], other[name]) for name in one)
-    assert json.loads((folder / "folds/1/result.json").read_text()) == json.loads(
-        (tmp_path / "fused/folds/1/result.json").read_text()
-    )
-
-
 def test_evaluated_again_without_its_data_it_says_the_same(trained, tmp_path):
     folder, found = trained
     report = json.loads(json.dumps(found.to_json()))
@@ -397,19 +212,11 @@ def test_evaluated_again_without_its_data_it_says_the_same(trained, tmp_path):
     assert again["metrics"]["macro_auc"] == report["metrics"]["macro_auc"]
 
 
-def test_other_settings_and_other_values_are_refused(trained, cohort):
-    folder, _ = trained
-    with pytest.raises(UsageError, match=r"configuration\.width"):
-        fuse_in(folder, cohort, replace(RUN, width=4))
-    with pytest.raises(UsageError, match="data_fingerprint"):
-        fuse_in(folder, replace(cohort, values=cohort.values + 1), RUN)
-
-
 @pytest.fixture(scope="module")
-def two_classes(balls, ball_cache, tmp_path_factory):
+def two_classes(balls, ball_cache, tmp_path_factory, write_subtypes):
     """A job of two classes without the baseline, started by the command."""
     folder = tmp_path_factory.mktemp("two")
-    path = write(folder / "manifest.csv", balls)
+    path = write_subtypes(folder / "manifest.csv", balls)
     words = ["fuse", "--data", str(path), "--clinical", "age:years,sex", "--output", str(folder / "job")]
     words += ["--folds", "2", "--backbone", "tiny", "--quiet", "epochs=1", "batch=6", "images_alone=false"]
     words += ["encoder.width=16", "encoder.depth=1", "encoder.heads=2", "encoder.patch_size=50"]
@@ -455,7 +262,7 @@ def test_the_exported_bundle_scores_as_the_fold_models_do(two_classes, tmp_path,
             encoder_configuration(bundle.card.values["architecture"]["encoder"]),
             graph=GraphConfiguration(("axial", "coronal"), (0, 2)),
         ).eval()
-        network.load_state_dict(fusion.load_fusion_fold(two_classes, number))
+        network.load_state_dict(fold_weights(two_classes, number))
         given = torch.ones(1, 2, dtype=torch.bool)
         with torch.no_grad():
             fused = network(images, given, torch.tensor([[60.0, 1.0]]), given).fused[0].double()
@@ -497,9 +304,9 @@ def test_a_fusion_is_evaluated_on_other_data(two_classes, tmp_path, capsys):
     assert {"macro_auc", "macro_f1"} < set(report["metrics"]) and "auc" in report["two_class_metrics"]
 
 
-def test_other_classes_than_the_label_need_their_column(trained, tmp_path, balls, capsys):
+def test_other_classes_than_the_label_need_their_column(trained, tmp_path, balls, capsys, write_subtypes):
     folder, _ = trained
-    manifest = write(tmp_path / "manifest.csv", balls)
+    manifest = write_subtypes(tmp_path / "manifest.csv", balls)
     words = ["evaluate", str(folder), "--data", str(manifest), "--output", str(tmp_path / "out"), "--device", "cpu"]
     assert main(words) == 2 and "--target COLUMN" in capsys.readouterr().err
     main([*words, "--target", "subtype"])
@@ -510,10 +317,10 @@ def test_other_classes_than_the_label_need_their_column(trained, tmp_path, balls
 
 
 def test_presets_and_settings_are_checked():
-    assert fusion.fusion_preset("default", None, True).encoder.backbone == "resnet18"
-    assert fusion.fusion_preset("tiny", ENCODER, False).encoder_rate == 0.3
+    assert fusion_preset("default", None).encoder.backbone == "resnet18"
+    assert fusion_preset("tiny", ENCODER).encoder_rate == 0.3
     with pytest.raises(UsageError, match="no preset 'paper'"):
-        fusion.fusion_preset("paper", None, True)
+        fusion_preset("paper", None)
     with pytest.raises(UsageError, match="rounds is 0"):
         override(RUN, ["rounds=0"])
     with pytest.raises(UsageError, match="encoder_rate is 0"):
@@ -521,12 +328,12 @@ def test_presets_and_settings_are_checked():
 
 
 def test_a_pretrained_encoder_begins_where_it_ended(cohort):
-    fold = fusion.divide_classes(cohort, RUN).folds[0]
+    fold = division_of(cohort, RUN).folds[0]
     preprocessing = measure_preprocessing(cohort.main, RUN.augmentation, 250)
-    state = {name: tensor + 1 for name, tensor in fusion.FusionTask(
+    state = {name: tensor + 1 for name, tensor in ClassifierTask(
         cohort, fold, RUN, preprocessing, None
     ).module.encoder.state_dict().items()}  # fmt: skip
-    task = fusion.FusionTask(cohort, fold, replace(RUN, encoder_rate=0.3), preprocessing, state)
+    task = ClassifierTask(cohort, fold, replace(RUN, encoder_rate=0.3), preprocessing, state)
     assert all(torch.equal(task.module.encoder.state_dict()[name], state[name]) for name in state)
     scales = {named.name.split(".")[0]: named.scale for named in task.parameters()}
     assert scales["encoder"] == 0.3 and scales["heads"] == 1.0
@@ -534,20 +341,14 @@ def test_a_pretrained_encoder_begins_where_it_ended(cohort):
 
 def test_masked_branches_and_values_are_never_read(cohort):
     """A batch of cases without a series or a value holds zeros there, and the mask says so."""
-    seen = np.ones((12, 2), bool)
-    seen[3, 1] = False
-
-    class Partly(FusionCohort):
-        @property
-        def seen(self):
-            return seen
-
-    partly = Partly(**{name: getattr(cohort, name) for name in FusionCohort.__dataclass_fields__})
-    fold = fusion.divide_classes(partly, RUN).folds[0]
-    task = fusion.FusionTask(partly, fold, RUN, measure_preprocessing(cohort.main, RUN.augmentation, 250), None)
-    batch = task._batch(np.array([3, 4]), [View(), View()])
+    places = np.arange(12)
+    places[3] = -1
+    made = replace(cohort, branches=("axial", "more"), further={"more": (cohort.main, places)})
+    fold = Fold(0, np.array([3, 4, 0, 1, 2, 5]), np.array([6, 7, 8]), np.array([9, 10, 11]))
+    task = ClassifierTask(made, fold, RUN, measure_preprocessing(cohort.main, RUN.augmentation, 250), None)
+    batch, figures = task.batch([0, 1])
     assert batch.seen.tolist() == [[True, False], [True, True]] and batch.given.tolist() == [[False, True], [True] * 2]
-    assert (batch.images[0, 1] == 0).all() and (batch.images[1, 1] != 0).any()
+    assert (batch.images[0, 1] == 0).all() and (batch.images[1, 1] != 0).any() and figures["observed"] == 0.75
 
 
 def test_weights_of_the_baseline_are_not_kept(trained):

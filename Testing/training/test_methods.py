@@ -13,14 +13,16 @@ from MAEMCLib.files.atomic import file_sha256
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.masking import split_tokens
-from MAEMCTrainingLib.classifiers.finetuning import FinetuningTask
+from MAEMCTrainingLib.classifiers.cases import labeled
+from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.classifiers.starting_point import from_job
-from MAEMCTrainingLib.data.cohort import join, labeled
+from MAEMCTrainingLib.classifiers.task import ClassifierTask
+from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.kinds.stored_pictures import lesion_of
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.data.sources import open_data
-from MAEMCTrainingLib.engine.configuration import finetuning_preset, override
+from MAEMCTrainingLib.engine.configuration import override
 from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
@@ -168,7 +170,7 @@ def test_every_backbone_trains_on_pictures_at_its_side(backbone, cohort):
     assert run.encoder.image_size == (224 if backbone == "levit" else 64)
     preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     fold = make_folds(cohort.labels, cohort.patients, 2, 0.25, 0)[0]
-    task = FinetuningTask(cohort, fold, run, preprocessing, None)
+    task = ClassifierTask(labeled(cohort), fold, run, preprocessing, None)
     batch, _ = task.batch([0, 1, 2, 3])
     loss = task.step(task.module, batch)[0]["loss"]
     loss.backward()

@@ -331,7 +331,7 @@ def test_augmentation_that_changes_nothing_gives_the_plain_picture(presentation)
     still = replace(shown.augmentation, shift_share=0.0, zoom=0.0, gain=0.0, flip=False, turn=False)
     calm = PicturePresentation(shown.cohort, still, shown.preprocessing)
     np.testing.assert_allclose(calm.views("one", 3, 0, 5, 9, 0)[0][0], shown.plain(3)[0], atol=1e-6)
-    np.testing.assert_allclose(calm.training_image(3, 0, 0, 5)[0], shown.plain(3)[0], atol=1e-6)
+    np.testing.assert_allclose(calm.training_image(3, 0, 0, 5, 3)[0], shown.plain(3)[0], atol=1e-6)
 
 
 def _keys(t):
@@ -371,7 +371,7 @@ def test_every_sample_is_tilted_its_own_way(presentation):
     shown, _ = presentation
     still = replace(shown.augmentation, shift_share=0.0, zoom=0.0, gain=0.0, flip=False, turn=False, tilt=30.0)
     tilted = PicturePresentation(shown.cohort, still, shown.preprocessing)
-    one, two = (tilted.training_image(3, 0, 0, epoch)[0] for epoch in (1, 2))
+    one, two = (tilted.training_image(3, 0, 0, epoch, 3)[0] for epoch in (1, 2))
     assert not np.array_equal(one, two) and not np.array_equal(one, shown.plain(3)[0])
     first, second = tilted.views("shifted", 1, 0, 0, 0, 0)[0]
     np.testing.assert_array_equal(first, second)  # shifts alone differ

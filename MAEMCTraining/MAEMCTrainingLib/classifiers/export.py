@@ -1,4 +1,4 @@
-"""From a finished fine-tuning job to a model bundle whose card fills itself from the job."""
+"""From a job whose folds are trained to a model bundle whose card fills itself from the job."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import read_json
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.reference_case import measure
-from MAEMCLib.networks.encoders import encoder_configuration
 
+from ..data.kinds import kind_of_job
 from ..engine.checkpoints import read_tensors
+from ..jobs.finished import finished_job
 from ..jobs.job import Job, now
 from ..jobs.revision import code_revision
-from .fold_model import fold_folder, load_fold
+from .cases import OWN_CLASSES
+from .fold_model import fold_folder, fold_weights, head_of
 from .kept_start import KeptStart, kept_start
 from .starting_point import IMAGENET
 
@@ -43,28 +45,27 @@ def read_card_texts(path: Path) -> dict[str, Any]:
 
 
 def export(folder: Path, output: Path, texts: dict[str, Any], precision: str = FLOAT32) -> ModelBundle:
-    """Write the bundle of a finished fine-tuning job: a classifier and feature statistics for each fold, the
+    """Write the bundle of a finished fine-tuning or fusion: a classifier and feature statistics for each fold, the
     autoencoder of its pre-training, where the job has kept it, and a reference case.
 
     texts: as ``read_card_texts`` gives them. precision: of the classifiers. What is missing is among the card's notes.
-    Raises InputError: no finished fine-tuning; ModelError: damaged weights, a place that cannot be written.
+    Raises InputError: no finished job of the two; ModelError: damaged weights, a place that cannot be written.
     """
-    job = finished_finetuning(folder)
-    settings = job.settings
-    if settings["configuration"]["augmentation"].get("mode") == "single":
+    job = finished_job(folder, "finetune", "fuse")
+    if job.settings["configuration"]["augmentation"].get("mode") == "single":
         raise InputError(
             f"The model of {folder} was trained on single slices (mode=single, the ablation without data processing), "
-            "and scoring makes montages. Fine-tune without mode=single.",
+            "and scoring makes montages. Train without mode=single.",
             "single-slice",
         )
     start = kept_start(job)
-    members = [in_precision(member, precision) for member in _members(folder, settings["configuration"])]
+    members = [_in_precision(member, precision) for member in _members(job)]
     if start is not None and start.autoencoder:
         members.append(Member("decoder", "decoder", start.autoencoder))
     return save_bundle(output, _card(job, start, texts), members, measure)
 
 
-def in_precision(member: Member, precision: str) -> Member:
+def _in_precision(member: Member, precision: str) -> Member:
     """A classifier with its weights in the precision; any other member as it is."""
     if precision == FLOAT32 or member.role != "classifier":
         return member
@@ -74,44 +75,80 @@ def in_precision(member: Member, precision: str) -> Member:
 
 
 def card_and_members(folder: Path, texts: dict[str, Any]) -> tuple[dict[str, Any], list[Member]]:
-    """What a bundle of a finished fine-tuning is made of, its decoder aside. Raises InputError, ModelError."""
-    job = finished_finetuning(folder)
-    return _card(job, None, texts), _members(folder, job.settings["configuration"])
+    """What a bundle of a finished training is made of, its decoder aside. Raises InputError, ModelError."""
+    job = finished_job(folder, "finetune", "fuse")
+    return _card(job, None, texts), _members(job)
 
 
-def finished_finetuning(folder: Path) -> Job:
-    """The job. Raises InputError: no job, one of another kind, one that is not finished."""
-    job = Job(folder)
-    kind = job.settings.get("kind")
-    if kind != "finetune":
-        raise InputError(f"{folder} is a job of the kind '{kind}'. This takes a fine-tuning.", "job-kind")
-    if job.status != "finished":
-        raise InputError(f"The fine-tuning {folder} is {job.status}, not finished. Repeat its command.", "unfinished")
-    return job
-
-
-def _members(folder: Path, configuration: dict[str, Any]) -> list[Member]:
-    encoder = encoder_configuration(configuration["encoder"])
+def _members(job: Job) -> list[Member]:
     members = []
-    for number in range(configuration["folds"]):
-        members.append(Member("classifier", f"classifier-{number}", load_fold(folder, number, encoder).state_dict()))
-        statistics = read_tensors(fold_folder(folder, number) / "statistics.safetensors")
-        members.append(Member("statistics", f"statistics-{number}", statistics))
+    for number in range(job.settings["configuration"]["folds"]):
+        members.append(Member("classifier", f"classifier-{number}", fold_weights(job.folder, number)))
+        statistics = fold_folder(job.folder, number) / "statistics.safetensors"
+        if statistics.exists():  # fusions did not keep them always
+            members.append(Member("statistics", f"statistics-{number}", read_tensors(statistics)))
     return members
 
 
 def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str, Any]:
     settings, report = job.settings, read_json(job.folder / "metrics.json", "The job's metrics")
+    configuration, cohort = settings["configuration"], settings["cohort"]
+    classes = settings.get("classes", list(OWN_CLASSES))  # of a job from before fine-tuning had others
+    card = {
+        **{key: texts.get(key, "") for key in ("id", "version", "title", "intended_use", "limitations", "licence")},
+        "citation": texts.get("citation", ""),
+        **{key: texts[key] for key in ("label_type",) if key in texts},
+        "architecture": _architecture(settings, start),
+        "input": kind_of_job(settings).name,
+        "preprocessing": settings["preprocessing"],
+        "fusion": configuration.get("fusion", "graph"),
+        "clinical": settings.get("clinical", []),
+        "classes": classes,
+        "positive_class": classes[1] if len(classes) == 2 else "",
+        "thresholds": report["thresholds"],
+        "calibration": report["calibration"],
+        "training": _training(settings, report, start, texts),
+        "metrics": {**report["metrics"], **report.get("two_class_metrics", {})},
+        # The cards of all models name the AUC of what they have to beat so.
+        "baselines": {name: {"auc": row.get("macro_auc"), **row} for name, row in report["baselines"].items()},
+        "comparisons": report["comparisons"],
+        "notes": [*report["notes"], *([start.missing] if start is not None and start.missing else [])],
+        "created": now(),
+        "software": {**settings["versions"], "exported by": code_revision()},
+    }
+    of_some = ("counts", "by_class", "confusion_matrix", "operating_points", "reliability", "training_distances")
+    card |= {key: report[key] for key in of_some if report.get(key)}
+    if cohort["diameter_mm"]:
+        smallest, largest = cohort["diameter_mm"]
+        card["applicability"] = {"smallest_diameter_mm": smallest, "largest_diameter_mm": largest}
+    return card
+
+
+def _architecture(settings: dict[str, Any], start: KeptStart | None) -> dict[str, Any]:
+    configuration = settings["configuration"]
+    found = {
+        "encoder": configuration["encoder"],
+        "head": head_of(settings),
+        "decoder": start.decoder if start is not None else None,
+    }
+    if settings["kind"] == "fuse":
+        graph = {key: configuration[key] for key in ("width", "rounds")}
+        found["graph"] = {"branches": settings["branches"], **graph}
+    return found
+
+
+def _training(
+    settings: dict[str, Any], report: dict[str, Any], start: KeptStart | None, texts: dict[str, Any]
+) -> dict[str, Any]:
+    """What the card says of the training."""
     cohort, configuration = settings["cohort"], settings["configuration"]
+    of_some = ("malignant", "benign", "classes", "seen", "given")
+    counts = cohort.get("classes") or {OWN_CLASSES[0]: cohort["benign"], OWN_CLASSES[1]: cohort["malignant"]}
     training = {
-        "summary": _summary(settings, report, start),
+        "summary": _summary(settings, report, start, counts),
         "cases": cohort["cases"],
         "patients": cohort["patients"],
-        "malignant": cohort["malignant"],
-        "benign": cohort["benign"],
-        "prevalence": cohort["malignant"] / cohort["cases"],
-        # What an adjustment to another prevalence starts from.
-        "prior_in_probability": report["prior_in_probability"],
+        **{key: cohort[key] for key in of_some if key in cohort},
         "padded_fraction": cohort.get("padded_fraction"),
         "protocol": report["protocol"],
         "leaky": report["leaky"],
@@ -122,67 +159,48 @@ def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str,
         "data": texts.get("data", ""),
         "attribution": texts.get("attribution", ""),
     }
+    if list(counts) == list(OWN_CLASSES):
+        training["prevalence"] = counts[OWN_CLASSES[1]] / cohort["cases"]
+    if "prior_in_probability" in report:  # what an adjustment to another prevalence starts from
+        training["prior_in_probability"] = report["prior_in_probability"]
     if start is not None and start.pretraining is not None:
         pretrained = start.pretraining
         training["pretraining"] = {**pretrained["cohort"], "configuration": pretrained["configuration"]}
-    card = {
-        **{key: texts.get(key, "") for key in ("id", "version", "title", "intended_use", "limitations", "licence")},
-        "citation": texts.get("citation", ""),
-        **{key: texts[key] for key in ("label_type",) if key in texts},
-        "architecture": {
-            "encoder": configuration["encoder"],
-            "decoder": start.decoder if start is not None else None,
-        },
-        "input": "picture" if "view_share" in settings["preprocessing"] else "nodule",
-        "preprocessing": settings["preprocessing"],
-        "fusion": configuration["fusion"],
-        "classes": ["benign-like", "malignant-like"],
-        "positive_class": "malignant-like",
-        "thresholds": report["thresholds"],
-        "calibration": report["calibration"],
-        "training": training,
-        "metrics": report["metrics"],
-        "counts": report["counts"],
-        "operating_points": report["operating_points"],
-        "reliability": report["reliability"],
-        "baselines": report["baselines"],
-        "comparisons": report["comparisons"],
-        "notes": [*report["notes"], *([start.missing] if start is not None and start.missing else [])],
-        "created": now(),
-        "software": {**settings["versions"], "exported by": code_revision()},
-    }
-    if report["training_distances"]:
-        card["training_distances"] = report["training_distances"]
-    if cohort["diameter_mm"]:
-        smallest, largest = cohort["diameter_mm"]
-        card["applicability"] = {"smallest_diameter_mm": smallest, "largest_diameter_mm": largest}
-    return card
+    return training
 
 
-def _summary(settings: dict[str, Any], report: dict[str, Any], start: KeptStart | None) -> str:
-    cohort, auc = settings["cohort"], report["metrics"]["auc"]
-    what = "cases with pictures" if "view_share" in settings["preprocessing"] else "nodules"
-    parts = []
-    if settings["from"] == IMAGENET:
-        parts.append("Pre-trained on ImageNet")
-    elif start is not None and start.missing:
-        parts.append("Pre-trained")
-    elif start is not None and start.pretraining is None:
-        parts.append(f"Started from the model {start.name}")
-    elif start is not None:
-        pretrained = start.pretraining
-        facts = pretrained["cohort"]
-        parts.append(
-            f"Pre-trained ({pretrained['method']}, {pretrained['epochs']} epochs) on {facts['cases']} {what} of "
-            f"{facts['patients']} patients"
-        )
-    parts.append(
-        f"fine-tuned on {cohort['cases']} {what} of {cohort['patients']} patients "
-        f"({cohort['malignant']} malignant-like, {cohort['benign']} benign-like)"
-    )
+def _summary(settings: dict[str, Any], report: dict[str, Any], start: KeptStart | None, counts: dict[str, int]) -> str:
+    cohort = settings["cohort"]
+    what = "cases with pictures" if kind_of_job(settings).name == "picture" else "nodules"
+    parts = [*_start_text(settings, start, what)]
+    trained = "fine-tuned"
+    if settings["kind"] == "fuse":
+        values = ", ".join(cohort["given"]) or "no clinical values"
+        trained = f"a fusion of {', '.join(settings['branches'])} and {values}, trained"
+    classes = ", ".join(f"{count} {name}" for name, count in reversed(counts.items()))
+    parts.append(f"{trained} on {cohort['cases']} {what} of {cohort['patients']} patients ({classes})")
+    auc = report["metrics"].get("auc") or report["metrics"]["macro_auc"]
     leak = "; LEAKY: the pre-training saw patients evaluated here" if report["leaky"] else ""
     limits = "" if auc["low"] is None else f" (95 % interval {auc['low']:.2f}-{auc['high']:.2f} by patient)"
+    kind = "AUC" if "auc" in report["metrics"] else "macro AUC"
     text = "; ".join(parts) + (
-        f"; {report['folds']} folds by patient, out-of-fold AUC {auc['value']:.3f}{limits}{leak}."
+        f"; {report['folds']} folds by patient, out-of-fold {kind} {auc['value']:.3f}{limits}{leak}."
     )
     return text[0].upper() + text[1:]
+
+
+def _start_text(settings: dict[str, Any], start: KeptStart | None, what: str) -> list[str]:
+    """What the encoder had learned before, as the first part of a sentence; none from scratch."""
+    if settings["from"] == IMAGENET:
+        return ["Pre-trained on ImageNet"]
+    if start is None:
+        return []
+    if start.missing:
+        return ["Pre-trained"]
+    if start.pretraining is None:
+        return [f"Started from the model {start.name}"]
+    facts = start.pretraining["cohort"]
+    return [
+        f"Pre-trained ({start.pretraining['method']}, {start.pretraining['epochs']} epochs) on {facts['cases']} {what} "
+        f"of {facts['patients']} patients"
+    ]

@@ -14,16 +14,14 @@ from MAEMCLib.models.card import SCHEMA, ModelCard, name_problem
 from MAEMCLib.models.weights_header import TensorHeader
 from torch import Tensor
 
-from ..jobs.job import Job
-from . import export, fusion_export
+from .export import card_and_members
 
 
 def models_of_job(folder: Path) -> ModelBundle:
     """The bundle that ``export`` would write, without texts and decoder and in memory alone: to score with the models
     of a finished job, of either head. Raises as ``export`` does.
     """
-    fusion = Job(folder).settings.get("kind") == "fuse"
-    return ModelsInMemory.of(*(fusion_export if fusion else export).card_and_members(folder, _texts(folder)))
+    return ModelsInMemory.of(*card_and_members(folder, _texts(folder)))
 
 
 def _texts(folder: Path) -> dict[str, Any]:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from MAEMCLib.errors import InputError
 from torch import Tensor
 
 from ..data.cohort import Cohort
 from ..engine.loop import train
-from ..engine.processes import Processes
-from ..jobs.job import Job
-from ..jobs.stopping import StopRequest
+from ..engine.session import Session
 from ..pretraining.run import PretrainedJob, PretrainingTask, with_attributes
 from .starting_point import StartingPoint
 
@@ -59,11 +56,8 @@ def pretrain_without(
     everyone: Cohort,
     pretrained: PretrainedJob,
     fold: int,
-    job: Job,
+    session: Session,
     place: Path,
-    device: torch.device,
-    stop: StopRequest,
-    processes: Processes,
 ) -> dict[str, Tensor]:
     """Repeat a pre-training for one fold without the patients that it tests; the encoder's tensors.
 
@@ -73,5 +67,15 @@ def pretrain_without(
     others, run, attributes = with_attributes(everyone.without(patients), pretrained.run, lambda line: None)
     task = PretrainingTask(others, run, pretrained.preprocessing, attributes=attributes)
     known = attributes.fingerprint(others)
-    train(task, run, job, place / "pretraining", known, device, stop, processes, fold=fold)
+    train(
+        task,
+        run,
+        session.job,
+        place / "pretraining",
+        known,
+        session.device,
+        session.stop,
+        session.processes,
+        fold=fold,
+    )
     return task.module.encoder_state()

@@ -15,7 +15,6 @@ from . import TRAINING, Counter, add_command
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation
-    from ..jobs.job import Job
 
 _FAILED = 3
 
@@ -90,25 +89,19 @@ def show_evaluation(found: Evaluation, quiet: bool) -> None:
 def _evaluate_again(options: argparse.Namespace, folder: Path, kind: str) -> int:
     from ..evaluation.external import make_output
     from ..evaluation.report import evaluate_again
+    from ..jobs.finished import finished_job
 
     if kind == "bundle":
         raise UsageError(
             f"{options.model} is no job, and a bundle holds no predictions. Say what to score: --data MANIFEST|CACHE.",
             "no-data",
         )
-    job = _finished(folder, kind)
+    job = finished_job(folder, kind)
     if options.output is not None and options.output.resolve() != folder.resolve():
         make_output(options.output)
     show_evaluation(evaluate_again(job, options.output), options.quiet)
     print(options.output or folder)
     return 0
-
-
-def _finished(folder: Path, kind: str) -> Job:
-    from ..classifiers.export import finished_finetuning
-    from ..classifiers.fusion import finished_fusion
-
-    return finished_fusion(folder) if kind == "fuse" else finished_finetuning(folder)
 
 
 def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
@@ -147,8 +140,6 @@ def _export(options: argparse.Namespace) -> None:
     from MAEMCLib.models.card import name_problem
 
     from ..classifiers.export import export, read_card_texts
-    from ..classifiers.fusion_export import export_fusion
-    from ..jobs.job import Job
 
     if options.card is not None:
         texts = read_card_texts(options.card)
@@ -163,8 +154,7 @@ def _export(options: argparse.Namespace) -> None:
         raise UsageError("Give the model a name: --id NAME, or --card FILE.toml with its texts.", "no-card")
     if problem := name_problem(texts["id"], texts["version"]):
         raise UsageError(f"A model cannot be called so: its {problem}. Choose another --id or --version.", "card")
-    write = export_fusion if Job(options.job).settings.get("kind") == "fuse" else export
-    bundle = write(options.job, options.output, texts, options.precision)
+    bundle = export(options.job, options.output, texts, options.precision)
     if not bundle.card.members("decoder") and bundle.card.fusion != "graph":
         missing = [note for note in bundle.card.values.get("notes", []) if "autoencoder" in note]
         print(*missing or ["The model has no autoencoder, and rebuilds no region."], sep="\n", file=sys.stderr)

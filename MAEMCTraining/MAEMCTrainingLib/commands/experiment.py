@@ -12,8 +12,8 @@ from MAEMCLib.files.home import home
 
 from ..engine.configuration import PRESETS
 from ..experiments.registry import experiments
-from . import TRAINING, add_command, evaluation, fusion, make_parser, parse, reduction, training
-from .fusion import add_columns, column_words
+from . import TRAINING, add_command, evaluation, make_parser, parse, reduction, training
+from .training import add_columns, column_words
 
 
 def add(commands: Any) -> None:
@@ -105,10 +105,11 @@ def _experiment(options: argparse.Namespace) -> int:
 
 def _labeled(options: argparse.Namespace, flat: bool) -> tuple[list[Path], int, Any, Any]:
     """The folders of the cut data, the labeled cases in a fold's training part, the cohort, and the fine-tuning."""
-    from ..classifiers.finetuning import division_of
-    from ..data.cohort import join, labeled
+    from ..classifiers.cases import labeled
+    from ..classifiers.division import division_of
+    from ..classifiers.presets import finetuning_preset
+    from ..data.cohort import join
     from ..data.sources import Source
-    from ..engine.configuration import finetuning_preset
 
     caches = [source.open(options.output / "caches", home()) for source in map(Source, options.data)]
     cohort, run = labeled(join(caches)), finetuning_preset(options.preset, None, flat)
@@ -125,5 +126,5 @@ def _check_columns(options: argparse.Namespace, used: bool) -> None:
 
 def run_command(words: Sequence[str]) -> int:
     """Run one of the commands that make a table, as it would be typed; its exit code. Raises what it raises."""
-    options = parse(make_parser((training, fusion, evaluation, reduction)), words)
+    options = parse(make_parser((training, evaluation, reduction)), words)
     return options.run(options) or 0

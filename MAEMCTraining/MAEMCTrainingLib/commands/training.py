@@ -1,4 +1,4 @@
-"""Commands that train: ``pretrain`` and ``finetune``."""
+"""Commands that train: ``pretrain``, ``finetune`` and ``fuse``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from . import TRAINING, Counter, add_command
 from .evaluation import show_evaluation
 
 if TYPE_CHECKING:
-    from MAEMCLib.networks.encoders import AnyEncoderConfiguration
-
+    from ..classifiers.cases import LabeledCohort
+    from ..classifiers.presets import ClassifierConfiguration
     from ..classifiers.starting_point import StartingPoint
+    from ..classifiers.values import Columns
     from ..data.sources import Source
-    from ..engine.configuration import FinetuningConfiguration
+    from ..engine.session import Session
 
 
 def add(commands: Any) -> None:
@@ -53,7 +54,11 @@ def add(commands: Any) -> None:
 
     command = _training(commands, "finetune", _finetune, "train and evaluate a classifier in folds by patient")
     add_starting_point(command, required=True)
-    command.add_argument("--linear-probe", action="store_true", help="fit the linear layer alone, on a frozen encoder")
+    _add_target(command)
+
+    command = _training(commands, "fuse", _fuse, "train images and clinical values together, for any number of classes")
+    add_columns(command)
+    add_starting_point(command, default="scratch")
 
 
 def add_starting_point(command: argparse.ArgumentParser, **start: Any) -> None:
@@ -77,6 +82,36 @@ def add_starting_point(command: argparse.ArgumentParser, **start: Any) -> None:
         help="honest: a pre-training that saw patients tested here is repeated in each fold without them; "
         "paper: it is used as it is, and the report is marked as leaky",
     )
+    command.add_argument("--linear-probe", action="store_true", help="train the head alone, on a frozen encoder")
+
+
+def add_columns(command: argparse.ArgumentParser) -> None:
+    """The options that say what is fused, and which class is told."""
+    command.add_argument(
+        "--clinical",
+        action="append",
+        default=[],
+        metavar="COLUMN[:UNIT|:choice|:number],...",
+        help="columns with clinical values, e.g. age:years,sex; none: the images alone",
+    )
+    command.add_argument(
+        "--branches",
+        metavar="NAME,...",
+        help="image branches: axial, coronal, and for a further series the column with its images (image_2, "
+        "image_2:coronal); default axial,coronal",
+    )
+    _add_target(command)
+
+
+def _add_target(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--target", metavar="COLUMN", help="the class to be told (default: label)")
+
+
+def column_words(options: argparse.Namespace) -> list[str]:
+    """What was given of ``add_columns``, as it is typed."""
+    words = [word for text in options.clinical for word in ("--clinical", text)]
+    words += ["--branches", options.branches] if options.branches else []
+    return [*words, *(["--target", options.target] if options.target else [])]
 
 
 def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse.ArgumentParser:
@@ -122,60 +157,88 @@ def _pretrain(options: argparse.Namespace) -> None:
         words.append(f"min_visible_lesion={options.min_visible_lesion}")
     run = override(run, [*words, *options.overrides])
     check_timm(run)
-    with _running(options, "pretrain") as (job, stop, device, processes):
+    with _running(options, "pretrain") as session:
         with naming_nobody([*options.data, *options.unlabeled_data]):
-            caches, data = _open_all(options, sources, ALL_PATIENTS, job, stop, processes)
-            unlabeled, more = _open_all(options, unlabeled_sources, UNLABELED_PATIENTS, job, stop, processes)
+            caches, data = _open_all(options, sources, ALL_PATIENTS, session)
+            unlabeled, more = _open_all(options, unlabeled_sources, UNLABELED_PATIENTS, session)
             cohort = join(caches, unlabeled)
-        pretrain(cohort, run, job, device, data + more, stop, processes)
-    _show_result(options, processes)
+        pretrain(cohort, run, session.job, session.device, data + more, session.stop, session.processes)
+    _show_result(options, session)
 
 
 def _finetune(options: argparse.Namespace) -> None:
-    from ..classifiers.finetuning import finetune
-    from ..data.cohort import join, labeled
-    from ..data.sources import check_folds, naming_nobody
-    from ..engine.configuration import finetuning_preset, override
+    from ..classifiers.presets import finetuning_preset
+    from ..classifiers.values import Columns
+
+    _classify(options, "finetune", finetuning_preset, Columns(target=options.target or "label"))
+
+
+def _fuse(options: argparse.Namespace) -> None:
+    from ..classifiers.presets import fusion_preset
+    from ..classifiers.values import Columns
+
+    columns = Columns(_split(options.clinical), _split([options.branches or ""]), options.target or "label")
+    _classify(options, "fuse", fusion_preset, columns)
+
+
+def _split(texts: list[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
+
+
+def _classify(options: argparse.Namespace, kind: str, preset: Callable[..., Any], columns: Columns) -> None:
+    """Train a classifier in folds and evaluate it. preset: of its kind's configuration."""
+    from ..classifiers.run import train_folds
+    from ..classifiers.values import check_columns
+    from ..data.sources import naming_nobody
     from ..evaluation.report import evaluate_job
 
     sources = _sources(options.data)
     flat = _flat(sources)
-    folds = fold_words(options)
-    probe = ["linear_probe=true"] if options.linear_probe else []
-
-    def settings(start: StartingPoint | None, encoder: AnyEncoderConfiguration | None) -> FinetuningConfiguration:
-        run = finetuning_preset(options.preset, encoder, flat, options.backbone)
-        if start is not None and start.flat and flat:  # what the encoder has seen, it goes on seeing
-            view = replace(run.augmentation, view_share=start.preprocessing.view_share)
-            run = replace(run, augmentation=view)
-        return override(run, [*folds, *probe, *options.overrides])
-
-    run, start = _start(options, settings, flat)
+    check_columns(sources, columns)
+    run, start = _start(options, preset, flat)
     check_timm(run)
-    with _running(options, "finetune") as (job, stop, device, processes):
+    with _running(options, kind) as session:
         with naming_nobody(options.data):
-            check_folds(run.folds, run.folds_from, sources)
-            caches, data = _open_all(options, sources, "labeled cases", job, stop, processes)
-            cohort = labeled(join(caches))
-        trained = finetune(cohort, run, job, home(), device, data, start, stop, options.protocol, processes)
+            cohort, data = _cases(options, sources, run, replace(columns, positive=run.positive), session)
+        trained = train_folds(cohort, run, session, data, start, options.protocol)
         found = evaluate_job(trained) if trained else None
     if found is not None:
         show_evaluation(found, options.quiet)
-    _show_result(options, processes)
+    _show_result(options, session)
 
 
-def fold_words(options: argparse.Namespace) -> list[str]:
-    """``--folds`` and ``--folds-from`` as settings. Raises UsageError for both."""
+def _cases(
+    options: argparse.Namespace,
+    sources: Sequence[Source],
+    run: ClassifierConfiguration,
+    columns: Columns,
+    session: Session,
+) -> tuple[LabeledCohort, list[dict[str, str]]]:
+    """The cases with a class, and how they were put together. The leader cuts; the others find all of it there."""
+    from ..classifiers.values import read_cases
+    from ..data.sources import check_folds
+
+    check_folds(run.folds, run.folds_from, sources)
+    caches, data = _open_all(options, sources, "labeled cases", session)
+    leads, say = session.processes.leads, session.job.log
+    with session.processes.leader_first(), Counter("Cutting", options.quiet or not leads) as counter:
+        folder = options.output / "caches"
+        return read_cases(caches, sources, columns, folder, home(), counter, say), data
+
+
+def _run_words(options: argparse.Namespace) -> list[str]:
+    """``--folds``, ``--folds-from`` and ``--linear-probe`` as settings. Raises UsageError for both of the first."""
     if options.folds is not None and options.folds_from is not None:
         raise UsageError("--folds-from says how many folds there are. Leave --folds out.", "folds")
     words = [] if options.folds is None else [f"folds={options.folds}"]
-    return words + ([] if options.folds_from is None else [f"folds_from={options.folds_from}"])
+    words += [] if options.folds_from is None else [f"folds_from={options.folds_from}"]
+    return words + (["linear_probe=true"] if options.linear_probe else [])
 
 
-def _show_result(options: argparse.Namespace, processes: Any) -> None:
+def _show_result(options: argparse.Namespace, session: Session) -> None:
     from ..jobs.launching import is_detached
 
-    if processes.leads and not is_detached():  # what a detached run prints stays in its job's folder
+    if session.processes.leads and not is_detached():  # what a detached run prints stays in its job's folder
         print(options.output)
 
 
@@ -188,14 +251,15 @@ def check_timm(run: Any) -> None:
         check_packages("timm")
 
 
-def _start(options: argparse.Namespace, settings: Callable[[Any, Any], Any], flat: bool) -> tuple[Any, Any]:
-    """The configuration of a fine-tuning and its ``StartingPoint``, None from scratch.
+def _start(
+    options: argparse.Namespace, preset: Callable[..., Any], flat: bool
+) -> tuple[ClassifierConfiguration, StartingPoint | None]:
+    """The configuration of a classifier's training and its ``StartingPoint``, None from scratch.
 
-    settings: from the starting point that is known already and the encoder to use, both None from scratch, to the
-    configuration. Raises UsageError where words do not go together.
+    Raises UsageError where words do not go together.
     """
     from ..classifiers.starting_point import IMAGENET, from_imagenet, starting_point
-    from ..engine.configuration import encoder_named
+    from ..engine.configuration import encoder_named, override
 
     published = options.start == IMAGENET
     if options.weights is not None and not published:
@@ -203,23 +267,26 @@ def _start(options: argparse.Namespace, settings: Callable[[Any, Any], Any], fla
     if published:
         check_packages("timm")
     start = starting_point(options.start)
-    if start is None:
-        # With settings of its own a backbone may differ from the named one, so the weights come after them.
-        encoder = encoder_named(options.backbone or "resnet18", flat, options.preset == "tiny") if published else None
-        run = settings(None, encoder)
-        return run, from_imagenet(run.encoder, options.weights) if published else None
-    if options.backbone:
+    if start is not None and options.backbone:
         raise UsageError(f"The encoder comes from {start.name}. Leave --backbone out.", "encoder")
-    run = settings(start, start.encoder)
-    if run.encoder != start.encoder:
+    encoder = start.encoder if start else None
+    if published:
+        encoder = encoder_named(options.backbone or "resnet18", flat, options.preset == "tiny")
+    run = preset(options.preset, encoder, flat, options.backbone)
+    if start is not None and start.flat and flat:  # what the encoder has seen, it goes on seeing
+        run = replace(run, augmentation=replace(run.augmentation, view_share=start.preprocessing.view_share))
+    run = override(run, [*_run_words(options), *options.overrides])
+    if start is not None and run.encoder != start.encoder:
         raise UsageError(f"The encoder's settings come from {start.name} and cannot be changed here.", "encoder")
-    return run, start
+    # With settings of its own a backbone may differ from the named one, so the published weights come after them.
+    return run, from_imagenet(run.encoder, options.weights) if published else start
 
 
 @contextlib.contextmanager
-def _running(options: argparse.Namespace, kind: str) -> Iterator[tuple[Any, Any, Any, Any]]:
-    """The opened job, the stop request, the device and the processes of one run."""
+def _running(options: argparse.Namespace, kind: str) -> Iterator[Session]:
+    """What one run happens in, with its job opened."""
     from ..engine.processes import joined, launched
+    from ..engine.session import Session
     from ..jobs.job import Job, command_line, open_job
     from ..jobs.stopping import StopRequest
 
@@ -233,8 +300,8 @@ def _running(options: argparse.Namespace, kind: str) -> Iterator[tuple[Any, Any,
                 command = command_line(options.arguments)
                 job = stack.enter_context(open_job(options.output, kind, command, home(), stop))
             else:
-                job = Job(options.output, leads=False)
-        yield job, stop, device, processes
+                job = Job(options.output, leads=False, home=home())
+        yield Session(job, device, stop, processes)
 
 
 def _sources(paths: Sequence[Path]) -> list[Source]:
@@ -258,19 +325,19 @@ def _flat(sources: Sequence[Source]) -> bool:
 
 
 def _open_all(
-    options: argparse.Namespace, sources: Sequence[Source], takes: str, job: Any, stop: Any, processes: Any
+    options: argparse.Namespace, sources: Sequence[Source], takes: str, session: Session
 ) -> tuple[list, list[dict[str, str]]]:
-    caches = []
+    caches, leads = [], session.processes.leads
     for source in sources:
         # The leader cuts; the others find all of it there.
-        with processes.leader_first(), Counter("Cutting", options.quiet or not processes.leads) as counter:
+        with session.processes.leader_first(), Counter("Cutting", options.quiet or not leads) as counter:
 
             def progress(done: int, total: int, counter: Counter = counter) -> None:
                 counter(done, total)
-                job.prepare("Cutting regions", done, total, stop)
+                session.job.prepare("Cutting regions", done, total, session.stop)
 
             caches.append(source.open(options.output / "caches", home(), progress))
-        for skipped in caches[-1].left_out if processes.leads else ():
+        for skipped in caches[-1].left_out if leads else ():
             print(f"left out {_left_out(skipped)}", file=sys.stderr)
     return caches, [{"path": str(path.resolve()), "takes": takes} for path in (source.path for source in sources)]
 

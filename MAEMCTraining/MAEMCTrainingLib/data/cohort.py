@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.errors import InputError
 
 from .cases import StoredCase
 from .columns import check_there, text_of
@@ -183,11 +183,3 @@ def _check_parts(cases: Sequence[StoredCase]) -> None:
     both = [patient for patient, parts in found.items() if len(parts) > 1]
     if both:
         raise torn(both)
-
-
-def labeled(cohort: Cohort) -> Cohort:
-    """The cases with a label. Raises UsageError where there is none."""
-    indices = np.flatnonzero(cohort.labels >= 0)
-    if not len(indices):
-        raise UsageError("No case of the data has a label. Fill the manifest's label column with 0 or 1.", "no-labels")
-    return cohort.subset(indices)

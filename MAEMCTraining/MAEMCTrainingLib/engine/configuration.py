@@ -10,7 +10,7 @@ import difflib
 import json
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from MAEMCLib.errors import ModelError, UsageError
@@ -128,67 +128,6 @@ def check_run(run: Any) -> None:
     check(run.checkpoint_seconds >= 0, f"checkpoint_seconds is {run.checkpoint_seconds}; it cannot be negative.")
 
 
-@dataclass(frozen=True)
-class FinetuningConfiguration:
-    """A fine-tuning run: the pre-trained (or a new) encoder and one linear layer, in folds by patient."""
-
-    encoder: EncoderConfiguration | BackboneConfiguration
-    folds: int = 5  # 1: the one model that a manifest's validation rows stop
-    # The manifest's column that names each case's fold; empty: folds are drawn.
-    folds_from: str = ""
-    epochs: int = 100
-    # Epochs at the beginning in which the linear layer alone is trained ("Less is More": 10).
-    frozen_epochs: int = 0
-    patience: int = 10  # epochs without a lower validation loss before a fold stops
-    # Epochs, up to the present one, whose mean validation loss decides. One: with a small validation part and a high
-    # rate an epoch may be the lowest by luck; several then decide better.
-    loss_window: int = 1
-    batch: int = 32
-    # Share of the training patients held out for early stopping; the paper has none and its figures suggest that the
-    # test fold decided. The test fold is never looked at here.
-    validation_fraction: float = 0.1
-    fusion: Literal["mean", "axial", "coronal"] = "mean"  # planes trained on and, at inference, averaged as logits
-    class_weights: bool = True
-    # Take a pre-trained encoder's blocks, but draw its patch embedding anew. Trained to rebuild patches, the embedding
-    # keeps what is smooth; in the phantom experiment (MAEMCTraining/README.md) patches of 50 learned the class only so.
-    # Does not concern a linear probe, which leaves the encoder as it is.
-    new_patch_embedding: bool = False
-    # At how many angles scoring shows a 2-D picture, evenly about its middle; the mean of the logits counts. For
-    # pictures that have no up; scoring takes as many times longer.
-    angles: int = 1
-    # Labeled cases of each fold's training part that are used, for learning curves; 0: all.
-    labeled_cases: int = 0
-    split_seed: int = 0  # of folds, validation parts and the choice of labeled cases; repeats of a training keep it
-    # Leave the encoder as it is and fit the linear layer alone: what a few dozen cases can decide.
-    linear_probe: bool = False
-    accumulation: int = 1  # shares in which a batch passes, one after another: less memory; batch norms see a share
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
-    seed: int = 0
-    log_every: int = 10  # steps
-    checkpoint_seconds: float = 60.0
-    augmentation: Augmentation | PictureAugmentation = field(default_factory=lambda: Augmentation(shift_mm=3))
-    optimization: Optimization = field(
-        default_factory=lambda: Optimization(
-            learning_rate=1e-4, schedule="milestones", milestones=(40, 70), layer_decay=0.75
-        )
-    )
-
-    def __post_init__(self) -> None:
-        check_run(self)
-        check(self.folds >= 1, f"folds is {self.folds}; it has to be at least 1.")
-        check(0 <= self.frozen_epochs < self.epochs, f"frozen_epochs is {self.frozen_epochs}; choose 0 up to epochs.")
-        check(self.patience >= 1, f"patience is {self.patience}; it has to be at least 1.")
-        check(self.loss_window >= 1, f"loss_window is {self.loss_window}; it has to be at least 1.")
-        check(
-            self.labeled_cases == 0 or self.labeled_cases >= 4,
-            f"labeled_cases is {self.labeled_cases}; choose 0 (all) or at least 4, two of each class.",
-        )
-        check(0 < self.validation_fraction < 0.5, "validation_fraction has to lie between 0 and 0.5.")
-        flat = isinstance(self.augmentation, PictureAugmentation)
-        check(self.angles >= 1, f"angles is {self.angles}; it has to be at least 1.")
-        check(flat or self.angles == 1, "angles is a setting of 2-D pictures; montages are shown upright.")
-
-
 def encoder_named(name: str, flat: bool, small: bool) -> EncoderConfiguration | BackboneConfiguration:
     """An encoder by the name of ``--backbone``: a vision transformer or one of timm's, at the side that suits the data.
 
@@ -205,59 +144,6 @@ def encoder_named(name: str, flat: bool, small: bool) -> EncoderConfiguration | 
         side, patch = (64, 8) if small else (224, 16)
         return replace(encoder, image_size=side, patch_size=patch, position="2d")
     return encoder
-
-
-def finetuning_preset(
-    name: str,
-    encoder: EncoderConfiguration | BackboneConfiguration | None,
-    flat: bool = False,
-    backbone: str | None = None,
-) -> FinetuningConfiguration:
-    """The preset of fine-tuning; encoder is the pre-trained one's architecture, None from scratch.
-
-    flat: for 2-D pictures. backbone: what to train from scratch, as ``encoder_named`` takes it.
-    """
-    scratch = encoder is None
-    network = backbone or ("resnet18" if flat else "tiny" if name == "tiny" else "vit-large")
-    base = FinetuningConfiguration(encoder or encoder_named(network, flat, name == "tiny"))
-    # Nothing learned to protect: from scratch all layers learn at one rate.
-    decay = 1.0 if scratch else base.optimization.layer_decay
-    if flat:
-        base = replace(base, augmentation=PictureAugmentation())
-    if name == "default":
-        # Differs from the paper: random augmentation, 10 % warm-up (its rate is illegible), both planes, and more than
-        # its 10 epochs of patience: in trials the loss stood still for longer than that before it fell.
-        return replace(base, patience=30, optimization=replace(base.optimization, layer_decay=decay))
-    if name == "tiny" and flat:
-        # For a processor in minutes; the epoch is chosen on the validation part.
-        return replace(
-            base,
-            epochs=30,
-            batch=32,
-            patience=30,
-            optimization=Optimization(learning_rate=1e-3, warmup_fraction=0.1),
-        )
-    if name == "tiny":
-        # In trials on the matched phantom a small network from scratch stayed at chance for some 800 steps, then
-        # learned the class: hence small batches, a long warm-up, and more patience than the paper's 10 epochs. With the
-        # usual layer decay of 0.75 a pre-trained one learned the training cases by heart and nothing else: what tells
-        # the classes apart has to be learned in its first layers too, so all layers learn at one rate.
-        return replace(
-            base,
-            epochs=120,
-            batch=16,
-            patience=60,
-            optimization=Optimization(learning_rate=5e-4, warmup_fraction=0.2),
-        )
-    if name in ("paper", "paper-schedule"):
-        # As published: the un-augmented axial montages, drops at 40 and 70 of 100 epochs.
-        return replace(
-            base,
-            fusion="mean" if flat else "axial",
-            augmentation=PictureAugmentation() if flat else Augmentation(mode="none"),
-            optimization=replace(base.optimization, layer_decay=decay, warmup_fraction=0.0),
-        )
-    raise unknown_preset(name)
 
 
 def unknown_preset(name: str) -> UsageError:

@@ -6,7 +6,7 @@ import numpy as np
 from MAEMCLib.models.ood import PERCENTILES, FeatureDistance, case_distance
 from MAEMCLib.networks.encoders import build_encoder
 
-from ..classifiers.fold_model import TrainedFolds, features, fold_folder, fold_result, fused_planes, load_fold
+from ..classifiers.fold_model import TrainedFolds, features, fold_folder, fold_result, load_fold, trained_branches
 from ..classifiers.starting_point import SCRATCH
 from ..engine.checkpoints import read_tensors
 from .baselines import (
@@ -29,12 +29,12 @@ from .out_of_fold import probabilities_of
 def baselines_of(trained: TrainedFolds) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(cases, C) probabilities by name of the baseline, of the cases that a fold tests, and why one is missing."""
     cohort, division, run = trained.cohort, trained.division, trained.run
-    labels, folds, main = cohort.labels, division.folds, getattr(cohort, "main", cohort)
+    labels, folds, main = cohort.labels, division.folds, cohort.main
     classes = int(labels.max()) + 1
     learned_from = folds[0].train if division.by_split else division.evaluated
     others = {MAJORITY: np.repeat(majority_shares(labels[learned_from], classes)[:1], len(labels), axis=0)}
     unavailable: dict[str, str] = {}
-    if getattr(cohort, "fields", ()):
+    if cohort.fields:
         values, given, attributes = cohort.values, cohort.given, cohort.attributes
         others[VALUES] = logistic(lambda known: tabular_features(values, given, attributes, known), labels, folds)
     sizes = [case.diameter_mm for case in main.cases]
@@ -43,9 +43,9 @@ def baselines_of(trained: TrainedFolds) -> tuple[dict[str, np.ndarray], dict[str
         unavailable[SIZE] = f"{missing} cases have no diameter_mm in the manifest"
     else:
         others[SIZE] = logistic(np.array(sizes, dtype=float)[:, None], labels, folds)
-    presentation = main.present(run.augmentation, trained.preprocessing, run.encoder.image_size)
     if main.kind.name == "picture":
-        others["random forest on the central pixels"] = central_forest(presentation.upright(), labels, folds)
+        upright = trained.images.presentations[""].upright()
+        others["random forest on the central pixels"] = central_forest(upright, labels, folds)
     else:
         profiles = radial_profiles(main)
         others["radial profile, by mm"] = logistic(profiles, labels, folds)
@@ -54,7 +54,7 @@ def baselines_of(trained: TrainedFolds) -> tuple[dict[str, np.ndarray], dict[str
         else:
             others["radial profile, by radius"] = logistic(by_radius(profiles, np.array(sizes)), labels, folds)
     untrained = build_encoder(run.encoder, seed=run.seed + 1)
-    values = features(untrained, presentation, np.arange(len(main)), trained.device).flatten(1).numpy()
+    values = features(untrained, trained.images, np.arange(len(main)), trained.device).flatten(1).numpy()
     others["untrained encoder, frozen"] = logistic(values, labels, folds, FEATURE_PENALTY)
     if trained.job.settings["from"] == SCRATCH:
         unavailable[FROZEN] = "trained from scratch"
@@ -72,26 +72,28 @@ def training_distances(trained: TrainedFolds) -> list[float]:
 
     Out of fold: a model's own training cases lie nearer to their mean than any new case does. The manifest's test rows
     choose nothing, so that with its split the distances are those of the validation rows. Empty below 20 cases, and
-    where a job keeps no statistics of its features.
+    where a job keeps no statistics of the features of all branches.
     """
     cohort, division, run, folder = trained.cohort, trained.division, trained.run, trained.job.folder
     folds = [(fold, fold.validation if division.by_split else fold.test) for fold in division.folds]
     known = all((fold_folder(folder, fold.number) / "statistics.safetensors").exists() for fold, _ in folds)
     if not known or sum(len(cases) for _, cases in folds) < FEWEST_CASES:
         return []
-    presentation = cohort.present(run.augmentation, trained.preprocessing, run.encoder.image_size)
-    numbers = fused_planes(run.fusion, presentation)
+    numbers = trained_branches(getattr(run, "fusion", "mean"), cohort.branches)
     found = []
     for fold, cases in folds:
         statistics = read_tensors(fold_folder(folder, fold.number) / "statistics.safetensors")
-        encoder = load_fold(folder, fold.number, run.encoder).encoder
-        values = features(encoder, presentation, cases, trained.device).numpy()
-        planes = {presentation.planes[number]: number for number in numbers}
+        encoder = load_fold(trained.job, fold.number).encoder
+        values = features(encoder, trained.images, cases, trained.device).numpy()
+        planes = {cohort.branches[number]: number for number in numbers}
+        if any(f"{plane}_mean" not in statistics for plane in planes):
+            return []
         distances = {
             plane: FeatureDistance.of(
                 statistics[f"{plane}_mean"], statistics[f"{plane}_covariance"], float(statistics["count"])
             )
             for plane in planes
         }
-        found.append(case_distance({plane: values[:, number] for plane, number in planes.items()}, distances))
+        seen = {plane: cohort.seen[cases, number] for plane, number in planes.items()}
+        found.append(case_distance({plane: values[:, number] for plane, number in planes.items()}, distances, seen))
     return np.percentile(np.concatenate(found), PERCENTILES).round(6).tolist()

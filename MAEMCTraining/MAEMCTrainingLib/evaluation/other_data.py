@@ -20,7 +20,8 @@ from MAEMCLib.results import NoduleResult, Prediction
 from MAEMCLib.scoring import CaseScorer
 from scipy.special import softmax
 
-from ..data.cohort import join, labeled
+from ..classifiers.cases import labeled
+from ..data.cohort import join
 from ..data.kinds import KINDS
 from ..data.kinds.picture import case_of
 from ..data.parts import FIRST_ROW
@@ -162,7 +163,7 @@ def score_cache(predictor: Any, path: Path, progress: Progress) -> Scored:
             f"{wanted:g}, or give the manifest.",
             "slice-step",
         )
-    cohort = labeled(everyone)
+    cohort = labeled(everyone).main
     images = ((case, image) for case in range(len(cohort)) for image in cohort.kind.scored(cohort, case))
     members: list[list[list[float]]] = [[] for _ in cohort.cases]
     while together := list(islice(images, _TOGETHER)):

@@ -14,13 +14,14 @@ from MAEMCLib.machine.device import choose_device
 from MAEMCLib.networks.classifier import Logits
 from torch import Tensor, nn
 
-from ..classifiers.finetuning import FinetuningTask, division_of
+from ..classifiers.cases import CaseImages, LabeledCohort
+from ..classifiers.division import division_of
 from ..classifiers.fold_model import fold_folder
-from ..data.cohort import Cohort
-from ..data.kinds.kind import Presentation
+from ..classifiers.presets import FinetuningConfiguration
+from ..classifiers.task import ClassifierTask
 from ..data.parts import TRAIN
 from ..data.preprocessing import measure_preprocessing
-from ..engine.configuration import FinetuningConfiguration, Optimization, to_json
+from ..engine.configuration import Optimization, to_json
 from ..engine.loop import train
 from ..engine.optimization import NamedParameter
 from ..evaluation.metrics import evaluate
@@ -45,10 +46,12 @@ class SmallCNN(nn.Module):
             self.features = nn.Sequential(*layers)
             self.head = nn.Linear(96, 2)
 
+    RELATES = False
+
     def forward(self, images: Tensor, seen: Tensor, values: Tensor, given: Tensor) -> Logits:
-        """As a classifier's head: of one branch (B, 1, 1, 250, 250), and no values."""
-        found = self.logits(images[:, 0])
-        return Logits(found, found[:, None], seen)
+        """Montages (B, 1, 1, 250, 250), as a classifier with one branch."""
+        logits = self.logits(images[:, 0])
+        return Logits(logits, logits[:, None], seen)
 
     def logits(self, images: Tensor) -> Tensor:
         """Montages (B, 1, 250, 250) -> logits (B, 2)."""
@@ -61,7 +64,7 @@ class SmallCNN(nn.Module):
         return self.head(pooled.reshape(len(slices), -1, 96).mean(dim=1))
 
 
-class SmallCNNTask(FinetuningTask):
+class SmallCNNTask(ClassifierTask):
     """One fold, with the small network in the place of the classifier."""
 
     def __init__(self, *arguments, **options) -> None:
@@ -85,7 +88,7 @@ def small_cnn_run(run: FinetuningConfiguration) -> FinetuningConfiguration:
 
 
 def run_small_cnn(
-    cohort: Cohort, run: FinetuningConfiguration, folder: Path, command: dict, device: str, threads: int | None
+    cohort: LabeledCohort, run: FinetuningConfiguration, folder: Path, command: dict, device: str, threads: int | None
 ) -> None:
     """Train the network as a job in ``folder``, or continue it. run: of the cells' fine-tuning."""
     if threads:
@@ -98,7 +101,7 @@ def run_small_cnn(
 
 
 def train_small_cnn(
-    cohort: Cohort, run: FinetuningConfiguration, job: Job, device: torch.device, stop: StopRequest
+    cohort: LabeledCohort, run: FinetuningConfiguration, job: Job, device: torch.device, stop: StopRequest
 ) -> np.ndarray:
     """Train the network in an opened job, or continue it; write metrics.json with its out-of-fold AUC.
 
@@ -106,7 +109,7 @@ def train_small_cnn(
     """
     division = division_of(cohort, run)
     folds, run = division.folds, replace(run, folds=len(division.folds))
-    preprocessing = measure_preprocessing(cohort.of_parts(TRAIN), run.augmentation, run.encoder.image_size)
+    preprocessing = measure_preprocessing(cohort.main.of_parts(TRAIN), run.augmentation, run.encoder.image_size)
     job.declare({"configuration": to_json(run), "data_fingerprint": cohort.fingerprint, "cohort": cohort.facts()})
     job.update(folds=run.folds, parts=run.folds)
     probabilities, tested_by = np.zeros(len(cohort)), np.zeros(len(cohort), dtype=int)
@@ -118,7 +121,7 @@ def train_small_cnn(
             task, run, job, where, cohort.fingerprint, device, stop, patience=run.patience, fold=fold.number
         )
         task.module.load_state_dict(outcome.best)
-        probabilities[fold.test] = _predict(task.module, task.presentation, fold.test, device)
+        probabilities[fold.test] = _predict(task.module, task.images, fold.test, device)
         tested_by[fold.test] = fold.number
     tested = division.evaluated
     metrics = evaluate(cohort.labels[tested], probabilities[tested], cohort.patients[tested], folds=tested_by[tested])
@@ -127,8 +130,8 @@ def train_small_cnn(
 
 
 @torch.no_grad()
-def _predict(network: nn.Module, presentation: Presentation, cases: np.ndarray, device: torch.device) -> np.ndarray:
+def _predict(network: nn.Module, images: CaseImages, cases: np.ndarray, device: torch.device) -> np.ndarray:
     network.eval()
-    pairs = torch.from_numpy(np.stack([presentation.plain(int(case)) for case in cases]))
+    pairs = torch.from_numpy(np.stack([np.concatenate(images.plain(int(case))) for case in cases]))
     logits = torch.stack([network.logits(pairs[:, plane, None].to(device)) for plane in (0, 1)]).mean(dim=0).double()
     return torch.softmax(logits, dim=1)[:, 1].cpu().numpy()

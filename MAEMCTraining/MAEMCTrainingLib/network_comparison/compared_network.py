@@ -12,12 +12,11 @@ import numpy as np
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.models.bundle import ModelBundle
-from MAEMCLib.networks.encoders import build_encoder, encoder_configuration
+from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.networks.vit import ViT
 from torch import nn
 
-from ..classifiers.export import finished_finetuning
 from ..classifiers.fold_model import load_fold
 from ..classifiers.protocol import GIVEN, IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH, StartingPoint, starting_point
@@ -26,6 +25,7 @@ from ..data.kinds import kind_of_job
 from ..data.preprocessing import Settings
 from ..engine.configuration import Augmentation, PictureAugmentation, from_json
 from ..evaluation.predictions import read_predictions
+from ..jobs.finished import finished_job
 from ..jobs.job import Job
 
 FOLD = 0
@@ -169,7 +169,8 @@ def _bundled(start: StartingPoint) -> ComparedNetwork:
 
 def _fold_model(folder: Path) -> ComparedNetwork:
     """The model of the first fold of a finished fine-tuning; the patients that the fold tests it has not seen."""
-    settings = finished_finetuning(folder).settings
+    job = finished_job(folder, "finetune")
+    settings = job.settings
     configuration = settings["configuration"]
     trained_on, unknown = _patients_of_fold(folder, settings)
     how = "linear probe on" if configuration["linear_probe"] else "fine-tuned from"
@@ -178,7 +179,7 @@ def _fold_model(folder: Path) -> ComparedNetwork:
     return ComparedNetwork(
         name=folder.resolve().name,
         what=f"{how} {source}, the model of fold {FOLD + 1} of {configuration['folds']}",
-        module=load_fold(folder, FOLD, encoder_configuration(configuration["encoder"])),
+        module=load_fold(job, FOLD),
         preprocessing=kind.Preprocessing(**settings["preprocessing"]),
         augmentation=from_json(kind.Augmentation, configuration["augmentation"]),
         planes=_PLANES[configuration["fusion"]],

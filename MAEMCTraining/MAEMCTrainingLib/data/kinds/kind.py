@@ -74,8 +74,9 @@ class Presentation:
         """Images (S, S) float32 of a kind in ``VIEWS``, and the padded share. number: of the view among the item's."""
         raise NotImplementedError
 
-    def training_image(self, case: int, plane: int, seed: int, epoch: int) -> tuple[np.ndarray, float]:
-        """(S, S) float32, augmented, and the padded share."""
+    def training_image(self, case: int, plane: int, seed: int, epoch: int, sample: int) -> tuple[np.ndarray, float]:
+        """(S, S) float32, augmented, and the padded share. sample: what its view is drawn by; equal for branches of a
+        case that are to see the same one."""
         raise NotImplementedError
 
     def plain(self, case: int) -> np.ndarray:

@@ -180,9 +180,8 @@ class MontagePresentation(Presentation):
             ]
         return images, sum(padded for _, padded in parts) / len(parts)
 
-    def training_image(self, case: int, plane: int, seed: int, epoch: int) -> tuple[np.ndarray, float]:
+    def training_image(self, case: int, plane: int, seed: int, epoch: int, sample: int) -> tuple[np.ndarray, float]:
         """With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane."""
-        sample = 2 * case + plane
         number = int(generator(seed, "view-number", epoch, sample).integers(PAPER_VIEWS))
         view = draw_view(self.augmentation, self.cohort.settings.slice_step_mm, seed, epoch, sample, number)
         return self._montage(case, plane, view)

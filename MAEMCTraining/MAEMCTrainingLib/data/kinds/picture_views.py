@@ -46,9 +46,9 @@ class PicturePresentation(Presentation):
                 images += [self._strong(gray, recipe.small_area, small, draws) for _ in range(recipe.small_crops)]
         return [normalize_gray(image, self.preprocessing) for image in images], 0.0
 
-    def training_image(self, case: int, plane: int, seed: int, epoch: int) -> tuple[np.ndarray, float]:
+    def training_image(self, case: int, plane: int, seed: int, epoch: int, sample: int) -> tuple[np.ndarray, float]:
         """One of the case's pictures, drawn anew each epoch."""
-        draws = generator(seed, "picture", epoch, case)
+        draws = generator(seed, "picture", epoch, sample)
         place = int(draws.integers(self._count(case)))
         gray = gray_of(self.cohort, case, place)
         (light,) = self._lights(len(gray), draws, 1)

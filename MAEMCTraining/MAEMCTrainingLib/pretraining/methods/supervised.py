@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import DecoderConfiguration
@@ -16,6 +17,7 @@ from MAEMCLib.networks.layers import Linear, initialize
 from torch import Tensor
 from torch.nn import functional
 
+from ...engine.class_weights import class_weights
 from ..method import Method, ViewBatch
 from ..parts.settings import MethodSettings, check
 from ..parts.small_batches import check_share
@@ -37,11 +39,6 @@ class Configuration(MethodSettings):
         fits = not self.class_counts or len(self.class_counts) == len(self.classes)
         check(fits, "class_counts", self.class_counts, "one number for each of the classes")
         check(all(count > 0 for count in self.class_counts), "class_counts", self.class_counts, "above 0 each")
-
-
-def frequency_weights(counts: Tensor) -> Tensor:
-    """Cases of each class (classes,) -> weights n / (classes * cases) (classes,), whose mean over the cases is 1."""
-    return (counts.sum() / (len(counts) * counts.double())).float()
 
 
 class Supervised(Method):
@@ -71,9 +68,9 @@ class Supervised(Method):
         self.encoder = build_encoder(encoder, seed)
         self.head = Linear(self.encoder.width, classes)
         initialize(self.head, seed + 1, deviation=0.02)  # undecided at the start, as the classifier's
-        counts = torch.tensor(configuration.class_counts or (1,) * classes)
-        weights = frequency_weights(counts) if configuration.class_weights else torch.ones(classes)
-        self.register_buffer("weights", weights, persistent=False)
+        counts = np.array(configuration.class_counts or (1,) * classes)
+        weights = class_weights(counts) if configuration.class_weights else np.ones(classes)
+        self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], None]:
         """The losses of one share; ``batch.attributes`` (B, classes) marks the class of each image.

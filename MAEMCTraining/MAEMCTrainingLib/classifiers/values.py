@@ -1,31 +1,26 @@
-"""What fusion is trained on: cases with one or several series, clinical values and a class, read from a manifest."""
+"""Clinical values, further series and classes of cases, read from the columns of their manifest."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from MAEMCLib.cases.values import CHOICE, NUMBER, SERIES, ClinicalField
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.inputs.montage import resized
-from MAEMCLib.inputs.settings import Preprocessing
-from MAEMCLib.models.fusion_graph import PLANES, branch_source
+from MAEMCLib.models.fusion_graph import PLANES
 from MAEMCLib.models.predictor import value_tensors
 
 from ..data.building import build_store
 from ..data.cases import SourceCase
 from ..data.cohort import Cohort, join
-from ..data.kinds.montage_views import View, montage
 from ..data.pseudonyms import pseudonym_key
 from ..data.sources import Source, cache_name
+from .cases import LABEL, OWN_CLASSES, PICTURE, LabeledCohort, labeled, planes_of, source_of
 
 CHOICES_AT_MOST = 12
 CLASSES_AT_MOST = 20
@@ -35,119 +30,26 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class FusionCohort:
-    """Cases with a class, in the order of the main series' cohort.
+class Columns:
+    """What of a manifest is read: columns with clinical values (``name``, ``name:unit``, ``name:number`` or
+    ``name:choice``), image branches (a plane, or for further series the column with their images, ``image_2`` or
+    ``image_2:coronal``; none: all planes), the column with the class, of two classes the positive one (empty: the
+    second)."""
 
-    further: name of a further series -> its cohort and, for each case, the case's place in it (-1: it has none).
-    asked: clinical fields, then further series. values, given: (cases, A). classes: by number; labels: (cases,) int64.
-    """
-
-    main: Cohort
-    further: Mapping[str, tuple[Cohort, np.ndarray]]
-    branches: tuple[str, ...]
-    asked: tuple[ClinicalField, ...]
-    values: np.ndarray
-    given: np.ndarray
-    classes: tuple[str, ...]
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.main)
-
-    @property
-    def cases(self) -> list[Any]:
-        """The index entries of the main series."""
-        return self.main.cases
-
-    @property
-    def patients(self) -> np.ndarray:
-        """(cases,) int64: the number of each case's patient."""
-        return self.main.patients
-
-    @property
-    def parts(self) -> np.ndarray:
-        """(cases,) str: the part of the manifest's split that each case belongs to."""
-        return self.main.parts
-
-    @property
-    def is_divided(self) -> bool:
-        """Whether the manifest has a split."""
-        return self.main.is_divided
-
-    def of_parts(self, *parts: str) -> FusionCohort:
-        """The cases of these parts."""
-        kept = np.flatnonzero(np.isin(self.parts, parts))
-        further = {name: (cohort, places[kept]) for name, (cohort, places) in self.further.items()}
-        return replace(
-            self,
-            main=self.main.subset(kept),
-            further=further,
-            values=self.values[kept],
-            given=self.given[kept],
-            labels=self.labels[kept],
-        )
-
-    @property
-    def fields(self) -> tuple[ClinicalField, ...]:
-        """The clinical values among what is asked for."""
-        return tuple(one for one in self.asked if one.kind != SERIES)
-
-    @property
-    def attributes(self) -> tuple[int, ...]:
-        """Choices of each clinical value, 0 for a number: as the network's graph takes them."""
-        return tuple(len(one.choices) for one in self.fields)
-
-    @cached_property
-    def seen(self) -> np.ndarray:
-        """(cases, K) bool: which branches were observed."""
-        columns = []
-        for branch in self.branches:
-            series, _ = branch_source(branch)
-            columns.append(self.further[series][1] >= 0 if series else np.ones(len(self), bool))
-        return np.stack(columns, axis=1)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of all voxels, values, classes and patients' grouping, in order."""
-        parts = [self.main.fingerprint, self.branches, [one.to_json() for one in self.asked], self.classes]
-        parts += [self.labels.tolist(), np.where(self.given, self.values, 0).tolist(), self.given.tolist()]
-        parts += [[name, cohort.fingerprint, places.tolist()] for name, (cohort, places) in self.further.items()]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    def image(self, case: int, branch: int, view: View, preprocessing: Preprocessing, side: int) -> np.ndarray:
-        """Network input of one observed branch: (side, side) float32. All branches of a case see the same view."""
-        series, plane = branch_source(self.branches[branch])
-        cohort, place = self.main, case
-        if series:
-            cohort, places = self.further[series]
-            place = int(places[case])
-        return resized(montage(cohort.array(place), PLANES.index(plane), view, preprocessing)[0], side)
-
-    def images_alone(self) -> FusionCohort:
-        """The same cases without their clinical values."""
-        nothing = np.zeros((len(self), 0))
-        asked = tuple(one for one in self.asked if one.kind == SERIES)
-        return replace(self, asked=asked, values=nothing.astype(np.float32), given=nothing.astype(bool))
-
-    def facts(self) -> dict[str, Any]:
-        """What a job keeps of its data; of the values only what the bundle states too."""
-        counts = Counter(self.labels.tolist())
-        return self.main.facts() | {
-            "classes": {name: counts[number] for number, name in enumerate(self.classes)},
-            "clinical": [one.to_json() for one in self.asked],
-            "given": {one.name: int(self.given[:, column].sum()) for column, one in enumerate(self.fields)},
-            "seen": {branch: int(self.seen[:, column].sum()) for column, branch in enumerate(self.branches)},
-        }
+    clinical: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
+    target: str = LABEL
+    positive: str = ""
 
 
-def check_columns(sources: Sequence[Source], clinical: Sequence[str], branches: Sequence[str], target: str) -> None:
-    """What ``read_fusion_data`` would refuse before it cuts anything: names, and columns that are not there."""
-    names, _, _ = _clinical_names(clinical, target)
-    for source in sources:
-        source.check_columns([*names, target])
-    series = _check_branches(branches)
+def check_columns(sources: Sequence[Source], asked: Columns) -> None:
+    """What ``read_cases`` would refuse before it cuts anything: names, and columns that are not there."""
+    names = [*_clinical_names(asked.clinical, asked.target)[0], *_of_target(asked.target)]
+    for source in sources if names else ():
+        source.check_columns(names)
+    series = _check_branches(asked.branches)
     try:
-        for source in sources:
+        for source in sources if series else ():
             source.check_columns(series)
     except InputError as error:
         raise InputError(
@@ -155,62 +57,67 @@ def check_columns(sources: Sequence[Source], clinical: Sequence[str], branches: 
         ) from error
 
 
-def read_fusion_data(
+def _of_target(target: str) -> list[str]:
+    """The column to be read for the class: the manifest's own label is there already."""
+    return [] if target == LABEL else [target]
+
+
+def read_cases(
     cached: Sequence[Any],
     sources: Sequence[Source],
-    clinical: Sequence[str],
-    branches: Sequence[str],
-    target: str,
-    positive: str,
+    asked: Columns,
     caches: Path,
     home: Path,
     progress: Progress = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
-) -> FusionCohort:
-    """Read the values of cases whose regions are cut, and cut those of the further series where they are not yet.
+) -> LabeledCohort:
+    """The cases that have a class, with their values; the regions of further series are cut where they are not yet.
 
-    cached: the manifests' caches, opened; sources: the manifests. caches: the folder of the caches of further series.
-    clinical: ``name``, ``name:unit``, ``name:number`` or ``name:choice``, columns of the manifests. branches: "axial",
-    "coronal", or for further series the column with their images, ``image_2`` or ``image_2:coronal``. target: the
-    column with the class. positive: of two classes the positive one; empty: the second. say: is told of cases that are
-    left out.
+    cached: the sources' caches, opened. caches: the folder of the caches of further series. say: is told
+    of cases that are left out.
 
     Raises InputError or UsageError: a column that is not there, a text among numbers (its case is named), a column that
     describes nobody or names everybody, one class only, a further series that is not there; what reading raises.
     """
-    names, kinds, units = _clinical_names(clinical, target)
-    series = _check_branches(branches)
+    names, kinds, units = _clinical_names(asked.clinical, asked.target)
+    series = _check_branches(asked.branches)
     cohort = join(cached)
-    if cohort.kind.name != "nodule":
-        raise InputError(
-            "Fusion takes nodules in CT, and this manifest has 2-D pictures. Give rows of the kind nodule.", "kind"
-        )
-    texts = [row[target] for row in cohort.columns([target])]
-    known = [index for index, text in enumerate(texts) if text]
-    if len(known) < len(texts):
-        say(f"{len(texts) - len(known)} cases have no {target} and are left out.")
-    cohort = cohort.subset(known)
-    classes, labels = _classes(target, [texts[index] for index in known], positive)
-    rows = cohort.columns([*names, *series, target, "case_id"])
+    branches = asked.branches or planes_of(cohort)
+    if series and PICTURE in planes_of(cohort):
+        raise InputError("Further series are of nodules in CT, and these data are 2-D pictures.", "kind")
+    if asked.target == LABEL:
+        cohort = labeled(cohort).main
+        texts = [OWN_CLASSES[label] for label in cohort.labels]
+    else:
+        texts = [row[asked.target] for row in cohort.columns([asked.target])]
+        known = [index for index, text in enumerate(texts) if text]
+        if len(known) < len(texts):
+            say(f"{len(texts) - len(known)} cases have no {asked.target} and are left out.")
+        cohort, texts = cohort.subset(known), [texts[index] for index in known]
+    classes, labels = _classes(asked.target, texts, asked.positive)
+    rows = cohort.columns([*names, *series, "case_id"])
     case_ids = [row["case_id"] for row in rows]
     fields = [
         _field(name, kind, unit, case_ids, [row[name] for row in rows])
         for name, kind, unit in zip(names, kinds, units, strict=True)
     ]
-    values, given = value_tensors([_parsed(row, fields) for row in rows], fields)
+    values, given = (part.numpy() for part in value_tensors([_parsed(row, fields) for row in rows], fields))
     further = {name: _further(name, sources, cohort, caches, home, progress, say) for name in series}
-    asked = [*fields]
-    for name, (_, places) in further.items():
-        asked.append(ClinicalField(name, SERIES, optional=bool((places < 0).any())))
-    made = FusionCohort(cohort, further, tuple(branches), tuple(asked), values.numpy(), given.numpy(), classes, labels)
+    lacking = [ClinicalField(name, SERIES, optional=bool((places < 0).any())) for name, (_, places) in further.items()]
+    asks = (*fields, *lacking)
+    made = LabeledCohort(cohort, tuple(branches), classes, labels, asked.target, asks, values, given, further)
+    _check_observed(made, case_ids, names)
+    return made
+
+
+def _check_observed(made: LabeledCohort, case_ids: Sequence[str], names: Sequence[str]) -> None:
     nothing = [case_ids[int(case)] for case in np.flatnonzero(~(made.seen.any(axis=1) | made.given.any(axis=1)))]
     if nothing:
         raise InputError(
             f"Of the case {nothing[0]}{f' and {len(nothing) - 1} more' if len(nothing) > 1 else ''} nothing at all was "
-            f"observed: no {' or '.join([*branches, *names])}. Leave {'it' if len(nothing) == 1 else 'them'} out.",
+            f"observed: no {' or '.join([*made.branches, *names])}. Leave {'it' if len(nothing) == 1 else 'them'} out.",
             "nothing-given",
         )
-    return made
 
 
 def _clinical_names(clinical: Sequence[str], target: str) -> tuple[list[str], list[str | None], list[str]]:
@@ -247,22 +154,20 @@ def _unit(name: str) -> str:
 
 
 def _check_branches(branches: Sequence[str]) -> list[str]:
-    if not branches or len(set(branches)) < len(branches):
+    if len(set(branches)) < len(branches):
         raise UsageError("Name each image branch once, for example --branches axial,coronal.", "branches")
     for branch in branches:
-        series, plane = branch_source(branch)
-        if plane not in PLANES or series in _NO_VALUES:
+        series, plane = source_of(branch)
+        if plane not in (*PLANES, PICTURE) or series in _NO_VALUES:
             raise UsageError(
                 f"There is no branch '{branch}'. A branch is axial or coronal, or of a further series, whose images a "
                 "column names, COLUMN or COLUMN:coronal.",
                 "branches",
             )
-    return list(dict.fromkeys(series for series, _ in map(branch_source, branches) if series))
+    return list(dict.fromkeys(series for series, _ in map(source_of, branches) if series))
 
 
 def _classes(target: str, texts: Sequence[str], positive: str) -> tuple[tuple[str, ...], np.ndarray]:
-    if target == "label":  # the manifest's own column, whose numbers have names
-        texts = ["malignant-like" if text == "1" else "benign-like" for text in texts]
     counts = Counter(texts)
     classes = sorted(counts, key=lambda text: (0, float(text), "") if _is_number(text) else (1, 0.0, text))
     if len(classes) < 2:

@@ -1,0 +1,196 @@
+"""What a classifier is trained on: cases with a class, their images in branches, and what is known beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from MAEMCLib.cases.values import SERIES, ClinicalField
+from MAEMCLib.errors import UsageError
+from MAEMCLib.models.fusion_graph import branch_source
+
+from ..data.cohort import Cohort
+from ..data.kinds.kind import Presentation
+from ..data.preprocessing import Settings
+
+LABEL = "label"
+OWN_CLASSES = ("benign-like", "malignant-like")
+"""The manifest's own column, and its classes."""
+PICTURE = "picture"
+"""The one branch of a 2-D picture."""
+
+
+@dataclass(frozen=True)
+class LabeledCohort:
+    """Cases with a class, in the order of the main series' cohort.
+
+    branches: names of their images. classes: by number; labels: (cases,) int64. target: the column that says them.
+    asked: clinical fields, then further series. values, given: (cases, A) float32 and bool. further: name of a further
+    series -> its cohort and, for each case, the case's place in it (-1: it has none).
+    """
+
+    main: Cohort
+    branches: tuple[str, ...]
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    target: str
+    asked: tuple[ClinicalField, ...]
+    values: np.ndarray
+    given: np.ndarray
+    further: Mapping[str, tuple[Cohort, np.ndarray]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.main)
+
+    @property
+    def cases(self) -> list[Any]:
+        """The index entries of the main series."""
+        return self.main.cases
+
+    @property
+    def patients(self) -> np.ndarray:
+        """(cases,) int64: the number of each case's patient."""
+        return self.main.patients
+
+    @property
+    def parts(self) -> np.ndarray:
+        """(cases,) str: the part of the manifest's split that each case belongs to."""
+        return self.main.parts
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the manifest has a split."""
+        return self.main.is_divided
+
+    def of_parts(self, *parts: str) -> LabeledCohort:
+        """The cases of these parts. Raises InputError where there is none."""
+        self.main.of_parts(*parts)
+        return self.subset(np.flatnonzero(np.isin(self.parts, parts)))
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> LabeledCohort:
+        """The named cases, in the given order."""
+        kept = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            main=self.main.subset(kept),
+            further={name: (cohort, places[kept]) for name, (cohort, places) in self.further.items()},
+            values=self.values[kept],
+            given=self.given[kept],
+            labels=self.labels[kept],
+        )
+
+    @property
+    def fields(self) -> tuple[ClinicalField, ...]:
+        """The clinical values among what is asked for."""
+        return tuple(one for one in self.asked if one.kind != SERIES)
+
+    @property
+    def attributes(self) -> tuple[int, ...]:
+        """Choices of each clinical value, 0 for a number: as a head takes them."""
+        return tuple(len(one.choices) for one in self.fields)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Cases of each class."""
+        found = Counter(self.labels.tolist())
+        return {name: found[number] for number, name in enumerate(self.classes)}
+
+    @cached_property
+    def seen(self) -> np.ndarray:
+        """(cases, K) bool: which branches were observed."""
+        columns = []
+        for branch in self.branches:
+            series, _ = source_of(branch)
+            columns.append(self.further[series][1] >= 0 if series else np.ones(len(self), bool))
+        return np.stack(columns, axis=1)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all voxels, values, classes and patients' grouping, in order."""
+        if self.target == LABEL and self.branches == planes_of(self.main) and not self.asked:
+            return self.main.fingerprint
+        parts = [self.main.fingerprint, self.branches, [one.to_json() for one in self.asked], self.classes]
+        parts += [self.labels.tolist(), np.where(self.given, self.values, 0).tolist(), self.given.tolist()]
+        parts += [[name, cohort.fingerprint, places.tolist()] for name, (cohort, places) in self.further.items()]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def images_alone(self) -> LabeledCohort:
+        """The same cases without their clinical values."""
+        nothing = np.zeros((len(self), 0))
+        asked = tuple(one for one in self.asked if one.kind == SERIES)
+        return replace(self, asked=asked, values=nothing.astype(np.float32), given=nothing.astype(bool))
+
+    def facts(self) -> dict[str, Any]:
+        """What a job keeps of its data; of the values only what the bundle states too."""
+        return self.main.facts() | {
+            "classes": self.counts,
+            "clinical": [one.to_json() for one in self.asked],
+            "given": {one.name: int(self.given[:, column].sum()) for column, one in enumerate(self.fields)},
+            "seen": {branch: int(self.seen[:, column].sum()) for column, branch in enumerate(self.branches)},
+        }
+
+
+def planes_of(cohort: Cohort) -> tuple[str, ...]:
+    """Names of the images that a case of a cohort has by itself."""
+    return (PICTURE,) if cohort.kind.name == PICTURE else ("axial", "coronal")
+
+
+def source_of(branch: str) -> tuple[str, str]:
+    """(series, plane) of a branch, as ``branch_source``; a picture is of the main series, "", too."""
+    return ("", branch) if branch == PICTURE else branch_source(branch)
+
+
+def labeled(cohort: Cohort) -> LabeledCohort:
+    """The cases with a label of the manifest's own. Raises UsageError where there is none."""
+    indices = np.flatnonzero(cohort.labels >= 0)
+    if not len(indices):
+        raise UsageError("No case of the data has a label. Fill the manifest's label column with 0 or 1.", "no-labels")
+    main = cohort.subset(indices)
+    nothing = np.zeros((len(main), 0))
+    return LabeledCohort(
+        main, planes_of(main), OWN_CLASSES, main.labels, LABEL, (), nothing.astype(np.float32), nothing.astype(bool)
+    )
+
+
+class CaseImages:
+    """What a network is shown of the cases, a branch at a time: augmented for training, plain for all else."""
+
+    def __init__(self, cohort: LabeledCohort, augmentation: Any, preprocessing: Settings, side: int) -> None:
+        self.cohort, self.side = cohort, side
+        series = {"": cohort.main} | {name: further for name, (further, _) in cohort.further.items()}
+        self.presentations: dict[str, Presentation] = {
+            name: member.present(augmentation, preprocessing, side) for name, member in series.items()
+        }
+        self.sources = [source_of(branch) for branch in cohort.branches]
+
+    def augmented(self, case: int, branch: int, seed: int, epoch: int, together: bool) -> tuple[np.ndarray, float]:
+        """(S, S) float32 of an observed branch, and its padded share. together: all branches of a case see one view;
+        otherwise each has its own."""
+        series, plane = self.sources[branch]
+        presentation = self.presentations[series]
+        number = presentation.planes.index(plane)
+        sample = case if together else len(presentation.planes) * case + number
+        return presentation.training_image(self._place(series, case), number, seed, epoch, sample)
+
+    def plain(self, case: int) -> list[np.ndarray]:
+        """(images, S, S) float32 of each branch, no image where it was not observed; of pictures, all of a case at all
+        angles that scoring shows them at."""
+        known = {}
+        for (series, _), seen in zip(self.sources, self.cohort.seen[case], strict=True):
+            if seen and series not in known:
+                known[series] = self.presentations[series].plain(self._place(series, case))
+        found = []
+        for series, plane in self.sources:
+            planes = self.presentations[series].planes
+            images, number = known.get(series, np.zeros((0, self.side, self.side), np.float32)), planes.index(plane)
+            found.append(images[number : number + 1] if len(planes) > 1 else images)
+        return found
+
+    def _place(self, series: str, case: int) -> int:
+        return int(self.cohort.further[series][1][case]) if series else case

@@ -1,0 +1,214 @@
+"""A classifier's training as a job: fold models by patient, each stopped by its own validation part and tested once.
+
+Zhao et al. 2025, section 3.4: the pre-trained encoder and a head, no masking. The head is one linear layer on each
+branch, or relates the branches and clinical values of a case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.images.gray import STORED_SIDE
+from MAEMCLib.networks.heads import head_named
+from torch import Tensor
+
+from ..data.cohort import Cohort
+from ..data.folds import Division, Fold
+from ..data.parts import TRAIN, VALIDATION
+from ..data.preprocessing import Settings, measure_preprocessing
+from ..engine.configuration import to_json
+from ..engine.loop import train
+from ..engine.session import Session
+from ..jobs.job import refuse_older
+from ..pretraining.run import cohort_of
+from .cases import PICTURE, LabeledCohort
+from .division import describe_parts, division_of, part_counts
+from .finishing import finish_fold, variant_folder
+from .fold_model import TrainedFolds, fold_folder, save_weights
+from .kept_start import keep_start
+from .presets import ClassifierConfiguration, FusionConfiguration
+from .probe import fit_probe
+from .protocol import IN_FOLD, check_protocol, pretrain_without
+from .starting_point import SCRATCH, StartingPoint
+from .task import ClassifierTask
+
+IMAGES_ALONE = "images alone"
+"""The same network without the clinical values, beside the one that reads them."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What all folds share. pretraining: as ``check_protocol`` says it. variants: what is trained in each fold, by
+    name, the model's own being ""."""
+
+    cohort: LabeledCohort
+    run: ClassifierConfiguration
+    session: Session
+    start: StartingPoint | None
+    division: Division
+    preprocessing: Settings
+    pretraining: str | None
+    variants: dict[str, LabeledCohort]
+
+    @property
+    def stages(self) -> list[str]:
+        """What happens in each fold, in order."""
+        return ["pretraining"] * (self.pretraining == IN_FOLD) + list(self.variants)
+
+    def announce(self, fold: Fold, stage: str, text: str) -> None:
+        """Say in the job's state what happens now."""
+        part = len(self.stages) * fold.number + self.stages.index(stage)
+        self.session.job.update(stage=f"{text} of fold {fold.number + 1} of {self.run.folds}", part=part)
+
+
+def train_folds(
+    cohort: LabeledCohort,
+    run: ClassifierConfiguration,
+    session: Session,
+    data: list[dict[str, Any]],
+    start: StartingPoint | None,
+    protocol: str = "honest",
+) -> TrainedFolds | None:
+    """Train all folds in an opened job, or continue it.
+
+    data: how the cohort was put together, for job.json. start: None from scratch. Returns what is to be evaluated; None
+    in processes that do not lead. Raises InputError: a class or patients too few, pre-training data that are gone or of
+    another kind; UsageError: a probe from scratch, another kind's head; and what ``Job.declare`` and ``train`` raise.
+    """
+    job = session.job
+    _check(cohort, run, start)
+    division = division_of(cohort, run, job.log)
+    run = replace(run, folds=len(division.folds))
+    pretraining, leaky = check_protocol(protocol, cohort.main.subset(division.untouched), start)
+    preprocessing = _preprocessing(cohort, run, start)
+    refuse_older(job)
+    job.declare(
+        {
+            "configuration": to_json(run),
+            "input": cohort.main.kind.name,
+            "preprocessing": asdict(preprocessing),
+            "branches": list(cohort.branches),
+            "classes": list(cohort.classes),
+            "clinical": [one.to_json() for one in cohort.asked],
+            "protocol": protocol,
+            "leaky": leaky,
+            "pretraining": pretraining,
+            "from": start.source if start else SCRATCH,
+            "pretraining_fingerprint": start.fingerprint if start else None,
+            "data": data,
+            "data_fingerprint": cohort.fingerprint,
+            "cohort": cohort.of_parts(TRAIN, VALIDATION).facts(),
+            "parts": part_counts(cohort),
+        }
+    )
+    if session.processes.leads:
+        keep_start(job, start)
+    variants = {"": cohort}
+    if isinstance(run, FusionConfiguration) and run.images_alone and cohort.fields:
+        variants[IMAGES_ALONE] = cohort.images_alone()
+    plan = _Plan(cohort, run, session, start, division, preprocessing, pretraining, variants)
+    for line in _describe(plan):
+        job.log(line)
+    everyone = cohort_of(start.pretraining, job.home) if pretraining == IN_FOLD else None
+    job.update(folds=run.folds, parts=len(plan.stages) * run.folds)
+    for fold in division.folds:
+        if not (fold_folder(job.folder, fold.number) / "result.json").is_file():
+            _train_fold(plan, fold, everyone)
+    return TrainedFolds(job, cohort, division, run, preprocessing, session.device) if session.processes.leads else None
+
+
+def _check(cohort: LabeledCohort, run: ClassifierConfiguration, start: StartingPoint | None) -> None:
+    if head_named(run.head).RELATES is not isinstance(run, FusionConfiguration):
+        raise UsageError(
+            f"The head {run.head} is not of this command: fuse trains heads that relate the branches of a case, and "
+            "finetune those that look at each by itself.",
+            "head",
+        )
+    if run.linear_probe and start is None:
+        raise UsageError(
+            "A linear probe needs an encoder that has learned something. Name a pre-training job with --from.", "probe"
+        )
+    flat = PICTURE in cohort.branches
+    if start is not None and start.flat is (not flat):
+        ours, theirs = ("2-D pictures", "nodules in CT") if flat else ("nodules in CT", "2-D pictures")
+        raise InputError(f"These data are {ours}, but the pre-training learned from {theirs}. Pre-train again.", "kind")
+
+
+def _preprocessing(cohort: LabeledCohort, run: ClassifierConfiguration, start: StartingPoint | None) -> Settings:
+    """What the encoder is used to, or what suits the cases that train."""
+    known = start.preprocessing if start else None
+    if known is None:
+        known = measure_preprocessing(cohort.main.of_parts(TRAIN), run.augmentation, run.encoder.image_size)
+    return replace(known, angles=run.angles, stored_side=STORED_SIDE) if PICTURE in cohort.branches else known
+
+
+def _train_fold(plan: _Plan, fold: Fold, everyone: Cohort | None) -> None:
+    """Everything of one fold. everyone: whom the pre-training is repeated on, None where it is used as it is."""
+    session, cohort, start = plan.session, plan.cohort, plan.start
+    place = fold_folder(session.job.folder, fold.number)
+    state = start.state if start else None
+    if everyone is not None:
+        plan.announce(fold, "pretraining", "Pre-training")
+        tested = {cohort.cases[int(case)].patient for case in plan.division.tested_by(fold)}
+        state = pretrain_without(tested, everyone, start.pretraining, fold.number, session, place)
+    trained = {name: _train_variant(plan, fold, name, state) for name in plan.variants}
+    if session.processes.leads:
+        finish_fold(session, plan.division, trained, place, state)
+
+
+def _train_variant(
+    plan: _Plan, fold: Fold, name: str, state: dict[str, Tensor] | None
+) -> tuple[ClassifierTask, int | None]:
+    """A task with its best weights, and the epoch that they are of; None of a probe that was fitted at once."""
+    session, run, cohort = plan.session, plan.run, plan.variants[name]
+    place = fold_folder(session.job.folder, fold.number)
+    task = ClassifierTask(cohort, fold, run, plan.preprocessing, state)
+    plan.announce(fold, name, f"Training, {name}," if name else "Training")
+    if run.linear_probe and run.head == "linear":
+        fit_probe(task, session.device)
+        if session.processes.leads:
+            save_weights(place, task.module)
+        return task, None
+    # A fold number of its own for each variant: its events and curves stay apart from the model's.
+    where = {"fold": fold.number + run.folds * bool(name), **({"variant": name} if name else {})}
+    outcome = train(
+        task,
+        run,
+        session.job,
+        place / (variant_folder(name) or "checkpoints"),
+        cohort.fingerprint,
+        session.device,
+        session.stop,
+        session.processes,
+        patience=run.patience,
+        window=run.loss_window,
+        **where,
+    )
+    task.module.load_state_dict(outcome.best)
+    return task, outcome.position.best_epoch
+
+
+def _describe(plan: _Plan) -> Iterator[str]:
+    """What starts, a line at a time."""
+    cohort, run, division = plan.cohort, plan.run, plan.division
+    what = "Fine-tuning"
+    if isinstance(run, FusionConfiguration):
+        values = ", ".join(one.name for one in cohort.fields) or "no clinical values"
+        what = f"Fusion of {', '.join(cohort.branches)} and {values}"
+    folds = f"{run.folds} folds" + (f" of the column {run.folds_from}" if run.folds_from else "")
+    yield (
+        f"{what} from {plan.start.kind if plan.start else SCRATCH} on {len(cohort)} cases "
+        f"({', '.join(f'{count} {name}' for name, count in cohort.counts.items())}), "
+        f"{'one model' if division.by_split else folds}{', linear probe' if run.linear_probe else ''}, on "
+        f"{plan.session.device}."
+    )
+    if cohort.is_divided:
+        yield describe_parts(cohort, division)
+    if plan.pretraining == IN_FOLD:
+        yield (
+            "The pre-training saw patients that are evaluated here: it is repeated in each fold without those that the "
+            "fold tests (--protocol honest)."
+        )

@@ -1,0 +1,211 @@
+"""One fold of a classifier as a task of the training loop.
+
+A head that looks at each branch by itself is trained on one at a time: a sample is a case and one of its branches. A
+head that relates them is trained on all of a case at once, and its loss is the cross-entropy of the fused logits plus
+the mean cross-entropy of the observed branches' own. What decides on the epoch is what scoring gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from MAEMCLib.networks.classifier import Classifier, Logits
+from MAEMCLib.networks.configuration import GraphConfiguration
+from MAEMCLib.networks.heads import head_named
+from torch import Tensor, nn
+
+from ..data.folds import Fold
+from ..data.preprocessing import Settings
+from ..engine.class_weights import class_weights
+from ..engine.optimization import NamedParameter, layer_scale
+from ..engine.rng import generator
+from ..engine.task import Task, sample_in_epoch
+from ..evaluation.metrics import macro_auc_row
+from .cases import CaseImages, LabeledCohort
+from .fold_model import CASES_TOGETHER, TOGETHER, chunks, features, joined, mean_of_owners, predict, trained_branches
+from .presets import ClassifierConfiguration
+
+
+@dataclass
+class LabeledBatch:
+    """images (B, K, 1, S, S) normalized, seen (B, K), values and given (B, A), labels (B,), weights (B,) of classes."""
+
+    images: Tensor
+    seen: Tensor
+    values: Tensor
+    given: Tensor
+    labels: Tensor
+    weights: Tensor
+
+    def to(self, device: torch.device | str) -> LabeledBatch:
+        """The same batch on another device."""
+        return LabeledBatch(*(part.to(device, non_blocking=True) for part in vars(self).values()))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class ClassifierTask(Task):
+    """One fold: a classifier on the cases of its training part."""
+
+    phase = "finetune"
+    divisible = True
+
+    def __init__(
+        self,
+        cohort: LabeledCohort,
+        fold: Fold,
+        run: ClassifierConfiguration,
+        preprocessing: Settings,
+        encoder_state: dict[str, Tensor] | None,
+    ) -> None:
+        self.cohort, self.fold, self.run = cohort, fold, run
+        self.images = CaseImages(cohort, run.augmentation, preprocessing, run.encoder.image_size)
+        self.branches = trained_branches(getattr(run, "fusion", "mean"), cohort.branches)
+        counts = np.bincount(cohort.labels[fold.train], minlength=len(cohort.classes))
+        self.weights = class_weights(counts) if run.class_weights else np.ones(len(counts))
+        self.seed = int(generator(run.seed, "fold", 0, fold.number).integers(2**31))
+        self.module: Classifier = self._network()
+        self.relates = self.module.RELATES
+        self.groups = [self.branches] if self.relates else [(branch,) for branch in self.branches]
+        self.samples = len(fold.train) * len(self.groups)
+        self.images_per_sample = len(self.groups[0])
+        if encoder_state is not None:
+            drawn = self.module.encoder.state_dict()
+            anew = run.new_patch_embedding and not run.linear_probe
+            kept = {name: drawn[name] for name in drawn if anew and name.startswith("patch_embed.")}
+            self.module.encoder.load_state_dict(encoder_state | kept)
+        if run.linear_probe:
+            self.module.freeze()
+
+    def _network(self) -> Classifier:
+        head, run, cohort = head_named(self.run.head), self.run, self.cohort
+        if not head.RELATES:
+            return head(run.encoder, len(cohort.classes), self.seed)
+        graph = GraphConfiguration(cohort.branches, cohort.attributes, run.width, run.rounds)
+        network = head(run.encoder, len(cohort.classes), self.seed, graph)
+        network.set_standardization(*standardization(cohort, self.fold.train))
+        return network
+
+    def parameters(self) -> list[NamedParameter]:
+        """All that learn, the deeper in the encoder the slower; at first the head alone, where that is asked for."""
+        run, depth = self.run, getattr(self.run.encoder, "depth", 0)
+        decay = run.optimization.layer_decay if depth else 1.0  # of transformers; others learn at one rate
+        found = []
+        for name, parameter in self.module.named_parameters():
+            if parameter.requires_grad:
+                scale, start = layer_scale(name, depth, decay), 0
+                if name.startswith("encoder."):
+                    scale, start = scale * run.encoder_rate, run.frozen_epochs
+                found.append(NamedParameter(name, parameter, scale, start))
+        return found
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The epoch's own permutation of the samples."""
+        return generator(self.seed, "order", epoch).permutation(self.samples)
+
+    def shown(self, sample: int) -> tuple[int, tuple[int, ...]]:
+        """The case of a sample, and the branches of it that are shown."""
+        case, group = divmod(sample, len(self.groups))
+        return int(self.fold.train[case]), self.groups[group]
+
+    def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
+        """The cases of a batch."""
+        return [self.cohort.cases[self.shown(sample_in_epoch(code)[1])[0]].where for code in samples]
+
+    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[LabeledBatch, dict[str, float]]:
+        """Augmented images of one batch; the padded share, and of several branches the share that was observed."""
+        side = self.run.encoder.image_size
+        images = np.zeros((len(samples), self.images_per_sample, side, side), np.float32)
+        seen = np.zeros(images.shape[:2], bool)
+        cases, padded = [], []
+        for row, code in enumerate(samples):
+            epoch, number = sample_in_epoch(code)
+            case, group = self.shown(number)
+            cases.append(case)
+            for slot, branch in enumerate(group):
+                seen[row, slot] = self.cohort.seen[case, branch]
+                if seen[row, slot]:
+                    images[row, slot], outside = self.images.augmented(case, branch, self.seed, epoch, self.relates)
+                    padded.append(outside)
+        known, labels = np.array(cases), self.cohort.labels[cases]
+        parts = (seen, self.cohort.values[known], self.cohort.given[known], labels)
+        weights = torch.from_numpy(self.weights[labels].astype(np.float32))
+        batch = LabeledBatch(torch.from_numpy(images)[:, :, None], *map(torch.from_numpy, parts), weights)
+        figures = {"padded_fraction": sum(padded) / max(1, len(padded))}
+        return batch, figures | ({"observed": float(seen.astype(np.float32).mean())} if self.relates else {})
+
+    def step(self, model: nn.Module, batch: LabeledBatch) -> tuple[dict[str, Tensor], None]:
+        """The loss, and where the head relates branches its two parts; means over samples."""
+        found = model(batch.images, batch.seen, batch.values, batch.given)
+        return self.losses(found, batch.labels, batch.weights), None
+
+    def validate(self, device: torch.device) -> dict[str, float]:
+        """The same loss on the validation part without augmentation; the macro AUC where every class is there."""
+        cases = self.fold.validation
+        labels = self.cohort.labels[cases]
+        found = self.outputs(cases, device)
+        weights = torch.from_numpy(self.weights[labels])
+        figures = {"loss": float(self.losses(found, torch.from_numpy(labels), weights)["loss"])}
+        if len(np.unique(labels)) == len(self.cohort.classes):
+            chances = found.fused.softmax(dim=1).numpy()
+            figures["auc"] = float(macro_auc_row(labels, chances, np.ones((1, len(cases))))[0])
+        return figures
+
+    def losses(self, found: Logits, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """Weighted cross-entropy; weights: (B,) of each case's class."""
+        # Divided by the number of samples and not, as the weighted mean would, by the batch's own weights: small
+        # batches without the rarer class then do not count more than others.
+        fused = (nn.functional.cross_entropy(found.fused, labels, reduction="none") * weights).mean()
+        if not self.relates:
+            return {"loss": fused}
+        branches = branch_loss(found, labels, weights)
+        return {"loss": fused + branches, "loss_fused": fused.detach(), "loss_branches": branches.detach()}
+
+    @torch.no_grad()
+    def outputs(self, cases: np.ndarray, device: torch.device) -> Logits:
+        """The network's logits of cases without augmentation, in double precision on the CPU."""
+        self.module.to(device).eval()
+        cohort = self.cohort
+        if self.relates:
+            values = self.features(cases, device)
+            return predict(self.module, values, cohort.seen[cases], cohort.values[cases], cohort.given[cases])
+        parts, count = [], len(self.branches)
+        for places, shown, owners in chunks(self.images, cases, self.branches):
+            images = torch.from_numpy(shown).to(device)[:, None, None]
+            nothing = images.new_zeros(len(images), 0)
+            one_by_one = self.module(images, images.new_ones(len(images), 1).bool(), nothing, nothing.bool())
+            # Of each picture, at each angle; the mean is taken in double precision, as scoring takes it.
+            width = places.stop - places.start
+            fused = mean_of_owners(one_by_one.fused, owners // count, width)
+            branches = mean_of_owners(one_by_one.fused, owners, width * count).unflatten(0, (-1, count))
+            parts.append(Logits(fused, branches, torch.from_numpy(cohort.seen[np.ix_(cases[places], self.branches)])))
+        return joined(parts)
+
+    def features(self, cases: np.ndarray, device: torch.device) -> Tensor:
+        """(cases, branches, width) of all branches, as ``fold_model.features``."""
+        together = CASES_TOGETHER * len(self.cohort.branches) if self.relates else TOGETHER
+        return features(self.module.encoder, self.images, cases, device, together)
+
+
+def branch_loss(found: Logits, labels: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross-entropy of the observed branches' own logits, the mean over a case's branches and over cases."""
+    count = found.branches.shape[1]
+    every = nn.functional.cross_entropy(
+        found.branches.flatten(0, 1), labels.repeat_interleave(count), reduction="none"
+    ).unflatten(0, (-1, count))
+    return ((every * found.observed).sum(dim=1) / found.observed.sum(dim=1) * weights).mean()
+
+
+def standardization(cohort: LabeledCohort, cases: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, (A,), of the numbers that are known of some cases; 0 and 1 for choices."""
+    center, scale = np.zeros(len(cohort.attributes)), np.ones(len(cohort.attributes))
+    for a, choices in enumerate(cohort.attributes):
+        known = cohort.values[cases, a][cohort.given[cases, a]].astype(float)
+        if not choices and len(known):
+            center[a] = known.mean()
+            scale[a] = known.std() if known.std() > 0 else 1.0
+    return torch.from_numpy(center), torch.from_numpy(scale)
