@@ -273,8 +273,8 @@ def test_whatever_a_row_is_it_is_one_failed_row_and_nobody_is_named(two, tmp_pat
     program = (
         "import os, signal, MAEMCLib.images.reading_process as own\nread = own.read_volume\n"
         "def dying(path, *flags):\n"
-        "    if 'killer' in path: os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "    if 'odd' in path: raise RecursionError('deep in ' + path)\n"
+        "    if 'killer' in str(path): os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    if 'odd' in str(path): raise RecursionError(f'deep in {path}')\n"
         "    return read(path, *flags)\n"
         "own.read_volume = dying; own.main()"
     )

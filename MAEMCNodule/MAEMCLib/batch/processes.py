@@ -24,8 +24,8 @@ Share = list[Case]
 def score_in_processes(
     shares: list[Share], bundle: ModelBundle, device: str, processes: int, nifti_form: str | None
 ) -> Iterator[tuple[Share, list[ScoredCase]]]:
-    """Each share with its results, as they are done. A process that dies is replaced and its share tried once more,
-    pictures one by one; rows with which it dies again are failed ones.
+    """Each share with its results, as they are done. A process that dies is replaced and its share tried once more;
+    rows with which it dies again are failed ones.
 
     Raises what loading of the model raises.
     """
@@ -45,8 +45,7 @@ def score_in_processes(
                     workers.remove(worker)
                     worker.end()
                     if not worker.again:
-                        parts = [[row] for row in worker.share] if bundle.card.kind.alone else [worker.share]
-                        waiting.extendleft((part, True) for part in reversed(parts))
+                        waiting.appendleft((worker.share, True))
                         continue
                     error = _died(worker.process.exitcode)
                     yield worker.share, [failed_case(row, error, bundle.card) for row in worker.share]

@@ -66,8 +66,7 @@ def _scored(
 ) -> Iterator[tuple[list[Case], list[ScoredCase]]]:
     if not shares:
         return
-    # Where images are read in the process that scores them, what reads a damaged one may crash it: never this one.
-    if processes > 1 or bundle.card.kind.alone:
+    if processes > 1:
         yield from score_in_processes(shares, bundle, device, processes, nifti_form)
         return
     from ..models.opening import open_predictor

@@ -50,8 +50,7 @@ class Input:
 
     name: what a card's "input" says. noun: of one case, in tables. described: of several, in messages. title: of a
     report. initial: of the names of cases that have none. located: whether a case has a place in the patient.
-    alone: whether its images are read where they are scored, by what a damaged one may crash: never in the main process
-    of a batch. tiled: whether neighbors in its images may lie apart in the case. measured: whether its maps are shown
+    tiled: whether neighbors in its images may lie apart in the case. measured: whether its maps are shown
     with their sanity figures. planes: for each "fusion" of a card the images of a case that the network sees.
     settings: the class of a card's "preprocessing". array_names: of what ``arrays`` gives.
     """
@@ -62,7 +61,6 @@ class Input:
     title: ClassVar[str]
     initial: ClassVar[str]
     located: ClassVar[bool] = False
-    alone: ClassVar[bool] = False
     tiled: ClassVar[bool] = False
     measured: ClassVar[bool] = False
     planes: ClassVar[Mapping[str, tuple[str, ...]]]

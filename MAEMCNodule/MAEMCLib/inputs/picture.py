@@ -53,7 +53,7 @@ class Picture(Input):
     """See the module."""
 
     name, noun, described, title, initial = "picture", "picture", "whole 2-D pictures", "Picture report", "P"
-    alone = measured = True
+    measured = True
     planes: ClassVar = {"mean": ("picture",)}
     settings = PicturePreprocessing
     array_names = ("picture",)
