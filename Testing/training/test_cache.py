@@ -285,7 +285,7 @@ def test_a_volume_that_makes_the_reader_crash_costs_its_own_cases(tmp_path, monk
         "    import MAEMCLib.images.reading_process as own\n"
         "    read = own.read_volume\n"
         "    def dying(path, *flags):\n"
-        "        return os.kill(os.getpid(), signal.SIGSEGV) if 'killer' in path else read(path, *flags)\n"
+        "        return os.kill(os.getpid(), signal.SIGSEGV) if 'killer' in str(path) else read(path, *flags)\n"
         "    own.read_volume = dying\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
