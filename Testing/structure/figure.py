@@ -119,7 +119,8 @@ def draw(root: Path, output: Path) -> None:
         box = FancyBboxPatch((x, y), WIDTH, HEIGHT, "round,pad=0,rounding_size=0.06", fc=COLORS[package], ec="#4a5568")
         axes.add_patch(box)
         title = chapter or package.removeprefix("MAEMC")
-        axes.text(x + WIDTH / 2, y + HEIGHT * 0.62, title, ha="center", va="center", fontsize=8)
+        size = 8 if len(title) < 14 else 6.5
+        axes.text(x + WIDTH / 2, y + HEIGHT * 0.62, title, ha="center", va="center", fontsize=size)
         count = f"{files[name]} file{'s' if files[name] > 1 else ''}"
         axes.text(x + WIDTH / 2, y + HEIGHT * 0.25, count, ha="center", va="center", fontsize=6, color="#4a5568")
     for side, text in ((False, "MAEMCNodule: MAEMCLib and its panel"), (True, "MAEMCTraining: MAEMCTrainingLib")):

@@ -3,6 +3,7 @@
 import pytest
 
 from Testing.structure.counts import KIND_QUESTIONS, counts
+from Testing.structure.figure import chapters, draw, floors, without_shortcuts
 from Testing.structure.imports import import_graph
 from Testing.structure.lines import code_lines, function_lengths
 from Testing.structure.tree import REPOSITORY, source_files
@@ -198,3 +199,17 @@ for view_share in values: pass
     (tmp_path / "room.py").write_text(f'"""flat"""\n{asked}')
     assert list(counts(tmp_path)["product"]["kind_questions"].values()) == [1, 1, 2, 1]
     assert len(KIND_QUESTIONS) == 4
+
+
+def test_the_figure_is_drawn(tmp_path):
+    draw(REPOSITORY, tmp_path / "figure.svg")
+    text = (tmp_path / "figure.svg").read_text(encoding="utf-8")
+    arrows, files = chapters(REPOSITORY)
+    assert all(f"<!-- {name.rpartition('.')[2]} -->" in text for name in arrows if "." in name)
+    assert files["MAEMCLib.scoring"] == 1 and "MAEMCLib.errors" in floors(arrows)
+
+
+def test_floors_and_shortcuts():
+    arrows = {"top": {"middle", "low"}, "middle": {"low"}, "low": set()}
+    assert floors(arrows) == {"low": 0, "middle": 1, "top": 2}
+    assert without_shortcuts(arrows) == {"top": {"middle"}, "middle": {"low"}, "low": set()}
