@@ -75,7 +75,7 @@ def _ours(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool], No
 
 
 class _PlainAutoencoder(nn.Module):
-    """Encoder, decoder, squared error on hidden patches: MAEMC-NET without its contrastive half."""
+    """Encoder, decoder, squared error on masked patches: MAEMC-NET without its contrastive half."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,15 +84,15 @@ class _PlainAutoencoder(nn.Module):
         from MAEMCLib.networks.vit import ViT
 
         self.encoder, self.decoder = ViT(ENCODER, 0), Decoder(ENCODER, DECODER, 1)
-        self.hidden = masked_count(ENCODER.tokens, RATIO)
+        self.masked = masked_count(ENCODER.tokens, RATIO)
 
     def forward(self, batch):
         from MAEMCLib.networks.masking import patchify, split_tokens
         from MAEMCTrainingLib.pretraining.parts.losses import masked_mse
 
-        keep, hidden = split_tokens(batch.noise[:, 0], self.hidden)
+        keep, masked = split_tokens(batch.noise[:, 0], self.masked)
         prediction = self.decoder(self.encoder(batch.images[0], keep), keep)
-        return {"loss": masked_mse(prediction, patchify(batch.images[0], ENCODER.patch_size), hidden)}, None
+        return {"loss": masked_mse(prediction, patchify(batch.images[0], ENCODER.patch_size), masked)}, None
 
     def trainable(self):
         return self.named_parameters()

@@ -40,7 +40,7 @@ def hidden_by(noise, count):
 def test_the_loss_is_the_squared_error_of_hidden_pixels(ratio, norm_pixels, patch, hidden):
     encoder = replace(ENCODER, patch_size=patch)
     method, batch = make(Configuration(ratio, norm_pixels), encoder), make_batch(1, 3, encoder)
-    assert (method.mask_cells, method.hidden) == (encoder.tokens, hidden)
+    assert (method.mask_cells, method.masked) == (encoder.tokens, hidden)
     parts, _ = method(batch)
     squares, pixels, side = 0.0, 0, 32 // patch
     for b in range(3):

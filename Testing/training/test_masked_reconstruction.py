@@ -141,6 +141,6 @@ def test_grids_that_do_not_fit_say_what_would(size, patch, stride, message):
 
 
 def test_the_grid_counts_exactly():
-    assert (MaskGrid(224, 32, 0.6, 32).cells, MaskGrid(224, 32, 0.6, 32).hidden) == (49, 29)
-    assert MaskGrid(64, 16, 0.5, 32).hidden == 8
-    assert MaskGrid(192, 64, 0.6, 32).hidden == 5
+    assert (MaskGrid(224, 32, 0.6, 32).cells, MaskGrid(224, 32, 0.6, 32).masked) == (49, 29)
+    assert MaskGrid(64, 16, 0.5, 32).masked == 8
+    assert MaskGrid(192, 64, 0.6, 32).masked == 5

@@ -220,7 +220,7 @@ def test_what_is_masked_is_not_seen(name):
     for plane in ("axial", "coronal"):
         prediction, masked = copy.deepcopy(method).reconstruct(images, noise, plane)
         assert prediction.shape == (6, 16, 64) and not prediction.requires_grad
-        order = noise.argsort(dim=1, stable=True)[:, 16 - method.hidden :]
+        order = noise.argsort(dim=1, stable=True)[:, 16 - method.masked :]
         assert torch.equal(masked.sort(dim=1).values, order.sort(dim=1).values)
         covered = torch.zeros(6, 16, dtype=torch.bool).scatter(1, masked, True)
         pixels = unpatchify(covered[:, :, None].expand(6, 16, 64))
@@ -247,7 +247,7 @@ def test_a_bundles_autoencoder_reconstructs_as_the_method_does(name):
     images, noise = batch_for(method, 1).images[0], batch_for(method, 1).noise[:, 0]
     for plane in ("axial", "coronal"):
         expected, masked = method.reconstruct(images, noise, plane)
-        patches, unseen = autoencoder.rebuild(images, noise, method.hidden, plane)
+        patches, unseen = autoencoder.rebuild(images, noise, method.masked, plane)
         assert torch.equal(patches, expected)
         assert masked.tolist() == [torch.nonzero(row[:, 0]).flatten().tolist() for row in unseen]
 

@@ -197,8 +197,8 @@ def test_lesions_stay_visible_where_masks_name_them(cohort, pictures, tmp_path):
     changed = 0
     for sample in range(16):
         batch = guarded.batch([sample])[0]
-        keep, _ = split_tokens(batch.noise[:, 0], guarded.module.hidden)
-        assert keep.shape[1] == 16 - guarded.module.hidden
+        keep, _ = split_tokens(batch.noise[:, 0], guarded.module.masked)
+        assert keep.shape[1] == 16 - guarded.module.masked
         changed += not torch.equal(batch.noise, free.batch([sample])[0].noise)
         lesion = guarded.presentation.lesion(sample, run.seed, 0, sample)
         if sample == 3:
@@ -213,7 +213,7 @@ def test_lesions_stay_visible_where_masks_name_them(cohort, pictures, tmp_path):
     for name in ("spark", "resmae", "fcmae", "cmae"):  # whatever hides parts of a picture
         other = small(name, "min_visible_lesion=0.75", *SETTINGS.get(name, ()))
         task = PretrainingTask(marked, other, preprocessing)
-        keep, _ = split_tokens(task.batch([0])[0].noise[:, 0], task.module.hidden)
+        keep, _ = split_tokens(task.batch([0])[0].noise[:, 0], task.module.masked)
         lesion = task.presentation.lesion(0, other.seed, 0, 0)
         touched = {4 * (y // 8) + x // 8 for y, x in zip(*np.nonzero(lesion), strict=True)}
         assert len(touched & set(keep[0].tolist())) >= min(0.75 * len(touched), keep.shape[1])

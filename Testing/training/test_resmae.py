@@ -44,4 +44,4 @@ def test_blocks_are_zero_and_the_plain_encoder_sees_the_rest():
 def test_any_number_of_blocks_that_fit():
     assert make(mask_patch=32).mask_cells == 4
     assert make(mask_patch=8).mask_cells == 64
-    assert make(mask_patch=8, mask_ratio=0.5).grid.hidden == 32
+    assert make(mask_patch=8, mask_ratio=0.5).grid.masked == 32

@@ -84,7 +84,7 @@ def test_published_masks_have_the_borders_of_every_map():
     """Cells of 32 pixels: no place of any map covers two of them."""
     method = make(mask_patch=32)
     assert method.mask_cells == 4
-    assert method.grid.hidden == 2
+    assert method.grid.masked == 2
     assert [stride for _, stride in method.levels] == [4, 8, 16, 32]
 
 

@@ -31,9 +31,9 @@ class Autoencoder(nn.Module):
         self.momentum_encoder = ViT(encoder)
         self.decoder = Decoder(encoder, decoder)
 
-    def rebuild(self, images: torch.Tensor, noise: torch.Tensor, hidden: int, plane: str) -> tuple:
-        """(B, 1, S, S) and (B, N) -> predicted patches (B, N, P) and a mask (B, N, 1), 1 where the patch was hidden."""
-        keep, _ = split_tokens(noise, hidden)
+    def rebuild(self, images: torch.Tensor, noise: torch.Tensor, masked: int, plane: str) -> tuple:
+        """(B, 1, S, S) and (B, N) -> predicted patches (B, N, P) and a mask (B, N, 1), 1 where the patch was masked."""
+        keep, _ = split_tokens(noise, masked)
         encoder = self.momentum_encoder if plane == "coronal" else self.encoder
         patches = self.decoder(encoder(images, keep), keep)
         return patches, torch.ones(*noise.shape, 1).scatter(1, keep.unsqueeze(-1), 0.0)
@@ -63,12 +63,12 @@ def reconstruct(autoencoder: Autoencoder, images: torch.Tensor, plane: str) -> t
     Masks come in complementary pairs: what one shows the other hides, so that every patch is predicted unseen.
     """
     tokens = autoencoder.encoder.configuration.tokens
-    hidden = masked_count(tokens, MASK_RATIO)
+    masked = masked_count(tokens, MASK_RATIO)
     generator = torch.Generator().manual_seed(SEED)
     total, times = 0.0, 0.0
     for _ in range(ROUNDS):
         noise = torch.rand(1, tokens, generator=generator).expand(len(images), -1)
-        for draw, count in ((noise, hidden), (-noise, tokens - hidden)):
+        for draw, count in ((noise, masked), (-noise, tokens - masked)):
             patches, unseen = autoencoder.rebuild(images, draw, count, plane)
             total, times = total + patches * unseen, times + unseen
     return unpatchify(total / times)

@@ -10,7 +10,7 @@ from .layers import NORM_EPSILON, Block, Linear, initialize, position_code
 class Decoder(nn.Module):
     """Reconstruction decoder (Zhao et al. 2025, section 3.3; He et al. 2022).
 
-    Projects the encoder's tokens to its own width, puts one shared learnable mask token at every hidden place, adds
+    Projects the encoder's tokens to its own width, puts one shared learnable mask token at every masked place, adds
     the position code again, and predicts the pixels of each patch.
     """
 
@@ -31,7 +31,7 @@ class Decoder(nn.Module):
     def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
         """Tokens (B, 1 + K, encoder width) of the patches keep (B, K), class token first -> (B, N, patch pixels).
 
-        The prediction is in the units of the encoder's input; it covers visible and hidden patches alike.
+        The prediction is in the units of the encoder's input; it covers visible and masked patches alike.
         """
         embedded = self.embed(tokens)
         places = keep.unsqueeze(-1).expand(-1, -1, embedded.shape[-1])

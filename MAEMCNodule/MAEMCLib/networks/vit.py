@@ -25,7 +25,7 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         # A convolution whose stride is its kernel is this matrix product. As a product it runs on the visible patches
-        # alone, before anything is computed for the hidden ones.
+        # alone, before anything is computed for the masked ones.
         return functional.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 

@@ -44,7 +44,7 @@ def queries_and_keys(
         keep = (None, None)
         if noise is not None:
             draws = torch.from_numpy(noise[part]).to(device)
-            keep = tuple(split_tokens(draws[:, plane], module.hidden)[0] for plane in (0, 1))
+            keep = tuple(split_tokens(draws[:, plane], module.masked)[0] for plane in (0, 1))
         queries.append(module.flattening(module.encoder(images[:, 0], keep[0])).cpu())
         keys.append(module.momentum_flattening(module.momentum_encoder(images[:, 1], keep[1])).cpu())
     return torch.cat(queries), torch.cat(keys)

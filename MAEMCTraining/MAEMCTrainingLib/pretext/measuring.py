@@ -28,7 +28,7 @@ from ..data.cohort import Cohort
 from ..data.kinds.montage_views import View, montage_pair
 from ..engine.rng import generator
 from ..evaluation.bootstrap import two_class_samples
-from ..pretraining.preview import hidden_pixels, montage_figure, save_png
+from ..pretraining.preview import masked_pixels, montage_figure, save_png
 from ..pretraining.run import PretrainedJob, build_method
 from .contrast import can_contrast, can_contrast_unmasked, fill_queue, own_key_first, queries_and_keys, queue_losses
 from .filling import FILLINGS, INTERPOLATION, interpolated
@@ -202,7 +202,7 @@ def _filled(
                 images = torch.from_numpy(pairs[part, plane]).to(device)[:, None]
                 draws = torch.from_numpy(noise[part, mask, plane]).to(device)
                 rebuilt = {row: module.reconstruct(images, draws, name) for row, module in networks.items()}
-                hidden = from_montage(hidden_pixels(*rebuilt[first]))
+                hidden = from_montage(masked_pixels(*rebuilt[first]))
                 target = from_montage(pairs[part, plane])
                 filled = {row: from_montage(_montages(prediction)) for row, (prediction, _) in rebuilt.items()}
                 filled |= _fillings(target, ~hidden, None if mean_pair is None else from_montage(mean_pair[plane]))
@@ -307,7 +307,7 @@ def _figure(pretrained: PretrainedJob, axial: np.ndarray, noise: np.ndarray) -> 
     device = next(pretrained.module.parameters()).device
     images, draws = torch.from_numpy(targets).to(device)[:, None], torch.from_numpy(noise[chosen]).to(device)
     prediction, indices = pretrained.module.reconstruct(images, draws, PLANES[0])
-    hidden = hidden_pixels(prediction, indices)
+    hidden = masked_pixels(prediction, indices)
     rebuilt = np.where(hidden, _montages(prediction), targets)
     between = to_montage(interpolated(from_montage(targets), from_montage(~hidden)))
     pictures = [

@@ -61,8 +61,8 @@ class Method(nn.Module):
 
     encoder: nn.Module
     mask_cells: int = 0
-    """How many random numbers decide the mask of an image; 0: nothing is hidden."""
-    hidden: int = 0
+    """How many random numbers decide the mask of an image; 0: nothing is masked."""
+    masked: int = 0
     """How many of these cells a mask hides."""
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], Any]:

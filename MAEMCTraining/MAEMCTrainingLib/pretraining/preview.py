@@ -24,17 +24,17 @@ def write_preview(module: nn.Module, pair: np.ndarray, noise: np.ndarray, prepro
     """Write one PNG: rows axial and coronal, or two pictures; columns target, masked, reconstructed.
 
     module: any method with ``reconstruct``, on the device that it is on; its mode and its weights stay as they are.
-    pair: (2, S, S) float32 network input; noise: (2, N) uniform, decides what is hidden. In the reconstruction,
-    visible patches are shown as the target and hidden ones as predicted. Raises InputError where ``path`` cannot be
+    pair: (2, S, S) float32 network input; noise: (2, N) uniform, decides what is masked. In the reconstruction,
+    visible patches are shown as the target and masked ones as predicted. Raises InputError where ``path`` cannot be
     written.
     """
     flat = isinstance(preprocessing, PicturePreprocessing)
-    rebuilt, hidden = reconstruct_pair(module, pair, noise, ("axial", "axial" if flat else "coronal"))
+    rebuilt, masked = reconstruct_pair(module, pair, noise, ("axial", "axial" if flat else "coronal"))
     rows = ["picture 1", "picture 2"] if flat else ["axial", "coronal"]
     columns = [
         ("target", pair, None),
-        ("masked", pair, hidden),
-        ("reconstructed", np.where(hidden, rebuilt, pair), None),
+        ("masked", pair, masked),
+        ("reconstructed", np.where(masked, rebuilt, pair), None),
     ]
     pictures = [
         [(values[plane], None if covered is None else covered[plane]) for _, values, covered in columns]
@@ -48,7 +48,7 @@ def write_preview(module: nn.Module, pair: np.ndarray, noise: np.ndarray, prepro
 def reconstruct_pair(
     module: nn.Module, pair: np.ndarray, noise: np.ndarray, planes: tuple[str, str] = ("axial", "coronal")
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The network's prediction of both images (2, S, S) float32, and which pixels were hidden from it, bool."""
+    """The network's prediction of both images (2, S, S) float32, and which pixels were masked from it, bool."""
     import torch
     from MAEMCLib.networks.masking import unpatchify
 
@@ -56,24 +56,24 @@ def reconstruct_pair(
     training = module.training
     module.eval()
     try:
-        rebuilt, hidden = [], []
+        rebuilt, masked = [], []
         for plane, name in enumerate(planes):
             image = torch.from_numpy(np.ascontiguousarray(pair[plane], np.float32))[None, None].to(device)
             draws = torch.from_numpy(np.ascontiguousarray(noise[plane], np.float32))[None].to(device)
             prediction, indices = module.reconstruct(image, draws, name)
             rebuilt.append(unpatchify(prediction.float())[0, 0].cpu().numpy())
-            hidden.append(hidden_pixels(prediction, indices)[0])
+            masked.append(masked_pixels(prediction, indices)[0])
     finally:
         module.train(training)
-    return np.stack(rebuilt), np.stack(hidden)
+    return np.stack(rebuilt), np.stack(masked)
 
 
-def hidden_pixels(prediction: Any, hidden: Any) -> np.ndarray:
-    """Where the hidden patches lie: prediction (B, N, P) and indices (B, H) of ``reconstruct`` -> (B, S, S) bool."""
+def masked_pixels(prediction: Any, masked: Any) -> np.ndarray:
+    """Where the masked patches lie: prediction (B, N, P) and indices (B, H) of ``reconstruct`` -> (B, S, S) bool."""
     import torch
     from MAEMCLib.networks.masking import unpatchify
 
-    covered = torch.zeros(prediction.shape[:2], dtype=torch.bool, device=hidden.device).scatter_(1, hidden, True)
+    covered = torch.zeros(prediction.shape[:2], dtype=torch.bool, device=masked.device).scatter_(1, masked, True)
     return unpatchify(covered[:, :, None].expand(prediction.shape))[:, 0].cpu().numpy()
 
 
@@ -86,7 +86,7 @@ def montage_figure(
 ) -> Any:
     """A matplotlib figure of montages (network input) in the model's window, with a title a column, a label a row.
 
-    pictures: rows of (montage, hidden): pixels of ``hidden`` are covered with a flat color.
+    pictures: rows of (montage, masked): pixels of ``masked`` are covered with a flat color.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -97,12 +97,12 @@ def montage_figure(
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
     colors = colormaps["gray"].with_extremes(bad=HIDDEN_COLOR)
     for row, parts in enumerate(pictures):
-        for column, (values, hidden) in enumerate(parts):
+        for column, (values, masked) in enumerate(parts):
             left, top = _MARGIN + column * (_SIDE + _GAP), _TITLE + row * (_SIDE + _GAP)
             place = (left / width, 1 - (top + _SIDE) / height, _SIDE / width, _SIDE / height)
             axis = figure.add_axes(place, xticks=[], yticks=[])
             shown, (low, high) = _gray_values(values, preprocessing)
-            shown = np.ma.masked_array(shown, hidden)
+            shown = np.ma.masked_array(shown, masked)
             axis.imshow(shown, cmap=colors, interpolation="nearest", vmin=low, vmax=high)
             for side in axis.spines.values():
                 side.set_visible(False)

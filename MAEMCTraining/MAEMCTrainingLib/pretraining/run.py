@@ -136,8 +136,8 @@ class PretrainingTask(Task):
         if mask is None:
             return noise
         touched = max(1, int(lesion_patches(mask, self.cell).sum()))
-        share = min(share, (self.module.mask_cells - self.module.hidden) / touched)
-        return np.stack([keep_lesion_visible(noise[0], mask, self.cell, self.module.hidden, share), noise[1]])
+        share = min(share, (self.module.mask_cells - self.module.masked) / touched)
+        return np.stack([keep_lesion_visible(noise[0], mask, self.cell, self.module.masked, share), noise[1]])
 
     @property
     def cell(self) -> int:
@@ -147,7 +147,7 @@ class PretrainingTask(Task):
     def lesions(self) -> LesionSizes:
         """How large the marked lesions are, seen without augmentation. Raises what ``__init__`` raises."""
         masks, share = self.presentation.lesions(), self.run.min_visible_lesion
-        return lesion_sizes(masks, self.cell, self.module.hidden, share)
+        return lesion_sizes(masks, self.cell, self.module.masked, share)
 
     def unmoved(self) -> Iterator[nn.Parameter]:
         """The method's own."""

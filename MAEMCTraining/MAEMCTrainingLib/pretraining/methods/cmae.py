@@ -1,10 +1,10 @@
 """CMAE: a contrastive masked autoencoder.
 
 Huang et al., arXiv 2207.13532 (IEEE TPAMI 2024): an online encoder sees the visible patches of one crop of an image, a
-momentum encoder the whole of another crop, shifted by some pixels. A pixel decoder rebuilds the hidden patches; a
-feature decoder completes the tokens of the hidden ones, so that the two branches' mean features can be contrasted.
+momentum encoder the whole of another crop, shifted by some pixels. A pixel decoder rebuilds the masked patches; a
+feature decoder completes the tokens of the masked ones, so that the two branches' mean features can be contrasted.
 
-Differs from the released code: the momentum is constant, theirs rises to 1 by a half cosine; single patches are hidden,
+Differs from the released code: the momentum is constant, theirs rises to 1 by a half cosine; single patches are masked,
 theirs are blocks of 2 x 2; the features have the encoder's final norm, their momentum branch has none; the momentum
 branch's view is augmented as the data's kind is, theirs is jittered in color and blurred.
 """

@@ -1,11 +1,11 @@
 """FCMAE: the fully convolutional masked autoencoder of ConvNeXt V2.
 
-Woo et al., CVPR 2023, arXiv 2301.00808, section 3.1. Cells of 32 pixels, 60 %, are hidden; the encoder computes the
-visible ones alone; the places of its last map that are hidden are filled with a learned token, one ConvNeXt block and a
-linear layer predict the pixels, and the hidden cells count, each about its own mean in its own deviation.
+Woo et al., CVPR 2023, arXiv 2301.00808, section 3.1. Cells of 32 pixels, 60 %, are masked; the encoder computes the
+visible ones alone; the places of its last map that are masked are filled with a learned token, one ConvNeXt block and a
+linear layer predict the pixels, and the masked cells count, each about its own mean in its own deviation.
 
 The published sparse code normalizes responses (GRN) over the visible places of the whole batch. Here it is done over
-those of each image, as the dense network does that is fine-tuned afterwards. Of 49 cells at 60 % 29 are hidden, rounded
+those of each image, as the dense network does that is fine-tuned afterwards. Of 49 cells at 60 % 29 are masked, rounded
 as everywhere here; the published code, which counts the visible ones and cuts, hides 30.
 """
 

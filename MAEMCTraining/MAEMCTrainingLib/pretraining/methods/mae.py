@@ -1,9 +1,9 @@
 """MAE: a masked autoencoder.
 
-He et al., CVPR 2022, arXiv 2111.06377: most patches of an image are hidden, a vision transformer encodes the visible
-ones, a small decoder predicts the pixels of the hidden ones. Patch size (the encoder's ``patch_size``, any divisor of
-the image's side) and mask ratio are free: for breast ultrasound both are adapted, so that a small lesion is not hidden
-whole (methods.md, section 6.2). The number of hidden patches is rounded, where the published code cuts: they differ by
+He et al., CVPR 2022, arXiv 2111.06377: most patches of an image are masked, a vision transformer encodes the visible
+ones, a small decoder predicts the pixels of the masked ones. Patch size (the encoder's ``patch_size``, any divisor of
+the image's side) and mask ratio are free: for breast ultrasound both are adapted, so that a small lesion is not masked
+whole (methods.md, section 6.2). The number of masked patches is rounded, where the published code cuts: they differ by
 one at some ratios, not at 75 % of 196. The 2-D position code orders its channels otherwise, which changes nothing.
 """
 

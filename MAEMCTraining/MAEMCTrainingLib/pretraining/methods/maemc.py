@@ -28,7 +28,7 @@ from ..parts.settings import MethodSettings, check
 class Configuration(MethodSettings):
     """The settings of MAEMC-NET's pre-training. Raises UsageError for values that make no sense."""
 
-    # Share of patches hidden, rounded half up on exact numbers: 13 of 25 at 50 %, the paper's best on CT. Axial and
+    # Share of patches masked, rounded half up on exact numbers: 13 of 25 at 50 %, the paper's best on CT. Axial and
     # coronal masks are independent: a shared one would identify the pair by its visible positions alone.
     mask_ratio: float = 0.5
     # InfoNCE's temperature is not printed; 0.07 is that of MoCo, whose scheme the paper follows.
@@ -83,7 +83,7 @@ class Flattening(nn.Module):
 class MAEMC(Method):
     """MAEMC-NET: encoder, decoder, momentum encoder and queue.
 
-    The query is the axial montage. Its visible patches are encoded, its hidden ones reconstructed, and its flattened
+    The query is the axial montage. Its visible patches are encoded, its masked ones reconstructed, and its flattened
     features compared with those of the coronal montage from the momentum encoder, against the keys of the queue.
     """
 
@@ -98,12 +98,12 @@ class MAEMC(Method):
         decoder: DecoderConfiguration,
         seed: int,
     ) -> None:
-        """Raises UsageError where the mask ratio leaves no patch visible or none hidden."""
+        """Raises UsageError where the mask ratio leaves no patch visible or none masked."""
         super().__init__()
         self.configuration = configuration
         self.mask_cells = encoder.tokens
-        self.hidden = masked_count(encoder.tokens, configuration.mask_ratio)
-        visible = encoder.tokens - self.hidden
+        self.masked = masked_count(encoder.tokens, configuration.mask_ratio)
+        visible = encoder.tokens - self.masked
         self.encoder = ViT(encoder, seed)
         self.decoder = Decoder(encoder, decoder, seed + 1)
         self.flattening = Flattening(
@@ -121,15 +121,15 @@ class MAEMC(Method):
         """
         settings = self.configuration
         axial, coronal = (
-            (images, split_tokens(batch.noise[:, view], self.hidden)) for view, images in enumerate(batch.images)
+            (images, split_tokens(batch.noise[:, view], self.masked)) for view, images in enumerate(batch.images)
         )
         pairs = [(axial, coronal), (coronal, axial)] if settings.symmetric else [(axial, coronal)]
         allowed = self.queue.allowed(batch.patient, settings.same_patient)
         mse, nce, all_keys = [], [], []
-        for (images, (keep, hidden)), (key_images, (key_keep, _)) in pairs:
+        for (images, (keep, masked)), (key_images, (key_keep, _)) in pairs:
             tokens = self.encoder(images, keep)
             target = patchify(images, self.encoder.configuration.patch_size)
-            mse.append(masked_mse(self.decoder(tokens, keep), target, hidden))
+            mse.append(masked_mse(self.decoder(tokens, keep), target, masked))
             with torch.no_grad():
                 keys = self.momentum_flattening(self.momentum_encoder(key_images, key_keep))
             loss, used = info_nce(self.flattening(tokens), keys, self.queue.keys, allowed, settings.temperature)
@@ -167,8 +167,8 @@ class MAEMC(Method):
         The axial plane goes through the encoder. The coronal one goes through the momentum encoder, as the paper's
         Table 6 has it, and the same decoder: no decoder was trained on the momentum encoder.
 
-        Returns the prediction (B, N, P) of all patches and the indices (B, H) of the hidden ones.
+        Returns the prediction (B, N, P) of all patches and the indices (B, H) of the masked ones.
         """
-        keep, hidden = split_tokens(noise, self.hidden)
+        keep, masked = split_tokens(noise, self.masked)
         encoder = {"axial": self.encoder, "coronal": self.momentum_encoder}[plane]
-        return self.decoder(encoder(images, keep), keep), hidden
+        return self.decoder(encoder(images, keep), keep), masked

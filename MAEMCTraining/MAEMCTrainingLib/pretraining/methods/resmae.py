@@ -3,7 +3,7 @@
 The pre-training behind the fusion of modalities for spinal tumor subtypes; its source says that a ResNet is pre-trained
 by masked image reconstruction, and no more. How the image is masked, the decoder and the loss are our reading
 (methods.md, 6.3): blocks of 32 pixels are zeroed, the plain encoder sees the whole image, a light decoder rebuilds it
-from the last map, and hidden pixels count. ``spark`` is the principled alternative.
+from the last map, and masked pixels count. ``spark`` is the principled alternative.
 """
 
 from __future__ import annotations

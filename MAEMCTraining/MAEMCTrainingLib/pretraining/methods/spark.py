@@ -1,8 +1,8 @@
 """SparK: masked pre-training of a ResNet with exactly masked convolutions.
 
 Tian et al., ICLR 2023, arXiv 2301.03580; the masked method of Less is More (Wolf et al. 2024, 10.1016/
-j.compbiomed.2024.109242). Cells of 32 pixels are hidden; the encoder computes the visible ones alone, at every
-resolution; at each of its four stages the hidden places are filled with an embedding that is learned, and a light
+j.compbiomed.2024.109242). Cells of 32 pixels are masked; the encoder computes the visible ones alone, at every
+resolution; at each of its four stages the masked places are filled with an embedding that is learned, and a light
 decoder rebuilds the image from all four.
 """
 

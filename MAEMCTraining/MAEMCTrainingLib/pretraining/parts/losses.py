@@ -12,13 +12,13 @@ SamePatient = Literal["exclude", "keep"]
 _EPSILON = 1e-6  # of a patch's variance: a patch of one gray value has none
 
 
-def masked_mse(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
-    """Mean squared error over the pixels of the hidden patches, "N the number of missing pixels".
+def masked_mse(prediction: Tensor, target: Tensor, masked: Tensor) -> Tensor:
+    """Mean squared error over the pixels of the masked patches, "N the number of missing pixels".
 
-    Zhao et al. 2025, section 3.3. prediction, target: (B, N, P); hidden: (B, H) indices. Visible patches contribute
+    Zhao et al. 2025, section 3.3. prediction, target: (B, N, P); masked: (B, H) indices. Visible patches contribute
     nothing, nor to the gradient.
     """
-    difference = gather_tokens(prediction, hidden).float() - gather_tokens(target, hidden).float()
+    difference = gather_tokens(prediction, masked).float() - gather_tokens(target, masked).float()
     return difference.square().mean()
 
 

@@ -20,11 +20,11 @@ from .small_batches import check_share
 
 @dataclass(frozen=True)
 class MaskGrid:
-    """Which square cells of an image are hidden.
+    """Which square cells of an image are masked.
 
-    image_size: pixels a side; patch: pixels a side of a cell; ratio: the share hidden, rounded half up on exact
+    image_size: pixels a side; patch: pixels a side of a cell; ratio: the share masked, rounded half up on exact
     numbers; stride: of the encoder's coarsest map. Raises UsageError where cells, maps and image do not share borders,
-    or where nothing would be hidden or nothing visible.
+    or where nothing would be masked or nothing visible.
     """
 
     image_size: int
@@ -61,16 +61,16 @@ class MaskGrid:
         return (self.image_size // self.patch) ** 2
 
     @property
-    def hidden(self) -> int:
+    def masked(self) -> int:
         """Hidden cells of one image."""
         return masked_count(self.cells, self.ratio)
 
     def split(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Noise (B, N) -> the grid (B, 1, G, G) bool, True where visible, and the hidden cells' indices (B, H)."""
-        _, hidden = split_tokens(noise, self.hidden)
-        visible = torch.ones_like(noise, dtype=torch.bool).scatter(1, hidden, False)
+        """Noise (B, N) -> the grid (B, 1, G, G) bool, True where visible, and the masked cells' indices (B, H)."""
+        _, masked = split_tokens(noise, self.masked)
+        visible = torch.ones_like(noise, dtype=torch.bool).scatter(1, masked, False)
         side = self.image_size // self.patch
-        return visible.reshape(len(noise), 1, side, side), hidden
+        return visible.reshape(len(noise), 1, side, side), masked
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class MaskSettings(MethodSettings):
     """The settings that these methods share. Raises UsageError for values that make no sense."""
 
     mask_ratio: float = 0.6
-    # Side of a hidden cell in pixels. 32, the encoder's stride, as published. On small images, where that leaves only a
+    # Side of a masked cell in pixels. 32, the encoder's stride, as published. On small images, where that leaves only a
     # few cells, choose a half or a quarter: a place of a coarser map is then visible where any cell below it is.
     mask_patch: int = 32
     # True: what is predicted is each cell minus its own mean, over its own deviation.
@@ -93,7 +93,7 @@ class MaskSettings(MethodSettings):
 
 
 class MaskedReconstruction(Method):
-    """A convolutional encoder that learns to rebuild hidden cells. A method says how, in ``rebuild``."""
+    """A convolutional encoder that learns to rebuild masked cells. A method says how, in ``rebuild``."""
 
     VIEWS = "one"
 
@@ -106,36 +106,36 @@ class MaskedReconstruction(Method):
         self.grid = MaskGrid(
             encoder.image_size, configuration.mask_patch, configuration.mask_ratio, stride=self.levels[-1][1]
         )
-        self.mask_cells, self.hidden = self.grid.cells, self.grid.hidden
+        self.mask_cells, self.masked = self.grid.cells, self.grid.masked
 
     def rebuild(self, images: Tensor, visible: Tensor) -> Tensor:
         """Images (B, 1, S, S) of which the cells visible (B, 1, G, G) may be seen -> images (B, 1, S, S)."""
         raise NotImplementedError
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], None]:
-        """The mean squared error over the pixels of a share's hidden cells: "loss", and detached as "loss_mse"."""
+        """The mean squared error over the pixels of a share's masked cells: "loss", and detached as "loss_mse"."""
         images = batch.images[0]
         if self.training:
             check_share(len(images), self)
-        visible, hidden = self.grid.split(batch.noise[:, 0])
+        visible, masked = self.grid.split(batch.noise[:, 0])
         prediction = patchify(self.rebuild(images, visible), self.grid.patch)
         target = patchify(images, self.grid.patch)
         if self.configuration.norm_pixels:
             target = standardized(target)[0]
-        loss = masked_mse(prediction, target, hidden)
+        loss = masked_mse(prediction, target, masked)
         return {"loss": loss, "loss_mse": loss.detach()}, None
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, noise: Tensor, plane: str = "axial") -> tuple[Tensor, Tensor]:
         """Rebuild images (B, 1, S, S) masked by noise (B, N) as in training; every plane goes the same way.
 
-        Returns the prediction (B, N, P) of all cells in the images' gray values, and the hidden cells' indices (B, H).
+        Returns the prediction (B, N, P) of all cells in the images' gray values, and the masked cells' indices (B, H).
         A network that predicts standardized cells does not know their means and deviations: the image's own are put
         back, so the picture shows whether structure was found, not gray values.
         """
-        visible, hidden = self.grid.split(noise)
+        visible, masked = self.grid.split(noise)
         prediction = patchify(self.rebuild(images, visible), self.grid.patch).float()
         if self.configuration.norm_pixels:
             _, mean, deviation = standardized(patchify(images, self.grid.patch))
             prediction = prediction * deviation + mean
-        return prediction, hidden
+        return prediction, masked

@@ -46,7 +46,7 @@ class MaskedTransformer(Method):
         super().__init__()
         self.configuration = configuration
         self.mask_cells = encoder.tokens
-        self.hidden = masked_count(encoder.tokens, configuration.mask_ratio)
+        self.masked = masked_count(encoder.tokens, configuration.mask_ratio)
         if configuration.norm_pixels and encoder.patch_pixels < 2:
             raise UsageError("A patch of one pixel has no deviation: norm_pixels needs a larger patch_size.", "setting")
         self.encoder = ViT(encoder, seed)
@@ -55,12 +55,12 @@ class MaskedTransformer(Method):
     def reconstruction(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The mean squared error over the masked patches of images (B, 1, S, S) under noise (B, N), the encoder's
         tokens (B, 1 + K, width), and the indices (B, K) of the visible patches."""
-        keep, hidden = split_tokens(noise, self.hidden)
+        keep, masked = split_tokens(noise, self.masked)
         target = patchify(images, self.encoder.configuration.patch_size)
         if self.configuration.norm_pixels:
             target = standardized(target)[0]
         tokens = self.encoder(images, keep)
-        return masked_mse(self.decoder(tokens, keep), target, hidden), tokens, keep
+        return masked_mse(self.decoder(tokens, keep), target, masked), tokens, keep
 
     def autoencoder_state(self) -> dict[str, Tensor]:
         """ "encoder.*", "decoder.*", and as "momentum_encoder.*", which reconstructs coronal planes, the same encoder;
@@ -82,9 +82,9 @@ class MaskedTransformer(Method):
         ones. With ``norm_pixels`` each patch gets the mean and the deviation that it has in the image: they were not
         predicted.
         """
-        keep, hidden = split_tokens(noise, self.hidden)
+        keep, masked = split_tokens(noise, self.masked)
         prediction = self.decoder(self.encoder(images, keep), keep)
         if self.configuration.norm_pixels:
             _, mean, deviation = standardized(patchify(images, self.encoder.configuration.patch_size))
             prediction = prediction * deviation + mean
-        return prediction, hidden
+        return prediction, masked
