@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,7 +214,7 @@ def test_figures_that_cannot_be_honest_are_refused(pretrained, ball_cohort, tmp_
     with pytest.raises(InputError, match="2 mm apart"):
         evaluate_pretext(coarse, ball_cohort, tmp_path, cpu)
     with pytest.raises(InputError, match="reconstructs nothing"):
-        evaluate_pretext(replace(pretrained, module=torch.nn.Linear(1, 1)), ball_cohort, tmp_path, cpu)
+        evaluate_pretext(replace(pretrained, module=SimpleNamespace(reconstruct=None)), ball_cohort, tmp_path, cpu)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be made"):
         evaluate_pretext(pretrained, ball_cohort, tmp_path / "file" / "out", cpu)

@@ -60,14 +60,7 @@ def evaluate_pretext(
     patient left, a place that cannot be written.
     """
     run, preprocessing = pretrained.run, pretrained.preprocessing
-    if pretrained.module.reconstruct is None:
-        raise InputError(f"The method {run.method} reconstructs nothing, so there is no pretext to evaluate.", "method")
-    if pretrained.flat or run.encoder.image_size != SIDE * TILES or cohort.kind.name != "nodule":
-        raise InputError(
-            "The pretext is evaluated on montages of 250 pixels, whose neighboring slices give its baselines; this "
-            "pre-training learned from other images.",
-            "method",
-        )
+    _check_method(pretrained, cohort)
     held_out, seen = _held_out(pretrained, cohort)
     known = _known(pretrained, training)
     pairs = np.stack([montage_pair(held_out.array(i), View(), preprocessing)[0] for i in range(len(held_out))])
@@ -105,14 +98,30 @@ def evaluate_pretext(
     report["targets"] = targets(report)
     report["unavailable"] = unavailable
     report["notes"] = notes(report)
+    _write(output, report, _figure(pretrained, pairs[:, 0], noise[:, 0, 0]))
+    return report
+
+
+def _write(output: Path, report: dict[str, Any], figure: Any) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The folder {output} cannot be made ({error.strerror}).", "not-written") from error
     with replacing(output / "pretext.png") as temporary:
-        save_png(_figure(pretrained, pairs[:, 0], noise[:, 0, 0]), temporary)
+        save_png(figure, temporary)
     write_json(output / "pretext.json", report)
-    return report
+
+
+def _check_method(pretrained: PretrainedJob, cohort: Cohort) -> None:
+    run = pretrained.run
+    if pretrained.module.reconstruct is None:
+        raise InputError(f"The method {run.method} reconstructs nothing, so there is no pretext to evaluate.", "method")
+    if pretrained.flat or run.encoder.image_size != SIDE * TILES or cohort.kind.name != "nodule":
+        raise InputError(
+            "The pretext is evaluated on montages of 250 pixels, whose neighboring slices give its baselines; this "
+            "pre-training learned from other images.",
+            "method",
+        )
 
 
 def _held_out(pretrained: PretrainedJob, cohort: Cohort) -> tuple[Cohort, int]:
