@@ -11,9 +11,7 @@ from Testing.structure.tree import REPOSITORY, source_files
 # What is known to break a rule. Each list can only shrink: who mends one strikes it out, and nothing is added.
 KNOWN_CIRCLES: set = set()
 """Circles, each by the last names of two modules in it."""
-KNOWN_FUNCTIONS = {
-    "evaluate_pretext",
-}
+KNOWN_FUNCTIONS: set = set()
 KNOWN_FILES = {
     *("test_engine.py", "test_cache.py", "test_batch.py"),
     *("test_picture_scoring.py", "test_reduction.py", "test_volume_files.py"),
