@@ -7,13 +7,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import InputError
-from MAEMCLib.fingerprint import input_sha256
+from MAEMCLib.fingerprint import fingerprint
 from MAEMCLib.images.content import content_sha256
+from MAEMCLib.inputs import INPUTS
 
 CLINICAL = (ClinicalField("age", "number"), ClinicalField("second", "series", optional=True))
-CARD = SimpleNamespace(sha256="ab" * 32, values={"preprocessing": {"mean": 0.2}}, input="nodule", clinical=CLINICAL)
+CARD = SimpleNamespace(
+    sha256="ab" * 32, values={"preprocessing": {"mean": 0.2}}, kind=INPUTS["nodule"], clinical=CLINICAL
+)
 
 
 @pytest.fixture
@@ -23,39 +27,39 @@ def image(tmp_path):
     return tmp_path / "ct.nrrd"
 
 
+def hash_of(image, card=CARD, nifti_form=None, **of_the_case):
+    return fingerprint(Case("c", "p", image, **of_the_case), card, nifti_form).whole
+
+
 def test_everything_that_counts_changes_it(image):
     second = str(image.parent / "second.nrrd")
-    plain = {
-        "card": CARD,
-        "point_lps": (1.0, 2.0, 3.0),
-        "diameter_mm": 8.0,
-        "clinical": {"age": "63", "second": second},
-    }
+    plain = {"point_lps": (1.0, 2.0, 3.0), "diameter_mm": 8.0, "values": {"age": "63", "second": second}}
     changes = [
         {"point_lps": (1.0, 2.0, 3.0001)},
         {"diameter_mm": None},
         {"diameter_mm": 8.5},
-        {"clinical": {"age": "64", "second": second}},
-        {"clinical": {"age": "63"}},
-        {"series": "1.2.3"},
-        {"series": "1.2.3#2"},
+        {"values": {"age": "64", "second": second}},
+        {"values": {"age": "63"}},
+        {"values": {"age": "63", "second": second, "series": "1.2.3"}},
+        {"values": {"age": "63", "second": second, "series": "1.2.3#2"}},
         {"nifti_form": "qform"},
         {"card": SimpleNamespace(**{**vars(CARD), "sha256": "cd" * 32})},
         {"card": SimpleNamespace(**{**vars(CARD), "values": {"preprocessing": {"mean": 0.3}}})},
     ]
-    found = [input_sha256(image, **plain), *(input_sha256(image, **{**plain, **change}) for change in changes)]
+    found = [hash_of(image, **plain), *(hash_of(image, **{**plain, **change}) for change in changes)]
     image.write_bytes(image.read_bytes() + b"!")
-    found.append(input_sha256(image, **plain))
+    found.append(hash_of(image, **plain))
     (image.parent / "second.nrrd").write_bytes(b"NRRD0005\nencoding: raw\n\nchanged")
-    found.append(input_sha256(image, **plain))
+    found.append(hash_of(image, **plain))
     assert len(set(found)) == len(found) == 13
     image.rename(image.parent / "renamed.nrrd")
-    assert input_sha256(image.parent / "renamed.nrrd", **plain) == found[-1]
+    unasked = {**plain, "values": {**plain["values"], "hospital": "a column that the model does not ask for"}}
+    assert hash_of(image.parent / "renamed.nrrd", **unasked) == found[-1]
 
 
 def test_a_further_series_that_is_not_there_is_named(image):
     with pytest.raises(InputError, match="The series second cannot be used: There is no file") as caught:
-        input_sha256(image, CARD, clinical={"second": str(image.parent / "gone of Zzyzx.nrrd")})
+        hash_of(image, values={"second": str(image.parent / "gone of Zzyzx.nrrd")})
     assert "Zzyzx" not in caught.value.anonymous
 
 

@@ -79,7 +79,7 @@ def test_every_preset_makes_a_method_and_survives_its_job_file(name):
     for preset in METHODS[name].preset_names:
         for kind in METHODS[name].inputs:
             run = pretraining_preset(preset, name, kind)
-            assert configuration_from_json(to_json(run)) == run
+            assert configuration_from_json(to_json(run), type(run.augmentation)) == run
             if preset == "tiny":
                 classes = {"classes": ("a", "b")} if run.settings.columns else {}
                 build_method(replace(run, settings=replace(run.settings, **classes)))

@@ -25,7 +25,6 @@ from MAEMCTrainingLib.data.kinds.picture_views import PicturePresentation, _Ligh
 from MAEMCTrainingLib.data.kinds.stored_pictures import gray_of
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.data.sources import Source, open_data
-from MAEMCTrainingLib.data.splitting import split_patients
 from MAEMCTrainingLib.data.store import open_store
 from MAEMCTrainingLib.engine.configuration import PictureAugmentation
 from MAEMCTrainingLib.reduction.slices import Volume, read_slices
@@ -383,22 +382,3 @@ def test_wrong_settings_of_the_augmentation():
             PictureAugmentation(**wrong)
     with pytest.raises(Exception, match="contradict"):
         PicturePreprocessing(std=0.0)
-
-
-def test_patients_are_split_the_same_way_whatever_their_names(noise, tmp_path):
-    def parts(prefix):
-        rows = [
-            replace(row(n, save(tmp_path / f"{n}.png", noise[n])), patient_id=f"{prefix}{n // 2}") for n in range(9)
-        ]
-        folder = tmp_path / prefix
-        path = write_manifest(folder / "all.csv", rows)
-        ((one,), (two,)) = split_patients([path], folder, 0.4)
-        return [[r.case_id for r in read_manifest(p).rows] for p in (one, two)], [
-            {r.patient_id for r in read_manifest(p).rows} for p in (one, two)
-        ]
-
-    cases, patients = parts("a")
-    assert cases == parts("zz")[0] and sorted(cases[0] + cases[1]) == [f"case-{n}" for n in range(9)]
-    assert len(patients[0]) == 2 and not patients[0] & patients[1]
-    with pytest.raises(UsageError, match="without any"):
-        split_patients([tmp_path / "a" / "all.csv"], tmp_path, 0.01)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
-from MAEMCLib.errors import InputError
+from MAEMCLib.errors import InputError, UsageError
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.folds import divide
@@ -278,3 +278,18 @@ def test_a_fusion_obeys_the_split_as_well(balls, home, tmp_path):
     result = json.loads((tmp_path / "job" / "folds" / "0" / "result.json").read_text())
     assert result["trained_on"] == 8 and [row["row"] for row in result["test"]] == [8, 9]
     assert "Test rows of the manifest" in (tmp_path / "job" / "report.html").read_text()
+
+
+def test_patients_are_split_the_same_way_whatever_their_names(tmp_path):
+    def parts(prefix):
+        rows = [Case(f"case-{n}", f"{prefix}{n // 2}", tmp_path / f"{n}.png", kind="image") for n in range(9)]
+        path = write_manifest(tmp_path / prefix / "all.csv", rows)
+        ((one,), (two,)) = split_patients([path], tmp_path / prefix, 0.4)
+        both = [read_manifest(part).rows for part in (one, two)]
+        return [[row.case_id for row in rows] for rows in both], [{row.patient_id for row in rows} for rows in both]
+
+    cases, patients = parts("a")
+    assert cases == parts("zz")[0] and sorted(cases[0] + cases[1]) == [f"case-{n}" for n in range(9)]
+    assert len(patients[0]) == 2 and not patients[0] & patients[1]
+    with pytest.raises(UsageError, match="without any"):
+        split_patients([tmp_path / "a" / "all.csv"], tmp_path, 0.01)
