@@ -282,7 +282,9 @@ def test_a_fusion_obeys_the_split_as_well(balls, home, tmp_path):
 
 def test_patients_are_split_the_same_way_whatever_their_names(tmp_path):
     def parts(prefix):
-        rows = [Case(f"case-{n}", f"{prefix}{n // 2}", tmp_path / f"{n}.png", kind="image") for n in range(9)]
+        image = tmp_path / "one.png"
+        image.touch()
+        rows = [Case(f"case-{n}", f"{prefix}{n // 2}", image, kind="image") for n in range(9)]
         path = write_manifest(tmp_path / prefix / "all.csv", rows)
         ((one,), (two,)) = split_patients([path], tmp_path / prefix, 0.4)
         both = [read_manifest(part).rows for part in (one, two)]
