@@ -64,7 +64,7 @@ def random_card() -> dict:
 @pytest.fixture(scope="session")
 def random_members():
     """Three classifiers and an autoencoder with seeded random weights, as members of a bundle."""
-    from MAEMCLib.explain.reconstruction import Autoencoder
+    from MAEMCLib.models.autoencoder import Autoencoder
     from MAEMCLib.models.bundle import Member
     from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
     from MAEMCLib.networks.heads.linear import LinearHead

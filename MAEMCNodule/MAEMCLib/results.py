@@ -91,6 +91,13 @@ class NoduleResult:
     software: str = f"maemc {__version__}"
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
+    @property
+    def spread_text(self) -> str:
+        """``0.74 - 0.89``, or nothing where no spread was computed."""
+        if self.interval_low is None or self.interval_high is None:
+            return ""
+        return f"{self.interval_low:.2f} - {self.interval_high:.2f}"
+
     def to_json(self) -> dict:
         """Keys as in COLUMNS, with ``point_lps`` for the three coordinates and lists for reasons and warnings."""
         values = asdict(self)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 LIGHT = "MAEMCLib.scoring, MAEMCLib.worker.client, MAEMCLib.models.bundle, MAEMCLib.models.store, MAEMCLib.cases.points"
-HEAVY = "MAEMCLib.models.predictor, MAEMCLib.explain.reconstruction, MAEMCLib.worker.server"
+HEAVY = "MAEMCLib.models.predictor, MAEMCLib.models.autoencoder, MAEMCLib.worker.server"
 SAMPLES = 11
 
 

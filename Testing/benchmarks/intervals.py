@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from MAEMCTrainingLib.evaluation.metrics import area, rates
+from MAEMCTrainingLib.statistics.metrics import area, rates
 from scipy.stats import norm
 
 PATIENTS = ((8, 47), (20, 20), (100, 100))  # benign, malignant

@@ -93,7 +93,7 @@ def test_light_half_imports_without_torch_and_heavy_packages():
 
 
 def test_scoring_needs_neither_timm_nor_torchvision():
-    code = "import sys, MAEMCLib.models.predictor, MAEMCLib.explain.reconstruction\n"
+    code = "import sys, MAEMCLib.models.predictor, MAEMCLib.models.autoencoder\n"
     code += "import MAEMCLib.worker.server, MAEMCLib.machine.device\n"
     code += "print([m for m in ('timm', 'torchvision', 'scipy', 'sklearn') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

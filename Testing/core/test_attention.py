@@ -10,11 +10,11 @@ import torch
 from MAEMCLib.explain.attention import AskedImage, PlaceMap, interpolated, last_block, place_maps, rollout
 from MAEMCLib.explain.grad_cam import grad_cam
 from MAEMCLib.explain.sanity import SEED, check_maps, deletion_and_insertion, rank_correlation, redrawn
+from MAEMCLib.figures.picture import sanity_lines
 from MAEMCLib.models.bundle import Member, save_bundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
-from MAEMCLib.report.pictures import sanity_lines
 from scipy.stats import spearmanr
 
 VIT = {"image_size": 32, "patch_size": 8, "width": 16, "depth": 3, "heads": 4, "position": "2d"}

@@ -7,9 +7,9 @@ import torch
 from MAEMCLib.__main__ import main
 from MAEMCLib.cases.values import ClinicalField, ClinicalValues
 from MAEMCLib.explain.explanation import explain
-from MAEMCLib.explain.reconstruction import Autoencoder
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.synthetic import nodule
+from MAEMCLib.models.autoencoder import Autoencoder
 from MAEMCLib.models.bundle import Member, save_bundle
 from MAEMCLib.models.ood import FeatureDistance, percentile
 from MAEMCLib.models.predictor import Predictor

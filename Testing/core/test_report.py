@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from MAEMCLib.cases.case import Case
 from MAEMCLib.explain.explanation import explain
+from MAEMCLib.figures.nodule import nodule_figure, save_figure
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.report.figures import nodule_figure, save_figure
 from MAEMCLib.report.formats import write_report
 from MAEMCLib.report.scores import results_table, score_report
 from MAEMCLib.scoring import CaseScorer

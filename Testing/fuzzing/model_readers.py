@@ -13,7 +13,7 @@ from unittest import mock
 
 import torch
 from hypothesis import strategies as st
-from MAEMCLib.explain.reconstruction import Autoencoder
+from MAEMCLib.models.autoencoder import Autoencoder
 from MAEMCLib.models.bundle import CARD, Member, ModelBundle, read_card, save_bundle
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.opening import open_predictor

@@ -16,7 +16,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
-from .imports import Arrows, _circles, import_graph
+from .imports import Arrows, circles_of, import_graph
 from .tree import REPOSITORY, is_test, source_files
 
 PACKAGES = {
@@ -56,7 +56,7 @@ def _chapter(module: str) -> str:
 
 def floors(arrows: Arrows) -> dict[str, int]:
     """0 for what imports nothing; else one more than the highest that it imports. Chapters in a circle share one."""
-    circles = {name: frozenset(circle) for circle in _circles(arrows) for name in circle}
+    circles = {name: frozenset(circle) for circle in circles_of(arrows) for name in circle}
     found: dict[str, int] = {}
 
     def floor(name: str) -> int:

@@ -33,11 +33,11 @@ class ImportGraph:
 
     def circles(self) -> list[list[str]]:
         """The largest sets of modules that all reach each other, each sorted; a module that imports itself is one."""
-        return _circles(self.imports)
+        return circles_of(self.imports)
 
     def circles_with_typing(self) -> list[list[str]]:
         """The same where type checkers' imports count too."""
-        return _circles({name: self.imports[name] | self.typing_only[name] for name in self.imports})
+        return circles_of({name: self.imports[name] | self.typing_only[name] for name in self.imports})
 
 
 def import_graph(files: Iterable[Path]) -> ImportGraph:
@@ -150,7 +150,7 @@ class _Reader(ast.NodeVisitor):
             package = package.rpartition(".")[0]
 
 
-def _circles(arrows: Arrows) -> list[list[str]]:
+def circles_of(arrows: Arrows) -> list[list[str]]:
     """Strongly connected sets of more than one module, or of one that points to itself."""
     reached = {name: _reachable(arrows, name) for name in arrows}
     circles = {

@@ -4,7 +4,7 @@ import pytest
 
 from Testing.structure.counts import KIND_QUESTIONS, counts
 from Testing.structure.figure import chapters, draw, floors, without_shortcuts
-from Testing.structure.imports import import_graph
+from Testing.structure.imports import circles_of, import_graph
 from Testing.structure.lines import code_lines, function_lengths
 from Testing.structure.tree import REPOSITORY, source_files
 
@@ -28,6 +28,10 @@ def test_no_import_circle(house):
     known = {circle: [pair for pair in KNOWN_CIRCLES if names.issuperset(pair)] for circle, names in found.items()}
     assert not [circle for circle, pairs in known.items() if not pairs], "new circles"
     assert not KNOWN_CIRCLES - {pair for pairs in known.values() for pair in pairs}, "untied: strike them out"
+
+
+def test_chapters_lie_above_each_other():
+    assert not circles_of(chapters(REPOSITORY)[0])
 
 
 @pytest.mark.parametrize(

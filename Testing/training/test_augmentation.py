@@ -7,15 +7,7 @@ import pytest
 from MAEMCLib.errors import UsageError
 from MAEMCLib.inputs.montage import from_montage
 from MAEMCLib.inputs.settings import Preprocessing
-from MAEMCTrainingLib.data.kinds.montage_views import (
-    MARGIN,
-    PADDING,
-    View,
-    crop,
-    draw_view,
-    montage_pair,
-    paper_view,
-)
+from MAEMCTrainingLib.data.kinds.montage_views import MARGIN, PADDING, View, crop, draw_view, montage_pair, paper_view
 from MAEMCTrainingLib.engine.configuration import PAPER_VIEWS, Augmentation
 from MAEMCTrainingLib.engine.rng import generator
 

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
-from MAEMCTrainingLib.evaluation.bootstrap import two_class_samples
-from MAEMCTrainingLib.evaluation.calibration import (
+from MAEMCTrainingLib.evaluation.out_of_fold import OutOfFold, calibrate, read_out_of_fold
+from MAEMCTrainingLib.evaluation.predictions import of_second
+from MAEMCTrainingLib.statistics.bootstrap import two_class_samples
+from MAEMCTrainingLib.statistics.calibration import (
     Calibration,
     calibration_error,
     equal_mass_bins,
@@ -16,8 +18,6 @@ from MAEMCTrainingLib.evaluation.calibration import (
     reliability,
     wilson,
 )
-from MAEMCTrainingLib.evaluation.out_of_fold import OutOfFold, calibrate, read_out_of_fold
-from MAEMCTrainingLib.evaluation.predictions import of_second
 from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binomtest

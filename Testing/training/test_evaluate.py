@@ -28,11 +28,11 @@ from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve
-from MAEMCTrainingLib.evaluation.metrics import auc
 from MAEMCTrainingLib.evaluation.out_of_fold import calibrate, read_out_of_fold
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
+from MAEMCTrainingLib.statistics.metrics import auc
 from sklearn.metrics import roc_curve as reference_curve
 
 CPU = torch.device("cpu")

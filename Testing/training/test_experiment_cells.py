@@ -17,11 +17,11 @@ from MAEMCTrainingLib.data.kinds.nodule import MontagePresentation
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.evaluation.predictions import PredictionTable, of_second
-from MAEMCTrainingLib.evaluation.repeats import repeated_auc
 from MAEMCTrainingLib.experiments.cell import FINETUNE, FUSE, Cell, repeated
 from MAEMCTrainingLib.experiments.registry import experiment_named, experiments
 from MAEMCTrainingLib.experiments.repeats import write_repeats
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
+from MAEMCTrainingLib.statistics.repeats import repeated_auc
 
 FLAT = {"methods", "less-is-more", "modan-mulsupcon", "bus-mae"}
 

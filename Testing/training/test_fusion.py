@@ -29,12 +29,13 @@ from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Augmentation, Optimization, override
 from MAEMCTrainingLib.engine.session import Session
-from MAEMCTrainingLib.evaluation import baselines, bootstrap, metrics
+from MAEMCTrainingLib.evaluation import baselines
 from MAEMCTrainingLib.evaluation.baselines import VALUES
 from MAEMCTrainingLib.evaluation.page import evaluation_report
 from MAEMCTrainingLib.evaluation.report import evaluate_again, evaluate_job
 from MAEMCTrainingLib.jobs.job import Job, open_job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
+from MAEMCTrainingLib.statistics import bootstrap, metrics
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 CPU = torch.device("cpu")

@@ -5,12 +5,12 @@ import os
 import numpy as np
 import pytest
 from MAEMCLib.report.sections import Metric
-from MAEMCTrainingLib.evaluation import bootstrap, metrics
-from MAEMCTrainingLib.evaluation.bootstrap import two_class_samples, with_interval
-from MAEMCTrainingLib.evaluation.calibration import calibrated_error, equal_mass_bins, reliability
-from MAEMCTrainingLib.evaluation.delong import compare
-from MAEMCTrainingLib.evaluation.intervals import area_interval, effective_size, mean_interval, rate_interval
-from MAEMCTrainingLib.evaluation.metrics import area, auc_difference, evaluate
+from MAEMCTrainingLib.statistics import bootstrap, metrics
+from MAEMCTrainingLib.statistics.bootstrap import two_class_samples, with_interval
+from MAEMCTrainingLib.statistics.calibration import calibrated_error, equal_mass_bins, reliability
+from MAEMCTrainingLib.statistics.delong import compare
+from MAEMCTrainingLib.statistics.intervals import area_interval, effective_size, mean_interval, rate_interval
+from MAEMCTrainingLib.statistics.metrics import area, auc_difference, evaluate
 from scipy.stats import binomtest
 
 from Testing.benchmarks.intervals import FIGURES, coverage, report, sample

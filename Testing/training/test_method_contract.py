@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.explain.reconstruction import Autoencoder
+from MAEMCLib.models.autoencoder import Autoencoder
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.configuration import PRESETS as NETWORKS
 from MAEMCLib.networks.encoders import build_encoder

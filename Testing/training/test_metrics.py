@@ -7,10 +7,10 @@ import pytest
 from MAEMCLib.errors import InputError
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.evaluation.baselines import by_radius, logistic, majority_shares, radial_profiles, shell_means
-from MAEMCTrainingLib.evaluation.bootstrap import two_class_samples
-from MAEMCTrainingLib.evaluation.delong import compare, delong
-from MAEMCTrainingLib.evaluation.metrics import area, auc, auc_difference, confusion, evaluate, rates
-from MAEMCTrainingLib.evaluation.operating_points import at_points, choose_thresholds, too_few
+from MAEMCTrainingLib.statistics.bootstrap import two_class_samples
+from MAEMCTrainingLib.statistics.delong import compare, delong
+from MAEMCTrainingLib.statistics.metrics import area, auc, auc_difference, confusion, evaluate, rates
+from MAEMCTrainingLib.statistics.operating_points import at_points, choose_thresholds, too_few
 from scipy.stats import norm
 from sklearn import metrics as reference
 

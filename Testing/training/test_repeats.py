@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCTrainingLib.evaluation.bootstrap import two_class_samples
-from MAEMCTrainingLib.evaluation.metrics import auc_difference
-from MAEMCTrainingLib.evaluation.repeats import (
+from MAEMCTrainingLib.statistics.bootstrap import two_class_samples
+from MAEMCTrainingLib.statistics.metrics import auc_difference
+from MAEMCTrainingLib.statistics.repeats import (
     auc_difference_by_patients,
     compare_repeats,
     corrected,

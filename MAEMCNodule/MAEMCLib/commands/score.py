@@ -87,7 +87,7 @@ def _draw(folder: Path, found: list[ScoredCase], bundle: ModelBundle, predictor:
     figures: dict[int, Path | None] = {}
     if predictor is not None:
         from ..explain.explanation import explain
-        from ..explain.reconstruction import load_autoencoder
+        from ..models.autoencoder import load_autoencoder
 
         autoencoder, kind, taken = None, bundle.card.kind, set()
         if bundle.card.members("decoder"):

@@ -9,9 +9,9 @@ import torch
 
 from ..errors import ModelError
 from ..inputs.input import Prepared
+from ..models.autoencoder import Autoencoder, load_autoencoder, reconstruct
 from ..models.predictor import Predictor
 from .attention import GRAD_CAM, AskedImage, PlaceMap, by_patch, has_attention, interpolated, place_maps
-from .reconstruction import Autoencoder, load_autoencoder, reconstruct
 from .sanity import Sanity, check_maps
 
 

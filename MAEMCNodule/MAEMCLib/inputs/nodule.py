@@ -123,7 +123,7 @@ class Nodule(Input):
         self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
     ) -> list[str]:
         """NRRD files that lie on the CT, and the figure."""
-        from ..report.figures import nodule_figure, save_figure
+        from ..figures.nodule import nodule_figure, save_figure
 
         for part, branches in explanation.parts().items():
             for branch, stack in branches.items():

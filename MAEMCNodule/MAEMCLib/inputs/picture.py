@@ -151,7 +151,7 @@ class Picture(Input):
         self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
     ) -> Path:
         """The first map on the picture."""
-        from ..report.figures import save_figure
+        from ..figures.nodule import save_figure
 
         found, sanity = explanation.maps["picture"][0], explanation.sanity["picture"][0]
         save_figure(self._figure(result, case, found, sanity, card), folder / "overlay.png")
@@ -161,8 +161,8 @@ class Picture(Input):
         self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
     ) -> list[str]:
         """Every map as PNG and as arrays, with the figures of what each is worth, and the reconstruction."""
-        from ..report.figures import save_figure
-        from ..report.pictures import TITLES, heads_figure, reconstruction_figure, sanity_lines
+        from ..figures.nodule import save_figure
+        from ..figures.picture import TITLES, heads_figure, reconstruction_figure, sanity_lines
 
         gray, side, listed, lines = case.region.gray, card.preprocessing.image_size, [], []
         view = View.of(gray, card.preprocessing)
@@ -198,7 +198,7 @@ class Picture(Input):
         return [*lines, *([explanation.problem] if explanation.problem else [])]
 
     def _figure(self, result: NoduleResult, case: Prepared, found: PlaceMap, sanity: Sanity, card: ModelCard):
-        from ..report.pictures import map_figure
+        from ..figures.picture import map_figure
 
         gray, settings = case.region.gray, card.preprocessing
         grown = found.interpolated(settings.image_size)

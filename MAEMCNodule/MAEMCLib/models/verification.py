@@ -37,7 +37,7 @@ def verify(bundle: ModelBundle) -> str:
 
 def _autoencoder_problem(predictor) -> str:
     """Why it scores without pictures; empty for a sound autoencoder and for none."""
-    from ..explain.reconstruction import load_autoencoder
+    from .autoencoder import load_autoencoder
 
     if not predictor.card.members("decoder"):
         return ""

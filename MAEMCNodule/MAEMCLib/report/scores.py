@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..figures.nodule import scale_figure
 from ..results import NoduleResult
 from .card import card_sections
-from .figures import scale_figure
 from .formats import render
 from .sections import Figure, Mark, Note, Report, Section, Table
-from .tables import about, classes_text, clinical_text, point_text, spread_text
+from .tables import about, classes_text, clinical_text, point_text
 
 if TYPE_CHECKING:
     from ..models.card import ModelCard
@@ -53,7 +53,7 @@ def _cells(result: NoduleResult) -> tuple[str, float | None, str, Mark, Mark]:
         return result.nodule_id, None, "-", Mark("failed"), Mark(f"not scored: {result.message}", "grey")
     classes = [classes_text(result.class_probabilities)] if result.class_probabilities else []
     gate = Mark(result.gate or "", result.gate or "", [warning.message for warning in result.warnings])
-    return result.nodule_id, result.probability, spread_text(result) or "-", Mark(result.class_name, "", classes), gate
+    return result.nodule_id, result.probability, result.spread_text or "-", Mark(result.class_name, "", classes), gate
 
 
 def _one(result: NoduleResult, figure: Path | None) -> Section:

@@ -62,13 +62,6 @@ def about(card: ModelCard) -> str:
     return f"{card.title} ({card.id} {card.version}); {state}; {rule}. {use}".rstrip()
 
 
-def spread_text(result: NoduleResult) -> str:
-    """``0.74 - 0.89``, or nothing where no spread was computed."""
-    if result.interval_low is None or result.interval_high is None:
-        return ""
-    return f"{result.interval_low:.2f} - {result.interval_high:.2f}"
-
-
 def classes_text(probabilities: dict[str, float]) -> str:
     """``cyst 0.49, myeloma 0.30, metastasis 0.21``: the probability of each of several classes, likeliest first."""
     return ", ".join(

@@ -102,7 +102,7 @@ class Server:
 
     def _explain(self, message: dict) -> dict:
         from ..explain.explanation import explain
-        from ..explain.reconstruction import load_autoencoder
+        from ..models.autoencoder import load_autoencoder
 
         nodules = _nodules(message)
         predictor = self._load(message)

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..data.folds import Division
 from ..data.parts import TEST, VALIDATION
 from ..engine.session import Session
-from ..evaluation.logistic import FEATURE_PENALTY, fit_classes
+from ..statistics.logistic import FEATURE_PENALTY, fit_classes
 from .fold_model import feature_statistics, features, predict
 from .task import ClassifierTask
 

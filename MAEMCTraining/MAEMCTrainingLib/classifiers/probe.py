@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..evaluation.logistic import FEATURE_PENALTY, fit_classes
+from ..statistics.logistic import FEATURE_PENALTY, fit_classes
 from .task import ClassifierTask
 
 

@@ -23,7 +23,7 @@ from ..engine.class_weights import class_weights
 from ..engine.optimization import NamedParameter, layer_scale
 from ..engine.rng import generator
 from ..engine.task import Task, sample_in_epoch
-from ..evaluation.metrics import macro_auc_row
+from ..statistics.metrics import macro_auc_row
 from .cases import CaseImages, LabeledCohort
 from .fold_model import CASES_TOGETHER, TOGETHER, chunks, features, joined, mean_of_owners, predict, trained_branches
 from .presets import ClassifierConfiguration

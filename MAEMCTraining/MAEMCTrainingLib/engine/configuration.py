@@ -176,18 +176,6 @@ def from_json(kind: type, values: dict[str, Any]) -> Any:
         raise UsageError(f"The stored settings do not fit {kind.__name__}: {error}.", "configuration") from error
 
 
-def differing_keys(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted keys at which two stored configurations differ, with both values."""
-    lines = []
-    for key in sorted(first.keys() | second.keys()):
-        one, two = first.get(key), second.get(key)
-        if isinstance(one, dict) and isinstance(two, dict):
-            lines += differing_keys(one, two, f"{prefix}{key}.")
-        elif one != two:
-            lines.append(f"{prefix}{key} ({json.dumps(one)} there, {json.dumps(two)} here)")
-    return lines
-
-
 def override(configuration: Any, assignments: Sequence[str]) -> Any:
     """Apply KEY=VALUE pairs, all at once: a dotted key, or any last part that names exactly one setting.
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from MAEMCLib.report.sections import Metric
 
-from .delong import Comparison
-from .operating_points import POINTS, OperatingPoint
+from ..statistics.delong import Comparison
+from ..statistics.operating_points import POINTS, OperatingPoint
 from .predictions import OWN_CLASSES
 
 Metrics = Mapping[str, Metric]

@@ -26,10 +26,10 @@ from ..classifiers.job_models import models_of_job
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH
 from ..jobs.job import Job
+from ..statistics.metrics import auc
 from .baselines import SIZE
 from .evaluation import CalibrationFacts, DataFacts, Decisions, Evaluation
 from .measuring import decide, measure
-from .metrics import auc
 from .notes import data_notes
 from .other_data import LABEL, Failed, Progress, Scored, score_cache, score_manifest
 from .page import evaluation_report

@@ -9,6 +9,8 @@ from MAEMCLib.networks.encoders import build_encoder
 from ..classifiers.fold_model import TrainedFolds, features, fold_folder, fold_result, load_fold, trained_branches
 from ..classifiers.starting_point import SCRATCH
 from ..engine.checkpoints import read_tensors
+from ..statistics.logistic import FEATURE_PENALTY
+from ..statistics.operating_points import FEWEST_CASES
 from .baselines import (
     FROZEN,
     MAJORITY,
@@ -21,8 +23,6 @@ from .baselines import (
     radial_profiles,
     tabular_features,
 )
-from .logistic import FEATURE_PENALTY
-from .operating_points import FEWEST_CASES
 from .out_of_fold import probabilities_of
 
 

@@ -16,11 +16,11 @@ from MAEMCLib.errors import InputError
 
 from ..classifiers.fold_model import fold_result
 from ..data.parts import TEST, VALIDATION
-from .calibration import Calibration
+from ..statistics.calibration import Calibration
+from ..statistics.metrics import confusion, confusion_matrix, evaluate
+from ..statistics.operating_points import at_points
 from .evaluation import Part
 from .measuring import macro_figures
-from .metrics import confusion, confusion_matrix, evaluate
-from .operating_points import at_points
 from .out_of_fold import probabilities_of
 from .predictions import PredictionTable, of_second
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from MAEMCLib.report.sections import Metric
 
-from .bootstrap import patient_samples
-from .calibration import reliability
-from .delong import Comparison, compare
+from ..statistics.bootstrap import patient_samples
+from ..statistics.calibration import reliability
+from ..statistics.delong import Comparison, compare
+from ..statistics.metrics import area, auc_difference, by_class, confusion, confusion_matrix, evaluate, evaluate_classes
+from ..statistics.operating_points import at_points
 from .evaluation import CalibrationFacts, Decisions, Evaluation, Metrics
-from .metrics import area, auc_difference, by_class, confusion, confusion_matrix, evaluate, evaluate_classes
-from .operating_points import at_points
 from .out_of_fold import BRANCH
 from .predictions import PredictionTable
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..classifiers.protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
+from ..statistics.metrics import INTERVALS
+from ..statistics.operating_points import FEWEST_CASES
 from .baselines import SIZE, VALUES
 from .evaluation import Evaluation
 from .manifest_parts import about_parts
-from .metrics import INTERVALS
-from .operating_points import FEWEST_CASES
 
 _LEAK = 0.995
 _MACRO = "A case is called what is likeliest. Macro: the mean over classes. AUC: a class against all others."

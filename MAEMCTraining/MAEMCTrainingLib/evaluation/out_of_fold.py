@@ -16,9 +16,9 @@ import numpy as np
 from MAEMCLib.errors import InputError
 
 from ..classifiers.fold_model import fold_result
-from .calibration import Calibration, fit_platt
-from .metrics import check_distributions, check_probabilities
-from .operating_points import POINTS, choose_thresholds, too_few
+from ..statistics.calibration import Calibration, fit_platt
+from ..statistics.metrics import check_distributions, check_probabilities
+from ..statistics.operating_points import POINTS, choose_thresholds, too_few
 
 BRANCH, IMAGES_ALONE = "branch ", "images alone"
 """How a branch's own predictions are named, before the branch, and those of a network without clinical values."""

@@ -11,10 +11,10 @@ from MAEMCLib.report.sections import OWN, Cell, Difference, Figure, Note, Notes,
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
 from ..data.parts import TEST, VALIDATION
 from ..jobs.events import read_event
-from .delong import Comparison
+from ..statistics.delong import Comparison
+from ..statistics.operating_points import OperatingPoint
 from .evaluation import Evaluation, Metrics, counted
 from .figures import POINT_NAMES, evaluation_figure, learning_figure
-from .operating_points import OperatingPoint
 from .predictions import PredictionTable
 
 MACRO = {"macro_auc": "macro AUC", "accuracy": "ACC", "macro_f1": "macro F1", "balanced_accuracy": "balanced ACC"}

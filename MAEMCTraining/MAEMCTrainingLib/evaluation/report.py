@@ -18,12 +18,12 @@ from ..classifiers.fold_model import TrainedFolds
 from ..classifiers.protocol import UNKNOWN
 from ..classifiers.starting_point import IMAGENET, SCRATCH
 from ..jobs.job import Job
-from .calibration import Calibration
+from ..statistics.calibration import Calibration
+from ..statistics.metrics import macro_auc_row
 from .evaluation import CalibrationFacts, Decisions, Evaluation, JobFacts
 from .job_baselines import baselines_of, training_distances
 from .manifest_parts import evaluate_parts, evaluated_rows
 from .measuring import decide, measure
-from .metrics import macro_auc_row
 from .notes import job_notes
 from .out_of_fold import Calibrated, OutOfFold, calibrate, read_out_of_fold
 from .page import evaluation_report

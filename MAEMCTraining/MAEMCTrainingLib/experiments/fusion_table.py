@@ -9,12 +9,12 @@ from typing import Any
 from MAEMCLib.files.atomic import read_json
 from MAEMCLib.report.sections import Metric
 
-from ..evaluation.bootstrap import patient_samples
-from ..evaluation.metrics import auc_difference
 from ..evaluation.out_of_fold import IMAGES_ALONE
 from ..evaluation.page import MACRO
 from ..evaluation.predictions import read_predictions
 from ..jobs.job import Job
+from ..statistics.bootstrap import patient_samples
+from ..statistics.metrics import auc_difference
 from .cell import Cell
 from .ranges import write_ranges
 from .writing import write_csv, write_markdown

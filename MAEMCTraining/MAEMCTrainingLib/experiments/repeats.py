@@ -10,7 +10,7 @@ import numpy as np
 from MAEMCLib.files.atomic import replacing, write_json
 
 from ..evaluation.predictions import PredictionTable, read_predictions
-from ..evaluation.repeats import RepeatedComparison, compare_repeats, corrected, repeated_auc
+from ..statistics.repeats import RepeatedComparison, compare_repeats, corrected, repeated_auc
 from .cell import Cell
 
 

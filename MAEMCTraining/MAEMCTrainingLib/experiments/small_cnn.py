@@ -24,9 +24,9 @@ from ..data.preprocessing import measure_preprocessing
 from ..engine.configuration import Optimization, to_json
 from ..engine.loop import train
 from ..engine.optimization import NamedParameter
-from ..evaluation.metrics import evaluate
 from ..jobs.job import Job, open_job
 from ..jobs.stopping import StopRequest
+from ..statistics.metrics import evaluate
 
 SMALL_CNN = "small-cnn"
 """Folder of this network's job, and its name for --only."""

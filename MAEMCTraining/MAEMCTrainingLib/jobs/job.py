@@ -28,7 +28,7 @@ from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.files.atomic import replacing, write_json
 from MAEMCLib.files.home import home as user_home
 
-from ..engine.configuration import differing_keys
+from .differences import differing_keys
 from .events import read_event
 from .files import SCHEMA, is_command, read_settings, read_state
 from .notes import noted, read_note, registry, remember

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..engine.rng import generator
-from ..evaluation.bootstrap import two_class_samples, with_interval
+from ..statistics.bootstrap import two_class_samples, with_interval
 
 SEED = 20256
 LARGEST_PERPLEXITY = 30.0

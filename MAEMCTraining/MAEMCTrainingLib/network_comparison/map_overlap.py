@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.bootstrap import two_class_samples, with_interval
+from ..statistics.bootstrap import two_class_samples, with_interval
 
 SHARE = 0.2
 """Of a map's area: its highest part."""

@@ -15,7 +15,7 @@ from MAEMCLib.report.formats import render
 from MAEMCLib.report.sections import Cell, Figure, Metric, Note, Notes, Part, Report, Section, Table
 from MAEMCLib.results import DISCLAIMER
 
-from ..evaluation.bootstrap import RESAMPLES
+from ..statistics.bootstrap import RESAMPLES
 from .embedding import SHUFFLES
 from .figures import SPACES, Drawn, cka_figure, embedding_figure, maps_figure, named
 

@@ -27,9 +27,9 @@ from torch import nn
 from ..data.cohort import Cohort
 from ..data.kinds.montage_views import View, montage_pair
 from ..engine.rng import generator
-from ..evaluation.bootstrap import two_class_samples
 from ..pretraining.preview import masked_pixels, montage_figure, save_png
 from ..pretraining.run import PretrainedJob, build_method
+from ..statistics.bootstrap import two_class_samples
 from .contrast import can_contrast, can_contrast_unmasked, fill_queue, own_key_first, queries_and_keys, queue_losses
 from .filling import FILLINGS, INTERPOLATION, interpolated
 from .gray_levels import gray_level_errors, gray_levels, peak_signal_to_noise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..results import DISCLAIMER, NoduleResult
-from .figures import result_title
+from .nodule import result_title
 
 if TYPE_CHECKING:
     from ..inputs.view import View

@@ -10,7 +10,6 @@ import numpy as np
 from ..errors import InputError
 from ..machine.terminal import visible
 from ..results import DISCLAIMER, NoduleResult
-from .tables import spread_text
 
 if TYPE_CHECKING:
     from ..inputs.settings import Preprocessing
@@ -105,5 +104,5 @@ def result_title(result: NoduleResult) -> str:
     name = visible(result.nodule_id)
     if result.probability is None:
         return name
-    spread = spread_text(result)
+    spread = result.spread_text
     return f"{name}: {result.probability:.2f}{f' ({spread})' if spread else ''}, {result.class_name}"

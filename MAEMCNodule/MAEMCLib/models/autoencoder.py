@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from ..models.loading import is_finite, load_members
-from ..models.predictor import Predictor
 from ..networks.configuration import DecoderConfiguration, EncoderConfiguration
 from ..networks.decoder import Decoder
 from ..networks.masking import masked_count, split_tokens, unpatchify
 from ..networks.vit import ViT
+from .loading import is_finite, load_members
+from .predictor import Predictor
 
 ROUNDS = 4
 """Pairs of complementary masks that are averaged; more change the picture little."""

@@ -1,0 +1,1 @@
+"""What results, explanations and inputs look like: matplotlib figures."""

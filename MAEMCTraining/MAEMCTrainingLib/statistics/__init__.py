@@ -1,0 +1,1 @@
+"""Figures of merit with intervals, calibration and comparisons: numbers from arrays."""
