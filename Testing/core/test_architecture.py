@@ -17,7 +17,7 @@ LIGHT = [
     *("errors", "results", "applicability", "scoring", "files.atomic", "files.home", "images.ct", "images.files"),
     *("images.dicom.series", "images.reading_process", "inputs.region", "inputs.montage", "cases.points"),
     *("cases.manifest", "models.card", "models.store", "models.bundle", "models.importing", "models.fusion_graph"),
-    *("worker.client", "worker.protocol", "report.tables", "report.scores", "report.formats", "report.figures"),
+    *("worker.client", "worker.protocol", "report.tables", "report.scores", "report.formats", "figures.nodule"),
     *("batch.run", "commands.score", "commands.models", "commands.batch", "commands.explain"),
 ]
 
