@@ -1,5 +1,6 @@
-"""A method is its two files, and an experiment its one: each is added to a copy of the libraries and run."""
+"""A method is its two files, a head or an experiment its one: each is added to a copy of the libraries and run."""
 
+import csv
 import json
 import os
 import shutil
@@ -74,6 +75,31 @@ def cells(cases):
 
 EXPERIMENTS = {"one-row": Experiment(cells)}
 '''
+HEAD = '''
+"""Two layers on every branch by itself."""
+
+from torch.nn.functional import gelu
+
+from ..classifier import Classifier, Logits, mean_of
+from ..layers import Linear, initialize
+
+
+class TwoLayers(Classifier):
+    RELATES = False
+
+    def __init__(self, encoder, classes=2, seed=0, graph=None):
+        super().__init__(encoder, classes, seed)
+        self.first, self.second = Linear(self.encoder.width, 8), Linear(8, classes)
+        initialize(self.first, seed + 1)
+        initialize(self.second, seed + 2)
+
+    def of_features(self, features, seen, values, given):
+        branches = self.second(gelu(self.first(features.to(self.first.weight.dtype)))) * seen.unsqueeze(2)
+        return Logits(mean_of(branches, seen), branches, seen)
+
+
+HEAD = TwoLayers
+'''
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +114,7 @@ def libraries(tmp_path_factory):
     (methods / "shades-of-gray.toml").write_text(FACTS)
     (methods / "shades_of_gray.py").write_text(SHADES)
     (place / "MAEMCTrainingLib/experiments/definitions/one_row.py").write_text(TABLE)
+    (place / "MAEMCLib/networks/heads/two_layers.py").write_text(HEAD)
     return place
 
 
@@ -103,11 +130,11 @@ def pictures(tmp_path_factory):
     return write_manifest(folder / "m.csv", rows)
 
 
-def maemc_train(libraries, *words):
+def maemc_train(libraries, *words, library="MAEMCTrainingLib"):
     """The output of a command of the copy. Fails where it does."""
     environment = {**os.environ, "PYTHONPATH": str(libraries), "MAEMC_HOME": str(libraries / "home")}
     # Without the paths that this environment adds by itself the copy alone is found.
-    code = f"import sys; sys.path.insert(0, {str(libraries)!r}); from MAEMCTrainingLib.__main__ import main; "
+    code = f"import sys; sys.path.insert(0, {str(libraries)!r}); from {library}.__main__ import main; "
     command = [sys.executable, "-c", f"{code}sys.exit(main())", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=libraries)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -138,6 +165,25 @@ def test_an_experiment_is_its_file(libraries, pictures, tmp_path):
     printed = maemc_train(libraries, "experiment", "one-row", *words, "--quiet")
     assert printed.split() == [str(tmp_path / "t" / "one"), str(tmp_path / "t")]
     assert "| from scratch | " in (tmp_path / "t" / "table.md").read_text()
+
+
+def test_a_head_is_its_file(libraries, pictures, tmp_path):
+    network = ("--backbone", "tiny", "encoder.image_size=32", "encoder.patch_size=8", "encoder.width=16", "depth=1")
+    here = ("--device", "cpu", "--threads", "1", "--quiet", "--folds", "2")
+    job, bundle = tmp_path / "job", tmp_path / "two.maemc"
+    words = ("finetune", "--from", "scratch", "--preset", "tiny", "--data", pictures, "--output", job, *network, *here)
+    maemc_train(libraries, *words, "head=two_layers", "epochs=1", "batch=6", "validation_fraction=0.2")
+    assert json.loads((job / "job.json").read_text())["configuration"]["head"] == "two_layers"
+    trained = [json.loads(line) for line in (job / "events.jsonl").read_text().splitlines()]
+    assert max(event.get("step", 0) for event in trained) == 2
+    maemc_train(libraries, "export", job, "--output", bundle, "--id", "two", "--quiet")
+    assert "author's numbers" in maemc_train(libraries, "models", "verify", bundle, library="MAEMCLib")
+    maemc_train(libraries, "evaluate", bundle, "--data", pictures, "--output", tmp_path / "again", "--device", "cpu")
+    with open(tmp_path / "again/predictions.csv", newline="") as stream:
+        judged = {row["case_id"]: row["probability"] for row in csv.DictReader(stream)}
+    picture = pictures.parent / "3.png"
+    answer = maemc_train(libraries, "score", picture, "--model", bundle, "--json", library="MAEMCLib")
+    assert f"{json.loads(answer)['nodules'][0]['probability']:.6f}" == judged["case-3"]
 
 
 def test_each_command_is_in_the_file_that_is_imported_for_it():

@@ -19,19 +19,24 @@ def grad_cam(
     of the class score's gradient (Selvaraju et al. 2017, equations 1 and 2).
 
     The score is the logit of the class ``target`` over those of the others: of two classes only the difference
-    decides. judged: the logits (B, C) of an image's features (B, width); by default those of a linear head.
+    decides. judged: the logits (B, C) of an image's features (B, width); by default those of a head without values.
     """
     weight = next(network.encoder.parameters())
     images = images.to(weight.device, weight.dtype)
     with torch.enable_grad():
         features, pooled = _features(network.encoder, images)
-        logits = judged(pooled) if judged else network.head(pooled.to(network.head.weight.dtype))
+        logits = judged(pooled) if judged else _judged_alone(network, pooled)
         others = [number for number in range(logits.shape[1]) if number != target]
         score = logits[:, target] - logits[:, others].logsumexp(dim=1)
         (gradient,) = torch.autograd.grad(score.sum(), features)
     places, slopes = (_places(network.encoder, tensor.detach().float()) for tensor in (features, gradient))
     weights = slopes.mean(dim=(2, 3), keepdim=True)
     return (weights * places).sum(dim=1).relu().cpu()
+
+
+def _judged_alone(network: Classifier, pooled: Tensor) -> Tensor:
+    seen, nothing = pooled.new_ones(len(pooled), 1).bool(), pooled.new_zeros(len(pooled), 0)
+    return network.of_features(pooled.unsqueeze(1), seen, nothing, nothing.bool()).fused
 
 
 def _features(encoder: Backbone, images: Tensor) -> tuple[Tensor, Tensor]:

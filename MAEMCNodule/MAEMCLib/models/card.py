@@ -114,7 +114,7 @@ class ModelCard:
             return f"its fusion '{self.fusion}' is none of {', '.join(FUSIONS)}"
         if self.fusion not in self.kind.planes:
             return f"it scores {self.kind.noun}s, which have no {self.fusion} plane"
-        if self.head != "graph" and self.values.get("clinical"):
+        if self.fusion != "graph" and self.values.get("clinical"):
             return "it asks for clinical values, which models of fusion alone read"
         return ""
 
@@ -206,13 +206,14 @@ class ModelCard:
 
     @property
     def head(self) -> str:
-        """The name of the head on the encoder: "graph" relates images and values, "linear" averages images."""
-        return "graph" if self.fusion == "graph" else "linear"
+        """The name of the head on the encoder, a file of ``networks/heads``; cards from before there were others have
+        the one of their fusion."""
+        return self.values["architecture"].get("head", "graph" if self.fusion == "graph" else "linear")
 
     @property
     def graph(self) -> GraphConfiguration | None:
         """Which images and values a head relates; None of one that relates none. Raises ModelError."""
-        return graph_of(self.values, self.clinical, self.id) if self.head == "graph" else None
+        return graph_of(self.values, self.clinical, self.id) if self.fusion == "graph" else None
 
     @property
     def clinical(self) -> tuple[ClinicalField, ...]:

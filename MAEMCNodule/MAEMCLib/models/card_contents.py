@@ -83,7 +83,7 @@ _POINT = _record(
 _PARTS: dict[str, Problem] = {
     **dict.fromkeys(("limitations", "licence", "citation", "created"), _text),
     "label_type": lambda value: value in ("rating", "diagnosis"),
-    "architecture": _record({}, {"graph": _record({"branches": _texts}, {"rounds": _plain})}),
+    "architecture": _record({}, {"head": _text, "graph": _record({"branches": _texts}, {"rounds": _plain})}),
     "calibration": _record({}, {"reason": _text}),
     "training": _record(
         {},

@@ -59,8 +59,9 @@ class Predictor:
         self.sources = _sources(self.card)
         self.members = [placed(member, self.device) for member in load_members(bundle, "classifier", self._network)]
         for member in self.members:
-            if not member.RELATES:  # rounding its few products is what moves a logit most
-                member.head.float()
+            for name, part in member.named_children():
+                if name != "encoder" and not member.RELATES:  # rounding its few products is what moves a logit most
+                    part.float()
         width = self.members[0].encoder.width
         self.distances = _distances(bundle, self.branches, width) if self.card.training_distances else []
 
@@ -71,7 +72,13 @@ class Predictor:
 
     def _network(self) -> Classifier:
         card = self.card
-        return head_named(card.head)(card.encoder, len(card.classes), graph=card.graph)
+        head = head_named(card.head)
+        if head.RELATES is not (card.graph is not None):
+            raise ModelError(
+                f"The head {card.head} of {card.id} does not go with its fusion {card.fusion}. Get the model again.",
+                "architecture",
+            )
+        return head(card.encoder, len(card.classes), graph=card.graph)
 
     def predict(self, cases: Sequence[Prepared], progress: Callable[[float], None] | None = None) -> list[Prediction]:
         """Score cases. progress is called with the share done.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from MAEMCLib.errors import UsageError
+from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
 
 from ..engine.configuration import (
@@ -68,6 +68,11 @@ class ClassifierConfiguration:
     augmentation: Augmentation | PictureAugmentation = field(default_factory=lambda: Augmentation(shift_mm=3))
     optimization: Optimization
 
+    @property
+    def division_seed(self) -> int:
+        """What folds, validation parts and labeled cases are drawn with."""
+        return self.split_seed
+
     def __post_init__(self) -> None:
         check_run(self)
         for name in ("folds", "patience", "loss_window", "angles"):
@@ -109,8 +114,13 @@ class FusionConfiguration(ClassifierConfiguration):
     validation_fraction: float = 0.15
     width: int = 64  # of a node of the graph
     rounds: int = 2  # of messages
+    split_seed: int | None = None  # none: seed, so that repeats with other seeds divide anew
     images_alone: bool = True  # train the same network without the clinical values too: it says what they add
     optimization: Optimization = field(default_factory=lambda: Optimization(learning_rate=3e-4))
+
+    @property
+    def division_seed(self) -> int:
+        return self.seed if self.split_seed is None else self.split_seed
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -168,21 +178,28 @@ def fusion_preset(
     flat: bool = False,
     backbone: str | None = None,
 ) -> FusionConfiguration:
-    """The preset of fusion; its arguments and errors are those of ``finetuning_preset``."""
+    """The preset of fusion; its arguments are those of ``finetuning_preset``.
+
+    Raises UsageError for a name that there is none of, InputError for 2-D pictures.
+    """
+    if flat:
+        raise InputError(
+            "Fusion relates the planes of nodules in CT and clinical values, and these data are 2-D pictures, which "
+            "have one image and are scored without values. Give rows of the kind nodule, or train with finetune.",
+            "kind",
+        )
     if name not in FUSION_PRESETS:
         raise UsageError(
             f"Fusion has no preset '{name}': its source publishes no settings. Choose {' or '.join(FUSION_PRESETS)}.",
             "configuration",
         )
-    chosen = encoder or (encoder_named(backbone, flat, name == "tiny") if backbone else None)
+    chosen = encoder or (encoder_named(backbone, False, name == "tiny") if backbone else None)
     if chosen is None:
-        chosen = encoder_named("resnet18", flat, name == "tiny")
-        if name == "tiny" and not flat:
+        chosen = encoder_named("resnet18", False, name == "tiny")
+        if name == "tiny":
             chosen = replace(chosen, image_size=125)  # montages at half their side
     # What the encoder has learned is kept by moving it more slowly than the graph, which starts from nothing.
     base = FusionConfiguration(chosen, encoder_rate=1.0 if encoder is None else 0.3)
-    if flat:
-        base = replace(base, augmentation=PictureAugmentation())
     if name == "tiny":
         # For a processor in minutes: fewer epochs of more steps at a higher rate. In a trial on 84 real nodules the
         # graph needed some 100 steps to read the clinical values at all.

@@ -97,9 +97,9 @@ class ClassifierTask(Task):
         found = []
         for name, parameter in self.module.named_parameters():
             if parameter.requires_grad:
-                scale, start = layer_scale(name, depth, decay), 0
+                scale, start = 1.0, 0
                 if name.startswith("encoder."):
-                    scale, start = scale * run.encoder_rate, run.frozen_epochs
+                    scale, start = layer_scale(name, depth, decay) * run.encoder_rate, run.frozen_epochs
                 found.append(NamedParameter(name, parameter, scale, start))
         return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -233,6 +234,8 @@ def _changed(node: Any, changes: dict[str, Any]) -> Any:
 
 def _parse(kind: Any, text: str, key: str) -> Any:
     origin = typing.get_origin(kind)
+    if origin is types.UnionType:  # of a kind and None, which is what stays where nothing is said
+        return _parse(typing.get_args(kind)[0], text, key)
     if origin is Literal:
         choices = typing.get_args(kind)
         check(text in choices, f"{key} is '{text}', but it has to be one of {', '.join(choices)}.")

@@ -135,7 +135,7 @@ def _evaluate(scored: Scored, card: ModelCard, job: Job | None) -> tuple[Predict
         others=others,
         rows=scored.rows,
         classes=tuple(card.classes),
-        by_class=not two or card.fusion == "graph",
+        by_class=tuple(card.classes) != OWN_CLASSES or card.fusion == "graph",
     )
     decisions = _decisions(table, card)
     overlap, seen = _overlap(scored, job)

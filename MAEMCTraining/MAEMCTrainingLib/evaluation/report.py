@@ -56,7 +56,7 @@ def evaluate_job(trained: TrainedFolds) -> Evaluation:
         others={**oof.others, **baselines},
         rows=[case.row for case in cases],
         classes=classes,
-        by_class=job.settings["kind"] == "fuse" or len(classes) > 2,
+        by_class=job.settings["kind"] == "fuse" or classes != OWN_CLASSES,
     )
     return _write(job, table.as_written(), unavailable, training_distances(trained))
 

@@ -12,8 +12,9 @@ import numpy as np
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.models.bundle import ModelBundle
+from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCLib.networks.heads.linear import LinearHead
+from MAEMCLib.networks.heads import head_named
 from MAEMCLib.networks.vit import ViT
 from torch import nn
 
@@ -39,7 +40,7 @@ _PLANES = {"mean": ("axial", "coronal"), "axial": ("axial",), "coronal": ("coron
 class ComparedNetwork:
     """A network, what it is shown, and whom it has learned from.
 
-    name: of the folder or the model. what: what it is, for people. module: a LinearHead, or an encoder alone. planes:
+    name: of the folder or the model. what: what it is, for people. module: a Classifier, or an encoder alone. planes:
     of a nodule, those that it reads. trained_on: pseudonyms of the patients that it is known to have learned from, made
     with the key that ``key`` names. unknown: why there may be others; empty where there are none.
     """
@@ -62,7 +63,7 @@ class ComparedNetwork:
     @property
     def is_classifier(self) -> bool:
         """Whether it has a linear layer."""
-        return isinstance(self.module, LinearHead)
+        return isinstance(self.module, Classifier)
 
     @property
     def flat(self) -> bool:
@@ -152,7 +153,7 @@ def _pretrained(start: StartingPoint) -> ComparedNetwork:
 def _bundled(start: StartingPoint) -> ComparedNetwork:
     bundle = ModelBundle.open(Path(start.source))
     card = bundle.card
-    classifier = LinearHead(start.encoder, len(card.classes))
+    classifier = head_named(card.head)(start.encoder, len(card.classes))
     classifier.load_state_dict(bundle.weights("classifier")[0])
     members = len(card.members("classifier"))
     augmentation = PictureAugmentation if isinstance(start.preprocessing, PicturePreprocessing) else Augmentation
@@ -210,7 +211,7 @@ def _patients_of_fold(folder: Path, settings: dict[str, Any]) -> tuple[frozenset
 def _untrained(other: ComparedNetwork) -> ComparedNetwork:
     shape = other.encoder.configuration
     if other.is_classifier:
-        module: nn.Module = LinearHead(shape, other.module.head.out_features, seed=_DRAWN)
+        module: nn.Module = type(other.module)(shape, other.module.classes, _DRAWN)
     else:
         module = build_encoder(shape, _DRAWN)
     return replace(
