@@ -12,7 +12,7 @@ from typing import Any
 
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.gray import STORED_SIDE
-from MAEMCLib.networks.heads import head_named
+from MAEMCLib.networks.heads import HEADS, head_named
 from torch import Tensor
 
 from ..data.cohort import Cohort
@@ -121,6 +121,8 @@ def train_folds(
 
 
 def _check(cohort: LabeledCohort, run: ClassifierConfiguration, start: StartingPoint | None) -> None:
+    if run.head not in HEADS:
+        raise UsageError(f"There is no head '{run.head}'. Choose one of {', '.join(HEADS)}.", "head")
     if head_named(run.head).RELATES is not isinstance(run, FusionConfiguration):
         raise UsageError(
             f"The head {run.head} is not of this command: fuse trains heads that relate the branches of a case, and "
@@ -130,6 +132,12 @@ def _check(cohort: LabeledCohort, run: ClassifierConfiguration, start: StartingP
     if run.linear_probe and start is None:
         raise UsageError(
             "A linear probe needs an encoder that has learned something. Name a pre-training job with --from.", "probe"
+        )
+    if run.angles > 1 and run.head != "linear":
+        raise UsageError(
+            f"The head {run.head} judges the mean of a picture's features, which at several angles is not the mean of "
+            "what it makes of each. Train it with angles=1, or use the linear head.",
+            "angles",
         )
     flat = PICTURE in cohort.branches
     if start is not None and start.flat is (not flat):

@@ -1,4 +1,8 @@
-"""The heads of a classifier. A file NAME.py in this folder with a class ``HEAD`` is the head NAME."""
+"""The heads of a classifier. A file NAME.py in this folder with a class ``HEAD``, a ``Classifier``, is the head NAME.
+
+``finetune ... head=NAME`` trains one that looks at each branch by itself. One that relates branches is trained by
+``fuse ... head=NAME``; it also has ``set_standardization``, as the graph's.
+"""
 
 from __future__ import annotations
 
@@ -14,5 +18,8 @@ HEADS: tuple[str, ...] = tuple(sorted(module.name for module in pkgutil.iter_mod
 def head_named(name: str) -> type[Classifier]:
     """The class of a head. Raises ModelError for a name that there is no file of."""
     if name not in HEADS:
-        raise ModelError(f"There is no head '{name}'. The heads are {', '.join(HEADS)}.", "architecture")
+        raise ModelError(
+            f"There is no head '{name}' here; the heads are {', '.join(HEADS)}. Get the version of MAEMC that has it.",
+            "architecture",
+        )
     return import_module(f"{__name__}.{name}").HEAD
