@@ -13,12 +13,17 @@ import pytest
 import torch
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.images.gray import read_gray
+from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.inputs.view import prepare
+from MAEMCLib.networks.configuration import BackboneConfiguration
+from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.sources import open_data
+from MAEMCTrainingLib.engine.configuration import Augmentation
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
-from MAEMCTrainingLib.network_comparison.compared_network import open_networks
+from MAEMCTrainingLib.network_comparison.compared_maps import reason_against_maps
+from MAEMCTrainingLib.network_comparison.compared_network import ComparedNetwork, open_networks
 from MAEMCTrainingLib.network_comparison.comparing import compare_networks
 from PIL import Image
 
@@ -146,6 +151,14 @@ def test_the_fold_model_and_the_bundles_first_member_are_one(jobs, tmp_path):
     assert "first of its 2 members" in report["b"]["what"]
     assert report["classes"][0]["unseen"] is None  # nobody can tell
     assert "look better than those of others" in (tmp_path / "comparison.html").read_text()
+
+
+def test_what_tells_more_than_two_classes_apart_has_no_map_to_compare():
+    module = LinearHead(BackboneConfiguration("resnet18", 64), 3)
+    network = ComparedNetwork("three", "", module, Preprocessing(), Augmentation())
+    assert "for the second of two classes, and three and three tell more apart" in reason_against_maps(
+        [network, network]
+    )
 
 
 def test_whom_each_network_has_seen(jobs, tmp_path, monkeypatch):

@@ -26,6 +26,8 @@ def reason_against_maps(networks: Sequence[ComparedNetwork]) -> str:
         return ""
     if any(transformers):
         return "one network is MAEMC's transformer, which has attention, and the other is not and has Grad-CAM"
+    if several := [n.name for n in networks if n.is_classifier and n.module.classes > 2]:
+        return f"Grad-CAM is compared for the second of two classes, and {' and '.join(several)} tell more apart"
     if missing := [network.name for network in networks if not network.is_classifier]:
         return (
             f"Grad-CAM asks what speaks for a class, and {' and '.join(missing)} has no linear layer. maemc-train "
