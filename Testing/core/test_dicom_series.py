@@ -6,6 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import rotation, write_series
+from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.dicom.series import list_series
 from MAEMCLib.images.files import read_volume
@@ -158,7 +159,9 @@ def test_a_file_cut_short_is_refused_or_said(tmp_path, where):
     if where == "pixels":
         assert "PixelData is cut short" in str(refusal(tmp_path)) and last.name in str(refusal(tmp_path))
         assert last.name not in refusal(tmp_path).anonymous
-        assert last.name not in failed("N1", None, refusal(tmp_path)).message  # what is written down
+        assert (
+            last.name not in failed(Case("c", "p", tmp_path, nodule_id="N1"), refusal(tmp_path)).message
+        )  # what is written down
     else:
         volume = read_volume(tmp_path)
         assert volume.array.shape[0] == 8 and codes(volume) == {"dicom-unreadable": True}

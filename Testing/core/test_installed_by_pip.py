@@ -42,7 +42,7 @@ def test_the_shipped_model_is_found_and_is_the_one_that_was_released(target, tmp
     code += "b = ModelBundle.open(find_model()); print(b.path, SHIPPED['lidc-rating@1.0'] == b.card.sha256)"
     environment = {**os.environ, "PYTHONPATH": str(target), "MAEMC_HOME": str(tmp_path)}
     said = run([sys.executable, "-c", code], env=environment, cwd=tmp_path)
-    assert said.split() == [str(target / "MAEMCLib" / "models" / "lidc-rating.maemc"), "True"]
+    assert said.split() == [str(target / "MAEMCLib" / "shipped" / "lidc-rating.maemc"), "True"]
 
 
 def test_there_is_one_copy_of_it(target):

@@ -1,6 +1,5 @@
 """The extension as Slicer would install it: what is listed in CMake is there, works, and cannot be spared."""
 
-import ast
 import contextlib
 import os
 import re
@@ -12,6 +11,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
+from Testing.structure.imports import import_graph
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -203,38 +204,18 @@ def test_no_listed_file_can_be_spared(installed, inputs, place, listed, warm_pyt
 
 
 def test_each_file_of_the_training_library_is_imported_by_what_is_used(installed, listed):
-    """From the command line and the module on, along the imports: what nothing leads to need not be installed."""
-    library = {name.removesuffix(".py") for name in listed if name.startswith("MAEMCTrainingLib/")}
-    entries = ["MAEMCTraining", "MAEMCTrainingLib/__init__", "MAEMCTrainingLib/__main__"]
-    reached, waiting = set(), [name for name in entries if (installed / f"{name}.py").is_file()]
-    assert len(waiting) == len(entries)
+    """From the command line and the panel on, along the imports: what nothing leads to need not be installed."""
+    arrows = import_graph(installed.rglob("*.py")).imports
+    library = {name for name in arrows if name.split(".")[0] == "MAEMCTrainingLib"}
+    assert len(library) == sum(name.startswith("MAEMCTrainingLib/") and name.endswith(".py") for name in listed)
+    waiting = ["MAEMCTrainingLib.__main__", *(name for name in arrows if name.startswith("MAEMCTrainingPanel"))]
+    reached: set[str] = set()
     while waiting:
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
-            waiting += imported_by(installed, name)
+            waiting += arrows[name]
     assert sorted(library - reached) == []
-
-
-def imported_by(installed: Path, name: str) -> list[str]:
-    """The files of ours that a file imports anywhere, or names as "package.module:function" in a table."""
-    tree = ast.parse((installed / f"{name}.py").read_text(encoding="utf-8"))
-    package = name.split("/")[:-1]
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = [*package[: len(package) - node.level + 1]] if node.level else []
-            base = ".".join([*base, *([node.module] if node.module else [])])
-            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and ":" in node.value:
-            found.append(node.value.partition(":")[0])
-    files = []
-    for module in found:
-        parts = module.split(".")
-        files += ["/".join([*parts[:end], "__init__"]) for end in range(1, len(parts) + 1)] + ["/".join(parts)]
-    return [file for file in dict.fromkeys(files) if (installed / f"{file}.py").is_file()]
 
 
 def journey(python: Path, installed: Path, inputs: Path, place: Path, *more: str) -> subprocess.CompletedProcess:

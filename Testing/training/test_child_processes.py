@@ -55,6 +55,9 @@ def test_kill_9_leaves_no_process(command, balls, random_bundle, tmp_path):
     process.kill()
     # The children hold the command's output open: its end comes when the last of them is gone.
     process.communicate(timeout=20)
+    until = time.monotonic() + 20
+    while processes().keys() & set(children) and time.monotonic() < until:
+        time.sleep(0.05)
     assert not processes().keys() & set(children)
 
 

@@ -154,7 +154,7 @@ def test_the_command(tree, tmp_path, capsys):
     uids = {str(pydicom.dcmread(path).SeriesInstanceUID) for path in (tree / "mixed").iterdir()}
     assert not any(uid in text for uid in uids) and "p3" not in text
     assert main(["cache", str(tmp_path / "m.csv"), "--output", str(tmp_path / "c")]) == 3
-    assert "add the columns l_mm" in capsys.readouterr().err
+    assert "Add l_mm, p_mm, s_mm" in capsys.readouterr().err
 
 
 def test_two_patients_under_one_series_uid_are_two_rows(phantom, tmp_path):

@@ -128,7 +128,7 @@ def test_from_manifest_to_bundle(balls, cache, pretraining, home, tmp_path, monk
     assert main([str(word) for word in command(job)]) == 0
     assert main([str(word) for word in command(whole)]) == 0
     out = capsys.readouterr().out
-    assert "size alone" in out and "Only 6 benign cases" in out
+    assert "size alone" in out and "Only 6 benign, 6 malignant cases" in out
     assert (job / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
     killed, unharmed = (json.loads((folder / "metrics.json").read_text()) for folder in (job, whole))
     assert killed.pop("subject") != unharmed.pop("subject") and killed == unharmed

@@ -17,7 +17,7 @@ def make_folder(folder: Path, what: str = "folder") -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"The {what} {folder} cannot be made ({error.strerror}). Choose another.", "not-written", [folder]
+            f"The {what} {folder} cannot be written ({error.strerror}). Choose another.", "not-written", [folder]
         ) from error
     if not os.access(folder, os.W_OK):
         raise InputError(f"The {what} {folder} cannot be written. Choose another.", "not-written", [folder])

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "MAEMCNodule"
 SOURCES = sorted([FOLDER / "MAEMCNodule.py", *(FOLDER / "MAEMCNodulePanel").glob("*.py")])
 WITH_QT = ("MAEMCNodule", "widget", "details", "drawing")
 UI = FOLDER / "Resources" / "UI" / "MAEMCNodule.ui"
+CALIBRATED = {"slope": 1.2, "intercept": 0.1, "calibrated": True}
 
 
 def test_module_file_is_thin():
@@ -128,7 +129,7 @@ def test_self_test_runs(panel):
         ({}, "Malignancy probability as readers rate it, not calibrated"),
         ({"label_type": "rating"}, "Malignancy probability as readers rate it, not calibrated"),
         ({"label_type": "diagnosis"}, "Malignancy probability, not calibrated"),
-        ({"calibration": {"calibrated": True}}, "Malignancy probability as readers rate it, calibrated"),
+        ({"calibration": CALIBRATED}, "Malignancy probability as readers rate it, calibrated"),
         ({"positive_class": "cyst"}, "Probability of cyst, not calibrated"),
         ({"classes": ["cyst", "myeloma", "metastasis"]}, "Probability of myeloma, not calibrated"),
     ],

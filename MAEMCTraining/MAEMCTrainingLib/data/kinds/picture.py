@@ -51,8 +51,8 @@ class PictureKind(Kind):
 
     def source_cases(self, rows: Sequence[Case], folder: Path) -> list[SourceCase]:
         """Slices of one volume are one case, in the order of their numbers. Raises InputError for slices of one volume
-        with different labels, a slice_index that is no number, and rows that are all CT series without a point."""
-        if all(row.kind == "image" and row.image.is_dir() for row in rows):  # as an import of DICOM lists them
+        with different labels, a slice_index that is no number, and rows that are CT series without a point."""
+        if any(row.kind == "image" and row.image.is_dir() for row in rows):  # as an import of DICOM lists them
             raise InputError(
                 "The manifest lists CT series without a point. Add l_mm, p_mm, s_mm of each nodule and the kind "
                 "nodule.",
