@@ -44,7 +44,7 @@ def test_every_word_of_every_cell_is_a_setting(name):
             override(pretraining_preset("tiny", method, "picture" if flat else "nodule", backbone), words)
         _, backbone, words = parted(cell.finetuning)
         if experiment.command == FUSE:
-            override(fusion_preset("tiny", None, True), words)
+            override(fusion_preset("tiny", None, flat), words)
         elif experiment.command == FINETUNE:
             override(finetuning_preset("tiny", None, flat, backbone), words)
         else:
