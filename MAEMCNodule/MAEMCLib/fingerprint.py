@@ -13,10 +13,11 @@ from .errors import UNREADABLE, InputError, input_error
 from .images.content import content_sha256
 from .models.card import ModelCard
 
-SCORING_RELEASE = 1
-"""Raise it with every change by which the same input and model give other numbers, gates or warnings: in reading (ct,
-dicom_series, picture), cutting (roi), preparing (montage), predicting and judging (applicability). Results of another
-release are then computed again by ``maemc batch``, and not kept."""
+SCORING_RELEASE = 2
+"""Raise it with every change by which the same input and model give other numbers, gates or warnings: in reading
+(``images``), cutting and preparing (``inputs``), predicting (``models``) and judging (``applicability``). Results of
+another release are then computed again by ``maemc batch``, and not kept. 2: an end slice of a DICOM series that is cut
+short is no longer left out, whatever its modality says."""
 
 
 @dataclass(frozen=True)

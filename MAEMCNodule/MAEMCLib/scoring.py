@@ -144,16 +144,20 @@ class CaseScorer:
     def score(self, cases: list[Case]) -> list[ScoredCase]:
         """The cases of one group, each with its row."""
         found: dict[int, ScoredCase] = {}
-        ready: dict[int, tuple[Prepared, Fingerprint]] = {}
-        for number, case in enumerate(cases):
-            source = None
+        sources: dict[int, Fingerprint | None] = {}
+        for number, case in enumerate(cases):  # before anything of the group is read: the reader keeps its last image
             try:
                 if problem := _problem(case, self._card):
                     raise problem
-                source = fingerprint(case, self._card, self._nifti_form) if isinstance(case.image, Path) else None
-                ready[number] = prepare(case, self._card, self._reader), source
+                sources[number] = self._fingerprint(case)
             except UNREADABLE as error:
-                found[number] = failed_case(case, error, self._card, source)
+                found[number] = failed_case(case, error, self._card)
+        ready: dict[int, tuple[Prepared, Fingerprint | None]] = {}
+        for number, source in sources.items():
+            try:
+                ready[number] = prepare(cases[number], self._card, self._reader), source
+            except UNREADABLE as error:
+                found[number] = failed_case(cases[number], error, self._card, source)
         predictions = self._predicted([prepared for prepared, _ in ready.values()])
         for (number, (prepared, source)), prediction in zip(ready.items(), predictions, strict=True):
             if isinstance(prediction, Exception):
@@ -161,6 +165,10 @@ class CaseScorer:
             else:
                 found[number] = ScoredCase(scored(prepared, prediction, self._card, source), prepared)
         return [self._unchanged(cases[number], found[number]) for number in range(len(cases))]
+
+    def _fingerprint(self, case: Case) -> Fingerprint | None:
+        """None of an image that is in memory."""
+        return fingerprint(case, self._card, self._nifti_form) if isinstance(case.image, Path) else None
 
     def _predicted(self, prepared: list[Prepared]) -> list[Prediction | Exception]:
         """All at once, or, where that ends in an error, each alone: then it is that of one case."""

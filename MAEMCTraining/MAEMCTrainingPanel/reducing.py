@@ -8,8 +8,9 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from MAEMCLib.errors import InputError, MAEMCError
+from MAEMCLib.errors import MAEMCError
 from MAEMCLib.files.atomic import read_json, write_json
+from MAEMCLib.files.folder import make_folder
 
 from .commands import ChildCommands
 from .folders import manifestFolder
@@ -112,10 +113,7 @@ def _asked(home: Path, source: Path) -> list:
 
 def _newFolder(home: Path, source: Path, request: ReductionRequest) -> Path:
     folder = manifestFolder(home, f"{source.stem}-reduced")
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made ({error.strerror}).", "not-written") from error
+    make_folder(folder)
     write_json(folder / _REQUEST, {"source": str(source), "request": dataclasses.asdict(request)})
     return folder
 

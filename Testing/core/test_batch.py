@@ -198,7 +198,7 @@ CHANGES = {
     "diameter": {"first": "a.nrrd,35,35,35,13"},
     "diameter taken away": {"first": "a.nrrd,35,35,35,"},
     "flag": {"nifti_form": "qform"},
-    "release": {"release": 2},
+    "release": {"release": fingerprint.SCORING_RELEASE + 1},
 }
 
 
@@ -231,6 +231,7 @@ def test_the_same_content_elsewhere_is_the_same_input(two, tmp_path, random_bund
 
 
 def test_a_volume_that_is_replaced_while_it_is_read_gives_no_number(two, tmp_path, random_bundle, monkeypatch):
+    """Of none of its nodules: all were cut from what was there before."""
     original = ReadingProcess.read
 
     def read(self, path, *flags):
@@ -240,8 +241,10 @@ def test_a_volume_that_is_replaced_while_it_is_read_gives_no_number(two, tmp_pat
         return found
 
     monkeypatch.setattr(ReadingProcess, "read", read)
-    assert run(two(), tmp_path / "r.csv", random_bundle) == (1, 1)
-    assert "changed while it was read" in rows_of(tmp_path / "r.csv")[0]["message"]
+    several = "a.nrrd,35,35,35,12\na2,a.nrrd,35,35,34,12"
+    assert run(two(several), tmp_path / "r.csv", random_bundle) == (1, 2)
+    first, second, _ = rows_of(tmp_path / "r.csv")
+    assert all("changed while it was read" in row["message"] and not row["probability"] for row in (first, second))
 
 
 def test_results_of_other_cases_and_versions_are_left_alone(two, tmp_path, random_bundle):

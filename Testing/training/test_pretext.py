@@ -216,7 +216,7 @@ def test_figures_that_cannot_be_honest_are_refused(pretrained, ball_cohort, tmp_
     with pytest.raises(InputError, match="reconstructs nothing"):
         evaluate_pretext(replace(pretrained, module=SimpleNamespace(reconstruct=None)), ball_cohort, tmp_path, cpu)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be written"):
         evaluate_pretext(pretrained, ball_cohort, tmp_path / "file" / "out", cpu)
     alone = evaluate_pretext(pretrained, ball_cohort.subset([12]), tmp_path, cpu)
     assert "own_key_first" not in alone["contrast"][NETWORK]["masked"]

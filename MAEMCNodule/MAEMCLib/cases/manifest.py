@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files.atomic import replacing
+from ..files.folder import make_folder
 from ..files.regular_file import open_regular
 from ..files.spreadsheet import RowWriter, separator, text_of
 from .case import Case
@@ -155,10 +156,7 @@ def write_manifest(path: str | Path, rows: Iterable[Case]) -> Path:
         )
     extra = list(dict.fromkeys(name for row in rows for name in row.values))
     columns = [*REQUIRED, *OPTIONAL, *POINT, *extra]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {path.parent} cannot be made ({error.strerror}).", "not-written") from error
+    make_folder(path.parent)
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         writer = RowWriter(stream)
         writer.row(columns)

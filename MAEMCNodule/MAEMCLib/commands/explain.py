@@ -9,7 +9,7 @@ from ..files.folder import make_folder
 from ..models.bundle import ModelBundle
 from ..models.store import find_model
 from ..results import DISCLAIMER
-from .score import score_cases
+from .score import say, score_cases
 
 
 def explain(arguments: Namespace) -> int:
@@ -18,7 +18,7 @@ def explain(arguments: Namespace) -> int:
     make_folder(folder)
     bundle = ModelBundle.open(find_model(arguments.model))
     card, kind = bundle.card, bundle.card.kind
-    (found,), predictor = score_cases(kind.cases(arguments, card, print), bundle, arguments)
+    (found,), predictor = score_cases(kind.cases(arguments, card, say), bundle, arguments)
     if found.error is not None:
         raise found.error
     from ..explain.explanation import explain as explained

@@ -37,7 +37,7 @@ def score(arguments: Namespace) -> int:
     if folder is not None:
         make_folder(folder)
     bundle = ModelBundle.open(find_model(arguments.model))
-    cases = bundle.card.kind.cases(arguments, bundle.card, _say)
+    cases = bundle.card.kind.cases(arguments, bundle.card, say)
     found, predictor = score_cases(cases, bundle, arguments)
     results = [one.result for one in found]
     device = predictor.device if predictor else None
@@ -67,7 +67,7 @@ def score_cases(
 
         return open_predictor(bundle, arguments.device)
 
-    with CaseScorer(bundle.card, opened, arguments.nifti_form, _say) as scorer:
+    with CaseScorer(bundle.card, opened, arguments.nifti_form, say) as scorer:
         found = scorer.score(cases)
     for one in found:
         if one.error is not None and not isinstance(one.error, InputError):
@@ -75,7 +75,7 @@ def score_cases(
     return found, scorer.predictor
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
@@ -94,7 +94,7 @@ def _draw(folder: Path, found: list[ScoredCase], bundle: ModelBundle, predictor:
             try:
                 autoencoder = load_autoencoder(predictor)
             except ModelError as error:  # the scores stand, and so do the classifier's maps
-                _say(f"maemc: there is no reconstruction and no error. {error}")
+                say(f"maemc: there is no reconstruction and no error. {error}")
         for number, one in enumerate(found):
             if one.prepared is None:
                 continue
@@ -125,5 +125,5 @@ def _failures(found: list[ScoredCase]) -> int:
         if one.error is not None:
             wrong[str(one.error)].append(visible(one.result.nodule_id))
     for text, names in wrong.items():
-        _say(f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not scored: {text}")
+        say(f"{', '.join(names)} {'was' if len(names) == 1 else 'were'} not scored: {text}")
     return FAILED if wrong else 0

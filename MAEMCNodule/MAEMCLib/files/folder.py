@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from pathlib import Path
 
 from ..errors import InputError
@@ -11,13 +11,13 @@ from ..errors import InputError
 def make_folder(folder: Path, what: str = "folder") -> None:
     """Make a folder and those above it, unless it is there. what: how it is called in the message.
 
-    Raises InputError where it cannot be made or written.
+    Raises InputError where it cannot be made, or nothing can be written in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # rights alone do not tell of a full or read-only disk
+            pass
     except OSError as error:
         raise InputError(
             f"The {what} {folder} cannot be written ({error.strerror}). Choose another.", "not-written", [folder]
         ) from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"The {what} {folder} cannot be written. Choose another.", "not-written", [folder])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class Prepared:
     assessment: Assessment = field(default_factory=Assessment)
 
 
-class Input:
+class Input(ABC):
     """A kind of input. A new one overrides what it does otherwise, and at least what has no answer here.
 
     name: what a card's "input" says. noun: of one case, in tables. described: of several, in messages. title: of a
@@ -104,37 +105,37 @@ class Input:
         """A context in which images are read, and kept from one case to the next. notice: of what reading noticed."""
         return contextlib.nullcontext()
 
+    @abstractmethod
     def prepare(self, case: Case, card: ModelCard, values: ClinicalValues, reader: Any = None) -> Prepared:
         """Read a case and judge its fitness for the model. Raises InputError for one that cannot be scored."""
-        raise NotImplementedError
 
-    def check_side(self, settings: Any, side: int, model: str) -> None:
+    def check_side(self, settings: Any, side: int, model: str) -> None:  # noqa: B027 - any may do
         """Raise ModelError where images of these settings do not fit a network that takes ``side`` pixels."""
 
+    @abstractmethod
     def images(self, region: Any, plane: str, settings: Any, side: int) -> np.ndarray:
         """(views, side, side) float32 network input: all that a network is shown of a plane, the first one upright.
         Raises InputError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def synthetic(self, number: int) -> Region:
         """A region drawn by whole-number arithmetic, another one for another number: a model's reference case."""
-        raise NotImplementedError
 
+    @abstractmethod
     def arrays(self, region: Any, settings: Any) -> dict[str, np.ndarray]:
         """What of a region a worker in another process needs, float32 or int16."""
-        raise NotImplementedError
 
+    @abstractmethod
     def region(self, arrays: Mapping[str, np.ndarray]) -> Region:
         """Inverse of ``arrays``."""
-        raise NotImplementedError
 
     def unfolded(self, image: np.ndarray) -> np.ndarray:
         """(side, side) of the network -> the geometry of the region."""
         return image
 
+    @abstractmethod
     def restored(self, image: np.ndarray, settings: Any) -> np.ndarray:
         """(side, side) network input or its reconstruction -> the input's own unit, within what the settings show."""
-        raise NotImplementedError
 
     def draw(
         self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard

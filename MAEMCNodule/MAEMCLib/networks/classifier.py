@@ -6,6 +6,7 @@ A branch is an image of a case: a plane of a nodule, of a further series too, or
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -25,7 +26,7 @@ class Logits:
     observed: Tensor
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, ABC):
     """One encoder for all branches, and the head on its features. The same seed draws the same values.
 
     graph: the branches, the values and the size of a head that relates them; others ignore it.
@@ -52,9 +53,9 @@ class Classifier(nn.Module):
         """
         return self.of_features(self.features(images, seen), seen, values, given)
 
+    @abstractmethod
     def of_features(self, features: Tensor, seen: Tensor, values: Tensor, given: Tensor) -> Logits:
         """What the head makes of features (B, K, encoder's width); the rest as in ``forward``."""
-        raise NotImplementedError
 
     def features(self, images: Tensor, seen: Tensor) -> Tensor:
         """The shared encoder's features of what was seen, zeros elsewhere: (B, K, encoder's width)."""

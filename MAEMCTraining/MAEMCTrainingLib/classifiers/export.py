@@ -25,7 +25,6 @@ from .starting_point import IMAGENET
 _NEEDED = ("id", "version", "title", "intended_use")
 _TEXTS = (*_NEEDED, "limitations", "licence", "citation", "attribution", "data", "label_type")
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
-PRECISIONS = (FLOAT32, BFLOAT16)
 
 
 def read_card_texts(path: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from MAEMCLib.errors import UNREADABLE, InputError, MAEMCError
 from MAEMCLib.files.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
+from MAEMCLib.files.folder import make_folder
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.machine.child_processes import child_processes, usual_count
 
@@ -64,12 +65,7 @@ def build_store(
     folder cannot be written or the disk is full.
     """
     _check_names(cases)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The cache folder {folder} cannot be made ({error.strerror}).", "not-written", [folder]
-        ) from error
+    make_folder(folder, "cache folder")
     settings = settings or kind.Settings()
     building = _Building(kind, settings, folder, pseudonym_key(home), cases)
     try:

@@ -7,7 +7,6 @@ The whole model scores each case through ``MAEMCLib``'s own ``Predictor``, so th
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import write_json
+from MAEMCLib.files.folder import make_folder
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.opening import open_predictor
@@ -73,14 +73,7 @@ def make_output(folder: Path) -> None:
     """Make the folder before anything slow begins. Raises UsageError for a job's folder, InputError where it cannot."""
     if (folder / "job.json").exists():
         raise UsageError(f"{folder} holds a job, whose own results would be replaced. Choose another --output.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"The folder {folder} cannot be written ({error.strerror}). Choose another --output.", "not-written"
-        ) from error
+    make_folder(folder)
 
 
 def _target(card: ModelCard, target: str | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.files.atomic import read_json, write_json
+from MAEMCLib.files.folder import make_folder
 from MAEMCLib.report.formats import write_report
 
 from ..classifiers.fold_model import TrainedFolds
@@ -100,7 +101,7 @@ def _write(
         parts={name: part for name, (_, part) in parts.items()},
     )
     found = replace(found, notes=job_notes(found))
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     for part, (rows, _) in parts.items():
         rows.write(output / f"predictions-{part}.csv")
     table.write(output / "predictions.csv")

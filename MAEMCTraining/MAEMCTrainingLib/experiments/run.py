@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from MAEMCLib.files.folder import make_folder
+
 from ..jobs.job import Job
 from . import auc_table, fusion_table, reconstruction_table
 from .cell import EVALUATE, FINETUNE, FUSE, Cell, Experiment
@@ -47,7 +49,7 @@ def run_experiment(
     pretraining_data: what pre-trained cells are pre-trained on; where it is empty, the labeled data themselves, and the
     honest protocol repeats the pre-training in each fold. Returns the exit code of the command that ended the run.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     for number, cell in enumerate(cells):
         if not quiet:
             labels = f", {cell.labels} labels" if cell.labels else ""

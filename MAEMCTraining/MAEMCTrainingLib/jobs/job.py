@@ -26,6 +26,7 @@ from typing import Any
 
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.files.atomic import replacing, write_json
+from MAEMCLib.files.folder import make_folder
 from MAEMCLib.files.home import home as user_home
 
 from .differences import differing_keys
@@ -264,10 +265,7 @@ def make_job_folder(folder: Path) -> None:
         strangers = [path.name for path in folder.iterdir() if path.name not in _PREPARATIONS]
         if strangers:
             raise UsageError(f"{folder} holds other files and no job. Choose an empty or new folder.", "not-a-job")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The job folder {folder} cannot be made ({error.strerror}).", "not-written") from error
+    make_folder(folder, "job folder")
 
 
 def begin_job(folder: Path, kind: str, command: dict[str, Any], home: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import replacing, write_json
+from MAEMCLib.files.folder import make_folder
 from MAEMCLib.inputs.montage import from_montage, to_montage
 from MAEMCLib.inputs.region import SIDE
 from MAEMCLib.inputs.settings import Preprocessing
@@ -103,10 +104,7 @@ def evaluate_pretext(
 
 
 def _write(output: Path, report: dict[str, Any], figure: Any) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {output} cannot be made ({error.strerror}).", "not-written") from error
+    make_folder(output)
     with replacing(output / "pretext.png") as temporary:
         save_png(figure, temporary)
     write_json(output / "pretext.json", report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ class Cases(Protocol):
         ...
 
 
-class Presentation:
+class Presentation(ABC):
     """What training sees of cases: views for a pre-training method, augmented images for a classifier, and the plain
     images that scoring would see. Every draw is keyed by seed, epoch and sample.
 
@@ -64,25 +65,25 @@ class Presentation:
     planes: tuple[str, ...]
     samples_per_view: int
 
+    @abstractmethod
     def case_of(self, item: int) -> int:
         """The case of one of the ``samples_per_view``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def views(
         self, kind: str, item: int, seed: int, epoch: int, sample: int, number: int
     ) -> tuple[list[np.ndarray], float]:
         """Images (S, S) float32 of a kind in ``VIEWS``, and the padded share. number: of the view among the item's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def training_image(self, case: int, plane: int, seed: int, epoch: int, sample: int) -> tuple[np.ndarray, float]:
         """(S, S) float32, augmented, and the padded share. sample: what its view is drawn by; equal for branches of a
         case that are to see the same one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plain(self, case: int) -> np.ndarray:
         """(images, S, S) float32 without augmentation: both planes of a nodule, or all pictures of a case at all angles
         that scoring shows them at."""
-        raise NotImplementedError
 
     def lesion(self, item: int, seed: int, epoch: int, sample: int) -> np.ndarray | None:
         """(S, S) bool: where the lesion lies in the first of the views "one"; None where none is marked."""
@@ -97,7 +98,7 @@ class Presentation:
         return self
 
 
-class Kind:
+class Kind(ABC):
     """A kind of picture. Modules of this folder that have one as ``KIND`` are found by listing the folder.
 
     name: as cards, jobs and caches store it. title: as messages name it. rows: the kinds of a manifest's rows.
@@ -124,33 +125,33 @@ class Kind:
         """Cases with an equal group are read together."""
         return case.case_id
 
+    @abstractmethod
     def signature(self, case: SourceCase, content: Content) -> str:
         """Of all that decides what is cut of a case: equal means that it need not be cut again."""
-        raise NotImplementedError
 
     def facts(self, values: dict[str, Any]) -> Any:
         """``Facts`` from what JSON holds of them."""
         return self.Facts(**values)
 
+    @abstractmethod
     def read(self, case: SourceCase, reader: ReadingProcess) -> Any:
         """What the cases of a group share, read once. Raises InputError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cut(self, shared: Any, case: SourceCase, settings: Any) -> Cut:
         """Cut one case. shared: of ``read``. Raises InputError where nothing of it can be used."""
-        raise NotImplementedError
 
+    @abstractmethod
     def present(self, cohort: Cases, augmentation: Any, preprocessing: Any, side: int) -> Presentation:
         """What training sees of a cohort, at the encoder's side in pixels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unstandardized(self, cohort: Cases, augmentation: Any, side: int) -> tuple[Any, Callable[[int], np.ndarray]]:
         """The preprocessing before mean and deviation are known, and a case's plain images under it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scored(self, cohort: Cases, index: int) -> list[Any]:
         """What scoring sees of a stored case, one or several images, as a predictor takes them."""
-        raise NotImplementedError
 
     def cohort_facts(self, cohort: Cases) -> dict[str, Any]:
         """What a job keeps of its data, beyond what it keeps of every kind."""
