@@ -49,6 +49,12 @@ class Lines(Input):
     def restored(self, image, settings):
         return image
 
+    def arrays(self, region, settings):
+        return {"line": region.values}
+
+    def region(self, arrays):
+        return Line(arrays["line"])
+
     def synthetic(self, number):
         return Line(np.linspace(0, 1, 50 + number, dtype=np.float32))
 
@@ -84,6 +90,19 @@ def run(tmp_path):
     return started
 
 
+WORKER = """
+import json, sys
+from pathlib import Path
+from MAEMCLib.cases.case import Case
+from MAEMCLib.models.bundle import ModelBundle
+from MAEMCLib.models.opening import open_predictor
+from MAEMCLib.scoring import prepare
+from MAEMCLib.worker.protocol import decode_case, encode_case
+predictor = open_predictor(ModelBundle.open(Path(sys.argv[1])), "cpu")
+case = prepare(Case("", "", Path(sys.argv[2]), "lines"), predictor.card)
+sent = decode_case(json.loads(json.dumps(encode_case(case, predictor.card))), predictor.card)
+print([found.probability for found in predictor.predict([case, sent])])
+"""
 MAEMC = "from MAEMCLib.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -105,3 +124,4 @@ def test_a_new_kind_of_input_is_one_file(run, random_card, tmp_path):
     run(MAEMC, "batch", tmp_path / "m.csv", *words, "--output", tmp_path / "r.csv")
     assert f"{row['probability']:.6f}" in (tmp_path / "r.csv").read_text()
     assert "author's numbers" in run(MAEMC, "models", "verify", model)
+    assert json.loads(run(WORKER, model, image)) == pytest.approx([row["probability"]] * 2, abs=1e-6)

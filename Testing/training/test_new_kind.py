@@ -50,6 +50,9 @@ class SpotPresentation(Presentation):
         image = self.plain(item)[0] * np.float32(gain)
         return [image] * (1 if kind == "one" else 2), 0.0
 
+    def training_image(self, case, plane, seed, epoch, sample):
+        return self.views("one", case, seed, epoch, sample, 0)[0][0], 0.0
+
     def plain(self, case):
         return (self.cohort.array(case)[None] - self.preprocessing.mean) / np.float32(self.preprocessing.std)
 
@@ -73,6 +76,9 @@ class SpotKind(Kind):
 
     def unstandardized(self, cohort, augmentation, side):
         return PicturePreprocessing(image_size=side), lambda index: cohort.array(index)
+
+    def scored(self, cohort, index):
+        return [cohort.array(index)]
 
 
 KIND = SpotKind()
