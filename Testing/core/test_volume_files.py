@@ -1,10 +1,8 @@
 """Volume files in every storage: the voxels that were stored, or a refusal that names the cause."""
 
 import gzip
-import os
 import random
 import re
-import socket
 import zlib
 
 import numpy as np
@@ -364,42 +362,6 @@ def test_what_a_header_leaves_open_is_said(tmp_path, storage, line, missing):
     named.write_bytes(changed)
     (remark,) = read_volume(named).remarks
     assert (remark.code, remark.amber) == ("no-geometry", True) and missing in remark.message
-
-
-def test_what_is_no_file_is_refused_at_once(tmp_path):
-    os.mkfifo(tmp_path / "pipe.nrrd")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(tmp_path / "s.nrrd"))
-        for name, words in (
-            ("pipe.nrrd", "pipe, socket or device"),
-            ("s.nrrd", "No such device|pipe, socket or device"),
-            ("x" * 300 + ".nrrd", "name too long"),
-            ("a\0b.nrrd", "no file"),
-        ):
-            with pytest.raises(InputError, match=words) as caught:
-                read_volume(tmp_path / name)
-            assert caught.value.exit_code == 3
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
-def test_a_closed_file_says_so(tmp_path):
-    for named in (store("nrrd-gzip", tmp_path / "a"), store("mhd-raw", tmp_path / "b")):
-        (named.parent / STORAGES["mhd-raw" if named.suffix == ".mhd" else "nrrd-gzip"][1]).chmod(0)
-        with pytest.raises(InputError, match="Permission denied"):
-            read_volume(named)
-
-
-def test_a_reason_for_a_closed_file(tmp_path, monkeypatch):
-    """As above for those who run the tests as root."""
-    named = store("nrrd-gzip", tmp_path)
-
-    def closed(*_):
-        raise PermissionError(13, "Permission denied", str(named))
-
-    monkeypatch.setattr(os, "open", closed)
-    with pytest.raises(InputError, match=r"ct\.nrrd cannot be read \(Permission denied\)") as caught:
-        read_volume(named)
-    assert "ct.nrrd" not in caught.value.anonymous
 
 
 def test_a_volume_that_was_read_is_a_volume(tmp_path):

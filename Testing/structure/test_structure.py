@@ -12,10 +12,7 @@ from Testing.structure.tree import REPOSITORY, source_files
 KNOWN_CIRCLES: set = set()
 """Circles, each by the last names of two modules in it."""
 KNOWN_FUNCTIONS: set = set()
-KNOWN_FILES = {
-    *("test_engine.py", "test_cache.py", "test_batch.py"),
-    *("test_picture_scoring.py", "test_reduction.py", "test_volume_files.py"),
-}
+KNOWN_FILES = {"test_picture_scoring.py"}
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 """The loop on a small task of its own: schedule, resuming, stopping, divergence, checkpoints, job folders."""
 
 import json
-import math
 import os
 import shutil
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -14,90 +12,13 @@ from MAEMCTrainingLib.engine import checkpoints
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.loop import train
-from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer, layer_scale, learning_rate
-from MAEMCTrainingLib.engine.rng import generator
-from MAEMCTrainingLib.engine.step import clip_gradients, device_failure
-from MAEMCTrainingLib.engine.task import Task, sample_in_epoch
+from MAEMCTrainingLib.engine.optimization import build_optimizer
+from MAEMCTrainingLib.engine.step import device_failure
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest, request_stop
 from torch import nn
 
-CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Settings:
-    epochs: int = 4
-    batch: int = 6
-    accumulation: int = 1
-    precision: str = "float32"
-    seed: int = 0
-    log_every: int = 1
-    checkpoint_seconds: float = 1e9
-    optimization: Optimization = field(default_factory=lambda: Optimization(learning_rate=0.05))
-
-
-class Numbers(list):
-    def to(self, device):
-        return self
-
-
-class Line(Task):
-    """Fit a line with dropout; state that is no parameter must survive too (the buffer counts steps).
-
-    30 samples in batches of 6: five steps an epoch.
-    """
-
-    phase, images_per_sample, samples, divisible = "line", 1, 30, True
-
-    def __init__(self, seed=0, stop=None, stop_at=-1, spoil_at=-1, losses=(), dropout=0.3):
-        self.module = nn.Sequential(nn.Linear(4, 8), nn.Dropout(dropout), nn.Linear(8, 1))
-        draws = np.random.default_rng(seed)
-        for parameter in self.module.parameters():
-            parameter.data = torch.from_numpy(draws.normal(size=tuple(parameter.shape))).float()
-        self.module.register_buffer("seen", torch.zeros(1))
-        self.stop, self.stop_at, self.spoil_at, self.losses = stop, stop_at, spoil_at, list(losses)
-        self.steps = self.shares = self.epochs = 0
-
-    def parameters(self):
-        return [NamedParameter(name, p) for name, p in self.module.named_parameters()]
-
-    def order(self, epoch):
-        return generator(0, "order", epoch).permutation(self.samples)
-
-    def batch(self, samples):
-        rows = [generator(0, "data", *sample_in_epoch(code)).normal(size=4).tolist() for code in samples]
-        return Numbers(rows), {"loaded": float(np.mean([sample_in_epoch(code)[1] for code in samples]))}
-
-    def names(self, samples):
-        return ["case-{}-{}".format(*sample_in_epoch(code)) for code in samples]
-
-    def before_step(self):
-        self.steps += 1
-        self.module.seen += 1
-
-    def step(self, model, batch):
-        self.shares += 1
-        if self.steps == self.stop_at:
-            self.stop.signaled = True
-        x = torch.tensor(list(batch))
-        loss = (model(x)[:, 0] - x.sum(dim=1)).square().mean()
-        return {"loss": loss * (float("nan") if self.steps == self.spoil_at else 1.0)}, len(batch)
-
-    def after_step(self, kept):
-        assert sum(kept) == 6
-
-    def epoch_done(self, epoch, device):
-        self.epochs += 1
-
-    def validate(self, device):
-        return {"loss": self.losses.pop(0)} if self.losses else None
-
-
-def run_line(folder, task, settings=None, data="data", stop=None, **options):
-    job = Job(folder.parent)
-    folder.parent.mkdir(exist_ok=True)
-    return train(task, settings or Settings(), job, folder, data, CPU, stop or StopRequest(), **options)
+from Testing.training.small_task import CPU, Line, Settings, run_line
 
 
 def weights(folder):
@@ -269,75 +190,6 @@ def test_killed_while_a_checkpoint_is_replaced(tmp_path, moment):
     assert not fresh.exists() and not old.exists()
 
 
-def test_learning_rates():
-    cosine = Optimization(learning_rate=2.0, warmup_fraction=0.1)
-    rates = [learning_rate(cosine, step, 100, 10) for step in range(100)]
-    np.testing.assert_allclose(rates[:10], 0.2 * np.arange(1, 11))
-    np.testing.assert_allclose(rates[10:], 1 + np.cos(np.pi * np.arange(90) / 90))
-    drops = Optimization(learning_rate=1.0, schedule="milestones", milestones=(4, 7), warmup_fraction=0.0)
-    rates = [learning_rate(drops, step, 100, 10) for step in range(100)]
-    np.testing.assert_allclose(rates, [1.0] * 40 + [0.1] * 30 + [0.01] * 30)
-    constant = Optimization(learning_rate=0.3, schedule="constant", warmup_fraction=0.0)
-    assert {learning_rate(constant, step, 100, 10) for step in range(100)} == {0.3}
-
-
-def test_layer_decay_and_weight_decay():
-    scales = {
-        name: layer_scale(name, 3, 0.5)
-        for name in (
-            "encoder.cls_token",
-            "encoder.patch_embed.proj.weight",
-            "encoder.blocks.0.attn.qkv.weight",
-            "encoder.blocks.2.mlp.fc1.bias",
-            "encoder.norm.weight",
-            "head.weight",
-        )
-    }
-    assert list(scales.values()) == [0.0625, 0.0625, 0.125, 0.5, 1.0, 1.0]
-    module = nn.Linear(3, 2)
-    token = nn.Parameter(torch.zeros(1, 1, 3))
-    named = [NamedParameter("head.weight", module.weight), NamedParameter("head.bias", module.bias)]
-    optimizer = build_optimizer([*named, NamedParameter("cls_token", token, 0.5)], Optimization(weight_decay=0.1), CPU)
-    decays = {name: g["weight_decay"] for g in optimizer.param_groups for name in g["names"]}
-    assert decays == {"head.weight": 0.1, "head.bias": 0.0, "cls_token": 0.0}
-
-
-def larc(weight, gradient, buffer, rate, decay):
-    """apex's LARC around SGD with momentum 0.9, a number at a time."""
-    length, steep = math.sqrt(sum(w * w for w in weight)), math.sqrt(sum(g * g for g in gradient))
-    ratio = 0.001 * length / (steep + length * decay + 1e-8) if length and steep else 1.0
-    adapted = [(g + decay * w) * ratio for w, g in zip(weight, gradient, strict=True)]
-    buffer = adapted if buffer is None else [0.9 * b + a for b, a in zip(buffer, adapted, strict=True)]
-    return [w - rate * b for w, b in zip(weight, buffer, strict=True)], buffer
-
-
-def test_lars_adapts_every_tensor_as_swav_does():
-    """Eight steps of a matrix, a bias and a norm at SwAV's rate. Left out, the bias would move 280 times as far."""
-    draws = torch.Generator().manual_seed(0)
-    shapes = {"layer.weight": (4, 3), "layer.bias": (5,), "norm.weight": (6,)}
-    parameters = {name: nn.Parameter(torch.randn(shape, generator=draws)) for name, shape in shapes.items()}
-    optimization = Optimization(optimizer="lars", momentum=0.9, learning_rate=0.15, weight_decay=1e-6)
-    optimizer = build_optimizer([NamedParameter(*item) for item in parameters.items()], optimization, CPU)
-    slow = {name: (p.detach().flatten().tolist(), None) for name, p in parameters.items()}
-    bias = parameters["layer.bias"].detach().clone()
-    for _ in range(8):
-        for name, parameter in parameters.items():
-            parameter.grad = torch.randn(parameter.shape, generator=draws)
-            weight, buffer = slow[name]
-            slow[name] = larc(weight, parameter.grad.flatten().tolist(), buffer, 0.15, 1e-6)
-        optimizer.step()
-    for name, parameter in parameters.items():
-        np.testing.assert_allclose(parameter.detach().flatten(), slow[name][0], rtol=1e-5, atol=1e-7)
-    assert (parameters["layer.bias"] - bias).norm() < 0.01
-
-
-def test_mask_embeddings_are_not_decayed():
-    named = [NamedParameter(f"mask_embeddings.{n}", nn.Parameter(torch.zeros(1, 8, 1, 1))) for n in range(4)]
-    for optimizer in ("adamw", "lamb"):
-        built = build_optimizer(named, Optimization(optimizer=optimizer, weight_decay=0.04), CPU)
-        assert [group["weight_decay"] for group in built.param_groups] == [0.0]
-
-
 def test_a_batch_in_halves_says_what_it_does_to_batch_normalization(tmp_path):
     class Normalized(Crowded):
         def __init__(self, *arguments):
@@ -470,15 +322,3 @@ def test_a_stop_file_is_heard_between_two_steps(tmp_path):
 
     with pytest.raises(Interrupted, match="step 4 of 20"):
         run_line(folder, Asking(), stop=StopRequest(folder.parent))
-
-
-@pytest.mark.parametrize("largest", [0.5, 1e6])
-def test_gradients_are_clipped_as_torch_clips_them(largest):
-    ours, theirs = (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)) for _ in range(2))
-    for seed, (a, b) in enumerate(zip(ours.parameters(), theirs.parameters(), strict=True)):
-        a.grad = 5 * torch.randn(a.shape, generator=torch.Generator().manual_seed(seed))
-        b.grad = a.grad.clone()
-    norm = clip_gradients(list(ours.parameters()), largest)
-    assert norm == pytest.approx(nn.utils.clip_grad_norm_(theirs.parameters(), largest).item(), rel=1e-6)
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad)
