@@ -7,7 +7,7 @@ import numpy as np
 import slicer
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.axial import axial_affine, slice_through
+from MAEMCLib.images.axial import slice_through
 from MAEMCLib.images.ct import check_ct
 from MAEMCLib.images.gray import Pixels
 from slicer.i18n import tr as _
@@ -75,7 +75,7 @@ def affineOf(volumeNode, recordID: str) -> np.ndarray:
         return RAS_TO_LPS @ ijkToWorldRas(volumeNode)
     shift = np.eye(4)
     shift[2, 3] = int(recordID.removeprefix(_SLICE))
-    return axial_affine(ctVolume(volumeNode)) @ shift
+    return ctVolume(volumeNode).oriented.affine @ shift
 
 
 def centerRas(volumeNode, recordID: str) -> tuple:
@@ -83,7 +83,7 @@ def centerRas(volumeNode, recordID: str) -> tuple:
     columns, rows = volumeNode.GetImageData().GetDimensions()[:2]
     if recordID != WHOLE:
         volume = ctVolume(volumeNode)
-        extent = np.abs(np.linalg.inv(axial_affine(volume)) @ volume.affine)[:2, :3] @ volume.size
+        extent = np.abs(volume.oriented.inverse_affine @ volume.affine)[:2, :3] @ volume.size
         columns, rows = extent
     middle = affineOf(volumeNode, recordID) @ [(columns - 1) / 2, (rows - 1) / 2, 0, 1]
     return tuple((RAS_TO_LPS @ middle)[:3])

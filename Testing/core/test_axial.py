@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.axial import axial_affine, axial_view, slice_through
+from MAEMCLib.images.axial import slice_through
 from MAEMCLib.images.ct import CTVolume
 
 STORED = [
@@ -25,7 +25,7 @@ def volume(order, signs):
 @pytest.mark.parametrize(("order", "signs"), STORED)
 def test_a_pixel_lies_where_its_voxel_does(order, signs):
     made = volume(order, signs)
-    view, affine = axial_view(made), axial_affine(made)
+    view, affine = made.oriented.array, made.oriented.affine
     back = np.linalg.inv(made.affine)
     for index in np.ndindex(view.shape):
         place = affine @ [index[2], index[1], index[0], 1.0]
@@ -36,7 +36,16 @@ def test_a_pixel_lies_where_its_voxel_does(order, signs):
 
 def test_the_slice_through_a_point():
     made = volume((0, 1, 2), (1.0, 1.0, -1.0))
-    heights = (axial_affine(made) @ np.array([[0, 0, k, 1] for k in range(5)]).T)[2]
+    heights = (made.oriented.affine @ np.array([[0, 0, k, 1] for k in range(5)]).T)[2]
     assert [slice_through(made, (0, 0, height + 1.4)) for height in heights] == [0, 1, 2, 3, 4]
     with pytest.raises(InputError, match="no slice there"):
         slice_through(made, (0, 0, heights[-1] + 1.6))
+
+
+@pytest.mark.parametrize(("order", "signs"), STORED)
+def test_slices_without_an_image_keep_their_place(order, signs):
+    """Where they run along another axis, each axial slice lacks a part."""
+    made = volume(order, signs)
+    gappy = CTVolume(made.array, made.affine, absent=(1,)).oriented
+    lost = np.isin(gappy.array, made.array[1]).any(axis=(1, 2))
+    assert sorted(gappy.absent) == np.flatnonzero(lost).tolist()

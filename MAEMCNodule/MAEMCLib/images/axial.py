@@ -1,4 +1,4 @@
-"""Axial slices of a CT as 8-bit pictures: one orientation and one numbering, whichever way the volume is stored.
+"""Axial slices of a CT as 8-bit images: those of ``CTVolume.oriented``, one numbering however the volume is stored.
 
 Leaving out slices, training and scoring all take a slice of a volume from here.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .ct import WINDOW_HU, CTVolume
+from .ct import WINDOW_HU, CTVolume, check_ct
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 
@@ -21,21 +21,12 @@ def is_volume(image: Path) -> bool:
     return image.is_dir() or image.suffix.lower() not in PICTURE_SUFFIXES
 
 
-def axial_view(volume: CTVolume) -> np.ndarray:
-    """(slices, rows, columns) of the volume's own array: slices towards S, rows towards P, columns towards L, along the
-    array's axes that come nearest to these.
-    """
-    axes, backwards = _order(volume)
-    stack = volume.array.transpose([2 - axis for axis in axes])
-    return stack[tuple(slice(None, None, -1 if turned else 1) for turned in backwards)]
-
-
 def axial_slices(volume: CTVolume) -> np.ndarray:
-    """(slices, rows, columns) uint8 of ``axial_view``: the window [-1200, 200] HU as 0 to 255."""
-    stack = axial_view(volume)
+    """(slices, rows, columns) uint8, slices towards S, rows towards P, columns towards L: HU windowed to 0 to 255."""
+    stack = volume.oriented.array
     gray = np.empty(stack.shape, np.uint8)
-    for place, hu in enumerate(stack):  # one at a time: a CT in float32 would take four times its memory
-        gray[place] = windowed(hu)
+    for number, hu in enumerate(stack):  # one at a time: a CT in float32 would take four times its memory
+        gray[number] = windowed(hu)
     return gray
 
 
@@ -46,38 +37,27 @@ def windowed(hu: np.ndarray) -> np.ndarray:
     return np.rint((inside - low) * (255 / (high - low))).astype(np.uint8)
 
 
-def axial_affine(volume: CTVolume) -> np.ndarray:
-    """(4, 4) index (column, row, slice) of ``axial_view`` to LPS mm at the pixels' centers."""
-    axes, backwards = _order(volume)
-    index = np.zeros((4, 4))
-    index[3, 3] = 1.0
-    for place, axis, turned in zip((2, 1, 0), axes, backwards, strict=True):
-        index[axis, place] = -1.0 if turned else 1.0
-        index[axis, 3] = volume.size[axis] - 1.0 if turned else 0.0
-    return volume.affine @ index
-
-
 def slice_through(volume: CTVolume, point_lps: Sequence[float]) -> int:
-    """The number of the slice of ``axial_view`` that a point (LPS mm) lies in. Raises InputError where none does."""
-    number = round(float((np.linalg.inv(axial_affine(volume)) @ [*point_lps, 1.0])[2]))
-    if not 0 <= number < len(axial_view(volume)):
+    """The number of the axial slice that a point (LPS mm) lies in. Raises InputError where it lies in none."""
+    number = round(float(volume.oriented.to_index(point_lps)[2]))
+    if not 0 <= number < volume.oriented.size[2]:
         raise InputError("The place lies above or below the volume: it has no slice there.", "slice")
     return number
 
 
-def absent_slices(volume: CTVolume) -> set[int]:
-    """The slices of ``axial_view`` for which there is no image, or not a whole one."""
-    axes, backwards = _order(volume)
-    count = int(volume.size[axes[0]])
-    if volume.absent and axes[0] != 2:  # every axial slice crosses the planes that are missing
-        return set(range(count))
-    return {count - 1 - k if backwards[0] else k for k in volume.absent}
+def axial_slice(volume: CTVolume, number_text: str | int) -> np.ndarray:
+    """(rows, columns) uint8 of one axial slice, counted from 0, the lowest, towards S.
 
-
-def _order(volume: CTVolume) -> tuple[list[int], list[bool]]:
-    """The array's axes (0 to 2: i, j, k) that run along S, P and L, and whether each runs backwards."""
-    steep = np.abs(volume.direction)
-    axes = [int(np.argmax(steep[2]))]
-    rest = [axis for axis in range(3) if axis not in axes]
-    axes += sorted(rest, key=lambda axis: steep[1, axis], reverse=True)
-    return axes, [bool(volume.direction[lps, axis] < 0) for lps, axis in zip((2, 1, 0), axes, strict=True)]
+    Raises InputError: no CT, a number that is none of the volume's slices.
+    """
+    check_ct(volume)
+    stack = volume.oriented.array
+    try:
+        number = int(number_text)
+    except ValueError:
+        raise InputError(f"The slice_index '{number_text}' is not a whole number.", "slice", [number_text]) from None
+    if not 0 <= number < len(stack):
+        raise InputError(f"The slice {number} is not in a volume of {len(stack)} slices. Correct slice_index.", "slice")
+    if number in volume.oriented.absent:
+        raise InputError(f"The volume has no image of the slice {number}. Transfer the series again.", "slice")
+    return windowed(stack[number])

@@ -116,7 +116,9 @@ class CTVolume:
     @cached_property
     def oriented(self) -> CTVolume:
         """The same voxels, as a view, with i, j and k most nearly along the patient's left, posterior and superior:
-        however a scan was stored, what is computed from this is computed in one order. Without ``absent``."""
+        however a scan was stored, what is computed from this is computed in one order.
+
+        Where slices without an image do not run along k, every slice crosses them, and all are ``absent``."""
         order, signs = _axes_of(self.direction)
         array = self.array.transpose([2 - axis for axis in order[::-1]])
         array = array[tuple(slice(None, None, int(sign)) for sign in signs[::-1])]
@@ -124,7 +126,10 @@ class CTVolume:
         affine[:3, :3] = self.affine[:3, order] * signs + 0.0  # no zero is negative
         last = (self.size - 1)[list(order)] * (signs < 0)
         affine[:3, 3] = self.origin + self.affine[:3, order] @ last
-        return CTVolume(array, affine, self.name, self.remarks)
+        absent = self.absent if signs[2] > 0 else tuple(len(array) - 1 - k for k in self.absent)
+        if absent and order[2] != 2:
+            absent = tuple(range(len(array)))
+        return CTVolume(array, affine, self.name, self.remarks, absent)
 
     @property
     def slice_spacing(self) -> float:

@@ -25,14 +25,12 @@ class Pixels:
     name: str = ""
 
 
-def read_gray(path: Path | Pixels) -> np.ndarray:
+def read_gray(path: Path) -> np.ndarray:
     """(rows, columns) float32 in [0, 1]: 8-bit values as they are, others from their smallest to their largest.
 
     Colors become luminance; MONOCHROME1 is turned round, so that more is brighter. Raises InputError: no picture, a
     damaged one, more than one frame.
     """
-    if isinstance(path, Pixels):
-        return gray_of(path.values)
     try:
         with open(path, "rb") as stream:
             start = stream.read(132)

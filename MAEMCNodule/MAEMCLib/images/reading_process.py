@@ -14,6 +14,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,10 +37,15 @@ class ReadingProcess:
     """Reads images one after the other in one child process, started at the first and again after it died.
 
     ``with ReadingProcess() as reader: volume = reader.read(path)``. For one thread at a time.
+    nifti_form: of every file that ``volume`` and ``further`` read. notice: takes what reading noticed of a file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, nifti_form: str | None = None, notice: Callable[[str], None] | None = None) -> None:
         self._process: subprocess.Popen | None = None
+        self._nifti_form, self._notice = nifti_form, notice
+        self._source: tuple[Path, str | None] | None = None
+        self._last: CTVolume | Exception | None = None
+        self.further = lru_cache(maxsize=1)(lambda path: self.read(path, None, nifti_form))
 
     def __enter__(self) -> ReadingProcess:
         return self
@@ -59,6 +66,23 @@ class ReadingProcess:
     def read_gray(self, path: str | Path) -> np.ndarray:
         """``gray.read_gray`` in the child; raises as ``read`` does."""
         return self._ask({"path": str(path), "gray": True})
+
+    def volume(self, path: Path, series_uid: str | None) -> CTVolume:
+        """As ``read``. The last volume, or why it cannot be read, is kept, as ``further`` keeps the last further series
+        of a patient: the nodules and slices of one volume come after each other."""
+        if self._source != (path, series_uid):
+            self._source, self._last = (path, series_uid), None  # two volumes at once may be too large
+            try:
+                self._last = self.read(path, series_uid, self._nifti_form)
+            except Exception as error:
+                self._last = error
+            else:
+                for remark in self._last.remarks:
+                    if remark.where and self._notice is not None:
+                        self._notice(f"{remark.where}: {remark.message}")
+        if isinstance(self._last, Exception):
+            raise self._last
+        return self._last
 
     def _ask(self, request: dict) -> CTVolume | np.ndarray:
         path = request["path"]
@@ -148,35 +172,28 @@ def _listen(requests: queue.SimpleQueue) -> None:
 
 
 def _answer(request: dict, answers: BinaryIO) -> None:
-    path = Path(request["path"])
+    path, array = Path(request["path"]), np.empty(0)
     try:
         if "gray" in request:
-            _send(answers, {}, read_gray(path))
-            return
-        volume = read_volume(path, request["series_uid"], request["nifti_form"])
+            array, header = read_gray(path), {}
+        else:
+            volume = read_volume(path, request["series_uid"], request["nifti_form"])
+            array, header = (
+                volume.array,
+                {
+                    "affine": volume.affine.tolist(),
+                    "name": volume.name,
+                    "remarks": [vars(remark) for remark in volume.remarks],
+                    "absent": [int(k) for k in volume.absent],
+                },
+            )
     except Exception as error:
-        _fail(answers, input_error(error, f"{path.name} cannot be read"))
-        return
-    header = {
-        "affine": volume.affine.tolist(),
-        "name": volume.name,
-        "remarks": [vars(remark) for remark in volume.remarks],
-        "absent": [int(k) for k in volume.absent],
-    }
-    _send(answers, header, volume.array)
-
-
-def _fail(answers: BinaryIO, error: MAEMCError) -> None:
-    _send(answers, {"error": type(error).__name__, "arguments": (str(error), error.code, error.private)})
-
-
-def _send(answers: BinaryIO, header: dict, array: np.ndarray | None = None) -> None:
-    if array is not None:
-        array = np.ascontiguousarray(array)
-        header |= {"dtype": array.dtype.str, "shape": array.shape}
+        known = input_error(error, f"{path.name} cannot be read")
+        header = {"error": type(known).__name__, "arguments": (str(known), known.code, known.private)}
+    array = np.ascontiguousarray(array)
+    header |= {"dtype": array.dtype.str, "shape": array.shape}
     answers.write(json.dumps(header).encode() + b"\n")
-    if array is not None:
-        answers.write(array.reshape(-1).view(np.uint8))
+    answers.write(array.reshape(-1).view(np.uint8))
     answers.flush()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from ..applicability import Assessment
 from ..cases.case import Case
 from ..cases.values import ClinicalValues
 from ..errors import InputError, UsageError
+from ..images.reading_process import ReadingProcess
 
 if TYPE_CHECKING:
     from ..explain.explanation import Explanation
@@ -101,9 +101,9 @@ class Input(ABC):
         """Whether the case's image may be several files."""
         return False
 
-    def reader(self, nifti_form: str | None = None, notice: Callable[[str], None] | None = None) -> Any:
+    def reader(self, nifti_form: str | None = None, notice: Callable[[str], None] | None = None) -> ReadingProcess:
         """A context in which images are read, and kept from one case to the next. notice: of what reading noticed."""
-        return contextlib.nullcontext()
+        return ReadingProcess(nifti_form, notice)
 
     @abstractmethod
     def prepare(self, case: Case, card: ModelCard, values: ClinicalValues, reader: Any = None) -> Prepared:

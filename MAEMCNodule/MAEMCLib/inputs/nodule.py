@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -76,11 +75,8 @@ class Nodule(Input):
     def is_volume(self, case: Case) -> bool:
         return True
 
-    def reader(self, nifti_form: str | None = None, notice: Callable[[str], None] | None = None) -> VolumeReader:
-        return VolumeReader(nifti_form, notice)
-
     def prepare(
-        self, case: Case, card: ModelCard, values: ClinicalValues, reader: VolumeReader | None = None
+        self, case: Case, card: ModelCard, values: ClinicalValues, reader: ReadingProcess | None = None
     ) -> Prepared:
         """Check the volume and cut the region that the model wants."""
         volume = case.image if isinstance(case.image, CTVolume) else reader.volume(case.image, case.series)
@@ -141,40 +137,6 @@ class Nodule(Input):
 def write_stack(path: Path, stack: np.ndarray, region: NoduleROI, plane: str) -> None:
     """(25, 50, 50) as NRRD in patient space. plane: "axial" or "coronal"."""
     write_volume(CTVolume(stack, getattr(region, f"{plane}_affine"), path.stem), path)
-
-
-class VolumeReader:
-    """Volumes read in a child process, which a damaged file may crash; ``with`` ends it. Keeps the last volume, or why
-    it cannot be read, and the last further series: the nodules of a patient come after each other."""
-
-    def __init__(self, nifti_form: str | None, notice: Callable[[str], None] | None) -> None:
-        self._process, self._nifti_form = ReadingProcess(), nifti_form
-        self._notice = notice or (lambda text: None)
-        self._source: tuple[Path, str | None] | None = None
-        self._found: CTVolume | Exception | None = None
-        self.further = lru_cache(maxsize=1)(lambda path: self._process.read(path, None, nifti_form))
-
-    def __enter__(self) -> VolumeReader:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._process.close()
-
-    def volume(self, path: Path, series: str | None) -> CTVolume:
-        """Raises what reading raises."""
-        if self._source != (path, series):
-            self._source, self._found = (path, series), None
-            try:
-                self._found = self._process.read(path, series, self._nifti_form)
-            except Exception as error:
-                self._found = error
-            else:
-                for remark in self._found.remarks:
-                    if remark.where:
-                        self._notice(f"{remark.where}: {remark.message}")
-        if isinstance(self._found, Exception):
-            raise self._found
-        return self._found
 
 
 def _findings(

@@ -15,10 +15,10 @@ from ..cases.case import Case
 from ..cases.values import ClinicalValues
 from ..errors import InputError, ModelError
 from ..files.atomic import write_json
-from ..images.axial import is_volume
+from ..images.axial import axial_slice, is_volume
 from ..images.ct import CTVolume
-from ..images.gray import framed
-from ..images.picture_reader import PictureReader
+from ..images.gray import Pixels, framed, gray_of
+from ..images.reading_process import ReadingProcess
 from ..results import DISCLAIMER, NoduleResult
 from .input import Input, Prepared
 from .settings import PicturePreprocessing
@@ -88,11 +88,8 @@ class Picture(Input):
     def is_volume(self, case: Case) -> bool:
         return self.slice_of(case) is not None
 
-    def reader(self, nifti_form: str | None = None, notice: Callable[[str], None] | None = None) -> PictureReader:
-        return PictureReader()
-
     def prepare(
-        self, case: Case, card: ModelCard, values: ClinicalValues, reader: PictureReader | None = None
+        self, case: Case, card: ModelCard, values: ClinicalValues, reader: ReadingProcess | None = None
     ) -> Prepared:
         """Read a picture and judge its fitness for the model."""
         path = case.image if isinstance(case.image, Path) else case.image.name
@@ -113,15 +110,18 @@ class Picture(Input):
         assessment = Assessment(tuple(_findings(card.preprocessing.image_size / view.width, outside, card)))
         return Prepared(GrayPicture(gray, outside), values, case, assessment)
 
-    def gray(self, case: Case, reader: PictureReader | None = None) -> np.ndarray:
+    def gray(self, case: Case, reader: ReadingProcess | None = None) -> np.ndarray:
         """(rows, columns) float32 in [0, 1]. reader: keeps a volume from one slice to the next. Raises InputError."""
+        if isinstance(case.image, Pixels):
+            return gray_of(case.image.values)
         if reader is None:
-            with PictureReader() as reader:
+            with ReadingProcess() as reader:
                 return self.gray(case, reader)
         index = self.slice_of(case)
         if index is None:
-            return reader.picture(case.image)
-        return reader.slice(case.image, case.series, index).astype(np.float32) / 255.0
+            return reader.read_gray(case.image)
+        volume = case.image if isinstance(case.image, CTVolume) else reader.volume(case.image, case.series)
+        return axial_slice(volume, index).astype(np.float32) / 255.0
 
     def check_side(self, settings: PicturePreprocessing, side: int, model: str) -> None:
         if settings.image_size != side:

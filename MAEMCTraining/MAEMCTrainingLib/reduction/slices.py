@@ -13,7 +13,7 @@ import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import POINT, Manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.axial import absent_slices, axial_slices
+from MAEMCLib.images.axial import axial_slices
 from MAEMCLib.images.ct import WINDOW_HU, check_ct
 from MAEMCLib.images.files import read_volume
 from MAEMCLib.images.raster import open_raster
@@ -168,7 +168,7 @@ def read_picture(path: Path) -> np.ndarray:
 def _read_ct(row: Case) -> np.ndarray:
     volume = read_volume(row.image, row.values.get("series_uid") or None)
     check_ct(volume)
-    absent = absent_slices(volume)
+    absent = volume.oriented.absent
     if absent:
         raise InputError(f"it has no image of {len(absent)} of its slices. Transfer it again", "absent")
     return axial_slices(volume)

@@ -18,7 +18,6 @@ import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import UNREADABLE, InputError
 from MAEMCLib.images.gray import STORED_SIDE
-from MAEMCLib.images.picture_reader import PictureReader
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.picture import INPUT, GrayPicture
 from MAEMCLib.inputs.settings import PicturePreprocessing
@@ -76,11 +75,11 @@ class PictureKind(Kind):
         """``PictureFacts`` from what JSON holds of them."""
         return PictureFacts(tuple(StoredPicture(**picture) for picture in values["pictures"]))
 
-    def read(self, case: SourceCase, reader: ReadingProcess) -> PictureReader:
+    def read(self, case: SourceCase, reader: ReadingProcess) -> ReadingProcess:
         """The reader of all pictures; it keeps the last volume."""
-        return PictureReader(reader)
+        return reader
 
-    def cut(self, shared: PictureReader, case: SourceCase, settings: PictureSettings) -> Cut:
+    def cut(self, shared: ReadingProcess, case: SourceCase, settings: PictureSettings) -> Cut:
         """All pictures of a case that can be read; the rows of the others are left out."""
         pictures, left_out = [], []
         for row, number in zip(case.rows, case.numbers, strict=True):
@@ -160,12 +159,12 @@ def _masks(row: Case) -> list[Path]:
     return [Path(name) for name in row.values.get("mask", "").split(";") if name]
 
 
-def _lesions(row: Case, shape: tuple[int, ...], reader: PictureReader) -> np.ndarray | None:
+def _lesions(row: Case, shape: tuple[int, ...], reader: ReadingProcess) -> np.ndarray | None:
     """(rows, columns) bool, the lesions of a picture of this shape; any gray is lesion. Several masks, separated by
     semicolons, are put together. Raises InputError: another size than the picture's."""
     lesions = None
     for path in _masks(row):
-        mask = reader.picture(path)
+        mask = reader.read_gray(path)
         if mask.shape != shape:
             raise InputError(
                 f"The mask of the case {row.case_id} has {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
