@@ -175,7 +175,7 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
             for kind, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"{kind}/{name}"] = value if isinstance(value, Tensor) else torch.tensor(value)
         if "step" in group:  # LAMB counts its steps once for a group
-            tensors[f"{_GROUP_STEP}/{group['names'][0]}"] = group["step"].detach().clone()
+            tensors[f"{_GROUP_STEP}/{group['names'][0]}"] = torch.as_tensor(group["step"]).detach().clone()
     return tensors
 
 
