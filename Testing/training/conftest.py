@@ -94,7 +94,9 @@ def pretrain_in():
 
     def run_it(folder, cohort, run, data=()):
         return job_in(
-            folder, "pretrain", lambda job, stop: pretrain(cohort, run, job, torch.device("cpu"), list(data), stop)
+            folder,
+            "pretrain",
+            lambda job, stop: pretrain(cohort, run, Session(job, torch.device("cpu"), stop), list(data)),
         )
 
     return run_it

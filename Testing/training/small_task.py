@@ -8,6 +8,7 @@ from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.loop import train
 from MAEMCTrainingLib.engine.optimization import NamedParameter
 from MAEMCTrainingLib.engine.rng import generator
+from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.engine.task import Task, sample_in_epoch
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
@@ -88,4 +89,5 @@ class Line(Task):
 def run_line(folder, task, settings=None, data="data", stop=None, **options):
     job = Job(folder.parent)
     folder.parent.mkdir(exist_ok=True)
-    return train(task, settings or Settings(), job, folder, data, CPU, stop or StopRequest(), **options)
+    session = Session(job, CPU, stop or StopRequest())
+    return train(task, settings or Settings(), session, folder, data, **options)

@@ -13,6 +13,7 @@ from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.loop import train
 from MAEMCTrainingLib.engine.optimization import build_optimizer
+from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.engine.step import device_failure
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest, request_stop
@@ -197,7 +198,7 @@ def test_a_batch_in_halves_says_what_it_does_to_batch_normalization(tmp_path):
             self.module.insert(1, nn.BatchNorm1d(8))
 
     folder = tmp_path / "checkpoints"
-    train(Normalized(3), Settings(epochs=1), Job(tmp_path), folder, "data", CPU, StopRequest())
+    train(Normalized(3), Settings(epochs=1), Session(Job(tmp_path), CPU, StopRequest()), folder, "data")
     said = (tmp_path / "log.txt").read_text("utf-8")
     assert "batch normalization has the statistics of a share" in said and "same result" not in said
 
@@ -234,7 +235,7 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_aloud(tmp_path):
     stop = StopRequest()
     halved.parent.mkdir()
     with pytest.raises(Interrupted):
-        train(Crowded(3, stop=stop, stop_at=7), Settings(), Job(halved.parent), halved, "data", CPU, stop)
+        train(Crowded(3, stop=stop, stop_at=7), Settings(), Session(Job(halved.parent), CPU, stop), halved, "data")
     assert "too small for a batch of 6" in (halved.parent / "log.txt").read_text("utf-8")
     task = Crowded(3)
     run_line(halved, task)

@@ -13,6 +13,7 @@ from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.classifiers.cases import labeled
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.engine.configuration import override
+from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.experiments.auc_table import write_table
 from MAEMCTrainingLib.experiments.cell import Cell
 from MAEMCTrainingLib.experiments.registry import experiment_named
@@ -109,7 +110,7 @@ def test_the_small_network_learns_the_balls(ball_cohort, tmp_path):
     run = override(run, ["epochs=6", "batch=8"])
     stop = StopRequest()
     with open_job(tmp_path / "cnn", "finetune", {"arguments": []}, tmp_path, stop) as job:
-        probabilities = train_small_cnn(cohort, run, job, torch.device("cpu"), stop)
+        probabilities = train_small_cnn(cohort, run, Session(job, torch.device("cpu"), stop))
     large, small = probabilities[cohort.labels == 1], probabilities[cohort.labels == 0]
     assert np.mean(large[:, None] > small[None]) > 0.9
     written = json.loads((tmp_path / "cnn" / "metrics.json").read_text())

@@ -23,6 +23,7 @@ from MAEMCTrainingLib.data.kinds.stored_pictures import lesion_of
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.data.sources import open_data
 from MAEMCTrainingLib.engine.configuration import override
+from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
@@ -95,7 +96,7 @@ class StopsAfter(StopRequest):
 def run_job(folder, cohort, run, data, stop):
     home = Path(data[0]["path"]).parent / "home" if data else folder.parent  # whose key made the cohort's pseudonyms
     with open_job(folder, "pretrain", {"arguments": [], "directory": "."}, home, stop) as job:
-        pretrain(cohort, run, job, CPU, data, stop)
+        pretrain(cohort, run, Session(job, CPU, stop), data)
 
 
 @pytest.mark.parametrize("name", FLAT)

@@ -97,6 +97,7 @@ from MAEMCTrainingLib.data.building import build_store
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.kinds import KINDS
 from MAEMCTrainingLib.data.store import open_store
+from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.jobs.job import Job, open_job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
 from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
@@ -115,7 +116,7 @@ run = PretrainingConfiguration("mae", default_settings("mae"), encoder, decoder,
 run = replace(run, augmentation=kind.Augmentation())
 command, stop = {"arguments": ["pretrain"], "directory": "."}, StopRequest()
 with open_job(folder / "job", "pretrain", command, folder / "home", stop) as job:
-    pretrain(cohort, run, job, torch.device("cpu"), [], stop)
+    pretrain(cohort, run, Session(job, torch.device("cpu"), stop), [])
 print(load_pretrained(folder / "job").run == run, Job(folder / "job").settings["input"], cohort.cases[0].facts)
 """
 

@@ -66,16 +66,5 @@ def pretrain_without(
     """
     others, run, attributes = with_attributes(everyone.without(patients), pretrained.run, lambda line: None)
     task = PretrainingTask(others, run, pretrained.preprocessing, attributes=attributes)
-    known = attributes.fingerprint(others)
-    train(
-        task,
-        run,
-        session.job,
-        place / "pretraining",
-        known,
-        session.device,
-        session.stop,
-        session.processes,
-        fold=fold,
-    )
+    train(task, run, session, place / "pretraining", attributes.fingerprint(others), fold=fold)
     return task.module.encoder_state()

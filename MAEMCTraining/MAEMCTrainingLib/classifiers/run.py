@@ -185,12 +185,9 @@ def _train_variant(
     outcome = train(
         task,
         run,
-        session.job,
+        session,
         place / (variant_folder(name) or "checkpoints"),
         cohort.fingerprint,
-        session.device,
-        session.stop,
-        session.processes,
         patience=run.patience,
         window=run.loss_window,
         **where,

@@ -162,7 +162,7 @@ def _pretrain(options: argparse.Namespace) -> None:
             caches, data = _open_all(options, sources, ALL_PATIENTS, session)
             unlabeled, more = _open_all(options, unlabeled_sources, UNLABELED_PATIENTS, session)
             cohort = join(caches, unlabeled)
-        pretrain(cohort, run, session.job, session.device, data + more, session.stop, session.processes)
+        pretrain(cohort, run, session, data + more)
     _show_result(options, session)
 
 

@@ -16,18 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from MAEMCLib.errors import InputError, UsageError
 from torch import Tensor
 
-from ..jobs.job import Job
 from ..jobs.progress import Progress, peak_memory_mb
-from ..jobs.stopping import Interrupted, StopRequest
+from ..jobs.stopping import Interrupted
 from . import checkpoints
 from .checkpoints import Position
 from .configuration import to_json
 from .optimization import build_optimizer, learning_rate
-from .processes import Processes
+from .session import Session
 from .step import Shares, Stepper, device_failure
 from .task import EPOCH_SHIFT, Run, Task
 
@@ -59,12 +57,9 @@ def samples_of_step(task: Task, batch: int, step: int) -> np.ndarray:
 def train(
     task: Task,
     run: Run,
-    job: Job,
+    session: Session,
     folder: Path,
     fingerprint: str,
-    device: torch.device,
-    stop: StopRequest,
-    processes: Processes = Processes(),  # noqa: B008 - frozen
     patience: int | None = None,
     window: int = 1,
     **where: Any,
@@ -80,14 +75,14 @@ def train(
     samples in a batch.
     """
     stopping = EarlyStopping(patience, window)
-    loop = _Loop(task, run, job, folder, {"configuration": to_json(run), "data": fingerprint}, device, processes, where)
+    loop = _Loop(task, run, session, folder, {"configuration": to_json(run), "data": fingerprint}, where)
     while not loop.ended:
         loop.step()
         loop.log()
         if loop.epoch_done:
             loop.validate(stopping)
         loop.show()
-        if processes.any(stop.asked, device):
+        if session.processes.any(session.stop.asked, session.device):
             loop.save()
             at = f"step {loop.position.step} of {loop.steps}"
             raise Interrupted(f"Stopped at {at}, saved. Repeat the command to go on.")
@@ -127,16 +122,14 @@ class _Loop:
         self,
         task: Task,
         run: Run,
-        job: Job,
+        session: Session,
         folder: Path,
         identity: dict[str, Any],
-        device: torch.device,
-        processes: Processes,
         where: dict[str, Any],
     ) -> None:
         """Restores what ``folder`` holds. Raises UsageError for more processes than samples in a batch."""
-        self.task, self.run, self.job, self.folder, self.identity = task, run, job, folder, identity
-        self.device, self.processes = device, processes
+        self.task, self.run, self.folder, self.identity = task, run, folder, identity
+        self.job, self.device, self.processes = job, device, processes = session.job, session.device, session.processes
         self.module = task.module.to(device)
         self.module.train()
         self.optimizer = build_optimizer(task.parameters(), run.optimization, device)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from MAEMCLib.files.atomic import write_json
-from MAEMCLib.files.home import home
 from MAEMCLib.inputs.region import SIDE
-from MAEMCLib.machine.device import choose_device
 from MAEMCLib.networks.classifier import Logits
 from torch import Tensor, nn
 
-from ..classifiers.cases import CaseImages, LabeledCohort
+from ..classifiers.cases import LabeledCohort
 from ..classifiers.division import division_of
 from ..classifiers.fold_model import fold_folder
 from ..classifiers.presets import FinetuningConfiguration
@@ -24,8 +21,7 @@ from ..data.preprocessing import measure_preprocessing
 from ..engine.configuration import Optimization, to_json
 from ..engine.loop import train
 from ..engine.optimization import NamedParameter
-from ..jobs.job import Job, open_job
-from ..jobs.stopping import StopRequest
+from ..engine.session import Session
 from ..statistics.metrics import evaluate
 
 SMALL_CNN = "small-cnn"
@@ -87,51 +83,26 @@ def small_cnn_run(run: FinetuningConfiguration) -> FinetuningConfiguration:
     )
 
 
-def run_small_cnn(
-    cohort: LabeledCohort, run: FinetuningConfiguration, folder: Path, command: dict, device: str, threads: int | None
-) -> None:
-    """Train the network as a job in ``folder``, or continue it. run: of the cells' fine-tuning."""
-    if threads:
-        torch.set_num_threads(threads)
-    with (
-        StopRequest().listening() as stop,
-        open_job(folder, "finetune", command, home(), stop) as job,
-    ):
-        train_small_cnn(cohort, small_cnn_run(run), job, torch.device(choose_device(device).name), stop)
-
-
-def train_small_cnn(
-    cohort: LabeledCohort, run: FinetuningConfiguration, job: Job, device: torch.device, stop: StopRequest
-) -> np.ndarray:
+def train_small_cnn(cohort: LabeledCohort, run: FinetuningConfiguration, session: Session) -> np.ndarray:
     """Train the network in an opened job, or continue it; write metrics.json with its out-of-fold AUC.
 
     Returns the (cases,) out-of-fold probabilities, which hold where a fold tests the case.
     """
-    division = division_of(cohort, run)
-    folds, run = division.folds, replace(run, folds=len(division.folds))
+    job, division = session.job, division_of(cohort, run)
+    run = replace(run, folds=len(division.folds))
     preprocessing = measure_preprocessing(cohort.main.of_parts(TRAIN), run.augmentation, run.encoder.image_size)
     job.declare({"configuration": to_json(run), "data_fingerprint": cohort.fingerprint, "cohort": cohort.facts()})
     job.update(folds=run.folds, parts=run.folds)
     probabilities, tested_by = np.zeros(len(cohort)), np.zeros(len(cohort), dtype=int)
-    for fold in folds:
+    for fold in division.folds:
         job.update(stage=f"Small network of fold {fold.number + 1} of {run.folds}", part=fold.number)
         task = SmallCNNTask(cohort, fold, run, preprocessing, None)
-        where = fold_folder(job.folder, fold.number) / "checkpoints"
-        outcome = train(
-            task, run, job, where, cohort.fingerprint, device, stop, patience=run.patience, fold=fold.number
-        )
+        place = fold_folder(job.folder, fold.number) / "checkpoints"
+        outcome = train(task, run, session, place, cohort.fingerprint, patience=run.patience, fold=fold.number)
         task.module.load_state_dict(outcome.best)
-        probabilities[fold.test] = _predict(task.module, task.images, fold.test, device)
+        probabilities[fold.test] = task.outputs(fold.test, session.device).fused.softmax(dim=1)[:, 1].numpy()
         tested_by[fold.test] = fold.number
     tested = division.evaluated
     metrics = evaluate(cohort.labels[tested], probabilities[tested], cohort.patients[tested], folds=tested_by[tested])
     write_json(job.folder / "metrics.json", {name: asdict(metrics[name]) for name in ("auc", "auc_within_folds")})
     return probabilities
-
-
-@torch.no_grad()
-def _predict(network: nn.Module, images: CaseImages, cases: np.ndarray, device: torch.device) -> np.ndarray:
-    network.eval()
-    pairs = torch.from_numpy(np.stack([np.concatenate(images.plain(int(case))) for case in cases]))
-    logits = torch.stack([network.logits(pairs[:, plane, None].to(device)) for plane in (0, 1)]).mean(dim=0).double()
-    return torch.softmax(logits, dim=1)[:, 1].cpu().numpy()

@@ -27,11 +27,10 @@ from ..engine.checkpoints import read_tensors
 from ..engine.configuration import Optimization, from_json, to_json
 from ..engine.loop import train
 from ..engine.optimization import NamedParameter
-from ..engine.processes import Processes
 from ..engine.rng import generator
+from ..engine.session import Session
 from ..engine.task import Task, sample_in_epoch
 from ..jobs.job import Job, refuse_older
-from ..jobs.stopping import StopRequest
 from .configuration import PretrainingConfiguration
 from .method import ViewBatch
 from .presets import check_encoder
@@ -189,16 +188,14 @@ def build_method(run: PretrainingConfiguration) -> nn.Module:
 def pretrain(
     cohort: Cohort,
     run: PretrainingConfiguration,
-    job: Job,
-    device: torch.device,
+    session: Session,
     data: list[dict[str, Any]],
-    stop: StopRequest,
-    processes: Processes = Processes(),  # noqa: B008 - frozen
 ) -> None:
     """Pre-train in an opened job, or continue it.
 
     data: how the cohort was put together, for job.json. Raises what ``Job.declare`` and ``train`` raise.
     """
+    job = session.job
     refuse_older(job)
     cohort = what_trains(cohort, job.log)
     cohort, run, attributes = with_attributes(cohort, run, job.log)
@@ -215,12 +212,11 @@ def pretrain(
         }
     )
     task = PretrainingTask(cohort, run, preprocessing, job.folder / "previews", attributes)
-    job.log(_describe(task, device))
+    job.log(_describe(task, session.device))
     if run.min_visible_lesion:
         job.log(_describe_lesions(task))
     job.update(stage="Pre-training")
-    fingerprint = attributes.fingerprint(cohort)
-    train(task, run, job, job.folder / "checkpoints", fingerprint, device, stop, processes)
+    train(task, run, session, job.folder / "checkpoints", attributes.fingerprint(cohort))
     job.log("Finished: checkpoints/last.")
 
 
