@@ -23,7 +23,7 @@ from MAEMCTrainingLib.experiments.repeats import write_repeats
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from MAEMCTrainingLib.statistics.repeats import repeated_auc
 
-FLAT = {"methods", "less-is-more", "modan-mulsupcon", "bus-mae"}
+PICTURES = {"methods", "less-is-more", "modan-mulsupcon", "bus-mae"}
 
 
 def parted(words):
@@ -34,19 +34,19 @@ def parted(words):
 
 @pytest.mark.parametrize("name", sorted(experiments()))
 def test_every_word_of_every_cell_is_a_setting(name):
-    experiment, flat = experiment_named(name), name in FLAT
+    experiment, kind = experiment_named(name), "picture" if name in PICTURES else "nodule"
     cells = experiment.list_cells(240)
     assert len({cell.name for cell in cells}) == len(cells)
     for cell in cells:
         if cell.pretraining is not None:
             method, backbone, words = parted(cell.pretraining)
             method = method or "maemc"
-            override(pretraining_preset("tiny", method, "picture" if flat else "nodule", backbone), words)
+            override(pretraining_preset("tiny", method, kind, backbone), words)
         _, backbone, words = parted(cell.finetuning)
         if experiment.command == FUSE:
-            override(fusion_preset("tiny", None, flat), words)
+            override(fusion_preset("tiny", None, kind), words)
         elif experiment.command == FINETUNE:
-            override(finetuning_preset("tiny", None, flat, backbone), words)
+            override(finetuning_preset("tiny", None, kind, backbone), words)
         else:
             assert not cell.finetuning  # nothing follows the pre-training
 

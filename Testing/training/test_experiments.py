@@ -14,10 +14,10 @@ from MAEMCTrainingLib.classifiers.cases import labeled
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.engine.configuration import override
 from MAEMCTrainingLib.engine.session import Session
-from MAEMCTrainingLib.experiments.auc_table import write_table
+from MAEMCTrainingLib.experiments.auc_table import write_aucs
 from MAEMCTrainingLib.experiments.cell import Cell
 from MAEMCTrainingLib.experiments.registry import experiment_named
-from MAEMCTrainingLib.experiments.run import run_experiment, table_writer
+from MAEMCTrainingLib.experiments.run import ExperimentRun, run_experiment
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN, small_cnn_run, train_small_cnn
 from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
@@ -47,7 +47,6 @@ def test_cells_are_jobs_that_are_not_done_twice(ball_cache, tmp_path, monkeypatc
         Cell("scratch-4", "tiny, from scratch", 4, None, (*NETWORK, *FAST, "labeled_cases=4")),
         Cell("pre-all", "tiny, pre-trained", 0, (*NETWORK, *decoder), FAST),
     ]
-    words = ["--preset", "tiny", "--device", "cpu", "--threads", "1", "--quiet"]
     commands = []
 
     def maemc_train(arguments):
@@ -55,13 +54,11 @@ def test_cells_are_jobs_that_are_not_done_twice(ball_cache, tmp_path, monkeypatc
         return main(arguments)
 
     output = tmp_path / "table"
+    training, machine = ("--preset", "tiny", "--threads", "1"), ("--device", "cpu")
+    data, experiment = [ball_cache.folder], experiment_named("patch-size")
+    run = ExperimentRun(experiment, data, [], output, training, machine, quiet=True)
     for _ in range(2):
-        assert (
-            run_experiment(
-                experiment_named("patch-size"), cells, [ball_cache.folder], [], output, words, maemc_train, quiet=True
-            )
-            == 0
-        )
+        assert run_experiment(run, cells, maemc_train, cells) == 0
     assert commands == ["finetune", "finetune", "pretrain", "finetune"]
     with open(output / "table.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -79,14 +76,11 @@ def test_cells_are_jobs_that_are_not_done_twice(ball_cache, tmp_path, monkeypatc
 def test_a_cell_that_fails_ends_the_experiment_with_its_code(ball_cache, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "home"))
     cells = [Cell("wrong", "wrong", 0, None, ("epohcs=3",)), Cell("never", "never", 0, None, ())]
-    assert (
-        run_experiment(
-            experiment_named("patch-size"), cells, [ball_cache.folder], [], tmp_path / "t", [], main, quiet=True
-        )
-        == 2
-    )
+    run = ExperimentRun(experiment_named("patch-size"), [ball_cache.folder], [], tmp_path / "t", quiet=True)
+    assert run_experiment(run, cells, main, cells) == 2
     assert "Did you mean epochs" in capsys.readouterr().err and not (tmp_path / "t" / "never").exists()
-    assert write_table(cells, tmp_path / "t") == []
+    write_aucs(cells, tmp_path / "t")
+    assert not (tmp_path / "t" / "table.csv").exists()
 
 
 def test_the_small_network_sees_every_slice_of_a_montage():
@@ -195,6 +189,8 @@ def test_fusions_stand_beside_each_other(balls, tmp_path, monkeypatch):
         writer.writeheader()
         writer.writerows(predictions)
     experiment = experiment_named("resmae-fusion")
-    table = {row["row"]: row for row in table_writer(experiment)(experiment.list_cells(0), output)}
+    ExperimentRun(experiment, [], [], output).write_table(experiment.list_cells(0))
+    with open(output / "table.csv", newline="") as stream:
+        table = {row["row"]: row for row in csv.DictReader(stream)}
     over = table["fusion, pre-trained by resmae"]["over_first"]
-    assert over == pytest.approx(1 - float(rows["fusion, from scratch"]["macro_auc"]))
+    assert float(over) == pytest.approx(1 - float(rows["fusion, from scratch"]["macro_auc"]))

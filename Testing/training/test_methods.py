@@ -109,7 +109,7 @@ def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(name, cohort, pict
     weights = [file_sha256(tmp_path / part / "checkpoints/last/model.safetensors") for part in ("whole", "parts")]
     assert weights[0] == weights[1]
     pretrained = load_pretrained(tmp_path / "whole")
-    assert pretrained.flat
+    assert pretrained.kind.name == "picture"
     encoder = build_encoder(run.encoder, seed=5)
     encoder.load_state_dict(pretrained.module.encoder_state())  # every tensor, and no other
     if pretrained.module.reconstruct is not None:
@@ -120,7 +120,7 @@ def test_a_probe_starts_from_a_pretraining_on_pictures(cohort, pictures, tmp_pat
     run = small("resmae", "epochs=1", *SETTINGS["resmae"])
     run_job(tmp_path / "pre", cohort, run, [{"path": str(pictures), "takes": "all"}], StopRequest())
     start = from_job(tmp_path / "pre")
-    probe = finetuning_preset("tiny", run.encoder, flat=True)
+    probe = finetuning_preset("tiny", run.encoder, "picture")
     probe = override(probe, ["folds=2", "validation_fraction=0.25", "linear_probe=true"])
     report = finetune_in(tmp_path / "probe", labeled(cohort), probe, start, "paper")
     assert report["cases"] == 16 and report["leaky"]
@@ -167,7 +167,7 @@ def test_methods_that_compare_samples_refuse_shares_and_lone_samples(name, cohor
 
 @pytest.mark.parametrize("backbone", [*BACKBONES, "tiny"])
 def test_every_backbone_trains_on_pictures_at_its_side(backbone, cohort):
-    run = finetuning_preset("tiny", None, flat=True, backbone=backbone)
+    run = finetuning_preset("tiny", None, "picture", backbone)
     assert run.encoder.image_size == (224 if backbone == "levit" else 64)
     preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     fold = make_folds(cohort.labels, cohort.patients, 2, 0.25, 0)[0]

@@ -27,10 +27,10 @@ FUSION_PRESETS = ("default", "tiny")
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfiguration:
-    """An encoder and a head, trained in folds by patient: what both kinds of training have."""
+    """An encoder and a head, trained in folds by patient: what both kinds of training have, as fine-tuning has it."""
 
     encoder: EncoderConfiguration | BackboneConfiguration = field(kw_only=False)
-    head: str  # a file of MAEMCLib/networks/heads
+    head: str = "linear"  # a file of MAEMCLib/networks/heads
     positive: str = ""  # of two classes the positive one; empty: the second in order
     folds: int = 5  # 1: the one model that a manifest's validation rows stop
     # The manifest's column that names each case's fold; empty: folds are drawn.
@@ -38,14 +38,14 @@ class ClassifierConfiguration:
     epochs: int = 100
     # Epochs at the beginning in which the head alone is trained ("Less is More": 10).
     frozen_epochs: int = 0
-    patience: int  # epochs without a lower validation loss before a fold stops
+    patience: int = 10  # epochs without a lower validation loss before a fold stops
     # Epochs, up to the present one, whose mean validation loss decides. One: with a small validation part and a high
     # rate an epoch may be the lowest by luck; several then decide better.
     loss_window: int = 1
-    batch: int
+    batch: int = 32
     # Share of the training patients held out for early stopping; the paper has none and its figures suggest that the
     # test fold decided. The test fold is never looked at here.
-    validation_fraction: float
+    validation_fraction: float = 0.1
     class_weights: bool = True
     encoder_rate: float = 1.0  # learning rate of the encoder relative to that of the head
     # Take a pre-trained encoder's blocks, but draw its patch embedding anew. Trained to rebuild patches, the embedding
@@ -57,21 +57,26 @@ class ClassifierConfiguration:
     angles: int = 1
     # Labeled cases of each fold's training part that are used, for learning curves; 0: all.
     labeled_cases: int = 0
-    split_seed: int = 0  # of folds, validation parts and the choice of labeled cases; repeats of a training keep it
+    # Of folds, validation parts and the choice of labeled cases; repeats of a training keep it. None: as ``seed``.
+    split_seed: int | None = 0
     # Leave the encoder as it is and train the head alone: what a few dozen cases can decide.
     linear_probe: bool = False
-    accumulation: int = 1  # shares in which a batch passes, one after another: less memory; batch norms see a share
+    accumulation: int = 1  # micro-batches of a batch, one after another: less memory; batch norms see a micro-batch
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
     seed: int = 0
     log_every: int = 10  # steps
     checkpoint_seconds: float = 60.0
     augmentation: Augmentation | PictureAugmentation = field(default_factory=lambda: Augmentation(shift_mm=3))
-    optimization: Optimization
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(
+            learning_rate=1e-4, schedule="milestones", milestones=(40, 70), layer_decay=0.75
+        )
+    )
 
     @property
     def division_seed(self) -> int:
         """What folds, validation parts and labeled cases are drawn with."""
-        return self.split_seed
+        return self.seed if self.split_seed is None else self.split_seed
 
     def __post_init__(self) -> None:
         check_run(self)
@@ -84,24 +89,15 @@ class ClassifierConfiguration:
         )
         check(0 < self.validation_fraction < 0.5, "validation_fraction has to lie between 0 and 0.5.")
         check(0 < self.encoder_rate <= 1, f"encoder_rate is {self.encoder_rate}; choose above 0 up to 1.")
-        flat = isinstance(self.augmentation, PictureAugmentation)
-        check(flat or self.angles == 1, "angles is a setting of 2-D pictures; montages are shown upright.")
+        pictures = isinstance(self.augmentation, PictureAugmentation)
+        check(pictures or self.angles == 1, "angles is a setting of 2-D pictures; montages are shown upright.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningConfiguration(ClassifierConfiguration):
     """A fine-tuning: a head that looks at each branch by itself."""
 
-    head: str = "linear"
-    patience: int = 10
-    batch: int = 32
-    validation_fraction: float = 0.1
     fusion: Literal["mean", "axial", "coronal"] = "mean"  # planes trained on and, at inference, averaged as logits
-    optimization: Optimization = field(
-        default_factory=lambda: Optimization(
-            learning_rate=1e-4, schedule="milestones", milestones=(40, 70), layer_decay=0.75
-        )
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +110,9 @@ class FusionConfiguration(ClassifierConfiguration):
     validation_fraction: float = 0.15
     width: int = 64  # of a node of the graph
     rounds: int = 2  # of messages
-    split_seed: int | None = None  # none: seed, so that repeats with other seeds divide anew
+    split_seed: int | None = None  # repeats with other seeds divide anew
     images_alone: bool = True  # train the same network without the clinical values too: it says what they add
     optimization: Optimization = field(default_factory=lambda: Optimization(learning_rate=3e-4))
-
-    @property
-    def division_seed(self) -> int:
-        return self.seed if self.split_seed is None else self.split_seed
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,30 +123,30 @@ class FusionConfiguration(ClassifierConfiguration):
 def finetuning_preset(
     name: str,
     encoder: EncoderConfiguration | BackboneConfiguration | None,
-    flat: bool = False,
+    kind: str = "nodule",
     backbone: str | None = None,
 ) -> FinetuningConfiguration:
     """The preset of fine-tuning; encoder is the pre-trained one's architecture, None from scratch.
 
-    flat: for 2-D pictures. backbone: what to train from scratch, as ``encoder_named`` takes it. Raises UsageError for a
-    name that there is none of.
+    kind: of input. backbone: what to train from scratch, as ``encoder_named`` takes it. Raises UsageError for a name
+    that there is none of.
     """
-    scratch = encoder is None
-    network = backbone or ("resnet18" if flat else "tiny" if name == "tiny" else "vit-large")
-    base = FinetuningConfiguration(encoder or encoder_named(network, flat, name == "tiny"))
-    # Nothing learned to protect: from scratch all layers learn at one rate.
-    decay = 1.0 if scratch else base.optimization.layer_decay
-    if flat:
+    pictures, tiny = kind == "picture", name == "tiny"
+    network = backbone or ("resnet18" if pictures else "tiny" if tiny else "vit-large")
+    base = FinetuningConfiguration(encoder or encoder_named(network, pictures, tiny))
+    if pictures:
         base = replace(base, augmentation=PictureAugmentation())
+    # Nothing learned to protect: from scratch all layers learn at one rate.
+    optimization = replace(base.optimization, layer_decay=base.optimization.layer_decay if encoder else 1.0)
     if name == "default":
         # Differs from the paper: random augmentation, 10 % warm-up (its rate is illegible), both planes, and more than
         # its 10 epochs of patience: in trials the loss stood still for longer than that before it fell.
-        return replace(base, patience=30, optimization=replace(base.optimization, layer_decay=decay))
-    if name == "tiny" and flat:
+        return replace(base, patience=30, optimization=optimization)
+    if tiny and pictures:
         # For a processor in minutes; the epoch is chosen on the validation part.
         optimization = Optimization(learning_rate=1e-3, warmup_fraction=0.1)
-        return replace(base, epochs=30, batch=32, patience=30, optimization=optimization)
-    if name == "tiny":
+        return replace(base, epochs=30, patience=30, optimization=optimization)
+    if tiny:
         # In trials on the matched phantom a small network from scratch stayed at chance for some 800 steps, then
         # learned the class: hence small batches, a long warm-up, and more patience than the paper's 10 epochs. With the
         # usual layer decay of 0.75 a pre-trained one learned the training cases by heart and nothing else: what tells
@@ -163,26 +155,22 @@ def finetuning_preset(
         return replace(base, epochs=120, batch=16, patience=60, optimization=optimization)
     if name in ("paper", "paper-schedule"):
         # As published: the un-augmented axial montages, drops at 40 and 70 of 100 epochs.
-        return replace(
-            base,
-            fusion="mean" if flat else "axial",
-            augmentation=PictureAugmentation() if flat else Augmentation(mode="none"),
-            optimization=replace(base.optimization, layer_decay=decay, warmup_fraction=0.0),
-        )
+        base = replace(base, optimization=replace(optimization, warmup_fraction=0.0))
+        return base if pictures else replace(base, fusion="axial", augmentation=Augmentation(mode="none"))
     raise unknown_preset(name)
 
 
 def fusion_preset(
     name: str,
     encoder: EncoderConfiguration | BackboneConfiguration | None,
-    flat: bool = False,
+    kind: str = "nodule",
     backbone: str | None = None,
 ) -> FusionConfiguration:
     """The preset of fusion; its arguments are those of ``finetuning_preset``.
 
     Raises UsageError for a name that there is none of, InputError for 2-D pictures.
     """
-    if flat:
+    if kind == "picture":
         raise InputError(
             "Fusion relates the planes of nodules in CT and clinical values, and these data are 2-D pictures, which "
             "have one image and are scored without values. Give rows of the kind nodule, or train with finetune.",
@@ -193,14 +181,13 @@ def fusion_preset(
             f"Fusion has no preset '{name}': its source publishes no settings. Choose {' or '.join(FUSION_PRESETS)}.",
             "configuration",
         )
-    chosen = encoder or (encoder_named(backbone, False, name == "tiny") if backbone else None)
-    if chosen is None:
-        chosen = encoder_named("resnet18", False, name == "tiny")
-        if name == "tiny":
-            chosen = replace(chosen, image_size=125)  # montages at half their side
+    tiny = name == "tiny"
+    chosen = encoder or encoder_named(backbone or "resnet18", False, tiny)
+    if tiny and not (encoder or backbone):
+        chosen = replace(chosen, image_size=125)  # montages at half their side
     # What the encoder has learned is kept by moving it more slowly than the graph, which starts from nothing.
     base = FusionConfiguration(chosen, encoder_rate=1.0 if encoder is None else 0.3)
-    if name == "tiny":
+    if tiny:
         # For a processor in minutes: fewer epochs of more steps at a higher rate. In a trial on 84 real nodules the
         # graph needed some 100 steps to read the clinical values at all.
         return replace(base, epochs=30, patience=12, batch=8, optimization=Optimization(learning_rate=1e-3))

@@ -139,9 +139,9 @@ def _check(cohort: LabeledCohort, run: ClassifierConfiguration, start: StartingP
             "what it makes of each. Train it with angles=1, or use the linear head.",
             "angles",
         )
-    flat = PICTURE in cohort.branches
-    if start is not None and start.flat is (not flat):
-        ours, theirs = ("2-D pictures", "nodules in CT") if flat else ("nodules in CT", "2-D pictures")
+    kind = cohort.main.kind
+    if start is not None and start.kind not in (None, kind):
+        ours, theirs = kind.title, start.kind.title
         raise InputError(f"These data are {ours}, but the pre-training learned from {theirs}. Pre-train again.", "kind")
 
 
@@ -205,7 +205,7 @@ def _describe(plan: _Plan) -> Iterator[str]:
         what = f"Fusion of {', '.join(cohort.branches)} and {values}"
     folds = f"{run.folds} folds" + (f" of the column {run.folds_from}" if run.folds_from else "")
     yield (
-        f"{what} from {plan.start.kind if plan.start else SCRATCH} on {len(cohort)} cases "
+        f"{what} from {plan.start.public_name if plan.start else SCRATCH} on {len(cohort)} cases "
         f"({', '.join(f'{count} {name}' for name, count in cohort.counts.items())}), "
         f"{'one model' if division.by_split else folds}{', linear probe' if run.linear_probe else ''}, on "
         f"{plan.session.device}."

@@ -8,7 +8,6 @@ from typing import Any
 
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import file_sha256
-from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.models.bundle import CARD, SUFFIX, ModelBundle
 from MAEMCLib.models.store import find_model, list_models
 from MAEMCLib.networks.backbones import imagenet_file, load_imagenet
@@ -16,6 +15,8 @@ from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfig
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration
 from torch import Tensor
 
+from ..data.kinds import KINDS
+from ..data.kinds.kind import Kind
 from ..data.preprocessing import Settings
 from ..pretraining.run import PretrainedJob, load_pretrained
 
@@ -26,11 +27,11 @@ SCRATCH, IMAGENET = "scratch", "imagenet"
 class StartingPoint:
     """An encoder's weights and where they come from.
 
-    source: where it lies: a folder, a file, or ``imagenet``. name: for people. kind: likewise, for what is written
-    down: without names of folders. preprocessing: what the encoder is used to; None: that of the data at hand.
+    source: where it lies: a folder, a file, or ``imagenet``. name: for people. preprocessing: what the encoder is used
+    to; None: that of the data at hand. kind: of input that it has learned from; None: it takes all.
     fingerprint: SHA-256 of the weights' file or of the bundle's card.
     pretraining: the job, where it is one. patients_known: whether anybody can tell whom it has learned from.
-    autoencoder and decoder: the tensors and the architecture that rebuild a montage, where it has them;
+    autoencoder and decoder: the tensors and the architecture that reconstruct a montage, where it has them;
     otherwise empty and None.
     """
 
@@ -38,24 +39,20 @@ class StartingPoint:
     name: str
     encoder: AnyEncoderConfiguration
     state: dict[str, Tensor]
-    preprocessing: Settings | None
     fingerprint: str
+    preprocessing: Settings | None = None
+    kind: Kind | None = None
     pretraining: PretrainedJob | None = None
     patients_known: bool = True
     autoencoder: dict[str, Tensor] = field(default_factory=dict)
     decoder: DecoderConfiguration | None = None
 
     @property
-    def kind(self) -> str:
-        """What a job's log calls it."""
+    def public_name(self) -> str:
+        """What a job's log calls it: without names of folders."""
         if self.pretraining is not None:
             return f"a pre-training by {self.pretraining.run.method}"
         return self.name
-
-    @property
-    def flat(self) -> bool | None:
-        """Whether it has learned from 2-D pictures; None where it takes either."""
-        return None if self.preprocessing is None else isinstance(self.preprocessing, PicturePreprocessing)
 
 
 def starting_point(words: str) -> StartingPoint | None:
@@ -78,6 +75,7 @@ def from_job(folder: Path) -> StartingPoint:
         encoder=pretrained.run.encoder,
         state=pretrained.module.encoder_state(),
         preprocessing=pretrained.preprocessing,
+        kind=pretrained.kind,
         fingerprint=file_sha256(folder / "checkpoints" / "last" / "model.safetensors"),
         pretraining=pretrained,
         # MAEMC's own; the other methods' decoders do not fit a bundle.
@@ -108,6 +106,7 @@ def from_bundle(path: Path) -> StartingPoint:
             if name.startswith(prefix)
         },
         preprocessing=bundle.card.preprocessing,
+        kind=KINDS[bundle.card.input],
         fingerprint=bundle.card.sha256,
         patients_known=False,
         autoencoder=next(iter(bundle.weights("decoder")), {}) if bundle.card.decoder else {},
@@ -134,6 +133,5 @@ def from_imagenet(encoder: Any, weights: Path | None) -> StartingPoint:
         name="ImageNet",
         encoder=encoder,
         state=load_imagenet(encoder, weights),
-        preprocessing=None,
         fingerprint=file_sha256(weights),
     )

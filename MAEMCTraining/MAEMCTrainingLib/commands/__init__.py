@@ -8,7 +8,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from MAEMCLib.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from MAEMCLib.report.sections import Report
 
 TRAINING = ("torch", "scipy", "sklearn")
 """What commands that train or evaluate import, whatever the method."""
@@ -26,6 +33,50 @@ def add_command(
     command.add_argument("--quiet", action="store_true", help="no progress, errors only")
     command.add_argument("--verbose", action="store_true", help="say more, and where an error came from")
     return command
+
+
+def add_data(command: argparse.ArgumentParser, name: str = "--data", **others: Any) -> None:
+    """An option that takes manifests and caches and may be repeated."""
+    others = {"default": [], "metavar": "MANIFEST|CACHE"} | others
+    command.add_argument(name, type=Path, action="append", **others)
+
+
+def add_output(command: argparse.ArgumentParser, metavar: str = "DIR", **others: Any) -> None:
+    """``--output``, which has to be given."""
+    command.add_argument("--output", type=Path, required=True, metavar=metavar, **others)
+
+
+def add_machine(command: argparse.ArgumentParser) -> None:
+    """``--device`` and ``--threads``, as ``chosen_device`` reads them."""
+    command.add_argument("--device", default="auto")
+    command.add_argument(
+        "--threads", type=int, metavar="N", help="processor threads (bit-identical runs need the same)"
+    )
+
+
+def chosen_device(options: argparse.Namespace, gpu: int | None = None) -> torch.device:
+    """The device, and its threads set, as options say. gpu: the number of that which one of several processes takes
+    where nobody chose one. Raises UsageError."""
+    import torch
+    from MAEMCLib.machine.device import choose_device
+
+    threads = getattr(options, "threads", None)
+    if threads is not None:
+        if threads < 1:
+            raise UsageError(f"--threads is {threads}; it has to be at least 1.")
+        torch.set_num_threads(threads)
+    name = options.device
+    if gpu is not None and name in ("auto", "cuda") and torch.cuda.is_available():
+        name = f"cuda:{gpu % torch.cuda.device_count()}"
+    return torch.device(choose_device(name).name)
+
+
+def show(report: Report, options: argparse.Namespace) -> None:
+    """Print a report, unless all shall be quiet."""
+    from MAEMCLib.report.formats import render
+
+    if not options.quiet:
+        print(render(report, "txt"))
 
 
 class TerminalLine:

@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.errors import UsageError
 from MAEMCLib.files.home import home
 
-from . import TRAINING, TerminalLine, add_command
+from . import TRAINING, TerminalLine, add_command, add_machine, add_output, chosen_device, show
 
 
 def add(commands: Any) -> None:
@@ -30,7 +29,7 @@ def add(commands: Any) -> None:
             "the architecture of the other one with weights drawn anew",
         )
     command.add_argument("--data", type=Path, required=True, metavar="MANIFEST|CACHE", help="cases to show both")
-    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    add_output(command)
     command.add_argument(
         "--columns",
         default="",
@@ -40,63 +39,41 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--cases", type=int, default=500, metavar="N", help="drawn by a fixed seed from more (default 500)"
     )
-    command.add_argument("--device", default="auto")
-    command.add_argument("--threads", type=int, metavar="N", help="processor threads")
+    add_machine(command)
 
 
 def _compare(options: argparse.Namespace) -> None:
-    import torch
-    from MAEMCLib.machine.device import choose_device
-    from MAEMCLib.report.formats import render
-
     from ..evaluation.external import make_output
     from ..jobs.stopping import Interrupted
     from ..network_comparison.comparing import compare_networks
     from ..network_comparison.page import comparison_report
 
-    if options.threads is not None:
-        if options.threads < 1:
-            raise UsageError(f"--threads is {options.threads}; it has to be at least 1.")
-        torch.set_num_threads(options.threads)
-    device = torch.device(choose_device(options.device).name)
+    device = chosen_device(options)
     columns = [name.strip() for name in options.columns.split(",")] if options.columns else []
     make_output(options.output)
+    networks = (options.first, options.second)
     try:
         with _Progress(options.quiet) as progress:
             report = compare_networks(
-                options.first,
-                options.second,
-                options.data,
-                options.output,
-                home(),
-                device,
-                columns,
-                options.cases,
-                progress,
+                networks, options.data, options.output, home(), device, columns, options.cases, progress
             )
     except KeyboardInterrupt:
         raise Interrupted("Stopped. No result was written, and what was there before is unchanged.") from None
-    if not options.quiet:
-        print(render(comparison_report(report), "txt"))
+    show(comparison_report(report), options)
     print(options.output)
 
 
 class _Progress(TerminalLine):
     """The stage, the cases done and the time left."""
 
-    def __init__(self, quiet: bool) -> None:
-        super().__init__(quiet)
-        self.stage, self.started, self.renewed = "", 0.0, 0.0
+    stage, started = "", 0.0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         from ..jobs.progress import duration
 
-        now = time.monotonic()
-        if stage == self.stage and now - self.renewed < 0.2:
-            return
+        now, text = time.monotonic(), stage
         if stage != self.stage:
             self.stage, self.started = stage, now
-        self.renewed, text = now, stage
         if total:
             left = f"  {duration((now - self.started) * (total / done - 1))} left" if done else ""
             text = f"{stage} case {done} of {total}{left}"

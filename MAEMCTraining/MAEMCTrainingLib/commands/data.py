@@ -11,7 +11,7 @@ from typing import Any
 from MAEMCLib.errors import UsageError
 from MAEMCLib.files.home import home
 
-from . import Counter, add_command
+from . import Counter, add_command, add_output
 
 _PROCESSES = "cases worked on at the same time (default: one for each processor, at most 8)"
 
@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
     command = add_command(
         commands, "phantom", _phantom, "write synthetic CTs with nodules, and their manifest", ("scipy",)
     )
-    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    add_output(command)
     command.add_argument("--cases", type=int, required=True, metavar="N")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--grade", choices=("matched", "easy"), default="matched")
@@ -31,13 +31,13 @@ def add(commands: Any) -> None:
     command = add_command(
         commands, "sample-chest", _sample_chest, "write a synthetic chest CT and points on its nodules", ("scipy",)
     )
-    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    add_output(command)
 
     command = add_command(
         commands, "cache", _cache, "cut the regions of all nodules, or keep all pictures, ready for training"
     )
     command.add_argument("manifest", type=Path, metavar="MANIFEST")
-    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    add_output(command)
     command.add_argument("--slice-step", type=int, default=1, metavar="MM", help="distance between slices (default 1)")
     command.add_argument("--processes", type=int, metavar="N", help=_PROCESSES)
 

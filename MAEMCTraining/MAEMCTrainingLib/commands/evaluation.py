@@ -1,4 +1,4 @@
-"""The commands that judge a model and hand it on: ``evaluate`` and ``export``."""
+"""The commands that assess a model and hand it on: ``evaluate`` and ``export``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.home import home
 
-from . import TRAINING, Counter, add_command
+from . import TRAINING, Counter, add_command, add_output, chosen_device, show
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluation import Evaluation
+    from MAEMCLib.report.sections import Report
 
 _FAILED = 3
 
@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
 
     command = add_command(commands, "export", _export, "write the bundle of a fine-tuning job", TRAINING)
     command.add_argument("job", type=Path, metavar="JOB")
-    command.add_argument("--output", type=Path, required=True, metavar="MODEL.maemc")
+    add_output(command, "MODEL.maemc")
     command.add_argument("--card", type=Path, metavar="TOML", help="texts of the card: id, version, title, licence ...")
     command.add_argument("--id", help="instead of --card")
     command.add_argument("--version", default="1.0")
@@ -53,62 +53,43 @@ def add(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    from ..evaluation.external import evaluate_on, make_output
+    from ..evaluation.page import evaluation_report
+    from ..evaluation.report import evaluate_again
+    from ..jobs.finished import finished_job
     from ..jobs.job import Job
 
-    folder = Path(options.model)
+    folder, failed = Path(options.model), []
     kind = Job(folder).settings["kind"] if (folder / "job.json").is_file() else "bundle"
     if kind == "pretrain":
-        return _evaluate_pretraining(options, folder)
-    if options.data is None:
-        return _evaluate_again(options, folder, kind)
-    if options.output is None:
+        report = _evaluate_pretraining(options, folder)
+    elif options.data is None:
+        if kind == "bundle":
+            raise UsageError(
+                f"{options.model} is no job, and a bundle holds no predictions. Say what to score: --data "
+                "MANIFEST|CACHE.",
+                "no-data",
+            )
+        job = finished_job(folder, kind)
+        if options.output is not None and options.output.resolve() != folder.resolve():
+            make_output(options.output)
+        report = evaluation_report(evaluate_again(job, options.output))
+    elif options.output is None:
         raise UsageError("Say where the results go: --output DIR.", "no-output")
-    from ..evaluation.external import evaluate_on
-
-    with Counter("Scoring", options.quiet) as counter:
-        found, failed = evaluate_on(
-            options.model, options.data, options.output, home(), options.device, counter, options.target
-        )
+    else:
+        with Counter("Scoring", options.quiet) as counter:
+            found, failed = evaluate_on(
+                options.model, options.data, options.output, home(), options.device, counter, options.target
+            )
+        report = evaluation_report(found)
     for case, _, reason in failed:
         print(f"{case} was not scored: {reason}", file=sys.stderr)
-    show_evaluation(found, options.quiet)
-    print(options.output)
+    show(report, options)
+    print(options.output or folder)
     return _FAILED if failed else 0
 
 
-def show_evaluation(found: Evaluation, quiet: bool) -> None:
-    """Print an evaluation."""
-    from MAEMCLib.report.formats import render
-
-    from ..evaluation.page import evaluation_report
-
-    if not quiet:
-        print(render(evaluation_report(found), "txt"))
-
-
-def _evaluate_again(options: argparse.Namespace, folder: Path, kind: str) -> int:
-    from ..evaluation.external import make_output
-    from ..evaluation.report import evaluate_again
-    from ..jobs.finished import finished_job
-
-    if kind == "bundle":
-        raise UsageError(
-            f"{options.model} is no job, and a bundle holds no predictions. Say what to score: --data MANIFEST|CACHE.",
-            "no-data",
-        )
-    job = finished_job(folder, kind)
-    if options.output is not None and options.output.resolve() != folder.resolve():
-        make_output(options.output)
-    show_evaluation(evaluate_again(job, options.output), options.quiet)
-    print(options.output or folder)
-    return 0
-
-
-def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
-    import torch
-    from MAEMCLib.machine.device import choose_device
-    from MAEMCLib.report.formats import render
-
+def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> Report:
     from ..data.cohort import join
     from ..data.sources import open_data
     from ..evaluation.external import make_output
@@ -118,7 +99,7 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
 
     if options.data is None or options.output is None:
         raise UsageError(
-            "A pre-training is judged on patients that it has not seen: give --data MANIFEST|CACHE and --output DIR.",
+            "A pre-training is assessed on patients that it has not seen: give --data MANIFEST|CACHE and --output DIR.",
             "no-data",
         )
     make_output(options.output)
@@ -128,12 +109,7 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> int:
     training = None
     with contextlib.suppress(InputError):  # its data are gone: the rows that need them say so
         training = cohort_of(pretrained, home())
-    device = torch.device(choose_device(options.device).name)
-    report = evaluate_pretext(pretrained, cohort, options.output, device, training)
-    if not options.quiet:
-        print(render(pretext_report(report), "txt"))
-    print(options.output)
-    return 0
+    return pretext_report(evaluate_pretext(pretrained, cohort, options.output, chosen_device(options), training))
 
 
 def _export(options: argparse.Namespace) -> None:

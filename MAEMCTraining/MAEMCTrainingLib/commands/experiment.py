@@ -12,8 +12,19 @@ from MAEMCLib.files.home import home
 
 from ..engine.configuration import PRESETS
 from ..experiments.registry import experiments
-from . import TRAINING, add_command, evaluation, make_parser, parse, reduction, training
-from .training import add_columns, column_words
+from . import (
+    TRAINING,
+    add_command,
+    add_data,
+    add_machine,
+    add_output,
+    evaluation,
+    make_parser,
+    parse,
+    reduction,
+    training,
+)
+from .training import add_columns, column_words, kind_name, running
 
 
 def add(commands: Any) -> None:
@@ -22,20 +33,16 @@ def add(commands: Any) -> None:
         commands, "experiment", _experiment, "train and evaluate the cells of a table on your data", (*TRAINING, "timm")
     )
     command.add_argument("name", metavar="NAME", help=", ".join(experiments()))
-    command.add_argument("--data", type=Path, action="append", required=True, metavar="MANIFEST|CACHE")
-    command.add_argument(
+    add_data(command, default=None, required=True)
+    add_data(
+        command,
         "--pretraining-data",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="MANIFEST|CACHE",
         help="other patients to pre-train on; without it a share of the patients (2-D pictures, maemc-table-6), or the "
         "pre-training is repeated in each fold",
     )
-    command.add_argument("--output", type=Path, required=True, metavar="DIR")
+    add_output(command)
     command.add_argument("--preset", choices=PRESETS, default="tiny")
-    command.add_argument("--device", default="auto")
-    command.add_argument("--threads", type=int, metavar="N")
+    add_machine(command)
     command.add_argument(
         "--pretraining-share",
         type=float,
@@ -53,57 +60,55 @@ def _experiment(options: argparse.Namespace) -> int:
     from ..data.splitting import split_patients
     from ..experiments.cell import EVALUATE, FINETUNE, FUSE
     from ..experiments.registry import experiment_named
-    from ..experiments.run import run_experiment, table_writer
-    from ..experiments.small_cnn import SMALL_CNN, run_small_cnn
-    from ..jobs.job import command_line
+    from ..experiments.run import ExperimentRun, run_experiment
+    from ..experiments.small_cnn import SMALL_CNN, small_cnn_run, train_small_cnn
 
-    experiment = experiment_named(options.name)
-    _check_columns(options, experiment.command == FUSE)
-    flat = {Source(path).kind.name for path in options.data} == {"picture"}
-    if flat and experiment.command != FINETUNE:
+    experiment, columns = experiment_named(options.name), column_words(options)
+    if columns and experiment.command != FUSE:
+        raise UsageError("--clinical, --branches and --target go with the experiment resmae-fusion.", "fusion")
+    kind = kind_name([Source(path) for path in options.data])
+    if kind != "nodule" and experiment.command != FINETUNE:
         raise UsageError(f"{options.name} is of nodules in CT, and these are 2-D pictures. Give nodules.", "kind")
-    if not options.pretraining_data and (flat or experiment.command == EVALUATE):
+    if not options.pretraining_data and (kind != "nodule" or experiment.command == EVALUATE):
         share = options.pretraining_share if options.pretraining_share is not None else experiment.pretraining_share
         options.pretraining_data, options.data = split_patients(options.data, options.output, share)
     if experiment.command == EVALUATE and len(options.data) > 1:
         raise UsageError("Give one --data with the patients to evaluate on, beside --pretraining-data.", "data")
-    data, cases, cohort, run = options.data, 0, None, None
+    data, cases, cohort, tuning = options.data, 0, None, None
     if experiment.command == FINETUNE:
-        data, cases, cohort, run = _labeled(options, flat)
-    rival = [SMALL_CNN] if experiment.small_cnn and not flat else []
+        data, cases, cohort, tuning = _labeled(options, kind)
+    rival = [SMALL_CNN] if experiment.small_cnn and kind == "nodule" else []
     cells = experiment.list_cells(cases)
     chosen = [cell for cell in cells if not options.only or cell.name.startswith(tuple(options.only))]
     if not chosen and not set(rival) & set(options.only):
         names = ", ".join([cell.name for cell in cells] + rival)
         raise UsageError(f"No cell's name begins with {' or '.join(options.only)}. They are {names}.")
-    words = ["--preset", options.preset, "--device", options.device]
-    words += ["--quiet"] * options.quiet + (["--threads", str(options.threads)] if options.threads else [])
-    code = run_experiment(
+    threads = ["--threads", str(options.threads)] if options.threads else []
+    run = ExperimentRun(
         experiment,
-        chosen,
         data,
         options.pretraining_data,
         options.output,
-        words,
-        run_command,
-        options.quiet,
-        options.overrides,
-        cells,
-        column_words(options) if experiment.command == FUSE else (),
+        training=["--preset", options.preset, *threads],
+        machine=["--device", options.device],
+        settings=options.overrides,
+        columns=columns,
+        quiet=options.quiet,
     )
+    code = run_experiment(run, chosen, run_command, cells)
     if code:
         return code
     if rival and (not options.only or SMALL_CNN in options.only):
-        command = command_line(options.arguments)
-        run_small_cnn(cohort, run, options.output / SMALL_CNN, command, options.device, options.threads)
-    table_writer(experiment)(cells, options.output)
+        with running(options, "finetune", options.output / SMALL_CNN) as session:
+            train_small_cnn(cohort, small_cnn_run(tuning), session)
+    run.write_table(cells)
     if not options.quiet:
         print((options.output / "table.md").read_text(encoding="utf-8"))
     print(options.output)
     return 0
 
 
-def _labeled(options: argparse.Namespace, flat: bool) -> tuple[list[Path], int, Any, Any]:
+def _labeled(options: argparse.Namespace, kind: str) -> tuple[list[Path], int, Any, Any]:
     """The folders of the cut data, the labeled cases in a fold's training part, the cohort, and the fine-tuning."""
     from ..classifiers.cases import labeled
     from ..classifiers.division import division_of
@@ -111,17 +116,12 @@ def _labeled(options: argparse.Namespace, flat: bool) -> tuple[list[Path], int, 
     from ..data.cohort import join
     from ..data.sources import Source
 
-    caches = [source.open(options.output / "caches", home()) for source in map(Source, options.data)]
-    cohort, run = labeled(join(caches)), finetuning_preset(options.preset, None, flat)
+    caches = [Source(path).open(options.output / "caches", home()) for path in options.data]
+    cohort, run = labeled(join(caches)), finetuning_preset(options.preset, None, kind)
     cases = round(len(cohort) * (run.folds - 1) / run.folds)
     if cohort.is_divided:
         cases = len(division_of(cohort, run).folds[0].train)
     return [cache.folder for cache in caches], cases, cohort, run
-
-
-def _check_columns(options: argparse.Namespace, used: bool) -> None:
-    if column_words(options) and not used:
-        raise UsageError("--clinical, --branches and --target go with the experiment resmae-fusion.", "fusion")
 
 
 def run_command(words: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from MAEMCLib.files.home import home
 
 from ..data.importers.formats import importers
 from ..data.importers.imported import Importer
-from . import add_command
+from . import add_command, add_output
 
 
 def add(commands: Any) -> None:
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     for name, importer in importers().items():
         kind = add_command(kinds, name, partial(_import, importer), importer.summary, importer.needs)
         kind.add_argument("source", type=Path, metavar="SOURCE", help=importer.source)
-        kind.add_argument("--output", type=Path, required=True, metavar="MANIFEST")
+        add_output(kind, "MANIFEST")
         kind.add_argument(
             "--keep-ids",
             action="store_true",

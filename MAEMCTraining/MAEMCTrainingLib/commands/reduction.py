@@ -13,7 +13,7 @@ from MAEMCLib.machine.installation import check_packages, check_torch
 
 from ..reduction import METHODS, NOTE, check_rule
 from ..reduction.selection import LEADER, PAIRWISE, SELECTIONS, Rule
-from . import TerminalLine, add_command
+from . import TerminalLine, add_command, add_output
 
 _FAILED = 3
 _NEEDS = {"ssim": ("scipy",), "deepnet": ("timm",)}
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
         help="all; every-n; or by similarity: ssim (structural), mi (normalized mutual information), deepnet (cosine "
         "of ResNet-50 vectors), hash (difference hash, the paper's best)",
     )
-    command.add_argument("--output", type=Path, required=True, metavar="MANIFEST", help="the slices that stay")
+    add_output(command, "MANIFEST", help="the slices that stay")
     command.add_argument(
         "--threshold",
         type=float,

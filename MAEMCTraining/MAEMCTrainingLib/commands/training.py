@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,11 @@ from MAEMCLib.files.home import home
 from MAEMCLib.machine.installation import check_packages
 
 from ..engine.configuration import PRESETS
-from . import TRAINING, Counter, add_command
-from .evaluation import show_evaluation
+from . import TRAINING, Counter, add_command, add_data, add_machine, add_output, chosen_device, show
 
 if TYPE_CHECKING:
-    from ..classifiers.cases import LabeledCohort
     from ..classifiers.presets import ClassifierConfiguration
     from ..classifiers.starting_point import StartingPoint
-    from ..classifiers.values import Columns
     from ..data.sources import Source
     from ..engine.session import Session
 
@@ -32,12 +30,9 @@ def add(commands: Any) -> None:
     """Add the commands to the parser."""
     command = _training(commands, "pretrain", _pretrain, "pre-train an encoder without labels")
     command.add_argument("--method", default="maemc", metavar="NAME", help="maemc-train methods lists them")
-    command.add_argument(
+    add_data(
+        command,
         "--unlabeled-data",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="MANIFEST|CACHE",
         help="takes only patients without any labeled case, so that evaluating the others stays honest",
     )
     command.add_argument(
@@ -52,16 +47,18 @@ def add(commands: Any) -> None:
         help="settings, as a preset in the file of a method holds them; KEY=VALUE goes before them",
     )
 
-    command = _training(commands, "finetune", _finetune, "train and evaluate a classifier in folds by patient")
-    add_starting_point(command, required=True)
+    finetune, fuse = (partial(_classify, kind) for kind in ("finetune", "fuse"))
+    command = _training(commands, "finetune", finetune, "train and evaluate a classifier in folds by patient")
+    _add_starting_point(command, required=True)
     _add_target(command)
+    command.set_defaults(clinical=[], branches=None)
 
-    command = _training(commands, "fuse", _fuse, "train images and clinical values together, for any number of classes")
+    command = _training(commands, "fuse", fuse, "train images and clinical values together, for any number of classes")
     add_columns(command)
-    add_starting_point(command, default="scratch")
+    _add_starting_point(command, default="scratch")
 
 
-def add_starting_point(command: argparse.ArgumentParser, **start: Any) -> None:
+def _add_starting_point(command: argparse.ArgumentParser, **start: Any) -> None:
     """What all commands that fine-tune in folds take: ``--from``, ``--weights``, ``--folds``, ``--protocol``."""
     command.add_argument(
         "--from",
@@ -119,17 +116,14 @@ def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse
         (_detach if options.detach else run)(options)
 
     command = add_command(commands, name, here_or_detached, summary, TRAINING)
-    command.add_argument("--data", type=Path, action="append", default=[], metavar="MANIFEST|CACHE", help="repeatable")
-    command.add_argument("--output", type=Path, required=True, metavar="JOB", help="folder of the job")
+    add_data(command, help="repeatable")
+    add_output(command, "JOB", help="folder of the job")
     command.add_argument("--preset", choices=PRESETS, default="default")
     command.add_argument(
         "--backbone", metavar="NAME", help="another encoder than the method's own, or what to train from scratch"
     )
-    command.add_argument("--device", default="auto")
+    add_machine(command)
     command.add_argument("--detach", action="store_true", help="run on after this terminal is closed; see jobs watch")
-    command.add_argument(
-        "--threads", type=int, metavar="N", help="processor threads (bit-identical runs need the same)"
-    )
     command.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="any setting, e.g. epochs=6")
     return command
 
@@ -144,20 +138,21 @@ def _detach(options: argparse.Namespace) -> None:
 
 def _pretrain(options: argparse.Namespace) -> None:
     from ..data.cohort import join
-    from ..data.sources import naming_nobody
+    from ..data.sources import Source, naming_nobody
     from ..engine.configuration import override
     from ..pretraining.presets import pretraining_preset, read_settings
     from ..pretraining.run import ALL_PATIENTS, UNLABELED_PATIENTS, pretrain
 
-    sources, unlabeled_sources = _sources(options.data), _sources(options.unlabeled_data)
-    kind = "picture" if _flat([*sources, *unlabeled_sources]) else "nodule"
-    run = pretraining_preset(options.preset, options.method, kind, options.backbone)
+    sources, unlabeled_sources = ([Source(path) for path in paths] for paths in (options.data, options.unlabeled_data))
+    run = pretraining_preset(
+        options.preset, options.method, kind_name([*sources, *unlabeled_sources]), options.backbone
+    )
     words = read_settings(options.config) if options.config else []
     if options.min_visible_lesion is not None:
         words.append(f"min_visible_lesion={options.min_visible_lesion}")
     run = override(run, [*words, *options.overrides])
-    check_timm(run)
-    with _running(options, "pretrain") as session:
+    _check_timm(run)
+    with running(options, "pretrain", options.output) as session:
         with naming_nobody([*options.data, *options.unlabeled_data]):
             caches, data = _open_all(options, sources, ALL_PATIENTS, session)
             unlabeled, more = _open_all(options, unlabeled_sources, UNLABELED_PATIENTS, session)
@@ -166,73 +161,38 @@ def _pretrain(options: argparse.Namespace) -> None:
     _show_result(options, session)
 
 
-def _finetune(options: argparse.Namespace) -> None:
-    from ..classifiers.presets import finetuning_preset
-    from ..classifiers.values import Columns
+def _classify(kind: str, options: argparse.Namespace) -> None:
+    """Train a classifier in folds and evaluate it. kind: of the job."""
+    from ..classifiers.cases import LABEL
+    from ..classifiers.run import train_folds
+    from ..classifiers.values import Columns, check_columns, read_cases
+    from ..data.sources import Source, check_folds, naming_nobody
+    from ..evaluation.page import evaluation_report
+    from ..evaluation.report import evaluate_job
 
-    _classify(options, "finetune", finetuning_preset, Columns(target=options.target or "label"))
-
-
-def _fuse(options: argparse.Namespace) -> None:
-    from ..classifiers.presets import fusion_preset
-    from ..classifiers.values import Columns
-
-    columns = Columns(_split(options.clinical), _split([options.branches or ""]), options.target or "label")
-    _classify(options, "fuse", fusion_preset, columns)
+    sources = [Source(path) for path in options.data]
+    input_kind = kind_name(sources)
+    columns = Columns(_split(options.clinical), _split([options.branches or ""]), options.target or LABEL)
+    check_columns(sources, columns)
+    run, start = _start(options, kind, input_kind)
+    columns = replace(columns, positive=run.positive)
+    _check_timm(run)
+    with running(options, kind, options.output) as session:
+        with naming_nobody(options.data):
+            check_folds(run.folds, run.folds_from, sources)
+            caches, data = _open_all(options, sources, "labeled cases", session)
+            with _leader_first(options, session) as counter:
+                folder, say = options.output / "caches", session.job.log
+                cohort = read_cases(caches, sources, columns, folder, home(), counter, say)
+        trained = train_folds(cohort, run, session, data, start, options.protocol)
+        found = evaluate_job(trained) if trained else None
+    if found is not None:
+        show(evaluation_report(found), options)
+    _show_result(options, session)
 
 
 def _split(texts: list[str]) -> tuple[str, ...]:
     return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
-
-
-def _classify(options: argparse.Namespace, kind: str, preset: Callable[..., Any], columns: Columns) -> None:
-    """Train a classifier in folds and evaluate it. preset: of its kind's configuration."""
-    from ..classifiers.run import train_folds
-    from ..classifiers.values import check_columns
-    from ..data.sources import naming_nobody
-    from ..evaluation.report import evaluate_job
-
-    sources = _sources(options.data)
-    flat = _flat(sources)
-    check_columns(sources, columns)
-    run, start = _start(options, preset, flat)
-    check_timm(run)
-    with _running(options, kind) as session:
-        with naming_nobody(options.data):
-            cohort, data = _cases(options, sources, run, replace(columns, positive=run.positive), session)
-        trained = train_folds(cohort, run, session, data, start, options.protocol)
-        found = evaluate_job(trained) if trained else None
-    if found is not None:
-        show_evaluation(found, options.quiet)
-    _show_result(options, session)
-
-
-def _cases(
-    options: argparse.Namespace,
-    sources: Sequence[Source],
-    run: ClassifierConfiguration,
-    columns: Columns,
-    session: Session,
-) -> tuple[LabeledCohort, list[dict[str, str]]]:
-    """The cases with a class, and how they were put together. The leader cuts; the others find all of it there."""
-    from ..classifiers.values import read_cases
-    from ..data.sources import check_folds
-
-    check_folds(run.folds, run.folds_from, sources)
-    caches, data = _open_all(options, sources, "labeled cases", session)
-    leads, say = session.processes.leads, session.job.log
-    with session.processes.leader_first(), Counter("Cutting", options.quiet or not leads) as counter:
-        folder = options.output / "caches"
-        return read_cases(caches, sources, columns, folder, home(), counter, say), data
-
-
-def _run_words(options: argparse.Namespace) -> list[str]:
-    """``--folds``, ``--folds-from`` and ``--linear-probe`` as settings. Raises UsageError for both of the first."""
-    if options.folds is not None and options.folds_from is not None:
-        raise UsageError("--folds-from says how many folds there are. Leave --folds out.", "folds")
-    words = [] if options.folds is None else [f"folds={options.folds}"]
-    words += [] if options.folds_from is None else [f"folds_from={options.folds_from}"]
-    return words + (["linear_probe=true"] if options.linear_probe else [])
 
 
 def _show_result(options: argparse.Namespace, session: Session) -> None:
@@ -242,7 +202,7 @@ def _show_result(options: argparse.Namespace, session: Session) -> None:
         print(options.output)
 
 
-def check_timm(run: Any) -> None:
+def _check_timm(run: Any) -> None:
     """Raises UsageError where timm, which makes published backbones and large-batch optimizers, is needed and missing:
     before the first region is cut."""
     from MAEMCLib.networks.configuration import BackboneConfiguration
@@ -252,18 +212,22 @@ def check_timm(run: Any) -> None:
 
 
 def _start(
-    options: argparse.Namespace, preset: Callable[..., Any], flat: bool
+    options: argparse.Namespace, kind: str, input_kind: str
 ) -> tuple[ClassifierConfiguration, StartingPoint | None]:
     """The configuration of a classifier's training and its ``StartingPoint``, None from scratch.
 
     Raises UsageError where words do not go together.
     """
+    from ..classifiers.presets import finetuning_preset, fusion_preset
     from ..classifiers.starting_point import IMAGENET, from_imagenet, starting_point
+    from ..data.kinds import KINDS
     from ..engine.configuration import encoder_named, override
 
-    published = options.start == IMAGENET
+    published, pictures = options.start == IMAGENET, input_kind == "picture"
     if options.weights is not None and not published:
         raise UsageError("--weights is the file of --from imagenet. Leave it out.", "weights")
+    if options.folds is not None and options.folds_from is not None:
+        raise UsageError("--folds-from says how many folds there are. Leave --folds out.", "folds")
     if published:
         check_packages("timm")
     start = starting_point(options.start)
@@ -271,11 +235,16 @@ def _start(
         raise UsageError(f"The encoder comes from {start.name}. Leave --backbone out.", "encoder")
     encoder = start.encoder if start else None
     if published:
-        encoder = encoder_named(options.backbone or "resnet18", flat, options.preset == "tiny")
-    run = preset(options.preset, encoder, flat, options.backbone)
-    if start is not None and start.flat and flat:  # what the encoder has seen, it goes on seeing
+        encoder = encoder_named(options.backbone or "resnet18", pictures, options.preset == "tiny")
+    preset = fusion_preset if kind == "fuse" else finetuning_preset
+    run = preset(options.preset, encoder, input_kind, options.backbone)
+    if (
+        start is not None and pictures and start.kind is KINDS["picture"]
+    ):  # what the encoder has seen, it goes on seeing
         run = replace(run, augmentation=replace(run.augmentation, view_share=start.preprocessing.view_share))
-    run = override(run, [*_run_words(options), *options.overrides])
+    settings = {"folds": options.folds, "folds_from": options.folds_from, "linear_probe": options.linear_probe or None}
+    words = [f"{name}={value}" for name, value in settings.items() if value is not None]
+    run = override(run, [*words, *options.overrides])
     if start is not None and run.encoder != start.encoder:
         raise UsageError(f"The encoder's settings come from {start.name} and cannot be changed here.", "encoder")
     # With settings of its own a backbone may differ from the named one, so the published weights come after them.
@@ -283,63 +252,64 @@ def _start(
 
 
 @contextlib.contextmanager
-def _running(options: argparse.Namespace, kind: str) -> Iterator[Session]:
-    """What one run happens in, with its job opened."""
+def running(options: argparse.Namespace, kind: str, folder: Path) -> Iterator[Session]:
+    """What one run happens in, with its job opened in a folder."""
     from ..engine.processes import joined, launched
     from ..engine.session import Session
     from ..jobs.job import Job, command_line, open_job
     from ..jobs.stopping import StopRequest
 
     processes = launched()
-    device = _device(options, processes)
+    device = chosen_device(options, processes.local_rank if processes.several else None)
     with contextlib.ExitStack() as stack:
         stack.enter_context(joined(processes, device))
         stop = stack.enter_context(StopRequest().listening())
         with processes.leader_first():
             if processes.leads:
                 command = command_line(options.arguments)
-                job = stack.enter_context(open_job(options.output, kind, command, home(), stop))
+                job = stack.enter_context(open_job(folder, kind, command, home(), stop))
             else:
-                job = Job(options.output, leads=False, home=home())
+                job = Job(folder, leads=False, home=home())
         yield Session(job, device, stop, processes)
 
 
-def _sources(paths: Sequence[Path]) -> list[Source]:
-    from ..data.sources import Source
-
-    return [Source(path) for path in paths]
-
-
-def _flat(sources: Sequence[Source]) -> bool:
-    """Whether the data are 2-D pictures, which decides on the preset. Raises UsageError where no data are named.
+def kind_name(sources: Sequence[Source]) -> str:
+    """The kind of input of the data, which decides on the preset. Raises UsageError where no data are named.
 
     Data that cannot be read are refused when they are opened, inside the job, which then has the reason.
     """
     if not sources:
         raise UsageError("Say what to train on: --data with a manifest or a cache.", "no-data")
-    kinds = set()
+    names = set()
     for source in sources:
         with contextlib.suppress(InputError):
-            kinds.add(source.kind.name)
-    return kinds == {"picture"}
+            names.add(source.kind.name)
+    return names.pop() if len(names) == 1 else "nodule"
 
 
 def _open_all(
     options: argparse.Namespace, sources: Sequence[Source], takes: str, session: Session
 ) -> tuple[list, list[dict[str, str]]]:
-    caches, leads = [], session.processes.leads
+    caches = []
     for source in sources:
-        # The leader cuts; the others find all of it there.
-        with session.processes.leader_first(), Counter("Cutting", options.quiet or not leads) as counter:
+        with _leader_first(options, session) as counter:
 
             def progress(done: int, total: int, counter: Counter = counter) -> None:
                 counter(done, total)
                 session.job.prepare("Cutting regions", done, total, session.stop)
 
             caches.append(source.open(options.output / "caches", home(), progress))
-        for skipped in caches[-1].left_out if leads else ():
+        for skipped in caches[-1].left_out if session.processes.leads else ():
             print(f"left out {_left_out(skipped)}", file=sys.stderr)
-    return caches, [{"path": str(path.resolve()), "takes": takes} for path in (source.path for source in sources)]
+    return caches, [{"path": str(source.path.resolve()), "takes": takes} for source in sources]
+
+
+@contextlib.contextmanager
+def _leader_first(options: argparse.Namespace, session: Session) -> Iterator[Counter]:
+    """The process that leads cuts and counts what it cuts; the others find all of it there."""
+    processes = session.processes
+    with processes.leader_first(), Counter("Cutting", options.quiet or not processes.leads) as counter:
+        yield counter
 
 
 def _left_out(skipped: dict[str, Any]) -> str:
@@ -348,17 +318,3 @@ def _left_out(skipped: dict[str, Any]) -> str:
     if is_detached():  # what it prints stays in its job's folder, which names nobody
         return f"row {skipped['row']}: {skipped['code']}; maemc-train cache says more"
     return f"{skipped['case_id']}: {skipped['reason']}"
-
-
-def _device(options: argparse.Namespace, processes: Any) -> Any:
-    import torch
-    from MAEMCLib.machine.device import choose_device
-
-    if options.threads is not None:
-        if options.threads < 1:
-            raise UsageError(f"--threads is {options.threads}; it has to be at least 1.")
-        torch.set_num_threads(options.threads)
-    asked = options.device
-    if processes.several and asked in ("auto", "cuda") and torch.cuda.is_available():
-        asked = f"cuda:{processes.local_rank % torch.cuda.device_count()}"
-    return torch.device(choose_device(asked).name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +14,7 @@ from .cohort import Cohort
 Settings = Preprocessing | PicturePreprocessing
 
 
-def measure_preprocessing(
-    cohort: Cohort,
-    augmentation: Any,
-    side: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Settings:
+def measure_preprocessing(cohort: Cohort, augmentation: Any, side: int) -> Settings:
     """The window or the view with the mean and deviation of the cohort's own plain images.
 
     Raises InputError where all of them hold one gray value.
@@ -30,7 +24,6 @@ def measure_preprocessing(
     for index in range(len(cohort)):
         values = images(index).astype(np.float64)
         total, squares, count = total + values.sum(), squares + (values**2).sum(), count + values.size
-        progress(index + 1, len(cohort))
     mean = total / count
     deviation = float(np.sqrt(max(squares / count - mean**2, 0.0)))
     if deviation < 1e-4:

@@ -22,9 +22,9 @@ class Cell:
 
     name: str
     row: str
-    labels: int
-    pretraining: tuple[str, ...] | None
-    finetuning: tuple[str, ...]
+    labels: int = 0
+    pretraining: tuple[str, ...] | None = None
+    finetuning: tuple[str, ...] = ()
     reduced: bool = False
     repeat: int = 0
 

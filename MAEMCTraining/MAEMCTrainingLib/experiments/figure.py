@@ -1,13 +1,17 @@
-"""The picture of an experiment: what more labels bring, and what more time brings."""
+"""The figure of an experiment: what more labels bring, and what more time brings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from MAEMCLib.files.atomic import replacing
+
+if TYPE_CHECKING:
+    from .auc_table import Row
 
 _COLORS = (
     "#1f4e79", "#b0651d", "#6a8f3c", "#8a5a9e", "#b23a48", "#3c8f8f", "#7a6a4f", "0.4", "#d08aa8", "#5b8def", "#a8a100",
@@ -23,7 +27,7 @@ def _subject(name: str) -> str:
     return name.removesuffix(", fine-tuned").removesuffix(_FROZEN[0]).removesuffix(_FROZEN[1])
 
 
-def write_figure(path: Path, rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Sequence[Mapping]]) -> None:
+def write_figure(path: Path, rows: Sequence[Row], curves: Mapping[str, Sequence[Mapping]]) -> None:
     """Left: AUC with intervals against the number of labels, baselines as lines. Right: the AUC of the folds'
     validation parts (mean over folds) against the share of the training's steps. Frozen encoders have open circles.
     """
@@ -31,21 +35,20 @@ def write_figure(path: Path, rows: Sequence[Mapping[str, Any]], curves: Mapping[
 
     figure = Figure(figsize=(12, 4.6), layout="constrained", facecolor="white")
     labels, time = figure.subplots(1, 2)
-    names = list(dict.fromkeys(row["row"] for row in rows))
-    counts = sorted({row["labels"] for row in rows}, key=lambda count: (count == "all", count))
-    trained = [name for name in names if any(row["row"] == name and row["job"] for row in rows)]
+    names = list(dict.fromkeys(row.row for row in rows))
+    counts = sorted({row.labels for row in rows}, key=lambda count: (count == "all", count))
+    trained = list(dict.fromkeys(row.row for row in rows if row.job))
     subjects = list(dict.fromkeys(_subject(name) for name in trained))
     for number, name in enumerate(trained):
         color = _COLORS[subjects.index(_subject(name)) % len(_COLORS)]
         face = "white" if name.endswith(_FROZEN) else color
-        found = [(counts.index(row["labels"]), row) for row in rows if row["row"] == name]
-        places = np.array([place for place, _ in found]) + 0.06 * (number - len(trained) / 2)
-        values = np.array([[row["auc"], row["auc_low"], row["auc_high"]] for _, row in found], dtype=float).T
-        spread = [values[0] - values[1], values[2] - values[0]]
+        own = [row for row in rows if row.row == name]
+        places = np.array([counts.index(row.labels) for row in own]) + 0.06 * (number - len(trained) / 2)
+        auc, low, high = np.array([[row.auc.value, row.auc.low, row.auc.high] for row in own], dtype=float).T
         labels.errorbar(
             places,
-            values[0],
-            spread,
+            auc,
+            [auc - low, high - auc],
             color=color,
             marker="o",
             markersize=4,
@@ -56,7 +59,7 @@ def write_figure(path: Path, rows: Sequence[Mapping[str, Any]], curves: Mapping[
         if curves.get(name):
             time.plot(*_mean_curve(curves[name]), color=color, label=name)
     for name, style in zip([name for name in names if name not in trained], ("--", ":", "-."), strict=False):
-        value = next(row["auc"] for row in rows if row["row"] == name)
+        value = next(row.auc.value for row in rows if row.row == name)
         labels.axhline(value, color="0.5", linestyle=style, linewidth=1, label=f"{name}, all labels")
     labels.set_xticks(range(len(counts)), [str(count) for count in counts])
     labels.set_xlim(-0.5, len(counts) - 0.5)
@@ -82,8 +85,6 @@ def _mean_curve(events: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray]:
     values = np.full((len(folds), last + 1), np.nan)
     for event in events:
         values[folds.index(event["fold"]), event["epoch"]] = event.get("auc", np.nan)
-    for row in values:
-        for epoch in range(1, last + 1):
-            if np.isnan(row[epoch]):
-                row[epoch] = row[epoch - 1]
+    for before, present in pairwise(values.T):
+        np.copyto(present, before, where=np.isnan(present))
     return np.arange(1, last + 2) / (last + 1), values.mean(axis=0)

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from MAEMCLib.files.atomic import read_json
-from MAEMCLib.report.sections import Metric
+from MAEMCLib.report.sections import Metric, Table
 
 from ..pretext.filling import INTERPOLATION, VISIBLE_MEAN
 from ..pretext.gray_levels import HIDDEN, MEASURES, WHOLE
 from ..pretext.report import NETWORK, PLANES, UNTRAINED
 from .cell import Cell
 from .ranges import write_ranges
-from .writing import write_csv, write_markdown
+from .tables import write_table
 
-_BESIDE = (UNTRAINED, VISIBLE_MEAN, INTERPOLATION)
+_COLUMNS = [(pixels, key) for pixels in (WHOLE, HIDDEN) for key in MEASURES if (pixels, key) != (HIDDEN, "ssim")]
 
 
-def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
-    """table.csv, table.md and experiment.png of the cells that are finished; returns the rows.
+def write_reconstructions(cells: Sequence[Cell], output: Path) -> None:
+    """table.csv, table.md and experiment.png of the cells that are finished.
 
-    The cells hide the same pixels of the same cases, so that what fills them unlearned stands there once; the network
+    The cells mask the same pixels of the same cases, so that what fills them unlearned stands there once; the network
     before training is the first cell's.
     """
-    rows: dict[str, dict[str, Any]] = {}
-    beside: dict[str, dict[str, Any]] = {}
+    own: dict[str, dict[str, dict]] = {}
+    beside: dict[str, dict[str, dict]] = {}
     facts = ""
     for cell in cells:
         path = output / cell.name / "pretext.json"
@@ -34,37 +33,28 @@ def write_table(cells: Sequence[Cell], output: Path) -> list[dict[str, Any]]:
             continue
         report = read_json(path, "The evaluation of a pre-training")
         levels = report["gray_levels"]
-        rows[cell.row] = {plane: levels[plane][NETWORK] for plane in PLANES}
-        for name in _BESIDE:
+        own[cell.row] = {plane: levels[plane][NETWORK] for plane in PLANES}
+        for name in (UNTRAINED, VISIBLE_MEAN, INTERPOLATION):
             beside.setdefault(name, {plane: levels[plane][name] for plane in PLANES})
         facts = f"{report['cases']} cases of {report['patients']} patients that no pre-training saw"
-    if not rows:
-        return []
-    own = len(rows)
-    rows |= beside
-    columns = [(pixels, key) for pixels in (WHOLE, HIDDEN) for key in MEASURES if (pixels, key) != (HIDDEN, "ssim")]
-    flat, texts = [], []
-    for name, figures in rows.items():
-        for plane in PLANES:
-            found = {f"{pixels} {key}": figures[plane][pixels][key] for pixels, key in columns}
-            flat.append({"row": name, "plane": plane, **{key: metric["value"] for key, metric in found.items()}})
-            texts.append((f"{name}, {plane}", [_text(metric) for metric in found.values()]))
-    write_csv(output / "table.csv", list(flat[0]), flat)
+    if not own:
+        return
+    rows = own | beside
+    lines = [
+        (name, plane, *(Metric.of(figures[plane][pixels][key]) for pixels, key in _COLUMNS))
+        for name, figures in rows.items()
+        for plane in PLANES
+    ]
+    heads = ("", "plane", *(f"{MEASURES[key]}, {pixels}" for pixels, key in _COLUMNS))
+    keys = ("row", "plane", *(f"{pixels} {key}" for pixels, key in _COLUMNS))
     note = (
         f"Gray levels 0 to 255 of the window; {facts}. Whole montages: visible pixels as they are. PSNR: the cases' "
-        "mean. The coronal plane goes through the momentum encoder where there is one. Research only."
+        "mean. The coronal plane goes through the momentum encoder where there is one."
     )
-    write_markdown(output / "table.md", [f"{MEASURES[key]}, {pixels}" for pixels, key in columns], texts, note)
+    write_table(output, Table(lines, heads, keys), note)
     panels = {
-        f"{MEASURES[key]}, {plane}": {name: figures[plane][WHOLE][key] for name, figures in rows.items()}
+        f"{MEASURES[key]}, {plane}": {name: Metric.of(figures[plane][WHOLE][key]) for name, figures in rows.items()}
         for key in ("psnr", "ssim")
         for plane in PLANES
     }
-    write_ranges(output / "experiment.png", panels, f"Whole montages, {facts}. Research only.", own)
-    return flat
-
-
-def _text(metric: dict[str, Any]) -> str:
-    if metric["value"] is None:
-        return "-"
-    return Metric.of(metric).text(3 if metric["value"] < 1 else 2)
+    write_ranges(output / "experiment.png", panels, f"Whole montages, {facts}.", len(own))

@@ -7,11 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from MAEMCLib.files.atomic import replacing, write_json
+from MAEMCLib.files.atomic import write_json
+from MAEMCLib.report.formats import write_report
+from MAEMCLib.report.sections import Cell as TableCell
+from MAEMCLib.report.sections import Difference, Note, Report, Section, Table
 
 from ..evaluation.predictions import PredictionTable, read_predictions
 from ..statistics.repeats import RepeatedComparison, compare_repeats, corrected, repeated_auc
 from .cell import Cell
+
+_HEADS = ("", "AUC, mean and deviation", "repeats", "first minus this", "p (Holm)")
 
 
 def write_repeats(cells: Sequence[Cell], output: Path) -> dict[str, RepeatedComparison]:
@@ -31,27 +36,24 @@ def write_repeats(cells: Sequence[Cell], output: Path) -> dict[str, RepeatedComp
             if other.case_ids == table.case_ids and len(theirs) == len(scores)
         }
     )
-    lines = ["| | AUC, mean and deviation | repeats | first minus this | p (Holm) |", "|---|---|---|---|---|"]
-    values = {}
-    for name, (own, theirs) in rows.items():
-        found = repeated_auc(own.labels, theirs, own.folds)
-        values[name] = found.tolist()
-        spread = f"{found.mean():.3f} ± {found.std(ddof=1):.3f}" if len(found) > 1 else f"{found.mean():.3f}"
-        beside = _beside(comparisons[name]) if name in comparisons else "| |"
-        lines.append(f"| {name} | {spread} | {len(found)} {beside}")
-    lines += ["", f"First: {first}. Out of fold; Wilcoxon signed-rank over repeats, two-sided. Research only.", ""]
-    with replacing(output / "repeats.md") as temporary:
-        temporary.write_text("\n".join(lines), encoding="utf-8")
+    aucs = {name: repeated_auc(own.labels, theirs, own.folds) for name, (own, theirs) in rows.items()}
+    lines: list[tuple[TableCell, ...]] = []
+    for name, values in aucs.items():
+        deviation = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
+        found = comparisons.get(name)
+        beside = (Difference(**vars(found.difference)), found.holm) if found else ("", "")
+        lines.append((name, f"{values.mean():.3f}{deviation}", len(values), *beside))
+    note = f"First: {first}. Out of fold; Wilcoxon signed-rank over repeats, two-sided."
+    write_report(Report("", [Section("", [Table(lines, _HEADS), Note(note)])]), output / "repeats.md")
     write_json(
         output / "repeats.json",
-        {"first": first, "auc": values, "comparisons": {name: asdict(found) for name, found in comparisons.items()}},
+        {
+            "first": first,
+            "auc": {name: values.tolist() for name, values in aucs.items()},
+            "comparisons": {name: asdict(found) for name, found in comparisons.items()},
+        },
     )
     return comparisons
-
-
-def _beside(comparison: RepeatedComparison) -> str:
-    difference, p = comparison.difference, comparison.holm
-    return f"| {difference.text(signed=True)} | {'' if p is None else f'{p:.3f}'} |"
 
 
 def _finished(cells: Sequence[Cell], output: Path) -> dict[str, tuple[PredictionTable, np.ndarray]]:
@@ -61,9 +63,10 @@ def _finished(cells: Sequence[Cell], output: Path) -> dict[str, tuple[Prediction
         rows.setdefault(cell.row, []).append(cell)
     found = {}
     for name, repeats in rows.items():
-        paths = [output / cell.name / "predictions.csv" for cell in repeats]
-        done = all((output / cell.name / "metrics.json").is_file() for cell in repeats)
-        if len({cell.repeat for cell in repeats}) > 1 and done:
-            tables = [read_predictions(path) for path in paths]
+        folders = [output / cell.name for cell in repeats]
+        if len({cell.repeat for cell in repeats}) > 1 and all(
+            (folder / "metrics.json").is_file() for folder in folders
+        ):
+            tables = [read_predictions(folder / "predictions.csv") for folder in folders]
             found[name] = (tables[0], np.stack([table.scores[:, 1] for table in tables]))
     return found

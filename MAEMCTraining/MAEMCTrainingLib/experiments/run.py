@@ -6,102 +6,94 @@ Everything lies in one folder; the same command continues where it was stopped, 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from MAEMCLib.files.folder import make_folder
 
 from ..jobs.job import Job
-from . import auc_table, fusion_table, reconstruction_table
+from .auc_table import write_aucs
 from .cell import EVALUATE, FINETUNE, FUSE, Cell, Experiment
+from .fusion_table import write_fusions
+from .reconstruction_table import write_reconstructions
 
-Command = Callable[[Sequence[str]], int]
-"""Runs a command of ``maemc-train`` from its words, and returns its exit code."""
+_WRITERS = {FINETUNE: write_aucs, FUSE: write_fusions, EVALUATE: write_reconstructions}
 
 
-def table_writer(experiment: Experiment) -> Callable[[Sequence[Cell], Path], list[dict[str, Any]]]:
-    """Writes table.csv, table.md and experiment.png of the cells that are finished; returns the rows."""
-    return {
-        FINETUNE: auc_table.write_table,
-        FUSE: fusion_table.write_table,
-        EVALUATE: reconstruction_table.write_table,
-    }[experiment.command]
+@dataclass(frozen=True)
+class ExperimentRun:
+    """What all cells have in common.
+
+    pretraining_data: what pre-trained cells are pre-trained on; empty: the labeled data themselves, and the honest
+    protocol repeats the pre-training in each fold. training: words of the command line for all trainings (preset,
+    threads). machine: words for all commands that compute (device). settings: KEY=VALUE for all trainings, after the
+    cell's own. columns: words that say what is fused.
+    """
+
+    experiment: Experiment
+    data: Sequence[Path]
+    pretraining_data: Sequence[Path]
+    output: Path
+    training: Sequence[str] = ()
+    machine: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    quiet: bool = False
+
+    def write_table(self, cells: Sequence[Cell]) -> None:
+        """Write table.csv, table.md and experiment.png of those cells that are finished."""
+        _WRITERS[self.experiment.command](cells, self.output)
+
+    def commands(self, cell: Cell) -> Iterator[tuple[Path, list[str]]]:
+        """What gives a cell its figures, in order: what a command of ``maemc-train`` writes, and its other words."""
+        start, sources = "scratch", self.pretraining_data or self.data
+        words = [*self.training, *self.machine]
+        if cell.pretraining is not None:
+            if cell.reduced:
+                reduced = [self.output / f"{path.stem}-reduced.csv" for path in sources]
+                for source, target in zip(sources, reduced, strict=True):
+                    yield target, ["reduce", str(source), "--method", "hash", "--threshold", "6"]
+                sources = reduced
+            folder = self.output / cell.pretraining_folder
+            start = str(folder)
+            yield folder, ["pretrain", *_data(sources), *words, *cell.pretraining, *self.settings]
+        command = [self.experiment.command, *_data(self.data)]
+        if self.experiment.command == EVALUATE:
+            yield self.output / cell.name, [*command, start, *self.machine]
+        else:
+            words = [*words, *self.columns, *cell.finetuning, *self.settings]
+            yield self.output / cell.name, [*command, "--from", start, *words]
 
 
 def run_experiment(
-    experiment: Experiment,
-    cells: Sequence[Cell],
-    data: Sequence[Path],
-    pretraining_data: Sequence[Path],
-    output: Path,
-    words: Sequence[str],
-    run_command: Command,
-    quiet: bool,
-    settings: Sequence[str] = (),
-    shown: Sequence[Cell] = (),
-    columns: Sequence[str] = (),
+    run: ExperimentRun, cells: Sequence[Cell], run_command: Callable[[Sequence[str]], int], shown: Sequence[Cell]
 ) -> int:
-    """Run the cells that are not finished. words: of the command line for all of them (preset, device, threads).
-    shown: the cells of the table, where these are a part of them.
-    settings: KEY=VALUE for all of them, after the cell's own. columns: what is fused, of a table of fusions.
+    """Run the cells that are not finished; the exit code of the command that ended the run.
 
-    pretraining_data: what pre-trained cells are pre-trained on; where it is empty, the labeled data themselves, and the
-    honest protocol repeats the pre-training in each fold. Returns the exit code of the command that ended the run.
+    run_command: runs a command of ``maemc-train`` from its words. shown: the cells of the table, of which ``cells``
+    may be a part.
     """
-    make_folder(output)
+    make_folder(run.output)
     for number, cell in enumerate(cells):
-        if not quiet:
+        if not run.quiet:
             labels = f", {cell.labels} labels" if cell.labels else ""
             print(f"{cell.row}{labels} ({number + 1} of {len(cells)})", file=sys.stderr)
-        start = "scratch"
-        if cell.pretraining is not None:
-            start = str(output / cell.pretraining_folder)
-            sources = list(pretraining_data or data)
-            if cell.reduced:
-                sources = [output / f"{path.stem}-reduced.csv" for path in sources]
-                code = _reduce(run_command, list(pretraining_data or data), sources, quiet)
+        for target, words in run.commands(cell):
+            if not _is_done(target):
+                code = run_command([*words, "--output", str(target), *["--quiet"] * run.quiet])
                 if code:
                     return code
-            words_of_pretraining = ["pretrain", *_data(sources), *words, *cell.pretraining, *settings]
-            code = _job(run_command, Path(start), words_of_pretraining)
-            if code:
-                return code
-        if experiment.command == EVALUATE:
-            known = ["--device", words[words.index("--device") + 1]] if "--device" in words else []
-            known += ["--quiet"] * quiet
-            code = _evaluation(run_command, output / cell.name, [EVALUATE, start, *_data(data), *known])
-        else:
-            arguments = [experiment.command, *_data(data), "--from", start, *words, *columns]
-            arguments += [*cell.finetuning, *settings]
-            code = _job(run_command, output / cell.name, arguments)
-        if code:
-            return code
-        table_writer(experiment)(shown or cells, output)
+        run.write_table(shown)
     return 0
 
 
-def _reduce(run_command: Command, sources: list[Path], outputs: list[Path], quiet: bool) -> int:
-    """Leave similar slices out of each manifest that was not reduced yet."""
-    for source, output in zip(sources, outputs, strict=True):
-        if not output.is_file():
-            words = ["reduce", str(source), "--method", "hash", "--threshold", "6", "--output", str(output)]
-            code = run_command([*words, *(["--quiet"] if quiet else [])])
-            if code:
-                return code
-    return 0
+def _is_done(target: Path) -> bool:
+    """Whether a reduced manifest, an evaluation (whose file is written last, and at once) or a job is finished."""
+    if target.is_file() or (target / "pretext.json").is_file():
+        return True
+    return (target / "job.json").is_file() and Job(target).status == "finished"
 
 
 def _data(paths: Sequence[Path]) -> list[str]:
     return [word for path in paths for word in ("--data", str(path))]
-
-
-def _job(run_command: Command, folder: Path, arguments: list[str]) -> int:
-    if (folder / "job.json").is_file() and Job(folder).status == "finished":
-        return 0
-    return run_command([*arguments, "--output", str(folder)])
-
-
-def _evaluation(run_command: Command, folder: Path, arguments: list[str]) -> int:
-    done = (folder / "pretext.json").is_file()  # written last, and at once
-    return 0 if done else run_command([*arguments, "--output", str(folder)])

@@ -41,6 +41,13 @@ class EventLog:
         return changed or bool(whole)
 
 
+def read_events(folder: Path) -> list[dict[str, Any]]:
+    """All events of a job so far; none of a folder without any."""
+    log = EventLog(folder)
+    log.refresh()
+    return log.events
+
+
 def read_event(line: bytes) -> dict[str, Any] | None:
     """The event of a line; None for a line that a power cut or somebody's hand has spoilt."""
     try:

@@ -114,7 +114,7 @@ def _check_method(pretrained: PretrainedJob, cohort: Cohort) -> None:
     run = pretrained.run
     if pretrained.module.reconstruct is None:
         raise InputError(f"The method {run.method} reconstructs nothing, so there is no pretext to evaluate.", "method")
-    if pretrained.flat or run.encoder.image_size != SIDE * TILES or cohort.kind.name != "nodule":
+    if {pretrained.kind.name, cohort.kind.name} != {"nodule"} or run.encoder.image_size != SIDE * TILES:
         raise InputError(
             "The pretext is evaluated on montages of 250 pixels, whose neighboring slices give its baselines; this "
             "pre-training learned from other images.",

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.encoders import encoder_configuration
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from ..data.attributes import Attributes, attributes_of
 from ..data.cohort import Cohort, join
 from ..data.kinds import kind_of_job
+from ..data.kinds.kind import Kind
 from ..data.kinds.lesion import LesionSizes, keep_lesion_visible, lesion_patches, lesion_sizes
 from ..data.parts import TEST, TRAIN, VALIDATION
 from ..data.preprocessing import Settings, measure_preprocessing
@@ -290,18 +290,15 @@ def _describe_lesions(task: PretrainingTask) -> str:
 
 @dataclass(frozen=True)
 class PretrainedJob:
-    """A finished pre-training: its settings, its preprocessing, facts of its cohort, the method with its weights."""
+    """A finished pre-training: its settings, its preprocessing, facts of its cohort, the method with its weights, the
+    kind of input."""
 
     folder: Path
     run: PretrainingConfiguration
     preprocessing: Settings
     cohort: dict[str, Any]
     module: nn.Module
-
-    @property
-    def flat(self) -> bool:
-        """Whether it learned from 2-D pictures."""
-        return isinstance(self.preprocessing, PicturePreprocessing)
+    kind: Kind
 
 
 def load_pretrained(folder: Path) -> PretrainedJob:
@@ -324,6 +321,7 @@ def load_pretrained(folder: Path) -> PretrainedJob:
         preprocessing=kind.Preprocessing(**settings["preprocessing"]),
         cohort=settings["cohort"],
         module=module,
+        kind=kind,
     )
 
 

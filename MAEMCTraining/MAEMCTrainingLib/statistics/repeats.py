@@ -111,7 +111,6 @@ def compare_repeats(
     others: np.ndarray,
     alternative: Alternative,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> RepeatedComparison:
     """Is the AUC of scores higher than that of others? labels, folds, patients: (cases,); scores: (repeats, cases).
 
@@ -131,7 +130,7 @@ def compare_repeats(
         second=float(two.mean()),
         first_deviation=float(one.std(ddof=1)) if several else None,
         second_deviation=float(two.std(ddof=1)) if several else None,
-        difference=auc_difference_by_patients(labels, folds, patients, scores, others, resamples, seed),
+        difference=auc_difference_by_patients(labels, folds, patients, scores, others, resamples),
         test=signed_rank(one, two, alternative),
     )
 

@@ -15,7 +15,7 @@ _FINETUNING = ("frozen_epochs=10", "epochs=30", "patience=30", "batch=64", "weig
 
 def cells(cases: int) -> list[Cell]:
     """cases: not looked at; all labels are used."""
-    scratch = Cell("from-scratch", "from scratch", 0, None, ("--backbone", "resnet18", *_FINETUNING[1:]))
+    scratch = Cell("from-scratch", "from scratch", finetuning=("--backbone", "resnet18", *_FINETUNING[1:]))
     table = [scratch]
     for method in METHODS:
         for reduced in (False, True):

@@ -15,8 +15,7 @@ _BACKBONES = ("vit-base", "swin", "deit", "levit", "pvt-v2", "resnet18", "resnet
 
 def table_2(cases: int) -> list[Cell]:
     """Methods. cases: not looked at, here and below; all labels are used."""
-    scratch = Cell("supervised", "supervised", 0, None, ())
-    return [scratch, *(Cell(name, name, 0, ("--method", name), ()) for name in _RIVALS)]
+    return [Cell("supervised", "supervised"), *(Cell(name, name, 0, ("--method", name)) for name in _RIVALS)]
 
 
 def table_3(cases: int) -> list[Cell]:
@@ -29,29 +28,26 @@ def table_3(cases: int) -> list[Cell]:
     table = []
     for row, words in rows.items():
         name = row.replace(" ", "-")
-        table.append(
-            Cell(f"{name}-raw", f"{row}, without data processing", 0, (*words, "mode=single"), ("mode=single",))
-        )
-        table.append(Cell(name, f"{row}, with data processing", 0, words, ()))
+        raw = (*words, "mode=single")
+        table.append(Cell(f"{name}-raw", f"{row}, without data processing", 0, raw, ("mode=single",)))
+        table.append(Cell(name, f"{row}, with data processing", 0, words))
     return table
 
 
 def table_4(cases: int) -> list[Cell]:
     """Mask ratios."""
-    return [
-        Cell(f"ratio-{ratio:g}", f"{ratio:.0%} hidden", 0, ("--method", "maemc", f"mask_ratio={ratio}"), ())
-        for ratio in _RATIOS
-    ]
+    words = {ratio: ("--method", "maemc", f"mask_ratio={ratio}") for ratio in _RATIOS}
+    return [Cell(f"ratio-{ratio:g}", f"{ratio:.0%} masked", 0, words[ratio]) for ratio in _RATIOS]
 
 
 def table_5(cases: int) -> list[Cell]:
     """Backbones, trained from scratch: only the transformers of MAEMC's own can be pre-trained by it."""
-    return [Cell(name, name, 0, None, ("--backbone", name)) for name in _BACKBONES]
+    return [Cell(name, name, finetuning=("--backbone", name)) for name in _BACKBONES]
 
 
 def table_6(cases: int) -> list[Cell]:
-    """Reconstruction of unseen patients, by the masked autoencoder and by MAEMC-NET, with the same share hidden."""
-    return [Cell(name, name, 0, ("--method", name, "mask_ratio=0.5"), ()) for name in ("mae", "maemc")]
+    """Reconstruction of unseen patients, by the masked autoencoder and by MAEMC-NET, with the same share masked."""
+    return [Cell(name, name, 0, ("--method", name, "mask_ratio=0.5")) for name in ("mae", "maemc")]
 
 
 EXPERIMENTS = {

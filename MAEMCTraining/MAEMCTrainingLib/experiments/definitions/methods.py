@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..cell import Cell, Experiment
 
 _LABELS = (30, 100, 0)
+_EPOCHS = 8  # of fine-tuning with all labels
 _IMAGES = 1600  # that a fold's fine-tuning sees with few labels: as many steps for 30 as for 100
 _METHODS: dict[str, tuple[str, ...]] = {
     "simclr": (),
@@ -28,45 +29,37 @@ REDUCED = ("moco-v2", "swav", "spark", "mae")
 """Methods that are also pre-trained without similar slices."""
 
 
-def cells(cases: int, epochs: int = 8, pretraining_epochs: int = 20) -> list[Cell]:
-    """cases: labeled ones in a fold's training part. epochs: of fine-tuning with all labels."""
+def cells(cases: int) -> list[Cell]:
+    """cases: labeled ones in a fold's training part."""
+    counts = [labels for labels in _LABELS if labels < cases]
     table = []
-    for labels in _LABELS:
-        if labels < cases:
-            for backbone in _BACKBONES:
-                table.append(_cell("scratch", f"{backbone}, from scratch", labels, None, False, epochs, backbone))
+    for labels in counts:
+        for backbone in _BACKBONES:
+            table.append(_cell(f"{backbone}, from scratch", labels, (*_steps(labels), "--backbone", backbone)))
     for method, settings in _METHODS.items():
         for reduced in (False, True) if method in REDUCED else (False,):
-            words = ("--method", method, f"epochs={pretraining_epochs}", *settings)
+            words = ("--method", method, "epochs=20", *settings)
             name = f"{method}, reduced" if reduced else method
-            for labels in _LABELS:
-                if labels < cases:
-                    table.append(_cell("probe", f"{name}, frozen", labels, words, reduced, epochs))
-                    table.append(_cell("tuned", f"{name}, fine-tuned", labels, words, reduced, epochs))
+            for labels in counts:
+                table.append(_cell(f"{name}, frozen", labels, ("--linear-probe",), words, reduced))
+                table.append(_cell(f"{name}, fine-tuned", labels, _steps(labels), words, reduced))
     return table
 
 
 def _cell(
-    kind: str,
     row: str,
     labels: int,
-    pretraining: tuple[str, ...] | None,
-    reduced: bool,
-    epochs: int,
-    backbone: str = "",
+    finetuning: tuple[str, ...],
+    pretraining: tuple[str, ...] | None = None,
+    reduced: bool = False,
 ) -> Cell:
-    words: tuple[str, ...] = (f"labeled_cases={labels}",)
-    if kind == "probe":
-        words += ("--linear-probe",)
-    elif labels:
-        longer = round(_IMAGES / labels)
-        words += (f"epochs={longer}", f"patience={longer}", "batch=16")
-    else:
-        words += (f"epochs={epochs}", f"patience={epochs}")
-    if backbone:
-        words += ("--backbone", backbone)
     name = f"{row.replace(', ', '-').replace(' ', '-')}-{labels or 'all'}"
-    return Cell(name, row, labels, pretraining, words, reduced)
+    return Cell(name, row, labels, pretraining, (f"labeled_cases={labels}", *finetuning), reduced)
+
+
+def _steps(labels: int) -> tuple[str, ...]:
+    epochs = round(_IMAGES / labels) if labels else _EPOCHS
+    return (f"epochs={epochs}", f"patience={epochs}", *(["batch=16"] if labels else []))
 
 
 EXPERIMENTS = {"methods": Experiment(cells)}

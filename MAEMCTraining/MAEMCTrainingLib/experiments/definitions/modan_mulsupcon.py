@@ -24,7 +24,7 @@ def cells(cases: int) -> list[Cell]:
         words = ("--method", method)
         table += repeated(Cell(method, f"{method}, fine-tuned", 0, words, _FINETUNING), REPEATS)
         table.append(Cell(f"{method}-probe", f"{method}, linear probe", 0, words, ("--linear-probe",)))
-    scratch = Cell("from-scratch", "from scratch", 0, None, ("--backbone", "resnet18", *_FINETUNING))
+    scratch = Cell("from-scratch", "from scratch", finetuning=("--backbone", "resnet18", *_FINETUNING))
     return [*table, *repeated(scratch, REPEATS)]
 
 

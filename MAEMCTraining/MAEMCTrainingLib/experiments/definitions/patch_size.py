@@ -11,14 +11,15 @@ from ..cell import Cell, Experiment
 # Patches smaller than a slice need a position code that knows slice, row and column.
 _PATCHES = {50: "1d", 25: "3d", 10: "3d"}
 _LABELS = (30, 100, 0)
+_EPOCHS = 120  # with all labels
 
 
-def cells(cases: int, patches: tuple[int, ...] = tuple(_PATCHES), epochs: int = 120) -> list[Cell]:
+def cells(cases: int) -> list[Cell]:
     """cases: labeled ones in a fold's training part. Fewer labels get as many more epochs, so that every cell takes the
     same number of steps: what differs is what the steps can learn from.
     """
     table = []
-    for patch in patches:
+    for patch in _PATCHES:
         encoder = (f"encoder.patch_size={patch}", f"encoder.position={_PATCHES[patch]}")
         starts = {
             "from scratch": (None, encoder),
@@ -30,20 +31,10 @@ def cells(cases: int, patches: tuple[int, ...] = tuple(_PATCHES), epochs: int = 
                 if labels >= cases:
                     continue
                 longer = cases / labels if labels else 1.0
-                table.append(
-                    Cell(
-                        name=f"patch-{patch}-{start.replace(' ', '-')}-{labels or 'all'}",
-                        row=f"patch {patch}, {start}",
-                        labels=labels,
-                        pretraining=pretraining,
-                        finetuning=(
-                            *words,
-                            f"labeled_cases={labels}",
-                            f"epochs={round(epochs * longer)}",
-                            f"patience={round(epochs * longer / 2)}",
-                        ),
-                    )
-                )
+                name = f"patch-{patch}-{start.replace(' ', '-')}-{labels or 'all'}"
+                steps = (f"epochs={round(_EPOCHS * longer)}", f"patience={round(_EPOCHS * longer / 2)}")
+                finetuning = (*words, f"labeled_cases={labels}", *steps)
+                table.append(Cell(name, f"patch {patch}, {start}", labels, pretraining, finetuning))
     return table
 
 

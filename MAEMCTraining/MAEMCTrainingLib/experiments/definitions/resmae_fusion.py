@@ -14,7 +14,7 @@ _WORDS = ("images_alone=true",)
 def cells(cases: int) -> list[Cell]:
     """cases: not looked at; all labels are used."""
     return [
-        Cell("scratch", "fusion, from scratch", 0, None, ("--backbone", "resnet18", *_WORDS)),
+        Cell("scratch", "fusion, from scratch", finetuning=("--backbone", "resnet18", *_WORDS)),
         Cell("resmae", "fusion, pre-trained by resmae", 0, ("--method", "resmae"), _WORDS),
     ]
 
