@@ -19,6 +19,7 @@ from MAEMCLib.networks.configuration import BackboneConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.kinds import KINDS
 from MAEMCTrainingLib.data.sources import open_data
 from MAEMCTrainingLib.engine.configuration import Augmentation
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
@@ -155,7 +156,7 @@ def test_the_fold_model_and_the_bundles_first_member_are_one(jobs, tmp_path):
 
 def test_what_tells_more_than_two_classes_apart_has_no_map_to_compare():
     module = LinearHead(BackboneConfiguration("resnet18", 64), 3)
-    network = ComparedNetwork("three", "", module, Preprocessing(), Augmentation())
+    network = ComparedNetwork("three", "", module, Preprocessing(), Augmentation(), KINDS["nodule"])
     assert "for the second of two classes, and three and three tell more apart" in reason_against_maps(
         [network, network]
     )
@@ -293,8 +294,7 @@ def test_what_was_there_stays_until_all_is_computed(jobs, tmp_path, stage):
             raise KeyboardInterrupt
 
     words = (
-        str(jobs / "mae"),
-        "scratch",
+        (str(jobs / "mae"), "scratch"),
         jobs / "manifest 2.csv",
         tmp_path,
         jobs / "home",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
-from MAEMCLib.inputs.settings import PicturePreprocessing
+from MAEMCLib.inputs import INPUTS
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.networks.classifier import Classifier
 from MAEMCLib.networks.encoders import build_encoder
@@ -23,6 +23,7 @@ from ..classifiers.protocol import GIVEN, IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH, StartingPoint, starting_point
 from ..data.cohort import Cohort
 from ..data.kinds import kind_of_job
+from ..data.kinds.kind import Kind
 from ..data.preprocessing import Settings
 from ..engine.configuration import Augmentation, PictureAugmentation, from_json
 from ..evaluation.predictions import read_predictions
@@ -33,15 +34,14 @@ FOLD = 0
 """Of a fine-tuning job the model of its first fold is taken, which is also a bundle's first member: each fold model has
 patients that it was not trained on, and a mean of several networks has no layers of its own."""
 _DRAWN = 20254  # seed of a network that has learned nothing; no training draws its first values from it
-_PLANES = {"mean": ("axial", "coronal"), "axial": ("axial",), "coronal": ("coronal",)}
 
 
 @dataclass(frozen=True)
 class ComparedNetwork:
     """A network, what it is shown, and whom it has learned from.
 
-    name: of the folder or the model. what: what it is, for people. module: a Classifier, or an encoder alone. planes:
-    of a nodule, those that it reads. trained_on: pseudonyms of the patients that it is known to have learned from, made
+    name: of the folder or the model. what: what it is, for people. module: a Classifier, or an encoder alone. fusion:
+    as of a card. trained_on: pseudonyms of the patients that it is known to have learned from, made
     with the key that ``key`` names. unknown: why there may be others; empty where there are none.
     """
 
@@ -50,7 +50,8 @@ class ComparedNetwork:
     module: nn.Module
     preprocessing: Settings
     augmentation: Augmentation | PictureAugmentation
-    planes: tuple[str, ...] = ("axial", "coronal")
+    kind: Kind
+    fusion: str = "mean"
     trained_on: frozenset[str] = frozenset()
     key: str | None = None
     unknown: str = ""
@@ -66,9 +67,9 @@ class ComparedNetwork:
         return isinstance(self.module, Classifier)
 
     @property
-    def flat(self) -> bool:
-        """Whether it looks at 2-D pictures."""
-        return isinstance(self.preprocessing, PicturePreprocessing)
+    def planes(self) -> tuple[str, ...]:
+        """The images of a case that it reads."""
+        return INPUTS[self.kind.name].planes.get(self.fusion, ("axial", "coronal"))
 
     @property
     def side(self) -> int:
@@ -78,7 +79,7 @@ class ComparedNetwork:
     @property
     def shown(self) -> str:
         """How much of a case it is shown, whatever its side."""
-        if self.flat:
+        if self.kind.name == "picture":
             return f"the central {self.preprocessing.view_share:.0%} of the picture's side"
         return "the middle slice" if self.augmentation.mode == "single" else "the montage of 25 slices"
 
@@ -115,8 +116,8 @@ def open_networks(first: str, second: str) -> tuple[ComparedNetwork, ComparedNet
         raise UsageError("Both are scratch. Name at least one network whose architecture the other takes.", "scratch")
     opened = [None if word == SCRATCH else _open(word) for word in words]
     one, two = (network or _untrained(opened[1 - place]) for place, network in enumerate(opened))
-    if one.flat != two.flat:
-        kinds = " and ".join(f"{n.name} at {'2-D pictures' if n.flat else 'nodules in CT'}" for n in (one, two))
+    if one.kind is not two.kind:
+        kinds = " and ".join(f"{network.name} at {network.kind.title}" for network in (one, two))
         raise InputError(f"The networks look at different things: {kinds}. Compare two of one kind.", "kind")
     if not set(one.planes) & set(two.planes):
         raise InputError(
@@ -145,6 +146,7 @@ def _pretrained(start: StartingPoint) -> ComparedNetwork:
         module=encoder.eval(),
         preprocessing=start.preprocessing,
         augmentation=run.augmentation,
+        kind=start.kind,
         trained_on=frozenset(cohort["pseudonyms"]),
         key=cohort["pseudonym_key"],
     )
@@ -156,14 +158,14 @@ def _bundled(start: StartingPoint) -> ComparedNetwork:
     classifier = head_named(card.head)(start.encoder, len(card.classes))
     classifier.load_state_dict(bundle.weights("classifier")[0])
     members = len(card.members("classifier"))
-    augmentation = PictureAugmentation if isinstance(start.preprocessing, PicturePreprocessing) else Augmentation
     return ComparedNetwork(
         name=start.name,
         what="model bundle" + (f", the first of its {members} members" if members > 1 else ""),
         module=classifier.float().eval(),
         preprocessing=start.preprocessing,
-        augmentation=augmentation(),
-        planes=_PLANES.get(card.fusion, _PLANES["mean"]),
+        augmentation=start.kind.Augmentation(),
+        kind=start.kind,
+        fusion=card.fusion,
         unknown="A bundle does not say which patients it was trained on.",
     )
 
@@ -183,7 +185,8 @@ def _fold_model(folder: Path) -> ComparedNetwork:
         module=load_fold(job, FOLD),
         preprocessing=kind.Preprocessing(**settings["preprocessing"]),
         augmentation=from_json(kind.Augmentation, configuration["augmentation"]),
-        planes=_PLANES[configuration["fusion"]],
+        kind=kind,
+        fusion=configuration["fusion"],
         trained_on=trained_on,
         key=settings["cohort"]["pseudonym_key"],
         unknown=unknown,

@@ -6,8 +6,8 @@ reduced" and "trained and random".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
 
+from ..classifiers.cases import PICTURE
 from ..data.cohort import Cohort, join
 from ..data.sources import Source
 from ..engine.rng import generator
@@ -36,22 +37,18 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What both networks make of the cases, in order.
-
-    pixels: (cases, S * S) float32, as the first network is shown them. features: of each network (cases, width).
-    cka: (layers of the first, layers of the second). maps: of each network (cases, g, g), or None.
-    """
+class Answers:
+    """What one network makes of the cases. pixels: (cases, S * S) float32, as it is shown them. features: (cases,
+    width). grams: of each minibatch (layers, n, n). maps: (cases, g, g), or None."""
 
     pixels: np.ndarray
-    features: tuple[np.ndarray, np.ndarray]
-    cka: np.ndarray
-    maps: tuple[np.ndarray, np.ndarray] | None
+    features: np.ndarray
+    grams: list[np.ndarray]
+    maps: np.ndarray | None
 
 
 def compare_networks(
-    first: str,
-    second: str,
+    networks: tuple[str, str],
     data: Path,
     output: Path,
     home: Path,
@@ -60,61 +57,60 @@ def compare_networks(
     cases: int,
     progress: Progress = lambda stage, done, total: None,
 ) -> dict[str, Any]:
-    """Compare and write comparison.json, comparison.html and the pictures to the folder ``output``; what the first
+    """Compare and write comparison.json, comparison.html and the figures to the folder ``output``; what the first
     holds. Nothing but a cache of the data is written before everything is computed.
 
-    first, second: as ``open_networks`` takes them. cases: how many are drawn at most; each by one image: the axial
-    montage of a nodule (the coronal one where a network reads no other), the middle picture of several.
+    networks: as ``open_networks`` takes them. cases: how many are drawn at most; each by one image: the axial montage
+    of a nodule (the coronal one where a network reads no other), the middle picture of several.
 
     Raises what ``open_networks`` and ``check_columns`` raise; InputError: data of another kind or slice step than the
     networks', fewer than 4 cases.
     """
     if cases < FEWEST_CASES:
         raise UsageError(f"--cases is {cases}; the comparison needs at least {FEWEST_CASES}.", "cases")
-    networks = open_networks(first, second)
+    pair = open_networks(*networks)
     source = Source(data)
-    _check_kind(networks[0], source)
+    if source.kind is not pair[0].kind:
+        ours, theirs = source.kind.title, pair[0].kind.title
+        raise InputError(f"{source.path} holds {ours}, but the networks look at {theirs}. Give such data.", "kind")
     check_columns(source, columns)
     cache = source.open(output / "caches", home, lambda done, total: progress("Cutting", done, total))
-    everyone = join([cache])
-    cohort = _drawn(everyone, cases)
-    _check_cases(networks, cohort)
+    everyone = cohort = join([cache])
+    if len(cohort) > cases:
+        cohort = cohort.subset(np.sort(generator(_SEED, "cases").permutation(len(cohort))[:cases]))
+    _check_cases(pair, cohort)
     colorings = colorings_of(cohort, columns)
-    reason = reason_against_maps(networks)
-    seen = _look(networks, cohort, device, not reason, progress)
-    planes = {}
-    for space, values in zip(SPACES, (seen.pixels, *seen.features), strict=True):
-        progress(f"t-SNE {len(planes) + 1} of {len(SPACES)}", 0, 0)
-        planes[space] = tsne(values)
+    reason = reason_against_maps(pair)
+    plane = next(plane for plane in pair[0].planes if plane in pair[1].planes)
+    one, two = (_answers(network, plane, cohort, device, not reason, progress) for network in pair)
+    spaces = dict(zip(SPACES, (one.pixels, one.features, two.features), strict=True))
+    embedded = {}
+    for space, values in spaces.items():
+        progress(f"t-SNE {len(embedded) + 1} of {len(SPACES)}", 0, 0)
+        embedded[space] = tsne(values)
     report = {
         "schema": SCHEMA,
-        "a": _facts(networks[0], cohort),
-        "b": _facts(networks[1], cohort),
+        "a": _facts(pair[0], cohort),
+        "b": _facts(pair[1], cohort),
         "data": {
             "name": "a cache" if data.is_dir() else "a manifest",
             "cases": len(cohort),
             "of_cases": len(everyone),
             "patients": len(np.unique(cohort.patients)),
-            "image": _image(networks),
+            "image": "the middle picture of each case" if plane == PICTURE else f"the {plane} plane of each nodule",
             "left_out": [item["row"] for item in cache.left_out],
         },
-        "cka": _cka(networks, seen.cka, len(cohort)),
-        "classes": _classes(networks, cohort, colorings, seen, planes, progress),
+        "cka": _cka(pair, one.grams, two.grams),
+        "classes": _classes(pair, cohort, colorings, spaces, embedded, progress),
         "perplexity": perplexity_for(len(cohort)),
-        "same": [space for space, plane in planes.items() if plane is None],
+        "same": [space for space, places in embedded.items() if places is None],
     }
     report["maps"], examples = {"reason": reason}, None
-    if seen.maps is not None:
-        report["maps"], examples = _maps(networks, seen.maps, cohort.patients)
+    if not reason:
+        report["maps"], examples = _maps(pair, (one.maps, two.maps), cohort.patients)
     progress("Drawing", 0, 0)
-    write_comparison(output, report, Drawn(colorings, planes, seen.pixels, examples))
+    write_comparison(output, report, Drawn(colorings, embedded, one.pixels, examples))
     return report
-
-
-def _check_kind(network: ComparedNetwork, source: Source) -> None:
-    if network.flat != (flat := source.kind.name == "picture"):
-        ours, theirs = (("nodules in CT", "2-D pictures")[kind] for kind in (flat, network.flat))
-        raise InputError(f"{source.path} holds {ours}, but the networks look at {theirs}. Give such data.", "kind")
 
 
 def _check_cases(networks: Sequence[ComparedNetwork], cohort: Cohort) -> None:
@@ -124,70 +120,41 @@ def _check_cases(networks: Sequence[ComparedNetwork], cohort: Cohort) -> None:
             "too-few-cases",
         )
     for network in networks:
-        if not network.flat and network.preprocessing.slice_step_mm != cohort.settings.slice_step_mm:
-            wanted, step = network.preprocessing.slice_step_mm, cohort.settings.slice_step_mm
+        wanted = getattr(network.preprocessing, "slice_step_mm", None)
+        if wanted is not None and wanted != cohort.settings.slice_step_mm:
             raise InputError(
-                f"The slices of {network.name} are {wanted:g} mm apart, these are {step} mm apart. "
-                f"Build a cache with --slice-step {wanted:g} and give that.",
+                f"The slices of {network.name} are {wanted:g} mm apart, these are {cohort.settings.slice_step_mm} mm "
+                f"apart. Build a cache with --slice-step {wanted:g} and give that.",
                 "slice-step",
             )
 
 
-def _drawn(cohort: Cohort, cases: int) -> Cohort:
-    if len(cohort) <= cases:
-        return cohort
-    return cohort.subset(np.sort(generator(_SEED, "cases").permutation(len(cohort))[:cases]))
-
-
-def _plane(networks: Sequence[ComparedNetwork]) -> str:
-    return next(plane for plane in networks[0].planes if plane in networks[1].planes)
-
-
-def _image(networks: Sequence[ComparedNetwork]) -> str:
-    return "the middle picture of each case" if networks[0].flat else f"the {_plane(networks)} plane of each nodule"
-
-
-def _look(
-    networks: Sequence[ComparedNetwork], cohort: Cohort, device: torch.device, mapped: bool, progress: Progress
-) -> Seen:
-    """Show the cases to both networks, a minibatch at a time, each drawn from all cases."""
-    order = generator(_SEED, "minibatches").permutation(len(cohort))
-    agreement = MinibatchCKA()
-    pixels, features, maps, done = [], ([], []), ([], []), 0
-    for network in networks:
-        network.module.to(device)
+def _answers(
+    network: ComparedNetwork, plane: str, cohort: Cohort, device: torch.device, mapped: bool, progress: Progress
+) -> Answers:
+    """Show the cases to a network at its own side and normalized as it is used to, a minibatch at a time, each drawn
+    from all cases."""
+    presentation = cohort.present(network.augmentation, network.preprocessing, network.side).upright()
+    order, done = generator(_SEED, "minibatches").permutation(len(cohort)), 0
+    pixels, features, grams, maps = [], [], [], []
+    network.module.to(device)
     for batch in np.array_split(order, -(-len(order) // MINIBATCH)):
         progress("Showing", done, len(cohort))
-        grams = []
-        for place, (network, images) in enumerate(zip(networks, _images(networks, cohort, batch), strict=True)):
-            if place == 0:
-                pixels.append(images.reshape(len(images), -1))
-            tensor = torch.from_numpy(images)[:, None].to(device)
-            of_layers, of_all = layer_grams(network.encoder, tensor)
-            grams.append(of_layers)
-            features[place].append(of_all)
-            if mapped:
-                maps[place].append(place_maps_of(network, tensor))
-        agreement.add(*grams)
+        plain = [presentation.plain(int(case)) for case in batch]
+        middle = len(presentation.planes) == 1  # of several pictures of a case
+        images = np.stack([p[len(p) // 2 if middle else presentation.planes.index(plane)] for p in plain])
+        tensor = torch.from_numpy(images)[:, None].to(device)
+        of_layers, of_all = layer_grams(network.encoder, tensor)
+        pixels.append(images.reshape(len(images), -1))
+        features.append(of_all)
+        grams.append(of_layers)
+        if mapped:
+            maps.append(place_maps_of(network, tensor))
         done += len(batch)
     progress("Showing", done, len(cohort))
     back = np.argsort(order)
-    return Seen(
-        np.concatenate(pixels)[back],
-        tuple(np.concatenate(parts)[back] for parts in features),
-        agreement.values(),
-        tuple(np.concatenate(parts)[back] for parts in maps) if mapped else None,
-    )
-
-
-def _images(networks: Sequence[ComparedNetwork], cohort: Cohort, cases: np.ndarray) -> Iterator[np.ndarray]:
-    """(cases, S, S) float32 for each network, at its own side and normalized as it is used to."""
-    for network in networks:
-        upright = replace(network.preprocessing, angles=1) if network.flat else network.preprocessing
-        presentation = cohort.present(network.augmentation, upright, network.side)
-        plane = None if network.flat else presentation.planes.index(_plane(networks))
-        plain = (presentation.plain(int(case)) for case in cases)
-        yield np.stack([images[len(images) // 2 if plane is None else plane] for images in plain])
+    in_order = [np.concatenate(parts)[back] if parts else None for parts in (pixels, features, maps)]
+    return Answers(in_order[0], in_order[1], grams, in_order[2])
 
 
 def _facts(network: ComparedNetwork, cohort: Cohort) -> dict[str, Any]:
@@ -215,15 +182,20 @@ def _facts(network: ComparedNetwork, cohort: Cohort) -> dict[str, Any]:
     }
 
 
-def _cka(networks: Sequence[ComparedNetwork], values: np.ndarray, cases: int) -> dict[str, Any]:
+def _cka(
+    networks: Sequence[ComparedNetwork], first: Sequence[np.ndarray], second: Sequence[np.ndarray]
+) -> dict[str, Any]:
     names = [layer_names(network.encoder) for network in networks]
-    table = [[None if np.isnan(value) else float(value) for value in row] for row in values]
+    agreement = MinibatchCKA()
+    for grams in zip(first, second, strict=True):
+        agreement.add(*grams)
+    table = [[None if np.isnan(value) else float(value) for value in row] for row in agreement.values()]
     return {
         "layers_a": names[0],
         "layers_b": names[1],
         "values": table,
         "diagonal": [table[place][place] for place in range(len(table))] if names[0] == names[1] else None,
-        "minibatches": -(-cases // MINIBATCH),
+        "minibatches": len(first),
     }
 
 
@@ -231,32 +203,34 @@ def _classes(
     networks: Sequence[ComparedNetwork],
     cohort: Cohort,
     colorings: Sequence[Coloring],
-    seen: Seen,
-    planes: dict[str, np.ndarray | None],
+    spaces: dict[str, np.ndarray],
+    embedded: dict[str, np.ndarray | None],
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """For each coloring its counts, and the figures of each space or the reason why there are none."""
-    unseen, found = _unseen(networks, cohort), []
+    unseen, rows = _unseen(networks, cohort), []
     for coloring in colorings:
         row: dict[str, Any] = {"name": coloring.name, "counts": coloring.counts}
         known = coloring.known
         row |= {"unknown": int((~known).sum()), "reason": coloring.reason_against(cohort.patients), "spaces": {}}
-        if not row["reason"]:
-            part = None if unseen is None else unseen[known]
-            part = part if part is not None and 0 < part.sum() < len(part) else None
-            row["majority"] = majority_share(coloring.numbers)
-            row["unseen"] = None if part is None else int(part.sum())
-            row["majority_of_unseen"] = None if part is None else majority_share(coloring.numbers[part])
-            for space, values in zip(SPACES, (seen.pixels, *seen.features), strict=True):
-                progress(f"Neighbors by {coloring.name}", 0, 0)
-                if planes[space] is None:  # all cases are the same: nobody is nearer than the others
-                    row["spaces"][space] = {}
-                    continue
-                row["spaces"][space] = class_figures(
-                    values[known], planes[space][known], coloring.numbers, cohort.patients[known], part
-                )
-        found.append(row)
-    return found
+        rows.append(row)
+        if row["reason"]:
+            continue
+        part = None if unseen is None else unseen[known]
+        if part is not None and not 0 < part.sum() < len(part):
+            part = None
+        row["majority"] = majority_share(coloring.numbers)
+        row["unseen"] = None if part is None else int(part.sum())
+        row["majority_of_unseen"] = None if part is None else majority_share(coloring.numbers[part])
+        for space, values in spaces.items():
+            progress(f"Neighbors by {coloring.name}", 0, 0)
+            places = embedded[space]  # None where all cases are the same: nobody is nearer than the others
+            row["spaces"][space] = (
+                {}
+                if places is None
+                else class_figures(values[known], places[known], coloring.numbers, cohort.patients[known], part)
+            )
+    return rows
 
 
 def _unseen(networks: Sequence[ComparedNetwork], cohort: Cohort) -> np.ndarray | None:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..engine.rng import generator
-from ..statistics.bootstrap import two_class_samples, with_interval
+from ..statistics.bootstrap import mean_by_patients
 
 SEED = 20256
 LARGEST_PERPLEXITY = 30.0
@@ -33,11 +33,11 @@ def tsne(values: np.ndarray) -> np.ndarray | None:
     """
     from sklearn.manifold import TSNE
 
-    spread = values - values.mean(axis=0)
-    if np.abs(spread).max() <= 1e-5 * max(np.abs(values).max(), 1e-12):
+    centered = values - values.mean(axis=0)
+    if np.abs(centered).max() <= 1e-5 * max(np.abs(values).max(), 1e-12):
         return None
     method = TSNE(perplexity=perplexity_for(len(values)), init="pca", random_state=SEED)
-    return method.fit_transform(spread.astype(np.float32)).astype(np.float64)
+    return method.fit_transform(centered.astype(np.float32)).astype(np.float64)
 
 
 def correlation(values: np.ndarray, classes: np.ndarray) -> float:
@@ -58,8 +58,8 @@ def _correlations(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 def correlation_by_chance(values: np.ndarray, classes: np.ndarray) -> float:
     """What the correlation stays below in 95 % of ``SHUFFLES`` random assignments of the same classes to the cases."""
-    draws = generator(SEED, "shuffles")
-    shuffled = draws.permuted(np.broadcast_to(values, (SHUFFLES, len(values))), axis=1)
+    rng = generator(SEED, "shuffles")
+    shuffled = rng.permuted(np.broadcast_to(values, (SHUFFLES, len(values))), axis=1)
     return float(np.percentile(_correlations(shuffled, classes), 95))
 
 
@@ -99,6 +99,4 @@ def class_figures(
 
 
 def _share(right: np.ndarray, patients: np.ndarray) -> dict[str, Any]:
-    """The share with its interval by bootstrap of patients."""
-    weights = two_class_samples(np.zeros(len(right)), patients)
-    return asdict(with_interval(weights @ right / weights.sum(axis=1), len(right)))
+    return asdict(mean_by_patients(right, patients))

@@ -76,9 +76,7 @@ def _heat_map(figure, axis, report: dict[str, Any], values: np.ndarray) -> None:
         ("b", axis.set_xticks, axis.set_xlabel),
     ):
         names = report["cka"][f"layers_{which}"]
-        step = -(-len(names) // 16)
-        places = sorted({*range(0, len(names), step), len(names) - 1})
-        set_ticks(places, [names[place] for place in places], fontsize=8)
+        set_ticks(*_ticks(names), fontsize=8)
         set_label(f"layers of {named(report, which)}", fontsize=9)
     axis.tick_params(axis="x", rotation=60)
     if max(values.shape) <= _MOST_WRITTEN:
@@ -88,6 +86,12 @@ def _heat_map(figure, axis, report: dict[str, Any], values: np.ndarray) -> None:
             axis.text(column, row, text, ha="center", va="center", fontsize=7.5, color=color)
     axis.set_title("Linear CKA of the layers", fontsize=10)
     figure.colorbar(shown, ax=axis, shrink=0.8).ax.tick_params(labelsize=8)
+
+
+def _ticks(names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Places and names of the layers that an axis names: some 16, the last among them."""
+    places = sorted({*range(0, len(names), -(-len(names) // 16)), len(names) - 1})
+    return places, [names[place] for place in places]
 
 
 def _course(axis, report: dict[str, Any], values: np.ndarray) -> None:
@@ -100,15 +104,13 @@ def _course(axis, report: dict[str, Any], values: np.ndarray) -> None:
     )
     for label, line, color, style, width in lines:
         axis.plot(x, line, style, color=color, linewidth=width, markersize=5, label=label)
-    step = -(-len(names) // 16)
-    places = sorted({*range(0, len(names), step), len(names) - 1})
-    axis.set_xticks(places, [names[place] for place in places], fontsize=8, rotation=60)
+    axis.set_xticks(*_ticks(names), fontsize=8, rotation=60)
     axis.set_ylim(min(-0.05, np.nanmin(values) - 0.05) if np.isfinite(values).any() else -0.05, 1.05)
     axis.set_ylabel("CKA", fontsize=9)
     axis.set_title("From the first layer to the last", fontsize=10)
     axis.tick_params(axis="y", labelsize=8)
     axis.legend(fontsize=8, frameon=False, loc="lower left")
-    _open(axis)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def embedding_figure(report: dict[str, Any], drawn: Drawn, coloring: Coloring):
@@ -194,22 +196,15 @@ def maps_figure(report: dict[str, Any], drawn: Drawn):
             if row:
                 values, part = examples.maps[row - 1][column], examples.parts[row - 1][column]
                 scaled = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
-                axis.imshow(
-                    scaled, cmap="inferno", alpha=0.55 * scaled, **where
-                )  # what is low leaves the case as it is
+                # What is low leaves the case as it is.
+                axis.imshow(scaled, cmap="inferno", alpha=0.55 * scaled, **where)
                 centers = np.arange(across) + 0.5
                 axis.contour(centers, centers, part, levels=[0.5], colors=_OUTLINE, linewidths=1.4)
             if column == 0:
                 axis.set_ylabel(labels[row], fontsize=9)
             if row == 0:
-                common = (examples.parts[0][column] & examples.parts[1][column]).sum()
-                either = (examples.parts[0][column] | examples.parts[1][column]).sum()
-                axis.set_title(f"IoU {common / either:.2f}", fontsize=9)
+                one, two = (parts[column] for parts in examples.parts)
+                axis.set_title(f"IoU {(one & two).sum() / (one | two).sum():.2f}", fontsize=9)
     kind = report["maps"]["kind"]
     figure.suptitle(f"{kind[0].upper()}{kind[1:]}; outlined: the highest {share:.0%} of its area", fontsize=10)
     return figure
-
-
-def _open(axis) -> None:
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..statistics.bootstrap import two_class_samples, with_interval
+from ..statistics.bootstrap import mean_by_patients
 
 SHARE = 0.2
 """Of a map's area: its highest part."""
@@ -52,7 +52,5 @@ def overlap_figures(first: np.ndarray, second: np.ndarray, patients: np.ndarray)
     table = overlaps(first[usable], second[usable])
     others = patients[:, None] != patients
     own, different = np.diagonal(table), np.where(others, table, 0.0).sum(axis=1) / others.sum(axis=1)
-    weights = two_class_samples(np.zeros(len(own)), patients)
     rows = {"iou": own, "iou_of_different_patients": different, "difference": own - different}
-    total = weights.sum(axis=1)
-    return found | {name: asdict(with_interval(weights @ row / total, len(row))) for name, row in rows.items()}
+    return found | {name: asdict(mean_by_patients(row, patients)) for name, row in rows.items()}

@@ -72,3 +72,9 @@ def with_interval(row: np.ndarray, n: int) -> Metric:
     if high - low < 1e-12:  # as certain as that no cases make a figure
         return Metric(float(value), None, None, n)
     return Metric(float(value), float(low), float(high), n)
+
+
+def mean_by_patients(values: np.ndarray, patients: np.ndarray) -> Metric:
+    """The mean of (cases,) values with its interval by bootstrap of patients."""
+    weights = two_class_samples(np.zeros(len(values)), patients)
+    return with_interval(weights @ values / weights.sum(axis=1), len(values))
