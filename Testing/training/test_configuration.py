@@ -6,7 +6,7 @@ import pytest
 from MAEMCLib.errors import UsageError
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.engine.configuration import PRESETS, flatten, override, to_json
-from MAEMCTrainingLib.jobs.differences import differing_keys
+from MAEMCTrainingLib.jobs.files import differing_keys
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from MAEMCTrainingLib.pretraining.run import configuration_from_json
 

@@ -147,7 +147,7 @@ def test_a_job_that_kept_nothing_is_exported_with_what_there_is(jobs, tmp_path, 
     assert "gone or changed" in capsys.readouterr().err
     card = ModelBundle.open(tmp_path / "bare.maemc").card
     assert card.decoder is None and not card.members("decoder")
-    assert any("rebuilds no region" in note for note in card.values["notes"])
+    assert any("reconstructs no region" in note for note in card.values["notes"])
     assert all(card.files[name] == whole.card.files[name] for name in card.files)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from MAEMCLib.cases.values import SERIES, ClinicalField
 from MAEMCLib.errors import UsageError
+from MAEMCLib.inputs import INPUTS
 from MAEMCLib.models.fusion_graph import branch_source
 
 from ..data.cohort import Cohort
@@ -98,17 +98,14 @@ class LabeledCohort:
     @property
     def counts(self) -> dict[str, int]:
         """Cases of each class."""
-        found = Counter(self.labels.tolist())
-        return {name: found[number] for number, name in enumerate(self.classes)}
+        return {name: int((self.labels == number).sum()) for number, name in enumerate(self.classes)}
 
     @cached_property
     def seen(self) -> np.ndarray:
         """(cases, K) bool: which branches were observed."""
-        columns = []
-        for branch in self.branches:
-            series, _ = source_of(branch)
-            columns.append(self.further[series][1] >= 0 if series else np.ones(len(self), bool))
-        return np.stack(columns, axis=1)
+        observed = {"": np.ones(len(self), bool)}
+        observed |= {name: places >= 0 for name, (_, places) in self.further.items()}
+        return np.stack([observed[series] for series, _ in map(source_of, self.branches)], axis=1)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -122,9 +119,9 @@ class LabeledCohort:
 
     def images_alone(self) -> LabeledCohort:
         """The same cases without their clinical values."""
-        nothing = np.zeros((len(self), 0))
-        asked = tuple(one for one in self.asked if one.kind == SERIES)
-        return replace(self, asked=asked, values=nothing.astype(np.float32), given=nothing.astype(bool))
+        series = tuple(one for one in self.asked if one.kind == SERIES)
+        values, given = _no_values(len(self))
+        return replace(self, asked=series, values=values, given=given)
 
     def facts(self) -> dict[str, Any]:
         """What a job keeps of its data; of the values only what the bundle states too."""
@@ -138,7 +135,7 @@ class LabeledCohort:
 
 def planes_of(cohort: Cohort) -> tuple[str, ...]:
     """Names of the images that a case of a cohort has by itself."""
-    return (PICTURE,) if cohort.kind.name == PICTURE else ("axial", "coronal")
+    return INPUTS[cohort.kind.name].planes["mean"]
 
 
 def source_of(branch: str) -> tuple[str, str]:
@@ -152,10 +149,11 @@ def labeled(cohort: Cohort) -> LabeledCohort:
     if not len(indices):
         raise UsageError("No case of the data has a label. Fill the manifest's label column with 0 or 1.", "no-labels")
     main = cohort.subset(indices)
-    nothing = np.zeros((len(main), 0))
-    return LabeledCohort(
-        main, planes_of(main), OWN_CLASSES, main.labels, LABEL, (), nothing.astype(np.float32), nothing.astype(bool)
-    )
+    return LabeledCohort(main, planes_of(main), OWN_CLASSES, main.labels, LABEL, (), *_no_values(len(main)))
+
+
+def _no_values(cases: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((cases, 0), np.float32), np.zeros((cases, 0), bool)
 
 
 class CaseImages:
@@ -181,16 +179,14 @@ class CaseImages:
     def plain(self, case: int) -> list[np.ndarray]:
         """(images, S, S) float32 of each branch, no image where it was not observed; of pictures, all of a case at all
         angles that scoring shows them at."""
-        known = {}
-        for (series, _), seen in zip(self.sources, self.cohort.seen[case], strict=True):
-            if seen and series not in known:
-                known[series] = self.presentations[series].plain(self._place(series, case))
-        found = []
+        observed = {series for (series, _), seen in zip(self.sources, self.cohort.seen[case], strict=True) if seen}
+        plain = {series: self.presentations[series].plain(self._place(series, case)) for series in observed}
+        branches = []
         for series, plane in self.sources:
             planes = self.presentations[series].planes
-            images, number = known.get(series, np.zeros((0, self.side, self.side), np.float32)), planes.index(plane)
-            found.append(images[number : number + 1] if len(planes) > 1 else images)
-        return found
+            images, number = plain.get(series, np.zeros((0, self.side, self.side), np.float32)), planes.index(plane)
+            branches.append(images[number : number + 1] if len(planes) > 1 else images)
+        return branches
 
     def _place(self, series: str, case: int) -> int:
         return int(self.cohort.further[series][1][case]) if series else case

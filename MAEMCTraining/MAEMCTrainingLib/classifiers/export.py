@@ -14,8 +14,7 @@ from MAEMCLib.models.reference_case import measure
 
 from ..data.kinds import kind_of_job
 from ..engine.checkpoints import read_tensors
-from ..jobs.finished import finished_job
-from ..jobs.job import Job, now
+from ..jobs.job import Job, finished_job, now
 from ..jobs.revision import code_revision
 from .cases import OWN_CLASSES
 from .fold_model import fold_folder, fold_weights, head_of

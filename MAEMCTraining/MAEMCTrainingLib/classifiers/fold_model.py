@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from MAEMCLib.files.atomic import read_json, replacing
+from MAEMCLib.files.atomic import read_json
 from MAEMCLib.networks.classifier import Classifier, Logits
 from MAEMCLib.networks.configuration import GraphConfiguration
 from MAEMCLib.networks.encoders import encoder_configuration
 from MAEMCLib.networks.heads import head_named
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..data.folds import Division
@@ -58,14 +57,6 @@ def fold_folder(folder: Path, number: int) -> Path:
 def fold_result(folder: Path, number: int) -> dict[str, Any]:
     """result.json of one fold."""
     return read_json(fold_folder(folder, number) / "result.json", f"The result of fold {number + 1}")
-
-
-def save_weights(place: Path, module: nn.Module) -> None:
-    """Keep a fold's weights where ``load_fold`` looks for them."""
-    target = place / "checkpoints" / "best" / "model.safetensors"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, temporary)
 
 
 def fold_weights(folder: Path, number: int) -> dict[str, Tensor]:

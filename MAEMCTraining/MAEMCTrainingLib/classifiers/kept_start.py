@@ -5,6 +5,7 @@ A finished fine-tuning can so be exported whatever became of its pre-training, w
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,10 +38,13 @@ def keep_start(job: Job, start: StartingPoint | None) -> None:
     """Write what ``kept_start`` reads, once; nothing from scratch and from ImageNet."""
     if start is None or start.source == IMAGENET or (job.folder / _FACTS).exists():
         return
-    if start.autoencoder:
+    facts = vars(_kept(start))
+    autoencoder, _ = facts.pop("autoencoder"), facts.pop("missing")
+    if autoencoder:
         with replacing(job.folder / _AUTOENCODER) as temporary:
-            save_file(_halves(start), temporary)
-    write_json(job.folder / _FACTS, _facts(start))
+            save_file(autoencoder, temporary)
+    # Of a job the name is a folder's, and nobody's business.
+    write_json(job.folder / _FACTS, facts | ({"name": ""} if start.pretraining is not None else {}))
 
 
 def kept_start(job: Job) -> KeptStart | None:
@@ -48,52 +52,39 @@ def kept_start(job: Job) -> KeptStart | None:
 
     Raises InputError where what was kept is damaged.
     """
-    if job.settings["from"] in (SCRATCH, IMAGENET):
+    settings = job.settings
+    if settings["from"] in (SCRATCH, IMAGENET):
         return None
-    if not (job.folder / _FACTS).exists():
-        return _of_source(job.settings)
-    facts = read_json(job.folder / _FACTS, "What the job keeps of its start")
-    try:
-        autoencoder = read_tensors(job.folder / _AUTOENCODER) if facts["decoder"] else None
-        return KeptStart(facts["name"], facts["decoder"], autoencoder, facts["pretraining"])
-    except (TypeError, KeyError) as error:
-        raise InputError(
-            f"{job.folder / _FACTS} is damaged. Remove it, and export again.", "unreadable-json"
-        ) from error
+    if (job.folder / _FACTS).exists():
+        facts = read_json(job.folder / _FACTS, "What the job keeps of its start")
+        try:
+            autoencoder = read_tensors(job.folder / _AUTOENCODER) if facts["decoder"] else None
+            return KeptStart(facts["name"], facts["decoder"], autoencoder, facts["pretraining"])
+        except (TypeError, KeyError) as error:
+            raise InputError(
+                f"{job.folder / _FACTS} is damaged. Remove it, and export again.", "unreadable-json"
+            ) from error
+    with contextlib.suppress(MAEMCError):
+        start = starting_point(settings["from"])
+        if start is not None and start.fingerprint == settings["pretraining_fingerprint"]:
+            return _kept(start)
+    return KeptStart(
+        missing="The pre-training of this model was gone or changed when it was exported: it holds no autoencoder, "
+        "and reconstructs no region.",
+    )
 
 
-def _of_source(settings: dict[str, Any]) -> KeptStart:
-    source = settings["from"]
-    try:
-        start = starting_point(source)
-    except MAEMCError:
-        start = None
-    if start is None or start.fingerprint != settings["pretraining_fingerprint"]:
-        return KeptStart(
-            missing="The pre-training of this model was gone or changed when it was exported: it holds no autoencoder, "
-            "and rebuilds no region.",
-        )
-    facts = _facts(start)
-    return KeptStart(start.name, facts["decoder"], _halves(start) if start.autoencoder else None, facts["pretraining"])
-
-
-def _halves(start: StartingPoint) -> dict[str, Tensor]:
-    """Half precision: it only draws pictures, is computed in float32 again, and would be a third of a small bundle."""
-    return {name: tensor.half().contiguous() for name, tensor in start.autoencoder.items()}
-
-
-def _facts(start: StartingPoint) -> dict[str, Any]:
-    pretraining = None
-    if start.pretraining is not None:
-        pretrained = start.pretraining
+def _kept(start: StartingPoint) -> KeptStart:
+    pretraining, pretrained = None, start.pretraining
+    if pretrained is not None:
+        counts = ("cases", "patients", "malignant", "benign", "unlabeled")
         pretraining = {
             "method": pretrained.run.method,
             "epochs": pretrained.run.epochs,
-            "cohort": {
-                key: pretrained.cohort[key] for key in ("cases", "patients", "malignant", "benign", "unlabeled")
-            },
+            "cohort": {key: pretrained.cohort[key] for key in counts},
             "configuration": Job(pretrained.folder).settings["configuration"],
         }
     decoder = asdict(start.decoder) if start.autoencoder and start.decoder is not None else None
-    name = start.name if start.pretraining is None else ""  # of a job it is a folder's, and nobody's business
-    return {"name": name, "decoder": decoder, "pretraining": pretraining}
+    # In half precision: it only draws figures, is computed in float32 again, and would be a third of a small bundle.
+    autoencoder = {name: tensor.half().contiguous() for name, tensor in start.autoencoder.items()}
+    return KeptStart(start.name, decoder, autoencoder or None, pretraining)

@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.files.atomic import replacing
 from MAEMCLib.images.gray import STORED_SIDE
 from MAEMCLib.networks.heads import HEADS, head_named
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..data.cohort import Cohort
@@ -24,13 +28,13 @@ from ..engine.loop import train
 from ..engine.session import Session
 from ..jobs.job import refuse_older
 from ..pretraining.run import cohort_of
+from ..statistics.logistic import FEATURE_PENALTY, fit_classes
 from .cases import PICTURE, LabeledCohort
 from .division import describe_parts, division_of, part_counts
 from .finishing import finish_fold, variant_folder
-from .fold_model import TrainedFolds, fold_folder, save_weights
+from .fold_model import TrainedFolds, fold_folder
 from .kept_start import keep_start
 from .presets import ClassifierConfiguration, FusionConfiguration
-from .probe import fit_probe
 from .protocol import IN_FOLD, check_protocol, pretrain_without
 from .starting_point import SCRATCH, StartingPoint
 from .task import ClassifierTask
@@ -176,9 +180,12 @@ def _train_variant(
     task = ClassifierTask(cohort, fold, run, plan.preprocessing, state)
     plan.announce(fold, name, f"Training, {name}," if name else "Training")
     if run.linear_probe and run.head == "linear":
-        fit_probe(task, session.device)
+        _fit_probe(task, session.device)
         if session.processes.leads:
-            save_weights(place, task.module)
+            weights = place / "checkpoints" / "best" / "model.safetensors"
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(weights) as temporary:
+                save_file({key: tensor.contiguous() for key, tensor in task.module.state_dict().items()}, temporary)
         return task, None
     # A fold number of its own for each variant: its events and curves stay apart from the model's.
     where = {"fold": fold.number + run.folds * bool(name), **({"variant": name} if name else {})}
@@ -194,6 +201,21 @@ def _train_variant(
     )
     task.module.load_state_dict(outcome.best)
     return task, outcome.position.best_epoch
+
+
+def _fit_probe(task: ClassifierTask, device: torch.device) -> None:
+    """Set a fold's linear layer by logistic regression on the features of its training part.
+
+    All branches of a case are separate samples, as in fine-tuning; no augmentation.
+    """
+    train, branches = task.fold.train, list(task.branches)
+    values = task.features(train, device)[:, branches]
+    labels = np.repeat(task.cohort.labels[train], len(branches))
+    weights, biases = fit_classes(values.flatten(0, 1).numpy(), labels, FEATURE_PENALTY)
+    head = task.module.cpu().head
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(weights))
+        head.bias.copy_(torch.from_numpy(biases))
 
 
 def _describe(plan: _Plan) -> Iterator[str]:

@@ -44,7 +44,8 @@ class Columns:
 
 def check_columns(sources: Sequence[Source], asked: Columns) -> None:
     """What ``read_cases`` would refuse before it cuts anything: names, and columns that are not there."""
-    names = [*_clinical_names(asked.clinical, asked.target)[0], *_of_target(asked.target)]
+    names = [*_clinical_columns(asked.clinical, asked.target)]
+    names += [] if asked.target == LABEL else [asked.target]
     for source in sources if names else ():
         source.check_columns(names)
     series = _check_branches(asked.branches)
@@ -55,11 +56,6 @@ def check_columns(sources: Sequence[Source], asked: Columns) -> None:
         raise InputError(
             f"A branch is axial, coronal, or the column with the images of a further series. {error}", error.code
         ) from error
-
-
-def _of_target(target: str) -> list[str]:
-    """The column to be read for the class: the manifest's own label is there already."""
-    return [] if target == LABEL else [target]
 
 
 def read_cases(
@@ -79,8 +75,7 @@ def read_cases(
     Raises InputError or UsageError: a column that is not there, a text among numbers (its case is named), a column that
     describes nobody or names everybody, one class only, a further series that is not there; what reading raises.
     """
-    names, kinds, units = _clinical_names(asked.clinical, asked.target)
-    series = _check_branches(asked.branches)
+    clinical, series = _clinical_columns(asked.clinical, asked.target), _check_branches(asked.branches)
     cohort = join(cached)
     branches = asked.branches or planes_of(cohort)
     if series and PICTURE in planes_of(cohort):
@@ -95,33 +90,29 @@ def read_cases(
             say(f"{len(texts) - len(known)} cases have no {asked.target} and are left out.")
         cohort, texts = cohort.subset(known), [texts[index] for index in known]
     classes, labels = _classes(asked.target, texts, asked.positive)
-    rows = cohort.columns([*names, *series, "case_id"])
+    rows = cohort.columns([*clinical, *series, "case_id"])
     case_ids = [row["case_id"] for row in rows]
     fields = [
-        _field(name, kind, unit, case_ids, [row[name] for row in rows])
-        for name, kind, unit in zip(names, kinds, units, strict=True)
+        _field(name, kind, unit, case_ids, [row[name] for row in rows]) for name, (kind, unit) in clinical.items()
     ]
     values, given = (part.numpy() for part in value_tensors([_parsed(row, fields) for row in rows], fields))
     further = {name: _further(name, sources, cohort, caches, home, progress, say) for name in series}
-    lacking = [ClinicalField(name, SERIES, optional=bool((places < 0).any())) for name, (_, places) in further.items()]
-    asks = (*fields, *lacking)
-    made = LabeledCohort(cohort, tuple(branches), classes, labels, asked.target, asks, values, given, further)
-    _check_observed(made, case_ids, names)
+    fields += [ClinicalField(name, SERIES, optional=bool((places < 0).any())) for name, (_, places) in further.items()]
+    made = LabeledCohort(cohort, tuple(branches), classes, labels, asked.target, tuple(fields), values, given, further)
+    unobserved = [case_ids[int(case)] for case in np.flatnonzero(~(made.seen.any(axis=1) | made.given.any(axis=1)))]
+    if unobserved:
+        more = f" and {len(unobserved) - 1} more" if len(unobserved) > 1 else ""
+        raise InputError(
+            f"Of the case {unobserved[0]}{more} nothing at all was observed: no "
+            f"{' or '.join([*made.branches, *clinical])}. Leave {'them' if more else 'it'} out.",
+            "nothing-given",
+        )
     return made
 
 
-def _check_observed(made: LabeledCohort, case_ids: Sequence[str], names: Sequence[str]) -> None:
-    nothing = [case_ids[int(case)] for case in np.flatnonzero(~(made.seen.any(axis=1) | made.given.any(axis=1)))]
-    if nothing:
-        raise InputError(
-            f"Of the case {nothing[0]}{f' and {len(nothing) - 1} more' if len(nothing) > 1 else ''} nothing at all was "
-            f"observed: no {' or '.join([*made.branches, *names])}. Leave {'it' if len(nothing) == 1 else 'them'} out.",
-            "nothing-given",
-        )
-
-
-def _clinical_names(clinical: Sequence[str], target: str) -> tuple[list[str], list[str | None], list[str]]:
-    names, kinds, units = [], [], []
+def _clinical_columns(clinical: Sequence[str], target: str) -> dict[str, tuple[str | None, str]]:
+    """{column: its kind, None where its values are to say it, and its unit}."""
+    columns: dict[str, tuple[str | None, str]] = {}
     for spec in (text.strip() for text in clinical):
         if not _SPLIT.fullmatch(spec):
             raise UsageError(
@@ -137,12 +128,13 @@ def _clinical_names(clinical: Sequence[str], target: str) -> tuple[list[str], li
             )
         if name == target:
             raise UsageError(f"{name} is the class to be told; it cannot be read as well.", "clinical")
-        if name in names:
+        if name in columns:
             raise UsageError(f"The clinical value {name} is named twice.", "clinical")
-        names.append(name)
-        kinds.append(detail if detail in (NUMBER, CHOICE) else (NUMBER if detail else None))
-        units.append("" if detail in (NUMBER, CHOICE) else (detail or _unit(name)))
-    return names, kinds, units
+        if detail in (NUMBER, CHOICE):
+            columns[name] = detail, ""
+        else:
+            columns[name] = NUMBER if detail else None, detail or _unit(name)
+    return columns
 
 
 def _unit(name: str) -> str:
@@ -269,5 +261,5 @@ def _further(
 
 def _of_series(case: SourceCase, image: Path) -> SourceCase:
     """The case with the image of a further series; series_uid chooses among those of the main image's folder."""
-    row = replace(case.row, image=image.absolute(), values={**case.row.values, "series_uid": ""})
-    return replace(case, rows=(row,))
+    values = case.row.values | {"series_uid": ""}
+    return replace(case, rows=(replace(case.row, image=image.absolute(), values=values),))

@@ -56,8 +56,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from ..evaluation.external import evaluate_on, make_output
     from ..evaluation.page import evaluation_report
     from ..evaluation.report import evaluate_again
-    from ..jobs.finished import finished_job
-    from ..jobs.job import Job
+    from ..jobs.job import Job, finished_job
 
     folder, failed = Path(options.model), []
     kind = Job(folder).settings["kind"] if (folder / "job.json").is_file() else "bundle"
@@ -133,7 +132,7 @@ def _export(options: argparse.Namespace) -> None:
     bundle = export(options.job, options.output, texts, options.precision)
     if not bundle.card.members("decoder") and bundle.card.fusion != "graph":
         missing = [note for note in bundle.card.values.get("notes", []) if "autoencoder" in note]
-        print(*missing or ["The model has no autoencoder, and rebuilds no region."], sep="\n", file=sys.stderr)
+        print(*missing or ["The model has no autoencoder, and reconstructs no region."], sep="\n", file=sys.stderr)
     if not options.quiet:
         print(f"{bundle.card.id} {bundle.card.version}, verified, SHA-256 {bundle.card.sha256}", file=sys.stderr)
     print(options.output)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.machine.installation import check_packages, check_torch
+from MAEMCLib.report.sections import Report, Section, Table
 
 from ..reduction import METHODS, NOTE, check_rule
 from ..reduction.selection import LEADER, PAIRWISE, SELECTIONS, Rule
-from . import TerminalLine, add_command, add_output
+from . import TerminalLine, add_command, add_output, show
 
 _FAILED = 3
 _NEEDS = {"ssim": ("scipy",), "deepnet": ("timm",)}
@@ -89,9 +90,7 @@ def _reduce(options: argparse.Namespace) -> int:
     partial.remove()
     for item in reduction.left_out:
         print(f"left out {item}", file=sys.stderr)
-    if not options.quiet:
-        print(_table(reduction, rule))
-        print(NOTE)
+    show(_report(reduction, rule), options)
     print(options.output)
     return _FAILED if reduction.left_out else 0
 
@@ -134,19 +133,16 @@ def _settings(options: argparse.Namespace, similarity: Any, rule: Rule) -> dict[
     return settings
 
 
-def _table(reduction: Any, rule: Rule) -> str:
+def _report(reduction: Any, rule: Rule) -> Report:
     """Counts a volume and in all."""
-    lines = [
+    rows = [
         (item.volume.volume_id, len(item.rows), len(item.selected.kept), item.other_kept) for item in reduction.volumes
     ]
-    lines.append((f"all {len(lines)} volumes", reduction.slices, len(reduction.rows), reduction.other_kept))
-    width = max(len(name) for name, *_ in lines)
-    both = reduction.other_kept is not None
-    other = LEADER if rule.selection == PAIRWISE else PAIRWISE
-    text = [f"{'volume':{width}} {'slices':>9} {'kept':>9} {'share':>7}" + f"   by {other}" * both]
-    for name, slices, kept, others in lines:
-        text.append(f"{name:{width}} {slices:9} {kept:9} {kept / slices:7.1%}" + f"   {others}" * both)
-    return "\n".join(text)
+    rows.append((f"all {len(rows)} volumes", reduction.slices, len(reduction.rows), reduction.other_kept))
+    heads, both = ["volume", "slices", "kept", "share"], reduction.other_kept is not None
+    heads += [f"by {LEADER if rule.selection == PAIRWISE else PAIRWISE}"] if both else []
+    lines = [(name, slices, kept, f"{kept / slices:.1%}", *[other] * both) for name, slices, kept, other in rows]
+    return Report("", [Section("", [Table(lines, heads)])], NOTE)
 
 
 class _Progress(TerminalLine):

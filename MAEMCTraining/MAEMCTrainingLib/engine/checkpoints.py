@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..jobs.differences import differing_keys
+from ..jobs.files import differing_keys
 
 SCHEMA = 1
 _GROUP_STEP = "group step"

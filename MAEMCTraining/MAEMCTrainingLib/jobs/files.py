@@ -5,6 +5,7 @@ people open files. A file that does not hold it is damaged, and its job says so;
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,18 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise _damaged(path, "it holds no object")
     _check(path, state, _STATE, ("status", "updated"))
     return state
+
+
+def differing_keys(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted keys at which two stored configurations differ, with both values."""
+    lines = []
+    for key in sorted(first.keys() | second.keys()):
+        one, two = first.get(key), second.get(key)
+        if isinstance(one, dict) and isinstance(two, dict):
+            lines += differing_keys(one, two, f"{prefix}{key}.")
+        elif one != two:
+            lines.append(f"{prefix}{key} ({json.dumps(one)} there, {json.dumps(two)} here)")
+    return lines
 
 
 def is_moment(value: object) -> bool:

@@ -29,14 +29,14 @@ from MAEMCLib.files.atomic import replacing, write_json
 from MAEMCLib.files.folder import make_folder
 from MAEMCLib.files.home import home as user_home
 
-from .differences import differing_keys
 from .events import read_event
-from .files import SCHEMA, is_command, read_settings, read_state
+from .files import SCHEMA, differing_keys, is_command, read_settings, read_state
 from .notes import noted, read_note, registry, remember
 from .revision import versions
 from .stopping import STOP_FILE, Interrupted, StopRequest, forget_stop
 
 WORDS_OF_A_START = ("scratch", "imagenet")  # all else that a job may start from is a path
+KINDS = {"pretrain": "pre-training", "finetune": "fine-tuning", "fuse": "fusion"}  # what people call the jobs
 OUTPUT = "output.txt"  # what a detached process printed
 _PREPARATIONS = ("lock", "caches", OUTPUT, STOP_FILE)  # what may lie in a folder before the job begins
 _log = logging.getLogger("maemc.job")
@@ -62,7 +62,7 @@ class Job:
     leads: bool = True  # of several processes one writes
     declared: bool = False  # in this process
     prepared: float = 0.0  # when ``prepare`` last wrote, seconds of the monotonic clock
-    home: Path | None = None  # MAEMC_HOME with the job's note; None: the usual one
+    home: Path = field(default_factory=user_home)  # MAEMC_HOME with the job's note
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Job:
         Raises InputError where the folder is no job, or the file is damaged.
         """
         settings = read_settings(self.folder)
-        note = read_note(self.folder, self.home or user_home())
+        note = read_note(self.folder, self.home)
         paths, sources = note.get("data"), settings.get("data")
         if isinstance(paths, list) and isinstance(sources, list) and len(paths) == len(sources):
             settings["data"] = [{"path": str(path), **source} for source, path in zip(sources, paths, strict=True)]
@@ -125,7 +125,7 @@ class Job:
                 "data": [source.get("path") for source in settings.get("data", [])],
                 "from": None if start in WORDS_OF_A_START else start,
             }
-            remember(self.folder, self.home or user_home(), **paths)
+            remember(self.folder, self.home, **paths)
         self.declared = True
 
     def prepare(self, stage: str, done: int, total: int, stop: StopRequest) -> None:
@@ -192,6 +192,21 @@ def state_before(folder: Path) -> dict[str, Any]:
     with contextlib.suppress(InputError):
         return read_state(folder)
     return {}
+
+
+def finished_job(folder: Path, *kinds: str) -> Job:
+    """The job of a folder. Raises InputError: no job, one of another kind than these, one that is not finished."""
+    job = Job(folder)
+    kind = job.settings.get("kind")
+    if kind not in kinds:
+        wanted = " or a ".join(KINDS[name] for name in kinds)
+        raise InputError(f"{folder} is a job of the kind '{kind}'. This takes a {wanted}.", "job-kind")
+    if job.status != "finished":
+        raise InputError(
+            f"The {KINDS[kind]} {folder} is {job.status}, not finished. Repeat its command to continue it.",
+            "unfinished",
+        )
+    return job
 
 
 def refuse_older(job: Job) -> None:

@@ -77,16 +77,14 @@ class Progress:
         left = (now - self.started) / max(1, position.step - self.first) * (self.steps - position.step)
         self.written = now
         place = {"step": position.step, "steps": self.steps, "epoch": epoch, "epochs": self.epochs}
-        self.job.update(**place, **self._fold(), seconds_left=round(left))
+        place |= {"fold": self.where["fold"]} if "fold" in self.where else {}
+        self.job.update(**place, seconds_left=round(left))
         if not due:
             return
         self.shown = now
         figures = {"loss": loss, "learning_rate": rate, "images_per_second": self.images_per_second()}
         line = progress_line(self.job.state, figures)
         print(f"\r\x1b[K{line}" if self.live else line, end="" if self.live else "\n", file=sys.stderr, flush=True)
-
-    def _fold(self) -> dict[str, Any]:
-        return {"fold": self.where["fold"]} if "fold" in self.where else {}
 
     def end(self) -> None:
         """Leave the line; close the curves."""

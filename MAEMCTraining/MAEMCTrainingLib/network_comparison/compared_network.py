@@ -27,8 +27,7 @@ from ..data.kinds.kind import Kind
 from ..data.preprocessing import Settings
 from ..engine.configuration import Augmentation, PictureAugmentation, from_json
 from ..evaluation.predictions import read_predictions
-from ..jobs.finished import finished_job
-from ..jobs.job import Job
+from ..jobs.job import Job, finished_job
 
 FOLD = 0
 """Of a fine-tuning job the model of its first fold is taken, which is also a bundle's first member: each fold model has
