@@ -8,7 +8,7 @@ import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.network_comparison.cka import MinibatchCKA, u_centered, unbiased_hsic
+from MAEMCTrainingLib.network_comparison.cka import MinibatchCKA, u_centered
 from MAEMCTrainingLib.network_comparison.layers import gram, layer_grams, layer_names, layers
 
 DRAWS = np.random.default_rng(3)
@@ -40,6 +40,11 @@ def biased_cka(first, second):
         return np.trace(linear(one) @ center @ linear(two) @ center) / (n - 1) ** 2
 
     return hsic(first, second) / np.sqrt(hsic(first, first) * hsic(second, second))
+
+
+def unbiased_hsic(gram, other):
+    """What ``MinibatchCKA`` sums up, of two Gram matrices."""
+    return float((u_centered(gram) * u_centered(other)).sum() / (len(gram) * (len(gram) - 3)))
 
 
 def test_unbiased_hsic_is_the_mean_over_all_quadruples():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from MAEMCTrainingLib.network_comparison.embedding import (
     class_figures,
-    correlation,
     correlation_by_chance,
+    correlations,
     majority_share,
     nearest_is_of_own_class,
     perplexity_for,
@@ -29,7 +29,7 @@ def test_tsne_finds_groups_and_draws_the_same_each_time():
     classes, patients = np.repeat([0, 1], 30), np.arange(60)
     assert plane.shape == (60, 2) and np.array_equal(plane, tsne(values))
     assert nearest_is_of_own_class(plane, classes, patients).all()
-    assert max(correlation(axis, classes) for axis in plane.T) > 0.8
+    assert correlations(plane.T, classes).max() > 0.8
 
 
 def test_cases_that_are_all_the_same_have_no_tsne():
@@ -45,8 +45,8 @@ def test_few_cases_have_a_smaller_perplexity(cases):
 def test_correlation_of_two_classes_is_pearsons():
     values, classes = DRAWS.normal(size=50), DRAWS.integers(0, 2, 50)
     values += classes
-    assert correlation(values, classes) == pytest.approx(abs(pearsonr(values, classes)[0]))
-    assert correlation(-values, classes) == pytest.approx(correlation(values, classes))
+    assert correlations(values[None], classes)[0] == pytest.approx(abs(pearsonr(values, classes)[0]))
+    assert correlations(-values[None], classes)[0] == pytest.approx(correlations(values[None], classes)[0])
 
 
 def test_correlation_of_more_classes_is_the_share_of_the_spread_between_them():
@@ -54,15 +54,15 @@ def test_correlation_of_more_classes_is_the_share_of_the_spread_between_them():
     values += classes % 3
     between = sum((classes == c).sum() * (values[classes == c].mean() - values.mean()) ** 2 for c in np.unique(classes))
     expected = np.sqrt(between / ((values - values.mean()) ** 2).sum())
-    assert correlation(values, classes) == pytest.approx(expected)
-    assert correlation(np.ones(60), classes) == 0
+    assert correlations(values[None], classes)[0] == pytest.approx(expected)
+    assert correlations(np.ones(60)[None], classes)[0] == 0
 
 
 def test_chance_is_what_random_classes_stay_below():
     values, classes = DRAWS.normal(size=100), np.repeat([0, 1], 50)
     limit = correlation_by_chance(values, classes)
     assert limit == pytest.approx(1.96 / np.sqrt(99), abs=0.02)
-    below = np.mean([correlation(values, DRAWS.permutation(classes)) < limit for _ in range(500)])
+    below = np.mean([correlations(values[None], DRAWS.permutation(classes))[0] < limit for _ in range(500)])
     assert below == pytest.approx(0.95, abs=0.04)
 
 

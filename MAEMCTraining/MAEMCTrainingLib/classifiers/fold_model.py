@@ -84,7 +84,7 @@ def head_of(settings: dict[str, Any]) -> str:
 
 
 def trained_branches(fusion: str, branches: Sequence[str]) -> tuple[int, ...]:
-    """The numbers of the branches that a head is trained on and judged by. fusion: "mean", of all, or the one."""
+    """The numbers of the branches that a head is trained on and evaluated by. fusion: "mean", of all, or the one."""
     return tuple(number for number, name in enumerate(branches) if fusion in ("mean", name) or len(branches) == 1)
 
 

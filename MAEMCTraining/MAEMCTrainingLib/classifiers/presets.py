@@ -48,9 +48,9 @@ class ClassifierConfiguration:
     validation_fraction: float = 0.1
     class_weights: bool = True
     encoder_rate: float = 1.0  # learning rate of the encoder relative to that of the head
-    # Take a pre-trained encoder's blocks, but draw its patch embedding anew. Trained to rebuild patches, the embedding
-    # keeps what is smooth; in the phantom experiment (MAEMCTraining/README.md) patches of 50 learned the class only so.
-    # Does not concern a linear probe, which leaves the encoder as it is.
+    # Take a pre-trained encoder's blocks, but draw its patch embedding anew. Trained to reconstruct patches, the
+    # embedding keeps what is smooth; in the phantom experiment (MAEMCTraining/README.md) patches of 50 learned the
+    # class only so. Does not concern a linear probe, which leaves the encoder as it is.
     new_patch_embedding: bool = False
     # At how many angles scoring shows a 2-D picture, evenly about its middle; their mean counts. For pictures that have
     # no up; scoring takes as many times longer.

@@ -139,8 +139,8 @@ def _check(cohort: LabeledCohort, run: ClassifierConfiguration, start: StartingP
         )
     if run.angles > 1 and run.head != "linear":
         raise UsageError(
-            f"The head {run.head} judges the mean of a picture's features, which at several angles is not the mean of "
-            "what it makes of each. Train it with angles=1, or use the linear head.",
+            f"The head {run.head} classifies the mean of a picture's features, which at several angles is not the mean "
+            "of what it makes of each. Train it with angles=1, or use the linear head.",
             "angles",
         )
     kind = cohort.main.kind

@@ -68,7 +68,7 @@ class ClassifierTask(Task):
         counts = np.bincount(cohort.labels[fold.train], minlength=len(cohort.classes))
         self.weights = class_weights(counts) if run.class_weights else np.ones(len(counts))
         self.seed = int(generator(run.seed, "fold", 0, fold.number).integers(2**31))
-        self.module: Classifier = self._network()
+        self.module = self.network()
         self.relates = self.module.RELATES
         self.groups = [self.branches] if self.relates else [(branch,) for branch in self.branches]
         self.samples = len(fold.train) * len(self.groups)
@@ -81,7 +81,8 @@ class ClassifierTask(Task):
         if run.linear_probe:
             self.module.freeze()
 
-    def _network(self) -> Classifier:
+    def network(self) -> Classifier:
+        """With its first values."""
         head, run, cohort = head_named(self.run.head), self.run, self.cohort
         if not head.RELATES:
             return head(run.encoder, len(cohort.classes), self.seed)

@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
         "--columns",
         default="",
         metavar="NAME,NAME",
-        help="of the manifest, to color and judge by beside the label; modality+anatomy joins two",
+        help="of the manifest, to color and evaluate by beside the label; modality+anatomy joins two",
     )
     command.add_argument(
         "--cases", type=int, default=500, metavar="N", help="drawn by a fixed seed from more (default 500)"

@@ -12,6 +12,7 @@ from typing import Any
 from MAEMCLib.machine.installation import check_packages, check_torch
 from MAEMCLib.report.sections import Report, Section, Table
 
+from ..jobs.progress import duration
 from ..reduction import METHODS, NOTE, check_rule
 from ..reduction.selection import LEADER, PAIRWISE, SELECTIONS, Rule
 from . import TerminalLine, add_command, add_output, show
@@ -153,27 +154,22 @@ class _Progress(TerminalLine):
     def __init__(self, options: argparse.Namespace) -> None:
         super().__init__(options.quiet or options.progress_json)
         self.json = options.progress_json
-        self.told, self.started = 0.0, time.monotonic()
+        self.shown_at, self.started = 0.0, time.monotonic()
         self.share_before = -1.0  # what an earlier run has done says nothing about the time left
 
     def __call__(self, done: int, total: int, part: float) -> None:
         now, share = time.monotonic(), (done + part) / total
         if self.share_before < 0:
             self.share_before, self.started = share, now
-        if not (self.live or self.json) or (now - self.told < (0.5 if self.json else 0.2) and done < total):
+        if not (self.live or self.json) or (now - self.shown_at < (0.5 if self.json else 0.2) and done < total):
             return
-        self.told = now
-        ours = share - self.share_before
+        self.shown_at = now
+        ours, volume = share - self.share_before, min(done + 1, total)
         left = (now - self.started) * (1 - share) / ours if ours > 0 else None
-        (self._print if self.json else self._show)(min(done + 1, total), total, share, left)
-
-    def _print(self, volume: int, volumes: int, share: float, left: float | None) -> None:
-        seconds = None if left is None else round(left)
-        line = {"volume": volume, "volumes": volumes, "share": round(share, 4), "seconds_left": seconds}
-        print(json.dumps(line), file=sys.stderr, flush=True)
-
-    def _show(self, volume: int, volumes: int, share: float, left: float | None) -> None:
-        from ..jobs.progress import duration
-
-        text = f"Comparing volume {volume} of {volumes}" + ("" if left is None else f"  {duration(left)} left")
-        self.renew(text)
+        if self.json:
+            seconds = None if left is None else round(left)
+            line = {"volume": volume, "volumes": total, "share": round(share, 4), "seconds_left": seconds}
+            print(json.dumps(line), file=sys.stderr, flush=True)
+        else:
+            text = "" if left is None else f"  {duration(left)} left"
+            self.renew(f"Comparing volume {volume} of {total}{text}")

@@ -20,7 +20,6 @@ from ..data.parts import TRAIN
 from ..data.preprocessing import measure_preprocessing
 from ..engine.configuration import Optimization, to_json
 from ..engine.loop import train
-from ..engine.optimization import NamedParameter
 from ..engine.session import Session
 from ..statistics.metrics import evaluate
 
@@ -63,13 +62,9 @@ class SmallCNN(nn.Module):
 class SmallCNNTask(ClassifierTask):
     """One fold, with the small network in the place of the classifier."""
 
-    def __init__(self, *arguments, **options) -> None:
-        super().__init__(*arguments, **options)
-        self.module = SmallCNN(self.seed)
-
-    def parameters(self) -> list[NamedParameter]:
-        """All of the network's, at one rate."""
-        return [NamedParameter(name, parameter) for name, parameter in self.module.named_parameters()]
+    def network(self) -> SmallCNN:
+        """The small network."""
+        return SmallCNN(self.seed)
 
 
 def small_cnn_run(run: FinetuningConfiguration) -> FinetuningConfiguration:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,9 +20,6 @@ class Interrupted(MAEMCError):
     """Asked to stop: the step was finished and the state saved."""
 
     exit_code = 130
-
-    def __init__(self, message: str, code: str = "interrupted", private: Iterable[object] = ()) -> None:
-        super().__init__(message, code, private)
 
 
 @dataclass

@@ -35,12 +35,6 @@ def u_centered(gram: np.ndarray) -> np.ndarray:
     return off
 
 
-def unbiased_hsic(gram: np.ndarray, other: np.ndarray) -> float:
-    """The unbiased HSIC of two Gram matrices (n, n); below 0 at times where there is nothing in common."""
-    n = len(gram)
-    return float((u_centered(gram) * u_centered(other)).sum() / (n * (n - 3)))
-
-
 class MinibatchCKA:
     """CKA of every layer of one network with every layer of another, gathered over minibatches of cases."""
 

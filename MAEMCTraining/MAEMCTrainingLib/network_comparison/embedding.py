@@ -40,15 +40,10 @@ def tsne(values: np.ndarray) -> np.ndarray | None:
     return method.fit_transform(centered.astype(np.float32)).astype(np.float64)
 
 
-def correlation(values: np.ndarray, classes: np.ndarray) -> float:
-    """The correlation ratio of one coordinate (cases,) with the class, 0 to 1: how much of its spread lies between the
-    classes. Of two classes it is the absolute Pearson correlation with 0 and 1.
+def correlations(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """(rows, cases) -> (rows,): the correlation ratio of each coordinate with the class, 0 to 1, which is how much of
+    its variance lies between the classes. Of two classes it is the absolute Pearson correlation with 0 and 1.
     """
-    return float(_correlations(values[None], classes)[0])
-
-
-def _correlations(rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """(rows,) of (rows, cases)."""
     members = classes[:, None] == np.unique(classes)
     centered = rows - rows.mean(axis=1, keepdims=True)
     between = ((centered @ members) ** 2 / members.sum(axis=0)).sum(axis=1)
@@ -60,7 +55,7 @@ def correlation_by_chance(values: np.ndarray, classes: np.ndarray) -> float:
     """What the correlation stays below in 95 % of ``SHUFFLES`` random assignments of the same classes to the cases."""
     rng = generator(SEED, "shuffles")
     shuffled = rng.permuted(np.broadcast_to(values, (SHUFFLES, len(values))), axis=1)
-    return float(np.percentile(_correlations(shuffled, classes), 95))
+    return float(np.percentile(correlations(shuffled, classes), 95))
 
 
 def nearest_is_of_own_class(values: np.ndarray, classes: np.ndarray, patients: np.ndarray) -> np.ndarray:
@@ -90,7 +85,7 @@ def class_figures(
     found = {
         "nearest": _share(right, patients),
         "nearest_in_tsne": _share(nearest_is_of_own_class(plane, classes, patients), patients),
-        "correlation": [correlation(axis, classes) for axis in plane.T],
+        "correlation": correlations(plane.T, classes).tolist(),
         "correlation_by_chance": [correlation_by_chance(axis, classes) for axis in plane.T],
     }
     if unseen is not None:
