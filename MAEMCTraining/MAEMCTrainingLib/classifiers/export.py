@@ -1,8 +1,11 @@
-"""From a job whose folds are trained to a model bundle whose card fills itself from the job."""
+"""From a job whose folds are trained to a model bundle, written or in memory, whose card fills itself from the job."""
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,10 @@ import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import read_json
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.card import SCHEMA, ModelCard, name_problem
 from MAEMCLib.models.reference_case import measure
+from MAEMCLib.models.weights_header import TensorHeader
+from torch import Tensor
 
 from ..data.kinds import kind_of_job
 from ..engine.checkpoints import read_tensors
@@ -72,10 +78,50 @@ def _in_precision(member: Member, precision: str) -> Member:
     return Member(member.role, member.name, tensors)
 
 
-def card_and_members(folder: Path, texts: dict[str, Any]) -> tuple[dict[str, Any], list[Member]]:
-    """What a bundle of a finished training is made of, its decoder aside. Raises InputError, ModelError."""
+def models_of_job(folder: Path) -> ModelBundle:
+    """The bundle that ``export`` would write, without texts and decoder and in memory alone: to score with the models
+    of a finished job, of either head. Raises as ``export`` does.
+    """
     job = finished_job(folder, "finetune", "fuse")
-    return _card(job, None, texts), _members(job)
+    return ModelsInMemory.of(_card(job, None, _texts(folder)), _members(job))
+
+
+def _texts(folder: Path) -> dict[str, Any]:
+    name = folder.resolve().name
+    return {
+        "id": "job" if name_problem(name, "job") else name,
+        "version": "job",
+        "title": f"Job {name}",
+        "intended_use": "Research only.",
+    }
+
+
+@dataclass(frozen=True)
+class ModelsInMemory(ModelBundle):
+    """A bundle whose members were never written: they are what a training of this process's own left behind."""
+
+    held: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, card: Mapping[str, Any], members: Sequence[Member]) -> ModelsInMemory:
+        """card: as ``save_bundle`` takes it. Raises ModelError."""
+        held = {f"{member.name}.safetensors": member.tensors for member in members}
+        values = {
+            "schema": SCHEMA,
+            **card,
+            "members": [{"role": member.role, "file": name} for member, name in zip(members, held, strict=True)],
+            "files": {name: {"sha256": "0" * 64, "bytes": 1} for name in held},
+        }
+        return cls(Path(), ModelCard.parse(json.dumps(values).encode(), "", card["id"]), held)
+
+    def header(self, name: str) -> dict[str, TensorHeader]:
+        """The types and shapes of a member's tensors."""
+        kinds = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
+        return {key: TensorHeader(kinds[t.dtype], tuple(t.shape)) for key, t in self.held[name].items()}
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """A member's tensors."""
+        return dict(self.held[name])
 
 
 def _members(job: Job) -> list[Member]:
@@ -93,8 +139,7 @@ def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str,
     configuration, cohort = settings["configuration"], settings["cohort"]
     classes = settings.get("classes", list(OWN_CLASSES))  # of a job from before fine-tuning had others
     card = {
-        **{key: texts.get(key, "") for key in ("id", "version", "title", "intended_use", "limitations", "licence")},
-        "citation": texts.get("citation", ""),
+        **{key: texts.get(key, "") for key in (*_NEEDED, "limitations", "licence", "citation")},
         **{key: texts[key] for key in ("label_type",) if key in texts},
         "architecture": _architecture(settings, start),
         "input": kind_of_job(settings).name,
@@ -154,8 +199,7 @@ def _training(
         "folds": report["folds"],
         "seed": configuration["seed"],
         "configuration": configuration,
-        "data": texts.get("data", ""),
-        "attribution": texts.get("attribution", ""),
+        **{key: texts.get(key, "") for key in ("data", "attribution")},
     }
     if list(counts) == list(OWN_CLASSES):
         training["prevalence"] = counts[OWN_CLASSES[1]] / cohort["cases"]

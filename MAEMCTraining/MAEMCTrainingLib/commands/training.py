@@ -176,7 +176,6 @@ def _classify(kind: str, options: argparse.Namespace) -> None:
     check_columns(sources, columns)
     run, start = _start(options, kind, input_kind)
     columns = replace(columns, positive=run.positive)
-    _check_timm(run)
     with running(options, kind, options.output) as session:
         with naming_nobody(options.data):
             check_folds(run.folds, run.folds_from, sources)
@@ -228,8 +227,6 @@ def _start(
         raise UsageError("--weights is the file of --from imagenet. Leave it out.", "weights")
     if options.folds is not None and options.folds_from is not None:
         raise UsageError("--folds-from says how many folds there are. Leave --folds out.", "folds")
-    if published:
-        check_packages("timm")
     start = starting_point(options.start)
     if start is not None and options.backbone:
         raise UsageError(f"The encoder comes from {start.name}. Leave --backbone out.", "encoder")
@@ -247,6 +244,7 @@ def _start(
     run = override(run, [*words, *options.overrides])
     if start is not None and run.encoder != start.encoder:
         raise UsageError(f"The encoder's settings come from {start.name} and cannot be changed here.", "encoder")
+    _check_timm(run)
     # With settings of its own a backbone may differ from the named one, so the published weights come after them.
     return run, from_imagenet(run.encoder, options.weights) if published else start
 

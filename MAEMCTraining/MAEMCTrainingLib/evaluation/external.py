@@ -22,7 +22,7 @@ from MAEMCLib.models.opening import open_predictor
 from MAEMCLib.models.store import find_model
 from MAEMCLib.report.formats import write_report
 
-from ..classifiers.job_models import models_of_job
+from ..classifiers.export import models_of_job
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH
 from ..jobs.job import Job

@@ -29,9 +29,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
             "no-job",
             (folder,),
         )
-    settings = read_json(path, "The job's settings", _LARGEST_SETTINGS)
-    if not isinstance(settings, dict):
-        raise _damaged(path, "it holds no object")
+    settings = _read_object(path, "The job's settings", _LARGEST_SETTINGS)
     if settings.get("schema") != SCHEMA:
         raise InputError(f"{path} is of no job of this version (schema {SCHEMA}).", "job-schema", (path,))
     _check(path, settings, _SETTINGS, ("kind", "created"))
@@ -43,11 +41,16 @@ def read_state(folder: Path) -> dict[str, Any]:
     path = folder / "state.json"
     if not _is_file(path):
         return {}
-    state = read_json(path, "The job's state", _LARGEST_STATE)
-    if not isinstance(state, dict):
-        raise _damaged(path, "it holds no object")
+    state = _read_object(path, "The job's state", _LARGEST_STATE)
     _check(path, state, _STATE, ("status", "updated"))
     return state
+
+
+def _read_object(path: Path, what: str, largest: int) -> dict[str, Any]:
+    values = read_json(path, what, largest)
+    if not isinstance(values, dict):
+        raise _damaged(path, "it holds no object")
+    return values
 
 
 def differing_keys(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:

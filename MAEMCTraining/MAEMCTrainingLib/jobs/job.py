@@ -140,8 +140,7 @@ class Job:
         """Change and replace state.json."""
         if not self.leads:
             return
-        self.state |= values
-        self.state["updated"] = now()
+        self.state |= {**values, "updated": now()}
         write_json(self.folder / "state.json", self.state)
 
     def event(self, **values: Any) -> None:

@@ -19,12 +19,9 @@ def registry(home: Path) -> Path:
 
 def remember(folder: Path, home: Path, **values: Any) -> None:
     """Note where the job lies, so that ``jobs list`` finds it again, and what continuing it needs beside its folder."""
-    try:
+    with contextlib.suppress(InputError, OSError):  # the job itself does not depend on being listed
         registry(home).mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # the job itself does not depend on being listed
-    note = read_note(folder, home) | values | {"folder": str(folder.resolve())}
-    with contextlib.suppress(InputError):
+        note = read_note(folder, home) | values | {"folder": str(folder.resolve())}
         write_json(_note_path(folder, home), note)
 
 

@@ -82,7 +82,9 @@ def notes(report: dict[str, Any]) -> list[str]:
 def comparison_report(report: dict[str, Any], pictures: Mapping[str, Figure] = MappingProxyType({})) -> Report:
     """What comparison.json holds, for people. pictures: by the names of their files; the terminal has none."""
     names = [report[which]["name"] for which in ("a", "b")]
-    first: list[Part] = [Note(_what(report), "soft")]
+    data = report["data"]
+    what = f"{data['cases']} cases of {data['patients']} patients of {data['name']}: {data['image']}."
+    first: list[Part] = [Note(what, "soft")]
     if any(report[which]["patients_seen"] or report[which]["patients_unknown"] for which in ("a", "b")):
         text = "Features of patients that a network was trained on look better than those of others."
         first.append(Note(f"{text} Whom each network has seen stands in the table below.", "notice"))
@@ -100,11 +102,6 @@ def comparison_report(report: dict[str, Any], pictures: Mapping[str, Figure] = M
 
 def _drawn(pictures: Mapping[str, Figure], name: str) -> list[Part]:
     return [pictures[name]] if name in pictures else []
-
-
-def _what(report: dict[str, Any]) -> str:
-    data = report["data"]
-    return f"{data['cases']} cases of {data['patients']} patients of {data['name']}: {data['image']}."
 
 
 def _networks(report: dict[str, Any]) -> Table:
