@@ -12,7 +12,7 @@ from MAEMCLib.images.files import write_volume
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCTrainingLib.data.building import build_store
 from MAEMCTrainingLib.data.kinds import kind_of
-from MAEMCTrainingLib.data.pseudonyms import case_pseudonym, pseudonym_key
+from MAEMCTrainingLib.data.pseudonyms import pseudonym, pseudonym_key
 from MAEMCTrainingLib.data.store import Store
 
 
@@ -37,7 +37,7 @@ def build_rows(
 
 def names(home, *case_ids):
     """The pseudonyms of cases."""
-    return [case_pseudonym(case_id, None, pseudonym_key(home)) for case_id in case_ids]
+    return [pseudonym("C", case_id, pseudonym_key(home)) for case_id in case_ids]
 
 
 def oblique_volume() -> CTVolume:

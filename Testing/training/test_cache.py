@@ -153,6 +153,25 @@ def test_a_bad_case_is_left_out_with_its_reason(tmp_path):
         build_rows(cases[1:2], tmp_path / "other", tmp_path / "home")
 
 
+@pytest.mark.parametrize("kind", ["nodule", "slice"])
+def test_what_makes_an_image_doubtful_is_said_once_by_the_rows(tmp_path, kind, caplog):
+    """A file without a geometry may have left and right exchanged; the cache is built and the rows are named."""
+    volume = tmp_path / "Smith.nrrd"
+    header = "NRRD0004\ntype: short\ndimension: 3\nsizes: 110 100 60\nencoding: raw\nendian: little\n\n"
+    volume.write_bytes(header.encode() + oblique_volume().array.astype("<i2").tobytes())
+    if kind == "nodule":
+        rows = [nodule_row(str(k), "p", volume, (50.0, 50.0, float(k))) for k in (30, 31)]
+    else:
+        values = [{"volume_id": "v", "slice_index": str(k)} for k in (30, 31)]
+        rows = [Case(str(k), "p", volume, "slice", values=one) for k, one in enumerate(values)]
+    build_rows(rows, tmp_path / "cache", tmp_path / "home")
+    (said,) = caplog.messages
+    assert said.startswith("rows 2, 3: The file does not state") and "Smith" not in said
+    caplog.clear()
+    build_rows(rows, tmp_path / "cache", tmp_path / "home")  # all of it is there
+    assert not caplog.messages
+
+
 def test_a_case_named_twice_is_refused(tmp_path):
     case = two_cases(tmp_path)[0]
     with pytest.raises(InputError, match="more than once: a"):

@@ -90,7 +90,7 @@ def test_imported_pseudonyms_agree_with_hospital_numbers(tmp_path):
     key = pseudonym_key(home)
     made_here = {"pseudonym_key": key_name(key)}
     by_hand = dataclasses.replace(case, case_id="1", patient_id="MRN-4711")
-    made = dataclasses.replace(case, case_id="2", patient_id=pseudonym("MRN-4711", key), values=made_here)
+    made = dataclasses.replace(case, case_id="2", patient_id=pseudonym("P", "MRN-4711", key), values=made_here)
     elsewhere = dataclasses.replace(made, case_id="3", values={"pseudonym_key": "0" * 16})
     careless = dataclasses.replace(case, case_id="4", patient_id="MRN-4711", values=made_here)
     cache = build_rows([by_hand, made, elsewhere, careless], tmp_path / "cache", home)

@@ -225,7 +225,7 @@ def test_fixed_folds_that_cannot_be_used_are_refused(tmp_path):
         return join([build_rows(rows, folder / "cache", tmp_path / "home")])
 
     def folds(made):
-        return divide(made, 5, 0.3, 0, folds_from="fold").folds
+        return divide(made, made.labels, 5, 0.3, 0, folds_from="fold").folds
 
     names = ["north"] * 4 + ["south"] * 4
     first, second = folds(cohort(names))
@@ -249,7 +249,7 @@ def test_a_part_of_one_class_is_refused(tmp_path):
     rows = read_manifest(pictures(tmp_path / "data", ["train"] * 6 + ["test", ""])).rows
     made = join([build_rows(rows, tmp_path / "cache", tmp_path / "home")])
     with pytest.raises(InputError, match=r"'test' .* 1 labeled cases, all of one class"):
-        divide(made, 2, 0.3, 0)
+        divide(made, made.labels, 2, 0.3, 0)
 
 
 def test_an_experiment_draws_its_pretraining_from_the_training_rows(tmp_path):

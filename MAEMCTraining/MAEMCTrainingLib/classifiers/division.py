@@ -31,7 +31,7 @@ def division_of(
                 "too-few-patients",
             )
     division = divide(
-        cohort, run.folds, run.validation_fraction, run.division_seed, run.labeled_cases, folds_from=run.folds_from
+        cohort.main, labels, run.folds, run.validation_fraction, run.division_seed, run.labeled_cases, run.folds_from
     )
     for fold in division.folds:
         if untrained := _absent(labels[fold.train], classes):

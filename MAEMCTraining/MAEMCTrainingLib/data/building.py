@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -32,21 +33,24 @@ from .pseudonyms import key_name, pseudonym_key
 from .source_files import content_signature
 from .store import SCHEMA, Store, stored_case
 
+_log = logging.getLogger("maemc.cache")
 SAVE_SECONDS = 5
 _OF_OTHER_VERSIONS = ("pixels.bin", "masks.bin", "pixels.npy")
 Reason = dict[str, Any]
 
 
-@dataclass
-class _Group:
-    """Cases that are read together, with what is known of them from before."""
+Group = list[tuple[SourceCase, StoredCase | None]]
+"""Cases that are read together, each with its entry of an earlier run."""
 
-    kind: Kind
-    settings: Any
-    folder: Path
-    key: bytes
-    cases: list[SourceCase] = field(default_factory=list)
-    known: dict[str, StoredCase] = field(default_factory=dict)
+
+@dataclass
+class _Done:
+    """What became of a group. remarks: (row of the manifest, message) of what makes an image doubtful."""
+
+    rows: int
+    entries: list[StoredCase] = field(default_factory=list)
+    left_out: list[Reason] = field(default_factory=list)
+    remarks: list[tuple[int, str]] = field(default_factory=list)
 
 
 def build_store(
@@ -91,46 +95,45 @@ def _check_names(cases: Sequence[SourceCase]) -> None:
 
 
 class _Building:
-    """What a run knows of its cases: the entries, in the manifest's order, and the reasons of what is left out."""
+    """What a run knows of its cases: the entries by pseudonym, and the reasons of the rows that are left out."""
 
     def __init__(self, kind: Kind, settings: Any, folder: Path, key: bytes, cases: Sequence[SourceCase]) -> None:
         self.kind, self.settings, self.folder, self.key, self.cases = kind, settings, folder, key, cases
-        self.known = _known_entries(kind, settings, folder)
+        self.earlier = _earlier_entries(kind, settings, folder)
         self.entries: dict[str, StoredCase] = {}
         self.left_out: dict[int, Reason] = {}
+        self.remarks: list[tuple[int, str]] = []
 
     def run(self, processes: int | None) -> Iterator[int]:
         """Cut all cases; yields the number of rows of each group that is done."""
-        groups: dict[Hashable, _Group] = {}
+        groups: dict[Hashable, Group] = {}
         for case in self.cases:
-            group = groups.setdefault(self.kind.group(case), _Group(self.kind, self.settings, self.folder, self.key))
-            group.cases.append(case)
-            if entry := self.known.get(case.pseudonym(self.key)):
-                group.known[case.case_id] = entry
-        for group, entries, reasons in _cut_all(list(groups.values()), processes):
-            self.entries |= {entry.case_id: entry for entry in entries}
-            self.left_out |= {reason["row"]: reason for reason in reasons}
-            yield sum(len(case.rows) for case in group)
+            groups.setdefault(self.kind.group(case), []).append((case, self.earlier.get(case.pseudonym(self.key))))
+        cut = functools.partial(_cut_group, self.kind, self.settings, self.folder, self.key)
+        for done in _cut_all(cut, list(groups.values()), processes, self.kind.worth_a_pool):
+            self.entries |= {entry.case_id: entry for entry in done.entries}
+            self.left_out |= {reason["row"]: reason for reason in done.left_out}
+            self.remarks += done.remarks
+            yield done.rows
 
     def save(self, complete: bool) -> list[StoredCase]:
-        """Write the index. Of cases that this run has not come to, what is known from before is kept and checked when
-        it comes to them."""
+        """Write the index. Of cases that this run has not come to, the entry of an earlier run stays and is checked
+        when a run comes to them."""
         entries = []
         for case in self.cases:
             name = case.pseudonym(self.key)
-            entry = self.entries.get(name) or (
-                None if complete or case.number in self.left_out else self.known.get(name)
-            )
+            not_reached = not complete and case.number not in self.left_out
+            entry = self.entries.get(name) or (self.earlier.get(name) if not_reached else None)
             if entry is not None:
                 entries.append(self._described(entry, case))
-        kept = kept_values([entry.values for entry in entries], self.key)
+        values = kept_values([entry.values for entry in entries], self.key)
         index = {
             "schema": SCHEMA,
             "input": self.kind.name,
             "complete": complete,
             "settings": asdict(self.settings),
             "pseudonym_key": key_name(self.key),
-            "cases": [asdict(entry) | {"values": values} for entry, values in zip(entries, kept, strict=True)],
+            "cases": [asdict(replace(entry, values=kept)) for entry, kept in zip(entries, values, strict=True)],
             "left_out": [{"row": row, "code": reason["code"]} for row, reason in sorted(self.left_out.items())],
         }
         write_json(self.folder / "index.json", sealed(index))
@@ -160,11 +163,20 @@ class _Building:
                 first["private"],
             )
         _remove_strays(self.folder, {entry.file for entry in entries})
+        for message, numbers in _rows_by_message(self.remarks).items():
+            _log.warning("row%s %s: %s", "s" * (len(numbers) > 1), ", ".join(map(str, numbers)), message)
         return Store(self.folder, self.kind, self.settings, tuple(entries), tuple(reasons), key_name(self.key), path)
 
 
-def _known_entries(kind: Kind, settings: Any, folder: Path) -> dict[str, StoredCase]:
-    """What an earlier run left, by pseudonym; an index that cannot be read knows nothing."""
+def _rows_by_message(remarks: list[tuple[int, str]]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {}
+    for row, message in sorted(set(remarks)):
+        rows.setdefault(message, []).append(row)
+    return rows
+
+
+def _earlier_entries(kind: Kind, settings: Any, folder: Path) -> dict[str, StoredCase]:
+    """What an earlier run left, by pseudonym; nothing where its index cannot be read or is of other settings."""
     try:
         index = unsealed(read_json(folder / "index.json", "The cache's index"))
         if (index["schema"], index["input"], index["settings"]) != (SCHEMA, kind.name, asdict(settings)):
@@ -183,16 +195,18 @@ def _remove_strays(folder: Path, files: set[str]) -> None:
                 path.unlink()
 
 
-def _cut_all(groups: list[_Group], processes: int | None) -> Iterator[tuple]:
+def _cut_all(
+    cut: Callable[..., _Done], groups: list[Group], processes: int | None, worth_a_pool: int
+) -> Iterator[_Done]:
     processes = min(processes or usual_count(), len(groups))
-    if processes <= 1 or len(groups) < groups[0].kind.worth_a_pool:
+    if processes <= 1 or len(groups) < worth_a_pool:
         with ReadingProcess() as reader:
             for group in groups:
-                yield _cut_group(group, reader)
+                yield cut(group, reader)
         return
     try:
         with child_processes(processes) as pool:
-            for future in as_completed([pool.submit(_cut_in_child, group) for group in groups]):
+            for future in as_completed([pool.submit(cut, group) for group in groups]):
                 yield future.result()
     except BrokenProcessPool as error:
         raise InputError(
@@ -202,48 +216,45 @@ def _cut_all(groups: list[_Group], processes: int | None) -> Iterator[tuple]:
         ) from error
 
 
-def _cut_in_child(group: _Group) -> tuple:
-    return _cut_group(group, _own_reader())
+_own_reader = functools.cache(ReadingProcess)
+"""The one reading process of a child process, with which it ends."""
 
 
-@functools.cache
-def _own_reader() -> ReadingProcess:
-    """The one of this child process, with which it ends."""
-    return ReadingProcess()
-
-
-def _cut_group(group: _Group, reader: ReadingProcess) -> tuple[list[SourceCase], list[StoredCase], list[Reason]]:
-    """Cut the cases of a group that changed: (all its cases, entries, reasons of the rows that are left out)."""
-    kind, entries, changed, reasons = group.kind, [], [], []
+def _cut_group(
+    kind: Kind, settings: Any, folder: Path, key: bytes, group: Group, reader: ReadingProcess | None = None
+) -> _Done:
+    """Cut the cases of a group that changed. reader: without one, that of this child process."""
+    done, changed = _Done(sum(len(case.rows) for case, _ in group)), []
     content = functools.cache(content_signature)
-    for case in group.cases:
+    for case, earlier in group:
         try:
             source = kind.signature(case, content)
         except UNREADABLE as error:
-            reasons += _reasons(case, error)
+            done.left_out += _reasons(case, error)
             continue
-        entry = group.known.get(case.case_id)
-        if entry is not None and _unchanged(entry, source, group.folder):
-            entries.append(entry)
+        if earlier is not None and _unchanged(earlier, source, folder):
+            done.entries.append(earlier)
         else:
             changed.append((case, source))
     if not changed:
-        return group.cases, entries, reasons
+        return done
     try:
-        shared = kind.read(changed[0][0], reader)
+        shared = kind.read(changed[0][0], reader or _own_reader())
     except UNREADABLE as error:
-        return group.cases, entries, reasons + [reason for case, _ in changed for reason in _reasons(case, error)]
+        done.left_out += [reason for case, _ in changed for reason in _reasons(case, error)]
+        return done
     for case, source in changed:
         try:
-            cut = kind.cut(shared, case, group.settings)
-            reasons += [_reason(*item) for item in cut.left_out]
+            cut = kind.cut(shared, case, settings)
+            done.left_out += [_reason(*item) for item in cut.left_out]
+            done.remarks += [(number, remark.message) for number, remark in cut.remarks if remark.amber]
             if cut.array is not None:
-                entries.append(_write(cut, source, case.pseudonym(group.key), group.folder))
+                done.entries.append(_write(cut, source, case.pseudonym(key), folder))
         except UNREADABLE as error:
             if getattr(error, "code", "") == "not-written":  # a full disk is no fault of this case
                 raise
-            reasons += _reasons(case, error)
-    return group.cases, entries, reasons
+            done.left_out += _reasons(case, error)
+    return done
 
 
 def _unchanged(entry: StoredCase, source: str, folder: Path) -> bool:

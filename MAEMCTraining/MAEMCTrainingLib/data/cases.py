@@ -9,7 +9,7 @@ from typing import Any
 from MAEMCLib.cases.case import Case
 
 from .parts import FIRST_ROW, parts_of
-from .pseudonyms import case_pseudonym, patient_pseudonym
+from .pseudonyms import pseudonym
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class SourceCase:
 
     def pseudonym(self, key: bytes) -> str:
         """Of the case."""
-        return case_pseudonym(self.case_id, self._made_with, key)
+        return pseudonym("C", self.case_id, key, self._made_with)
 
     def patient(self, key: bytes) -> str:
         """The patient's pseudonym."""
-        return patient_pseudonym(self.row.patient_id, self._made_with, key)
+        return pseudonym("P", self.row.patient_id, key, self._made_with)
 
     @property
     def _made_with(self) -> str | None:

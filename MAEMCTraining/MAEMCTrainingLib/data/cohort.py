@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from MAEMCLib.errors import InputError
 from .cases import StoredCase
 from .columns import check_there, text_of
 from .kinds.kind import Kind, Presentation
-from .parts import TRAIN, torn
+from .parts import TRAIN, part_of_patient
 from .store import Store
 
 UNLABELED = -1
@@ -159,27 +160,10 @@ def join(stores: Sequence[Store], unlabeled_only: Sequence[Store] = ()) -> Cohor
             "Build them again with one MAEMC_HOME.",
             "pseudonym-key",
         )
-    seen: set[str] = set()
-    for _, case in members:
-        if case.case_id in seen:
-            raise InputError(
-                f"The case {case.where} is in the data twice. Leave one of them out.",
-                "duplicate-case",
-            )
-        seen.add(case.case_id)
+    counts = Counter(case.case_id for _, case in members)
+    if twice := [case for _, case in members if counts[case.case_id] > 1]:
+        raise InputError(f"The case {twice[-1].where} is in the data twice. Leave one of them out.", "duplicate-case")
     if not members:
         raise InputError("The data holds no case to train on.", "no-cases")
-    _check_parts([case for _, case in members])
+    part_of_patient((case.patient, case.part or TRAIN) for _, case in members)
     return Cohort(tuple(members))
-
-
-def _check_parts(cases: Sequence[StoredCase]) -> None:
-    """No patient is in two parts, also where several manifests are joined. Raises InputError."""
-    if not any(case.part for case in cases):
-        return
-    found: dict[str, set[str]] = {}
-    for case in cases:
-        found.setdefault(case.patient, set()).add(case.part or TRAIN)
-    both = [patient for patient, parts in found.items() if len(parts) > 1]
-    if both:
-        raise torn(both)

@@ -13,7 +13,7 @@ from pathlib import Path
 from MAEMCLib.errors import InputError
 
 from .cases import StoredCase
-from .pseudonyms import name_pseudonym
+from .pseudonyms import pseudonym
 
 MOST_GROUPS = 20
 """Values of a column; a column with more describes single cases."""
@@ -44,7 +44,7 @@ def kept_values(cases: Sequence[Mapping[str, str]], key: bytes) -> list[dict[str
 def _kept(name: str, text: str, key: bytes) -> str:
     if not text or is_small_number(text) or (name in _CODED and _CODE.fullmatch(text)):
         return text
-    return name_pseudonym("G", "group", text, key)
+    return pseudonym("G", text, key)
 
 
 def check_there(path: Path, columns: Iterable[str], names: Iterable[str]) -> None:
@@ -64,9 +64,6 @@ def check_there(path: Path, columns: Iterable[str], names: Iterable[str]) -> Non
 
 def text_of(case: StoredCase, name: str) -> str:
     """What a case says under a column; empty where it says nothing. Of a cache its case_id is how messages name it."""
-    if name == "case_id":
-        return case.values.get(name, case.where)
-    if name not in _OF_THE_CASE:
-        return case.values.get(name, "")
-    value = {"label": case.label, "diameter_mm": case.diameter_mm, "split": case.part}[name]
+    own = {"label": case.label, "diameter_mm": case.diameter_mm, "split": case.part}
+    value = own[name] if name in own else case.values.get(name, case.where if name == "case_id" else "")
     return "" if value is None else str(value)

@@ -5,13 +5,14 @@ Where the manifest says which cases train, choose and test, or which folds they 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from MAEMCLib.errors import InputError
 
 from ..engine.rng import generator
+from .cohort import Cohort
 from .columns import MOST_GROUPS, is_small_number
 from .parts import TEST, TRAIN, VALIDATION
 
@@ -51,22 +52,13 @@ class Division:
         return np.unique(np.concatenate([self.evaluated, self.test]))
 
     def tested_by(self, fold: Fold) -> np.ndarray:
-        """Indices of the cases that the fold's model is judged by: its test part, and the manifest's test rows."""
+        """Indices of the cases that the fold's model is assessed on: its test part, and the manifest's test rows."""
         return np.unique(np.concatenate([fold.test, self.test]))
 
 
-class Divisible(Protocol):
-    """What of a cohort its division goes by."""
-
-    cases: list[Any]
-    labels: np.ndarray
-    patients: np.ndarray
-    parts: np.ndarray
-    is_divided: bool
-
-
 def divide(
-    cohort: Divisible,
+    cohort: Cohort,
+    labels: np.ndarray,
     folds: int,
     validation_fraction: float,
     seed: int,
@@ -75,27 +67,34 @@ def divide(
 ) -> Division:
     """Folds of the cases that the manifest lets train; all of them where it has no ``split``.
 
-    Where it has validation rows, these stop every fold's training, and there is one fold unless folds_from names a
-    column with fixed ones. The other arguments are those of ``make_folds``. Raises InputError: what ``make_folds``
-    raises, a part with one class or none to train on, a column that makes no folds, a patient in several of them.
+    labels: (cases,) the class of each. Where the manifest has validation rows, these stop every fold's training, and
+    there is one fold unless folds_from names a column with fixed ones. The other arguments are those of ``make_folds``.
+    Raises InputError: what ``make_folds`` raises, a part with one class or none to train on, a column that makes no
+    folds, a patient in several of them.
     """
     train, validation, test = (np.flatnonzero(cohort.parts == part) for part in (TRAIN, VALIDATION, TEST))
     for part, indices in ((TRAIN, train), (VALIDATION, validation), (TEST, test)):
         if cohort.is_divided and (part == TRAIN or len(indices)):
-            _check_part(part, cohort.labels[indices])
-    if folds_from:
-        made = _fixed_folds(cohort, train, validation, folds_from, validation_fraction, seed, labeled_cases)
-    elif len(validation):
-        kept = _first_cases(train, cohort.labels, labeled_cases, seed, 0) if labeled_cases else train
-        fold = Fold(0, kept, validation, test if len(test) else validation)
+            _check_part(part, labels[indices])
+    if len(validation) and not folds_from:
+        first = _first_cases(train, labels, labeled_cases, seed, 0) if labeled_cases else train
+        fold = Fold(0, first, validation, test if len(test) else validation)
         return Division((fold,), validation, test, by_split=True)
+    if folds_from:
+        texts = [cohort.cases[case].values.get(folds_from, "") for case in train]
+        fold_of_case = _named_folds(texts, labels[train], cohort.patients[train], folds_from)
     else:
-        made = [
-            replace(fold, train=train[fold.train], validation=train[fold.validation], test=train[fold.test])
-            for fold in make_folds(
-                cohort.labels[train], cohort.patients[train], folds, validation_fraction, seed, labeled_cases
-            )
-        ]
+        fold_of_case = _dealt_folds(labels[train], cohort.patients[train], folds, seed)
+    fraction = 0.0 if len(validation) else validation_fraction
+    made = [
+        Fold(
+            fold.number,
+            train[fold.train],
+            validation if len(validation) else train[fold.validation],
+            train[fold.test],
+        )
+        for fold in _folds_of(fold_of_case, labels[train], cohort.patients[train], fraction, seed, labeled_cases)
+    ]
     return Division(tuple(made), validation, test)
 
 
@@ -109,20 +108,12 @@ def _check_part(part: str, labels: np.ndarray) -> None:
         )
 
 
-def _fixed_folds(
-    cohort: Divisible,
-    train: np.ndarray,
-    validation: np.ndarray,
-    column: str,
-    fraction: float,
-    seed: int,
-    labeled_cases: int,
-) -> list[Fold]:
-    """The folds that a column of the manifest names, in the order of its numbers, or of first appearance."""
-    groups = [cohort.cases[int(case)].values.get(column, "") for case in train]
-    lacking = sum(not group for group in groups)
-    found = list(dict.fromkeys(groups))
-    if lacking == len(groups) or len(found) > MOST_GROUPS:
+def _named_folds(texts: Sequence[str], labels: np.ndarray, patients: np.ndarray, column: str) -> np.ndarray:
+    """(cases,) the number of each case's fold, as a column of the manifest names them: in the order of its numbers, or
+    of first appearance. Raises InputError."""
+    lacking = texts.count("")
+    names = list(dict.fromkeys(texts))
+    if lacking == len(texts) or len(names) > MOST_GROUPS:
         raise InputError(
             f"The data have no column {column} with 2 to {MOST_GROUPS} values that could be folds. Correct "
             "--folds-from, or build the cache again after the column was added.",
@@ -130,14 +121,13 @@ def _fixed_folds(
         )
     if lacking:
         raise InputError(
-            f"{lacking} of {len(groups)} cases have no value in the column {column}. Every case that is trained on "
+            f"{lacking} of {len(texts)} cases have no value in the column {column}. Every case that is trained on "
             "needs the fold that it belongs to.",
             "folds-column",
         )
-    if all(group.isdigit() and is_small_number(group) for group in found):
-        found.sort(key=int)
-    numbers = np.array([found.index(group) for group in groups])
-    patients, labels = cohort.patients[train], cohort.labels[train]
+    if all(name.isdigit() and is_small_number(name) for name in names):
+        names.sort(key=int)
+    numbers = np.array([names.index(text) for text in texts])
     torn = [patient for patient in np.unique(patients) if len(set(numbers[patients == patient])) > 1]
     if torn:
         raise InputError(
@@ -145,24 +135,14 @@ def _fixed_folds(
             "belong to one fold.",
             "folds-column",
         )
-    if len(found) < 2:
+    if len(names) < 2:
         raise InputError(f"The column {column} names one fold only; there have to be two or more.", "folds-column")
-    made = []
-    for number in range(len(found)):
-        rest = np.flatnonzero(numbers != number)
-        if len(set(labels[rest].tolist())) < 2:
+    for number in range(len(names)):
+        if len(set(labels[numbers != number].tolist())) < 2:
             raise InputError(
                 f"Fold {number + 1} of the column {column} leaves cases of one class only to train on.", "single-class"
             )
-        if labeled_cases:
-            rest = _first_cases(rest, labels, labeled_cases, seed, number)
-        held = np.zeros(len(rest), dtype=bool)
-        if not len(validation):
-            chosen = _validation_patients(labels[rest], patients[rest], fraction, seed, number)
-            held = np.isin(patients[rest], chosen)
-        stops = validation if len(validation) else train[rest[held]]
-        made.append(Fold(number, train[rest[~held]], stops, train[numbers == number]))
-    return made
+    return numbers
 
 
 def too_few_folds() -> InputError:
@@ -185,6 +165,13 @@ def make_folds(
     and the smaller number always part of the larger; 0: all.
     Raises InputError: one class only, fewer patients than folds, a class with one patient.
     """
+    fold_of_case = _dealt_folds(labels, patients, folds, seed)
+    return _folds_of(fold_of_case, labels, patients, validation_fraction, seed, labeled_cases)
+
+
+def _dealt_folds(labels: np.ndarray, patients: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """(cases,) the number of each case's fold. The patients of each stratum are shuffled and dealt like cards, the next
+    stratum beginning where the last ended. Raises InputError."""
     if folds < 2:
         raise too_few_folds()
     strata = _strata(labels, patients)
@@ -207,16 +194,25 @@ def make_folds(
                 "and test on this class. Add cases.",
                 "too-few-patients",
             )
-    assigned = _deal(strata, folds, seed)
+    rng = generator(seed, "folds")
+    dealt = [int(patient) for members in strata.values() for patient in rng.permutation(members)]
+    fold_of_patient = {patient: position % folds for position, patient in enumerate(dealt)}
+    return np.array([fold_of_patient[patient] for patient in patients])
+
+
+def _folds_of(
+    fold_of_case: np.ndarray, labels: np.ndarray, patients: np.ndarray, fraction: float, seed: int, labeled_cases: int
+) -> list[Fold]:
+    """The folds by the number of each case's fold. fraction: of the training patients that are held out for validation;
+    0: nobody is."""
     made = []
-    for number in range(folds):
-        test = np.flatnonzero([assigned[patient] == number for patient in patients])
-        rest = np.flatnonzero([assigned[patient] != number for patient in patients])
+    for number in range(fold_of_case.max() + 1):
+        rest = np.flatnonzero(fold_of_case != number)
         if labeled_cases:
             rest = _first_cases(rest, labels, labeled_cases, seed, number)
-        held = _validation_patients(labels[rest], patients[rest], validation_fraction, seed, number)
-        validation = np.isin(patients[rest], held)
-        made.append(Fold(number, rest[~validation], rest[validation], test))
+        held = _validation_patients(labels[rest], patients[rest], fraction, seed, number) if fraction else []
+        is_held = np.isin(patients[rest], held)
+        made.append(Fold(number, rest[~is_held], rest[is_held], np.flatnonzero(fold_of_case == number)))
     return made
 
 
@@ -224,11 +220,11 @@ def _first_cases(cases: np.ndarray, labels: np.ndarray, count: int, seed: int, f
     """The first ``count`` of the cases in a drawn order that alternates classes in their proportion, sorted."""
     if count >= len(cases):
         return cases
-    draws = generator(seed, "labeled-cases", 0, fold)
+    rng = generator(seed, "labeled-cases", 0, fold)
     rank = np.zeros(len(cases))
     for label in np.unique(labels[cases]):
         members = np.flatnonzero(labels[cases] == label)
-        rank[draws.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
+        rank[rng.permutation(members)] = (np.arange(len(members)) + 0.5) / len(members)
     return np.sort(cases[np.argsort(rank, kind="stable")[:count]])
 
 
@@ -241,21 +237,10 @@ def _strata(labels: np.ndarray, patients: np.ndarray) -> dict[tuple[int, ...], l
     return dict(sorted(strata.items()))
 
 
-def _deal(strata: dict[tuple[int, ...], list[int]], folds: int, seed: int) -> dict[int, int]:
-    """Patient -> fold: each stratum is shuffled and dealt like cards, the next one beginning where the last ended."""
-    draws = generator(seed, "folds")
-    assigned, position = {}, 0
-    for members in strata.values():
-        for patient in draws.permutation(members):
-            assigned[int(patient)] = position % folds
-            position += 1
-    return assigned
-
-
 def _validation_patients(labels: np.ndarray, patients: np.ndarray, fraction: float, seed: int, fold: int) -> list[int]:
-    draws = generator(seed, "validation", 0, fold)
+    rng = generator(seed, "validation", 0, fold)
     held: list[int] = []
     for members in _strata(labels, patients).values():
         wanted = min(max(1, round(fraction * len(members))), len(members) - 1)
-        held += [int(patient) for patient in draws.permutation(members)[:wanted]]
+        held += [int(patient) for patient in rng.permutation(members)[:wanted]]
     return held

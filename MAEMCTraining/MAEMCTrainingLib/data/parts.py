@@ -6,7 +6,7 @@ neither.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
@@ -34,21 +34,22 @@ def parts_of(rows: Sequence[Case]) -> list[str | None]:
         )
     if not any(row.split for row in rows):
         return [None] * len(rows)
-    by_patient: dict[str, str] = {}
-    for row in rows:
-        if row.split:
-            part = _WORDS[row.split.lower()]
-            if by_patient.setdefault(row.patient_id, part) != part:
-                raise torn([row.patient_id])
+    by_patient = part_of_patient((row.patient_id, _WORDS[row.split.lower()]) for row in rows if row.split)
     return [by_patient.get(row.patient_id, TRAIN) for row in rows]
 
 
-def torn(patients: Sequence[str]) -> InputError:
-    """The refusal of patients that are in two parts."""
-    return InputError(
-        f"These patients are in more than one split: {', '.join(patients[:5])}"
-        f"{f' and {len(patients) - 5} more' if len(patients) > 5 else ''}. All cases of a patient belong to one, or a "
-        "model is tested on patients that it was trained on.",
-        "manifest-split",
-        patients,
-    )
+def part_of_patient(cases: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """{patient: part} from the patient and the part of each case. Raises InputError for a patient in two parts."""
+    parts: dict[str, set[str]] = {}
+    for patient, part in cases:
+        parts.setdefault(patient, set()).add(part)
+    torn = [patient for patient, of_patient in parts.items() if len(of_patient) > 1]
+    if torn:
+        raise InputError(
+            f"These patients are in more than one split: {', '.join(torn[:5])}"
+            f"{f' and {len(torn) - 5} more' if len(torn) > 5 else ''}. All cases of a patient belong to one, or a "
+            "model is tested on patients that it was trained on.",
+            "manifest-split",
+            torn,
+        )
+    return {patient: of_patient.pop() for patient, of_patient in parts.items()}

@@ -17,6 +17,8 @@ from pathlib import Path
 from MAEMCLib.errors import InputError
 
 _MADE = re.compile("[A-Z][0-9a-f]{16}")
+_KINDS = {"P": "", "C": "case\0", "V": "volume\0", "G": "group\0"}
+"""What goes into the hash before a name: a case called like its patient must not show its patient's pseudonym."""
 
 
 def pseudonym_key(home: Path) -> bytes:
@@ -44,33 +46,16 @@ def pseudonym_key(home: Path) -> bytes:
     return key
 
 
-def pseudonym(patient_id: str, key: bytes) -> str:
-    """The pseudonym of one patient: "P" and 16 hexadecimal digits."""
-    return "P" + hmac.new(key, patient_id.encode(), hashlib.sha256).hexdigest()[:16]
-
-
-def name_pseudonym(letter: str, what: str, name: str, key: bytes) -> str:
-    """The pseudonym of another name than a patient's: a letter and 16 hexadecimal digits."""
-    # What kind of name it is goes into the hash: a case called like its patient must not show its patient's pseudonym.
-    return letter + pseudonym(f"{what}\0{name}", key)[1:]
-
-
-def patient_pseudonym(patient_id: str, made_with: str | None, key: bytes) -> str:
-    """The pseudonym of a case's patient. made_with: the name of the key of an importer that made it one already.
+def pseudonym(letter: str, name: str, key: bytes, made_with: str | None = None) -> str:
+    """The pseudonym of a name: the letter of its kind (``P`` patient, ``C`` case, ``V`` volume, ``G`` group of cases)
+    and 16 hexadecimal digits. made_with: the name of the key of an importer that made the name a pseudonym already.
 
     One that was made with this site's key is taken as it is, so that imported manifests and manifests with the
     hospital's own numbers agree; one of another key is hashed again.
     """
-    return patient_id if _is_made("P", patient_id, made_with, key) else pseudonym(patient_id, key)
-
-
-def case_pseudonym(case_id: str, made_with: str | None, key: bytes) -> str:
-    """The pseudonym of a case, likewise: "C" and 16 hexadecimal digits."""
-    return case_id if _is_made("C", case_id, made_with, key) else name_pseudonym("C", "case", case_id, key)
-
-
-def _is_made(letter: str, name: str, made_with: str | None, key: bytes) -> bool:
-    return made_with == key_name(key) and name.startswith(letter) and _MADE.fullmatch(name) is not None
+    if made_with == key_name(key) and name.startswith(letter) and _MADE.fullmatch(name):
+        return name
+    return letter + hmac.new(key, f"{_KINDS[letter]}{name}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def key_name(key: bytes) -> str:

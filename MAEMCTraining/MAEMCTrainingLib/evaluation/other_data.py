@@ -25,7 +25,7 @@ from ..data.cohort import join
 from ..data.kinds import KINDS
 from ..data.kinds.picture import case_of
 from ..data.parts import FIRST_ROW
-from ..data.pseudonyms import key_name, patient_pseudonym, pseudonym_key
+from ..data.pseudonyms import key_name, pseudonym, pseudonym_key
 from ..data.store import open_store
 from .predictions import OWN_CLASSES
 
@@ -97,7 +97,7 @@ def score_manifest(predictor: Any, path: Path, home: Path, target: str, progress
     return Scored(
         case_ids=[row.case_id for row in kept],
         rows=[row_of[row.case_id] for row in kept],
-        patients=[patient_pseudonym(row.patient_id, row.values.get("pseudonym_key") or None, key) for row in kept],
+        patients=[pseudonym("P", row.patient_id, key, row.values.get("pseudonym_key")) for row in kept],
         labels=np.array([labels[row.case_id] for row in kept], dtype=int),
         probabilities=_joined(members, card),
         sizes=_sizes(kept),

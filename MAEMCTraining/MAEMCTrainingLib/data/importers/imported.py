@@ -13,7 +13,7 @@ from MAEMCLib.cases.manifest import manifest_record
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.spreadsheet import text_of
 
-from ..pseudonyms import key_name, name_pseudonym, pseudonym
+from ..pseudonyms import key_name, pseudonym
 from .tables import read_table
 
 BENIGN_UP_TO, MALIGNANT_FROM = 2.0, 4.0
@@ -126,11 +126,11 @@ def check_nothing_is_lost(manifest: Path, rows: Iterable[Case]) -> None:
 def _pseudonymized(row: Case, key: bytes) -> Case:
     extra = dict(row.values)
     if extra.get("volume_id"):
-        extra["volume_id"] = name_pseudonym("V", "volume", extra["volume_id"], key)
+        extra["volume_id"] = pseudonym("V", extra["volume_id"], key)
     return replace(
         row,
-        case_id=name_pseudonym("C", "case", row.case_id, key),
-        patient_id=pseudonym(row.patient_id, key),
+        case_id=pseudonym("C", row.case_id, key),
+        patient_id=pseudonym("P", row.patient_id, key),
         values={**extra, "pseudonym_key": key_name(key)},
     )
 

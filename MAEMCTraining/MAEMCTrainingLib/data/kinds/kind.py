@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from MAEMCLib.cases.case import Case
+from MAEMCLib.images.ct import ReadingRemark
 from MAEMCLib.images.reading_process import ReadingProcess
 
 from ..cases import SourceCase, StoredCase, single_cases
@@ -29,13 +30,15 @@ class Cut:
     """What was cut of a case. array: what is stored, None where nothing could be read. facts: of the kind's ``Facts``.
 
     sha256: of the content alone, where the stored file holds more; None: that of the file. left_out: rows of the case
-    that could not be read, each with its number in the manifest and the error.
+    that could not be read, each with its number in the manifest and the error. remarks: what reading noticed, each with
+    the row's number.
     """
 
     array: np.ndarray | None
     facts: Any
     sha256: str | None = None
     left_out: tuple[tuple[Case, int, Exception], ...] = ()
+    remarks: tuple[tuple[int, ReadingRemark], ...] = ()
 
 
 class Cases(Protocol):

@@ -96,7 +96,8 @@ class NoduleKind(Kind):
         stacks[outside] = PADDING
         inner = slice(settings.margin, -settings.margin)
         padded = float(np.mean([float(stack[inner, inner, inner].mean()) for stack in outside]))
-        return Cut(stacks, NoduleFacts(point, padded, float(outside.mean())))
+        remarks = tuple((case.number, remark) for remark in shared.remarks)
+        return Cut(stacks, NoduleFacts(point, padded, float(outside.mean())), remarks=remarks)
 
     def present(
         self, cohort: Cases, augmentation: Augmentation, preprocessing: Preprocessing, side: int

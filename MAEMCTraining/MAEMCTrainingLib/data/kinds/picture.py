@@ -81,15 +81,17 @@ class PictureKind(Kind):
 
     def cut(self, shared: ReadingProcess, case: SourceCase, settings: PictureSettings) -> Cut:
         """All pictures of a case that can be read; the rows of the others are left out."""
-        pictures, left_out = [], []
+        pictures, left_out, remarks = [], [], []
         for row, number in zip(case.rows, case.numbers, strict=True):
             try:
                 gray = INPUT.gray(row, shared)
                 pictures.append((gray, _lesions(row, gray.shape, shared)))
+                if INPUT.is_volume(row):
+                    remarks += [(number, remark) for remark in shared.volume(row.image, row.series).remarks]
             except UNREADABLE as error:
                 left_out.append((row, number, error))
         cut = stored(pictures) if pictures else Cut(None, None)
-        return replace(cut, left_out=tuple(left_out))
+        return replace(cut, left_out=tuple(left_out), remarks=tuple(remarks))
 
     def present(
         self, cohort: Cases, augmentation: PictureAugmentation, preprocessing: PicturePreprocessing, side: int
