@@ -10,7 +10,7 @@ from typing import Any
 from MAEMCLib.files.atomic import file_sha256
 from MAEMCLib.images.dicom.header import is_dicom
 from MAEMCLib.images.dicom.series import list_series
-from MAEMCLib.images.dicom.stacks import Stack
+from MAEMCLib.images.volume_files import read_header
 
 
 def times_signature(image: Path, series_uid: str | None) -> str:
@@ -27,7 +27,11 @@ def content_signature(image: Path, series_uid: str | None) -> str:
     files = _source_files(image)
     if len(files) > 1 and (series_uid or (image.is_file() and is_dicom(image))):
         folder = image if image.is_dir() else image.parent
-        stacks = [stack for stack in list_series(folder) if _is_meant(stack, image, series_uid)]
+        stacks = [
+            stack
+            for stack in list_series(folder)
+            if (stack.is_called(series_uid) if series_uid else image in stack.files)
+        ]
         files = sorted({path for stack in stacks for path in stack.files})
     digest = _signature_of(series_uid)
     for path in files:
@@ -41,28 +45,11 @@ def _source_files(image: Path) -> list[Path]:
         return sorted(path for path in image.rglob("*") if path.is_file())
     if is_dicom(image):  # stands for its series
         return _source_files(image.parent)
-    if image.suffix.lower() in (".mhd", ".nhdr", ".hdr", ".img"):  # the voxels lie in a file beside the header
-        named = _data_file(image) if image.suffix.lower() in (".mhd", ".nhdr") else None
-        beside = image.parent.iterdir()
-        if named is None:
-            return sorted(path for path in beside if path.is_file() and path.stem == image.stem)
-        return [image, *([named] if named.is_file() else sorted(path for path in beside if path.is_file()))]
+    if image.suffix.lower() in (".hdr", ".img"):
+        return sorted(path for path in image.parent.iterdir() if path.is_file() and path.stem == image.stem)
+    if image.suffix.lower() in (".mhd", ".nhdr"):  # the voxels lie in a file beside the header
+        return sorted({image, read_header(image).stored.path})
     return [image]
-
-
-def _data_file(header: Path) -> Path | None:
-    """The file of voxels that the header of a MetaImage or NRRD names (a list or a pattern is no file's name)."""
-    with open(header, "rb") as stream:
-        lines = stream.read(1 << 16).decode("latin-1").splitlines()
-    for line in lines:
-        key, _, value = line.replace("=", ":", 1).partition(":")
-        if key.strip().lower() in ("elementdatafile", "data file", "datafile"):
-            return header.parent / value.strip()
-    return None
-
-
-def _is_meant(stack: Stack, image: Path, series_uid: str | None) -> bool:
-    return stack.is_called(series_uid) if series_uid else image in stack.files
 
 
 def _signature_of(series_uid: str | None) -> Any:

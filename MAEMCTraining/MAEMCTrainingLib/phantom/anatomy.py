@@ -12,9 +12,8 @@ import numpy as np
 
 from .chest_wall import chest_wall_hu
 from .mediastinum import may_be_mediastinum, mediastinum_distance, mediastinum_hu
-from .shapes import cage_distance, paint, solid_share
+from .shapes import AIR_HU, cage_distance, paint, solid_share
 
-AIR_HU = -1000.0
 # What a chest CT shows, from the upper abdomen to above the apices, and the box around the lungs (template mm).
 CHEST_LOW, CHEST_HIGH = (-185.0, -122.0, -145.0), (185.0, 150.0, 130.0)
 LUNGS_LOW, LUNGS_HIGH = (-135.0, -95.0, -150.0), (135.0, 100.0, 132.0)

@@ -5,9 +5,8 @@ Template frame (LPS mm). ``cage`` is the distance outwards from the inside of th
 
 import numpy as np
 
-from .shapes import cage_axes, oval_distance, paint, plane_segment_distance, segment_distance, solid_share
+from .shapes import AIR_HU, cage_axes, oval_distance, paint, plane_segment_distance, segment_distance, solid_share
 
-AIR_HU = -1000.0
 LEVEL_MM = 24.0  # height of a vertebra with its disc, and so of a pair of ribs
 RIB_DEPTH_MM = 6.5  # from the pleura to the middle of a rib
 SPINE_P_MM = 60.0

@@ -66,8 +66,6 @@ def write_series(plan: CasePlan, volume: CTVolume, folder: Path) -> None:
     for k, pixels in enumerate(stored):
         data = _slice_data(plan, volume, root, k, pixels)
         data.file_meta = FileMetaDataset()
-        data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
-        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
         data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         data.save_as(folder / f"IM{order[k] + 1:05d}.dcm", enforce_file_format=True)
 

@@ -5,14 +5,14 @@ Template frame (LPS mm). The lungs end where this ends: its outer surface is the
 little fat, with the creases filled.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
 from .chest_wall import spine_position
-from .shapes import paint, segment_distance, smooth_union, solid_share
+from .shapes import AIR_HU, paint, segment_distance, smooth_union, solid_share
 
-AIR_HU = -1000.0
 FILLET_MM = 11.0
 
 
@@ -68,24 +68,22 @@ HEART_AXES = (63.0, 47.0, 51.0)  # along the long axis (to the left and forward)
 HEART_TURN = np.deg2rad(38.0)
 
 
-def tube_distance(x, y, z, tube: Tube) -> np.ndarray | None:
-    """Distance to a tube through its corner points; None where no point is near enough for it to matter.
+def tube_distances(x, y, z, tubes: tuple[Tube, ...]) -> list[np.ndarray]:
+    """Distance to each tube through its corner points; without the tubes that no point is near enough for to matter.
 
     Parts further from all points than the fillet reaches are left out: a small field then costs little.
     """
-    low, high = _box(x, y, z)
-    distance = None
-    for start, end, first, last in zip(tube.points, tube.points[1:], tube.radii, tube.radii[1:], strict=False):
-        reach = max(first, last) + FILLET_MM + 5.0
-        if np.any(np.minimum(start, end) - reach > high) or np.any(np.maximum(start, end) + reach < low):
-            continue
-        part = segment_distance(x, y, z, start, end, first, last)
-        distance = part if distance is None else np.minimum(distance, part)
-    return distance
-
-
-def _box(x, y, z) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([np.min(axis) for axis in (x, y, z)]), np.array([np.max(axis) for axis in (x, y, z)])
+    low, high = ([bound(axis) for axis in (x, y, z)] for bound in (np.min, np.max))
+    distances = []
+    for tube in tubes:
+        parts = []
+        for start, end, first, last in zip(tube.points, tube.points[1:], tube.radii, tube.radii[1:], strict=False):
+            reach = max(first, last) + FILLET_MM + 5.0
+            if np.all(np.minimum(start, end) - reach <= high) and np.all(np.maximum(start, end) + reach >= low):
+                parts.append(segment_distance(x, y, z, start, end, first, last))
+        if parts:
+            distances.append(functools.reduce(np.minimum, parts))
+    return distances
 
 
 def heart_reach(x, y, z, scale: float) -> np.ndarray:
@@ -99,7 +97,7 @@ def heart_reach(x, y, z, scale: float) -> np.ndarray:
 
 def mediastinum_distance(x, y, z, anatomy) -> np.ndarray:
     """Distance to the mediastinal pleura: negative within the mediastinum (spine and its cover included)."""
-    return _surface(x, y, z, anatomy, _distances(x, y, z, (*BLOOD, *AIRWAYS)))
+    return _surface(x, y, z, anatomy, tube_distances(x, y, z, (*BLOOD, *AIRWAYS)))
 
 
 def _surface(x, y, z, anatomy, tubes: list[np.ndarray]) -> np.ndarray:
@@ -116,10 +114,6 @@ def _surface(x, y, z, anatomy, tubes: list[np.ndarray]) -> np.ndarray:
     return distance
 
 
-def _distances(x, y, z, tubes: tuple[Tube, ...]) -> list[np.ndarray]:
-    return [distance for tube in tubes if (distance := tube_distance(x, y, z, tube)) is not None]
-
-
 def may_be_mediastinum(x, y, z, anatomy) -> np.ndarray:
     """Where the mediastinum can lie at all: between the hila, and around the heart. Cheap; a superset."""
     return (np.abs(x - 2.0) < 56.0) | (heart_reach(x, y, z, anatomy.heart_scale) < 1.15)
@@ -130,11 +124,11 @@ def mediastinum_hu(x, y, z, hu, anatomy) -> np.ndarray:
     tissues = anatomy.tissues
     inside = np.full(x.shape, tissues.fat + 8.0, dtype=np.float32)
     _paint_heart(inside, x, y, z, anatomy)
-    blood, airways = _distances(x, y, z, BLOOD), _distances(x, y, z, AIRWAYS)
+    blood, airways = tube_distances(x, y, z, BLOOD), tube_distances(x, y, z, AIRWAYS)
     for distance in blood:
         paint(inside, solid_share(distance), tissues.myocardium)
         paint(inside, solid_share(distance + 1.2), tissues.blood)
-    for gullet in _distances(x, y, z, (GULLET,)):
+    for gullet in tube_distances(x, y, z, (GULLET,)):
         paint(inside, solid_share(gullet), 38.0)
         paint(inside, solid_share(gullet + 5.2) * 0.6, -700.0)
     for distance in airways:

@@ -32,7 +32,7 @@ def make_sample_chest() -> tuple[CTVolume, list[tuple[str, tuple[float, float, f
             center = draw_place(rng, anatomy, 0.5 * diameter)
         density = rng.uniform(10.0, 60.0)
         nodules.append(draw_nodule(rng_of(SEED, number, 13), center, label, "matched", diameter, density))
-    grid = chest_grid(anatomy, 0.94, 2.0, 2.0, np.eye(3))
+    grid = chest_grid(anatomy, 0.94, 2.0)
     plan = CasePlan("Sample chest", anatomy, tuple(nodules), grid, Scan(0.45, 7.0, 0.7), SEED)
     points = [(f"N{number + 1}", nodule.center, nodule.label) for number, nodule in enumerate(nodules)]
     return render_volume(plan), points

@@ -70,7 +70,8 @@ def scan_chest(anatomy: Anatomy, nodules: Sequence[Nodule], grid: Grid, scan: Sc
     grain = [scan.grain_mm / s for s in grid.spacing[:2]]
     for first in range(0, grid.size[2], CHUNK_SLICES):
         count = min(CHUNK_SLICES, grid.size[2] - first)
-        part = _slices(grid, first, count)
+        part_origin = np.asarray(grid.origin) + grid.direction[:, 2] * (grid.spacing[2] * first)
+        part = replace(grid, size=(*grid.size[:2], count), origin=tuple(part_origin))
         hu = _scene(anatomy, trees, part)
         _add_lung_texture(hu, anatomy, part)
         for nodule in nodules:
@@ -85,13 +86,6 @@ def scan_chest(anatomy: Anatomy, nodules: Sequence[Nodule], grid: Grid, scan: Sc
         hu += grains * np.clip((hu + 1000.0) / 100.0, 0.12, 1.0)
         output[first : first + count] = np.clip(np.rint(hu), -1024, 3071)
     return output
-
-
-def _slices(grid: Grid, first: int, count: int) -> Grid:
-    """The part of a grid that starts at a slice."""
-    origin = np.asarray(grid.origin) + grid.direction[:, 2] * (grid.spacing[2] * first)
-    size = (grid.size[0], grid.size[1], count)
-    return Grid(size, grid.spacing, tuple(origin), grid.direction, grid.thickness_mm)
 
 
 def _fine_slices(grid: Grid, step_mm: float) -> tuple[np.ndarray, int, int]:
@@ -127,41 +121,35 @@ def _coordinates(grid: Grid, u: np.ndarray, v: np.ndarray, w: np.ndarray) -> tup
     return tuple(grid.origin[axis] + d[axis, 0] * u + d[axis, 1] * v + d[axis, 2] * w for axis in range(3))
 
 
-def _plane(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    return np.arange(grid.size[0]) * grid.spacing[0], np.arange(grid.size[1]) * grid.spacing[1]
-
-
-def _scene(anatomy: Anatomy, trees: list[tuple[Segments, Segments]], grid: Grid) -> np.ndarray:
+def _scene(anatomy: Anatomy, trees: tuple[list[Segments], list[Segments]], grid: Grid) -> np.ndarray:
     """Tissues and the lungs' vessels, averaged over the slices' thickness: float32 (k, j, i)."""
-    u, v = _plane(grid)
+    u, v = (np.arange(grid.size[axis]) * grid.spacing[axis] for axis in (0, 1))
     w, per_slice, window = _fine_slices(grid, 1.25)
     hu = tissue_hu(*_coordinates(grid, u, v, w), anatomy)
     lung = hu < -650.0
-    blood = np.zeros_like(hu)
-    walls = np.zeros_like(hu)
-    lumens = np.zeros_like(hu)
-    for arteries_or_veins, airways in trees:
-        _mark(blood, _in_frame(arteries_or_veins, grid), u, v, w)
-        _mark(walls, _in_frame(airways, grid), u, v, w, margin=0.9)
-        _mark(lumens, _in_frame(airways, grid), u, v, w)
+    blood, walls, lumens = (np.zeros_like(hu) for _ in range(3))
+    vessels, airways = trees
+    for segments in vessels:
+        _mark(blood, _in_frame(segments, grid), u, v, w)
+    for segments in airways:
+        _mark(walls, _in_frame(segments, grid), u, v, w, margin=0.9)
+        _mark(lumens, _in_frame(segments, grid), u, v, w)
     for share, value in ((walls, AIR_WALL_HU), (blood, anatomy.tissues.blood), (lumens, -980.0)):
         share *= lung
         hu += share * (value - hu)
     return _thickness_mean(hu, per_slice, window, grid.size[2])
 
 
-def _trees(anatomy: Anatomy, grid: Grid, seed: int) -> list[tuple[Segments, Segments]]:
+def _trees(anatomy: Anatomy, grid: Grid, seed: int) -> tuple[list[Segments], list[Segments]]:
     """Vessels and airways that can touch the grid."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in grid.size], indexing="ij")).reshape(3, -1).T
     corners = (corners * np.asarray(grid.spacing)) @ grid.direction.T + np.asarray(grid.origin)
     low, high = corners.min(axis=0), corners.max(axis=0)
-    trees = []
-    for side in ("right", "left"):
-        arteries = lung_tree(anatomy, side, "artery", seed, low, high)
-        none = Segments(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros(0))
-        trees.append((arteries, bronchi(arteries)))
-        trees.append((lung_tree(anatomy, side, "vein", seed, low, high), none))
-    return trees
+    sides = ("right", "left")
+    arteries, veins = (
+        [lung_tree(anatomy, side, kind, seed, low, high) for side in sides] for kind in ("artery", "vein")
+    )
+    return arteries + veins, [bronchi(tree) for tree in arteries]
 
 
 def _in_frame(segments: Segments, grid: Grid) -> Segments:

@@ -6,6 +6,7 @@ three and aligned grids then broadcast.
 
 import numpy as np
 
+AIR_HU = -1000.0
 EDGE_MM = 1.0
 
 

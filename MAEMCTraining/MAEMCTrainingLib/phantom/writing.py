@@ -42,8 +42,8 @@ def write_phantom(
 
     folder: gets ``images/`` (one NRRD a case, or one folder of DICOM slices a case with ``dicom``; the first DICOM case
     is oblique), ``manifest.csv``, and ``phantom.json`` with the settings and each case's SHA-256.
-    grade: "matched" or "easy". field: "nodule" (84 x 84 x 76 mm around the nodule), "region" (56 mm a side: what models
-    see) or "chest" (the whole chest). processes: how many write at a time; the result does not depend on it.
+    grade: "matched" or "easy". field: "nodule" (84 x 84 x 76 mm around the nodule) or "region" (56 mm a side: what
+    models see). processes: how many write at a time; the result does not depend on it.
     progress: called with (cases done, cases).
 
     Run again with the same settings it continues: cases whose content still has its hash are left as they are, damaged

@@ -136,7 +136,7 @@ def files_signature(volume: Volume) -> str:
     for image, series in dict.fromkeys((row.image, row.values.get("series_uid", "")) for row in volume.rows):
         try:
             signature = times_signature(image, series or None)
-        except OSError:
+        except (OSError, InputError):
             signature = "not there"
         digest.update(f"{signature}\n".encode())
     return digest.hexdigest()

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import lzma
+import contextlib
 import os
 import shutil
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
-from MAEMCLib.errors import InputError
+from MAEMCLib.errors import UNREADABLE, InputError
 
 LARGEST_BYTES = 64 * 2**30
-_DAMAGED = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,  # an encrypted member; NotImplementedError of an unknown compression; RecursionError
-    ValueError,  # names that are no text
-    LookupError,
-    OverflowError,
-)
-"""The errors that the reading libraries raise for a damaged archive."""
+
+
+@contextlib.contextmanager
+def _refusing(archive: Path, remedy: str) -> Iterator[None]:
+    """What the reading libraries raise for a damaged archive, or a disk for what it does not take, as InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        raise InputError(f"{archive} is damaged or cannot be unpacked ({error}). {remedy}", "archive") from error
 
 
 def unpack_tar(archive: Path, names: Collection[str], folder: Path) -> dict[str, Path]:
@@ -37,16 +34,13 @@ def unpack_tar(archive: Path, names: Collection[str], folder: Path) -> dict[str,
     """
     files = {}
     total = 0
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                name = PurePosixPath(member.name).name
-                if member.isreg() and name in names and name not in files:
-                    total += member.size
-                    _check_size(archive, total)
-                    files[name] = _write(folder / name, tar.extractfile(member), member.size)
-    except _DAMAGED as error:
-        raise InputError(f"{archive} is damaged or cannot be unpacked ({error}). Copy it again.", "archive") from error
+    with _refusing(archive, "Copy it again."), tarfile.open(archive) as tar:
+        for member in tar:
+            name = PurePosixPath(member.name).name
+            if member.isreg() and name in names and name not in files:
+                total += member.size
+                _check_size(archive, total)
+                files[name] = _write(folder / name, tar.extractfile(member), member.size)
     return files
 
 
@@ -56,17 +50,14 @@ def unpack_zip(archive: Path, folder: Path) -> list[Path]:
     Raises InputError: that, a damaged or an encrypted archive, one that unpacks to more than any scene, a folder that
     cannot be written.
     """
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            members = [member for member in packed.infolist() if not member.is_dir()]
-            places = [_place(member.filename, folder, archive) for member in members]
-            _check_size(archive, sum(member.file_size for member in members))
-            for member, place in zip(members, places, strict=True):
-                with packed.open(member) as stream:
-                    _write(place, stream, member.file_size)
-            return places
-    except _DAMAGED as error:
-        raise InputError(f"{archive} is damaged or cannot be unpacked ({error}). Save it again.", "archive") from error
+    with _refusing(archive, "Save it again."), zipfile.ZipFile(archive) as packed:
+        members = [member for member in packed.infolist() if not member.is_dir()]
+        places = [_place(member.filename, folder, archive) for member in members]
+        _check_size(archive, sum(member.file_size for member in members))
+        for member, place in zip(members, places, strict=True):
+            with packed.open(member) as stream:
+                _write(place, stream, member.file_size)
+    return places
 
 
 def _check_size(archive: Path, size: int) -> None:

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.dicom.grid import Grid
 from MAEMCLib.images.dicom.header import Header
@@ -47,11 +46,6 @@ class TreeSeries:
         if self.stack.problem is not None:
             raise self.stack.problem
         return self.stack.grid
-
-    @property
-    def affine(self) -> np.ndarray:
-        """(4, 4) index (i, j, k) to LPS mm. Raises InputError as ``grid``."""
-        return self.grid.affine
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -101,7 +101,15 @@ def pseudonymized(rows: Iterable[Case], key: bytes) -> list[Case]:
     was imported or written by hand with the hospital's own number. Nothing else that an importer writes identifies a
     patient, but for the paths of the images: these are the user's own files, and a manifest without them finds nothing.
     """
-    return [_pseudonymized(row, key) for row in rows]
+    made = []
+    for row in rows:
+        values = dict(row.values)
+        if values.get("volume_id"):
+            values["volume_id"] = pseudonym("V", values["volume_id"], key)
+        case_id, patient_id = pseudonym("C", row.case_id, key), pseudonym("P", row.patient_id, key)
+        values["pseudonym_key"] = key_name(key)
+        made.append(replace(row, case_id=case_id, patient_id=patient_id, values=values))
+    return made
 
 
 def check_nothing_is_lost(manifest: Path, rows: Iterable[Case]) -> None:
@@ -121,18 +129,6 @@ def check_nothing_is_lost(manifest: Path, rows: Iterable[Case]) -> None:
                 f"{manifest} is there already, and its row {line} {what}. Choose another --output, or add --overwrite.",
                 "manifest-there",
             )
-
-
-def _pseudonymized(row: Case, key: bytes) -> Case:
-    extra = dict(row.values)
-    if extra.get("volume_id"):
-        extra["volume_id"] = pseudonym("V", extra["volume_id"], key)
-    return replace(
-        row,
-        case_id=pseudonym("C", row.case_id, key),
-        patient_id=pseudonym("P", row.patient_id, key),
-        values={**extra, "pseudonym_key": key_name(key)},
-    )
 
 
 def below(path: Path, folder: Path) -> str:

@@ -104,7 +104,7 @@ def nodules(outlined: Sequence[Outlined], series: TreeSeries) -> list[Nodule]:
     """
     marks = _repeated_joined(outlined, series)
     group = list(range(len(marks)))
-    for _, _, first, second in sorted(_pairs(marks, float(np.linalg.norm(series.affine[:3, 2])))):
+    for _, _, first, second in sorted(_pairs(marks, float(np.linalg.norm(series.grid.affine[:3, 2])))):
         keep, drop = group[first], group[second]
         readers = [{mark.reader for mark, g in zip(marks, group, strict=True) if g == one} for one in (keep, drop)]
         if keep != drop and not readers[0] & readers[1]:
@@ -166,7 +166,7 @@ def longest_axial_mm(voxels: np.ndarray, series: TreeSeries) -> float:
     """The longest diameter within one slice in mm: between the centers of the two pixels farthest apart, and the width
     of one pixel, since a diameter runs from border to border."""
     index = _index(voxels, series)
-    across, down = series.affine[:3, 0], series.affine[:3, 1]
+    across, down = series.grid.affine[:3, 0], series.grid.affine[:3, 1]
     longest = 0.0
     for k in np.unique(index[:, 2]):
         pixels = index[index[:, 2] == k][:, :2]
@@ -178,13 +178,13 @@ def longest_axial_mm(voxels: np.ndarray, series: TreeSeries) -> float:
 
 
 def _measured(mark: Outlined, series: TreeSeries) -> Outlined:
-    volume = len(mark.voxels) * abs(np.linalg.det(series.affine[:3, :3]))
+    volume = len(mark.voxels) * abs(np.linalg.det(series.grid.affine[:3, :3]))
     return replace(mark, center=_center(mark.voxels, series), sphere_mm=float((6 * volume / np.pi) ** (1 / 3)))
 
 
 def _center(voxels: np.ndarray, series: TreeSeries) -> np.ndarray:
     """(3,) LPS mm."""
-    return series.affine[:3, :3] @ _index(voxels, series).mean(axis=0) + series.affine[:3, 3]
+    return series.grid.affine[:3, :3] @ _index(voxels, series).mean(axis=0) + series.grid.affine[:3, 3]
 
 
 def _index(voxels: np.ndarray, series: TreeSeries) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -30,31 +30,14 @@ class LesionSizes:
 
 
 def lesion_patches(mask: np.ndarray, patch_size: int) -> np.ndarray:
-    """Lesion mask (S, S) bool -> (N,) bool: the patches, in row-major order, that hold a pixel of the lesion.
-
-    Raises InputError for a mask that is not square or that patches do not fill.
-    """
-    mask = np.asarray(mask)
-    if mask.ndim != 2 or mask.shape[0] != mask.shape[1] or mask.shape[0] % patch_size:
-        raise InputError(
-            f"The lesion mask has the shape {mask.shape}, which patches of {patch_size} pixels do not fill. It has to "
-            "be as large as the picture that the network sees.",
-            "lesion-mask",
-        )
-    grid = mask.shape[0] // patch_size
+    """Lesion mask (S, S) bool -> (N,) bool: the patches, in row-major order, that hold a pixel of the lesion."""
+    grid = len(mask) // patch_size
     tiles = (mask != 0).reshape(grid, patch_size, grid, patch_size)
     return tiles.any(axis=(1, 3)).ravel()
 
 
 def patches_to_show(lesion: np.ndarray, share: float) -> int:
-    """How many of a lesion's patches (N,) bool have to stay visible: their share, rounded up on exact numbers.
-
-    Raises UsageError for a share outside 0 to 1.
-    """
-    if not 0 <= share <= 1:
-        raise UsageError(
-            f"The visible share of a lesion is {share!r}, but it has to lie between 0 and 1.", "visible-lesion"
-        )
+    """How many of a lesion's patches (N,) bool have to stay visible: their share, rounded up on exact numbers."""
     return math.ceil(int(np.count_nonzero(lesion)) * Fraction(share).limit_denominator(1_000_000))
 
 
@@ -66,15 +49,9 @@ def keep_lesion_visible(noise: np.ndarray, mask: np.ndarray, patch_size: int, hi
     smallest noise change places with the other visible ones of the largest: still a random draw, no other patch moves,
     and the same noise gives the same result. The values returned then are ranks, in [0, 1).
 
-    Raises UsageError where more patches would have to stay visible than the mask shows, InputError for a mask that does
-    not fit the patches.
+    Raises UsageError where more patches would have to stay visible than the mask shows.
     """
     lesion = lesion_patches(mask, patch_size)
-    if len(noise) != len(lesion):
-        raise InputError(
-            f"The lesion mask has {len(lesion)} patches of {patch_size} pixels, the picture {len(noise)}.",
-            "lesion-mask",
-        )
     wanted, visible = patches_to_show(lesion, share), len(noise) - hidden
     if wanted > visible:
         raise UsageError(
@@ -97,8 +74,8 @@ def keep_lesion_visible(noise: np.ndarray, mask: np.ndarray, patch_size: int, hi
 
 
 def lesion_sizes(masks: Sequence[np.ndarray], patch_size: int, hidden: int, share: float) -> LesionSizes:
-    """Measure the lesions of masks (S, S), one a picture, before a run. Raises what ``keep_lesion_visible`` raises for
-    masks that do not fit; lesions that are too large are counted, not refused."""
+    """Measure the lesions of masks (S, S), one an image, before a run. Lesions that are too large are counted, not
+    refused."""
     from scipy import ndimage  # not in Slicer, whose panel lists the kinds
 
     diameters, too_large = [], []

@@ -8,7 +8,7 @@ from pathlib import Path
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 
-from ..imported import Imported, Importer
+from ..imported import Imported, Importer, label_of_median
 from ..tables import read_table
 
 COLUMNS = ("file", "patient", "eq_diam_mask_mm", "malignancy_median_high")
@@ -16,9 +16,8 @@ CUBE_CENTER_LPS = (0.0, 0.0, 0.0)
 """The point of every cube: its center, which is LPS (0, 0, 0) by the cubes' geometry. The centroid of the reader's mask
 lies about 2 mm aside; a 50 mm region about the centroid leaves the 51 mm cube and has to be padded, one about the
 center fits."""
-LABEL_OF_RATING = {"1": 0, "2": 0, "3": None, "4": 1, "5": 1, "": None}
-"""Median rating of malignancy by the readers, 1 to 5. The middle one says 'indeterminate' and is no label. These are
-opinions of readers, not diagnoses."""
+RATINGS = ("", "1", "2", "3", "4", "5")
+"""Median rating of malignancy by the readers."""
 
 
 def import_lidc_cubes(source: Path, unpacked: Path) -> Imported:
@@ -48,7 +47,7 @@ IMPORTER = Importer(import_lidc_cubes, "51 mm cubes of LIDC-IDRI with the reader
 
 def _row(folder: Path, record: dict[str, str]) -> Case:
     rating = record["malignancy_median_high"]
-    if rating not in LABEL_OF_RATING:
+    if rating not in RATINGS:
         raise InputError(
             f"labels.csv rates {record['file']} '{rating}'; ratings are 1 to 5 or empty.", "manifest-label"
         )
@@ -63,7 +62,7 @@ def _row(folder: Path, record: dict[str, str]) -> Case:
         case_id=name,
         patient_id=record["patient"] or name,
         image=folder / "images" / record["file"],
-        label=LABEL_OF_RATING[rating],
+        label=label_of_median(int(rating)) if rating else None,
         diameter_mm=diameter_mm,
         point_lps=CUBE_CENTER_LPS,
         values={"modality": "CT", "anatomy": "CHEST", "malignancy_median_high": rating},

@@ -111,7 +111,7 @@ def _volume(node: SceneNode, inside: Path | None) -> _Volume:
             series = next((series for series in tree.series if node.file.absolute() in series.stack.files), None)
             if series is None:
                 raise InputError(f"its file {node.file.name} is no DICOM image", "dicom")
-            return _Volume(node, tree.image(series), VolumeBox(series.shape, series.affine), "")
+            return _Volume(node, tree.image(series), VolumeBox(series.shape, series.grid.affine), "")
         return _Volume(node, node.file, read_box(node.file), "")
     except InputError as error:
         return _Volume(node, None, None, str(error))
