@@ -95,7 +95,9 @@ def test_killed_run_is_continued(tmp_path, random_bundle):
     write_volume(CTVolume(array, np.eye(4)), tmp_path / "v0.nrrd")
     for number in range(1, 30):
         shutil.copy(tmp_path / "v0.nrrd", tmp_path / f"v{number}.nrrd")
-    lines = [f"c{number},p{number},v{number}.nrrd,35,35,35," for number in range(30)]
+    # More rows than any machine scores while another process waits for its turn to look.
+    cases = [f"c{number}" for number in range(150)]
+    lines = [f"{case},p{case},v{number % 30}.nrrd,35,35,35," for number, case in enumerate(cases)]
     (tmp_path / "m.csv").write_text(HEADER + "\n".join(lines) + "\n")
     output = tmp_path / "r.csv"
     command = [sys.executable, "-m", "MAEMCLib", "batch", str(tmp_path / "m.csv"), "--output", str(output)]
@@ -109,10 +111,10 @@ def test_killed_run_is_continued(tmp_path, random_bundle):
         time.sleep(0.005)
     process.wait()
     done = [row["time"] for row in rows_of(output) if row["status"] == "scored"]
-    assert process.returncode == -signal.SIGKILL and 0 < len(done) < 30
+    assert process.returncode == -signal.SIGKILL and 0 < len(done) < len(cases)
     assert subprocess.run(command).returncode == 0
     rows = rows_of(output)
-    assert [row["case_id"] for row in rows] == [f"c{number}" for number in range(30)]
+    assert [row["case_id"] for row in rows] == cases
     assert set(done) <= {row["time"] for row in rows}
 
 
