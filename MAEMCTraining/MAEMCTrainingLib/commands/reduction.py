@@ -88,7 +88,7 @@ def _reduce(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         raise Interrupted(_stopped(partial)) from None
     write_reduction(options.output, reduction, similarity, settings)
-    partial.remove()
+    partial.path.unlink(missing_ok=True)
     for item in reduction.left_out:
         print(f"left out {item}", file=sys.stderr)
     show(_report(reduction, rule), options)

@@ -28,8 +28,8 @@ class Attributes:
         """A hash of the data and of what is said of them; that of the cohort where nothing is."""
         if not self.names:
             return cohort.fingerprint
-        said = np.packbits(self.values).tobytes() + "|".join(self.names).encode()
-        return hashlib.sha256(cohort.fingerprint.encode() + said).hexdigest()
+        attributes = np.packbits(self.values).tobytes() + "|".join(self.names).encode()
+        return hashlib.sha256(cohort.fingerprint.encode() + attributes).hexdigest()
 
 
 def attributes_of(cohort: Cohort, columns: Sequence[str]) -> tuple[Attributes, np.ndarray]:
@@ -38,12 +38,12 @@ def attributes_of(cohort: Cohort, columns: Sequence[str]) -> tuple[Attributes, n
     A cell may hold several values, separated by ';'. Attributes are ordered by column and value. Raises InputError:
     data without a column, no case with a value, fewer than two attributes in all.
     """
-    found = [
-        {f"{name}={value.strip()}" for name in columns for value in said[name].split(";") if value.strip()}
-        for said in cohort.columns(columns)
+    attributes = [
+        {f"{name}={value.strip()}" for name in columns for value in texts[name].split(";") if value.strip()}
+        for texts in cohort.columns(columns)
     ]
-    names = sorted(set().union(*found), key=lambda name: (columns.index(name.partition("=")[0]), name))
-    known = np.array([index for index, attributes in enumerate(found) if attributes], dtype=int)
+    names = sorted(set().union(*attributes), key=lambda name: (columns.index(name.partition("=")[0]), name))
+    described = np.array([index for index, own in enumerate(attributes) if own], dtype=int)
     if len(names) < 2:
         there = f"all of them say {names[0]}" if names else "no case says anything there"
         raise InputError(
@@ -51,5 +51,5 @@ def attributes_of(cohort: Cohort, columns: Sequence[str]) -> tuple[Attributes, n
             "with columns=...",
             "single-class",
         )
-    values = np.array([[name in found[index] for name in names] for index in known], dtype=bool)
-    return Attributes(values, tuple(names)), known
+    values = np.array([[name in attributes[index] for name in names] for index in described], dtype=bool)
+    return Attributes(values, tuple(names)), described

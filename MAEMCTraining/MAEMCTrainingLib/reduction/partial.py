@@ -97,10 +97,6 @@ class Partial:
             ) from error
         self.done += 1
 
-    def remove(self) -> None:
-        """Remove the file once the result is written."""
-        self.path.unlink(missing_ok=True)
-
     def _digest(self, record: Mapping[str, Any]) -> str:
         """The hash of a line and its task: of two commands that write at once, neither takes the other's lines."""
         return hashlib.sha256(self._task + _line(record)).hexdigest()

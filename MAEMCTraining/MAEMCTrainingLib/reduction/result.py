@@ -15,7 +15,7 @@ from MAEMCLib.files.folder import make_folder
 from MAEMCLib.files.spreadsheet import RowWriter
 
 from . import NOTE
-from .selection import Removal, Selected, Similarity
+from .selection import Selected, Similarity
 from .slices import WINDOW_HU, LeftOut, Volume
 
 SCHEMA = 1
@@ -104,7 +104,9 @@ def write_reduction(path: Path, reduction: Reduction, similarity: Similarity, se
         "note": NOTE,
     }
     write_json(path.with_name(f"{path.stem}-summary.json"), summary)
-    return write_manifest(path, [_writable(row) for row in reduction.rows])
+    # A slice has no point, but its manifest may have had the columns.
+    plain = [{name: row.values[name] for name in row.values if name not in POINT} for row in reduction.rows]
+    return write_manifest(path, [replace(row, values=own) for row, own in zip(reduction.rows, plain, strict=True)])
 
 
 def _write_removed(path: Path, reduction: Reduction, similarity: Similarity) -> None:
@@ -113,16 +115,8 @@ def _write_removed(path: Path, reduction: Reduction, similarity: Similarity) -> 
         writer.row(REMOVED_COLUMNS)
         for reduced in reduction.volumes:
             for removal in reduced.selected.removed:
-                writer.row(_removed_record(reduced, removal, similarity))
-
-
-def _removed_record(reduced: Reduced, removal: Removal, similarity: Similarity) -> tuple[str, ...]:
-    row, cause, kept = (reduced.rows[place] for place in (removal.place, removal.because_of, removal.kept))
-    index, cause_index, kept_index = (item.values["slice_index"] for item in (row, cause, kept))
-    compared = (cause_index, similarity.measure, f"{removal.value:.6g}")
-    return (row.case_id, row.patient_id, reduced.volume.volume_id, index, *compared, kept_index, kept.case_id)
-
-
-def _writable(row: Case) -> Case:
-    """A slice has no point, but its manifest may have had the columns."""
-    return replace(row, values={name: value for name, value in row.values.items() if name not in POINT})
+                row, cause, kept = (reduced.rows[place] for place in (removal.place, removal.because_of, removal.kept))
+                index, cause_index, kept_index = (item.values["slice_index"] for item in (row, cause, kept))
+                compared = (cause_index, similarity.measure, f"{removal.value:.6g}")
+                names = (row.case_id, row.patient_id, reduced.volume.volume_id)
+                writer.row((*names, index, *compared, kept_index, kept.case_id))

@@ -124,12 +124,12 @@ def pairwise(
     values = np.concatenate(rows) if rows else np.zeros(0)
     firsts, seconds = np.triu_indices(count, 1)
     order = np.argsort(values if similarity.is_distance else -values, kind="stable")
-    least = 1 if share is None else _least(count, share)
+    # The share, rounded up. 0.1 x 30 is 3, although it is a little more in binary numbers.
+    least = 1 if share is None else max(1, math.ceil(count * share - 1e-9))
     gone: dict[int, tuple[int, float]] = {}
     for pair in order:
-        if count - len(gone) <= least:
-            break
-        if threshold is not None and not _within(similarity, values[pair], threshold):
+        within = threshold is None or _within(similarity, values[pair], threshold)
+        if count - len(gone) <= least or not within:
             break
         first, second = int(firsts[pair]), int(seconds[pair])
         if first not in gone and second not in gone:
@@ -142,11 +142,6 @@ def pairwise(
 
 def _within(similarity: Similarity, values: np.ndarray, threshold: float) -> np.ndarray:
     return values <= threshold if similarity.is_distance else values >= threshold
-
-
-def _least(count: int, share: float) -> int:
-    """The share, rounded up. 0.1 x 30 is 3, although it is a little more in binary numbers."""
-    return max(1, math.ceil(count * share - 1e-9))
 
 
 def _last(gone: dict[int, tuple[int, float]], place: int) -> int:

@@ -89,11 +89,11 @@ def _exists(path: Path) -> bool:
 
 def _references(element: Element) -> dict[str, list[str]]:
     """``role:ID ID;role:ID;`` -> {role: IDs}."""
-    found: dict[str, list[str]] = defaultdict(list)
+    references: dict[str, list[str]] = defaultdict(list)
     for part in element.get("references", "").split(";"):
         role, _, identities = part.partition(":")
-        found[role.strip()] += identities.split()
-    return found
+        references[role.strip()] += identities.split()
+    return references
 
 
 def _scored_on(root: Element) -> dict[str, set[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
@@ -20,11 +20,10 @@ _TAIL_BYTES = 4096
 
 @dataclass(frozen=True)
 class Picture:
-    """size: width and height in pixels, as columns of a manifest. The others are what DICOM says, else empty."""
+    """columns: modality, anatomy, width and height in pixels, as a manifest has them. patient: as DICOM says, else
+    empty."""
 
-    size: dict[str, str] = field(default_factory=dict)
-    modality: str = ""
-    anatomy: str = ""
+    columns: dict[str, str]
     patient: str = ""
 
 
@@ -64,7 +63,7 @@ def _raster(path: Path) -> Picture:
             stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
             if _END_OF_JPEG not in stream.read():
                 raise InputError("it is cut short")
-    return Picture({"width": str(width), "height": str(height)})
+    return Picture(_columns("", "", width, height))
 
 
 def _dicom(path: Path) -> Picture:
@@ -87,4 +86,8 @@ def _dicom(path: Path) -> Picture:
         raise InputError(f"DICOM with {frames} frames; export single pictures")
     if not width or not height:
         raise InputError("DICOM without an image")
-    return Picture({"width": str(width), "height": str(height)}, modality, anatomy, patient)
+    return Picture(_columns(modality, anatomy, width, height), patient)
+
+
+def _columns(modality: str, anatomy: str, width: int, height: int) -> dict[str, str]:
+    return {"modality": modality, "anatomy": anatomy, "width": str(width), "height": str(height)}

@@ -7,7 +7,7 @@ for each plane by itself: each montage stays anatomically coherent while the pai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from MAEMCLib.inputs.montage import normalize, to_montage
@@ -54,27 +54,27 @@ def draw_view(augmentation: Augmentation, slice_step: int, seed: int, epoch: int
         return View()
     if augmentation.mode == "paper":
         return paper_view(number)
-    draws = generator(seed, "view", epoch, sample)
-    shift = draws.integers(-augmentation.shift_mm, augmentation.shift_mm + 1, size=3)
-    # P and S are across the slices of one plane each; L is in the plane of both.
-    shift[1:] = np.trunc(shift[1:] / slice_step).astype(int) * slice_step
-    turns = draws.integers(0, 4, size=2) * augmentation.rotate
-    flips = draws.integers(0, 2, size=2) * augmentation.flip
-    return View(
-        tuple(int(s) for s in shift),
-        (int(turns[0]), bool(flips[0])),
-        (int(turns[1]), bool(flips[1])),
-    )
+    rng = generator(seed, "view", epoch, sample)
+    shift = _draw_shift(rng, augmentation, slice_step)
+    turns = rng.integers(0, 4, size=2) * augmentation.rotate
+    flips = rng.integers(0, 2, size=2) * augmentation.flip
+    axial, coronal = zip(turns.tolist(), map(bool, flips), strict=True)
+    return View(shift, axial, coronal)
 
 
 def moved(view: View, augmentation: Augmentation, slice_step: int, seed: int, epoch: int, sample: int) -> View:
     """The same turns and flips about a point shifted anew, at least in the axial plane."""
     if augmentation.mode in ("none", "single"):
         return view
-    draws = generator(seed, "second-shift", epoch, sample)
-    shift = draws.integers(-augmentation.shift_mm, augmentation.shift_mm + 1, size=3)
+    shift = _draw_shift(generator(seed, "second-shift", epoch, sample), augmentation, slice_step)
+    return replace(view, shift_lps=shift)
+
+
+def _draw_shift(rng: np.random.Generator, augmentation: Augmentation, slice_step: int) -> tuple[int, int, int]:
+    shift = rng.integers(-augmentation.shift_mm, augmentation.shift_mm + 1, size=3)
+    # P and S are across the slices of one plane each; L is in the plane of both.
     shift[1:] = np.trunc(shift[1:] / slice_step).astype(int) * slice_step
-    return View(tuple(int(s) for s in shift), view.axial, view.coronal)
+    return tuple(shift.tolist())
 
 
 def crop(stacks: np.ndarray, plane: int, view: View, slice_step: int = 1) -> tuple[np.ndarray, float]:
@@ -84,26 +84,15 @@ def crop(stacks: np.ndarray, plane: int, view: View, slice_step: int = 1) -> tup
     1 coronal. Returns (25, 50, 50) float32 HU with -1200 HU outside the volume, and the share of samples outside.
     """
     left, posterior, superior = view.shift_lps
-    if plane == 0:
-        cut = _turn(_window(stacks[0], superior // slice_step, posterior, left), view.axial)
-    else:
-        cut = _turn(_window(stacks[1], posterior // slice_step, -superior, left), view.coronal)
-    hu = cut.astype(np.float32)
+    across, down, (turns, flipped) = (
+        (superior, posterior, view.axial) if plane == 0 else (posterior, -superior, view.coronal)
+    )
+    first, row, column = MARGIN + across // slice_step, MARGIN + down, MARGIN + left
+    cut = np.rot90(stacks[plane, first : first + SLICES, row : row + SIDE, column : column + SIDE], turns, axes=(1, 2))
+    cut = cut[:, :, ::-1] if flipped else cut
     outside = cut == PADDING
-    if outside.any():
-        hu[outside] = OUTSIDE_HU
+    hu = np.where(outside, np.float32(OUTSIDE_HU), cut.astype(np.float32))
     return hu, float(outside.mean())
-
-
-def _window(stack: np.ndarray, slices: int, rows: int, columns: int) -> np.ndarray:
-    first, row, column = MARGIN + slices, MARGIN + rows, MARGIN + columns
-    return stack[first : first + SLICES, row : row + SIDE, column : column + SIDE]
-
-
-def _turn(stack: np.ndarray, operation: tuple[int, bool]) -> np.ndarray:
-    turns, flipped = operation
-    turned = np.rot90(stack, turns, axes=(1, 2))
-    return turned[:, :, ::-1] if flipped else turned
 
 
 def montage(stacks: np.ndarray, plane: int, view: View, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:

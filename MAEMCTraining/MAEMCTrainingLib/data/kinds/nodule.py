@@ -161,23 +161,19 @@ class MontagePresentation(Presentation):
         """Small crops are squares of either plane's montage."""
         step = self.cohort.settings.slice_step_mm
         view = draw_view(self.augmentation, step, seed, epoch, sample, number)
-        if kind == "one":
-            shown = [(0, view)]
-        elif kind == "shifted":
-            shown = [
-                (0, view),
-                (0, moved(view, self.augmentation, self.cohort.settings.slice_step_mm, seed, epoch, sample)),
-            ]
-        else:
-            shown = [(0, view), (1, view)]
+        shown = [(0, view)]
+        if kind == "shifted":
+            shown.append((0, moved(view, self.augmentation, step, seed, epoch, sample)))
+        elif kind != "one":
+            shown.append((1, view))
         parts = [self._montage(item, plane, what) for plane, what in shown]
         images = [image for image, _ in parts]
         if kind == "multi-crop":
-            draws = generator(seed, "small-crops", epoch, sample)
+            rng = generator(seed, "small-crops", epoch, sample)
             recipe = PictureAugmentation()
             small = round(recipe.small_side * len(images[0]))
             images += [
-                random_crop(images[count % 2], recipe.small_area, small, draws) for count in range(recipe.small_crops)
+                random_crop(images[count % 2], recipe.small_area, small, rng) for count in range(recipe.small_crops)
             ]
         return images, sum(padded for _, padded in parts) / len(parts)
 

@@ -35,23 +35,23 @@ class PicturePresentation(Presentation):
     ) -> tuple[list[np.ndarray], float]:
         """The paper's 40 views are of montages; a picture's are all drawn."""
         gray = gray_of(self.cohort, *self.pictures[item])
-        draws = generator(seed, "picture", epoch, sample)
+        rng = generator(seed, "picture", epoch, sample)
         if kind in ("one", "shifted"):
-            images = [light.of(gray) for light in self._lights(len(gray), draws, 2 if kind == "shifted" else 1)]
+            images = [light.of(gray) for light in self._lights(len(gray), rng, 2 if kind == "shifted" else 1)]
         else:
             recipe, side = self.augmentation, self.preprocessing.image_size
-            images = [self._strong(gray, recipe.crop_area, side, draws) for _ in range(2)]
+            images = [self._strong(gray, recipe.crop_area, side, rng) for _ in range(2)]
             if kind == "multi-crop":
                 small = max(32, round(recipe.small_side * side))
-                images += [self._strong(gray, recipe.small_area, small, draws) for _ in range(recipe.small_crops)]
+                images += [self._strong(gray, recipe.small_area, small, rng) for _ in range(recipe.small_crops)]
         return [normalize_gray(image, self.preprocessing) for image in images], 0.0
 
     def training_image(self, case: int, plane: int, seed: int, epoch: int, sample: int) -> tuple[np.ndarray, float]:
         """One of the case's pictures, drawn anew each epoch."""
-        draws = generator(seed, "picture", epoch, sample)
-        place = int(draws.integers(self._count(case)))
+        rng = generator(seed, "picture", epoch, sample)
+        place = int(rng.integers(self._count(case)))
         gray = gray_of(self.cohort, case, place)
-        (light,) = self._lights(len(gray), draws, 1)
+        (light,) = self._lights(len(gray), rng, 1)
         return normalize_gray(light.of(gray), self.preprocessing), 0.0
 
     def lesion(self, item: int, seed: int, epoch: int, sample: int) -> np.ndarray | None:
@@ -81,31 +81,31 @@ class PicturePresentation(Presentation):
     def _count(self, case: int) -> int:
         return len(self.cohort.cases[case].facts.pictures)
 
-    def _lights(self, stored: int, draws: np.random.Generator, times: int) -> list[_Light]:
+    def _lights(self, stored: int, rng: np.random.Generator, times: int) -> list[_Light]:
         """The same turn, tilt, zoom and gain ``times`` times, each with a shift of its own."""
         recipe = self.augmentation
-        turns, flip = int(draws.integers(4)) * recipe.turn, bool(draws.integers(2)) and recipe.flip
+        turns, flip = int(rng.integers(4)) * recipe.turn, bool(rng.integers(2)) and recipe.flip
         width = stored * self.preprocessing.view_share
-        zoomed = min(stored * 1.0, width * draws.uniform(1 - recipe.zoom, 1 + recipe.zoom))
-        gain = draws.uniform(1 - recipe.gain, 1 + recipe.gain)
-        moved = [draws.uniform(-recipe.shift_share, recipe.shift_share, 2) * width for _ in range(times)]
-        tilt = draws.uniform(-recipe.tilt, recipe.tilt)
+        zoomed = min(stored * 1.0, width * rng.uniform(1 - recipe.zoom, 1 + recipe.zoom))
+        gain = rng.uniform(1 - recipe.gain, 1 + recipe.gain)
+        moved = [rng.uniform(-recipe.shift_share, recipe.shift_share, 2) * width for _ in range(times)]
+        tilt = rng.uniform(-recipe.tilt, recipe.tilt)
         side, half = self.preprocessing.image_size, stored / 2
         return [_Light((half + down, half + right), zoomed, side, turns, flip, gain, tilt) for down, right in moved]
 
-    def _strong(self, gray: np.ndarray, area: tuple[float, ...], side: int, draws: np.random.Generator) -> np.ndarray:
+    def _strong(self, gray: np.ndarray, area: tuple[float, ...], side: int, rng: np.random.Generator) -> np.ndarray:
         from scipy.ndimage import gaussian_filter  # not in Slicer, whose panel lists the kinds
 
         recipe = self.augmentation
         width = round(len(gray) * self.preprocessing.view_share)
         first = (len(gray) - width) // 2
-        image = random_crop(gray[first : first + width, first : first + width], area, side, draws)
-        image = turned(image, int(draws.integers(4)) * recipe.turn, bool(draws.integers(2)) and recipe.flip)
-        if draws.random() < 0.8:
-            brightness, contrast = draws.uniform(1 - recipe.jitter, 1 + recipe.jitter, 2)
+        image = random_crop(gray[first : first + width, first : first + width], area, side, rng)
+        image = turned(image, int(rng.integers(4)) * recipe.turn, bool(rng.integers(2)) and recipe.flip)
+        if rng.random() < 0.8:
+            brightness, contrast = rng.uniform(1 - recipe.jitter, 1 + recipe.jitter, 2)
             image = (image * brightness - image.mean() * brightness) * contrast + image.mean() * brightness
-        if recipe.blur and draws.random() < 0.5:
-            image = gaussian_filter(image, draws.uniform(0.1, 2.0) * side / 224)
+        if recipe.blur and rng.random() < 0.5:
+            image = gaussian_filter(image, rng.uniform(0.1, 2.0) * side / 224)
         return np.clip(image, 0.0, 1.0).astype(np.float32)
 
 

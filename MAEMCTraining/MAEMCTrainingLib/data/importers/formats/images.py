@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from MAEMCLib.cases.case import Case
@@ -111,27 +112,18 @@ def _files(folder: Path, names: set[str], unpacked: Path) -> dict[str, Path]:
 
 
 def _table_row(record: dict[str, str], name: str, path: Path) -> Case:
-    patient = next((record[column] for column in PATIENT_COLUMNS if record.get(column)), None)
     picture = read_picture(path)
-    patient = patient or picture.patient or name
+    patient = next((record[column] for column in PATIENT_COLUMNS if record.get(column)), picture.patient or name)
     slice_index = record.get("slice", "")
-    extra = {"modality": picture.modality, "anatomy": picture.anatomy}
-    extra |= {column: record[column] for column in CARRIED if record.get(column)}
+    values = picture.columns | {column: record[column] for column in CARRIED if record.get(column)}
     if slice_index:
         if not slice_index.lstrip("-").isdecimal():
             raise InputError(f"its slice is '{slice_index}', not a whole number", "manifest-number")
         # The number of a nodule counts within a patient.
-        extra |= {"volume_id": f"{patient} {record.get('nodule', '')}".strip(), "slice_index": slice_index}
+        values |= {"volume_id": f"{patient} {record.get('nodule', '')}".strip(), "slice_index": slice_index}
     if record.get(RATING):  # what radiologists rate from 1 to 5 is nodules in chest CT
-        extra = {**extra, "modality": extra["modality"] or "CT", "anatomy": extra["anatomy"] or "CHEST"}
-    return Case(
-        case_id=name,
-        patient_id=patient,
-        image=path,
-        kind="slice" if slice_index else "image",
-        label=_table_label(record),
-        values={**extra, **picture.size},
-    )
+        values |= {"modality": values["modality"] or "CT", "anatomy": values["anatomy"] or "CHEST"}
+    return Case(name, patient, path, "slice" if slice_index else "image", _table_label(record), values=values)
 
 
 def _table_label(record: dict[str, str]) -> int | None:
@@ -157,9 +149,9 @@ def _from_folders(folder: Path, classes: Sequence[str]) -> Imported:
     names = {path.with_suffix("") for path in paths}
     masks: dict[Path, list[Path]] = {}
     for path in paths:
-        if (of := _masked(path)) is not None and of in names:
+        if (of := _masked(path)) in names:
             masks.setdefault(of, []).append(path)
-    taken = {path for found in masks.values() for path in found}
+    taken = set(chain.from_iterable(masks.values()))
     pictures = [path for path in paths if path not in taken]
     class_folders = find_class_folders([_folders(path, folder) for path in pictures if is_picture(path)], classes)
     found = Imported(remarks=list(class_folders.remarks))
@@ -170,7 +162,13 @@ def _from_folders(folder: Path, classes: Sequence[str]) -> Imported:
             taken -= set(own_masks)
     for path in sorted(taken):
         found.skip(below(path, folder), "a mask of a picture that is not used")
-    found.remarks += _crowded(found.rows)
+    counts = Counter(row.patient_id for row in found.rows)
+    found.remarks += [
+        f"{count} pictures lie in one folder and were taken for one patient's. If that folder is a class, name all "
+        "classes: --classes NEGATIVE,POSITIVE."
+        for count in counts.values()
+        if count > MANY_PICTURES
+    ]
     return found
 
 
@@ -180,23 +178,12 @@ def _folder_row(path: Path, folder: Path, classes: ClassFolders, masks: Sequence
     picture = read_picture(path)
     own = below(path, folder)
     patient = picture.patient or (below_class[-1] if below_class else own)
-    extra = {"modality": picture.modality, "anatomy": picture.anatomy, **picture.size}
+    values = dict(picture.columns)
     if classes.level is not None:
-        extra["class"] = name
+        values["class"] = name
     if masks:
-        extra["mask"] = ";".join(map(str, masks))
-    return Case(own, patient, path, "image", classes.label(name), values=extra)
-
-
-def _crowded(rows: Sequence[Case]) -> list[str]:
-    """Folders that are taken for patients and hold more pictures than a patient has."""
-    counts = Counter(row.patient_id for row in rows)
-    return [
-        f"{count} pictures lie in one folder and were taken for one patient's. If that folder is a class, name all "
-        "classes: --classes NEGATIVE,POSITIVE."
-        for count in counts.values()
-        if count > MANY_PICTURES
-    ]
+        values["mask"] = ";".join(map(str, masks))
+    return Case(own, patient, path, "image", classes.label(name), values=values)
 
 
 def _folders(path: Path, folder: Path) -> tuple[str, ...]:

@@ -120,7 +120,6 @@ def _volume(node: SceneNode, inside: Path | None) -> _Volume:
 
 
 def _volume_of(point: NodulePoint, node: SceneNode, volumes: dict[str, _Volume]) -> _Volume:
-    usable = [volume for volume in volumes.values() if volume.box is not None]
     scored_on = node.volumes & volumes.keys()
     if point.placed_on in volumes:
         chosen = volumes[point.placed_on]
@@ -129,7 +128,7 @@ def _volume_of(point: NodulePoint, node: SceneNode, volumes: dict[str, _Volume])
     elif len(volumes) == 1:
         chosen = next(iter(volumes.values()))
     else:
-        holding = [volume for volume in usable if volume.box.holds(point.lps)]
+        holding = [volume for volume in volumes.values() if volume.box is not None and volume.box.holds(point.lps)]
         if len(holding) != 1:
             which = ", ".join(volume.node.name for volume in holding)
             raise InputError(
