@@ -1,4 +1,4 @@
-"""What a classifier is trained on: cases with a class, their images in branches, and what is known beside them."""
+"""What a classifier is trained on: cases with a class, their images in branches, and their clinical values."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ class LabeledCohort:
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> LabeledCohort:
         """The named cases, in the given order."""
-        kept = np.asarray(indices, dtype=np.int64)
+        chosen = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
-            main=self.main.subset(kept),
-            further={name: (cohort, places[kept]) for name, (cohort, places) in self.further.items()},
-            values=self.values[kept],
-            given=self.given[kept],
-            labels=self.labels[kept],
+            main=self.main.subset(chosen),
+            further={name: (cohort, places[chosen]) for name, (cohort, places) in self.further.items()},
+            values=self.values[chosen],
+            given=self.given[chosen],
+            labels=self.labels[chosen],
         )
 
     @property

@@ -1,4 +1,4 @@
-"""Which cases a fold trains on, is stopped by and tests, for any number of classes; and how that is said."""
+"""Which cases a fold trains on, is stopped by and tests, for any number of classes; and its description."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .presets import ClassifierConfiguration
 def division_of(
     cohort: LabeledCohort, run: ClassifierConfiguration, say: Callable[[str], None] = lambda line: None
 ) -> Division:
-    """Folds by patient, or what the manifest's split says. say: is told of classes that a fold cannot test.
+    """Folds by patient, or what the manifest's split says. say: called with a line for each fold that tests not all.
 
     Raises InputError: a class with one patient, one that a fold could not train on, fewer patients than folds; what
     ``divide`` raises.

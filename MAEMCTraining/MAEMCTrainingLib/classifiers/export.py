@@ -169,15 +169,15 @@ def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str,
 
 def _architecture(settings: dict[str, Any], start: KeptStart | None) -> dict[str, Any]:
     configuration = settings["configuration"]
-    found = {
+    architecture = {
         "encoder": configuration["encoder"],
         "head": head_of(settings),
         "decoder": start.decoder if start is not None else None,
     }
     if settings["kind"] == "fuse":
         graph = {key: configuration[key] for key in ("width", "rounds")}
-        found["graph"] = {"branches": settings["branches"], **graph}
-    return found
+        architecture["graph"] = {"branches": settings["branches"], **graph}
+    return architecture
 
 
 def _training(

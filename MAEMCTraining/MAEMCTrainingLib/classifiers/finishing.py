@@ -40,16 +40,16 @@ def finish_fold(
     (task, best_epoch), device = trained[""], session.device
     task.module.to(device).eval()
     fold, cohort = task.fold, task.cohort
-    found = {name: task.features(getattr(fold, name), device) for name in ("train", "validation", "test")}
+    features_of = {name: task.features(getattr(fold, name), device) for name in ("train", "validation", "test")}
     # What a model knows is measured on other cases than what is new to it: those of its test part, or the validation.
-    known = ("train",) if division.by_split else ("train", "validation")
-    seen = np.concatenate([cohort.seen[getattr(fold, name)] for name in known])
-    statistics = feature_statistics(torch.cat([found[name] for name in known]), seen, cohort.branches)
+    familiar = ("train",) if division.by_split else ("train", "validation")
+    seen = np.concatenate([cohort.seen[getattr(fold, name)] for name in familiar])
+    statistics = feature_statistics(torch.cat([features_of[name] for name in familiar]), seen, cohort.branches)
     with replacing(place / "statistics.safetensors") as temporary:
         save_file(statistics, temporary)
     result: dict[str, Any] = {"fold": fold.number, "best_epoch": best_epoch, "trained_on": len(fold.train)}
     for name in ("validation", "test"):
-        result[name] = _rows(task, getattr(fold, name), found[name])
+        result[name] = _rows(task, getattr(fold, name), features_of[name])
     result["parts"] = {
         name: _rows(task, cases, task.features(cases, device))
         for name, cases in ((VALIDATION, division.validation), (TEST, division.test))
@@ -73,13 +73,13 @@ def _rows(task: ClassifierTask, cases: np.ndarray, values: Tensor) -> list[dict[
     values: the cases' features.
     """
     cohort = task.cohort
-    looked_at = np.isin(np.arange(len(cohort.branches)), task.branches)
-    seen = cohort.seen[cases] & looked_at
-    found = predict(task.module, values, seen, cohort.values[cases], cohort.given[cases])
-    names = [*cohort.branches, CLINICAL][: found.branches.shape[1]]
-    rows = _case_rows(task, cases, found.fused.softmax(dim=1))
-    branches = found.branches.softmax(dim=2).tolist()
-    for row, own, observed in zip(rows, branches, found.observed.tolist(), strict=True):
+    trained = np.isin(np.arange(len(cohort.branches)), task.branches)
+    seen = cohort.seen[cases] & trained
+    logits = predict(task.module, values, seen, cohort.values[cases], cohort.given[cases])
+    names = [*cohort.branches, CLINICAL][: logits.branches.shape[1]]
+    rows = _case_rows(task, cases, logits.fused.softmax(dim=1))
+    branches = logits.branches.softmax(dim=2).tolist()
+    for row, own, observed in zip(rows, branches, logits.observed.tolist(), strict=True):
         row["branches"] = {name: own[k] for k, name in enumerate(names) if observed[k]}
     return rows
 
@@ -99,8 +99,8 @@ def _frozen_baseline(task: ClassifierTask, pretrained: dict[str, Tensor], device
     fold, cohort = task.fold, task.cohort
     frozen = build_encoder(task.run.encoder)
     frozen.load_state_dict(pretrained)
-    known = np.concatenate([fold.train, fold.validation])
-    values, tested = (features(frozen, task.images, cases, device).flatten(1) for cases in (known, fold.test))
-    weights, biases = fit_classes(values.numpy(), cohort.labels[known], FEATURE_PENALTY)
+    fitted = np.concatenate([fold.train, fold.validation])
+    values, tested = (features(frozen, task.images, cases, device).flatten(1) for cases in (fitted, fold.test))
+    weights, biases = fit_classes(values.numpy(), cohort.labels[fitted], FEATURE_PENALTY)
     logits = tested @ torch.from_numpy(weights).T + torch.from_numpy(biases)
     return _case_rows(task, fold.test, logits.softmax(dim=1))

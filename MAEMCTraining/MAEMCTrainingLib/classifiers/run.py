@@ -151,10 +151,10 @@ def _check(cohort: LabeledCohort, run: ClassifierConfiguration, start: StartingP
 
 def _preprocessing(cohort: LabeledCohort, run: ClassifierConfiguration, start: StartingPoint | None) -> Settings:
     """What the encoder is used to, or what suits the cases that train."""
-    known = start.preprocessing if start else None
-    if known is None:
-        known = measure_preprocessing(cohort.main.of_parts(TRAIN), run.augmentation, run.encoder.image_size)
-    return replace(known, angles=run.angles, stored_side=STORED_SIDE) if PICTURE in cohort.branches else known
+    used_to = start.preprocessing if start else None
+    if used_to is None:
+        used_to = measure_preprocessing(cohort.main.of_parts(TRAIN), run.augmentation, run.encoder.image_size)
+    return replace(used_to, angles=run.angles, stored_side=STORED_SIDE) if PICTURE in cohort.branches else used_to
 
 
 def _train_fold(plan: _Plan, fold: Fold, everyone: Cohort | None) -> None:

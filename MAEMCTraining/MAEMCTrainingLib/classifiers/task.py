@@ -76,8 +76,8 @@ class ClassifierTask(Task):
         if encoder_state is not None:
             drawn = self.module.encoder.state_dict()
             anew = run.new_patch_embedding and not run.linear_probe
-            kept = {name: drawn[name] for name in drawn if anew and name.startswith("patch_embed.")}
-            self.module.encoder.load_state_dict(encoder_state | kept)
+            embedding = {name: drawn[name] for name in drawn if anew and name.startswith("patch_embed.")}
+            self.module.encoder.load_state_dict(encoder_state | embedding)
         if run.linear_probe:
             self.module.freeze()
 
@@ -95,14 +95,14 @@ class ClassifierTask(Task):
         """All that learn, the deeper in the encoder the slower; at first the head alone, where that is asked for."""
         run, depth = self.run, getattr(self.run.encoder, "depth", 0)
         decay = run.optimization.layer_decay if depth else 1.0  # of transformers; others learn at one rate
-        found = []
+        parameters = []
         for name, parameter in self.module.named_parameters():
             if parameter.requires_grad:
                 scale, start = 1.0, 0
                 if name.startswith("encoder."):
                     scale, start = layer_scale(name, depth, decay) * run.encoder_rate, run.frozen_epochs
-                found.append(NamedParameter(name, parameter, scale, start))
-        return found
+                parameters.append(NamedParameter(name, parameter, scale, start))
+        return parameters
 
     def order(self, epoch: int) -> np.ndarray:
         """The epoch's own permutation of the samples."""
@@ -141,29 +141,29 @@ class ClassifierTask(Task):
 
     def step(self, model: nn.Module, batch: LabeledBatch) -> tuple[dict[str, Tensor], None]:
         """The loss, and where the head relates branches its two parts; means over samples."""
-        found = model(batch.images, batch.seen, batch.values, batch.given)
-        return self.losses(found, batch.labels, batch.weights), None
+        logits = model(batch.images, batch.seen, batch.values, batch.given)
+        return self.losses(logits, batch.labels, batch.weights), None
 
     def validate(self, device: torch.device) -> dict[str, float]:
         """The same loss on the validation part without augmentation; the macro AUC where every class is there."""
         cases = self.fold.validation
         labels = self.cohort.labels[cases]
-        found = self.outputs(cases, device)
+        logits = self.outputs(cases, device)
         weights = torch.from_numpy(self.weights[labels])
-        figures = {"loss": float(self.losses(found, torch.from_numpy(labels), weights)["loss"])}
+        figures = {"loss": float(self.losses(logits, torch.from_numpy(labels), weights)["loss"])}
         if len(np.unique(labels)) == len(self.cohort.classes):
-            chances = found.fused.softmax(dim=1).numpy()
+            chances = logits.fused.softmax(dim=1).numpy()
             figures["auc"] = float(macro_auc_row(labels, chances, np.ones((1, len(cases))))[0])
         return figures
 
-    def losses(self, found: Logits, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    def losses(self, logits: Logits, labels: Tensor, weights: Tensor) -> dict[str, Tensor]:
         """Weighted cross-entropy; weights: (B,) of each case's class."""
         # Divided by the number of samples and not, as the weighted mean would, by the batch's own weights: small
         # batches without the rarer class then do not count more than others.
-        fused = (nn.functional.cross_entropy(found.fused, labels, reduction="none") * weights).mean()
+        fused = (nn.functional.cross_entropy(logits.fused, labels, reduction="none") * weights).mean()
         if not self.relates:
             return {"loss": fused}
-        branches = branch_loss(found, labels, weights)
+        branches = branch_loss(logits, labels, weights)
         return {"loss": fused + branches, "loss_fused": fused.detach(), "loss_branches": branches.detach()}
 
     @torch.no_grad()
@@ -192,21 +192,21 @@ class ClassifierTask(Task):
         return features(self.module.encoder, self.images, cases, device, together)
 
 
-def branch_loss(found: Logits, labels: Tensor, weights: Tensor) -> Tensor:
+def branch_loss(logits: Logits, labels: Tensor, weights: Tensor) -> Tensor:
     """Weighted cross-entropy of the observed branches' own logits, the mean over a case's branches and over cases."""
-    count = found.branches.shape[1]
+    count = logits.branches.shape[1]
     every = nn.functional.cross_entropy(
-        found.branches.flatten(0, 1), labels.repeat_interleave(count), reduction="none"
+        logits.branches.flatten(0, 1), labels.repeat_interleave(count), reduction="none"
     ).unflatten(0, (-1, count))
-    return ((every * found.observed).sum(dim=1) / found.observed.sum(dim=1) * weights).mean()
+    return ((every * logits.observed).sum(dim=1) / logits.observed.sum(dim=1) * weights).mean()
 
 
 def standardization(cohort: LabeledCohort, cases: np.ndarray) -> tuple[Tensor, Tensor]:
     """Mean and deviation, (A,), of the numbers that are known of some cases; 0 and 1 for choices."""
     center, scale = np.zeros(len(cohort.attributes)), np.ones(len(cohort.attributes))
     for a, choices in enumerate(cohort.attributes):
-        known = cohort.values[cases, a][cohort.given[cases, a]].astype(float)
-        if not choices and len(known):
-            center[a] = known.mean()
-            scale[a] = known.std() if known.std() > 0 else 1.0
+        numbers = cohort.values[cases, a][cohort.given[cases, a]].astype(float)
+        if not choices and len(numbers):
+            center[a] = numbers.mean()
+            scale[a] = numbers.std() if numbers.std() > 0 else 1.0
     return torch.from_numpy(center), torch.from_numpy(scale)

@@ -19,14 +19,13 @@ from ..data.building import build_store
 from ..data.cases import SourceCase
 from ..data.cohort import Cohort, join
 from ..data.pseudonyms import pseudonym_key
-from ..data.sources import Source, cache_name
+from ..data.sources import Progress, Source, cache_name
 from .cases import LABEL, OWN_CLASSES, PICTURE, LabeledCohort, labeled, planes_of, source_of
 
 CHOICES_AT_MOST = 12
 CLASSES_AT_MOST = 20
 _NO_VALUES = {"case_id", "patient_id", "image", "kind", "split", "l_mm", "p_mm", "s_mm", "series_uid", "volume_id"}
 _SPLIT = re.compile(r"[^:]+(:[^:]+)?")
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,13 @@ class Columns:
     positive: str = ""
 
 
-def check_columns(sources: Sequence[Source], asked: Columns) -> None:
+def check_columns(sources: Sequence[Source], columns: Columns) -> None:
     """What ``read_cases`` would refuse before it cuts anything: names, and columns that are not there."""
-    names = [*_clinical_columns(asked.clinical, asked.target)]
-    names += [] if asked.target == LABEL else [asked.target]
+    names = [*_clinical_columns(columns.clinical, columns.target)]
+    names += [] if columns.target == LABEL else [columns.target]
     for source in sources if names else ():
         source.check_columns(names)
-    series = _check_branches(asked.branches)
+    series = _check_branches(columns.branches)
     try:
         for source in sources if series else ():
             source.check_columns(series)
@@ -61,7 +60,7 @@ def check_columns(sources: Sequence[Source], asked: Columns) -> None:
 def read_cases(
     cached: Sequence[Any],
     sources: Sequence[Source],
-    asked: Columns,
+    columns: Columns,
     caches: Path,
     home: Path,
     progress: Progress = lambda done, total: None,
@@ -75,21 +74,21 @@ def read_cases(
     Raises InputError or UsageError: a column that is not there, a text among numbers (its case is named), a column that
     describes nobody or names everybody, one class only, a further series that is not there; what reading raises.
     """
-    clinical, series = _clinical_columns(asked.clinical, asked.target), _check_branches(asked.branches)
+    clinical, series = _clinical_columns(columns.clinical, columns.target), _check_branches(columns.branches)
     cohort = join(cached)
-    branches = asked.branches or planes_of(cohort)
+    branches = columns.branches or planes_of(cohort)
     if series and PICTURE in planes_of(cohort):
         raise InputError("Further series are of nodules in CT, and these data are 2-D pictures.", "kind")
-    if asked.target == LABEL:
+    if columns.target == LABEL:
         cohort = labeled(cohort).main
         texts = [OWN_CLASSES[label] for label in cohort.labels]
     else:
-        texts = [row[asked.target] for row in cohort.columns([asked.target])]
-        known = [index for index, text in enumerate(texts) if text]
-        if len(known) < len(texts):
-            say(f"{len(texts) - len(known)} cases have no {asked.target} and are left out.")
-        cohort, texts = cohort.subset(known), [texts[index] for index in known]
-    classes, labels = _classes(asked.target, texts, asked.positive)
+        texts = [row[columns.target] for row in cohort.columns([columns.target])]
+        labeled_rows = [index for index, text in enumerate(texts) if text]
+        if len(labeled_rows) < len(texts):
+            say(f"{len(texts) - len(labeled_rows)} cases have no {columns.target} and are left out.")
+        cohort, texts = cohort.subset(labeled_rows), [texts[index] for index in labeled_rows]
+    classes, labels = _classes(columns.target, texts, columns.positive)
     rows = cohort.columns([*clinical, *series, "case_id"])
     case_ids = [row["case_id"] for row in rows]
     fields = [
@@ -98,7 +97,9 @@ def read_cases(
     values, given = (part.numpy() for part in value_tensors([_parsed(row, fields) for row in rows], fields))
     further = {name: _further(name, sources, cohort, caches, home, progress, say) for name in series}
     fields += [ClinicalField(name, SERIES, optional=bool((places < 0).any())) for name, (_, places) in further.items()]
-    made = LabeledCohort(cohort, tuple(branches), classes, labels, asked.target, tuple(fields), values, given, further)
+    made = LabeledCohort(
+        cohort, tuple(branches), classes, labels, columns.target, tuple(fields), values, given, further
+    )
     unobserved = [case_ids[int(case)] for case in np.flatnonzero(~(made.seen.any(axis=1) | made.given.any(axis=1)))]
     if unobserved:
         more = f" and {len(unobserved) - 1} more" if len(unobserved) > 1 else ""
@@ -163,8 +164,8 @@ def _classes(target: str, texts: Sequence[str], positive: str) -> tuple[tuple[st
     counts = Counter(texts)
     classes = sorted(counts, key=lambda text: (0, float(text), "") if _is_number(text) else (1, 0.0, text))
     if len(classes) < 2:
-        found = f"All {len(texts)} cases are of the class {classes[0]}" if classes else f"No case has a {target}"
-        raise InputError(f"{found}. A classifier needs cases of at least two classes.", "single-class")
+        problem = f"All {len(texts)} cases are of the class {classes[0]}" if classes else f"No case has a {target}"
+        raise InputError(f"{problem}. A classifier needs cases of at least two classes.", "single-class")
     if len(classes) > CLASSES_AT_MOST or (len(classes) > 2 and len(classes) > len(texts) / 2):
         raise InputError(
             f"The column {target} has {len(classes)} different values in {len(texts)} cases. A class is what many "

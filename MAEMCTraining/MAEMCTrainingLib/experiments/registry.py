@@ -19,7 +19,7 @@ def experiments() -> dict[str, Experiment]:
 
 def experiment_named(name: str) -> Experiment:
     """Raises UsageError for a name that no experiment has."""
-    known = experiments()
-    if name not in known:
-        raise UsageError(f"There is no experiment '{name}'. Choose one of {', '.join(known)}.", "experiment")
-    return known[name]
+    named = experiments()
+    if name not in named:
+        raise UsageError(f"There is no experiment '{name}'. Choose one of {', '.join(named)}.", "experiment")
+    return named[name]

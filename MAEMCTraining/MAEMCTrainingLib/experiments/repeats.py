@@ -40,8 +40,8 @@ def write_repeats(cells: Sequence[Cell], output: Path) -> dict[str, RepeatedComp
     lines: list[tuple[TableCell, ...]] = []
     for name, values in aucs.items():
         deviation = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-        found = comparisons.get(name)
-        beside = (Difference(**vars(found.difference)), found.holm) if found else ("", "")
+        comparison = comparisons.get(name)
+        beside = (Difference(**vars(comparison.difference)), comparison.holm) if comparison else ("", "")
         lines.append((name, f"{values.mean():.3f}{deviation}", len(values), *beside))
     note = f"First: {first}. Out of fold; Wilcoxon signed-rank over repeats, two-sided."
     write_report(Report("", [Section("", [Table(lines, _HEADS), Note(note)])]), output / "repeats.md")
@@ -50,7 +50,7 @@ def write_repeats(cells: Sequence[Cell], output: Path) -> dict[str, RepeatedComp
         {
             "first": first,
             "auc": {name: values.tolist() for name, values in aucs.items()},
-            "comparisons": {name: asdict(found) for name, found in comparisons.items()},
+            "comparisons": {name: asdict(comparison) for name, comparison in comparisons.items()},
         },
     )
     return comparisons
@@ -61,12 +61,12 @@ def _finished(cells: Sequence[Cell], output: Path) -> dict[str, tuple[Prediction
     rows: dict[str, list[Cell]] = {}
     for cell in cells:
         rows.setdefault(cell.row, []).append(cell)
-    found = {}
+    finished = {}
     for name, repeats in rows.items():
         folders = [output / cell.name for cell in repeats]
         if len({cell.repeat for cell in repeats}) > 1 and all(
             (folder / "metrics.json").is_file() for folder in folders
         ):
             tables = [read_predictions(folder / "predictions.csv") for folder in folders]
-            found[name] = (tables[0], np.stack([table.scores[:, 1] for table in tables]))
-    return found
+            finished[name] = (tables[0], np.stack([table.scores[:, 1] for table in tables]))
+    return finished

@@ -117,8 +117,8 @@ class Job:
         if "configuration" in stored:
             _check_same(stored, settings, self.folder)
         elif self.leads:
-            kept = {name: value for name, value in stored.items() if name != "command"}
-            write_json(self.folder / "job.json", {**kept, **_without_paths(settings), "versions": versions()})
+            begun = {name: value for name, value in stored.items() if name != "command"}
+            write_json(self.folder / "job.json", {**begun, **_without_paths(settings), "versions": versions()})
         if self.leads:  # what it reads may have moved since
             start = settings.get("from")
             paths = {
@@ -166,7 +166,7 @@ class Job:
         path = self.folder / "events.jsonl"
         if not self.leads or not path.is_file():
             return
-        kept = []
+        remaining = []
         for line in path.read_bytes().splitlines():
             event = read_event(line)  # the last line of a killed run may be cut, and a disk may spoil any
             again = event is None or (
@@ -175,9 +175,9 @@ class Job:
                 and all(event.get(k) == v for k, v in where.items())
             )
             if not again:
-                kept.append(line + b"\n")
+                remaining.append(line + b"\n")
         with replacing(path) as temporary:
-            temporary.write_bytes(b"".join(kept))
+            temporary.write_bytes(b"".join(remaining))
 
     def log(self, text: str, show: bool = True) -> None:
         """A line for people: to log.txt and, where a program shows what its loggers say, to standard error."""
@@ -239,8 +239,8 @@ def open_job(folder: Path, kind: str, command: dict[str, Any], home: Path, stop:
         stop.folder = folder
         begin_job(folder, kind, command, home)
         # The state at the outset and not an "update" of the old one: what ended the last run is over.
-        kept = ("started", "step", "steps", "epoch", "epochs", "part", "parts", "fold", "folds")
-        job.state = {key: before[key] for key in kept if key in before}
+        going_on = ("started", "step", "steps", "epoch", "epochs", "part", "parts", "fold", "folds")
+        job.state = {key: before[key] for key in going_on if key in before}
         job.state.setdefault("started", now())
         job.update(status="running", stage="Starting", pid=os.getpid(), host=platform.node(), message="")
         try:
@@ -316,8 +316,8 @@ def _check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], folder: 
     # The same run may be typed differently, and what it reads may have moved: data and weights have fingerprints. The
     # kind of input, which earlier versions did not write, is told by the preprocessing.
     names = settings.keys() - {"data", "cohort", "from", "input"}
-    asked = json.loads(json.dumps({name: settings[name] for name in names}))
-    lines = differing_keys({name: stored.get(name) for name in names}, asked)
+    present = json.loads(json.dumps({name: settings[name] for name in names}))
+    lines = differing_keys({name: stored.get(name) for name in names}, present)
     if lines:
         raise UsageError(
             f"{folder} holds a job with other settings: {'; '.join(lines)}. "

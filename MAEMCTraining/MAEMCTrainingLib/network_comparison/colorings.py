@@ -1,4 +1,4 @@
-"""By what the cases of a comparison are told apart: their label, and columns of the manifest."""
+"""The groups of cases that a comparison colors and counts: by label, and by columns of the manifest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CLASSES = {0: "benign", 1: "malignant"}
 
 @dataclass(frozen=True)
 class Coloring:
-    """name: "label", a column, or several joined by "+". values: (cases,) text, empty where nothing is said."""
+    """name: "label", a column, or several joined by "+". values: (cases,) text, empty where there is none."""
 
     name: str
     values: np.ndarray
@@ -62,12 +62,12 @@ def check_columns(source: Source, columns: Sequence[str]) -> None:
 def colorings_of(cohort: Cohort, columns: Sequence[str]) -> list[Coloring]:
     """The label, then each column; ``modality+anatomy`` are the pairs of two columns' values, empty where one is."""
     labels = ["" if label == UNLABELED else _CLASSES[label] for label in cohort.labels.tolist()]
-    found = {LABEL: labels}
+    texts_of = {LABEL: labels}
     for name in columns:
         if name != LABEL:
             rows = [list(texts.values()) for texts in cohort.columns(_parts(name))]
-            found[name] = [f" {JOINED} ".join(row) if all(row) else "" for row in rows]
-    return [Coloring(name, np.array(texts)) for name, texts in found.items()]
+            texts_of[name] = [f" {JOINED} ".join(row) if all(row) else "" for row in rows]
+    return [Coloring(name, np.array(texts)) for name, texts in texts_of.items()]
 
 
 def _parts(name: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Where cases lie by their pixels or features: t-SNE for the eye, and figures of how well that tells classes apart.
 
 The axes of a t-SNE mean nothing, and neither do distances between its groups (van der Maaten and Hinton 2008): the
-correlation of a coordinate with the class is a figure of the picture. The nearest neighbor among the cases of other
+correlation of a coordinate with the class describes the drawing alone. The nearest neighbor among the cases of other
 patients asks the features themselves.
 """
 
@@ -82,15 +82,15 @@ def class_figures(
     bool, those whose own figure is given too; None where there is no such part.
     """
     right = nearest_is_of_own_class(values, classes, patients)
-    found = {
+    figures = {
         "nearest": _share(right, patients),
         "nearest_in_tsne": _share(nearest_is_of_own_class(plane, classes, patients), patients),
         "correlation": correlations(plane.T, classes).tolist(),
         "correlation_by_chance": [correlation_by_chance(axis, classes) for axis in plane.T],
     }
     if unseen is not None:
-        found["nearest_of_unseen"] = _share(right[unseen], patients[unseen])
-    return found
+        figures["nearest_of_unseen"] = _share(right[unseen], patients[unseen])
+    return figures
 
 
 def _share(right: np.ndarray, patients: np.ndarray) -> dict[str, Any]:

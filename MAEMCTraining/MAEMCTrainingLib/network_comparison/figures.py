@@ -1,4 +1,4 @@
-"""Pictures of a comparison of two networks: agreement of the layers, cases by their features, maps side by side."""
+"""Figures of a comparison of two networks: agreement of the layers, cases by their features, maps side by side."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MapExamples:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the pictures need beside the report.
+    """What the figures need beside the report.
 
     planes: the t-SNE (cases, 2) of each of ``SPACES``, None where all cases are the same. pixels: (cases, S * S).
     examples: None where there are no maps.
@@ -43,7 +43,7 @@ class Drawn:
 
 
 def named(report: dict[str, Any], which: str) -> str:
-    """ "A (moco)": a network in a picture or a table; names alone may be the same."""
+    """ "A (moco)": a network in a figure or a table; names alone may be the same."""
     name = report[which]["name"]
     return f"{which.upper()} ({name if len(name) <= 28 else name[:27] + '…'})"
 

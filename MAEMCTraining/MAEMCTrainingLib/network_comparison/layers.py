@@ -34,12 +34,12 @@ def layer_names(encoder: nn.Module) -> list[str]:
 def layer_grams(encoder: nn.Module, images: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, 1, S, S) on the encoder's device -> (layers, n, n) and the features (n, width), float64.
 
-    The Gram matrices are computed while the images pass, so that no activation is kept.
+    The Gram matrices are computed while the images pass, so that no activation stays in memory.
     """
-    kept: dict[str, np.ndarray] = {}
+    of_layers: dict[str, np.ndarray] = {}
 
     def keeping(name: str):
-        return lambda module, given, output: kept.update({name: gram(output)})
+        return lambda module, given, output: of_layers.update({name: gram(output)})
 
     hooks = [module.register_forward_hook(keeping(name)) for name, module in layers(encoder).items()]
     try:
@@ -47,7 +47,7 @@ def layer_grams(encoder: nn.Module, images: Tensor) -> tuple[np.ndarray, np.ndar
     finally:
         for hook in hooks:
             hook.remove()
-    grams = {INPUT: gram(images), **kept, FEATURES: gram(features)}
+    grams = {INPUT: gram(images), **of_layers, FEATURES: gram(features)}
     return np.stack([grams[name] for name in layer_names(encoder)]), features.double().cpu().numpy()
 
 

@@ -45,12 +45,12 @@ def overlap_figures(first: np.ndarray, second: np.ndarray, patients: np.ndarray)
     """
     usable = first.any(axis=(1, 2)) & second.any(axis=(1, 2))
     patients = patients[usable]
-    found: dict[str, Any] = {"cases": int(usable.sum()), "flat": int((~usable).sum())}
-    found["by_independent_places"] = by_independent_places()
+    figures: dict[str, Any] = {"cases": int(usable.sum()), "flat": int((~usable).sum())}
+    figures["by_independent_places"] = by_independent_places()
     if len(np.unique(patients)) < 2:
-        return found | dict.fromkeys(("iou", "iou_of_different_patients", "difference"))
+        return figures | dict.fromkeys(("iou", "iou_of_different_patients", "difference"))
     table = overlaps(first[usable], second[usable])
     others = patients[:, None] != patients
     own, different = np.diagonal(table), np.where(others, table, 0.0).sum(axis=1) / others.sum(axis=1)
     rows = {"iou": own, "iou_of_different_patients": different, "difference": own - different}
-    return found | {name: asdict(mean_by_patients(row, patients)) for name, row in rows.items()}
+    return figures | {name: asdict(mean_by_patients(row, patients)) for name, row in rows.items()}

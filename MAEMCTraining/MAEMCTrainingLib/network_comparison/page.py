@@ -21,19 +21,19 @@ from .figures import SPACES, Drawn, cka_figure, embedding_figure, maps_figure, n
 
 
 def write_comparison(output: Path, report: dict[str, Any], drawn: Drawn) -> None:
-    """Write comparison.json, comparison.html and the pictures; those of a comparison that was here before go.
+    """Write comparison.json, comparison.html and the figures; those of a comparison that was here before go.
 
     All of it is made before the first file is written. Raises InputError where the disk does not take it.
     """
-    pictures = {"cka.png": Figure.drawn(cka_figure(report), "CKA of the layers")}
+    figures = {"cka.png": Figure.drawn(cka_figure(report), "CKA of the layers")}
     for coloring, row in zip(drawn.colorings, report["classes"], strict=True):
-        row["picture"] = f"tsne-{len(pictures)}-{re.sub(r'[^A-Za-z0-9]+', '-', coloring.name)}.png"
-        pictures[row["picture"]] = Figure.drawn(embedding_figure(report, drawn, coloring), f"t-SNE by {row['name']}")
+        row["picture"] = f"tsne-{len(figures)}-{re.sub(r'[^A-Za-z0-9]+', '-', coloring.name)}.png"
+        figures[row["picture"]] = Figure.drawn(embedding_figure(report, drawn, coloring), f"t-SNE by {row['name']}")
     if drawn.examples is not None:
-        pictures["maps.png"] = Figure.drawn(maps_figure(report, drawn), "maps of both networks")
+        figures["maps.png"] = Figure.drawn(maps_figure(report, drawn), "maps of both networks")
     report["notes"] = notes(report)
-    files = {name: figure.png for name, figure in pictures.items()} | {
-        "comparison.html": render(comparison_report(report, pictures), "html").encode(),
+    files = {name: figure.png for name, figure in figures.items()} | {
+        "comparison.html": render(comparison_report(report, figures), "html").encode(),
         "comparison.json": (json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
     }
     for name, content in files.items():
@@ -79,8 +79,8 @@ def notes(report: dict[str, Any]) -> list[str]:
     return [*lines, DISCLAIMER]
 
 
-def comparison_report(report: dict[str, Any], pictures: Mapping[str, Figure] = MappingProxyType({})) -> Report:
-    """What comparison.json holds, for people. pictures: by the names of their files; the terminal has none."""
+def comparison_report(report: dict[str, Any], figures: Mapping[str, Figure] = MappingProxyType({})) -> Report:
+    """What comparison.json holds, for people. figures: by the names of their files; the terminal has none."""
     names = [report[which]["name"] for which in ("a", "b")]
     data = report["data"]
     what = f"{data['cases']} cases of {data['patients']} patients of {data['name']}: {data['image']}."
@@ -92,16 +92,16 @@ def comparison_report(report: dict[str, Any], pictures: Mapping[str, Figure] = M
         f"{names[0]} and {names[1]} on the same cases",
         [
             Section("", [*first, _networks(report)]),
-            Section("Which layers agree?", [*_drawn(pictures, "cka.png"), *_layers(report)]),
-            *(Section(f"Cases by {row['name']}", _classes(report, row, pictures)) for row in report["classes"]),
-            Section("Do they look at the same places?", _maps(report, pictures)),
+            Section("Which layers agree?", [*_drawn(figures, "cka.png"), *_layers(report)]),
+            *(Section(f"Cases by {row['name']}", _classes(report, row, figures)) for row in report["classes"]),
+            Section("Do they look at the same places?", _maps(report, figures)),
             Section("Notes", [Notes(report["notes"])], detail=True),
         ],
     )
 
 
-def _drawn(pictures: Mapping[str, Figure], name: str) -> list[Part]:
-    return [pictures[name]] if name in pictures else []
+def _drawn(figures: Mapping[str, Figure], name: str) -> list[Part]:
+    return [figures[name]] if name in figures else []
 
 
 def _networks(report: dict[str, Any]) -> Table:
@@ -120,8 +120,8 @@ def _layers(report: dict[str, Any]) -> list[Part]:
     return [Table(list(zip(cka["layers_a"], cka["diagonal"], strict=True)), ("layer", "CKA of the same layers"))]
 
 
-def _classes(report: dict[str, Any], row: dict[str, Any], pictures: Mapping[str, Figure]) -> list[Part]:
-    parts = _drawn(pictures, row.get("picture", ""))
+def _classes(report: dict[str, Any], row: dict[str, Any], figures: Mapping[str, Figure]) -> list[Part]:
+    parts = _drawn(figures, row.get("picture", ""))
     if row["reason"]:
         return [*parts, Note(f"No figures: {row['reason']}.", "soft")]
     counted = ", ".join(f"{name} ({count})" for name, count in list(row["counts"].items())[:12])
@@ -134,17 +134,17 @@ def _classes(report: dict[str, Any], row: dict[str, Any], pictures: Mapping[str,
     columns["nearest_in_tsne"] = "The same in the t-SNE"
     rows: list[tuple[Cell, ...]] = []
     for space, name in zip(SPACES, ("pixels", named(report, "a"), named(report, "b")), strict=True):
-        figures = row["spaces"][space]
-        pairs = (figures.get(key) for key in ("correlation", "correlation_by_chance"))
+        measured = row["spaces"][space]
+        pairs = (measured.get(key) for key in ("correlation", "correlation_by_chance"))
         texts = ("-" if pair is None else ", ".join(f"{value:.2f}" for value in pair) for pair in pairs)
-        rows.append((name, *(Metric.of(figures.get(key)) for key in columns), *texts))
+        rows.append((name, *(Metric.of(measured.get(key)) for key in columns), *texts))
     shares = [row["majority"], *([row["majority_of_unseen"]] if unseen else []), row["majority"]]
     rows.append(("the most frequent class", *shares, "", ""))
     heads = ("", *columns.values(), "Correlation of the t-SNE's coordinates", "95 % by chance below")
     return [*parts, Note(f"{counted}{more}{unknown}.", "soft"), Table(rows, heads, style="wrapped")]
 
 
-def _maps(report: dict[str, Any], pictures: Mapping[str, Figure]) -> list[Part]:
+def _maps(report: dict[str, Any], figures: Mapping[str, Figure]) -> list[Part]:
     maps = report["maps"]
     if maps["reason"]:
         return [Note(f"Left out: {maps['reason']}.")]
@@ -157,4 +157,4 @@ def _maps(report: dict[str, Any], pictures: Mapping[str, Figure]) -> list[Part]:
     ]
     flat = f"; {maps['flat']} are left out, as one of their maps is flat" if maps["flat"] else ""
     note = Note(f"{maps['kind']}, mean over {maps['cases']} cases{flat}.", "soft")
-    return [note, *_drawn(pictures, "maps.png"), Table(rows, ("", "IoU"))]
+    return [note, *_drawn(figures, "maps.png"), Table(rows, ("", "IoU"))]
