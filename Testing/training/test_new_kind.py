@@ -38,13 +38,6 @@ class Brightness:
 class SpotPresentation(Presentation):
     planes = ("spot",)
 
-    def __init__(self, cohort, augmentation, preprocessing):
-        self.cohort, self.augmentation, self.preprocessing = cohort, augmentation, preprocessing
-        self.samples_per_view = len(cohort)
-
-    def case_of(self, item):
-        return item
-
     def views(self, kind, item, seed, epoch, sample, number):
         gain = 1 + np.random.default_rng((seed, epoch, sample)).uniform(-1, 1) * self.augmentation.gain
         image = self.plain(item)[0] * np.float32(gain)
@@ -60,6 +53,7 @@ class SpotPresentation(Presentation):
 class SpotKind(Kind):
     name, title, rows = "spot", "spots", ("spot",)
     Settings, Facts, Augmentation, Preprocessing = SpotSettings, SpotFacts, Brightness, PicturePreprocessing
+    shown_as = SpotPresentation
 
     def signature(self, case, content):
         return content(case.row.image, None)
@@ -70,9 +64,6 @@ class SpotKind(Kind):
     def cut(self, shared, case, settings):
         array = np.load(case.row.image)
         return Cut(array, SpotFacts(float(array.max())))
-
-    def present(self, cohort, augmentation, preprocessing, side):
-        return SpotPresentation(cohort, augmentation, preprocessing)
 
     def unstandardized(self, cohort, augmentation, side):
         return PicturePreprocessing(image_size=side), lambda index: cohort.array(index)

@@ -229,7 +229,7 @@ def presentation(noise, tmp_path):
     rows = [row(n, save(tmp_path / f"{n}.png", noise[n])) for n in range(4)]
     cohort = join([build_rows(rows, tmp_path / "c", tmp_path / "home")])
     augmentation = PictureAugmentation(view_share=0.8, turn=True)
-    return PicturePresentation(cohort, augmentation, measure_preprocessing(cohort, augmentation, 32)), rows
+    return PicturePresentation(cohort, augmentation, measure_preprocessing(cohort, augmentation, 32), 32), rows
 
 
 def test_plain_pictures_are_what_scoring_sees(presentation):
@@ -238,7 +238,7 @@ def test_plain_pictures_are_what_scoring_sees(presentation):
         np.testing.assert_allclose(shown.plain(case)[0], prepare(read_gray(rows[case].image), shown.preprocessing))
     values = np.stack([shown.plain(case) for case in range(4)])
     assert abs(values.mean()) < 1e-4 and abs(values.std() - 1) < 1e-4
-    turned = PicturePresentation(shown.cohort, shown.augmentation, replace(shown.preprocessing, angles=3)).plain(2)
+    turned = PicturePresentation(shown.cohort, shown.augmentation, replace(shown.preprocessing, angles=3), 32).plain(2)
     assert turned.shape == (3, 32, 32)
     np.testing.assert_array_equal(turned[0], shown.plain(2)[0])
 
@@ -256,7 +256,7 @@ def test_pictures_of_any_size_are_shown_in_training_as_in_scoring(tmp_path, side
     cohort = join([build_rows(rows, tmp_path / "c", tmp_path / "home")])
     recipe = PictureAugmentation(view_share=share)
     preprocessing = replace(measure_preprocessing(cohort, recipe, side), angles=angles)
-    presentation = PicturePresentation(cohort, recipe, preprocessing)
+    presentation = PicturePresentation(cohort, recipe, preprocessing, preprocessing.image_size)
     for case, one in enumerate(rows):
         np.testing.assert_array_equal(presentation.plain(case), views(read_gray(one.image), preprocessing))
     # What is prepared of a picture hangs on no other picture, and a model of before is shown what it was shown.
@@ -328,7 +328,7 @@ def test_shifted_views_are_the_same_picture_a_little_apart(presentation):
 def test_augmentation_that_changes_nothing_gives_the_plain_picture(presentation):
     shown, _ = presentation
     still = replace(shown.augmentation, shift_share=0.0, zoom=0.0, gain=0.0, flip=False, turn=False)
-    calm = PicturePresentation(shown.cohort, still, shown.preprocessing)
+    calm = PicturePresentation(shown.cohort, still, shown.preprocessing, shown.side)
     np.testing.assert_allclose(calm.views("one", 3, 0, 5, 9, 0)[0][0], shown.plain(3)[0], atol=1e-6)
     np.testing.assert_allclose(calm.training_image(3, 0, 0, 5, 3)[0], shown.plain(3)[0], atol=1e-6)
 
@@ -369,7 +369,7 @@ def test_a_tilt_turns_the_picture_about_the_view_s_middle(finer):
 def test_every_sample_is_tilted_its_own_way(presentation):
     shown, _ = presentation
     still = replace(shown.augmentation, shift_share=0.0, zoom=0.0, gain=0.0, flip=False, turn=False, tilt=30.0)
-    tilted = PicturePresentation(shown.cohort, still, shown.preprocessing)
+    tilted = PicturePresentation(shown.cohort, still, shown.preprocessing, shown.side)
     one, two = (tilted.training_image(3, 0, 0, epoch, 3)[0] for epoch in (1, 2))
     assert not np.array_equal(one, two) and not np.array_equal(one, shown.plain(3)[0])
     first, second = tilted.views("shifted", 1, 0, 0, 0, 0)[0]

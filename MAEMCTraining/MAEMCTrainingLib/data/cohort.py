@@ -56,7 +56,7 @@ class Cohort:
 
     def present(self, augmentation: Any, preprocessing: Any, side: int) -> Presentation:
         """What training sees of the cases, at the encoder's side in pixels."""
-        return self.kind.present(self, augmentation, preprocessing, side)
+        return self.kind.shown_as(self, augmentation, preprocessing, side)
 
     def columns(self, names: Sequence[str]) -> list[dict[str, str]]:
         """{name: text} of each case, empty text where it says nothing. Raises InputError where a cache, or the manifest

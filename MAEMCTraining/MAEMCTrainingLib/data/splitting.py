@@ -13,7 +13,7 @@ from ..engine.rng import generator
 from .parts import TRAIN, parts_of
 
 
-def split_patients(paths: Sequence[Path], output: Path, share: float, seed: int = 0) -> tuple[list[Path], list[Path]]:
+def split_patients(paths: Sequence[Path], output: Path, share: float) -> tuple[list[Path], list[Path]]:
     """Write ``pretraining.csv`` with a share of all patients and ``evaluation.csv`` with the others to ``output``.
 
     The same patients each time. Where the manifests have a split, patients for pre-training are drawn from those that
@@ -30,7 +30,7 @@ def split_patients(paths: Sequence[Path], output: Path, share: float, seed: int 
     count = round(share * len(patients))
     if not 0 < count < len(patients):
         raise UsageError(f"--pretraining-share {share} of {len(patients)} patients leaves a part without any.", "share")
-    chosen = {patients[i] for i in generator(seed, "pretraining-patients").permutation(len(patients))[:count]}
+    chosen = {patients[i] for i in generator(0, "pretraining-patients").permutation(len(patients))[:count]}
     rows = [replace(row, split=part) for row, part in zip(rows, parts, strict=True)]
     written = [
         write_manifest(output / f"{name}.csv", [row for row in rows if (row.patient_id in chosen) == wanted])

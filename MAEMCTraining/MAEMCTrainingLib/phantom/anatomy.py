@@ -6,6 +6,7 @@ level of the carina. Shapes are written for a template patient; each patient's s
 plain textbook anatomy, rounded: they need to look right to a radiologist, not to measure any one person.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,21 +115,15 @@ def tissue_hu(x: np.ndarray, y: np.ndarray, z: np.ndarray, anatomy: Anatomy) -> 
     hu += np.float32(0.35) * y
     coordinates = [np.broadcast_to(axis, cage.shape) for axis in (x, y, z)]
 
-    near = (cage < 4.0) & may_be_mediastinum(x, y, z, anatomy)
-    if near.any():
-        px, py, pz = (axis[near] for axis in coordinates)
-        hu[near] = mediastinum_hu(px, py, pz, hu[near], anatomy)
+    def evaluate(tissue: Callable[..., np.ndarray], where: np.ndarray, *depths: np.ndarray) -> None:
+        if where.any():
+            hu[where] = tissue(*(values[where] for values in (*coordinates, *depths, hu)), anatomy)
+
+    evaluate(mediastinum_hu, (cage < 4.0) & may_be_mediastinum(x, y, z, anatomy))
     _paint_fissures(hu, coordinates, cage)
-    abdomen = (below > -1.5) & (cage < 3.0)
-    if abdomen.any():
-        px, py, pz = (axis[abdomen] for axis in coordinates)
-        hu[abdomen] = _abdomen_hu(px, py, pz, below[abdomen], hu[abdomen], anatomy)
-    wall = cage > -1.5
+    evaluate(_abdomen_hu, (below > -1.5) & (cage < 3.0), below)
     # The vertebrae bulge forward into the cage: they belong to the wall's evaluation as well.
-    wall |= (cage > -60.0) & (np.abs(x) < 45.0) & (y > 25.0)
-    if wall.any():
-        px, py, pz = (axis[wall] for axis in coordinates)
-        hu[wall] = chest_wall_hu(px, py, pz, cage[wall], hu[wall], anatomy)
+    evaluate(chest_wall_hu, (cage > -1.5) | ((cage > -60.0) & (np.abs(x) < 45.0) & (y > 25.0)), cage)
     return hu
 
 

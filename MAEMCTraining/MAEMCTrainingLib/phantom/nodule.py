@@ -89,14 +89,9 @@ def draw_nodule(rng: np.random.Generator, center, label: int, grade: str, diamet
     strands = _draw_strands(rng, radius, label, grade, diameter_mm, spiky)
     latitudes = (np.arange(48) + 0.5) / 48 * np.pi
     longitudes = np.arange(96) / 96 * 2.0 * np.pi
-    rings = np.stack(
-        np.broadcast_arrays(
-            np.sin(latitudes)[:, None] * np.cos(longitudes),
-            np.sin(latitudes)[:, None] * np.sin(longitudes),
-            np.cos(latitudes)[:, None],
-        ),
-        axis=-1,
-    )
+    sines, cosines = np.sin(latitudes)[:, None], np.cos(latitudes)[:, None]
+    axes = (sines * np.cos(longitudes), sines * np.sin(longitudes), cosines)
+    rings = np.stack(np.broadcast_arrays(*axes), axis=-1)
     surface = radius(rings.reshape(-1, 3)).reshape(48, 96).astype(np.float32)
     return Nodule(tuple(float(c) for c in center), int(label), float(diameter_mm), float(hu), surface, offset, strands)
 

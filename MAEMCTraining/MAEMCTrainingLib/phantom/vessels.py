@@ -59,11 +59,8 @@ def _end_points(anatomy: Anatomy, side: str, count: int, rng: np.random.Generato
         high[0] = -12.0
     else:
         low[0] = 12.0
-    candidates = rng.uniform(low, high, (7 * count, 3))
-    candidates = anatomy.patient(candidates)
-    depth = -lung_distance(candidates, anatomy)
-    inside = candidates[depth > 4.5]
-    return inside[:count]
+    candidates = anatomy.patient(rng.uniform(low, high, (7 * count, 3)))
+    return candidates[lung_distance(candidates, anatomy) < -4.5][:count]
 
 
 def _grow(ends, jitter, root, low, high) -> Segments:

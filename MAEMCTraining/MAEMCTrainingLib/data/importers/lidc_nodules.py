@@ -7,7 +7,7 @@ volume of a hundred million.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -67,7 +67,7 @@ def outline(mark: Mark, series: TreeSeries, slices: Mapping[str, int]) -> Outlin
     if not any(len(pixels) for pixels in chosen.values()):
         raise InputError("its outlines include nothing (all of them are holes)", "lidc-outline")
     voxels = np.concatenate([pixels.astype(np.int64) + k * rows * columns for k, pixels in sorted(chosen.items())])
-    return _measured(Outlined(mark.reader, (mark.malignancy,), voxels, np.zeros(3), 0.0), series)
+    return _measured(mark.reader, (mark.malignancy,), voxels, series)
 
 
 def fill(contour: Contour, columns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +120,7 @@ def _repeated_joined(outlined: Sequence[Outlined], series: TreeSeries) -> list[O
         for number in reversed(same):
             other = joined.pop(number)
             voxels = np.union1d(other.voxels, mark.voxels)
-            mark = _measured(replace(mark, ratings=other.ratings + mark.ratings, voxels=voxels), series)
+            mark = _measured(mark.reader, other.ratings + mark.ratings, voxels, series)
         joined.append(mark)
     return joined
 
@@ -177,9 +177,9 @@ def longest_axial_mm(voxels: np.ndarray, series: TreeSeries) -> float:
     return longest + float(np.linalg.norm(across) + np.linalg.norm(down)) / 2
 
 
-def _measured(mark: Outlined, series: TreeSeries) -> Outlined:
-    volume = len(mark.voxels) * abs(np.linalg.det(series.grid.affine[:3, :3]))
-    return replace(mark, center=_center(mark.voxels, series), sphere_mm=float((6 * volume / np.pi) ** (1 / 3)))
+def _measured(reader: int, ratings: tuple[int, ...], voxels: np.ndarray, series: TreeSeries) -> Outlined:
+    volume = len(voxels) * abs(np.linalg.det(series.grid.affine[:3, :3]))
+    return Outlined(reader, ratings, voxels, _center(voxels, series), float((6 * volume / np.pi) ** (1 / 3)))
 
 
 def _center(voxels: np.ndarray, series: TreeSeries) -> np.ndarray:

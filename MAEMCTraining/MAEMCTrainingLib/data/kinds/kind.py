@@ -62,15 +62,20 @@ class Presentation(ABC):
     """What training sees of cases: views for a pre-training method, augmented images for a classifier, and the plain
     images that scoring would see. Every draw is keyed by seed, epoch and sample.
 
-    planes: names of what a case's features are kept of. samples_per_view: how many samples one view of all makes.
+    planes: names of what a case's features are kept of. samples_per_view: how many samples one view of all makes; as
+    long as a kind says nothing else, each case is one. augmentation, preprocessing: of the kind's classes. side: the
+    encoder's, in pixels.
     """
 
     planes: tuple[str, ...]
-    samples_per_view: int
 
-    @abstractmethod
+    def __init__(self, cohort: Cases, augmentation: Any, preprocessing: Any, side: int) -> None:
+        self.cohort, self.augmentation, self.preprocessing, self.side = cohort, augmentation, preprocessing, side
+        self.samples_per_view = len(cohort)
+
     def case_of(self, item: int) -> int:
         """The case of one of the ``samples_per_view``."""
+        return item
 
     @abstractmethod
     def views(
@@ -106,8 +111,8 @@ class Kind(ABC):
 
     name: as cards, jobs and caches store it. title: as messages name it. rows: the kinds of a manifest's rows.
     Settings: how it is cut, one for a whole cache. Facts: what a cache's index further holds of a case. Augmentation,
-    Preprocessing: the classes of its settings. marks_lesions: whether a case can have a mask of its lesion.
-    worth_a_pool: from how many groups on it pays to start processes.
+    Preprocessing: the classes of its settings. shown_as: what training sees of a cohort. marks_lesions: whether a case
+    can have a mask of its lesion. worth_a_pool: from how many groups on it pays to start processes.
     """
 
     name: str
@@ -117,6 +122,7 @@ class Kind(ABC):
     Facts: type
     Augmentation: type
     Preprocessing: type
+    shown_as: type[Presentation]
     marks_lesions = False
     worth_a_pool = 500
 
@@ -143,10 +149,6 @@ class Kind(ABC):
     @abstractmethod
     def cut(self, shared: Any, case: SourceCase, settings: Any) -> Cut:
         """Cut one case. shared: of ``read``. Raises InputError where nothing of it can be used."""
-
-    @abstractmethod
-    def present(self, cohort: Cases, augmentation: Any, preprocessing: Any, side: int) -> Presentation:
-        """What training sees of a cohort, at the encoder's side in pixels."""
 
     @abstractmethod
     def unstandardized(self, cohort: Cases, augmentation: Any, side: int) -> tuple[Any, Callable[[int], np.ndarray]]:

@@ -49,6 +49,57 @@ class NoduleFacts:
     margin_padded: float
 
 
+def regions(cohort: Cases, index: int) -> np.ndarray:
+    """(2, 25, 50, 50) float32 HU of a case, axial and coronal, with -1200 HU outside the volume."""
+    stacks, step = cohort.array(index), cohort.settings.slice_step_mm
+    return np.stack([crop(stacks, plane, View(), step)[0] for plane in (0, 1)])
+
+
+class MontagePresentation(Presentation):
+    """Nodules as montages of 25 axial and 25 coronal slices."""
+
+    planes = ("axial", "coronal")
+
+    def views(
+        self, kind: str, item: int, seed: int, epoch: int, sample: int, number: int
+    ) -> tuple[list[np.ndarray], float]:
+        """Small crops are squares of either plane's montage."""
+        step = self.cohort.settings.slice_step_mm
+        view = draw_view(self.augmentation, step, seed, epoch, sample, number)
+        shown = [(0, view)]
+        if kind == "shifted":
+            shown.append((0, moved(view, self.augmentation, step, seed, epoch, sample)))
+        elif kind != "one":
+            shown.append((1, view))
+        parts = [self._montage(item, plane, what) for plane, what in shown]
+        images = [image for image, _ in parts]
+        if kind == "multi-crop":
+            rng = generator(seed, "small-crops", epoch, sample)
+            recipe = PictureAugmentation()
+            small = round(recipe.small_side * len(images[0]))
+            images += [
+                random_crop(images[count % 2], recipe.small_area, small, rng) for count in range(recipe.small_crops)
+            ]
+        return images, sum(padded for _, padded in parts) / len(parts)
+
+    def training_image(self, case: int, plane: int, seed: int, epoch: int, sample: int) -> tuple[np.ndarray, float]:
+        """With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane."""
+        number = int(generator(seed, "view-number", epoch, sample).integers(PAPER_VIEWS))
+        view = draw_view(self.augmentation, self.cohort.settings.slice_step_mm, seed, epoch, sample, number)
+        return self._montage(case, plane, view)
+
+    def plain(self, case: int) -> np.ndarray:
+        """(2, S, S): axial and coronal, as scoring sees them."""
+        return np.stack([self._montage(case, plane, View())[0] for plane in (0, 1)])
+
+    def _montage(self, case: int, plane: int, view: View) -> tuple[np.ndarray, float]:
+        image, padded = montage(self.cohort.array(case), plane, view, self.preprocessing)
+        if self.augmentation.mode == "single":
+            middle = from_montage(image)[SLICES // 2]
+            return crop_resized(middle, (SIDE / 2, SIDE / 2), SIDE, self.side), padded
+        return resized(image, self.side), padded
+
+
 class NoduleKind(Kind):
     """Nodules in CT."""
 
@@ -59,6 +110,7 @@ class NoduleKind(Kind):
     Facts = NoduleFacts
     Augmentation = Augmentation
     Preprocessing = Preprocessing
+    shown_as = MontagePresentation
     worth_a_pool = 4
 
     def group(self, case: SourceCase) -> Hashable:
@@ -99,12 +151,6 @@ class NoduleKind(Kind):
         remarks = tuple((case.number, remark) for remark in shared.remarks)
         return Cut(stacks, NoduleFacts(point, padded, float(outside.mean())), remarks=remarks)
 
-    def present(
-        self, cohort: Cases, augmentation: Augmentation, preprocessing: Preprocessing, side: int
-    ) -> MontagePresentation:
-        """Montages at the encoder's side."""
-        return MontagePresentation(cohort, augmentation, preprocessing, side)
-
     def unstandardized(
         self, cohort: Cases, augmentation: Augmentation, side: int
     ) -> tuple[Preprocessing, Callable[[int], np.ndarray]]:
@@ -134,65 +180,6 @@ class NoduleKind(Kind):
 
 def _series_uid(case: SourceCase) -> str | None:
     return case.row.values.get("series_uid") or None
-
-
-def regions(cohort: Cases, index: int) -> np.ndarray:
-    """(2, 25, 50, 50) float32 HU of a case, axial and coronal, with -1200 HU outside the volume."""
-    stacks, step = cohort.array(index), cohort.settings.slice_step_mm
-    return np.stack([crop(stacks, plane, View(), step)[0] for plane in (0, 1)])
-
-
-class MontagePresentation(Presentation):
-    """Nodules as montages of 25 axial and 25 coronal slices."""
-
-    planes = ("axial", "coronal")
-
-    def __init__(self, cohort: Cases, augmentation: Augmentation, preprocessing: Preprocessing, side: int) -> None:
-        self.cohort, self.augmentation, self.preprocessing, self.side = cohort, augmentation, preprocessing, side
-        self.samples_per_view = len(cohort)
-
-    def case_of(self, item: int) -> int:
-        """An item is a case."""
-        return item
-
-    def views(
-        self, kind: str, item: int, seed: int, epoch: int, sample: int, number: int
-    ) -> tuple[list[np.ndarray], float]:
-        """Small crops are squares of either plane's montage."""
-        step = self.cohort.settings.slice_step_mm
-        view = draw_view(self.augmentation, step, seed, epoch, sample, number)
-        shown = [(0, view)]
-        if kind == "shifted":
-            shown.append((0, moved(view, self.augmentation, step, seed, epoch, sample)))
-        elif kind != "one":
-            shown.append((1, view))
-        parts = [self._montage(item, plane, what) for plane, what in shown]
-        images = [image for image, _ in parts]
-        if kind == "multi-crop":
-            rng = generator(seed, "small-crops", epoch, sample)
-            recipe = PictureAugmentation()
-            small = round(recipe.small_side * len(images[0]))
-            images += [
-                random_crop(images[count % 2], recipe.small_area, small, rng) for count in range(recipe.small_crops)
-            ]
-        return images, sum(padded for _, padded in parts) / len(parts)
-
-    def training_image(self, case: int, plane: int, seed: int, epoch: int, sample: int) -> tuple[np.ndarray, float]:
-        """With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane."""
-        number = int(generator(seed, "view-number", epoch, sample).integers(PAPER_VIEWS))
-        view = draw_view(self.augmentation, self.cohort.settings.slice_step_mm, seed, epoch, sample, number)
-        return self._montage(case, plane, view)
-
-    def plain(self, case: int) -> np.ndarray:
-        """(2, S, S): axial and coronal, as scoring sees them."""
-        return np.stack([self._montage(case, plane, View())[0] for plane in (0, 1)])
-
-    def _montage(self, case: int, plane: int, view: View) -> tuple[np.ndarray, float]:
-        image, padded = montage(self.cohort.array(case), plane, view, self.preprocessing)
-        if self.augmentation.mode == "single":
-            middle = from_montage(image)[SLICES // 2]
-            return crop_resized(middle, (SIDE / 2, SIDE / 2), SIDE, self.side), padded
-        return resized(image, self.side), padded
 
 
 KIND = NoduleKind()

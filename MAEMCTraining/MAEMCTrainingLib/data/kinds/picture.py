@@ -46,6 +46,7 @@ class PictureKind(Kind):
     Facts = PictureFacts
     Augmentation = PictureAugmentation
     Preprocessing = PicturePreprocessing
+    shown_as = PicturePresentation
     marks_lesions = True
 
     def source_cases(self, rows: Sequence[Case], folder: Path) -> list[SourceCase]:
@@ -93,18 +94,12 @@ class PictureKind(Kind):
         cut = stored(pictures) if pictures else Cut(None, None)
         return replace(cut, left_out=tuple(left_out), remarks=tuple(remarks))
 
-    def present(
-        self, cohort: Cases, augmentation: PictureAugmentation, preprocessing: PicturePreprocessing, side: int
-    ) -> PicturePresentation:
-        """Light views and strong crops."""
-        return PicturePresentation(cohort, augmentation, preprocessing)
-
     def unstandardized(
         self, cohort: Cases, augmentation: PictureAugmentation, side: int
     ) -> tuple[PicturePreprocessing, Callable[[int], np.ndarray]]:
         """The view that the augmentation names."""
         plain = PicturePreprocessing(image_size=side, view_share=augmentation.view_share, stored_side=STORED_SIDE)
-        return plain, PicturePresentation(cohort, augmentation, plain).plain
+        return plain, PicturePresentation(cohort, augmentation, plain, side).plain
 
     def scored(self, cohort: Cases, index: int) -> list[GrayPicture]:
         """All pictures of the case."""

@@ -21,8 +21,10 @@ class PicturePresentation(Presentation):
 
     planes = ("picture",)
 
-    def __init__(self, cohort: Cases, augmentation: PictureAugmentation, preprocessing: PicturePreprocessing) -> None:
-        self.cohort, self.augmentation, self.preprocessing = cohort, augmentation, preprocessing
+    def __init__(
+        self, cohort: Cases, augmentation: PictureAugmentation, preprocessing: PicturePreprocessing, side: int
+    ) -> None:
+        super().__init__(cohort, augmentation, preprocessing, side)
         self.pictures = [(case, place) for case in range(len(cohort)) for place in range(self._count(case))]
         self.samples_per_view = len(self.pictures)
 
@@ -39,7 +41,7 @@ class PicturePresentation(Presentation):
         if kind in ("one", "shifted"):
             images = [light.of(gray) for light in self._lights(len(gray), rng, 2 if kind == "shifted" else 1)]
         else:
-            recipe, side = self.augmentation, self.preprocessing.image_size
+            recipe, side = self.augmentation, self.side
             images = [self._strong(gray, recipe.crop_area, side, rng) for _ in range(2)]
             if kind == "multi-crop":
                 small = max(32, round(recipe.small_side * side))
@@ -69,12 +71,12 @@ class PicturePresentation(Presentation):
 
     def upright(self) -> PicturePresentation:
         """The same, with every picture shown plain at one angle."""
-        return PicturePresentation(self.cohort, self.augmentation, replace(self.preprocessing, angles=1))
+        return PicturePresentation(self.cohort, self.augmentation, replace(self.preprocessing, angles=1), self.side)
 
     def lesions(self) -> list[np.ndarray]:
         """(S, S) bool of each picture with a marked lesion, seen without augmentation."""
         calm = replace(self.augmentation, shift_share=0.0, zoom=0.0, flip=False, turn=False, tilt=0.0)
-        plain = PicturePresentation(self.cohort, calm, self.preprocessing)
+        plain = PicturePresentation(self.cohort, calm, self.preprocessing, self.side)
         masks = (plain.lesion(item, 0, 0, 0) for item in range(plain.samples_per_view))
         return [mask for mask in masks if mask is not None]
 
@@ -90,7 +92,7 @@ class PicturePresentation(Presentation):
         gain = rng.uniform(1 - recipe.gain, 1 + recipe.gain)
         moved = [rng.uniform(-recipe.shift_share, recipe.shift_share, 2) * width for _ in range(times)]
         tilt = rng.uniform(-recipe.tilt, recipe.tilt)
-        side, half = self.preprocessing.image_size, stored / 2
+        side, half = self.side, stored / 2
         return [_Light((half + down, half + right), zoomed, side, turns, flip, gain, tilt) for down, right in moved]
 
     def _strong(self, gray: np.ndarray, area: tuple[float, ...], side: int, rng: np.random.Generator) -> np.ndarray:
@@ -111,7 +113,7 @@ class PicturePresentation(Presentation):
 
 @dataclass(frozen=True)
 class _Light:
-    """One light view: where it looks, how it is turned, how bright it is."""
+    """One light view: its crop, how it is turned, how bright it is."""
 
     middle: tuple[float, float]
     width: float
