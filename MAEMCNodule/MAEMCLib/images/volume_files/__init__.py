@@ -7,13 +7,11 @@ headers.
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 from ...errors import InputError
-from ...files.regular_file import open_regular
 from . import metaimage, nifti, nrrd
-from .header import VolumeHeader
+from .header import VolumeHeader, beginning
 
 _KINDS = {
     "NRRD": (nrrd.read_header, (".nrrd", ".nhdr")),
@@ -29,8 +27,8 @@ def read_header(path: Path, nifti_form: str | None = None) -> VolumeHeader:
     Raises InputError: empty, damaged, of another kind, not one 3-D volume of real numbers, a geometry that cannot be
     used. Raises OSError where the file cannot be opened.
     """
-    start = _start(path)
-    if not start:
+    start, packed = beginning(path)
+    if not start and not packed:
         raise InputError(f"{path.name} is empty. Copy it again.", "unreadable")
     kind = _kind(path, start)
     if kind is None:
@@ -49,18 +47,6 @@ def read_header(path: Path, nifti_form: str | None = None) -> VolumeHeader:
             "unreadable",
         )
     return reader(path, nifti_form) if kind == "NIfTI" else reader(path)
-
-
-def _start(path: Path) -> bytes:
-    """The first bytes, decompressed where the whole file is gzip."""
-    with open_regular(path) as stream:
-        start = stream.read(4096)
-    if start.startswith(b"\x1f\x8b"):
-        try:
-            return zlib.decompressobj(31).decompress(start, 4096) or b"\0"
-        except zlib.error as error:
-            raise InputError(f"{path.name} is damaged ({error}). Copy it again.", "unreadable") from error
-    return start
 
 
 def _kind(path: Path, start: bytes) -> str | None:

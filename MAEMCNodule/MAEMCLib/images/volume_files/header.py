@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import numpy as np
 
 from ...errors import InputError
+from ...files.regular_file import open_regular
 from ..ct import ReadingRemark
 from .voxels import StoredVoxels, read_voxels
 
@@ -24,25 +26,91 @@ _INTEGER = re.compile(r"[-+]?\d{1,15}", re.ASCII)
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """size: voxels along i, j, k. affine: (4, 4) index (i, j, k) to LPS mm. remarks: what the header leaves open."""
+    """size: voxels along i, j, k. affine: (4, 4) index (i, j, k) to LPS mm. missing: what the header does not state of
+    it, in words. HU = slope * stored value + intercept."""
 
     size: tuple[int, int, int]
     affine: np.ndarray
+    missing: Sequence[str]
     stored: StoredVoxels
-    remarks: tuple[ReadingRemark, ...] = ()
     slope: float = 1.0
     intercept: float = 0.0
+
+    @property
+    def remarks(self) -> tuple[ReadingRemark, ...]:
+        """The remark on what the header leaves open about the volume's place; none where it states all."""
+        if not self.missing:
+            return ()
+        return (
+            ReadingRemark(
+                "no-geometry",
+                f"The file does not state {' and '.join(self.missing)}: it is read as if its axes ran to the patient's "
+                "left, back and head, from 0, in steps of 1 mm where none are given. Left and right may be exchanged, "
+                "and the point may lie elsewhere.",
+            ),
+        )
 
     def voxels(self) -> np.ndarray:
         """(k, j, i) in HU, in this machine's byte order. Raises InputError: damaged, cut short, data behind the last
         voxel; OSError where the file cannot be opened."""
-        array = read_voxels(self.stored).reshape(self.size[::-1])
+        array = read_voxels(self.stored, math.prod(self.size)).reshape(self.size[::-1])
         if (self.slope, self.intercept) == (1.0, 0.0):
             return array
         scaled = np.empty(array.shape, np.float64 if array.dtype == np.float64 else np.float32)
         for target, source in zip(scaled, array, strict=True):
             target[...] = source.astype(np.float64) * self.slope + self.intercept
         return scaled
+
+
+class Fields(dict[str, str]):
+    """The texts of a header's fields by name, and what they have to be. path: the header, for messages.
+
+    Reading a field that is missing raises InputError, as reading one that holds something else does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def __missing__(self, name: str) -> str:
+        raise damaged(self.path, f"its header has no field '{name}'")
+
+    def numbers(self, name: str) -> list[float]:
+        """Any numbers, NaN and infinity too."""
+        return numbers(self.path, name, self[name])
+
+    def finite(self, name: str, count: int) -> list[float]:
+        """So many finite numbers, of the geometry."""
+        return check_finite(self.path, name, self.numbers(name), count)
+
+    def integers(self, name: str, count: int) -> list[int]:
+        """So many whole numbers."""
+        parts = self[name].split()
+        if len(parts) != count or not all(_INTEGER.fullmatch(part) for part in parts):
+            raise damaged(self.path, f"its field '{name}' does not hold {count} whole numbers")
+        return [int(part) for part in parts]
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        """One whole number; the default where there is no such field."""
+        return default if default is not None and name not in self else self.integers(name, 1)[0]
+
+    def sizes(self, dimension: str, sizes: str, most: int) -> list[int]:
+        """The sizes along all dimensions, of which there are at most so many. Each argument names a field."""
+        count = self.integer(dimension)
+        if not 1 <= count <= most:
+            raise damaged(self.path, f"it states {count} dimensions")
+        return self.integers(sizes, count)
+
+
+def beginning(path: Path) -> tuple[bytes, bool]:
+    """The first bytes of a file, unpacked, and whether the file is gzip as a whole. Raises InputError, OSError."""
+    with open_regular(path) as stream:
+        start = stream.read(4096)
+    packed = start.startswith(b"\x1f\x8b")
+    try:
+        return (zlib.decompressobj(31).decompress(start, 4096) if packed else start), packed
+    except zlib.error as error:
+        raise damaged(path, f"its compressed beginning is damaged ({error})") from error
 
 
 def damaged(path: Path, what: str) -> InputError:
@@ -72,16 +140,10 @@ def numbers(path: Path, field: str, text: str) -> list[float]:
     return [float(part) for part in parts]
 
 
-def integers(path: Path, field: str, text: str, count: int | None = None) -> list[int]:
-    """The whole numbers of a field. Raises InputError for anything else, or another count."""
-    parts = text.split()
-    if not parts or not all(_INTEGER.fullmatch(part) for part in parts) or (count and len(parts) != count):
-        raise damaged(path, f"its field '{field}' does not hold {count or 'only'} whole numbers")
-    return [int(part) for part in parts]
-
-
 def check_size(path: Path, size: Sequence[int]) -> tuple[int, int, int]:
-    """The size, where it can be one. Raises InputError."""
+    """The size, where it can be that of a volume. Raises InputError."""
+    if len(size) != 3:
+        raise not_3d(path, f"{len(size)} dimensions")
     if any(not 0 < n <= LONGEST_AXIS for n in size) or math.prod(size) > MOST_VOXELS:
         raise damaged(path, f"it states a size of {' x '.join(map(str, size))} voxels, which no CT has")
     return tuple(size)
@@ -107,20 +169,6 @@ def check_finite(path: Path, field: str, values: Sequence[float], count: int) ->
             "geometry",
         )
     return list(values)
-
-
-def unstated(missing: Sequence[str]) -> tuple[ReadingRemark, ...]:
-    """The remark on what a header leaves open about the volume's place; none where it states all."""
-    if not missing:
-        return ()
-    return (
-        ReadingRemark(
-            "no-geometry",
-            f"The file does not state {' and '.join(missing)}: it is read as if its axes ran to the patient's left, "
-            "back and head, from 0, in steps of 1 mm where none are given. Left and right may be exchanged, and the "
-            "point may lie elsewhere.",
-        ),
-    )
 
 
 def beside(path: Path, name: str) -> Path:

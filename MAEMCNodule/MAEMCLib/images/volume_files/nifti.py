@@ -8,49 +8,32 @@ from __future__ import annotations
 import itertools
 import math
 import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import InputError
-from ...files.regular_file import open_regular
-from .header import VolumeHeader, check_finite, check_size, check_spacing, damaged, not_3d, unstated, unsupported
+from .header import VolumeHeader, beginning, check_finite, check_size, check_spacing, damaged, not_3d, unsupported
 from .voxels import StoredVoxels
 
 TOLERANCE_MM = 0.5
-_LAYOUTS = {  # by the header's size: place and struct format of the fields that matter
-    348: {
-        "dim": (40, "8h"),
-        "datatype": (70, "h"),
-        "bitpix": (72, "h"),
-        "pixdim": (76, "8f"),
-        "vox_offset": (108, "f"),
-        "scale": (112, "2f"),
-        "xyzt_units": (123, "b"),
-        "qform_code": (252, "h"),
-        "sform_code": (254, "h"),
-        "quatern": (256, "3f"),
-        "qoffset": (268, "3f"),
-        "srow": (280, "12f"),
-        "magic": (344, "4s"),
-    },
-    540: {
-        "magic": (4, "8s"),
-        "datatype": (12, "h"),
-        "bitpix": (14, "h"),
-        "dim": (16, "8q"),
-        "pixdim": (104, "8d"),
-        "vox_offset": (168, "q"),
-        "scale": (176, "2d"),
-        "qform_code": (344, "i"),
-        "sform_code": (348, "i"),
-        "quatern": (352, "3d"),
-        "qoffset": (376, "3d"),
-        "srow": (400, "12d"),
-        "xyzt_units": (500, "i"),
-    },
+_SIZES = 348, 540
+"""Bytes of the header of NIfTI-1 and NIfTI-2."""
+_LAYOUT = {  # where the fields that matter lie in each of the two, with their struct formats
+    "magic": ((344, "4s"), (4, "8s")),
+    "datatype": ((70, "h"), (12, "h")),
+    "bitpix": ((72, "h"), (14, "h")),
+    "dim": ((40, "8h"), (16, "8q")),
+    "pixdim": ((76, "8f"), (104, "8d")),
+    "vox_offset": ((108, "f"), (168, "q")),
+    "scale": ((112, "2f"), (176, "2d")),
+    "qform_code": ((252, "h"), (344, "i")),
+    "sform_code": ((254, "h"), (348, "i")),
+    "quatern": ((256, "3f"), (352, "3d")),
+    "qoffset": ((268, "3f"), (376, "3d")),
+    "srow": ((280, "12f"), (400, "12d")),
+    "xyzt_units": ((123, "b"), (500, "i")),
 }
 # fmt: off
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
@@ -60,23 +43,29 @@ _MILLIMETERS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 
 def begins(start: bytes) -> bool:
-    """Whether a file begins as NIfTI headers do, in either byte order."""
-    return any(start[:4] == struct.pack(order + "i", size) for order in "<>" for size in _LAYOUTS)
+    """Whether a file begins as NIfTI headers do."""
+    return _byte_order(start) is not None
+
+
+def _byte_order(start: bytes) -> str | None:
+    """In which byte order a header begins with its own size; None where it does in neither."""
+    return next((order for order in "<>" if start[:4] in [struct.pack(order + "i", size) for size in _SIZES]), None)
 
 
 def read_header(path: Path, form: str | None = None) -> VolumeHeader:
     """The header of a NIfTI file. form: ``sform`` or ``qform`` where the two disagree. Raises InputError, OSError."""
-    path = _header_file(path)
-    start, packed = _start(path)
-    if not begins(start):
+    path = _partner(path, ".img", ".hdr") if _bare(path).endswith(".img") else path
+    start, packed = beginning(path)
+    order = _byte_order(start)
+    if order is None:
         raise damaged(path, "its header does not begin with its own size")
-    order = next(order for order in "<>" if struct.unpack(order + "i", start[:4])[0] in _LAYOUTS)
-    size = struct.unpack(order + "i", start[:4])[0]
-    if len(start) < size:
+    (length,) = struct.unpack(order + "i", start[:4])
+    if len(start) < length:
         raise damaged(path, "it is cut short within its header")
-    values = {
-        name: struct.unpack_from(order + format, start, offset) for name, (offset, format) in _LAYOUTS[size].items()
-    }
+    values = {}
+    for name, layouts in _LAYOUT.items():
+        offset, format = layouts[_SIZES.index(length)]
+        values[name] = struct.unpack_from(order + format, start, offset)
     if values["magic"][0] not in (*_SINGLE, *_PAIR):
         raise unsupported(
             path,
@@ -84,27 +73,11 @@ def read_header(path: Path, form: str | None = None) -> VolumeHeader:
             "Convert it again from DICOM, to NIfTI or NRRD.",
             "geometry",
         )
-    voxels = _size(path, values["dim"])
-    affine, missing = _affine(path, values, voxels, form)
-    slope, intercept = _scale(path, *values["scale"])
-    stored = _stored(path, values, voxels, order, size, packed)
-    return VolumeHeader(voxels, affine, stored, unstated(missing), slope, intercept)
-
-
-def _start(path: Path) -> tuple[bytes, bool]:
-    """The first bytes, unpacked, and whether they were packed."""
-    with open_regular(path) as stream:
-        start = stream.read(4096)
-    packed = start.startswith(b"\x1f\x8b")
-    try:
-        return (zlib.decompressobj(31).decompress(start, 540) if packed else start), packed
-    except zlib.error as error:
-        raise damaged(path, f"its compressed header is damaged ({error})") from error
-
-
-def _header_file(path: Path) -> Path:
-    """The ``.hdr`` beside an ``.img``; every other file is its own header."""
-    return _partner(path, ".img", ".hdr") if _bare(path).endswith(".img") else path
+    size = _size(path, values["dim"])
+    affine, missing = _affine(path, values, size, form)
+    return VolumeHeader(
+        size, affine, missing, _stored(path, values, order, length, packed), *_scale(path, *values["scale"])
+    )
 
 
 def _bare(path: Path) -> str:
@@ -137,9 +110,8 @@ def _size(path: Path, dim: tuple[int, ...]) -> tuple[int, int, int]:
     return check_size(path, dim[1:4])
 
 
-def _stored(
-    path: Path, values: Mapping[str, tuple], size: tuple[int, int, int], order: str, header: int, packed: bool
-) -> StoredVoxels:
+def _stored(path: Path, values: Mapping[str, tuple], order: str, header: int, packed: bool) -> StoredVoxels:
+    """header: its bytes. packed: whether the file is gzip."""
     code = _TYPES.get(values["datatype"][0])
     if code is None:
         raise not_3d(path, "voxels that are no real numbers (colors, complex or bits)")
@@ -153,13 +125,12 @@ def _stored(
     data = path
     if values["magic"][0] in _PAIR:
         data = _partner(path, ".hdr", ".img") if _bare(path).endswith(".hdr") else path
-        _, packed = _start(data)
+        _, packed = beginning(data)
     elif offset < header + 4:
         raise damaged(path, f"it states that its voxels begin at byte {offset}, within its header")
-    count = math.prod(size)
     if packed:
-        return StoredVoxels(data, path.name, dtype, count, 0, "gzip", offset)
-    return StoredVoxels(data, path.name, dtype, count, offset)
+        return StoredVoxels(data, path.name, dtype, 0, "gzip", offset)
+    return StoredVoxels(data, path.name, dtype, offset)
 
 
 def _scale(path: Path, slope: float, intercept: float) -> tuple[float, float]:
@@ -187,8 +158,7 @@ def _affine(
     if chosen is None:
         affine = np.diag([*values["pixdim"][1:4], 1.0])
         return np.diag([unit, unit, unit, 1.0]) @ affine, ["where it lies in the patient (neither sform nor qform)"]
-    made = {"sform": _sform, "qform": _qform}
-    ras = made[chosen](path, values)
+    ras = {"sform": _sform, "qform": _qform}[chosen](path, values)
     if form is None:
         if codes["sform"] > 0 and codes["qform"] > 0:
             _compare(path, size, ras * unit, _qform(path, values) * unit)
@@ -216,14 +186,8 @@ def _qform(path: Path, values: Mapping[str, tuple]) -> np.ndarray:
     if rest < 1e-7:
         b, c, d = np.array([b, c, d]) / math.sqrt(b * b + c * c + d * d)
         rest = 0.0
-    a = math.sqrt(rest)
-    rotation = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )
+    a, axis = math.sqrt(rest), np.array([b, c, d])
+    rotation = (a * a - axis @ axis) * np.eye(3) + 2 * np.outer(axis, axis) + 2 * a * np.cross(np.eye(3), axis)
     affine = np.eye(4)
     affine[:3, :3] = rotation * values["pixdim"][1:4]
     affine[:3, 2] *= -1.0 if sign < 0 else 1.0

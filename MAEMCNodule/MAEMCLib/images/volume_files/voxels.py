@@ -22,29 +22,29 @@ _PIECE = 1 << 20
 class StoredVoxels:
     """Where voxels lie.
 
-    path: the file that holds them. name: the file that the user named. count: how many. start: bytes of the file before
-    them, or before their compressed stream. packing: raw, gzip or zlib. skipped: unpacked bytes before the first voxel.
-    packed_size: bytes of the compressed stream where the header states them.
+    path: the file that holds them. name: the file that the user named. start: bytes of the file before them, or before
+    their compressed stream. packing: raw, gzip or zlib. skipped: unpacked bytes before the first voxel, -1 of raw
+    voxels that end the file. packed_size: bytes of the compressed stream where the header states them.
     """
 
     path: Path
     name: str
     dtype: np.dtype
-    count: int
     start: int = 0
     packing: str = "raw"
     skipped: int = 0
     packed_size: int | None = None
 
 
-def read_voxels(stored: StoredVoxels) -> np.ndarray:
+def read_voxels(stored: StoredVoxels, count: int) -> np.ndarray:
     """(count,) in this machine's byte order, writable.
 
     Raises InputError where the data are fewer or more than declared, or do not match their checksum.
     """
-    declared = stored.skipped + stored.count * stored.dtype.itemsize
     with open_regular(stored.path) as stream:
         size = stream.seek(0, 2) - stored.start
+        skipped = stored.skipped if stored.skipped >= 0 else max(0, size - count * stored.dtype.itemsize)
+        declared = skipped + count * stored.dtype.itemsize
         stream.seek(stored.start)
         if stored.packing == "raw":
             _compare(stored, size, declared)
@@ -57,7 +57,7 @@ def read_voxels(stored: StoredVoxels) -> np.ndarray:
             if declared > size * _GREATEST_RATIO:
                 raise _wrong(stored, "is cut short: its voxels cannot be in so few bytes")
             unpacked = _inflate(stored, stream, declared)
-    array = np.frombuffer(unpacked, stored.dtype, offset=stored.skipped)
+    array = np.frombuffer(unpacked, stored.dtype, offset=skipped)
     if not array.flags.aligned:
         array = array.copy()
     return array if array.dtype.isnative else array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
