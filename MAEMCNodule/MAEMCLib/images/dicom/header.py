@@ -23,7 +23,7 @@ NUMBERS = (
     *("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames"),
     *("RescaleSlope", "RescaleIntercept", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "SliceThickness", "InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier"),
-    *("TemporalPositionIndex", "NominalPercentageOfCardiacPhase", "TriggerTime"),
+    *("TemporalPositionIndex", "NominalPercentageOfCardiacPhase", "TriggerTime", "FrameAcquisitionNumber"),
 )
 DAMAGED = "\ufffd"
 """A text that cannot be decoded. A number that cannot be is NaN: neither passes a check or equals a sound value."""
@@ -86,15 +86,12 @@ def read_header(path: Path, more: Sequence[str] = ()) -> Header | None:
             if not complete and not _may_lack_preamble(start):
                 return _none_of(start)
             stream.seek(0)
+            names = (*TEXTS, *NUMBERS, *more)
+            tags = list(_tags(names))
             data = pydicom.dcmread(
-                stream,
-                stop_before_pixels=True,
-                specific_tags=list(_tags((*TEXTS, *NUMBERS, *more))),
-                force=not complete,
-                defer_size=_LONGEST_VALUE,
+                stream, stop_before_pixels=True, specific_tags=tags, force=not complete, defer_size=_LONGEST_VALUE
             )
-            header = Header()
-            take(header, data, (*TEXTS, *more), NUMBERS)
+            header = Header(plain_values(data, names))
             meta = getattr(data, "file_meta", {})
             header.syntax = str(meta.get("TransferSyntaxUID", ""))
             header.media = str(meta.get("MediaStorageSOPClassUID", ""))
@@ -106,7 +103,7 @@ def read_header(path: Path, more: Sequence[str] = ()) -> Header | None:
         if not complete:
             return _none_of(start)
         raise InputError(f"it is damaged ({type(error).__name__})", "dicom-damaged") from error
-    if not complete and not _is_plausible(header):
+    if not complete and not (header.text("SOPClassUID").startswith("1.2.840.10008.") and "SeriesInstanceUID" in header):
         if header.keys() & {"Modality", "SeriesInstanceUID"}:
             raise InputError("it has no preamble and is damaged", "dicom-damaged")
         return _none_of(start)
@@ -115,24 +112,19 @@ def read_header(path: Path, more: Sequence[str] = ()) -> Header | None:
     return header
 
 
-def take(header: Header, data: Any, texts: Sequence[str], numbers: Sequence[str]) -> None:
-    """Put tags of a pydicom data set into a header, as plain values."""
-    tags = _tags((*texts, *numbers))
-    for tag in data.keys():  # noqa: SIM118 -- a data set's iterator would understand every element
-        name = tags.get(tag)
-        if name is None:
-            continue
-        is_text = name in texts
+def plain_values(data: Any, names: tuple[str, ...]) -> dict[str, str | tuple[float, ...]]:
+    """Tags of a pydicom data set as a ``Header`` holds them: NUMBERS as tuples of floats, all others as texts."""
+    tags, values = _tags(names), {}
+    for tag in data.keys() & tags.keys():  # a data set's iterator would understand every element
         try:
             parts = _parts(data, tag)
         except Exception:  # the value cannot be understood: pydicom raises what it pleases
             parts = [DAMAGED]
-        if is_text:
-            text = "\\".join(str(part).strip(" \0") for part in parts)
-            if text:
-                header[name] = sys.intern(text)
-        elif parts:
-            header[name] = tuple(_float(part) for part in parts)
+        if tags[tag] in NUMBERS:
+            values[tags[tag]] = tuple(_float(part) for part in parts)
+        else:
+            values[tags[tag]] = sys.intern("\\".join(str(part).strip(" \0") for part in parts))
+    return {name: value for name, value in values.items() if value}
 
 
 @cache
@@ -180,10 +172,6 @@ def _none_of(start: bytes) -> None:
         raise InputError("it is damaged at its beginning", "dicom-damaged")
 
 
-def _is_plausible(header: Header) -> bool:
-    return header.text("SOPClassUID").startswith("1.2.840.10008.") and "SeriesInstanceUID" in header
-
-
 def _measure_pixels(header: Header, stream: BinaryIO) -> None:
     """Read the length of the pixel data, before which pydicom has stopped."""
     from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -197,9 +185,6 @@ def _measure_pixels(header: Header, stream: BinaryIO) -> None:
     order = "little" if start[:4] == _PIXELS[0] else "big"
     explicit = start[4:6].isalpha()
     length = int.from_bytes(start[8:12] if explicit else start[4:8], order)
-    if length == _UNDEFINED:
-        header.pixel_bytes = -1
-        return
     begin = stream.tell() - (0 if explicit else 4)
-    header.pixel_bytes = length
-    header.pixels_cut = begin + length > os.fstat(stream.fileno()).st_size
+    header.pixel_bytes = -1 if length == _UNDEFINED else length
+    header.pixels_cut = begin + header.pixel_bytes > os.fstat(stream.fileno()).st_size

@@ -1,15 +1,21 @@
-"""One CT image out of a header: its place, its scale, what kind of image it is; or what keeps it from being used."""
+"""One CT image out of a header: its place, its scale, what kind of image it is; or what keeps it from being used.
+
+The frames of an enhanced multi-frame CT are images as if each were a file of its own.
+"""
 
 from __future__ import annotations
 
+import copy
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...errors import InputError
-from .header import DAMAGED, Header
+from .header import DAMAGED, Header, plain_values
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")  # the second: converted from single frames
@@ -23,6 +29,20 @@ _PROJECTED_PHRASES = (" MAX IP ", " MIN IP ", " PROJECTION IMAGE ", " VOLUME REN
 _REFORMATS = {"REFORMATTED", "REFORMAT", "RESAMPLED", "AVERAGE", "MEAN", "CSAPARALLEL"}
 _SCOUTS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW", "SCANOGRAM"}
 _SCREENS = (" SCREEN SAVE ", " SCREENSAVE ", " SECONDARY CAPTURE ", " DOSE INFO ", " DOSE REPORT ")
+_MACROS = {
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+    "PixelValueTransformationSequence": ("RescaleType", "RescaleSlope", "RescaleIntercept"),
+    "CTImageFrameTypeSequence": ("FrameType", "VolumeBasedCalculationTechnique"),
+    "FrameContentSequence": ("StackID", "TemporalPositionIndex", "FrameAcquisitionNumber"),
+    "CTReconstructionSequence": ("ConvolutionKernel",),
+    "CardiacSynchronizationSequence": ("NominalPercentageOfCardiacPhase",),
+}
+"""Functional groups that are used, with their tags."""
+_CALLED = {"FrameType": "ImageType", "FrameAcquisitionNumber": "AcquisitionNumber"}
+"""The names of these tags in single-frame images; the file's own stand where a frame has none."""
+_OF_A_FRAME = {name for names in _MACROS.values() for name in names} - {"ConvolutionKernel"}
 
 
 @dataclass(frozen=True)
@@ -66,17 +86,11 @@ def read_slice(path: Path, header: Header, frame: int | None = None) -> Slice:
     try:
         _check_pixels(header, frame)
         slope, intercept = _rescale(header)
-        return Slice(
-            path,
-            frame,
-            header,
-            _numbers(header, "ImagePositionPatient", 3),
-            _orientation(header),
-            _pixel_spacing(header),
-            (_whole(header, "Rows", 2, 65535), _whole(header, "Columns", 2, 65535)),
-            slope,
-            intercept,
-        )
+        position, spacing = _numbers(header, "ImagePositionPatient", 3), _numbers(header, "PixelSpacing", 2)
+        if (spacing <= 0).any():
+            raise _Unusable("PixelSpacing is not above zero")
+        shape = (_whole(header, "Rows", 2, 65535), _whole(header, "Columns", 2, 65535))
+        return Slice(path, frame, header, position, _orientation(header), spacing, shape, slope, intercept)
     except _Unusable as reason:
         raise refused(str(reason), path) from None
 
@@ -91,14 +105,12 @@ def kind_of(header: Header) -> str:
     values = header.text("ImageType").upper()
     text = _phrases(f"{values}\\{header.text('VolumeBasedCalculationTechnique').upper()}")
     words = set(text.split())
-    if words & _PROJECTIONS or any(w.startswith("MIP") or w.endswith("MIP") for w in words):
-        return PROJECTED
-    if any(phrase in text for phrase in _PROJECTED_PHRASES):
+    projection = words & _PROJECTIONS or any(w.startswith("MIP") or w.endswith("MIP") for w in words)
+    if projection or any(phrase in text for phrase in _PROJECTED_PHRASES):
         return PROJECTED
     if words & _REFORMATS or any(w.startswith("MPR") or w.endswith("MPR") for w in words):
         return REFORMATTED
-    first = values.split("\\")[0]
-    return {"ORIGINAL": "original", "DERIVED": "derived"}.get(first, "")
+    return {"ORIGINAL": "original", "DERIVED": "derived"}.get(values.split("\\")[0], "")
 
 
 def is_localizer(header: Header) -> bool:
@@ -120,6 +132,47 @@ def is_screen(header: Header) -> bool:
 def is_multiframe(header: Header) -> bool:
     """Whether a file holds several images, or says so in a form that cannot be understood."""
     return header.text("SOPClassUID") in ENHANCED_CT or header.get("NumberOfFrames", (1.0,)) != (1.0,)
+
+
+def frame_headers(path: Path, header: Header) -> list[Header]:
+    """A header for each frame. Raises InputError where the file does not say where each of its frames lies."""
+    import pydicom
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            data = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+            shared = _first(data.get("SharedFunctionalGroupsSequence"))
+            frames = list(data.get("PerFrameFunctionalGroupsSequence") or ())
+        except Exception as error:  # a damaged sequence breaks pydicom in many places
+            raise refused("its functional groups are damaged", path) from error
+        if not frames:
+            raise refused("it is multi-frame and states no place for each frame", path)
+        if header.number("NumberOfFrames") != len(frames):
+            raise refused(f"NumberOfFrames is not the number of its frames, {len(frames)}", path)
+        return [_frame_header(header, shared, frame) for frame in frames]
+
+
+def _frame_header(header: Header, shared: Any, frame: Any) -> Header:
+    single = copy.copy(header)
+    for name in _OF_A_FRAME & header.keys():
+        del single[name]
+    for macro, names in _MACROS.items():
+        item = _group(frame, macro) or _group(shared, macro)
+        values = plain_values(item, names) if item is not None else {}
+        single.update({_CALLED.get(name, name): value for name, value in values.items()})
+    return single
+
+
+def _group(groups: Any, macro: str) -> Any:
+    try:
+        return _first(groups.get(macro)) if groups is not None else None
+    except Exception:  # damaged: what it should have said is then missing
+        return None
+
+
+def _first(sequence: Any) -> Any:
+    return sequence[0] if sequence else None
 
 
 class _Unusable(Exception):
@@ -161,10 +214,10 @@ def _check_pixels(header: Header, frame: int | None) -> None:
 
 
 def _rescale(header: Header) -> tuple[float | None, float | None]:
-    given = [name in header for name in ("RescaleSlope", "RescaleIntercept")]
-    if not any(given):
+    names = ("RescaleSlope", "RescaleIntercept")
+    if not header.keys() & names:
         return None, None
-    slope, intercept = (float(_numbers(header, name, 1)[0]) for name in ("RescaleSlope", "RescaleIntercept"))
+    slope, intercept = (float(_numbers(header, name, 1)[0]) for name in names)
     if slope <= 0:
         raise _Unusable(f"RescaleSlope is {slope:g}; it has to be above zero")
     return slope, intercept
@@ -178,13 +231,6 @@ def _orientation(header: Header) -> np.ndarray:
     if abs(row @ column) > COSINES_OFF:
         raise _Unusable("ImageOrientationPatient holds vectors that are not at a right angle")
     return cosines
-
-
-def _pixel_spacing(header: Header) -> np.ndarray:
-    spacing = _numbers(header, "PixelSpacing", 2)
-    if (spacing <= 0).any():
-        raise _Unusable("PixelSpacing is not above zero")
-    return spacing
 
 
 def _whole(header: Header, name: str, low: int, high: int) -> int:

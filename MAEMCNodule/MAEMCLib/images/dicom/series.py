@@ -18,13 +18,13 @@ from .image import (
     ENHANCED_CT,
     REFORMATTED,
     Slice,
+    frame_headers,
     is_localizer,
     is_multiframe,
     is_screen,
     read_slice,
     refused,
 )
-from .multiframe import frame_headers
 from .stacks import Stack, belongs, stacks_of
 from .voxels import read_voxels, same_pixels
 
