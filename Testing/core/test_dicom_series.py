@@ -8,7 +8,7 @@ import pytest
 from dicom_files import rotation, write_series
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.dicom.series import list_series
+from MAEMCLib.images.dicom.series import read_folder
 from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.scoring import failed
@@ -185,7 +185,7 @@ def test_copies_of_an_image_are_used_once(tmp_path):
 def test_listing_names_what_cannot_be_used(tmp_path):
     write_series(tmp_path / "a", slices=1)
     write_series(tmp_path / "b", modality="PT")
-    problems = {str(stack.problem) for stack in list_series(tmp_path)}
+    problems = {str(stack.problem) for stack in read_folder(tmp_path).stacks}
     assert problems == {"a single slice", "modality PT, not CT"}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from dicom_files import rotation, write_series
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.dicom.series import list_series
+from MAEMCLib.images.dicom.series import read_folder
 from MAEMCLib.images.files import read_volume
 
 ONE = {"study": "1.2.3.1", "frame": "1.2.3.2"}
@@ -70,7 +70,7 @@ def test_numbers_do_not_depend_on_the_names_of_files(tmp_path):
     for number in (1, 2):
         first, second = (read_volume(tmp_path / name, f"{UID}#{number}").array for name in "ab")
         np.testing.assert_array_equal(first, second)
-    assert "acquisition 1" in str(list_series(tmp_path / "a")[0])
+    assert "acquisition 1" in str(read_folder(tmp_path / "a").stacks[0])
 
 
 def test_the_only_usable_stack_needs_no_number(tmp_path):

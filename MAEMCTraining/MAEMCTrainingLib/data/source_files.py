@@ -9,7 +9,7 @@ from typing import Any
 
 from MAEMCLib.files.atomic import file_sha256
 from MAEMCLib.images.dicom.header import is_dicom
-from MAEMCLib.images.dicom.series import list_series
+from MAEMCLib.images.dicom.series import read_folder
 from MAEMCLib.images.volume_files import read_header
 
 
@@ -29,7 +29,7 @@ def content_signature(image: Path, series_uid: str | None) -> str:
         folder = image if image.is_dir() else image.parent
         stacks = [
             stack
-            for stack in list_series(folder)
+            for stack in read_folder(folder).stacks
             if (stack.is_called(series_uid) if series_uid else image in stack.files)
         ]
         files = sorted({path for stack in stacks for path in stack.files})

@@ -65,11 +65,11 @@ class Grid:
     def gaps(self) -> str:
         """The missing slices in words: how many, and where in LPS mm along the axis that the slices are stacked on."""
         axis = int(np.argmax(np.abs(self.affine[:3, 2])))
-        letter = "LPS"[axis]
-        runs = [(a + 1, b - 1) for a, b in pairwise(self.numbers.tolist()) if b > a + 1]
-        at = [[self.affine[axis, 3] + k * self.affine[axis, 2] for k in run] for run in runs]
-        texts = [f"{letter} {ends[0]:.1f}" + (f" to {ends[1]:.1f}" if a != b else "")
-                 for ends, (a, b) in zip(at, runs, strict=True)]  # fmt: skip
+        texts = []
+        for before, after in pairwise(self.numbers.tolist()):
+            if after > before + 1:
+                first, last = (self.affine[axis, 3] + k * self.affine[axis, 2] for k in (before + 1, after - 1))
+                texts.append(f"{'LPS'[axis]} {first:.1f}" + (f" to {last:.1f}" if after > before + 2 else ""))
         more = f" and {len(texts) - _NAMED} further places" if len(texts) > _NAMED else ""
         return f"{len(self.absent)} of {self.depth} slices are missing, at {', '.join(texts[:_NAMED])}{more} mm"
 
@@ -82,9 +82,7 @@ def lay(slices: Sequence[Slice]) -> Grid:
     """
     if len(slices) < 2:
         raise InputError("a single slice", "dicom-single")
-    normal = slices[0].normal
-    ordered = sorted(slices, key=lambda item: float(item.position @ normal))
-    gaps = np.diff([float(item.position @ normal) for item in ordered])
+    ordered, gaps = _ordered(slices)
     if gaps.min() < SAME_PLACE_MM:
         name = ordered[int(np.argmin(gaps))].path.name
         raise InputError(
@@ -104,7 +102,12 @@ def lay(slices: Sequence[Slice]) -> Grid:
     if numbers[-1] + 1 > 2 * len(ordered):
         missing = int(numbers[-1]) + 1 - len(ordered)
         raise InputError(f"slices are missing: {missing}, more than there are ({len(ordered)})", "dicom-missing-slices")
-    affine = _affine(ordered[0], ordered[-1], int(numbers[-1]))
+    first = ordered[0]
+    affine = np.eye(4)
+    affine[:3, 0] = first.orientation[:3] * first.pixel_spacing[1]
+    affine[:3, 1] = first.orientation[3:] * first.pixel_spacing[0]
+    affine[:3, 2] = (ordered[-1].position - first.position) / int(numbers[-1])
+    affine[:3, 3] = first.position
     off = _off(ordered, numbers, affine)
     grid = Grid(tuple(ordered), numbers, affine, float(off.max()))
     if grid.off_mm > grid.tolerance_mm:
@@ -122,27 +125,31 @@ def lay(slices: Sequence[Slice]) -> Grid:
 
 def runs_of_one_step(slices: Sequence[Slice]) -> list[list[Slice]]:
     """Slices of several spacings in stretches of one spacing each; a slice between two stretches is in the first."""
-    ordered = sorted(slices, key=lambda item: float(item.position @ slices[0].normal))
-    gaps = np.diff([float(item.position @ slices[0].normal) for item in ordered])
-    runs, begin = [], 0
-    for at in range(1, len(gaps) + 1):
-        if at == len(gaps) or not _same(gaps[at], gaps[at - 1]):
-            runs.append(ordered[begin : at + 1])
-            begin = at + 1
-    return [run for run in runs if run]
+    ordered, gaps = _ordered(slices)
+    return [ordered[begin:end] for begin, end in pairwise([0, *(end + 1 for _, end in _stretches(gaps))])]
+
+
+def _ordered(slices: Sequence[Slice]) -> tuple[list[Slice], np.ndarray]:
+    """The slices along their normal, and the distances between neighbors in mm."""
+    normal = slices[0].normal
+    ordered = sorted(slices, key=lambda item: float(item.position @ normal))
+    return ordered, np.diff([float(item.position @ normal) for item in ordered])
+
+
+def _stretches(gaps: np.ndarray) -> list[tuple[int, int]]:
+    """(begin, end) of each run of equal gaps."""
+    changes = [at for at in range(1, len(gaps)) if not _same(gaps[at], gaps[at - 1])]
+    return list(pairwise([0, *changes, len(gaps)]))
 
 
 def _spacings(gaps: np.ndarray) -> str:
     """Several spacings, each over a stretch, in words; "" where there is one."""
     lengths: dict[float, int] = {}
-    begin = 0
-    for at in range(1, len(gaps) + 1):
-        if at == len(gaps) or not _same(gaps[at], gaps[at - 1]):
-            if at - begin >= RUN:
-                value = float(gaps[begin:at].mean())
-                known = next((other for other in lengths if _same(other, value)), value)
-                lengths[known] = lengths.get(known, 0) + at - begin
-            begin = at
+    for begin, end in _stretches(gaps):
+        if end - begin >= RUN:
+            value = float(gaps[begin:end].mean())
+            value = next((other for other in lengths if _same(other, value)), value)
+            lengths[value] = lengths.get(value, 0) + end - begin
     if len(lengths) < 2 or sum(lengths.values()) < 0.8 * len(gaps):
         return ""
     steps = ", ".join(f"{count} steps of {value:.2f} mm" for value, count in lengths.items())
@@ -151,15 +158,6 @@ def _spacings(gaps: np.ndarray) -> str:
 
 def _same(a: float, b: float) -> bool:
     return abs(a - b) < max(SAME_STEP[0], SAME_STEP[1] * min(a, b))
-
-
-def _affine(first: Slice, last: Slice, steps: int) -> np.ndarray:
-    affine = np.eye(4)
-    affine[:3, 0] = first.orientation[:3] * first.pixel_spacing[1]
-    affine[:3, 1] = first.orientation[3:] * first.pixel_spacing[0]
-    affine[:3, 2] = (last.position - first.position) / steps
-    affine[:3, 3] = first.position
-    return affine
 
 
 def _off(ordered: Sequence[Slice], numbers: np.ndarray, affine: np.ndarray) -> np.ndarray:

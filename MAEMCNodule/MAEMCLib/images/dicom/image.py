@@ -19,6 +19,7 @@ from .header import DAMAGED, Header, plain_values
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")  # the second: converted from single frames
+DIRECTORY = "1.2.840.10008.1.3.10"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 COSINES_OFF = 1e-3
 """How far row and column cosines may be from unit length and from a right angle: rounding to three decimals."""
@@ -81,6 +82,13 @@ class Slice:
         return np.array([self.position, self.position + along, self.position + down])
 
 
+def read_slices(path: Path, header: Header) -> list[Slice]:
+    """The images of a file, checked. Raises InputError naming the tag and the file."""
+    if not is_multiframe(header):
+        return [read_slice(path, header)]
+    return [read_slice(path, frame, number) for number, frame in enumerate(frame_headers(path, header))]
+
+
 def read_slice(path: Path, header: Header, frame: int | None = None) -> Slice:
     """Check everything that is used of an image. Raises InputError naming the tag and the file."""
     try:
@@ -98,6 +106,19 @@ def read_slice(path: Path, header: Header, frame: int | None = None) -> Slice:
 def refused(reason: str, path: Path, code: str = "dicom-header") -> InputError:
     """A reason that names the file it is about, for the terminal alone."""
     return InputError(f"{reason} ({path.name})", code, [path.name])
+
+
+def is_image(header: Header) -> bool:
+    """Whether a header is of an image. A CD holds indexes, reports and contours beside them."""
+    if header.pixel_bytes is not None or "Rows" in header:
+        return True
+    modality, classes = header.text("Modality"), {header.text("SOPClassUID"), header.media} - {""}
+    if classes & {CT_IMAGE, *ENHANCED_CT}:
+        return True
+    if (modality != "CT" and re.fullmatch("[A-Z]{2,16}", modality)) or DIRECTORY in classes:
+        return False
+    of_another = all(re.fullmatch(r"[012](\.\d+){5,}", uid) for uid in classes)
+    return not (modality and of_another)  # without any modality, or of CT: an image whose header is damaged
 
 
 def kind_of(header: Header) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,25 +13,12 @@ import numpy as np
 from ...errors import InputError
 from ..ct import CTVolume, ReadingRemark
 from .header import Header, read_header
-from .image import (
-    CT_IMAGE,
-    ENHANCED_CT,
-    REFORMATTED,
-    Slice,
-    frame_headers,
-    is_localizer,
-    is_multiframe,
-    is_screen,
-    read_slice,
-    refused,
-)
+from .image import REFORMATTED, Slice, is_image, is_localizer, is_screen, read_slices, refused
 from .stacks import Stack, belongs, stacks_of
 from .voxels import read_voxels, same_pixels
 
 _LISTED = 20
-_IN_A_MANIFEST = ", in a manifest in the column series"
 _SUFFIXES = ".dcm", ".ima"
-_DIRECTORY = "1.2.840.10008.1.3.10"
 _UNEVEN_MM = 0.02
 _OF_A_COPY = ("SOPInstanceUID", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
 _HU = "HU", "HU_MOD", "US", "UNSPECIFIED", ""  # US: unspecified
@@ -50,11 +37,6 @@ class Folder:
     spoiled: Mapping[Path, str]
     imageless: Mapping[Path, str]
     foreign: tuple[Path, ...]
-
-
-def list_series(folder: str | Path) -> list[Stack]:
-    """Every stack of every image series in the folder and its subfolders, usable or not, in the order of their UIDs."""
-    return list(read_folder(Path(folder)).stacks)
 
 
 def read_folder(folder: Path, more: Sequence[str] = ()) -> Folder:
@@ -97,24 +79,14 @@ def _is_called_dicom(path: Path) -> bool:
     return not path.suffix and path.stat().st_size < 132 and not path.read_bytes().strip(b"\0")
 
 
-def is_image(header: Header) -> bool:
-    """Whether a header is of an image. A CD holds indexes, reports and contours beside them."""
-    if header.pixel_bytes is not None or "Rows" in header:
-        return True
-    modality, classes = header.text("Modality"), {header.text("SOPClassUID"), header.media} - {""}
-    if classes & {CT_IMAGE, *ENHANCED_CT}:
-        return True
-    if (modality != "CT" and re.fullmatch("[A-Z]{2,16}", modality)) or _DIRECTORY in classes:
-        return False
-    of_another = all(re.fullmatch(r"[012](\.\d+){5,}", uid) for uid in classes)
-    return not (modality and of_another)  # without any modality, or of CT: an image whose header is damaged
-
-
 def series_stacks(uid: str, headers: Mapping[Path, Header]) -> list[Stack]:
     """The stacks of one SeriesInstanceUID; a single one with its problem, where an image is at fault."""
     left_out: Counter[str] = Counter()
     try:
-        _check_modality(headers)
+        modalities = {header.text("Modality") for header in headers.values()}
+        if "CT" not in modalities:
+            named = sorted(m if re.fullmatch("[A-Z]{2,12}", m) else "not stated" for m in modalities)
+            raise InputError(f"modality {', '.join(named)}, not CT", "dicom-modality")
         images, copies = _without_copies(headers, left_out)
         images = _without(images, is_screen, "images without a place in the patient (such as screen saves)", left_out)
         if not images:
@@ -122,7 +94,7 @@ def series_stacks(uid: str, headers: Mapping[Path, Header]) -> list[Stack]:
         images = _without(images, is_localizer, "localizers", left_out)
         if not images:
             raise InputError("localizer (scout) only", "dicom-localizer")
-        stacks, lone = stacks_of(uid, [item for path, header in images.items() for item in _slices(path, header)])
+        stacks, lone = stacks_of(uid, [item for path, header in images.items() for item in read_slices(path, header)])
     except InputError as problem:
         return [Stack(uid, problem=problem, files=tuple(headers))]
     left_out["lone images that fit no stack (such as localizers)"] += len(lone)
@@ -154,7 +126,9 @@ def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
         if stack.problem is not None:
             raise stack.problem
         voxels = read_voxels(stack.grid)
-        _check_unscaled(stack, voxels)
+        # Values without a scale are HU where lung or air is what it should be; a padding value alone proves nothing.
+        if stack.slices[0].slope is None and not ((voxels > -1100) & (voxels < -500)).mean() > 0.01:
+            raise InputError("RescaleSlope and RescaleIntercept are missing, and its values are not HU", "not-ct")
     except InputError as problem:
         raise InputError(
             f"The series cannot be used: {problem}. Transfer or export it again, or choose another.",
@@ -182,19 +156,6 @@ def _beside(stack: Stack, spoiled: Sequence[Path], nameless: Sequence[Path], lon
     return replace(stack, remarks=(*stack.remarks, ReadingRemark("dicom-unreadable", text, where=near[0].name)))
 
 
-def _check_modality(headers: Mapping[Path, Header]) -> None:
-    modalities = {header.text("Modality") for header in headers.values()}
-    if "CT" not in modalities:
-        named = sorted(m if re.fullmatch("[A-Z]{2,12}", m) else "not stated" for m in modalities)
-        raise InputError(f"modality {', '.join(named)}, not CT", "dicom-modality")
-
-
-def _slices(path: Path, header: Header) -> list[Slice]:
-    if not is_multiframe(header):
-        return [read_slice(path, header)]
-    return [read_slice(path, frame, number) for number, frame in enumerate(frame_headers(path, header))]
-
-
 def _without(images: Mapping[Path, Header], belongs, what: str, left_out: Counter[str]) -> dict[Path, Header]:
     kept = {path: header for path, header in images.items() if not belongs(header)}
     left_out[what] += len(images) - len(kept)
@@ -220,36 +181,28 @@ def _without_copies(
     return {path: header for path, header in headers.items() if path not in copies}, copies
 
 
-def _remarks(stack: Stack) -> list[ReadingRemark]:
+def _remarks(stack: Stack) -> Iterator[ReadingRemark]:
     if stack.grid is None:
-        return []
-    found = []
+        return
     if stack.grid.absent:
         before = stack.slices[int(np.argmax(np.diff(stack.grid.numbers) > 1))].path.name
-        found.append(ReadingRemark("dicom-missing-slices", f"{stack.grid.gaps()}.", where=f"after {before}"))
+        yield ReadingRemark("dicom-missing-slices", f"{stack.grid.gaps()}.", where=f"after {before}")
     if stack.grid.off_mm > max(_UNEVEN_MM, 0.01 * stack.grid.step_mm):
         text = f"The slices lie up to {stack.grid.off_mm:.2f} mm off an even grid, within what is allowed."
-        found.append(ReadingRemark("dicom-uneven", text, amber=False))
+        yield ReadingRemark("dicom-uneven", text, amber=False)
     kinds = {item.kind for item in stack.slices}
     if REFORMATTED in kinds:
         text = "The series is reformatted (ImageType), not as the scanner reconstructed it."
-        found.append(ReadingRemark("dicom-reformatted", text))
+        yield ReadingRemark("dicom-reformatted", text)
     elif "" in kinds:
         text = "The images do not say whether they are original (ImageType); projections cannot be told from slices."
-        found.append(ReadingRemark("dicom-image-type", text))
+        yield ReadingRemark("dicom-image-type", text)
     if any(item.header.text("RescaleType").upper() not in _HU for item in stack.slices):
         text = "The images say that their values are in another unit than HU (RescaleType)."
-        found.append(ReadingRemark("dicom-rescale-type", text))
+        yield ReadingRemark("dicom-rescale-type", text)
     if stack.slices[0].slope is None:
         text = "The images state no RescaleSlope and RescaleIntercept; their values were taken for HU."
-        found.append(ReadingRemark("dicom-no-rescale", text))
-    return found
-
-
-def _check_unscaled(stack: Stack, voxels: np.ndarray) -> None:
-    """Values without a scale are HU where lung or air is what it should be; a padding value alone proves nothing."""
-    if stack.slices[0].slope is None and not ((voxels > -1100) & (voxels < -500)).mean() > 0.01:
-        raise InputError("RescaleSlope and RescaleIntercept are missing, and its values are not HU", "not-ct")
+        yield ReadingRemark("dicom-no-rescale", text)
 
 
 def _of_file(folder: Folder, path: Path) -> Stack:
@@ -268,41 +221,29 @@ def _of_file(folder: Folder, path: Path) -> Stack:
 
 
 def _choose(folder: Folder, name: str | None) -> Stack:
-    found = folder.stacks
-    if not found:
-        raise InputError(
-            "The folder holds no DICOM images. Choose the folder of one CT series." + _told(folder), "no-dicom"
-        )
-    if name is not None:
-        among = [stack for stack in found if stack.is_called(name)]
-        if not among:
-            raise _several(f"There is no series {name} in the folder. It holds:", found, "dicom-series")
-        usable = [stack for stack in among if stack.problem is None] or among[:1]
-        if len(usable) > 1:
-            text = f"The series holds several stacks of slices; choose one with --series UID#NUMBER{_IN_A_MANIFEST}:"
-            raise _several(text, usable, "several-series")
-        return usable[0]
-    usable = [stack for stack in found if stack.problem is None]
-    if not usable and len(found) == 1:
-        return found[0]
-    if not usable:
-        raise _several("The folder holds no usable CT series:", found, "dicom-series")
+    if not folder.stacks:
+        text = "The folder holds no DICOM images. Choose the folder of one CT series."
+        if folder.spoiled:
+            text += f" {len(folder.spoiled)} files are named as DICOM or begin so, and cannot be read."
+        raise InputError(text, "no-dicom")
+    meant = [stack for stack in folder.stacks if name is None or stack.is_called(name)]
+    usable = [stack for stack in meant if stack.problem is None]
+    if not meant:
+        raise _several(f"There is no series {name} in the folder. It holds:", folder.stacks, "dicom-series")
+    if not usable and name is None and len(meant) > 1:
+        raise _several("The folder holds no usable CT series:", meant, "dicom-series")
     if len(usable) > 1:
-        text = f"The folder holds several CT series; choose one with --series UID{_IN_A_MANIFEST}:"
+        several = "folder holds several CT series" if name is None else "series holds several stacks of slices"
+        which = "UID" if name is None else "UID#NUMBER"
+        text = f"The {several}; choose one with --series {which}, in a manifest in the column series:"
         raise _several(text, usable, "several-series")
-    return usable[0]
+    return (usable or meant)[0]
 
 
-def _several(text: str, found, code: str) -> InputError:
+def _several(text: str, stacks: Sequence[Stack], code: str) -> InputError:
     """An error with the stacks a line each, the usable ones first, not more than fit on a screen."""
-    ordered = sorted(found, key=lambda stack: stack.problem is not None)[:_LISTED]
-    more = len(found) - len(ordered)
+    ordered = sorted(stacks, key=lambda stack: stack.problem is not None)[:_LISTED]
+    more = len(stacks) - len(ordered)
     text += "".join(f"\n  {stack}" for stack in ordered) + (f"\n  and {more} more" if more > 0 else "")
     private = [part for stack in ordered for part in (stack.uid, *(stack.problem.private if stack.problem else ()))]
     return InputError(text, code, private)
-
-
-def _told(folder: Folder) -> str:
-    if not folder.spoiled:
-        return ""
-    return f" {len(folder.spoiled)} files are named as DICOM or begin so, and cannot be read."

@@ -4,7 +4,7 @@ can share a SeriesInstanceUID."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -14,12 +14,19 @@ import numpy as np
 from ...errors import InputError
 from ..ct import ReadingRemark
 from .grid import RUN, Grid, lay, runs_of_one_step
+from .header import NUMBERS, Header
 from .image import PROJECTED, REFORMATTED, Slice, refused
 
 SAME_COSINES = 1e-3
 SAME_SPACING_MM = 1e-4
 _LONE = 0.25
 """A single image within this many steps of a stack belongs to the stack, whatever its header says."""
+_NEVER_SHARED = {  # by the slices of one stack, and how it is called in a listing
+    "PatientID": "patient",
+    "StudyInstanceUID": "study",
+    "FrameOfReferenceUID": "frame of reference",
+    "StackID": "stack ID",
+}
 _APART = {  # what can tell colliding stacks apart, and how it is called in a listing
     "AcquisitionNumber": "acquisition",
     "TemporalPositionIdentifier": "phase",
@@ -61,13 +68,16 @@ class Stack:
         return name in (self.uid, f"{self.uid}#{self.number or 1}")
 
     def __str__(self) -> str:
-        facts = [f"{len(self.slices)} slices"] if self.slices else []
+        facts = []
         if self.slices:
             first = self.slices[0]
+            along = int(np.argmax(np.abs(first.normal)))
+            oblique = "" if np.abs(first.normal[along]) > 0.999 else "oblique "
+            facts.append(f"{len(self.slices)} slices")
+            if self.grid is not None:
+                facts.append(f"step {self.grid.step_mm:.4g} mm")
             facts.append(f"{first.shape[1]} x {first.shape[0]} pixels of {first.pixel_spacing[0]:.3g} mm")
-            facts.append(_direction(first))
-        if self.grid is not None:
-            facts.insert(1, f"step {self.grid.step_mm:.4g} mm")
+            facts.append(oblique + ("sagittal", "coronal", "axial")[along])
         if self.differs:
             facts.append(self.differs)
         if self.problem is not None:
@@ -83,40 +93,35 @@ def stacks_of(uid: str, slices: Sequence[Slice]) -> tuple[list[Stack], list[Slic
     are numbered by their lowest InstanceNumber, then acquisition, phase and SOPInstanceUID, whatever the files are
     called. Raises InputError: an image that lies on a stack's grid and differs from it.
     """
-    groups = _always_apart(slices)
-    stacks = [stack for group in groups for stack in _divided(uid, group)]
-    laid = [stack.grid for stack in stacks if stack.grid is not None]
-    lone = [stack for stack in stacks if len(stack.slices) == 1]
-    left_out: list[Slice] = []
-    if laid:
-        for stack in lone:
-            item = stack.slices[0]
-            if any(belongs(item, grid) for grid in laid):
-                raise refused(
-                    "one image lies among the slices of the series and differs from them in size, spacing, direction, "
-                    "patient, study, frame of reference or kind", item.path, "dicom-mixed"
-                )  # fmt: skip
-            left_out.append(item)
+    stacks = [stack for group in _always_apart(slices) for stack in _divided(uid, group)]
+    grids = [stack.grid for stack in stacks if stack.grid is not None]
+    lone: list[Slice] = []
+    if grids:
+        lone = [stack.slices[0] for stack in stacks if len(stack.slices) == 1]
         stacks = [stack for stack in stacks if len(stack.slices) > 1]
+    for item in lone:
+        if any(belongs(item, grid) for grid in grids):
+            raise refused(
+                "one image lies among the slices of the series and differs from them in size, spacing, direction, "
+                "patient, study, frame of reference or kind", item.path, "dicom-mixed"
+            )  # fmt: skip
     stacks.sort(key=_order)
     if len(stacks) == 1:
-        return stacks, left_out
+        return stacks, lone
     differences = _differences([stack.slices for stack in stacks])
-    return [replace(s, number=n, differs=differences[n - 1]) for n, s in enumerate(stacks, 1)], left_out
+    return [replace(s, number=n, differs=differences[n - 1]) for n, s in enumerate(stacks, 1)], lone
 
 
 def _always_apart(slices: Sequence[Slice]) -> list[list[Slice]]:
     groups: dict[Hashable, list[list[Slice]]] = {}
     for item in slices:
-        tags = ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID", "StackID")
+        tags = (item.header.text(tag) for tag in _NEVER_SHARED)
         kind = item.kind if item.kind in (PROJECTED, REFORMATTED) else ""
-        alike = groups.setdefault((*(item.header.text(tag) for tag in tags), kind, item.shape), [])
-        for group in alike:
-            if _same_plane(group[0], item):
-                group.append(item)
-                break
-        else:
-            alike.append([item])
+        alike = groups.setdefault((*tags, kind, item.shape), [])
+        group = next((group for group in alike if _same_plane(group[0], item)), None)
+        if group is None:
+            alike.append(group := [])
+        group.append(item)
     return [group for alike in groups.values() for group in alike]
 
 
@@ -183,17 +188,13 @@ def _laid(uid: str, slices: Sequence[Slice]) -> Stack:
     try:
         if slices[0].kind == PROJECTED:
             raise InputError("projections (MIP, MinIP or a rendering), no CT slices", "dicom-projection")
-        _check_rescale(slices)
+        without = [item for item in slices if item.slope is None]
+        if without and len(without) < len(slices):
+            raise refused("RescaleSlope and RescaleIntercept are missing on some of its slices", without[0].path)
         grid = lay(slices)
     except InputError as problem:
         return Stack(uid, tuple(slices), problem=problem)
     return Stack(uid, grid.slices, grid)
-
-
-def _check_rescale(slices: Sequence[Slice]) -> None:
-    without = [item for item in slices if item.slope is None]
-    if without and len(without) < len(slices):
-        raise refused("RescaleSlope and RescaleIntercept are missing on some of its slices", without[0].path)
 
 
 def belongs(item: Slice, grid: Grid) -> bool:
@@ -206,43 +207,29 @@ def belongs(item: Slice, grid: Grid) -> bool:
 
 def _order(stack: Stack) -> tuple:
     headers = [item.header for item in stack.slices]
-    lowest = [
-        min((header.number(name) for header in headers if not math.isnan(header.number(name))), default=math.inf)
-        for name in ("InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex")
-    ]
+    names = ("InstanceNumber", "AcquisitionNumber", "TemporalPositionIdentifier", "TemporalPositionIndex")
+    values = [[header.number(name) for header in headers] for name in names]
+    lowest = [min((value for value in every if not math.isnan(value)), default=math.inf) for every in values]
     return (*lowest, min(header.text("SOPInstanceUID") for header in headers))
 
 
 def _differences(stacks: Sequence[Sequence[Slice]]) -> list[str]:
     """For each stack what tells it from the others: numbers as they are, texts by letters, since DICOM's are free."""
     differences: list[list[str]] = [[] for _ in stacks]
-    tags: dict[str, tuple[str, Callable]] = {
-        "PatientID": ("patient", _text), "StudyInstanceUID": ("study", _text),
-        "FrameOfReferenceUID": ("frame of reference", _text), "StackID": ("stack ID", _text),
-        **{name: (word, _text if name in ("ConvolutionKernel", "ImageType") else _number)
-           for name, word in _APART.items()},
-    }  # fmt: skip
-    for name, (word, read) in tags.items():
-        values = [sorted({read(item, name) for item in stack}) for stack in stacks]
-        if any(len(value) > 1 for value in values) or len({value[0] for value in values}) < 2:
+    for name, word in (_NEVER_SHARED | _APART).items():
+        values = [{_value(item.header, name) for item in stack} for stack in stacks]
+        different = sorted(set().union(*values))
+        if any(len(value) > 1 for value in values) or len(different) < 2:
             continue
-        lettered = {value: chr(ord("A") + at) for at, value in enumerate(sorted({v[0] for v in values}))}
         for words, (value,) in zip(differences, values, strict=True):
-            shown = lettered[value] if read is _text else (f"{value:g}" if value > -math.inf else "not stated")
-            words.append(f"{word} {shown}")
+            shown = f"{value:g}" if name in NUMBERS else chr(ord("A") + different.index(value))
+            words.append(f"{word} {'not stated' if value == -math.inf else shown}")
     return ["; ".join(dict.fromkeys(words)) for words in differences]
 
 
-def _text(item: Slice, name: str) -> str:
-    return item.header.text(name)
-
-
-def _number(item: Slice, name: str) -> float:
-    value = item.header.number(name)
+def _value(header: Header, name: str) -> str | float:
+    """A text, or a number that is -infinity where none is stated."""
+    if name not in NUMBERS:
+        return header.text(name)
+    value = header.number(name)
     return -math.inf if math.isnan(value) else value
-
-
-def _direction(item: Slice) -> str:
-    along = int(np.argmax(np.abs(item.normal)))
-    oblique = "" if np.abs(item.normal[along]) > 0.999 else "oblique "
-    return oblique + ("sagittal", "coronal", "axial")[along]

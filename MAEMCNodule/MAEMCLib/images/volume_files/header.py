@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 import numpy as np
 
@@ -100,6 +101,12 @@ class Fields(dict[str, str]):
         if not 1 <= count <= most:
             raise damaged(self.path, f"it states {count} dimensions")
         return self.integers(sizes, count)
+
+
+def lines(stream: BinaryIO) -> Iterator[str]:
+    """The lines of a header of text, as far as a header may reach."""
+    while line := stream.readline(LONGEST_HEADER - stream.tell()):
+        yield line.decode("utf-8", "surrogateescape")
 
 
 def beginning(path: Path) -> tuple[bytes, bool]:

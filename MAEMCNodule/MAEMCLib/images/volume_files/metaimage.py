@@ -9,17 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ...files.regular_file import open_regular
-from .header import (
-    LONGEST_HEADER,
-    Fields,
-    VolumeHeader,
-    beside,
-    check_size,
-    check_spacing,
-    damaged,
-    not_3d,
-    unsupported,
-)
+from .header import Fields, VolumeHeader, beside, check_size, check_spacing, damaged, lines, not_3d, unsupported
 from .voxels import StoredVoxels
 
 _TYPES = {
@@ -72,8 +62,8 @@ def _fields(path: Path, stream: BinaryIO) -> Fields:
     """Lines by their key, up to ElementDataFile, behind which voxels may follow at once."""
     fields = Fields(path)
     keys: set[str] = set()
-    while line := stream.readline(LONGEST_HEADER - stream.tell()):
-        text = line.decode("utf-8", "surrogateescape").strip()
+    for line in lines(stream):
+        text = line.strip()
         if not text:
             continue
         parts = re.fullmatch(r"([^=:]*[^=:\s])\s*[=:]\s*(.*)", text)

@@ -19,6 +19,7 @@ from .header import (
     check_size,
     check_spacing,
     damaged,
+    lines,
     not_3d,
     numbers,
     unsupported,
@@ -66,11 +67,11 @@ def _fields(path: Path, stream: BinaryIO) -> Fields:
     fields = Fields(path)
     if not re.fullmatch(rb"NRRD000[1-6]\r?\n", stream.readline(64)):
         raise damaged(path, "its first line names no version of NRRD")
-    while line := stream.readline(LONGEST_HEADER - stream.tell()):
-        text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+    for line in lines(stream):
+        text = line.rstrip("\r\n")
         if not text:
             return fields
-        if not line.endswith(b"\n") and "data file" not in fields:
+        if not line.endswith("\n") and "data file" not in fields:
             break
         if text.startswith("#"):
             continue
@@ -115,21 +116,21 @@ def _stored(fields: Fields, start: int) -> StoredVoxels:
     encoding = fields["encoding"].lower()
     if encoding not in ("raw", "gzip", "gz"):
         raise unsupported(path, "its encoding is neither raw nor gzip", "Save it again with one of these.")
-    lines, skipped = fields.integer("line skip", 0), fields.integer("byte skip", 0)
+    text_lines, skipped = fields.integer("line skip", 0), fields.integer("byte skip", 0)
     data, start = (beside(path, fields["data file"]), 0) if "data file" in fields else (path, start)
-    if lines < 0 or skipped < -1 or (skipped == -1 and encoding != "raw"):
+    if text_lines < 0 or skipped < -1 or (skipped == -1 and encoding != "raw"):
         raise damaged(path, "its 'line skip' or 'byte skip' is below zero")
-    if lines:
-        start = _behind_lines(path, data, start, lines)
+    if text_lines:
+        start = _behind_lines(path, data, start, text_lines)
     dtype = np.dtype((">" if endian == "big" else "<") + code)
     return StoredVoxels(data, path.name, dtype, start, "raw" if encoding == "raw" else "gzip", skipped)
 
 
-def _behind_lines(path: Path, data: Path, start: int, lines: int) -> int:
+def _behind_lines(path: Path, data: Path, start: int, count: int) -> int:
     """The place behind so many further lines."""
     with open_regular(data) as stream:
         stream.seek(start)
-        for _ in range(lines):
+        for _ in range(count):
             if not stream.readline(LONGEST_HEADER).endswith(b"\n"):
                 raise damaged(path, "it has fewer lines than its 'line skip' states")
         return stream.tell()
