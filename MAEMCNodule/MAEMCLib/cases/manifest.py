@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import math
 import os
 from collections import Counter
@@ -23,11 +22,11 @@ from ..errors import InputError
 from ..files.atomic import replacing
 from ..files.folder import make_folder
 from ..files.regular_file import open_regular
-from ..files.spreadsheet import RowWriter, separator, text_of
+from ..files.spreadsheet import RowWriter, read_table
 from .case import Case
+from .points import POINT
 
 REQUIRED = ("case_id", "patient_id", "image")
-POINT = ("l_mm", "p_mm", "s_mm")
 NUMBERS = (*POINT, "diameter_mm")
 REQUIRED_BY_KIND = {"nodule": POINT, "slice": ("volume_id", "slice_index"), "image": ()}
 OPTIONAL = ("kind", "label", "split", "diameter_mm")
@@ -81,13 +80,17 @@ def read_manifest(path: str | Path, lenient: bool = False) -> Manifest:
             raise InputError(
                 f"Row {line} of the manifest {path} cannot be read ({record}). {SAVE_AS_CSV}", "unreadable"
             )
-    check_columns(path, columns, records)
-    if lenient:
-        rows = tuple(_lenient_row(path, line, record) for line, record in records)
-        _check_rows(path, rows, images=False)
-    else:
-        rows = tuple(row_of(path, line, record) for line, record in records)
-        _check_rows(path, rows)
+    kinds = {text_in(record, "kind") or "nodule" for _, record in records}
+    unknown = sorted(kinds - set(REQUIRED_BY_KIND))
+    if unknown:
+        raise InputError(
+            f"The manifest {path} has rows of the kind {_some(unknown)}; known are {', '.join(REQUIRED_BY_KIND)}.",
+            "manifest-kind",
+        )
+    needed = (name for kind, names in REQUIRED_BY_KIND.items() if kind in kinds for name in names)
+    check_columns(path, columns, [*REQUIRED, *needed])
+    rows = tuple((lenient_row if lenient else row_of)(path, line, record) for line, record in records)
+    _check_rows(path, rows, images=not lenient)
     return Manifest(path, rows)
 
 
@@ -95,26 +98,9 @@ def read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Er
     """The columns, and for each row that is not empty its number and its values by column (None: those beyond the
     columns), or what is wrong with its quotes. Between values semicolons and tabs are taken too, with commas in the
     numbers. Raises InputError: no file, no text, no header, no rows."""
-    records: list[tuple[int, Record | csv.Error]] = []
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as stream:
-            between = separator(stream.readline())
-            stream.seek(0)
-            reader = csv.reader(stream, strict=True, delimiter=between)
-            columns = [name.strip() for name in next(reader, [])]
-            for number in itertools.count(2):
-                try:
-                    values = [text_of(value) for value in next(reader)]
-                except StopIteration:
-                    break
-                except csv.Error as error:  # a quote that does not end would swallow the rows after it unseen
-                    records.append((number, error))
-                    continue
-                if any(values):
-                    record: Record = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
-                    if between != ",":
-                        record |= {name: record[name].replace(",", ".") for name in NUMBERS if name in record}
-                    records.append((number, record | ({None: "more"} if len(values) > len(columns) else {})))
+            columns, rows = read_table(stream, NUMBERS)
     except FileNotFoundError as error:
         raise InputError(f"There is no manifest {path}. Check the path.", "missing-file") from error
     except OSError as error:
@@ -132,8 +118,15 @@ def read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Er
             f"The manifest {path} is empty. It needs a header with {', '.join(REQUIRED)} and a row a case.",
             "manifest-empty",
         )
-    if not records:
+    if not rows:
         raise InputError(f"The manifest {path} has a header and no cases. Add a row for each case.", "manifest-empty")
+    records: list[tuple[int, Record | csv.Error]] = []
+    for line, values in rows:
+        record = values
+        if not isinstance(values, csv.Error):
+            record = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
+            record |= {None: "more"} if len(values) > len(columns) else {}
+        records.append((line, record))
     return columns, records
 
 
@@ -191,29 +184,11 @@ def _from_manifest(path: Path, file: Path) -> str:
     return file.relative_to(path.parent).as_posix() if file.is_relative_to(path.parent) else str(file)
 
 
-def check_columns(path: Path, columns: Sequence[str], records: Sequence[tuple[int, Record]]) -> None:
-    """Raise InputError for a column given twice, a kind that is unknown, a column that the kinds of the rows lack."""
-    check_given_once(path, columns)
-    kinds = {text_in(record, "kind") or "nodule" for _, record in records}
-    unknown = sorted(kinds - set(REQUIRED_BY_KIND))
-    if unknown:
-        raise InputError(
-            f"The manifest {path} has rows of the kind {_some(unknown)}; known are {', '.join(REQUIRED_BY_KIND)}.",
-            "manifest-kind",
-        )
-    needed = [*REQUIRED, *(name for kind in REQUIRED_BY_KIND if kind in kinds for name in REQUIRED_BY_KIND[kind])]
-    check_present(path, columns, needed)
-
-
-def check_given_once(path: Path, columns: Sequence[str]) -> None:
-    """Raise InputError where a column is given twice."""
+def check_columns(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+    """Raise InputError for a column given twice, or one that is missing."""
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
     if twice:
         raise InputError(f"The manifest {path} has the column {_some(twice)} twice. Keep one.", "manifest-columns")
-
-
-def check_present(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
-    """Raise InputError naming the columns that are missing."""
     missing = [name for name in needed if name not in columns]
     if missing:
         raise InputError(
@@ -223,13 +198,14 @@ def check_present(path: Path, columns: Sequence[str], needed: Sequence[str]) -> 
         )
 
 
-def _lenient_row(path: Path, line: int, record: Record) -> Case:
+def lenient_row(path: Path, line: int, record: Record, scoring: bool = False) -> Case:
+    """As ``row_of``; a row at fault has its ``problem``."""
     try:
-        return row_of(path, line, record)
+        return row_of(path, line, record, scoring)
     except InputError as error:
         name = text_in(record, "case_id") or f"row {line}"
-        image = path.parent / text_in(record, "image")
-        return Case(name, text_in(record, "patient_id"), image, problem=error.anonymous)
+        patient = "" if scoring else text_in(record, "patient_id")
+        return Case(name, patient, path.parent / text_in(record, "image"), problem=error.anonymous)
 
 
 def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> Case:

@@ -8,15 +8,16 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, UsageError
 from ..files.regular_file import open_regular
-from ..files.spreadsheet import separator
+from ..files.spreadsheet import read_table
 from ..files.strict_json import parse
 
+POINT = ("l_mm", "p_mm", "s_mm")
 FARTHEST_MM = 1e6
 """No scanner's frame reaches further; a larger number is no position."""
 _LARGEST_FILE = 64 << 20
@@ -65,18 +66,18 @@ def read_points(
     Raises InputError: missing, closed, damaged or empty file, points that are not numbers, no point list.
     """
     path = Path(path)
-    content = _content(path)
-    name = path.name.lower()
+    text, name = _text(path), path.name.lower()
     try:
         if name.endswith(".json"):
-            points = _markups(content, notice)
+            points = _markups(text, notice)
         else:
-            text = content.decode("utf-8-sig")
             points = _fcsv(text) if name.endswith(".fcsv") else _table(text, ras)
     except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+        # Our own sentences as they are; of Python's nothing, which may quote the file's contents.
+        reason = str(error) if type(error) is ValueError else "the file is damaged, or made for something else"
         raise InputError(
-            f"{path.name} is not a list of points that can be used ({_reason(error)}). Give a Slicer .mrk.json, or a "
-            "CSV with the columns id,l_mm,p_mm,s_mm.",
+            f"{path.name} is not a list of points that can be used ({reason}). Give a Slicer .mrk.json, or a CSV with "
+            "the columns id,l_mm,p_mm,s_mm.",
             "points",
             (path, path.name),
         ) from error
@@ -94,47 +95,43 @@ def check_names(points: list[NodulePoint]) -> None:
         raise InputError(f"{times} points are called {name}. Give each its own name.", "points", (name,))
 
 
-def _content(path: Path) -> bytes:
+def _text(path: Path) -> str:
     private = (path, path.name)
     try:
         with open_regular(path) as stream:
             content = stream.read(_LARGEST_FILE + 1)
+        if len(content) > _LARGEST_FILE:
+            raise InputError(f"{path.name} is too large for a list of points. Check the path.", "points", private)
+        if b"\0" in content:
+            raise ValueError("a NUL is no text")
+        return content.decode("utf-8-sig")
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
             f"The point file {path} cannot be read ({reason}). Check the path and its rights.", "points", private
         ) from error
-    if len(content) > _LARGEST_FILE:
-        raise InputError(f"{path.name} is too large for a list of points. Check the path.", "points", private)
-    if b"\0" in content or _undecodable(content):
+    except ValueError as error:
         raise InputError(
             f"The point file {path.name} cannot be read: it is no text in UTF-8. Save it as CSV in UTF-8.",
             "points",
             private,
-        )
-    return content
+        ) from error
 
 
-def _undecodable(content: bytes) -> bool:
-    try:
-        content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return True
-    return False
-
-
-def _markups(content: bytes, notice: Callable[[str], None]) -> list[NodulePoint]:
+def _markups(text: str, notice: Callable[[str], None]) -> list[NodulePoint]:
     points: list[NodulePoint] = []
     others: list[str] = []
     lists = 0
-    for markup in parse(content)["markups"]:
+    for markup in parse(text)["markups"]:
         kind = markup.get("type", _POINT_LIST)
         if kind != _POINT_LIST:
             others.append(kind if kind in _OTHER_MARKUPS else "markup of another kind")
             continue
         lists += 1
         ras = _frame(markup.get("coordinateSystem", "LPS"))
-        _check_units(markup.get("coordinateUnits", "mm"))
+        units = markup.get("coordinateUnits", "mm")
+        if (units[0] if isinstance(units, list) and units else units) != "mm":
+            raise ValueError("its coordinates are not in mm")
         for point in markup.get("controlPoints", []):
             if point.get("positionStatus", "defined") != "defined":
                 continue
@@ -176,35 +173,20 @@ def _fcsv(text: str) -> list[NodulePoint]:
 
 
 def _table(text: str, ras: bool) -> list[NodulePoint]:
-    points: list[NodulePoint] = []
-    for number, row in _rows(text):
-        place = _position([row[axis] for axis in ("l_mm", "p_mm", "s_mm")], ras, number, "line")
-        points.append(NodulePoint(_name(row.get("id"), points), place))
-    return points
-
-
-def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows by column, each with the number of its line. Semicolons or tabs between the values are taken too, with
-    commas in the numbers, as spreadsheets of many countries write them."""
-    first = text.partition("\n")[0]
-    if first.strip().lower().startswith("sep="):
-        text = text[len(first) + 1 :]
-        first = text.partition("\n")[0]
-    between = separator(first)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=between)
-    columns = [column.strip() for column in next(lines, [])]
-    for needed in ("l_mm", "p_mm", "s_mm"):
+    columns, rows = read_table(io.StringIO(text, newline=""), POINT)
+    for needed in POINT:
         if columns.count(needed) != 1:
             raise ValueError(f"its first line {'lacks the column' if needed not in columns else 'repeats'} {needed}")
-    for number, values in enumerate(lines, start=2):
-        if not any(value.strip() for value in values):
-            continue
+    points: list[NodulePoint] = []
+    for number, values in rows:
+        if isinstance(values, csv.Error):
+            raise values
         if len(values) != len(columns):
             raise ValueError(f"line {number} has {len(values)} values for {len(columns)} columns")
         row = dict(zip(columns, values, strict=True))
-        if between != ",":
-            row |= {axis: row[axis].replace(",", ".") for axis in ("l_mm", "p_mm", "s_mm")}
-        yield number, row
+        place = _position([row[axis] for axis in POINT], ras, number, "line")
+        points.append(NodulePoint(_name(row.get("id"), points), place))
+    return points
 
 
 def _frame(stated: object) -> bool:
@@ -213,12 +195,6 @@ def _frame(stated: object) -> bool:
     if isinstance(stated, bool) or name not in _FRAMES:
         raise ValueError("its coordinate system is neither LPS nor RAS")
     return _FRAMES[name]
-
-
-def _check_units(stated: object) -> None:
-    first = stated[0] if isinstance(stated, list) and stated else stated
-    if first != "mm":
-        raise ValueError("its coordinates are not in mm")
 
 
 def _name(given: object, before: list) -> str:
@@ -245,10 +221,3 @@ def _position(values: list, ras: bool, number: int | None = None, what: str = "p
 
 def _listed(kinds: list[str]) -> str:
     return ", a ".join(f"{kind} ({times} times)" if times > 1 else kind for kind, times in Counter(kinds).items())
-
-
-def _reason(error: Exception) -> str:
-    """Our own sentences as they are; of Python's no more than what is meant, and nothing of the file's contents."""
-    if type(error) is ValueError:
-        return str(error)
-    return "the file is damaged, or made for something else"

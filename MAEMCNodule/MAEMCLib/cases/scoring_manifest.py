@@ -9,14 +9,14 @@ is ignored, the patient and the label included.
 from __future__ import annotations
 
 import csv
+import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import InputError
 from .case import Case
-from .manifest import POINT, Manifest, Record, check_given_once, check_present, read_records, row_of, text_in
+from .manifest import POINT, Manifest, Record, check_columns, lenient_row, read_records, text_in
 
 
 def read_scoring_manifest(path: str | Path) -> Manifest:
@@ -26,10 +26,9 @@ def read_scoring_manifest(path: str | Path) -> Manifest:
     """
     path = Path(path).absolute()
     columns, records = read_records(path)
-    check_given_once(path, columns)
     sound = [record for _, record in records if not isinstance(record, csv.Error)]
     nodules = bool(sound) and all(text_in(record, "kind") in ("", "nodule") for record in sound)
-    check_present(path, columns, ["case_id", "image", *(POINT if nodules else ())])
+    check_columns(path, columns, ["case_id", "image", *(POINT if nodules else ())])
     rows = [_row(path, line, record) for line, record in records]
     return Manifest(path, tuple(_told_apart(rows, [line for line, _ in records])))
 
@@ -38,34 +37,21 @@ def _row(path: Path, line: int, record: Record | csv.Error) -> Case:
     if isinstance(record, csv.Error):
         text = f"Row {line} of the manifest cannot be read as CSV ({record}). Rows after it may be a part of it."
         return Case(f"row {line}", "", path.parent, problem=text)
-    nodule_id = text_in(record, "nodule_id")
-    try:
-        return replace(row_of(path, line, record, scoring=True), nodule_id=nodule_id)
-    except InputError as error:
-        name = text_in(record, "case_id") or f"row {line}"
-        image = path.parent / text_in(record, "image")
-        return Case(name, "", image, problem=error.anonymous, nodule_id=nodule_id)
+    return replace(lenient_row(path, line, record, scoring=True), nodule_id=text_in(record, "nodule_id"))
 
 
-def _told_apart(rows: Sequence[Case], lines: Sequence[int]) -> list[Case]:
+def _told_apart(rows: Sequence[Case], lines: Sequence[int]) -> Iterator[Case]:
     """The rows with a nodule_id each; one that repeats the case_id and nodule_id of an earlier row has a problem."""
-    given: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        given[row.case_id].add(row.nodule_id)
-    counts: dict[str, int] = defaultdict(int)
+    given = {(row.case_id, row.nodule_id) for row in rows}
+    counts = defaultdict(lambda: itertools.count(1))
     first: dict[tuple[str, str], int] = {}
-    found = []
     for row, line in zip(rows, lines, strict=True):
         if not row.nodule_id:
-            counts[row.case_id] += 1
-            name = f"{'N' if row.kind == 'nodule' else 'P'}{counts[row.case_id]}"
-            while name in given[row.case_id]:
-                counts[row.case_id] += 1
-                name = f"{name[0]}{counts[row.case_id]}"
-            row = replace(row, nodule_id=name)
+            letter = "N" if row.kind == "nodule" else "P"
+            names = (f"{letter}{number}" for number in counts[row.case_id])
+            row = replace(row, nodule_id=next(name for name in names if (row.case_id, name) not in given))
         earlier = first.setdefault((row.case_id, row.nodule_id), line)
         if earlier != line and not row.problem:
             text = f"Row {line} of the manifest has the case_id and nodule_id of row {earlier}. Give it its own."
             row = replace(row, problem=text)
-        found.append(row)
-    return found
+        yield row

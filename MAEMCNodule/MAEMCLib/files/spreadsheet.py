@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TextIO
 
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # the full-width forms count in Japanese and Chinese spreadsheets
@@ -25,10 +25,34 @@ def text_of(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
-def separator(header: str) -> str:
-    """What stands between the values of a table, by its first line: spreadsheets of countries with decimal commas write
-    semicolons or tabs."""
-    return max(",;\t", key=header.count)
+def read_table(stream: TextIO, numbers: Collection[str]) -> tuple[list[str], list[tuple[int, list[str] | csv.Error]]]:
+    """The columns of a table that somebody made, and each row that is not empty by its number (the header is row 1):
+    its values, or what is wrong with its quotes. The stream was opened with ``newline=""``.
+
+    Spreadsheets of countries with decimal commas write semicolons or tabs between the values, and some a first line
+    ``sep=;``: these are taken too, with commas in the columns ``numbers``. Raises csv.Error for a damaged header.
+    """
+    start, first = 0, stream.readline()
+    if first.strip().lower().startswith("sep="):
+        start, first = stream.tell(), stream.readline()
+    separator = max(",;\t", key=first.count)
+    stream.seek(start)
+    reader = csv.reader(stream, strict=True, delimiter=separator)
+    columns = [name.strip() for name in next(reader, [])]
+    decimals = {place for place, name in enumerate(columns) if name in numbers and separator != ","}
+    rows: list[tuple[int, list[str] | csv.Error]] = []
+    number = 1
+    while True:
+        number += 1
+        try:
+            values = [text_of(value) for value in next(reader)]
+        except StopIteration:
+            return columns, rows
+        except csv.Error as error:  # a quote that does not end would swallow the rows after it unseen
+            rows.append((number, error))
+            continue
+        if any(value.strip() for value in values):
+            rows.append((number, [v.replace(",", ".") if place in decimals else v for place, v in enumerate(values)]))
 
 
 class RowWriter:

@@ -25,7 +25,7 @@ def parse_json(text: str | bytes, pairs: Callable[[list], dict] | None = None) -
         raise ValueError("it is nested too deep") from None
 
 
-def parse(text: bytes) -> Any:
+def parse(text: str | bytes) -> Any:
     """As ``parse_json``, and strict in what valid JSON may hold and no card needs. Raises ValueError also for a key
     twice, depth above 40, halves of letters that cannot be printed."""
     value = parse_json(text, _object)
