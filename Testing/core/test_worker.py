@@ -134,8 +134,10 @@ def test_a_missing_interpreter_is_an_error_message(tmp_path):
 def test_cancel_kills_and_the_next_request_works(client, random_bundle):
     wait(client, client.send("hello"))
     pid = client.pid
-    numbers = [client.send("predict", model=str(random_bundle), nodules=[nodule(region())]) for _ in range(3)]
-    assert client.cancel() == numbers and not client.busy
+    for _ in range(3):
+        client.send("predict", model=str(random_bundle), nodules=[nodule(region())])
+    client.cancel()
+    assert not client.busy
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert wait(client, client.send("hello"))[-1]["kind"] == "result"

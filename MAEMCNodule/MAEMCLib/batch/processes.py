@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..cases.case import Case
 from ..errors import InputError
-from ..machine.child_processes import end_with_parent
+from ..machine.child_processes import end_with_parent, how_it_ended
 from ..models.bundle import ModelBundle
 from ..scoring import CaseScorer, ScoredCase, failed_case
 
@@ -127,12 +127,8 @@ def _work(line: connection.Connection, path: Path, device: str, threads: int, ni
 
 
 def _died(code: int | None) -> InputError:
-    try:
-        how = signal.Signals(-code).name
-    except (TypeError, ValueError):
-        how = f"exit code {code}"
     return InputError(
-        f"The process that scored it ended twice ({how}), perhaps for want of memory. Run the command again with fewer "
-        "--processes.",
+        f"The process that scored it ended twice ({how_it_ended(code)}), perhaps for want of memory. Run the command "
+        "again with fewer --processes.",
         "process-died",
     )

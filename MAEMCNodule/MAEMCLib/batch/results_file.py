@@ -7,11 +7,12 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from ..errors import InputError, UsageError
+from ..files.folder import make_folder
 from ..files.regular_file import open_regular
 from ..files.spreadsheet import RowWriter, text_of
 from ..models.card import ModelCard
@@ -62,21 +63,17 @@ class ResultsFile:
 
     def begin(self, rows: Iterable[Row]) -> None:
         """Replace the file by these rows; ``add`` goes on after them."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_csv(self.path, rows)
+        make_folder(self.path.parent)
+        write_csv(self.path, rows)
+        with self._writing():
             self._stream = self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="")
-        except OSError as error:
-            raise self._not_written(error) from error
 
     def add(self, rows: Iterable[Row]) -> None:
         """Write rows at the end, so that they are there whatever happens next."""
-        try:
+        with self._writing():
             RowWriter(self._stream).rows([row[column] for column in COLUMNS] for row in rows)
             self._stream.flush()
             os.fsync(self._stream.fileno())
-        except OSError as error:
-            raise self._not_written(error) from error
 
     def end(self, rows: Iterable[Row]) -> None:
         """Put all rows into their order."""
@@ -85,15 +82,18 @@ class ResultsFile:
 
     def close(self) -> None:
         """Let go of the file, as it is."""
-        if self._stream is not None:
-            stream, self._stream = self._stream, None
-            try:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with self._writing():
                 stream.close()
-            except OSError as error:
-                raise self._not_written(error) from error
 
-    def _not_written(self, error: OSError) -> InputError:
-        return InputError(f"{self.path} cannot be written ({error.strerror}). Choose a folder that can be written.")
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            text = f"{self.path} cannot be written ({error.strerror}). Choose a folder that can be written."
+            raise InputError(text) from error
 
 
 def _records(text: str) -> tuple[tuple[str, ...] | None, list[list[str]]]:

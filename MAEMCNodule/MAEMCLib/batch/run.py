@@ -7,7 +7,6 @@ of an earlier run is kept where all that it was computed from is what it was; th
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def run_batch(
     processes: int = 1,
     progress: Callable[[int, int, int], None] | None = None,
     nifti_form: str | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> tuple[int, int]:
     """Score the manifest's nodules, or its pictures where the model takes these, into a CSV. Returns how many rows were
     scored and how many failed.
@@ -40,6 +39,7 @@ def run_batch(
     done the file holds the rows in the manifest's order.
     Raises UsageError for an output that holds something else, InputError where it cannot be written.
     """
+    progress = progress or (lambda done, total, failed: None)
     file = ResultsFile(output)
     earlier = file.scored_rows(bundle.card)
     _check_cases(earlier, rows, output, say)
@@ -53,10 +53,9 @@ def run_batch(
             file.add(added)
             done |= {numbers[id(row)]: written for row, written in zip(share, added, strict=True)}
             for row, found in zip(share, results, strict=True):
-                if say is not None and found.result.status == "failed":
+                if found.result.status == "failed":
                     say(f"{visible(f'{row.case_id} {row.nodule_id}')} was not scored: {found.said}")
-            if progress is not None:
-                progress(len(done), len(rows), _failures(done))
+            progress(len(done), len(rows), _failures(done))
         file.end(done[number] for number in range(len(rows)))
     return len(rows) - _failures(done), _failures(done)
 
@@ -81,33 +80,30 @@ def _kept(
     rows: list[Case],
     card: ModelCard,
     nifti_form: str | None,
-    progress: Callable[[int, int, int], None] | None,
+    progress: Callable[[int, int, int], None],
 ) -> dict[int, Row]:
     """By number, the rows whose result is there already and was computed from the very same input."""
-    results: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in earlier:
-        results[row["case_id"], row["nodule_id"]].append(row)
+    results = {(row["case_id"], row["nodule_id"], row["input_sha256"]): row for row in earlier}
+    names = {key[:2] for key in results}
     kept: dict[int, Row] = {}
     for number, row in enumerate(rows):
-        candidates = results.get((row.case_id, row.nodule_id))
-        if not candidates or row.problem:
+        name = row.case_id, row.nodule_id
+        if name not in names or row.problem:
             continue
         with contextlib.suppress(UNREADABLE):  # an image that cannot be read says so when it is to be scored
-            now = fingerprint(row, card, nifti_form).whole
-            for found in candidates:
-                if found["input_sha256"] == now:
-                    kept[number] = found
-        if progress is not None:
-            progress(len(kept), len(rows), 0)
+            result = results.get((*name, fingerprint(row, card, nifti_form).whole))
+            if result is not None:
+                kept[number] = result
+        progress(len(kept), len(rows), 0)
     return kept
 
 
-def _check_cases(earlier: list[Row], rows: list[Case], output: Path, say: Callable[[str], None] | None) -> None:
+def _check_cases(earlier: list[Row], rows: list[Case], output: Path, say: Callable[[str], None]) -> None:
     cases = {row.case_id for row in rows}
     others = [row for row in earlier if row["case_id"] not in cases]
     if others and len(others) == len(earlier):
         raise UsageError(f"{output} holds results of other cases. Choose another output; nothing was changed.")
-    if others and say is not None:
+    if others:
         say(f"{len(others)} results of cases that the manifest does not hold are left out of {output}.")
 
 

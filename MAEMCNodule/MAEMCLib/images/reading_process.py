@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -23,7 +22,7 @@ import numpy as np
 
 from .. import errors
 from ..errors import InputError, MAEMCError, input_error
-from ..machine.child_processes import end_group, start_group
+from ..machine.child_processes import end_group, how_it_ended, library_environment, start_group
 from .ct import CTVolume, ReadingRemark
 from .files import read_volume
 from .gray import read_gray
@@ -112,7 +111,7 @@ class ReadingProcess:
             if used:  # it may have ended for another reason, before this file: a fresh one tells
                 return self._ask(request)
             raise InputError(
-                f"{name} made the reader crash ({_last_words(process.returncode)}). It is damaged, or too large for "
+                f"{name} made the reader crash ({how_it_ended(process.returncode)}). It is damaged, or too large for "
                 "this computer's memory; copy or convert it again.",
                 "reader-died",
                 private,
@@ -138,15 +137,13 @@ class ReadingProcess:
 
     def _start(self) -> None:
         self.close()
-        library = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
         try:
             self._process = start_group(
                 [sys.executable, "-P", "-c", _PROGRAM],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # C++ warnings with source lines and paths; what they mean, the answers say
-                env={**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"},
+                env=library_environment(),
             )
         except OSError as error:
             raise InputError(
@@ -216,11 +213,3 @@ def _received(answers: BinaryIO) -> CTVolume | np.ndarray:
         return array
     remarks = tuple(ReadingRemark(**remark) for remark in header["remarks"])
     return CTVolume(array, np.array(header["affine"]), header["name"], remarks, tuple(header["absent"]))
-
-
-def _last_words(code: int | None) -> str:
-    """What is known of the end: the signal's name, or the exit code."""
-    try:
-        return signal.Signals(-code).name
-    except (TypeError, ValueError):
-        return f"exit code {code}"

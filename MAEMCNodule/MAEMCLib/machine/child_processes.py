@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import connection
+from pathlib import Path
 from typing import Any
 
 MOST_BY_DEFAULT = 8
@@ -74,6 +75,21 @@ def start_group(command: list[str], **options: Any) -> subprocess.Popen:
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         return subprocess.Popen(command, creationflags=flags, **options)
     return subprocess.Popen(command, start_new_session=True, **options)
+
+
+def library_environment() -> dict[str, str]:
+    """This process's environment, with MAEMCLib on the path of the Python that is started with it."""
+    library = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"}
+
+
+def how_it_ended(code: int | None) -> str:
+    """What is known of the end of a process: the signal's name, or the exit code."""
+    try:
+        return signal.Signals(-code).name
+    except (TypeError, ValueError):
+        return f"exit code {code}"
 
 
 def end_group(process: subprocess.Popen) -> None:

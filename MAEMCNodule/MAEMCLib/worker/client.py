@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -17,10 +16,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import MAEMCError
-from ..machine.child_processes import end_group, start_group
+from ..machine.child_processes import end_group, library_environment, start_group
 
 
 @dataclass
@@ -34,15 +32,12 @@ class WorkerClient:
     """Owns one worker process: starts it when first asked, restarts it when it died, sends its requests again once.
 
     python: the interpreter that has torch (in Slicer: PythonSlicer), or what finds it when it is needed, which may
-    raise MAEMCError. environment: variables to add to the process's. sent: how many requests there have been.
+    raise MAEMCError. sent: how many requests there have been.
     No method blocks; results come through ``poll``, which an owner calls from a timer or a loop.
     """
 
-    def __init__(
-        self, python: str | Callable[[], str] = sys.executable, environment: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, python: str | Callable[[], str] = sys.executable) -> None:
         self._python = python
-        self._environment = environment or {}
         self._process: subprocess.Popen | None = None
         self.sent = 0
         self._pending: dict[int, _Pending] = {}
@@ -109,18 +104,22 @@ class WorkerClient:
                 self._start()
         return messages
 
-    def cancel(self) -> list[int]:
-        """Stop at once what is running; returns the numbers of the requests that will not be answered."""
-        forgotten = list(self._pending)
-        self._pending.clear()
-        if forgotten:
-            self._kill()
-        return forgotten
+    def cancel(self) -> None:
+        """Stop at once what is running; an idle worker stays."""
+        if self._pending:
+            self.stop()
 
     def stop(self) -> None:
         """End the worker and forget everything."""
         self._pending.clear()
-        self._kill()
+        process, self._process = self._process, None
+        self._outbox.put(None)
+        if process is None:
+            return
+        end_group(process)
+        process.wait()
+        with contextlib.suppress(OSError):
+            process.stdin.close()
 
     def _give_up(self, code: int) -> list[dict]:
         """Errors for the requests on which the worker has died twice; the others get their second attempt."""
@@ -135,9 +134,6 @@ class WorkerClient:
         return errors
 
     def _start(self) -> None:
-        library = str(Path(__file__).resolve().parents[2])
-        environment = {**os.environ, **self._environment, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [library, environment.get("PYTHONPATH")]))
         try:
             python = self._python if isinstance(self._python, str) else self._python()
             process = start_group(
@@ -145,7 +141,7 @@ class WorkerClient:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=environment,
+                env={**library_environment(), "PYTHONUNBUFFERED": "1"},
             )
         except (OSError, MAEMCError) as error:
             text, code = str(error), getattr(error, "code", "worker-start")
@@ -184,16 +180,6 @@ class WorkerClient:
     def _read_log(self, process: subprocess.Popen) -> None:
         for line in process.stderr:
             self.log.append(line.decode("utf-8", "replace").rstrip())
-
-    def _kill(self) -> None:
-        process, self._process = self._process, None
-        self._outbox.put(None)
-        if process is None:
-            return
-        end_group(process)
-        process.wait()
-        with contextlib.suppress(OSError):
-            process.stdin.close()
 
 
 def _error(number: int, code: str, text: str) -> dict:

@@ -58,25 +58,24 @@ class Server:
                 raise UsageError(f"Unknown request {shown}. Known: {', '.join(self._requests)}.", "unknown-request")
             self._reply({"id": number, "kind": "result", **handler(message)})
         except MAEMCError as error:
-            self._error(number, error.code, str(error))
+            self._error(number, error)
         except BrokenPipeError:
             raise
         except Exception as error:
             with contextlib.suppress(OSError):
                 traceback.print_exc()
-            known = explained(error)
-            if known is None:
-                self._error(number, "internal", f"The request failed ({type(error).__name__}: {error}). See the log.")
-            else:
-                self._error(number, known.code, str(known))
+            text = f"The request failed ({type(error).__name__}: {error}). See the log."
+            self._error(number, explained(error) or MAEMCError(text, "internal"))
 
     def oversized(self) -> None:
         """Answer a line that was longer than LINE_LIMIT."""
-        self._error(None, "oversized", f"A line is longer than {LINE_LIMIT >> 20} MiB. Send fewer nodules a request.")
+        text = f"A line is longer than {LINE_LIMIT >> 20} MiB. Send fewer nodules a request."
+        self._error(None, UsageError(text, "oversized"))
 
-    def _error(self, number: object, code: str, text: str) -> None:
+    def _error(self, number: object, error: MAEMCError) -> None:
+        text = str(error)
         shown = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
-        self._reply({"id": number, "kind": "error", "code": code, "message": shown})
+        self._reply({"id": number, "kind": "error", "code": error.code, "message": shown})
 
     def _progress(self, message: dict, stage: str, fraction: float) -> None:
         number = _echoed(message.get("id"))
