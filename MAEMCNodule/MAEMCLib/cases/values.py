@@ -144,12 +144,11 @@ def _example(asked: Sequence[ClinicalField]) -> str:
 
 
 def _named(key: str, asked: Sequence[ClinicalField], model: str) -> ClinicalField:
-    for one in asked:
-        if one.name.lower() == key.lower():
-            return one
+    names = {one.name.lower(): one for one in asked}
+    if key.lower() in names:
+        return names[key.lower()]
     if not asked:
         raise UsageError(f"The model {model} asks for no clinical values. Leave out {key}.", "clinical-unknown")
-    names = {one.name.lower(): one for one in asked}
     near = difflib.get_close_matches(key.lower(), names, n=1, cutoff=0.5)
     hint = f"Did you mean {names[near[0]].name}? " if near else ""
     raise UsageError(f"The model {model} asks for no '{key}'. {hint}It asks for {_listed(asked)}.", "clinical-unknown")
@@ -161,8 +160,13 @@ def _listed(asked: Sequence[ClinicalField]) -> str:
 
 def asked_of(known: Mapping[str, str | CTVolume], asked: Sequence[ClinicalField]) -> dict[str, str | CTVolume]:
     """Those of a case's values that the model asks for, names as the model spells them; empty ones are left out."""
-    by_name = {name.lower(): value.strip() if isinstance(value, str) else value for name, value in known.items()}
+    by_name = {name.lower(): _plain(value) for name, value in known.items()}
     return {one.name: by_name[one.name.lower()] for one in asked if by_name.get(one.name.lower())}
+
+
+def _plain(value: object) -> str | CTVolume:
+    """A value as it is read: a volume, or a text without the blanks about it; None is an empty one."""
+    return value if isinstance(value, CTVolume) else "" if value is None else str(value).strip()
 
 
 def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], model: str) -> ClinicalValues:
@@ -171,12 +175,8 @@ def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], mod
     Raises UsageError naming all that is missing, unknown, no number or none of the choices. What may be left out and
     is, and numbers outside the range of the training, are findings.
     """
-    known = {}
-    for key, value in given.items():
-        if not isinstance(value, CTVolume):
-            value = "" if value is None else str(value).strip()
-        if value:
-            known[_named(str(key), asked, model).name] = value
+    texts = {key: _plain(value) for key, value in given.items()}
+    known = {_named(str(key), asked, model).name: value for key, value in texts.items() if value}
     missing = [one for one in asked if one.name not in known and not one.optional]
     if missing:
         raise UsageError(
@@ -184,11 +184,10 @@ def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], mod
             f"{'it' if len(missing) == 1 else 'them'} (on the command line as --clinical {_example(missing)}).",
             "clinical-missing",
         )
-    values: dict[str, float | str | CTVolume | None] = {}
+    values: dict[str, float | str | CTVolume | None] = dict.fromkeys(one.name for one in asked)
     findings = []
     for one in asked:
         if one.name not in known:
-            values[one.name] = None
             text = f"{one.name} was not given; the model goes without it."
             findings.append(Finding("green", "clinical-left-out", text))
             continue
@@ -203,12 +202,12 @@ def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], mod
 
 def _value(text: str, asked: ClinicalField) -> float | str:
     if asked.kind == CHOICE:
-        by_name = {choice.lower(): choice for choice in asked.choices}
-        if text.lower() not in by_name:
+        alike = [choice for choice in asked.choices if choice.lower() == text.lower()]
+        if not alike:
             raise UsageError(
                 f"{asked.name} is '{text}', but it has to be {' or '.join(asked.choices)}.", "clinical-value"
             )
-        return text if text in asked.choices else by_name[text.lower()]
+        return text if text in alike else alike[0]
     try:
         value = float(text)
     except ValueError:

@@ -5,6 +5,7 @@ Free of torch.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -70,15 +71,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check(value: Any) -> None:
     level = [value]
     for _ in range(DEEPEST):
-        below = []
-        for one in level:
-            if isinstance(one, dict):
-                below += [*one.keys(), *one.values()]
-            elif isinstance(one, list):
-                below += one
-            elif isinstance(one, str):
-                one.encode()  # half of a surrogate pair raises UnicodeEncodeError, a ValueError
-        if not below:
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = list(itertools.chain.from_iterable(inner))
+        if not level:
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is a UnicodeEncodeError
             return
-        level = below
     raise ValueError("it is nested too deep")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from .dicom.header import is_dicom
 
 _HEADER_BYTES = 1 << 16
 _DICOM = ("", ".dcm", ".ima")  # so called, files count whatever they hold: a damaged slice is said
-_State = tuple[tuple[str, int, int], ...]  # path, bytes and time of each file; the first one is the image itself
 
 
 def content_sha256(image: Path, volume: bool = True) -> str:
@@ -22,18 +21,13 @@ def content_sha256(image: Path, volume: bool = True) -> str:
 
     Raises InputError where there is neither a file nor a folder, OSError where one cannot be read.
     """
-    return _hash(file_state(image, volume), image.is_dir())
-
-
-def file_state(image: Path, volume: bool = True) -> _State:
-    """Where the image's files are, how large and when written: equal before and after means unchanged between."""
     if not image.exists():
         raise InputError(f"There is no file or folder {image}. Check the path.", "missing-file", [image])
     if not image.is_file() and not image.is_dir():
         # A pipe or a device may never end.
         raise InputError(f"{image} is a pipe, socket or device and no image. Choose an image.", "unreadable", [image])
-    found = image_files(image) if volume else [image]
-    return tuple((str(path), stat.st_size, stat.st_mtime_ns) for path in found for stat in [path.stat()])
+    stats = [(path, path.stat()) for path in (image_files(image) if volume else [image])]
+    return _hash(tuple((str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats), image.is_dir())
 
 
 def image_files(image: Path) -> list[Path]:
@@ -41,7 +35,8 @@ def image_files(image: Path) -> list[Path]:
     if image.is_dir():  # results and notes may lie there too, and change
         return [path for path in _files(image.rglob("*")) if path.suffix.lower() in _DICOM or _may_be_dicom(path)]
     if image.name.lower().endswith((".hdr", ".img", ".img.gz")):
-        return [image, *_beside(image, lambda path: path.name.split(".")[0] == image.name.split(".")[0])]
+        stem = image.name.split(".")[0]
+        return [image, *(path for path in _beside(image) if path.name.split(".")[0] == stem)]
     if is_dicom(image):  # it stands for its series
         return [image, *(path for path in _files(image.parent.rglob("*")) if path != image and _may_be_dicom(path))]
     return [image, *_detached(image)]
@@ -63,8 +58,8 @@ def _detached(header: Path) -> list[Path]:
     return []
 
 
-def _beside(image: Path, meant: Callable[[Path], bool] = lambda path: True) -> list[Path]:
-    return [path for path in _files(image.parent.iterdir()) if path != image and meant(path)]
+def _beside(image: Path) -> list[Path]:
+    return [path for path in _files(image.parent.iterdir()) if path != image]
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:
@@ -79,7 +74,8 @@ def _may_be_dicom(path: Path) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _hash(state: _State, folder: bool) -> str:
+def _hash(state: tuple[tuple[str, int, int], ...], folder: bool) -> str:
+    """state: path, bytes and time of each file; the first one is the image itself, unless that is a folder."""
     hashes = [file_sha256(Path(path)) for path, _, _ in state]
     first = [] if folder else hashes[:1]
     return hashlib.sha256("\n".join([*first, *sorted(hashes[len(first) :])]).encode()).hexdigest()

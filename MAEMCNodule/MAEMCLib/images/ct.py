@@ -58,35 +58,31 @@ class CTVolume:
     absent: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        label = self.name or "The volume"
         if self.array.ndim != 3 or min(self.array.shape) < 1:
-            raise InputError(
-                f"{label} is not a single 3-D image (its array has shape {self.array.shape}). "
-                "Choose one CT volume without a time axis or color channels.",
+            raise self.unusable(
+                f"is not a single 3-D image (its array has shape {self.array.shape}). Choose one CT volume without a "
+                "time axis or color channels.",
                 "not-3d",
-                (self.name,),
             )
         if self.array.dtype.kind not in "iuf":
-            raise InputError(
-                f"{label} holds {self.array.dtype} values; a CT has real numbers in HU.", "not-ct", (self.name,)
-            )
+            raise self.unusable(f"holds {self.array.dtype} values; a CT has real numbers in HU.", "not-ct")
         affine = np.asarray(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
-            raise InputError(f"{label} has no usable position in space (affine not finite).", "geometry", (self.name,))
+            raise self.unusable("has no usable position in space (affine not finite).", "geometry")
         object.__setattr__(self, "affine", affine)
-        spacing = self.spacing
-        if not ((spacing >= SMALLEST_SPACING_MM) & (spacing <= LARGEST_SPACING_MM)).all():
-            raise InputError(
-                f"{label} has a voxel spacing of {_triple(spacing)} mm, which no CT has "
+        if not ((self.spacing >= SMALLEST_SPACING_MM) & (self.spacing <= LARGEST_SPACING_MM)).all():
+            raise self.unusable(
+                f"has a voxel spacing of {' x '.join(f'{value:.4g}' for value in self.spacing)} mm, which no CT has "
                 f"({SMALLEST_SPACING_MM}-{LARGEST_SPACING_MM:g} mm are accepted). Check the file's header, or convert "
                 "again from DICOM.",
                 "spacing",
-                (self.name,),
             )
         if abs(np.linalg.det(self.direction)) < 0.1:
-            raise InputError(
-                f"{label} has axes that lie in one plane; its geometry cannot be used.", "geometry", (self.name,)
-            )
+            raise self.unusable("has axes that lie in one plane; its geometry cannot be used.", "geometry")
+
+    def unusable(self, what: str, code: str) -> InputError:
+        """The error for a volume that cannot be used. what: a sentence without its subject, the volume."""
+        return InputError(f"{self.name or 'The volume'} {what}", code, (self.name,))
 
     @property
     def spacing(self) -> np.ndarray:
@@ -174,12 +170,11 @@ def check_ct(volume: CTVolume) -> None:
     Raises InputError naming what was found: no finite values, no air (MR, PET, label map, raw detector values), or
     values far beyond the CT scale.
     """
-    label = volume.name or "The volume"
     step = max(1, round((volume.array.size / CHECKED_VOXELS) ** (1 / 3)))
     sample = volume.array[::step, ::step, ::step].ravel()
     finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
     if finite.size == 0:
-        raise InputError(f"{label} holds no finite values (NaN or infinity everywhere).", "not-finite", (volume.name,))
+        raise volume.unusable("holds no finite values (NaN or infinity everywhere).", "not-finite")
     low, high = float(finite.min()), float(finite.max())
     if low >= AIR_BELOW_HU:
         hint = (
@@ -187,20 +182,14 @@ def check_ct(volume: CTVolume) -> None:
             if low >= 0
             else "A chest CT has lung and air near -850 and -1000 HU."
         )
-        raise InputError(
-            f"{label} does not look like a chest CT: its values run from {low:g} to {high:g}, none below "
-            f"{AIR_BELOW_HU:g} HU. {hint} Choose the CT volume in HU.",
+        raise volume.unusable(
+            f"does not look like a chest CT: its values run from {low:g} to {high:g}, none below {AIR_BELOW_HU:g} HU. "
+            f"{hint} Choose the CT volume in HU.",
             "not-ct",
-            (volume.name,),
         )
     if low < -33000 or np.percentile(finite, 99) > 5000 or high - low < 200:
-        raise InputError(
-            f"{label} does not look like a CT in HU: its values run from {low:g} to {high:g}. "
-            "Choose the CT volume, not a map derived from it.",
+        raise volume.unusable(
+            f"does not look like a CT in HU: its values run from {low:g} to {high:g}. Choose the CT volume, not a map "
+            "derived from it.",
             "not-ct",
-            (volume.name,),
         )
-
-
-def _triple(values: np.ndarray) -> str:
-    return " x ".join(f"{value:.4g}" for value in values)

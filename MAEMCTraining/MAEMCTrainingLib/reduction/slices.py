@@ -16,7 +16,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.images.axial import axial_slices
 from MAEMCLib.images.ct import WINDOW_HU, check_ct
 from MAEMCLib.images.files import read_volume
-from MAEMCLib.images.raster import open_raster
+from MAEMCLib.images.gray import open_raster
 
 PICTURES = (".png", ".jpg", ".jpeg")
 Value = TypeVar("Value")

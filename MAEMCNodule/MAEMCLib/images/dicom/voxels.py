@@ -12,7 +12,6 @@ from ...errors import InputError
 from ...machine.installation import native_path
 from ..itk import itk_reason
 from .grid import Grid
-from .header import Header
 from .image import Slice, is_multiframe, refused
 
 ABSENT_HU = -1000
@@ -46,28 +45,22 @@ def same_pixels(first: Path, second: Path) -> bool:
             one, other = (pydicom.dcmread(path, force=True) for path in (first, second))
             if one.get("PixelData") is not None and one.get("PixelData") == other.get("PixelData"):
                 return True
-            return bool(
-                np.array_equal(*(sitk.GetArrayFromImage(sitk.ReadImage(native_path(path))) for path in (first, second)))
-            )
+            images = (sitk.ReadImage(native_path(path)) for path in (first, second))
+            return bool(np.array_equal(*map(sitk.GetArrayFromImage, images)))
         except Exception:  # a damaged one is not the same
             return False
 
 
 def _read(slices: Sequence[Slice]) -> np.ndarray:
-    if any(_needs_pydicom(item.header) for item in slices):
-        stored = _stored(slices)
-        return _rescaled(stored, slices)
+    # GDCM would read them wrongly: frames with a scale of their own, and RLE that may be cut short.
+    if any(is_multiframe(item.header) or item.header.syntax in (RLE, DEFLATED) for item in slices):
+        return _rescaled(_stored(slices), slices)
     if len({_encoding(item) for item in slices}) == 1:
         return _series(slices)
     # Files that differ: SimpleITK takes the type of all from the first, and would cut the fractions of the others off.
     images = [_image(item) for item in slices]
     whole = all(image.dtype.kind in "iu" for image in images)
     return np.stack([image.astype(np.int32 if whole else np.float32) for image in images])
-
-
-def _needs_pydicom(header: Header) -> bool:
-    """Whether GDCM would read the file wrongly: frames with a scale of their own, or RLE that may be cut short."""
-    return is_multiframe(header) or header.syntax in (RLE, DEFLATED)
 
 
 def _encoding(item: Slice) -> tuple:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.raster import open_raster
+from MAEMCLib.images.gray import open_raster
 
 from .dicom_tree import plain
 
