@@ -29,70 +29,71 @@ def score_in_processes(
 
     Raises what loading of the model raises.
     """
-    waiting = deque((share, False) for share in shares)
+    waiting = deque(_Task(share) for share in shares)
     count = min(processes, len(shares))
     threads = max(1, (os.cpu_count() or 1) // processes)
     workers: list[_Worker] = []
     try:
         while waiting or workers:
             while waiting and len(workers) < count:
-                workers.append(_started(*waiting.popleft(), (bundle.path, device, threads, nifti_form)))
+                workers.append(_Worker(waiting.popleft(), bundle.path, device, threads, nifti_form))
             ready = connection.wait([worker.connection for worker in workers])
             for worker in [worker for worker in workers if worker.connection in ready]:
+                task = worker.task
                 try:
                     answer = worker.connection.recv()
                 except (EOFError, OSError):
                     workers.remove(worker)
                     worker.end()
-                    if not worker.again:
-                        waiting.appendleft((worker.share, True))
-                        continue
-                    error = _died(worker.process.exitcode)
-                    yield worker.share, [failed_case(row, error, bundle.card) for row in worker.share]
+                    if task.again:
+                        error = _died(worker.process.exitcode)
+                        yield task.share, [failed_case(row, error, bundle.card) for row in task.share]
+                    else:
+                        waiting.appendleft(_Task(task.share, again=True))
                     continue
                 if isinstance(answer, BaseException):
                     raise answer
-                done = worker.share
                 if waiting:
-                    worker.take(*waiting.popleft())
+                    worker.take(waiting.popleft())
                 else:
                     workers.remove(worker)
                     worker.end()
-                yield done, answer
+                yield task.share, answer
     finally:
         for worker in workers:
             worker.end()
 
 
-@dataclass
-class _Worker:
-    process: multiprocessing.Process
-    connection: connection.Connection
-    share: Share
-    again: bool  # whether another process has died with this share
+@dataclass(frozen=True)
+class _Task:
+    """again: whether a process has died with this share."""
 
-    def take(self, share: Share, again: bool) -> None:
-        self.share, self.again = share, again
+    share: Share
+    again: bool = False
+
+
+class _Worker:
+    """A process that scores shares. arguments: of ``_work``."""
+
+    def __init__(self, task: _Task, *arguments: object) -> None:
+        # A fresh interpreter each: forking a process that already runs threads (SimpleITK, torch) can hang.
+        context = multiprocessing.get_context("spawn")
+        self.connection, other_end = context.Pipe()
+        self.process = context.Process(target=_work, args=(other_end, *arguments))
+        with _interrupts_held():
+            self.process.start()
+        other_end.close()
+        self.take(task)
+
+    def take(self, task: _Task) -> None:
+        self.task = task
         with contextlib.suppress(OSError):  # it has died since: its end of the line says so
-            self.connection.send(share)
+            self.connection.send(task.share)
 
     def end(self) -> None:
         self.process.kill()
         self.process.join()
         self.connection.close()
-
-
-def _started(share: Share, again: bool, arguments: tuple) -> _Worker:
-    # A fresh interpreter each: forking a process that already runs threads (SimpleITK, torch) can hang.
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_work, args=(there, *arguments))
-    with _interrupts_held():
-        process.start()
-    there.close()
-    worker = _Worker(process, here, share, again)
-    worker.take(share, again)
-    return worker
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, input_error
 from ..files.atomic import replacing
 from ..files.folder import make_folder
 from ..files.regular_file import open_regular
@@ -104,10 +104,7 @@ def read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Er
     except FileNotFoundError as error:
         raise InputError(f"There is no manifest {path}. Check the path.", "missing-file") from error
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(
-            f"The manifest {path} cannot be read ({reason}). Check its rights and its disk.", "unreadable"
-        ) from error
+        raise input_error(error, f"The manifest {path} cannot be read") from error
     except (UnicodeDecodeError, csv.Error) as error:
         reason = error if isinstance(error, csv.Error) else "it is no text in UTF-8"
         raise InputError(

@@ -10,8 +10,8 @@ from pathlib import Path
 from ..errors import InputError
 from ..files.atomic import file_sha256
 from .dicom.header import is_dicom
+from .volume_files import read_header
 
-_HEADER_BYTES = 1 << 16
 _DICOM = ("", ".dcm", ".ima")  # so called, files count whatever they hold: a damaged slice is said
 
 
@@ -36,30 +36,20 @@ def image_files(image: Path) -> list[Path]:
         return [path for path in _files(image.rglob("*")) if path.suffix.lower() in _DICOM or _may_be_dicom(path)]
     if image.name.lower().endswith((".hdr", ".img", ".img.gz")):
         stem = image.name.split(".")[0]
-        return [image, *(path for path in _beside(image) if path.name.split(".")[0] == stem)]
+        beside = _files(image.parent.iterdir())
+        return [image, *(path for path in beside if path != image and path.name.split(".")[0] == stem)]
     if is_dicom(image):  # it stands for its series
         return [image, *(path for path in _files(image.parent.rglob("*")) if path != image and _may_be_dicom(path))]
     return [image, *_detached(image)]
 
 
-def _detached(header: Path) -> list[Path]:
-    """The files of voxels that the header of a NRRD or MetaImage names."""
-    with header.open("rb") as stream:
-        start = stream.read(_HEADER_BYTES)
-    if not start.startswith(b"NRRD") and b"ElementDataFile" not in start:
+def _detached(image: Path) -> list[Path]:
+    """The file of voxels that a header names, where it is another one."""
+    try:
+        voxels = read_header(image).stored.path
+    except InputError:  # what cannot be read as a volume is one file
         return []
-    text = start.replace(b"\r", b"").split(b"\n\n", 1)[0].decode("utf-8", "surrogateescape")
-    for line in text.split("\n"):
-        key, _, value = line.replace("=", ":", 1).partition(":")
-        if key.strip().lower() not in ("elementdatafile", "data file", "datafile") or value.strip() == "LOCAL":
-            continue
-        named = header.parent / value.strip()
-        return [named] if named.is_file() else _beside(header)  # a list, or a pattern of names
-    return []
-
-
-def _beside(image: Path) -> list[Path]:
-    return [path for path in _files(image.parent.iterdir()) if path != image]
+    return [voxels] if voxels != image else []
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, input_error
 from ..machine.installation import native_path
 from .ct import CTVolume
 from .dicom.header import is_dicom
@@ -30,7 +30,6 @@ def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str
     if nifti_form not in (None, *NIFTI_FORMS):
         raise UsageError(f"--nifti-form takes {' or '.join(NIFTI_FORMS)}, not '{nifti_form}'.")
     path = Path(path)
-    names = (path, path.name)
     try:
         if path.is_dir():
             os.scandir(path).close()  # a closed folder says so here, and looks empty to all that follows
@@ -45,14 +44,10 @@ def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str
         error.hide(path)
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(f"There is no file or folder {path}. Check the path.", "missing-file", names) from error
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(
-            f"{path.name} cannot be read ({reason}). Check its rights and its disk.", "unreadable", names
-        ) from error
-    except MemoryError as error:
-        raise InputError(f"{path.name} does not fit into this computer's memory.", "memory", names) from error
+        text = f"There is no file or folder {path}. Check the path."
+        raise InputError(text, "missing-file", (path, path.name)) from error
+    except (OSError, MemoryError) as error:
+        raise input_error(error, f"{path.name} cannot be read").hide(path) from error
 
 
 def write_volume(volume: CTVolume, path: str | Path) -> None:

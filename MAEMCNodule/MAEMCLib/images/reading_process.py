@@ -203,12 +203,8 @@ def _received(answers: BinaryIO) -> CTVolume | np.ndarray:
     if "error" in header:
         raise getattr(errors, header["error"])(*header["arguments"])
     array = np.empty(header["shape"], header["dtype"])
-    rest = memoryview(array.reshape(-1).view(np.uint8))
-    while rest:
-        count = answers.readinto(rest)
-        if not count:
-            raise EOFError
-        rest = rest[count:]
+    if answers.readinto(array.reshape(-1).view(np.uint8)) < array.nbytes:
+        raise EOFError
     if "affine" not in header:
         return array
     remarks = tuple(ReadingRemark(**remark) for remark in header["remarks"])

@@ -164,11 +164,10 @@ class WorkerClient:
             self._heard = time.monotonic()
             try:
                 message = json.loads(line)
-            except (ValueError, RecursionError):
-                message = None
-            if isinstance(message, dict):
+                if not isinstance(message, dict):
+                    raise ValueError("no object")
                 self._messages.put(message)
-            else:
+            except (ValueError, RecursionError):
                 self.log.append(f"not understood: {line[:200]!r}")
 
     def _write(self, process: subprocess.Popen, outbox: queue.SimpleQueue) -> None:

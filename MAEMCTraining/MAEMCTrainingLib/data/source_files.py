@@ -1,4 +1,4 @@
-"""The files that a volume is read from, and signatures that tell whether they changed."""
+"""Signatures of the files that an image is read from, which tell whether they changed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.files.atomic import file_sha256
+from MAEMCLib.images.content import image_files
 from MAEMCLib.images.dicom.header import is_dicom
 from MAEMCLib.images.dicom.series import read_folder
-from MAEMCLib.images.volume_files import read_header
 
 
 def times_signature(image: Path, series_uid: str | None) -> str:
     """Of where the files are, how large and when written: equal means unchanged, different that contents must tell."""
     digest = _signature_of(series_uid)
-    for path in _source_files(image):
+    for path in sorted(image_files(image)):
         stat = path.stat()
         digest.update(f"{os.path.abspath(path)}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
@@ -24,7 +24,7 @@ def times_signature(image: Path, series_uid: str | None) -> str:
 
 def content_signature(image: Path, series_uid: str | None) -> str:
     """Of the contents of the files, wherever they are. Of a folder with many series only the one that is meant."""
-    files = _source_files(image)
+    files = sorted(image_files(image))
     if len(files) > 1 and (series_uid or (image.is_file() and is_dicom(image))):
         folder = image if image.is_dir() else image.parent
         stacks = [
@@ -37,19 +37,6 @@ def content_signature(image: Path, series_uid: str | None) -> str:
     for path in files:
         digest.update(f"{path.name}|{file_sha256(path)}\n".encode())
     return digest.hexdigest()
-
-
-def _source_files(image: Path) -> list[Path]:
-    """Every file that the volume could be read from."""
-    if image.is_dir():
-        return sorted(path for path in image.rglob("*") if path.is_file())
-    if is_dicom(image):  # stands for its series
-        return _source_files(image.parent)
-    if image.suffix.lower() in (".hdr", ".img"):
-        return sorted(path for path in image.parent.iterdir() if path.is_file() and path.stem == image.stem)
-    if image.suffix.lower() in (".mhd", ".nhdr"):  # the voxels lie in a file beside the header
-        return sorted({image, read_header(image).stored.path})
-    return [image]
 
 
 def _signature_of(series_uid: str | None) -> Any:

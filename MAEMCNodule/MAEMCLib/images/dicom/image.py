@@ -92,12 +92,11 @@ def read_slices(path: Path, header: Header) -> list[Slice]:
 def read_slice(path: Path, header: Header, frame: int | None = None) -> Slice:
     """Check everything that is used of an image. Raises InputError naming the tag and the file."""
     try:
-        _check_pixels(header, frame)
+        shape = _checked_shape(header, frame)
         slope, intercept = _rescale(header)
         position, spacing = _numbers(header, "ImagePositionPatient", 3), _numbers(header, "PixelSpacing", 2)
         if (spacing <= 0).any():
             raise _Unusable("PixelSpacing is not above zero")
-        shape = (_whole(header, "Rows", 2, 65535), _whole(header, "Columns", 2, 65535))
         return Slice(path, frame, header, position, _orientation(header), spacing, shape, slope, intercept)
     except _Unusable as reason:
         raise refused(str(reason), path) from None
@@ -204,8 +203,9 @@ def _phrases(text: str) -> str:
     return " " + re.sub(r"[^A-Z0-9]+", " ", text) + " "
 
 
-def _check_pixels(header: Header, frame: int | None) -> None:
-    """Check the pixel module: one plain gray value per pixel, and as many bytes as the header states."""
+def _checked_shape(header: Header, frame: int | None) -> tuple[int, int]:
+    """Rows and columns, after a check of the pixel module: one plain gray value per pixel, and as many bytes as the
+    header states."""
     kind = header.text("SOPClassUID")
     if kind != CT_IMAGE and kind not in ENHANCED_CT:
         raise _Unusable("SOPClassUID is not that of a CT image" if kind else "SOPClassUID is missing")
@@ -229,9 +229,11 @@ def _check_pixels(header: Header, frame: int | None) -> None:
         raise _Unusable("it has no PixelData")
     if header.pixels_cut:
         raise _Unusable("PixelData is cut short")
-    wanted = frames * _whole(header, "Rows", 2, 65535) * _whole(header, "Columns", 2, 65535) * (allocated // 8)
+    shape = (_whole(header, "Rows", 2, 65535), _whole(header, "Columns", 2, 65535))
+    wanted = frames * shape[0] * shape[1] * (allocated // 8)
     if header.pixel_bytes >= 0 and header.pixel_bytes not in (wanted, wanted + wanted % 2):
         raise _Unusable(f"PixelData has {header.pixel_bytes} bytes where Rows and Columns need {wanted}")
+    return shape
 
 
 def _rescale(header: Header) -> tuple[float | None, float | None]:
