@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import InputError, UsageError
 from ..files.regular_file import open_regular
 from ..files.spreadsheet import read_table
-from ..files.strict_json import parse
+from ..files.strict_json import parse, require
 
 POINT = ("l_mm", "p_mm", "s_mm")
 FARTHEST_MM = 1e6
@@ -130,19 +130,18 @@ def _markups(text: str, notice: Callable[[str], None]) -> list[NodulePoint]:
         lists += 1
         ras = _frame(markup.get("coordinateSystem", "LPS"))
         units = markup.get("coordinateUnits", "mm")
-        if (units[0] if isinstance(units, list) and units else units) != "mm":
-            raise ValueError("its coordinates are not in mm")
+        first = units[0] if isinstance(units, list) and units else units
+        require(first == "mm", "its coordinates are not in mm")
         for point in markup.get("controlPoints", []):
             if point.get("positionStatus", "defined") != "defined":
                 continue
             position = point["position"]
-            if not isinstance(position, list) or any(type(value) not in (int, float) for value in position):
-                raise ValueError(f"the position of point {len(points) + 1} is no list of numbers")
+            numbers = isinstance(position, list) and all(type(value) in (int, float) for value in position)
+            require(numbers, f"the position of point {len(points) + 1} is no list of numbers")
             name = _name(point.get("label"), points)
             about = (str(point.get(key) or "") for key in ("description", "associatedNodeID"))
             points.append(NodulePoint(name, _position(position, ras, len(points) + 1), *about))
-    if others and not lists:
-        raise ValueError(f"it holds no point list but a {_listed(others)}, whose points are no nodules")
+    require(lists or not others, f"it holds no point list but a {_listed(others)}, whose points are no nodules")
     if others:
         notice(f"Only point lists are nodules; left alone: a {_listed(others)}.")
     return points
@@ -160,8 +159,8 @@ def _fcsv(text: str) -> list[NodulePoint]:
             continue
         if not line.strip():
             continue
-        if ras is None or columns is None:
-            raise ValueError(f"it lacks the line '# {'CoordinateSystem' if ras is None else 'columns'} ='")
+        require(ras is not None, "it lacks the line '# CoordinateSystem ='")
+        require(columns is not None, "it lacks the line '# columns ='")
         values = next(csv.reader([line]))
         if values[len(columns) : len(columns) + 1] not in ([], [_PLACED]):
             continue
@@ -175,14 +174,14 @@ def _fcsv(text: str) -> list[NodulePoint]:
 def _table(text: str, ras: bool) -> list[NodulePoint]:
     columns, rows = read_table(io.StringIO(text, newline=""), POINT)
     for needed in POINT:
-        if columns.count(needed) != 1:
-            raise ValueError(f"its first line {'lacks the column' if needed not in columns else 'repeats'} {needed}")
+        require(needed in columns, f"its first line lacks the column {needed}")
+        require(columns.count(needed) == 1, f"its first line repeats {needed}")
     points: list[NodulePoint] = []
     for number, values in rows:
         if isinstance(values, csv.Error):
             raise values
-        if len(values) != len(columns):
-            raise ValueError(f"line {number} has {len(values)} values for {len(columns)} columns")
+        fits = len(values) == len(columns)
+        require(fits, f"line {number} has {len(values)} values for {len(columns)} columns")
         row = dict(zip(columns, values, strict=True))
         place = _position([row[axis] for axis in POINT], ras, number, "line")
         points.append(NodulePoint(_name(row.get("id"), points), place))
@@ -192,30 +191,29 @@ def _table(text: str, ras: bool) -> list[NodulePoint]:
 def _frame(stated: object) -> bool:
     """Whether the coordinates are RAS. Raises ValueError for a frame that is neither this nor LPS."""
     name = str(stated).strip().upper()
-    if isinstance(stated, bool) or name not in _FRAMES:
-        raise ValueError("its coordinate system is neither LPS nor RAS")
+    known = name in _FRAMES and not isinstance(stated, bool)
+    require(known, "its coordinate system is neither LPS nor RAS")
     return _FRAMES[name]
 
 
 def _name(given: object, before: list) -> str:
-    if given is not None and not isinstance(given, str):
-        raise ValueError(f"the name of point {len(before) + 1} is no text")
+    require(given is None or isinstance(given, str), f"the name of point {len(before) + 1} is no text")
     name = (given or "").strip()
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name) or _TURNING.search(name):
-        raise ValueError(f"the name of point {len(before) + 1} has control characters")
+    control = any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name)
+    require(not control and not _TURNING.search(name), f"the name of point {len(before) + 1} has control characters")
     return name or f"N{len(before) + 1}"
 
 
 def _position(values: list, ras: bool, number: int | None = None, what: str = "point") -> tuple[float, float, float]:
     """Three numbers, or texts of numbers (NaN too), as LPS. Raises ValueError naming the point or line."""
     where = f"{what} {number}" if number else "it"
-    if len(values) != 3:
-        raise ValueError(f"{where} has {len(values)} coordinates instead of 3")
-    if any(isinstance(value, str) and not _NUMBER.fullmatch(value.strip()) for value in values) or None in values:
-        raise ValueError(f"the coordinates of {where} are not three numbers such as -42.5")
+    require(len(values) == 3, f"{where} has {len(values)} coordinates instead of 3")
+    texts = [value for value in values if isinstance(value, str)]
+    numbers = None not in values and all(_NUMBER.fullmatch(text.strip()) for text in texts)
+    require(numbers, f"the coordinates of {where} are not three numbers such as -42.5")
     x, y, z = (float(value) for value in values)
-    if any(math.isfinite(value) and abs(value) > FARTHEST_MM for value in (x, y, z)):
-        raise ValueError(f"the coordinates of {where} are no position in mm")
+    near = not any(math.isfinite(value) and abs(value) > FARTHEST_MM for value in (x, y, z))
+    require(near, f"the coordinates of {where} are no position in mm")
     return (-x, -y, z) if ras else (x, y, z)
 
 

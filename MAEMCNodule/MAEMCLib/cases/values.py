@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from ..applicability import Finding
 from ..errors import ModelError, UsageError
+from ..files.strict_json import require
 from ..images.ct import CTVolume
 
 NUMBER, CHOICE, SERIES = "number", "choice", "series"
@@ -74,8 +75,7 @@ def fields_of(card: Mapping, model: str) -> tuple[ClinicalField, ...]:
     stored = card.get("clinical", [])
     try:
         found = tuple(_field(entry) for entry in stored)
-        if len({one.name.lower() for one in found}) < len(found):
-            raise ValueError("a name occurs twice")
+        require(len({one.name.lower() for one in found}) == len(found), "a name occurs twice")
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(
             f"The clinical values that {model} asks for are not understood ({error}). Get the model again.", "schema"
@@ -85,23 +85,18 @@ def fields_of(card: Mapping, model: str) -> tuple[ClinicalField, ...]:
 
 def _field(entry: Mapping) -> ClinicalField:
     unknown = set(entry) - {f.name for f in fields(ClinicalField)}
-    if unknown:
-        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    require(not unknown, f"unknown: {', '.join(sorted(unknown))}")
     found = ClinicalField(**{**entry, "choices": tuple(entry.get("choices", ()))})
-    if not isinstance(entry.get("choices", []), list):
-        raise ValueError(f"the choices of {found.name} are no list")
-    texts = (found.name, found.unit, *found.choices)
-    if not found.name or not all(isinstance(text, str) for text in texts) or not isinstance(found.optional, bool):
-        raise ValueError("a name, unit or choice is no text")
-    if found.kind == CHOICE and (not found.choices or len(set(found.choices)) < len(found.choices)):
-        raise ValueError(f"{found.name} has no choices, or one twice")
-    if found.kind not in (NUMBER, CHOICE, SERIES):
-        raise ValueError(f"{found.name} is of the kind {found.kind!r}")
+    require(isinstance(entry.get("choices", []), list), f"the choices of {found.name} are no list")
+    texts = all(isinstance(text, str) for text in (found.name, found.unit, *found.choices))
+    require(found.name and texts and isinstance(found.optional, bool), "a name, unit or choice is no text")
+    different = found.choices and len(set(found.choices)) == len(found.choices)
+    require(found.kind != CHOICE or different, f"{found.name} has no choices, or one twice")
+    require(found.kind in (NUMBER, CHOICE, SERIES), f"{found.name} is of the kind {found.kind!r}")
     limits = [limit for limit in (found.low, found.high) if limit is not None]
-    if len(limits) == 1 or not all(isinstance(v, int | float) and math.isfinite(v) for v in limits):
-        raise ValueError(f"the range of {found.name} is not two numbers")
-    if limits != sorted(limits):
-        raise ValueError(f"the range of {found.name} does not rise")
+    numbers = len(limits) != 1 and all(isinstance(v, int | float) and math.isfinite(v) for v in limits)
+    require(numbers, f"the range of {found.name} is not two numbers")
+    require(limits == sorted(limits), f"the range of {found.name} does not rise")
     return found
 
 

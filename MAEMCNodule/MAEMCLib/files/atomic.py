@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .strict_json import parse_json
+from .strict_json import parse_json, require
 
 _PARTLY = "the disk did not take all of it"  # where a library, such as numpy, counts bytes and gives no reason
 
@@ -53,8 +53,7 @@ def read_json(path: Path, what: str, largest: int = 1 << 28) -> Any:
     try:
         with open(path, "rb") as stream:
             content = stream.read(largest + 1)
-        if len(content) > largest:
-            raise ValueError(f"it is larger than {largest >> 10} KiB")
+        require(len(content) <= largest, f"it is larger than {largest >> 10} KiB")
         return parse_json(content.decode("utf-8"))
     except (OSError, ValueError) as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
@@ -72,11 +71,9 @@ def sealed(content: dict[str, Any]) -> dict[str, Any]:
 
 def unsealed(content: Any) -> dict[str, Any]:
     """The content without its seal. Raises ValueError where it is not what was sealed, or has no seal."""
-    if not isinstance(content, dict) or "sha256" not in content:
-        raise ValueError("it has no seal")
+    require(isinstance(content, dict) and "sha256" in content, "it has no seal")
     plain = {key: value for key, value in content.items() if key != "sha256"}
-    if content["sha256"] != _digest(plain):
-        raise ValueError("it was changed after it was written")
+    require(content["sha256"] == _digest(plain), "it was changed after it was written")
     return plain
 
 

@@ -44,27 +44,30 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def require(sound: object, text: str) -> None:
+    """Raise ValueError with the text, unless a value that was read is sound."""
+    if not sound:
+        raise ValueError(text)
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
 def _finite(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number in it is beyond what can be computed with")
+    require(math.isfinite(value), "a number in it is beyond what can be computed with")
     return value
 
 
 def _whole(text: str) -> int:
-    if len(text) > 20 or abs(int(text)) >= _LARGEST_WHOLE:
-        raise ValueError("a number in it is beyond 64 bits")
+    require(len(text) <= 20 and abs(int(text)) < _LARGEST_WHOLE, "a number in it is beyond 64 bits")
     return int(text)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("it names a key twice")
+    require(len(made) == len(pairs), "it names a key twice")
     return made
 
 

@@ -95,8 +95,7 @@ def read_slice(path: Path, header: Header, frame: int | None = None) -> Slice:
         shape = _checked_shape(header, frame)
         slope, intercept = _rescale(header)
         position, spacing = _numbers(header, "ImagePositionPatient", 3), _numbers(header, "PixelSpacing", 2)
-        if (spacing <= 0).any():
-            raise _Unusable("PixelSpacing is not above zero")
+        _require((spacing > 0).all(), "PixelSpacing is not above zero")
         return Slice(path, frame, header, position, _orientation(header), spacing, shape, slope, intercept)
     except _Unusable as reason:
         raise refused(str(reason), path) from None
@@ -199,6 +198,12 @@ class _Unusable(Exception):
     """Why an image cannot be used."""
 
 
+def _require(sound: object, reason: str) -> None:
+    """Raise _Unusable with the reason, unless it is sound."""
+    if not sound:
+        raise _Unusable(reason)
+
+
 def _phrases(text: str) -> str:
     return " " + re.sub(r"[^A-Z0-9]+", " ", text) + " "
 
@@ -207,28 +212,22 @@ def _checked_shape(header: Header, frame: int | None) -> tuple[int, int]:
     """Rows and columns, after a check of the pixel module: one plain gray value per pixel, and as many bytes as the
     header states."""
     kind = header.text("SOPClassUID")
-    if kind != CT_IMAGE and kind not in ENHANCED_CT:
-        raise _Unusable("SOPClassUID is not that of a CT image" if kind else "SOPClassUID is missing")
-    if header.text("Modality") != "CT":
-        raise _Unusable("Modality is not CT" if header.text("Modality") else "Modality is missing")
-    if DAMAGED in header.text("ImageType"):
-        raise _Unusable("ImageType cannot be decoded")
-    if header.text("PhotometricInterpretation") != "MONOCHROME2":
-        raise _Unusable("PhotometricInterpretation is not MONOCHROME2")
+    _require(kind, "SOPClassUID is missing")
+    _require(kind in (CT_IMAGE, *ENHANCED_CT), "SOPClassUID is not that of a CT image")
+    _require(header.text("Modality"), "Modality is missing")
+    _require(header.text("Modality") == "CT", "Modality is not CT")
+    _require(DAMAGED not in header.text("ImageType"), "ImageType cannot be decoded")
+    _require(header.text("PhotometricInterpretation") == "MONOCHROME2", "PhotometricInterpretation is not MONOCHROME2")
     _whole(header, "SamplesPerPixel", 1, 1)
     allocated = _whole(header, "BitsAllocated", 8, 32)
-    if allocated not in (8, 16, 32):
-        raise _Unusable(f"BitsAllocated is {allocated}")
+    _require(allocated in (8, 16, 32), f"BitsAllocated is {allocated}")
     stored = _whole(header, "BitsStored", 1, allocated)
     _whole(header, "HighBit", stored - 1, stored - 1)
     _whole(header, "PixelRepresentation", 0, 1)
     frames = _whole(header, "NumberOfFrames", 1, 1 << 20) if "NumberOfFrames" in header else 1
-    if frame is None and frames != 1:
-        raise _Unusable("it is multi-frame and states no place for each frame")
-    if header.pixel_bytes is None:
-        raise _Unusable("it has no PixelData")
-    if header.pixels_cut:
-        raise _Unusable("PixelData is cut short")
+    _require(frame is not None or frames == 1, "it is multi-frame and states no place for each frame")
+    _require(header.pixel_bytes is not None, "it has no PixelData")
+    _require(not header.pixels_cut, "PixelData is cut short")
     shape = (_whole(header, "Rows", 2, 65535), _whole(header, "Columns", 2, 65535))
     wanted = frames * shape[0] * shape[1] * (allocated // 8)
     if header.pixel_bytes >= 0 and header.pixel_bytes not in (wanted, wanted + wanted % 2):
@@ -241,35 +240,30 @@ def _rescale(header: Header) -> tuple[float | None, float | None]:
     if not header.keys() & names:
         return None, None
     slope, intercept = (float(_numbers(header, name, 1)[0]) for name in names)
-    if slope <= 0:
-        raise _Unusable(f"RescaleSlope is {slope:g}; it has to be above zero")
+    _require(slope > 0, f"RescaleSlope is {slope:g}; it has to be above zero")
     return slope, intercept
 
 
 def _orientation(header: Header) -> np.ndarray:
     cosines = _numbers(header, "ImageOrientationPatient", 6)
     row, column = cosines[:3], cosines[3:]
-    if max(abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1)) > COSINES_OFF:
-        raise _Unusable("ImageOrientationPatient holds no unit vectors")
-    if abs(row @ column) > COSINES_OFF:
-        raise _Unusable("ImageOrientationPatient holds vectors that are not at a right angle")
+    off = max(abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1))
+    _require(off <= COSINES_OFF, "ImageOrientationPatient holds no unit vectors")
+    _require(abs(row @ column) <= COSINES_OFF, "ImageOrientationPatient holds vectors that are not at a right angle")
     return cosines
 
 
 def _whole(header: Header, name: str, low: int, high: int) -> int:
     value = float(_numbers(header, name, 1)[0])
-    if value != int(value) or not low <= value <= high:
-        raise _Unusable(f"{name} is {value:g}")
+    _require(value == int(value) and low <= value <= high, f"{name} is {value:g}")
     return int(value)
 
 
 def _numbers(header: Header, name: str, count: int) -> np.ndarray:
     values = header.get(name, ())
-    if not values:
-        raise _Unusable(f"{name} is missing")
-    if len(values) != count:
-        raise _Unusable(f"{name} has {len(values)} value{'s' * (len(values) != 1)} where {count} are needed")
+    _require(values, f"{name} is missing")
+    number = f"{len(values)} value{'s' * (len(values) != 1)}"
+    _require(len(values) == count, f"{name} has {number} where {count} are needed")
     array = np.array(values)
-    if not np.isfinite(array).all() or np.abs(array).max() > 1e9:
-        raise _Unusable(f"{name} holds a value that is not a finite number")
+    _require((np.abs(array) <= 1e9).all(), f"{name} holds a value that is not a finite number")
     return array

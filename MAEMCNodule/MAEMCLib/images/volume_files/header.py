@@ -76,6 +76,10 @@ class Fields(dict[str, str]):
     def __missing__(self, name: str) -> str:
         raise damaged(self.path, f"its header has no field '{name}'")
 
+    def require(self, sound: object, what: str) -> None:
+        """Raise InputError for a header that contradicts its format, unless it is sound. what: a clause."""
+        require(self.path, sound, what)
+
     def numbers(self, name: str) -> list[float]:
         """Any numbers, NaN and infinity too."""
         return numbers(self.path, name, self[name])
@@ -87,8 +91,8 @@ class Fields(dict[str, str]):
     def integers(self, name: str, count: int) -> list[int]:
         """So many whole numbers."""
         parts = self[name].split()
-        if len(parts) != count or not all(_INTEGER.fullmatch(part) for part in parts):
-            raise damaged(self.path, f"its field '{name}' does not hold {count} whole numbers")
+        whole = len(parts) == count and all(_INTEGER.fullmatch(part) for part in parts)
+        self.require(whole, f"its field '{name}' does not hold {count} whole numbers")
         return [int(part) for part in parts]
 
     def integer(self, name: str, default: int | None = None) -> int:
@@ -98,9 +102,32 @@ class Fields(dict[str, str]):
     def sizes(self, dimension: str, sizes: str, most: int) -> list[int]:
         """The sizes along all dimensions, of which there are at most so many. Each argument names a field."""
         count = self.integer(dimension)
-        if not 1 <= count <= most:
-            raise damaged(self.path, f"it states {count} dimensions")
+        self.require(1 <= count <= most, f"it states {count} dimensions")
         return self.integers(sizes, count)
+
+    def beside(self, field: str) -> Path:
+        """The data file that a field names, which has to lie in the header's folder or below it."""
+        path, name = self.path, self[field]
+        if Path(name).is_absolute() and Path(name).parent == path.absolute().parent:
+            name = Path(name).name
+        parts = PurePosixPath(name).parts
+        if "%" in name or re.search(r"\s\d+\s+\d+\s+\d+$", name) or name.split()[:1] == ["LIST"]:
+            raise unsupported(path, "its voxels are spread over several files", "Save it as one file.")
+        if not parts or "\0" in name or "\\" in name or ".." in parts or PureWindowsPath(name).anchor or name[0] == "/":
+            raise unsupported(
+                path,
+                "the data file that it names does not lie beside it",
+                "Put both files into one folder and correct the name in the header.",
+            )
+        data = path.parent / name
+        if not data.exists():
+            raise InputError(
+                f"{path.name} cannot be read: the file with its voxels, {data.name}, is not beside it. Copy both "
+                "files.",
+                "missing-file",
+                (data.name,),
+            )
+        return data
 
 
 def lines(stream: BinaryIO) -> Iterator[str]:
@@ -129,6 +156,12 @@ def damaged(path: Path, what: str) -> InputError:
     )
 
 
+def require(path: Path, sound: object, what: str) -> None:
+    """Raise ``damaged``, unless it is sound."""
+    if not sound:
+        raise damaged(path, what)
+
+
 def unsupported(path: Path, what: str, remedy: str, code: str = "unreadable") -> InputError:
     """The error for what a format allows and MAEMC does not read."""
     return InputError(f"{path.name} cannot be used: {what}. {remedy}", code)
@@ -142,8 +175,7 @@ def not_3d(path: Path, what: str) -> InputError:
 def numbers(path: Path, field: str, text: str) -> list[float]:
     """The numbers of a field, NaN and infinity too. Raises InputError for anything else."""
     parts = text.replace(",", " ").split()
-    if not parts or not all(_NUMBER.fullmatch(part) for part in parts):
-        raise damaged(path, f"its field '{field}' holds no numbers")
+    require(path, parts and all(map(_NUMBER.fullmatch, parts)), f"its field '{field}' holds no numbers")
     return [float(part) for part in parts]
 
 
@@ -176,26 +208,3 @@ def check_finite(path: Path, field: str, values: Sequence[float], count: int) ->
             "geometry",
         )
     return list(values)
-
-
-def beside(path: Path, name: str) -> Path:
-    """The data file that a header names, which has to lie in the header's folder or below it. Raises InputError."""
-    if Path(name).is_absolute() and Path(name).parent == path.absolute().parent:
-        name = Path(name).name
-    parts = PurePosixPath(name).parts
-    if "%" in name or re.search(r"\s\d+\s+\d+\s+\d+$", name) or name.split()[:1] == ["LIST"]:
-        raise unsupported(path, "its voxels are spread over several files", "Save it as one file.")
-    if not parts or "\0" in name or "\\" in name or ".." in parts or PureWindowsPath(name).anchor or name[0] == "/":
-        raise unsupported(
-            path,
-            "the data file that it names does not lie beside it",
-            "Put both files into one folder and correct the name in the header.",
-        )
-    data = path.parent / name
-    if not data.exists():
-        raise InputError(
-            f"{path.name} cannot be read: the file with its voxels, {data.name}, is not beside it. Copy both files.",
-            "missing-file",
-            (data.name,),
-        )
-    return data

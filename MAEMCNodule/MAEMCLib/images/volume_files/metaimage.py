@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ...files.regular_file import open_regular
-from .header import Fields, VolumeHeader, beside, check_size, check_spacing, damaged, lines, not_3d, unsupported
+from .header import Fields, VolumeHeader, check_size, check_spacing, damaged, lines, not_3d, unsupported
 from .voxels import StoredVoxels
 
 _TYPES = {
@@ -67,13 +67,12 @@ def _fields(path: Path, stream: BinaryIO) -> Fields:
         if not text:
             continue
         parts = re.fullmatch(r"([^=:]*[^=:\s])\s*[=:]\s*(.*)", text)
-        if not parts or "\0" in text:
-            raise damaged(path, "a line of its header is no 'Key = value'")
+        fields.require(parts and "\0" not in text, "a line of its header is no 'Key = value'")
         key, value = _OTHER_NAMES.get(parts[1], parts[1]), parts[2]
         if key not in _KEYS:
             continue  # a remark, or a value that ITK took over from DICOM
-        if parts[1] in keys or fields.get(key, value) != value:  # two names of one thing may stand together
-            raise damaged(path, f"its header has the line '{key}' twice")
+        once = parts[1] not in keys and fields.get(key, value) == value  # two names of one thing may stand together
+        fields.require(once, f"its header has the line '{key}' twice")
         keys.add(parts[1])
         fields[key] = value
         if key == "ElementDataFile":
@@ -95,15 +94,14 @@ def _check_values(fields: Fields) -> None:
 
 def _stored(fields: Fields, start: int) -> StoredVoxels:
     """start: bytes of the header."""
-    path, name = fields.path, fields["ElementDataFile"]
+    path, inside = fields.path, fields["ElementDataFile"].upper() == "LOCAL"
     code = _TYPES.get(fields["ElementType"])
     if code is None:
         raise unsupported(path, "its type of voxels is not one of real numbers", "Save it as MET_SHORT or MET_FLOAT.")
     dtype = np.dtype((">" if _truth(fields, "BinaryDataByteOrderMSB", False) else "<") + code)
-    data, start = (path, start) if name.upper() == "LOCAL" else (beside(path, name), 0)
+    data, start = (path, start) if inside else (fields.beside("ElementDataFile"), 0)
     skipped = fields.integer("HeaderSize", 0)
-    if skipped < -1:
-        raise damaged(path, "its 'HeaderSize' is below zero")
+    fields.require(skipped >= -1, "its 'HeaderSize' is below zero")
     if not _truth(fields, "CompressedData", False):
         return StoredVoxels(data, path.name, dtype, start, skipped=skipped)
     if skipped:

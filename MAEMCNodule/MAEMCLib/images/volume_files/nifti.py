@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError
-from .header import VolumeHeader, beginning, check_finite, check_size, check_spacing, damaged, not_3d, unsupported
+from .header import VolumeHeader, beginning, check_finite, check_size, check_spacing, not_3d, require, unsupported
 from .voxels import StoredVoxels
 
 TOLERANCE_MM = 0.5
@@ -57,11 +57,9 @@ def read_header(path: Path, form: str | None = None) -> VolumeHeader:
     path = _partner(path, ".img", ".hdr") if _bare(path).endswith(".img") else path
     start, packed = beginning(path)
     order = _byte_order(start)
-    if order is None:
-        raise damaged(path, "its header does not begin with its own size")
+    require(path, order, "its header does not begin with its own size")
     (length,) = struct.unpack(order + "i", start[:4])
-    if len(start) < length:
-        raise damaged(path, "it is cut short within its header")
+    require(path, len(start) >= length, "it is cut short within its header")
     values = {}
     for name, layouts in _LAYOUT.items():
         offset, format = layouts[_SIZES.index(length)]
@@ -101,12 +99,11 @@ def _partner(path: Path, mine: str, other: str) -> Path:
 
 
 def _size(path: Path, dim: tuple[int, ...]) -> tuple[int, int, int]:
-    if not 1 <= dim[0] <= 7:
-        raise damaged(path, f"it states {dim[0]} dimensions")
-    if any(n < 1 for n in dim[1 : dim[0] + 1]):
-        raise damaged(path, f"it states a size of {' x '.join(map(str, dim[1 : dim[0] + 1]))} voxels")
+    require(path, 1 <= dim[0] <= 7, f"it states {dim[0]} dimensions")
+    stated = " x ".join(map(str, dim[1 : dim[0] + 1]))
+    require(path, min(dim[1 : dim[0] + 1]) >= 1, f"it states a size of {stated} voxels")
     if dim[0] < 3 or any(n != 1 for n in dim[4 : dim[0] + 1]):
-        raise not_3d(path, f"{dim[0]} dimensions ({' x '.join(map(str, dim[1 : dim[0] + 1]))})")
+        raise not_3d(path, f"{dim[0]} dimensions ({stated})")
     return check_size(path, dim[1:4])
 
 
@@ -116,18 +113,18 @@ def _stored(path: Path, values: Mapping[str, tuple], order: str, header: int, pa
     if code is None:
         raise not_3d(path, "voxels that are no real numbers (colors, complex or bits)")
     dtype = np.dtype(order + code)
-    if values["bitpix"][0] != 8 * dtype.itemsize:
-        raise damaged(path, f"it states {values['bitpix'][0]} bits for voxels of {8 * dtype.itemsize}")
-    offset = values["vox_offset"][0]
-    if not math.isfinite(offset) or offset != int(offset) or offset < 0:
-        raise damaged(path, f"it states that its voxels begin at byte {offset:g}")
+    bits, offset = values["bitpix"][0], values["vox_offset"][0]
+    require(path, bits == 8 * dtype.itemsize, f"it states {bits} bits for voxels of {8 * dtype.itemsize}")
+    whole = math.isfinite(offset) and offset == int(offset) and offset >= 0
+    require(path, whole, f"it states that its voxels begin at byte {offset:g}")
     offset = int(offset)
     data = path
     if values["magic"][0] in _PAIR:
         data = _partner(path, ".hdr", ".img") if _bare(path).endswith(".hdr") else path
         _, packed = beginning(data)
-    elif offset < header + 4:
-        raise damaged(path, f"it states that its voxels begin at byte {offset}, within its header")
+    else:
+        behind = offset >= header + 4
+        require(path, behind, f"it states that its voxels begin at byte {offset}, within its header")
     if packed:
         return StoredVoxels(data, path.name, dtype, 0, "gzip", offset)
     return StoredVoxels(data, path.name, dtype, offset)
@@ -137,8 +134,8 @@ def _scale(path: Path, slope: float, intercept: float) -> tuple[float, float]:
     """HU = slope * value + intercept. A slope of 0, and NaN for both, stand for no scale."""
     if slope == 0 or (math.isnan(slope) and (intercept == 0 or math.isnan(intercept))):
         return 1.0, 0.0
-    if not math.isfinite(slope) or not math.isfinite(intercept):
-        raise damaged(path, f"it states the scale {slope:g} * value + {intercept:g}")
+    finite = math.isfinite(slope) and math.isfinite(intercept)
+    require(path, finite, f"it states the scale {slope:g} * value + {intercept:g}")
     return slope, intercept
 
 
@@ -147,8 +144,7 @@ def _affine(
 ) -> tuple[np.ndarray, list[str]]:
     """(4, 4) index to LPS mm, and what the header does not state of it."""
     unit = _MILLIMETERS.get(values["xyzt_units"][0] & 7)
-    if unit is None:
-        raise damaged(path, "it states its lengths in an unknown unit")
+    require(path, unit, "it states its lengths in an unknown unit")
     codes = {name: values[f"{name}_code"][0] for name in ("sform", "qform")}
     if form is not None and codes[form] <= 0:
         raise InputError(f"{path.name} has no {form}. Leave --nifti-form out, or choose the other one.", "geometry")
@@ -181,8 +177,7 @@ def _qform(path: Path, values: Mapping[str, tuple]) -> np.ndarray:
     check_spacing(path, values["pixdim"][1:4])
     rest = 1.0 - (b * b + c * c + d * d)
     sign = values["pixdim"][0]
-    if rest < -1e-3 or not math.isfinite(sign):
-        raise damaged(path, "its qform is no rotation")
+    require(path, rest >= -1e-3 and math.isfinite(sign), "its qform is no rotation")
     if rest < 1e-7:
         b, c, d = np.array([b, c, d]) / math.sqrt(b * b + c * c + d * d)
         rest = 0.0

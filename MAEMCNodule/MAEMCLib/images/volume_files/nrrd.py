@@ -10,20 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ...files.regular_file import open_regular
-from .header import (
-    LONGEST_HEADER,
-    Fields,
-    VolumeHeader,
-    beside,
-    check_finite,
-    check_size,
-    check_spacing,
-    damaged,
-    lines,
-    not_3d,
-    numbers,
-    unsupported,
-)
+from .header import Fields, VolumeHeader, check_finite, check_size, check_spacing, lines, not_3d, numbers, unsupported
 from .voxels import StoredVoxels
 
 _TYPES = {
@@ -51,6 +38,7 @@ _FIELDS = {name.replace(" ", ""): name for name in (
     "space units", "space origin", "space directions", "measurement frame",
 )}
 # fmt: on
+_LONGEST_LINE = 4 << 20
 _MILLIMETERS = ("mm", "millimeter", "millimeters", "", "???", "none")
 
 
@@ -65,8 +53,8 @@ def read_header(path: Path) -> VolumeHeader:
 def _fields(path: Path, stream: BinaryIO) -> Fields:
     """Fields by name. The stream is left behind the empty line that ends the header."""
     fields = Fields(path)
-    if not re.fullmatch(rb"NRRD000[1-6]\r?\n", stream.readline(64)):
-        raise damaged(path, "its first line names no version of NRRD")
+    begins = re.fullmatch(rb"NRRD000[1-6]\r?\n", stream.readline(64))
+    fields.require(begins, "its first line names no version of NRRD")
     for line in lines(stream):
         text = line.rstrip("\r\n")
         if not text:
@@ -79,23 +67,19 @@ def _fields(path: Path, stream: BinaryIO) -> Fields:
         name = _FIELDS.get(key.replace(" ", "").lower())
         if value.startswith("=") or (name is None and ":=" in text):
             continue  # a key and value of somebody's own
-        if name is None:
-            raise damaged(path, "a line of its header is no field of NRRD")
-        if name in fields:
-            raise damaged(path, f"its header has the field '{name}' twice")
+        fields.require(name is not None, "a line of its header is no field of NRRD")
+        fields.require(name not in fields, f"its header has the field '{name}' twice")
         fields[name] = value.strip()
         if name == "data file" and value.split()[:1] == ["LIST"]:
-            beside(path, value.strip())  # refuses it; the names that follow are no fields
-    if "data file" not in fields:
-        raise damaged(path, "its header has no end")
+            fields.beside(name)  # refuses it; the names that follow are no fields
+    fields.require("data file" in fields, "its header has no end")
     return fields
 
 
 def _size(fields: Fields) -> tuple[int, int, int]:
     path, size = fields.path, fields.sizes("dimension", "sizes", 16)
     kinds = fields.get("kinds", "").split()
-    if kinds and len(kinds) != len(size):
-        raise damaged(path, "its field 'kinds' does not fit its dimension")
+    fields.require(len(kinds) in (0, len(size)), "its field 'kinds' does not fit its dimension")
     for kind, count in zip(kinds, size, strict=False):
         if kind.lower() not in ("domain", "space", "???", "none"):
             values = f"{count} values a voxel" if count != 1 else "a further axis"
@@ -111,28 +95,28 @@ def _stored(fields: Fields, start: int) -> StoredVoxels:
     if code is None:
         raise unsupported(path, "its type of voxels is not one of real numbers", "Save it as short or float.")
     endian = fields.get("endian", "").lower()
-    if endian not in ("little", "big") and (endian or not code.endswith("1")):
-        raise damaged(path, "its header does not state the byte order (endian)")
+    stated = endian in ("little", "big") or (not endian and code.endswith("1"))
+    fields.require(stated, "its header does not state the byte order (endian)")
     encoding = fields["encoding"].lower()
     if encoding not in ("raw", "gzip", "gz"):
         raise unsupported(path, "its encoding is neither raw nor gzip", "Save it again with one of these.")
     text_lines, skipped = fields.integer("line skip", 0), fields.integer("byte skip", 0)
-    data, start = (beside(path, fields["data file"]), 0) if "data file" in fields else (path, start)
-    if text_lines < 0 or skipped < -1 or (skipped == -1 and encoding != "raw"):
-        raise damaged(path, "its 'line skip' or 'byte skip' is below zero")
+    data, start = (fields.beside("data file"), 0) if "data file" in fields else (path, start)
+    sound = text_lines >= 0 and skipped >= (-1 if encoding == "raw" else 0)
+    fields.require(sound, "its 'line skip' or 'byte skip' is below zero")
     if text_lines:
-        start = _behind_lines(path, data, start, text_lines)
+        start = _behind_lines(fields, data, start, text_lines)
     dtype = np.dtype((">" if endian == "big" else "<") + code)
     return StoredVoxels(data, path.name, dtype, start, "raw" if encoding == "raw" else "gzip", skipped)
 
 
-def _behind_lines(path: Path, data: Path, start: int, count: int) -> int:
+def _behind_lines(fields: Fields, data: Path, start: int, count: int) -> int:
     """The place behind so many further lines."""
     with open_regular(data) as stream:
         stream.seek(start)
         for _ in range(count):
-            if not stream.readline(LONGEST_HEADER).endswith(b"\n"):
-                raise damaged(path, "it has fewer lines than its 'line skip' states")
+            line = stream.readline(_LONGEST_LINE)
+            fields.require(line.endswith(b"\n"), "it has fewer lines than its 'line skip' states")
         return stream.tell()
 
 
@@ -146,8 +130,8 @@ def _affine(fields: Fields) -> tuple[np.ndarray, list[str]]:
             "Save it in left-posterior-superior, right-anterior-superior or left-anterior-superior.",
             "geometry",
         )
-    if "space" in fields and "space dimension" in fields:
-        raise damaged(path, "its header has both 'space' and 'space dimension'")
+    both = "space" in fields and "space dimension" in fields
+    fields.require(not both, "its header has both 'space' and 'space dimension'")
     for name in ("space units", "units"):
         text = fields.get(name, "")
         units = re.findall(r'"([^"]*)"', text) or text.split()
@@ -156,12 +140,10 @@ def _affine(fields: Fields) -> tuple[np.ndarray, list[str]]:
     affine, missing = np.eye(4), [] if "space" in fields else ["its space"]
     directions, spacing = _vectors(fields, "space directions"), _spacings(fields)
     if directions:
-        if len(directions) != 3:
-            raise damaged(path, "its field 'space directions' does not hold 3 vectors")
+        fields.require(len(directions) == 3, "its field 'space directions' does not hold 3 vectors")
         affine[:3, :3] = np.transpose([check_finite(path, "space directions", vector, 3) for vector in directions])
         check_spacing(path, np.linalg.norm(affine[:3, :3], axis=0))
-        if spacing:
-            raise damaged(path, "its header has both 'space directions' and 'spacings'")
+        fields.require(not spacing, "its header has both 'space directions' and 'spacings'")
     else:
         missing.append("the directions of its axes" if spacing else "directions and spacing of its axes")
         affine[:3, :3] = np.diag(spacing or (1.0, 1.0, 1.0))
@@ -180,8 +162,7 @@ def _spacings(fields: Fields) -> list[float]:
     spacing = fields.numbers("spacings")
     if "space directions" in fields and all(math.isnan(value) for value in spacing):
         return []
-    if len(spacing) != 3:
-        raise damaged(fields.path, "its field 'spacings' does not hold 3 numbers")
+    fields.require(len(spacing) == 3, "its field 'spacings' does not hold 3 numbers")
     check_spacing(fields.path, spacing)
     return spacing
 
@@ -189,6 +170,6 @@ def _spacings(fields: Fields) -> list[float]:
 def _vectors(fields: Fields, name: str) -> list[list[float]]:
     """``(1,0,0) (0,1,0) (0,0,1)`` as lists; none where there is no such field."""
     text = fields.get(name, "")
-    if re.sub(r"\([^()]*\)", "", text).strip():
-        raise damaged(fields.path, f"its field '{name}' does not hold vectors alone")
+    rest = re.sub(r"\([^()]*\)", "", text).strip()
+    fields.require(not rest, f"its field '{name}' does not hold vectors alone")
     return [numbers(fields.path, name, vector) for vector in re.findall(r"\(([^()]*)\)", text)]
