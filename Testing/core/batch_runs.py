@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 from MAEMCLib.batch.run import run_batch
-from MAEMCLib.cases.scoring_manifest import read_scoring_manifest
+from MAEMCLib.cases.manifest import read_scoring_manifest
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.images.reading_process import ReadingProcess

@@ -1,7 +1,7 @@
 """Manifests whose rows are scored: a radiology table, with rows that are wrong among those that are not."""
 
 import pytest
-from MAEMCLib.cases.scoring_manifest import read_scoring_manifest
+from MAEMCLib.cases.manifest import read_scoring_manifest
 from MAEMCLib.errors import InputError
 
 

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 from hypothesis import strategies as st
-from MAEMCLib.cases.manifest import read_manifest
+from MAEMCLib.cases.manifest import read_manifest, read_scoring_manifest
 from MAEMCLib.cases.points import read_points
-from MAEMCLib.cases.scoring_manifest import read_scoring_manifest
 from MAEMCLib.images.gray import read_gray
 from PIL import Image
 

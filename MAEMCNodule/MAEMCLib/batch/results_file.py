@@ -48,12 +48,9 @@ class ResultsFile:
         if header is None:
             return []
         if header != COLUMNS:
-            known = header[:3] == COLUMNS[:3] and "model_sha256" in header
-            what = (
-                "holds results of another version of MAEMC, which do not say what they were computed from"
-                if known
-                else "is not a results file"
-            )
+            what = "is not a results file"
+            if header[:3] == COLUMNS[:3] and "model_sha256" in header:
+                what = "holds results of another version of MAEMC, which do not say what they were computed from"
             raise UsageError(f"{self.path} {what}. Choose another output; nothing was changed.")
         rows = [dict(zip(COLUMNS, values, strict=True)) for values in records if len(values) == len(COLUMNS)]
         rows = [row for row in rows if _is_sound(row)]

@@ -4,18 +4,19 @@ header.
 ``case_id, patient_id, image`` are always there. ``kind`` says what a row is: ``nodule`` (the default; a point
 ``l_mm, p_mm, s_mm`` in a CT), ``slice`` (``volume_id, slice_index`` of a stack of 2-D pictures, ordered towards S) or
 ``image`` (a 2-D picture). ``label``, ``split`` and ``diameter_mm`` may be empty; columns beyond these are kept as they
-are. Images are files or DICOM folders, named relative to the manifest. ``scoring_manifest`` reads what is scored only.
+are. Images are files or DICOM folders, named relative to the manifest.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError, input_error
@@ -46,11 +47,6 @@ class Manifest:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def labeled(self) -> tuple[Case, ...]:
-        """The rows whose label is known."""
-        return tuple(row for row in self.rows if row.label is not None)
-
     def counts(self) -> dict[str, int]:
         """Cases, patients, and how many cases are benign, malignant and without a label."""
         labels = Counter(row.label for row in self.rows)
@@ -74,13 +70,13 @@ def read_manifest(path: str | Path, lenient: bool = False) -> Manifest:
     neither 0 or 1 nor a class's name, coordinates or diameters that are no numbers.
     """
     path = Path(path).absolute()
-    columns, records = read_records(path)
+    columns, records = _read_records(path)
     for line, record in records:
         if isinstance(record, csv.Error):
             raise InputError(
                 f"Row {line} of the manifest {path} cannot be read ({record}). {SAVE_AS_CSV}", "unreadable"
             )
-    kinds = {text_in(record, "kind") or "nodule" for _, record in records}
+    kinds = {_text_in(record, "kind") or "nodule" for _, record in records}
     unknown = sorted(kinds - set(REQUIRED_BY_KIND))
     if unknown:
         raise InputError(
@@ -88,13 +84,33 @@ def read_manifest(path: str | Path, lenient: bool = False) -> Manifest:
             "manifest-kind",
         )
     needed = (name for kind, names in REQUIRED_BY_KIND.items() if kind in kinds for name in names)
-    check_columns(path, columns, [*REQUIRED, *needed])
-    rows = tuple((lenient_row if lenient else row_of)(path, line, record) for line, record in records)
+    _check_columns(path, columns, [*REQUIRED, *needed])
+    rows = tuple((_lenient_row if lenient else _row_of)(path, line, record) for line, record in records)
     _check_rows(path, rows, images=not lenient)
     return Manifest(path, rows)
 
 
-def read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Error]]]:
+def read_scoring_manifest(path: str | Path) -> Manifest:
+    """Read a manifest whose rows are to be scored: what a radiology table looks like, and no row in the way of another.
+    A row at fault is kept with its ``problem``, and each has its ``nodule_id``.
+
+    ``case_id, image`` and, of nodules in a CT, ``l_mm, p_mm, s_mm`` are needed. ``nodule_id`` tells the nodules of a
+    case apart; where it is empty they are N1, N2 ... (pictures P1, P2 ...) in the order of the manifest. ``series``
+    (UID, or UID#2) chooses among the series of a DICOM folder; ``diameter_mm`` and the values that the model asks for
+    may be given. Everything else is ignored, the patient and the label included.
+
+    Raises InputError for what concerns the file as a whole: no file, no text, no rows, a column missing or twice.
+    """
+    path = Path(path).absolute()
+    columns, records = _read_records(path)
+    sound = [record for _, record in records if not isinstance(record, csv.Error)]
+    nodules = bool(sound) and all(_text_in(record, "kind") in ("", "nodule") for record in sound)
+    _check_columns(path, columns, ["case_id", "image", *(POINT if nodules else ())])
+    rows = [_scoring_row(path, line, record) for line, record in records]
+    return Manifest(path, tuple(_told_apart(rows, [line for line, _ in records])))
+
+
+def _read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.Error]]]:
     """The columns, and for each row that is not empty its number and its values by column (None: those beyond the
     columns), or what is wrong with its quotes. Between values semicolons and tabs are taken too, with commas in the
     numbers. Raises InputError: no file, no text, no header, no rows."""
@@ -181,7 +197,7 @@ def _from_manifest(path: Path, file: Path) -> str:
     return file.relative_to(path.parent).as_posix() if file.is_relative_to(path.parent) else str(file)
 
 
-def check_columns(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
+def _check_columns(path: Path, columns: Sequence[str], needed: Sequence[str]) -> None:
     """Raise InputError for a column given twice, or one that is missing."""
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
     if twice:
@@ -195,17 +211,17 @@ def check_columns(path: Path, columns: Sequence[str], needed: Sequence[str]) -> 
         )
 
 
-def lenient_row(path: Path, line: int, record: Record, scoring: bool = False) -> Case:
-    """As ``row_of``; a row at fault has its ``problem``."""
+def _lenient_row(path: Path, line: int, record: Record, scoring: bool = False) -> Case:
+    """As ``_row_of``; a row at fault has its ``problem``."""
     try:
-        return row_of(path, line, record, scoring)
+        return _row_of(path, line, record, scoring)
     except InputError as error:
-        name = text_in(record, "case_id") or f"row {line}"
-        patient = "" if scoring else text_in(record, "patient_id")
-        return Case(name, patient, path.parent / text_in(record, "image"), problem=error.anonymous)
+        name = _text_in(record, "case_id") or f"row {line}"
+        patient = "" if scoring else _text_in(record, "patient_id")
+        return Case(name, patient, path.parent / _text_in(record, "image"), problem=error.anonymous)
 
 
-def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> Case:
+def _row_of(path: Path, line: int, record: Record, scoring: bool = False) -> Case:
     """One row, checked. scoring: it needs no patient, and label and split are not looked at. Raises InputError."""
     where = f"Row {line} of the manifest"
     if None in record:
@@ -213,13 +229,13 @@ def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> Case
             f"{where} has more values than the header has columns. Quote values that hold commas.", "manifest-row"
         )
     required = [name for name in REQUIRED if not scoring or name != "patient_id"]
-    if empty := [name for name in required if not text_in(record, name)]:
+    if empty := [name for name in required if not _text_in(record, name)]:
         raise InputError(f"{where} has no {' and no '.join(empty)}.", "manifest-row")
-    kind = text_in(record, "kind") or "nodule"
+    kind = _text_in(record, "kind") or "nodule"
     if kind not in REQUIRED_BY_KIND:
         known = ", ".join(REQUIRED_BY_KIND)
         raise InputError(f"{where} is of the kind {kind}; known are {known}.", "manifest-kind", [kind])
-    label = "" if scoring else text_in(record, "label").lower()
+    label = "" if scoring else _text_in(record, "label").lower()
     if label and label not in LABELS:
         raise InputError(
             f"{where} has the label '{label}'. A label is 0 or benign, 1 or malignant, or empty for unknown.",
@@ -229,10 +245,10 @@ def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> Case
     point = None
     if kind == "nodule":
         point = tuple(_number(record, name, where) for name in POINT)
-    elif empty := [name for name in REQUIRED_BY_KIND[kind] if not scoring and not text_in(record, name)]:
+    elif empty := [name for name in REQUIRED_BY_KIND[kind] if not scoring and not _text_in(record, name)]:
         raise InputError(f"{where} is of the kind {kind} and has no {' and no '.join(empty)}.", "manifest-row")
     diameter = None
-    if text_in(record, "diameter_mm"):
+    if _text_in(record, "diameter_mm"):
         diameter = _number(record, "diameter_mm", where)
         if diameter <= 0.0:
             raise InputError(
@@ -240,16 +256,40 @@ def row_of(path: Path, line: int, record: Record, scoring: bool = False) -> Case
             )
     named = {*REQUIRED, *OPTIONAL, *POINT}
     return Case(
-        case_id=text_in(record, "case_id"),
-        patient_id=text_in(record, "patient_id"),
-        image=Path(os.path.abspath(path.parent / text_in(record, "image"))),
+        case_id=_text_in(record, "case_id"),
+        patient_id=_text_in(record, "patient_id"),
+        image=Path(os.path.abspath(path.parent / _text_in(record, "image"))),
         kind=kind,
         label=LABELS[label] if label else None,
-        split=text_in(record, "split") or None,
+        split=_text_in(record, "split") or None,
         diameter_mm=diameter,
         point_lps=point,
-        values={name: text_in(record, name) for name in record if name and name not in named},
+        values={name: _text_in(record, name) for name in record if name and name not in named},
     )
+
+
+def _scoring_row(path: Path, line: int, record: Record | csv.Error) -> Case:
+    if isinstance(record, csv.Error):
+        text = f"Row {line} of the manifest cannot be read as CSV ({record}). Rows after it may be a part of it."
+        return Case(f"row {line}", "", path.parent, problem=text)
+    return replace(_lenient_row(path, line, record, scoring=True), nodule_id=_text_in(record, "nodule_id"))
+
+
+def _told_apart(rows: Sequence[Case], lines: Sequence[int]) -> Iterator[Case]:
+    """The rows with a nodule_id each; one that repeats the case_id and nodule_id of an earlier row has a problem."""
+    given = {(row.case_id, row.nodule_id) for row in rows}
+    counts = defaultdict(lambda: itertools.count(1))
+    first: dict[tuple[str, str], int] = {}
+    for row, line in zip(rows, lines, strict=True):
+        if not row.nodule_id:
+            letter = "N" if row.kind == "nodule" else "P"
+            names = (f"{letter}{number}" for number in counts[row.case_id])
+            row = replace(row, nodule_id=next(name for name in names if (row.case_id, name) not in given))
+        earlier = first.setdefault((row.case_id, row.nodule_id), line)
+        if earlier != line and not row.problem:
+            text = f"Row {line} of the manifest has the case_id and nodule_id of row {earlier}. Give it its own."
+            row = replace(row, problem=text)
+        yield row
 
 
 def _check_rows(path: Path, rows: Sequence[Case], images: bool = True) -> None:
@@ -279,7 +319,7 @@ def _check_rows(path: Path, rows: Sequence[Case], images: bool = True) -> None:
             )
 
 
-def text_in(record: Record, name: str) -> str:
+def _text_in(record: Record, name: str) -> str:
     """A value without the blanks about it; empty where the column is missing."""
     return (record.get(name) or "").strip()
 
@@ -292,7 +332,7 @@ def _is_there(image: Path) -> bool:
 
 
 def _number(record: Record, name: str, where: str) -> float:
-    text = text_in(record, name)
+    text = _text_in(record, name)
     try:
         value = math.nan if "_" in text else float(text)  # Python takes 1_000 for a thousand
     except ValueError:

@@ -21,7 +21,7 @@ from .score import FAILED
 def batch(arguments: Namespace) -> int:
     """The command."""
     from ..batch.run import run_batch
-    from ..cases.scoring_manifest import read_scoring_manifest
+    from ..cases.manifest import read_scoring_manifest
 
     if arguments.processes < 1:
         raise UsageError("--processes needs a number from 1.")

@@ -32,7 +32,7 @@ LONGEST_READ_S = 900.0
 _PROGRAM = "from MAEMCLib.images.reading_process import main; main()"
 
 
-class ReadingProcess:
+class ReadingProcess(contextlib.AbstractContextManager):
     """Reads images one after the other in one child process, started at the first and again after it died.
 
     ``with ReadingProcess() as reader: volume = reader.read(path)``. For one thread at a time.
@@ -45,9 +45,6 @@ class ReadingProcess:
         self._source: tuple[Path, str | None] | None = None
         self._last: CTVolume | Exception | None = None
         self.further = lru_cache(maxsize=1)(lambda path: self.read(path, None, nifti_form))
-
-    def __enter__(self) -> ReadingProcess:
-        return self
 
     def __exit__(self, *_) -> None:
         self.close()

@@ -98,11 +98,8 @@ def series_stacks(uid: str, headers: Mapping[Path, Header]) -> list[Stack]:
     except InputError as problem:
         return [Stack(uid, problem=problem, files=tuple(headers))]
     left_out["lone images that fit no stack (such as localizers)"] += len(lone)
-    notes = tuple(
-        ReadingRemark("dicom-left-out", f"{count} {what} left out of the series.", amber=False)
-        for what, count in left_out.items()
-        if count
-    )
+    texts = [f"{count} {what} left out of the series." for what, count in left_out.items() if count]
+    notes = [ReadingRemark("dicom-left-out", text, amber=False) for text in texts]
     described = []
     for stack in stacks:
         own = list(dict.fromkeys(item.path for item in stack.slices))
