@@ -21,6 +21,12 @@ _TYPES = {"float32": "<f4", "int16": "<i2"}
 _LARGEST_ARRAY = 4 << 20
 
 
+def require(sound: object, text: str, code: str) -> None:
+    """Raise UsageError, unless a request is sound."""
+    if not sound:
+        raise UsageError(text, code)
+
+
 def encode_array(array: np.ndarray) -> dict:
     """A float32 or int16 array as JSON: dtype, shape, base64 of its little-endian bytes in C order.
 
@@ -69,10 +75,10 @@ def decode_case(message: Mapping, card: ModelCard) -> Prepared:
     Raises InputError for arrays that are none, UsageError for everything else.
     """
     given, series = message.get("clinical") or {}, message.get("series") or {}
-    if not isinstance(given, dict) or not all(isinstance(v, str | int | float | None) for v in given.values()):
-        raise UsageError("A case's 'clinical' is an object with a text or a number for each name.", "clinical")
-    if not isinstance(series, dict) or not all(isinstance(arrays, dict) for arrays in series.values()):
-        raise UsageError("A case's 'series' is an object with the arrays of a region for each name.", "clinical")
+    plain = isinstance(given, dict) and all(isinstance(v, str | int | float | None) for v in given.values())
+    require(plain, "A case's 'clinical' is an object with a text or a number for each name.", "clinical")
+    regions = isinstance(series, dict) and all(isinstance(arrays, dict) for arrays in series.values())
+    require(regions, "A case's 'series' is an object with the arrays of a region for each name.", "clinical")
     region = _decoded(message, card)
     if not card.clinical:
         return Prepared(region)
@@ -91,11 +97,7 @@ def _encoded(region: Region, card: ModelCard) -> dict:
 
 
 def _decoded(message: Mapping, card: ModelCard) -> Region:
-    kind = card.kind
-    names = kind.array_names
-    if not any(name in message for name in names):
-        raise UsageError(
-            f"The model {card.id} scores {kind.described}: a case is an object with the arrays {', '.join(names)}.",
-            "input-kind",
-        )
+    kind, names = card.kind, card.kind.array_names
+    text = f"The model {card.id} scores {kind.described}: a case is an object with the arrays {', '.join(names)}."
+    require(any(name in message for name in names), text, "input-kind")
     return kind.region({name: decode_array(message.get(name)) for name in names})

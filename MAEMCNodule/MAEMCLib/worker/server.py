@@ -22,7 +22,7 @@ from .. import __version__
 from ..errors import MAEMCError, UsageError
 from ..files.strict_json import parse_json
 from ..machine.installation import check_torch, explained
-from .protocol import LINE_LIMIT, decode_case, encode_array
+from .protocol import LINE_LIMIT, decode_case, encode_array, require
 
 _LARGEST_REQUEST = 64
 """Nodules a request may hold; the line limit comes first with float32 voxels."""
@@ -53,9 +53,8 @@ class Server:
             number = _echoed(message.get("id"))
             name = message.get("request")
             handler = self._requests.get(name) if isinstance(name, str) else None
-            if handler is None:
-                shown = repr(name) if isinstance(name, str) else "that is no text"
-                raise UsageError(f"Unknown request {shown}. Known: {', '.join(self._requests)}.", "unknown-request")
+            shown = repr(name) if isinstance(name, str) else "that is no text"
+            require(handler, f"Unknown request {shown}. Known: {', '.join(self._requests)}.", "unknown-request")
             self._reply({"id": number, "kind": "result", **handler(message)})
         except MAEMCError as error:
             self._error(number, error)
@@ -143,8 +142,7 @@ def _message(line: bytes) -> dict:
         message = parse_json(line)
     except ValueError as error:
         raise UsageError(f"A line is not JSON ({error}). Send one JSON object a line.", "malformed") from error
-    if not isinstance(message, dict):
-        raise UsageError("A line holds no JSON object. Send one JSON object a line.", "malformed")
+    require(isinstance(message, dict), "A line holds no JSON object. Send one JSON object a line.", "malformed")
     return message
 
 
@@ -160,18 +158,16 @@ def _text(message: dict, name: str, default: str | None = None) -> str | None:
     value = message.get(name)
     if value is None:
         return default
-    if not isinstance(value, str) or "\0" in value:
-        raise UsageError(f"'{name}' of a request is a text, or left out.", name)
+    require(isinstance(value, str) and "\0" not in value, f"'{name}' of a request is a text, or left out.", name)
     return value
 
 
 def _nodules(message: dict) -> list[dict]:
     """The cases of a request, whatever they are of."""
     nodules = message.get("nodules")
-    if not isinstance(nodules, list) or not 1 <= len(nodules) <= _LARGEST_REQUEST:
-        raise UsageError(f"A request needs 1 to {_LARGEST_REQUEST} cases in a list 'nodules'.", "nodules")
-    if not all(isinstance(nodule, dict) for nodule in nodules):
-        raise UsageError("Each case is an object with arrays.", "nodules")
+    several = isinstance(nodules, list) and 1 <= len(nodules) <= _LARGEST_REQUEST
+    require(several, f"A request needs 1 to {_LARGEST_REQUEST} cases in a list 'nodules'.", "nodules")
+    require(all(isinstance(nodule, dict) for nodule in nodules), "Each case is an object with arrays.", "nodules")
     return nodules
 
 

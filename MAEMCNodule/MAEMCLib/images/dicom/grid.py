@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from ...errors import InputError
-from .image import Slice
+from .image import Slice, refused
 
 SMALLEST_TOLERANCE_MM = 0.1
 TOLERANCE_STEPS = 0.1
@@ -84,12 +84,11 @@ def lay(slices: Sequence[Slice]) -> Grid:
         raise InputError("a single slice", "dicom-single")
     ordered, gaps = _ordered(slices)
     if gaps.min() < SAME_PLACE_MM:
-        name = ordered[int(np.argmin(gaps))].path.name
-        raise InputError(
-            f"two slices at one position ({name}); it may hold two reconstructions or phases, which nothing in their "
-            "headers tells apart. Export one of them alone",
+        raise refused(
+            "two slices at one position; it may hold two reconstructions or phases, which nothing in their headers "
+            "tells apart: export one of them alone",
+            ordered[int(np.argmin(gaps))].path,
             "dicom-duplicate",
-            [name],
         )
     step = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # a gap that is there, whatever the number of gaps
     steps = np.maximum(np.rint(gaps / step), 1)
@@ -108,17 +107,18 @@ def lay(slices: Sequence[Slice]) -> Grid:
     affine[:3, 1] = first.orientation[3:] * first.pixel_spacing[0]
     affine[:3, 2] = (ordered[-1].position - first.position) / int(numbers[-1])
     affine[:3, 3] = first.position
-    off = _off(ordered, numbers, affine)
+    # The worst corner of each slice against that of the first, shifted by whole steps.
+    wanted = first.corners() + numbers[:, None, None] * affine[:3, 2]
+    off = np.linalg.norm(np.array([item.corners() for item in ordered]) - wanted, axis=-1).max(axis=1)
     grid = Grid(tuple(ordered), numbers, affine, float(off.max()))
     if grid.off_mm > grid.tolerance_mm:
         if several:
             raise InputError(several, "dicom-spacings")
-        name = ordered[int(np.argmax(off))].path.name
-        raise InputError(
-            f"the slices are unevenly spaced: one lies {grid.off_mm:.2f} mm off its place on an even grid "
-            f"with a step of {grid.step_mm:.2f} mm ({name})",
+        raise refused(
+            f"the slices are unevenly spaced: one lies {grid.off_mm:.2f} mm off its place on an even grid with a step "
+            f"of {grid.step_mm:.2f} mm",
+            ordered[int(np.argmax(off))].path,
             "dicom-uneven",
-            [name],
         )
     return grid
 
@@ -158,12 +158,3 @@ def _spacings(gaps: np.ndarray) -> str:
 
 def _same(a: float, b: float) -> bool:
     return abs(a - b) < max(SAME_STEP[0], SAME_STEP[1] * min(a, b))
-
-
-def _off(ordered: Sequence[Slice], numbers: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """(slices,) mm by which the worst corner of each slice lies off its place."""
-    rows, columns = ordered[0].shape
-    index = np.zeros((len(ordered), 3, 3))  # slice, corner, (i, j, k)
-    index[:, 1, 0], index[:, 2, 1], index[:, :, 2] = columns - 1, rows - 1, numbers[:, None]
-    wanted = index @ affine[:3, :3].T + affine[:3, 3]
-    return np.linalg.norm(np.array([item.corners() for item in ordered]) - wanted, axis=-1).max(axis=1)

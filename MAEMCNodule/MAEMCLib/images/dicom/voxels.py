@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,19 +37,15 @@ def read_voxels(grid: Grid) -> np.ndarray:
 
 def same_pixels(first: Path, second: Path) -> bool:
     """Whether two files of one image hold the same pixels, however each is compressed."""
-    import pydicom
     import SimpleITK as sitk
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            one, other = (pydicom.dcmread(path, force=True) for path in (first, second))
-            if one.get("PixelData") is not None and one.get("PixelData") == other.get("PixelData"):
-                return True
-            images = (sitk.ReadImage(native_path(path)) for path in (first, second))
-            return bool(np.array_equal(*map(sitk.GetArrayFromImage, images)))
-        except Exception:  # a damaged one is not the same
-            return False
+    if filecmp.cmp(first, second, shallow=False):
+        return True
+    try:
+        images = (sitk.ReadImage(native_path(path)) for path in (first, second))
+        return bool(np.array_equal(*map(sitk.GetArrayFromImage, images)))
+    except RuntimeError:  # a damaged one is not the same
+        return False
 
 
 def _read(slices: Sequence[Slice]) -> np.ndarray:
