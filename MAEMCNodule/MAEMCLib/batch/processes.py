@@ -8,7 +8,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import connection
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from ..models.bundle import ModelBundle
 from ..scoring import CaseScorer, ScoredCase, failed_case
 
 Share = list[Case]
+Task = tuple[Share, bool]
+"""A share, and whether a process has died with it."""
 
 
 def score_in_processes(
@@ -29,7 +31,7 @@ def score_in_processes(
 
     Raises what loading of the model raises.
     """
-    waiting = deque(_Task(share) for share in shares)
+    waiting = deque((share, False) for share in shares)
     count = min(processes, len(shares))
     threads = max(1, (os.cpu_count() or 1) // processes)
     workers: list[_Worker] = []
@@ -39,17 +41,17 @@ def score_in_processes(
                 workers.append(_Worker(waiting.popleft(), bundle.path, device, threads, nifti_form))
             ready = connection.wait([worker.connection for worker in workers])
             for worker in [worker for worker in workers if worker.connection in ready]:
-                task = worker.task
+                share, again = worker.task
                 try:
                     answer = worker.connection.recv()
                 except (EOFError, OSError):
                     workers.remove(worker)
                     worker.end()
-                    if task.again:
+                    if again:
                         error = _died(worker.process.exitcode)
-                        yield task.share, [failed_case(row, error, bundle.card) for row in task.share]
+                        yield share, [failed_case(row, error, bundle.card) for row in share]
                     else:
-                        waiting.appendleft(_Task(task.share, again=True))
+                        waiting.appendleft((share, True))
                     continue
                 if isinstance(answer, BaseException):
                     raise answer
@@ -58,24 +60,16 @@ def score_in_processes(
                 else:
                     workers.remove(worker)
                     worker.end()
-                yield task.share, answer
+                yield share, answer
     finally:
         for worker in workers:
             worker.end()
 
 
-@dataclass(frozen=True)
-class _Task:
-    """again: whether a process has died with this share."""
-
-    share: Share
-    again: bool = False
-
-
 class _Worker:
     """A process that scores shares. arguments: of ``_work``."""
 
-    def __init__(self, task: _Task, *arguments: object) -> None:
+    def __init__(self, task: Task, *arguments: object) -> None:
         # A fresh interpreter each: forking a process that already runs threads (SimpleITK, torch) can hang.
         context = multiprocessing.get_context("spawn")
         self.connection, other_end = context.Pipe()
@@ -85,10 +79,10 @@ class _Worker:
         other_end.close()
         self.take(task)
 
-    def take(self, task: _Task) -> None:
+    def take(self, task: Task) -> None:
         self.task = task
         with contextlib.suppress(OSError):  # it has died since: its end of the line says so
-            self.connection.send(task.share)
+            self.connection.send(task[0])
 
     def end(self) -> None:
         self.process.kill()
@@ -124,7 +118,7 @@ def _work(line: connection.Connection, path: Path, device: str, threads: int, ni
         return
     with CaseScorer(predictor.card, lambda: predictor, nifti_form) as scorer, contextlib.suppress(EOFError):
         while True:
-            line.send([replace(found, prepared=None, error=None) for found in scorer.score(line.recv())])
+            line.send([replace(case, prepared=None, error=None) for case in scorer.score(line.recv())])
 
 
 def _died(code: int | None) -> InputError:

@@ -43,18 +43,18 @@ def run_batch(
     file = ResultsFile(output)
     earlier = file.scored_rows(bundle.card)
     _check_cases(earlier, rows, output, say)
-    done = _kept(earlier, rows, bundle.card, nifti_form, progress)
+    done = _reusable(earlier, rows, bundle.card, nifti_form, progress)
     numbers = {id(row): number for number, row in enumerate(rows)}
     shares = bundle.card.kind.groups([row for number, row in enumerate(rows) if number not in done])
     file.begin(done[number] for number in sorted(done))
     with contextlib.closing(file), contextlib.closing(_scored(shares, bundle, device, processes, nifti_form)) as scored:
         for share, results in scored:
-            added = [found.result.to_row() for found in results]
+            added = [case.result.to_row() for case in results]
             file.add(added)
             done |= {numbers[id(row)]: written for row, written in zip(share, added, strict=True)}
-            for row, found in zip(share, results, strict=True):
-                if found.result.status == "failed":
-                    say(f"{visible(f'{row.case_id} {row.nodule_id}')} was not scored: {found.said}")
+            for row, case in zip(share, results, strict=True):
+                if case.result.status == "failed":
+                    say(f"{visible(f'{row.case_id} {row.nodule_id}')} was not scored: {case.said}")
             progress(len(done), len(rows), _failures(done))
         file.end(done[number] for number in range(len(rows)))
     return len(rows) - _failures(done), _failures(done)
@@ -75,7 +75,7 @@ def _scored(
             yield share, scorer.score(share)
 
 
-def _kept(
+def _reusable(
     earlier: list[Row],
     rows: list[Case],
     card: ModelCard,
@@ -85,7 +85,7 @@ def _kept(
     """By number, the rows whose result is there already and was computed from the very same input."""
     results = {(row["case_id"], row["nodule_id"], row["input_sha256"]): row for row in earlier}
     names = {key[:2] for key in results}
-    kept: dict[int, Row] = {}
+    reused: dict[int, Row] = {}
     for number, row in enumerate(rows):
         name = row.case_id, row.nodule_id
         if name not in names or row.problem:
@@ -93,9 +93,9 @@ def _kept(
         with contextlib.suppress(UNREADABLE):  # an image that cannot be read says so when it is to be scored
             result = results.get((*name, fingerprint(row, card, nifti_form).whole))
             if result is not None:
-                kept[number] = result
-        progress(len(kept), len(rows), 0)
-    return kept
+                reused[number] = result
+        progress(len(reused), len(rows), 0)
+    return reused
 
 
 def _check_cases(earlier: list[Row], rows: list[Case], output: Path, say: Callable[[str], None]) -> None:

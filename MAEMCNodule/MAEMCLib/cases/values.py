@@ -74,33 +74,33 @@ def fields_of(card: Mapping, model: str) -> tuple[ClinicalField, ...]:
     """The fields on a bundle's card, empty for a model that reads images alone. Raises ModelError."""
     stored = card.get("clinical", [])
     try:
-        found = tuple(_field(entry) for entry in stored)
-        require(len({one.name.lower() for one in found}) == len(found), "a name occurs twice")
+        clinical = tuple(_field(entry) for entry in stored)
+        require(len({one.name.lower() for one in clinical}) == len(clinical), "a name occurs twice")
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(
             f"The clinical values that {model} asks for are not understood ({error}). Get the model again.", "schema"
         ) from error
-    return found
+    return clinical
 
 
 def _field(entry: Mapping) -> ClinicalField:
     unknown = set(entry) - {f.name for f in fields(ClinicalField)}
     require(not unknown, f"unknown: {', '.join(sorted(unknown))}")
-    found = ClinicalField(**{**entry, "choices": tuple(entry.get("choices", ()))})
-    require(isinstance(entry.get("choices", []), list), f"the choices of {found.name} are no list")
-    texts = all(isinstance(text, str) for text in (found.name, found.unit, *found.choices))
-    require(found.name and texts and isinstance(found.optional, bool), "a name, unit or choice is no text")
-    different = found.choices and len(set(found.choices)) == len(found.choices)
-    require(found.kind != CHOICE or different, f"{found.name} has no choices, or one twice")
-    require(found.kind in (NUMBER, CHOICE, SERIES), f"{found.name} is of the kind {found.kind!r}")
-    limits = [limit for limit in (found.low, found.high) if limit is not None]
+    made = ClinicalField(**{**entry, "choices": tuple(entry.get("choices", ()))})
+    require(isinstance(entry.get("choices", []), list), f"the choices of {made.name} are no list")
+    texts = all(isinstance(text, str) for text in (made.name, made.unit, *made.choices))
+    require(made.name and texts and isinstance(made.optional, bool), "a name, unit or choice is no text")
+    different = made.choices and len(set(made.choices)) == len(made.choices)
+    require(made.kind != CHOICE or different, f"{made.name} has no choices, or one twice")
+    require(made.kind in (NUMBER, CHOICE, SERIES), f"{made.name} is of the kind {made.kind!r}")
+    limits = [limit for limit in (made.low, made.high) if limit is not None]
     numbers = len(limits) != 1 and all(isinstance(v, int | float) and math.isfinite(v) for v in limits)
-    require(numbers, f"the range of {found.name} is not two numbers")
-    require(limits == sorted(limits), f"the range of {found.name} does not rise")
-    return found
+    require(numbers, f"the range of {made.name} is not two numbers")
+    require(limits == sorted(limits), f"the range of {made.name} does not rise")
+    return made
 
 
-def parse_assignments(texts: Iterable[str], asked: Sequence[ClinicalField], model: str) -> dict[str, str]:
+def parse_assignments(texts: Iterable[str], clinical: Sequence[ClinicalField], model: str) -> dict[str, str]:
     """``--clinical KEY=VALUE`` pairs as {name: text}, names as the model spells them.
 
     Raises UsageError: no '=', a value that the model does not ask for (near names are listed), one given twice.
@@ -110,53 +110,55 @@ def parse_assignments(texts: Iterable[str], asked: Sequence[ClinicalField], mode
         key, separator, value = text.partition("=")
         if not separator or not key.strip() or not value.strip():
             raise UsageError(
-                f"'{text}' is not KEY=VALUE. Write for example --clinical {_example(asked)}.", "clinical-syntax"
+                f"'{text}' is not KEY=VALUE. Write for example --clinical {_example(clinical)}.", "clinical-syntax"
             )
         pairs.append((key.strip(), value.strip()))
-    return named(pairs, asked, model)
+    return named(pairs, clinical, model)
 
 
-def named(pairs: Iterable[tuple[str, T]], asked: Sequence[ClinicalField], model: str) -> dict[str, T]:
+def named(pairs: Iterable[tuple[str, T]], clinical: Sequence[ClinicalField], model: str) -> dict[str, T]:
     """{name: value} of (name, value) pairs, names as the model spells them.
 
     Raises UsageError: a name that the model does not ask for (near names are listed), one given twice.
     """
     given: dict[str, T] = {}
     for key, value in pairs:
-        name = _named(key, asked, model).name
+        name = _named(key, clinical, model).name
         if name in given:
             raise UsageError(f"{name} is given twice. Give it once.", "clinical-twice")
         given[name] = value
     return given
 
 
-def _example(asked: Sequence[ClinicalField]) -> str:
-    if not asked:
+def _example(clinical: Sequence[ClinicalField]) -> str:
+    if not clinical:
         return "age=63"
-    first = asked[0]
+    first = clinical[0]
     value = {CHOICE: first.choices[0] if first.choices else "", SERIES: "PATH", NUMBER: f"{first.low or 0:g}"}
     return f"{first.name}={value[first.kind]}"
 
 
-def _named(key: str, asked: Sequence[ClinicalField], model: str) -> ClinicalField:
-    names = {one.name.lower(): one for one in asked}
+def _named(key: str, clinical: Sequence[ClinicalField], model: str) -> ClinicalField:
+    names = {one.name.lower(): one for one in clinical}
     if key.lower() in names:
         return names[key.lower()]
-    if not asked:
+    if not clinical:
         raise UsageError(f"The model {model} asks for no clinical values. Leave out {key}.", "clinical-unknown")
     near = difflib.get_close_matches(key.lower(), names, n=1, cutoff=0.5)
     hint = f"Did you mean {names[near[0]].name}? " if near else ""
-    raise UsageError(f"The model {model} asks for no '{key}'. {hint}It asks for {_listed(asked)}.", "clinical-unknown")
+    raise UsageError(
+        f"The model {model} asks for no '{key}'. {hint}It asks for {_listed(clinical)}.", "clinical-unknown"
+    )
 
 
-def _listed(asked: Sequence[ClinicalField]) -> str:
-    return ", ".join(one.described() + (", optional" if one.optional else "") for one in asked)
+def _listed(clinical: Sequence[ClinicalField]) -> str:
+    return ", ".join(one.described() + (", optional" if one.optional else "") for one in clinical)
 
 
-def asked_of(known: Mapping[str, str | CTVolume], asked: Sequence[ClinicalField]) -> dict[str, str | CTVolume]:
+def asked_of(values: Mapping[str, str | CTVolume], clinical: Sequence[ClinicalField]) -> dict[str, str | CTVolume]:
     """Those of a case's values that the model asks for, names as the model spells them; empty ones are left out."""
-    by_name = {name.lower(): _plain(value) for name, value in known.items()}
-    return {one.name: by_name[one.name.lower()] for one in asked if by_name.get(one.name.lower())}
+    by_name = {name.lower(): _plain(value) for name, value in values.items()}
+    return {one.name: by_name[one.name.lower()] for one in clinical if by_name.get(one.name.lower())}
 
 
 def _plain(value: object) -> str | CTVolume:
@@ -164,29 +166,29 @@ def _plain(value: object) -> str | CTVolume:
     return value if isinstance(value, CTVolume) else "" if value is None else str(value).strip()
 
 
-def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], model: str) -> ClinicalValues:
+def read_values(given: Mapping[str, object], clinical: Sequence[ClinicalField], model: str) -> ClinicalValues:
     """Check a case's values: {name: text, number or CTVolume}, an empty text or None being none.
 
     Raises UsageError naming all that is missing, unknown, no number or none of the choices. What may be left out and
     is, and numbers outside the range of the training, are findings.
     """
     texts = {key: _plain(value) for key, value in given.items()}
-    known = {_named(str(key), asked, model).name: value for key, value in texts.items() if value}
-    missing = [one for one in asked if one.name not in known and not one.optional]
+    present = {_named(str(key), clinical, model).name: value for key, value in texts.items() if value}
+    missing = [one for one in clinical if one.name not in present and not one.optional]
     if missing:
         raise UsageError(
             f"The model {model} asks for {_listed(missing)}, and cannot do without. Give "
             f"{'it' if len(missing) == 1 else 'them'} (on the command line as --clinical {_example(missing)}).",
             "clinical-missing",
         )
-    values: dict[str, float | str | CTVolume | None] = dict.fromkeys(one.name for one in asked)
+    values: dict[str, float | str | CTVolume | None] = dict.fromkeys(one.name for one in clinical)
     findings = []
-    for one in asked:
-        if one.name not in known:
+    for one in clinical:
+        if one.name not in present:
             text = f"{one.name} was not given; the model goes without it."
             findings.append(Finding("green", "clinical-left-out", text))
             continue
-        value = known[one.name] if one.kind == SERIES else _value(known[one.name], one)
+        value = present[one.name] if one.kind == SERIES else _value(present[one.name], one)
         values[one.name] = value
         if one.kind == NUMBER and one.low is not None and not one.low <= value <= one.high:
             unit = f" {one.unit}" if one.unit else ""
@@ -195,19 +197,17 @@ def read_values(given: Mapping[str, object], asked: Sequence[ClinicalField], mod
     return ClinicalValues(values, tuple(findings))
 
 
-def _value(text: str, asked: ClinicalField) -> float | str:
-    if asked.kind == CHOICE:
-        alike = [choice for choice in asked.choices if choice.lower() == text.lower()]
+def _value(text: str, one: ClinicalField) -> float | str:
+    if one.kind == CHOICE:
+        alike = [choice for choice in one.choices if choice.lower() == text.lower()]
         if not alike:
-            raise UsageError(
-                f"{asked.name} is '{text}', but it has to be {' or '.join(asked.choices)}.", "clinical-value"
-            )
+            raise UsageError(f"{one.name} is '{text}', but it has to be {' or '.join(one.choices)}.", "clinical-value")
         return text if text in alike else alike[0]
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        unit = f" in {asked.unit}" if asked.unit else ""
-        raise UsageError(f"{asked.name} is '{text}', but it has to be a number{unit}.", "clinical-value")
+        unit = f" in {one.unit}" if one.unit else ""
+        raise UsageError(f"{one.name} is '{text}', but it has to be a number{unit}.", "clinical-value")
     return value

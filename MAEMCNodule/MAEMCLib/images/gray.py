@@ -128,9 +128,8 @@ def framed(gray: np.ndarray, stored_side: int) -> np.ndarray:
     if not stored_side or len(whole) <= stored_side:
         return whole
     middle = len(whole) / 2
-    return np.rint(crop_resized(whole, (middle, middle), len(whole), stored_side) * 255).astype(
-        np.float32
-    ) / np.float32(255)
+    levels = np.rint(crop_resized(whole, (middle, middle), len(whole), stored_side) * 255)
+    return levels.astype(np.float32) / np.float32(255)
 
 
 def crop_resized(gray: np.ndarray, center: tuple[float, float], width: float, side: int) -> np.ndarray:

@@ -182,8 +182,8 @@ def _answer(request: dict, answers: BinaryIO) -> None:
                 },
             )
     except Exception as error:
-        known = input_error(error, f"{path.name} cannot be read")
-        header = {"error": type(known).__name__, "arguments": (str(known), known.code, known.private)}
+        error = input_error(error, f"{path.name} cannot be read")
+        header = {"error": type(error).__name__, "arguments": (str(error), error.code, error.private)}
     array = np.ascontiguousarray(array)
     header |= {"dtype": array.dtype.str, "shape": array.shape}
     answers.write(json.dumps(header).encode() + b"\n")

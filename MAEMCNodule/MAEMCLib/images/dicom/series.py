@@ -44,7 +44,7 @@ def read_folder(folder: Path, more: Sequence[str] = ()) -> Folder:
 
     more: further texts to read of each header, by keyword. The result names every file that is damaged.
     """
-    found: dict[str, dict[Path, Header]] = {}
+    series: dict[str, dict[Path, Header]] = {}
     spoiled, imageless, foreign, nameless = {}, {}, [], []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         try:
@@ -61,11 +61,11 @@ def read_folder(folder: Path, more: Sequence[str] = ()) -> Folder:
         elif header.pixel_bytes is None and "Rows" not in header:
             spoiled[path] = "it is damaged: it ends within its header"
         elif "SeriesInstanceUID" in header:
-            found.setdefault(header["SeriesInstanceUID"], {})[path] = header
+            series.setdefault(header["SeriesInstanceUID"], {})[path] = header
         else:
             nameless.append(path)
             spoiled[path] = "SeriesInstanceUID is missing"
-    stacks = [stack for uid, headers in sorted(found.items()) for stack in series_stacks(uid, headers)]
+    stacks = [stack for uid, headers in sorted(series.items()) for stack in series_stacks(uid, headers)]
     lone = [stack.slices[0] for stack in stacks if len(stack.slices) == 1]
     strange = [s.files[0] for s in stacks if s.problem and s.problem.code == "dicom-header" and len(s.files) == 1]
     stacks = [_beside(stack, [*spoiled, *strange], nameless, lone) for stack in stacks]
@@ -154,9 +154,9 @@ def _beside(stack: Stack, spoiled: Sequence[Path], nameless: Sequence[Path], lon
 
 
 def _without(images: Mapping[Path, Header], belongs, what: str, left_out: Counter[str]) -> dict[Path, Header]:
-    kept = {path: header for path, header in images.items() if not belongs(header)}
-    left_out[what] += len(images) - len(kept)
-    return kept
+    rest = {path: header for path, header in images.items() if not belongs(header)}
+    left_out[what] += len(images) - len(rest)
+    return rest
 
 
 def _without_copies(
@@ -164,11 +164,11 @@ def _without_copies(
 ) -> tuple[dict[Path, Header], dict[Path, Path]]:
     """One file for each image, and of the others which file each is a copy of: a CD and the archive may give the same
     image twice. Raises InputError where the pixels or the headers of such a pair differ."""
-    kept: dict[tuple, Path] = {}
+    originals: dict[tuple, Path] = {}
     copies: dict[Path, Path] = {}
     for path, header in headers.items():
         key = tuple(header.text(name) for name in _OF_A_COPY) if "SOPInstanceUID" in header else (path,)
-        first = kept.setdefault(key, path)
+        first = originals.setdefault(key, path)
         if first == path:
             continue
         if headers[first] != header or not same_pixels(first, path):

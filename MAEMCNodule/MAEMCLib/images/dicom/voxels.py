@@ -25,13 +25,13 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 
 def read_voxels(grid: Grid) -> np.ndarray:
     """(slices, rows, columns) in HU, missing slices filled. Raises InputError naming the file that cannot be read."""
-    found = _read(grid.slices)
-    if found.shape != (len(grid.slices), *grid.slices[0].shape):
+    voxels = _read(grid.slices)
+    if voxels.shape != (len(grid.slices), *grid.slices[0].shape):
         raise InputError("its images have another size than their headers say", "unreadable")
     if not grid.absent:
-        return found
-    filled = np.full((grid.depth, *found.shape[1:]), ABSENT_HU, found.dtype)
-    filled[grid.numbers] = found
+        return voxels
+    filled = np.full((grid.depth, *voxels.shape[1:]), ABSENT_HU, voxels.dtype)
+    filled[grid.numbers] = voxels
     return filled
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import InputError
 from . import metaimage, nifti, nrrd
-from .header import VolumeHeader, beginning
+from .header import VolumeHeader, beginning, damaged
 
 _KINDS = {
     "NRRD": (nrrd.read_header, (".nrrd", ".nhdr")),
@@ -34,11 +34,8 @@ def read_header(path: Path, nifti_form: str | None = None) -> VolumeHeader:
     if kind is None:
         if start.startswith(_PICTURES):
             raise InputError(f"{path.name} is a picture of 2 dimensions; a CT volume has 3.", "not-3d")
-        raise InputError(
-            f"{path.name} cannot be read: no reader knows this format (NRRD, NIfTI, MetaImage and DICOM are read). The "
-            "file may be damaged, cut short or renamed; copy it again or convert it from DICOM.",
-            "unreadable",
-        )
+        formats = "NRRD, NIfTI, MetaImage and DICOM are read"
+        raise damaged(path, f"no reader knows this format ({formats}), or it was renamed")
     reader, suffixes = _KINDS[kind]
     if not path.name.lower().endswith(suffixes):
         raise InputError(

@@ -92,11 +92,11 @@ def _inflate(stored: StoredVoxels, stream: BinaryIO, declared: int) -> bytearray
     return unpacked
 
 
-def _compare(stored: StoredVoxels, found: int, declared: int) -> None:
-    if found < declared:
-        raise _wrong(stored, f"is cut short: {declared - found} of {declared} bytes of voxels are missing")
-    if found > declared:
-        raise _wrong(stored, f"holds {found - declared} bytes more than the {declared} bytes that its header states")
+def _compare(stored: StoredVoxels, size: int, declared: int) -> None:
+    if size < declared:
+        raise _wrong(stored, f"is cut short: {declared - size} of {declared} bytes of voxels are missing")
+    if size > declared:
+        raise _wrong(stored, f"holds {size - declared} bytes more than the {declared} bytes that its header states")
 
 
 def _wrong(stored: StoredVoxels, what: str) -> InputError:
