@@ -63,8 +63,6 @@ def run_batch(
 def _scored(
     shares: list[list[Case]], bundle: ModelBundle, device: str, processes: int, nifti_form: str | None
 ) -> Iterator[tuple[list[Case], list[ScoredCase]]]:
-    if not shares:
-        return
     if processes > 1:
         yield from score_in_processes(shares, bundle, device, processes, nifti_form)
         return

@@ -1,28 +1,24 @@
-"""One case: what it is called, whose it is, where its image is and what is known of it."""
+"""One case: its name, its patient, its image and its further values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..images.ct import CTVolume
-    from ..images.gray import Pixels
+from ..images.ct import CTVolume
+from ..images.gray import Pixels
 
 
 @dataclass(frozen=True)
 class Case:
     """A row of a manifest, what a command line names, or a point in a scene.
 
-    image: absolute path of a file or DICOM folder; or the volume or picture itself, where it is in
-    memory already. kind: "nodule",
-    "slice" or "image". label: 0 benign, 1 malignant, None unknown. point_lps: the nodule's point in LPS mm (None for
-    kinds without one). values: what else is known, by name: the further columns of a manifest as text; a volume for a
-    further series that is in memory.
-    problem: why the case cannot be used, where it was read leniently; empty for a sound one.
-    nodule_id: which nodule of the case it is, where it is to be scored.
+    image: absolute path of a file or DICOM folder; or the volume or picture itself, where it is in memory already.
+    kind: "nodule", "slice" or "image". label: 0 benign, 1 malignant, None unknown. point_lps: the nodule's point in LPS
+    mm (None for kinds without one). values: further values by name: the other columns of a manifest as text; a volume
+    for a further series that is in memory. problem: why the case cannot be used, where it was read leniently; empty for
+    a sound one. nodule_id: which nodule of the case it is, where it is to be scored.
     """
 
     case_id: str

@@ -24,6 +24,7 @@ from ..files.atomic import replacing
 from ..files.folder import make_folder
 from ..files.regular_file import open_regular
 from ..files.spreadsheet import RowWriter, read_table
+from ..files.strict_json import number_of
 from .case import Case
 from .points import POINT
 
@@ -309,7 +310,7 @@ def _check_rows(path: Path, rows: Sequence[Case], images: bool = True) -> None:
         )
     if images:
         # Named by their cases: paths may hold names of patients, and a training job keeps its last message.
-        there = {image: _is_there(image) for image in {row.image for row in rows}}
+        there = {image: os.path.exists(image) for image in {row.image for row in rows}}
         absent = [row.case_id for row in rows if not there[row.image]]
         if absent:
             raise InputError(
@@ -324,19 +325,8 @@ def _text_in(record: Record, name: str) -> str:
     return (record.get(name) or "").strip()
 
 
-def _is_there(image: Path) -> bool:
-    try:
-        return image.exists()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
 def _number(record: Record, name: str, where: str) -> float:
-    text = _text_in(record, name)
-    try:
-        value = math.nan if "_" in text else float(text)  # Python takes 1_000 for a thousand
-    except ValueError:
-        value = math.nan
+    value = number_of(_text_in(record, name))
     if not math.isfinite(value):
         raise InputError(f"{where} has no number in the column {name}.", "manifest-number")
     return value

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ..applicability import Finding
 from ..errors import ModelError, UsageError
-from ..files.strict_json import require
+from ..files.strict_json import number_of, require
 from ..images.ct import CTVolume
 
 NUMBER, CHOICE, SERIES = "number", "choice", "series"
@@ -203,10 +203,7 @@ def _value(text: str, one: ClinicalField) -> float | str:
         if not alike:
             raise UsageError(f"{one.name} is '{text}', but it has to be {' or '.join(one.choices)}.", "clinical-value")
         return text if text in alike else alike[0]
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = number_of(text)
     if not math.isfinite(value):
         unit = f" in {one.unit}" if one.unit else ""
         raise UsageError(f"{one.name} is '{text}', but it has to be a number{unit}.", "clinical-value")

@@ -44,6 +44,14 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def number_of(value: object) -> float:
+    """The number that a value or its text states; NaN where it is none, such as 1_000, which Python would take."""
+    try:
+        return math.nan if isinstance(value, bytes) or "_" in str(value) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
 def require(sound: object, text: str) -> None:
     """Raise ValueError with the text, unless a value that was read is sound."""
     if not sound:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from ...errors import InputError
 from ...files.regular_file import open_regular
+from ...files.strict_json import number_of
 
 TEXTS = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "FrameOfReferenceUID"),
@@ -121,7 +122,7 @@ def plain_values(data: Any, names: tuple[str, ...]) -> dict[str, str | tuple[flo
         except Exception:  # the value cannot be understood: pydicom raises what it pleases
             parts = [DAMAGED]
         if tags[tag] in NUMBERS:
-            values[tags[tag]] = tuple(_float(part) for part in parts)
+            values[tags[tag]] = tuple(number_of(part) for part in parts)
         else:
             values[tags[tag]] = sys.intern("\\".join(str(part).strip(" \0") for part in parts))
     return {name: value for name, value in values.items() if value}
@@ -148,13 +149,6 @@ def _parts(data: Any, tag: Any) -> list:
     if value is None or (hasattr(value, "__len__") and len(value) == 0):
         return []
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
-
-
-def _float(value: Any) -> float:
-    try:
-        return math.nan if isinstance(value, bytes) or "_" in str(value) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
 
 
 def _may_lack_preamble(start: bytes) -> bool:
