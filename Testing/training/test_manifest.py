@@ -46,7 +46,7 @@ def test_spreadsheet_habits_are_taken(folder):
     """A byte order mark, blanks in the header, and empty lines are what spreadsheets add."""
     text = "\ufeffcase_id, patient_id ,image,l_mm,p_mm,s_mm,age\nc1,p1, a.nrrd ,1,2,3, 61\n,,,,,,\n"
     manifest = read_manifest(written(folder, text))
-    assert len(manifest) == 1
+    assert len(manifest.rows) == 1
     assert manifest.rows[0].image == folder / "a.nrrd"
     assert manifest.rows[0].values == {"age": "61"}
 

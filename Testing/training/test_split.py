@@ -255,7 +255,7 @@ def test_a_part_of_one_class_is_refused(tmp_path):
 def test_an_experiment_draws_its_pretraining_from_the_training_rows(tmp_path):
     manifest = pictures(tmp_path / "data")
     (first,), (second,) = split_patients([manifest], tmp_path / "out", 0.5)
-    assert {row.split for row in read_manifest(first).rows} == {"train"} and len(read_manifest(first)) == 6
+    assert {row.split for row in read_manifest(first).rows} == {"train"} and len(read_manifest(first).rows) == 6
     kept = [row.split for row in read_manifest(second).rows]
     assert [kept.count(word) for word in ("train", "validation", "test")] == [6, 4, 6]
 

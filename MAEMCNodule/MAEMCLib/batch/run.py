@@ -1,7 +1,7 @@
 """Many nodules or 2-D pictures from a manifest: a row each, written as it is done; run again, it continues.
 
 Each volume is read once however many nodules it holds. A case that cannot be scored gets a row with its reason. A row
-of an earlier run is kept where all that it was computed from is what it was; that costs one hashing of the image.
+of an earlier run is reused where everything that it was computed from is the same; that costs one hash of the image.
 """
 
 from __future__ import annotations

@@ -45,9 +45,6 @@ class Manifest:
     path: Path
     rows: tuple[Case, ...]
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def counts(self) -> dict[str, int]:
         """Cases, patients, and how many cases are benign, malignant and without a label."""
         labels = Counter(row.label for row in self.rows)

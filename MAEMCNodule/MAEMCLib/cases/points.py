@@ -61,7 +61,7 @@ def read_points(
     """Points of a Slicer ``.mrk.json`` or ``.fcsv`` (in the frame that the file states) or a CSV ``id,l_mm,p_mm,s_mm``.
 
     Only point lists are nodules: the ends of a measured line are none. A markup of another kind beside them is left
-    alone, and ``notice`` is told so. ras: the CSV's numbers are RAS. Where a table says NaN or infinity, as for a value
+    alone, and ``notice`` is called. ras: the CSV's numbers are RAS. Where a table says NaN or infinity, as for a value
     that could not be computed, the point has it: scoring fails that point alone.
     Raises InputError: missing, closed, damaged or empty file, points that are not numbers, no point list.
     """

@@ -12,7 +12,7 @@ from ..files.atomic import file_sha256
 from .dicom.header import is_dicom
 from .volume_files import read_header
 
-_DICOM = ("", ".dcm", ".ima")  # so called, files count whatever they hold: a damaged slice is said
+_DICOM = ("", ".dcm", ".ima")  # files with these endings count whatever they hold: a slice may be damaged
 
 
 def content_sha256(image: Path, volume: bool = True) -> str:

@@ -29,7 +29,7 @@ class ReadingRemark:
     """What reading a volume noticed and the user of its score has to know.
 
     code: a word for programs. message: a sentence without names, paths or DICOM's free text. amber: whether it makes
-    the gate amber; otherwise it is only said. where: the file that it is about, for the terminal alone.
+    the gate amber; otherwise it is only shown. where: the file that it is about, for the terminal alone.
     """
 
     code: str

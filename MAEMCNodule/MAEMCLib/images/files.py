@@ -32,7 +32,7 @@ def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str
     path = Path(path)
     try:
         if path.is_dir():
-            os.scandir(path).close()  # a closed folder says so here, and looks empty to all that follows
+            os.scandir(path).close()  # raises for a folder without rights, which would look empty below
         if path.is_dir() or is_dicom(path):
             with itk_warnings_off():
                 return read_series(path, series_uid)

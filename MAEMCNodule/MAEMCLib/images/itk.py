@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def itk_warnings_off() -> Iterator[None]:
-    """ITK's own warnings name source lines and nothing that a user can mend; what they mean is said elsewhere."""
+    """ITK's own warnings name source lines and nothing that a user can mend; our messages tell what they mean."""
     import SimpleITK as sitk
 
     before = sitk.ProcessObject.GetGlobalWarningDisplay()

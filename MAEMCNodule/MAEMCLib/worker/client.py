@@ -44,7 +44,7 @@ class WorkerClient:
         self._messages: queue.SimpleQueue[dict] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._reader: threading.Thread | None = None
-        self._heard = 0.0  # when the worker last said something, or was asked while it had nothing to do
+        self._heard = 0.0  # when the worker last answered, or was sent a request while it was idle
         self.log: deque[str] = deque(maxlen=200)  # the worker's last words, for a report
 
     @property

@@ -186,7 +186,7 @@ def _frame_header(header: Header, shared: Any, frame: Any) -> Header:
 def _group(groups: Any, macro: str) -> Any:
     try:
         return _first(groups.get(macro)) if groups is not None else None
-    except Exception:  # damaged: what it should have said is then missing
+    except Exception:  # damaged: its tags are then missing
         return None
 
 

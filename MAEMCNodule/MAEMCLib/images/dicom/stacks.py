@@ -44,7 +44,7 @@ class Stack:
     """Slices of one series that belong together.
 
     uid: SeriesInstanceUID. number: from 1, 0 where the series has this stack alone. slices: on the grid in order, else
-    as found. grid: where they lie, None where they cannot be used; problem then says why. remarks: what reading has to
+    as found. grid: where they lie, None where they cannot be used; problem then gives the reason. remarks: what reading has to
     say. differs: what tells it from the other stacks of its series, in words without DICOM's free text. files: where it
     was found, copies of its images included.
     """

@@ -148,7 +148,7 @@ def beginning(path: Path) -> tuple[bytes, bool]:
 
 
 def damaged(path: Path, what: str) -> InputError:
-    """The error for a header that contradicts its format. what: a clause of what was found."""
+    """The error for a header that contradicts its format. what: a clause on the fault."""
     return InputError(
         f"{path.name} cannot be read: {what}. The file may be damaged or cut short; copy it again or convert it from "
         "DICOM.",
