@@ -44,8 +44,8 @@ class Stack:
     """Slices of one series that belong together.
 
     uid: SeriesInstanceUID. number: from 1, 0 where the series has this stack alone. slices: on the grid in order, else
-    as they were read. grid: where they lie, None where they cannot be used; problem then gives the reason. remarks: what
-    the user of its score has to know. differs: what tells it from the other stacks of its series, in words without
+    as they were read. grid: where they lie, None where they cannot be used; problem then gives the reason. remarks: all
+    that the user of its score has to know. differs: what tells it from the other stacks of its series, in words without
     DICOM's free text. files: all that hold its images, copies included.
     """
 
