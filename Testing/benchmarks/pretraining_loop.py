@@ -84,11 +84,11 @@ class _Clocks:
 
 
 def _wrap(clocks: _Clocks) -> None:
-    from MAEMCTrainingLib.engine import checkpoints
     from MAEMCTrainingLib.engine import step as stepping
+    from MAEMCTrainingLib.engine.checkpoints import Checkpoints
     from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC
 
-    checkpoints.save = lambda *arguments, **named: None
+    Checkpoints.save = lambda *arguments, **named: None
     clocks.around(MAEMC, "forward", "forward")
     clocks.around(MAEMC, "before_step", "momentum")
     clocks.around(torch.Tensor, "backward", "backward")

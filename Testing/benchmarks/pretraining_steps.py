@@ -114,7 +114,7 @@ class _Task:
     def parameters(self):
         from MAEMCTrainingLib.engine.optimization import NamedParameter
 
-        return [NamedParameter(name, parameter) for name, parameter in self.module.trainable()]
+        return [NamedParameter(name, value) for name, value in self.module.named_parameters() if value.requires_grad]
 
     def step(self, model, batch):
         return model(batch)

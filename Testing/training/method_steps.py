@@ -25,9 +25,14 @@ def make_views(
     return ViewBatch(tuple(images), torch.arange(size), torch.rand(size, 2, cells, generator=draws), labels.bool())
 
 
+def trainable(method: Method) -> list[tuple[str, torch.nn.Parameter]]:
+    """Names and parameters that the optimizer trains."""
+    return [(name, parameter) for name, parameter in method.named_parameters() if parameter.requires_grad]
+
+
 def optimizer_of(method: Method, rate: float = 1e-3) -> torch.optim.Optimizer:
     """An optimizer of what the method lets train."""
-    return torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=rate)
+    return torch.optim.AdamW([parameter for _, parameter in trainable(method)], lr=rate)
 
 
 def train(method: Method, optimizer: torch.optim.Optimizer, batches: Iterable[ViewBatch]) -> list[dict[str, float]]:

@@ -147,7 +147,7 @@ def run(processes, batch, accumulation=1, names=None, prepare=None):
         parameters = [NamedParameter(key, value) for key, value in module.named_parameters() if value.requires_grad]
         stepper = Stepper(task, settings, build_optimizer(parameters, settings.optimization, CPU), CPU, processes)
         samples = list(range(batch))
-        figures = stepper.step(samples, stepper.shares(samples), rate=0.1, epoch=0, number=0)
+        figures = stepper.step(samples, stepper.micro_batches(samples), rate=0.1, epoch=0, number=0)
         gradients = {key: value.grad for key, value in module.named_parameters() if value.grad is not None}
         running = {key: value for key, value in module.named_buffers() if "running" in key}
         assert len(running) == 2 * len(list(batch_norms(module)))

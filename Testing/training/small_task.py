@@ -9,7 +9,7 @@ from MAEMCTrainingLib.engine.loop import train
 from MAEMCTrainingLib.engine.optimization import NamedParameter
 from MAEMCTrainingLib.engine.rng import generator
 from MAEMCTrainingLib.engine.session import Session
-from MAEMCTrainingLib.engine.task import Task, sample_in_epoch
+from MAEMCTrainingLib.engine.task import Task
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
 from torch import nn
@@ -49,7 +49,7 @@ class Line(Task):
             parameter.data = torch.from_numpy(draws.normal(size=tuple(parameter.shape))).float()
         self.module.register_buffer("seen", torch.zeros(1))
         self.stop, self.stop_at, self.spoil_at, self.losses = stop, stop_at, spoil_at, list(losses)
-        self.steps = self.shares = self.epochs = 0
+        self.steps = self.micro_batches = self.epochs = 0
 
     def parameters(self):
         return [NamedParameter(name, p) for name, p in self.module.named_parameters()]
@@ -58,18 +58,18 @@ class Line(Task):
         return generator(0, "order", epoch).permutation(self.samples)
 
     def batch(self, samples):
-        rows = [generator(0, "data", *sample_in_epoch(code)).normal(size=4).tolist() for code in samples]
-        return Numbers(rows), {"loaded": float(np.mean([sample_in_epoch(code)[1] for code in samples]))}
+        rows = [generator(0, "data", *sample).normal(size=4).tolist() for sample in samples]
+        return Numbers(rows), {"loaded": float(np.mean([number for _, number in samples]))}
 
     def names(self, samples):
-        return ["case-{}-{}".format(*sample_in_epoch(code)) for code in samples]
+        return ["case-{}-{}".format(*sample) for sample in samples]
 
     def before_step(self):
         self.steps += 1
         self.module.seen += 1
 
     def step(self, model, batch):
-        self.shares += 1
+        self.micro_batches += 1
         if self.steps == self.stop_at:
             self.stop.signaled = True
         x = torch.tensor(list(batch))

@@ -1,4 +1,4 @@
-"""Batch normalization in two gloo processes and in shares: what one process learns from the whole batch at once."""
+"""Batch normalization in two gloo processes and in micro-batches: what one process learns from the whole batch."""
 
 import os
 import subprocess
@@ -11,14 +11,13 @@ import pytest
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.engine.batch_norm import batch_norms, synchronize
+from MAEMCTrainingLib.engine import batch_norm
+from MAEMCTrainingLib.engine.batch_norm import batch_norms, check_micro_batch, synchronize
 from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
 from MAEMCTrainingLib.engine.processes import Processes
 from MAEMCTrainingLib.engine.step import Stepper
 from MAEMCTrainingLib.engine.task import Task
-from MAEMCTrainingLib.pretraining.parts import small_batches
-from MAEMCTrainingLib.pretraining.parts.small_batches import check_share
 from torch import nn
 
 script = spec_from_file_location("one_batch", Path(__file__).with_name("one_batch.py"))
@@ -156,13 +155,13 @@ def step_of(task, accumulation):
     parameters = [NamedParameter(name, value) for name, value in task.module.named_parameters()]
     stepper = Stepper(task, Run(), build_optimizer(parameters, Run.optimization, CPU), CPU, Processes())
     samples = list(range(11))
-    stepper.step(samples, stepper.shares(samples), 0.1, 0, 0)
+    stepper.step(samples, stepper.micro_batches(samples), 0.1, 0, 0)
     return task.module[0]
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 3])
 def test_running_statistics_move_once_a_batch(accumulation):
-    """Whatever the shares: a tenth of the way to the mean of theirs. Two moves would be 0.19 of it."""
+    """Whatever the micro-batches: a tenth of the way to the mean of theirs. Two moves would be 0.19 of it."""
     layer = step_of(Line(), accumulation)
     rows = torch.stack([one_batch.draw(sample, 3) for sample in range(11)])
     parts = [rows[torch.from_numpy(part)] for part in np.array_split(np.arange(11), accumulation)]
@@ -181,10 +180,10 @@ def test_a_batch_that_did_not_fit_leaves_no_trace_in_the_statistics():
 def test_a_single_sample_needs_others(monkeypatch):
     encoder = build_encoder(one_batch.RESNET, 0)
     with pytest.raises(UsageError, match="batch normalization"):
-        check_share(1, encoder)
+        check_micro_batch(1, encoder)
     synchronize(encoder)
     with pytest.raises(UsageError, match="batch normalization"):
-        check_share(1, encoder)
-    monkeypatch.setattr(small_batches, "several_processes", lambda: True)
-    check_share(1, encoder)
+        check_micro_batch(1, encoder)
+    monkeypatch.setattr(batch_norm, "several_processes", lambda: True)
+    check_micro_batch(1, encoder)
     assert len(list(batch_norms(encoder))) == 20

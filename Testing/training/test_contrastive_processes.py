@@ -55,13 +55,13 @@ def run(processes):
         module = kind(settings, ENCODER, DecoderConfiguration(), 0).train()
         run = PretrainingConfiguration("", settings, ENCODER, DecoderConfiguration(), batch=7,
                                        optimization=Optimization(optimizer="sgd"))
-        names = [NamedParameter(name, parameter) for name, parameter in module.trainable()]
+        names = [NamedParameter(name, value) for name, value in module.named_parameters() if value.requires_grad]
         optimizer = build_optimizer(names, run.optimization, torch.device("cpu"))
         stepper = Stepper(OneStep(module), run, optimizer, torch.device("cpu"), processes)
         figures = []
         for number in range(4):
             samples = list(range(7 * number, 7 * number + 7))
-            figures.append(stepper.step(samples, stepper.shares(samples), rate=0.3, epoch=0, number=number))
+            figures.append(stepper.step(samples, stepper.micro_batches(samples), rate=0.3, epoch=0, number=number))
             if kind is SwAV:
                 assert (module.prototypes.grad is None) == (number < 2), number
         results.append((kind.__name__, figures, module.state_dict()))

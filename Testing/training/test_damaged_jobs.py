@@ -146,21 +146,21 @@ IDENTITY = {"configuration": {"epochs": 3}, "data": "f"}
 def checkpoint(tmp_path):
     module, optimizer = network()
     best = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    checkpoints.save(tmp_path, module, optimizer, checkpoints.Position(1, 0.5, 0), best, IDENTITY)
+    checkpoints.Checkpoints(tmp_path, module, optimizer, IDENTITY).save(checkpoints.Position(1, 0.5, 0), best)
     return tmp_path
 
 
 def restored(folder, optimizer="adamw"):
-    return checkpoints.restore(folder, *network(optimizer), IDENTITY)
+    return checkpoints.Checkpoints(folder, *network(optimizer), IDENTITY).restore(8)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lars", "lamb"])
 def test_every_optimizer_is_restored_whole(optimizer, tmp_path):
     module, made = network(optimizer)
-    checkpoints.save(tmp_path, module, made, checkpoints.Position(1), None, IDENTITY)
+    checkpoints.Checkpoints(tmp_path, module, made, IDENTITY).save(checkpoints.Position(1), None)
     other, fresh = network(optimizer)
     fresh.state.clear()
-    assert checkpoints.restore(tmp_path, other, fresh, IDENTITY)[0].step == 1
+    assert checkpoints.Checkpoints(tmp_path, other, fresh, IDENTITY).restore(8)[0].step == 1
     for one, two in zip(made.param_groups, fresh.param_groups, strict=True):
         assert float(one.get("step", 0)) == float(two.get("step", 0))
         for a, b in zip(one["params"], two["params"], strict=True):
@@ -254,9 +254,10 @@ def test_files_that_are_cut_or_missing_are_refused(name, left, checkpoint):
         restored(checkpoint)
 
 
-def test_a_checkpoint_of_more_steps_than_the_run_has_is_refused(checkpoint):
+def test_a_checkpoint_of_more_steps_than_the_run_has_is_refused(tmp_path):
+    checkpoints.Checkpoints(tmp_path, *network(), IDENTITY).save(checkpoints.Position(9), None)
     with pytest.raises(ModelError, match="step 9 of 8"):
-        checkpoints.check_step(checkpoint, checkpoints.Position(9), 8)
+        restored(tmp_path)
 
 
 def test_the_message_about_a_full_disk_knows_whether_there_is_a_checkpoint(checkpoint, monkeypatch):
@@ -264,10 +265,10 @@ def test_the_message_about_a_full_disk_knows_whether_there_is_a_checkpoint(check
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "save_file", full)
-    module, optimizer = network()
+    run = checkpoints.Checkpoints(checkpoint, *network(), IDENTITY)
     with pytest.raises(InputError, match="The one before it is intact"):
-        checkpoints.save(checkpoint, module, optimizer, checkpoints.Position(2), None, IDENTITY)
+        run.save(checkpoints.Position(2), None)
     shutil.rmtree(checkpoint / "last")
     with pytest.raises(InputError, match="There is none before it"):
-        checkpoints.save(checkpoint, module, optimizer, checkpoints.Position(2), None, IDENTITY)
+        run.save(checkpoints.Position(2), None)
     assert os.listdir(checkpoint) == []

@@ -11,11 +11,8 @@ from MAEMCLib.errors import InputError, ModelError
 from MAEMCTrainingLib.engine import checkpoints
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Optimization
-from MAEMCTrainingLib.engine.loop import train
 from MAEMCTrainingLib.engine.optimization import build_optimizer
-from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.engine.step import device_failure
-from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest, request_stop
 from torch import nn
 
@@ -165,7 +162,7 @@ def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path, monkeypatch)
     task = Line()
     optimizer = build_optimizer(task.parameters(), Optimization(), CPU)
     with pytest.raises(InputError, match="No space left"):
-        checkpoints.save(folder, task.module, optimizer, checkpoints.Position(3), None, {})
+        checkpoints.Checkpoints(folder, task.module, optimizer, {}).save(checkpoints.Position(3), None)
     assert weights(folder) == before and not (folder / "last.new").exists()
 
 
@@ -198,18 +195,18 @@ def test_a_batch_in_halves_says_what_it_does_to_batch_normalization(tmp_path):
             self.module.insert(1, nn.BatchNorm1d(8))
 
     folder = tmp_path / "checkpoints"
-    train(Normalized(3), Settings(epochs=1), Session(Job(tmp_path), CPU, StopRequest()), folder, "data")
+    run_line(folder, Normalized(3), Settings(epochs=1))
     said = (tmp_path / "log.txt").read_text("utf-8")
-    assert "batch normalization has the statistics of a share" in said and "same result" not in said
+    assert "batch normalization has the statistics of a micro-batch" in said and "same result" not in said
 
 
-def test_shares_of_a_batch_add_up_to_it(tmp_path):
-    """Without dropout (its draws go by share) a batch in shares moves the weights as the whole one does."""
+def test_micro_batches_of_a_batch_add_up_to_it(tmp_path):
+    """Without dropout, which is drawn by micro-batch, the weights move as with the whole batch."""
     whole, shared = tmp_path / "whole" / "checkpoints", tmp_path / "shared" / "checkpoints"
     run_line(whole, Line(dropout=0.0))
     task = Line(dropout=0.0)
     run_line(shared, task, Settings(accumulation=4))
-    assert task.shares == 80 and task.steps == 20
+    assert task.micro_batches == 80 and task.steps == 20
     for name, value in read_tensors(whole / "last" / "model.safetensors").items():
         torch.testing.assert_close(read_tensors(shared / "last" / "model.safetensors")[name], value)
     for one, other in zip(events(whole), events(shared), strict=True):
@@ -233,13 +230,12 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_aloud(tmp_path):
     whole, halved = tmp_path / "whole" / "checkpoints", tmp_path / "halved" / "checkpoints"
     run_line(whole, Line(dropout=0.0))
     stop = StopRequest()
-    halved.parent.mkdir()
     with pytest.raises(Interrupted):
-        train(Crowded(3, stop=stop, stop_at=7), Settings(), Session(Job(halved.parent), CPU, stop), halved, "data")
+        run_line(halved, Crowded(3, stop=stop, stop_at=7), stop=stop)
     assert "too small for a batch of 6" in (halved.parent / "log.txt").read_text("utf-8")
     task = Crowded(3)
     run_line(halved, task)
-    assert task.shares == 26  # remembered: only whole halves were tried
+    assert task.micro_batches == 26  # remembered: only whole halves were tried
     for name, value in read_tensors(whole / "last" / "model.safetensors").items():
         torch.testing.assert_close(read_tensors(halved / "last" / "model.safetensors")[name], value)
     with pytest.raises(InputError, match="too small even for half of the batch"):

@@ -16,6 +16,7 @@ from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.kinds.nodule import MontagePresentation
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
+from MAEMCTrainingLib.engine.task import Sample
 from MAEMCTrainingLib.evaluation.predictions import PredictionTable, of_second
 from MAEMCTrainingLib.experiments.cell import FINETUNE, FUSE, Cell, repeated
 from MAEMCTrainingLib.experiments.registry import experiment_named, experiments
@@ -103,7 +104,7 @@ def test_the_encoder_stays_in_its_frozen_epochs(ball_cohort):
     for epoch in range(3):
         set_learning_rate(optimizer, 1e-2, epoch)
         optimizer.zero_grad()
-        task.step(task.module, task.batch([0, 1, 2])[0])[0]["loss"].backward()
+        task.step(task.module, task.batch([Sample(0, number) for number in range(3)])[0])[0]["loss"].backward()
         optimizer.step()
         moved = {name for name, value in task.module.state_dict().items() if not torch.equal(value, before[name])}
         assert {name.split(".")[0] for name in moved} == ({"head"} if epoch < 2 else {"head", "encoder"})

@@ -22,7 +22,6 @@ SHADES = '''
 from dataclasses import dataclass
 
 import torch
-from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.layers import Linear, initialize
 
 from ..method import Method
@@ -38,10 +37,7 @@ class Shades(Method):
     Configuration = Configuration
     VIEWS = "one"
 
-    def __init__(self, configuration, encoder, decoder, seed):
-        super().__init__()
-        self.configuration = configuration
-        self.encoder = build_encoder(encoder, seed)
+    def add_parts(self, decoder, seed):
         self.head = Linear(self.encoder.width, 1)
         initialize(self.head, seed + 1)
 

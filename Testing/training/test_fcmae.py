@@ -3,15 +3,17 @@
 import pytest
 import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCTrainingLib.pretraining.methods.fcmae import FCMAE, MaskSettings
-from MAEMCTrainingLib.pretraining.parts.masked_convolutions import hide, masked, stage_features
+from MAEMCTrainingLib.pretraining.methods.fcmae import FCMAE
+from MAEMCTrainingLib.pretraining.parts.masked_convolutions import blank, masked, stage_features
+
+from Testing.training.method_steps import trainable
 
 
 def make(**settings) -> FCMAE:
     settings = {"mask_patch": 16, "decoder_width": 24, **settings}
     encoder = BackboneConfiguration("convnextv2-atto", image_size=64)
-    method = FCMAE(MaskSettings(**settings), encoder, DecoderConfiguration(), 0)
-    with torch.no_grad():  # figures that hide no mistake
+    method = FCMAE(FCMAE.Configuration(**settings), encoder, DecoderConfiguration(), 0)
+    with torch.no_grad():  # figures that blank no mistake
         for tensor in method.parameters():
             if tensor.ndim == 1:
                 tensor.copy_(torch.rand(tensor.shape) + 0.5)
@@ -28,7 +30,7 @@ def test_hidden_places_are_filled_and_each_place_predicts_its_pixels(patch, hidd
     visible = visible.reshape(2, 1, grid, grid)
     with torch.no_grad():
         with masked(visible, method.encoder.body):
-            last = stage_features(method.encoder.body, hide(images, visible))[-1]
+            last = stage_features(method.encoder.body, blank(images, visible))[-1]
         weight, bias = method.embed.weight[:, :, 0, 0], method.embed.bias
         places, filled = torch.empty(2, 24, 2, 2), 0
         for b in range(2):
@@ -47,7 +49,7 @@ def test_hidden_places_are_filled_and_each_place_predicts_its_pixels(patch, hidd
                 for x in range(2):
                     pixels = (weight @ decoded[b, :, y, x] + bias).reshape(32, 32)
                     expected[b, 0, 32 * y : 32 * y + 32, 32 * x : 32 * x + 32] = pixels
-        torch.testing.assert_close(method.rebuild(images, visible), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(method.complete(images, visible), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_decoder_is_one_block_with_response_normalization():
@@ -58,6 +60,6 @@ def test_the_decoder_is_one_block_with_response_normalization():
 
 def test_the_norm_behind_the_pooling_is_left_for_fine_tuning():
     method = make()
-    names = [name for name, _ in method.trainable()]
+    names = [name for name, _ in trainable(method)]
     assert not any(name.startswith("encoder.body.head") for name in names)
-    assert any(name.startswith("body.head") for name in method.encoder_state())
+    assert any(name.startswith("body.head") for name in method.encoder.state_dict())

@@ -25,7 +25,6 @@ from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.engine.class_weights import class_weights
 from MAEMCTrainingLib.engine.configuration import override
 from MAEMCTrainingLib.engine.loop import samples_of_step, steps_in_epoch
-from MAEMCTrainingLib.engine.task import sample_in_epoch
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from MAEMCTrainingLib.pretraining.run import PretrainingTask
@@ -194,9 +193,9 @@ def test_an_epoch_shows_every_case_once_in_each_plane(ball_cohort):
     for fusion, planes in (("mean", (0, 1)), ("axial", (0,)), ("coronal", (1,))):
         task = ClassifierTask(cohort, fold, quick(f"fusion={fusion}", "batch=5"), Preprocessing(), None)
         steps = steps_in_epoch(task.samples, 5)
-        coded = [code for index in range(steps) for code in samples_of_step(task, 5, 2 * steps + index)]
-        assert {sample_in_epoch(code)[0] for code in coded} == {2}
-        shown = [task.shown(sample_in_epoch(code)[1]) for code in coded]
+        samples = [sample for index in range(steps) for sample in samples_of_step(task, 5, 2 * steps + index)]
+        assert {sample.epoch for sample in samples} == {2}
+        shown = [task.shown(sample.number) for sample in samples]
         assert sorted(shown) == sorted((int(case), (plane,)) for case in fold.train for plane in planes)
         assert task.order(2).tolist() != task.order(3).tolist()
 
@@ -370,17 +369,17 @@ def test_pretraining_batches(ball_cohort):
     assert steps_in_epoch(task.samples, 5) == 7  # 32 samples, evenly: four batches of 5, three of 4
     steps = [samples_of_step(task, 5, 7 + index) for index in range(7)]
     assert [len(step) for step in steps] == [5, 5, 5, 5, 4, 4, 4]
-    assert sorted(sample_in_epoch(code) for step in steps for code in step) == [(1, n) for n in range(32)]
+    assert sorted(sample for step in steps for sample in step) == [(1, n) for n in range(32)]
     batch, figures = task.batch(steps[2])
     axial, coronal = batch.images
     assert axial.shape == coronal.shape == (5, 1, 250, 250)
     assert batch.noise.shape == (5, 2, 25) and not torch.equal(batch.noise[:, 0], batch.noise[:, 1])
     assert figures == {"padded_fraction": 0.0}
-    for row, sample in enumerate(sample_in_epoch(code)[1] for code in steps[2]):
+    for row, (_, sample) in enumerate(steps[2]):
         hu, _ = crop(ball_cohort.array(sample // 2), 1, View())
         np.testing.assert_allclose(coronal[row, 0], to_montage(normalize(hu, preprocessing)))
         assert int(batch.patient[row]) == ball_cohort.patients[sample // 2]
-    again, _ = PretrainingTask(ball_cohort, run, preprocessing).batch(np.concatenate(steps[1:3]))
+    again, _ = PretrainingTask(ball_cohort, run, preprocessing).batch(steps[1] + steps[2])
     assert torch.equal(again.noise[5:], batch.noise)  # of the sample, whatever the batch
     pixels = np.concatenate([task.batch(step)[0].images[0].numpy().ravel() for step in steps])
     assert abs(pixels.mean()) < 0.1 and abs(pixels.std() - 1) < 0.1

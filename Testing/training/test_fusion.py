@@ -29,6 +29,7 @@ from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Augmentation, Optimization, override
 from MAEMCTrainingLib.engine.session import Session
+from MAEMCTrainingLib.engine.task import Sample
 from MAEMCTrainingLib.evaluation import baselines
 from MAEMCTrainingLib.evaluation.baselines import VALUES
 from MAEMCTrainingLib.evaluation.page import evaluation_report
@@ -357,7 +358,7 @@ def test_masked_branches_and_values_are_never_read(cohort):
     made = replace(cohort, branches=("axial", "more"), further={"more": (cohort.main, places)})
     fold = Fold(0, np.array([3, 4, 0, 1, 2, 5]), np.array([6, 7, 8]), np.array([9, 10, 11]))
     task = ClassifierTask(made, fold, RUN, measure_preprocessing(cohort.main, RUN.augmentation, 250), None)
-    batch, figures = task.batch([0, 1])
+    batch, figures = task.batch([Sample(0, 0), Sample(0, 1)])
     assert batch.seen.tolist() == [[True, False], [True, True]] and batch.given.tolist() == [[False, True], [True] * 2]
     assert (batch.images[0, 1] == 0).all() and (batch.images[1, 1] != 0).any() and figures["observed"] == 0.75
 

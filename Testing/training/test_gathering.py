@@ -34,7 +34,7 @@ def run(part):
         weight = len(batch) / 5  # as the training loop weighs the parts of a batch
         (losses["loss"] * weight).backward()
         figures = {name: value.detach().double() * weight for name, value in losses.items()}
-        gradients = {name: parameter.grad for name, parameter in method.trainable()}
+        gradients = {name: value.grad for name, value in method.named_parameters() if value.requires_grad}
         results += [figures, gradients]
     return results
 

@@ -11,6 +11,8 @@ from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.mae import MAE
 from MAEMCTrainingLib.pretraining.parts.masked_transformer import MaskedTransformerSettings as Configuration
 
+from Testing.training.method_steps import trainable
+
 ENCODER = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=2, heads=2, position="2d")
 DECODER = DecoderConfiguration(width=16, depth=1, heads=2)
 
@@ -77,7 +79,7 @@ def test_a_picture_of_one_gray_value_stays_finite():
     parts, _ = method(replace(make_batch(0), images=(torch.full((4, 1, 32, 32), 0.3),)))
     parts["loss"].backward()
     assert torch.isfinite(parts["loss"])
-    assert all(torch.isfinite(parameter.grad).all() for _, parameter in method.trainable())
+    assert all(torch.isfinite(parameter.grad).all() for _, parameter in trainable(method))
 
 
 def test_what_cannot_be_trained_is_refused():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from MAEMCTrainingLib.pretraining.parts.masked_convolutions import (
-    hide,
+    blank,
     level_mask,
     masked,
     stage_features,
@@ -215,7 +215,7 @@ def test_masked_networks_equal_sparse_ones_computed_place_by_place(name, visible
     with torch.no_grad():
         expected, updated = sparse(body, images, visible)
         with masked(visible, body):
-            stages = stage_features(body, hide(images, visible))
+            stages = stage_features(body, blank(images, visible))
     for places, stage in zip(expected, stages, strict=True):
         image = torch.zeros_like(stage)
         for (b, y, x), vector in places.items():
@@ -238,7 +238,7 @@ def test_hidden_pixels_change_no_visible_feature(name):
     results = []
     for pictures in (images, others):
         with torch.no_grad(), masked(MIXED, body):
-            results.append(stage_features(body, hide(pictures, MIXED)))
+            results.append(stage_features(body, blank(pictures, MIXED)))
     for first, second in zip(*results, strict=True):
         assert torch.equal(first, second)
         assert first.abs().sum() > 0
@@ -262,7 +262,7 @@ def test_what_stands_at_hidden_places_between_the_layers_has_no_influence(name):
         leaking = (nn.Conv2d, nn.Linear, nn.LayerNorm, nn.MaxPool2d) if disturbed else ()
         hooks = [layer.register_forward_hook(disturb) for layer in body.modules() if isinstance(layer, leaking)]
         with torch.no_grad(), masked(MIXED, body):
-            results.append(stage_features(body, hide(images, MIXED)))
+            results.append(stage_features(body, blank(images, MIXED)))
         for hook in hooks:
             hook.remove()
     for first, second in zip(*results, strict=True):
@@ -278,7 +278,7 @@ def test_with_nothing_hidden_the_network_is_timms(name, training):
     with torch.no_grad():
         expected = plain.forward_features(images)
         with masked(everything, other):
-            stages = stage_features(other, hide(images, everything))
+            stages = stage_features(other, blank(images, everything))
     torch.testing.assert_close(stages[-1], expected, rtol=1e-9, atol=1e-10)
     for (key, tensor), twin in zip(plain.state_dict().items(), other.state_dict().values(), strict=True):
         torch.testing.assert_close(tensor, twin, rtol=1e-9, atol=1e-12, msg=key)
@@ -298,7 +298,7 @@ def test_gradients_flow_from_visible_features_to_visible_pixels_only():
     body = unsettled("bottlenecks")
     images = torch.randn(2, 1, 64, 64, dtype=torch.float64, requires_grad=True)
     with masked(MIXED, body):
-        stages = stage_features(body, hide(images, MIXED))
+        stages = stage_features(body, blank(images, MIXED))
     sum((stage * torch.randn_like(stage)).sum() for stage in stages).backward()
     touched = images.grad.abs() > 0
     assert not (touched & ~level_mask(MIXED, 64)).any()

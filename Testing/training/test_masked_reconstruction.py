@@ -9,15 +9,17 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
 from MAEMCLib.networks.masking import unpatchify
 from MAEMCTrainingLib.pretraining.method import ViewBatch
-from MAEMCTrainingLib.pretraining.methods import fcmae, resmae, spark
-from MAEMCTrainingLib.pretraining.parts.masked_reconstruction import MaskGrid
+from MAEMCTrainingLib.pretraining.methods.fcmae import FCMAE
+from MAEMCTrainingLib.pretraining.methods.resmae import ResMAE
+from MAEMCTrainingLib.pretraining.methods.spark import SparK
+from MAEMCTrainingLib.pretraining.parts.masked_reconstruction import MaskSettings, mask_grid
 
 RESNET = BackboneConfiguration("resnet18", image_size=64)
 CONVNEXT = BackboneConfiguration("convnextv2-atto", image_size=64)
 METHODS = {
-    "spark": (spark.SparK, spark.Configuration(mask_patch=16, decoder_width=64), RESNET),
-    "resmae": (resmae.ResMAE, resmae.Configuration(mask_patch=16, decoder_width=64), RESNET),
-    "fcmae": (fcmae.FCMAE, fcmae.MaskSettings(mask_patch=16, decoder_width=32), CONVNEXT),
+    "spark": (SparK, MaskSettings(mask_patch=16, decoder_width=64), RESNET),
+    "resmae": (ResMAE, MaskSettings(mask_patch=16, norm_pixels=False, decoder_width=64), RESNET),
+    "fcmae": (FCMAE, MaskSettings(mask_patch=16, decoder_width=32), CONVNEXT),
 }
 EVERY = pytest.mark.parametrize("name", METHODS)
 
@@ -57,7 +59,7 @@ def test_the_loss_is_the_squared_error_of_hidden_pixels(name, norm_pixels, ratio
         for cell in cells[b]:
             visible[b, 0, cell // 4, cell % 4] = False
     with torch.no_grad():
-        rebuilt = copy.deepcopy(method).rebuild(images, visible)
+        rebuilt = copy.deepcopy(method).complete(images, visible)
     assert rebuilt.shape == images.shape
     squares, pixels = 0.0, 0
     for b in range(3):
@@ -103,9 +105,9 @@ def test_reconstructions_are_in_gray_values(name, norm_pixels):
     assert prediction.shape == (3, 16, 256)
     assert [row.tolist() for row in hidden] == [hidden_by(batch.noise[b, 0], 10) for b in range(3)]
     assert not prediction.requires_grad
-    visible, _ = method.grid.split(batch.noise[:, 0])
+    visible, _ = method.split(batch.noise[:, 0])
     with torch.no_grad():
-        rebuilt = method.rebuild(images, visible)
+        rebuilt = method.complete(images, visible)
     for b, row, column in ((0, 0, 0), (1, 2, 3), (2, 3, 1)):
         place = (b, 0, slice(16 * row, 16 * row + 16), slice(16 * column, 16 * column + 16))
         expected = rebuilt[place]
@@ -137,10 +139,10 @@ def test_the_sizes_next_to_one_that_does_not_fit_are_named(name):
 )
 def test_grids_that_do_not_fit_say_what_would(size, patch, stride, message):
     with pytest.raises(UsageError, match=message):
-        MaskGrid(size, patch, 0.6, stride)
+        mask_grid(size, patch, 0.6, stride)
 
 
 def test_the_grid_counts_exactly():
-    assert (MaskGrid(224, 32, 0.6, 32).cells, MaskGrid(224, 32, 0.6, 32).masked) == (49, 29)
-    assert MaskGrid(64, 16, 0.5, 32).masked == 8
-    assert MaskGrid(192, 64, 0.6, 32).masked == 5
+    assert mask_grid(224, 32, 0.6, 32) == (49, 29)
+    assert mask_grid(64, 16, 0.5, 32) == (16, 8)
+    assert mask_grid(192, 64, 0.6, 32) == (9, 5)

@@ -24,6 +24,7 @@ from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.data.sources import open_data
 from MAEMCTrainingLib.engine.configuration import override
 from MAEMCTrainingLib.engine.session import Session
+from MAEMCTrainingLib.engine.task import Sample
 from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
@@ -111,7 +112,7 @@ def test_a_stopped_run_ends_with_the_bits_of_one_that_was_not(name, cohort, pict
     pretrained = load_pretrained(tmp_path / "whole")
     assert pretrained.kind.name == "picture"
     encoder = build_encoder(run.encoder, seed=5)
-    encoder.load_state_dict(pretrained.module.encoder_state())  # every tensor, and no other
+    encoder.load_state_dict(pretrained.module.encoder.state_dict())  # every tensor, and no other
     if pretrained.module.reconstruct is not None:
         assert len(list((tmp_path / "whole" / "previews").glob("*.png"))) == 2
 
@@ -157,12 +158,14 @@ def test_methods_are_hidden_that_do_not_fit_the_data():
 
 
 @pytest.mark.parametrize("name", ["simclr", "swav", "modan-mulsupcon", "cmae"])
-def test_methods_that_compare_samples_refuse_shares_and_lone_samples(name, cohort, pictures, tmp_path):
+def test_methods_that_compare_samples_refuse_micro_batches_and_lone_samples(name, cohort, pictures, tmp_path):
     data = [{"path": str(pictures), "takes": "all"}]
-    with pytest.raises(UsageError, match="cannot pass in shares"):
+    with pytest.raises(UsageError, match="cannot pass in micro-batches"):
         run_job(tmp_path / "a", cohort, small(name, "accumulation=2", *SETTINGS.get(name, ())), data, StopRequest())
-    with pytest.raises(UsageError, match="single sample"):
-        run_job(tmp_path / "b", cohort, small(name, "batch=1", *SETTINGS.get(name, ())), data, StopRequest())
+    for batch, cases in ((1, cohort), (2, cohort.subset(range(3)))):  # three samples are a batch of two and one of one
+        run = small(name, f"batch={batch}", *SETTINGS.get(name, ()))
+        with pytest.raises(UsageError, match="single sample"):
+            run_job(tmp_path / str(batch), cases, run, data, StopRequest())
 
 
 @pytest.mark.parametrize("backbone", [*BACKBONES, "tiny"])
@@ -172,7 +175,7 @@ def test_every_backbone_trains_on_pictures_at_its_side(backbone, cohort):
     preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
     fold = make_folds(cohort.labels, cohort.patients, 2, 0.25, 0)[0]
     task = ClassifierTask(labeled(cohort), fold, run, preprocessing, None)
-    batch, _ = task.batch([0, 1, 2, 3])
+    batch, _ = task.batch([Sample(0, number) for number in range(4)])
     loss = task.step(task.module, batch)[0]["loss"]
     loss.backward()
     assert torch.isfinite(loss) and all(named.parameter.grad is not None for named in task.parameters())
@@ -197,10 +200,10 @@ def test_lesions_stay_visible_where_masks_name_them(cohort, pictures, tmp_path):
     )
     changed = 0
     for sample in range(16):
-        batch = guarded.batch([sample])[0]
+        batch = guarded.batch([Sample(0, sample)])[0]
         keep, _ = split_tokens(batch.noise[:, 0], guarded.module.masked)
         assert keep.shape[1] == 16 - guarded.module.masked
-        changed += not torch.equal(batch.noise, free.batch([sample])[0].noise)
+        changed += not torch.equal(batch.noise, free.batch([Sample(0, sample)])[0].noise)
         lesion = guarded.presentation.lesion(sample, run.seed, 0, sample)
         if sample == 3:
             assert lesion is None
@@ -214,7 +217,7 @@ def test_lesions_stay_visible_where_masks_name_them(cohort, pictures, tmp_path):
     for name in ("spark", "resmae", "fcmae", "cmae"):  # whatever hides parts of a picture
         other = small(name, "min_visible_lesion=0.75", *SETTINGS.get(name, ()))
         task = PretrainingTask(marked, other, preprocessing)
-        keep, _ = split_tokens(task.batch([0])[0].noise[:, 0], task.module.masked)
+        keep, _ = split_tokens(task.batch([Sample(0, 0)])[0].noise[:, 0], task.module.masked)
         lesion = task.presentation.lesion(0, other.seed, 0, 0)
         touched = {4 * (y // 8) + x // 8 for y, x in zip(*np.nonzero(lesion), strict=True)}
         assert len(touched & set(keep[0].tolist())) >= min(0.75 * len(touched), keep.shape[1])
@@ -222,5 +225,5 @@ def test_lesions_stay_visible_where_masks_name_them(cohort, pictures, tmp_path):
     assert "15 lesions are marked" in (tmp_path / "job" / "log.txt").read_text()
     with pytest.raises(InputError, match="column mask"):
         run_job(tmp_path / "unmarked", cohort, run, [], StopRequest())
-    with pytest.raises(UsageError, match="hide parts of 2-D pictures"):
+    with pytest.raises(UsageError, match="mask parts of 2-D pictures"):
         run_job(tmp_path / "simclr", marked, small("simclr", "min_visible_lesion=0.5"), [], StopRequest())

@@ -8,9 +8,10 @@ import torch
 from lightly.loss import NTXentLoss
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.pretraining.method import ViewBatch
-from MAEMCTrainingLib.pretraining.methods.moco import Configuration, ConfigurationV1, MoCoV1, MoCoV2
+from MAEMCTrainingLib.pretraining.methods.moco import MoCoV1, MoCoV2
+from MAEMCTrainingLib.pretraining.registry import default_settings
 
-from Testing.training.method_steps import train
+from Testing.training.method_steps import train, trainable
 
 RESNET = BackboneConfiguration("resnet18", 32)
 VIT = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=1, heads=2)
@@ -40,7 +41,7 @@ def make_batch(seed: int, size: int = 4, patients: int = 3, side: int = 32) -> V
 
 
 def optimizer_of(method) -> torch.optim.Optimizer:
-    return torch.optim.SGD([parameter for _, parameter in method.trainable()], lr=0.03, momentum=0.9)
+    return torch.optim.SGD([parameter for _, parameter in trainable(method)], lr=0.03, momentum=0.9)
 
 
 def slow_projection(head, features):
@@ -99,9 +100,9 @@ def test_a_full_queue_gives_lightlys_loss():
 
 
 def test_the_versions_differ_as_published():
-    assert (MoCoV1.Configuration, MoCoV2.Configuration) == (ConfigurationV1, Configuration)
-    assert ConfigurationV1().temperature == 0.07 and Configuration().temperature == 0.2
-    assert ConfigurationV1().momentum == Configuration().momentum == 0.999
+    first, second = default_settings("moco-v1"), default_settings("moco-v2")
+    assert (first.temperature, second.temperature) == (0.07, 0.2)
+    assert first.momentum == second.momentum == 0.999
     assert [parameter.shape for parameter in make(MoCoV1).projection.parameters()] == [(8, 512), (8,)]
     shapes = [tuple(parameter.shape) for parameter in make(MoCoV2).projection.parameters()]
     assert shapes == [(512, 512), (512,), (8, 512), (8,)]
@@ -120,7 +121,7 @@ def test_the_momentum_copy_learns_nothing_and_keeps_its_own_statistics():
         method.after_step([kept])
     for name, parameter in method.named_parameters():
         assert (parameter.grad is None) == name.startswith("momentum_"), name
-    assert not any(name.startswith("momentum_") for name, _ in method.trainable())
+    assert not any(name.startswith("momentum_") for name, _ in trainable(method))
     # The copy's running statistics are those of the keys' images, as if it alone had seen them.
     alone = start.momentum_encoder
     with torch.no_grad():

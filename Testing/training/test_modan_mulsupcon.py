@@ -18,6 +18,8 @@ from MAEMCTrainingLib.pretraining.methods.modan_mulsupcon import (
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from torch.nn.functional import normalize
 
+from Testing.training.method_steps import trainable
+
 ENCODER = EncoderConfiguration(image_size=16, patch_size=8, width=16, depth=1, heads=2, position="2d")
 RESNET = BackboneConfiguration("resnet18", image_size=32, stem="small")
 SETTINGS = Configuration(projection_hidden=16, projection_width=8)
@@ -93,15 +95,17 @@ def test_overlaps_are_compared_in_whole_numbers():
         for intersection in range(1, union + 1):
             anchor = torch.arange(40)[None] < union
             others = torch.stack([torch.arange(40) < intersection, torch.arange(40) < intersection - 1])
-            weights, reached = overlap(anchor, others, intersection / union)
-            assert reached.tolist() == [[True, False]]
+            weights = overlap(anchor, others, intersection / union)
+            assert (weights > 0).tolist() == [[True, False]]
             assert weights[0, 0].item() == pytest.approx(intersection / union)
 
 
 def test_with_one_modality_and_one_anatomy_thresholds_up_to_a_third_are_one():
     labels = make_batch(0, size=30).attributes
-    reached = {threshold: overlap(labels, labels, threshold)[1] for threshold in (0.01, 0.3, 0.333333, 1 / 3, 0.334, 1)}
-    weights, _ = overlap(labels, labels, 0.3)
+    reached = {
+        threshold: overlap(labels, labels, threshold) > 0 for threshold in (0.01, 0.3, 0.333333, 1 / 3, 0.334, 1)
+    }
+    weights = overlap(labels, labels, 0.3)
     assert {round(value, 4) for value in weights.flatten().tolist()} == {0.0, 0.3333, 1.0}
     shares_one = (labels[:, None] & labels).any(dim=2)
     for threshold in (0.01, 0.3, 0.333333, 1 / 3):
@@ -125,26 +129,25 @@ def test_an_anchor_without_a_positive_contributes_nothing():
     generator = torch.Generator().manual_seed(0)
     vectors = normalize(torch.randn(4, 8, generator=generator), dim=1)
     anchors, others = vectors.clone().requires_grad_(), vectors.clone()
-    weights = torch.full((4, 4), 0.5)
-    positive = torch.zeros(4, 4, dtype=torch.bool)
-    positive[0, 1] = positive[1, 0] = positive[3, 3] = True  # itself is no positive
-    loss, alike, count = weighted_contrast(anchors, others, torch.arange(4), weights, positive, 0.5)
+    weights = torch.zeros(4, 4)
+    weights[0, 1] = weights[1, 0] = weights[3, 3] = 0.5  # itself is no positive
+    loss, alike, count = weighted_contrast(anchors, others, torch.arange(4), weights, 0.5)
     assert count.tolist() == [1, 1, 0, 0]
     loss.backward()
     assert (anchors.grad.abs().sum(dim=1) > 0).tolist() == [True, True, False, False]
     assert alike.item() == pytest.approx(0.5 * math.log(3) / 2)  # two of four anchors, weights of 0.5, three others
-    both, *_ = weighted_contrast(vectors[:2], others, torch.arange(2), weights[:2], positive[:2], 0.5)
+    both, *_ = weighted_contrast(vectors[:2], others, torch.arange(2), weights[:2], 0.5)
     assert loss.item() == pytest.approx(both.item() / 2)
-    nothing, *_ = weighted_contrast(vectors, others, torch.arange(4), weights, torch.zeros(4, 4, dtype=torch.bool), 0.5)
+    nothing, *_ = weighted_contrast(vectors, others, torch.arange(4), torch.zeros(4, 4), 0.5)
     assert nothing.item() == 0
 
 
 def test_the_loss_stays_in_float32_under_autocast():
     vectors = normalize(torch.randn(12, 32, generator=torch.Generator().manual_seed(0)), dim=1)
-    positive, own = torch.arange(12)[:, None] // 3 == torch.arange(12) // 3, torch.arange(12)
-    plain = weighted_contrast(vectors, vectors, own, positive.float(), positive, 0.07)[0]
+    weights, own = (torch.arange(12)[:, None] // 3 == torch.arange(12) // 3).float(), torch.arange(12)
+    plain = weighted_contrast(vectors, vectors, own, weights, 0.07)[0]
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(plain, weighted_contrast(vectors, vectors, own, positive.float(), positive, 0.07)[0])
+        assert torch.equal(plain, weighted_contrast(vectors, vectors, own, weights, 0.07)[0])
 
 
 def test_the_published_encoder():
@@ -168,7 +171,7 @@ def test_features_that_are_alike_have_the_loss_that_is_said():
 def test_training_tells_the_attributes_apart():
     """The loss falls below that of features which are all alike, where pulling alone would end."""
     method = make(Configuration(temperature=0.2, projection_hidden=16, projection_width=8))
-    optimizer = torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=3e-3)
+    optimizer = torch.optim.AdamW([parameter for _, parameter in trainable(method)], lr=3e-3)
     batch = make_batch(0, size=24)
     pictures = torch.randn(5, 1, 16, 16, generator=torch.Generator().manual_seed(9))  # what each attribute looks like
     shown = (batch.attributes.float() @ pictures.flatten(1)).view(-1, 1, 16, 16)

@@ -90,6 +90,7 @@ from MAEMCTrainingLib.data.kinds import KINDS
 from MAEMCTrainingLib.data.store import open_store
 from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.jobs.job import Job, open_job
+from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.jobs.stopping import StopRequest
 from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.registry import default_settings

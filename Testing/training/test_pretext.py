@@ -156,6 +156,7 @@ def pretrained(ball_cohort, tmp_path):
     return PretrainedJob(
         folder=tmp_path / "job",
         run=run,
+        kind=ball_cohort.kind,
         preprocessing=Preprocessing(mean=0.3, std=0.2),
         cohort=ball_cohort.subset(range(10)).facts(),
         module=network(seed=3, keys=5),

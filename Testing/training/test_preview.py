@@ -7,11 +7,11 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
-from MAEMCTrainingLib.pretraining.preview import HIDDEN_COLOR, reconstruct_pair, write_preview
+from MAEMCTrainingLib.pretraining.preview import MASK_COLOR, reconstruct_pair, write_preview
 from PIL import Image
 
 PREPROCESSING = Preprocessing(mean=0.3, std=0.2)
-COLOR = np.array([int(HIDDEN_COLOR[i : i + 2], 16) for i in (1, 3, 5)])
+COLOR = np.array([int(MASK_COLOR[i : i + 2], 16) for i in (1, 3, 5)])
 
 
 @pytest.fixture(scope="module")

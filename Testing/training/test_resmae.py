@@ -2,13 +2,13 @@
 
 import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCTrainingLib.pretraining.methods.resmae import Configuration, ResMAE
+from MAEMCTrainingLib.pretraining.methods.resmae import ResMAE
 
 
 def make(stem="standard", **settings) -> ResMAE:
-    settings = {"mask_patch": 16, "decoder_width": 32, **settings}
+    settings = {"mask_patch": 16, "decoder_width": 32, "norm_pixels": False, **settings}
     encoder = BackboneConfiguration("resnet18", image_size=64, stem=stem)
-    method = ResMAE(Configuration(**settings), encoder, DecoderConfiguration(), 0)
+    method = ResMAE(ResMAE.Configuration(**settings), encoder, DecoderConfiguration(), 0)
     with torch.no_grad():  # figures that hide no mistake
         for tensor in method.parameters():
             tensor.copy_(torch.rand(tensor.shape) + 0.5 if tensor.ndim == 1 else tensor)
@@ -36,12 +36,12 @@ def test_blocks_are_zero_and_the_plain_encoder_sees_the_rest():
             for doubling in method.decoder.doublings:
                 maps = doubling(maps)
             expected = method.decoder.predict(maps)
-            torch.testing.assert_close(method.rebuild(images, visible), expected, rtol=1e-5, atol=1e-6)
-            assert (method.rebuild(images, visible) - method.rebuild(images, ~visible)).abs().max() > 1e-2
+            torch.testing.assert_close(method.complete(images, visible), expected, rtol=1e-5, atol=1e-6)
+            assert (method.complete(images, visible) - method.complete(images, ~visible)).abs().max() > 1e-2
         assert (len(method.decoder.inputs), len(method.decoder.doublings)) == (1, doublings)
 
 
 def test_any_number_of_blocks_that_fit():
     assert make(mask_patch=32).mask_cells == 4
     assert make(mask_patch=8).mask_cells == 64
-    assert make(mask_patch=8, mask_ratio=0.5).grid.masked == 32
+    assert make(mask_patch=8, mask_ratio=0.5).masked == 32

@@ -5,16 +5,16 @@ import copy
 import pytest
 import torch
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCTrainingLib.pretraining.methods.spark import Configuration, SparK
-from MAEMCTrainingLib.pretraining.parts.masked_convolutions import hide, masked, stage_features
+from MAEMCTrainingLib.pretraining.methods.spark import SparK
+from MAEMCTrainingLib.pretraining.parts.masked_convolutions import blank, masked, stage_features
 from torch.nn import functional
 
 
 def make(backbone="resnet18", stem="standard", **settings) -> SparK:
     settings = {"mask_patch": 16, "decoder_width": 32, **settings}
     encoder = BackboneConfiguration(backbone, image_size=64, stem=stem)
-    method = SparK(Configuration(**settings), encoder, DecoderConfiguration(), 0)
-    with torch.no_grad():  # figures that hide no mistake
+    method = SparK(SparK.Configuration(**settings), encoder, DecoderConfiguration(), 0)
+    with torch.no_grad():  # figures that blank no mistake
         for tensor in method.parameters():
             if tensor.ndim == 1:
                 tensor.copy_(torch.rand(tensor.shape) + 0.5)
@@ -41,10 +41,10 @@ def test_hidden_places_are_filled_at_every_level_and_the_image_is_rebuilt_from_a
     images = torch.randn(2, 1, 64, 64)
     visible = mask([0, 1, 4, 5, 7, 8, 10, 11, 15], [0, 2, 3, 5, 6, 8, 9, 13, 14])
     with torch.no_grad():
-        rebuilt = copy.deepcopy(method).rebuild(images, visible)
+        rebuilt = copy.deepcopy(method).complete(images, visible)
         body = copy.deepcopy(method.encoder.body)
         with masked(visible, body):
-            stages = stage_features(body, hide(images, visible))
+            stages = stage_features(body, blank(images, visible))
         filled = []
         for level, stage in enumerate(reversed(stages)):
             side = stage.shape[-1]
@@ -84,7 +84,7 @@ def test_published_masks_have_the_borders_of_every_map():
     """Cells of 32 pixels: no place of any map covers two of them."""
     method = make(mask_patch=32)
     assert method.mask_cells == 4
-    assert method.grid.masked == 2
+    assert method.masked == 2
     assert [stride for _, stride in method.levels] == [4, 8, 16, 32]
 
 
@@ -94,4 +94,4 @@ def test_bottlenecks_are_masked_too():
     images, visible = torch.randn(2, 1, 64, 64), mask([0, 5, 7], [1, 2, 3])
     others = torch.where(visible.repeat_interleave(16, 2).repeat_interleave(16, 3), images, 9.0)
     with torch.no_grad():
-        assert torch.equal(copy.deepcopy(method).rebuild(images, visible), method.rebuild(others, visible))
+        assert torch.equal(copy.deepcopy(method).complete(images, visible), method.complete(others, visible))

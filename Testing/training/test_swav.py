@@ -12,7 +12,7 @@ from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfig
 from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.swav import Configuration, SwAV, sinkhorn, swapped_prediction
 
-from Testing.training.method_steps import train
+from Testing.training.method_steps import train, trainable
 
 RESNET = BackboneConfiguration("resnet18", 32)
 VIT = EncoderConfiguration(image_size=32, patch_size=8, width=16, depth=1, heads=2)
@@ -40,7 +40,7 @@ def make_batch(seed: int, size: int = 6, small: int = 3, side: int = 32) -> View
 
 
 def optimizer_of(method, rate=1e-3) -> torch.optim.Optimizer:
-    return torch.optim.AdamW([parameter for _, parameter in method.trainable()], lr=rate, weight_decay=0.05)
+    return torch.optim.AdamW([parameter for _, parameter in trainable(method)], lr=rate, weight_decay=0.05)
 
 
 def slow_sinkhorn(scores, epsilon, iterations):

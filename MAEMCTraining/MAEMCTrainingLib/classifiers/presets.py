@@ -7,65 +7,65 @@ The source of fusion publishes no settings; all of these are ours.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
 
 from ..engine.configuration import (
+    PRESETS,
     Augmentation,
+    Bound,
+    Count,
+    NotNegative,
     Optimization,
     PictureAugmentation,
+    Run,
+    UpToOne,
     check,
-    check_run,
     encoder_named,
-    unknown_preset,
 )
 
 FUSION_PRESETS = ("default", "tiny")
+HeldOut = Annotated[float, Bound("between 0 and 0.5", lambda fraction: 0 < fraction < 0.5)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfiguration:
+class ClassifierConfiguration(Run):
     """An encoder and a head, trained in folds by patient: what both kinds of training have, as fine-tuning has it."""
 
     encoder: EncoderConfiguration | BackboneConfiguration = field(kw_only=False)
     head: str = "linear"  # a file of MAEMCLib/networks/heads
     positive: str = ""  # of two classes the positive one; empty: the second in order
-    folds: int = 5  # 1: the one model that a manifest's validation rows stop
+    folds: Count = 5  # 1: the one model that a manifest's validation rows stop
     # The manifest's column that names each case's fold; empty: folds are drawn.
     folds_from: str = ""
-    epochs: int = 100
     # Epochs at the beginning in which the head alone is trained ("Less is More": 10).
     frozen_epochs: int = 0
-    patience: int = 10  # epochs without a lower validation loss before a fold stops
+    patience: Count = 10  # epochs without a lower validation loss before a fold stops
     # Epochs, up to the present one, whose mean validation loss decides. One: with a small validation part and a high
     # rate an epoch may be the lowest by luck; several then decide better.
-    loss_window: int = 1
-    batch: int = 32
+    loss_window: Count = 1
+    batch: Count = 32
     # Share of the training patients held out for early stopping; the paper has none and its figures suggest that the
     # test fold decided. The test fold is never looked at here.
-    validation_fraction: float = 0.1
+    validation_fraction: HeldOut = 0.1
     class_weights: bool = True
-    encoder_rate: float = 1.0  # learning rate of the encoder relative to that of the head
+    encoder_rate: UpToOne = 1.0  # learning rate of the encoder relative to that of the head
     # Take a pre-trained encoder's blocks, but draw its patch embedding anew. Trained to reconstruct patches, the
     # embedding keeps what is smooth; in the phantom experiment (MAEMCTraining/README.md) patches of 50 learned the
     # class only so. Does not concern a linear probe, which leaves the encoder as it is.
     new_patch_embedding: bool = False
     # At how many angles scoring shows a 2-D picture, evenly about its middle; their mean counts. For pictures that have
     # no up; scoring takes as many times longer.
-    angles: int = 1
+    angles: Count = 1
     # Labeled cases of each fold's training part that are used, for learning curves; 0: all.
-    labeled_cases: int = 0
+    labeled_cases: Annotated[int, Bound("0 (all) or at least 4, two of each class", lambda n: n == 0 or n >= 4)] = 0
     # Of folds, validation parts and the choice of labeled cases; repeats of a training keep it. None: as ``seed``.
     split_seed: int | None = 0
     # Leave the encoder as it is and train the head alone: what a few dozen cases can decide.
     linear_probe: bool = False
-    accumulation: int = 1  # micro-batches of a batch, one after another: less memory; batch norms see a micro-batch
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
-    seed: int = 0
-    log_every: int = 10  # steps
-    checkpoint_seconds: float = 60.0
+    checkpoint_seconds: NotNegative = 60.0
     augmentation: Augmentation | PictureAugmentation = field(default_factory=lambda: Augmentation(shift_mm=3))
     optimization: Optimization = field(
         default_factory=lambda: Optimization(
@@ -79,16 +79,8 @@ class ClassifierConfiguration:
         return self.seed if self.split_seed is None else self.split_seed
 
     def __post_init__(self) -> None:
-        check_run(self)
-        for name in ("folds", "patience", "loss_window", "angles"):
-            check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it has to be at least 1.")
+        super().__post_init__()
         check(0 <= self.frozen_epochs < self.epochs, f"frozen_epochs is {self.frozen_epochs}; choose 0 up to epochs.")
-        check(
-            self.labeled_cases == 0 or self.labeled_cases >= 4,
-            f"labeled_cases is {self.labeled_cases}; choose 0 (all) or at least 4, two of each class.",
-        )
-        check(0 < self.validation_fraction < 0.5, "validation_fraction has to lie between 0 and 0.5.")
-        check(0 < self.encoder_rate <= 1, f"encoder_rate is {self.encoder_rate}; choose above 0 up to 1.")
         pictures = isinstance(self.augmentation, PictureAugmentation)
         check(pictures or self.angles == 1, "angles is a setting of 2-D pictures; montages are shown upright.")
 
@@ -105,19 +97,14 @@ class FusionConfiguration(ClassifierConfiguration):
     """A fusion: a head that relates a case's branches and values."""
 
     head: str = "graph"
-    patience: int = 30
-    batch: int = 16
-    validation_fraction: float = 0.15
-    width: int = 64  # of a node of the graph
-    rounds: int = 2  # of messages
+    patience: Count = 30
+    batch: Count = 16
+    validation_fraction: HeldOut = 0.15
+    width: Count = 64  # of a node of the graph
+    rounds: Count = 2  # of messages
     split_seed: int | None = None  # repeats with other seeds divide anew
     images_alone: bool = True  # train the same network without the clinical values too: it says what they add
     optimization: Optimization = field(default_factory=lambda: Optimization(learning_rate=3e-4))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("width", "rounds"):
-            check(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it has to be at least 1.")
 
 
 def finetuning_preset(
@@ -157,7 +144,7 @@ def finetuning_preset(
         # As published: the un-augmented axial montages, drops at 40 and 70 of 100 epochs.
         base = replace(base, optimization=replace(optimization, warmup_fraction=0.0))
         return base if pictures else replace(base, fusion="axial", augmentation=Augmentation(mode="none"))
-    raise unknown_preset(name)
+    raise UsageError(f"There is no preset '{name}'. Choose one of {', '.join(PRESETS)}.", "preset")
 
 
 def fusion_preset(

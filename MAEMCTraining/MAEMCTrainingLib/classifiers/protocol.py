@@ -67,4 +67,4 @@ def pretrain_without(
     others, run, attributes = with_attributes(everyone.without(patients), pretrained.run, lambda line: None)
     task = PretrainingTask(others, run, pretrained.preprocessing, attributes=attributes)
     train(task, run, session, place / "pretraining", attributes.fingerprint(others), fold=fold)
-    return task.module.encoder_state()
+    return task.module.encoder.state_dict()

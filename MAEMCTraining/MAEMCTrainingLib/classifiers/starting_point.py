@@ -73,7 +73,7 @@ def from_job(folder: Path) -> StartingPoint:
         source=str(folder.resolve()),
         name=folder.name,
         encoder=pretrained.run.encoder,
-        state=pretrained.module.encoder_state(),
+        state=pretrained.module.encoder.state_dict(),
         preprocessing=pretrained.preprocessing,
         kind=pretrained.kind,
         fingerprint=file_sha256(folder / "checkpoints" / "last" / "model.safetensors"),

@@ -22,7 +22,7 @@ from ..data.preprocessing import Settings
 from ..engine.class_weights import class_weights
 from ..engine.optimization import NamedParameter, layer_scale
 from ..engine.rng import generator
-from ..engine.task import Task, sample_in_epoch
+from ..engine.task import Sample, Task
 from ..statistics.metrics import macro_auc_row
 from .cases import CaseImages, LabeledCohort
 from .fold_model import CASES_TOGETHER, TOGETHER, chunks, features, joined, mean_of_owners, predict, trained_branches
@@ -104,27 +104,22 @@ class ClassifierTask(Task):
                 parameters.append(NamedParameter(name, parameter, scale, start))
         return parameters
 
-    def order(self, epoch: int) -> np.ndarray:
-        """The epoch's own permutation of the samples."""
-        return generator(self.seed, "order", epoch).permutation(self.samples)
-
     def shown(self, sample: int) -> tuple[int, tuple[int, ...]]:
         """The case of a sample, and the branches of it that are shown."""
         case, group = divmod(sample, len(self.groups))
         return int(self.fold.train[case]), self.groups[group]
 
-    def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
+    def names(self, samples: Sequence[Sample]) -> list[str]:
         """The cases of a batch."""
-        return [self.cohort.cases[self.shown(sample_in_epoch(code)[1])[0]].where for code in samples]
+        return [self.cohort.cases[self.shown(number)[0]].where for _, number in samples]
 
-    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[LabeledBatch, dict[str, float]]:
+    def batch(self, samples: Sequence[Sample]) -> tuple[LabeledBatch, dict[str, float]]:
         """Augmented images of one batch; the padded share, and of several branches the share that was observed."""
         side = self.run.encoder.image_size
         images = np.zeros((len(samples), self.images_per_sample, side, side), np.float32)
         seen = np.zeros(images.shape[:2], bool)
         cases, padded = [], []
-        for row, code in enumerate(samples):
-            epoch, number = sample_in_epoch(code)
+        for row, (epoch, number) in enumerate(samples):
             case, group = self.shown(number)
             cases.append(case)
             for slot, branch in enumerate(group):

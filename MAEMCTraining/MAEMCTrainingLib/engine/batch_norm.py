@@ -1,16 +1,17 @@
-"""Batch normalization of a batch that passes in parts: over several processes, and in shares one after another.
+"""Batch normalization of a batch that passes in parts: over several processes, and in micro-batches.
 
 Over processes the parts are normalized together, by the mean and the variance of all their values, and each process
-keeps the same running statistics. Shares that pass one after another cannot be: the statistics of each are its own, and
-the running ones move once a batch, to the mean of its shares'.
+keeps the same running statistics. Micro-batches pass one after another and cannot be: the statistics of each are its
+own, and the running ones move once a batch, to the mean of its micro-batches'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from MAEMCLib.errors import UsageError
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -29,18 +30,8 @@ class SynchronizedBatchNorm(_BatchNorm):
     """A batch normalization (B, C, ...) over the parts of all processes, however many values each brings.
 
     On processors its output has the same bits with any number of processes, one included. torch's own SyncBatchNorm
-    refuses processors. Parameters, buffers and their names are those of the layer that it replaces. All processes have
-    to pass it in the same order.
+    refuses processors. All processes have to pass it in the same order.
     """
-
-    @classmethod
-    def like(cls, layer: _BatchNorm) -> SynchronizedBatchNorm:
-        """The layer's parameters and buffers themselves, not copies."""
-        made = cls(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
-        made.weight, made.bias = layer.weight, layer.bias
-        made.running_mean, made.running_var = layer.running_mean, layer.running_var
-        made.num_batches_tracked = layer.num_batches_tracked
-        return made.train(layer.training)
 
     def _check_input_dim(self, values: Tensor) -> None:
         """Any number of dimensions from two on."""
@@ -59,18 +50,11 @@ class SynchronizedBatchNorm(_BatchNorm):
         return normalized
 
 
-def normalized_together(
-    values: Tensor, weight: Tensor, bias: Tensor, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Values (B, C, ...) of all processes normalized by channel; this process's part of them, in their own type.
-
-    Also the mean and the variance (C,), of all processes and without gradient, and how many values a channel has.
-    """
-    return _Normalize.apply(values, weight, bias, epsilon)
-
-
 class _Normalize(torch.autograd.Function):
     """(x - mean) / sqrt(variance + epsilon) * weight + bias, with the moments and the gradient of all processes.
+
+    Of values (B, C, ...), weight and bias (C,). Gives this process's part in its own type and, without gradient, the
+    mean and the variance (C,) of all processes and how many values a channel has.
 
     The gradients of weight and bias are this process's part: DistributedDataParallel adds them up.
     """
@@ -108,6 +92,9 @@ class _Normalize(torch.autograd.Function):
         return of_values.to(values.dtype), of_weight.to(weight.dtype), of_bias.to(weight.dtype), None
 
 
+normalized_together = _Normalize.apply
+
+
 def _sums(rows: Tensor) -> Tensor:
     """(B, C, ...) -> (C,) float64: each sample by itself, then all samples in double precision.
 
@@ -127,68 +114,49 @@ def _total(sums: Tensor) -> Tensor:
 def synchronize(module: nn.Module) -> None:
     """Let a network's batch normalizations see the parts of all processes, in place.
 
-    Copies that the optimizer does not train keep the statistics of their process (MoCo's momentum encoder, whose keys
-    are to be normalized apart).
+    The layers change their class alone: parameters, buffers and hooks stay. Copies that the optimizer does not train
+    keep the statistics of their process (MoCo's momentum encoder, whose keys are to be normalized apart).
     """
-    for parent in list(module.modules()):
-        for name, layer in list(parent.named_children()):
-            plain = isinstance(layer, _BatchNorm) and not isinstance(layer, SynchronizedBatchNorm)
-            if plain and any(parameter.requires_grad for parameter in layer.parameters()):
-                setattr(parent, name, SynchronizedBatchNorm.like(layer))
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm) and any(parameter.requires_grad for parameter in layer.parameters()):
+            layer.__class__ = SynchronizedBatchNorm
+
+
+def check_micro_batch(samples: int, encoder: nn.Module) -> None:
+    """Raises UsageError for a micro-batch of one sample and an encoder with batch normalization, which needs several.
+
+    One that is synchronized has those of the other processes.
+    """
+    together = SynchronizedBatchNorm if several_processes() else ()
+    if samples < 2 and not all(isinstance(layer, together) for layer in batch_norms(encoder)):
+        raise UsageError(
+            "One sample passes through the encoder at a time, but its batch normalization compares several. Choose a "
+            "larger batch, a smaller accumulation, fewer processes, or a vision transformer.",
+            "batch-too-small",
+        )
 
 
 @torch.no_grad()
 def average_running_statistics(module: nn.Module) -> None:
     """Give the running statistics of layers that normalize apart the mean over processes: one model is saved."""
-    if not several_processes():
+    apart = [layer for layer in batch_norms(module) if not isinstance(layer, SynchronizedBatchNorm)]
+    if not (several_processes() and apart):
         return
-    own = [
-        statistic
-        for layer in batch_norms(module)
-        if not isinstance(layer, SynchronizedBatchNorm)
-        for statistic in (layer.running_mean, layer.running_var)
-    ]
-    if not own:
-        return
-    together = torch.cat([statistic.flatten() for statistic in own])
+    own = [statistic for layer in apart for statistic in (layer.running_mean, layer.running_var)]
+    together = torch.cat(own)
     distributed.all_reduce(together)
     together /= distributed.get_world_size()
     for statistic, mean in zip(own, together.split([len(statistic) for statistic in own]), strict=True):
         statistic.copy_(mean)
 
 
-class RunningStatistics:
-    """The running means and variances of a network, which move once a batch however many shares it passes in."""
+def set_momenta(momenta: Mapping[_BatchNorm, float], number: int, count: int) -> None:
+    """Called before each of a batch's micro-batches, 0 ... count - 1: the running means and variances are to move once
+    a batch, however many it passes in.
 
-    def __init__(self, module: nn.Module) -> None:
-        self.layers = list(batch_norms(module))
-        self.momenta = [layer.momentum for layer in self.layers]
-        self._before: list[Tensor] = []
-
-    @property
-    def _buffers(self) -> Sequence[Tensor]:
-        return [
-            buffer
-            for layer in self.layers
-            for buffer in (layer.running_mean, layer.running_var, layer.num_batches_tracked)
-        ]
-
-    def remember(self) -> None:
-        """Keep them as they are, for ``restore``."""
-        self._before = [buffer.clone() for buffer in self._buffers]
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Undo the shares that have passed since ``remember``: a batch that begins again is not counted twice."""
-        for buffer, before in zip(self._buffers, self._before, strict=True):
-            buffer.copy_(before)
-
-    def share(self, number: int, shares: int) -> None:
-        """Called before each of a batch's shares, 0 ... shares - 1.
-
-        A batch moves them by its momentum m, each of its shares by m / shares. A share that others follow fades with
-        them, so that its own momentum is larger by that.
-        """
-        for layer, momentum in zip(self.layers, self.momenta, strict=True):
-            after = momentum * (shares - number - 1) / shares
-            layer.momentum = momentum / shares / (1 - after)
+    momenta: of a batch. It moves them by its momentum m, each of its micro-batches by m / count. One that others follow
+    fades with them, so that its own momentum is larger by that.
+    """
+    for layer, momentum in momenta.items():
+        after = momentum * (count - number - 1) / count
+        layer.momentum = momentum / count / (1 - after)

@@ -35,8 +35,8 @@ _GROUP_STEP = "group step"
 class Position:
     """Where a run stands: steps done, the best epoch by validation, epochs since, and whether it ended early.
 
-    recent: validation losses of the last epochs, as many as decide together. accumulation: shares of a batch where the
-    memory was found too small for the configured ones, else 0. scaler: the state of float16's loss scale.
+    recent: validation losses of the last epochs, as many as decide together. accumulation: micro-batches of a batch
+    where the memory was too small for the configured ones, else 0. scaler: the state of float16's loss scale.
     """
 
     step: int = 0
@@ -48,97 +48,103 @@ class Position:
     accumulation: int = 0
     scaler: dict[str, Any] = field(default_factory=dict)
 
+    def assess(self, loss: float, epoch: int, patience: int | None, window: int) -> bool:
+        """Enter an epoch's validation loss; whether it is the best so far.
 
-def save(
-    folder: Path,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    position: Position,
-    best: dict[str, Tensor] | None,
-    identity: dict[str, Any],
-) -> None:
-    """Replace ``folder``/last as a whole. identity: configuration and data, compared when the run goes on.
+        patience: epochs without a lower loss before the run ends; None: never. window: epochs, up to the present one,
+        whose mean loss counts.
+        """
+        self.recent = [*self.recent, loss][-window:]
+        smoothed = sum(self.recent) / len(self.recent)
+        better = self.best_loss is None or smoothed < self.best_loss
+        if better:
+            self.best_loss, self.best_epoch, self.stale = smoothed, epoch, 0
+        else:
+            self.stale += 1
+        self.ended = patience is not None and self.stale >= patience
+        return better
 
-    Raises InputError where the disk does not take it; the checkpoint that was there stays.
-    """
-    fresh, last, old = folder / "last.new", folder / "last", folder / "last.old"
-    try:
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        _write_tensors(fresh / "model.safetensors", module.state_dict())
-        _write_tensors(fresh / "optimizer.safetensors", _optimizer_tensors(optimizer))
-        if best is not None:
-            _write_tensors(fresh / "best.safetensors", best)
-        # Last, so that a folder that holds it is complete.
-        with open(fresh / "training.json", "w", encoding="utf-8") as stream:
-            stream.write(_training_text(fresh, position, identity))
-            stream.flush()
-            os.fsync(stream.fileno())
-        # A folder cannot be replaced in one step. Killed between these lines, ``_recover`` finds the newest whole one.
-        shutil.rmtree(old, ignore_errors=True)
-        if last.exists():
-            os.rename(last, old)
-        os.rename(fresh, last)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Those of one run. identity: its configuration and its data, compared when it goes on."""
+
+    folder: Path
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    identity: dict[str, Any]
+
+    def save(self, position: Position, best: dict[str, Tensor] | None) -> None:
+        """Replace ``folder``/last as a whole.
+
+        Raises InputError where the disk does not take it; the checkpoint that was there stays.
+        """
+        fresh, last, old = (self.folder / name for name in ("last.new", "last", "last.old"))
+        try:
             shutil.rmtree(fresh, ignore_errors=True)
-            if old.exists() and not last.exists():
-                os.rename(old, last)
-        go_on = "The one before it is intact: free space, then repeat the command to go on from there."
+            fresh.mkdir(parents=True)
+            _write_tensors(fresh / "model.safetensors", self.module.state_dict())
+            _write_tensors(fresh / "optimizer.safetensors", _optimizer_tensors(self.optimizer))
+            if best is not None:
+                _write_tensors(fresh / "best.safetensors", best)
+            # Last, so that a folder that holds it is complete.
+            with open(fresh / "training.json", "w", encoding="utf-8") as stream:
+                stream.write(_training_text(fresh, position, self.identity))
+                stream.flush()
+                os.fsync(stream.fileno())
+            # A folder cannot be replaced in one step. Killed in between, ``_recover`` finds the newest whole one.
+            shutil.rmtree(old, ignore_errors=True)
+            if last.exists():
+                os.rename(last, old)
+            os.rename(fresh, last)
+            shutil.rmtree(old, ignore_errors=True)
+        except (OSError, SafetensorError) as error:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(fresh, ignore_errors=True)
+                if old.exists() and not last.exists():
+                    os.rename(old, last)
+            go_on = "The one before it is intact: free space, then repeat the command to go on from there."
+            if not last.exists():
+                go_on = "There is none before it: free space, then repeat the command, which begins anew."
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"The checkpoint could not be written ({reason}). {go_on}", "not-written") from error
+
+    def save_best(self, position: Position, best: dict[str, Tensor]) -> None:
+        """Write ``folder``/best for other programs; a continued run does not read it."""
+        target = self.folder / "best"
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            _write_tensors(target / "model.safetensors.part", best)
+            os.replace(target / "model.safetensors.part", target / "model.safetensors")
+            (target / "training.json").write_text(_training_text(target, position, self.identity), encoding="utf-8")
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"The best checkpoint could not be written ({error}).", "not-written") from error
+
+    def restore(self, steps: int) -> tuple[Position, dict[str, Tensor] | None]:
+        """Load the last checkpoint of a run of so many steps, or begin at step 0 where there is none.
+
+        Raises InputError: another configuration or other data (the differing keys are listed); ModelError: damage.
+        """
+        _recover(self.folder)
+        last = self.folder / "last"
         if not last.exists():
-            go_on = "There is none before it: free space, then repeat the command, which begins anew."
-        raise InputError(
-            f"The checkpoint could not be written ({getattr(error, 'strerror', None) or error}). {go_on}", "not-written"
-        ) from error
-
-
-def save_best(folder: Path, best: dict[str, Tensor], position: Position, identity: dict[str, Any]) -> None:
-    """Write ``folder``/best for other programs; a continued run does not read it."""
-    target = folder / "best"
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        _write_tensors(target / "model.safetensors.part", best)
-        os.replace(target / "model.safetensors.part", target / "model.safetensors")
-        (target / "training.json").write_text(_training_text(target, position, identity), encoding="utf-8")
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"The best checkpoint could not be written ({error}).", "not-written") from error
-
-
-def restore(
-    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any]
-) -> tuple[Position, dict[str, Tensor] | None]:
-    """Load the last checkpoint, or begin at step 0 where there is none.
-
-    Raises InputError: another configuration or other data (the differing keys are listed); ModelError: damaged files.
-    """
-    _recover(folder)
-    last = folder / "last"
-    if not last.exists():
-        return Position(), None
-    training = _read_training(last)
-    lines = differing_keys({key: training.get(key) for key in identity}, json.loads(json.dumps(identity)))
-    if training.get("schema") != SCHEMA or lines:
-        raise InputError(
-            f"The checkpoint in {folder} is from another run: {'; '.join(lines) or 'another schema'}. "
-            "Choose another --output, or repeat the command that made it.",
-            "other-configuration",
-        )
-    position = _position(last / "training.json", training.get("position"))
-    _check_headers(last, training.get("files"))
-    _load_module(module, last / "model.safetensors")
-    _load_optimizer(optimizer, last / "optimizer.safetensors")
-    best = None
-    if (last / "best.safetensors").exists():
-        best = read_tensors(last / "best.safetensors")
-        _check_tensors(last / "best.safetensors", best, module.state_dict())
-    return position, best
-
-
-def check_step(folder: Path, position: Position, steps: int) -> None:
-    """Raises ModelError where a checkpoint claims more steps than the run has."""
-    if position.step > steps:
-        raise _unfit(folder / "last" / "training.json", f"step {position.step} of {steps}")
+            return Position(), None
+        training = _read_training(last)
+        lines = differing_keys({key: training.get(key) for key in self.identity}, json.loads(json.dumps(self.identity)))
+        if training.get("schema") != SCHEMA or lines:
+            raise InputError(
+                f"The checkpoint in {self.folder} is from another run: {'; '.join(lines) or 'another schema'}. "
+                "Choose another --output, or repeat the command that made it.",
+                "other-configuration",
+            )
+        position = _position(last / "training.json", training.get("position"))
+        if position.step > steps:
+            raise _unfit(last / "training.json", f"step {position.step} of {steps}")
+        _check_headers(last, training.get("files"))
+        self.module.load_state_dict(_read_state(last / "model.safetensors", self.module))
+        _load_optimizer(self.optimizer, last / "optimizer.safetensors")
+        best = last / "best.safetensors"
+        return position, _read_state(best, self.module) if best.exists() else None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -179,10 +185,16 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return tensors
 
 
-def _load_module(module: nn.Module, path: Path) -> None:
-    tensors = read_tensors(path)
-    _check_tensors(path, tensors, module.state_dict())
-    module.load_state_dict(tensors)
+def _read_state(path: Path, module: nn.Module) -> dict[str, Tensor]:
+    """The state of a module in a file. Raises ModelError, naming the first tensor that differs."""
+    tensors, expected = read_tensors(path), module.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors:
+            raise _unfit(path, f"{name} is missing")
+        found = tensors[name]
+        if name not in expected or (found.shape, found.dtype) != (expected[name].shape, expected[name].dtype):
+            raise _unfit(path, f"{name} {tuple(found.shape)} {found.dtype}")
+    return tensors
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
@@ -224,21 +236,8 @@ def _state_kinds(optimizer: torch.optim.Optimizer) -> set[str]:
     return {"exp_avg", "exp_avg_sq"} | ({"step"} if isinstance(optimizer, torch.optim.AdamW) else set())
 
 
-def _check_tensors(path: Path, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Raises ModelError, naming the first that differs."""
-    for name in sorted(expected.keys() | tensors.keys()):
-        if name not in tensors:
-            raise _unfit(path, f"{name} is missing")
-        if name not in expected or (tensors[name].shape, tensors[name].dtype) != (
-            expected[name].shape,
-            expected[name].dtype,
-        ):
-            raise _unfit(path, f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}")
-
-
 def _training_text(folder: Path, position: Position, identity: dict[str, Any]) -> str:
-    files = {path.name: _header_sha256(path) for path in sorted(folder.glob("*.safetensors"))}
-    content = {"schema": SCHEMA, "position": asdict(position), "files": files, **identity}
+    content = {"schema": SCHEMA, "position": asdict(position), "files": _headers(folder), **identity}
     return json.dumps(sealed(content), indent=1)
 
 
@@ -249,9 +248,7 @@ def _read_training(folder: Path) -> dict[str, Any]:
         training = read_json(path, "The checkpoint's state")
     except InputError as error:
         raise ModelError(str(error), "checkpoint", error.private) from error
-    if not isinstance(training, dict):
-        raise _unfit(path, "it holds no object")
-    if "sha256" not in training:  # of an older version
+    if isinstance(training, dict) and "sha256" not in training:  # of an older version
         return training
     try:
         return unsealed(training)
@@ -259,11 +256,15 @@ def _read_training(folder: Path) -> dict[str, Any]:
         raise _unfit(path, str(error)) from error
 
 
-def _header_sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        size = stream.read(8)
-        header = min(int.from_bytes(size, "little"), path.stat().st_size)  # eight damaged bytes state any number
-        return hashlib.sha256(size + stream.read(header)).hexdigest()
+def _headers(folder: Path) -> dict[str, str]:
+    """The SHA-256 of the header of each file of tensors in a folder."""
+    hashes = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with open(path, "rb") as stream:
+            size = stream.read(8)
+            header = min(int.from_bytes(size, "little"), path.stat().st_size)  # eight damaged bytes state any number
+            hashes[path.name] = hashlib.sha256(size + stream.read(header)).hexdigest()
+    return hashes
 
 
 def _check_headers(folder: Path, files: object) -> None:
@@ -271,11 +272,10 @@ def _check_headers(folder: Path, files: object) -> None:
     version, which did not name them."""
     if files is None:
         return
-    found = {path.name for path in folder.glob("*.safetensors")}
-    for name in sorted(found | (files.keys() if isinstance(files, dict) else found)):
-        path = folder / name
-        if not isinstance(files, dict) or name not in found or name not in files or _header_sha256(path) != files[name]:
-            raise _unfit(path, "it is missing, or not the one that was written with the others")
+    stated, present = files if isinstance(files, dict) else {}, _headers(folder)
+    for name in sorted(stated.keys() | present.keys()):
+        if not (name in stated and name in present and stated[name] == present[name]):
+            raise _unfit(folder / name, "it is missing, or not the one that was written with the others")
 
 
 def _position(path: Path, values: object) -> Position:

@@ -10,9 +10,9 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
 
 from MAEMCLib.errors import ModelError, UsageError
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
@@ -27,12 +27,54 @@ def check(condition: bool, message: str) -> None:
         raise UsageError(message, "configuration")
 
 
+@dataclass(frozen=True)
+class Bound:
+    """What a setting has to be, in words and as a test; it stands in the annotation of the setting's field."""
+
+    wanted: str
+    holds: Callable[[Any], bool]
+
+
+def at_least(lowest: int) -> Bound:
+    """The bound of a number that cannot be lower."""
+    return Bound(f"at least {lowest}", lambda value: value >= lowest)
+
+
+Count = Annotated[int, at_least(1)]
+Positive = Annotated[float, Bound("above 0", lambda value: value > 0)]
+NotNegative = Annotated[float, at_least(0)]
+BelowOne = Annotated[float, Bound("at least 0 and below 1", lambda value: 0 <= value < 1)]
+UpToOne = Annotated[float, Bound("above 0 and at most 1", lambda value: 0 < value <= 1)]
+ZeroToOne = Annotated[float, Bound("at least 0 and at most 1", lambda value: 0 <= value <= 1)]
+AreaRange = Annotated[
+    tuple[float, ...],
+    Bound(
+        "two shares of an area, the smaller first, for example 0.2,1",
+        lambda area: len(area) == 2 and 0 < area[0] <= area[1] <= 1,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class CheckedSettings:
+    """Settings with values that their annotations allow, ``Literal`` or with a ``Bound``. Raises UsageError."""
+
+    def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(type(self), include_extras=True).items():
+            value, bounds = getattr(self, name), list(getattr(kind, "__metadata__", ()))
+            if typing.get_origin(kind) is Literal:
+                choices = typing.get_args(kind)
+                bounds.append(Bound(f"one of {', '.join(choices)}", choices.__contains__))
+            for bound in bounds:
+                check(bound.holds(value), f"{name} is {value!r}, but it has to be {bound.wanted}.")
+
+
 PAPER_VIEWS = 40
 """Views of each case in the published data: 4 rotations, 2 flips and 5 positions."""
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(CheckedSettings):
     """How a case is varied from one presentation to the next.
 
     online: a random whole-millimeter 3-D shift shared by both planes, a right-angle rotation and a flip drawn for each
@@ -42,16 +84,14 @@ class Augmentation:
     """
 
     mode: Literal["online", "paper", "none", "single"] = "online"
-    shift_mm: int = 5  # largest shift along each axis; the cache holds a margin of 5 mm
+    # Largest shift along each axis.
+    shift_mm: Annotated[int, Bound("0 to 5: a cache holds a margin of 5 mm", range(6).__contains__)] = 5
     rotate: bool = True
     flip: bool = True
 
-    def __post_init__(self) -> None:
-        check(0 <= self.shift_mm <= 5, f"shift_mm is {self.shift_mm}; the cache holds a margin of 5 mm: choose 0 to 5.")
-
 
 @dataclass(frozen=True)
-class PictureAugmentation:
+class PictureAugmentation(CheckedSettings):
     """How a 2-D picture is varied from one presentation to the next.
 
     Two recipes. Light, for masked autoencoders and classifiers: a small shift, zoom and gain, a flip, right angles.
@@ -59,74 +99,70 @@ class PictureAugmentation:
     brightness, contrast and sharpness. Gray pictures have no hue to change.
     """
 
-    view_share: float = 1.0  # side of the central square that is looked at, as a share of the stored picture's side
-    shift_share: float = 0.05  # light: largest shift along each axis, as a share of the view
-    zoom: float = 0.1  # light: the view is wider or narrower by up to this share
-    gain: float = 0.1  # light: gray values are multiplied by 1 - gain ... 1 + gain
+    view_share: UpToOne = 1.0  # side of the central square that is taken, as a share of the stored picture's side
+    shift_share: BelowOne = 0.05  # light: largest shift along each axis, as a share of the view
+    zoom: BelowOne = 0.1  # light: the view is wider or narrower by up to this share
+    gain: BelowOne = 0.1  # light: gray values are multiplied by 1 - gain ... 1 + gain
     flip: bool = True  # left and right
     turn: bool = False  # right angles: for pictures without an up, as axial CT of a nodule; never for ultrasound
     # Light: turned by up to this many degrees to either side beside that; with right angles, 45 makes every angle as
     # likely as any. What comes in from beyond the stored picture is black.
-    tilt: float = 0.0
-    crop_area: tuple[float, ...] = (0.2, 1.0)  # strong: share of the view's area that a crop shows
-    jitter: float = 0.4  # strong: largest change of brightness and contrast, in four of five crops
+    tilt: Annotated[float, Bound("0 to 180 degrees", lambda value: 0 <= value <= 180)] = 0.0
+    crop_area: AreaRange = (0.2, 1.0)  # strong: share of the view's area that a crop shows
+    jitter: BelowOne = 0.4  # strong: largest change of brightness and contrast, in four of five crops
     blur: bool = True  # strong: half of the crops
-    small_crops: int = 6  # of the view, for methods that compare large crops with small ones
-    small_area: tuple[float, ...] = (0.1, 0.33)
-    small_side: float = 0.43  # of a large crop's side, as 96 pixels of 224
-
-    def __post_init__(self) -> None:
-        check(0 < self.view_share <= 1, f"view_share is {self.view_share}; choose above 0 up to 1.")
-        for name in ("shift_share", "zoom", "gain", "jitter"):
-            check(0 <= getattr(self, name) < 1, f"{name} is {getattr(self, name)}; choose 0 up to below 1.")
-        check(0 <= self.tilt <= 180, f"tilt is {self.tilt}; choose 0 to 180 degrees.")
-        for name in ("crop_area", "small_area"):
-            area = getattr(self, name)
-            good = len(area) == 2 and 0 < area[0] <= area[1] <= 1
-            check(good, f"{name} is {area}; two shares are needed, the smaller first, for example {name}=0.2,1.")
-        check(self.small_crops >= 0, f"small_crops is {self.small_crops}; it cannot be negative.")
-        check(0 < self.small_side <= 1, f"small_side is {self.small_side}; choose above 0 up to 1.")
+    small_crops: Annotated[int, at_least(0)] = 6  # of the view, for methods that compare large crops with small ones
+    small_area: AreaRange = (0.1, 0.33)
+    small_side: UpToOne = 0.43  # of a large crop's side, as 96 pixels of 224
 
 
 @dataclass(frozen=True)
-class Optimization:
+class Optimization(CheckedSettings):
     """The optimizer and the course of its rate (MAEMC-NET: AdamW with these betas; the rest is not printed)."""
 
     optimizer: Literal["adamw", "sgd", "lars", "lamb"] = "adamw"
-    momentum: float = 0.9  # of sgd and lars
-    learning_rate: float = 3.75e-5
+    momentum: BelowOne = 0.9  # of sgd and lars
+    learning_rate: Positive = 3.75e-5
     schedule: Literal["cosine", "constant", "milestones"] = "cosine"
-    warmup_fraction: float = 0.1  # of all steps, linear from zero
+    warmup_fraction: BelowOne = 0.1  # of all steps, linear from zero
     milestones: tuple[int, ...] = ()  # epochs after which the rate falls tenfold
-    weight_decay: float = 0.05
-    betas: tuple[float, ...] = (0.9, 0.95)
-    gradient_clip: float = 1.0  # largest l2 norm of the whole gradient
-    layer_decay: float = 1.0  # the rate of each block relative to that of the block above it
+    weight_decay: NotNegative = 0.05
+    betas: Annotated[
+        tuple[float, ...],
+        Bound("two numbers from 0 to below 1", lambda betas: len(betas) == 2 and all(0 <= beta < 1 for beta in betas)),
+    ] = (0.9, 0.95)
+    gradient_clip: Positive = 1.0  # largest l2 norm of the whole gradient
+    layer_decay: UpToOne = 1.0  # the rate of each block relative to that of the block above it
 
     def __post_init__(self) -> None:
-        check(0 <= self.momentum < 1, f"momentum is {self.momentum}; choose 0 up to below 1.")
-        check(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it has to be above 0.")
-        check(0 <= self.warmup_fraction < 1, f"warmup_fraction is {self.warmup_fraction}; choose 0 up to below 1.")
-        check(self.weight_decay >= 0, f"weight_decay is {self.weight_decay}; it cannot be negative.")
-        check(self.gradient_clip > 0, f"gradient_clip is {self.gradient_clip}; it has to be above 0.")
-        check(0 < self.layer_decay <= 1, f"layer_decay is {self.layer_decay}; choose above 0 up to 1.")
-        check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas are {self.betas}; two in [0, 1).")
+        super().__post_init__()
         check(
             self.schedule != "milestones" or bool(self.milestones),
             "The schedule 'milestones' needs milestones, for example milestones=40,70.",
         )
 
 
-def check_run(run: Any) -> None:
-    """What every training's settings have to fulfill. Raises UsageError."""
-    for name in ("epochs", "batch", "accumulation", "log_every"):
-        check(getattr(run, name) >= 1, f"{name} is {getattr(run, name)}; it has to be at least 1.")
-    check(0 <= run.seed < 2**63, f"seed is {run.seed}; choose 0 or a positive number.")
-    check(
-        run.accumulation <= run.batch,
-        f"accumulation is {run.accumulation}; a batch of {run.batch} cannot pass in more shares than it has samples.",
-    )
-    check(run.checkpoint_seconds >= 0, f"checkpoint_seconds is {run.checkpoint_seconds}; it cannot be negative.")
+@dataclass(frozen=True, kw_only=True)
+class Run(CheckedSettings):
+    """The settings of every training, which the loop reads."""
+
+    epochs: Count = 100
+    batch: Count = 64
+    # Micro-batches in which a batch passes, one after another: less memory; batch norms see a micro-batch.
+    accumulation: Count = 1
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: float32 on a processor
+    seed: Annotated[int, Bound("at least 0 and below 2 ** 63", range(2**63).__contains__)] = 0
+    log_every: Count = 10  # steps
+    checkpoint_seconds: NotNegative = 300.0
+    optimization: Optimization = field(default_factory=Optimization)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(
+            self.accumulation <= self.batch,
+            f"accumulation is {self.accumulation}; a batch of {self.batch} cannot pass in more micro-batches than it "
+            "has samples.",
+        )
 
 
 def encoder_named(name: str, flat: bool, small: bool) -> EncoderConfiguration | BackboneConfiguration:
@@ -147,21 +183,13 @@ def encoder_named(name: str, flat: bool, small: bool) -> EncoderConfiguration | 
     return encoder
 
 
-def unknown_preset(name: str) -> UsageError:
-    """The error of a preset that nobody knows."""
-    return UsageError(f"There is no preset '{name}'. Choose one of {', '.join(PRESETS)}.", "preset")
-
-
 def flatten(configuration: Any, prefix: str = "") -> dict[str, Any]:
     """A tree of dataclasses as dotted key -> value."""
-    flat: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for f in dataclasses.fields(configuration):
         value = getattr(configuration, f.name)
-        if dataclasses.is_dataclass(value):
-            flat |= flatten(value, f"{prefix}{f.name}.")
-        else:
-            flat[prefix + f.name] = value
-    return flat
+        values |= flatten(value, f"{prefix}{f.name}.") if dataclasses.is_dataclass(value) else {prefix + f.name: value}
+    return values
 
 
 def to_json(configuration: Any) -> dict[str, Any]:
@@ -193,7 +221,7 @@ def override(configuration: Any, assignments: Sequence[str]) -> Any:
         branch[name] = _parse(typing.get_type_hints(type(node))[name], text, key)
     try:
         return _changed(configuration, changes)
-    except ModelError as error:  # an architecture that nobody can build was asked for; no model is at fault
+    except ModelError as error:  # an architecture that nobody can build; no model is at fault
         raise UsageError(f"{' '.join(assignments)}: {error}", error.code) from error
 
 
@@ -234,19 +262,15 @@ def _changed(node: Any, changes: dict[str, Any]) -> Any:
 
 def _parse(kind: Any, text: str, key: str) -> Any:
     origin = typing.get_origin(kind)
-    if origin is types.UnionType:  # of a kind and None, which is what stays where nothing is said
+    if origin is types.UnionType:  # of a kind and None, the default
         return _parse(typing.get_args(kind)[0], text, key)
-    if origin is Literal:
-        choices = typing.get_args(kind)
-        check(text in choices, f"{key} is '{text}', but it has to be one of {', '.join(choices)}.")
-        return text
     if origin is tuple:
         inner = typing.get_args(kind)[0]
         return tuple(_parse(inner, part, key) for part in text.split(",") if part)
     if kind is bool:
         check(text.lower() in ("true", "false"), f"{key} is '{text}', but it has to be true or false.")
         return text.lower() == "true"
-    if kind is str:
+    if kind is str or origin is Literal:  # whose choices the settings check themselves
         return text
     names = {int: "a whole number", float: "a number"}
     try:

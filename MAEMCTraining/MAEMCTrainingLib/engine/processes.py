@@ -81,14 +81,10 @@ class Processes:
         else:
             code = self.of_leader(None)
             if code:
-                raise _LeaderFailed(code)
+                failed = MAEMCError("Rank 0 could not start; it says why.", "leader")
+                failed.exit_code = code
+                raise failed
             yield
-
-
-class _LeaderFailed(MAEMCError):
-    def __init__(self, exit_code: int) -> None:
-        super().__init__("Rank 0 could not start; it says why.", "leader")
-        self.exit_code = exit_code
 
 
 def launched() -> Processes:

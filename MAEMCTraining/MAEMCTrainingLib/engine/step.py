@@ -1,16 +1,16 @@
-"""One optimizer step: a batch in shares, over processes and over time, at a chosen precision.
+"""One optimizer step: a batch in micro-batches, over processes and over time, at a chosen precision.
 
-A batch is divided among the processes, and each one's part into ``accumulation`` shares that pass through the network
-one after another. Each sample counts the same however it is divided. The number of processes changes nothing of what is
-learned but for rounding, and MoCo's keys. Neither does the number of shares, but for batch normalization, whose
-statistics are those of a share (``batch_norm``).
+A batch is divided among the processes, and each one's part into ``accumulation`` micro-batches that pass through
+the network one after another. Each sample counts the same however the batch is divided. The number of processes changes
+nothing of what is learned but for rounding, and MoCo's keys. Neither does the number of micro-batches, but for batch
+normalization, whose statistics are those of a micro-batch (``batch_norm``).
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,25 +18,22 @@ from MAEMCLib.errors import InputError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .batch_norm import RunningStatistics, synchronize
+from .batch_norm import batch_norms, set_momenta, synchronize
+from .configuration import Run
 from .optimization import set_learning_rate
 from .processes import Processes
 from .rng import generator
+from .task import Batch, Sample, Task
 
-if TYPE_CHECKING:
-    from .task import Batch, Run, Task
-
-_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-Shares = list[tuple["Batch", dict[str, float]]]
+MicroBatches = list[tuple[Batch, dict[str, float]]]
 
 
-def precision_on(asked: str, device: torch.device) -> torch.dtype:
+def precision_on(precision: str, device: torch.device) -> torch.dtype:
     """The number format of the forward pass. ``auto``: bfloat16 on a GPU that has it, float16 on others, float32 on a
     processor (where bfloat16 is faster only with the right instructions).
     """
-    if asked != "auto":
-        return _TYPES[asked]
+    if precision != "auto":
+        return getattr(torch, precision)
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
@@ -58,22 +55,23 @@ class Stepper:
             synchronize(task.module)
         if processes.several:
             self.model = DistributedDataParallel(task.module, broadcast_buffers=False)
-        self.running = RunningStatistics(task.module)
+        self.momenta = {layer: layer.momentum for layer in batch_norms(task.module)}
         self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
-    def shares(self, samples: Sequence[int] | np.ndarray) -> Shares:
-        """The batches of this process's part of the samples. Called from another thread, ahead of time."""
+    def micro_batches(self, samples: Sequence[Sample]) -> MicroBatches:
+        """This process's part of the samples, divided. Called from another thread, ahead of time."""
         mine = np.array_split(np.asarray(samples), self.processes.count)[self.processes.rank]
-        return [self.task.batch(part) for part in np.array_split(mine, self._number_of_shares(len(samples)))]
+        parts = np.array_split(mine, self._number_of_micro_batches(len(samples)))
+        return [self.task.batch(part.tolist()) for part in parts]
 
-    def _number_of_shares(self, samples: int) -> int:
-        """The same in all processes, which pass their shares together: no more than the smallest part has samples."""
+    def _number_of_micro_batches(self, samples: int) -> int:
+        """The same in all processes, which pass them together: no more than the smallest part has samples."""
         return min(self.accumulation, samples // self.processes.count)
 
     def step(
-        self, samples: Sequence[int] | np.ndarray, shares: Shares, rate: float, epoch: int, number: int
+        self, samples: Sequence[Sample], parts: MicroBatches, rate: float, epoch: int, number: int
     ) -> dict[str, float]:
-        """Train on the samples, whose shares are given; the figures of the whole batch. number: of the step.
+        """Train on the samples, whose micro-batches are given; the figures of the whole batch. number: of the step.
 
         The weights move only where all figures are finite: the caller looks at them. Raises torch.OutOfMemoryError
         with nothing changed but the momentum encoder's own step. Of parameters that the task names as ``unmoved`` the
@@ -83,23 +81,29 @@ class Stepper:
         torch.manual_seed(int(generator(self.run.seed, "torch", 0, number).integers(2**62)))
         set_learning_rate(self.optimizer, rate, epoch)
         self.task.before_step()
-        if len(shares) < self._number_of_shares(len(samples)):  # made ahead, before the memory was found too small
-            shares = self.shares(samples)
-        self.running.remember()
+        if len(parts) < self._number_of_micro_batches(len(samples)):  # made before the memory proved too small
+            parts = self.micro_batches(samples)
+        statistics = [buffer for layer in self.momenta for buffer in layer.buffers()]
+        before = [buffer.clone() for buffer in statistics]
         try:
-            totals, kept = self._forward_and_backward(shares, len(samples))
+            totals, kept = self._forward_and_backward(parts, len(samples))
         except torch.OutOfMemoryError:
             # Half as many samples at a time, once; the batch that the optimizer sees stays the same.
             halved = self.accumulation > self.run.accumulation or not self.task.divisible
             if halved or self.processes.several or self.accumulation >= len(samples):
                 raise
             self.accumulation *= 2
-            self._forget_gradients()
-            self.running.restore()
-            totals, kept = self._forward_and_backward(self.shares(samples), len(samples))
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            for buffer, value in zip(statistics, before, strict=True):
+                buffer.copy_(value)  # or what has passed would be counted twice
+            totals, kept = self._forward_and_backward(self.micro_batches(samples), len(samples))
         for parameter in self.task.unmoved():
             parameter.grad = None
-        figures = self._figures(totals)
+        # The figures of all processes, read back from the device in one go.
+        values = self.processes.total(torch.stack([value.to(self.device) for value in totals.values()]))
+        figures = dict(zip(totals, values.tolist(), strict=True))
         self.scaler.unscale_(self.optimizer)
         norm = clip_gradients(self.parameters, self.run.optimization.gradient_clip)
         if np.isfinite(norm) or not self.scaler.is_enabled():
@@ -110,14 +114,14 @@ class Stepper:
             self.task.after_step(kept)
         return figures
 
-    def _forward_and_backward(self, shares: Shares, samples: int) -> tuple[dict[str, Tensor], list[Any]]:
-        """Gradients of the mean over all samples; the share-weighted figures and what the method keeps."""
+    def _forward_and_backward(self, parts: MicroBatches, samples: int) -> tuple[dict[str, Tensor], list[Any]]:
+        """Gradients of the mean over all samples; the figures, weighted by samples, and what the method keeps."""
         self.optimizer.zero_grad(set_to_none=True)
         totals: dict[str, Tensor] = {}
         kept = []
-        for number, (batch, facts) in enumerate(shares):
-            last = number + 1 == len(shares)
-            self.running.share(number, len(shares))
+        for number, (batch, facts) in enumerate(parts):
+            last = number + 1 == len(parts)
+            set_momenta(self.momenta, number, len(parts))
             weight = len(batch) / samples
             together = contextlib.nullcontext() if last or not self.processes.several else self.model.no_sync()
             with together:
@@ -130,16 +134,6 @@ class Stepper:
                 value = torch.as_tensor(value, dtype=torch.float64 if self.device.type != "mps" else torch.float32)
                 totals[name] = totals.get(name, 0.0) + value.detach() * weight
         return totals, kept
-
-    def _figures(self, totals: dict[str, Tensor]) -> dict[str, float]:
-        """The figures of all processes, read back from the device in one go."""
-        values = torch.stack([value.to(self.device) for value in totals.values()])
-        return dict(zip(totals, self.processes.total(values).tolist(), strict=True))
-
-    def _forget_gradients(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], largest: float) -> float:
@@ -159,7 +153,7 @@ def device_failure(error: RuntimeError, device: torch.device) -> InputError | No
     if isinstance(error, torch.OutOfMemoryError):
         return InputError(
             f"The memory of {device} is too small even for half of the batch. The last checkpoint is kept. Use a "
-            "smaller batch, a larger accumulation (the same batch in more shares), or --device cpu.",
+            "smaller batch, a larger accumulation (the same batch in more micro-batches), or --device cpu.",
             "out-of-memory",
         )
     if device.type == "cpu":

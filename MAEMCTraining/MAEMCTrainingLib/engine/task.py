@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .configuration import Optimization
 from .optimization import NamedParameter
-
-EPOCH_SHIFT = 40
-"""The epoch of a sample lies in the bits above these."""
+from .rng import generator
 
 
-def sample_in_epoch(code: int) -> tuple[int, int]:
-    """(epoch, sample) of one integer that ``Task.batch`` is given."""
-    return int(code) >> EPOCH_SHIFT, int(code) & ((1 << EPOCH_SHIFT) - 1)
+class Sample(NamedTuple):
+    """One of the samples of an epoch; both decide how it is varied."""
+
+    epoch: int
+    number: int
 
 
 class Batch(Protocol):
@@ -34,26 +33,24 @@ class Task:
 
     phase: str  # of its events: "pretrain", "finetune"
     module: nn.Module
+    seed: int
     samples: int  # an epoch's
     images_per_sample: int
-    divisible: bool  # whether a batch may pass in shares: not where a loss compares its samples
+    divisible: bool  # whether a batch may pass in micro-batches: not where a loss compares its samples
 
     def parameters(self) -> list[NamedParameter]:
-        """What the optimizer trains."""
-        raise NotImplementedError
+        """What the optimizer trains; momentum copies, without gradient, are not among it."""
+        return [NamedParameter(name, value) for name, value in self.module.named_parameters() if value.requires_grad]
 
     def order(self, epoch: int) -> np.ndarray:
         """The epoch's permutation of the samples, each an integer that says with the epoch what it shows."""
+        return generator(self.seed, "order", epoch).permutation(self.samples)
+
+    def batch(self, samples: Sequence[Sample]) -> tuple[Batch, dict[str, float]]:
+        """A batch, and figures on it for the events. Called from another thread, ahead of time: no state may matter."""
         raise NotImplementedError
 
-    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[Batch, dict[str, float]]:
-        """A batch, and figures on it for the events. Called from another thread, ahead of time: no state may matter.
-
-        samples: of ``order``, with the epoch in their upper bits (``sample_in_epoch``).
-        """
-        raise NotImplementedError
-
-    def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
+    def names(self, samples: Sequence[Sample]) -> list[str]:
         """The case_ids in a batch, for messages."""
         raise NotImplementedError
 
@@ -62,17 +59,17 @@ class Task:
         return ()
 
     def before_step(self) -> None:
-        """What happens once before a batch's shares pass (the momentum encoder's step)."""
+        """What happens once before a batch's micro-batches pass (the momentum encoder's step)."""
 
     def step(self, model: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Any]:
-        """The mean losses of one share, "loss" with its gradient, and what ``after_step`` is to get of it.
+        """The mean losses of one micro-batch, "loss" with its gradient, and what ``after_step`` is to get of it.
 
         model: the task's module, or the same wrapped for several processes; to be called.
         """
-        raise NotImplementedError
+        return model(batch)
 
     def after_step(self, kept: list[Any]) -> None:
-        """What happens once after a batch, with what ``step`` returned of each share (the queue's new keys)."""
+        """What happens once after a batch, with what ``step`` returned of each micro-batch (the queue's new keys)."""
 
     def epoch_done(self, epoch: int, device: torch.device) -> None:
         """Called in the leading process after every epoch (previews)."""
@@ -80,16 +77,3 @@ class Task:
     def validate(self, device: torch.device) -> dict[str, float] | None:
         """Figures of the validation, of which "loss" decides on early stopping; None without a validation."""
         return None
-
-
-class Run(Protocol):
-    """The settings that the loop reads; both configurations have them."""
-
-    epochs: int
-    batch: int
-    accumulation: int
-    precision: str
-    seed: int
-    log_every: int
-    checkpoint_seconds: float
-    optimization: Optimization

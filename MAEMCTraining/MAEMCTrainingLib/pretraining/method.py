@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from MAEMCLib.networks.configuration import DecoderConfiguration
+from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
 from torch import Tensor, nn
 
 from .parts.settings import MethodSettings
@@ -42,9 +44,9 @@ class ViewBatch:
 
 
 class Method(nn.Module):
-    """Built as ``Method(configuration, encoder, decoder, seed)``; ``encoder`` is the network that fine-tuning takes.
+    """An encoder, which fine-tuning takes afterwards, and the parts that it learns with.
 
-    It has to have ``Configuration``, ``VIEWS``, ``encoder`` and ``forward``; all else has a default.
+    A method has to have ``Configuration``, ``VIEWS``, ``add_parts`` and ``forward``; all else has a default.
     """
 
     Configuration: ClassVar[type[MethodSettings]]
@@ -52,41 +54,48 @@ class Method(nn.Module):
     VIEWS: ClassVar[str]
     """The images that it is fed, a key of ``data.kinds.kind.VIEWS``."""
     WHOLE_BATCH: ClassVar[bool] = False
-    """Whether its loss compares the samples of a batch, which then cannot pass in shares."""
+    """Whether its loss compares the samples of a batch, which then cannot pass in micro-batches."""
     CONTRASTS_PLANES: ClassVar[bool] = False
     """Whether it has MAEMC-NET's parts, which contrast the planes of a nodule (``pretext.contrast``)."""
     reconstruct: ClassVar[Callable[..., tuple[Tensor, Tensor]] | None] = None
     """Where it reconstructs images: (images, noise, plane) -> (prediction, masked), for previews
     (``MAEMC.reconstruct``)."""
 
-    encoder: nn.Module
     mask_cells: int = 0
     """How many random numbers decide the mask of an image; 0: nothing is masked."""
     masked: int = 0
     """How many of these cells a mask hides."""
 
+    def __init__(
+        self, configuration: Any, encoder: AnyEncoderConfiguration, decoder: DecoderConfiguration, seed: int
+    ) -> None:
+        """Raises what ``add_parts`` raises."""
+        super().__init__()
+        self.configuration = configuration
+        self.encoder = build_encoder(encoder, seed)
+        self.add_parts(decoder, seed)
+
+    def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
+        """Build what stands beside the encoder. decoder: of methods that predict patches from tokens.
+
+        Raises UsageError for settings that do not fit the encoder.
+        """
+        raise NotImplementedError
+
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], Any]:
-        """The mean losses of one share of a batch, "loss" with its gradient and the others detached, for the log; and
+        """The mean losses of one micro-batch, "loss" with its gradient and the others detached, for the log; and
         what ``after_step`` is to get of it."""
         raise NotImplementedError
 
     def before_step(self) -> None:
-        """Called once before a batch's shares pass: a momentum encoder moves here."""
+        """Called once before a batch's micro-batches pass: a momentum encoder moves here."""
 
     def after_step(self, kept: list[Any]) -> None:
-        """Called once after a batch, with what ``forward`` returned of each share: keys enter a queue here."""
+        """Called once after a batch, with what ``forward`` returned of each micro-batch: keys enter a queue here."""
 
     def unmoved(self) -> Iterator[nn.Parameter]:
         """Parameters that do not move in this step, whatever their gradient."""
         return iter(())
-
-    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters that the optimizer trains; momentum copies, without gradient, are not among them."""
-        return ((name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad)
-
-    def encoder_state(self) -> dict[str, Tensor]:
-        """The encoder's tensors, named as those of ``build_encoder``, for fine-tuning."""
-        return self.encoder.state_dict()
 
     def autoencoder_state(self) -> dict[str, Tensor]:
         """The tensors that reconstruct both planes from a bundle, named as MAEMC's; {} where there are none."""

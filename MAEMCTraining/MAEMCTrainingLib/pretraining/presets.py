@@ -25,22 +25,22 @@ def pretraining_preset(
     kind: of input. backbone: as ``encoder_named`` takes it; None: the method's own choice. Raises UsageError: an
     unknown method or encoder, a preset that the method does not have, an encoder that it cannot train.
     """
-    facts, flat, tiny = facts_of(method), kind == "picture", name == "tiny"
+    facts, is_picture, tiny = facts_of(method), kind == "picture", name == "tiny"
     if name not in facts.preset_names:
         names = ", ".join(facts.preset_names)
         raise UsageError(f"The method {method} has no preset '{name}'. Choose one of {names}.", "preset")
     network = "tiny" if tiny else "vit-large"
     published = facts.paper_backbone if name.startswith("paper") else ""
-    encoder = encoder_named(backbone or published or facts.backbone or network, flat, tiny)
+    encoder = encoder_named(backbone or published or facts.backbone or network, is_picture, tiny)
     run = PretrainingConfiguration(method, default_settings(method), encoder, NETWORKS[network][1])
     check_encoder(run)
-    if flat:
+    if is_picture:
         run = replace(run, augmentation=PictureAugmentation(), views_per_case=1)
     if tiny:
         # For a processor in minutes: a small network with patches of 25, four views of each case an epoch. Batch 16: at
         # the same number of views four times the steps of batch 64, and a lower loss.
         words = ["epochs=30", "batch=16", "checkpoint_seconds=60", "learning_rate=1e-3"]
-        run = override(run, words if flat else [*words, "views_per_case=4"])
+        run = override(run, words if is_picture else [*words, "views_per_case=4"])
     return override(run, _own_values(facts, name, run, kind))
 
 

@@ -2,7 +2,7 @@
 
 The file holds what is known of the method without running it (``MethodFacts``) and its presets; the module beside it
 (NAME.py, "_" for "-") holds the class that is named there. With ``variant_of`` a file takes all that it does not say
-itself from another one.
+itself from another one, with ``presets_of`` the presets that it does not have.
 """
 
 from __future__ import annotations
@@ -64,19 +64,21 @@ def _read(name: str) -> MethodFacts:
     values = tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
     if "variant_of" in values:
         values = {**vars(_read(values.pop("variant_of"))), **values}
+    if "presets_of" in values:
+        values["presets"] = _read(values.pop("presets_of")).presets | values["presets"]
     values = {"module": name.replace("-", "_"), **values, "name": name}
     values |= {f.name: tuple(values[f.name]) for f in fields(MethodFacts) if isinstance(values.get(f.name), list)}
     return MethodFacts(**values)
 
 
-def _listed() -> dict[str, MethodFacts]:
-    """All of the folder: first what is made for one kind of input, last what needs more than images."""
-    found = [_read(path.stem) for path in _FOLDER.glob("*.toml")]
-    found.sort(key=lambda facts: (bool(facts.needs), len(facts.inputs), facts.name))
-    return {facts.name: facts for facts in found}
-
-
-METHODS: dict[str, MethodFacts] = _listed()
+# First what is made for one kind of input, last what needs more than images.
+METHODS: dict[str, MethodFacts] = {
+    facts.name: facts
+    for facts in sorted(
+        (_read(path.stem) for path in _FOLDER.glob("*.toml")),
+        key=lambda facts: (bool(facts.needs), len(facts.inputs), facts.name),
+    )
+}
 
 
 def facts_of(name: str) -> MethodFacts:

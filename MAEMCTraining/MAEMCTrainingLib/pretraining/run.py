@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,22 @@ import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.encoders import encoder_configuration
-from torch import Tensor, nn
+from torch import nn
 
 from ..data.attributes import Attributes, attributes_of
 from ..data.cohort import Cohort, join
 from ..data.kinds import kind_of_job
 from ..data.kinds.kind import Kind
-from ..data.kinds.lesion import LesionSizes, keep_lesion_visible, lesion_patches, lesion_sizes
+from ..data.kinds.lesion import keep_lesion_visible, lesion_patches, lesion_sizes
 from ..data.parts import TEST, TRAIN, VALIDATION
 from ..data.preprocessing import Settings, measure_preprocessing
 from ..data.sources import naming_nobody, open_data
 from ..engine.checkpoints import read_tensors
 from ..engine.configuration import Optimization, from_json, to_json
-from ..engine.loop import train
-from ..engine.optimization import NamedParameter
+from ..engine.loop import steps_in_epoch, train
 from ..engine.rng import generator
 from ..engine.session import Session
-from ..engine.task import Task, sample_in_epoch
+from ..engine.task import Sample, Task
 from ..jobs.job import Job, refuse_older
 from .configuration import PretrainingConfiguration
 from .method import ViewBatch
@@ -57,60 +56,52 @@ class PretrainingTask(Task):
     ) -> None:
         """Raises UsageError where the method cannot work with the encoder, the batch or the accumulation."""
         self.cohort, self.run, self.preprocessing, self.previews = cohort, run, preprocessing, previews
+        self.seed = run.seed
         self.attributes = attributes or Attributes.none(len(cohort))
         self.presentation = cohort.present(run.augmentation, preprocessing, run.encoder.image_size)
         self.samples = self.presentation.samples_per_view * run.views_per_case
         self.module: nn.Module = build_method(run)
+        self.before_step, self.after_step = self.module.before_step, self.module.after_step
+        self.unmoved = self.module.unmoved
         if self.module.WHOLE_BATCH and run.accumulation > 1:
             raise UsageError(
                 f"The method {run.method} compares the samples of a batch with each other, so that it cannot pass in "
-                "shares. Leave accumulation at 1 and choose a smaller batch, or moco-v2, which has a queue.",
+                "micro-batches. Leave accumulation at 1 and choose a smaller batch, or moco-v2, which has a queue.",
                 "accumulation",
             )
-        if self.module.WHOLE_BATCH and min(run.batch, self.samples) < 2:
+        smallest = self.samples // steps_in_epoch(self.samples, run.batch)
+        if self.module.WHOLE_BATCH and smallest < 2:
             raise UsageError(
-                f"The method {run.method} compares the samples of a batch, and this one has a single sample. Choose a "
-                "larger batch.",
+                f"The method {run.method} compares the samples of a batch, and of {self.samples} samples in batches of "
+                f"{run.batch} one has a single sample. Choose a larger batch, much better 32 or more, and data with as "
+                "many cases.",
                 "batch",
             )
         guarded = cohort.kind.marks_lesions and self.module.mask_cells and self.module.VIEWS in ("one", "shifted")
         if run.min_visible_lesion and not guarded:
             raise UsageError(
-                f"min_visible_lesion is for methods that hide parts of 2-D pictures; {run.method} on these data does "
+                f"min_visible_lesion is for methods that mask parts of 2-D pictures; {run.method} on these data does "
                 "not. Leave it out.",
                 "visible-lesion",
             )
         self.images_per_sample = len(self._views(0, 0)[0])
-
-    @property
-    def divisible(self) -> bool:
-        """Whether a batch may pass in shares."""
-        return not self.module.WHOLE_BATCH
-
-    def parameters(self) -> list[NamedParameter]:
-        """What the method lets the optimizer train."""
-        return [NamedParameter(name, parameter) for name, parameter in self.module.trainable()]
-
-    def order(self, epoch: int) -> np.ndarray:
-        """The epoch's own permutation."""
-        return generator(self.run.seed, "order", epoch).permutation(self.samples)
+        self.divisible = not self.module.WHOLE_BATCH
 
     def _case(self, sample: int) -> int:
         return self.presentation.case_of(sample // self.run.views_per_case)
 
     def _views(self, epoch: int, sample: int) -> tuple[list[np.ndarray], float]:
         item, number = divmod(sample, self.run.views_per_case)
-        return self.presentation.views(self.module.VIEWS, item, self.run.seed, epoch, sample, number)
+        return self.presentation.views(self.module.VIEWS, item, self.seed, epoch, sample, number)
 
-    def names(self, samples: Sequence[int] | np.ndarray) -> list[str]:
+    def names(self, samples: Sequence[Sample]) -> list[str]:
         """The cases of a batch."""
-        return [self.cohort.cases[self._case(sample_in_epoch(code)[1])].where for code in samples]
+        return [self.cohort.cases[self._case(number)].where for _, number in samples]
 
-    def batch(self, samples: Sequence[int] | np.ndarray) -> tuple[ViewBatch, dict[str, float]]:
+    def batch(self, samples: Sequence[Sample]) -> tuple[ViewBatch, dict[str, float]]:
         """The method's views and the noise of their masks, drawn per sample; the padded share."""
         images, noise, cases, padded = [], [], [], 0.0
-        for code in samples:
-            epoch, sample = sample_in_epoch(code)
+        for epoch, sample in samples:
             views, outside = self._views(epoch, sample)
             images.append(views)
             noise.append(self._noise(epoch, sample)[: len(views)])
@@ -125,13 +116,12 @@ class PretrainingTask(Task):
         return batch, {"padded_fraction": padded / len(images)}
 
     def _noise(self, epoch: int, sample: int) -> np.ndarray:
-        """(2, cells) uniform; changed so that the mask leaves the wanted share of a marked lesion visible, or as much
-        of it as the mask shows of anything.
-        """
-        draws = generator(self.run.seed, "mask", epoch, sample)
-        noise = draws.random((2, self.module.mask_cells), dtype=np.float32)
+        """(2, cells) uniform; changed so that the wanted share of a marked lesion stays visible, or as much of it as
+        the mask leaves of the image."""
+        rng = generator(self.seed, "mask", epoch, sample)
+        noise = rng.random((2, self.module.mask_cells), dtype=np.float32)
         share, item = self.run.min_visible_lesion, sample // self.run.views_per_case
-        mask = self.presentation.lesion(item, self.run.seed, epoch, sample) if share else None
+        mask = self.presentation.lesion(item, self.seed, epoch, sample) if share else None
         if mask is None:
             return noise
         touched = max(1, int(lesion_patches(mask, self.cell).sum()))
@@ -143,38 +133,16 @@ class PretrainingTask(Task):
         """Side of a mask's cell in pixels."""
         return self.run.encoder.image_size // math.isqrt(self.module.mask_cells)
 
-    def lesions(self) -> LesionSizes:
-        """How large the marked lesions are, seen without augmentation. Raises what ``__init__`` raises."""
-        masks, share = self.presentation.lesions(), self.run.min_visible_lesion
-        return lesion_sizes(masks, self.cell, self.module.masked, share)
-
-    def unmoved(self) -> Iterator[nn.Parameter]:
-        """The method's own."""
-        return self.module.unmoved()
-
-    def before_step(self) -> None:
-        """The method's own."""
-        self.module.before_step()
-
-    def step(self, model: nn.Module, batch: ViewBatch) -> tuple[dict[str, Tensor], Any]:
-        """The method's losses."""
-        return model(batch)
-
-    def after_step(self, kept: list[Any]) -> None:
-        """The method's own."""
-        self.module.after_step(kept)
-
     def epoch_done(self, epoch: int, device: torch.device) -> None:
         """Draw a preview where one is due: the same images under the same masks, so that two of them compare."""
         every, last = self.run.preview_epochs, epoch + 1 == self.run.epochs
-        if self.previews is None or not every or not ((epoch + 1) % every == 0 or epoch == 0 or last):
-            return
-        if self.module.reconstruct is None:
+        due = every and ((epoch + 1) % every == 0 or epoch == 0 or last)
+        if self.previews is None or self.module.reconstruct is None or not due:
             return
         images = self.presentation.plain(0)
         if len(images) < 2:  # of pictures, the first of two cases
             images = np.stack([images[0], self.presentation.plain(min(1, len(self.cohort) - 1))[0]])
-        noise = generator(self.run.seed, "preview").random((2, self.module.mask_cells), dtype=np.float32)
+        noise = generator(self.seed, "preview").random((2, self.module.mask_cells), dtype=np.float32)
         self.previews.mkdir(exist_ok=True)
         write_preview(self.module, images[:2], noise, self.preprocessing, self.previews / f"epoch-{epoch + 1:04d}.png")
 
@@ -185,12 +153,7 @@ def build_method(run: PretrainingConfiguration) -> nn.Module:
     return method_named(run.method)(run.settings, run.encoder, run.decoder, run.seed)
 
 
-def pretrain(
-    cohort: Cohort,
-    run: PretrainingConfiguration,
-    session: Session,
-    data: list[dict[str, Any]],
-) -> None:
+def pretrain(cohort: Cohort, run: PretrainingConfiguration, session: Session, data: list[dict[str, Any]]) -> None:
     """Pre-train in an opened job, or continue it.
 
     data: how the cohort was put together, for job.json. Raises what ``Job.declare`` and ``train`` raise.
@@ -212,7 +175,10 @@ def pretrain(
         }
     )
     task = PretrainingTask(cohort, run, preprocessing, job.folder / "previews", attributes)
-    job.log(_describe(task, session.device))
+    job.log(
+        f"Pre-training {run.method} on {len(cohort)} cases of {len(np.unique(cohort.patients))} patients, {run.epochs} "
+        f"epochs of {task.samples} samples, batch {run.batch}, on {session.device}."
+    )
     if run.min_visible_lesion:
         job.log(_describe_lesions(task))
     job.update(stage="Pre-training")
@@ -220,22 +186,22 @@ def pretrain(
     job.log("Finished: checkpoints/last.")
 
 
-def what_trains(cohort: Cohort, say: Callable[[str], None]) -> Cohort:
-    """The cases that the manifest's split lets train, all of them where there is none. say: is told who is left out.
+def what_trains(cohort: Cohort, log: Callable[[str], None]) -> Cohort:
+    """The cases that the manifest's split lets train, or all. log: gets a line about those that are left out.
 
     Raises InputError where nobody is left.
     """
     if not cohort.is_divided:
         return cohort
     counts = [f"{int((cohort.parts == part).sum())} {part}" for part in (TEST, VALIDATION)]
-    say(f"Left out of the pre-training by the manifest's split: {' and '.join(counts)} cases.")
+    log(f"Left out of the pre-training by the manifest's split: {' and '.join(counts)} cases.")
     return cohort.of_parts(TRAIN)
 
 
 def with_attributes(
     cohort: Cohort,
     run: PretrainingConfiguration,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> tuple[Cohort, PretrainingConfiguration, Attributes]:
     """The cases that have the metadata that the method learns from, its settings with the classes found, the metadata.
 
@@ -247,7 +213,7 @@ def with_attributes(
     attributes, known = attributes_of(cohort, columns)
     if len(known) < len(cohort):
         missing = len(cohort) - len(known)
-        say(f"{missing} of {len(cohort)} cases say nothing under {', '.join(columns)} and are left out.")
+        log(f"{missing} of {len(cohort)} cases have no value under {', '.join(columns)} and are left out.")
     settings = replace(run.settings, classes=attributes.names)
     if settings.class_counts is not None:
         several = [cohort.cases[known[row]].where for row in np.flatnonzero(attributes.values.sum(axis=1) > 1)]
@@ -261,44 +227,34 @@ def with_attributes(
     return cohort.subset(known), replace(run, settings=settings), attributes
 
 
-def _describe(task: PretrainingTask, device: torch.device) -> str:
-    """What starts, in one line."""
-    cohort, run = task.cohort, task.run
-    patients = len(np.unique(cohort.patients))
-    return (
-        f"Pre-training {run.method} on {len(cohort)} cases of {patients} patients, {run.epochs} epochs of "
-        f"{task.samples} samples, batch {run.batch}, on {device}."
-    )
-
-
 def _describe_lesions(task: PretrainingTask) -> str:
-    """How large the lesions are beside the patches. Raises InputError where no picture has a mask."""
-    found = task.lesions()
-    if not found.lesions:
+    """How large the marked lesions are beside the patches. Raises InputError where no picture has a mask."""
+    share = task.run.min_visible_lesion
+    sizes = lesion_sizes(task.presentation.lesions(), task.cell, task.module.masked, share)
+    if not sizes.lesions:
         raise InputError(
             "min_visible_lesion needs pictures of the lesions, and the manifest's column mask names none. Fill it, or "
             "leave min_visible_lesion out.",
             "lesion-mask",
         )
     text = (
-        f"{found.lesions} lesions are marked, the smallest {found.smallest_diameter:.1f} patches across, the median "
-        f"{found.median_diameter:.1f}; at least {task.run.min_visible_lesion:.0%} of each one's patches stay visible."
+        f"{sizes.lesions} lesions are marked, the smallest {sizes.smallest_diameter:.1f} patches across, the median "
+        f"{sizes.median_diameter:.1f}; at least {share:.0%} of each one's patches stay visible."
     )
-    large = len(found.too_large)
+    large = len(sizes.too_large)
     return text + (f" {large} are too large for that and show what the mask shows." if large else "")
 
 
 @dataclass(frozen=True)
 class PretrainedJob:
-    """A finished pre-training: its settings, its preprocessing, facts of its cohort, the method with its weights, the
-    kind of input."""
+    """A finished pre-training: its settings, its preprocessing, facts of its cohort, the method with its weights."""
 
     folder: Path
     run: PretrainingConfiguration
+    kind: Kind  # of input
     preprocessing: Settings
     cohort: dict[str, Any]
     module: nn.Module
-    kind: Kind
 
 
 def load_pretrained(folder: Path) -> PretrainedJob:
@@ -315,14 +271,7 @@ def load_pretrained(folder: Path) -> PretrainedJob:
     run = configuration_from_json(settings["configuration"], kind.Augmentation)
     module = build_method(run)
     module.load_state_dict(read_tensors(folder / "checkpoints" / "last" / "model.safetensors"))
-    return PretrainedJob(
-        folder=folder,
-        run=run,
-        preprocessing=kind.Preprocessing(**settings["preprocessing"]),
-        cohort=settings["cohort"],
-        module=module,
-        kind=kind,
-    )
+    return PretrainedJob(folder, run, kind, kind.Preprocessing(**settings["preprocessing"]), settings["cohort"], module)
 
 
 def cohort_of(pretrained: PretrainedJob, home: Path) -> Cohort:
@@ -330,7 +279,16 @@ def cohort_of(pretrained: PretrainedJob, home: Path) -> Cohort:
 
     Raises InputError: they are gone, are not known here, or are others than the job saw.
     """
-    settings, paths = Job(pretrained.folder).settings, data_paths(pretrained, home)
+    settings = Job(pretrained.folder, home=home).settings
+    try:
+        paths = [Path(source["path"]) for source in settings["data"]]
+    except KeyError:
+        raise InputError(
+            f"Where the data of the pre-training {pretrained.folder} lie is not known here: a job's folder holds no "
+            "paths, and it was made elsewhere or has moved. Pre-train again, or leave its patients out of these data.",
+            "data-unknown",
+            [pretrained.folder],
+        ) from None
     parts: dict[bool, list[Any]] = {True: [], False: []}
     with naming_nobody(paths):
         for source, path in zip(settings["data"], paths, strict=True):
@@ -347,27 +305,13 @@ def cohort_of(pretrained: PretrainedJob, home: Path) -> Cohort:
     return cohort
 
 
-def data_paths(pretrained: PretrainedJob, home: Path | None) -> list[Path]:
-    """Where the data of a job lie, as its note in MAEMC_HOME knows. Raises InputError where that does not."""
-    try:
-        return [Path(source["path"]) for source in Job(pretrained.folder, home=home).settings["data"]]
-    except KeyError:
-        raise InputError(
-            f"Where the data of the pre-training {pretrained.folder} lie is not known here: a job's folder holds no "
-            "paths, and it was made elsewhere or has moved. Pre-train again, or leave its patients out of these data.",
-            "data-unknown",
-            [pretrained.folder],
-        ) from None
-
-
 def configuration_from_json(values: dict[str, Any], augmentation: type) -> PretrainingConfiguration:
     """The configuration that a job stored. augmentation: the class of its kind of input."""
-    kinds = {
-        "settings": method_named(values["method"]).Configuration,
-        "decoder": DecoderConfiguration,
-        "augmentation": augmentation,
-        "optimization": Optimization,
+    parts = {
+        "settings": from_json(method_named(values["method"]).Configuration, values["settings"]),
+        "encoder": encoder_configuration(values["encoder"]),
+        "decoder": from_json(DecoderConfiguration, values["decoder"]),
+        "augmentation": from_json(augmentation, values["augmentation"]),
+        "optimization": from_json(Optimization, values["optimization"]),
     }
-    parts = {key: from_json(kind, values[key]) for key, kind in kinds.items()}
-    parts["encoder"] = encoder_configuration(values["encoder"])
     return from_json(PretrainingConfiguration, values | parts)

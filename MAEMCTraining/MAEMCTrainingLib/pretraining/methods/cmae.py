@@ -1,7 +1,7 @@
 """CMAE: a contrastive masked autoencoder.
 
 Huang et al., arXiv 2207.13532 (IEEE TPAMI 2024): an online encoder sees the visible patches of one crop of an image, a
-momentum encoder the whole of another crop, shifted by some pixels. A pixel decoder rebuilds the masked patches; a
+momentum encoder the whole of another crop, shifted by some pixels. A pixel decoder reconstructs the masked patches; a
 feature decoder completes the tokens of the masked ones, so that the two branches' mean features can be contrasted.
 
 Differs from the released code: the momentum is constant, theirs rises to 1 by a half cosine; single patches are masked,
@@ -11,7 +11,6 @@ branch's view is augmented as the data's kind is, theirs is jittered in color an
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,38 +19,31 @@ from MAEMCLib.networks.decoder import Decoder
 from MAEMCLib.networks.layers import Linear, initialize
 from torch import Tensor
 
+from ...engine.configuration import BelowOne, Count, NotNegative, Positive
 from ..method import ViewBatch
 from ..parts.gathering import rows_of_all
 from ..parts.losses import SamePatient, info_nce
 from ..parts.masked_transformer import MaskedTransformer, MaskedTransformerSettings
-from ..parts.momentum import update_momentum
+from ..parts.momentum import MomentumCopies
 from ..parts.projection import Projection
-from ..parts.small_batches import check_whole_batch
 
 
 @dataclass(frozen=True)
 class Configuration(MaskedTransformerSettings):
-    """The settings of CMAE. Raises UsageError for values that make no sense."""
+    """The settings of CMAE."""
 
-    temperature: float = 0.07
+    temperature: Positive = 0.07
     # Of the momentum encoder and its head: theirs <- momentum * theirs + (1 - momentum) * the online ones'.
-    momentum: float = 0.996
+    momentum: BelowOne = 0.996
     # Blocks of the feature decoder; its width and heads are the pixel decoder's.
-    feature_depth: int = 2
+    feature_depth: Count = 2
     # Of the unit vectors that are compared. Both heads have one hidden layer of twice the encoder's width.
-    projection_width: int = 256
+    projection_width: Count = 256
     # L = MSE + weight * InfoNCE.
-    contrastive_weight: float = 1.0
+    contrastive_weight: NotNegative = 1.0
     # Other images of the query's own patient in the batch. "exclude": they are no negatives; "keep": the letter of the
     # paper, whose photographs have no patients.
     same_patient: SamePatient = "exclude"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_above_0("temperature")
-        self.check_momentum()
-        self.check_at_least(1, "feature_depth", "projection_width")
-        self.check_at_least(0, "contrastive_weight")
 
 
 class FeatureDecoder(Decoder):
@@ -63,7 +55,7 @@ class FeatureDecoder(Decoder):
         initialize(self.predict, seed + 1)
 
 
-class CMAE(MaskedTransformer):
+class CMAE(MomentumCopies, MaskedTransformer):
     """Online encoder, pixel decoder, feature decoder and heads; momentum encoder and head.
 
     The negatives of an image are the other images of its batch as the momentum branch sees them.
@@ -73,28 +65,24 @@ class CMAE(MaskedTransformer):
     VIEWS = "shifted"
     WHOLE_BATCH = True
 
-    def __init__(
-        self, configuration: Configuration, encoder: EncoderConfiguration, decoder: DecoderConfiguration, seed: int
-    ) -> None:
-        """Raises UsageError for a mask that leaves no patch visible or none masked."""
-        super().__init__(configuration, encoder, decoder, seed)
-        features, output = replace(decoder, depth=configuration.feature_depth), configuration.projection_width
-        self.feature_decoder = FeatureDecoder(encoder, features, seed + 2)
+    def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
+        super().add_parts(decoder, seed)
+        features = replace(decoder, depth=self.configuration.feature_depth)
+        self.feature_decoder = FeatureDecoder(self.encoder.configuration, features, seed + 2)
+        width, output = self.encoder.width, self.configuration.projection_width
         # Batch normalization in the hidden layers, as in the authors' code.
-        self.projection = Projection(encoder.width, 2 * encoder.width, output, seed + 4, normalized=True)
-        self.prediction = Projection(output, 2 * encoder.width, output, seed + 5, normalized=True)
-        self.momentum_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
-        self.momentum_projection = copy.deepcopy(self.projection).requires_grad_(False)
+        self.projection = Projection(width, 2 * width, output, seed + 4, normalized=True)
+        self.prediction = Projection(output, 2 * width, output, seed + 5, normalized=True)
+        self.add_copies()
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], None]:
-        """The losses of one share: images[0] is masked and rebuilt, images[1] the momentum branch's.
+        """The losses of a batch: images[0] is masked and reconstructed, images[1] the momentum branch's.
 
         Returns "loss" with its gradient and, detached, "loss_mse", "loss_info_nce" (nats) and "negatives" (mean number
-        of negatives a query). Raises UsageError for a batch of one image: it has no negatives.
+        of negatives a query).
         """
         settings = self.configuration
         patients, mine = rows_of_all(batch.patient)
-        check_whole_batch(len(patients))
         image, whole = batch.images[:2]
         loss_mse, tokens, keep = self.reconstruction(image, batch.noise[:, 0])
         queries = self.feature_decoder(tokens, keep).mean(dim=1)
@@ -103,9 +91,8 @@ class CMAE(MaskedTransformer):
             keys = self.momentum_projection(self.momentum_encoder(whole)[:, 1:].mean(dim=1))
             negatives, _ = rows_of_all(keys)
         rows = torch.arange(len(patients), device=patients.device)
-        allowed = rows[mine, None] != rows
-        if settings.same_patient == "exclude":
-            allowed &= patients[mine, None] != patients
+        of_others = (patients[mine, None] != patients) | (settings.same_patient == "keep")
+        allowed = (rows[mine, None] != rows) & of_others
         loss_nce, used = info_nce(queries, keys, negatives, allowed, settings.temperature)
         losses = {
             "loss": loss_mse + settings.contrastive_weight * loss_nce,
@@ -114,8 +101,3 @@ class CMAE(MaskedTransformer):
             "negatives": used,
         }
         return losses, None
-
-    def before_step(self) -> None:
-        """The momentum encoder and its head move before the keys are computed."""
-        copies, online = (self.momentum_encoder, self.momentum_projection), (self.encoder, self.projection)
-        update_momentum(copies, online, self.configuration.momentum)

@@ -6,57 +6,47 @@ linear layer predict the pixels, and the masked cells count, each about its own 
 
 The published sparse code normalizes responses (GRN) over the visible places of the whole batch. Here it is done over
 those of each image, as the dense network does that is fine-tuned afterwards. Of 49 cells at 60 % 29 are masked, rounded
-as everywhere here; the published code, which counts the visible ones and cuts, hides 30.
+as everywhere here; the published code, which counts the visible ones and cuts, masks 30.
 """
 
 from __future__ import annotations
 
 import torch
-from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
+from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.masking import unpatchify
 from torch import Tensor, nn
 
 from ..parts.cnn_decoder import seeded
-from ..parts.masked_convolutions import hide, level_mask, masked, stage_features
-from ..parts.masked_reconstruction import MaskedReconstruction, MaskSettings
+from ..parts.masked_convolutions import blank, level_mask, masked, stage_features
+from ..parts.masked_reconstruction import MaskedReconstruction
 
 
 class FCMAE(MaskedReconstruction):
     """A ConvNeXt V2, its masked forward pass, the mask token, and a decoder of one block."""
 
-    Configuration = MaskSettings
-
-    def __init__(
-        self,
-        configuration: MaskSettings,
-        encoder: BackboneConfiguration,
-        decoder: DecoderConfiguration,
-        seed: int,
-    ) -> None:
-        """decoder: that of vision transformers, not used. Raises UsageError for a mask that does not fit."""
+    def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
         from timm.models.convnext import ConvNeXtBlock
 
-        super().__init__(configuration, encoder, seed)
+        super().add_parts(decoder, seed)
         # The norm behind the global pooling, which is not pooled here: it starts with fine-tuning.
         self.encoder.body.head.requires_grad_(False)
         channels, stride = self.levels[-1]
-        width = configuration.decoder_width
+        width = self.configuration.decoder_width
         with seeded(seed + 1):
             self.embed = nn.Conv2d(channels, width, 1)
             self.mask_token = nn.Parameter(torch.empty(1, width, 1, 1))
             self.block = ConvNeXtBlock(width, use_grn=True, ls_init_value=None)
             self.predict = nn.Conv2d(width, stride**2, 1)
             nn.init.normal_(self.mask_token, std=0.02)
-            for module in (self.embed, self.block, self.predict):
-                for layer in module.modules():
-                    if isinstance(layer, nn.Conv2d | nn.Linear):
-                        nn.init.trunc_normal_(layer.weight, std=0.02)
-                        nn.init.zeros_(layer.bias)
+            for layer in nn.ModuleList([self.embed, self.block, self.predict]).modules():
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    nn.init.trunc_normal_(layer.weight, std=0.02)
+                    nn.init.zeros_(layer.bias)
 
-    def rebuild(self, images: Tensor, visible: Tensor) -> Tensor:
+    def complete(self, images: Tensor, visible: Tensor) -> Tensor:
         """Images (B, 1, S, S) of which the cells visible (B, 1, G, G) may be seen -> images (B, 1, S, S)."""
         with masked(visible, self.encoder.body):
-            last = stage_features(self.encoder.body, hide(images, visible))[-1]
+            last = stage_features(self.encoder.body, blank(images, visible))[-1]
         places = self.embed(last)
         places = torch.where(level_mask(visible, places.shape[-1]), places, self.mask_token.to(places.dtype))
         # Each place of the last map predicts the stride x stride pixels below it.

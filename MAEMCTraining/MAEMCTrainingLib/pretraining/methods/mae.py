@@ -22,6 +22,6 @@ class MAE(MaskedTransformer):
     VIEWS = "one"
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], None]:
-        """The loss of one share: "loss" with its gradient, and the same as "loss_mse"."""
+        """The loss of one micro-batch: "loss" with its gradient, and the same as "loss_mse"."""
         loss, _, _ = self.reconstruction(batch.images[0], batch.noise[:, 0])
         return {"loss": loss, "loss_mse": loss.detach()}, None

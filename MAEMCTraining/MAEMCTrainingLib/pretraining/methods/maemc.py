@@ -4,65 +4,50 @@ Zhao et al., Frontiers in Medicine 2025, 10.3389/fmed.2025.1507258, section 3.3.
 silent or contradicts itself is a field of ``Configuration``.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.decoder import Decoder
+from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.layers import initialize
-from MAEMCLib.networks.masking import masked_count, patchify, split_tokens
-from MAEMCLib.networks.vit import ViT
+from MAEMCLib.networks.masking import split_tokens
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..method import Method, ViewBatch
-from ..parts.losses import SamePatient, info_nce, masked_mse
-from ..parts.momentum import update_momentum
+from ...engine.configuration import BelowOne, Count, Positive, ZeroToOne
+from ..method import ViewBatch
+from ..parts.losses import SamePatient, info_nce
+from ..parts.masked_transformer import MaskedTransformer
+from ..parts.momentum import MomentumCopies
 from ..parts.queue import KeyQueue
-from ..parts.settings import MethodSettings, check
+from ..parts.settings import MaskRatio, MethodSettings
 
 
 @dataclass(frozen=True)
 class Configuration(MethodSettings):
-    """The settings of MAEMC-NET's pre-training. Raises UsageError for values that make no sense."""
+    """The settings of MAEMC-NET's pre-training."""
 
+    norm_pixels = False  # no setting here: gray values are predicted
     # Share of patches masked, rounded half up on exact numbers: 13 of 25 at 50 %, the paper's best on CT. Axial and
     # coronal masks are independent: a shared one would identify the pair by its visible positions alone.
-    mask_ratio: float = 0.5
+    mask_ratio: MaskRatio = 0.5
     # InfoNCE's temperature is not printed; 0.07 is that of MoCo, whose scheme the paper follows.
-    temperature: float = 0.07
+    temperature: Positive = 0.07
     # "Only 1 % of updated parameters" enter the momentum encoder at each step.
-    momentum: float = 0.99
-    queue_size: int = 700
-    projection_width: int = 128
+    momentum: BelowOne = 0.99
+    queue_size: Count = 700
+    projection_width: Count = 128
     # What the 1-D convolution reads, which the paper leaves open. "mean": every visible patch token, then their mean,
     # so that one head serves any mask ratio and the class token stays free for the classifier; "cls": the class token;
     # "flatten": all visible patch tokens at once, which ties the head to one number of them.
     flattening: Literal["mean", "cls", "flatten"] = "mean"
     # Lambda in L = lambda * MSE + (1 - lambda) * InfoNCE; not printed. 0.5 is meant for standardized pixels: on [0, 1]
     # the squared error would vanish beside InfoNCE.
-    loss_balance: float = 0.5
+    loss_balance: ZeroToOne = 0.5
     # Keys of the query's own patient are the same lesion. "exclude": they are no negatives; "keep": the paper's letter.
     same_patient: SamePatient = "exclude"
     # True: the coronal montage is reconstructed and contrasted too. The paper uses it "solely" as the key.
     symmetric: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_mask_ratio()
-        self.check_above_0("temperature")
-        self.check_momentum()
-        self.check_at_least(1, "queue_size", "projection_width")
-        check(0 <= self.loss_balance <= 1, "loss_balance", self.loss_balance, "between 0 and 1")
-
-
-class _Projection(nn.Conv1d):
-    """A convolution whose values are left to ``initialize``."""
-
-    def reset_parameters(self) -> None:
-        pass
 
 
 class Flattening(nn.Module):
@@ -71,7 +56,7 @@ class Flattening(nn.Module):
     def __init__(self, kind: str, width: int, projection_width: int, visible: int, seed: int) -> None:
         super().__init__()
         self.kind = kind
-        self.conv = _Projection(width, projection_width, kernel_size=visible if kind == "flatten" else 1)
+        self.conv = nn.Conv1d(width, projection_width, kernel_size=visible if kind == "flatten" else 1)
         initialize(self, seed)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -80,7 +65,7 @@ class Flattening(nn.Module):
         return functional.normalize(self.conv(read.transpose(1, 2)).mean(dim=2).float(), dim=1)
 
 
-class MAEMC(Method):
+class MAEMC(MomentumCopies, MaskedTransformer):
     """MAEMC-NET: encoder, decoder, momentum encoder and queue.
 
     The query is the axial montage. Its visible patches are encoded, its masked ones reconstructed, and its flattened
@@ -90,47 +75,33 @@ class MAEMC(Method):
     Configuration = Configuration
     VIEWS = "pair"
     CONTRASTS_PLANES = True
+    FOLLOWED = ("encoder", "flattening")
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        encoder: EncoderConfiguration,
-        decoder: DecoderConfiguration,
-        seed: int,
-    ) -> None:
-        """Raises UsageError where the mask ratio leaves no patch visible or none masked."""
-        super().__init__()
-        self.configuration = configuration
-        self.mask_cells = encoder.tokens
-        self.masked = masked_count(encoder.tokens, configuration.mask_ratio)
-        visible = encoder.tokens - self.masked
-        self.encoder = ViT(encoder, seed)
-        self.decoder = Decoder(encoder, decoder, seed + 1)
+    def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
+        super().add_parts(decoder, seed)
+        settings, visible = self.configuration, self.mask_cells - self.masked
         self.flattening = Flattening(
-            configuration.flattening, encoder.width, configuration.projection_width, visible, seed + 2
+            settings.flattening, self.encoder.width, settings.projection_width, visible, seed + 2
         )
-        self.momentum_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
-        self.momentum_flattening = copy.deepcopy(self.flattening).requires_grad_(False)
-        self.queue = KeyQueue(configuration.queue_size, configuration.projection_width)
+        self.add_copies()
+        self.queue = KeyQueue(settings.queue_size, settings.projection_width)
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-        """The losses of one share of a batch, and its keys with their patients for ``after_step``.
+        """The losses of one micro-batch, and its keys with their patients for ``after_step``.
 
         Returns "loss" with its gradient and, detached, "loss_mse" (squared normalized gray values), "loss_info_nce"
         (nats) and "negatives" (mean number of negatives a query; 0 in the first step, where InfoNCE is 0).
         """
         settings = self.configuration
-        axial, coronal = (
-            (images, split_tokens(batch.noise[:, view], self.masked)) for view, images in enumerate(batch.images)
-        )
-        pairs = [(axial, coronal), (coronal, axial)] if settings.symmetric else [(axial, coronal)]
+        views = list(zip(batch.images, batch.noise.unbind(dim=1), strict=True))  # axial, coronal
+        pairs = [views, views[::-1]] if settings.symmetric else [views]
         allowed = self.queue.allowed(batch.patient, settings.same_patient)
         mse, nce, all_keys = [], [], []
-        for (images, (keep, masked)), (key_images, (key_keep, _)) in pairs:
-            tokens = self.encoder(images, keep)
-            target = patchify(images, self.encoder.configuration.patch_size)
-            mse.append(masked_mse(self.decoder(tokens, keep), target, masked))
+        for (images, noise), (key_images, key_noise) in pairs:
+            loss, tokens, _ = self.reconstruction(images, noise)
+            mse.append(loss)
             with torch.no_grad():
+                key_keep, _ = split_tokens(key_noise, self.masked)
                 keys = self.momentum_flattening(self.momentum_encoder(key_images, key_keep))
             loss, used = info_nce(self.flattening(tokens), keys, self.queue.keys, allowed, settings.temperature)
             nce.append(loss)
@@ -145,11 +116,6 @@ class MAEMC(Method):
         }
         return losses, (torch.cat(all_keys), batch.patient.repeat(len(pairs)))
 
-    def before_step(self) -> None:
-        """The momentum encoder moves before the keys are computed, in MoCo's order."""
-        copies, online = (self.momentum_encoder, self.momentum_flattening), (self.encoder, self.flattening)
-        update_momentum(copies, online, self.configuration.momentum)
-
     def after_step(self, kept: list[tuple[Tensor, Tensor]]) -> None:
         """The batch's keys enter the queue after its losses: negatives come from earlier batches only."""
         keys, patients = zip(*kept, strict=True)
@@ -160,15 +126,6 @@ class MAEMC(Method):
         parts = ("encoder.", "momentum_encoder.", "decoder.")
         return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(parts)}
 
-    @torch.no_grad()
-    def reconstruct(self, images: Tensor, noise: Tensor, plane: str = "axial") -> tuple[Tensor, Tensor]:
-        """Reconstruct montages (B, 1, S, S) masked by noise (B, N), at the mask ratio of the training.
-
-        The axial plane goes through the encoder. The coronal one goes through the momentum encoder, as the paper's
-        Table 6 has it, and the same decoder: no decoder was trained on the momentum encoder.
-
-        Returns the prediction (B, N, P) of all patches and the indices (B, H) of the masked ones.
-        """
-        keep, masked = split_tokens(noise, self.masked)
-        encoder = {"axial": self.encoder, "coronal": self.momentum_encoder}[plane]
-        return self.decoder(encoder(images, keep), keep), masked
+    def encoder_of(self, plane: str) -> nn.Module:
+        """The momentum encoder for coronal planes, as the paper's Table 6 has it; no decoder was trained on it."""
+        return {"axial": self.encoder, "coronal": self.momentum_encoder}[plane]

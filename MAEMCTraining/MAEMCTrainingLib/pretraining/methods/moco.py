@@ -6,55 +6,40 @@ Version 2: Chen et al. 2020, "Improved Baselines with Momentum Contrastive Learn
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
-from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.configuration import DecoderConfiguration
 from torch import Tensor, distributed
 
-from ...engine.batch_norm import average_running_statistics, batch_norms, several_processes
-from ..method import Method, ViewBatch
+from ...engine.batch_norm import average_running_statistics, batch_norms, check_micro_batch, several_processes
+from ...engine.configuration import BelowOne, Count, Positive
+from ..method import ViewBatch
 from ..parts.gathering import rows_of_all
 from ..parts.losses import SamePatient, info_nce
-from ..parts.momentum import update_momentum
+from ..parts.momentum import MomentumCopies
 from ..parts.projection import Projection
 from ..parts.queue import KeyQueue
 from ..parts.settings import MethodSettings
-from ..parts.small_batches import check_share
 
 
 @dataclass(frozen=True)
 class Configuration(MethodSettings):
-    """The settings of MoCo, with the values of version 2. Raises UsageError for values that make no sense."""
+    """The settings of MoCo, with the values of version 2."""
 
-    temperature: float = 0.2
+    temperature: Positive = 0.2
     # The share of its own values that the momentum encoder keeps at each step.
-    momentum: float = 0.999
-    # Earlier keys. The papers keep 65,536 of 1.28 million pictures, a twentieth of an epoch; a queue that is longer
-    # than an epoch holds older and older keys of the same pictures.
-    queue_size: int = 4096
-    projection_width: int = 128
+    momentum: BelowOne = 0.999
+    # Earlier keys. The papers keep 65,536 of 1.28 million images, a twentieth of an epoch; a queue that is longer
+    # than an epoch holds older and older keys of the same images.
+    queue_size: Count = 4096
+    projection_width: Count = 128
     # Keys of the query's own patient are of the same lesion. "exclude": they are no negatives; "keep": the papers'
     # letter.
     same_patient: SamePatient = "exclude"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_above_0("temperature")
-        self.check_momentum()
-        self.check_at_least(1, "queue_size", "projection_width")
 
-
-@dataclass(frozen=True)
-class ConfigurationV1(Configuration):
-    """The settings of MoCo with the temperature of version 1."""
-
-    temperature: float = 0.07
-
-
-class MoCoV2(Method):
+class MoCoV2(MomentumCopies):
     """An encoder with a projection of two layers, the momentum copies of both, and the queue.
 
     Batch normalization in the encoder: queries are normalized over all processes, keys by each process with the
@@ -70,33 +55,22 @@ class MoCoV2(Method):
     VIEWS = "pair"
     hidden_projection = True  # an MLP, its hidden layer as wide as the features; False: one linear layer
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        encoder: EncoderConfiguration | BackboneConfiguration,
-        decoder: DecoderConfiguration,
-        seed: int,
-    ) -> None:
-        """The decoder is not used: nothing is reconstructed."""
-        super().__init__()
-        self.configuration = configuration
-        self.encoder = build_encoder(encoder, seed)
-        width = self.encoder.width
+    def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
+        settings, width = self.configuration, self.encoder.width
         hidden = width if self.hidden_projection else 0
-        self.projection = Projection(width, hidden, configuration.projection_width, seed + 1)
-        self.momentum_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
-        self.momentum_projection = copy.deepcopy(self.projection).requires_grad_(False)
+        self.projection = Projection(width, hidden, settings.projection_width, seed + 1)
+        self.add_copies()
         self.normalizes = any(True for _ in batch_norms(self.momentum_encoder))
-        self.queue = KeyQueue(configuration.queue_size, configuration.projection_width)
+        self.queue = KeyQueue(settings.queue_size, settings.projection_width)
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-        """The loss of one share of a batch, and its keys with their patients for ``after_step``.
+        """The loss of one micro-batch, and its keys with their patients for ``after_step``.
 
         The first view is the query, the second the key. Returns "loss" (nats) with its gradient and, detached,
         "negatives" (mean number of negatives a query; 0 in the first step, where the loss is 0). Raises UsageError for
-        a share of one sample and an encoder with batch normalization.
+        a micro-batch of one sample and an encoder with batch normalization.
         """
-        check_share(len(batch.patient), self.encoder)
+        check_micro_batch(len(batch.patient), self.encoder)
         images, partners = batch.images[:2]
         query = self.projection(self.encoder.features(images))
         keys = self._keys(partners)
@@ -111,16 +85,13 @@ class MoCoV2(Method):
             return self.momentum_projection(self.momentum_encoder.features(partners))
         everyone, mine = rows_of_all(partners)
         # The loop seeds torch alike in all processes, by the number of the step; each draws the same permutation.
-        draws = torch.Generator().manual_seed(torch.initial_seed())
-        shuffled = torch.randperm(len(everyone), generator=draws).to(partners.device)
-        check_share(len(everyone) // distributed.get_world_size(), self.momentum_encoder)  # the same in all of them
+        rng = torch.Generator().manual_seed(torch.initial_seed())
+        shuffled = torch.randperm(len(everyone), generator=rng).to(partners.device)
+        check_micro_batch(
+            len(everyone) // distributed.get_world_size(), self.momentum_encoder
+        )  # the same in all of them
         keys, _ = rows_of_all(self.momentum_projection(self.momentum_encoder.features(everyone[shuffled[mine]])))
         return keys[shuffled.argsort()[mine]]
-
-    def before_step(self) -> None:
-        """The momentum encoder moves before the keys are computed."""
-        copies, online = (self.momentum_encoder, self.momentum_projection), (self.encoder, self.projection)
-        update_momentum(copies, online, self.configuration.momentum)
 
     def after_step(self, kept: list[tuple[Tensor, Tensor]]) -> None:
         """The batch's keys enter the queue after its losses: negatives come from earlier batches only.
@@ -135,5 +106,4 @@ class MoCoV2(Method):
 class MoCoV1(MoCoV2):
     """The same with a linear projection."""
 
-    Configuration = ConfigurationV1
     hidden_projection = False

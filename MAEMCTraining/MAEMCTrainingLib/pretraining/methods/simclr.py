@@ -8,32 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.configuration import DecoderConfiguration
 from torch import Tensor
 
+from ...engine.batch_norm import check_micro_batch
+from ...engine.configuration import Count, Positive
 from ..method import Method, ViewBatch
 from ..parts.gathering import rows_of_all
 from ..parts.losses import SamePatient, nt_xent
 from ..parts.projection import Projection
 from ..parts.settings import MethodSettings
-from ..parts.small_batches import check_share, check_whole_batch
 
 
 @dataclass(frozen=True)
 class Configuration(MethodSettings):
-    """The settings of SimCLR. Raises UsageError for values that make no sense."""
+    """The settings of SimCLR."""
 
-    temperature: float = 0.1  # also that of ModAn-MulSupCon's SimCLR baseline
-    projection_width: int = 128
+    temperature: Positive = 0.1  # also that of ModAn-MulSupCon's SimCLR baseline
+    projection_width: Count = 128
     # Images of the anchor's own patient show the same lesion. "exclude": they are no negatives; "keep": the paper's
     # letter.
     same_patient: SamePatient = "exclude"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_above_0("temperature")
-        self.check_at_least(1, "projection_width")
 
 
 class SimCLR(Method):
@@ -43,29 +38,18 @@ class SimCLR(Method):
     VIEWS = "pair"
     WHOLE_BATCH = True
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        encoder: EncoderConfiguration | BackboneConfiguration,
-        decoder: DecoderConfiguration,
-        seed: int,
-    ) -> None:
-        """The decoder is not used: nothing is reconstructed."""
-        super().__init__()
-        self.configuration = configuration
-        self.encoder = build_encoder(encoder, seed)
+    def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
         width = self.encoder.width
-        self.projection = Projection(width, width, configuration.projection_width, seed + 1)
+        self.projection = Projection(width, width, self.configuration.projection_width, seed + 1)
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], None]:
         """The loss of this process's samples against those of all processes.
 
         Returns "loss" (nats) with its gradient and, detached, "negatives" (mean number of negatives a view). Raises
-        UsageError for a batch of one sample.
+        UsageError for one sample of a process and an encoder with batch normalization.
         """
         patient, mine = rows_of_all(batch.patient)
-        check_whole_batch(len(patient))
-        check_share(len(batch.patient), self.encoder)
+        check_micro_batch(len(batch.patient), self.encoder)
         views = self.projection(self.encoder.features(torch.cat(batch.images[:2])))
         pairs, _ = rows_of_all(torch.stack(views.chunk(2), dim=1))
         settings = self.configuration

@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import DecoderConfiguration
-from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
 from MAEMCLib.networks.layers import Linear, initialize
 from torch import Tensor
 from torch.nn import functional
 
+from ...engine.batch_norm import check_micro_batch
 from ...engine.class_weights import class_weights
+from ...engine.configuration import check
 from ..method import Method, ViewBatch
-from ..parts.settings import MethodSettings, check
-from ..parts.small_batches import check_share
+from ..parts.settings import MethodSettings
 
 
 @dataclass(frozen=True)
 class Configuration(MethodSettings):
-    """The settings of supervised pre-training. Raises UsageError for values that make no sense."""
+    """The settings of supervised pre-training."""
 
     columns: tuple[str, ...] = ("label",)  # the manifest's column that holds the class; one
     classes: tuple[str, ...] = ()  # the values found in it; the run fills them in
@@ -35,10 +35,9 @@ class Configuration(MethodSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(len(self.columns) == 1, "columns", self.columns, "one column: an image has one class")
-        fits = not self.class_counts or len(self.class_counts) == len(self.classes)
-        check(fits, "class_counts", self.class_counts, "one number for each of the classes")
-        check(all(count > 0 for count in self.class_counts), "class_counts", self.class_counts, "above 0 each")
+        check(len(self.columns) == 1, f"columns is {self.columns}, but it has to be one: an image has one class.")
+        fits = len(self.class_counts) in (0, len(self.classes)) and all(count > 0 for count in self.class_counts)
+        check(fits, f"class_counts is {self.class_counts}, but it has to be a number above 0 for each of the classes.")
 
 
 class Supervised(Method):
@@ -47,38 +46,29 @@ class Supervised(Method):
     Configuration = Configuration
     VIEWS = "one"
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        encoder: AnyEncoderConfiguration,
-        decoder: DecoderConfiguration | None,
-        seed: int,
-    ) -> None:
+    def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
         """Raises InputError where the data have fewer than two classes."""
-        super().__init__()
-        self.configuration = configuration
-        classes = len(configuration.classes)
+        settings, classes = self.configuration, len(self.configuration.classes)
         if classes < 2:
-            found = f"only {configuration.classes[0]!r}" if classes else "nothing"
+            content = f"only {settings.classes[0]!r}" if classes else "nothing"
             raise InputError(
-                f"The column {configuration.columns[0]!r} holds {found}. Supervised pre-training needs at least two "
+                f"The column {settings.columns[0]!r} holds {content}. Supervised pre-training needs at least two "
                 "classes: name another column (columns=NAME), or choose a method without labels.",
                 "single-class",
             )
-        self.encoder = build_encoder(encoder, seed)
         self.head = Linear(self.encoder.width, classes)
         initialize(self.head, seed + 1, deviation=0.02)  # undecided at the start, as the classifier's
-        counts = np.array(configuration.class_counts or (1,) * classes)
-        weights = class_weights(counts) if configuration.class_weights else np.ones(classes)
+        counts = np.array(settings.class_counts or (1,) * classes)
+        weights = class_weights(counts) if settings.class_weights else np.ones(classes)
         self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], None]:
-        """The losses of one share; ``batch.attributes`` (B, classes) marks the class of each image.
+        """The losses of one micro-batch; ``batch.attributes`` (B, classes) marks the class of each image.
 
         Returns "loss" with its gradient and, detached, "loss_cross_entropy" (nats, unweighted) and "accuracy". Raises
         InputError for an image of no class or of several, UsageError for one image at a time with batch normalization.
         """
-        check_share(len(batch.attributes), self.encoder)
+        check_micro_batch(len(batch.attributes), self.encoder)
         marks = batch.attributes.sum(dim=1)
         if batch.attributes.shape[1] != len(self.weights) or bool((marks != 1).any()):
             raise InputError(

@@ -7,46 +7,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Annotated
 
 import torch
-from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.configuration import (
+    BACKBONES,
+    AnyEncoderConfiguration,
+    BackboneConfiguration,
+    DecoderConfiguration,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...engine.batch_norm import several_processes
+from ...engine.batch_norm import check_micro_batch
+from ...engine.configuration import Count, Positive, at_least
 from ..method import Method, ViewBatch
 from ..parts.gathering import rows_of_all
 from ..parts.projection import Projection
 from ..parts.queue import KeyQueue
 from ..parts.settings import MethodSettings
-from ..parts.small_batches import check_share, check_whole_batch
 
 LARGE_VIEWS = 2  # the views that are assigned to prototypes; all views predict
 
 
 @dataclass(frozen=True)
 class Configuration(MethodSettings):
-    """The settings of SwAV. Raises UsageError for values that make no sense."""
+    """The settings of SwAV."""
 
-    prototypes: int = 500
-    temperature: float = 0.1
+    prototypes: Annotated[int, at_least(2)] = 500
+    temperature: Positive = 0.1
     # The entropy that the assignments keep: the smaller, the closer each sample comes to one single prototype.
-    epsilon: float = 0.05
-    sinkhorn_iterations: int = 3
+    epsilon: Positive = 0.05
+    sinkhorn_iterations: Count = 3
     # Optimizer steps before the prototypes begin to learn.
-    frozen_steps: int = 313
-    projection_width: int = 128
+    frozen_steps: Annotated[int, at_least(0)] = 313
+    projection_width: Count = 128
     # Feature vectors of earlier batches that are assigned along with the batch, for batches much smaller than the
     # number of prototypes; they take part once all of them are there. 0: none, as in Less-is-More.
-    queue_size: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_at_least(2, "prototypes")
-        self.check_above_0("temperature", "epsilon")
-        self.check_at_least(1, "sinkhorn_iterations", "projection_width")
-        self.check_at_least(0, "frozen_steps", "queue_size")
+    queue_size: Annotated[int, at_least(0)] = 0
 
 
 @torch.no_grad()
@@ -70,12 +69,13 @@ def swapped_prediction(scores: list[Tensor], assignments: list[Tensor], temperat
 
     scores: of each view (B, K); assignments: of the first views (B, K), without gradient.
     """
-    losses = []
-    for own, assignment in enumerate(assignments):
-        for view, predicted in enumerate(scores):
-            if view != own:
-                logarithms = functional.log_softmax(predicted.float() / temperature, dim=1)
-                losses.append(-(assignment * logarithms).sum(dim=1).mean())
+    logarithms = [functional.log_softmax(predicted.float() / temperature, dim=1) for predicted in scores]
+    losses = [
+        -(assignment * predicted).sum(dim=1).mean()
+        for own, assignment in enumerate(assignments)
+        for view, predicted in enumerate(logarithms)
+        if view != own
+    ]
     return torch.stack(losses).mean()
 
 
@@ -86,43 +86,32 @@ class SwAV(Method):
     VIEWS = "multi-crop"
     WHOLE_BATCH = True
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        encoder: EncoderConfiguration | BackboneConfiguration,
-        decoder: DecoderConfiguration,
-        seed: int,
-    ) -> None:
-        """The decoder is not used: nothing is reconstructed."""
-        super().__init__()
-        self.configuration = configuration
-        self.encoder = build_encoder(encoder, seed)
-        width, projected = self.encoder.width, configuration.projection_width
+    def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
+        settings, width = self.configuration, self.encoder.width
         # The paper's hidden layer has 2048 units, a ResNet-50's width.
-        self.projection = Projection(width, width, projected, seed + 1, normalized=True)
-        drawn = torch.randn(configuration.prototypes, projected, generator=torch.Generator().manual_seed(seed + 2))
-        self.prototypes = nn.Parameter(functional.normalize(drawn, dim=1))
+        self.projection = Projection(width, width, settings.projection_width, seed + 1, normalized=True)
+        shape, rng = (settings.prototypes, settings.projection_width), torch.Generator().manual_seed(seed + 2)
+        self.prototypes = nn.Parameter(functional.normalize(torch.randn(shape, generator=rng), dim=1))
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
-        queues = LARGE_VIEWS if configuration.queue_size else 0
-        self.queues = nn.ModuleList(KeyQueue(configuration.queue_size, projected) for _ in range(queues))
+        queues = LARGE_VIEWS if settings.queue_size else 0
+        self.queues = nn.ModuleList(KeyQueue(settings.queue_size, settings.projection_width) for _ in range(queues))
 
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """The loss of this process's samples, assigned to prototypes together with those of all processes.
 
         Returns "loss" (nats) with its gradient and, detached, "prototypes_used" (how many prototypes come first for a
         large view of the batch); and the features of the large views (B, 2, D) with their patients for ``after_step``.
-        Raises UsageError for a batch of one sample.
+        Raises UsageError for one sample of a process and an encoder with batch normalization.
         """
         settings = self.configuration
         own = len(batch.patient)
-        patient, mine = rows_of_all(batch.patient)
-        check_whole_batch(len(patient))
-        check_share(own, self.encoder)
+        check_micro_batch(own, self.encoder)
         features = self.projection(self._encode(batch.images))
         with torch.autocast(features.device.type, enabled=False):
             scores = list((features @ self._current_prototypes().T).split(own))
             large = torch.stack(features[: LARGE_VIEWS * own].detach().split(own), dim=1)
-            assignments = self._assign(rows_of_all(large)[0])
+            together, mine = rows_of_all(large)
+            assignments = self._assign(together)
             loss = swapped_prediction(scores, [assignment[mine] for assignment in assignments], settings.temperature)
         first = torch.cat([assignment.argmax(dim=1) for assignment in assignments])
         used = torch.zeros(settings.prototypes, device=first.device).index_fill_(0, first, 1.0).sum()
@@ -130,29 +119,16 @@ class SwAV(Method):
 
     def _encode(self, images: tuple[Tensor, ...]) -> Tensor:
         """The features (V B, width) of all views, those of one size in one pass, as published."""
-        sides = [_taken_side(self.encoder.configuration, view.shape[-1]) for view in images]
-        features, done = [], 0
-        while done < len(images):
-            end = done + 1
-            while end < len(images) and sides[end] == sides[done]:
-                end += 1
-            views = [
-                view
-                if view.shape[-1] == sides[done]
-                else functional.interpolate(view, size=sides[done], mode="bilinear", antialias=True)
-                for view in images[done:end]
-            ]
-            features.append(self.encoder.features(torch.cat(views)))
-            done = end
-        return torch.cat(features)
+        taken = [_at_taken_side(self.encoder.configuration, view) for view in images]
+        sizes = groupby(taken, key=lambda view: view.shape[-1])
+        return torch.cat([self.encoder.features(torch.cat(list(views))) for _, views in sizes])
 
     def _current_prototypes(self) -> Tensor:
         """The prototypes (K, D), in the first steps without a gradient."""
         if self.steps >= self.configuration.frozen_steps:
             return self.prototypes
-        if several_processes():  # which wait for a gradient of each parameter; ``unmoved`` drops it
-            return self.prototypes.detach() + 0 * self.prototypes
-        return self.prototypes.detach()
+        # Several processes wait for a gradient of each parameter; ``unmoved`` drops it.
+        return self.prototypes.detach() + 0 * self.prototypes
 
     def unmoved(self) -> Iterator[nn.Parameter]:
         """The prototypes in the first steps."""
@@ -168,8 +144,8 @@ class SwAV(Method):
             pool = features
             if self.queues and int(self.queues[view].filled) == settings.queue_size:
                 pool = torch.cat([features, self.queues[view].keys])
-            shares = sinkhorn(pool @ self.prototypes.T, settings.epsilon, settings.sinkhorn_iterations)
-            assignments.append(shares[: len(features)])
+            soft = sinkhorn(pool @ self.prototypes.T, settings.epsilon, settings.sinkhorn_iterations)
+            assignments.append(soft[: len(features)])
         return assignments
 
     @torch.no_grad()
@@ -185,14 +161,13 @@ class SwAV(Method):
             queue.enqueue(torch.cat(large)[:, view], torch.cat(patients))
 
 
-def _taken_side(encoder: EncoderConfiguration | BackboneConfiguration, side: int) -> int:
-    """The side in pixels at which a view goes through the encoder.
+def _at_taken_side(encoder: AnyEncoderConfiguration, view: Tensor) -> Tensor:
+    """A view at the side in pixels at which it goes through the encoder.
 
-    ResNets take small views as they are; those that halve the picture five times, at the nearest side. Networks with
+    ResNets take small views as they are; those that halve the image five times, at the nearest side. Networks with
     tokens for fixed places know one side: small views are enlarged to it.
     """
-    if side != encoder.image_size and isinstance(encoder, BackboneConfiguration):
-        facts = BACKBONES[encoder.backbone]
-        if facts.timm_name.startswith(("resnet", "pvt", "convnext")):
-            return facts.nearest_side(side)
-    return encoder.image_size
+    side, taken = view.shape[-1], encoder.image_size
+    if isinstance(encoder, BackboneConfiguration) and encoder.backbone.startswith(("resnet", "pvt", "convnext")):
+        taken = BACKBONES[encoder.backbone].nearest_side(side)
+    return view if side == taken else functional.interpolate(view, size=taken, mode="bilinear", antialias=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -10,7 +11,6 @@ from itertools import pairwise
 import torch
 from MAEMCLib.errors import UsageError
 from torch import Tensor, nn
-from torch.nn import functional
 
 
 @contextmanager
@@ -21,20 +21,18 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-class _Doubling(nn.Module):
+def _doubling(channels: int, narrower: int) -> nn.Sequential:
     """Twice the resolution: a transposed convolution, then two convolutions with batch normalization."""
-
-    def __init__(self, channels: int, narrower: int) -> None:
-        super().__init__()
-        self.up = nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, narrower, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(narrower)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        maps = functional.relu6(self.norm1(self.conv1(self.up(maps))))
-        return self.norm2(self.conv2(maps))
+    return nn.Sequential(
+        OrderedDict(
+            up=nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1),
+            conv1=nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            norm1=nn.BatchNorm2d(channels),
+            relu=nn.ReLU6(),
+            conv2=nn.Conv2d(channels, narrower, 3, padding=1, bias=False),
+            norm2=nn.BatchNorm2d(narrower),
+        )
+    )
 
 
 class LightDecoder(nn.Module):
@@ -60,12 +58,12 @@ class LightDecoder(nn.Module):
             )
         widths = [width >> number for number in range(doublings + 1)]
         with seeded(seed):
-            # 1 x 1 at the coarsest map, 3 x 3 at the others, which have neighbors to look at.
+            # 1 x 1 at the coarsest map, 3 x 3 at the others, which have neighbors.
             self.inputs = nn.ModuleList(
                 nn.Conv2d(channels, wanted, 3 if number else 1, padding=1 if number else 0)
                 for number, (channels, wanted) in enumerate(zip(levels, widths, strict=False))
             )
-            self.doublings = nn.ModuleList(_Doubling(*pair) for pair in pairwise(widths))
+            self.doublings = nn.ModuleList(_doubling(*pair) for pair in pairwise(widths))
             self.predict = nn.Conv2d(widths[-1], 1, 1)
             for module in self.modules():
                 if isinstance(module, nn.Conv2d):

@@ -73,9 +73,7 @@ def nt_xent(
         anchor = number.view(-1, 2)[mine].flatten()
         positive = anchor ^ 1  # views 2 n and 2 n + 1 are a pair
         sample, owner = number // 2, patient.repeat_interleave(2)
-        negative = sample[anchor, None] != sample
-        if same_patient == "exclude":
-            negative &= owner[anchor, None] != owner
+        negative = (sample[anchor, None] != sample) & ((owner[anchor, None] != owner) | (same_patient == "keep"))
         logits = views[anchor] @ views.T / temperature
         logits = logits.masked_fill(~(negative | (number == positive[:, None])), float("-inf"))
         loss = functional.cross_entropy(logits, positive)

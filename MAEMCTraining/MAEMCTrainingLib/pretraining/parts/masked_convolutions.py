@@ -1,13 +1,13 @@
-"""Exactly masked convolutional networks: what is hidden has no influence on what is computed anywhere else.
+"""Exactly masked convolutional networks: what is masked has no influence on what is computed anywhere else.
 
-A convolution lets the content of a visible place leak into hidden ones, layer after layer, until the mask is gone and
+A convolution lets the content of a visible place leak into masked ones, layer after layer, until the mask is gone and
 every place knows where the mask was. Sparse convolutions, which compute visible places alone, do not (Tian et al. 2023,
-SparK, section 3.1; Woo et al. 2023, ConvNeXt V2, section 3). The same numbers come from dense layers whose hidden
+SparK, section 3.1; Woo et al. 2023, ConvNeXt V2, section 3). The same numbers come from dense layers whose masked
 places are set to zero again after every layer: a sum over visible neighbors is the sum over all neighbors where the
 others are zero. Batch normalization is given the visible places alone, so that its mean, its variance and its running
 figures are theirs.
 
-A place of a coarse level that covers hidden and visible cells counts as visible, as in strided sparse convolutions:
+A place of a coarse level that covers masked and visible cells counts as visible, as in strided sparse convolutions:
 its value comes from the visible cells below it only.
 """
 
@@ -15,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# Layers after which hidden places would not be zero: they add a bias, look at neighbors, or normalize. Activations,
+# Layers after which masked places would not be zero: they add a bias, look at neighbors, or normalize. Activations,
 # dropout and sums keep zeros. Global response normalization reads zeros there; the bias that it adds goes through one
 # layer of this list that sees single places.
 _LEAKING = (nn.Conv2d, nn.MaxPool2d, nn.LayerNorm, nn.Linear)
@@ -39,9 +40,9 @@ def level_mask(visible: Tensor, side: int) -> Tensor:
     return visible.reshape(len(visible), 1, side, below, side, below).any(dim=5).any(dim=3)
 
 
-def hide(images: Tensor, visible: Tensor) -> Tensor:
-    """Images or feature maps (B, C, S, S) with zeros where a place is hidden."""
-    # Not a product: what is hidden may be anything, also not a number.
+def blank(images: Tensor, visible: Tensor) -> Tensor:
+    """Images or feature maps (B, C, S, S) with zeros where a place is masked."""
+    # Not a product: what is masked may be anything, also not a number.
     return images.masked_fill(~level_mask(visible, images.shape[-1]), 0.0)
 
 
@@ -50,7 +51,7 @@ def masked(visible: Tensor, *modules: nn.Module) -> Iterator[None]:
     """Within this context the modules' layers compute the visible cells (B, 1, G, G) alone.
 
     Works on networks of convolutions, linear layers on channels, batch or layer normalization and max pooling behind a
-    ReLU; they keep their parameters, their names and their code. What they are given has to be hidden already.
+    ReLU; they keep their parameters, their names and their code. What they are given has to be blanked already.
     """
     places = _Places(visible)
     hooks = []
@@ -60,7 +61,7 @@ def masked(visible: Tensor, *modules: nn.Module) -> Iterator[None]:
                 hooks.append(layer.register_forward_pre_hook(places.take_out))
                 hooks.append(layer.register_forward_hook(places.put_back))
             elif isinstance(layer, _LEAKING):
-                hooks.append(layer.register_forward_hook(places.hide))
+                hooks.append(layer.register_forward_hook(places.blank))
     try:
         yield
     finally:
@@ -69,37 +70,30 @@ def masked(visible: Tensor, *modules: nn.Module) -> Iterator[None]:
 
 
 class _Places:
-    """The visible places of each feature map by its side, and the hooks that keep the others at zero."""
+    """The hooks that compute the visible places of feature maps alone; the masks are kept by a map's side."""
 
     def __init__(self, visible: Tensor) -> None:
-        self.visible = visible
-        self.hidden: dict[int, Tensor] = {}
-        self.rows: dict[int, Tensor] = {}
+        self.masked = cache(lambda side: ~level_mask(visible, side))
+        self.rows = cache(lambda side: level_mask(visible, side).flatten().nonzero()[:, 0])
         self.shape = torch.Size()  # of the map that is being normalized
 
-    def hide(self, layer: nn.Module, _: tuple[Tensor], output: Tensor) -> Tensor:
-        """After a layer: zeros at its hidden places."""
-        side = output.shape[2]  # of (B, C, S, S) and of (B, S, S, C) alike
-        if side not in self.hidden:
-            self.hidden[side] = ~level_mask(self.visible, side)
-        hidden = self.hidden[side]
-        return output.masked_fill(hidden.movedim(1, -1) if _channels_last(layer) else hidden, 0.0)
+    def blank(self, layer: nn.Module, _: tuple[Tensor], output: Tensor) -> Tensor:
+        """After a layer: zeros at its masked places."""
+        masked = self.masked(output.shape[2])  # of (B, C, S, S) and of (B, S, S, C) alike
+        return output.masked_fill(masked.movedim(1, -1) if _channels_last(layer) else masked, 0.0)
 
     def take_out(self, _: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         """Before a batch normalization: its input's visible places, (B, C, S, S) -> (their number, C, 1, 1)."""
         (maps,) = inputs
         self.shape = maps.shape
-        side = maps.shape[2]
-        if side not in self.rows:
-            self.rows[side] = level_mask(self.visible, side).flatten().nonzero()[:, 0]
-        taken = maps.movedim(1, -1).flatten(0, 2).index_select(0, self.rows[side])
+        taken = maps.movedim(1, -1).flatten(0, 2).index_select(0, self.rows(maps.shape[2]))
         return (taken[:, :, None, None],)
 
     def put_back(self, _: nn.Module, __: tuple[Tensor], output: Tensor) -> Tensor:
         """After it: the normalized places where they were, zeros elsewhere."""
         batch, channels, height, width = self.shape
         full = output.new_zeros(batch * height * width, channels)
-        full = full.index_copy(0, self.rows[height], output[:, :, 0, 0])
+        full = full.index_copy(0, self.rows(height), output[:, :, 0, 0])
         return full.reshape(batch, height, width, channels).movedim(-1, 1)
 
 
@@ -118,11 +112,7 @@ def stage_features(body: nn.Module, images: Tensor) -> list[Tensor]:
 @torch.no_grad()
 def stage_shapes(body: nn.Module) -> list[tuple[int, int]]:
     """The channels and the stride of each of the four stages, finest first, as the network gives them."""
-    side = 64
-    training = body.training
-    body.eval()  # running figures stay as they are
-    try:
-        maps = stage_features(body, torch.zeros(1, 1, side, side))
-    finally:
-        body.train(training)
+    side, training = 64, body.training
+    maps = stage_features(body.eval(), torch.zeros(1, 1, side, side))  # running figures stay as they are
+    body.train(training)
     return [(features.shape[1], side // features.shape[-1]) for features in maps]

@@ -6,50 +6,36 @@ from dataclasses import dataclass
 
 import torch
 from MAEMCLib.errors import UsageError
-from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
+from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.decoder import Decoder
 from MAEMCLib.networks.masking import masked_count, patchify, split_tokens
-from MAEMCLib.networks.vit import ViT
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..method import Method
 from .losses import masked_mse, standardized
-from .settings import MethodSettings
+from .settings import MaskRatio, MethodSettings
 
 
 @dataclass(frozen=True)
 class MaskedTransformerSettings(MethodSettings):
-    """The settings that these methods share. Raises UsageError for values that make no sense."""
+    """The settings that these methods share."""
 
     # Share of patches masked, rounded half up on exact numbers; 0.75 is He et al.'s choice for photographs.
-    mask_ratio: float = 0.75
+    mask_ratio: MaskRatio = 0.75
     # True: what is predicted is each patch minus its own mean, over its own deviation (He et al., section 4.1). Then
     # the network predicts no gray values, and a bundle gets no autoencoder.
     norm_pixels: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_mask_ratio()
 
 
 class MaskedTransformer(Method):
     """A vision transformer that encodes the visible patches, and a decoder that predicts the pixels of the others."""
 
-    def __init__(
-        self,
-        configuration: MaskedTransformerSettings,
-        encoder: EncoderConfiguration,
-        decoder: DecoderConfiguration,
-        seed: int,
-    ) -> None:
-        """Raises UsageError for a mask that leaves no patch visible or none masked."""
-        super().__init__()
-        self.configuration = configuration
+    def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
+        encoder = self.encoder.configuration
         self.mask_cells = encoder.tokens
-        self.masked = masked_count(encoder.tokens, configuration.mask_ratio)
-        if configuration.norm_pixels and encoder.patch_pixels < 2:
+        self.masked = masked_count(encoder.tokens, self.configuration.mask_ratio)
+        if self.configuration.norm_pixels and encoder.patch_pixels < 2:
             raise UsageError("A patch of one pixel has no deviation: norm_pixels needs a larger patch_size.", "setting")
-        self.encoder = ViT(encoder, seed)
         self.decoder = Decoder(encoder, decoder, seed + 1)
 
     def reconstruction(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,16 +60,20 @@ class MaskedTransformer(Method):
         state |= {f"momentum_{name}": tensor.clone() for name, tensor in state.items()}
         return state | {f"decoder.{name}": tensor for name, tensor in self.decoder.state_dict().items()}
 
+    def encoder_of(self, plane: str) -> nn.Module:
+        """The encoder that images of a plane, "axial" or "coronal", are reconstructed from."""
+        return self.encoder
+
     @torch.no_grad()
     def reconstruct(self, images: Tensor, noise: Tensor, plane: str = "axial") -> tuple[Tensor, Tensor]:
-        """Reconstruct images (B, 1, S, S) masked by noise (B, N); every plane has the one encoder.
+        """Reconstruct images (B, 1, S, S) masked by noise (B, N), at the mask ratio of the training.
 
         Returns the prediction (B, N, P) of all patches in the images' gray values and the indices (B, H) of the masked
         ones. With ``norm_pixels`` each patch gets the mean and the deviation that it has in the image: they were not
         predicted.
         """
         keep, masked = split_tokens(noise, self.masked)
-        prediction = self.decoder(self.encoder(images, keep), keep)
+        prediction = self.decoder(self.encoder_of(plane)(images, keep), keep)
         if self.configuration.norm_pixels:
             _, mean, deviation = standardized(patchify(images, self.encoder.configuration.patch_size))
             prediction = prediction * deviation + mean

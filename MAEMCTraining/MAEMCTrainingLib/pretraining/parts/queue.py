@@ -40,7 +40,4 @@ class KeyQueue(nn.Module):
         ``same_patient``: "exclude" also leaves out the keys of the query's own patient, "keep" does not.
         """
         occupied = torch.arange(self.size, device=self.keys.device) < self.filled
-        occupied = occupied.expand(len(patients), -1)
-        if same_patient == "exclude":
-            return occupied & (patients[:, None] != self.patients)
-        return occupied
+        return occupied & ((patients[:, None] != self.patients) | (same_patient == "keep"))
