@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ...engine.configuration import BelowOne, Count, Positive, ZeroToOne
 from ..method import ViewBatch
+from ..parts.cnn_decoder import seeded
 from ..parts.losses import SamePatient, info_nce
 from ..parts.masked_transformer import MaskedTransformer
 from ..parts.momentum import MomentumCopies
@@ -56,7 +57,8 @@ class Flattening(nn.Module):
     def __init__(self, kind: str, width: int, projection_width: int, visible: int, seed: int) -> None:
         super().__init__()
         self.kind = kind
-        self.conv = nn.Conv1d(width, projection_width, kernel_size=visible if kind == "flatten" else 1)
+        with seeded(seed):  # its own first values, which ``initialize`` replaces, are not drawn from torch at large
+            self.conv = nn.Conv1d(width, projection_width, kernel_size=visible if kind == "flatten" else 1)
         initialize(self, seed)
 
     def forward(self, tokens: Tensor) -> Tensor:
