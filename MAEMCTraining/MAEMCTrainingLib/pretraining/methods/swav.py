@@ -69,11 +69,10 @@ def swapped_prediction(scores: list[Tensor], assignments: list[Tensor], temperat
 
     scores: of each view (B, K); assignments: of the first views (B, K), without gradient.
     """
-    logarithms = [functional.log_softmax(predicted.float() / temperature, dim=1) for predicted in scores]
     losses = [
-        -(assignment * predicted).sum(dim=1).mean()
+        -(assignment * functional.log_softmax(predicted.float() / temperature, dim=1)).sum(dim=1).mean()
         for own, assignment in enumerate(assignments)
-        for view, predicted in enumerate(logarithms)
+        for view, predicted in enumerate(scores)
         if view != own
     ]
     return torch.stack(losses).mean()
