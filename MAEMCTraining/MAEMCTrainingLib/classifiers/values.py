@@ -68,8 +68,8 @@ def read_cases(
 ) -> LabeledCohort:
     """The cases that have a class, with their values; the regions of further series are cut where they are not yet.
 
-    cached: the sources' caches, opened. caches: the folder of the caches of further series. say: is told
-    of cases that are left out.
+    cached: the sources' caches, opened. caches: the folder of the caches of further series. say: called
+    with a line on cases that are left out.
 
     Raises InputError or UsageError: a column that is not there, a text among numbers (its case is named), a column that
     describes nobody or names everybody, one class only, a further series that is not there; what reading raises.

@@ -83,7 +83,7 @@ def _add_starting_point(command: argparse.ArgumentParser, **start: Any) -> None:
 
 
 def add_columns(command: argparse.ArgumentParser) -> None:
-    """The options that say what is fused, and which class is told."""
+    """The options that say what is fused, and which class is learned."""
     command.add_argument(
         "--clinical",
         action="append",

@@ -314,7 +314,7 @@ def _public(error: BaseException) -> str:
 
 def _check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> None:
     # The same run may be typed differently, and what it reads may have moved: data and weights have fingerprints. The
-    # kind of input, which earlier versions did not write, is told by the preprocessing.
+    # kind of input, which earlier versions did not write, follows from the preprocessing.
     names = settings.keys() - {"data", "cohort", "from", "input"}
     present = json.loads(json.dumps({name: settings[name] for name in names}))
     lines = differing_keys({name: stored.get(name) for name in names}, present)

@@ -42,7 +42,7 @@ def tensorboard(folder: Path, step: int) -> Any | None:
 
 
 class Progress:
-    """The course of one ``train``: throughput, time left, and who is told."""
+    """The course of one ``train``: throughput, time left, and where they are shown."""
 
     def __init__(self, job: Job, epochs: int, step: int, steps: int, where: dict[str, Any]) -> None:
         self.job, self.epochs, self.where = job, epochs, where
