@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from MAEMCLib.files.atomic import read_json
-from MAEMCLib.report.sections import Difference, Metric, Table
+from MAEMCLib.report.sections import Difference, Table
 
 from ..jobs.events import read_events
 from ..jobs.job import Job
@@ -17,32 +16,10 @@ from .cell import Cell
 from .figure import write_figure
 from .repeats import write_repeats
 from .small_cnn import SMALL_CNN
-from .tables import write_table
+from .tables import Row, write_table
 
 FOREST = "random forest on the central pixels"
 _BASELINES = ("size alone", "radial profile", FOREST, "untrained encoder")  # names begin so
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of table.csv. auc: out of fold. over_forest: the AUC minus that of the random forest. steps: of a fold's
-    training; minutes: of all folds'. job: the folder, empty for a baseline."""
-
-    row: str
-    labels: int | str
-    auc: Metric
-    auc_within_folds: float | None
-    over_forest: Metric | None = None
-    steps: int | None = None
-    minutes: float | None = None
-    pretraining_minutes: float | None = None
-    job: str = ""
-
-    @classmethod
-    def of(cls, name: str, labels: int, metrics: Mapping[str, Any], **others: Any) -> Row:
-        """metrics: as metrics.json holds them. labels: 0 for all."""
-        within = metrics.get("auc_within_folds")
-        return cls(name, labels or "all", Metric.of(metrics["auc"]), within["value"] if within else None, **others)
 
 
 def write_aucs(cells: Sequence[Cell], output: Path) -> None:

@@ -70,9 +70,7 @@ def compare_networks(
         raise UsageError(f"--cases is {cases}; the comparison needs at least {FEWEST_CASES}.", "cases")
     pair = open_networks(*networks)
     source = Source(data)
-    if source.kind is not pair[0].kind:
-        ours, theirs = source.kind.title, pair[0].kind.title
-        raise InputError(f"{source.path} holds {ours}, but the networks look at {theirs}. Give such data.", "kind")
+    _check_kind(pair[0], source)
     check_columns(source, columns)
     cache = source.open(output / "caches", home, lambda done, total: progress("Cutting", done, total))
     everyone = cohort = join([cache])
@@ -84,10 +82,7 @@ def compare_networks(
     plane = next(plane for plane in pair[0].planes if plane in pair[1].planes)
     one, two = (_answers(network, plane, cohort, device, not reason, progress) for network in pair)
     spaces = dict(zip(SPACES, (one.pixels, one.features, two.features), strict=True))
-    embedded = {}
-    for space, values in spaces.items():
-        progress(f"t-SNE {len(embedded) + 1} of {len(SPACES)}", 0, 0)
-        embedded[space] = tsne(values)
+    embedded = _embedded(spaces, progress)
     report = {
         "schema": SCHEMA,
         "a": _facts(pair[0], cohort),
@@ -111,6 +106,12 @@ def compare_networks(
     progress("Drawing", 0, 0)
     write_comparison(output, report, Drawn(colorings, embedded, one.pixels, examples))
     return report
+
+
+def _check_kind(network: ComparedNetwork, source: Source) -> None:
+    if source.kind is not network.kind:
+        ours, theirs = source.kind.title, network.kind.title
+        raise InputError(f"{source.path} holds {ours}, but the networks look at {theirs}. Give such data.", "kind")
 
 
 def _check_cases(networks: Sequence[ComparedNetwork], cohort: Cohort) -> None:
@@ -231,6 +232,15 @@ def _classes(
                 else class_figures(values[known], places[known], coloring.numbers, cohort.patients[known], part)
             )
     return rows
+
+
+def _embedded(spaces: dict[str, np.ndarray], progress: Progress) -> dict[str, np.ndarray | None]:
+    """The t-SNE (cases, 2) of each space; None where all cases are the same."""
+    embedded = {}
+    for space, values in spaces.items():
+        progress(f"t-SNE {len(embedded) + 1} of {len(spaces)}", 0, 0)
+        embedded[space] = tsne(values)
+    return embedded
 
 
 def _unseen(networks: Sequence[ComparedNetwork], cohort: Cohort) -> np.ndarray | None:
