@@ -55,10 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
     from . import __version__
     from .commands.batch import batch
     from .commands.device import device
-    from .commands.explain import explain
     from .commands.roi import roi
-    from .commands.score import score
+    from .commands.score import explain, score
     from .results import DISCLAIMER
+    from .worker.server import main as serve
 
     parser = argparse.ArgumentParser(
         prog="maemc", description=f"Malignancy scores for lung nodules in CT. {DISCLAIMER}", allow_abbrev=False
@@ -103,15 +103,8 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps")
     command.add_argument("--json", action="store_true")
 
-    _command(found, "serve", _serve, "the worker that Slicer talks to, over stdin and stdout")
+    _command(found, "serve", lambda _: serve(), "the worker that Slicer talks to, over stdin and stdout")
     return parser
-
-
-def _serve(arguments: argparse.Namespace) -> int:
-    from .worker.server import main as serve
-
-    serve()
-    return 0
 
 
 def _models(found) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from .errors import ModelError
-from .results import InputWarning
 
 LARGEST_MM = 1000
 GATES = ("green", "grey", "amber", "red")
@@ -44,28 +44,7 @@ class Finding:
     message: str
 
 
-@dataclass(frozen=True)
-class Assessment:
-    """All that was noticed of an input."""
-
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def gate(self) -> str:
-        """The worst color found."""
-        return max((finding.color for finding in self.findings), key=GATES.index, default="green")
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """The codes behind the gate, each once; none of green."""
-        worst = [finding.code for finding in self.findings if finding.color == self.gate != "green"]
-        return tuple(dict.fromkeys(worst))
-
-    @property
-    def warnings(self) -> tuple[InputWarning, ...]:
-        """Every finding in words."""
-        return tuple(InputWarning(finding.code, finding.message) for finding in self.findings)
-
-    def with_findings(self, *more: Finding | None) -> Assessment:
-        """The assessment with further findings; None is none."""
-        return Assessment((*self.findings, *(finding for finding in more if finding is not None)))
+def gate_of(findings: Sequence[Finding]) -> tuple[str, tuple[str, ...]]:
+    """The worst color of an input's findings, and the codes behind it, each once; none of green."""
+    gate = max((finding.color for finding in findings), key=GATES.index, default="green")
+    return gate, tuple(dict.fromkeys(finding.code for finding in findings if finding.color == gate != "green"))

@@ -22,10 +22,12 @@ class MAEMCError(Exception):
     """Base of every error that is a message to the user rather than a defect."""
 
     exit_code = 1
+    code = "error"
 
-    def __init__(self, message: str, code: str = "error", private: Iterable[object] = ()) -> None:
+    def __init__(self, message: str, code: str | None = None, private: Iterable[object] = ()) -> None:
+        """code: by default the class's own."""
         super().__init__(message)
-        self.code = code
+        self.code = code or self.code
         self.private = _longest_first(private)
 
     def hide(self, name: object) -> Self:
@@ -55,36 +57,33 @@ class UsageError(MAEMCError):
     """The request itself is wrong: unknown option value, missing argument, nothing to do."""
 
     exit_code = 2
-
-    def __init__(self, message: str, code: str = "usage", private: Iterable[object] = ()) -> None:
-        super().__init__(message, code, private)
+    code = "usage"
 
 
 class InputError(MAEMCError):
     """An input (volume, point, manifest, folder) cannot be used."""
 
     exit_code = 3
-
-    def __init__(self, message: str, code: str = "input", private: Iterable[object] = ()) -> None:
-        super().__init__(message, code, private)
+    code = "input"
 
 
 class ModelError(MAEMCError):
     """A model bundle cannot be trusted or loaded."""
 
     exit_code = 4
+    code = "model"
 
-    def __init__(self, message: str, code: str = "model", private: Iterable[object] = ()) -> None:
-        super().__init__(message, code, private)
+
+class ArchitectureError(ModelError):
+    """No network can be built as it is described."""
+
+    code = "architecture"
 
 
 class MachineError(MAEMCError):
     """The machine lacks what the work needs: a package that is absent or broken, memory."""
 
-    exit_code = 1
-
-    def __init__(self, message: str, code: str = "machine", private: Iterable[object] = ()) -> None:
-        super().__init__(message, code, private)
+    code = "machine"
 
 
 UNREADABLE = Exception

@@ -100,22 +100,17 @@ class NoduleResult:
 
     def to_json(self) -> dict:
         """Keys as in COLUMNS, with ``point_lps`` for the three coordinates and lists for reasons and warnings."""
-        values = asdict(self)
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         values["class"] = values.pop("class_name")
-        values["point_lps"] = None if self.point_lps is None else list(self.point_lps)
-        values["gate_reasons"] = list(self.gate_reasons)
-        values["warnings"] = [asdict(warning) for warning in self.warnings]
         return values
 
     @classmethod
     def from_json(cls, values: dict) -> NoduleResult:
         """Inverse of ``to_json``."""
-        values = dict(values)
-        values["class_name"] = values.pop("class")
-        values["point_lps"] = None if values["point_lps"] is None else tuple(values["point_lps"])
-        values["gate_reasons"] = tuple(values["gate_reasons"])
-        values["warnings"] = tuple(InputWarning(**warning) for warning in values["warnings"])
-        return cls(**values)
+        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        fields["class_name"] = fields.pop("class")
+        fields["warnings"] = tuple(InputWarning(**warning) for warning in values["warnings"])
+        return cls(**fields)
 
     def to_row(self) -> dict[str, str]:
         """Text for each of COLUMNS; empty where nothing was computed."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from .applicability import Finding
+from .applicability import Finding, gate_of
 from .cases.case import Case
 from .cases.values import asked_of, read_values
 from .errors import UNREADABLE, InputError, MAEMCError, input_error
@@ -19,7 +20,7 @@ from .fingerprint import Fingerprint, fingerprint
 from .inputs.input import Prepared
 from .models.card import ModelCard
 from .models.ood import unlike_training
-from .results import NoduleResult, Prediction
+from .results import InputWarning, NoduleResult, Prediction
 
 
 class Scorer(Protocol):
@@ -47,8 +48,7 @@ def prepare(case: Case, card: ModelCard, reader: Any = None) -> Prepared:
     reader: the input's own (``card.kind.reader``); none is needed for volumes that are in memory.
     Raises InputError, and UsageError for values that are missing or wrong.
     """
-    if problem := _problem(case, card):
-        raise problem
+    _check(case, card)
     values = read_values(asked_of(case.values, card.clinical), card.clinical, card.id)
     return card.kind.prepare(case, card, values, reader)
 
@@ -58,27 +58,23 @@ def scored(
 ) -> NoduleResult:
     """The row of a prepared case. source: what it was computed from; without it the volume in memory is named."""
     notice = Finding("green", "device", prediction.notice) if prediction.notice else None
-    assessment = prepared.assessment.with_findings(unlike_training(prediction.ood_percentile), notice)
+    further = (unlike_training(prediction.ood_percentile), notice)
+    findings = [*prepared.findings, *(finding for finding in further if finding is not None)]
+    gate, reasons = gate_of(findings)
     every = prediction.class_probabilities
-    threshold = card.threshold
+    predicted = {one.name: getattr(prediction, one.name) for one in fields(prediction)}
+    del predicted["members"], predicted["notice"]  # what a row does not hold
     return NoduleResult(
         **_described(prepared.case, card, source),
+        **predicted,
         point_lps=prepared.region.point_lps,
         status="scored",
-        gate=assessment.gate,
-        gate_reasons=assessment.reasons,
-        probability=prediction.probability,
-        interval_low=prediction.interval_low,
-        interval_high=prediction.interval_high,
-        interval_kind=prediction.interval_kind,
-        class_name=max(every, key=every.get) if every else card.classes[int(prediction.probability >= threshold)],
-        threshold=threshold,
+        gate=gate,
+        gate_reasons=reasons,
+        class_name=max(every, key=every.get) if every else card.classes[prediction.probability >= card.threshold],
+        threshold=card.threshold,
         padded_fraction=prepared.region.padded_fraction,
-        warnings=assessment.warnings,
-        device=prediction.device,
-        seconds=prediction.seconds,
-        ood_percentile=prediction.ood_percentile,
-        class_probabilities=every,
+        warnings=tuple(InputWarning(finding.code, finding.message) for finding in findings),
         clinical=prepared.values.values or None,
     )
 
@@ -87,10 +83,8 @@ def failed(
     case: Case, error: MAEMCError, card: ModelCard | None = None, source: Fingerprint | None = None
 ) -> NoduleResult:
     """The row of a case that could not be scored, its reason as the message; a point that is NaN is left out."""
-    point = case.point_lps
-    if point is not None:
-        point = tuple(float(value) for value in point)
-        point = point if all(math.isfinite(value) for value in point) else None  # JSON has no NaN
+    finite = case.point_lps is not None and all(map(math.isfinite, case.point_lps))  # JSON has no NaN
+    point = tuple(map(float, case.point_lps)) if finite else None
     return NoduleResult(**_described(case, card, source), point_lps=point, status="failed", message=error.anonymous)
 
 
@@ -143,32 +137,29 @@ class CaseScorer:
 
     def score(self, cases: list[Case]) -> list[ScoredCase]:
         """The cases of one group, each with its row."""
-        found: dict[int, ScoredCase] = {}
+        rows: dict[int, ScoredCase] = {}
         sources: dict[int, Fingerprint | None] = {}
         for number, case in enumerate(cases):  # before anything of the group is read: the reader keeps its last image
             try:
-                if problem := _problem(case, self._card):
-                    raise problem
-                sources[number] = self._fingerprint(case)
+                _check(case, self._card)
+                on_disk = isinstance(case.image, Path)
+                sources[number] = fingerprint(case, self._card, self._nifti_form) if on_disk else None
             except UNREADABLE as error:
-                found[number] = failed_case(case, error, self._card)
-        ready: dict[int, tuple[Prepared, Fingerprint | None]] = {}
+                rows[number] = failed_case(case, error, self._card)
+        ready: dict[int, Prepared] = {}
         for number, source in sources.items():
             try:
-                ready[number] = prepare(cases[number], self._card, self._reader), source
+                ready[number] = prepare(cases[number], self._card, self._reader)
             except UNREADABLE as error:
-                found[number] = failed_case(cases[number], error, self._card, source)
-        predictions = self._predicted([prepared for prepared, _ in ready.values()])
-        for (number, (prepared, source)), prediction in zip(ready.items(), predictions, strict=True):
+                rows[number] = failed_case(cases[number], error, self._card, source)
+        predictions = self._predicted(list(ready.values()))
+        for (number, prepared), prediction in zip(ready.items(), predictions, strict=True):
+            source = sources[number]
             if isinstance(prediction, Exception):
-                found[number] = failed_case(cases[number], prediction, self._card, source)
+                rows[number] = failed_case(cases[number], prediction, self._card, source)
             else:
-                found[number] = ScoredCase(scored(prepared, prediction, self._card, source), prepared)
-        return [self._unchanged(cases[number], found[number]) for number in range(len(cases))]
-
-    def _fingerprint(self, case: Case) -> Fingerprint | None:
-        """None of an image that is in memory."""
-        return fingerprint(case, self._card, self._nifti_form) if isinstance(case.image, Path) else None
+                rows[number] = ScoredCase(scored(prepared, prediction, self._card, source), prepared)
+        return [self._unchanged(case, rows[number]) for number, case in enumerate(cases)]
 
     def _predicted(self, prepared: list[Prepared]) -> list[Prediction | Exception]:
         """All at once, or, where that ends in an error, each alone: then it is that of one case."""
@@ -181,19 +172,18 @@ class CaseScorer:
         except UNREADABLE as error:
             return [error] if len(prepared) == 1 else [self._predicted([one])[0] for one in prepared]
 
-    def _unchanged(self, case: Case, found: ScoredCase) -> ScoredCase:
+    def _unchanged(self, case: Case, row: ScoredCase) -> ScoredCase:
         """The same, or a failed case where its image was written to while it was read."""
-        if found.result.input_sha256 is None:
-            return found
-        try:
-            if fingerprint(case, self._card, self._nifti_form).whole == found.result.input_sha256:
-                return found
-        except UNREADABLE:
-            pass
+        before = row.result.input_sha256
+        with suppress(UNREADABLE):
+            if before is None or fingerprint(case, self._card, self._nifti_form).whole == before:
+                return row
         error = InputError("The image changed while it was read. Run the command again.", "image-changed")
-        return failed_case(case, error, self._card, Fingerprint(found.result.image, ""))
+        return failed_case(case, error, self._card, Fingerprint(row.result.image, ""))
 
 
-def _problem(case: Case, card: ModelCard) -> InputError | None:
-    """Why a case cannot be scored by the model, whatever its image holds."""
-    return InputError(case.problem, "manifest") if case.problem else card.kind.problem(case)
+def _check(case: Case, card: ModelCard) -> None:
+    """Raise InputError for a case that the model cannot score, whatever its image holds."""
+    if case.problem:
+        raise InputError(case.problem, "manifest")
+    card.kind.check(case)

@@ -83,7 +83,7 @@ def probabilityText(result: dict, card) -> str:
     else:
         names = {"rating": _("Malignancy probability as readers rate it"), "diagnosis": _("Malignancy probability")}
         name = names[card.label_type]
-    return (_("{name}, calibrated") if card.calibrated else _("{name}, not calibrated")).format(name=name)
+    return (_("{name}, calibrated") if card.calibration.calibrated else _("{name}, not calibrated")).format(name=name)
 
 
 def _isScoredBy(result: dict, card) -> bool:

@@ -32,7 +32,7 @@ def overlaysOf(analysis: Analysis, pointID: str, prepared: Prepared, card: Model
     """
     region = prepared.region
     if analysis.located:
-        affines = {"axial": region.axial_affine, "coronal": region.coronal_affine}
+        affines = {plane: region.affine(plane) for plane in PLANES}
         stacks = {plane: {"original": getattr(region, plane)} for plane in PLANES}
         for kind, branches in parts.items():
             for plane in set(PLANES) & set(branches):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from MAEMCLib.applicability import Limits
+from MAEMCLib.applicability import Limits, gate_of
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import ClinicalValues
 from MAEMCLib.images.ct import CTVolume
@@ -25,35 +25,35 @@ def lung(slice_spacing=1.0, size=80):
     return CTVolume(array, affine), np.full(3, middle)
 
 
-def gate(volume, point, diameter=16.0):
+def found(volume, point, diameter=16.0):
     card = SimpleNamespace(preprocessing=Preprocessing(), limits=LIMITS, clinical=())
     case = Case("", "", volume, point_lps=point, diameter_mm=diameter)
-    return INPUT.prepare(case, card, ClinicalValues()).assessment
+    return INPUT.prepare(case, card, ClinicalValues()).findings
 
 
 def test_a_usual_nodule_is_green_and_silent():
     volume, point = lung()
-    assessment = gate(volume, point)
-    assert (assessment.gate, assessment.reasons, assessment.warnings) == ("green", (), ())
+    findings = found(volume, point)
+    assert gate_of(findings) == ("green", ()) and findings == ()
 
 
 def test_unknown_size_is_grey_never_green():
     volume, point = lung()
-    assessment = gate(volume, point, None)
-    assert (assessment.gate, assessment.reasons) == ("grey", ("size-unknown",))
+    findings = found(volume, point, None)
+    assert gate_of(findings) == ("grey", ("size-unknown",))
 
 
 @pytest.mark.parametrize("diameter, color, code", [(4, "amber", "small"), (31, "red", "large"), (7, "green", None)])
 def test_size(diameter, color, code):
     volume, point = lung()
-    assessment = gate(volume, point, diameter)
-    assert assessment.gate == color and assessment.reasons == ((code,) if code else ())
+    findings = found(volume, point, diameter)
+    assert gate_of(findings) == (color, (code,) if code else ())
 
 
 @pytest.mark.parametrize("spacing, color", [(3.0, "green"), (4.0, "amber"), (6.0, "red")])
 def test_slice_spacing(spacing, color):
     volume, point = lung(spacing)
-    assert gate(volume, point).gate == color
+    assert gate_of(found(volume, point))[0] == color
 
 
 @pytest.mark.parametrize("shift, color", [(0, "green"), (30, "amber"), (38, "red")])
@@ -62,21 +62,21 @@ def test_padding(shift, color):
     moved = point + (shift, shift, 0)
     array = volume.array.copy()
     array[:, int(moved[1]) - 4 : int(moved[1]) + 4, int(moved[0]) - 4 : int(moved[0]) + 4] = 40
-    assessment = gate(CTVolume(array, volume.affine), moved)
-    assert assessment.gate == color
-    assert (color == "green") == ("padded" not in assessment.reasons)
+    findings = found(CTVolume(array, volume.affine), moved)
+    gate, reasons = gate_of(findings)
+    assert gate == color and (color == "green") == ("padded" not in reasons)
 
 
 def test_point_in_air_and_point_outside_the_lung():
     volume, point = lung()
-    assert "point-in-air" in gate(volume, point + (20, 0, 0)).reasons
+    assert "point-in-air" in gate_of(found(volume, point + (20, 0, 0)))[1]
     solid = CTVolume(np.full_like(volume.array, 30), volume.affine)
     solid.array[:5] = -1000  # beyond the region
-    assert gate(solid, point).reasons == ("no-lung",)
+    assert gate_of(found(solid, point))[1] == ("no-lung",)
 
 
 def test_every_finding_is_told_and_the_worst_decides():
     volume, point = lung(4.0)
-    assessment = gate(volume, point, 35)
-    assert assessment.gate == "red" and assessment.reasons == ("large",)
-    assert [warning.code for warning in assessment.warnings] == ["thick-slices", "large"]
+    findings = found(volume, point, 35)
+    assert gate_of(findings) == ("red", ("large",))
+    assert [finding.code for finding in findings] == ["thick-slices", "large"]

@@ -18,7 +18,7 @@ LIGHT = [
     *("images.dicom.series", "images.reading_process", "inputs.region", "inputs.montage", "cases.points"),
     *("cases.manifest", "models.card", "models.store", "models.bundle", "models.importing", "models.fusion_graph"),
     *("worker.client", "worker.protocol", "report.tables", "report.scores", "report.formats", "figures.nodule"),
-    *("batch.run", "commands.score", "commands.models", "commands.batch", "commands.explain"),
+    *("batch.run", "commands.score", "commands.models", "commands.batch"),
 ]
 
 

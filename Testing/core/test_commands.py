@@ -108,7 +108,7 @@ def test_output_folder_holds_everything(maemc, ct, tmp_path):
     assert "not for clinical use" in page and page.count("data:image/png;base64,") == 2 and "://" not in page
     overlay = read_volume(folder / "N1" / "reconstruction_coronal.nrrd")
     roi = cut_roi(read_volume(ct), (-5, -10, 40))
-    np.testing.assert_allclose(overlay.affine, roi.coronal_affine, atol=1e-9)
+    np.testing.assert_allclose(overlay.affine, roi.affine("coronal"), atol=1e-9)
 
 
 def test_names_from_a_file_become_safe_unique_folders(maemc, ct, tmp_path):

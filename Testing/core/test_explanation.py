@@ -8,7 +8,7 @@ from MAEMCLib.__main__ import main
 from MAEMCLib.cases.values import ClinicalField, ClinicalValues
 from MAEMCLib.explain.explanation import explain
 from MAEMCLib.inputs.input import Prepared
-from MAEMCLib.inputs.synthetic import nodule
+from MAEMCLib.inputs.nodule import INPUT
 from MAEMCLib.models.autoencoder import Autoencoder
 from MAEMCLib.models.bundle import Member, save_bundle
 from MAEMCLib.models.ood import FeatureDistance, percentile
@@ -69,14 +69,17 @@ def fused(tmp_path_factory, random_card):
 
 
 def case_of(**regions):
-    return Prepared(nodule(), ClinicalValues({"age": 60.0, "late": "late" if regions else None}, (), regions))
+    return Prepared(INPUT.synthetic(0), ClinicalValues({"age": 60.0, "late": "late" if regions else None}, (), regions))
 
 
 def test_a_fusion_measures_the_features_of_what_was_seen(fused):
     predictor, statistics = fused
-    both, one = predictor.predict([case_of(late=nodule(1)), case_of()])
+    both, one = predictor.predict([case_of(late=INPUT.synthetic(1)), case_of()])
     distances = []
-    for branch, region, plane in (("axial", nodule(), "axial"), ("late:coronal", nodule(1), "coronal")):
+    for branch, region, plane in (
+        ("axial", INPUT.synthetic(0), "axial"),
+        ("late:coronal", INPUT.synthetic(1), "coronal"),
+    ):
         image = torch.from_numpy(predictor.image(Prepared(region), plane))[None, None]
         with torch.no_grad():
             token = predictor.members[0].encoder.features(image).double().numpy()
@@ -89,7 +92,7 @@ def test_a_fusion_measures_the_features_of_what_was_seen(fused):
 
 def test_a_fusion_is_explained_by_the_images_that_were_seen(fused):
     predictor, _ = fused
-    both, one = (explain(predictor, case, measured=True) for case in (case_of(late=nodule(1)), case_of()))
+    both, one = (explain(predictor, case, measured=True) for case in (case_of(late=INPUT.synthetic(1)), case_of()))
     assert set(both.attention) == {"axial", "late:coronal"} and set(one.attention) == {"axial"}
     for found in both.sanity["axial"]:
         assert 0 <= found.deletion <= 1 and 0 <= found.insertion <= 1
@@ -107,10 +110,12 @@ def test_a_linear_head_tells_several_classes_apart(tmp_path, random_card):
         network.head.weight.mul_(30)
     members = [Member("classifier", "c", network.state_dict())]
     predictor = Predictor(save_bundle(tmp_path / "m.maemc", card, members), "cpu")
-    (found,) = predictor.predict([Prepared(nodule())])
-    images = torch.from_numpy(np.stack([predictor.image(Prepared(nodule()), p) for p in ("axial", "coronal")]))
+    (found,) = predictor.predict([Prepared(INPUT.synthetic(0))])
+    images = torch.from_numpy(
+        np.stack([predictor.image(Prepared(INPUT.synthetic(0)), p) for p in ("axial", "coronal")])
+    )
     with torch.no_grad():
         expected = network.logits(images[:, None]).mean(dim=0).softmax(dim=0)
     assert list(found.class_probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-5)
     assert found.probability == pytest.approx(float(expected.max()), abs=1e-5)
-    assert set(explain(predictor, Prepared(nodule())).attention) == {"axial", "coronal"}
+    assert set(explain(predictor, Prepared(INPUT.synthetic(0))).attention) == {"axial", "coronal"}

@@ -19,8 +19,8 @@ from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.fusion_graph import branch_source, graph_of
-from MAEMCLib.models.opening import open_predictor
 from MAEMCLib.models.predictor import Predictor
+from MAEMCLib.models.reference_case import open_predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.heads.graph import GraphHead
 from MAEMCLib.results import NoduleResult
@@ -390,7 +390,7 @@ def test_each_image_that_a_fusion_sees_is_explained(bundles, image, tmp_path, ca
     assert run([*words, "--clinical", f"image_2={image.parent / 'second.nrrd'}"], capsys)[0] == 0
     assert {path.name for path in tmp_path.iterdir()} == {"attention_image_2_coronal.nrrd", *seen}
     found = read_volume(tmp_path / "attention_image_2_coronal.nrrd")
-    np.testing.assert_allclose(found.affine, roi_of(image).coronal_affine, atol=1e-6)
+    np.testing.assert_allclose(found.affine, roi_of(image).affine("coronal"), atol=1e-6)
 
 
 def test_the_card_says_what_it_asks_for(bundles, capsys):

@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..applicability import Assessment, Finding
+from ..applicability import Finding
 from ..images.gray import read_gray
 from .input import Input, Prepared
 from .settings import PicturePreprocessing
@@ -39,9 +39,9 @@ class Lines(Input):
 
     def prepare(self, case, card, values, reader=None):
         gray = read_gray(case.image)
-        dark = Finding("amber", "dark", "It is dark.") if gray.max() < 0.5 else None
+        dark = (Finding("amber", "dark", "It is dark."),) if gray.max() < 0.5 else ()
         line = Line(gray[int(gray.sum(axis=1).argmax())])
-        return Prepared(line, values, case, Assessment().with_findings(dark))
+        return Prepared(line, values, case, dark)
 
     def images(self, region, plane, settings, side):
         return np.resize(region.values, (1, side, side)).astype(np.float32)
@@ -95,7 +95,7 @@ import json, sys
 from pathlib import Path
 from MAEMCLib.cases.case import Case
 from MAEMCLib.models.bundle import ModelBundle
-from MAEMCLib.models.opening import open_predictor
+from MAEMCLib.models.reference_case import open_predictor
 from MAEMCLib.scoring import prepare
 from MAEMCLib.worker.protocol import decode_case, encode_case
 predictor = open_predictor(ModelBundle.open(Path(sys.argv[1])), "cpu")

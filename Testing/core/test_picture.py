@@ -7,7 +7,7 @@ import pytest
 from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.images.gray import crop_resized, crop_rotated, read_gray, square
 from MAEMCLib.inputs.settings import PicturePreprocessing
-from MAEMCLib.inputs.view import prepare, shown
+from MAEMCLib.inputs.view import shown, views
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, UltrasoundImageStorage, generate_uid
@@ -177,21 +177,21 @@ def test_shrinking_averages():
 def test_prepare_shows_the_middle_and_standardizes():
     values = np.zeros((40, 60), np.float32)
     values[10:30, 20:40] = 1
-    prepared = prepare(values, PicturePreprocessing(image_size=20, view_share=1 / 3, mean=0.25, std=0.5))
+    prepared = views(values, PicturePreprocessing(image_size=20, view_share=1 / 3, mean=0.25, std=0.5))[0]
     np.testing.assert_allclose(prepared, np.full((20, 20), 1.5), atol=1e-6)
-    assert prepare(values, PicturePreprocessing(image_size=32)).shape == (32, 32)
+    assert views(values, PicturePreprocessing(image_size=32)).shape == (1, 32, 32)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_a_picture_is_shown_upright_and_turned(share):
     gray = np.random.default_rng(2).random((48, 48)).astype(np.float32)
     settings = PicturePreprocessing(image_size=24, view_share=share, mean=0.2, std=0.5, angles=4)
-    views = shown(gray, settings)
-    assert views.shape == (4, 24, 24) and views.dtype == np.float32
-    np.testing.assert_array_equal(views[0], prepare(gray, settings))
+    turned = shown(gray, settings)
+    assert turned.shape == (4, 24, 24) and turned.dtype == np.float32
+    np.testing.assert_array_equal(turned[0], views(gray, replace(settings, angles=1))[0])
     first = crop_rotated(gray, (24.0, 24.0), 48 * share, 24, 0.0)  # averages four samples a pixel, where it shrinks
     for turns in (1, 2, 3):
-        np.testing.assert_allclose(views[turns] * 0.5 + 0.2, np.rot90(first, turns), atol=1e-4)
+        np.testing.assert_allclose(turned[turns] * 0.5 + 0.2, np.rot90(first, turns), atol=1e-4)
     diagonal = shown(gray, replace(settings, angles=8))[1]
     np.testing.assert_allclose(diagonal * 0.5 + 0.2, crop_rotated(gray, (24.0, 24.0), 48 * share, 24, 45.0), atol=1e-6)
 

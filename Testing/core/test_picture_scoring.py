@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main
+from MAEMCLib.applicability import gate_of
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.images.content import content_sha256
@@ -135,7 +137,7 @@ def test_a_card_whose_sizes_differ(tmp_path, random_card):
 
 def test_a_card_without_input_means_nodules(random_bundle, vit_bundle):
     assert ModelBundle.open(random_bundle).card.input == "nodule"
-    assert ModelBundle.open(vit_bundle).card.planes == ("picture",)
+    assert Predictor(ModelBundle.open(vit_bundle), "cpu").branches == ("picture",)
 
 
 @pytest.mark.parametrize("encoder", [VIT, RESNET], ids=["vit", "resnet18"])
@@ -185,7 +187,7 @@ def test_a_picture_at_several_angles_is_the_mean_of_their_logits(tmp_path, rando
     assert abs(found.probability - upright.predict([prepared])[0].probability) > 1e-5
     seen = []
     turned.distances = [{"picture": lambda token, seen=seen: seen.append(token) or np.zeros(1)}] * 2
-    turned.card.values["training_distances"] = [float(n) for n in range(101)]
+    turned.card = replace(turned.card, training_distances=[float(n) for n in range(101)])
     turned.predict([prepared])
     np.testing.assert_allclose(seen[0], tokens[0].mean(axis=0), atol=1e-3)
 
@@ -197,12 +199,12 @@ def test_view_lies_where_the_network_looks(shape, share):
     settings = PicturePreprocessing(image_size=32, view_share=share)
     rows = np.repeat(np.arange(shape[0], dtype=np.float32)[:, None] + 100, shape[1], axis=1)
     view = View.of(rows, settings)
-    shown = picture_view.prepare(rows, settings)
+    shown = picture_view.views(rows, settings)[0]
     centers = view.top + (np.arange(32) + 0.5) * view.width / 32  # from the picture's border
     inside = (centers > 2) & (centers < shape[0] - 2)
     np.testing.assert_allclose(shown[inside, 16], centers[inside] - 0.5 + 100, atol=0.1)
     frame = (
-        picture_view.prepare(np.ones(shape, np.float32), PicturePreprocessing(image_size=1024, view_share=share)) < 0.5
+        picture_view.views(np.ones(shape, np.float32), PicturePreprocessing(image_size=1024, view_share=share))[0] < 0.5
     )
     assert view.outside(rows) == pytest.approx(frame.mean(), abs=0.01)
 
@@ -213,12 +215,12 @@ def test_gate_and_warnings(tmp_path, random_card, vit_bundle):
     def assessed(shape, of=card):
         values = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
         Image.fromarray(values).save(tmp_path / "x.png")
-        return prepare(picture_case(tmp_path / "x.png"), of).assessment
+        return gate_of(prepare(picture_case(tmp_path / "x.png"), of).findings)
 
-    assert (assessed((64, 80)).gate, assessed((64, 80)).reasons) == ("grey", ("likeness-unknown",))
-    assert (assessed((64, 160)).gate, assessed((64, 160)).reasons) == ("amber", ("long",))
-    assert assessed((64, 600)).gate == "red"
-    assert assessed((12, 12)).reasons == ("enlarged",)
+    assert assessed((64, 80)) == ("grey", ("likeness-unknown",))
+    assert assessed((64, 160)) == ("amber", ("long",))
+    assert assessed((64, 600))[0] == "red"
+    assert assessed((12, 12))[1] == ("enlarged",)
     known = card_of(random_card, VIT, training_distances=[float(n) for n in range(101)])
     statistics = {
         "picture_mean": torch.zeros(32),
@@ -227,7 +229,7 @@ def test_gate_and_warnings(tmp_path, random_card, vit_bundle):
     }
     members = [*members_of(VIT), Member("statistics", "statistics-0", statistics)]
     predictor = Predictor(save_bundle(tmp_path / "known.maemc", known, members), "cpu")
-    assert assessed((64, 80), predictor.card).gate == "green"
+    assert assessed((64, 80), predictor.card)[0] == "green"
     result, prepared = scored_picture(tmp_path / "x.png", predictor)
     with torch.no_grad():
         image = torch.from_numpy(predictor.image(prepared, "picture"))[None, None]

@@ -191,7 +191,6 @@ def test_attention_rollout_against_a_slow_product(predictor):
 def test_attention_is_shown_for_the_planes_that_the_classifier_sees(seen, random_card, random_members, tmp_path):
     """A model of one plane has looked at nothing in the other; what is rebuilt there is rebuilt all the same."""
     from MAEMCLib.figures.nodule import nodule_figure
-    from MAEMCLib.inputs.settings import Preprocessing
     from MAEMCLib.scoring import scored
 
     path = save_bundle(tmp_path / "one.maemc", {**random_card, "fusion": seen}, random_members).path
@@ -203,6 +202,6 @@ def test_attention_is_shown_for_the_planes_that_the_classifier_sees(seen, random
     prepared = Prepared(roi)
     result = scored(prepared, predictor.predict([prepared])[0], predictor.card)
     stacks = {"axial": roi.axial, "coronal": roi.coronal}
-    figure = nodule_figure(result, stacks, explanation, Preprocessing())
+    figure = nodule_figure(result, stacks, explanation)
     texts = [text.get_text() for axis in figure.axes for text in axis.texts]
     assert sum("not seen by" in text for text in texts) == 1

@@ -13,16 +13,15 @@ from MAEMCLib.__main__ import main
 from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import ModelError
 from MAEMCLib.files.home import home
+from MAEMCLib.inputs import INPUTS
 from MAEMCLib.inputs.input import Prepared
-from MAEMCLib.inputs.synthetic import nodule, picture
 from MAEMCLib.machine import precision
-from MAEMCLib.models import opening
+from MAEMCLib.models import reference_case
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.fusion_graph import graph_of
 from MAEMCLib.models.importing import import_model
-from MAEMCLib.models.opening import open_predictor
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.models.reference_case import case_for, difference, measure
+from MAEMCLib.models.reference_case import case_for, difference, measure, open_predictor
 from MAEMCLib.models.store import find_model
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.heads.graph import GraphHead
@@ -37,11 +36,11 @@ def bundle(tmp_path_factory, random_card, random_members):
 
 def test_the_drawing_never_changes():
     """Bundles everywhere hold the logits of these very numbers; another drawing needs another name."""
-    drawn = nodule()
+    drawn = INPUTS["nodule"].synthetic(0)
     digest = hashlib.sha256(drawn.axial.astype("<f4").tobytes() + drawn.coronal.astype("<f4").tobytes()).hexdigest()
     assert digest == "102772102a10653fce94b1826868021a0543022589e305dd8128ef5409c42d8b"
     assert (
-        hashlib.sha256(picture().astype("<f4").tobytes()).hexdigest()
+        hashlib.sha256(INPUTS["picture"].synthetic(0).gray.astype("<f4").tobytes()).hexdigest()
         == "d05c938783fb7a3bcaa77e3acd88a2bfec75d5bb58febba1a72b5561a9c4c88a"
     )
     assert drawn.axial.shape == drawn.coronal.shape == (25, 50, 50)
@@ -76,7 +75,7 @@ def test_an_installation_that_computes_otherwise_is_refused_everywhere(bundle, t
 
 def test_it_is_computed_once_for_each_installation(bundle, monkeypatch):
     calls = []
-    monkeypatch.setattr(opening, "difference", lambda predictor: calls.append(predictor.device))
+    monkeypatch.setattr(reference_case, "difference", lambda predictor: calls.append(predictor.device))
     for _ in range(3):
         open_predictor(bundle, "cpu")
     assert calls == ["cpu"]
@@ -94,7 +93,7 @@ def test_it_is_computed_once_for_each_installation(bundle, monkeypatch):
 def test_a_home_that_cannot_be_written_costs_the_check_each_time(bundle, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "file"))
-    assert open_predictor(bundle, "cpu").predict([Prepared(nodule())])
+    assert open_predictor(bundle, "cpu").predict([Prepared(INPUTS["nodule"].synthetic(0))])
 
 
 @pytest.mark.parametrize("logits", [[[1.0]], [[1.0, 2.0]] * 3, [[1e9]] * 3])
@@ -107,7 +106,7 @@ def test_expectations_that_are_not_the_members(tmp_path, random_card, random_mem
 def test_a_bundle_without_one_opens_and_is_called_unverified(
     random_bundle, tmp_path, random_card, random_members, capsys
 ):
-    assert open_predictor(ModelBundle.open(random_bundle), "cpu").predict([Prepared(nodule())])
+    assert open_predictor(ModelBundle.open(random_bundle), "cpu").predict([Prepared(INPUTS["nodule"].synthetic(0))])
     assert main(["models", "verify", str(random_bundle)]) == 0 and "unverified" in capsys.readouterr().out
     assert main(["models", "show", str(random_bundle)]) == 0 and "unverified" in capsys.readouterr().out
     later = {**random_card, "reference": {"case": "synthetic-2", "logits": [[1.0]] * 3}}

@@ -10,7 +10,6 @@ from MAEMCLib.explain.explanation import explain
 from MAEMCLib.figures.nodule import nodule_figure, save_figure
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.models.bundle import ModelBundle
-from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.report.formats import write_report
 from MAEMCLib.report.scores import results_table, score_report
@@ -32,7 +31,7 @@ def scored(random_bundle):
 
 def figure_of(result, prepared, predictor):
     stacks = {"axial": prepared.region.axial, "coronal": prepared.region.coronal}
-    return nodule_figure(result, stacks, explain(predictor, prepared), predictor.card.preprocessing)
+    return nodule_figure(result, stacks, explain(predictor, prepared))
 
 
 def test_page_is_self_contained_and_escaped(scored, tmp_path):
@@ -90,9 +89,7 @@ def test_names_are_no_mathematics(scored, tmp_path):
 
 def test_a_table_keeps_a_line_a_nodule_and_says_the_disclaimer_once(scored):
     predictor, rows = scored
-    card = ModelCard(
-        {**predictor.card.values, "intended_use": "Teaching, not for clinical use. It is no diagnosis."}, ""
-    )
+    card = replace(predictor.card, intended_use="Teaching, not for clinical use. It is no diagnosis.")
     text = results_table([replace(rows[1][0], nodule_id="one\ntwo\u2028three")], card)
     assert "one\\u000atwo\\u2028three  " in text and text.count("not for clinical use") == 1
     assert "It is no diagnosis." in text

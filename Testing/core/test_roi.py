@@ -91,7 +91,7 @@ def test_written_stacks_lie_on_the_right_anatomy(tmp_path):
     for axis in range(3):
         roi = cut_roi(CTVolume(lps[..., axis], affine), center)
         for plane in ("axial", "coronal"):
-            write_volume(CTVolume(getattr(roi, plane), getattr(roi, f"{plane}_affine")), tmp_path / "s.nrrd")
+            write_volume(CTVolume(getattr(roi, plane), roi.affine(plane)), tmp_path / "s.nrrd")
             image = sitk.ReadImage(str(tmp_path / "s.nrrd"))
             values = sitk.GetArrayFromImage(image)
             for index in ((0, 0, 0), (49, 0, 3), (7, 31, 24), (25, 25, 12)):
@@ -102,9 +102,9 @@ def test_written_stacks_lie_on_the_right_anatomy(tmp_path):
 def test_orientation_is_radiological():
     volume = made_volume(np.eye(3), (1, 1, 1), (80, 80, 80))
     roi = cut_roi(volume, volume.to_lps([40, 40, 40]))
-    left, posterior, superior = roi.axial_affine[:3, 0], roi.axial_affine[:3, 1], roi.axial_affine[:3, 2]
+    left, posterior, superior = roi.affine("axial")[:3, 0], roi.affine("axial")[:3, 1], roi.affine("axial")[:3, 2]
     np.testing.assert_array_equal([left, posterior, superior], np.eye(3))
-    np.testing.assert_array_equal(roi.coronal_affine[:3, :3].T, [[1, 0, 0], [0, 0, -1], [0, 1, 0]])
+    np.testing.assert_array_equal(roi.affine("coronal")[:3, :3].T, [[1, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
 def test_reversed_and_oblique_acquisitions_agree():

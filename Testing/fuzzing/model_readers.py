@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from MAEMCLib.models.autoencoder import Autoencoder
 from MAEMCLib.models.bundle import CARD, Member, ModelBundle, read_card, save_bundle
 from MAEMCLib.models.card import ModelCard
-from MAEMCLib.models.opening import open_predictor
+from MAEMCLib.models.reference_case import open_predictor
 from MAEMCLib.models.store import list_models
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead

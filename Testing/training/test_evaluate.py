@@ -169,7 +169,7 @@ def test_a_job_is_reported_again_with_the_same_figures(jobs, tmp_path, evaluate)
 def test_the_bundle_gives_calibrated_probabilities_and_knows_what_is_far(jobs, manifest):
     bundle, report = ModelBundle.open(jobs / "fine.maemc"), report_of(jobs / "fine")
     card = bundle.card
-    assert card.calibrated and card.values["thresholds"] == report["thresholds"]
+    assert card.calibration.calibrated and card.values["thresholds"] == report["thresholds"]
     assert card.values["training"]["prior_in_probability"] == 0.5
     assert len(card.training_distances) == 101 and len(card.members("statistics")) == 4
     out = jobs / "batch.csv"

@@ -16,9 +16,8 @@ from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.models.opening import open_predictor
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.models.reference_case import difference
+from MAEMCLib.models.reference_case import difference, open_predictor
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
@@ -57,7 +56,7 @@ def test_the_bundle_opens_verified_and_says_what_it_is(jobs, tmp_path, name):
     card = ModelBundle.open(tmp_path / name).card
     values = card.values
     report = json.loads((jobs / "fine" / "metrics.json").read_text())
-    assert (card.id, card.version, card.fusion, card.calibrated) == ("balls", "0.1", "mean", False)
+    assert (card.id, card.version, card.fusion, card.calibration.calibrated) == ("balls", "0.1", "mean", False)
     assert len(card.members("classifier")) == len(card.members("statistics")) == 3
     assert len(card.members("decoder")) == 1
     assert values["metrics"] == report["metrics"] and values["thresholds"] == report["thresholds"]

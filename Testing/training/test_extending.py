@@ -83,9 +83,8 @@ from ..layers import Linear, initialize
 class TwoLayers(Classifier):
     RELATES = False
 
-    def __init__(self, encoder, classes=2, seed=0, graph=None):
-        super().__init__(encoder, classes, seed)
-        self.first, self.second = Linear(self.encoder.width, 8), Linear(8, classes)
+    def build(self, seed):
+        self.first, self.second = Linear(self.encoder.width, 8), Linear(8, self.classes)
         initialize(self.first, seed + 1)
         initialize(self.second, seed + 2)
 

@@ -14,7 +14,7 @@ import torch
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.images.gray import read_gray
 from MAEMCLib.inputs.settings import Preprocessing
-from MAEMCLib.inputs.view import prepare
+from MAEMCLib.inputs.view import views
 from MAEMCLib.networks.configuration import BackboneConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCTrainingLib.__main__ import main
@@ -190,7 +190,7 @@ def test_figures_are_of_the_presented_cases(jobs, tmp_path):
     network = open_networks(str(jobs / "tuned"), "scratch")[0]
     cohort = join([open_data(jobs / "manifest 2.csv", tmp_path / "own", jobs / "home")])
     images = [
-        prepare(read_gray(row.image), network.preprocessing) for row in read_manifest(jobs / "manifest 2.csv").rows
+        views(read_gray(row.image), network.preprocessing)[0] for row in read_manifest(jobs / "manifest 2.csv").rows
     ]
     with torch.no_grad():
         found = network.encoder.features(torch.from_numpy(np.stack(images))[:, None]).numpy()

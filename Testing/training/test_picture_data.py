@@ -17,7 +17,7 @@ from MAEMCLib.images.gray import read_gray, square
 from MAEMCLib.inputs.montage import normalize
 from MAEMCLib.inputs.picture import INPUT
 from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
-from MAEMCLib.inputs.view import prepare, shown, views
+from MAEMCLib.inputs.view import shown, views
 from MAEMCTrainingLib.data.attributes import attributes_of
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.kinds.kind import VIEWS
@@ -235,7 +235,7 @@ def presentation(noise, tmp_path):
 def test_plain_pictures_are_what_scoring_sees(presentation):
     shown, rows = presentation
     for case in range(4):
-        np.testing.assert_allclose(shown.plain(case)[0], prepare(read_gray(rows[case].image), shown.preprocessing))
+        np.testing.assert_allclose(shown.plain(case)[0], views(read_gray(rows[case].image), shown.preprocessing)[0])
     values = np.stack([shown.plain(case) for case in range(4)])
     assert abs(values.mean()) < 1e-4 and abs(values.std() - 1) < 1e-4
     turned = PicturePresentation(shown.cohort, shown.augmentation, replace(shown.preprocessing, angles=3), 32).plain(2)

@@ -109,7 +109,7 @@ def _work(line: connection.Connection, path: Path, device: str, threads: int, ni
     try:
         import torch
 
-        from ..models.opening import open_predictor
+        from ..models.reference_case import open_predictor
 
         torch.set_num_threads(threads)
         predictor = open_predictor(ModelBundle.open(path), device)

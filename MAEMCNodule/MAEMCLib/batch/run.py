@@ -66,7 +66,7 @@ def _scored(
     if processes > 1:
         yield from score_in_processes(shares, bundle, device, processes, nifti_form)
         return
-    from ..models.opening import open_predictor
+    from ..models.reference_case import open_predictor
 
     with CaseScorer(bundle.card, lambda: open_predictor(bundle, device), nifti_form) as scorer:
         for share in shares:

@@ -59,7 +59,7 @@ class ClinicalField:
 class ClinicalValues:
     """A case's values, checked: a number, one of the choices, or None where it was left out.
 
-    Of a further series the path or the CTVolume that was given, until ``inputs.series`` has cut its region; then its
+    Of a further series the path or the CTVolume that was given, until ``inputs.nodule`` has cut its region; then its
     name, which a result may say, and not where it lies.
     findings: what was left out, or lies outside the training's range. regions: of the further series, cut about the
     same point.

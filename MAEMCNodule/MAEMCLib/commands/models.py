@@ -8,9 +8,8 @@ from argparse import Namespace
 
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle, copy_bundle, read_card
-from ..models.importing import import_model
+from ..models.importing import import_model, verify
 from ..models.store import SHIPPED, StoredModel, find_model, list_models, remove_model, shipped_problem
-from ..models.verification import verify
 
 
 def models_list(arguments: Namespace) -> int:
@@ -34,10 +33,7 @@ def models_list(arguments: Namespace) -> int:
 def _row(model: StoredModel) -> dict:
     card = model.card
     return {
-        "id": card.id if card else None,
-        "version": card.version if card else None,
-        "title": card.title if card else None,
-        "sha256": card.sha256 if card else None,
+        **{name: getattr(card, name, None) for name in ("id", "version", "title", "sha256")},
         "verifiable": card.reference is not None if card else None,
         "shipped": model.shipped,
         "path": str(model.path),

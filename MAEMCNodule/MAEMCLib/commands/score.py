@@ -1,4 +1,5 @@
-"""``maemc score``: a table or a JSON document, and with --output files and pictures."""
+"""``maemc score``: a table or a JSON document, and with --output files and images. ``maemc explain``: as files, where
+the classifier looks, what the autoencoder reconstructs and where it errs."""
 
 from __future__ import annotations
 
@@ -10,17 +11,18 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..cases.case import Case
 from ..errors import InputError, ModelError
 from ..files.folder import make_folder
 from ..machine.installation import check_torch
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
 from ..models.store import find_model
-from ..results import NoduleResult
+from ..results import DISCLAIMER, NoduleResult
 from ..scoring import CaseScorer, ScoredCase
 
 if TYPE_CHECKING:
+    from ..explain.explanation import Explanation
+    from ..models.autoencoder import Autoencoder
     from ..models.predictor import Predictor
 
 FAILED = 3
@@ -29,16 +31,14 @@ _LONGEST_FOLDER_NAME = 60
 
 
 def score(arguments: Namespace) -> int:
-    """The command."""
+    """``maemc score``."""
     from ..report.scores import results_table
     from ..report.tables import results_document, write_results
 
     folder = None if arguments.output is None else Path(arguments.output)
     if folder is not None:
         make_folder(folder)
-    bundle = ModelBundle.open(find_model(arguments.model))
-    cases = bundle.card.kind.cases(arguments, bundle.card, say)
-    found, predictor = score_cases(cases, bundle, arguments)
+    bundle, found, predictor = _scored(arguments)
     results = [one.result for one in found]
     device = predictor.device if predictor else None
     if folder is not None:
@@ -53,17 +53,30 @@ def score(arguments: Namespace) -> int:
     return _failures(found)
 
 
-def score_cases(
-    cases: list[Case], bundle: ModelBundle, arguments: Namespace
-) -> tuple[list[ScoredCase], Predictor | None]:
-    """The cases of a command, each with its row, and the predictor; None where nothing could be read for it.
+def explain(arguments: Namespace) -> int:
+    """``maemc explain``."""
+    folder = Path(arguments.output)
+    make_folder(folder)
+    bundle, (found,), predictor = _scored(arguments)
+    if found.error is not None:
+        raise found.error
+    lines = bundle.card.kind.write(folder, found.result, found.prepared, _explanation(found, predictor))
+    if not arguments.quiet:
+        print("\n".join([*lines, f"Written to {folder}. {DISCLAIMER}"]))
+    return 0
+
+
+def _scored(arguments: Namespace) -> tuple[ModelBundle, list[ScoredCase], Predictor | None]:
+    """The model and the cases of a command, each with its row, and the predictor; None where nothing could be read.
 
     Raises whatever is wrong with the command or the model; what is wrong with a case's image is in its row.
     """
+    bundle = ModelBundle.open(find_model(arguments.model))
+    cases = bundle.card.kind.cases(arguments, bundle.card, say)
 
     def opened() -> Predictor:
         check_torch()
-        from ..models.opening import open_predictor
+        from ..models.reference_case import open_predictor
 
         return open_predictor(bundle, arguments.device)
 
@@ -72,7 +85,7 @@ def score_cases(
     for one in found:
         if one.error is not None and not isinstance(one.error, InputError):
             raise one.error
-    return found, scorer.predictor
+    return bundle, found, scorer.predictor
 
 
 def say(text: str) -> None:
@@ -86,26 +99,29 @@ def _draw(folder: Path, found: list[ScoredCase], bundle: ModelBundle, predictor:
 
     figures: dict[int, Path | None] = {}
     if predictor is not None:
-        from ..explain.explanation import explain
         from ..models.autoencoder import load_autoencoder
 
         autoencoder, kind, taken = None, bundle.card.kind, set()
-        if bundle.card.members("decoder"):
-            try:
-                autoencoder = load_autoencoder(predictor)
-            except ModelError as error:  # the scores stand, and so do the classifier's maps
-                say(f"maemc: there is no reconstruction and no error. {error}")
+        try:
+            autoencoder = load_autoencoder(predictor)
+        except ModelError as error:  # the scores stand, and so do the classifier's maps
+            say(f"maemc: there is no reconstruction and no error. {error}")
         for number, one in enumerate(found):
             if one.prepared is None:
                 continue
             place = folder / _folder_name(one.result, taken) if kind.located else folder
             place.mkdir(exist_ok=True)
-            explanation = explain(
-                predictor, one.prepared, autoencoder, None if kind.located else one.result.class_name, kind.measured
-            )
-            figures[number] = kind.draw(place, one.result, one.prepared, explanation, bundle.card)
+            figures[number] = kind.draw(place, one.result, one.prepared, _explanation(one, predictor, autoencoder))
     shown = [(one.result, figures.get(number)) for number, one in enumerate(found)]
     write_report(score_report(shown, bundle.card), folder / "report.html")
+
+
+def _explanation(case: ScoredCase, predictor: Predictor, autoencoder: Autoencoder | None = None) -> Explanation:
+    from ..explain.explanation import explain as explained
+
+    kind = predictor.card.kind
+    class_name = None if kind.located else case.result.class_name
+    return explained(predictor, case.prepared, autoencoder, class_name, kind.measured)
 
 
 def _folder_name(result: NoduleResult, taken: set[str]) -> str:

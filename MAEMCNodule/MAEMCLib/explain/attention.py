@@ -62,12 +62,7 @@ class AskedImage:
     def grad_cam(self, network: Classifier) -> np.ndarray:
         """(h, w): what speaks for the class."""
         alone = self.predictor.alone(self.image[None], self.branch, self.values)
-
-        def judged(features: Tensor) -> Tensor:
-            seen, values, given = (part.to(features.device) for part in (alone.seen, alone.values, alone.given))
-            return network.of_features(features.unsqueeze(1) * seen.unsqueeze(2), seen, values, given).fused
-
-        return grad_cam(network, self.tensor, self.target, judged)[0].numpy()
+        return grad_cam(network, self.tensor, self.target, (alone.seen, alone.values, alone.given))[0].numpy()
 
     @property
     def tensor(self) -> Tensor:
@@ -122,8 +117,13 @@ def rollout(encoder: ViT, images: Tensor) -> Tensor:
 def by_patch(grid: np.ndarray, side: int) -> np.ndarray:
     """(g, g) -> (side, side) from 0, its lowest value, to 1, its highest: each patch of one value."""
     low, high = float(grid.min()), float(grid.max())
-    place = np.arange(side) * len(grid) // side
-    return ((grid - low) / max(high - low, 1e-12))[np.ix_(place, place)].astype(np.float32)
+    return enlarged((grid - low) / max(high - low, 1e-12), side).astype(np.float32)
+
+
+def enlarged(grid: np.ndarray, side: int) -> np.ndarray:
+    """(g, g) -> (side, side): each pixel has the value of the cell that it lies in."""
+    cell = np.arange(side) * len(grid) // side
+    return grid[np.ix_(cell, cell)]
 
 
 def interpolated(grid: np.ndarray, side: int) -> np.ndarray:

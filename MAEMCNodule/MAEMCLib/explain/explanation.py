@@ -10,6 +10,7 @@ import torch
 from ..errors import ModelError
 from ..inputs.input import Prepared
 from ..models.autoencoder import Autoencoder, load_autoencoder, reconstruct
+from ..models.card import ModelCard
 from ..models.predictor import Predictor
 from .attention import GRAD_CAM, AskedImage, PlaceMap, by_patch, has_attention, interpolated, place_maps
 from .sanity import Sanity, check_maps
@@ -17,8 +18,9 @@ from .sanity import Sanity, check_maps
 
 @dataclass
 class Explanation:
-    """By branch, of the images of a case; arrays as the input's ``unfolded`` gives them.
+    """What explains the result of a case, by branch; arrays as the input's ``unfolded`` gives them.
 
+    card: the model's.
     reconstruction: in the input's own unit (HU, gray value); every patch as it was predicted while masked, never copied
     from the input. Empty for a bundle without autoencoder.
     error: absolute difference to what the networks saw. What the model finds unusual, not why a case should be
@@ -30,6 +32,7 @@ class Explanation:
     maps, sanity: every map of places as the network gives it, and, where it was asked for, what each is worth.
     """
 
+    card: ModelCard
     attention_kind: str
     sources: dict[str, tuple[str, str]]
     reconstruction: dict[str, np.ndarray] = field(default_factory=dict)
@@ -67,12 +70,11 @@ def explain(
     """
     card, kind = predictor.card, predictor.card.kind
     sources = {plane: ("", plane) for plane in kind.planes["mean"]} | predictor.sources
-    found = Explanation("attention rollout" if has_attention(predictor) else "Grad-CAM", sources)
-    if autoencoder is None and card.members("decoder"):
-        try:
-            autoencoder = load_autoencoder(predictor)
-        except ModelError as error:
-            found.problem = str(error)
+    found = Explanation(card, "attention rollout" if has_attention(predictor) else "Grad-CAM", sources)
+    try:
+        autoencoder = autoencoder or load_autoencoder(predictor)
+    except ModelError as error:
+        found.problem = str(error)
     target = card.classes.index(class_name or _asked_about(predictor, case))
     for branch, (series, plane) in found.sources.items():
         image = predictor.image(case, plane, series)

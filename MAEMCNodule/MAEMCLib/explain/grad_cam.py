@@ -3,8 +3,6 @@ convolutional or not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -13,30 +11,29 @@ from ..networks.classifier import Classifier
 
 
 def grad_cam(
-    network: Classifier, images: Tensor, target: int, judged: Callable[[Tensor], Tensor] | None = None
+    network: Classifier, images: Tensor, target: int, beside: tuple[Tensor, Tensor, Tensor] | None = None
 ) -> Tensor:
     """(B, 1, S, S) -> (B, h, w) float32, 0 or above: ReLU of the feature maps' sum, each weighted by the spatial mean
     of the class score's gradient (Selvaraju et al. 2017, equations 1 and 2).
 
     The score is the logit of the class ``target`` over those of the others: of two classes only the difference
-    decides. judged: the logits (B, C) of an image's features (B, width); by default those of a head without values.
+    decides. beside: which branches of the network the images are, and values with whether they are given, as
+    ``Classifier.of_features`` takes them; by default the only branch, without values.
     """
     weight = next(network.encoder.parameters())
     images = images.to(weight.device, weight.dtype)
     with torch.enable_grad():
         features, pooled = _features(network.encoder, images)
-        logits = judged(pooled) if judged else _judged_alone(network, pooled)
+        none = pooled.new_zeros(len(pooled), 0)
+        beside = beside or (pooled.new_ones(len(pooled), 1).bool(), none, none.bool())
+        seen, values, given = (part.to(pooled.device) for part in beside)
+        logits = network.of_features(pooled.unsqueeze(1) * seen.unsqueeze(2), seen, values, given).fused
         others = [number for number in range(logits.shape[1]) if number != target]
         score = logits[:, target] - logits[:, others].logsumexp(dim=1)
         (gradient,) = torch.autograd.grad(score.sum(), features)
     places, slopes = (_places(network.encoder, tensor.detach().float()) for tensor in (features, gradient))
     weights = slopes.mean(dim=(2, 3), keepdim=True)
     return (weights * places).sum(dim=1).relu().cpu()
-
-
-def _judged_alone(network: Classifier, pooled: Tensor) -> Tensor:
-    seen, nothing = pooled.new_ones(len(pooled), 1).bool(), pooled.new_zeros(len(pooled), 0)
-    return network.of_features(pooled.unsqueeze(1), seen, nothing, nothing.bool()).fused
 
 
 def _features(encoder: Backbone, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,17 @@ from ..networks.backbones import Backbone
 from ..networks.classifier import Classifier
 from ..networks.encoders import build_encoder
 from ..networks.layers import initialize
-from .attention import LAST_BLOCK, ROLLOUT, AskedImage, PlaceMap, has_attention, interpolated, last_block, rollout
+from .attention import (
+    LAST_BLOCK,
+    ROLLOUT,
+    AskedImage,
+    PlaceMap,
+    enlarged,
+    has_attention,
+    interpolated,
+    last_block,
+    rollout,
+)
 
 REDRAWN = 4
 """At least so many networks with new blocks are compared, over all members."""
@@ -48,19 +58,18 @@ class Sanity:
 
 def check_maps(asked: AskedImage, maps: list[PlaceMap]) -> list[Sanity]:
     """The figures of each map of an image; followed is the probability of the class that is asked about."""
-    grid = maps[0].grid.shape[0]
-    lattice = grid if has_attention(asked.predictor) else min(FINEST, asked.predictor.side)
-    orders = [_order(found.grid, lattice) for found in maps]
+    lattice = len(maps[0].grid) if has_attention(asked.predictor) else min(FINEST, asked.predictor.side)
     generator = np.random.default_rng(SEED)
     chance = [generator.permutation(lattice**2) for _ in range(RANDOM_ORDERS)]
-    curves = [deletion_and_insertion(asked, order) for order in chance]
-    by_chance = np.mean(curves, axis=0)
+    by_chance = np.mean([deletion_and_insertion(asked, order) for order in chance], axis=0)
     randomized = randomization(asked, [found.kind for found in maps])
     figures = []
-    for found, order in zip(maps, orders, strict=True):
+    for found in maps:
         deletion = insertion = None
         if np.ptp(found.grid) > 0:
-            deletion, insertion = deletion_and_insertion(asked, order)
+            values = found.grid if len(found.grid) == lattice else interpolated(found.grid, lattice)
+            highest_first = np.argsort(-values.ravel(), kind="stable")
+            deletion, insertion = deletion_and_insertion(asked, highest_first)
         figures.append(Sanity(randomized[found.kind], deletion, insertion, *map(float, by_chance)))
     return figures
 
@@ -76,7 +85,8 @@ def randomization(asked: AskedImage, kinds: list[str]) -> dict[str, float | None
             anew = redrawn(member, SEED + number * draws + draw)
             for kind in kinds:
                 found[kind].append(rank_correlation(learned[kind], _map(asked, anew, kind)))
-    return {kind: _mean([value for value in values if value is not None]) for kind, values in found.items()}
+    known = {kind: [value for value in values if value is not None] for kind, values in found.items()}
+    return {kind: float(np.mean(values)) if values else None for kind, values in known.items()}
 
 
 def redrawn(member: Classifier, seed: int) -> Classifier:
@@ -108,10 +118,11 @@ def deletion_and_insertion(asked: AskedImage, order: np.ndarray) -> tuple[float,
     pictures' mean gray (0); what is put in goes into a picture of 4 x 4 blurred patches.
     """
     image, lattice = asked.image, math.isqrt(len(order))
-    blurred = _blurred(image)
+    coarse = torch.nn.functional.adaptive_avg_pool2d(asked.tensor, 4)[0, 0].numpy()
+    blurred = interpolated(coarse, len(image))
     rank = np.empty(len(order), int)
     rank[order] = np.arange(len(order))
-    places = _spread(rank.reshape(lattice, lattice), len(image))
+    places = enlarged(rank.reshape(lattice, lattice), len(image))
     images = []
     counts = np.unique(np.rint(np.linspace(0, len(order), STEPS + 1)).astype(int))
     for count in counts:
@@ -130,28 +141,7 @@ def _map(asked: AskedImage, member: Classifier, kind: str) -> np.ndarray:
     return asked.grad_cam(member)
 
 
-def _order(grid: np.ndarray, lattice: int) -> np.ndarray:
-    """The cells of the lattice from the map's highest value to its lowest."""
-    values = grid if len(grid) == lattice else interpolated(grid, lattice)
-    return np.argsort(-values.ravel(), kind="stable")
-
-
-def _spread(cells: np.ndarray, side: int) -> np.ndarray:
-    """(n, n) -> (side, side): the cell that each pixel lies in."""
-    index = np.arange(side) * len(cells) // side
-    return cells[np.ix_(index, index)]
-
-
-def _blurred(image: np.ndarray) -> np.ndarray:
-    coarse = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(image)[None, None], 4)
-    return interpolated(coarse[0, 0].numpy(), len(image))
-
-
 def _ranks(values: np.ndarray) -> np.ndarray:
     """(...) -> (n,) ranks, equal values sharing the mean of theirs."""
     _, inverse, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-
-
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None

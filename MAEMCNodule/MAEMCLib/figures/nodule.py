@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,24 +10,20 @@ from ..errors import InputError
 from ..machine.terminal import visible
 from ..results import DISCLAIMER, NoduleResult
 
-if TYPE_CHECKING:
-    from ..inputs.settings import Preprocessing
-
 _EXTENT = (-25.0, 25.0, 25.0, -25.0)  # mm about the point; pixel borders
 _ENDS = {"axial": ("A", "P", "R", "L"), "coronal": ("S", "I", "R", "L")}  # top, bottom, left, right
 
 
-def nodule_figure(result: NoduleResult, stacks: dict[str, np.ndarray], explanation, preprocessing: Preprocessing):
+def nodule_figure(result: NoduleResult, stacks: dict[str, np.ndarray], explanation):
     """A matplotlib figure: a row for each stack through the point; columns seen, rebuilt, error, attention.
 
     stacks: (25, 50, 50) HU by branch. explanation: ``explain.explanation.Explanation``; the columns rebuilt and error
     are left out where it has none.
     """
-    from matplotlib.figure import Figure
-
     columns = 4 if explanation.reconstruction else 2
-    figure = Figure(figsize=(2.7 * columns + 0.6, 2.75 * len(stacks) + 0.6), layout="constrained", facecolor="white")
+    figure = new_figure(2.7 * columns + 0.6, 2.75 * len(stacks) + 0.6)
     axes = figure.subplots(len(stacks), columns, squeeze=False)
+    preprocessing = explanation.card.preprocessing
     window = {"cmap": "gray", "vmin": preprocessing.window_lower, "vmax": preprocessing.window_upper}
     for row, (branch, stack) in enumerate(stacks.items()):
         seen, plane = _middle(stack), "coronal" if branch.endswith("coronal") else "axial"
@@ -58,9 +53,7 @@ def nodule_figure(result: NoduleResult, stacks: dict[str, np.ndarray], explanati
 
 def scale_figure(result: NoduleResult):
     """The probability on a scale from 0 to 1, with its spread and the threshold."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2, 0.85), layout="constrained", facecolor="white")
+    figure = new_figure(5.2, 0.85)
     axis = figure.subplots()
     axis.barh(0, 1, height=0.34, color="0.92")
     if result.interval_low is not None:
@@ -75,6 +68,13 @@ def scale_figure(result: NoduleResult):
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
     return figure
+
+
+def new_figure(width: float, height: float):
+    """An empty matplotlib figure. width, height: in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
 def save_figure(figure, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..results import DISCLAIMER, NoduleResult
-from .nodule import result_title
+from .nodule import new_figure, result_title
 
 if TYPE_CHECKING:
     from ..inputs.view import View
@@ -18,22 +18,20 @@ _HEADS_ACROSS = 8
 _NOTHING = 1e-6  # a share that is rounding alone
 
 
-def map_figure(result: NoduleResult, gray: np.ndarray, view: View, found, grown: np.ndarray, sanity):
+def map_figure(result: NoduleResult, gray: np.ndarray, view: View, found, sanity, side: int):
     """A matplotlib figure of one map: the picture, the map on it, the raw grid beside it; below it what it is worth.
 
-    gray: (rows, columns) in [0, 1]. found: ``attention.PlaceMap``. grown: its grid interpolated to a square of any
-    side, which covers ``view``. sanity: ``sanity.Sanity`` of the map.
+    gray: (rows, columns) in [0, 1]. found: ``attention.PlaceMap``. sanity: ``sanity.Sanity`` of the map. side: pixels
+    to which its grid is interpolated over the square ``view``.
     """
-    from matplotlib.figure import Figure
-
     ratio = float(np.clip(gray.shape[1] / gray.shape[0], 0.7, 2.0))
-    width = _HEIGHT * (2 * ratio + 1) + 1.0
-    figure = Figure(figsize=(width, _HEIGHT + 1.45), layout="constrained", facecolor="white")
+    figure = new_figure(_HEIGHT * (2 * ratio + 1) + 1.0, _HEIGHT + 1.45)
     axes = figure.subplots(1, 4, width_ratios=[ratio, ratio, 1, 0.05])
     _picture(axes[0], gray)
-    _outline(axes[0], gray, view)
+    if view.width < max(gray.shape):  # the network sees less than the picture
+        _rectangle(axes[0], view.left, view.top, view.width, view.width)
     axes[0].set_title(f"picture, {gray.shape[1]} x {gray.shape[0]}", fontsize=9)
-    _overlay(axes[1], gray, view, grown)
+    _overlay(axes[1], gray, view, found.interpolated(side))
     axes[1].set_title(TITLES[found.kind], fontsize=9)
     rows, columns = found.grid.shape
     shown = axes[2].imshow(found.grid, cmap="inferno", interpolation="nearest")
@@ -53,12 +51,10 @@ def heads_figure(gray: np.ndarray, view: View, heads: np.ndarray, grown: np.ndar
 
     heads: (members, heads, g, g). grown: (members, heads, side, side), the same interpolated.
     """
-    from matplotlib.figure import Figure
-
     members, count = heads.shape[:2]
     across = min(count, _HEADS_ACROSS)
     bands = [(m, start) for m in range(members) for start in range(0, count, across)]
-    figure = Figure(figsize=(1.45 * across + 0.3, 3.15 * len(bands) + 0.5), layout="constrained", facecolor="white")
+    figure = new_figure(1.45 * across + 0.3, 3.15 * len(bands) + 0.5)
     axes = figure.subplots(2 * len(bands), across, squeeze=False)
     for axis in axes.ravel():
         axis.set_axis_off()
@@ -76,9 +72,7 @@ def heads_figure(gray: np.ndarray, view: View, heads: np.ndarray, grown: np.ndar
 
 def reconstruction_figure(result: NoduleResult, seen: np.ndarray, rebuilt: np.ndarray, error: np.ndarray):
     """A matplotlib figure of what the network sees (side, side), what the autoencoder rebuilds of it, and the error."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3 * _HEIGHT + 0.6, _HEIGHT + 0.7), layout="constrained", facecolor="white")
+    figure = new_figure(3 * _HEIGHT + 0.6, _HEIGHT + 0.7)
     titles = ("seen", "rebuilt unseen", "error")
     for axis, title, image in zip(figure.subplots(1, 3), titles, (seen, rebuilt, error), strict=True):
         axis.imshow(image, cmap="magma" if title == "error" else "gray", vmin=0, vmax=1, interpolation="nearest")
@@ -124,12 +118,6 @@ def _overlay(axis, gray: np.ndarray, view: View, grown: np.ndarray) -> None:
     extent = (view.left, view.left + view.width, view.top + view.width, view.top)
     axis.imshow(scaled, cmap="inferno", vmin=0, vmax=1, alpha=0.6 * scaled, extent=extent, interpolation="bilinear")
     axis.set(xlim=(0, gray.shape[1]), ylim=(gray.shape[0], 0))
-
-
-def _outline(axis, gray: np.ndarray, view: View) -> None:
-    """What the network sees, where that is less than the picture."""
-    if view.width < max(gray.shape):
-        _rectangle(axis, view.left, view.top, view.width, view.width)
 
 
 def _frame(axis, gray: np.ndarray, view: View, grid: tuple[int, int]) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from ..applicability import Assessment
+from ..applicability import Finding
 from ..cases.case import Case
 from ..cases.values import ClinicalValues
-from ..errors import InputError, UsageError
+from ..errors import UsageError
 from ..images.reading_process import ReadingProcess
 
 if TYPE_CHECKING:
@@ -29,21 +29,18 @@ class Region(Protocol):
     """What of a case is shown to a network. point_lps: LPS mm, None where it has no place in the patient.
     padded_fraction: share of it that lies outside the image."""
 
-    @property
-    def point_lps(self) -> tuple[float, float, float] | None: ...
-
-    @property
-    def padded_fraction(self) -> float: ...
+    point_lps: tuple[float, float, float] | None
+    padded_fraction: float
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case ready for the network: its region, what is known beside the image, and the region's fitness."""
+    """A case ready for the network: its region, the values beside the image, and what was noticed of both."""
 
     region: Region
     values: ClinicalValues = field(default_factory=ClinicalValues)
     case: Case = NOBODY
-    assessment: Assessment = field(default_factory=Assessment)
+    findings: tuple[Finding, ...] = ()
 
 
 class Input(ABC):
@@ -67,27 +64,20 @@ class Input(ABC):
     planes: ClassVar[Mapping[str, tuple[str, ...]]]
     settings: ClassVar[type]
     array_names: ClassVar[tuple[str, ...]]
-    options: ClassVar[tuple[str, ...]] = ()
-    """Of the command line's ``point``, ``points``, ``series`` and ``clinical`` those that it reads."""
 
     def cases(self, arguments: Namespace, card: ModelCard, notice: Callable[[str], None]) -> list[Case]:
-        """What a command line names. notice: is told what was left alone. Raises UsageError."""
-        self.check_options(arguments, card)
+        """The cases that a command line names: here its image alone. notice: receives a message about each point of a
+        file that is skipped. Raises UsageError for an option that does not go with the input."""
+        for name in ("point", "points", "series", "clinical"):
+            if getattr(arguments, name, None):
+                raise UsageError(
+                    f"The model {card.id} scores {self.described}: --{name} does not go with it. Leave it out, or "
+                    "choose another model with --model."
+                )
         return [Case("", "", Path(arguments.image), self.name, nodule_id=f"{self.initial}1")]
 
-    def check_options(self, arguments: Namespace, card: ModelCard) -> None:
-        """Raise UsageError for an option that it does not read."""
-        every = ("point", "points", "series", "clinical")
-        given = [name for name in every if name not in self.options and getattr(arguments, name, None)]
-        if given:
-            raise UsageError(
-                f"The model {card.id} scores {self.described}: --{given[0]} does not go with it. Leave it out, or "
-                "choose another model with --model."
-            )
-
-    def problem(self, case: Case) -> InputError | None:
-        """Why a case cannot be scored, whatever its image holds."""
-        return None
+    def check(self, case: Case) -> None:  # noqa: B027 - any may do
+        """Raise InputError for a case that cannot be scored, whatever its image holds."""
 
     def groups(self, cases: list[Case]) -> list[list[Case]]:
         """The cases that are scored together."""
@@ -112,6 +102,10 @@ class Input(ABC):
     def check_side(self, settings: Any, side: int, model: str) -> None:  # noqa: B027 - any may do
         """Raise ModelError where images of these settings do not fit a network that takes ``side`` pixels."""
 
+    def limits(self, card: ModelCard) -> dict[str, str]:
+        """What the model takes of the input, by a heading for its card."""
+        return {}
+
     @abstractmethod
     def images(self, region: Any, plane: str, settings: Any, side: int) -> np.ndarray:
         """(views, side, side) float32 network input: all that a network is shown of a plane, the first one upright.
@@ -119,7 +113,8 @@ class Input(ABC):
 
     @abstractmethod
     def synthetic(self, number: int) -> Region:
-        """A region drawn by whole-number arithmetic, another one for another number: a model's reference case."""
+        """A region drawn by whole-number arithmetic, alike on every machine: a model's reference case. number: of
+        several regions of one case. Another drawing needs another name than ``reference_case.CASE``."""
 
     @abstractmethod
     def arrays(self, region: Any, settings: Any) -> dict[str, np.ndarray]:
@@ -137,15 +132,11 @@ class Input(ABC):
     def restored(self, image: np.ndarray, settings: Any) -> np.ndarray:
         """(side, side) network input or its reconstruction -> the input's own unit, within what the settings show."""
 
-    def draw(
-        self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
-    ) -> Path | None:
+    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> Path | None:
         """Write what goes with a row into a folder; returns the figure for the report, None without one."""
         return None
 
-    def write(
-        self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
-    ) -> list[str]:
+    def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> list[str]:
         """Write all of an explanation into a folder; returns what there is to say about it."""
         for part, branches in explanation.parts().items():
             for branch, array in branches.items():

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..applicability import Assessment, Finding, Limits
+from ..applicability import Finding, Limits
 from ..cases.case import Case
 from ..cases.points import NodulePoint, check_names, parse_point, read_points
-from ..cases.values import ClinicalValues, parse_assignments
+from ..cases.values import GIVEN, SERIES, ClinicalField, ClinicalValues, parse_assignments
 from ..errors import InputError, UsageError
 from ..images.ct import AIR_BELOW_HU, CTVolume, check_ct
-from ..images.files import write_volume
+from ..images.files import read_volume, write_volume
 from ..images.reading_process import ReadingProcess
 from ..networks.configuration import TILES
 from .input import Input, Prepared, file_name
 from .montage import denormalize, from_montage, montage, resized, save_montage
-from .region import SIDE, NoduleROI, cut_roi
-from .series import with_regions
+from .region import PLANES, SIDE, SLICES, NoduleROI, cut_roi
 from .settings import Preprocessing
-from .synthetic import nodule
 
 if TYPE_CHECKING:
     from ..explain.explanation import Explanation
     from ..models.card import ModelCard
     from ..results import NoduleResult
-
-BOTH = ("axial", "coronal")
 
 
 class Nodule(Input):
@@ -38,10 +35,9 @@ class Nodule(Input):
 
     name, noun, described, title, initial = "nodule", "nodule", "nodules in a CT", "Lung nodule report", "N"
     located = tiled = True
-    planes: ClassVar = {"mean": BOTH, "axial": BOTH[:1], "coronal": BOTH[1:], "graph": BOTH}
+    planes: ClassVar = {"mean": PLANES, "axial": PLANES[:1], "coronal": PLANES[1:], "graph": PLANES}
     settings = Preprocessing
-    array_names = BOTH
-    options = ("point", "points", "series", "clinical")
+    array_names = PLANES
 
     def cases(self, arguments: Namespace, card: ModelCard, notice: Callable[[str], None]) -> list[Case]:
         """Each point that is named, with the values that were typed."""
@@ -59,11 +55,10 @@ class Nodule(Input):
         image = Path(arguments.image)
         return [Case("", "", image, point_lps=p.lps, values=values, nodule_id=p.nodule_id) for p in points]
 
-    def problem(self, case: Case) -> InputError | None:
+    def check(self, case: Case) -> None:
         if case.point_lps is None:
             text = f"The row is of the kind {case.kind} and has no point; only nodules can be scored."
-            return InputError(text, "point")
-        return None
+            raise InputError(text, "point")
 
     def groups(self, cases: list[Case]) -> list[list[Case]]:
         """Those of one volume."""
@@ -83,19 +78,26 @@ class Nodule(Input):
         check_ct(volume)
         step = card.preprocessing.slice_step_mm
         region = cut_roi(volume, case.point_lps, step)
-        further = reader.further if reader is not None else None
-        values = with_regions(values, card.clinical, region.point_lps, step, further)
+        values = _with_regions(values, card.clinical, region.point_lps, step, reader.further if reader else read_volume)
         findings = (*_findings(volume, region, card.limits, case.diameter_mm), *values.findings)
-        return Prepared(region, values, case, Assessment().with_findings(*findings))
+        return Prepared(region, values, case, findings)
+
+    def limits(self, card: ModelCard) -> dict[str, str]:
+        return {"Nodules": f"{card.limits.smallest_diameter_mm:g} to {card.limits.largest_diameter_mm:g} mm"}
 
     def images(self, region: NoduleROI, plane: str, settings: Preprocessing, side: int) -> np.ndarray:
         return montage(getattr(region, plane), settings, side)[None]
 
     def synthetic(self, number: int) -> NoduleROI:
-        return nodule(number)
+        """A ball of tissue with a vessel in structured lung, in both planes; another number draws another radius."""
+        size = (SIDE, SIDE, SLICES)
+        i, j, k = np.meshgrid(*(2 * np.arange(n) - (n - 1) for n in size), indexing="ij")  # half mm
+        axial = _synthetic_hu(*(axis.transpose(2, 1, 0) for axis in (i, j, k)), number)
+        coronal = _synthetic_hu(*(axis.transpose(2, 1, 0) for axis in (i, k, -j)), number)
+        return self.region({"axial": axial, "coronal": coronal})
 
     def arrays(self, region: NoduleROI, settings: Preprocessing) -> dict[str, np.ndarray]:
-        return {plane: getattr(region, plane) for plane in BOTH}
+        return {plane: getattr(region, plane) for plane in PLANES}
 
     def region(self, arrays: Mapping[str, np.ndarray]) -> NoduleROI:
         return NoduleROI(arrays["axial"], arrays["coronal"], (0.0, 0.0, 0.0), 1.0, 0.0)
@@ -106,18 +108,15 @@ class Nodule(Input):
     def restored(self, image: np.ndarray, settings: Preprocessing) -> np.ndarray:
         return np.clip(denormalize(image, settings), settings.window_lower, settings.window_upper)
 
-    def draw(
-        self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
-    ) -> Path:
+    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> Path:
         """The stacks, the montages as the network sees them, and the figure."""
-        for plane in BOTH:
-            save_montage(getattr(case.region, plane), card.preprocessing, folder / f"montage_{plane}.png")
-        self.write(folder, result, case, explanation, card)
+        settings = explanation.card.preprocessing
+        for plane in PLANES:
+            save_montage(getattr(case.region, plane), settings, folder / f"montage_{plane}.png")
+        self.write(folder, result, case, explanation)
         return folder / "figure.png"
 
-    def write(
-        self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
-    ) -> list[str]:
+    def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> list[str]:
         """NRRD files that lie on the CT, and the figure."""
         from ..figures.nodule import nodule_figure, save_figure
 
@@ -125,74 +124,84 @@ class Nodule(Input):
             for branch, stack in branches.items():
                 plane = explanation.sources[branch][1]
                 write_stack(folder / f"{file_name(part, branch)}.nrrd", stack, case.region, plane)
-        stacks = {plane: getattr(case.region, plane) for plane in BOTH}
+        stacks = {plane: getattr(case.region, plane) for plane in PLANES}
         for branch, (series, plane) in explanation.sources.items():
             if series and series in case.values.regions:
                 stacks[branch] = getattr(case.values.regions[series], plane)
-        save_figure(nodule_figure(result, stacks, explanation, card.preprocessing), folder / "figure.png")
+        save_figure(nodule_figure(result, stacks, explanation), folder / "figure.png")
         notice = [explanation.notice] if explanation.notice else []
         return [*notice, f"{explanation.attention_kind}: where the classifier looks."]
 
 
 def write_stack(path: Path, stack: np.ndarray, region: NoduleROI, plane: str) -> None:
     """(25, 50, 50) as NRRD in patient space. plane: "axial" or "coronal"."""
-    write_volume(CTVolume(stack, getattr(region, f"{plane}_affine"), path.stem), path)
+    write_volume(CTVolume(stack, region.affine(plane), path.stem), path)
 
 
-def _findings(
-    volume: CTVolume, region: NoduleROI, limits: Limits, diameter_mm: float | None
-) -> Iterator[Finding | None]:
+def _synthetic_hu(x: np.ndarray, y: np.ndarray, z: np.ndarray, number: int) -> np.ndarray:
+    """HU at places in half mm, whole numbers all: -940 to -740 in lung, 0 to 60 in tissue."""
+    texture = (x * x + 3 * y * y + 5 * z * z + 7 * x * y + 11 * y * z + 13 * z * x) % 41
+    values = -940 + 5 * texture
+    tissue = (x * x + y * y + z * z < (16 + 2 * number) ** 2) | ((x - 12) ** 2 + (z + 8) ** 2 < 16)
+    return np.where(tissue, texture * 3 // 2, values).astype(np.float32)
+
+
+def _with_regions(
+    values: ClinicalValues,
+    asked: Sequence[ClinicalField],
+    point_lps,
+    slice_step_mm: float,
+    read: Callable[[str], CTVolume],
+) -> ClinicalValues:
+    """The values with the region of each further series that was given, and in its place the name of a volume (for the
+    window that shows it; what is written down says GIVEN), or GIVEN of a path.
+
+    point_lps: LPS mm, the same in all series. read: a volume of a path. No volume is kept.
+    Raises InputError naming the series: it cannot be read, is no CT, or does not hold the point.
+    """
+    names, regions = {}, {}
+    for field in asked:
+        given = values.values[field.name] if field.kind == SERIES else None
+        if given is None:
+            continue
+        try:
+            volume = given if isinstance(given, CTVolume) else read(str(Path(given).resolve()))
+            check_ct(volume)
+            regions[field.name] = cut_roi(volume, point_lps, slice_step_mm)
+        except InputError as error:
+            message = f"The series {field.name} cannot be used: {error}"
+            named = given.name if isinstance(given, CTVolume) else given
+            raise InputError(message, error.code, error.private).hide(named) from error
+        names[field.name] = volume.name if isinstance(given, CTVolume) else GIVEN
+    return replace(values, values=values.values | names, regions=regions)
+
+
+def _findings(volume: CTVolume, region: NoduleROI, limits: Limits, diameter_mm: float | None) -> Iterator[Finding]:
     """Geometry, surroundings and, where it is known, the nodule's diameter against what the model knows."""
-    yield _padding(region, limits)
-    yield _slice_spacing(volume, limits)
-    yield _place(region)
-    yield _surroundings(region)
-    yield _diameter(diameter_mm, limits)
+    outside, spacing, known = region.padded_fraction, volume.slice_spacing, limits.slice_spacing_amber_mm
+    if outside > limits.padded_amber:
+        text = f"{outside:.0%} of the 50 mm region lies outside the volume and was filled with air."
+        yield Finding("red" if outside > limits.padded_red else "amber", "padded", text)
+    if spacing > known:
+        text = f"Slices are {spacing:.1f} mm apart; the model knows up to {known:g} mm."
+        yield Finding("red" if spacing > limits.slice_spacing_red_mm else "amber", "thick-slices", text)
+    middle = region.axial[10:15, 22:28, 22:28]  # 5 mm through, 6 mm wide, about the point
+    if float(middle.mean()) <= -700:
+        text = "The point lies in aerated lung or air. Place it in the middle of the nodule."
+        yield Finding("amber", "point-in-air", text)
+    aerated = float(np.mean(region.axial < AIR_BELOW_HU))
+    if aerated < 0.05:
+        text = f"Only {aerated:.0%} of the region is aerated; a lung nodule lies in or at lung."
+        yield Finding("amber", "no-lung", text)
+    diameters = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
+    if diameter_mm is None:
+        yield Finding("grey", "size-unknown", f"The nodule's size is not known here; the model knows {diameters}.")
+    elif diameter_mm > limits.largest_diameter_mm:
+        yield Finding("red", "large", f"{diameter_mm:.0f} mm is larger than the model's nodules ({diameters}).")
+    elif diameter_mm < limits.smallest_diameter_mm:
+        yield Finding("amber", "small", f"{diameter_mm:.1f} mm is smaller than the model's nodules ({diameters}).")
     for remark in volume.remarks:
         yield Finding("amber" if remark.amber else "green", remark.code, remark.message)
-
-
-def _padding(region: NoduleROI, limits: Limits) -> Finding | None:
-    share = region.padded_fraction
-    if share <= limits.padded_amber:
-        return None
-    color = "red" if share > limits.padded_red else "amber"
-    return Finding(color, "padded", f"{share:.0%} of the 50 mm region lies outside the volume and was filled with air.")
-
-
-def _slice_spacing(volume: CTVolume, limits: Limits) -> Finding | None:
-    spacing, known = volume.slice_spacing, limits.slice_spacing_amber_mm
-    if spacing <= known:
-        return None
-    color = "red" if spacing > limits.slice_spacing_red_mm else "amber"
-    return Finding(color, "thick-slices", f"Slices are {spacing:.1f} mm apart; the model knows up to {known:g} mm.")
-
-
-def _place(region: NoduleROI) -> Finding | None:
-    middle = region.axial[10:15, 22:28, 22:28]  # 5 mm through, 6 mm wide, about the point
-    if float(middle.mean()) > -700:
-        return None
-    text = "The point lies in aerated lung or air. Place it in the middle of the nodule."
-    return Finding("amber", "point-in-air", text)
-
-
-def _surroundings(region: NoduleROI) -> Finding | None:
-    aerated = float(np.mean(region.axial < AIR_BELOW_HU))
-    if aerated >= 0.05:
-        return None
-    text = f"Only {aerated:.0%} of the region is aerated; a lung nodule lies in or at lung."
-    return Finding("amber", "no-lung", text)
-
-
-def _diameter(diameter_mm: float | None, limits: Limits) -> Finding | None:
-    known = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
-    if diameter_mm is None:
-        return Finding("grey", "size-unknown", f"The nodule's size is not known here; the model knows {known}.")
-    if diameter_mm > limits.largest_diameter_mm:
-        return Finding("red", "large", f"{diameter_mm:.0f} mm is larger than the model's nodules ({known}).")
-    if diameter_mm < limits.smallest_diameter_mm:
-        return Finding("amber", "small", f"{diameter_mm:.1f} mm is smaller than the model's nodules ({known}).")
-    return None
 
 
 INPUT = Nodule()

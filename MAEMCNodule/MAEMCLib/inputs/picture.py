@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..applicability import Assessment, Finding
+from ..applicability import Finding
 from ..cases.case import Case
 from ..cases.values import ClinicalValues
-from ..errors import InputError, ModelError
+from ..errors import ArchitectureError, InputError
 from ..files.atomic import write_json
 from ..images.axial import axial_slice, is_volume
 from ..images.ct import CTVolume
@@ -22,13 +21,10 @@ from ..images.reading_process import ReadingProcess
 from ..results import DISCLAIMER, NoduleResult
 from .input import Input, Prepared
 from .settings import PicturePreprocessing
-from .synthetic import picture
 from .view import View, views
 
 if TYPE_CHECKING:
-    from ..explain.attention import PlaceMap
     from ..explain.explanation import Explanation
-    from ..explain.sanity import Sanity
     from ..models.card import ModelCard
 
 SMALLEST_SIDE = 8
@@ -58,25 +54,18 @@ class Picture(Input):
     settings = PicturePreprocessing
     array_names = ("picture",)
 
-    def cases(self, arguments: Namespace, card: ModelCard, notice: Callable[[str], None]) -> list[Case]:
-        """The one picture that is named."""
-        return [replace(case, kind="image") for case in super().cases(arguments, card, notice)]
-
-    def problem(self, case: Case) -> InputError | None:
+    def check(self, case: Case) -> None:
         if case.kind == "nodule":
-            text = "The row is a nodule in a CT; the model scores 2-D pictures only."
-            return InputError(text, "input-kind")
+            raise InputError("The row is a nodule in a CT; the model scores 2-D pictures only.", "input-kind")
         path = case.image
-        if not isinstance(path, Path):
-            return None
-        if self.slice_of(case) is None and (path.is_dir() or path.name.lower().endswith(_VOLUMES)):
-            return InputError(
+        whole = isinstance(path, Path) and self.slice_of(case) is None
+        if whole and (path.is_dir() or path.name.lower().endswith(_VOLUMES)):
+            raise InputError(
                 f"{path} is {'a folder' if path.is_dir() else 'a volume'}, but the model scores single 2-D pictures: "
                 "PNG, JPEG or one DICOM frame. A slice of a CT is named in a manifest, by a row of the kind slice.",
                 "input-kind",
                 [path],
             )
-        return None
 
     def groups(self, cases: list[Case]) -> list[list[Case]]:
         return [cases[start : start + TOGETHER] for start in range(0, len(cases), TOGETHER)]
@@ -107,8 +96,8 @@ class Picture(Input):
             )
         view = View.of(gray, card.preprocessing)
         outside = view.outside(gray)
-        assessment = Assessment(tuple(_findings(card.preprocessing.image_size / view.width, outside, card)))
-        return Prepared(GrayPicture(gray, outside), values, case, assessment)
+        findings = tuple(_findings(card.preprocessing.image_size / view.width, outside, card))
+        return Prepared(GrayPicture(gray, outside), values, case, findings)
 
     def gray(self, case: Case, reader: ReadingProcess | None = None) -> np.ndarray:
         """(rows, columns) float32 in [0, 1]. reader: keeps a volume from one slice to the next. Raises InputError."""
@@ -125,17 +114,25 @@ class Picture(Input):
 
     def check_side(self, settings: PicturePreprocessing, side: int, model: str) -> None:
         if settings.image_size != side:
-            raise ModelError(
+            raise ArchitectureError(
                 f"The model {model} prepares pictures of {settings.image_size} pixels, but its network takes {side}. "
                 "Get the model again.",
-                "architecture",
             )
+
+    def limits(self, card: ModelCard) -> dict[str, str]:
+        side, share = card.preprocessing.image_size, card.preprocessing.view_share
+        part = "" if share == 1 else f", of them the middle {share:.0%} of the longer side"
+        return {"Pictures": f"2-D, seen at {side} x {side} pixels{part}"}
 
     def images(self, region: GrayPicture, plane: str, settings: PicturePreprocessing, side: int) -> np.ndarray:
         return views(region.gray, settings)
 
     def synthetic(self, number: int) -> GrayPicture:
-        return GrayPicture(picture())
+        """(200, 300): a dark ellipse on structured gray, the same for every number."""
+        row, column = np.meshgrid(np.arange(200), np.arange(300), indexing="ij")
+        texture = (row * row + 3 * column * column + 5 * row * column) % 61
+        dark = 4 * (row - 90) ** 2 + (column - 160) ** 2 < 4000
+        return GrayPicture(np.where(dark, 20 + texture // 2, 110 + texture).astype(np.float32) / np.float32(255))
 
     def arrays(self, region: GrayPicture, settings: PicturePreprocessing) -> dict[str, np.ndarray]:
         large = 0 < settings.stored_side < max(region.gray.shape)
@@ -147,27 +144,26 @@ class Picture(Input):
     def restored(self, image: np.ndarray, settings: PicturePreprocessing) -> np.ndarray:
         return np.clip(image * settings.std + settings.mean, 0.0, 1.0).astype(np.float32)
 
-    def draw(
-        self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
-    ) -> Path:
+    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> Path:
         """The first map on the picture."""
         from ..figures.nodule import save_figure
+        from ..figures.picture import map_figure
 
+        gray, settings = case.region.gray, explanation.card.preprocessing
         found, sanity = explanation.maps["picture"][0], explanation.sanity["picture"][0]
-        save_figure(self._figure(result, case, found, sanity, card), folder / "overlay.png")
+        figure = map_figure(result, gray, View.of(gray, settings), found, sanity, settings.image_size)
+        save_figure(figure, folder / "overlay.png")
         return folder / "overlay.png"
 
-    def write(
-        self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation, card: ModelCard
-    ) -> list[str]:
+    def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> list[str]:
         """Every map as PNG and as arrays, with the figures of what each is worth, and the reconstruction."""
         from ..figures.nodule import save_figure
-        from ..figures.picture import TITLES, heads_figure, reconstruction_figure, sanity_lines
+        from ..figures.picture import TITLES, heads_figure, map_figure, reconstruction_figure, sanity_lines
 
-        gray, side, listed, lines = case.region.gray, card.preprocessing.image_size, [], []
-        view = View.of(gray, card.preprocessing)
+        card, settings, gray, listed, lines = explanation.card, explanation.card.preprocessing, case.region.gray, [], []
+        side, view = settings.image_size, View.of(gray, settings)
         for found, sanity in zip(explanation.maps["picture"], explanation.sanity["picture"], strict=True):
-            save_figure(self._figure(result, case, found, sanity, card), folder / f"{found.kind}.png")
+            save_figure(map_figure(result, gray, view, found, sanity, side), folder / f"{found.kind}.png")
             _save_arrays(folder, found.kind, found.grid, found.interpolated(side))
             if found.heads is not None:
                 heads = found.heads_interpolated(side)
@@ -177,7 +173,7 @@ class Picture(Input):
             lines += [TITLES[found.kind], *(f"    {line}" for line in sanity_lines(sanity, result.class_name))]
         if explanation.reconstruction:
             rebuilt, error = explanation.reconstruction["picture"], explanation.error["picture"]
-            seen = self.restored(self.images(case.region, "picture", card.preprocessing, side)[0], card.preprocessing)
+            seen = self.restored(self.images(case.region, "picture", settings, side)[0], settings)
             save_figure(reconstruction_figure(result, seen, rebuilt, error), folder / "reconstruction.png")
             np.save(folder / "reconstruction.npy", rebuilt)
             np.save(folder / "error.npy", error)
@@ -196,13 +192,6 @@ class Picture(Input):
         if "attention" not in [found.kind for found in explanation.maps["picture"]]:
             lines.append("The model's network has no attention weights; Grad-CAM stands in their place.")
         return [*lines, *([explanation.problem] if explanation.problem else [])]
-
-    def _figure(self, result: NoduleResult, case: Prepared, found: PlaceMap, sanity: Sanity, card: ModelCard):
-        from ..figures.picture import map_figure
-
-        gray, settings = case.region.gray, card.preprocessing
-        grown = found.interpolated(settings.image_size)
-        return map_figure(result, gray, View.of(gray, settings), found, grown, sanity)
 
 
 def _save_arrays(folder: Path, name: str, grid: np.ndarray, grown: np.ndarray) -> None:

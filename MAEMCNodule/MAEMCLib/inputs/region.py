@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -14,6 +13,9 @@ from ..images.ct import FACE, CTVolume
 SIDE = 50
 """Rows and columns of a slice, 1 mm each: the 50 mm region of Zhao et al. 2025, section 2.2."""
 SLICES = 25
+_DIRECTIONS = {"axial": np.eye(3), "coronal": np.array([[1.0, 0, 0], [0, 0, 1.0], [0, -1.0, 0]])}
+"""Of each plane the direction, LPS, of its columns, rows and slices."""
+PLANES = tuple(_DIRECTIONS)
 OUTSIDE_HU = -1200.0
 """Value of samples outside the volume: the lower end of the window, so that they look like air and not like tissue."""
 
@@ -34,30 +36,17 @@ class NoduleROI:
     slice_step_mm: float
     padded_fraction: float
 
-    @cached_property
-    def axial_affine(self) -> np.ndarray:
-        """(4, 4) index (column, row, slice) of the axial stack to LPS mm."""
-        return axial_grid(self.point_lps, self.slice_step_mm)
-
-    @cached_property
-    def coronal_affine(self) -> np.ndarray:
-        """(4, 4) index (column, row, slice) of the coronal stack to LPS mm."""
-        return coronal_grid(self.point_lps, self.slice_step_mm)
+    def affine(self, plane: str) -> np.ndarray:
+        """(4, 4) index (column, row, slice) of the stack of a plane to LPS mm."""
+        return stack_grid(plane, self.point_lps, self.slice_step_mm)
 
 
-def axial_grid(point_lps, slice_step_mm: float = 1.0, margin: int = 0) -> np.ndarray:
-    """(4, 4) index to LPS mm of the axial stack; margin adds that many samples on every side (for augmentation)."""
-    affine = np.diag([1.0, 1.0, slice_step_mm, 1.0])
+def stack_grid(plane: str, point_lps, slice_step_mm: float = 1.0, margin: int = 0) -> np.ndarray:
+    """(4, 4) index to LPS mm of a plane's stack; margin: samples more on every side, for augmentation."""
+    affine = np.eye(4)
+    affine[:3, :3] = _DIRECTIONS[plane] * (1.0, 1.0, slice_step_mm)
     half, last = (SIDE - 1) / 2 + margin, (SLICES - 1) / 2 + margin
-    affine[:3, 3] = np.asarray(point_lps, float) - np.array([half, half, last * slice_step_mm])
-    return affine
-
-
-def coronal_grid(point_lps, slice_step_mm: float = 1.0, margin: int = 0) -> np.ndarray:
-    """(4, 4) index to LPS mm of the coronal stack; margin as in axial_grid."""
-    affine = np.array([[1.0, 0, 0, 0], [0, 0, slice_step_mm, 0], [0, -1.0, 0, 0], [0, 0, 0, 1.0]])
-    half, last = (SIDE - 1) / 2 + margin, (SLICES - 1) / 2 + margin
-    affine[:3, 3] = np.asarray(point_lps, float) - np.array([half, last * slice_step_mm, -half])
+    affine[:3, 3] = np.asarray(point_lps, float) - affine[:3, :3] @ (half, half, last)
     return affine
 
 
@@ -68,10 +57,9 @@ def cut_roi(volume: CTVolume, point_lps, slice_step_mm: float = 1.0) -> NoduleRO
     50 mm regions of 25 slices at 1 mm). Raises InputError: what ``check_point`` raises, NaN near the point.
     """
     point = check_point(volume, point_lps)
-    size = (SIDE, SIDE, SLICES)
-    axial, axial_outside = sample_stack(volume, axial_grid(point, slice_step_mm), size)
-    coronal, coronal_outside = sample_stack(volume, coronal_grid(point, slice_step_mm), size)
-    return NoduleROI(axial, coronal, tuple(point.tolist()), float(slice_step_mm), (axial_outside + coronal_outside) / 2)
+    grids = (stack_grid(plane, point, slice_step_mm) for plane in PLANES)
+    stacks, outside = zip(*(sample_stack(volume, grid, (SIDE, SIDE, SLICES)) for grid in grids), strict=True)
+    return NoduleROI(*stacks, tuple(point.tolist()), float(slice_step_mm), sum(outside) / 2)
 
 
 def check_point(volume: CTVolume, point_lps) -> np.ndarray:
@@ -80,7 +68,8 @@ def check_point(volume: CTVolume, point_lps) -> np.ndarray:
     if point.shape != (3,) or not np.isfinite(point).all():
         raise InputError("The point has no finite position (three numbers in mm are needed). Place it again.", "point")
     if not volume.inside(volume.to_index(point)):
-        low, high = _extent(volume)
+        points = volume.to_lps(np.array(list(itertools.product(*((-0.5, n - 0.5) for n in volume.size)))))
+        low, high = points.min(axis=0), points.max(axis=0)
         raise InputError(
             f"The point ({_numbers(point)}) mm LPS lies outside the volume, which spans ({_numbers(low)}) to "
             f"({_numbers(high)}). Check that point and volume belong together, and whether it is given in RAS.",
@@ -101,7 +90,8 @@ def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSI
 
     columns, rows, slices = size
     corners = np.array(list(itertools.product(*((0, n - 1) for n in size))))
-    _check_absent(volume, corners @ (volume.inverse_affine @ affine)[2, :3] + (volume.inverse_affine @ affine)[2, 3])
+    to_slice = (volume.inverse_affine @ affine)[2]
+    _check_absent(volume, corners @ to_slice[:3] + to_slice[3])
     seen = volume.oriented
     to_voxel = seen.inverse_affine @ affine
     # Storing a scan in another way moves positions by rounding errors; rounded to decimals they are the same again.
@@ -165,12 +155,6 @@ def _inside(volume: CTVolume, matrix: np.ndarray, shift: np.ndarray, size) -> np
         index = across * c + down * r + (through * s + start)
         inside &= (index >= -0.5 - FACE) & (index <= count - 0.5 + FACE)
     return inside
-
-
-def _extent(volume: CTVolume) -> tuple[np.ndarray, np.ndarray]:
-    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in volume.size], indexing="ij")).reshape(3, 8).T
-    points = volume.to_lps(corners)
-    return points.min(axis=0), points.max(axis=0)
 
 
 def _numbers(values) -> str:

@@ -33,9 +33,7 @@ class Preprocessing:
     slice_step_mm: float = 1.0
 
     def __post_init__(self) -> None:
-        values = list(asdict(self).values())
-        if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
-            raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
+        _check_numbers(self)
         if self.window_upper <= self.window_lower or self.std <= 0 or self.slice_step_mm <= 0:
             raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
         inside = self.window_lower >= LOWEST_HU and self.window_upper <= HIGHEST_HU
@@ -51,7 +49,7 @@ class Preprocessing:
                 f"{SLICE_STEPS_MM[1]:g} mm are possible.",
                 "slice-step",
             )
-        check_standardization(self.mean, self.std)
+        _check_standardization(self.mean, self.std)
 
 
 @dataclass(frozen=True)
@@ -72,21 +70,24 @@ class PicturePreprocessing:
     stored_side: int = 0
 
     def __post_init__(self) -> None:
-        values = list(asdict(self).values())
-        if not all(isinstance(v, int | float) and np.isfinite(v) for v in values):
-            raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(self)}.")
-        possible = self.image_size >= 1 and 0 < self.view_share <= 1 and self.std > 0 and self.angles >= 1
-        whole = isinstance(self.angles, int) and isinstance(self.stored_side, int) and self.stored_side >= 0
-        if not possible or not whole or self.angles > MOST_ANGLES:
+        _check_numbers(self)
+        possible = self.image_size >= 1 and 0 < self.view_share <= 1 and self.std > 0 and self.stored_side >= 0
+        whole = isinstance(self.angles, int) and isinstance(self.stored_side, int)
+        if not possible or not whole or not 1 <= self.angles <= MOST_ANGLES:
             raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
         if not isinstance(self.image_size, int):
             raise ModelError(f"The image size {self.image_size} is no whole number of pixels.", "schema")
         if self.image_size > LARGEST["image_size"] or self.view_share < SMALLEST_VIEW:
             raise ModelError(f"Nothing can be seen with the preprocessing settings {asdict(self)}.", "schema")
-        check_standardization(self.mean, self.std)
+        _check_standardization(self.mean, self.std)
 
 
-def check_standardization(mean: float, std: float) -> None:
+def _check_numbers(settings: Preprocessing | PicturePreprocessing) -> None:
+    if not all(isinstance(value, int | float) and np.isfinite(value) for value in asdict(settings).values()):
+        raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(settings)}.")
+
+
+def _check_standardization(mean: float, std: float) -> None:
     """Raises ModelError for a mean and a deviation that gray values in [0, 1] cannot have."""
     if not (0 <= mean <= 1 and SMALLEST_STD <= std <= 1):
         raise ModelError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,11 +24,6 @@ def normalize_gray(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.
     return ((gray - preprocessing.mean) / preprocessing.std).astype(np.float32)
 
 
-def prepare(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
-    """A picture in [0, 1] -> (image_size, image_size) network input, upright and without augmentation."""
-    return views(gray, replace(preprocessing, angles=1))[0]
-
-
 def views(gray: np.ndarray, preprocessing: PicturePreprocessing) -> np.ndarray:
     """A picture in [0, 1] -> (angles, image_size, image_size) network input: all that a network is shown of it."""
     return shown(framed(gray, preprocessing.stored_side), preprocessing)
@@ -45,7 +40,7 @@ class View:
 
     @classmethod
     def of(cls, gray: np.ndarray, preprocessing: PicturePreprocessing) -> View:
-        """The square that ``prepare`` shows; like there, the black frame is a whole number of pixels wide."""
+        """The square that ``views`` shows; like there, the black frame is a whole number of pixels wide."""
         side = max(gray.shape)
         width = side * preprocessing.view_share
         top, left = ((side - width) / 2 - (side - size) // 2 for size in gray.shape)

@@ -130,16 +130,10 @@ def _disk_problem(error: Exception) -> InputError | None:
 
 
 def _import_problem(error: Exception) -> MAEMCError | None:
-    if _importing(error, "torch"):
+    name = error.name.split(".")[0] if isinstance(error, ImportError) and error.name else ""
+    if name == "torch" or _importing(error, "torch"):
         return torch_problem(error)
-    if not isinstance(error, ImportError) or not error.name:
-        return None
-    name = error.name.split(".")[0]
-    if name == "torch":
-        return torch_problem(error)
-    if name.startswith("MAEMC"):
-        return None
-    return _package_problem(name, error)
+    return _package_problem(name, error) if name and not name.startswith("MAEMC") else None
 
 
 def _package_problem(name: str, error: Exception) -> MachineError:
@@ -152,10 +146,10 @@ def _package_problem(name: str, error: Exception) -> MachineError:
 
 def _importing(error: Exception, package: str) -> bool:
     """Whether the error came out of a package's own modules while they were imported."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__", "").split(".")[0] == package:
-            return True
-    return False
+    return any(
+        frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__", "").split(".")[0] == package
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def _file_problem(error: Exception) -> InputError | None:

@@ -7,6 +7,7 @@ one thread of a processor with AVX2 alone.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -50,11 +51,11 @@ def computes_natively(kind: torch.dtype) -> bool:
 def _processor_flags() -> set[str]:
     """The first processor's features; empty where the system does not tell, which means float32: right, if slower."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return set()
-    found = [line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "features"))]
-    return set(found[0].split()) if found else set()
+    found = re.search(r"(?im)^(?:flags|features)[^:]*:(.*)$", text)
+    return set(found[1].split()) if found else set()
 
 
 def _library_uses(kind: torch.dtype) -> bool:

@@ -10,7 +10,7 @@ from ..networks.configuration import DecoderConfiguration, EncoderConfiguration
 from ..networks.decoder import Decoder
 from ..networks.masking import masked_count, split_tokens, unpatchify
 from ..networks.vit import ViT
-from .loading import is_finite, load_members
+from .loading import load_members
 from .predictor import Predictor
 
 ROUNDS = 4
@@ -39,16 +39,17 @@ class Autoencoder(nn.Module):
         return patches, torch.ones(*noise.shape, 1).scatter(1, keep.unsqueeze(-1), 0.0)
 
 
-def load_autoencoder(predictor: Predictor) -> Autoencoder:
-    """The bundle's autoencoder, on the CPU. Raises ModelError where the bundle has none, or one that cannot be used."""
+def load_autoencoder(predictor: Predictor) -> Autoencoder | None:
+    """The bundle's autoencoder, on the CPU; None where the bundle has none. Raises ModelError for one that cannot be
+    used."""
     card = predictor.card
     if not card.members("decoder"):
-        raise ModelError(f"The model {card.id} holds no autoencoder, so it cannot rebuild the region.", "no-decoder")
+        return None
     encoder, decoder = card.encoder, card.decoder
     if decoder is None or not isinstance(encoder, EncoderConfiguration):
         raise ModelError(f"The card of {card.id} does not describe its autoencoder. Get the model again.", "decoder")
     autoencoder = load_members(predictor.bundle, "decoder", lambda: Autoencoder(encoder, decoder))[0].float()
-    if not is_finite(autoencoder):
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in autoencoder.state_dict().values()):
         raise ModelError(
             f"The autoencoder of {card.id} holds values that are not numbers. Get the model again from its source.",
             "decoder",

@@ -64,27 +64,23 @@ class ModelBundle:
     def problems(self) -> list[str]:
         """What does not match the card, a sentence a file; empty for a sound bundle. Raises ModelError for an archive
         that is not safe to open."""
-        found = []
         with reading(self.path, f"{self.path.name} cannot be read ({{reason}}). Get the model again.", "not-a-bundle"):
             there = sizes(self.path)
-        for name, entry in self.card.files.items():
-            if name not in there:
-                found.append(f"{name} is missing or unreadable")
-            elif there[name] != entry["bytes"]:
-                found.append(f"{name} has the wrong size")
-            else:
-                found += self._file_problem(name, entry["sha256"])
-        return found
+        problems = (self._file_problem(name, there.get(name)) for name in self.card.files)
+        return [problem for problem in problems if problem]
 
-    def _file_problem(self, name: str, expected: str) -> list[str]:
+    def _file_problem(self, name: str, size: int | None) -> str:
         """The header is read before the rest: gigabytes that are no weights are not worth a hash."""
+        stated = self.card.files[name]
+        if size not in (None, stated["bytes"]):
+            return f"{name} has the wrong size"
         try:
             with reading(self.path, "it is missing or unreadable", "hash"), opened(self.path, name) as stream:
                 self.header(name)
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
         except ModelError as error:
-            return [f"{name} is missing or unreadable" if error.code == "hash" else str(error)]
-        return [] if digest == expected.lower() else [f"{name} has the wrong SHA-256"]
+            return f"{name} is missing or unreadable" if error.code == "hash" else str(error)
+        return "" if digest == stated["sha256"].lower() else f"{name} has the wrong SHA-256"
 
     def header(self, name: str) -> dict[str, TensorHeader]:
         """The types and shapes of a file's tensors, without reading these. Raises ModelError."""
@@ -186,7 +182,8 @@ def _placing(target: Path) -> Iterator[Path]:
     """A scratch folder that becomes the bundle at ``target`` when the block ends without an error."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name[:40]}-", dir=target.parent) as scratch:
+        prefix = f".{target.name[:40]}-"
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent, ignore_cleanup_errors=True) as scratch:
             folder = Path(scratch) / "bundle"
             folder.mkdir()
             yield folder
@@ -209,18 +206,13 @@ def _zip(folder: Path) -> Path:
 
 
 def _replace(new: Path, target: Path) -> None:
-    if new.is_file():
-        os.replace(new, target)
-        return
-    retired = None
-    if target.exists():  # a folder cannot be replaced in one step; the old one stays until the new one is in place
-        retired = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-old-", dir=target.parent)) / "old"
+    """A folder cannot be replaced in one step: the old one stays beside the new one until that is in its place."""
+    retired = new.with_name("old")
+    if new.is_dir() and target.exists():
         os.replace(target, retired)
     try:
         os.replace(new, target)
     except OSError:
-        if retired is not None:
+        if retired.exists():
             os.replace(retired, target)
         raise
-    if retired is not None:
-        shutil.rmtree(retired.parent, ignore_errors=True)

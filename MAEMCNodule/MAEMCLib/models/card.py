@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,21 +11,21 @@ import numpy as np
 
 from ..applicability import Limits
 from ..cases.values import ClinicalField, fields_of
-from ..errors import UNREADABLE, MAEMCError, ModelError
-from ..files import strict_json
+from ..errors import UNREADABLE, ArchitectureError, MAEMCError, ModelError
+from ..files.strict_json import is_count, is_number, parse
 from ..inputs import INPUTS
 from ..inputs.input import Input
 from ..networks.configuration import (
     AnyEncoderConfiguration,
     DecoderConfiguration,
     GraphConfiguration,
+    decoder_configuration,
     encoder_configuration,
 )
 from .card_contents import contents_problem
 from .fusion_graph import graph_of
 
 SCHEMA = 1
-FUSIONS = ("mean", "axial", "coronal", "graph")
 ROLES = ("classifier", "decoder", "statistics")
 _LONGEST_NAME = 100
 _MOST_MEMBERS = 100
@@ -54,16 +54,38 @@ class Calibration:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """values: the parsed bundle.json. sha256: of its bytes, which hold every file's hash; the model's identity."""
+    """What bundle.json says.
+
+    values: all of it, parsed. sha256: of its bytes, which hold every file's hash; the model's identity.
+    classes: names; of two the second is the positive (malignant-like) one. fusion: which planes' logits are averaged:
+    mean (of all), axial or coronal; "graph": of a fusion network. files: {name: {"sha256", "bytes"}}.
+    input: the name of the kind of input that the model scores: "nodule", a point in a CT; "picture", a 2-D picture.
+    label_type: what the training's labels are: "diagnosis", or "rating", which is readers' opinion.
+    training_distances: percentiles 0, 1 ... 100 of the training cases' own distances (see ``ood``); empty where
+    unknown. reference: a synthetic case and what the author's installation made of it (see ``reference_case``); None:
+    unverified.
+    """
 
     values: dict
     sha256: str
+    id: str
+    version: str
+    title: str
+    classes: list[str]
+    positive_class: str
+    intended_use: str
+    fusion: str
+    files: dict[str, dict]
+    input: str = "nodule"
+    label_type: str = "rating"
+    training_distances: Sequence[float] = ()
+    reference: dict | None = None
 
     @classmethod
     def parse(cls, text: bytes, sha256: str, source: str) -> ModelCard:
         """Read and check bundle.json. source names the bundle in messages. Raises ModelError, whatever the text is."""
         try:
-            values = strict_json.parse(text)
+            values = parse(text)
         except (ValueError, MemoryError) as error:
             raise ModelError(f"{source}: bundle.json is not valid JSON ({error}). Get the model again.") from error
         if not isinstance(values, dict):
@@ -82,7 +104,8 @@ class ModelCard:
             raise ModelError(
                 f"{source}: bundle.json lacks or misstates {', '.join(wrong)}. Get the model again.", "schema"
             )
-        card = cls(values, sha256)
+        stated = {one.name: values[one.name] for one in fields(cls)[2:] if one.name in values}
+        card = cls(values, sha256, **stated)
         try:
             card._check(source)
         except MAEMCError:
@@ -110,10 +133,8 @@ class ModelCard:
             return f"its positive class {self.positive_class} has to be the second of {self.classes}"
         if not isinstance(self.input, str) or self.input not in INPUTS:
             return f"its input '{self.input}' is none of {', '.join(INPUTS)}"
-        if self.fusion not in FUSIONS:
-            return f"its fusion '{self.fusion}' is none of {', '.join(FUSIONS)}"
         if self.fusion not in self.kind.planes:
-            return f"it scores {self.kind.noun}s, which have no {self.fusion} plane"
+            return f"its fusion '{self.fusion}' is none of a {self.kind.noun}'s: {', '.join(self.kind.planes)}"
         if self.fusion != "graph" and self.values.get("clinical"):
             return "it asks for clinical values, which models of fusion alone read"
         return ""
@@ -122,12 +143,12 @@ class ModelCard:
         """Numbers that decide about a probability or a class have to make sense, and not only to be numbers."""
         thresholds, calibration = self.values["thresholds"], self.values["calibration"]
         points = [thresholds.get(name) for name in ("rule_out", "balanced", "rule_in")]
-        if not all(_is_number(point) and 0 <= point <= 1 for point in points):
+        if not all(is_number(point) and 0 <= point <= 1 for point in points):
             return "its thresholds are not three numbers between 0 and 1"
         if points != sorted(points) or not 0 < points[1] < 1:
             return f"its thresholds {points} do not rise from rule_out over balanced, between 0 and 1, to rule_in"
         slope, intercept = calibration.get("slope"), calibration.get("intercept")
-        if not (_is_number(slope) and _is_number(intercept)):
+        if not (is_number(slope) and is_number(intercept)):
             return "its calibration has no slope and intercept"
         if not _SLOPES[0] <= slope <= _SLOPES[1] or abs(intercept) > _LARGEST_INTERCEPT:
             return (
@@ -136,7 +157,9 @@ class ModelCard:
             )
         if not isinstance(calibration.get("calibrated"), bool):
             return "it does not say whether it is calibrated"
-        if not _is_distances(self.values.get("training_distances", [])):
+        distances = self.values.get("training_distances", [])
+        numbers = isinstance(distances, list) and all(map(is_number, distances))
+        if not numbers or len(distances) not in (0, 101) or distances != sorted(distances):
             return "its training distances are not 101 rising percentiles"
         return ""
 
@@ -147,7 +170,7 @@ class ModelCard:
                 return f"it names a file outside itself ({name})"
             if not isinstance(entry, dict) or not is_sha256(entry.get("sha256")):
                 return f"it states no SHA-256 for {name}"
-            if type(entry.get("bytes")) is not int or entry["bytes"] < 0:
+            if not is_count(entry.get("bytes")):
                 return f"it states no size for {name}"
         for member in self.values["members"]:
             known = isinstance(member, dict) and isinstance(member.get("file"), str) and member["file"] in self.files
@@ -164,45 +187,9 @@ class ModelCard:
         return ""
 
     @property
-    def id(self) -> str:
-        return self.values["id"]
-
-    @property
-    def version(self) -> str:
-        return self.values["version"]
-
-    @property
-    def title(self) -> str:
-        return self.values["title"]
-
-    @property
-    def classes(self) -> list[str]:
-        """Class names; of two the second is the positive (malignant-like) one."""
-        return self.values["classes"]
-
-    @property
-    def positive_class(self) -> str:
-        return self.values["positive_class"]
-
-    @property
-    def input(self) -> str:
-        """The name of the kind of input that the model scores: "nodule", a point in a CT; "picture", a 2-D picture."""
-        return self.values.get("input", "nodule")
-
-    @property
     def kind(self) -> Input:
         """What knows the kind of input that the model scores."""
         return INPUTS[self.input]
-
-    @property
-    def fusion(self) -> str:
-        """Which planes' logits are averaged: mean (of all), axial or coronal; "graph": of a fusion network."""
-        return self.values["fusion"]
-
-    @property
-    def planes(self) -> tuple[str, ...]:
-        """The images of a case that the network sees; a picture has one, itself."""
-        return self.kind.planes[self.fusion]
 
     @property
     def head(self) -> str:
@@ -236,30 +223,6 @@ class ModelCard:
         return Calibration(**{one.name: stated[one.name] for one in fields(Calibration) if one.name in stated})
 
     @property
-    def calibrated(self) -> bool:
-        return self.calibration.calibrated
-
-    @property
-    def intended_use(self) -> str:
-        return self.values["intended_use"]
-
-    @property
-    def label_type(self) -> str:
-        """What the training's labels are: "diagnosis", or "rating", which is readers' opinion and what a card has that
-        does not say."""
-        return self.values.get("label_type", "rating")
-
-    @property
-    def training_distances(self) -> list[float]:
-        """Percentiles 0, 1 ... 100 of the training cases' own distances (see ``ood``); empty where unknown."""
-        return self.values.get("training_distances") or []
-
-    @property
-    def files(self) -> dict[str, dict]:
-        """File name -> {"sha256", "bytes"}."""
-        return self.values["files"]
-
-    @property
     def preprocessing(self) -> Any:
         """How a case becomes network input: of the class ``settings`` of the model's kind of input."""
         return _from_fields(self.kind.settings, self.values["preprocessing"], "preprocessing")
@@ -273,26 +236,14 @@ class ModelCard:
         """The shape of the classifier's network. Raises ModelError: none, unknown to this version, out of bounds."""
         values = self.values["architecture"].get("encoder")
         if not isinstance(values, dict):
-            raise ModelError(f"The model {self.id} does not describe its network. Get the model again.", "architecture")
+            raise ArchitectureError(f"The model {self.id} does not describe its network. Get the model again.")
         return encoder_configuration(values)
 
     @property
     def decoder(self) -> DecoderConfiguration | None:
         """The shape of the decoder that rebuilds a region; None without one. Raises ModelError as ``encoder`` does."""
         values = self.values["architecture"].get("decoder")
-        if values is None:
-            return None
-        try:
-            return DecoderConfiguration(**values)
-        except TypeError as error:
-            raise ModelError(
-                f"The decoder of {self.id} is unknown to this version ({values}). Update MAEMC.", "architecture"
-            ) from error
-
-    @property
-    def reference(self) -> dict | None:
-        """A synthetic case and what the author's installation made of it (see ``reference_case``); None: unverified."""
-        return self.values.get("reference")
+        return None if values is None else decoder_configuration(values)
 
     def members(self, role: str) -> list[str]:
         """File names of the members with a role, in order."""
@@ -301,23 +252,13 @@ class ModelCard:
 
 def _from_fields(kind: type, values: object, name: str):
     known = {field.name for field in fields(kind)}
-    if not isinstance(values, dict) or set(values) - known or not all(_is_number(value) for value in values.values()):
+    if not isinstance(values, dict) or set(values) - known or not all(is_number(value) for value in values.values()):
         raise ModelError(f"The bundle's {name} settings are not understood: {values}. Get the model again.", "schema")
     return kind(**values)
 
 
 def _are_classes(values: list) -> bool:
     return len(values) >= 2 and all(isinstance(v, str) and v for v in values) and len(set(values)) == len(values)
-
-
-def _is_distances(values: object) -> bool:
-    if not isinstance(values, list) or not all(_is_number(value) for value in values):
-        return False
-    return not values or (len(values) == 101 and values == sorted(values))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def name_problem(identity: str, version: str) -> str:

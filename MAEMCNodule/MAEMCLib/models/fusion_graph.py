@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..cases.values import CHOICE, NUMBER, SERIES, ClinicalField
-from ..errors import ModelError
+from ..errors import ArchitectureError
+from ..inputs.region import PLANES
 from ..networks.configuration import GraphConfiguration
-
-PLANES = ("axial", "coronal")
 
 
 def branch_source(branch: str) -> tuple[str, str]:
@@ -32,7 +31,7 @@ def graph_of(card: Mapping, asked: Sequence[ClinicalField], model: str) -> Graph
         if any(plane not in PLANES or name not in {"", *series} for name, plane in sources):
             raise ValueError(f"branches {', '.join(graph.branches)}")
     except (TypeError, KeyError, ValueError) as error:
-        raise ModelError(
-            f"The fusion graph of {model} is not understood ({error}). Get the model again.", "architecture"
+        raise ArchitectureError(
+            f"The fusion graph of {model} is not understood ({error}). Get the model again.",
         ) from error
     return graph

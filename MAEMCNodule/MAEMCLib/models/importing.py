@@ -1,18 +1,22 @@
-"""A stranger's bundle becomes one of the user's models: verified, computed once, copied."""
+"""A stranger's bundle becomes one of the user's models: verified, computed once, copied.
+
+Importable without torch: where there is none the computing waits for the first use.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
-from ..errors import ModelError, UsageError
+from ..errors import MachineError, ModelError, UsageError
 from ..files.home import home
+from ..machine.installation import check_torch
 from .bundle import ModelBundle, copy_bundle, read_card
 from .card import ModelCard, is_sha256
 from .store import StoredModel, list_models
-from .verification import verify
 
 
 def import_model(source: str | Path, sha256: str | None = None) -> StoredModel:
@@ -34,7 +38,8 @@ def import_model(source: str | Path, sha256: str | None = None) -> StoredModel:
         if (model.card.id, model.card.version) == (card.id, card.version):
             if model.card.sha256 != card.sha256:
                 raise _taken(model, card)
-            if _is_sound(model.path):
+            with suppress(ModelError):  # a damaged one is replaced
+                ModelBundle.open(model.path)
                 return model
     known = [model for model in models if model.card.id == card.id]
     if known and sha256 is None and all(model.card.sha256 != card.sha256 for model in known):
@@ -47,7 +52,10 @@ def import_model(source: str | Path, sha256: str | None = None) -> StoredModel:
         )
     note = verify(bundle)
     place = home() / "models" / _folder_name(card)
-    if os.path.exists(place) and _card_of(place) != card.sha256:
+    there = None
+    with suppress(ModelError):
+        there = read_card(place).sha256
+    if os.path.exists(place) and there != card.sha256:
         raise ModelError(
             f"In the place of {card.id}@{card.version} lies something that cannot be read. Remove it first with "
             f"'maemc models remove {place.name}'.",
@@ -57,26 +65,38 @@ def import_model(source: str | Path, sha256: str | None = None) -> StoredModel:
     return StoredModel(copied.path, False, copied.card, note=note)
 
 
+def verify(bundle: ModelBundle) -> str:
+    """Load the network and compute the reference case, on the processor: what came of it, a sentence.
+
+    Raises ModelError: weights that do not fit the architecture, other numbers than the author's.
+    """
+    try:
+        check_torch()
+    except MachineError as error:
+        return f"{error} Whether the model computes right is checked when it is first used."
+    from .autoencoder import load_autoencoder
+    from .predictor import Predictor
+    from .reference_case import difference, is_verifiable
+
+    predictor = Predictor(bundle, "cpu")
+    result = (
+        "It is unverified: it brings no reference case that could show whether this installation computes it right."
+    )
+    if is_verifiable(bundle.card):
+        apart = difference(predictor)
+        result = f"Its reference case gives the author's numbers (a logit differs by {apart:.1g} at most)."
+    try:
+        load_autoencoder(predictor)
+    except ModelError as error:
+        return f"{result} {error} It scores without a reconstruction."
+    return result
+
+
 def _taken(model: StoredModel, card: ModelCard) -> ModelError:
     what = f"A different model is already here as {card.id} {card.version}"
     if model.shipped:
         return ModelError(f"{what}: it came with MAEMC and stays. Give the new one another version.", "exists")
     return ModelError(f"{what}. Remove it first with 'maemc models remove {model.name}'.", "exists")
-
-
-def _is_sound(path: Path) -> bool:
-    try:
-        ModelBundle.open(path)
-    except ModelError:
-        return False
-    return True
-
-
-def _card_of(path: Path) -> str | None:
-    try:
-        return read_card(path).sha256
-    except ModelError:
-        return None
 
 
 def _folder_name(card: ModelCard) -> str:

@@ -9,7 +9,6 @@ from torch import nn
 
 from ..errors import ModelError
 from .bundle import ModelBundle
-from .card_contents import shortened
 from .weights_header import FLOATS, TensorHeader
 
 
@@ -31,23 +30,17 @@ def load_members(bundle: ModelBundle, role: str, network: Callable[[], nn.Module
     return members
 
 
-def is_finite(network: nn.Module) -> bool:
-    """Whether all of a network's weights are numbers."""
-    return all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values())
-
-
 def _check_fit(header: Mapping[str, TensorHeader], expected: Mapping[str, torch.Tensor], model: str) -> None:
     wrong = sorted(set(expected) ^ set(header)) or sorted(
         name for name, tensor in header.items() if tensor.shape != tuple(expected[name].shape)
     )
     # A batch norm counts its batches in a whole number; all else is of one floating type.
     kinds = {tensor.dtype for name, tensor in header.items() if not name.endswith("num_batches_tracked")}
-    if wrong or len(kinds) != 1 or not kinds <= set(FLOATS):
-        what = (
-            f"{len(wrong)} tensors differ, first {shortened(wrong[0])}"
-            if wrong
-            else f"tensors of type {', '.join(sorted(kinds))}"
-        )
+    if wrong or len(kinds) != 1 or not kinds <= FLOATS:
+        what = f"tensors of type {', '.join(sorted(kinds))}"
+        if wrong:
+            first = "".join(letter if letter.isprintable() else "?" for letter in wrong[0][:80])  # a stranger's name
+            what = f"{len(wrong)} tensors differ, first {first}"
         raise ModelError(
             f"The weights of {model} do not fit its architecture ({what}). Get the model again.", "weights"
         )

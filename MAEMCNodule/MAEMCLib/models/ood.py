@@ -67,13 +67,11 @@ def shrink(covariance: np.ndarray, count: float) -> np.ndarray:
 
 
 def case_distance(
-    tokens: dict[str, np.ndarray], distances: dict[str, FeatureDistance], seen: dict[str, np.ndarray] | None = None
+    tokens: dict[str, np.ndarray], distances: dict[str, FeatureDistance], seen: dict[str, np.ndarray]
 ) -> np.ndarray:
     """(cases,) mean over the branches of one member's distances; all by branch. seen: (cases,) bool, which cases have
-    the branch's image, by default all; a case without any has NaN."""
+    the branch's image; a case without any has NaN."""
     measured = np.stack([distance(tokens[branch]) for branch, distance in distances.items()])
-    if seen is None:
-        return measured.mean(axis=0)
     counted = np.stack([seen[branch] for branch in distances])
     with np.errstate(invalid="ignore"):
         return np.where(counted, measured, 0.0).sum(axis=0) / counted.sum(axis=0)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..cases.values import CHOICE, NUMBER, ClinicalField, ClinicalValues
-from ..errors import InputError, ModelError
+from ..errors import ArchitectureError, InputError, ModelError
 from ..inputs.input import Prepared
 from ..machine.device import choose_device
 from ..machine.precision import placed, without_tf32
@@ -74,9 +74,8 @@ class Predictor:
         card = self.card
         head = head_named(card.head)
         if head.RELATES is not (card.graph is not None):
-            raise ModelError(
+            raise ArchitectureError(
                 f"The head {card.head} of {card.id} does not go with its fusion {card.fusion}. Get the model again.",
-                "architecture",
             )
         return head(card.encoder, len(card.classes), graph=card.graph)
 
@@ -218,12 +217,10 @@ class Predictor:
             table = self._class_probabilities(logits)
             by_class = dict(zip(classes, table.mean(axis=0).tolist(), strict=True))
             members = tuple(table[:, classes.index(max(by_class, key=by_class.get))].tolist())
-        several = len(members) > 1
+        interval = (min(members), max(members), "members") if len(members) > 1 else (None, None, None)
         return Prediction(
-            probability=sum(members) / len(members),
-            interval_low=min(members) if several else None,
-            interval_high=max(members) if several else None,
-            interval_kind="members" if several else None,
+            sum(members) / len(members),
+            *interval,
             members=members,
             device=self.device,
             seconds=seconds,
@@ -255,7 +252,7 @@ def _sigmoid(value: float) -> float:
 def _sources(card: ModelCard) -> dict[str, tuple[str, str]]:
     """Each branch's (series, plane); the series of the image that is scored is ""."""
     if card.graph is None:
-        return {plane: ("", plane) for plane in card.planes}
+        return {plane: ("", plane) for plane in card.kind.planes[card.fusion]}
     return {branch: branch_source(branch) for branch in card.graph.branches}
 
 

@@ -7,20 +7,48 @@ and once for each version of PyTorch and MAEMC and each kind of device.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 
+from .. import __version__
 from ..cases.values import CHOICE, SERIES, ClinicalField, ClinicalValues
-from ..errors import ModelError
+from ..errors import InputError, ModelError
+from ..files.atomic import read_json, write_json
+from ..files.home import home
 from ..inputs.input import Prepared
 from .bundle import ModelBundle
 from .card import ModelCard
 from .predictor import Predictor
 
 CASE = "synthetic-1"
-"""The name of what ``inputs.synthetic`` draws. Another drawing needs another name."""
+"""The name of what each input's ``synthetic`` draws. Another drawing needs another name."""
 TOLERANCE, TOLERANCE_OF_HALVES = 0.001, 0.1
 """Largest difference of a logit, of weights in float32 and in bfloat16 or float16."""
+
+
+def open_predictor(bundle: ModelBundle, device: str = "auto") -> Predictor:
+    """The predictor of a bundle. Its reference case is computed once for each installation.
+
+    Raises ModelError where the weights do not fit the architecture that the card states, or where this installation
+    computes other numbers of the model's reference case than its author's did.
+    """
+    predictor = Predictor(bundle, device)
+    if not is_verifiable(predictor.card):
+        return predictor
+    file = home() / "checked" / f"{predictor.card.sha256}.json"
+    here = f"MAEMC {__version__}, PyTorch {torch.__version__}, {predictor.device.partition(':')[0]}"
+    try:
+        checked = read_json(file, "What was checked")
+    except InputError:
+        checked = []
+    if not isinstance(checked, list) or here not in checked:
+        difference(predictor)
+        with suppress(InputError, OSError):  # a place that cannot be written costs the check each time
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, [*checked, here] if isinstance(checked, list) else [here])
+    return predictor
 
 
 def measure(bundle: ModelBundle) -> dict:

@@ -91,24 +91,19 @@ def find_model(reference: str | Path | None = None) -> Path:
     A path has a separator or ends in ``.maemc`` (``./model``, ``model.maemc``): a file that happens to be called like a
     model is not taken for it. An id with several versions means the shipped one, else the newest.
     """
-    if isinstance(reference, Path) or (reference is not None and _is_path(str(reference))):
+    if isinstance(reference, Path) or (reference and (set(reference) & set("/\\") or reference.endswith(SUFFIX))):
         return Path(reference)
     models = list_models()
-    usable = [model for model in models if model.card is not None]
     if reference is None:
-        return _default(models, usable).path
-    found = _named(str(reference), usable)
-    found = [model for model in found if model.shipped] or found
-    if not found:
-        raise _not_found(str(reference), models)
-    return _newest(found, str(reference)).path
+        return _default(models).path
+    named = _named(reference, models)
+    if not named:
+        raise _not_found(reference, models)
+    return _newest([model for model in named if model.shipped] or named, reference).path
 
 
 def _named(reference: str, models: list[StoredModel]) -> list[StoredModel]:
-    name, _, version = reference.partition("@")
-    return [
-        m for m in models if m.card is not None and m.card.id == name and (not version or m.card.version == version)
-    ]
+    return [model for model in models if model.card is not None and reference in (model.card.id, model.name)]
 
 
 def _not_found(reference: str, models: list[StoredModel]) -> ModelError:
@@ -116,20 +111,16 @@ def _not_found(reference: str, models: list[StoredModel]) -> ModelError:
         if model.shipped and model.card is None and model.path.stem == reference.partition("@")[0]:
             return ModelError(model.problem, "hash")
     known = ", ".join(sorted({model.name for model in models if model.card is not None})) or "none"
-    there = os.path.exists(reference) if "\0" not in reference else False
+    there = "\0" not in reference and os.path.exists(reference)
     beside = f" To open the file or folder of that name write .{os.sep}{reference}." if there else ""
     return ModelError(f"There is no model '{reference}'. Installed: {known}.{beside}", "missing")
 
 
-def _is_path(reference: str) -> bool:
-    return any(sign in reference for sign in "/\\") or reference.endswith(SUFFIX)
-
-
-def _default(models: list[StoredModel], usable: list[StoredModel]) -> StoredModel:
-    for model in models:
-        if model.shipped and model.card is None:  # never another one in its place
+def _default(models: list[StoredModel]) -> StoredModel:
+    found = [model for model in models if model.shipped] or [model for model in models if model.card is not None]
+    for model in found:
+        if model.card is None:  # a shipped one that is damaged: never another one in its place
             raise ModelError(model.problem, "hash")
-    found = [model for model in usable if model.shipped] or usable
     if not found:
         raise ModelError("No model is installed. Import one with 'maemc models import FILE'.", "missing")
     ids = sorted({model.card.id for model in found})

@@ -10,24 +10,13 @@ from ..files.strict_json import parse
 
 LARGEST_HEADER = 4 << 20
 _MOST_DIMENSIONS = 8
-FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-"""The types that a network's weights may be of, and their bytes."""
+FLOATS = {"F64", "F32", "F16", "BF16"}
+"""The types that a network's weights may be of."""
 _BYTES = {
-    **FLOATS,
-    "I64": 8,
-    "I32": 4,
-    "I16": 2,
-    "I8": 1,
-    "U64": 8,
-    "U32": 4,
-    "U16": 2,
-    "U8": 1,
-    "BOOL": 1,
-    "F8_E4M3": 1,
-    "F8_E5M2": 1,
-    "F8_E8M0": 1,
-    "F8_E4M3FNUZ": 1,
-    "F8_E5M2FNUZ": 1,
+    **dict.fromkeys(("F64", "I64", "U64"), 8),
+    **dict.fromkeys(("F32", "I32", "U32"), 4),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 1),
 }
 
 
@@ -53,19 +42,15 @@ def read_header(stream: BinaryIO, size: int) -> dict[str, TensorHeader]:
     if len(text) < length or not isinstance(values, dict):
         raise ValueError("its safetensors header is cut short or no list of tensors")
     values.pop("__metadata__", None)
-    ends, found = [], {}
-    for name, entry in values.items():
-        found[name], begin, end = _tensor(name, entry)
-        ends.append((begin, end))
-    ends.sort()
+    tensors = {name: _tensor(name, entry) for name, entry in values.items()}
     # One tensor begins where the one before it ends: nothing overlaps, nothing is left over.
-    starts = [0, *(end for _, end in ends)]
-    if [begin for begin, _ in ends] != starts[:-1] or starts[-1] != size - 8 - length:
+    offsets = sorted(entry["data_offsets"] for entry in values.values())
+    if [*(begin for begin, _ in offsets), size - 8 - length] != [0, *(end for _, end in offsets)]:
         raise ValueError("its tensors do not fill the file")
-    return found
+    return tensors
 
 
-def _tensor(name: str, entry: object) -> tuple[TensorHeader, int, int]:
+def _tensor(name: str, entry: object) -> TensorHeader:
     if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
         raise ValueError(f"its header does not describe the tensor {name[:80]}")
     kind, shape, offsets = entry["dtype"], entry.get("shape"), entry.get("data_offsets")
@@ -75,7 +60,7 @@ def _tensor(name: str, entry: object) -> tuple[TensorHeader, int, int]:
         raise ValueError(f"its header does not describe the tensor {name[:80]}")
     if offsets[1] - offsets[0] != math.prod(shape) * _BYTES[kind]:
         raise ValueError(f"the tensor {name[:80]} has other bytes than its shape needs")
-    return TensorHeader(kind, tuple(shape)), offsets[0], offsets[1]
+    return TensorHeader(kind, tuple(shape))
 
 
 def _are_sizes(values: object) -> bool:

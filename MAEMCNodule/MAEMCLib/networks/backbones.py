@@ -2,7 +2,6 @@
 
 import logging
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -95,15 +94,6 @@ def _published(configuration: BackboneConfiguration, weights: Path, seed: int) -
 
 
 def _timm_model(configuration: BackboneConfiguration, weights: Path | None = None) -> nn.Module:
-    timm = _timm(configuration)
-    name = BACKBONES[configuration.backbone].timm_name
-    # Models with tokens for fixed places have to be told the size; the others take any.
-    sized = {"img_size": configuration.image_size} if name.startswith(("swin", "deit")) else {}
-    published = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
-    return timm.create_model(name, in_chans=1, num_classes=0, **sized, **published)
-
-
-def _timm(configuration: BackboneConfiguration) -> ModuleType:
     try:
         import timm
     except ImportError as error:
@@ -112,4 +102,8 @@ def _timm(configuration: BackboneConfiguration) -> ModuleType:
             "(pip install timm), or choose a model with MAEMC's own vision transformer.",
             "timm",
         ) from error
-    return timm
+    name = BACKBONES[configuration.backbone].timm_name
+    # Models with tokens for fixed places have to be told the size; the others take any.
+    sized = {"img_size": configuration.image_size} if name.startswith(("swin", "deit")) else {}
+    published = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
+    return timm.create_model(name, in_chans=1, num_classes=0, **sized, **published)

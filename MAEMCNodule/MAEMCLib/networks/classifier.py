@@ -45,7 +45,12 @@ class Classifier(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.encoder = build_encoder(encoder, seed)
-        self.classes, self.frozen = classes, False
+        self.classes, self.graph, self.frozen = classes, graph, False
+        self.build(seed)
+
+    @abstractmethod
+    def build(self, seed: int) -> None:
+        """Make the layers after the encoder, their values drawn from other seeds than the encoder's."""
 
     def forward(self, images: Tensor, seen: Tensor, values: Tensor, given: Tensor) -> Logits:
         """images (B, K, 1, S, S) normalized; seen (B, K) bool; values (B, A): a number in its own unit, the index of a

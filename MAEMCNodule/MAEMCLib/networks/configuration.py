@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ModelError
+from ..errors import ArchitectureError
 
 TILES = 5
 """Tiles along each side of a nodule's montage: 25 slices in row-major order."""
@@ -27,10 +27,9 @@ def _check_positive_integers(owner: object, *names: str) -> None:
     for name in names:
         value = getattr(owner, name)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST[name]:
-            raise ModelError(
+            raise ArchitectureError(
                 f"The network's {name} is {value!r}, but it has to be a positive whole number of at most "
                 f"{LARGEST[name]}. Correct the architecture settings.",
-                code="architecture",
             )
 
 
@@ -38,21 +37,18 @@ def _check_blocks(owner: "EncoderConfiguration | DecoderConfiguration", position
     _check_positive_integers(owner, "width", "depth", "heads")
     ratio = owner.mlp_ratio
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 < ratio <= LARGEST_MLP_RATIO:
-        raise ModelError(
+        raise ArchitectureError(
             f"The network's mlp_ratio is {ratio!r}, but it has to be above 0 and at most {LARGEST_MLP_RATIO}.",
-            "architecture",
         )
     if owner.width % owner.heads:
-        raise ModelError(
+        raise ArchitectureError(
             f"A width of {owner.width} cannot be shared by {owner.heads} attention heads. "
             "Choose a width that is a multiple of the heads.",
-            code="architecture",
         )
     multiple = POSITIONS[position]
     if owner.width % multiple:
-        raise ModelError(
+        raise ArchitectureError(
             f"A width of {owner.width} does not fit the {position} position code. Choose a multiple of {multiple}.",
-            code="architecture",
         )
 
 
@@ -78,29 +74,25 @@ class EncoderConfiguration:
 
     def __post_init__(self) -> None:
         if not isinstance(self.position, str) or self.position not in POSITIONS:
-            raise ModelError(
+            raise ArchitectureError(
                 f"The position code {self.position!r} is not known. Choose one of {', '.join(POSITIONS)}.",
-                code="architecture",
             )
         _check_positive_integers(self, "image_size", "patch_size")
         _check_blocks(self, self.position)
         if self.image_size % self.patch_size:
-            raise ModelError(
+            raise ArchitectureError(
                 f"Patches of {self.patch_size} pixels do not fill an image of {self.image_size} pixels. "
                 "Choose a patch size that divides the image size.",
-                code="architecture",
             )
         if self.tokens > LARGEST_TOKENS:
-            raise ModelError(
+            raise ArchitectureError(
                 f"Patches of {self.patch_size} pixels make {self.tokens} tokens of an image of {self.image_size} "
                 f"pixels; at most {LARGEST_TOKENS} are computed. Choose a larger patch size.",
-                code="architecture",
             )
         if self.position == "3d" and self.grid % TILES:
-            raise ModelError(
+            raise ArchitectureError(
                 f"The 3d position code needs patches that lie within one of the montage's {TILES} x {TILES} slices, "
                 f"but {self.grid} patches a side do not. Choose another patch size or position code.",
-                code="architecture",
             )
 
     @property
@@ -194,23 +186,19 @@ class BackboneConfiguration:
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str) or self.backbone not in BACKBONES:
-            raise ModelError(
-                f"There is no backbone '{self.backbone}'. Choose one of {', '.join(BACKBONES)}.", "architecture"
-            )
+            raise ArchitectureError(f"There is no backbone '{self.backbone}'. Choose one of {', '.join(BACKBONES)}.")
         _check_positive_integers(self, "image_size")
         facts = BACKBONES[self.backbone]
         nearest = facts.nearest_side(self.image_size)
         if nearest != self.image_size:
-            raise ModelError(
+            raise ArchitectureError(
                 f"The backbone {self.backbone} takes no pictures of {self.image_size} pixels"
                 f"{': ' + facts.why if facts.why else ''}. The nearest side is {nearest}.",
-                "architecture",
             )
         if self.stem not in ("standard", "small") or (self.stem == "small" and "resnet" not in self.backbone):
-            raise ModelError(
+            raise ArchitectureError(
                 f"The backbone {self.backbone} has no stem '{self.stem}'. ResNets have 'standard' and 'small', the "
                 "others 'standard'.",
-                "architecture",
             )
 
 
@@ -219,11 +207,20 @@ AnyEncoderConfiguration = EncoderConfiguration | BackboneConfiguration
 
 def encoder_configuration(values: dict[str, Any]) -> AnyEncoderConfiguration:
     """The configuration that a card or a job stores. Raises ModelError for settings that this version does not know."""
+    return _configuration(BackboneConfiguration if "backbone" in values else EncoderConfiguration, "encoder", values)
+
+
+def decoder_configuration(values: dict[str, Any]) -> DecoderConfiguration:
+    """As ``encoder_configuration``."""
+    return _configuration(DecoderConfiguration, "decoder", values)
+
+
+def _configuration(kind: type, part: str, values: dict[str, Any]) -> Any:
     try:
-        return (BackboneConfiguration if "backbone" in values else EncoderConfiguration)(**values)
+        return kind(**values)
     except TypeError as error:
-        raise ModelError(
-            f"The encoder's settings are unknown to this version ({values}). Update MAEMC.", "architecture"
+        raise ArchitectureError(
+            f"The {part}'s settings are unknown to this version ({values}). Update MAEMC."
         ) from error
 
 
@@ -257,7 +254,7 @@ class GraphConfiguration:
             and all(type(value) is int and 0 < value <= LARGEST[name] for name, value in sizes)
         )
         if not good:
-            raise ModelError(f"The fusion graph's settings contradict themselves: {self}.", "architecture")
+            raise ArchitectureError(f"The fusion graph's settings contradict themselves: {self}.")
 
 
 PRESETS: dict[str, tuple[EncoderConfiguration, DecoderConfiguration]] = {

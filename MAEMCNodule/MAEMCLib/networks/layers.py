@@ -120,13 +120,10 @@ def initialize(module: nn.Module, seed: int, deviation: float | None = None) -> 
     for name, parameter in module.named_parameters():
         if parameter.is_meta or id(parameter) in norms:
             continue
-        if name.endswith("bias"):
-            parameter.zero_()
-        elif name.endswith("token") or deviation is not None:
-            drawn = torch.empty(parameter.shape, device="cpu")
-            parameter.copy_(drawn.normal_(0.0, 0.02 if deviation is None else deviation, generator=generator))
-        else:
-            rows = parameter.shape[0]
-            limit = (6.0 / (rows + parameter.numel() // rows)) ** 0.5
-            drawn = torch.empty(parameter.shape, device="cpu").uniform_(-limit, limit, generator=generator)
-            parameter.copy_(drawn)
+        drawn = torch.zeros(parameter.shape, device="cpu")
+        if name.endswith("token") or (deviation is not None and not name.endswith("bias")):
+            drawn.normal_(0.0, 0.02 if deviation is None else deviation, generator=generator)
+        elif not name.endswith("bias"):
+            limit = (6.0 / (len(parameter) + parameter.numel() // len(parameter))) ** 0.5
+            drawn.uniform_(-limit, limit, generator=generator)
+        parameter.copy_(drawn)

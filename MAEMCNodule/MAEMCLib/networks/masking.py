@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..errors import UsageError
 
@@ -48,18 +49,13 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
 
     With patches of one tile the N vectors of a montage are its slices in their order (``MAEMCLib.inputs.montage``).
     """
-    batch, _, height, width = images.shape
-    rows, columns = height // patch_size, width // patch_size
-    tiles = images.reshape(batch, rows, patch_size, columns, patch_size)
-    return tiles.transpose(2, 3).reshape(batch, rows * columns, patch_size * patch_size)
+    return functional.pixel_unshuffle(images, patch_size).flatten(2).transpose(1, 2).contiguous()
 
 
 def unpatchify(patches: Tensor) -> Tensor:
     """(B, N, P) -> (B, 1, S, S): the inverse of ``patchify`` for square grids of square patches."""
-    batch, tokens, pixels = patches.shape
-    grid, patch_size = math.isqrt(tokens), math.isqrt(pixels)
-    tiles = patches.reshape(batch, grid, grid, patch_size, patch_size)
-    return tiles.transpose(2, 3).reshape(batch, 1, grid * patch_size, grid * patch_size)
+    grid, patch_size = (math.isqrt(count) for count in patches.shape[1:])
+    return functional.pixel_shuffle(patches.transpose(1, 2).unflatten(2, (grid, grid)), patch_size)
 
 
 def gather_tokens(tokens: Tensor, indices: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class ViT(nn.Module):
     def __init__(self, configuration: EncoderConfiguration, seed: int = 0) -> None:
         super().__init__()
         self.configuration = configuration
-        width = configuration.width
+        self.width = width = configuration.width
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         self.register_buffer("pos_embed", position_code(configuration, width), persistent=False)
         self.patch_embed = PatchEmbedding(configuration.patch_size, width)
@@ -72,11 +72,6 @@ class ViT(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
-
-    @property
-    def width(self) -> int:
-        """Length of a feature vector."""
-        return self.configuration.width
 
     def features(self, images: Tensor) -> Tensor:
         """(B, 1, S, S) -> (B, width): the class token, all patches visible."""

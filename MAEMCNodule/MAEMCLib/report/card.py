@@ -39,7 +39,13 @@ def card_sections(card: ModelCard) -> list[Section]:
     values, training = card.values, card.values.get("training", {})
     at = "" if card.threshold is None else f", at {card.threshold:.3f}"
     baselines = {name: metrics.get("auc") for name, metrics in values.get("baselines", {}).items()}
-    made = " ".join(f"{name} {version}" for name, version in values.get("software", {}).items())
+    software = " ".join(f"{name} {version}" for name, version in values.get("software", {}).items())
+    origin = {
+        "License": values.get("licence", ""),
+        "Attribution": training.get("attribution", ""),
+        "Citation": values.get("citation", ""),
+        "Made": f"{values.get('created', '')} {software}".strip(),
+    }
     sections = [
         Section("", [Note(f"{card.id} {card.version}, SHA-256 {card.sha256}"), _facts(_about(card))]),
         Section(
@@ -49,19 +55,7 @@ def card_sections(card: ModelCard) -> list[Section]:
         _points(card),
         Section("AUC of what it has to beat", _metrics(baselines)),
         Section("Notes", [Notes(values["notes"])] if values.get("notes") else []),
-        Section(
-            "",
-            [
-                _facts(
-                    {
-                        "License": values.get("licence", ""),
-                        "Attribution": training.get("attribution", ""),
-                        "Citation": values.get("citation", ""),
-                        "Made": f"{values.get('created', '')} {made}".strip(),
-                    }
-                )
-            ],
-        ),
+        Section("", [_facts(origin)]),
     ]
     return [section for section in sections if section.parts]
 
@@ -80,7 +74,7 @@ def _about(card: ModelCard) -> dict[str, str]:
         "Calibration": _calibration(card),
         "Out of distribution": _distances(card),
         "Reference case": "" if card.reference else "unverified: nothing shows whether it is computed right here",
-        **_scored(card),
+        **card.kind.limits(card),
     }
 
 
@@ -108,20 +102,11 @@ def _protocol(training: dict) -> str:
     return "; ".join(parts)
 
 
-def _scored(card: ModelCard) -> dict[str, str]:
-    """What the model takes: nodules of a size, or pictures."""
-    if card.input == "picture":
-        prepared = card.preprocessing
-        share = "" if prepared.view_share == 1 else f", of them the middle {prepared.view_share:.0%} of the longer side"
-        return {"Pictures": f"2-D, seen at {prepared.image_size} x {prepared.image_size} pixels{share}"}
-    return {"Nodules": f"{card.limits.smallest_diameter_mm:g} to {card.limits.largest_diameter_mm:g} mm"}
-
-
 def _network(card: ModelCard) -> str:
     encoder = card.values["architecture"].get("encoder") or {}
     names = ("backbone", "image_size", "patch_size", "width", "depth", "heads")
     shape = ", ".join(f"{name.replace('_', ' ')} {encoder[name]}" for name in names if name in encoder)
-    planes = "" if card.input == "picture" else f"; planes: {card.fusion}"
+    planes = f"; planes: {card.fusion}" if len(card.kind.planes) > 1 else ""
     if graph := card.values["architecture"].get("graph"):
         planes = f"; graph of {', '.join(graph['branches'])} and the clinical values, {graph.get('rounds', 2)} rounds"
     return f"{len(card.members('classifier'))} classifiers: {shape}{planes}"
@@ -131,7 +116,7 @@ def _calibration(card: ModelCard) -> str:
     calibration = card.calibration
     prior = card.values.get("training", {}).get("prior_in_probability")
     assumed = "" if prior is None else f"; a probability assumes a share of malignant cases of {prior:.3f}"
-    if not card.calibrated:
+    if not card.calibration.calibrated:
         return f"none: {calibration.reason or 'no reason stated'}{assumed}"
     fitted = f"slope {calibration.slope:.3f}, intercept {calibration.intercept:.3f}"
     return f"on out-of-fold predictions, {fitted}{assumed}"

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..figures.nodule import scale_figure
+from ..models.card import ModelCard
 from ..results import NoduleResult
 from .card import card_sections
 from .formats import render
 from .sections import Figure, Mark, Note, Report, Section, Table
 from .tables import about, classes_text, clinical_text, point_text
-
-if TYPE_CHECKING:
-    from ..models.card import ModelCard
 
 Scored = tuple[NoduleResult, Path | None]
 """A result with the PNG of its figure, where it has one."""

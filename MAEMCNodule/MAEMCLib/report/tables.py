@@ -6,15 +6,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..cases.values import GIVEN, SERIES
 from ..files.atomic import replacing, write_json
 from ..files.spreadsheet import RowWriter
+from ..models.card import ModelCard
 from ..results import COLUMNS, DISCLAIMER, NoduleResult
-
-if TYPE_CHECKING:
-    from ..models.card import ModelCard
 
 
 def results_document(results: list[NoduleResult], card: ModelCard, device: str | None) -> dict:
@@ -55,7 +52,7 @@ def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
 
 def about(card: ModelCard) -> str:
     """One line on the model: what it is, its threshold, whether it is calibrated."""
-    state = "calibrated" if card.calibrated else "not calibrated"
+    state = "calibrated" if card.calibration.calibrated else "not calibrated"
     sentences = re.split(r"(?<=[.!?])\s+", card.intended_use)
     use = " ".join(sentence for sentence in sentences if "not for clinical use" not in sentence)  # said below it
     rule = "the likeliest class" if card.threshold is None else f"class at {card.threshold:.2f}"

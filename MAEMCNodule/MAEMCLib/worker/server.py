@@ -106,8 +106,7 @@ class Server:
         predictor = self._load(message)
         case = decode_case(nodules[0], predictor.card)
         self._progress(message, "explaining", 0.0)
-        if self._autoencoder is None and predictor.card.members("decoder"):
-            self._autoencoder = load_autoencoder(predictor)
+        self._autoencoder = self._autoencoder or load_autoencoder(predictor)
         explanation = explain(predictor, case, self._autoencoder)
         parts = {
             part: {branch: encode_array(array) for branch, array in branches.items()}
@@ -124,7 +123,7 @@ class Server:
         if key != self._key:
             self._progress(message, "loading", 0.0)
             check_torch()
-            from ..models.opening import open_predictor
+            from ..models.reference_case import open_predictor
 
             self._key = self._predictor = self._autoencoder = None  # never two models in memory
             self._predictor = open_predictor(ModelBundle.open(path), device)

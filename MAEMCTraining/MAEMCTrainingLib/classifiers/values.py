@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from MAEMCLib.cases.values import CHOICE, NUMBER, SERIES, ClinicalField
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.models.fusion_graph import PLANES
+from MAEMCLib.inputs.region import PLANES
 from MAEMCLib.models.predictor import value_tensors
 
 from ..data.building import build_store

@@ -18,7 +18,7 @@ from MAEMCLib.files.atomic import write_json
 from MAEMCLib.files.folder import make_folder
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
-from MAEMCLib.models.opening import open_predictor
+from MAEMCLib.models.reference_case import open_predictor
 from MAEMCLib.models.store import find_model
 from MAEMCLib.report.formats import write_report
 

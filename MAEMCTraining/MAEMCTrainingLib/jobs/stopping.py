@@ -20,6 +20,7 @@ class Interrupted(MAEMCError):
     """Asked to stop: the step was finished and the state saved."""
 
     exit_code = 130
+    code = "interrupted"
 
 
 @dataclass

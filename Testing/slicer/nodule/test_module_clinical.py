@@ -10,7 +10,7 @@ from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import ModelBundle
-from MAEMCLib.models.opening import open_predictor
+from MAEMCLib.models.reference_case import open_predictor
 
 ASKED = (
     ClinicalField("age", "number", "years", 41, 88),

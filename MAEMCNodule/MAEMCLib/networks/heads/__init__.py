@@ -9,7 +9,7 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
-from ...errors import ModelError
+from ...errors import ArchitectureError
 from ..classifier import Classifier
 
 HEADS: tuple[str, ...] = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
@@ -18,8 +18,7 @@ HEADS: tuple[str, ...] = tuple(sorted(module.name for module in pkgutil.iter_mod
 def head_named(name: str) -> type[Classifier]:
     """The class of a head. Raises ModelError for a name that there is no file of."""
     if name not in HEADS:
-        raise ModelError(
+        raise ArchitectureError(
             f"There is no head '{name}' here; the heads are {', '.join(HEADS)}. Get the version of MAEMC that has it.",
-            "architecture",
         )
     return import_module(f"{__name__}.{name}").HEAD

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from ..classifier import Classifier, Logits, mean_of
-from ..configuration import AnyEncoderConfiguration, GraphConfiguration
 from ..layers import NORM_EPSILON, Linear, initialize
 
 
@@ -71,16 +70,8 @@ class GraphHead(Classifier):
 
     RELATES = True
 
-    def __init__(
-        self,
-        encoder: AnyEncoderConfiguration,
-        classes: int = 2,
-        seed: int = 0,
-        graph: GraphConfiguration = GraphConfiguration(("axial", "coronal")),  # noqa: B008 - frozen
-    ) -> None:
-        super().__init__(encoder, classes, seed)
-        self.graph = graph
-        width, count = graph.width, len(graph.branches)
+    def build(self, seed: int) -> None:
+        graph, width, count = self.graph, self.graph.width, len(self.graph.branches)
         self.branch_norms = nn.ModuleList(nn.LayerNorm(self.encoder.width, eps=NORM_EPSILON) for _ in range(count))
         self.projections = nn.ModuleList(Linear(self.encoder.width, width) for _ in range(count))
         # A number is a direction times its value; a choice is one of as many vectors.
@@ -88,7 +79,7 @@ class GraphHead(Classifier):
             Linear(choices, width, bias=False) if choices else Linear(1, width) for choices in graph.attributes
         )
         self.rounds = nn.ModuleList(Round(width) for _ in range(graph.rounds)) if graph.attributes else nn.ModuleList()
-        self.heads = nn.ModuleList(Linear(width, classes) for _ in range(count + bool(graph.attributes)))
+        self.heads = nn.ModuleList(Linear(width, self.classes) for _ in range(count + bool(graph.attributes)))
         for number, part in enumerate((self.projections, self.attributes, self.rounds)):
             initialize(part, seed + 1 + number)
         initialize(self.heads, seed + 4, deviation=0.02)

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..classifier import Classifier, Logits, mean_of
-from ..configuration import AnyEncoderConfiguration, GraphConfiguration
 from ..layers import Linear, initialize
 
 
@@ -20,15 +19,8 @@ class LinearHead(Classifier):
 
     RELATES = False
 
-    def __init__(
-        self,
-        encoder: AnyEncoderConfiguration,
-        classes: int = 2,
-        seed: int = 0,
-        graph: GraphConfiguration | None = None,
-    ) -> None:
-        super().__init__(encoder, classes, seed)
-        self.head = Linear(self.encoder.width, classes)
+    def build(self, seed: int) -> None:
+        self.head = Linear(self.encoder.width, self.classes)
         # Near zero, so that training starts from undecided outputs: with larger values the first epochs only unlearn
         # the confident guesses of a random layer.
         initialize(self.head, seed + 1, deviation=0.02)

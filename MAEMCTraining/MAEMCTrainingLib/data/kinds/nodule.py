@@ -18,7 +18,7 @@ from MAEMCLib.images.ct import CTVolume, check_ct
 from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.montage import from_montage, normalize, resized
-from MAEMCLib.inputs.region import SIDE, SLICES, NoduleROI, axial_grid, check_point, coronal_grid, sample_stack
+from MAEMCLib.inputs.region import PLANES, SIDE, SLICES, NoduleROI, check_point, sample_stack, stack_grid
 from MAEMCLib.inputs.settings import Preprocessing
 
 from ...engine.configuration import PAPER_VIEWS, Augmentation, PictureAugmentation
@@ -140,7 +140,7 @@ class NoduleKind(Kind):
         point = case.row.point_lps
         check_point(shared, point)
         size = tuple(n + 2 * settings.margin for n in (settings.side, settings.side, settings.slices))
-        grids = (grid(point, settings.slice_step_mm, settings.margin) for grid in (axial_grid, coronal_grid))
+        grids = (stack_grid(plane, point, settings.slice_step_mm, settings.margin) for plane in PLANES)
         hu = np.stack([sample_stack(shared, grid, size, fill=PADDING)[0] for grid in grids])
         # No real value may look like padding. Values beyond +-32767 HU do not exist in CT.
         stacks = np.clip(np.rint(hu), -32767, 32767).astype(np.int16)
