@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.explain.attention import AskedImage, PlaceMap, interpolated, last_block, place_maps, rollout
+from MAEMCLib.explain.attention import ExplainedImage, PlaceMap, interpolated, last_block, place_maps, rollout
 from MAEMCLib.explain.grad_cam import grad_cam
 from MAEMCLib.explain.sanity import SEED, check_maps, deletion_and_insertion, rank_correlation, redrawn
 from MAEMCLib.figures.picture import sanity_lines
@@ -58,7 +58,7 @@ def make_predictor(tmp_path_factory, random_card):
 
 
 def asked(predictor, image, target=1):
-    return AskedImage(predictor, image, target, "picture")
+    return ExplainedImage(predictor, image, target, "picture")
 
 
 def attention_by_hand(encoder, image):

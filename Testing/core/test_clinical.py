@@ -116,7 +116,7 @@ def test_out_of_range_is_a_warning_and_amber():
 
 def test_a_value_left_out_does_not_color_the_result():
     found = read_values({"age": 50, "sex": "male"}, ASKED, "m")
-    assert assessed(found)[0] == "green" and len(assessed(found).warnings) == 1
+    assert assessed(found)[0] == "green" and len(found.findings) == 1
 
 
 def test_a_manifest_row_gives_what_is_asked_for():

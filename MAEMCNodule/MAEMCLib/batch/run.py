@@ -54,7 +54,7 @@ def run_batch(
             done |= {numbers[id(row)]: written for row, written in zip(share, added, strict=True)}
             for row, case in zip(share, results, strict=True):
                 if case.result.status == "failed":
-                    say(f"{visible(f'{row.case_id} {row.nodule_id}')} was not scored: {case.said}")
+                    say(f"{visible(f'{row.case_id} {row.nodule_id}')} was not scored: {case.message}")
             progress(len(done), len(rows), _failures(done))
         file.end(done[number] for number in range(len(rows)))
     return len(rows) - _failures(done), _failures(done)

@@ -44,9 +44,9 @@ class PlaceMap:
 
 
 @dataclass(frozen=True)
-class AskedImage:
-    """An image of a case, (side, side) network input, and the class that it is asked about: alone, without the case's
-    other images, with the values that are known beside them."""
+class ExplainedImage:
+    """An image of a case, (side, side) network input, and the class that its maps are of: alone, without the case's
+    other images, with the values beside them."""
 
     predictor: Predictor
     image: np.ndarray
@@ -70,16 +70,16 @@ class AskedImage:
         return torch.from_numpy(self.image)[None, None]
 
 
-def place_maps(asked: AskedImage) -> list[PlaceMap]:
+def place_maps(explained: ExplainedImage) -> list[PlaceMap]:
     """The maps of an image: attention and rollout of a vision transformer, which know no class, Grad-CAM of any other
     network."""
-    members = asked.predictor.members
-    if has_attention(asked.predictor):
-        heads = np.stack([last_block(member.encoder, asked.tensor)[0].numpy() for member in members])
-        joined = np.mean([rollout(member.encoder, asked.tensor)[0].numpy() for member in members], axis=0)
+    members = explained.predictor.members
+    if has_attention(explained.predictor):
+        heads = np.stack([last_block(member.encoder, explained.tensor)[0].numpy() for member in members])
+        joined = np.mean([rollout(member.encoder, explained.tensor)[0].numpy() for member in members], axis=0)
         return [PlaceMap(LAST_BLOCK, heads.mean(axis=(0, 1)), heads), PlaceMap(ROLLOUT, joined)]
     # Each member's map is scaled to 1 at its highest, since gradients of different networks have different sizes.
-    maps = np.stack([asked.grad_cam(member) for member in members])
+    maps = np.stack([explained.grad_cam(member) for member in members])
     return [PlaceMap(GRAD_CAM, (maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)).mean(axis=0))]
 
 

@@ -1,4 +1,4 @@
-"""Why a case has its result: where the networks look, what those maps are worth, what the autoencoder rebuilds."""
+"""Why a case has its result: where the networks look, what those maps are worth, what the autoencoder reconstructs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..inputs.input import Prepared
 from ..models.autoencoder import Autoencoder, load_autoencoder, reconstruct
 from ..models.card import ModelCard
 from ..models.predictor import Predictor
-from .attention import GRAD_CAM, AskedImage, PlaceMap, by_patch, has_attention, interpolated, place_maps
+from .attention import GRAD_CAM, ExplainedImage, PlaceMap, by_patch, has_attention, interpolated, place_maps
 from .sanity import Sanity, check_maps
 
 
@@ -26,10 +26,10 @@ class Explanation:
     error: absolute difference to what the networks saw. What the model finds unusual, not why a case should be
     malignant. Empty for a bundle without autoencoder.
     attention: of what the networks see; 0 to 1, attention rollout from the class token, as coarse as the patches; or,
-    of a network without attention weights, Grad-CAM for the class that was asked about.
+    of a network without attention weights, Grad-CAM for the class that is explained.
     attention_kind: which of the two, for people. sources: each branch's (series, plane). problem: why an autoencoder
     that the bundle has cannot be used.
-    maps, sanity: every map of places as the network gives it, and, where it was asked for, what each is worth.
+    maps, sanity: every map of places as the network gives it, and, where it is wanted, what each is worth.
     """
 
     card: ModelCard
@@ -61,52 +61,53 @@ def explain(
     class_name: str | None = None,
     measured: bool = False,
 ) -> Explanation:
-    """Tell where the networks look on each image that they saw, and rebuild it where the bundle has an autoencoder. The
-    same case always gives the same arrays (fixed masks). An autoencoder that cannot be used leaves the maps.
+    """Map where the networks look on each image of a case, and reconstruct it where the bundle has an autoencoder.
 
-    autoencoder: as ``load_autoencoder`` made it, to keep it between calls. class_name: what is asked about, by default
+    The same case always gives the same arrays (fixed masks). Without a usable autoencoder the maps remain.
+
+    autoencoder: as ``load_autoencoder`` made it, to keep it between calls. class_name: what is explained, by default
     the positive class, or of several the likeliest. measured: whether each map's sanity figures are wanted; they take
     longer than the maps.
     """
     card, kind = predictor.card, predictor.card.kind
     sources = {plane: ("", plane) for plane in kind.planes["mean"]} | predictor.sources
-    found = Explanation(card, "attention rollout" if has_attention(predictor) else "Grad-CAM", sources)
+    explanation = Explanation(card, "attention rollout" if has_attention(predictor) else "Grad-CAM", sources)
     try:
         autoencoder = autoencoder or load_autoencoder(predictor)
     except ModelError as error:
-        found.problem = str(error)
-    target = card.classes.index(class_name or _asked_about(predictor, case))
-    for branch, (series, plane) in found.sources.items():
+        explanation.problem = str(error)
+    target = card.classes.index(class_name or _explained_class(predictor, case))
+    for branch, (series, plane) in explanation.sources.items():
         image = predictor.image(case, plane, series)
         if image is None:
             continue
         if branch in predictor.sources:
-            asked = AskedImage(predictor, image, target, branch, case.values)
-            found.maps[branch] = place_maps(asked)
+            explained = ExplainedImage(predictor, image, target, branch, case.values)
+            explanation.maps[branch] = place_maps(explained)
             if measured:
-                found.sanity[branch] = check_maps(asked, found.maps[branch])
-            found.attention[branch] = kind.unfolded(_grown(kind, found.maps[branch][-1], predictor.side))
+                explanation.sanity[branch] = check_maps(explained, explanation.maps[branch])
+            explanation.attention[branch] = kind.unfolded(_grown(kind, explanation.maps[branch][-1], predictor.side))
         if autoencoder is not None:
-            rebuilt = reconstruct(autoencoder, torch.from_numpy(image)[None, None], plane)[0, 0].numpy()
-            seen, rebuilt = (kind.restored(values, card.preprocessing) for values in (image, rebuilt))
-            found.reconstruction[branch] = kind.unfolded(rebuilt)
-            found.error[branch] = kind.unfolded(np.abs(rebuilt - seen))
-    if not all(np.isfinite(array).all() for array in found.reconstruction.values()):
-        found.reconstruction, found.error = {}, {}
-        found.problem = f"The autoencoder of {card.id} gives no finite values for this {kind.noun}."
-    return found
+            reconstructed = reconstruct(autoencoder, torch.from_numpy(image)[None, None], plane)[0, 0].numpy()
+            seen, reconstructed = (kind.restored(values, card.preprocessing) for values in (image, reconstructed))
+            explanation.reconstruction[branch] = kind.unfolded(reconstructed)
+            explanation.error[branch] = kind.unfolded(np.abs(reconstructed - seen))
+    if not all(np.isfinite(array).all() for array in explanation.reconstruction.values()):
+        explanation.reconstruction, explanation.error = {}, {}
+        explanation.problem = f"The autoencoder of {card.id} gives no finite values for this {kind.noun}."
+    return explanation
 
 
-def _asked_about(predictor: Predictor, case: Prepared) -> str:
+def _explained_class(predictor: Predictor, case: Prepared) -> str:
     if len(predictor.card.classes) == 2:
         return predictor.card.positive_class
     probabilities = predictor.predict([case])[0].class_probabilities
     return max(probabilities, key=probabilities.get)
 
 
-def _grown(kind, found: PlaceMap, side: int) -> np.ndarray:
+def _grown(kind, place_map: PlaceMap, side: int) -> np.ndarray:
     """The map from 0 to 1 over the whole image."""
-    if kind.tiled and found.kind != GRAD_CAM:
-        return by_patch(found.grid, side)
-    grown = interpolated(found.grid, side)
-    return grown / max(float(grown.max()), 1e-12)
+    if kind.tiled and place_map.kind != GRAD_CAM:
+        return by_patch(place_map.grid, side)
+    enlarged_map = interpolated(place_map.grid, side)
+    return enlarged_map / max(float(enlarged_map.max()), 1e-12)

@@ -1,6 +1,6 @@
 """What a map of places is worth: does it depend on what was learned, and on the places that the result rests on?
 
-Weight randomization (Adebayo et al. 2018) and deletion and insertion (Petsiuk et al. 2018), measured for the picture at
+Weight randomization (Adebayo et al. 2018) and deletion and insertion (Petsiuk et al. 2018), measured for the image at
 hand and stated beside its map.
 """
 
@@ -20,7 +20,7 @@ from ..networks.layers import initialize
 from .attention import (
     LAST_BLOCK,
     ROLLOUT,
-    AskedImage,
+    ExplainedImage,
     PlaceMap,
     enlarged,
     has_attention,
@@ -41,10 +41,10 @@ SEED = 20252
 
 @dataclass(frozen=True)
 class Sanity:
-    """Figures of one map of one picture; None where the map is the same everywhere.
+    """Figures of one map of one image; None where the map is the same everywhere.
 
     randomized: rank correlation (Spearman) of the map with that of the same network, its blocks drawn anew; near 1 the
-    map tells of the picture, not of what was learned. deletion: mean probability of the class while the highest places
+    map tells of the image, not of what was learned. deletion: mean probability of the class while the highest places
     are taken out first, lower is better; insertion: while they are put in first, higher is better. deletion_random,
     insertion_random: the same in a random order, which a map has to beat.
     """
@@ -56,37 +56,37 @@ class Sanity:
     insertion_random: float
 
 
-def check_maps(asked: AskedImage, maps: list[PlaceMap]) -> list[Sanity]:
-    """The figures of each map of an image; followed is the probability of the class that is asked about."""
-    lattice = len(maps[0].grid) if has_attention(asked.predictor) else min(FINEST, asked.predictor.side)
+def check_maps(explained: ExplainedImage, maps: list[PlaceMap]) -> list[Sanity]:
+    """The figures of each map of an image; the probability is that of the class that the maps are of."""
+    lattice = len(maps[0].grid) if has_attention(explained.predictor) else min(FINEST, explained.predictor.side)
     generator = np.random.default_rng(SEED)
     chance = [generator.permutation(lattice**2) for _ in range(RANDOM_ORDERS)]
-    by_chance = np.mean([deletion_and_insertion(asked, order) for order in chance], axis=0)
-    randomized = randomization(asked, [found.kind for found in maps])
+    by_chance = np.mean([deletion_and_insertion(explained, order) for order in chance], axis=0)
+    randomized = randomization(explained, [place_map.kind for place_map in maps])
     figures = []
-    for found in maps:
+    for place_map in maps:
         deletion = insertion = None
-        if np.ptp(found.grid) > 0:
-            values = found.grid if len(found.grid) == lattice else interpolated(found.grid, lattice)
+        if np.ptp(place_map.grid) > 0:
+            values = place_map.grid if len(place_map.grid) == lattice else interpolated(place_map.grid, lattice)
             highest_first = np.argsort(-values.ravel(), kind="stable")
-            deletion, insertion = deletion_and_insertion(asked, highest_first)
-        figures.append(Sanity(randomized[found.kind], deletion, insertion, *map(float, by_chance)))
+            deletion, insertion = deletion_and_insertion(explained, highest_first)
+        figures.append(Sanity(randomized[place_map.kind], deletion, insertion, *map(float, by_chance)))
     return figures
 
 
-def randomization(asked: AskedImage, kinds: list[str]) -> dict[str, float | None]:
+def randomization(explained: ExplainedImage, kinds: list[str]) -> dict[str, float | None]:
     """{kind: mean rank correlation} of each member's map with that of the member with its blocks drawn anew."""
-    members = asked.predictor.members
+    members = explained.predictor.members
     draws = math.ceil(REDRAWN / len(members))
-    found: dict[str, list[float]] = {kind: [] for kind in kinds}
+    correlations: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number, member in enumerate(members):
-        learned = {kind: _map(asked, member, kind) for kind in kinds}
+        learned = {kind: _map(explained, member, kind) for kind in kinds}
         for draw in range(draws):
             anew = redrawn(member, SEED + number * draws + draw)
             for kind in kinds:
-                found[kind].append(rank_correlation(learned[kind], _map(asked, anew, kind)))
-    known = {kind: [value for value in values if value is not None] for kind, values in found.items()}
-    return {kind: float(np.mean(values)) if values else None for kind, values in known.items()}
+                correlations[kind].append(rank_correlation(learned[kind], _map(explained, anew, kind)))
+    defined = {kind: [value for value in values if value is not None] for kind, values in correlations.items()}
+    return {kind: float(np.mean(values)) if values else None for kind, values in defined.items()}
 
 
 def redrawn(member: Classifier, seed: int) -> Classifier:
@@ -111,14 +111,14 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
     return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
 
 
-def deletion_and_insertion(asked: AskedImage, order: np.ndarray) -> tuple[float, float]:
+def deletion_and_insertion(explained: ExplainedImage, order: np.ndarray) -> tuple[float, float]:
     """Areas under the curves of the class's probability against the share of places taken out, and put in.
 
     order: (n * n,) the cells of an n x n lattice, the first to go first. What is taken out becomes the training
     pictures' mean gray (0); what is put in goes into a picture of 4 x 4 blurred patches.
     """
-    image, lattice = asked.image, math.isqrt(len(order))
-    coarse = torch.nn.functional.adaptive_avg_pool2d(asked.tensor, 4)[0, 0].numpy()
+    image, lattice = explained.image, math.isqrt(len(order))
+    coarse = torch.nn.functional.adaptive_avg_pool2d(explained.tensor, 4)[0, 0].numpy()
     blurred = interpolated(coarse, len(image))
     rank = np.empty(len(order), int)
     rank[order] = np.arange(len(order))
@@ -128,17 +128,17 @@ def deletion_and_insertion(asked: AskedImage, order: np.ndarray) -> tuple[float,
     for count in counts:
         first = places < count
         images += [np.where(first, np.float32(0), image), np.where(first, image, blurred)]
-    probability = asked.probabilities(np.stack(images).astype(np.float32))
+    probability = explained.probabilities(np.stack(images).astype(np.float32))
     share = counts / len(order)
     return float(np.trapezoid(probability[::2], share)), float(np.trapezoid(probability[1::2], share))
 
 
-def _map(asked: AskedImage, member: Classifier, kind: str) -> np.ndarray:
+def _map(explained: ExplainedImage, member: Classifier, kind: str) -> np.ndarray:
     if kind == LAST_BLOCK:
-        return last_block(member.encoder, asked.tensor)[0].mean(dim=0).numpy()
+        return last_block(member.encoder, explained.tensor)[0].mean(dim=0).numpy()
     if kind == ROLLOUT:
-        return rollout(member.encoder, asked.tensor)[0].numpy()
-    return asked.grad_cam(member)
+        return rollout(member.encoder, explained.tensor)[0].numpy()
+    return explained.grad_cam(member)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

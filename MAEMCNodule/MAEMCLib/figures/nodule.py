@@ -1,4 +1,4 @@
-"""Pictures of a nodule: what the model saw, what it rebuilt, where they differ, where it looked."""
+"""Figures of a nodule: its slices, their reconstruction, the error, the attention."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ENDS = {"axial": ("A", "P", "R", "L"), "coronal": ("S", "I", "R", "L")}  # top,
 
 
 def nodule_figure(result: NoduleResult, stacks: dict[str, np.ndarray], explanation):
-    """A matplotlib figure: a row for each stack through the point; columns seen, rebuilt, error, attention.
+    """A matplotlib figure: a row for each stack through the point; columns seen, reconstructed, error, attention.
 
-    stacks: (25, 50, 50) HU by branch. explanation: ``explain.explanation.Explanation``; the columns rebuilt and error
-    are left out where it has none.
+    stacks: (25, 50, 50) HU by branch. explanation: ``explain.explanation.Explanation``; without a reconstruction the
+    two columns in the middle are left out.
     """
     columns = 4 if explanation.reconstruction else 2
     figure = new_figure(2.7 * columns + 0.6, 2.75 * len(stacks) + 0.6)
@@ -39,8 +39,8 @@ def nodule_figure(result: NoduleResult, stacks: dict[str, np.ndarray], explanati
             axes[row, -1].text(0.5, 0.5, "not seen by\nthe classifier", ha="center", va="center", color="0.35")
         if branch not in explanation.reconstruction:
             continue
-        rebuilt, error = (_middle(getattr(explanation, part)[branch]) for part in ("reconstruction", "error"))
-        _slice(axes[row, 1], rebuilt, plane, "rebuilt unseen" if row == 0 else "", **window)
+        reconstructed, error = (_middle(getattr(explanation, part)[branch]) for part in ("reconstruction", "error"))
+        _slice(axes[row, 1], reconstructed, plane, "reconstructed" if row == 0 else "", **window)
         shown = _slice(axes[row, 2], error, plane, "error" if row == 0 else "", cmap="magma", vmin=0, vmax=600)
         bar = figure.colorbar(shown, ax=axes[row, 2], shrink=0.7, aspect=30, pad=0.01)
         bar.ax.tick_params(labelsize=7)

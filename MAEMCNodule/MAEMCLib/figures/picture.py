@@ -70,11 +70,11 @@ def heads_figure(gray: np.ndarray, view: View, heads: np.ndarray, grown: np.ndar
     return figure
 
 
-def reconstruction_figure(result: NoduleResult, seen: np.ndarray, rebuilt: np.ndarray, error: np.ndarray):
-    """A matplotlib figure of what the network sees (side, side), what the autoencoder rebuilds of it, and the error."""
+def reconstruction_figure(result: NoduleResult, seen: np.ndarray, reconstructed: np.ndarray, error: np.ndarray):
+    """A matplotlib figure of what the network sees (side, side), its reconstruction, and the error."""
     figure = new_figure(3 * _HEIGHT + 0.6, _HEIGHT + 0.7)
-    titles = ("seen", "rebuilt unseen", "error")
-    for axis, title, image in zip(figure.subplots(1, 3), titles, (seen, rebuilt, error), strict=True):
+    titles = ("seen", "reconstructed", "error")
+    for axis, title, image in zip(figure.subplots(1, 3), titles, (seen, reconstructed, error), strict=True):
         axis.imshow(image, cmap="magma" if title == "error" else "gray", vmin=0, vmax=1, interpolation="nearest")
         axis.set(xticks=[], yticks=[])
         axis.set_title(title, fontsize=9)

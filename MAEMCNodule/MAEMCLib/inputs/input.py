@@ -1,4 +1,4 @@
-"""What is asked of a kind of input, and what of a case is ready for the network."""
+"""The interface of a kind of input, and a case that is ready for the network."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Input(ABC):
 
     @abstractmethod
     def prepare(self, case: Case, card: ModelCard, values: ClinicalValues, reader: Any = None) -> Prepared:
-        """Read a case and judge its fitness for the model. Raises InputError for one that cannot be scored."""
+        """Read a case and assess its fitness for the model. Raises InputError for one that cannot be scored."""
 
     def check_side(self, settings: Any, side: int, model: str) -> None:  # noqa: B027 - any may do
         """Raise ModelError where images of these settings do not fit a network that takes ``side`` pixels."""

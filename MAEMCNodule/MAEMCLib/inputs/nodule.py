@@ -1,4 +1,4 @@
-"""A nodule in a CT: two stacks of slices about a point, read, judged and laid out as montages."""
+"""A nodule in a CT: two stacks of slices about a point, read, assessed and laid out as montages."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _synthetic_hu(x: np.ndarray, y: np.ndarray, z: np.ndarray, number: int) -> n
 
 def _with_regions(
     values: ClinicalValues,
-    asked: Sequence[ClinicalField],
+    fields: Sequence[ClinicalField],
     point_lps,
     slice_step_mm: float,
     read: Callable[[str], CTVolume],
@@ -160,7 +160,7 @@ def _with_regions(
     Raises InputError naming the series: it cannot be read, is no CT, or does not hold the point.
     """
     names, regions = {}, {}
-    for field in asked:
+    for field in fields:
         given = values.values[field.name] if field.kind == SERIES else None
         if given is None:
             continue

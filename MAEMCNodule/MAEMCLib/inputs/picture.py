@@ -1,4 +1,4 @@
-"""A whole 2-D picture, or a slice of a CT as one: read, judged and shown at one or several angles."""
+"""A whole 2-D picture, or a slice of a CT as one: read, assessed and shown at one or several angles."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Picture(Input):
     def prepare(
         self, case: Case, card: ModelCard, values: ClinicalValues, reader: ReadingProcess | None = None
     ) -> Prepared:
-        """Read a picture and judge its fitness for the model."""
+        """Read a picture and assess its fitness for the model."""
         path = case.image if isinstance(case.image, Path) else case.image.name
         gray = self.gray(case, reader)
         if min(gray.shape) < SMALLEST_SIDE:
@@ -172,10 +172,10 @@ class Picture(Input):
             listed.append({"kind": found.kind, "grid": list(found.grid.shape), "sanity": asdict(sanity)})
             lines += [TITLES[found.kind], *(f"    {line}" for line in sanity_lines(sanity, result.class_name))]
         if explanation.reconstruction:
-            rebuilt, error = explanation.reconstruction["picture"], explanation.error["picture"]
+            reconstructed, error = explanation.reconstruction["picture"], explanation.error["picture"]
             seen = self.restored(self.images(case.region, "picture", settings, side)[0], settings)
-            save_figure(reconstruction_figure(result, seen, rebuilt, error), folder / "reconstruction.png")
-            np.save(folder / "reconstruction.npy", rebuilt)
+            save_figure(reconstruction_figure(result, seen, reconstructed, error), folder / "reconstruction.png")
+            np.save(folder / "reconstruction.npy", reconstructed)
             np.save(folder / "error.npy", error)
         document = {
             "schema": 1,

@@ -14,7 +14,7 @@ from .loading import load_members
 from .predictor import Predictor
 
 ROUNDS = 4
-"""Pairs of complementary masks that are averaged; more change the picture little."""
+"""Pairs of complementary masks that are averaged; more change the result little."""
 MASK_RATIO = 0.5
 SEED = 20251
 
@@ -22,7 +22,7 @@ SEED = 20251
 class Autoencoder(nn.Module):
     """The pre-trained part of a bundle; its own encoders, since fine-tuning has moved the classifier's away.
 
-    The coronal plane is rebuilt by the momentum encoder with the shared decoder (Zhao et al. 2025, Table 6).
+    The coronal plane is reconstructed by the momentum encoder with the shared decoder (Zhao et al. 2025, Table 6).
     """
 
     def __init__(self, encoder: EncoderConfiguration, decoder: DecoderConfiguration) -> None:
@@ -31,7 +31,7 @@ class Autoencoder(nn.Module):
         self.momentum_encoder = ViT(encoder)
         self.decoder = Decoder(encoder, decoder)
 
-    def rebuild(self, images: torch.Tensor, noise: torch.Tensor, masked: int, plane: str) -> tuple:
+    def predict(self, images: torch.Tensor, noise: torch.Tensor, masked: int, plane: str) -> tuple:
         """(B, 1, S, S) and (B, N) -> predicted patches (B, N, P) and a mask (B, N, 1), 1 where the patch was masked."""
         keep, _ = split_tokens(noise, masked)
         encoder = self.momentum_encoder if plane == "coronal" else self.encoder
@@ -59,9 +59,9 @@ def load_autoencoder(predictor: Predictor) -> Autoencoder | None:
 
 @torch.inference_mode()
 def reconstruct(autoencoder: Autoencoder, images: torch.Tensor, plane: str) -> torch.Tensor:
-    """(B, 1, S, S) normalized -> (B, 1, S, S): each patch the mean of its predictions over the masks that hid it.
+    """(B, 1, S, S) normalized -> (B, 1, S, S): each patch the mean of its predictions over the masks that covered it.
 
-    Masks come in complementary pairs: what one shows the other hides, so that every patch is predicted unseen.
+    Masks come in complementary pairs: what one shows the other masks, so that every patch is predicted unseen.
     """
     tokens = autoencoder.encoder.configuration.tokens
     masked = masked_count(tokens, MASK_RATIO)
@@ -70,6 +70,6 @@ def reconstruct(autoencoder: Autoencoder, images: torch.Tensor, plane: str) -> t
     for _ in range(ROUNDS):
         noise = torch.rand(1, tokens, generator=generator).expand(len(images), -1)
         for draw, count in ((noise, masked), (-noise, tokens - masked)):
-            patches, unseen = autoencoder.rebuild(images, draw, count, plane)
+            patches, unseen = autoencoder.predict(images, draw, count, plane)
             total, times = total + patches * unseen, times + unseen
     return unpatchify(total / times)

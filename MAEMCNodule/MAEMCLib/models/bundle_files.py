@@ -1,7 +1,7 @@
-"""The files of a bundle, a folder or a zip, read within bounds: a stranger's file is believed in nothing.
+"""The files of a bundle, a folder or a zip, read within bounds: nothing that a stranger's file says is taken on trust.
 
-Before a byte is unpacked the zip's own list of contents is judged: how long it is, what it declares, how far that would
-swell. Whatever goes wrong while a file is read becomes a ModelError, so that one bad bundle stops nothing else.
+Before a byte is unpacked the zip's own list of contents is checked: how long it is, what it declares, how far that
+would swell. Whatever goes wrong while a file is read becomes a ModelError, so that one bad bundle stops nothing else.
 """
 
 from __future__ import annotations

@@ -241,7 +241,7 @@ class ModelCard:
 
     @property
     def decoder(self) -> DecoderConfiguration | None:
-        """The shape of the decoder that rebuilds a region; None without one. Raises ModelError as ``encoder`` does."""
+        """The shape of the reconstructing decoder; None without one. Raises ModelError as ``encoder`` does."""
         values = self.values["architecture"].get("decoder")
         return None if values is None else decoder_configuration(values)
 

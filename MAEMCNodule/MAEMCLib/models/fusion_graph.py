@@ -19,15 +19,15 @@ def branch_source(branch: str) -> tuple[str, str]:
     return series, plane or "axial"
 
 
-def graph_of(card: Mapping, asked: Sequence[ClinicalField], model: str) -> GraphConfiguration:
+def graph_of(card: Mapping, fields: Sequence[ClinicalField], model: str) -> GraphConfiguration:
     """The fusion graph that a card states. Raises ModelError."""
     stored = card.get("architecture", {}).get("graph")
     try:
         values = {**stored, "branches": tuple(stored["branches"])}
-        attributes = tuple(len(one.choices) for one in asked if one.kind in (NUMBER, CHOICE))
+        attributes = tuple(len(one.choices) for one in fields if one.kind in (NUMBER, CHOICE))
         graph = GraphConfiguration(**values, attributes=attributes)
         sources = [branch_source(branch) for branch in graph.branches]
-        series = {one.name for one in asked if one.kind == SERIES}
+        series = {one.name for one in fields if one.kind == SERIES}
         if any(plane not in PLANES or name not in {"", *series} for name, plane in sources):
             raise ValueError(f"branches {', '.join(graph.branches)}")
     except (TypeError, KeyError, ValueError) as error:

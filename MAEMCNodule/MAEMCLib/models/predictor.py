@@ -178,10 +178,10 @@ class Predictor:
                 if parts:
                     found[seen] = torch.cat(parts)
                 values, given = observed.values.to(weight.device), observed.given.to(weight.device)
-                judged = member.of_features(found, seen, values, given)
-                fused = judged.fused.cpu().double()
+                output = member.of_features(found, seen, values, given)
+                fused = output.fused.cpu().double()
                 if not member.RELATES:  # of a few images the mean is exact in double precision
-                    fused = mean_of(judged.branches.cpu().double(), judged.observed.cpu())
+                    fused = mean_of(output.branches.cpu().double(), output.observed.cpu())
                 logits.append(fused.numpy())
                 features.append(found.cpu().double().numpy())
         return np.stack(logits), features
@@ -231,10 +231,10 @@ class Predictor:
 
 
 def value_tensors(
-    cases: Sequence[Mapping[str, float | str | None]], asked: Sequence[ClinicalField]
+    cases: Sequence[Mapping[str, float | str | None]], fields: Sequence[ClinicalField]
 ) -> tuple[Tensor, Tensor]:
     """Clinical values as the network takes them, (cases, A) float32 and bool: a number, or the index of a choice."""
-    read = [one for one in asked if one.kind in (NUMBER, CHOICE)]
+    read = [one for one in fields if one.kind in (NUMBER, CHOICE)]
     values, given = np.zeros((len(cases), len(read)), np.float32), np.zeros((len(cases), len(read)), bool)
     for row, case in enumerate(cases):
         for column, one in enumerate(read):

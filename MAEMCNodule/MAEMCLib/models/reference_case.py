@@ -99,9 +99,9 @@ def case_for(card: ModelCard) -> Prepared:
     return Prepared(card.kind.synthetic(0), ClinicalValues(values, (), regions))
 
 
-def _value(asked: ClinicalField) -> float | str:
-    if asked.kind == SERIES:
-        return asked.name
-    if asked.kind == CHOICE:
-        return asked.choices[0]
-    return 1.0 if asked.low is None else (asked.low + asked.high) / 2
+def _value(field: ClinicalField) -> float | str:
+    if field.kind == SERIES:
+        return field.name
+    if field.kind == CHOICE:
+        return field.choices[0]
+    return 1.0 if field.low is None else (field.low + field.high) / 2

@@ -27,7 +27,7 @@ class Backbone(nn.Module):
         self.width: int = self.body.num_features
 
     def features(self, images: Tensor) -> Tensor:
-        """Normalized pictures (B, 1, S, S) -> (B, width), pooled as the published model pools."""
+        """Normalized images (B, 1, S, S) -> (B, width), pooled as the published model pools."""
         return self.body(images)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def imagenet_file(configuration: BackboneConfiguration) -> str:
 
 def load_imagenet(configuration: BackboneConfiguration, weights: Path) -> dict[str, Tensor]:
     """The encoder's tensors with published weights, fitted by timm: the first layer's three color channels are summed,
-    the classifier goes, tables of places are brought to the picture's size.
+    the classifier goes, tables of places are brought to the image's size.
 
     Raises ModelError, which names the file to bring: missing, no safetensors file, weights of another network.
     """
@@ -103,7 +103,7 @@ def _timm_model(configuration: BackboneConfiguration, weights: Path | None = Non
             "timm",
         ) from error
     name = BACKBONES[configuration.backbone].timm_name
-    # Models with tokens for fixed places have to be told the size; the others take any.
+    # Models with tokens for fixed places need the size; the others take any.
     sized = {"img_size": configuration.image_size} if name.startswith(("swin", "deit")) else {}
     published = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights)}} if weights else {}
     return timm.create_model(name, in_chans=1, num_classes=0, **sized, **published)

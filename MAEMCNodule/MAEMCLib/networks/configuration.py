@@ -1,4 +1,4 @@
-"""The shapes of the networks as plain values: a bundle's card stores them, a network is rebuilt from them. No torch."""
+"""The shapes of the networks as plain values: a bundle's card stores them, a network is built from them. No torch."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -151,7 +151,7 @@ class BackboneFacts:
         return max(32, (2 * wanted + self.multiple) // (2 * self.multiple) * self.multiple)
 
 
-_HALVED = "it halves the picture five times"
+_HALVED = "it halves the image five times"
 BACKBONES: dict[str, BackboneFacts] = {
     "resnet18": BackboneFacts("resnet18", "a1_in1k"),
     "resnet50": BackboneFacts("resnet50", "a1_in1k"),
@@ -177,7 +177,7 @@ BACKBONES: dict[str, BackboneFacts] = {
 
 @dataclass(frozen=True)
 class BackboneConfiguration:
-    """A timm backbone for one-channel square pictures. Raises ModelError: an unknown name, a side it does not take."""
+    """A timm backbone for one-channel square images. Raises ModelError: an unknown name, a side it does not take."""
 
     backbone: str
     image_size: int = 250  # pixels a side
@@ -192,7 +192,7 @@ class BackboneConfiguration:
         nearest = facts.nearest_side(self.image_size)
         if nearest != self.image_size:
             raise ArchitectureError(
-                f"The backbone {self.backbone} takes no pictures of {self.image_size} pixels"
+                f"The backbone {self.backbone} takes no images of {self.image_size} pixels"
                 f"{': ' + facts.why if facts.why else ''}. The nearest side is {nearest}.",
             )
         if self.stem not in ("standard", "small") or (self.stem == "small" and "resnet" not in self.backbone):

@@ -1,6 +1,6 @@
 """Every encoder by its configuration: our vision transformer, or a backbone of timm.
 
-What all of them have: ``configuration``, ``width``, and ``features``, which gives one vector for each picture.
+What all of them have: ``configuration``, ``width``, and ``features``, which gives one vector for each image.
 """
 
 from torch import nn

@@ -124,7 +124,7 @@ def _calibration(card: ModelCard) -> str:
 
 def _distances(card: ModelCard) -> str:
     if not card.training_distances:
-        return "not told: the card holds no distances of training cases"
+        return "unknown: the card holds no distances of training cases"
     return f"amber beyond a feature distance of {card.training_distances[95]:.3f}, the training cases' 95th percentile"
 
 

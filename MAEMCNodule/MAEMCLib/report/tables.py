@@ -35,8 +35,8 @@ def _unnamed(result: NoduleResult, card: ModelCard) -> NoduleResult:
     """The result without the names of further series: a volume is often named by DICOM's free text."""
     series = [one.name for one in card.clinical if one.kind == SERIES]
     known = result.clinical or {}
-    hidden = {name: GIVEN for name in series if known.get(name) is not None}
-    return replace(result, clinical={**known, **hidden}) if hidden else result
+    given = {name: GIVEN for name in series if known.get(name) is not None}
+    return replace(result, clinical={**known, **given}) if given else result
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
@@ -54,7 +54,7 @@ def about(card: ModelCard) -> str:
     """One line on the model: what it is, its threshold, whether it is calibrated."""
     state = "calibrated" if card.calibration.calibrated else "not calibrated"
     sentences = re.split(r"(?<=[.!?])\s+", card.intended_use)
-    use = " ".join(sentence for sentence in sentences if "not for clinical use" not in sentence)  # said below it
+    use = " ".join(one for one in sentences if "not for clinical use" not in one)  # the disclaimer says it
     rule = "the likeliest class" if card.threshold is None else f"class at {card.threshold:.2f}"
     return f"{card.title} ({card.id} {card.version}); {state}; {rule}. {use}".rstrip()
 

@@ -79,7 +79,7 @@ def score_manifest(predictor: Any, path: Path, home: Path, target: str, progress
         for together in card.kind.groups(known):
             for row, found in zip(together, scorer.score(together), strict=True):
                 if found.result.status == "failed":
-                    failed.append(Failed(row.case_id, row_of[row.case_id], found.said or found.result.message))
+                    failed.append(Failed(row.case_id, row_of[row.case_id], found.message or found.result.message))
                 else:
                     results[row.case_id] = found.result
             progress(len(results) + len(failed), len(known))
