@@ -94,8 +94,7 @@ def last_block(encoder: ViT, images: Tensor) -> Tensor:
 
     A head's weights and its weight of the class token itself sum to 1.
     """
-    weight = encoder.cls_token
-    attention = encoder.attention(images.to(weight.device, weight.dtype))[-1]
+    attention = encoder.attention(images.to(encoder.cls_token))[-1]
     return _grid(attention[:, :, 0, 1:].float().cpu())
 
 
@@ -105,9 +104,8 @@ def rollout(encoder: ViT, images: Tensor) -> Tensor:
 
     Each block's head-averaged attention is mixed half and half with the identity, for the residual path.
     """
-    weight = encoder.cls_token
     joined = None
-    for attention in encoder.attention(images.to(weight.device, weight.dtype)):
+    for attention in encoder.attention(images.to(encoder.cls_token)):
         mixed = attention.float().mean(dim=1)
         mixed = 0.5 * mixed + 0.5 * torch.eye(mixed.shape[-1], device=mixed.device)
         joined = mixed if joined is None else mixed @ joined

@@ -20,8 +20,7 @@ def grad_cam(
     decides. beside: which branches of the network the images are, and values with whether they are given, as
     ``Classifier.of_features`` takes them; by default the only branch, without values.
     """
-    weight = next(network.encoder.parameters())
-    images = images.to(weight.device, weight.dtype)
+    images = images.to(next(network.encoder.parameters()))
     with torch.enable_grad():
         features, pooled = _features(network.encoder, images)
         none = pooled.new_zeros(len(pooled), 0)

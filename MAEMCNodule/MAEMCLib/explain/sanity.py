@@ -94,8 +94,7 @@ def redrawn(member: Classifier, seed: int) -> Classifier:
     what comes after the encoder stay. Of a timm backbone, which has no such parts in common, all is new."""
     anew = copy.deepcopy(member)
     if isinstance(member.encoder, Backbone):
-        weight = next(member.encoder.parameters())
-        anew.encoder = build_encoder(member.encoder.configuration, seed).to(weight.device, weight.dtype)
+        anew.encoder = build_encoder(member.encoder.configuration, seed).to(next(member.encoder.parameters()))
         return anew.eval().requires_grad_(False)
     for norm in anew.encoder.blocks.modules():
         if isinstance(norm, torch.nn.LayerNorm):

@@ -7,6 +7,7 @@ would swell. Whatever goes wrong while a file is read becomes a ModelError, so t
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import struct
@@ -67,14 +68,11 @@ def opened(path: Path, name: str) -> Iterator[BinaryIO]:
 
 
 def _folder_sizes(path: Path) -> dict[str, int]:
-    found = {}
     with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_file():
-                found[entry.name] = entry.stat().st_size
-            if len(found) > MOST_FILES:
-                raise _refused(path, f"it holds more than {MOST_FILES} files")
-    return found
+        found = list(itertools.islice(entries, MOST_FILES + 1))
+    if len(found) > MOST_FILES:
+        raise _refused(path, f"it holds more than {MOST_FILES} files")
+    return {entry.name: entry.stat().st_size for entry in found if entry.is_file()}
 
 
 def _regular(path: Path) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..networks.configuration import (
     decoder_configuration,
     encoder_configuration,
 )
-from .card_contents import contents_problem
+from .card_contents import contents_problems
 from .fusion_graph import graph_of
 
 SCHEMA = 1
@@ -115,76 +116,71 @@ class ModelCard:
         return card
 
     def _check(self, source: str) -> None:
-        problem = (
-            self._kind_problem() or self._number_problem() or self._file_problem() or contents_problem(self.values)
-        )
-        if problem:
+        checks = (self._kind_problems(), self._number_problems(), self._file_problems(), contents_problems(self.values))
+        if problem := next(itertools.chain(*checks), ""):  # the first: each check relies on those before it
             raise ModelError(f"{source} cannot be used: {problem}. Get the model again.", "schema")
         # These raise ModelError themselves where their values are wrong.
         _ = self.preprocessing, self.limits, self.clinical, self.encoder, self.decoder
 
-    def _kind_problem(self) -> str:
+    def _kind_problems(self) -> Iterator[str]:
         """What the model is: its name, what it takes and what it tells apart."""
         if problem := name_problem(self.id, self.version):
-            return f"its {problem}"
+            yield f"its {problem}"
         if not _are_classes(self.classes):
-            return f"its classes {self.classes} are not two or more names"
+            yield f"its classes {self.classes} are not two or more names"
         if len(self.classes) == 2 and self.classes[1] != self.positive_class:
-            return f"its positive class {self.positive_class} has to be the second of {self.classes}"
+            yield f"its positive class {self.positive_class} has to be the second of {self.classes}"
         if not isinstance(self.input, str) or self.input not in INPUTS:
-            return f"its input '{self.input}' is none of {', '.join(INPUTS)}"
+            yield f"its input '{self.input}' is none of {', '.join(INPUTS)}"
         if self.fusion not in self.kind.planes:
-            return f"its fusion '{self.fusion}' is none of a {self.kind.noun}'s: {', '.join(self.kind.planes)}"
+            yield f"its fusion '{self.fusion}' is none of a {self.kind.noun}'s: {', '.join(self.kind.planes)}"
         if self.fusion != "graph" and self.values.get("clinical"):
-            return "it asks for clinical values, which models of fusion alone read"
-        return ""
+            yield "it asks for clinical values, which models of fusion alone read"
 
-    def _number_problem(self) -> str:
+    def _number_problems(self) -> Iterator[str]:
         """Numbers that decide about a probability or a class have to make sense, and not only to be numbers."""
         thresholds, calibration = self.values["thresholds"], self.values["calibration"]
         points = [thresholds.get(name) for name in ("rule_out", "balanced", "rule_in")]
         if not all(is_number(point) and 0 <= point <= 1 for point in points):
-            return "its thresholds are not three numbers between 0 and 1"
+            yield "its thresholds are not three numbers between 0 and 1"
         if points != sorted(points) or not 0 < points[1] < 1:
-            return f"its thresholds {points} do not rise from rule_out over balanced, between 0 and 1, to rule_in"
+            yield f"its thresholds {points} do not rise from rule_out over balanced, between 0 and 1, to rule_in"
         slope, intercept = calibration.get("slope"), calibration.get("intercept")
         if not (is_number(slope) and is_number(intercept)):
-            return "its calibration has no slope and intercept"
+            yield "its calibration has no slope and intercept"
         if not _SLOPES[0] <= slope <= _SLOPES[1] or abs(intercept) > _LARGEST_INTERCEPT:
-            return (
+            yield (
                 f"its calibration (slope {slope}, intercept {intercept}) would turn or flatten every score: a slope of "
                 f"{_SLOPES[0]} to {_SLOPES[1]:g} and an intercept within {_LARGEST_INTERCEPT} of 0 are possible"
             )
         if not isinstance(calibration.get("calibrated"), bool):
-            return "it does not say whether it is calibrated"
+            yield "it does not say whether it is calibrated"
         distances = self.values.get("training_distances", [])
         numbers = isinstance(distances, list) and all(map(is_number, distances))
         if not numbers or len(distances) not in (0, 101) or distances != sorted(distances):
-            return "its training distances are not 101 rising percentiles"
-        return ""
+            yield "its training distances are not 101 rising percentiles"
 
-    def _file_problem(self) -> str:
+    def _file_problems(self) -> Iterator[str]:
         for name, entry in self.files.items():
             plain = name and name.isprintable() and not set(name) & set("/\\:") and name not in (".", "..")
             if not plain or name.lower() == "bundle.json":
-                return f"it names a file outside itself ({name})"
+                yield f"it names a file outside itself ({name})"
             if not isinstance(entry, dict) or not is_sha256(entry.get("sha256")):
-                return f"it states no SHA-256 for {name}"
+                yield f"it states no SHA-256 for {name}"
             if not is_count(entry.get("bytes")):
-                return f"it states no size for {name}"
+                yield f"it states no size for {name}"
         for member in self.values["members"]:
             known = isinstance(member, dict) and isinstance(member.get("file"), str) and member["file"] in self.files
             if not known or member.get("role") not in ROLES:
-                return f"its list of members holds {member!r}"
+                yield f"its list of members holds {member!r}"
         if len({member["file"] for member in self.values["members"]}) < len(self.values["members"]):
-            return "its list of members names a file twice"
+            yield "its list of members names a file twice"
         if not self.members("classifier"):
-            return "it holds no classifier"
+            yield "it holds no classifier"
         if len(self.members("classifier")) > _MOST_MEMBERS:
-            return f"it holds more than {_MOST_MEMBERS} classifiers"
+            yield f"it holds more than {_MOST_MEMBERS} classifiers"
         if self.training_distances and len(self.members("statistics")) != len(self.members("classifier")):
-            return "it states training distances, but not every classifier has its feature statistics"
-        return ""
+            yield "it states training distances, but not every classifier has its feature statistics"
 
     @property
     def kind(self) -> Input:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..files.strict_json import is_count, is_number
 
 Problem = Callable[[object], bool]
 
 
-def contents_problem(values: dict) -> str:
-    """Which optional part is of another kind than a card's, in words; empty where all are as they should be."""
+def contents_problems(values: dict) -> Iterator[str]:
+    """In words each optional part that is of another kind than a card's."""
     for name, fits in _PARTS.items():
         if name in values and not fits(values[name]):
-            return f"its {name.replace('_', ' ')} is not what a card says there"
-    return ""
+            yield f"its {name.replace('_', ' ')} is not what a card says there"
 
 
 def _text(value: object) -> bool:

@@ -166,18 +166,18 @@ class Predictor:
         with torch.inference_mode(), without_tf32():
             for number, member in enumerate(self.members):
                 weight = next(member.encoder.parameters())
-                seen = observed.seen.to(weight.device)
+                beside = (observed.seen, observed.values, observed.given)
+                seen, values, given = (part.to(weight.device) for part in beside)
                 found = weight.new_zeros(*seen.shape, member.encoder.width)
                 parts = []
                 for start in range(0, len(observed.images), BATCH):
                     batch = torch.from_numpy(observed.images[start : start + BATCH]).unsqueeze(1)
-                    parts.append(member.encoder.features(batch.to(weight.device, weight.dtype)))
+                    parts.append(member.encoder.features(batch.to(weight)))
                     if progress is not None:
                         done = number + min(start + BATCH, len(observed.images)) / len(observed.images)
                         progress(done / len(self.members))
                 if parts:
                     found[seen] = torch.cat(parts)
-                values, given = observed.values.to(weight.device), observed.given.to(weight.device)
                 output = member.of_features(found, seen, values, given)
                 fused = output.fused.cpu().double()
                 if not member.RELATES:  # of a few images the mean is exact in double precision
