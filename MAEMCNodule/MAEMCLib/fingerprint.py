@@ -42,7 +42,8 @@ def fingerprint(case: Case, card: ModelCard, nifti_form: str | None = None) -> F
         name: _series_sha256(name, value) if name in further else value
         for name, value in asked_of(case.values, card.clinical).items()
     }
-    image = content_sha256(case.image, card.kind.is_volume(case))
+    index = card.kind.slice_of(case)
+    image = content_sha256(case.image, card.kind.located or index is not None)
     stated = {
         "image": image,
         "point_lps": case.point_lps,
@@ -54,7 +55,7 @@ def fingerprint(case: Case, card: ModelCard, nifti_form: str | None = None) -> F
         "preprocessing": card.values["preprocessing"],
         "release": SCORING_RELEASE,
     }
-    if (index := card.kind.slice_of(case)) is not None:
+    if index is not None:
         stated["slice_index"] = index
     whole = hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
     return Fingerprint(image[:12], whole)

@@ -33,13 +33,16 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class ScoredCase:
-    """A case with its row. prepared: None of a case that could not be scored; then error says why, and said is that for
-    the terminal, with names of files that the row does not hold."""
+    """A case with its row.
+
+    prepared: None of a case that could not be scored; error then has the reason, and message is that for the terminal,
+    with names of files, which the row does not hold.
+    """
 
     result: NoduleResult
     prepared: Prepared | None = None
     error: MAEMCError | None = None
-    said: str = ""
+    message: str = ""
 
 
 def prepare(case: Case, card: ModelCard, reader: Any = None) -> Prepared:
@@ -94,10 +97,10 @@ def failed_case(case: Case, error: Exception, card: ModelCard, source: Fingerpri
     known = input_error(error, f"The {card.kind.noun} cannot be scored").hide(
         case.image.name if in_memory else case.image
     )
-    said = str(known)
-    if not in_memory and case.image.name not in said and not case.problem:
-        said += f" ({case.image})"
-    return ScoredCase(failed(case, known, card, source), None, known, said)
+    message = str(known)
+    if not in_memory and case.image.name not in message and not case.problem:
+        message += f" ({case.image})"
+    return ScoredCase(failed(case, known, card, source), None, known, message)
 
 
 def _described(case: Case, card: ModelCard | None, source: Fingerprint | None) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Line:
 
 
 class Lines(Input):
-    name, noun, described, title, initial = "lines", "line", "lines of a scanner", "Line report", "L"
+    name, noun, described, title = "lines", "line", "lines of a scanner", "Line report"
     planes: ClassVar = {"mean": ("line",)}
     settings = PicturePreprocessing
     array_names = ("line",)

@@ -47,7 +47,7 @@ class Input(ABC):
     """A kind of input. A new one overrides what it does otherwise, and at least what has no answer here.
 
     name: what a card's "input" says. noun: of one case, in tables. described: of several, in messages. title: of a
-    report. initial: of the names of cases that have none. located: whether a case has a place in the patient.
+    report. located: whether a case has a place in the patient, and its image may be several files.
     tiled: whether neighbors in its images may lie apart in the case. measured: whether its maps are shown
     with their sanity figures. planes: for each "fusion" of a card the images of a case that the network sees.
     settings: the class of a card's "preprocessing". array_names: of what ``arrays`` gives.
@@ -57,7 +57,6 @@ class Input(ABC):
     noun: ClassVar[str]
     described: ClassVar[str]
     title: ClassVar[str]
-    initial: ClassVar[str]
     located: ClassVar[bool] = False
     tiled: ClassVar[bool] = False
     measured: ClassVar[bool] = False
@@ -74,7 +73,7 @@ class Input(ABC):
                     f"The model {card.id} scores {self.described}: --{name} does not go with it. Leave it out, or "
                     "choose another model with --model."
                 )
-        return [Case("", "", Path(arguments.image), self.name, nodule_id=f"{self.initial}1")]
+        return [Case("", "", Path(arguments.image), self.name, nodule_id=f"{self.noun[0].upper()}1")]
 
     def check(self, case: Case) -> None:  # noqa: B027 - any may do
         """Raise InputError for a case that cannot be scored, whatever its image holds."""
@@ -86,10 +85,6 @@ class Input(ABC):
     def slice_of(self, case: Case) -> str | None:
         """The number of the slice that the case is of a volume; None where it is the whole of its image."""
         return None
-
-    def is_volume(self, case: Case) -> bool:
-        """Whether the case's image may be several files."""
-        return False
 
     def reader(self, nifti_form: str | None = None, notice: Callable[[str], None] | None = None) -> ReadingProcess:
         """A context in which images are read, and kept from one case to the next. notice: of what reading noticed."""

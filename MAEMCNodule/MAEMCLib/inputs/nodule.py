@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Nodule(Input):
     """See the module."""
 
-    name, noun, described, title, initial = "nodule", "nodule", "nodules in a CT", "Lung nodule report", "N"
+    name, noun, described, title = "nodule", "nodule", "nodules in a CT", "Lung nodule report"
     located = tiled = True
     planes: ClassVar = {"mean": PLANES, "axial": PLANES[:1], "coronal": PLANES[1:], "graph": PLANES}
     settings = Preprocessing
@@ -66,9 +66,6 @@ class Nodule(Input):
         for case in cases:
             volumes.setdefault((case.image, case.series), []).append(case)
         return list(volumes.values())
-
-    def is_volume(self, case: Case) -> bool:
-        return True
 
     def prepare(
         self, case: Case, card: ModelCard, values: ClinicalValues, reader: ReadingProcess | None = None

@@ -48,7 +48,7 @@ class GrayPicture:
 class Picture(Input):
     """See the module."""
 
-    name, noun, described, title, initial = "picture", "picture", "whole 2-D pictures", "Picture report", "P"
+    name, noun, described, title = "picture", "picture", "whole 2-D pictures", "Picture report"
     measured = True
     planes: ClassVar = {"mean": ("picture",)}
     settings = PicturePreprocessing
@@ -73,9 +73,6 @@ class Picture(Input):
     def slice_of(self, case: Case) -> str | None:
         volume = case.kind == "slice" and (isinstance(case.image, CTVolume) or is_volume(case.image))
         return case.values.get("slice_index") if volume else None
-
-    def is_volume(self, case: Case) -> bool:
-        return self.slice_of(case) is not None
 
     def prepare(
         self, case: Case, card: ModelCard, values: ClinicalValues, reader: ReadingProcess | None = None
