@@ -18,7 +18,7 @@ from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.models.fusion_graph import branch_source, graph_of
+from MAEMCLib.models.card import branch_source, graph_of
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.reference_case import open_predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration

@@ -15,10 +15,10 @@ from MAEMCLib.errors import ModelError
 from MAEMCLib.files.home import home
 from MAEMCLib.inputs import INPUTS
 from MAEMCLib.inputs.input import Prepared
-from MAEMCLib.machine import precision
+from MAEMCLib.machine import device
 from MAEMCLib.models import reference_case
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.models.fusion_graph import graph_of
+from MAEMCLib.models.card import graph_of
 from MAEMCLib.models.importing import import_model
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.reference_case import case_for, difference, measure, open_predictor
@@ -166,7 +166,7 @@ def test_models_of_fusion_and_of_pictures_have_one(tmp_path, random_card):
 def test_half_precision_is_widened_where_the_processor_lacks_it(
     tmp_path, random_card, random_members, monkeypatch, native
 ):
-    monkeypatch.setattr(precision, "computes_natively", lambda kind: native)
+    monkeypatch.setattr(device, "computes_natively", lambda kind: native)
     halves = [
         Member(m.role, m.name, {name: tensor.to(torch.bfloat16) for name, tensor in m.tensors.items()})
         for m in random_members
@@ -180,12 +180,12 @@ def test_half_precision_is_widened_where_the_processor_lacks_it(
 
 
 def test_instructions_are_read_from_the_processor(monkeypatch):
-    monkeypatch.setattr(precision, "_library_uses", lambda kind: True)
+    monkeypatch.setattr(device, "_library_uses", lambda kind: True)
     for flags, expected in (({"avx2", "fma"}, False), ({"avx512f"}, False), ({"amx_bf16"}, True), ({"bf16"}, True)):
-        monkeypatch.setattr(precision, "_processor_flags", lambda flags=flags: flags)
-        precision.computes_natively.cache_clear()
-        assert precision.computes_natively(torch.bfloat16) is expected
-    monkeypatch.setattr(precision, "_library_uses", lambda kind: False)
-    precision.computes_natively.cache_clear()
-    assert precision.computes_natively(torch.bfloat16) is False
-    precision.computes_natively.cache_clear()
+        monkeypatch.setattr(device, "_processor_flags", lambda flags=flags: flags)
+        device.computes_natively.cache_clear()
+        assert device.computes_natively(torch.bfloat16) is expected
+    monkeypatch.setattr(device, "_library_uses", lambda kind: False)
+    device.computes_natively.cache_clear()
+    assert device.computes_natively(torch.bfloat16) is False
+    device.computes_natively.cache_clear()

@@ -38,7 +38,7 @@ def write_models(folder: Path) -> None:
     """Random weights: what they say is of no interest, only that it can be had."""
     from MAEMCLib.cases.values import ClinicalField
     from MAEMCLib.models.bundle import Member, save_bundle
-    from MAEMCLib.models.fusion_graph import graph_of
+    from MAEMCLib.models.card import graph_of
     from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
     from MAEMCLib.networks.heads.graph import GraphHead
     from MAEMCLib.networks.heads.linear import LinearHead

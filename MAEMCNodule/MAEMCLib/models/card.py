@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from ..applicability import Limits
-from ..cases.values import ClinicalField, fields_of
+from ..cases.values import CHOICE, NUMBER, SERIES, ClinicalField, fields_of
 from ..errors import UNREADABLE, ArchitectureError, MAEMCError, ModelError
 from ..files.strict_json import is_count, is_number, parse
 from ..inputs import INPUTS
 from ..inputs.input import Input
+from ..inputs.region import PLANES
 from ..networks.configuration import (
     AnyEncoderConfiguration,
     DecoderConfiguration,
@@ -24,7 +25,6 @@ from ..networks.configuration import (
     encoder_configuration,
 )
 from .card_contents import contents_problems
-from .fusion_graph import graph_of
 
 SCHEMA = 1
 ROLES = ("classifier", "decoder", "statistics")
@@ -274,3 +274,30 @@ def _is_name(text: str) -> bool:
 def is_sha256(text: object) -> bool:
     """Whether a text is 64 hexadecimal digits."""
     return isinstance(text, str) and re.fullmatch(r"[0-9a-fA-F]{64}", text) is not None
+
+
+def branch_source(branch: str) -> tuple[str, str]:
+    """(series, plane) of an image branch: "axial" and "coronal" are planes of the CT that is scored, whose series is
+    "", "image_2" is the axial plane of the further series image_2, "image_2:coronal" its coronal one."""
+    if branch in PLANES:
+        return "", branch
+    series, _, plane = branch.partition(":")
+    return series, plane or "axial"
+
+
+def graph_of(card: Mapping, fields: Sequence[ClinicalField], model: str) -> GraphConfiguration:
+    """The fusion graph that a card states. Raises ModelError."""
+    stored = card.get("architecture", {}).get("graph")
+    try:
+        values = {**stored, "branches": tuple(stored["branches"])}
+        attributes = tuple(len(one.choices) for one in fields if one.kind in (NUMBER, CHOICE))
+        graph = GraphConfiguration(**values, attributes=attributes)
+        sources = [branch_source(branch) for branch in graph.branches]
+        series = {one.name for one in fields if one.kind == SERIES}
+        if any(plane not in PLANES or name not in {"", *series} for name, plane in sources):
+            raise ValueError(f"branches {', '.join(graph.branches)}")
+    except (TypeError, KeyError, ValueError) as error:
+        raise ArchitectureError(
+            f"The fusion graph of {model} is not understood ({error}). Get the model again.",
+        ) from error
+    return graph

@@ -14,14 +14,12 @@ from torch import Tensor
 from ..cases.values import CHOICE, NUMBER, ClinicalField, ClinicalValues
 from ..errors import ArchitectureError, InputError, ModelError
 from ..inputs.input import Prepared
-from ..machine.device import choose_device
-from ..machine.precision import placed, without_tf32
+from ..machine.device import choose_device, placed, without_tf32
 from ..networks.classifier import Classifier, mean_of
 from ..networks.heads import head_named
 from ..results import Prediction
 from .bundle import ModelBundle
-from .card import ModelCard
-from .fusion_graph import branch_source
+from .card import ModelCard, branch_source
 from .loading import load_members
 from .ood import FeatureDistance, case_distance, percentile
 

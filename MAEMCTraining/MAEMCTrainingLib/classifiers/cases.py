@@ -13,7 +13,7 @@ import numpy as np
 from MAEMCLib.cases.values import SERIES, ClinicalField
 from MAEMCLib.errors import UsageError
 from MAEMCLib.inputs import INPUTS
-from MAEMCLib.models.fusion_graph import branch_source
+from MAEMCLib.models.card import branch_source
 
 from ..data.cohort import Cohort
 from ..data.kinds.kind import Presentation

@@ -30,7 +30,7 @@ def make_fusion_bundle(tmp_path_factory):
     import torch
     from MAEMCLib.cases.values import SERIES
     from MAEMCLib.models.bundle import Member, save_bundle
-    from MAEMCLib.models.fusion_graph import graph_of
+    from MAEMCLib.models.card import graph_of
     from MAEMCLib.networks.configuration import EncoderConfiguration
     from MAEMCLib.networks.heads.graph import GraphHead
 
