@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ..applicability import Finding
+from ..applicability import Finding, Limits
 from ..cases.case import Case
-from ..cases.values import ClinicalValues
+from ..cases.values import ClinicalField, ClinicalValues
 from ..errors import UsageError
 from ..images.reading_process import ReadingProcess
-
-if TYPE_CHECKING:
-    from ..explain.explanation import Explanation
-    from ..models.card import ModelCard
-    from ..results import NoduleResult
+from ..results import NoduleResult
 
 NOBODY = Case("", "", Path())
 
@@ -31,6 +27,16 @@ class Region(Protocol):
 
     point_lps: tuple[float, float, float] | None
     padded_fraction: float
+
+
+class Model(Protocol):
+    """What an input needs of a model's card, ``models.card.ModelCard``, which knows its kind of input."""
+
+    id: str
+    clinical: Sequence[ClinicalField]
+    preprocessing: Any
+    limits: Limits
+    training_distances: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Input(ABC):
     settings: ClassVar[type]
     array_names: ClassVar[tuple[str, ...]]
 
-    def cases(self, arguments: Namespace, card: ModelCard, notice: Callable[[str], None]) -> list[Case]:
+    def cases(self, arguments: Namespace, card: Model, notice: Callable[[str], None]) -> list[Case]:
         """The cases that a command line names: here its image alone. notice: receives a message about each point of a
         file that is skipped. Raises UsageError for an option that does not go with the input."""
         for name in ("point", "points", "series", "clinical"):
@@ -91,13 +97,13 @@ class Input(ABC):
         return ReadingProcess(nifti_form, notice)
 
     @abstractmethod
-    def prepare(self, case: Case, card: ModelCard, values: ClinicalValues, reader: Any = None) -> Prepared:
+    def prepare(self, case: Case, card: Model, values: ClinicalValues, reader: Any = None) -> Prepared:
         """Read a case and assess its fitness for the model. Raises InputError for one that cannot be scored."""
 
     def check_side(self, settings: Any, side: int, model: str) -> None:  # noqa: B027 - any may do
         """Raise ModelError where images of these settings do not fit a network that takes ``side`` pixels."""
 
-    def limits(self, card: ModelCard) -> dict[str, str]:
+    def limits(self, card: Model) -> dict[str, str]:
         """What the model takes of the input, by a heading for its card."""
         return {}
 
@@ -127,11 +133,12 @@ class Input(ABC):
     def restored(self, image: np.ndarray, settings: Any) -> np.ndarray:
         """(side, side) network input or its reconstruction -> the input's own unit, within what the settings show."""
 
-    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> Path | None:
-        """Write what goes with a row into a folder; returns the figure for the report, None without one."""
+    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> Path | None:
+        """Write what goes with a row into a folder; returns the figure for the report, None without one.
+        explanation: as ``explain.explanation.explain`` makes it."""
         return None
 
-    def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> list[str]:
+    def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[str]:
         """Write all of an explanation into a folder; returns what there is to say about it."""
         for part, branches in explanation.parts().items():
             for branch, array in branches.items():

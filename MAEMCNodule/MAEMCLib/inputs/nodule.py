@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,15 +19,11 @@ from ..images.ct import AIR_BELOW_HU, CTVolume, check_ct
 from ..images.files import read_volume, write_volume
 from ..images.reading_process import ReadingProcess
 from ..networks.configuration import TILES
-from .input import Input, Prepared, file_name
+from ..results import NoduleResult
+from .input import Input, Model, Prepared, file_name
 from .montage import denormalize, from_montage, montage, resized, save_montage
 from .region import PLANES, SIDE, SLICES, NoduleROI, cut_roi
 from .settings import Preprocessing
-
-if TYPE_CHECKING:
-    from ..explain.explanation import Explanation
-    from ..models.card import ModelCard
-    from ..results import NoduleResult
 
 
 class Nodule(Input):
@@ -39,7 +35,7 @@ class Nodule(Input):
     settings = Preprocessing
     array_names = PLANES
 
-    def cases(self, arguments: Namespace, card: ModelCard, notice: Callable[[str], None]) -> list[Case]:
+    def cases(self, arguments: Namespace, card: Model, notice: Callable[[str], None]) -> list[Case]:
         """Each point that is named, with the values that were typed."""
         values = parse_assignments(getattr(arguments, "clinical", None) or (), card.clinical, card.id)
         values |= {"series": arguments.series} if arguments.series else {}
@@ -68,7 +64,7 @@ class Nodule(Input):
         return list(volumes.values())
 
     def prepare(
-        self, case: Case, card: ModelCard, values: ClinicalValues, reader: ReadingProcess | None = None
+        self, case: Case, card: Model, values: ClinicalValues, reader: ReadingProcess | None = None
     ) -> Prepared:
         """Check the volume and cut the region that the model wants."""
         volume = case.image if isinstance(case.image, CTVolume) else reader.volume(case.image, case.series)
@@ -79,7 +75,7 @@ class Nodule(Input):
         findings = (*_findings(volume, region, card.limits, case.diameter_mm), *values.findings)
         return Prepared(region, values, case, findings)
 
-    def limits(self, card: ModelCard) -> dict[str, str]:
+    def limits(self, card: Model) -> dict[str, str]:
         return {"Nodules": f"{card.limits.smallest_diameter_mm:g} to {card.limits.largest_diameter_mm:g} mm"}
 
     def images(self, region: NoduleROI, plane: str, settings: Preprocessing, side: int) -> np.ndarray:
@@ -105,7 +101,7 @@ class Nodule(Input):
     def restored(self, image: np.ndarray, settings: Preprocessing) -> np.ndarray:
         return np.clip(denormalize(image, settings), settings.window_lower, settings.window_upper)
 
-    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> Path:
+    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> Path:
         """The stacks, the montages as the network sees them, and the figure."""
         settings = explanation.card.preprocessing
         for plane in PLANES:
@@ -113,7 +109,7 @@ class Nodule(Input):
         self.write(folder, result, case, explanation)
         return folder / "figure.png"
 
-    def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> list[str]:
+    def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[str]:
         """NRRD files that lie on the CT, and the figure."""
         from ..figures.nodule import nodule_figure, save_figure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,13 +19,9 @@ from ..images.ct import CTVolume
 from ..images.gray import Pixels, framed, gray_of
 from ..images.reading_process import ReadingProcess
 from ..results import DISCLAIMER, NoduleResult
-from .input import Input, Prepared
+from .input import Input, Model, Prepared
 from .settings import PicturePreprocessing
 from .view import View, views
-
-if TYPE_CHECKING:
-    from ..explain.explanation import Explanation
-    from ..models.card import ModelCard
 
 SMALLEST_SIDE = 8
 """Pixels; below this a picture shows nothing that could be scored."""
@@ -75,7 +71,7 @@ class Picture(Input):
         return case.values.get("slice_index") if volume else None
 
     def prepare(
-        self, case: Case, card: ModelCard, values: ClinicalValues, reader: ReadingProcess | None = None
+        self, case: Case, card: Model, values: ClinicalValues, reader: ReadingProcess | None = None
     ) -> Prepared:
         """Read a picture and assess its fitness for the model."""
         path = case.image if isinstance(case.image, Path) else case.image.name
@@ -116,7 +112,7 @@ class Picture(Input):
                 "Get the model again.",
             )
 
-    def limits(self, card: ModelCard) -> dict[str, str]:
+    def limits(self, card: Model) -> dict[str, str]:
         side, share = card.preprocessing.image_size, card.preprocessing.view_share
         part = "" if share == 1 else f", of them the middle {share:.0%} of the longer side"
         return {"Pictures": f"2-D, seen at {side} x {side} pixels{part}"}
@@ -141,7 +137,7 @@ class Picture(Input):
     def restored(self, image: np.ndarray, settings: PicturePreprocessing) -> np.ndarray:
         return np.clip(image * settings.std + settings.mean, 0.0, 1.0).astype(np.float32)
 
-    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> Path:
+    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> Path:
         """The first map on the picture."""
         from ..figures.nodule import save_figure
         from ..figures.picture import map_figure
@@ -152,7 +148,7 @@ class Picture(Input):
         save_figure(figure, folder / "overlay.png")
         return folder / "overlay.png"
 
-    def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Explanation) -> list[str]:
+    def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[str]:
         """Every map as PNG and as arrays, with the figures of what each is worth, and the reconstruction."""
         from ..figures.nodule import save_figure
         from ..figures.picture import TITLES, heads_figure, map_figure, reconstruction_figure, sanity_lines
@@ -196,7 +192,7 @@ def _save_arrays(folder: Path, name: str, grid: np.ndarray, grown: np.ndarray) -
     np.save(folder / f"{name}_interpolated.npy", grown)
 
 
-def _findings(enlarged: float, outside: float, card: ModelCard) -> Iterator[Finding]:
+def _findings(enlarged: float, outside: float, card: Model) -> Iterator[Finding]:
     """enlarged: how many times, for the network. outside: share of what it sees that is the frame."""
     if enlarged > _ENLARGED:
         yield Finding("amber", "enlarged", f"It has few pixels: it is enlarged {enlarged:.1f} times for the model.")

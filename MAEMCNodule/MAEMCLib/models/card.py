@@ -133,7 +133,8 @@ class ModelCard:
         if not isinstance(self.input, str) or self.input not in INPUTS:
             yield f"its input '{self.input}' is none of {', '.join(INPUTS)}"
         if self.fusion not in self.kind.planes:
-            yield f"its fusion '{self.fusion}' is none of a {self.kind.noun}'s: {', '.join(self.kind.planes)}"
+            known = ", ".join(self.kind.planes)
+            yield f"it scores {self.kind.noun}s, which have no {self.fusion} plane: its fusion has to be one of {known}"
         if self.fusion != "graph" and self.values.get("clinical"):
             yield "it asks for clinical values, which models of fusion alone read"
 
