@@ -7,7 +7,9 @@ distances of the training's own cases, each measured by the member that had not 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +52,15 @@ class FeatureDistance:
         """(cases, width) -> (cases,), divided by the root of the width: about 1 for a training case."""
         white = (np.asarray(tokens, float) - self.mean) @ self.whitening.T
         return np.sqrt((white**2).mean(axis=1))
+
+
+def branch_distances(statistics: Mapping[str, Any], branches: Iterable[str]) -> dict[str, FeatureDistance]:
+    """The distance of each branch from the statistics of one member's training cases, as ``FeatureDistance.of``.
+
+    Raises KeyError where they lack a branch.
+    """
+    count = float(statistics["count"])
+    return {b: FeatureDistance.of(statistics[f"{b}_mean"], statistics[f"{b}_covariance"], count) for b in branches}
 
 
 def shrink(covariance: np.ndarray, count: float) -> np.ndarray:

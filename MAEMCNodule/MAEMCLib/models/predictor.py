@@ -21,7 +21,7 @@ from ..results import Prediction
 from .bundle import ModelBundle
 from .card import ModelCard, branch_source
 from .loading import load_members
-from .ood import FeatureDistance, case_distance, percentile
+from .ood import FeatureDistance, branch_distances, case_distance, percentile
 
 BATCH = 16
 """Images, or cases, computed at once: enough to feed a GPU, few enough for 4 GB of its memory with ViT-L."""
@@ -259,12 +259,9 @@ def _distances(bundle: ModelBundle, branches: tuple[str, ...], width: int) -> li
     made = []
     for tensors in bundle.weights("statistics"):
         try:
-            count = tensors["count"].item()
             if any(tensors[f"{b}_mean"].shape != (width,) for b in branches):
                 raise ValueError(f"they are not of {width} features")
-            made.append(
-                {b: FeatureDistance.of(tensors[f"{b}_mean"], tensors[f"{b}_covariance"], count) for b in branches}
-            )
+            made.append(branch_distances(tensors, branches))
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
             raise ModelError(
                 f"The feature statistics of {bundle.card.id} cannot be used ({error}). Get the model again.", "weights"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from MAEMCLib.models.ood import PERCENTILES, FeatureDistance, case_distance
+from MAEMCLib.models.ood import PERCENTILES, branch_distances, case_distance
 from MAEMCLib.networks.encoders import build_encoder
 
 from ..classifiers.fold_model import TrainedFolds, features, fold_folder, fold_result, load_fold, trained_branches
@@ -88,12 +88,7 @@ def training_distances(trained: TrainedFolds) -> list[float]:
         planes = {cohort.branches[number]: number for number in numbers}
         if any(f"{plane}_mean" not in statistics for plane in planes):
             return []
-        distances = {
-            plane: FeatureDistance.of(
-                statistics[f"{plane}_mean"], statistics[f"{plane}_covariance"], float(statistics["count"])
-            )
-            for plane in planes
-        }
+        distances = branch_distances(statistics, planes)
         seen = {plane: cohort.seen[cases, number] for plane, number in planes.items()}
         found.append(case_distance({plane: values[:, number] for plane, number in planes.items()}, distances, seen))
     return np.percentile(np.concatenate(found), PERCENTILES).round(6).tolist()
