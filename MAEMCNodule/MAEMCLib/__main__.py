@@ -64,9 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="maemc", description=f"Malignancy scores for lung nodules in CT. {DISCLAIMER}", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"maemc {__version__}")
-    found = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = _command(found, "score", score, "score nodules of one CT, or a 2-D picture")
+    command = _command(subparsers, "score", score, "score nodules of one CT, or a 2-D picture")
     _image(command)
     command.add_argument("--point", action="append", metavar="L,P,S", help="a nodule's position; repeat for more")
     command.add_argument(
@@ -78,39 +78,39 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
 
-    command = _command(found, "batch", batch, "score the nodules or pictures of a manifest into a CSV")
+    command = _command(subparsers, "batch", batch, "score the nodules or pictures of a manifest into a CSV")
     command.add_argument("manifest", help="CSV: case_id,patient_id,image,l_mm,p_mm,s_mm; of pictures without the point")
     command.add_argument("--output", required=True, metavar="CSV", help="results; an unfinished file is continued")
     command.add_argument("--processes", type=int, default=1, metavar="N", help="images scored at the same time")
     _nifti_form(command)
     _model(command)
 
-    command = _command(found, "roi", roi, "write the region that a model sees")
+    command = _command(subparsers, "roi", roi, "write the region that a model sees")
     _image(command)
     _one_point(command)
     command.add_argument("--output", required=True, metavar="DIR")
 
-    command = _command(found, "explain", explain, "write reconstruction, error and attention maps")
+    command = _command(subparsers, "explain", explain, "write reconstruction, error and attention maps")
     _image(command)
     _one_point(command, required=False)
     _clinical(command)
     _model(command)
     command.add_argument("--output", required=True, metavar="DIR")
 
-    _models(found)
+    _models(subparsers)
 
-    command = _command(found, "device", device, "show which processor is used, and why")
+    command = _command(subparsers, "device", device, "show which processor is used, and why")
     command.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps")
     command.add_argument("--json", action="store_true")
 
-    _command(found, "serve", lambda _: serve(), "the worker that Slicer talks to, over stdin and stdout")
+    _command(subparsers, "serve", lambda _: serve(), "the worker that Slicer talks to, over stdin and stdout")
     return parser
 
 
-def _models(found) -> None:
+def _models(subparsers) -> None:
     from .commands import models as model_commands
 
-    models = found.add_parser("models", help="list, check, import and remove models", allow_abbrev=False)
+    models = subparsers.add_parser("models", help="list, check, import and remove models", allow_abbrev=False)
     actions = models.add_subparsers(title="actions", required=True, metavar="ACTION")
     command = _command(actions, "list", model_commands.models_list, "models on this machine")
     command.add_argument("--json", action="store_true")
@@ -138,8 +138,8 @@ def _models(found) -> None:
     command.add_argument("reference", metavar="ID")
 
 
-def _command(found, name: str, run, text: str) -> argparse.ArgumentParser:
-    command = found.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+def _command(subparsers, name: str, run, text: str) -> argparse.ArgumentParser:
+    command = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
     command.set_defaults(run=run)
     command.add_argument("--quiet", action="store_true", help="print errors only")
     command.add_argument("--verbose", action="store_true", help="say more, and where an error came from")

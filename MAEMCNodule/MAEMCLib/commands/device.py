@@ -13,15 +13,15 @@ def device(arguments: Namespace) -> int:
     check_torch()
     from ..machine.device import describe
 
-    found = describe(arguments.device)
+    facts = describe(arguments.device)
     if arguments.json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(facts, ensure_ascii=False))
         return 0
-    gpus = "; ".join(f"{g['name']} {g['title']} ({g['problem'] or 'works'})" for g in found["gpus"]) or "none seen"
-    print(f"Device            {found['name']} ({found['title']})")
-    print(f"Because           {found['reason']}")
-    print(f"Tensor operation  {found['tensor_operation']}")
-    print(f"PyTorch           {found['torch']}, CUDA {found['cuda_build'] or 'not in this build'}")
+    gpus = "; ".join(f"{g['name']} {g['title']} ({g['problem'] or 'works'})" for g in facts["gpus"]) or "none seen"
+    print(f"Device            {facts['name']} ({facts['title']})")
+    print(f"Because           {facts['reason']}")
+    print(f"Tensor operation  {facts['tensor_operation']}")
+    print(f"PyTorch           {facts['torch']}, CUDA {facts['cuda_build'] or 'not in this build'}")
     print(f"GPUs              {gpus}")
-    print(f"CPU               {found['threads']} threads on {found['cores']} cores")
+    print(f"CPU               {facts['threads']} threads on {facts['cores']} cores")
     return 0

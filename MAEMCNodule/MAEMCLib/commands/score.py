@@ -38,29 +38,29 @@ def score(arguments: Namespace) -> int:
     folder = None if arguments.output is None else Path(arguments.output)
     if folder is not None:
         make_folder(folder)
-    bundle, found, predictor = _scored(arguments)
-    results = [one.result for one in found]
+    bundle, rows, predictor = _scored(arguments)
+    results = [one.result for one in rows]
     device = predictor.device if predictor else None
     if folder is not None:
         write_results(folder, results, bundle.card, device)
-        _draw(folder, found, bundle, predictor)
+        _draw(folder, rows, bundle, predictor)
     if arguments.json:
         print(json.dumps(results_document(results, bundle.card, device), ensure_ascii=False, allow_nan=False))
     elif not arguments.quiet:
         print(results_table(results, bundle.card))
         if folder is not None:
             print(f"Written to {folder}")
-    return _failures(found)
+    return _failures(rows)
 
 
 def explain(arguments: Namespace) -> int:
     """``maemc explain``."""
     folder = Path(arguments.output)
     make_folder(folder)
-    bundle, (found,), predictor = _scored(arguments)
-    if found.error is not None:
-        raise found.error
-    lines = bundle.card.kind.write(folder, found.result, found.prepared, _explanation(found, predictor))
+    bundle, (row,), predictor = _scored(arguments)
+    if row.error is not None:
+        raise row.error
+    lines = bundle.card.kind.write(folder, row.result, row.prepared, _explanation(row, predictor))
     if not arguments.quiet:
         print("\n".join([*lines, f"Written to {folder}. {DISCLAIMER}"]))
     return 0
@@ -81,18 +81,18 @@ def _scored(arguments: Namespace) -> tuple[ModelBundle, list[ScoredCase], Predic
         return open_predictor(bundle, arguments.device)
 
     with CaseScorer(bundle.card, opened, arguments.nifti_form, say) as scorer:
-        found = scorer.score(cases)
-    for one in found:
+        rows = scorer.score(cases)
+    for one in rows:
         if one.error is not None and not isinstance(one.error, InputError):
             raise one.error
-    return bundle, found, scorer.predictor
+    return bundle, rows, scorer.predictor
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _draw(folder: Path, found: list[ScoredCase], bundle: ModelBundle, predictor: Predictor | None) -> None:
+def _draw(folder: Path, rows: list[ScoredCase], bundle: ModelBundle, predictor: Predictor | None) -> None:
     """What there is to see of each scored case, and the report that shows it."""
     from ..report.formats import write_report
     from ..report.scores import score_report
@@ -106,13 +106,13 @@ def _draw(folder: Path, found: list[ScoredCase], bundle: ModelBundle, predictor:
             autoencoder = load_autoencoder(predictor)
         except ModelError as error:  # the scores stand, and so do the classifier's maps
             say(f"maemc: there is no reconstruction and no error. {error}")
-        for number, one in enumerate(found):
+        for number, one in enumerate(rows):
             if one.prepared is None:
                 continue
             place = folder / _folder_name(one.result, taken) if kind.located else folder
             place.mkdir(exist_ok=True)
             figures[number] = kind.draw(place, one.result, one.prepared, _explanation(one, predictor, autoencoder))
-    shown = [(one.result, figures.get(number)) for number, one in enumerate(found)]
+    shown = [(one.result, figures.get(number)) for number, one in enumerate(rows)]
     write_report(score_report(shown, bundle.card), folder / "report.html")
 
 
@@ -134,10 +134,10 @@ def _folder_name(result: NoduleResult, taken: set[str]) -> str:
     return name
 
 
-def _failures(found: list[ScoredCase]) -> int:
+def _failures(rows: list[ScoredCase]) -> int:
     """Exit code; each failed case is named on stderr, each reason once."""
     wrong: dict[str, list[str]] = defaultdict(list)
-    for one in found:
+    for one in rows:
         if one.error is not None:
             wrong[str(one.error)].append(visible(one.result.nodule_id))
     for text, names in wrong.items():

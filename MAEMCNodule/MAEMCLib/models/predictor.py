@@ -141,19 +141,19 @@ class Predictor:
         images, seen = [], []
         for case in cases:
             views = [self._views(case, *source) for source in self.sources.values()]
-            images += [found for found in views if found is not None]
-            count = max((len(found) for found in views if found is not None), default=1)
-            seen.append(np.repeat([found is not None for found in views], count))
+            observed = [view for view in views if view is not None]
+            images += observed
+            seen.append(np.repeat([view is not None for view in views], max(map(len, observed), default=1)))
         values, given = value_tensors([case.values.values for case in cases], self.card.clinical)
-        found = torch.from_numpy(np.stack(seen))
-        if not (found.any(dim=1) | given.any(dim=1)).all():
+        seen = torch.from_numpy(np.stack(seen))
+        if not (seen.any(dim=1) | given.any(dim=1)).all():
             raise InputError(
                 f"Nothing that the model {self.card.id} reads was given: neither an image nor a value. "
                 "Give at least one.",
                 "nothing-given",
             )
-        shown = np.concatenate(images) if images else np.zeros((0, self.side, self.side), np.float32)
-        return Observations(shown, found, values, given)
+        none = np.zeros((0, self.side, self.side), np.float32)
+        return Observations(np.concatenate([none, *images]), seen, values, given)
 
     def _outputs(
         self, observed: Observations, progress: Callable[[float], None] | None
@@ -166,7 +166,7 @@ class Predictor:
                 weight = next(member.encoder.parameters())
                 beside = (observed.seen, observed.values, observed.given)
                 seen, values, given = (part.to(weight.device) for part in beside)
-                found = weight.new_zeros(*seen.shape, member.encoder.width)
+                encoded = weight.new_zeros(*seen.shape, member.encoder.width)
                 parts = []
                 for start in range(0, len(observed.images), BATCH):
                     batch = torch.from_numpy(observed.images[start : start + BATCH]).unsqueeze(1)
@@ -175,13 +175,13 @@ class Predictor:
                         done = number + min(start + BATCH, len(observed.images)) / len(observed.images)
                         progress(done / len(self.members))
                 if parts:
-                    found[seen] = torch.cat(parts)
-                output = member.of_features(found, seen, values, given)
+                    encoded[seen] = torch.cat(parts)
+                output = member.of_features(encoded, seen, values, given)
                 fused = output.fused.cpu().double()
                 if not member.RELATES:  # of a few images the mean is exact in double precision
                     fused = mean_of(output.branches.cpu().double(), output.observed.cpu())
                 logits.append(fused.numpy())
-                features.append(found.cpu().double().numpy())
+                features.append(encoded.cpu().double().numpy())
         return np.stack(logits), features
 
     def _class_probabilities(self, logits: np.ndarray) -> np.ndarray:
@@ -198,13 +198,13 @@ class Predictor:
             return [None] * len(seen)
         shape = (len(seen), len(self.branches), -1)
         observed = dict(zip(self.branches, seen.numpy().reshape(shape)[..., 0].T, strict=True))
-        found = []
+        measured = []
         for member, distances in zip(features, self.distances, strict=True):
             by_branch = member.reshape(*shape, member.shape[-1]).mean(axis=2)  # over angles
             tokens = {branch: by_branch[:, number] for number, branch in enumerate(self.branches)}
-            found.append(case_distance(tokens, distances, observed))
+            measured.append(case_distance(tokens, distances, observed))
         reference = self.card.training_distances
-        return [percentile(value, reference) if np.isfinite(value) else None for value in np.mean(found, axis=0)]
+        return [percentile(value, reference) if np.isfinite(value) else None for value in np.mean(measured, axis=0)]
 
     def _prediction(self, logits: np.ndarray, ood_percentile: float | None, seconds: float) -> Prediction:
         """logits: (members, classes). The mean over members of their probabilities."""

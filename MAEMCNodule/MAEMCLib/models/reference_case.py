@@ -75,10 +75,10 @@ def difference(predictor) -> float:
     """
     card = predictor.card
     expected = card.reference["logits"]
-    found = predictor.reference_logits(case_for(card))
-    if [len(row) for row in expected] != [found.shape[1]] * found.shape[0]:
+    computed = predictor.reference_logits(case_for(card))
+    if [len(row) for row in expected] != [computed.shape[1]] * computed.shape[0]:
         raise ModelError(f"The reference case of {card.id} is not that of its members. Get the model again.", "schema")
-    apart = float(np.abs(found - np.asarray(expected, float)).max())
+    apart = float(np.abs(computed - np.asarray(expected, float)).max())
     kinds = {tensor.dtype for tensor in predictor.bundle.header(card.members("classifier")[0]).values()}
     allowed = TOLERANCE_OF_HALVES if kinds & {"BF16", "F16"} else TOLERANCE
     if not apart <= allowed:
