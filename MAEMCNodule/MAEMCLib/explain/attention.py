@@ -59,8 +59,12 @@ class ExplainedImage:
         observed = self.predictor.alone(images, self.branch, self.values)
         return self.predictor.probabilities(observed)[:, self.target]
 
-    def grad_cam(self, network: Classifier) -> np.ndarray:
-        """(h, w): what speaks for the class."""
+    def place_map(self, network: Classifier, kind: str) -> np.ndarray:
+        """(g, g): the map that one member's network gives; of the last block the mean of its heads."""
+        if kind == LAST_BLOCK:
+            return last_block(network.encoder, self.tensor)[0].mean(dim=0).numpy()
+        if kind == ROLLOUT:
+            return rollout(network.encoder, self.tensor)[0].numpy()
         alone = self.predictor.alone(self.image[None], self.branch, self.values)
         return grad_cam(network, self.tensor, self.target, (alone.seen, alone.values, alone.given))[0].numpy()
 
@@ -76,10 +80,10 @@ def place_maps(explained: ExplainedImage) -> list[PlaceMap]:
     members = explained.predictor.members
     if has_attention(explained.predictor):
         heads = np.stack([last_block(member.encoder, explained.tensor)[0].numpy() for member in members])
-        joined = np.mean([rollout(member.encoder, explained.tensor)[0].numpy() for member in members], axis=0)
+        joined = np.mean([explained.place_map(member, ROLLOUT) for member in members], axis=0)
         return [PlaceMap(LAST_BLOCK, heads.mean(axis=(0, 1)), heads), PlaceMap(ROLLOUT, joined)]
     # Each member's map is scaled to 1 at its highest, since gradients of different networks have different sizes.
-    maps = np.stack([explained.grad_cam(member) for member in members])
+    maps = np.stack([explained.place_map(member, GRAD_CAM) for member in members])
     return [PlaceMap(GRAD_CAM, (maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)).mean(axis=0))]
 
 

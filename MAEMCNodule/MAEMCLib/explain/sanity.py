@@ -17,17 +17,7 @@ from ..networks.backbones import Backbone
 from ..networks.classifier import Classifier
 from ..networks.encoders import build_encoder
 from ..networks.layers import initialize
-from .attention import (
-    LAST_BLOCK,
-    ROLLOUT,
-    ExplainedImage,
-    PlaceMap,
-    enlarged,
-    has_attention,
-    interpolated,
-    last_block,
-    rollout,
-)
+from .attention import ExplainedImage, PlaceMap, enlarged, has_attention, interpolated
 
 REDRAWN = 4
 """At least so many networks with new blocks are compared, over all members."""
@@ -80,11 +70,11 @@ def randomization(explained: ExplainedImage, kinds: list[str]) -> dict[str, floa
     draws = math.ceil(REDRAWN / len(members))
     correlations: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number, member in enumerate(members):
-        learned = {kind: _map(explained, member, kind) for kind in kinds}
+        learned = {kind: explained.place_map(member, kind) for kind in kinds}
         for draw in range(draws):
             anew = redrawn(member, SEED + number * draws + draw)
             for kind in kinds:
-                correlations[kind].append(rank_correlation(learned[kind], _map(explained, anew, kind)))
+                correlations[kind].append(rank_correlation(learned[kind], explained.place_map(anew, kind)))
     defined = {kind: [value for value in values if value is not None] for kind, values in correlations.items()}
     return {kind: float(np.mean(values)) if values else None for kind, values in defined.items()}
 
@@ -130,14 +120,6 @@ def deletion_and_insertion(explained: ExplainedImage, order: np.ndarray) -> tupl
     probability = explained.probabilities(np.stack(images).astype(np.float32))
     share = counts / len(order)
     return float(np.trapezoid(probability[::2], share)), float(np.trapezoid(probability[1::2], share))
-
-
-def _map(explained: ExplainedImage, member: Classifier, kind: str) -> np.ndarray:
-    if kind == LAST_BLOCK:
-        return last_block(member.encoder, explained.tensor)[0].mean(dim=0).numpy()
-    if kind == ROLLOUT:
-        return rollout(member.encoder, explained.tensor)[0].numpy()
-    return explained.grad_cam(member)
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
