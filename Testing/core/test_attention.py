@@ -7,8 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.explain.attention import ExplainedImage, PlaceMap, interpolated, last_block, place_maps, rollout
-from MAEMCLib.explain.grad_cam import grad_cam
+from MAEMCLib.explain.attention import (
+    ExplainedImage,
+    PlaceMap,
+    grad_cam,
+    interpolated,
+    last_block,
+    place_maps,
+    rollout,
+)
 from MAEMCLib.explain.sanity import SEED, check_maps, deletion_and_insertion, rank_correlation, redrawn
 from MAEMCLib.figures.picture import sanity_lines
 from MAEMCLib.models.bundle import Member, save_bundle

@@ -1,4 +1,5 @@
-"""Where a classifier looks: attention weights of a vision transformer's last block, and attention rollout.
+"""Where a classifier looks: attention weights of a vision transformer's last block, attention rollout, and for the
+backbones of timm Grad-CAM.
 
 Weights over places are no explanation of a result: ``sanity`` measures what they are worth, picture by picture.
 """
@@ -14,9 +15,9 @@ from torch.nn import functional
 
 from ..cases.values import ClinicalValues
 from ..models.predictor import Predictor
+from ..networks.backbones import Backbone
 from ..networks.classifier import Classifier
 from ..networks.vit import ViT
-from .grad_cam import grad_cam
 
 LAST_BLOCK, ROLLOUT, GRAD_CAM = "attention", "rollout", "grad-cam"
 
@@ -114,6 +115,59 @@ def rollout(encoder: ViT, images: Tensor) -> Tensor:
         mixed = 0.5 * mixed + 0.5 * torch.eye(mixed.shape[-1], device=mixed.device)
         joined = mixed if joined is None else mixed @ joined
     return _grid(joined[:, 0, 1:].cpu())
+
+
+def grad_cam(
+    network: Classifier, images: Tensor, target: int, beside: tuple[Tensor, Tensor, Tensor] | None = None
+) -> Tensor:
+    """(B, 1, S, S) -> (B, h, w) float32, 0 or above: ReLU of the feature maps' sum, each weighted by the spatial mean
+    of the class score's gradient (Selvaraju et al. 2017, equations 1 and 2).
+
+    The score is the logit of the class ``target`` over those of the others: of two classes only the difference
+    decides. beside: which branches of the network the images are, and values with whether they are given, as
+    ``Classifier.of_features`` takes them; by default the only branch, without values.
+    """
+    images = images.to(next(network.encoder.parameters()))
+    with torch.enable_grad():
+        features, pooled = _features(network.encoder, images)
+        none = pooled.new_zeros(len(pooled), 0)
+        beside = beside or (pooled.new_ones(len(pooled), 1).bool(), none, none.bool())
+        seen, values, given = (part.to(pooled.device) for part in beside)
+        logits = network.of_features(pooled.unsqueeze(1) * seen.unsqueeze(2), seen, values, given).fused
+        others = [number for number in range(logits.shape[1]) if number != target]
+        score = logits[:, target] - logits[:, others].logsumexp(dim=1)
+        (gradient,) = torch.autograd.grad(score.sum(), features)
+    places, slopes = (_places(network.encoder, tensor.detach().float()) for tensor in (features, gradient))
+    weights = slopes.mean(dim=(2, 3), keepdim=True)
+    return (weights * places).sum(dim=1).relu().cpu()
+
+
+def _features(encoder: Backbone, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The last features that have places and bear on the logits, and what the encoder makes of them: (B, width)."""
+    body = encoder.body
+    if encoder.configuration.backbone != "deit":
+        features = body.forward_features(images).detach().requires_grad_()
+        return features, body.forward_head(features)
+    # Of its last block's output only the class tokens are read: what bears on them is what that block is given.
+    kept: list[Tensor] = []
+    hook = body.blocks[-1].norm1.register_forward_hook(
+        lambda module, given, output: kept.append(output.detach().requires_grad_()) or kept[0]
+    )
+    try:
+        pooled = encoder.features(images)
+    finally:
+        hook.remove()
+    return kept[0], pooled
+
+
+def _places(encoder: Backbone, features: Tensor) -> Tensor:
+    """Whatever layout timm's model has -> (B, channels, h, w); tokens without a place are left out."""
+    if features.ndim == 3:
+        tokens = features[:, getattr(encoder.body, "num_prefix_tokens", 0) :]
+        side = round(tokens.shape[1] ** 0.5)
+        return tokens.transpose(1, 2).unflatten(2, (side, side))
+    channels_last = getattr(encoder.body, "output_fmt", "NCHW") == "NHWC"
+    return features.permute(0, 3, 1, 2) if channels_last else features
 
 
 def by_patch(grid: np.ndarray, side: int) -> np.ndarray:

@@ -10,8 +10,7 @@ from ..networks.configuration import DecoderConfiguration, EncoderConfiguration
 from ..networks.decoder import Decoder
 from ..networks.masking import masked_count, split_tokens, unpatchify
 from ..networks.vit import ViT
-from .loading import load_members
-from .predictor import Predictor
+from .predictor import Predictor, load_members
 
 ROUNDS = 4
 """Pairs of complementary masks that are averaged; more change the result little."""

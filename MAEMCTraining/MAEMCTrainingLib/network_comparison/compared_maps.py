@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from MAEMCLib.explain.attention import interpolated, rollout
-from MAEMCLib.explain.grad_cam import grad_cam
+from MAEMCLib.explain.attention import grad_cam, interpolated, rollout
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor
 
