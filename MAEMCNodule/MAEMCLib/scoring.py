@@ -17,6 +17,7 @@ from .cases.case import Case
 from .cases.values import asked_of, read_values
 from .errors import UNREADABLE, InputError, MAEMCError, input_error
 from .fingerprint import Fingerprint, fingerprint
+from .images.reading_process import ReadingProcess
 from .inputs.input import Prepared
 from .models.card import ModelCard
 from .models.ood import unlike_training
@@ -45,10 +46,10 @@ class ScoredCase:
     message: str = ""
 
 
-def prepare(case: Case, card: ModelCard, reader: Any = None) -> Prepared:
+def prepare(case: Case, card: ModelCard, reader: ReadingProcess | None = None) -> Prepared:
     """Check what is known of a case, read its image and cut what the model wants.
 
-    reader: the input's own (``card.kind.reader``); none is needed for volumes that are in memory.
+    reader: keeps what it has read from one case to the next; none is needed for images that are in memory.
     Raises InputError, and UsageError for values that are missing or wrong.
     """
     _check(case, card)
@@ -116,7 +117,7 @@ def _described(case: Case, card: ModelCard | None, source: Fingerprint | None) -
 class CaseScorer:
     """Scores cases, those of one group at once. Nothing that one case or image holds ends the others.
 
-    opened: makes the predictor, when something is ready for it first. nifti_form, notice: see ``Input.reader``.
+    opened: makes the predictor, when something is ready for it first. nifti_form, notice: as of ``ReadingProcess``.
     ``with`` ends what reads the images.
     """
 
@@ -128,15 +129,14 @@ class CaseScorer:
         notice: Callable[[str], None] | None = None,
     ) -> None:
         self._card, self._opened, self._nifti_form = card, opened, nifti_form
-        self._context = card.kind.reader(nifti_form, notice)
+        self._reader = ReadingProcess(nifti_form, notice)
         self.predictor: Scorer | None = None
 
     def __enter__(self) -> CaseScorer:
-        self._reader = self._context.__enter__()
         return self
 
     def __exit__(self, *error) -> None:
-        self._context.__exit__(*error)
+        self._reader.close()
 
     def score(self, cases: list[Case]) -> list[ScoredCase]:
         """The cases of one group, each with its row."""

@@ -15,7 +15,6 @@ from ..applicability import Finding, Limits
 from ..cases.case import Case
 from ..cases.values import ClinicalField, ClinicalValues
 from ..errors import UsageError
-from ..images.reading_process import ReadingProcess
 from ..results import NoduleResult
 
 NOBODY = Case("", "", Path())
@@ -91,10 +90,6 @@ class Input(ABC):
     def slice_of(self, case: Case) -> str | None:
         """The number of the slice that the case is of a volume; None where it is the whole of its image."""
         return None
-
-    def reader(self, nifti_form: str | None = None, notice: Callable[[str], None] | None = None) -> ReadingProcess:
-        """A context in which images are read, and kept from one case to the next. notice: of what reading noticed."""
-        return ReadingProcess(nifti_form, notice)
 
     @abstractmethod
     def prepare(self, case: Case, card: Model, values: ClinicalValues, reader: Any = None) -> Prepared:
