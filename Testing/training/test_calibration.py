@@ -131,7 +131,7 @@ def test_bins_hold_equally_many_cases_and_keep_ties_together():
 
 def test_reliability_counts_every_case_once():
     labels, probabilities = drawn(230, 2)
-    table = reliability(labels, probabilities)
+    table = reliability(labels, probabilities, np.arange(230))
     assert sum(row["n"] for row in table) == 230 and sum(row["malignant"] for row in table) == labels.sum()
     for row in table:
         inside = (probabilities >= row["from"]) & (probabilities <= row["to"])

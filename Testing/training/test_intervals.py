@@ -8,7 +8,7 @@ from MAEMCLib.report.sections import Metric
 from MAEMCTrainingLib.statistics import bootstrap, metrics
 from MAEMCTrainingLib.statistics.bootstrap import two_class_samples, with_interval
 from MAEMCTrainingLib.statistics.calibration import calibrated_error, equal_mass_bins, reliability
-from MAEMCTrainingLib.statistics.delong import compare
+from MAEMCTrainingLib.statistics.delong import delong
 from MAEMCTrainingLib.statistics.intervals import area_interval, effective_size, mean_interval, rate_interval
 from MAEMCTrainingLib.statistics.metrics import area, auc_difference, evaluate
 from scipy.stats import binomtest
@@ -73,7 +73,7 @@ def perfect(benign, malignant, each=1):
 
 def test_a_model_without_an_error_has_no_interval_of_zero_width():
     labels, scores, patients = perfect(8, 47)
-    found = evaluate(labels, scores, patients, folds=patients % 3, resamples=50)
+    found = evaluate(labels, scores, patients, folds=patients % 3)
     for name in (
         "auc",
         "auc_within_folds",
@@ -90,8 +90,8 @@ def test_a_model_without_an_error_has_no_interval_of_zero_width():
     others = np.random.default_rng(1).permutation(scores[labels == 1])
     as_good = scores.copy()
     as_good[labels == 1] = others
-    both = compare(labels, scores, as_good, patients)
-    assert both.difference.value == 0 and both.difference.low < -0.02 and both.delong.p is None
+    difference = auc_difference(labels, scores, as_good, patients, two_class_samples(labels, patients))
+    assert difference.value == 0 and difference.low < -0.02 and delong(labels, scores, as_good).p is None
 
 
 def test_several_nodules_of_a_patient_widen_the_interval():
@@ -103,12 +103,13 @@ def test_several_nodules_of_a_patient_widen_the_interval():
 def test_one_patient_of_a_class_gives_no_interval():
     labels = np.array([1, 1, 1, 0, 0, 0, 0])
     scores, patients = np.array([0.9, 0.8, 0.3, 0.1, 0.2, 0.6, 0.1]), np.array([0, 0, 0, 1, 2, 3, 4])
-    found = evaluate(labels, scores, patients, folds=np.zeros(7), resamples=50)
+    found = evaluate(labels, scores, patients, folds=np.zeros(7))
     for name in ("auc", "auc_within_folds", "sensitivity", "balanced_accuracy", "brier", "ece", "calibration_slope"):
         assert found[name].low is None and found[name].high is None, name
     assert found["auc"].value == pytest.approx(11 / 12) and found["specificity"].low is not None
     assert area(labels, scores, patients).low is None
-    assert compare(labels, scores, scores[::-1], patients).difference.low is None
+    samples = two_class_samples(labels, patients)
+    assert auc_difference(labels, scores, scores[::-1], patients, samples).low is None
 
 
 def test_what_ranks_nothing_or_alike_has_no_interval():
@@ -159,8 +160,8 @@ def test_the_calibration_error_of_right_probabilities_is_not_zero():
     mean, low, high = calibrated_error(probabilities, bins)
     assert mean == pytest.approx(np.mean(errors), rel=0.05) and low < mean < high and mean > 0.05
     labels = (draws.random(55) < probabilities).astype(int)
-    assert evaluate(labels, probabilities, np.arange(55), resamples=20)["ece_if_calibrated"].value == mean
-    wide, narrow = (reliability(labels, probabilities, patients)[0] for patients in (np.arange(55) // 5, None))
+    assert evaluate(labels, probabilities, np.arange(55))["ece_if_calibrated"].value == mean
+    wide, narrow = (reliability(labels, probabilities, patients)[0] for patients in (np.arange(55) // 5, np.arange(55)))
     assert wide["high"] - wide["low"] > 0.99 * (narrow["high"] - narrow["low"])
 
 

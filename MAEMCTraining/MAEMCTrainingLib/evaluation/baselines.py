@@ -13,6 +13,7 @@ from ..data.cohort import Cohort
 from ..data.folds import Fold
 from ..data.kinds.kind import Presentation
 from ..data.kinds.nodule import regions
+from ..statistics.logistic import fit_logistic
 
 MAJORITY, SIZE, VALUES = "majority class", "size alone", "clinical values alone (logistic)"
 FROZEN = "pre-trained encoder, frozen"
@@ -26,24 +27,18 @@ def logistic(
     features: np.ndarray | Callable[[np.ndarray], np.ndarray],
     labels: np.ndarray,
     folds: Sequence[Fold],
-    strength: float = 1.0,
+    penalty: float = 1.0,
 ) -> np.ndarray:
-    """(cases, C) out-of-fold probabilities of a logistic model on features (cases, values).
+    """(cases, C) out-of-fold probabilities of a logistic model (``fit_logistic``) on features (cases, values).
 
-    features: a function where they depend on the cases that a fold trains on, which it gets. Standardized by the
-    training part and weighted by class; ``strength`` is that of the l2 penalty, for one deviation.
+    features: a function where they depend on the cases that a fold trains on, which it gets.
     """
-    from sklearn.linear_model import LogisticRegression
-
     table = np.zeros((len(labels), int(labels.max()) + 1))
     for fold in folds:
-        known = _training(fold)
-        values = features(known) if callable(features) else features
-        mean, deviation = values[known].mean(axis=0), values[known].std(axis=0)
-        values = (values - mean) / np.where(deviation > 0, deviation, 1.0)
-        model = LogisticRegression(C=1 / strength, class_weight="balanced", max_iter=2000)
-        model.fit(values[known], labels[known])
-        table[np.ix_(fold.test, model.classes_)] = model.predict_proba(values[fold.test])
+        training = _training(fold)
+        values = features(training) if callable(features) else features
+        model, mean, deviation = fit_logistic(values[training], labels[training], penalty)
+        table[np.ix_(fold.test, model.classes_)] = model.predict_proba((values[fold.test] - mean) / deviation)
     return table
 
 

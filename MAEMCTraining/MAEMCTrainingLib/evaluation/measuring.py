@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from MAEMCLib.report.sections import Metric
 
-from ..statistics.bootstrap import patient_samples
+from ..statistics.bootstrap import patient_samples, two_class_samples
 from ..statistics.calibration import reliability
-from ..statistics.delong import Comparison, compare
+from ..statistics.delong import Comparison, delong
 from ..statistics.metrics import area, auc_difference, by_class, confusion, confusion_matrix, evaluate, evaluate_classes
 from ..statistics.operating_points import at_points
 from .evaluation import CalibrationFacts, Decisions, Evaluation, Metrics
@@ -67,7 +67,7 @@ def _others(
 ) -> tuple[dict[str, Metrics], dict[str, Metrics], dict[str, Comparison]]:
     """Figures of the branches and of the baselines, and the model beside the latter."""
     labels, patients = table.labels, table.patient_numbers
-    samples = patient_samples(labels, patients) if table.by_class else None
+    samples = patient_samples(labels, patients) if table.by_class else two_class_samples(labels, patients)
     branches: dict[str, Metrics] = {}
     baselines: dict[str, Metrics] = {}
     comparisons: dict[str, Comparison] = {}
@@ -90,7 +90,9 @@ def _others(
             own = table.scores if values.ndim == 2 else scores
             comparisons[name] = Comparison(auc_difference(labels, own, values, patients, samples))
         else:
-            comparisons[name] = compare(labels, scores, values if values.ndim == 1 else values[:, 1], patients)
+            values = values if values.ndim == 1 else values[:, 1]
+            difference = auc_difference(labels, scores, values, patients, samples)
+            comparisons[name] = Comparison(difference, delong(labels, scores, values))
     return branches, baselines, comparisons
 
 

@@ -17,7 +17,7 @@ from MAEMCLib.errors import InputError
 
 from ..classifiers.fold_model import fold_result
 from ..statistics.calibration import Calibration, fit_platt
-from ..statistics.metrics import check_distributions, check_probabilities
+from ..statistics.metrics import check_probabilities
 from ..statistics.operating_points import POINTS, choose_thresholds, too_few
 
 BRANCH, IMAGES_ALONE = "branch ", "images alone"
@@ -106,10 +106,8 @@ def read_out_of_fold(
         )
     found = tables.pop("")
     numbers = _validated(validation, place, fold_of)
-    if classes == 2:
-        check_probabilities(np.concatenate([found[:, 1], numbers[-1]]))
-    else:
-        check_distributions(found)
+    check_probabilities(found)
+    check_probabilities(numbers[-1])
     return OutOfFold(np.asarray(labels), fold_of, found, *numbers, others=tables)
 
 

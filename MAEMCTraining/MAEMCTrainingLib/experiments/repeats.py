@@ -31,7 +31,7 @@ def write_repeats(cells: Sequence[Cell], output: Path) -> dict[str, RepeatedComp
     (first, (table, scores)), *others = rows.items()
     comparisons = corrected(
         {
-            name: compare_repeats(table.labels, table.folds, table.patient_numbers, scores, theirs, "two-sided")
+            name: compare_repeats(table.labels, table.folds, table.patient_numbers, scores, theirs)
             for name, (other, theirs) in others
             if other.case_ids == table.case_ids and len(theirs) == len(scores)
         }

@@ -10,8 +10,6 @@ import numpy as np
 from MAEMCLib.report.sections import Metric
 
 RESAMPLES = 2000
-CHUNK = 1024
-"""Rows of a table of pairs at once: it bounds the memory."""
 
 
 def patient_samples(labels: np.ndarray, patients: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -19,7 +17,7 @@ def patient_samples(labels: np.ndarray, patients: np.ndarray, resamples: int = R
 
     labels: (cases,) 0 ... C - 1; the order of the classes is that in which the strata are drawn.
     """
-    draws = np.random.Generator(np.random.Philox(key=[seed, 0x626F6F74]))
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0x626F6F74]))
     numbers, patient_of = np.unique(patients, return_inverse=True)
     held = np.zeros((len(numbers), int(labels.max()) + 1), bool)
     held[patient_of, labels] = True
@@ -28,7 +26,7 @@ def patient_samples(labels: np.ndarray, patients: np.ndarray, resamples: int = R
     first = len(numbers) * np.arange(resamples)[:, None]  # of each row's cells in the flat table
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
-        drawn = members[draws.integers(0, len(members), size=(resamples, len(members)))]
+        drawn = members[rng.integers(0, len(members), size=(resamples, len(members)))]
         counts += np.bincount((first + drawn).ravel(), minlength=counts.size).reshape(counts.shape)
     return np.vstack([np.ones(len(labels)), counts[:, patient_of]])
 
@@ -41,19 +39,13 @@ def two_class_samples(
     return patient_samples(1 - np.asarray(labels, int), patients, resamples, seed)
 
 
-def weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """AUC over the pairs of one group, for each row of case weights (rows, cases).
-
-    One comparison of all pairs serves all bootstrap samples.
-    """
-    positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-    wins, pairs = np.zeros((2, len(weights), len(negative)))
-    for rows in (positive[start : start + CHUNK] for start in range(0, len(positive), CHUNK)):
-        difference = scores[rows][:, None] - scores[negative][None, :]
-        compared = groups[rows][:, None] == groups[negative][None, :]
-        wins += weights[:, rows] @ (compared * ((difference > 0) + 0.5 * (difference == 0)))
-        pairs += weights[:, rows] @ compared
-    return divide((wins * weights[:, negative]).sum(axis=1), (pairs * weights[:, negative]).sum(axis=1))
+def weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(rows,) AUC under each row of case weights (rows, cases), ties counting half; NaN where a class has no weight."""
+    order = np.argsort(scores)
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)  # of each distinct score
+    positive, negative = (np.add.reduceat((weights * (labels == label))[:, order], starts, axis=1) for label in (1, 0))
+    below = np.cumsum(negative, axis=1) - negative / 2
+    return divide((positive * below).sum(axis=1), positive.sum(axis=1) * negative.sum(axis=1))
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

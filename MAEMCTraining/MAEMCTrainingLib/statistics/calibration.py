@@ -36,7 +36,7 @@ class Calibration:
 def logits(probabilities: np.ndarray) -> np.ndarray:
     """log(p / (1 - p)), kept within 16 of zero."""
     with np.errstate(divide="ignore"):
-        return np.clip(logit(np.asarray(probabilities, float)), -LARGEST_LOGIT, LARGEST_LOGIT)
+        return np.clip(logit(probabilities), -LARGEST_LOGIT, LARGEST_LOGIT)
 
 
 def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Calibration:
@@ -45,7 +45,6 @@ def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Calibration:
     The targets (n+ + 1) / (n+ + 2) and 1 / (n- + 2) instead of 1 and 0 keep the slope finite where the classes are
     apart (Platt 1999, Probabilistic outputs for support vector machines, section 2.2). Raises InputError: one class.
     """
-    labels = np.asarray(labels)
     positive, negative = int((labels == 1).sum()), int((labels == 0).sum())
     if not (positive and negative):
         raise InputError("A calibration needs cases of both classes.", "single-class")
@@ -62,7 +61,7 @@ def recalibration(labels: np.ndarray, probabilities: np.ndarray, weights: np.nda
     1 and 0 for a calibrated model; a slope below 1 means probabilities too far from the middle. weights: (rows, cases)
     of bootstrap samples. NaN where the probabilities separate the classes (the slope is infinite) or are all equal.
     """
-    x, sick = logits(probabilities), np.asarray(labels) == 1
+    x, sick = logits(probabilities), labels == 1
     slope, intercept = _fit_line(x, sick.astype(float), weights)
     apart = np.array([_separated(x[row > 0], sick[row > 0]) for row in weights])
     return np.where(apart, np.nan, slope), np.where(apart, np.nan, intercept)
@@ -121,7 +120,6 @@ def _newton(z: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> tuple[np
 def equal_mass_bins(probabilities: np.ndarray) -> np.ndarray:
     """(cases,) number of each case's bin: ten bins with equally many cases, fewer below 100 cases (ten a bin, two at
     least). Equal probabilities share a bin, so that bins may merge."""
-    probabilities = np.asarray(probabilities, float)
     count = int(np.clip(len(probabilities) // 10, 2, 10))
     edges = np.unique(np.sort(probabilities)[np.arange(1, count) * len(probabilities) // count])
     return np.unique(np.searchsorted(edges, probabilities, side="right"), return_inverse=True)[1]
@@ -132,45 +130,41 @@ def calibration_error(
 ) -> np.ndarray:
     """Expected calibration error, (rows,): mean over cases of their bin's |observed share - mean probability|."""
     member = bins[:, None] == np.arange(bins.max() + 1)
-    gap = weights @ (member * (np.asarray(labels) - probabilities)[:, None])
+    gap = weights @ (member * (labels - probabilities)[:, None])
     return np.abs(gap).sum(axis=1) / weights.sum(axis=1)
 
 
-def calibrated_error(probabilities: np.ndarray, bins: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+def calibrated_error(probabilities: np.ndarray, bins: np.ndarray) -> tuple[float, float, float]:
     """The expected calibration error that these probabilities would have if they were right: the mean of 2000 draws of
     labels with them, and the 2.5th and 97.5th percentile.
     """
-    draws = np.random.Generator(np.random.Philox(key=[seed, 0x656365]))
+    rng = np.random.Generator(np.random.Philox(key=[0, 0x656365]))
     member = bins[:, None] == np.arange(bins.max() + 1)
-    drawn = draws.random((2000, len(probabilities))) < probabilities
+    drawn = rng.random((2000, len(probabilities))) < probabilities
     errors = np.abs((drawn - probabilities) @ member).sum(axis=1) / len(probabilities)
     return float(errors.mean()), *(float(value) for value in np.percentile(errors, [2.5, 97.5]))
 
 
-def reliability(
-    labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray | None = None
-) -> list[dict[str, Any]]:
+def reliability(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -> list[dict[str, Any]]:
     """The bins of a reliability diagram, lowest first: range, cases, mean probability, observed share of malignant.
 
     The interval of the share is Wilson's, 95 %, on the effective number of cases: a bootstrap has none for a bin whose
-    cases are all of one class. patients: (cases,); None: each case is another's.
+    cases are all of one class. All arrays: (cases,).
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
-    patients = np.arange(len(labels)) if patients is None else np.asarray(patients)
     bins, table = equal_mass_bins(probabilities), []
     for number in range(bins.max() + 1):
         inside = bins == number
-        n, sick = int(inside.sum()), int((labels[inside] == 1).sum())
-        effective = effective_size(labels[inside] == 1, patients[inside])
-        low, high = wilson(sick / n * effective, effective)
+        n, malignant = int(inside.sum()), int(labels[inside].sum())
+        effective = effective_size(labels[inside], patients[inside])
+        low, high = wilson(malignant / n * effective, effective)
         table.append(
             {
                 "from": float(probabilities[inside].min()),
                 "to": float(probabilities[inside].max()),
                 "n": n,
-                "malignant": sick,
+                "malignant": malignant,
                 "mean_probability": float(probabilities[inside].mean()),
-                "observed": sick / n,
+                "observed": malignant / n,
                 "low": low,
                 "high": high,
             }

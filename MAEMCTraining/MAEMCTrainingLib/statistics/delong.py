@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from MAEMCLib.errors import InputError
 from MAEMCLib.report.sections import Metric
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
 
-from .metrics import auc_difference
+from .metrics import ranked_right
 
 
 @dataclass(frozen=True)
@@ -28,24 +27,19 @@ class DeLong:
     p: float | None
 
 
-def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong:
+def delong(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> DeLong | None:
     """DeLong's test of two scores (cases,) of the same cases (DeLong et al., Biometrics 1988;44:837-845).
 
     By midranks (Sun and Xu, IEEE Signal Processing Letters 2014;21:1389-1393). Takes cases for independent: for several
-    nodules of a patient, and near an AUC of 1, the difference's interval by patient is the better judge. Raises
-    InputError: fewer than two of a class.
+    nodules of a patient, and near an AUC of 1, the difference's interval by patient is the better judge. None with
+    fewer than two cases of a class.
     """
-    labels = np.asarray(labels)
     sick, well = labels == 1, labels == 0
     m, n = int(sick.sum()), int(well.sum())
     if m < 2 or n < 2:
-        raise InputError("DeLong's test needs at least two cases of each class.", "too-few-cases")
-    of_sick, of_well = [], []  # each case's share of its AUC: how many of the other class it ranks right
-    for scores in (first, second):
-        scores = np.asarray(scores, float)
-        ranks = rankdata(np.concatenate([scores[sick], scores[well]]))
-        of_sick.append((ranks[:m] - rankdata(scores[sick])) / n)
-        of_well.append(1 - (ranks[m:] - rankdata(scores[well])) / m)
+        return None
+    right = [ranked_right(labels, scores) for scores in (first, second)]
+    of_sick, of_well = [row[sick] / n for row in right], [row[well] / m for row in right]
     one, two = (float(values.mean()) for values in of_sick)
     variance = (np.cov(of_sick) / m + np.cov(of_well) / n) @ [1, -1] @ [1, -1]
     difference = one - two
@@ -64,12 +58,3 @@ class Comparison:
 
     difference: Metric
     delong: DeLong | None = None
-
-
-def compare(labels: np.ndarray, scores: np.ndarray, others: np.ndarray, patients: np.ndarray) -> Comparison:
-    """Two scores (cases,) of two classes."""
-    labels = np.asarray(labels)
-    enough = min((labels == 0).sum(), (labels == 1).sum()) >= 2
-    return Comparison(
-        auc_difference(labels, scores, others, patients), delong(labels, scores, others) if enough else None
-    )

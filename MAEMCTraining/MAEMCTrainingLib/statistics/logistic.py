@@ -10,18 +10,13 @@ FEATURE_PENALTY = 10.0
 """Strength of the l2 penalty on an encoder's features, of which there are more than cases."""
 
 
-def fit_logistic(features: np.ndarray, labels: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-    """Weights (values,) and bias of a logistic model of label 1 on features (cases, values), in their own units.
+def fit_logistic(features: np.ndarray, labels: np.ndarray, penalty: float) -> tuple[Any, np.ndarray, np.ndarray]:
+    """scikit-learn's logistic model of the labels on standardized features, and the mean and deviation (values,) of
+    features (cases, values) that standardize them.
 
-    Fitted on features standardized by these cases, weighted so that both classes count alike; ``penalty`` is the
-    strength of the l2 penalty for one standard deviation.
+    Fitted with weights by which all classes count alike; ``penalty`` is the strength of the l2 penalty for one standard
+    deviation.
     """
-    model, mean, deviation = _fitted(features, labels, penalty)
-    weights = model.coef_[0] / deviation
-    return weights, float(model.intercept_[0] - weights @ mean)
-
-
-def _fitted(features: np.ndarray, labels: np.ndarray, penalty: float) -> tuple[Any, np.ndarray, np.ndarray]:
     from sklearn.linear_model import LogisticRegression
 
     mean, deviation = features.mean(axis=0), features.std(axis=0)
@@ -31,12 +26,12 @@ def _fitted(features: np.ndarray, labels: np.ndarray, penalty: float) -> tuple[A
 
 
 def fit_classes(features: np.ndarray, labels: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (classes, values) and biases (classes,) whose softmax is a logistic model of the labels 0, 1 ... on
-    features (cases, values); the rest as in ``fit_logistic``."""
-    if labels.max() < 2:
-        # Two logits whose difference is the logistic model's: what a two-class layer with cross-entropy would hold.
-        weights, bias = fit_logistic(features, labels, penalty)
-        return np.stack([-weights / 2, weights / 2]), np.array([-bias / 2, bias / 2])
-    model, mean, deviation = _fitted(features, labels, penalty)
+    """Weights (classes, values) and biases (classes,) whose softmax is ``fit_logistic`` of the labels 0, 1 ... on
+    features in their own units."""
+    model, mean, deviation = fit_logistic(features, labels, penalty)
     weights = model.coef_ / deviation
-    return weights, model.intercept_ - weights @ mean
+    if len(weights) > 1:
+        return weights, model.intercept_ - weights @ mean
+    # Two logits whose difference is the logistic model's: what a two-class layer with cross-entropy would hold.
+    half, bias = weights[0] / 2, (model.intercept_[0] - weights[0] @ mean) / 2
+    return np.stack([-half, half]), np.array([-bias, bias])

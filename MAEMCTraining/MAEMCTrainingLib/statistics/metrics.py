@@ -12,24 +12,16 @@ classes go together in a mean is seen in the bootstrap samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
 from MAEMCLib.report.sections import Metric
+from scipy.stats import rankdata
 
-from .bootstrap import CHUNK, RESAMPLES, divide, two_class_samples, weighted_auc, with_interval
+from .bootstrap import divide, two_class_samples, weighted_auc, with_interval
 from .calibration import calibrated_error, calibration_error, equal_mass_bins, recalibration
-from .intervals import (
-    Interval,
-    area_interval,
-    correlations,
-    difference_interval,
-    effective_size,
-    mean_interval,
-    rate_interval,
-)
+from .intervals import area_interval, correlations, difference_interval, effective_size, mean_interval, rate_interval
 
 INTERVALS = (
     "Intervals: 95 %, by patient; exact (Clopper-Pearson) for rates, Newcombe's for AUCs, 2000 bootstrap samples for "
@@ -39,13 +31,12 @@ INTERVALS = (
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve by ranks: the chance that a positive scores above a negative, ties counting half.
+    """Area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
 
     Raises InputError without cases of both classes.
     """
-    labels, scores = np.asarray(labels), np.asarray(scores, float)
     _check_both_classes(labels)
-    return float(weighted_auc(labels, scores, np.ones((1, len(labels))), np.zeros(len(labels)))[0])
+    return float(weighted_auc(labels, scores, np.ones((1, len(labels))))[0])
 
 
 def _check_both_classes(labels: np.ndarray) -> None:
@@ -60,8 +51,6 @@ def evaluate(
     threshold: float | np.ndarray = 0.5,
     folds: np.ndarray | None = None,
     scores: np.ndarray | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> dict[str, Metric]:
     """AUC, the rates at a threshold, Brier score, expected calibration error (ECE), calibration slope and intercept.
 
@@ -74,11 +63,10 @@ def evaluate(
     pooling the scores of several models, as "auc" does, ranks cases by which model scored them too.
     Raises InputError: one class only, probabilities that are none (NaN, outside [0, 1]).
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
-    scores = probabilities if scores is None else np.asarray(scores, float)
+    scores = probabilities if scores is None else scores
     _check_both_classes(labels)
     check_probabilities(probabilities)
-    table = two_class_samples(labels, patients, resamples, seed)
+    table = two_class_samples(labels, patients)
     slope, intercept = recalibration(labels, probabilities, table)
     bins = equal_mass_bins(probabilities)
     rows = {
@@ -91,15 +79,15 @@ def evaluate(
     enough = fewest_patients(labels, patients) >= 2
     for name, row in rows.items():
         found[name] = with_interval(row if enough else row[:1], len(labels))
-    found["ece_if_calibrated"] = Metric(*calibrated_error(probabilities, bins, seed), len(labels))
+    found["ece_if_calibrated"] = Metric(*calibrated_error(probabilities, bins), len(labels))
     if folds is not None:
-        found["auc_within_folds"] = area(labels, scores, patients, np.asarray(folds))
+        found["auc_within_folds"] = area(labels, scores, patients, folds)
     return found
 
 
 def fewest_patients(labels: np.ndarray, patients: np.ndarray) -> int:
     """Of the class that fewer patients have cases of."""
-    return min(len(np.unique(np.asarray(patients)[labels == label])) for label in np.unique(labels))
+    return min(len(np.unique(patients[labels == label])) for label in np.unique(labels))
 
 
 def area(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, groups: np.ndarray | None = None) -> Metric:
@@ -108,43 +96,35 @@ def area(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, groups: n
     A case's weight in the AUC is how many of the other class it ranks right: of these its class's effective number is
     taken. No interval with one patient in a class, or where all scores are alike, which rank nothing.
     """
-    labels, scores, patients = np.asarray(labels), np.asarray(scores, float), np.asarray(patients)
-    groups = np.zeros(len(labels)) if groups is None else groups
-    wins, pairs = _wins_and_pairs(labels, scores, groups)
-    positive = labels == 1
-    if not pairs[positive].sum():
+    groups = np.zeros(len(labels), int) if groups is None else np.unique(groups, return_inverse=True)[1]
+    classes = (labels == 1, labels == 0)
+    sizes = np.stack([np.bincount(groups[own], minlength=groups.max() + 1) for own in classes], axis=1)
+    wins, pairs = np.zeros(len(labels)), sizes[groups, labels]  # of cases of the other class in the group
+    for group in range(len(sizes)):
+        wins[groups == group] = ranked_right(labels[groups == group], scores[groups == group])
+    if not pairs[classes[0]].sum():
         return Metric(None, None, None, len(labels))
-    value = float(wins[positive].sum() / pairs[positive].sum())
+    value = float(wins[classes[0]].sum() / pairs[classes[0]].sum())
     if fewest_patients(labels, patients) < 2 or np.ptp(scores) == 0:
         return Metric(value, None, None, len(labels))
     surplus = wins - value * pairs
-    names, counts = np.unique(groups, return_inverse=True)[1].ravel(), []
-    for chosen in (positive, ~positive):
-        share = effective_size(surplus[chosen], patients[chosen]) / chosen.sum()
-        counts.append(share * np.bincount(names[chosen], minlength=names.max() + 1))
-    return Metric(value, *area_interval(value, np.stack(counts, axis=1)), len(labels))
+    effective = [effective_size(surplus[own], patients[own]) / own.sum() for own in classes]
+    return Metric(value, *area_interval(value, sizes * effective), len(labels))
 
 
-def _wins_and_pairs(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(cases,) how many cases of the other class in its group each is ranked right with, ties half; of how many."""
-    positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-    wins, pairs = np.zeros((2, len(labels)))
-    for rows in (positive[start : start + CHUNK] for start in range(0, len(positive), CHUNK)):
-        difference = scores[rows][:, None] - scores[negative][None, :]
-        compared = groups[rows][:, None] == groups[negative][None, :]
-        won = compared * ((difference > 0) + 0.5 * (difference == 0))
-        wins[rows], pairs[rows] = won.sum(axis=1), compared.sum(axis=1)
-        wins[negative] += won.sum(axis=0)
-        pairs[negative] += compared.sum(axis=0)
-    return wins, pairs
+def ranked_right(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(cases,) how many cases of the other class each is ranked right with, a tie counting half."""
+    right = np.zeros(len(labels))
+    for own, ordered in ((labels == 1, scores), (labels == 0, -scores)):
+        right[own] = rankdata(ordered)[own] - rankdata(ordered[own])
+    return right
 
 
 def rates(
     labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, threshold: float | np.ndarray
 ) -> dict[str, Metric]:
     """Of ``evaluate``'s, those that depend on the threshold."""
-    labels, patients = np.asarray(labels), np.asarray(patients)
-    called, sick = np.asarray(probabilities, float) >= threshold, labels == 1
+    called, sick = probabilities >= threshold, labels == 1
     everything = np.ones(len(labels), bool)
     found = {
         "accuracy": rate(called == sick, everything, patients),
@@ -169,66 +149,32 @@ def mean_of(parts: Sequence[Metric], n: int, together: np.ndarray | None = None)
     """The mean of several values with its interval from theirs. together: their correlations; None: independent."""
     if any(part.value is None for part in parts):
         return Metric(None, None, None, n)
-    values = [part.value for part in parts]
-    return Metric(float(np.mean(values)), *mean_interval(values, [limits(part) for part in parts], together), n)
-
-
-def limits(metric: Metric) -> Interval:
-    """The interval alone."""
-    return metric.low, metric.high
+    values, intervals = [part.value for part in parts], [(part.low, part.high) for part in parts]
+    return Metric(float(np.mean(values)), *mean_interval(values, intervals, together), n)
 
 
 def check_probabilities(probabilities: np.ndarray) -> None:
-    """Raises InputError where one is NaN or lies outside [0, 1]."""
-    wrong = int((~((probabilities >= 0) & (probabilities <= 1))).sum())
-    if wrong:
+    """Raises InputError where a row of (cases, classes) is no distribution, or one of (cases,) no probability."""
+    good = (probabilities >= 0) & (probabilities <= 1)
+    if probabilities.ndim == 2:
+        good = good.all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-4)
+    if not good.all():
         raise InputError(
-            f"{wrong} of {len(probabilities)} predictions are no probabilities (NaN, or outside 0 to 1). "
-            "The model's training has diverged, or the file of predictions is damaged: train again.",
+            f"{int((~good).sum())} of {len(good)} predictions are no probabilities (NaN, outside 0 to 1, or not adding "
+            "up to 1). The model's training has diverged, or the file of predictions is damaged: train again.",
             "no-probability",
         )
 
 
-def difference_of(one: Metric, other: Metric, row: np.ndarray, other_row: np.ndarray) -> Metric:
-    """One minus other with its interval. row, other_row: both on bootstrap samples.
-
-    No interval where both go together exactly, as of models that rank all cases alike: it would have no width.
-    """
-    difference, n = one.value - other.value, one.n
-    varying = [np.nanstd(samples) > 1e-12 for samples in (row, other_row)]
-    if all(varying) and np.allclose(row - other_row, difference, atol=1e-12, rtol=0, equal_nan=True):
-        return Metric(difference, None, None, n)
-    # What ranks nothing has one value on whatever cases.
-    intervals = [
-        (metric.value, metric.value) if metric.low is None and not varies and fixed == 0.5 else limits(metric)
-        for metric, varies, fixed in zip((one, other), varying, (row[0], other_row[0]), strict=True)
-    ]
-    low, high = difference_interval(
-        one.value, other.value, *intervals, float(correlations([row, other_row], otherwise=0.0)[0, 1])
-    )
-    return Metric(difference, None, None, n) if low == high else Metric(difference, low, high, n)
-
-
 def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float | np.ndarray) -> dict[str, int]:
     """The four counts behind all rates: tp, fp, tn, fn."""
-    called, sick = np.asarray(probabilities) >= threshold, np.asarray(labels) == 1
+    called, sick = probabilities >= threshold, labels == 1
     return {
         "tp": int((called & sick).sum()),
         "fp": int((called & ~sick).sum()),
         "tn": int((~called & ~sick).sum()),
         "fn": int((~called & sick).sum()),
     }
-
-
-def check_distributions(probabilities: np.ndarray) -> None:
-    """Raises InputError where a row of (cases, classes) is no distribution: NaN, negative, a sum that is not 1."""
-    good = (probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-4)
-    if not good.all():
-        raise InputError(
-            f"{int((~good).sum())} of {len(good)} predictions are no probabilities (NaN, or not adding up to 1). "
-            "The model's training has diverged, or the file of predictions is damaged: train again.",
-            "no-probability",
-        )
 
 
 def evaluate_classes(
@@ -239,8 +185,7 @@ def evaluate_classes(
     labels: (cases,) 0 ... C - 1, each class there. probabilities: (cases, C). samples: of ``patient_samples``, which
     say how the classes' values go together.
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
-    check_distributions(probabilities)
+    check_probabilities(probabilities)
     called, everything = probabilities.argmax(axis=1), np.ones(len(labels), bool)
     f1, f1_rows, recall = [], [], []
     for number in range(probabilities.shape[1]):
@@ -281,8 +226,8 @@ def _against_the_rest(labels: np.ndarray, probabilities: np.ndarray) -> list[tup
 
 def macro_auc_row(labels: np.ndarray, probabilities: np.ndarray, samples: np.ndarray) -> np.ndarray:
     """(rows of samples,) mean over classes of the AUC of that class against all others."""
-    together, columns = np.zeros(len(labels)), _against_the_rest(labels, probabilities)
-    return np.mean([weighted_auc(kind, column, samples, together) for kind, column in columns], axis=0)
+    columns = _against_the_rest(labels, probabilities)
+    return np.mean([weighted_auc(kind, column, samples) for kind, column in columns], axis=0)
 
 
 def macro_auc(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray, samples: np.ndarray) -> Metric:
@@ -291,26 +236,33 @@ def macro_auc(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarra
     parts = [area(kind, column, patients) for kind, column in columns]
     if len(parts) == 1:
         return parts[0]
-    together = [weighted_auc(kind, column, samples, np.zeros(len(labels))) for kind, column in columns]
+    together = [weighted_auc(kind, column, samples) for kind, column in columns]
     return mean_of(parts, len(labels), correlations(together, otherwise=1.0))
 
 
 def auc_difference(
-    labels: np.ndarray,
-    one: np.ndarray,
-    other: np.ndarray,
-    patients: np.ndarray,
-    samples: np.ndarray | None = None,
+    labels: np.ndarray, one: np.ndarray, other: np.ndarray, patients: np.ndarray, samples: np.ndarray
 ) -> Metric:
     """(Macro) AUC of one minus that of another on the same cases; (cases,) scores or (cases, classes) each.
 
-    The interval follows from those of both and from how they go together over bootstrap samples of patients. samples:
-    of ``patient_samples``; None: those of two classes.
+    The interval follows from those of both and from how they go together over bootstrap samples of patients, which
+    ``samples`` are. No interval where both go together exactly, as of models that rank all cases alike: it would have
+    no width.
     """
-    labels, tables = np.asarray(labels), [np.asarray(values, float) for values in (one, other)]
-    samples = two_class_samples(labels, patients) if samples is None else samples
-    areas = [macro_auc(labels, table, patients, samples) for table in tables]
-    return difference_of(*areas, *(macro_auc_row(labels, table, samples) for table in tables))
+    areas = [macro_auc(labels, table, patients, samples) for table in (one, other)]
+    rows = [macro_auc_row(labels, table, samples) for table in (one, other)]
+    difference, varying = areas[0].value - areas[1].value, [np.nanstd(row) > 1e-12 for row in rows]
+    nothing = Metric(difference, None, None, len(labels))
+    if all(varying) and np.allclose(rows[0] - rows[1], difference, atol=1e-12, rtol=0, equal_nan=True):
+        return nothing
+    # What ranks nothing has one value on whatever cases.
+    intervals = [
+        (area.value, area.value) if area.low is None and not varies and row[0] == 0.5 else (area.low, area.high)
+        for area, varies, row in zip(areas, varying, rows, strict=True)
+    ]
+    together = float(correlations(rows, otherwise=0.0)[0, 1])
+    low, high = difference_interval(*(area.value for area in areas), *intervals, together)
+    return nothing if low == high else Metric(difference, low, high, len(labels))
 
 
 def by_class(
@@ -319,13 +271,12 @@ def by_class(
     """A row for each class: cases, AUC against the rest with its interval, precision, recall and F1."""
     called, rows = probabilities.argmax(axis=1), []
     for number, name in enumerate(classes):
-        found = area((labels == number).astype(int), probabilities[:, number], patients)
         tp, fp, fn = (int(chosen.sum()) for chosen in _counted(labels, called, number))
         rows.append(
             {
                 "class": name,
                 "cases": tp + fn,
-                "auc": asdict(found),
+                "auc": area((labels == number).astype(int), probabilities[:, number], patients),
                 "precision": tp / (tp + fp) if tp + fp else None,
                 "recall": tp / (tp + fn),
                 "f1": 2 * tp / (2 * tp + fp + fn),

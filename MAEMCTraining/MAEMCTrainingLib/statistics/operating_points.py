@@ -24,13 +24,11 @@ class OperatingPoint:
     metrics: Mapping[str, Metric]
 
 
-def too_few(labels: np.ndarray, cases: np.ndarray | None = None) -> str | None:
+def too_few(labels: np.ndarray, cases: np.ndarray) -> str | None:
     """Why nothing is chosen on these predictions, or None.
 
     cases: (predictions,) which case each is of; a case that several models validated counts once.
     """
-    labels = np.asarray(labels)
-    cases = np.arange(len(labels)) if cases is None else np.asarray(cases)
     fewest = min(len(np.unique(cases[labels == label])) for label in (0, 1))
     if fewest >= FEWEST_CASES:
         return None
@@ -46,7 +44,6 @@ def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str
     least 0.95; balanced: the highest sum of the two (Youden). Of a model so good that the first two cross, both are
     the balanced one, where they hold as well: no case is ruled in and out at once.
     """
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
     sick, well = np.sort(probabilities[labels == 1]), np.sort(probabilities[labels == 0])
     if not (len(sick) and len(well)):
         return dict.fromkeys(POINTS, 0.5)
@@ -68,17 +65,20 @@ def at_points(
     labels: np.ndarray,
     probabilities: np.ndarray,
     patients: np.ndarray,
-    thresholds: dict[str, float],
-    used: dict[str, np.ndarray] | None = None,
+    thresholds: Mapping[str, float],
+    used: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, OperatingPoint]:
     """The rates with intervals and the four counts at each threshold and at 0.5 ("half").
 
     thresholds: those stated. used: the threshold of each case, where folds have their own.
     """
-    table = {}
-    for name, threshold in {**thresholds, "half": 0.5}.items():
-        applied = (used or {}).get(name, threshold)
-        table[name] = OperatingPoint(
-            threshold, confusion(labels, probabilities, applied), rates(labels, probabilities, patients, applied)
+    thresholds = {**thresholds, "half": 0.5}
+    applied = {**thresholds, **(used or {})}
+    return {
+        name: OperatingPoint(
+            stated,
+            confusion(labels, probabilities, applied[name]),
+            rates(labels, probabilities, patients, applied[name]),
         )
-    return table
+        for name, stated in thresholds.items()
+    }
