@@ -160,7 +160,7 @@ def out_of_fold(cases=300, seed=0, validated=150, **shape):
 
 def predictions(labels, folds, scores, chosen, validation_scores):
     """Of five folds whose inner validation predicted the chosen cases."""
-    return OutOfFold(labels, folds, of_second(scores), chosen, labels[chosen], folds[chosen], validation_scores)
+    return OutOfFold(labels, folds, of_second(scores), chosen, labels[chosen], validation_scores)
 
 
 def test_a_fold_s_labels_do_not_reach_its_own_calibration_and_thresholds():

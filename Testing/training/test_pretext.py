@@ -16,7 +16,7 @@ from MAEMCLib.report.formats import render
 from MAEMCTrainingLib.data.kinds.montage_views import View, montage_pair
 from MAEMCTrainingLib.pretext.contrast import own_key_first, queries_and_keys, queue_losses
 from MAEMCTrainingLib.pretext.filling import FILLINGS, GRAY_MEAN, INTERPOLATION, VISIBLE_MEAN
-from MAEMCTrainingLib.pretext.measuring import MASKS, evaluate_pretext, hidden_pixel_errors
+from MAEMCTrainingLib.pretext.measuring import MASKS, evaluate_pretext, masked_pixel_errors
 from MAEMCTrainingLib.pretext.report import EVERYWHERE, NETWORK, TRAINING_MEAN, UNTRAINED, pretext_report, targets
 from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
@@ -83,7 +83,7 @@ def test_errors_are_of_the_pixels_hidden_from_the_network(patch_size):
     noise = draws.random((2, 3, 2, tokens), dtype=np.float32)
     mean = draws.normal(size=(2, 250, 250))
     module = network(patch_size)
-    found = hidden_pixel_errors({NETWORK: module, "twin": module}, pairs, noise, mean)
+    found = masked_pixel_errors({NETWORK: module, "twin": module}, pairs, noise, mean)
     grid = 250 // patch_size
     for plane, name in enumerate(("axial", "coronal")):
         sums = {}
@@ -199,7 +199,7 @@ def test_the_training_mean_is_that_of_the_cases_that_were_seen(pretrained, ball_
     mean = sum(pair.astype(np.float64) for pair in pairs[:10]) / 10
     report = evaluate_pretext(pretrained, ball_cohort, tmp_path, torch.device("cpu"), training=ball_cohort)
     noise = np.random.default_rng(0).random((6, MASKS, 2, 25), dtype=np.float32)
-    other = hidden_pixel_errors({NETWORK: pretrained.module}, np.stack(pairs[10:]), noise, mean)
+    other = masked_pixel_errors({NETWORK: pretrained.module}, np.stack(pairs[10:]), noise, mean)
     value = report["hidden_pixel_mse"]["axial"][TRAINING_MEAN]["value"]
     assert value == pytest.approx(other["axial"][TRAINING_MEAN].mean(), rel=0.15)  # other masks
 

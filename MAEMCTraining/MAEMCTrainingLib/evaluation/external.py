@@ -14,13 +14,11 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.files.atomic import write_json
 from MAEMCLib.files.folder import make_folder
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.reference_case import open_predictor
 from MAEMCLib.models.store import find_model
-from MAEMCLib.report.formats import write_report
 
 from ..classifiers.export import models_of_job
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
@@ -32,7 +30,7 @@ from .evaluation import CalibrationFacts, DataFacts, Decisions, Evaluation
 from .measuring import decide, measure
 from .notes import data_notes
 from .other_data import LABEL, Failed, Progress, Scored, score_cache, score_manifest
-from .page import evaluation_report
+from .page import write_evaluation
 from .predictions import OWN_CLASSES, PredictionTable
 
 
@@ -62,10 +60,8 @@ def evaluate_on(
     else:
         scored = score_manifest(predictor, data, home, column, progress)
     _check(scored, data, bundle.card, column)
-    table, found = _evaluate(scored, bundle.card, job)
-    table.write(output / "predictions.csv")
-    write_report(evaluation_report(found, table), output / "report.html")
-    write_json(output / "metrics.json", found.to_json())
+    found = _evaluate(scored, bundle.card, job)
+    write_evaluation(found, scored.table, output)
     return found, scored.failed
 
 
@@ -87,7 +83,8 @@ def _target(card: ModelCard, target: str | None) -> str:
 
 
 def _check(scored: Scored, data: Path, card: ModelCard, target: str) -> None:
-    if not len(scored.labels):
+    labels = scored.table.labels
+    if not len(labels):
         if scored.failed:
             case, _, reason = scored.failed[0]
             raise InputError(
@@ -98,39 +95,17 @@ def _check(scored: Scored, data: Path, card: ModelCard, target: str) -> None:
             f"No case of {data} that the model takes has a label. Fill the manifest's {target} column with {values}.",
             "no-labels",
         )
-    there = np.unique(scored.labels)
-    if len(there) == 1:
-        kind = card.classes[there[0]].removesuffix("-like")
+    lacking = [name.removesuffix("-like") for number, name in enumerate(card.classes) if number not in labels]
+    if lacking:
         raise InputError(
-            f"All {len(scored.labels)} labeled cases of {data} are {kind}. An evaluation needs cases of both classes.",
-            "single-class",
-        )
-    if len(there) < len(card.classes):
-        lacking = [name for number, name in enumerate(card.classes) if number not in there]
-        raise InputError(
-            f"No labeled case of {data} is of the class {', '.join(lacking)}. An evaluation needs all classes.",
+            f"No labeled case of {data} is of the class {', '.join(lacking)}. An evaluation needs cases of all "
+            "classes.",
             "single-class",
         )
 
 
-def _evaluate(scored: Scored, card: ModelCard, job: Job | None) -> tuple[PredictionTable, Evaluation]:
-    two, unavailable, others = len(card.classes) == 2, {}, {}
-    missing = int(np.isnan(scored.sizes).sum())
-    if missing:
-        unavailable[SIZE] = f"{missing} cases have no diameter_mm"
-    elif two:
-        others[SIZE] = scored.sizes
-    table = PredictionTable(
-        case_ids=scored.case_ids,
-        patients=scored.patients,
-        labels=scored.labels,
-        probabilities=scored.probabilities,
-        others=others,
-        rows=scored.rows,
-        classes=tuple(card.classes),
-        by_class=tuple(card.classes) != OWN_CLASSES or card.fusion == "graph",
-    )
-    decisions = _decisions(table, card)
+def _evaluate(scored: Scored, card: ModelCard, job: Job | None) -> Evaluation:
+    table, decisions = scored.table, _decisions(scored.table, card)
     overlap, seen = _overlap(scored, job)
     found = measure(
         table,
@@ -140,7 +115,7 @@ def _evaluate(scored: Scored, card: ModelCard, job: Job | None) -> tuple[Predict
         subject=f"{card.id} {card.version}" if job is None else job.folder.resolve().name,
         evaluation="other data",
         leaky=False,
-        baselines_unavailable=unavailable,
+        baselines_unavailable={SIZE: f"{scored.unsized} cases have no diameter_mm"} if scored.unsized else {},
         data=DataFacts(
             model=None if job is not None else {"id": card.id, "version": card.version, "sha256": card.sha256},
             overlap=overlap,
@@ -150,7 +125,7 @@ def _evaluate(scored: Scored, card: ModelCard, job: Job | None) -> tuple[Predict
             facts=_facts(scored, card),
         ),
     )
-    return table, replace(found, notes=[*data_notes(found), *_of_others(table, seen)])
+    return replace(found, notes=[*data_notes(found), *_of_others(table, seen)])
 
 
 def _decisions(table: PredictionTable, card: ModelCard) -> Decisions:
@@ -173,28 +148,26 @@ def _of_others(table: PredictionTable, seen: set[str]) -> list[str]:
 
 def _overlap(scored: Scored, job: Job | None) -> tuple[dict[str, str], set[str]]:
     """Whether the model was trained on some of these patients (state and text), and their pseudonyms."""
-    unknown = "cannot be known. If it was, the figures are too good."
     if job is None:
-        text = "A bundle does not say which patients it was trained on: whether these are among them"
-        return {"state": "unknown", "text": f"{text} {unknown}"}, set()
-    known, keys = set(), set()
-    for cohort in _cohorts(job):
-        known |= set(cohort["pseudonyms"])
-        keys.add(cohort["pseudonym_key"])
-    if keys != {scored.key}:
-        text = (
+        return _unknown("A bundle does not say which patients it was trained on: whether these are among them"), set()
+    cohorts = list(_cohorts(job))
+    if {cohort["pseudonym_key"] for cohort in cohorts} != {scored.key}:
+        return _unknown(
             "The pseudonyms of the job and of these data were made with different keys (MAEMC_HOME): whether it was "
             "trained on some of these patients"
-        )
-        return {"state": "unknown", "text": f"{text} {unknown}"}, set()
-    patients = set(scored.patients)
-    seen = known & patients
-    if not seen and job.settings["pretraining"] == UNKNOWN:
+        ), set()
+    patients = set(scored.table.patients)
+    seen = patients & {name for cohort in cohorts for name in cohort["pseudonyms"]}
+    if seen:
+        text = f"LEAKY: {len(seen)} of the {len(patients)} patients were trained on. The figures are too good."
+        return {"state": "known", "text": text}, seen
+    if job.settings["pretraining"] == UNKNOWN:
         return {"state": "unknown", "text": UNKNOWN_PATIENTS}, seen
-    if not seen:
-        return {"state": "none", "text": "None of these patients was trained on."}, seen
-    text = f"LEAKY: {len(seen)} of the {len(patients)} patients were trained on. The figures are too good."
-    return {"state": "known", "text": text}, seen
+    return {"state": "none", "text": "None of these patients was trained on."}, seen
+
+
+def _unknown(question: str) -> dict[str, str]:
+    return {"state": "unknown", "text": f"{question} cannot be known. If it was, the figures are too good."}
 
 
 def _cohorts(job: Job) -> Iterator[dict[str, Any]]:
@@ -212,8 +185,6 @@ def _facts(scored: Scored, card: ModelCard) -> list[tuple[str, str]]:
     if training.get("summary"):
         facts.append(("Trained", training["summary"]))
     if scored.gates:
-        colors = [
-            f"{scored.gates[color]} {color}" for color in ("green", "grey", "amber", "red") if color in scored.gates
-        ]
-        facts.append(("Fitness of the inputs", ", ".join(colors)))
+        colors = (color for color in ("green", "grey", "amber", "red") if color in scored.gates)
+        facts.append(("Fitness of the inputs", ", ".join(f"{scored.gates[color]} {color}" for color in colors)))
     return facts

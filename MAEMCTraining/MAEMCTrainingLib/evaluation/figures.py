@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from MAEMCLib.report.card import POINT_NAMES
 
 from .evaluation import Evaluation
-from .predictions import PredictionTable
+from .predictions import PredictionTable, second_of
 
 _MODEL, _OTHERS = "#1f4e79", ("#b0651d", "#6a8f3c", "#8a5a9e", "#b23a48", "0.55")
 _COLORS = ("#7aa6c9", "#b23a48")
@@ -32,37 +33,43 @@ def evaluation_figure(found: Evaluation, table: PredictionTable):
     _roc(roc, found, table)
     _reliability(calibration, found)
     _classes(classes, found, table)
-    for axis in (roc, calibration, classes):
-        axis.tick_params(labelsize=8)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
     return figure
+
+
+def _label(axis, title: str, x: str, y: str) -> None:
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel(x, fontsize=9)
+    axis.set_ylabel(y, fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _points_at(places: Mapping[str, Any]) -> list[tuple[Any, str, str]]:
+    """(place, first name, text) of the operating points at each place, of which several may share one."""
+    return [
+        (place, names[0], " = ".join(POINT_NAMES[name] for name in names))
+        for place in dict.fromkeys(places.values())
+        if (names := [name for name, own in places.items() if own == place])
+    ]
 
 
 def _roc(axis, found: Evaluation, table: PredictionTable) -> None:
     axis.plot([0, 1], [0, 1], color="0.85", linewidth=1)
     key = "macro_auc" if found.macro else "auc"
-    scores = {name: table.others[name] for name in found.baselines}
-    scores = {name: values if values.ndim == 1 else values[:, 1] for name, values in scores.items()}
+    scores = {name: second_of(table.others[name]) for name in found.baselines}
     others = [(name, values) for name, values in scores.items() if len(np.unique(values)) > 1]
     for (name, values), color in zip(others, _OTHERS, strict=False):
         value = found.baselines[name][key].value
         axis.plot(*roc_curve(table.labels, values), color=color, linewidth=1, label=f"{name} {value:.2f}")
     label = f"this model {found.metrics[key].value:.2f}"
     axis.plot(*roc_curve(table.labels, table.scores[:, 1]), color=_MODEL, linewidth=2.2, label=label)
-    places: dict[tuple[float, float], list[str]] = {}
-    for name in _POINTS:
-        rates = found.decisions.operating_points[name].metrics
-        place = (1 - rates["specificity"].value, rates["sensitivity"].value)
-        places.setdefault(place, []).append(name)
-    for (x, y), names in places.items():
-        text = " = ".join(POINT_NAMES[name] for name in names)
-        style = {"color": _MODEL, "markersize": 8, "markeredgecolor": "white", "clip_on": False}
-        axis.plot([x], [y], _POINTS[names[0]], label=text, linestyle="none", zorder=5, **style)
+    rates = {name: found.decisions.operating_points[name].metrics for name in _POINTS}
+    places = {name: (1 - own["specificity"].value, own["sensitivity"].value) for name, own in rates.items()}
+    style = {"color": _MODEL, "markersize": 8, "markeredgecolor": "white", "clip_on": False}
+    for (x, y), name, text in _points_at(places):
+        axis.plot([x], [y], _POINTS[name], label=text, linestyle="none", zorder=5, **style)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axis.set_xlabel("1 - specificity", fontsize=9)
-    axis.set_ylabel("sensitivity", fontsize=9)
-    axis.set_title("ROC (AUC)", fontsize=10)
+    _label(axis, "ROC (AUC)", "1 - specificity", "sensitivity")
     axis.legend(fontsize=7, loc="lower right", frameon=False)
 
 
@@ -74,12 +81,11 @@ def _reliability(axis, found: Evaluation) -> None:
     reach = [[row["observed"] - row["low"] for row in bins], [row["high"] - row["observed"] for row in bins]]
     axis.errorbar(x, y, yerr=reach, fmt="o-", color=_MODEL, ecolor="0.65", elinewidth=1, capsize=2, markersize=5)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axis.set_xlabel("mean probability of the bin", fontsize=9)
-    axis.set_ylabel(f"observed share of {_names(found)[1]} cases", fontsize=9)
     state = "calibrated" if found.decisions.calibration.calibrated else "not calibrated"
     sizes = sorted({row["n"] for row in bins})
     count = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-    axis.set_title(f"Reliability, {state} (bins of {count} cases)", fontsize=10)
+    share = f"observed share of {_names(found)[1]} cases"
+    _label(axis, f"Reliability, {state} (bins of {count} cases)", "mean probability of the bin", share)
 
 
 def _classes(axis, found: Evaluation, table: PredictionTable) -> None:
@@ -88,17 +94,11 @@ def _classes(axis, found: Evaluation, table: PredictionTable) -> None:
     names = [f"{name} ({len(values)})" for name, values in zip(_names(found), groups, strict=True)]
     axis.hist(groups, edges, color=_COLORS, label=names)
     styles = dict(zip(_POINTS, (":", "-", "--"), strict=True))
-    drawn: dict[float, list[str]] = {}
-    for name in _POINTS:
-        drawn.setdefault(found.decisions.thresholds[name], []).append(name)
-    for value, names in drawn.items():
-        text = " = ".join(POINT_NAMES[name] for name in names)
-        style = {"color": "0.25", "linewidth": 1, "linestyle": styles[names[0]]}
+    for value, name, text in _points_at({name: found.decisions.thresholds[name] for name in _POINTS}):
+        style = {"color": "0.25", "linewidth": 1, "linestyle": styles[name]}
         axis.axvline(value, ymax=0.78, label=f"{text} {value:.2f}", **style)
     axis.set(xlim=(0, 1), ylim=(0, 1.32 * axis.get_ylim()[1]))  # room for the legend
-    axis.set_xlabel(f"probability of the class {_names(found)[1]}", fontsize=9)
-    axis.set_ylabel("cases", fontsize=9)
-    axis.set_title("Probabilities by class", fontsize=10)
+    _label(axis, "Probabilities by class", f"probability of the class {_names(found)[1]}", "cases")
     axis.legend(fontsize=7, frameon=False, ncols=2, loc="upper center")
 
 
@@ -125,15 +125,10 @@ def learning_figure(events: list[dict[str, Any]]):
     for axis, (phase, title) in zip(figure.subplots(1, len(phases), squeeze=False)[0], phases, strict=True):
         for fold in folds:
             _losses(axis, [event for event in events if event.get("fold") == fold], phase, fold, colors[fold])
-        axis.set_xlabel("epoch", fontsize=9)
+        _label(axis, title, "epoch", "loss")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_ylabel("loss", fontsize=9)
-        axis.set_title(title, fontsize=10)
-        axis.tick_params(labelsize=8)
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=7, frameon=False, ncols=2)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
     return figure
 
 

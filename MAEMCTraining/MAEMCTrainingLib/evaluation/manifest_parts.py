@@ -16,11 +16,12 @@ from MAEMCLib.errors import InputError
 
 from ..classifiers.fold_model import fold_result
 from ..data.parts import TEST, VALIDATION
+from ..statistics.bootstrap import patient_samples
 from ..statistics.calibration import Calibration
-from ..statistics.metrics import confusion, confusion_matrix, evaluate
+from ..statistics.metrics import evaluate
 from ..statistics.operating_points import at_points
 from .evaluation import Part
-from .measuring import macro_figures
+from .measuring import counts_of, macro_figures
 from .out_of_fold import probabilities_of
 from .predictions import PredictionTable, of_second
 
@@ -94,17 +95,15 @@ def _mean_of_folds(
 
 def _figures(table: PredictionTable, thresholds: Mapping[str, float], part: str) -> Part:
     labels, patients, second = table.labels, table.patient_numbers, table.probabilities[:, 1]
-    two = len(table.classes) == 2
-    counts = np.bincount(labels, minlength=len(table.classes)).tolist()
+    if table.by_class:
+        metrics = macro_figures(table, table.scores, patient_samples(labels, patients))
+    else:
+        metrics = evaluate(labels, second, patients, thresholds["balanced"])
+    points = at_points(labels, second, patients, thresholds) if len(table.classes) == 2 else None
     return Part(
-        cases=len(labels),
-        patients=len(np.unique(patients)),
-        classes=dict(zip(table.classes, counts, strict=True)),
-        metrics=macro_figures(table, table.scores)
-        if table.by_class
-        else evaluate(labels, second, patients, thresholds["balanced"]),
-        confusion_matrix=confusion_matrix(labels, table.scores),
+        **counts_of(table),
+        metrics=metrics,
         chose_the_epoch=part == VALIDATION,
-        counts=confusion(labels, second, thresholds["balanced"]) if two else None,
-        operating_points=at_points(labels, second, patients, thresholds) if two else None,
+        counts=points["balanced"].counts if points else None,
+        operating_points=points,
     )

@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from MAEMCLib.report.sections import Metric
 
 from ..statistics.bootstrap import patient_samples, two_class_samples
 from ..statistics.calibration import reliability
 from ..statistics.delong import Comparison, delong
-from ..statistics.metrics import area, auc_difference, by_class, confusion, confusion_matrix, evaluate, evaluate_classes
+from ..statistics.metrics import area, auc_difference, by_class, confusion_matrix, evaluate, evaluate_classes
 from ..statistics.operating_points import at_points
 from .evaluation import CalibrationFacts, Decisions, Evaluation, Metrics
 from .out_of_fold import BRANCH
-from .predictions import PredictionTable
+from .predictions import PredictionTable, second_of
 
 _MOVED = ("brier", "ece", "ece_if_calibrated", "calibration_slope", "calibration_intercept")
 """What a calibration changes."""
@@ -28,21 +27,30 @@ def measure(
 
     facts: the fields of ``Evaluation`` that are no figures.
     """
-    labels, patients, two = table.labels, table.patient_numbers, len(table.classes) == 2
-    ranked = None
-    if two:
+    labels, patients, ranked = table.labels, table.patient_numbers, None
+    if len(table.classes) == 2:
         ranked = evaluate(labels, table.probabilities[:, 1], patients, threshold, table.folds, scores)
-    branches, baselines, comparisons = _others(table, scores)
-    counts = np.bincount(labels, minlength=len(table.classes)).tolist()
+    samples = patient_samples(labels, patients) if table.by_class else two_class_samples(labels, patients)
+    branches: dict[str, Metrics] = {}
+    baselines: dict[str, Metrics] = {}
+    comparisons: dict[str, Comparison] = {}
+    for name, values in table.others.items():
+        figures = _figures(table, values, samples)
+        if name.startswith(BRANCH):
+            branches |= {name.removeprefix(BRANCH): figures} if figures else {}
+        elif figures:
+            baselines[name] = figures
+            own = table.scores if table.by_class and values.ndim == 2 else scores
+            difference = auc_difference(labels, own, values, patients, samples)
+            comparisons[name] = Comparison(
+                difference, None if table.by_class else delong(labels, scores, second_of(values))
+            )
     return Evaluation(
-        cases=len(labels),
-        patients=len(np.unique(patients)),
-        classes=dict(zip(table.classes, counts, strict=True)),
+        **counts_of(table),
         macro=table.by_class,
-        metrics=macro_figures(table, table.scores) if table.by_class else ranked,
+        metrics=macro_figures(table, table.scores, samples) if table.by_class else ranked,
         two_class_metrics=ranked if table.by_class else None,
         by_class=by_class(labels, table.scores, table.classes, patients),
-        confusion_matrix=confusion_matrix(labels, table.scores),
         branches=branches,
         baselines=baselines,
         comparisons=comparisons,
@@ -51,49 +59,36 @@ def measure(
     )
 
 
-def macro_figures(table: PredictionTable, probabilities: np.ndarray, samples: np.ndarray | None = None) -> Metrics:
+def counts_of(table: PredictionTable) -> dict[str, Any]:
+    """Cases, patients, cases of each class and the confusion matrix, by the names of ``Evaluation`` and ``Part``."""
+    counts = np.bincount(table.labels, minlength=len(table.classes)).tolist()
+    return {
+        "cases": len(table.labels),
+        "patients": len(set(table.patients)),
+        "classes": dict(zip(table.classes, counts, strict=True)),
+        "confusion_matrix": confusion_matrix(table.labels, table.scores),
+    }
+
+
+def macro_figures(table: PredictionTable, probabilities: np.ndarray, samples: np.ndarray) -> Metrics:
     """Means over the classes of probabilities (cases, C) of the table's cases, of those that have some; empty where
-    these are not of every class. samples: of ``patient_samples``, where they are drawn already."""
-    labels, patients = table.labels, table.patient_numbers
-    samples = patient_samples(labels, patients) if samples is None else samples
-    kept = np.isfinite(probabilities).all(axis=1)
-    if len(np.unique(labels[kept])) < len(table.classes):
+    these are not of every class. samples: of ``patient_samples``."""
+    there = np.isfinite(probabilities).all(axis=1)
+    labels = table.labels[there]
+    if len(np.unique(labels)) < len(table.classes):
         return {}
-    return evaluate_classes(labels[kept], probabilities[kept], patients[kept], samples[:, kept])
+    return evaluate_classes(labels, probabilities[there], table.patient_numbers[there], samples[:, there])
 
 
-def _others(
-    table: PredictionTable, scores: np.ndarray
-) -> tuple[dict[str, Metrics], dict[str, Metrics], dict[str, Comparison]]:
-    """Figures of the branches and of the baselines, and the model beside the latter."""
-    labels, patients = table.labels, table.patient_numbers
-    samples = patient_samples(labels, patients) if table.by_class else two_class_samples(labels, patients)
-    branches: dict[str, Metrics] = {}
-    baselines: dict[str, Metrics] = {}
-    comparisons: dict[str, Comparison] = {}
-    for name, values in table.others.items():
-        branch = name.startswith(BRANCH)
-        if values.ndim == 1:  # it ranks, and is no probability
-            figures: Mapping[str, Metric] = {"macro_auc" if table.by_class else "auc": area(labels, values, patients)}
-        elif table.by_class:
-            figures = macro_figures(table, values, samples)
-        else:
-            kept = np.isfinite(values).all(axis=1)
-            folds = None if table.folds is None else table.folds[kept]
-            figures = evaluate(labels[kept], values[kept, 1], patients[kept], 0.5, folds)
-        if not figures:
-            continue
-        (branches if branch else baselines)[name.removeprefix(BRANCH)] = figures
-        if branch:
-            continue
-        if table.by_class:
-            own = table.scores if values.ndim == 2 else scores
-            comparisons[name] = Comparison(auc_difference(labels, own, values, patients, samples))
-        else:
-            values = values if values.ndim == 1 else values[:, 1]
-            difference = auc_difference(labels, scores, values, patients, samples)
-            comparisons[name] = Comparison(difference, delong(labels, scores, values))
-    return branches, baselines, comparisons
+def _figures(table: PredictionTable, values: np.ndarray, samples: np.ndarray) -> Metrics:
+    """Of a branch or a baseline; empty where it is not of every class."""
+    if values.ndim == 1:  # it ranks, and is no probability
+        return {"macro_auc" if table.by_class else "auc": area(table.labels, values, table.patient_numbers)}
+    if table.by_class:
+        return macro_figures(table, values, samples)
+    there = np.isfinite(values[:, 1])
+    folds = None if table.folds is None else table.folds[there]
+    return evaluate(table.labels[there], values[there, 1], table.patient_numbers[there], 0.5, folds)
 
 
 def decide(
@@ -111,13 +106,14 @@ def decide(
     if calibration.calibrated and table.network is not None:
         plain = evaluate(labels, table.network[:, 1], patients, 0.5)
         before = {key: plain[key] for key in _MOVED}
+    points = at_points(labels, probabilities, patients, thresholds, used)
     return Decisions(
         calibration=calibration,
         thresholds=thresholds,
         prior_in_probability=prior,
         thresholds_reason=thresholds_reason,
-        counts=confusion(labels, probabilities, (used or {}).get("balanced", thresholds["balanced"])),
-        operating_points=at_points(labels, probabilities, patients, thresholds, used),
+        counts=points["balanced"].counts,
+        operating_points=points,
         reliability=reliability(labels, probabilities, patients),
         before_calibration=before,
     )

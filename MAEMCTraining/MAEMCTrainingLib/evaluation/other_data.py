@@ -4,7 +4,8 @@ holds. A case of several pictures has the mean of their log-odds, as in training
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,7 +28,8 @@ from ..data.kinds.picture import case_of
 from ..data.parts import FIRST_ROW
 from ..data.pseudonyms import key_name, pseudonym, pseudonym_key
 from ..data.store import open_store
-from .predictions import OWN_CLASSES
+from .baselines import SIZE
+from .predictions import OWN_CLASSES, PredictionTable
 
 LABEL = "label"
 """The manifest's own column of the class."""
@@ -48,22 +50,17 @@ class Failed(NamedTuple):
 class Scored:
     """Other data after scoring.
 
-    case_ids: the user's own, of a cache pseudonyms. rows: of the manifest. labels: (cases,) numbers of the model's
-    classes. probabilities: (cases, C). sizes: (cases,) mm, NaN where unknown. key: name of the pseudonyms' key. failed:
-    what could not be scored. unlabeled: cases left out for want of a label. gates: how many cases have each color;
-    empty for a cache.
+    table: case_ids are the user's own, of a cache pseudonyms; beside the model stands the size, where all are known.
+    unsized: cases without a diameter. key: name of the pseudonyms' key. failed: what could not be scored. unlabeled:
+    cases left out for want of a label. gates: how many cases have each color; empty for a cache.
     """
 
-    case_ids: list[str]
-    rows: list[int]
-    patients: list[str]
-    labels: np.ndarray
-    probabilities: np.ndarray
-    sizes: np.ndarray
+    table: PredictionTable
+    unsized: int
     key: str
     failed: list[Failed]
     unlabeled: int
-    gates: dict[str, int]
+    gates: Mapping[str, int]
 
 
 def score_manifest(predictor: Any, path: Path, home: Path, target: str, progress: Progress) -> Scored:
@@ -73,39 +70,33 @@ def score_manifest(predictor: Any, path: Path, home: Path, target: str, progress
     rows = [row for row in manifest.rows if row.kind in KINDS[card.input].rows]
     row_of = {row.case_id: number + FIRST_ROW for number, row in enumerate(manifest.rows)}
     labels = {row.case_id: _label(row, card, target, row_of[row.case_id]) for row in rows}
-    known = [row for row in rows if labels[row.case_id] is not None]
+    labeled_rows = [row for row in rows if labels[row.case_id] is not None]
     results, failed = {}, []
     with CaseScorer(card, lambda: predictor) as scorer:
-        for together in card.kind.groups(known):
+        for together in card.kind.groups(labeled_rows):
             for row, found in zip(together, scorer.score(together), strict=True):
                 if found.result.status == "failed":
                     failed.append(Failed(row.case_id, row_of[row.case_id], found.message or found.result.message))
                 else:
                     results[row.case_id] = found.result
-            progress(len(results) + len(failed), len(known))
+            progress(len(results) + len(failed), len(labeled_rows))
     cases: dict[tuple[str, ...], list[Case]] = {}
-    for row in known:
+    for row in labeled_rows:
         if row.case_id in results:
             # Slices of one volume are one case, as in training.
             cases.setdefault(case_of(row), []).append(row)
-    kept = [members[0] for members in cases.values()]
-    gates: dict[str, int] = {}
-    for row in kept:
-        gates[results[row.case_id].gate] = gates.get(results[row.case_id].gate, 0) + 1
+    first = [rows[0] for rows in cases.values()]
     key = pseudonym_key(home)
-    members = [[_probabilities(results[row.case_id], card) for row in rows] for rows in cases.values()]
-    return Scored(
-        case_ids=[row.case_id for row in kept],
-        rows=[row_of[row.case_id] for row in kept],
-        patients=[pseudonym("P", row.patient_id, key, row.values.get("pseudonym_key")) for row in kept],
-        labels=np.array([labels[row.case_id] for row in kept], dtype=int),
-        probabilities=_joined(members, card),
-        sizes=_sizes(kept),
-        key=key_name(key),
-        failed=failed,
-        unlabeled=len(rows) - len(known),
-        gates=gates,
+    table, unsized = _table(
+        card,
+        first,
+        [row_of[row.case_id] for row in first],
+        [pseudonym("P", row.patient_id, key, row.values.get("pseudonym_key")) for row in first],
+        [labels[row.case_id] for row in first],
+        [[_probabilities(results[row.case_id], card) for row in rows] for rows in cases.values()],
     )
+    gates = dict(Counter(results[row.case_id].gate for row in first))
+    return Scored(table, unsized, key_name(key), failed, len(rows) - len(labeled_rows), gates)
 
 
 def _label(row: Case, card: ModelCard, target: str, number: int) -> int | None:
@@ -128,20 +119,33 @@ def _probabilities(result: NoduleResult | Prediction, card: ModelCard) -> list[f
     return [1 - result.probability, result.probability]
 
 
-def _joined(members: Sequence[Sequence[Sequence[float]]], card: ModelCard) -> np.ndarray:
-    """(cases, C) of the probabilities of each case's pictures: the mean of their log-odds, as in training."""
-    rows = []
-    for found in members:
-        if len(found) == 1:
-            rows.append(found[0])
-            continue
-        clipped = np.clip(np.asarray(found), _LEAST, 1 - _LEAST)
-        rows.append(softmax(np.log(clipped).mean(axis=0)).tolist())
-    return np.array(rows, dtype=float).reshape(-1, len(card.classes))
-
-
-def _sizes(cases: Sequence[Any]) -> np.ndarray:
-    return np.array([np.nan if case.diameter_mm is None else case.diameter_mm for case in cases], dtype=float)
+def _table(
+    card: ModelCard,
+    cases: Sequence[Any],
+    rows: Sequence[int],
+    patients: Sequence[str],
+    labels: Sequence[int],
+    members: Sequence[Sequence[Sequence[float]]],
+) -> tuple[PredictionTable, int]:
+    """The predictions, and how many cases have no diameter. members: the probabilities of each case's images, of which
+    a case has the mean of their log-odds, as in training."""
+    probabilities = [
+        found[0] if len(found) == 1 else softmax(np.log(np.clip(found, _LEAST, 1 - _LEAST)).mean(axis=0)).tolist()
+        for found in members
+    ]
+    classes, sizes = tuple(card.classes), [case.diameter_mm for case in cases]
+    unsized = sizes.count(None)
+    table = PredictionTable(
+        case_ids=[case.case_id for case in cases],
+        patients=patients,
+        labels=np.array(labels, dtype=int),
+        probabilities=np.array(probabilities, dtype=float).reshape(-1, len(classes)),
+        others={} if unsized or len(classes) > 2 else {SIZE: np.array(sizes, dtype=float)},
+        rows=rows,
+        classes=classes,
+        by_class=classes != OWN_CLASSES or card.fusion == "graph",
+    )
+    return table, unsized
 
 
 def score_cache(predictor: Any, path: Path, progress: Progress) -> Scored:
@@ -171,15 +175,12 @@ def score_cache(predictor: Any, path: Path, progress: Progress) -> Scored:
         for (owner, _), found in zip(together, predictions, strict=True):
             members[owner].append(_probabilities(found, card))
         progress(together[-1][0] + 1, len(cohort))
-    return Scored(
-        case_ids=[case.case_id for case in cohort.cases],
-        rows=[case.row for case in cohort.cases],
-        patients=[case.patient for case in cohort.cases],
-        labels=np.asarray(cohort.labels),
-        probabilities=_joined(members, card),
-        sizes=_sizes(cohort.cases),
-        key=cohort.pseudonym_key,
-        failed=[],
-        unlabeled=len(everyone) - len(cohort),
-        gates={},
+    table, unsized = _table(
+        card,
+        cohort.cases,
+        [case.row for case in cohort.cases],
+        [case.patient for case in cohort.cases],
+        cohort.labels.tolist(),
+        members,
     )
+    return Scored(table, unsized, cohort.pseudonym_key, [], len(everyone) - len(cohort), {})

@@ -8,7 +8,7 @@ give, which is not what was evaluated, only its like.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ class OutOfFold:
     """probabilities: (cases, C) the fold models' own. others: those of branches and of images alone, NaN where a branch
     was not observed. folds: (cases,) which fold tested the case.
 
-    validation_cases, validation_labels, validation_folds, validation_scores: (predictions,) of every inner validation
-    prediction of two classes the case, its label, the fold that tests it (-1: none, as with the manifest's validation
-    rows) and the probability of the second class.
+    validation_cases, validation_labels, validation_scores: (predictions,) of every inner validation prediction of two
+    classes the case, its label and the probability of the second class. Cases that no fold tests, as the manifest's
+    validation rows, are numbered on.
     """
 
     labels: np.ndarray
@@ -39,7 +39,6 @@ class OutOfFold:
     probabilities: np.ndarray
     validation_cases: np.ndarray
     validation_labels: np.ndarray
-    validation_folds: np.ndarray
     validation_scores: np.ndarray
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -47,6 +46,11 @@ class OutOfFold:
     def scores(self) -> np.ndarray:
         """(cases,) of two classes the probability of the second."""
         return self.probabilities[:, 1]
+
+    @property
+    def validation_folds(self) -> np.ndarray:
+        """(predictions,) the fold that tests each validation prediction's case; -1: none."""
+        return np.append(self.folds, -1)[np.minimum(self.validation_cases, len(self.folds))]
 
 
 @dataclass(frozen=True)
@@ -79,21 +83,23 @@ def read_out_of_fold(
     Raises InputError: a fold's result is missing or damaged, a case that was not predicted, NaN.
     """
     place = {case_id: index for index, case_id in enumerate(case_ids)}
+    numbers = dict(place)  # cases that no fold tests follow
     nothing = np.full((len(case_ids), classes), np.nan)
     tables, fold_of = {"": nothing.copy()}, np.full(len(case_ids), -1)
-    validation: list[tuple[str, int, float]] = []
+    validation: list[tuple[int, int, float]] = []
     for fold in range(folds):
         result = fold_result(folder, fold)
         try:
-            for model, row in _tested(result):
-                tables.setdefault(model, nothing.copy())[place[row[0]]] = row[1]
+            for model, case, probabilities in _tested(result):
+                tables.setdefault(model, nothing.copy())[place[case]] = probabilities
                 if not model:
-                    fold_of[place[row[0]]] = fold
+                    fold_of[place[case]] = fold
             for row in result["validation"] if classes == 2 else ():
-                case = row["case_id"]
-                label = row["label"] if "label" in row else labels[place[case]]
-                validation.append((case, int(label), float(row["probability"])))
-        except (KeyError, TypeError, ValueError) as error:
+                number = numbers.setdefault(row["case_id"], len(numbers))
+                label = row["label"] if "label" in row else labels[number]
+                validation.append((number, label, row["probability"]))
+            validated = np.array(validation, dtype=float).reshape(-1, 3).T
+        except (LookupError, TypeError, ValueError) as error:
             raise InputError(
                 f"The result of fold {fold + 1} in {folder} is damaged or of other data. Remove its result.json and "
                 "repeat the training's command.",
@@ -104,34 +110,20 @@ def read_out_of_fold(
             f"{int((fold_of < 0).sum())} cases of {folder} were tested by no fold. Repeat the training's command.",
             "damaged-result",
         )
-    found = tables.pop("")
-    numbers = _validated(validation, place, fold_of)
-    check_probabilities(found)
-    check_probabilities(numbers[-1])
-    return OutOfFold(np.asarray(labels), fold_of, found, *numbers, others=tables)
+    probabilities = tables.pop("")
+    check_probabilities(probabilities)
+    check_probabilities(validated[2])
+    return OutOfFold(labels, fold_of, probabilities, *validated[:2].astype(int), validated[2], others=tables)
 
 
-def _tested(result: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, list[float]]]]:
-    """(model, (case, probabilities)) of all that a fold tested: the model "", each of its branches, images alone."""
+def _tested(result: Mapping[str, Any]) -> Iterator[tuple[str, str, list[float]]]:
+    """(model, case, probabilities) of all that a fold tested: the model "", each of its branches, images alone."""
     for row in result["test"]:
-        yield "", (row["case_id"], probabilities_of(row))
+        yield "", row["case_id"], probabilities_of(row)
         for branch, values in row.get("branches", {}).items():
-            yield f"{BRANCH}{branch}", (row["case_id"], values)
+            yield f"{BRANCH}{branch}", row["case_id"], values
     for row in result.get("images_alone", ()):
-        yield IMAGES_ALONE, (row["case_id"], probabilities_of(row))
-
-
-def _validated(
-    validation: Sequence[tuple[str, int, float]], place: Mapping[str, int], fold_of: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    names = [case for case, _, _ in validation]
-    others = {name: len(place) + number for number, name in enumerate(dict.fromkeys(names))}
-    return (
-        np.array([place.get(name, others[name]) for name in names], dtype=int),
-        np.array([label for _, label, _ in validation], dtype=int),
-        np.array([fold_of[place[n]] if n in place else -1 for n in names], dtype=int),
-        np.array([score for _, _, score in validation], dtype=float),
-    )
+        yield IMAGES_ALONE, row["case_id"], probabilities_of(row)
 
 
 def calibrate(oof: OutOfFold) -> Calibrated:
@@ -139,54 +131,37 @@ def calibrate(oof: OutOfFold) -> Calibrated:
 
     With one model, which the manifest's validation rows stopped, both come from the validation rows alone.
     """
-    half = dict.fromkeys(POINTS, 0.5)
-    plain = Calibrated(oof.scores, Calibration(), half, {}, None, None)
     reason = too_few(oof.validation_labels, oof.validation_cases)
     if reason is not None:
-        return replace(plain, reason=reason, thresholds_reason=reason)
-    numbers = np.unique(oof.folds)
-    if len(numbers) == 1:
-        return _calibrate_one(oof)
-    calibration = fit_platt(oof.labels, oof.scores)
-    others = {n: fit_platt(oof.labels[oof.folds != n], oof.scores[oof.folds != n]) for n in numbers}
-    slopes = [fitted.slope for fitted in (calibration, *others.values())]
-    if min(slopes) <= 0:  # applied, it would turn the model's ranking round
-        reason = _not_better_than_chance("out-of-fold", slopes)
-        calibration, others = Calibration(), dict.fromkeys(numbers, Calibration())
-    probabilities, used = np.zeros(len(oof.scores)), {name: np.zeros(len(oof.scores)) for name in POINTS}
-    for number, fitted in others.items():
-        tested = oof.folds == number
-        probabilities[tested] = fitted.apply(oof.scores[tested]) if reason is None else oof.scores[tested]
-        chosen = _thresholds(oof, oof.validation_folds != number, fitted)
-        for name, value in chosen.items():
-            used[name][tested] = value
-    everything = np.ones(len(oof.validation_cases), dtype=bool)
-    return Calibrated(probabilities, calibration, _thresholds(oof, everything, calibration), used, reason, None)
-
-
-def _calibrate_one(oof: OutOfFold) -> Calibrated:
-    calibration, reason = fit_platt(oof.validation_labels, oof.validation_scores), None
-    if (oof.validation_cases < len(oof.labels)).any():
-        calibration, reason = (
-            Calibration(),
-            (
+        return Calibrated(oof.scores, Calibration(), dict.fromkeys(POINTS, 0.5), {}, reason, reason)
+    folds, every = np.unique(oof.folds), np.ones(len(oof.validation_cases), dtype=bool)
+    if len(folds) > 1:
+        calibration, source = fit_platt(oof.labels, oof.scores), "out-of-fold"
+        fitted = {fold: fit_platt(oof.labels[oof.folds != fold], oof.scores[oof.folds != fold]) for fold in folds}
+    else:
+        calibration, source = fit_platt(oof.validation_labels, oof.validation_scores), "validation"
+        fitted = {folds[0]: calibration}
+        if (oof.validation_folds >= 0).any():
+            reason = (
                 "the manifest has no test rows, and a calibration cannot be judged on the validation rows that it is "
                 "fitted on"
-            ),
+            )
+    slopes = [one.slope for one in (calibration, *fitted.values())]
+    if reason is None and min(slopes) <= 0:  # applied, it would turn the model's ranking round
+        reason = (
+            f"the {source} probabilities do not rise with the share of malignant cases (slopes of the calibration "
+            f"{min(slopes):.2f} to {max(slopes):.2f}): the model is not better than chance"
         )
-    elif calibration.slope <= 0:
-        calibration, reason = Calibration(), _not_better_than_chance("validation", [calibration.slope])
-    thresholds = _thresholds(oof, np.ones(len(oof.validation_cases), dtype=bool), calibration)
-    used = {name: np.full(len(oof.scores), value) for name, value in thresholds.items()}
-    return Calibrated(calibration.apply(oof.scores), calibration, thresholds, used, reason, None)
+    if reason is not None:
+        calibration, fitted = Calibration(), dict.fromkeys(folds, Calibration())
+    probabilities, used = np.zeros(len(oof.scores)), {name: np.zeros(len(oof.scores)) for name in POINTS}
+    for fold, own in fitted.items():
+        tested = oof.folds == fold
+        probabilities[tested] = own.apply(oof.scores[tested])
+        for name, value in _thresholds(oof, oof.validation_folds != fold if len(folds) > 1 else every, own).items():
+            used[name][tested] = value
+    return Calibrated(probabilities, calibration, _thresholds(oof, every, calibration), used, reason, None)
 
 
-def _not_better_than_chance(which: str, slopes: Sequence[float]) -> str:
-    return (
-        f"the {which} probabilities do not rise with the share of malignant cases (slopes of the calibration "
-        f"{min(slopes):.2f} to {max(slopes):.2f}): the model is not better than chance"
-    )
-
-
-def _thresholds(oof: OutOfFold, kept: np.ndarray, calibration: Calibration) -> dict[str, float]:
-    return choose_thresholds(oof.validation_labels[kept], calibration.apply(oof.validation_scores[kept]))
+def _thresholds(oof: OutOfFold, chosen: np.ndarray, calibration: Calibration) -> dict[str, float]:
+    return choose_thresholds(oof.validation_labels[chosen], calibration.apply(oof.validation_scores[chosen]))

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from MAEMCLib.files.atomic import write_json
+from MAEMCLib.report.formats import write_report
 from MAEMCLib.report.sections import OWN, Cell, Difference, Figure, Note, Notes, Part, Report, Section, Table
 
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
@@ -38,6 +40,13 @@ _PROBABILITY = {
 _OF_A_PART = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SEN", "specificity": "SPE", "brier": "Brier"}
 _TITLES = {TEST: "Test rows of the manifest", VALIDATION: "Validation rows of the manifest"}
 _COUNTS = ("tp", "fp", "tn", "fn")
+
+
+def write_evaluation(found: Evaluation, table: PredictionTable, output: Path, events: Path | None = None) -> None:
+    """predictions.csv, report.html and metrics.json in a folder. events: as ``evaluation_report``."""
+    table.write(output / "predictions.csv")
+    write_report(evaluation_report(found, table, events), output / "report.html")
+    write_json(output / "metrics.json", found.to_json())
 
 
 def evaluation_report(found: Evaluation, table: PredictionTable | None = None, events: Path | None = None) -> Report:

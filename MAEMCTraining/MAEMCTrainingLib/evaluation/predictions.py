@@ -72,35 +72,34 @@ class PredictionTable:
             "patient_id": list(self.patients),
             "fold": [""] * len(self.labels) if self.folds is None else [str(fold) for fold in self.folds.tolist()],
             "label": [str(label) for label in self.labels.tolist()],
-            **(self._by_class() if self.by_class else self._of_two()),
+            **self._of_models(),
         }
         with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
             writer = RowWriter(stream)
             writer.row(columns)
             writer.rows(zip(*columns.values(), strict=True))
 
-    def _of_two(self) -> dict[str, list[str]]:
-        return {
-            "probability": _texts(self.probabilities[:, 1]),
-            "network_probability": [""] * len(self.labels) if self.network is None else _texts(self.network[:, 1]),
-            **self._rows(),
-            **{name: _texts(v if v.ndim == 1 else v[:, 1]) for name, v in self.others.items()},
-        }
-
-    def _by_class(self) -> dict[str, list[str]]:
-        columns = {"class": [self.classes[number] for number in self.labels], **self._rows()}
+    def _of_models(self) -> dict[str, list[str]]:
+        rows = {"row": [str(row) for row in self.rows]} if len(self.rows) else {}
+        if not self.by_class:
+            network = [""] * len(self.labels) if self.network is None else _texts(self.network[:, 1])
+            others = {name: _texts(second_of(values)) for name, values in self.others.items()}
+            return {"probability": _texts(self.probabilities[:, 1]), "network_probability": network, **rows, **others}
+        columns = {"class": [self.classes[number] for number in self.labels], **rows}
         for name, values in {"": self.scores, **self.others}.items():
             if values.ndim == 1:
                 columns[name] = _texts(values)
-                continue
-            for number, label in enumerate(self.classes):
-                columns[_column(name, label)] = _texts(values[:, number])
+            else:
+                named = zip(self.classes, values.T, strict=True)
+                columns |= {_column(name, label): _texts(column) for label, column in named}
         if len(self.classes) == 2:
             columns["probability"] = _texts(self.probabilities[:, 1])
         return columns
 
-    def _rows(self) -> dict[str, list[str]]:
-        return {"row": [str(row) for row in self.rows]} if len(self.rows) else {}
+
+def second_of(values: np.ndarray) -> np.ndarray:
+    """(cases,) of two classes what the second is ranked by: the scores themselves, or of (cases, 2) its column."""
+    return values if values.ndim == 1 else values[:, 1]
 
 
 def of_second(probabilities: np.ndarray) -> np.ndarray:
@@ -140,19 +139,20 @@ def _models(
     columns: Mapping[str, list[str]], classes: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
     """Probabilities, the network's, and those of the others."""
-    kept = [name for name in columns if name not in _COLUMNS and not name.startswith(_OF)]
+
+    def own(name: str) -> np.ndarray | None:
+        return of_second(_numbers(columns[name])) if name in columns else None
+
+    others = [name for name in columns if name not in _COLUMNS and not name.startswith(_OF)]
     if not classes:
-        network = of_second(_numbers(columns["network_probability"])) if "network_probability" in columns else None
-        others = {name: of_second(_numbers(columns[name])) for name in kept}
-        return of_second(_numbers(columns["probability"])), network, others
+        return of_second(_numbers(columns["probability"])), own("network_probability"), {n: own(n) for n in others}
     first = f": {classes[0]}"
-    models = ["", *(name.removesuffix(first) for name in kept if name.endswith(first))]
+    models = ["", *(name.removesuffix(first) for name in others if name.endswith(first))]
     tables = {
         model: np.stack([_numbers(columns[_column(model, label)]) for label in classes], axis=1) for model in models
     }
-    network = tables.pop("")
-    calibrated = of_second(_numbers(columns["probability"])) if "probability" in columns else network
-    return calibrated, network, tables
+    network, calibrated = tables.pop(""), own("probability")
+    return network if calibrated is None else calibrated, network, tables
 
 
 def _column(model: str, label: str) -> str:

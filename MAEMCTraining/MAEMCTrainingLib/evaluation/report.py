@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from MAEMCLib.files.atomic import read_json, write_json
+from MAEMCLib.files.atomic import read_json
 from MAEMCLib.files.folder import make_folder
-from MAEMCLib.report.formats import write_report
 
 from ..classifiers.fold_model import TrainedFolds
 from ..classifiers.protocol import UNKNOWN
@@ -27,7 +26,7 @@ from .manifest_parts import evaluate_parts, evaluated_rows
 from .measuring import decide, measure
 from .notes import job_notes
 from .out_of_fold import Calibrated, OutOfFold, calibrate, read_out_of_fold
-from .page import evaluation_report
+from .page import write_evaluation
 from .predictions import OWN_CLASSES, PredictionTable, of_second, read_predictions
 
 _TWO_CLASSES_ONLY = "a calibration is made for two classes only"
@@ -104,9 +103,7 @@ def _write(
     make_folder(output)
     for part, (rows, _) in parts.items():
         rows.write(output / f"predictions-{part}.csv")
-    table.write(output / "predictions.csv")
-    write_report(evaluation_report(found, table, job.folder / "events.jsonl"), output / "report.html")
-    write_json(output / "metrics.json", found.to_json())
+    write_evaluation(found, table, output, job.folder / "events.jsonl")
     return found
 
 

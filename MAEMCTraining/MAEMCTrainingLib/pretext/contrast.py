@@ -12,21 +12,12 @@ from torch import Tensor, nn
 
 from ..data.cohort import Cohort
 from ..data.kinds.montage_views import draw_view, montage_pair
+from ..engine.configuration import PAPER_VIEWS
 from ..engine.rng import generator
 from ..pretraining.parts.losses import info_nce
 from ..pretraining.run import PretrainedJob
 
 _CHUNK = 16
-
-
-def can_contrast(module: nn.Module) -> bool:
-    """Whether a method has the parts that this needs."""
-    return module.CONTRASTS_PLANES
-
-
-def can_contrast_unmasked(module: nn.Module) -> bool:
-    """Whether the features can be had of whole montages: the flattening "flatten" is tied to one number of patches."""
-    return module.flattening.kind != "flatten"
 
 
 @torch.no_grad()
@@ -79,15 +70,12 @@ def fill_queue(module: nn.Module, pretrained: PretrainedJob, known: Cohort, devi
         chosen = samples[start : start + _CHUNK]
         cases = [sample % len(known) for sample in chosen]
         # After the last epoch of the run: views and masks that no training step has drawn.
-        views = [
-            draw_view(
-                run.augmentation, known.settings.slice_step_mm, run.seed, run.epochs, sample, sample // len(known) % 40
-            )
-            for sample in chosen
-        ]
-        stacks = zip(cases, views, strict=True)
-        pairs = np.stack([montage_pair(known.array(case), view, pretrained.preprocessing)[0] for case, view in stacks])
-        draws = [generator(run.seed, "mask", run.epochs, sample) for sample in chosen]
-        noise = np.stack([draw.random((2, tokens), dtype=np.float32) for draw in draws])
+        pairs, noise = [], []
+        for sample, case in zip(chosen, cases, strict=True):
+            number = sample // len(known) % PAPER_VIEWS
+            view = draw_view(run.augmentation, known.settings.slice_step_mm, run.seed, run.epochs, sample, number)
+            pairs.append(montage_pair(known.array(case), view, pretrained.preprocessing)[0])
+            noise.append(generator(run.seed, "mask", run.epochs, sample).random((2, tokens), dtype=np.float32))
+        pairs, noise = np.stack(pairs), np.stack(noise)
         keys = queries_and_keys(module, pairs, noise, device)[1]
         module.queue.enqueue(keys.to(device), torch.from_numpy(known.patients[cases]).to(device))

@@ -1,12 +1,13 @@
 """How well a pre-training does its own task on patients that it has never seen.
 
-Hidden pixels are set beside what fills them without learning, the contrast beside chance, and all of it beside the
+Masked pixels are set beside what fills them without learning, the contrast beside chance, and all of it beside the
 network of the same configuration before its first step.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -27,11 +28,12 @@ from torch import nn
 
 from ..data.cohort import Cohort
 from ..data.kinds.montage_views import View, montage_pair
+from ..data.kinds.nodule import KIND as NODULE
 from ..engine.rng import generator
 from ..pretraining.preview import masked_pixels, montage_figure, save_png
 from ..pretraining.run import PretrainedJob, build_method
 from ..statistics.bootstrap import two_class_samples
-from .contrast import can_contrast, can_contrast_unmasked, fill_queue, own_key_first, queries_and_keys, queue_losses
+from .contrast import fill_queue, own_key_first, queries_and_keys, queue_losses
 from .filling import FILLINGS, INTERPOLATION, interpolated
 from .gray_levels import gray_level_errors, gray_levels, peak_signal_to_noise
 from .report import EVERYWHERE, NETWORK, PLANES, TRAINING_MEAN, UNTRAINED, notes, targets
@@ -40,7 +42,7 @@ MASKS = 4
 """Masks drawn for each case."""
 _SEED = 20253
 _CHUNK = 16
-_PICTURES = 3
+_IMAGES = 3
 
 
 def evaluate_pretext(
@@ -64,13 +66,12 @@ def evaluate_pretext(
     _check_method(pretrained, cohort)
     held_out, seen = _held_out(pretrained, cohort)
     known = _known(pretrained, training)
-    pairs = np.stack([montage_pair(held_out.array(i), View(), preprocessing)[0] for i in range(len(held_out))])
-    noise = np.stack([_noise(case, pretrained.module.mask_cells) for case in range(len(held_out))])
+    pairs = _pairs(held_out, preprocessing)
+    noise = np.array([_noise(case, pretrained.module.mask_cells) for case in range(len(held_out))])
     untrained = build_method(run)
     networks = {NETWORK: pretrained.module.to(device).eval(), UNTRAINED: untrained.to(device).eval()}
-    unavailable = {} if known else {TRAINING_MEAN: "the pre-training's own cases were not given"}
-    mean_pair = _mean_pair(known, preprocessing) if known else None
-    errors = hidden_pixel_errors(networks, pairs, noise, mean_pair)
+    mean_pair = _pairs(known, preprocessing).mean(axis=0, dtype=np.float64) if known else None
+    errors = masked_pixel_errors(networks, pairs, noise, mean_pair)
     weights = two_class_samples(np.zeros(len(held_out)), held_out.patients)
     report: dict[str, Any] = {
         "pretraining": pretrained.folder.name,
@@ -89,7 +90,7 @@ def evaluate_pretext(
         },
     }
     report["gray_levels"] = _gray_levels(networks, pairs, noise[:, :1], mean_pair, preprocessing, weights)
-    if can_contrast(pretrained.module):
+    if pretrained.module.CONTRASTS_PLANES:
         if known:
             fill_queue(untrained, pretrained, known, device)
         report["contrast"] = {
@@ -97,24 +98,20 @@ def evaluate_pretext(
             for name, module in networks.items()
         }
     report["targets"] = targets(report)
-    report["unavailable"] = unavailable
+    report["unavailable"] = {} if known else {TRAINING_MEAN: "the pre-training's own cases were not given"}
     report["notes"] = notes(report)
-    _write(output, report, _figure(pretrained, pairs[:, 0], noise[:, 0, 0]))
-    return report
-
-
-def _write(output: Path, report: dict[str, Any], figure: Any) -> None:
     make_folder(output)
     with replacing(output / "pretext.png") as temporary:
-        save_png(figure, temporary)
+        save_png(_figure(pretrained, pairs[:, 0], noise[:, 0, 0]), temporary)
     write_json(output / "pretext.json", report)
+    return report
 
 
 def _check_method(pretrained: PretrainedJob, cohort: Cohort) -> None:
     run = pretrained.run
     if pretrained.module.reconstruct is None:
         raise InputError(f"The method {run.method} reconstructs nothing, so there is no pretext to evaluate.", "method")
-    if {pretrained.kind.name, cohort.kind.name} != {"nodule"} or run.encoder.image_size != SIDE * TILES:
+    if not pretrained.kind is cohort.kind is NODULE or run.encoder.image_size != SIDE * TILES:
         raise InputError(
             "The pretext is evaluated on montages of 250 pixels, whose neighboring slices give its baselines; this "
             "pre-training learned from other images.",
@@ -161,37 +158,32 @@ def _check_key(pretrained: PretrainedJob, cohort: Cohort, question: str) -> None
         )
 
 
-def _noise(case: int, tokens: int) -> np.ndarray:
-    """(MASKS, 2, tokens) float32: what decides the masks of one case, in both planes."""
-    draws = [generator(_SEED, "pretext", mask, case) for mask in range(MASKS)]
-    return np.stack([draw.random((2, tokens), dtype=np.float32) for draw in draws])
+def _noise(case: int, cells: int) -> list[np.ndarray]:
+    """``MASKS`` times (2, cells) float32: what decides the masks of one case, in both planes."""
+    return [generator(_SEED, "pretext", mask, case).random((2, cells), dtype=np.float32) for mask in range(MASKS)]
 
 
-def _mean_pair(known: Cohort, preprocessing: Preprocessing) -> np.ndarray:
-    """(2, 250, 250) float64: the mean of the plain views."""
-    return sum(
-        montage_pair(known.array(i), View(), preprocessing)[0].astype(np.float64) for i in range(len(known))
-    ) / len(known)
+def _pairs(cohort: Cohort, preprocessing: Preprocessing) -> np.ndarray:
+    """(cases, 2, 250, 250) the plain views, as network input."""
+    return np.stack([montage_pair(cohort.array(case), View(), preprocessing)[0] for case in range(len(cohort))])
 
 
 @torch.no_grad()
-def hidden_pixel_errors(
+def masked_pixel_errors(
     networks: dict[str, nn.Module], pairs: np.ndarray, noise: np.ndarray, mean_pair: np.ndarray | None
 ) -> dict[str, dict[str, np.ndarray]]:
-    """{plane: {row: (cases,)}}, the mean squared error on the hidden pixels of each case, over all its masks.
+    """{plane: {row: (cases,)}}, the mean squared error on the masked pixels of each case, over all its masks.
 
     pairs: (cases, 2, 250, 250) network input; noise: (cases, masks, 2, N). Axial goes through the encoder, coronal
-    through the momentum encoder where the method has one, both through its decoder. What is hidden comes from the
+    through the momentum encoder where the method has one, both through its decoder. What is masked comes from the
     first network and is the same for all rows; its row ``EVERYWHERE`` also counts the visible pixels, as predicted.
     """
-    errors: dict[str, dict[str, np.ndarray]] = {name: {} for name in PLANES}
+    errors: dict[str, dict[str, np.ndarray]] = {name: defaultdict(lambda: np.zeros(len(pairs))) for name in PLANES}
     first = next(iter(networks))
-    for name, part, target, hidden, filled in _filled(networks, pairs, noise, mean_pair):
-        sums = errors[name]
+    for name, part, target, masked, filled in _filled(networks, pairs, noise, mean_pair):
         for row, values in filled.items():
-            sums.setdefault(row, np.zeros(len(pairs)))[part] += _mean_square(values - target, hidden)
-        everywhere = _mean_square(filled[first] - target, np.ones_like(hidden))
-        sums.setdefault(EVERYWHERE, np.zeros(len(pairs)))[part] += everywhere
+            errors[name][row][part] += _mean_square(values - target, masked)
+        errors[name][EVERYWHERE][part] += _mean_square(filled[first] - target, np.ones_like(masked))
     return {name: {row: total / noise.shape[1] for row, total in sums.items()} for name, sums in errors.items()}
 
 
@@ -199,7 +191,7 @@ def _filled(
     networks: dict[str, nn.Module], pairs: np.ndarray, noise: np.ndarray, mean_pair: np.ndarray | None
 ) -> Iterator[tuple[str, slice, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
     """For each plane, mask and a few cases: the plane's name, which cases, and as stacks (B, 25, 50, 50) the target,
-    what was hidden, and what each row puts in its place. What is hidden comes from the first network."""
+    what was masked, and what each row puts in its place. What is masked comes from the first network."""
     first = next(iter(networks))
     device = next(networks[first].parameters()).device
     for plane, name in enumerate(PLANES):
@@ -208,12 +200,13 @@ def _filled(
                 part = slice(start, start + _CHUNK)
                 images = torch.from_numpy(pairs[part, plane]).to(device)[:, None]
                 draws = torch.from_numpy(noise[part, mask, plane]).to(device)
-                rebuilt = {row: module.reconstruct(images, draws, name) for row, module in networks.items()}
-                hidden = from_montage(masked_pixels(*rebuilt[first]))
+                found = {row: module.reconstruct(images, draws, name) for row, module in networks.items()}
+                masked = from_montage(masked_pixels(*found[first]))
                 target = from_montage(pairs[part, plane])
-                filled = {row: from_montage(_montages(prediction)) for row, (prediction, _) in rebuilt.items()}
-                filled |= _fillings(target, ~hidden, None if mean_pair is None else from_montage(mean_pair[plane]))
-                yield name, part, target, hidden, filled
+                filled = {row: from_montage(_montages(prediction)) for row, (prediction, _) in found.items()}
+                filled |= {} if mean_pair is None else {TRAINING_MEAN: from_montage(mean_pair[plane])}
+                filled |= {row: fill(target, ~masked) for row, fill in FILLINGS.items()}
+                yield name, part, target, masked, filled
 
 
 @torch.no_grad()
@@ -226,14 +219,14 @@ def _gray_levels(
     weights: np.ndarray,
 ) -> dict[str, Any]:
     """{plane: {row: {pixels: {measure: metric}}}} of ``gray_level_errors``; of one mask a case."""
-    values: dict[tuple[str, str, str, str], np.ndarray] = {}
-    for name, part, target, hidden, filled in _filled(networks, pairs, noise, mean_pair):
+    values: dict[tuple[str, str, str, str], np.ndarray] = defaultdict(lambda: np.zeros(len(pairs)))
+    for name, part, target, masked, filled in _filled(networks, pairs, noise, mean_pair):
         levels = gray_levels(target, preprocessing)
         for row, stacks in filled.items():
-            found = gray_level_errors(levels, gray_levels(np.broadcast_to(stacks, target.shape), preprocessing), hidden)
+            found = gray_level_errors(levels, gray_levels(np.broadcast_to(stacks, target.shape), preprocessing), masked)
             for pixels, measures in found.items():
                 for measure, figures in measures.items():
-                    values.setdefault((name, row, pixels, measure), np.zeros(len(pairs)))[part] = figures
+                    values[name, row, pixels, measure][part] = figures
     report: dict[str, Any] = {}
     for (name, row, pixels, measure), figures in values.items():
         place = report.setdefault(name, {}).setdefault(row, {}).setdefault(pixels, {})
@@ -246,11 +239,6 @@ def _gray_levels(
 
 def _montages(prediction: torch.Tensor) -> np.ndarray:
     return unpatchify(prediction.float())[:, 0].cpu().numpy()
-
-
-def _fillings(target: np.ndarray, visible: np.ndarray, mean: np.ndarray | None) -> dict[str, np.ndarray]:
-    rows = {} if mean is None else {TRAINING_MEAN: mean}
-    return rows | {row: fill(target, visible) for row, fill in FILLINGS.items()}
 
 
 def _mean_square(difference: np.ndarray, counted: np.ndarray) -> np.ndarray:
@@ -275,23 +263,18 @@ def _contrast(
     chance = math.log(1 + negatives)
     one_each = np.unique(patients, return_index=True)[1]  # keys of different patients: their first cases
     ways = {"masked": [noise[:, mask] for mask in range(noise.shape[1])]}
-    if can_contrast_unmasked(module):
+    if module.flattening.kind != "flatten":  # which is tied to one number of patches
         ways["unmasked"] = [None]
     found: dict[str, Any] = {"negatives": negatives, "queue": module.queue.size, "chance_info_nce": chance}
     for way, masks in ways.items():
-        losses, firsts = [], []
-        for mask in masks:
-            queries, keys = queries_and_keys(module, pairs, mask, device)
-            if negatives:
-                losses.append(queue_losses(module, queries, keys))
-            firsts.append(own_key_first(queries[one_each], keys[one_each]))
+        both = [queries_and_keys(module, pairs, mask, device) for mask in masks]
         found[way] = {}
-        if losses:
-            loss = np.mean(losses, axis=0)
+        if negatives:
+            loss = np.mean([queue_losses(module, *vectors) for vectors in both], axis=0)
             found[way]["info_nce"] = _metric(weights, loss)
             found[way]["info_nce_over_chance"] = _metric(weights, loss / chance)
         if len(one_each) > 1:
-            first = np.mean(firsts, axis=0)
+            first = np.mean([own_key_first(queries[one_each], keys[one_each]) for queries, keys in both], axis=0)
             found[way]["own_key_first"] = _metric(weights[:, one_each], first)
             found[way]["times_chance"] = _metric(weights[:, one_each], first * len(one_each))
     return found
@@ -309,20 +292,20 @@ def _metric(weights: np.ndarray, values: np.ndarray, over: np.ndarray | None = N
 
 def _figure(pretrained: PretrainedJob, axial: np.ndarray, noise: np.ndarray) -> Any:
     """Target, masked, network, interpolation of a few cases; axial (cases, 250, 250), noise (cases, N)."""
-    chosen = np.unique(np.linspace(0, len(axial) - 1, min(_PICTURES, len(axial))).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(axial) - 1, min(_IMAGES, len(axial))).round().astype(int))
     targets = axial[chosen]
     device = next(pretrained.module.parameters()).device
     images, draws = torch.from_numpy(targets).to(device)[:, None], torch.from_numpy(noise[chosen]).to(device)
     prediction, indices = pretrained.module.reconstruct(images, draws, PLANES[0])
-    hidden = masked_pixels(prediction, indices)
-    rebuilt = np.where(hidden, _montages(prediction), targets)
-    between = to_montage(interpolated(from_montage(targets), from_montage(~hidden)))
-    pictures = [
+    masked = masked_pixels(prediction, indices)
+    reconstructed = np.where(masked, _montages(prediction), targets)
+    between = to_montage(interpolated(from_montage(targets), from_montage(~masked)))
+    rows = [
         [(target, None), (target, covered), (network, None), (line, None)]
-        for target, covered, network, line in zip(targets, hidden, rebuilt, between, strict=True)
+        for target, covered, network, line in zip(targets, masked, reconstructed, between, strict=True)
     ]
     return montage_figure(
-        pictures,
+        rows,
         ["target", "masked", NETWORK, INTERPOLATION],
         [f"held-out case {number + 1}" for number in chosen],
         pretrained.preprocessing,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
-from MAEMCLib.report.sections import Metric, Note, Notes, Report, Section, Table
+from MAEMCLib.report.sections import Cell, Metric, Note, Notes, Report, Section, Table
 from MAEMCLib.results import DISCLAIMER
 
 from ..statistics.bootstrap import RESAMPLES
@@ -19,30 +21,20 @@ LARGEST_MSE_RATIO, LARGEST_NCE_RATIO, FEWEST_TIMES_CHANCE = 0.7, 0.8, 10.0
 
 
 def targets(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is aimed at, what was reached. The contrast is judged as it was trained, with masks."""
+    """What is aimed at, what was reached. The contrast is assessed as it was trained, with masks."""
+    over, masked = report["network_over"]["axial"], report.get("contrast", {}).get(NETWORK, {}).get("masked", {})
     rows = [
-        (
-            f"hidden pixels, axial: network / {VISIBLE_MEAN}",
-            report["network_over"]["axial"][VISIBLE_MEAN],
-            "at most",
-            LARGEST_MSE_RATIO,
-        )
+        (f"hidden pixels, axial: network / {VISIBLE_MEAN}", over[VISIBLE_MEAN], "at most", LARGEST_MSE_RATIO),
+        ("InfoNCE / ln(1 + negatives)", masked.get("info_nce_over_chance"), "at most", LARGEST_NCE_RATIO),
+        ("own coronal key first / chance", masked.get("times_chance"), "at least", FEWEST_TIMES_CHANCE),
     ]
-    masked = report.get("contrast", {}).get(NETWORK, {}).get("masked", {})
-    if "info_nce_over_chance" in masked:
-        rows.append(("InfoNCE / ln(1 + negatives)", masked["info_nce_over_chance"], "at most", LARGEST_NCE_RATIO))
-    if "times_chance" in masked:
-        rows.append(("own coronal key first / chance", masked["times_chance"], "at least", FEWEST_TIMES_CHANCE))
-    return [
-        {"what": what, "value": metric["value"], "sense": sense, "target": target, "met": _met(metric, sense, target)}
-        for what, metric, sense, target in rows
-    ]
-
-
-def _met(metric: dict[str, Any], sense: str, target: float) -> bool:
-    if metric["value"] is None:
-        return False
-    return metric["value"] <= target if sense == "at most" else metric["value"] >= target
+    found = []
+    for what, metric, sense, target in rows:
+        if metric is not None:
+            value = metric["value"]
+            met = value is not None and (value <= target if sense == "at most" else value >= target)
+            found.append({"what": what, "value": value, "sense": sense, "target": target, "met": met})
+    return found
 
 
 def notes(report: dict[str, Any]) -> list[str]:
@@ -81,14 +73,9 @@ def pretext_report(report: dict[str, Any]) -> Report:
         f"{report['method']}, on {report['cases']} cases of {report['patients']} patients that it has not seen "
         f"({report['left_out_as_seen']} cases of patients that it has seen are left out)."
     )
-    targets = [
-        (
-            target["what"],
-            target["value"],
-            f"{target['sense']} {target['target']:g}",
-            "met" if target["met"] else "NOT met",
-        )
-        for target in report["targets"]
+    reached = [
+        (row["what"], row["value"], f"{row['sense']} {row['target']:g}", "met" if row["met"] else "NOT met")
+        for row in report["targets"]
     ]
     missing = [Note(f"No row '{name}': {reason}.", "soft") for name, reason in report["unavailable"].items()]
     return Report(
@@ -99,7 +86,7 @@ def pretext_report(report: dict[str, Any]) -> Report:
             Section("Network divided by", [_by_plane(report["network_over"])]),
             *_gray_levels(report["gray_levels"]),
             *([_contrast(report["contrast"])] if "contrast" in report else []),
-            Section("Targets", [Table(targets, ("", "reached", "wanted", "")), *missing]),
+            Section("Targets", [Table(reached, ("", "reached", "wanted", "")), *missing]),
             Section("Notes", [Notes(report["notes"])]),
         ],
     )
@@ -112,14 +99,11 @@ def _by_plane(figures: dict[str, Any]) -> Table:
 
 def _gray_levels(levels: dict[str, Any]) -> list[Section]:
     sections = []
-    for plane in PLANES:
-        for pixels in (HIDDEN, WHOLE):
-            keys = [key for key in MEASURES if key in levels[plane][NETWORK][pixels]]
-            rows = [
-                (row, *(Metric.of(figures[pixels].get(key)) for key in keys)) for row, figures in levels[plane].items()
-            ]
-            table = Table(rows, ("", *(MEASURES[key] for key in keys)), digits=2)
-            sections.append(Section(f"Gray levels, {plane}, {pixels}", [table]))
+    for plane, pixels in product(PLANES, (HIDDEN, WHOLE)):
+        heads = {key: head for key, head in MEASURES.items() if key in levels[plane][NETWORK][pixels]}
+        rows = _rows({row: own[pixels] for row, own in levels[plane].items()}, heads)
+        table = Table(rows, ("", *heads.values()), digits=2)
+        sections.append(Section(f"Gray levels, {plane}, {pixels}", [table]))
     return sections
 
 
@@ -130,11 +114,15 @@ def _contrast(contrast: dict[str, Any]) -> Section:
         "own_key_first": "own key first",
         "times_chance": "/ chance",
     }
-    rows = [
-        (f"{name}, {way}", *(Metric.of(figures[way].get(key)) for key in columns))
+    rows = {
+        f"{name}, {way}": figures[way]
         for name, figures in contrast.items()
         for way in ("masked", "unmasked")
         if way in figures
-    ]
+    }
     title = f"Contrast with {contrast[NETWORK]['negatives']} stored keys"
-    return Section(title, [Table(rows, ("", *columns.values()))])
+    return Section(title, [Table(_rows(rows, columns), ("", *columns.values()))])
+
+
+def _rows(figures: dict[str, dict[str, Any]], columns: Iterable[str]) -> list[tuple[Cell, ...]]:
+    return [(name, *(Metric.of(row.get(key)) for key in columns)) for name, row in figures.items()]

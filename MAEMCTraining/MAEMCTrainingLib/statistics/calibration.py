@@ -29,7 +29,9 @@ class Calibration:
     intercept: float = 0.0
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities of the same shape."""
+        """Calibrated probabilities of the same shape; the same ones where nothing was fitted."""
+        if self == Calibration():
+            return probabilities
         return expit(self.slope * logits(probabilities) + self.intercept)
 
 
