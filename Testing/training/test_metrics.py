@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
 from MAEMCTrainingLib.data.folds import make_folds
-from MAEMCTrainingLib.evaluation.baselines import by_radius, logistic, majority_shares, radial_profiles, shell_means
+from MAEMCTrainingLib.evaluation.baselines import by_radius, logistic, radial_profiles, shell_means
 from MAEMCTrainingLib.statistics.bootstrap import two_class_samples
 from MAEMCTrainingLib.statistics.delong import delong
 from MAEMCTrainingLib.statistics.metrics import area, auc, auc_difference, confusion, evaluate, rates
@@ -292,7 +292,6 @@ def test_folds_are_refused_where_they_would_mean_nothing():
 def test_baselines():
     labels, patients = cohort_like()
     folds = make_folds(labels, patients, 5, 0.1, 0)
-    assert auc(labels, majority_shares(labels, 2)[:, 1]) == 0.5
     informative = labels[:, None] + np.random.default_rng(0).normal(0, 0.3, (90, 1))
     assert auc(labels, logistic(informative, labels, folds)[:, 1]) > 0.9
     noise = np.random.default_rng(1).normal(size=(90, 30))

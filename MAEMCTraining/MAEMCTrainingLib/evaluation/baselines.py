@@ -64,10 +64,8 @@ def radial_profiles(cohort: Cohort) -> np.ndarray:
     along = np.arange(SIDE) - (SIDE - 1) / 2
     z, y, x = np.meshgrid(across, along, along, indexing="ij")
     distances = np.sqrt(x**2 + y**2 + z**2)
-    profiles = []
-    for index in range(len(cohort)):
-        profiles.append(shell_means(regions(cohort, index), np.stack([distances, distances])))
-    return np.array(profiles)
+    both = np.stack([distances, distances])
+    return np.array([shell_means(regions(cohort, index), both) for index in range(len(cohort))])
 
 
 def by_radius(profiles: np.ndarray, diameters_mm: np.ndarray) -> np.ndarray:
@@ -102,11 +100,6 @@ def central_forest(presentation: Presentation, labels: np.ndarray, folds: Sequen
         counts = np.bincount(cases[tested], minlength=len(labels))
         probabilities[fold.test] = total[fold.test] / counts[fold.test, None]
     return probabilities
-
-
-def majority_shares(labels: np.ndarray, classes: int) -> np.ndarray:
-    """(cases, classes) the shares of the classes for every case: calls each the commonest class."""
-    return np.tile(np.bincount(labels, minlength=classes) / len(labels), (len(labels), 1))
 
 
 def tabular_features(values: np.ndarray, given: np.ndarray, attributes: Sequence[int], known: np.ndarray) -> np.ndarray:

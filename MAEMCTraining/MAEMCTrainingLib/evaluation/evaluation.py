@@ -8,9 +8,9 @@ from typing import Any
 
 from MAEMCLib.report.sections import Metric
 
+from ..classifiers.cases import OWN_CLASSES
 from ..statistics.delong import Comparison
 from ..statistics.operating_points import POINTS, OperatingPoint
-from .predictions import OWN_CLASSES
 
 Metrics = Mapping[str, Metric]
 

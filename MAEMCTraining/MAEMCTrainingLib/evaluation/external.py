@@ -20,6 +20,7 @@ from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.reference_case import open_predictor
 from MAEMCLib.models.store import find_model
 
+from ..classifiers.cases import LABEL, OWN_CLASSES
 from ..classifiers.export import models_of_job
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
 from ..classifiers.starting_point import IMAGENET, SCRATCH
@@ -27,11 +28,11 @@ from ..jobs.job import Job
 from ..statistics.metrics import auc
 from .baselines import SIZE
 from .evaluation import CalibrationFacts, DataFacts, Decisions, Evaluation
-from .measuring import decide, measure
+from .measuring import measure, with_figures
 from .notes import data_notes
-from .other_data import LABEL, Failed, Progress, Scored, score_cache, score_manifest
+from .other_data import Failed, Progress, Scored, score_cache, score_manifest
 from .page import write_evaluation
-from .predictions import OWN_CLASSES, PredictionTable
+from .predictions import PredictionTable
 
 
 def evaluate_on(
@@ -134,7 +135,7 @@ def _decisions(table: PredictionTable, card: ModelCard) -> Decisions:
     if len(card.classes) > 2:
         return Decisions(calibration)
     prior = card.values.get("training", {}).get("prior_in_probability")
-    return decide(table, calibration, card.thresholds, prior=prior)
+    return with_figures(Decisions(calibration, card.thresholds, prior), table)
 
 
 def _of_others(table: PredictionTable, seen: set[str]) -> list[str]:

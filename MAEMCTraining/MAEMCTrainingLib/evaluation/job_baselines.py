@@ -8,6 +8,8 @@ from MAEMCLib.networks.encoders import build_encoder
 
 from ..classifiers.fold_model import TrainedFolds, features, fold_folder, fold_result, load_fold, trained_branches
 from ..classifiers.starting_point import SCRATCH
+from ..data.kinds.nodule import KIND as NODULE
+from ..data.kinds.picture import KIND as PICTURE
 from ..engine.checkpoints import read_tensors
 from ..statistics.logistic import FEATURE_PENALTY
 from ..statistics.operating_points import FEWEST_CASES
@@ -19,7 +21,6 @@ from .baselines import (
     by_radius,
     central_forest,
     logistic,
-    majority_shares,
     radial_profiles,
     tabular_features,
 )
@@ -32,21 +33,20 @@ def baselines_of(trained: TrainedFolds) -> tuple[dict[str, np.ndarray], dict[str
     labels, folds, main = cohort.labels, division.folds, cohort.main
     classes = int(labels.max()) + 1
     learned_from = folds[0].train if division.by_split else division.evaluated
-    others = {MAJORITY: np.repeat(majority_shares(labels[learned_from], classes)[:1], len(labels), axis=0)}
-    unavailable: dict[str, str] = {}
+    shares = np.bincount(labels[learned_from], minlength=classes) / len(learned_from)
+    others, unavailable = {MAJORITY: np.tile(shares, (len(labels), 1))}, {}
     if cohort.fields:
         values, given, attributes = cohort.values, cohort.given, cohort.attributes
         others[VALUES] = logistic(lambda known: tabular_features(values, given, attributes, known), labels, folds)
     sizes = [case.diameter_mm for case in main.cases]
-    missing = sum(size is None for size in sizes)
-    if missing:
+    if missing := sizes.count(None):
         unavailable[SIZE] = f"{missing} cases have no diameter_mm in the manifest"
     else:
         others[SIZE] = logistic(np.array(sizes, dtype=float)[:, None], labels, folds)
-    if main.kind.name == "picture":
+    if main.kind is PICTURE:
         upright = trained.images.presentations[""].upright()
         others["random forest on the central pixels"] = central_forest(upright, labels, folds)
-    else:
+    if main.kind is NODULE:
         profiles = radial_profiles(main)
         others["radial profile, by mm"] = logistic(profiles, labels, folds)
         if missing:

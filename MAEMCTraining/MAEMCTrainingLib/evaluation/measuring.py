@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..statistics.calibration import reliability
 from ..statistics.delong import Comparison, delong
 from ..statistics.metrics import area, auc_difference, by_class, confusion_matrix, evaluate, evaluate_classes
 from ..statistics.operating_points import at_points
-from .evaluation import CalibrationFacts, Decisions, Evaluation, Metrics
+from .evaluation import Decisions, Evaluation, Metrics
 from .out_of_fold import BRANCH
 from .predictions import PredictionTable, second_of
 
@@ -91,27 +92,17 @@ def _figures(table: PredictionTable, values: np.ndarray, samples: np.ndarray) ->
     return evaluate(table.labels[there], values[there, 1], table.patient_numbers[there], 0.5, folds)
 
 
-def decide(
-    table: PredictionTable,
-    calibration: CalibrationFacts,
-    thresholds: Mapping[str, float],
-    used: Mapping[str, np.ndarray] | None = None,
-    prior: float | None = None,
-    thresholds_reason: str | None = None,
+def with_figures(
+    decisions: Decisions, table: PredictionTable, used: Mapping[str, np.ndarray] | None = None
 ) -> Decisions:
-    """How cases of two classes are called, and what that gives. used: the thresholds of each case, where folds have
-    their own."""
-    labels, patients, probabilities = table.labels, table.patient_numbers, table.probabilities[:, 1]
-    before = None
-    if calibration.calibrated and table.network is not None:
+    """What comes of calling cases of two classes so. used: the thresholds of each case, where folds have their own."""
+    labels, patients, probabilities, before = table.labels, table.patient_numbers, table.probabilities[:, 1], None
+    if decisions.calibration.calibrated and table.network is not None:
         plain = evaluate(labels, table.network[:, 1], patients, 0.5)
         before = {key: plain[key] for key in _MOVED}
-    points = at_points(labels, probabilities, patients, thresholds, used)
-    return Decisions(
-        calibration=calibration,
-        thresholds=thresholds,
-        prior_in_probability=prior,
-        thresholds_reason=thresholds_reason,
+    points = at_points(labels, probabilities, patients, decisions.thresholds, used)
+    return replace(
+        decisions,
         counts=points["balanced"].counts,
         operating_points=points,
         reliability=reliability(labels, probabilities, patients),

@@ -21,7 +21,7 @@ from MAEMCLib.results import NoduleResult, Prediction
 from MAEMCLib.scoring import CaseScorer
 from scipy.special import softmax
 
-from ..classifiers.cases import labeled
+from ..classifiers.cases import LABEL, OWN_CLASSES, labeled
 from ..data.cohort import join
 from ..data.kinds import KINDS
 from ..data.kinds.picture import case_of
@@ -29,10 +29,8 @@ from ..data.parts import FIRST_ROW
 from ..data.pseudonyms import key_name, pseudonym, pseudonym_key
 from ..data.store import open_store
 from .baselines import SIZE
-from .predictions import OWN_CLASSES, PredictionTable
+from .predictions import PredictionTable
 
-LABEL = "label"
-"""The manifest's own column of the class."""
 _TOGETHER = 16
 _LEAST = 1e-7  # a probability of 0 would have no log-odds
 Progress = Callable[[int, int], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from MAEMCLib.report.sections import OWN, Cell, Difference, Figure, Note, Notes,
 
 from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
 from ..data.parts import TEST, VALIDATION
-from ..jobs.events import read_event
+from ..jobs.events import read_events
 from ..statistics.delong import Comparison
 from ..statistics.operating_points import OperatingPoint
 from .evaluation import Evaluation, Metrics, counted
@@ -39,25 +39,24 @@ _PROBABILITY = {
 }
 _OF_A_PART = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SEN", "specificity": "SPE", "brier": "Brier"}
 _TITLES = {TEST: "Test rows of the manifest", VALIDATION: "Validation rows of the manifest"}
-_COUNTS = ("tp", "fp", "tn", "fn")
 
 
-def write_evaluation(found: Evaluation, table: PredictionTable, output: Path, events: Path | None = None) -> None:
-    """predictions.csv, report.html and metrics.json in a folder. events: as ``evaluation_report``."""
+def write_evaluation(found: Evaluation, table: PredictionTable, output: Path, job: Path | None = None) -> None:
+    """predictions.csv, report.html and metrics.json in a folder. job: as ``evaluation_report``."""
     table.write(output / "predictions.csv")
-    write_report(evaluation_report(found, table, events), output / "report.html")
+    write_report(evaluation_report(found, table, job), output / "report.html")
     write_json(output / "metrics.json", found.to_json())
 
 
-def evaluation_report(found: Evaluation, table: PredictionTable | None = None, events: Path | None = None) -> Report:
-    """table: for the figures. events: events.jsonl of the job, for the learning curves."""
+def evaluation_report(found: Evaluation, table: PredictionTable | None = None, job: Path | None = None) -> Report:
+    """table: for the figures. job: the job's folder, for the learning curves."""
     two = found.of_two_classes is not None
     sections = [_head(found, table if two else None), _ranking(found)]
     sections += _classes(found) if found.macro else []
     sections += [_points(found)] if two else []
     sections += [] if found.macro else _rates(found)
     sections += _probabilities(found) if two else []
-    learning = learning_figure(_read_events(events)) if events is not None else None
+    learning = learning_figure(read_events(job)) if job is not None else None
     if learning is not None:
         sections.append(Section("Learning", [Figure.drawn(learning, "learning curves", "small")]))
     sections += _parts(found)
@@ -162,8 +161,7 @@ def _ranking(found: Evaluation) -> Section:
 
 def _classes(found: Evaluation) -> list[Section]:
     heads = ("class", "cases", "AUC against the rest", "precision", "recall", "F1")
-    keys = ("class", "cases", "auc", "precision", "recall", "f1")
-    rows = [tuple(row[key] for key in keys) for row in found.by_class]
+    rows = [tuple(row.values()) for row in found.by_class]
     names = list(found.classes)
     counts = [(name, *row) for name, row in zip(names, found.confusion_matrix, strict=True)]
     return [
@@ -175,7 +173,7 @@ def _classes(found: Evaluation) -> list[Section]:
 def _points(found: Evaluation) -> Section:
     names = {key: head for key, head in _RATES.items() if key != "balanced_accuracy"}
     rows = [
-        (name, point.threshold, *(point.counts[key] for key in _COUNTS), *(point.metrics[key] for key in names))
+        (name, point.threshold, *point.counts.values(), *(point.metrics[key] for key in names))
         for name, point in distinct_points(found.decisions.operating_points or {})
     ]
     positive = f"Positive is {list(found.classes)[1].removesuffix('-like')}."
@@ -245,7 +243,7 @@ def _parts(found: Evaluation) -> list[Section]:
         if not part.chose_the_epoch:
             role = "They trained nothing and chose nothing; the whole model scores them, as its bundle would."
         who = f"{part.cases} of {part.patients} patients: {counted(part.classes)}"
-        counts = {} if part.counts is None else {key.upper(): part.counts[key] for key in _COUNTS}
+        counts = {} if part.counts is None else {key.upper(): count for key, count in part.counts.items()}
         table = Table(
             [(who, *(part.metrics.get(key) for key in columns), *counts.values())],
             ("Cases", *columns.values(), *counts),
@@ -256,16 +254,7 @@ def _parts(found: Evaluation) -> list[Section]:
 
 def _folds(found: Evaluation) -> Section:
     rows = [(str(row["fold"] + 1), row["cases"], row.get("malignant"), row["auc"]) for row in found.job.per_fold]
-    heads: Sequence[str] = ("Fold", "Cases tested", "Malignant", "AUC")
+    heads = ("Fold", "Cases tested", "Malignant", "AUC")
     if not all("malignant" in row for row in found.job.per_fold):
         rows, heads = [(*row[:2], row[3]) for row in rows], (*heads[:2], "Macro AUC")
     return Section("Folds", [Table(rows, heads)], detail=True)
-
-
-def _read_events(path: Path) -> list[dict[str, Any]]:
-    """The events of a job; a line cut off by a crash, or a job that has none, is no reason to stop."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return []
-    return [event for line in lines if (event := read_event(line)) is not None]

@@ -20,8 +20,8 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import replacing
 from MAEMCLib.files.spreadsheet import RowWriter, records
 
-OWN_CLASSES = ("benign-like", "malignant-like")
-"""The classes of the manifest's own column ``label``, by number."""
+from ..classifiers.cases import OWN_CLASSES
+
 _COLUMNS = ("case_id", "patient_id", "fold", "label", "class", "probability", "network_probability", "row")
 _OF = "probability of "
 

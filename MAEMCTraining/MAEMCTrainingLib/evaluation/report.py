@@ -14,6 +14,7 @@ import numpy as np
 from MAEMCLib.files.atomic import read_json
 from MAEMCLib.files.folder import make_folder
 
+from ..classifiers.cases import OWN_CLASSES
 from ..classifiers.fold_model import TrainedFolds
 from ..classifiers.protocol import UNKNOWN
 from ..classifiers.starting_point import IMAGENET, SCRATCH
@@ -23,11 +24,11 @@ from ..statistics.metrics import macro_auc_row
 from .evaluation import CalibrationFacts, Decisions, Evaluation, JobFacts
 from .job_baselines import baselines_of, training_distances
 from .manifest_parts import evaluate_parts, evaluated_rows
-from .measuring import decide, measure
+from .measuring import measure, with_figures
 from .notes import job_notes
 from .out_of_fold import Calibrated, OutOfFold, calibrate, read_out_of_fold
 from .page import write_evaluation
-from .predictions import OWN_CLASSES, PredictionTable, of_second, read_predictions
+from .predictions import PredictionTable, of_second, read_predictions
 
 _TWO_CLASSES_ONLY = "a calibration is made for two classes only"
 _TRAINING = ("epochs", "patience", "batch", "validation_fraction", "fusion", "class_weights", "linear_probe", "seed",
@@ -103,7 +104,7 @@ def _write(
     make_folder(output)
     for part, (rows, _) in parts.items():
         rows.write(output / f"predictions-{part}.csv")
-    write_evaluation(found, table, output, job.folder / "events.jsonl")
+    write_evaluation(found, table, output, job.folder)
     return found
 
 
@@ -112,24 +113,15 @@ def _decisions(
 ) -> Decisions:
     if found is None:
         return Decisions(CalibrationFacts(False, reason=_TWO_CLASSES_ONLY))
-    calibrated, share = found.reason is None, float((table.labels == 1).mean())
-    return decide(
-        replace(table, network=oof.probabilities),
-        CalibrationFacts(
-            calibrated,
-            "platt" if calibrated else None,
-            found.calibration.slope,
-            found.calibration.intercept,
-            len(table.labels) if calibrated else 0,
-            found.reason,
-        ),
-        found.thresholds,
-        found.used,
-        # What an adjustment to a prevalence starts from. Platt scaling on the cohort gives the cohort's; a network
-        # trained with class weights learns as if both classes were equally frequent.
-        share if calibrated or not configuration["class_weights"] else 0.5,
-        found.thresholds_reason,
-    )
+    calibration = CalibrationFacts(False, reason=found.reason)
+    # What an adjustment to a prevalence starts from. Platt scaling on the cohort gives the cohort's; a network trained
+    # with class weights learns as if both classes were equally frequent.
+    prior = 0.5 if found.reason and configuration["class_weights"] else float((table.labels == 1).mean())
+    if not found.reason:
+        slope, intercept = found.calibration.slope, found.calibration.intercept
+        calibration = CalibrationFacts(True, "platt", slope, intercept, len(table.labels))
+    decisions = Decisions(calibration, found.thresholds, prior, found.thresholds_reason)
+    return with_figures(decisions, replace(table, network=oof.probabilities), found.used)
 
 
 def _job_facts(settings: Mapping[str, Any], table: PredictionTable, distances: list[float]) -> JobFacts:

@@ -65,7 +65,7 @@ def evaluate_pretext(
     run, preprocessing = pretrained.run, pretrained.preprocessing
     _check_method(pretrained, cohort)
     held_out, seen = _held_out(pretrained, cohort)
-    known = _known(pretrained, training)
+    known = None if training is None else _known(pretrained, training)
     pairs = _pairs(held_out, preprocessing)
     noise = np.array([_noise(case, pretrained.module.mask_cells) for case in range(len(held_out))])
     untrained = build_method(run)
@@ -121,41 +121,38 @@ def _check_method(pretrained: PretrainedJob, cohort: Cohort) -> None:
 
 def _held_out(pretrained: PretrainedJob, cohort: Cohort) -> tuple[Cohort, int]:
     """The cases of patients that the pre-training did not see, and how many others there are."""
-    _check_key(pretrained, cohort, "whether it has seen these patients")
+    seen = _seen(pretrained, cohort, "whether it has seen these patients")
     if pretrained.preprocessing.slice_step_mm != cohort.settings.slice_step_mm:
         raise InputError(
             f"The pre-training's slices are {pretrained.preprocessing.slice_step_mm:g} mm apart, these are "
             f"{cohort.settings.slice_step_mm} mm apart. Build the cache with the same --slice-step.",
             "slice-step",
         )
-    seen = set(pretrained.cohort["pseudonyms"])
-    unseen = [index for index, case in enumerate(cohort.cases) if case.patient not in seen]
-    if not unseen:
+    if seen.all():
         raise InputError(
             f"The pre-training has seen every patient of these {len(cohort)} cases, so there is none to evaluate on. "
             "Give data of other patients.",
             "no-held-out",
         )
-    return cohort.subset(unseen), len(cohort) - len(unseen)
+    return cohort.subset(np.flatnonzero(~seen)), int(seen.sum())
 
 
-def _known(pretrained: PretrainedJob, training: Cohort | None) -> Cohort | None:
+def _known(pretrained: PretrainedJob, training: Cohort) -> Cohort | None:
     """The cases of ``training`` that the pre-training saw; None where there are none."""
-    if training is None:
-        return None
-    _check_key(pretrained, training, "which of the training cases it has seen")
-    seen = set(pretrained.cohort["pseudonyms"])
-    members = [index for index, case in enumerate(training.cases) if case.patient in seen]
-    return training.subset(members) if members else None
+    members = np.flatnonzero(_seen(pretrained, training, "which of the training cases it has seen"))
+    return training.subset(members) if len(members) else None
 
 
-def _check_key(pretrained: PretrainedJob, cohort: Cohort, question: str) -> None:
+def _seen(pretrained: PretrainedJob, cohort: Cohort, question: str) -> np.ndarray:
+    """(cases,) bool: whether the pre-training saw the patient. Raises InputError where the ``question`` is open."""
     if pretrained.cohort["pseudonym_key"] != cohort.pseudonym_key:
         raise InputError(
             f"The pre-training's pseudonyms were made with another key, so nobody can tell {question}. "
             "Build the cache with the MAEMC_HOME that the pre-training had.",
             "pseudonym-key",
         )
+    patients = set(pretrained.cohort["pseudonyms"])
+    return np.array([case.patient in patients for case in cohort.cases])
 
 
 def _noise(case: int, cells: int) -> list[np.ndarray]:
