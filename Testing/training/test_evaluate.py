@@ -291,7 +291,7 @@ def test_bad_input(jobs, manifest, tmp_path, evaluate):
     there = ["--output", tmp_path / "out"]
     model = jobs / "fine.maemc"
     for words, code, message in (
-        ([model, "--data", tmp_path / "one.csv", *there], 3, "All 3 labeled cases"),
+        ([model, "--data", tmp_path / "one.csv", *there], 3, "is of the class benign"),
         ([model, "--data", tmp_path / "none.csv", *there], 2, "No case of"),
         ([model, "--data", tmp_path / "gone.csv", *there], 3, "There is no manifest"),
         ([model, "--data", manifest, "--output", tmp_path / "file" / "x"], 3, "cannot be written"),
