@@ -13,7 +13,6 @@ from MAEMCLib.inputs.montage import from_montage
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.report.formats import render
-from MAEMCTrainingLib.data.kinds import KINDS
 from MAEMCTrainingLib.data.kinds.montage_views import View, montage_pair
 from MAEMCTrainingLib.pretext.contrast import own_key_first, queries_and_keys, queue_losses
 from MAEMCTrainingLib.pretext.filling import FILLINGS, GRAY_MEAN, INTERPOLATION, VISIBLE_MEAN
@@ -161,7 +160,6 @@ def pretrained(ball_cohort, tmp_path):
         preprocessing=Preprocessing(mean=0.3, std=0.2),
         cohort=ball_cohort.subset(range(10)).facts(),
         module=network(seed=3, keys=5),
-        kind=KINDS["nodule"],
     )
 
 
