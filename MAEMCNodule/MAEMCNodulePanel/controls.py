@@ -5,12 +5,7 @@ from slicer.i18n import tr as _
 
 from . import views
 from .overlays import overlayIDs
-from .showing import volumeKinds
-
-
-def scoresPictures(card) -> bool:
-    """Whether a model scores 2-D pictures, and not nodules; card: None where there is no model."""
-    return card is not None and not card.kind.located
+from .showing import scoresPictures, volumeKinds
 
 
 def showInputKind(ui, card) -> None:

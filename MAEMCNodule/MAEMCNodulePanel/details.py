@@ -6,37 +6,31 @@ import qt
 from MAEMCLib.report.tables import classes_text, clinical_text
 from slicer.i18n import tr as _
 
-from . import drawing, nodes, overlays
+from . import drawing, nodes, overlays, tables
 from .analysis import PLANES
 from .status import SILENT_SECONDS
 
 ELAPSED_SHOWN_FROM_SECONDS = 3
-_COLUMNS = ("name", "probability", "range", "class", "findings")
+_RANGE, _FINDINGS = 2, 4
+"""Columns of the table, the last of which takes what is left of its width."""
 
 
 def fillTable(ui, analysis, selectedPoint: str) -> None:
     """A row for each nodule, colored by its gate; only cells that change are written, so that nothing flickers."""
-    table = ui.resultTable
     records = analysis.records() if analysis else []
-    table.blockSignals(True)
-    table.setRowCount(len(records))
+    pointIDs = [pointID for pointID, _record in records]
+    selected = pointIDs.index(selectedPoint) if selectedPoint in pointIDs else None
+    tables.fillTable(ui.resultTable, [_texts(record) for _pointID, record in records], selected, 8, _FINDINGS)
     ranges = any(nodes.intervalText(record.result or {}) for _pointID, record in records)
-    table.setColumnHidden(_COLUMNS.index("range"), bool(records) and not ranges)  # of a model with a single member
+    ui.resultTable.setColumnHidden(_RANGE, bool(records) and not ranges)  # of a model with a single member
     for row, (_pointID, record) in enumerate(records):
-        texts = _texts(record)
-        for column, text in enumerate(texts):
-            _setCell(table, row, column, text, record)
-    selected = [pointID for pointID, _record in records]
-    if selectedPoint in selected:
-        if table.currentRow() != selected.index(selectedPoint):
-            table.selectRow(selected.index(selectedPoint))
-    else:
-        table.clearSelection()
-    for column in range(len(_COLUMNS) - 1):
-        table.resizeColumnToContents(column)
-    height = table.horizontalHeader().height + min(max(len(records), 3), 8) * table.verticalHeader().defaultSectionSize
-    table.setFixedHeight(height + 4)
-    table.blockSignals(False)
+        gate = record.result.get("gate") if record.state == "scored" else None
+        color = qt.QColor(*nodes.GATE_COLORS[gate], 55) if gate in nodes.GATE_COLORS else qt.QColor(0, 0, 0, 0)
+        for column in range(ui.resultTable.columnCount):
+            item = ui.resultTable.item(row, column)
+            item.setToolTip(item.text())
+            item.setBackground(qt.QBrush(color))
+        ui.resultTable.item(row, 0).setIcon(drawing.gateIcon(gate) if gate in nodes.GATE_COLORS else qt.QIcon())
 
 
 def fillNodule(ui, analysis, pointID: str, card) -> None:
@@ -154,21 +148,6 @@ def _findings(record, gates: dict) -> str:
     """The gate in words, so that its color is not needed to read it, and what lies behind it."""
     gate = (record.result or {}).get("gate") if record.state == "scored" else None
     return " ".join(filter(None, [gates.get(gate, ""), nodes.notesText(record)]))
-
-
-def _setCell(table, row: int, column: int, text: str, record) -> None:
-    item = table.item(row, column)
-    if item is None:
-        item = qt.QTableWidgetItem()
-        table.setItem(row, column, item)
-    gate = (record.result or {}).get("gate") if record.state == "scored" else None
-    if item.text() != text:
-        item.setText(text)
-        item.setToolTip(text)
-    if column == 0:
-        item.setIcon(drawing.gateIcon(gate) if gate in nodes.GATE_COLORS else qt.QIcon())
-    color = qt.QColor(*nodes.GATE_COLORS[gate], 55) if gate in nodes.GATE_COLORS else qt.QColor(0, 0, 0, 0)
-    item.setBackground(qt.QBrush(color))
 
 
 def _headline(record) -> str:

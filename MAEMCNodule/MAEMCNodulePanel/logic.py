@@ -25,7 +25,7 @@ from .parameters import MAEMCNoduleParameterNode, parameterNode
 from .pictures import nameOf, recordIDOf
 from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue, settle
-from .showing import NoduleDisplay
+from .showing import NoduleDisplay, scoresPictures, selectAmong
 from .status import Status, StatusLine
 from .upkeep import SceneUpkeep
 from .volumes import ctVolume
@@ -93,13 +93,13 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         """The analysis whose rows the panel lists: of the chosen CT and list, or of the volume's pictures where the
         chosen model scores those. None where there is none."""
         chosen = self.getParameterNode()
-        if self._scoresPictures():
+        if scoresPictures(self.chosenCard()):
             return Analysis.ofPictures(chosen.inputVolume)
         return self.analysisOf(chosen.inputVolume, chosen.points)
 
     def pointsOf(self, volumeNode):
         """The point list that belongs to a CT, or None."""
-        analysis = Analysis.find(volumeNode, None) if volumeNode else None
+        analysis = Analysis.find(volumeNode, None)
         return analysis.pointsNode if analysis else None
 
     def chooseVolume(self, volumeNode) -> None:
@@ -108,12 +108,8 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         if views.isPlacing(parameterNode.points):  # the next click would be on another picture
             views.stopPlacing(slicer.mrmlScene)
         parameterNode.inputVolume = volumeNode
-        analysis = Analysis.find(volumeNode, None) if volumeNode else None
-        parameterNode.points = analysis.pointsNode if analysis else None
-        shown = self.shownAnalysis()
-        known = shown.recordIDs() if shown else []
-        if parameterNode.selectedPoint not in known:
-            parameterNode.selectedPoint = next(iter(known), "")
+        parameterNode.points = self.pointsOf(volumeNode)
+        selectAmong(self.shownAnalysis())
         self.statusLine.forgetInput()
         if volumeNode is not None:
             views.showBackground(volumeNode)
@@ -141,13 +137,10 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
     def choosePoints(self, volumeNode, pointsNode) -> None:
         """Take a list's points for the nodules of a CT; what waits is scored, or the status line says how it is."""
         analysis = self.link(volumeNode, pointsNode)
-        known = analysis.recordIDs()
-        parameterNode = self.getParameterNode()
-        if parameterNode.selectedPoint not in known:
-            parameterNode.selectedPoint = next(iter(known), "")
+        selectAmong(analysis)
         waiting = [pointID for pointID, record in analysis.records() if record.state == "waiting"]
         self.statusLine.forgetInput()
-        if waiting and parameterNode.scoreAtOnce:
+        if waiting and self.getParameterNode().scoreAtOnce:
             for pointID in waiting:
                 self.queue.schedule(analysis, pointID)
         elif waiting:
@@ -213,6 +206,13 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         Raises ModelError naming what is wrong with it.
         """
         return self.queue.chosenModel(self.getParameterNode().model)
+
+    def chosenCard(self):
+        """The card of the chosen model, or None where it cannot be used."""
+        try:
+            return self.chosenModel().card
+        except ModelError:
+            return None
 
     def requestDevice(self, name: str | None = None) -> None:
         """Start the worker in the background and have it tell what it computes on. name: of another device ("auto",
@@ -316,12 +316,6 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         self.display.arrange()
         self.changed.emit()
         return analysis
-
-    def _scoresPictures(self) -> bool:
-        try:
-            return not self.chosenModel().card.kind.located
-        except ModelError:
-            return False
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""

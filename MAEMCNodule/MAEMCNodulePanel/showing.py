@@ -60,10 +60,14 @@ class NoduleDisplay:
         self.arrange()
 
 
+def scoresPictures(card) -> bool:
+    """Whether a model scores 2-D pictures, and not nodules; card: None where there is no model."""
+    return card is not None and not card.kind.located
+
+
 def volumeKinds(card) -> tuple:
     """Class names of the volume nodes that a model may score: CTs; of pictures also those in color."""
-    colored = () if card is None or card.kind.located else ("vtkMRMLVectorVolumeNode",)
-    return ("vtkMRMLScalarVolumeNode", *colored)
+    return ("vtkMRMLScalarVolumeNode", *(("vtkMRMLVectorVolumeNode",) if scoresPictures(card) else ()))
 
 
 def _isCandidate(node, kinds: tuple) -> bool:
@@ -85,6 +89,13 @@ def isCurrent(analysis) -> bool:
         return analysis.shown and analysis.volumeNode is parameterNode().inputVolume
     chosen = parameterNode().points
     return analysis.shown and (chosen is None or chosen is analysis.pointsNode)
+
+
+def selectAmong(analysis) -> None:
+    """Let what is selected be one of an analysis' nodules or pictures: the first, unless another one is already."""
+    pointIDs = analysis.recordIDs() if analysis else []
+    if parameterNode().selectedPoint not in pointIDs:
+        parameterNode().selectedPoint = next(iter(pointIDs), "")
 
 
 def isSelected(analysis, pointID: str) -> bool:

@@ -3,6 +3,8 @@
 import dataclasses
 import time
 
+from MAEMCLib.errors import MAEMCError
+
 from .installing import MACHINE_CODES
 from .signals import Signal
 
@@ -32,6 +34,10 @@ class StatusLine:
         """Say something."""
         self.status = status
         self.changed.emit()
+
+    def fail(self, error: MAEMCError) -> None:
+        """Say what went wrong."""
+        self.set(Status("error", str(error), error.code))
 
     def forgetInput(self) -> None:
         """What was said of the input is no longer true: the input is another one."""

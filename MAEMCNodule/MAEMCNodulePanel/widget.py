@@ -1,42 +1,34 @@
 """The panel: shows what the logic knows, and turns clicks into calls of it. Nothing here takes long."""
 
-import contextlib
-import sys
-
 import qt
 import slicer
 import vtk
-from MAEMCLib.errors import MAEMCError
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from . import controls, details, views
+from . import controls, details, modellist, views
 from .clinicalform import ClinicalForm
 from .clinicalvalues import clinicalOf
-from .installing import BROKEN_CODES, REMEDY_CODES, Declined, buttonText, install
+from .installing import BROKEN_CODES
 from .logic import MAEMCNoduleLogic
-from .modellist import ModelList
 from .overlays import isOverlay
+from .panelwidget import PanelWidget
 from .report import reportText
-from .showing import proposedVolume, volumeKinds
+from .showing import proposedVolume, scoresPictures, selectAmong, volumeKinds
 from .status import Status
 
-POLL_MILLISECONDS = 50
-_DEVICE_SETTING = "MAEMC/Device"
 
-
-class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
     """The module's panel. All it does can be done with ``self.logic`` as well."""
 
+    makeLogic = MAEMCNoduleLogic
+    packages = ("MAEMCNodulePanel", "MAEMCLib")
+
     def __init__(self, parent=None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
+        PanelWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = None
         self._parameterNode = None
         self._guiTag = None
-        self._entered = False
-        self._deviceAsked = False
         self._shown = (None, None, "")  # CT, point list and model as they were when last looked at
         self._deselected = False  # whether the user has chosen that there be no CT
         self._choosing = False
@@ -46,51 +38,28 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # Life of the panel
 
     def setup(self) -> None:
-        ScriptedLoadableModuleWidget.setup(self)
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MAEMCNodule.ui"))
-        self.layout.addWidget(uiWidget)
-        self.ui = slicer.util.childWidgetVariables(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.logic = MAEMCNoduleLogic()
-        self.logic.changed.connect(self._wake)
+        PanelWidget.setup(self)
         self.logic.attach()
-        self.timer = qt.QTimer()
-        self.timer.setInterval(POLL_MILLISECONDS)
-        self.timer.connect("timeout()", self.onTimer)
+        self.logic.queue.deviceRequest = self.ui.deviceSelector.currentData
         self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
-        header = self.ui.resultTable.horizontalHeader()
-        header.setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
-        header.setSectionResizeMode(self.ui.resultTable.columnCount - 1, qt.QHeaderView.Stretch)
-        self.modelList = ModelList(self.ui.modelSelector, self.logic)
-        self._fillDeviceSelector()
+        self.ui.resultTable.horizontalHeader().setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         self._connect()
 
     def cleanup(self) -> None:
-        self.timer.stop()
         self.setParameterNode(None)
         self.removeObservers()
-        self.logic.cleanup()
+        PanelWidget.cleanup(self)
 
     def enter(self) -> None:
-        self._entered = True
-        self.modelList.fill()
+        modellist.fill(self.ui.modelSelector, self.logic)
         self.initializeParameterNode()
-        if not self._deviceAsked:
-            self._deviceAsked = True
-            self.logic.requestDevice()
+        PanelWidget.enter(self)
         self._wake()
 
     def exit(self) -> None:
-        self._entered = False
+        PanelWidget.exit(self)
         if self._parameterNode is not None and views.isPlacing(self._parameterNode.points):
             views.stopPlacing(slicer.mrmlScene)
-
-    def onReload(self) -> None:
-        # Slicer runs the module file anew but takes its imports from the cache.
-        for name in list(sys.modules):
-            if name.split(".")[0] in ("MAEMCNodulePanel", "MAEMCLib"):
-                del sys.modules[name]
-        ScriptedLoadableModuleWidget.onReload(self)
 
     def initializeParameterNode(self) -> None:
         self.setParameterNode(self.logic.getParameterNode())
@@ -108,7 +77,7 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._shown = (parameterNode.inputVolume, parameterNode.points, parameterNode.model)
         self._guiTag = parameterNode.connectGui(self.ui)
         self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
-        self.modelList.select(parameterNode.model)
+        modellist.select(self.ui.modelSelector, self.logic, parameterNode.model)
         volume = parameterNode.inputVolume
         if volume is not None and volume not in views.backgroundVolumes():
             views.showBackground(volume)
@@ -118,13 +87,11 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _connect(self) -> None:
         ui = self.ui
         ui.modelSelector.connect("activated(int)", self.onModelSelected)
-        ui.deviceSelector.connect("activated(int)", self.onDeviceSelected)
         ui.placeButton.connect("clicked(bool)", self.onPlaceNodule)
         ui.scoreButton.connect("clicked()", self.onScore)
         ui.stopButton.connect("clicked()", self.onStop)
         ui.removeButton.connect("clicked()", self.onRemove)
         ui.exportButton.connect("clicked()", self.onExport)
-        ui.installButton.connect("clicked()", self.onInstall)
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
         ui.resultTable.connect("itemSelectionChanged()", self.onNoduleSelected)
@@ -134,13 +101,12 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
         self.addObserver(scene, scene.NodeAddedEvent, self._onNodeAdded)
-        self.addObserver(scene, scene.NodeRemovedEvent, self._onSceneContentChanged)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._wake)
         for composite in views.compositeNodes():
             self.addObserver(composite, vtk.vtkCommand.ModifiedEvent, self._onViewChanged)
         interactionNode = views.interactionNode(scene)
         if interactionNode is not None:
-            event = interactionNode.InteractionModeChangedEvent
-            self.addObserver(interactionNode, event, self._onInteractionModeChanged)
+            self.addObserver(interactionNode, interactionNode.InteractionModeChangedEvent, self._wake)
 
     # What the user does
 
@@ -149,16 +115,15 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             views.stopPlacing(slicer.mrmlScene)
             return
         with self._errorsInStatusLine():
-            parameterNode = self._parameterNode
-            points = self.logic.startPlacing(parameterNode.inputVolume, parameterNode.points)
-            parameterNode.points = points
+            chosen = self._parameterNode
+            chosen.points = self.logic.startPlacing(chosen.inputVolume, chosen.points)
         self._updateStatus()
         self._updateButtons()
 
     def onScore(self) -> None:
         with self._errorsInStatusLine():
             parameterNode = self._parameterNode
-            if controls.scoresPictures(self.modelList.card()):
+            if scoresPictures(self.logic.chosenCard()):
                 self.logic.requestPicture(parameterNode.inputVolume)
                 return
             analysis = self._analysis()
@@ -176,31 +141,19 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onExport(self) -> None:
         analysis = self._analysis()
-        folder = qt.QFileDialog.getExistingDirectory(
-            slicer.util.mainWindow(), _("Folder for results.csv and results.json")
-        )
+        title = _("Folder for results.csv and results.json")
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title)
         if analysis is None or not folder:
             return
         with self._errorsInStatusLine():
             self.logic.exportResults(analysis, folder)
-            text = _("Written to {folder}.").format(folder=folder)
-            self.logic.statusLine.set(Status("idle", text))
+            self.logic.statusLine.set(Status("idle", _("Written to {folder}.").format(folder=folder)))
 
-    def onInstall(self) -> None:
-        code = self.logic.status.code
-        try:
-            install(code, self.resourcePath("requirements.txt"))
-        except Declined as declined:
-            self.logic.statusLine.set(Status("idle", str(declined), code))
-        except MAEMCError as error:
-            self.logic.statusLine.set(Status("error", str(error), error.code))
-        else:
-            if code in BROKEN_CODES:
-                self._advice = _("PyTorch was installed anew. Restart Slicer if it still fails.")
-            self.logic.stop()
-            self.logic.worker.stop()
-            self.logic.requestDevice()
-        self.refresh()
+    def _onInstalled(self, code: str) -> None:
+        if code in BROKEN_CODES:
+            self._advice = _("PyTorch was installed anew. Restart Slicer if it still fails.")
+        self.logic.stop()
+        self.logic.worker.stop()
 
     def onDetailsToggled(self, shown: bool) -> None:
         self.ui.detailsFrame.visible = shown
@@ -220,9 +173,8 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.setClinical(volume, {name: text for name, text in values.items() if text})
 
     def onDeviceSelected(self, index: int) -> None:
-        name = self.ui.deviceSelector.itemData(index)
-        slicer.app.userSettings().setValue(_DEVICE_SETTING, name)
-        self.logic.requestDevice(name)
+        PanelWidget.onDeviceSelected(self, index)
+        self.logic.requestDevice(self.ui.deviceSelector.itemData(index))
 
     def onNoduleSelected(self) -> None:
         row = self.ui.resultTable.currentRow()
@@ -244,10 +196,6 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.timer.stop()
         self.refresh()
 
-    def _wake(self) -> None:
-        if not self.timer.active:
-            self.timer.start()
-
     def _onParametersChanged(self, caller, event) -> None:
         parameterNode = self._parameterNode
         if parameterNode is None or self._choosing or slicer.mrmlScene.IsBatchProcessing():
@@ -264,17 +212,11 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._onPointsChosen(volume, points, before[1])
         if model != before[2]:
             self.logic.statusLine.forgetInput()
-            self.modelList.select(parameterNode.model)
-            self._selectShown()
+            modellist.select(self.ui.modelSelector, self.logic, model)
+            # Of two models one may score nodules and one pictures: what is selected is among what is listed.
+            selectAmong(self._analysis())
         self.logic.display.arrange()
         self._wake()
-
-    def _selectShown(self) -> None:
-        """Of two models one may score nodules and one pictures: what is selected is among what is listed."""
-        analysis = self._analysis()
-        known = analysis.recordIDs() if analysis else []
-        if self._parameterNode.selectedPoint not in known:
-            self._parameterNode.selectedPoint = next(iter(known), "")
 
     def _onPointsChosen(self, volume, points, before) -> None:
         if volume is not None and before is not None:
@@ -309,27 +251,21 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         backgrounds = views.backgrounds()
         if backgrounds != self._backgrounds:
             self._backgrounds = backgrounds
-            self.logic.display.followViews(volumeKinds(self.modelList.card()))
+            self.logic.display.followViews(volumeKinds(self.logic.chosenCard()))
             self._wake()
-
-    def _onSceneContentChanged(self, caller, event) -> None:
-        self._wake()
-
-    def _onInteractionModeChanged(self, caller, event) -> None:
-        self._wake()
 
     # What is shown
 
     def refresh(self) -> None:
         """Bring every part of the panel up to date."""
         if self._parameterNode is not None:
-            card = self.modelList.card()
+            card = self.logic.chosenCard()
             controls.showInputKind(self.ui, card)
             if self._parameterNode.inputVolume is None and not self._deselected:
                 self._parameterNode.inputVolume = proposedVolume(volumeKinds(card))
             analysis, volume = self._analysis(), self._parameterNode.inputVolume
-            asked = card.clinical if card else ()
-            self.clinicalForm.show(asked, clinicalOf(volume, asked), volume)
+            fields = card.clinical if card else ()
+            self.clinicalForm.show(fields, clinicalOf(volume, fields), volume)
             details.fillTable(self.ui, analysis, self._parameterNode.selectedPoint)
             details.fillNodule(self.ui, analysis, self._parameterNode.selectedPoint, card)
         self._updateStatus()
@@ -339,30 +275,14 @@ class MAEMCNoduleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         status, ui = self.logic.status, self.ui
         advice = self._advice if status.code in BROKEN_CODES or not status.text else ""
         ui.statusLabel.text = f"{details.statusText(self.logic)} {advice}".strip()
-        ui.installButton.visible = status.code in REMEDY_CODES
-        ui.installButton.text = buttonText(status.code) or ui.installButton.text
+        self._updateInstallButton()
         ui.detailsButton.visible = status.kind == "error" or ui.detailsButton.checked
 
     def _updateButtons(self) -> None:
         chosen = self._parameterNode
         volume, points = (chosen.inputVolume, chosen.points) if chosen else (None, None)
-        card = self.modelList.card()
-        controls.updateButtons(self.ui, volume, points, self._analysis(), self.logic.isBusy(), card)
+        busy, card = self.logic.isBusy(), self.logic.chosenCard()
+        controls.updateButtons(self.ui, volume, points, self._analysis(), busy, card)
 
     def _analysis(self):
         return self.logic.shownAnalysis() if self._parameterNode else None
-
-    def _fillDeviceSelector(self) -> None:
-        names = {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU (CUDA)"), "mps": _("Apple GPU (MPS)")}
-        for value, text in names.items():
-            self.ui.deviceSelector.addItem(text, value)
-        remembered = str(slicer.app.userSettings().value(_DEVICE_SETTING, "auto"))
-        self.logic.queue.deviceRequest = remembered
-        self.ui.deviceSelector.currentIndex = max(self.ui.deviceSelector.findData(remembered), 0)
-
-    @contextlib.contextmanager
-    def _errorsInStatusLine(self):
-        try:
-            yield
-        except MAEMCError as error:
-            self.logic.statusLine.set(Status("error", str(error), error.code))

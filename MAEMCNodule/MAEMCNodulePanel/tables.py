@@ -1,0 +1,37 @@
+"""The tables and selectors of both panels."""
+
+import qt
+
+
+def fillTable(table, rows: list, selected: int | None, most: int, stretched: int) -> None:
+    """Write rows of texts, and make the table as high as three rows at least; only cells that change are written, so
+    that nothing flickers.
+
+    selected: number of the selected row. most: rows that are shown without scrolling. stretched: number of the column
+    that takes the width that is left.
+    """
+    table.blockSignals(True)
+    table.horizontalHeader().setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
+    table.setRowCount(len(rows))
+    for row, texts in enumerate(rows):
+        for column, text in enumerate(texts):
+            if table.item(row, column) is None:
+                table.setItem(row, column, qt.QTableWidgetItem())
+            if table.item(row, column).text() != text:
+                table.item(row, column).setText(text)
+    if selected is None:
+        table.clearSelection()
+        table.setCurrentItem(None)
+    elif table.currentRow() != selected:
+        table.selectRow(selected)
+    for column in set(range(table.columnCount)) - {stretched}:
+        table.resizeColumnToContents(column)
+    height = table.horizontalHeader().height + min(max(len(rows), 3), most) * table.verticalHeader().defaultSectionSize
+    table.setFixedHeight(height + 4)
+    table.blockSignals(False)
+
+
+def setValues(selector, values) -> None:
+    """Give the items of a selector, whose titles the .ui file has, the values that they stand for, in order."""
+    for index, value in enumerate(values):
+        selector.setItemData(index, value)
