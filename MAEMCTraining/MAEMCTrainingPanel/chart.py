@@ -1,7 +1,7 @@
 """The curve of one job as plot nodes of the scene, where Slicer's plot views show it. They are not saved with it."""
 
+import numpy as np
 import slicer
-import vtk
 from slicer.i18n import tr as _
 
 _MARK = "MAEMC.TrainingCurve"
@@ -11,7 +11,6 @@ _FOLD_COLORS = ((0.80, 0.47, 0.65), (0.90, 0.62, 0.0), (0.34, 0.71, 0.91), (0.0,
 
 def showCurves(title: str, curves) -> None:
     """Draw these curves in the one chart, made where there is none; nodes that are no longer needed go."""
-    scene = slicer.mrmlScene
     chartNode = _chartNode() or _create("vtkMRMLPlotChartNode", _("Training curve"), hidden=False)
     with slicer.util.NodeModify(chartNode):
         chartNode.SetTitle(title)
@@ -24,11 +23,9 @@ def showCurves(title: str, curves) -> None:
                 seriesNodes.append(_createSeries(chartNode))
             _write(seriesNodes[index], curve)
         for seriesNode in seriesNodes[len(curves) :]:
-            tableNode = seriesNode.GetTableNode()
             chartNode.RemovePlotSeriesNodeID(seriesNode.GetID())
-            scene.RemoveNode(seriesNode)
-            if tableNode is not None:
-                scene.RemoveNode(tableNode)
+            for node in filter(None, (seriesNode.GetTableNode(), seriesNode)):
+                slicer.mrmlScene.RemoveNode(node)
 
 
 def isInScene() -> bool:
@@ -36,20 +33,21 @@ def isInScene() -> bool:
     return _chartNode() is not None
 
 
-def showInLayout() -> None:
-    """Let a plot view show the chart, in a layout that has one."""
-    chartNode = _chartNode()
-    if chartNode is not None:
-        slicer.modules.plots.logic().ShowChartInLayout(chartNode)
-
-
-def layoutWithPlot():
-    """The number of the present layout where it is one with a plot view, else None."""
+def showInLayout() -> int | None:
+    """Let a plot view show the chart, in a layout that has one. Returns the layout before, None where it stays."""
     manager = slicer.app.layoutManager()
-    current = manager.layout if manager is not None else None
-    return (
-        current if current is not None and slicer.modules.plots.logic().GetLayoutWithPlot(current) == current else None
-    )
+    before = manager.layout if manager is not None else None
+    slicer.modules.plots.logic().ShowChartInLayout(_chartNode())
+    return before if manager is not None and manager.layout != before else None
+
+
+def leaveLayout(before: int | None) -> None:
+    """Bring a layout back, unless one without a plot view has been chosen meanwhile."""
+    manager = slicer.app.layoutManager()
+    if manager is None or before is None:
+        return
+    if slicer.modules.plots.logic().GetLayoutWithPlot(manager.layout) == manager.layout:
+        manager.setLayout(before)
 
 
 def remove() -> None:
@@ -94,9 +92,7 @@ def _create(kind: str, name: str, hidden: bool = True):
 
 
 def _createSeries(chartNode):
-    tableNode = _create("vtkMRMLTableNode", _("Training curve data"))
     seriesNode = _create("vtkMRMLPlotSeriesNode", _("Loss"))
-    seriesNode.SetAndObserveTableNodeID(tableNode.GetID())
     seriesNode.SetPlotType(seriesNode.PlotTypeScatter)
     seriesNode.SetXColumnName("step")
     seriesNode.SetYColumnName("value")
@@ -115,15 +111,9 @@ def _write(seriesNode, curve) -> None:
         seriesNode.SetMarkerSize(5)
         seriesNode.SetLineWidth(2)
     tableNode = seriesNode.GetTableNode()
-    if tableNode is None:  # deleted by hand
+    if tableNode is None:  # the series is new, or its table was deleted by hand
         tableNode = _create("vtkMRMLTableNode", _("Training curve data"))
         seriesNode.SetAndObserveTableNodeID(tableNode.GetID())
-    table = vtk.vtkTable()
-    for name, values in (("step", curve.steps), ("value", curve.values)):
-        column = vtk.vtkDoubleArray()
-        column.SetName(name)
-        column.SetNumberOfTuples(len(values))
-        for row, value in enumerate(values):
-            column.SetValue(row, value)
-        table.AddColumn(column)
-    tableNode.SetAndObserveTable(table)
+    columns = [np.array(curve.steps, float), np.array(curve.values, float)]
+    with slicer.util.NodeModify(tableNode):
+        slicer.util.updateTableFromArray(tableNode, columns, ["step", "value"])

@@ -1,4 +1,4 @@
-"""What can be chosen, with a sentence on each: presets, devices, protocols. The methods are in ``methods``."""
+"""What can be chosen, with a sentence on each: presets and protocols. The methods are in ``methods``."""
 
 from MAEMCTrainingLib.engine.configuration import PRESETS
 from slicer.i18n import tr as _
@@ -49,20 +49,11 @@ def _paperText(finetuning: bool, published: bool) -> str:
     return _("The published network, learning rate and 40 fixed views of each case, 100 epochs: for a GPU.")
 
 
-def devices() -> dict:
-    """{value: title}."""
-    return {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU (CUDA)")}
-
-
 def protocols() -> dict:
-    """{value: (title, sentence)} of the ways to evaluate."""
+    """{value: sentence} of the ways to evaluate, in the order of their selector."""
     return {
-        "honest": (
-            _("Honest"),
-            _("A pre-training that saw patients who are tested is repeated in each fold without them."),
-        ),
-        "paper": (
-            _("As published"),
-            _("One pre-training for all folds, though it saw patients who are tested: the report is marked as leaky."),
+        "honest": _("A pre-training that saw patients who are tested is repeated in each fold without them."),
+        "paper": _(
+            "One pre-training for all folds, though it saw patients who are tested: the report is marked as leaky."
         ),
     }

@@ -15,47 +15,42 @@ class ChildCommands:
     python: the interpreter; environment: of the processes, with our packages on their path.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, python: str, environment: Mapping[str, str]) -> None:
+        self._python, self._environment = python, environment
         self._running: set = set()
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(
-        self,
-        python: str,
-        environment: Mapping[str, str],
-        *arguments: str,
-        partly: int = 0,
-        heard: Callable[[str], bool] = lambda line: False,
-    ) -> tuple:
+    def run(self, *arguments: str, partly: int = 0, heard: Callable[[str], bool] = lambda line: False) -> tuple:
         """``python -m ARGUMENTS``: (lines of its output, lines of its error output).
 
         partly: the exit status of a command that has done its work except for some items, which it then says on its
-        output. heard: is told each line of the error output when it comes, and keeps those that it returns True for.
+        output. heard: is told each line of the error output when it comes, and returns True for those to leave out.
         Raises MAEMCError with its last words where it fails, of the code "stopped" after ``stop``.
         """
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        options = {"env": self._environment, "encoding": "utf-8"}
+        options |= {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with self._lock:
             if self._stopped:
                 raise _stopped()
             try:
-                process = start_group([python, "-m", *arguments], env=environment, encoding="utf-8", **pipes)
+                process = start_group([self._python, "-m", *arguments], **options)
             except OSError as error:
-                raise MAEMCError(f"{python} could not be started ({error}).", "not-started") from error
+                raise MAEMCError(f"{self._python} could not be started ({error}).", "not-started") from error
             self._running.add(process)
         with process, ThreadPoolExecutor(1) as beside:
-            output = beside.submit(process.stdout.read)
-            complained = [line.rstrip() for line in process.stderr if line.strip() and not heard(line)]
-            said = output.result().strip().splitlines()
+            reading = beside.submit(process.stdout.read)
+            complaints = [line.rstrip() for line in process.stderr if line.strip() and not heard(line)]
+            output = reading.result().strip().splitlines()
         with self._lock:
             self._running.discard(process)
             if self._stopped and process.returncode != 0:
                 raise _stopped()
-        done = process.returncode == 0 or (process.returncode == partly and said)
+        done = process.returncode == 0 or (process.returncode == partly and output)
         if not done:
-            last = (complained or [f"The process ended with {process.returncode}."])[-1]
+            last = (complaints or [f"The process ended with {process.returncode}."])[-1]
             raise MAEMCError(last.removeprefix("maemc-train: ").removeprefix("maemc: "), "command")
-        return said, complained
+        return output, complaints
 
     def stop(self) -> None:
         """End what runs; nothing can be run any more. Slicer would wait for it at its own end."""

@@ -1,6 +1,5 @@
 """From data sets as they come, and scenes of Slicer, to a manifest, in a process that no window waits for."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import slicer
@@ -40,14 +39,12 @@ def savedScene() -> Path:
     return Path(path)
 
 
-def importData(
-    commands: ChildCommands, kind: str, source: Path, home: Path, python: str, environment: Mapping[str, str]
-) -> tuple:
+def importData(commands: ChildCommands, kind: str, source: Path, home: Path) -> tuple:
     """Make a manifest under ``MAEMC_HOME/manifests``: (its path, a line for each item that was skipped and why).
 
     Raises MAEMCError with the last words of the process that failed.
     """
     manifest = manifestFolder(home, source.stem) / "manifest.csv"
     arguments = ["import", kind, str(source), "--output", str(manifest)]
-    _said, complained = commands.run(python, environment, "MAEMCTrainingLib", *arguments)
-    return manifest, [line.removeprefix("skipped ") for line in complained if line.startswith("skipped ")]
+    _output, complaints = commands.run("MAEMCTrainingLib", *arguments)
+    return manifest, [line.removeprefix("skipped ") for line in complaints if line.startswith("skipped ")]

@@ -3,6 +3,7 @@
 import datetime
 
 import qt
+from MAEMCNodulePanel.tables import fillTable
 from MAEMCTrainingLib.pretraining.registry import METHODS
 from slicer.i18n import tr as _
 
@@ -12,33 +13,13 @@ PREVIEW_WIDTH = 376
 """Logical pixels: what a module panel of usual width has room for."""
 
 
-def fillTable(ui, jobs, selected) -> None:
-    """A row for each job; only cells that change are written, so that nothing flickers."""
-    table = ui.jobsTable
-    table.blockSignals(True)
-    table.setRowCount(len(jobs))
-    for row, job in enumerate(jobs):
-        texts = (job.folder.name, kindText(job.kind), statusText(job.status), percent(job), _updated(job))
-        for column, text in enumerate(texts):
-            item = table.item(row, column)
-            if item is None:
-                item = qt.QTableWidgetItem(text)
-                table.setItem(row, column, item)
-            elif item.text() != text:
-                item.setText(text)
-        table.item(row, 0).setToolTip(str(job.folder))
+def fillJobs(ui, jobs, selected) -> None:
+    """A row for each job."""
+    rows = [(job.folder.name, kindText(job.kind), statusText(job.status), percent(job), _updated(job)) for job in jobs]
     folders = [job.folder for job in jobs]
-    if selected in folders:
-        if table.currentRow() != folders.index(selected):
-            table.selectRow(folders.index(selected))
-    else:
-        table.clearSelection()
-        table.setCurrentItem(None)
-    for column in range(1, table.columnCount):
-        table.resizeColumnToContents(column)
-    height = table.horizontalHeader().height + min(max(len(jobs), 3), 6) * table.verticalHeader().defaultSectionSize
-    table.setFixedHeight(height + 4)
-    table.blockSignals(False)
+    fillTable(ui.jobsTable, rows, folders.index(selected) if selected in folders else None, 6, 0)
+    for row, folder in enumerate(folders):
+        ui.jobsTable.item(row, 0).setToolTip(str(folder))
 
 
 def fillJob(ui, job, details) -> None:

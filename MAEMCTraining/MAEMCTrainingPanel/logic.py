@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import MAEMCTrainingLib
@@ -10,7 +11,7 @@ import slicer
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.files.home import home
 from MAEMCNodulePanel.interpreter import libraryEnvironment, slicerPython
-from MAEMCNodulePanel.status import Status
+from MAEMCNodulePanel.status import Status, StatusLine
 from MAEMCTrainingLib.jobs.launching import launch, resume
 from MAEMCTrainingLib.jobs.stopping import request_stop
 from slicer.i18n import tr as _
@@ -36,15 +37,15 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
     For scripts: ``start``, ``wait``, ``stop``, ``resume``, ``jobs``, ``showCurve`` and ``exportModel``. For windows:
     ``requestStart`` and its like return at once, and ``poll``, called a few times a second, brings in what was done and
-    read meanwhile (``status``, ``snapshot``, ``data``, ``reduction``, ``skipped`` of the last import); ``onChanged`` (a
-    function without arguments) is called when there is something new to show. Whoever makes a logic ends it with
+    read meanwhile (``status``, ``snapshot``, ``data``, ``reduction``, ``skipped`` of the last import); ``changed`` (a
+    Signal) tells when there is something new to show. Whoever makes a logic ends it with
     ``cleanup``; the jobs go on.
     """
 
     def __init__(self, python: str | None = None) -> None:
         super().__init__()
-        self.onChanged: Callable[[], None] | None = None
-        self.status = Status()
+        self.statusLine = StatusLine()
+        self.changed = self.statusLine.changed
         self.snapshot = Snapshot()
         self.data: DataSummary | None = None
         self.skipped: list[str] = []
@@ -53,10 +54,10 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self._python = python
         # A reduction, and a manifest on a slow disk, do not hold up the jobs' list.
         self._pool = ThreadPoolExecutor(3, "MAEMCTraining")
-        self._commands = ChildCommands()
-        self._reducing = ChildCommands()  # of a reduction alone, which can be stopped
+        self._commands: list[ChildCommands] = []  # of every task
+        self._reducing: ChildCommands | None = None  # of the latest reduction, which can be stopped
         self._reductionTask: Future | None = None
-        self._told = self._toldBefore = ReductionProgress()
+        self._progress = self._progressShown = ReductionProgress()
         self._tasks: list[tuple[Future, Callable]] = []
         self._wanted: Path | None = None
         self._watcher = JobWatcher()
@@ -67,13 +68,18 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self._curveDrawn: tuple | None = None  # None: it is still to be brought into view
         self._layoutBefore: int | None = None
 
+    @property
+    def status(self) -> Status:
+        """What the status line says."""
+        return self.statusLine.status
+
     def cleanup(self) -> None:
         """Let go of everything but the jobs."""
-        self.onChanged = None
+        self.changed.disconnectAll()
         self._tasks.clear()
         self.probe.stop()
-        self._commands.stop()
-        self.stopReduction()
+        for commands in self._commands:
+            commands.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
         chart.remove()
 
@@ -98,15 +104,14 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
     def jobs(self) -> tuple:
         """The jobs of this machine (``JobEntry``), the newest first, as they are now."""
-        self._noteEnded()
-        return JobWatcher().look(home(), None, self._ended()).jobs
+        return self._look().jobs
 
     def job(self, folder: str | Path) -> JobEntry:
         """One job as it is now. Raises InputError where it is not known."""
-        found = next((job for job in self.jobs() if job.folder == Path(folder)), None)
-        if found is None:
+        job = self._look().job(Path(folder))
+        if job is None:
             raise InputError(_("There is no job {folder}.").format(folder=folder), "no-job")
-        return found
+        return job
 
     def wait(self, folder: str | Path, timeout: float | None = None) -> JobEntry:
         """Wait until a job has ended, with the window alive. Raises TimeoutError after ``timeout`` seconds."""
@@ -123,14 +128,12 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
         Raises ModelError where it cannot be exported.
         """
-        _home, python, environment = self._place()
-        name = modelID or proposedID(Path(folder))
-        return exportToModels(self._commands, Path(folder), name, python[0], environment)
+        return exportToModels(self._newCommands(), Path(folder), modelID or proposedID(Path(folder)))
 
     def showCurve(self, folder: str | Path) -> None:
         """Draw a job's losses as they are now, and let a plot view show them."""
         self._curveOf, self._curveDrawn = Path(folder), None
-        self._followCurve(JobWatcher().look(home(), self._curveOf, self._ended()))
+        self._followCurve(self._look(self._curveOf))
 
     # For windows
 
@@ -139,76 +142,66 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self.data, self._wanted = None, path
         if path is not None:
             self._inBackground(self._onDataRead, lambda: (path, readData(path)))
-        self._notify()
+        self.changed.emit()
 
     def requestStart(self, request: JobRequest) -> None:
         """``start``, beside the window: a slow disk does not hold it up. Raises UsageError for impossible choices."""
         command, place = request.command(), self._place()
-        self.setStatus(Status("busy", _("Starting ...")))
-        self._inBackground(self._onLaunched, lambda: self._launch(command, place))
+        self._inBackground(self._onLaunched, lambda: self._launch(command, place), _("Starting ..."))
 
     def requestResume(self, folder: Path) -> None:
         """``resume``, beside the window."""
         place = self._place()
-        self.setStatus(Status("busy", _("Resuming ...")))
-        self._inBackground(self._onLaunched, lambda: self._resume(folder, place))
+        self._inBackground(self._onLaunched, lambda: self._resume(folder, place), _("Resuming ..."))
 
     def requestModel(self, folder: Path) -> None:
         """``exportModel``, beside the window; then MAEMC Nodule scores with it."""
-        _home, python, environment = self._place()
-        name = proposedID(folder)
-        self.setStatus(Status("busy", _("Exporting {name}; this may take a minute ...").format(name=name)))
-        self._inBackground(
-            self._onExported, lambda: exportToModels(self._commands, folder, name, python[0], environment)
-        )
+        commands, name = self._newCommands(), proposedID(folder)
+        text = _("Exporting {name}; this may take a minute ...").format(name=name)
+        self._inBackground(self._onExported, lambda: exportToModels(commands, folder, name), text)
 
     def requestImport(self, kind: str, source: Path, done: Callable[[Path], None]) -> None:
         """Make a manifest of a data set or scene, beside the window; ``done`` is called with its path."""
-        place, python, environment = self._place()
-        self.setStatus(
-            Status("busy", _("Importing {source}; a large archive takes minutes ...").format(source=source.name))
-        )
+        commands, place = self._newCommands(), home()
 
         def onImported(answer: tuple) -> None:
             manifest, self.skipped = answer
             text = _("{number} items were skipped; the counts' tooltip says why.") if self.skipped else ""
-            self.setStatus(Status("idle", text.format(number=len(self.skipped))))
+            self.statusLine.set(Status("idle", text.format(number=len(self.skipped))))
             done(manifest)
 
-        self._inBackground(onImported, lambda: importData(self._commands, kind, source, place, python[0], environment))
+        text = _("Importing {source}; a large archive takes minutes ...").format(source=source.name)
+        self._inBackground(onImported, lambda: importData(commands, kind, source, place), text)
 
     def requestReduction(self, source: Path, request: ReductionRequest, done: Callable[[Path], None]) -> None:
         """Leave slices out of a manifest that look like others of their volume, beside the window; ``done`` is called
         with the manifest of those that stay. A request that was stopped goes on where it was.
         """
-        place, python, environment = self._place()
-        self._reducing, self._told = ChildCommands(), ReductionProgress()
-        commands = self._reducing
+        commands, place = self._newCommands(), home()
+        self._reducing, self._progress = commands, ReductionProgress()
 
-        def tell(progress: ReductionProgress) -> None:
-            self._told = progress
+        def onProgress(progress: ReductionProgress) -> None:
+            self._progress = progress
 
         def onReduced(answer: tuple) -> None:
             manifest, kept, slices, self.skipped = answer
             text = _("{kept} of {slices} slices stay; each is a 2-D picture.")
-            self.setStatus(Status("idle", text.format(kept=kept, slices=slices)))
+            self.statusLine.set(Status("idle", text.format(kept=kept, slices=slices)))
             done(manifest)
 
-        self._reductionTask = self._inBackground(
-            onReduced, lambda: reduceData(commands, source, request, place, python[0], environment, tell)
-        )
-        text = _("Comparing the slices of {source} ...")
-        self.setStatus(Status("busy", text.format(source=source.name)))
+        text = _("Comparing the slices of {source} ...").format(source=source.name)
+        work = partial(reduceData, commands, source, request, place, onProgress)
+        self._reductionTask = self._inBackground(onReduced, work, text)
 
     @property
     def reduction(self) -> ReductionProgress | None:
         """How far the reduction is that runs; None where none does."""
-        runs = any(task is self._reductionTask for task, _done in self._tasks)
-        return self._told if runs else None
+        return self._progress if self._reductionTask in [task for task, _done in self._tasks] else None
 
     def stopReduction(self) -> None:
         """End the reduction that runs; the volumes that are done are kept."""
-        self._reducing.stop()
+        if self._reducing is not None:
+            self._reducing.stop()
 
     def unfinishedReductions(self, source: Path) -> list:
         """The requests (``ReductionRequest``) for these data of which a part is done, the last one first."""
@@ -219,7 +212,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         try:
             self.probe.ask(self._python or slicerPython())
         except MAEMCError as error:
-            self.setStatus(Status("error", str(error), error.code))
+            self.statusLine.fail(error)
 
     def select(self, folder: Path | None) -> None:
         """Look at this job in full from now on."""
@@ -233,9 +226,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
     def leaveCurve(self) -> None:
         """Bring back the layout that the curve has taken the place of, unless another has been chosen meanwhile."""
-        manager = slicer.app.layoutManager()
-        if manager is not None and self._layoutBefore is not None and manager.layout == chart.layoutWithPlot():
-            manager.setLayout(self._layoutBefore)
+        chart.leaveLayout(self._layoutBefore)
         self._layoutBefore = None
 
     def isBusy(self) -> bool:
@@ -253,30 +244,32 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
                 done(task.result())
             except MAEMCError as error:
                 self._onFailed(error)
-        news, self._toldBefore = news or self._told != self._toldBefore, self._told
+        news, self._progressShown = news or self._progress != self._progressShown, self._progress
         if self._looking is not None and self._looking.done():
             snapshot, self._looking = self._looking.result(), None
             news = news or snapshot != self.snapshot
-            self._tellEnded(self.snapshot, snapshot)
+            self._reportEnded(self.snapshot, snapshot)
             self.snapshot = snapshot
             self._followCurve(snapshot)
         if watching and self._looking is None and time.monotonic() - self._lookedAt > LOOK_SECONDS:
             self._lookedAt = time.monotonic()
-            self._noteEnded()
-            place, folder, ended = home(), self.selected, self._ended()
-            self._looking = self._pool.submit(self._watcher.look, place, folder, ended)
+            self._looking = self._pool.submit(self._watcher.look, home(), self.selected, self._ended())
         return news
-
-    def setStatus(self, status: Status) -> None:
-        """Say something in the status line."""
-        self.status = status
-        self._notify()
 
     # How it is done
 
     def _place(self) -> tuple:
         """(MAEMC_HOME, interpreter, environment) of a job."""
         return home(), [self._python or slicerPython()], libraryEnvironment(MAEMCTrainingLib)
+
+    def _newCommands(self) -> ChildCommands:
+        _home, (python,), environment = self._place()
+        self._commands.append(ChildCommands(python, environment))
+        return self._commands[-1]
+
+    def _look(self, folder: Path | None = None) -> Snapshot:
+        """The jobs as they are now; in full the one in ``folder``."""
+        return JobWatcher().look(home(), folder, self._ended())
 
     def _launch(self, command: tuple, place: tuple) -> Path:
         folder, arguments = command
@@ -289,12 +282,12 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self._processes[folder] = resume(folder, *place)
         return folder
 
-    def _tellEnded(self, before: Snapshot, now: Snapshot) -> None:
+    def _reportEnded(self, before: Snapshot, now: Snapshot) -> None:
         texts = {"finished": _("{job} is finished."), "stopped": _("{job} was stopped."), "failed": _("{job} failed.")}
         for job in now.jobs:
             earlier = before.job(job.folder)
             if earlier is not None and earlier.active and job.status in texts and self.status.kind == "idle":
-                self.status = Status("idle", texts[job.status].format(job=job.folder.name))
+                self.statusLine.status = Status("idle", texts[job.status].format(job=job.folder.name))
 
     def _followCurve(self, snapshot: Snapshot) -> None:
         details = snapshot.details
@@ -308,30 +301,25 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
             self._curveDrawn = details.curves
             chart.showCurves(self._curveOf.name, details.curves)
         if first:
-            manager = slicer.app.layoutManager()
-            before = manager.layout if manager is not None else None
-            chart.showInLayout()
-            if manager is not None and manager.layout != before:
-                self._layoutBefore = before
-
-    def _noteEnded(self) -> None:
-        for process in list(self._processes.values()):
-            process.poll()  # also lets the system forget a process that has ended
+            self._layoutBefore = chart.showInLayout() or self._layoutBefore
 
     def _ended(self) -> set:
-        return {folder for folder, process in list(self._processes.items()) if process.returncode is not None}
+        # poll() also lets the system forget a process that has ended.
+        return {folder for folder, process in list(self._processes.items()) if process.poll() is not None}
 
-    def _inBackground(self, done: Callable, work: Callable) -> Future:
+    def _inBackground(self, done: Callable, work: Callable, text: str = "") -> Future:
+        """Have work done beside the window and its result passed to ``done``; the status line says text meanwhile."""
         task = self._pool.submit(work)
         self._tasks.append((task, done))
+        if text:
+            self.statusLine.set(Status("busy", text))
         return task
 
     def _onFailed(self, error: MAEMCError) -> None:
         if error.code == "stopped":
-            text = _("Stopped. With the same settings it goes on where it was.")
-            self.setStatus(Status("idle", text))
+            self.statusLine.set(Status("idle", _("Stopped. With the same settings it goes on where it was.")))
         else:
-            self.setStatus(Status("error", str(error), error.code))
+            self.statusLine.fail(error)
 
     def _onDataRead(self, answer: tuple) -> None:
         path, data = answer
@@ -340,15 +328,10 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
     def _onLaunched(self, folder: Path) -> None:
         self.requestCurve(folder)
-        self.setStatus(
-            Status("idle", _("{job} was started. It goes on when Slicer is closed.").format(job=folder.name))
-        )
+        text = _("{job} was started. It goes on when Slicer is closed.")
+        self.statusLine.set(Status("idle", text.format(job=folder.name)))
 
     def _onExported(self, reference: str) -> None:
         slicer.util.getModuleLogic("MAEMCNodule").getParameterNode().model = reference
         text = _("MAEMC Nodule now scores with {model}. Research only, not for clinical use.")
-        self.setStatus(Status("idle", text.format(model=reference)))
-
-    def _notify(self) -> None:
-        if self.onChanged is not None:
-            self.onChanged()
+        self.statusLine.set(Status("idle", text.format(model=reference)))

@@ -5,6 +5,7 @@ from pathlib import Path
 import qt
 import slicer
 from MAEMCLib.models.store import list_models
+from MAEMCNodulePanel.tables import setValues
 from slicer.i18n import tr as _
 
 from . import choices, fusing, methods
@@ -14,7 +15,6 @@ from .request import IMAGENET, SCRATCH, JobRequest, missingWeights
 
 SKIPPED_SHOWN = 30
 """Lines of a tooltip."""
-DEVICE_SETTING = "MAEMC/Device"  # shared with MAEMC Nodule
 FOLDER_SETTING = "MAEMC/JobsFolder"
 _HEADING = "# "
 """Begins the data of an item that is a heading."""
@@ -30,18 +30,14 @@ class NewTraining:
         self._named: tuple = ()  # what the proposed name is of
         self._models: list = []  # that can be tuned further, as they were when the module was entered
         self._fitted: dict = {}  # {label: (text, width) that its height is of}
-        settings = slicer.app.userSettings()
         self._fillKinds()
         self._fillMethods()
         self._fillPresets()
-        for value, title in choices.devices().items():
-            ui.deviceSelector.addItem(title, value)
-        ui.deviceSelector.currentIndex = max(ui.deviceSelector.findData(settings.value(DEVICE_SETTING, "auto")), 0)
-        for value, (title, sentence) in choices.protocols().items():
-            ui.protocolSelector.addItem(title, value)
-            ui.protocolSelector.setItemData(ui.protocolSelector.count - 1, sentence, qt.Qt.ToolTipRole)
+        setValues(ui.protocolSelector, choices.protocols())
+        for index, sentence in enumerate(choices.protocols().values()):
+            ui.protocolSelector.setItemData(index, sentence, qt.Qt.ToolTipRole)
         self._fillStartFrom()
-        ui.folderPathEdit.currentPath = str(settings.value(FOLDER_SETTING, "") or jobsFolder())
+        ui.folderPathEdit.currentPath = str(slicer.app.userSettings().value(FOLDER_SETTING, "") or jobsFolder())
 
     @property
     def kind(self) -> str:
@@ -287,8 +283,7 @@ class NewTraining:
                 "A model does not say whom it has learned from: whether it has seen these patients is yours to know."
             )
             return f"{known} {preset}"
-        _title, protocol = choices.protocols()[ui.protocolSelector.currentData]
-        return f"{protocol} {preset}"
+        return f"{choices.protocols()[ui.protocolSelector.currentData]} {preset}"
 
     def _parentFolder(self) -> Path:
         return Path(self._ui.folderPathEdit.currentPath.strip() or jobsFolder())

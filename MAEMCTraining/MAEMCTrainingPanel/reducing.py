@@ -5,7 +5,7 @@ Runs beside the window, in a thread of its own: no Qt, no MRML and no translatio
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from MAEMCLib.errors import MAEMCError
@@ -64,29 +64,27 @@ def reduceData(
     source: Path,
     request: ReductionRequest,
     home: Path,
-    python: str,
-    environment: Mapping[str, str],
-    told: Callable[[ReductionProgress], None],
+    onProgress: Callable[[ReductionProgress], None],
 ) -> tuple:
     """Leave out slices that look like others of their volume: (the manifest of those that stay, under
     ``MAEMC_HOME/manifests``; slices kept; slices compared; a line for each that could not be read).
 
-    The same request goes on in its folder where it was ended. told: how far it is, from another thread. Raises
-    MAEMCError with the last words of the process that failed, of the code "stopped" where it was ended.
+    The same request goes on in its folder where it was ended. onProgress: told how far it is, from another thread.
+    Raises MAEMCError with the last words of the process that failed, of the code "stopped" where it was ended.
     """
 
     def heard(line: str) -> bool:
         progress = _progress(line)
         if progress is not None:
-            told(progress)
+            onProgress(progress)
         return progress is not None
 
     folder = next((folder for folder, asked in _asked(home, source) if asked == request), None)
     manifest = (folder or _newFolder(home, source, request)) / _RESULT
     arguments = ["reduce", str(source), *request.arguments(), "--output", str(manifest), "--progress-json"]
-    _said, complained = commands.run(python, environment, "MAEMCTrainingLib", *arguments, partly=_PARTLY, heard=heard)
+    _output, complaints = commands.run("MAEMCTrainingLib", *arguments, partly=_PARTLY, heard=heard)
     summary = read_json(manifest.with_name("reduced-summary.json"), "The reduction's summary")
-    left_out = [line.removeprefix("left out ") for line in complained if line.startswith("left out ")]
+    left_out = [line.removeprefix("left out ") for line in complaints if line.startswith("left out ")]
     return manifest, summary["kept"], summary["slices"], left_out
 
 

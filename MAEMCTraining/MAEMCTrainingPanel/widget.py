@@ -1,111 +1,81 @@
 """The panel: shows what the logic knows, and turns clicks into calls of it. Nothing here takes long."""
 
-import contextlib
-import sys
 from pathlib import Path
 
 import qt
 import slicer
-from MAEMCLib.errors import MAEMCError
-from MAEMCNodulePanel.installing import REMEDY_CODES, Declined, buttonText, install
+from MAEMCNodulePanel.installing import REMEDY_CODES
+from MAEMCNodulePanel.panelwidget import PanelWidget
 from MAEMCNodulePanel.status import Status
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 
 from . import importing, jobview
-from .device import REQUIREMENTS
 from .logic import MAEMCTrainingLogic
-from .newtraining import DEVICE_SETTING, FOLDER_SETTING, NewTraining
+from .newtraining import FOLDER_SETTING, NewTraining
 from .reductiondialog import ReductionDialog, progressText
 
-POLL_MILLISECONDS = 100
 TYPING_MILLISECONDS = 400
 """A path is read when nothing more has been typed for this long."""
 
 
-class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
+class MAEMCTrainingWidget(PanelWidget):
     """The module's panel. All it does can be done with ``self.logic`` as well.
 
     What is chosen here is of this machine and this user (paths, a device, jobs) and not of a scene, so it has no
     parameter node: a scene that is passed on tells nobody where one's data lie.
     """
 
+    makeLogic = MAEMCTrainingLogic
+    packages = ("MAEMCTrainingPanel", "MAEMCTrainingLib")  # MAEMCLib stays: MAEMC Nodule holds it
+    requirements = "training-requirements.txt"
+    pollMilliseconds = 100
+
     def __init__(self, parent=None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        self.logic = None
-        self._deviceAsked = False
-        self._entered = False
+        PanelWidget.__init__(self, parent)
         self._chosen = False  # whether somebody has selected a job; until then it is the newest
         self.newTraining = None
 
     # Life of the panel
 
     def setup(self) -> None:
-        ScriptedLoadableModuleWidget.setup(self)
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MAEMCTraining.ui"))
-        self.layout.addWidget(uiWidget)
-        self.ui = slicer.util.childWidgetVariables(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.logic = MAEMCTrainingLogic()
-        self.logic.onChanged = self._wake
-        self.timer = qt.QTimer()
-        self.timer.setInterval(POLL_MILLISECONDS)
-        self.timer.connect("timeout()", self.onTimer)
+        PanelWidget.setup(self)
         self._typing = qt.QTimer()
         self._typing.setSingleShot(True)
         self._typing.setInterval(TYPING_MILLISECONDS)
         self._typing.connect("timeout()", self.onDataChosen)
-        header = self.ui.jobsTable.horizontalHeader()
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
         self.newTraining = NewTraining(self.ui, self.logic)
         self._fillImportMenu()
         self._connect()
 
     def cleanup(self) -> None:
-        self.timer.stop()
         self._typing.stop()
-        self.logic.cleanup()
+        PanelWidget.cleanup(self)
 
     def enter(self) -> None:
-        self._entered = True
-        if not self._deviceAsked:
-            self._deviceAsked = True
-            self.logic.requestDevice()
+        PanelWidget.enter(self)
         self.newTraining.readModels()
-        self.newTraining.proposeName()
-        self.refresh()
         self._wake()
 
     def exit(self) -> None:
-        self._entered = False
+        PanelWidget.exit(self)
         self.logic.leaveCurve()
-
-    def onReload(self) -> None:
-        # Slicer runs the module file anew but takes its imports from the cache. MAEMCLib stays: MAEMC Nodule holds it.
-        for name in list(sys.modules):
-            if name.split(".")[0] in ("MAEMCTrainingPanel", "MAEMCTrainingLib"):
-                del sys.modules[name]
-        ScriptedLoadableModuleWidget.onReload(self)
 
     def _connect(self) -> None:
         ui = self.ui
         ui.dataPathEdit.connect("currentPathChanged(QString)", self.onDataTyped)
-        ui.kindSelector.connect("currentIndexChanged(int)", self.onChoice)
-        ui.methodSelector.connect("currentIndexChanged(int)", self.onChoice)
-        ui.backboneSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.startFromSelector.connect("activated(int)", self.onStartFromChosen)
+        for selector in (
+            *(ui.kindSelector, ui.methodSelector, ui.backboneSelector),
+            *(ui.targetSelector, ui.presetSelector, ui.protocolSelector),
+        ):
+            selector.connect("currentIndexChanged(int)", self.onChoice)
+        for edit in (ui.clinicalEdit, ui.branchesEdit):
+            edit.connect("textChanged(QString)", self.onChoice)
         ui.weightsPathEdit.connect("currentPathChanged(QString)", self.onChoice)
-        ui.targetSelector.connect("currentIndexChanged(int)", self.onChoice)
-        ui.clinicalEdit.connect("textChanged(QString)", self.onChoice)
-        ui.branchesEdit.connect("textChanged(QString)", self.onChoice)
-        ui.presetSelector.connect("currentIndexChanged(int)", self.onChoice)
-        ui.protocolSelector.connect("currentIndexChanged(int)", self.onChoice)
         ui.foldsSpinBox.connect("valueChanged(int)", self.onChoice)
-        ui.deviceSelector.connect("activated(int)", self.onDeviceSelected)
         ui.folderPathEdit.connect("currentPathChanged(QString)", self.onFolderChosen)
         ui.startButton.connect("clicked()", self.onStart)
-        ui.installButton.connect("clicked()", self.onInstall)
-        ui.stopReductionButton.connect("clicked()", self.onStopReduction)
+        ui.stopReductionButton.connect("clicked()", self.logic.stopReduction)
         ui.jobsTable.connect("itemSelectionChanged()", self.onJobSelected)
         ui.stopButton.connect("clicked()", self.onStop)
         ui.resumeButton.connect("clicked()", self.onResume)
@@ -122,11 +92,11 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
     def onDataChosen(self) -> None:
         self.logic.requestData(self.newTraining.dataPath())
 
-    def onImport(self, kind: str, asked: str) -> None:
+    def onImport(self, kind: str, sourceType: str) -> None:
         with self._errorsInStatusLine():
-            if asked == "scene":
+            if sourceType == "scene":
                 source = str(importing.savedScene())
-            elif asked == "folder":
+            elif sourceType == "folder":
                 source = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder to import"))
             else:
                 files = _("Slicer scenes (*.mrb *.mrml)") if kind == "scene" else _("Tables (*.csv)")
@@ -142,9 +112,6 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             with self._errorsInStatusLine():
                 self.logic.requestReduction(source, request, self.onImported)
 
-    def onStopReduction(self) -> None:
-        self.logic.stopReduction()
-
     def onImported(self, manifest: Path) -> None:
         self.ui.dataPathEdit.currentPath = str(manifest)
         self.onDataChosen()
@@ -156,35 +123,24 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
     def onChoice(self, value: int | str) -> None:
         self.refresh()
 
-    def onDeviceSelected(self, index: int) -> None:
-        slicer.app.userSettings().setValue(DEVICE_SETTING, self.ui.deviceSelector.itemData(index))
-
     def onFolderChosen(self, path: str) -> None:
         slicer.app.userSettings().setValue(FOLDER_SETTING, path)
         self.newTraining.proposeName()
 
     def onStart(self) -> None:
-        ui = self.ui
         with self._errorsInStatusLine():
             self.logic.requestStart(self.newTraining.request())
             self._chosen = True
-            ui.dataPathEdit.addCurrentPathToHistory()
-            ui.nameEdit.text = ""
-            ui.newButton.collapsed = True  # from now on the job is what one wants to see
+            self.ui.dataPathEdit.addCurrentPathToHistory()
+            self.ui.nameEdit.text = ""
+            self.ui.newButton.collapsed = True  # from now on the job is what one wants to see
 
-    def onInstall(self) -> None:
-        problem = self.logic.probe.problem
-        code = self.logic.status.code if self.logic.status.code in REMEDY_CODES or problem is None else problem.code
-        try:
-            install(code, str(REQUIREMENTS))
-        except Declined as declined:
-            self.logic.setStatus(Status("idle", str(declined)))
-        except MAEMCError as error:
-            self.logic.setStatus(Status("error", str(error), error.code))
-        else:
-            self.logic.setStatus(Status())
-            self.logic.requestDevice()
-        self.refresh()
+    def _onInstalled(self, code: str) -> None:
+        self.logic.statusLine.set(Status())
+
+    def _remedyCode(self) -> str:
+        code, problem = self.logic.status.code, self.logic.probe.problem
+        return code if code in REMEDY_CODES or problem is None else problem.code
 
     def onJobSelected(self) -> None:
         row = self.ui.jobsTable.currentRow()
@@ -198,7 +154,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         with self._errorsInStatusLine():
             self.logic.stop(self.logic.selected)
             text = _("{job} stops after its step.").format(job=self.logic.selected.name)
-            self.logic.setStatus(Status("idle", text))
+            self.logic.statusLine.set(Status("idle", text))
 
     def onResume(self) -> None:
         with self._errorsInStatusLine():
@@ -229,9 +185,8 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         if not self._entered and not self.logic.isBusy():
             self.timer.stop()
 
-    def _wake(self) -> None:
-        if not self.timer.active:
-            self.timer.start()
+    def _wake(self, *event) -> None:
+        PanelWidget._wake(self)
         self.newTraining.proposeName()  # the last one may have been taken
         self.refresh()
 
@@ -244,7 +199,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
             running = [job for job in snapshot.jobs if job.active]
             self.logic.select((running or snapshot.jobs)[0].folder)
             self.ui.newButton.collapsed = bool(running)
-        jobview.fillTable(self.ui, snapshot.jobs, self.logic.selected)
+        jobview.fillJobs(self.ui, snapshot.jobs, self.logic.selected)
         jobview.fillJob(self.ui, snapshot.job(self.logic.selected), snapshot.details)
         self.newTraining.update()
         self._updateStatus()
@@ -257,9 +212,7 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         ui.statusLabel.text = shown.text if progress is None else progressText(shown.text, progress)
         ui.stopReductionButton.visible = progress is not None
         ui.statusLabel.visible = bool(shown.text)
-        code = status.code if status.code in REMEDY_CODES or problem is None else problem.code
-        ui.installButton.visible = code in REMEDY_CODES
-        ui.installButton.text = buttonText(code) or ui.installButton.text
+        self._updateInstallButton()
 
     def _updateButtons(self) -> None:
         ui, job, data = self.ui, self.logic.snapshot.job(self.logic.selected), self.logic.data
@@ -270,13 +223,8 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         ui.stopButton.enabled = job.active
         ui.stopButton.toolTip = _("Finish the step, save and stop.") if job.active else _("It is not running.")
         ui.resumeButton.enabled = not job.active and not finished and not busy
-        ui.resumeButton.toolTip = (
-            _("It is finished.")
-            if finished
-            else _("It is running.")
-            if job.active
-            else _("Go on where it was stopped.")
-        )
+        ended = _("It is finished.") if finished else _("Go on where it was stopped.")
+        ui.resumeButton.toolTip = _("It is running.") if job.active else ended
         details = self.logic.snapshot.details
         known = details is not None and details.folder == job.folder
         curves, report = known and bool(details.curves), known and details.report is not None
@@ -284,21 +232,17 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         ui.curveButton.toolTip = _("Show the loss in a plot view.") if curves else _("There is no loss yet.")
         ui.reportButton.visible = ui.modelButton.visible = job.kind in ("finetune", "fuse")
         ui.reportButton.enabled = report
-        ui.reportButton.toolTip = (
-            _("Open the evaluation in the web browser.") if report else _("There is no report yet.")
-        )
+        openReport = _("Open the evaluation in the web browser.")
+        ui.reportButton.toolTip = openReport if report else _("There is no report yet.")
         ui.modelButton.enabled = finished and not busy
-        ui.modelButton.toolTip = (
-            _("Export the model, add it to the models of this machine and score with it in MAEMC Nodule.")
-            if finished
-            else _("It is not finished.")
-        )
+        useModel = _("Export the model, add it to the models of this machine and score with it in MAEMC Nodule.")
+        ui.modelButton.toolTip = useModel if finished else _("It is not finished.")
 
     def _fillImportMenu(self) -> None:
         menu = qt.QMenu(self.ui.importButton)
-        for title, (kind, asked) in importing.importers().items():
+        for title, (kind, source) in importing.importers().items():
             action = menu.addAction(title)
-            action.connect("triggered()", lambda kind=kind, asked=asked: self.onImport(kind, asked))
+            action.connect("triggered()", lambda kind=kind, source=source: self.onImport(kind, source))
         menu.addSeparator()
         self._reduceAction = menu.addAction(_("Leave out similar slices ..."))
         self._reduceAction.toolTip = _(
@@ -308,10 +252,3 @@ class MAEMCTrainingWidget(ScriptedLoadableModuleWidget):
         self._reduceAction.connect("triggered()", self.onReduce)
         menu.toolTipsVisible = True
         self.ui.importButton.setMenu(menu)
-
-    @contextlib.contextmanager
-    def _errorsInStatusLine(self):
-        try:
-            yield
-        except MAEMCError as error:
-            self.logic.setStatus(Status("error", str(error), error.code))

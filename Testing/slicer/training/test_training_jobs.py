@@ -194,13 +194,16 @@ def test_stopping_what_is_no_job_is_refused(panel, tmp_path):
 
 def test_closing_slicer_does_not_wait_for_what_is_being_imported(panel, tmp_path):
     """A command that would take minutes ends with the module; a job would go on."""
+    from MAEMCTrainingPanel.commands import ChildCommands
+
     slow = tmp_path / "MAEMCSlow.py"
     slow.write_text("import time\nprint('begun', flush=True)\ntime.sleep(300)\n", encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    logic = panel.logic
-    logic._inBackground(print, lambda: logic._commands.run(sys.executable, environment, "MAEMCSlow"))
-    panel.wait(lambda: logic._commands._running, "the command")
-    (process,) = logic._commands._running
+    logic, commands = panel.logic, ChildCommands(sys.executable, environment)
+    logic._commands.append(commands)
+    logic._inBackground(print, lambda: commands.run("MAEMCSlow"))
+    panel.wait(lambda: commands._running, "the command")
+    (process,) = commands._running
     future = logic._tasks[0][0]
     started = time.monotonic()
     logic.cleanup()

@@ -56,10 +56,13 @@ def test_every_choice_has_its_sentence(panel):
     from MAEMCTrainingPanel import choices
 
     for finetuning in (False, True):
-        for texts in (choices.presets(finetuning), choices.presets(finetuning, False), choices.protocols()):
+        for texts in (choices.presets(finetuning), choices.presets(finetuning, False)):
             for name, (title, sentence) in texts.items():
                 assert title, name
                 assert sentence.endswith("."), f"{name} has no sentence on it"
+    selector, protocols = panel.ui.protocolSelector, choices.protocols()
+    assert [selector.itemData(index) for index in range(selector.count)] == list(protocols)
+    assert all(sentence.endswith(".") for sentence in protocols.values())
 
 
 def test_list_shows_what_is_true_and_finds_it_again(panel, written_job, home):
