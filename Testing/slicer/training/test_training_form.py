@@ -45,7 +45,7 @@ def test_texts_can_be_translated(source):
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
 def test_imports(source):
     ours = {"MAEMCLib", "MAEMCNodulePanel", "MAEMCTrainingLib", "MAEMCTrainingPanel"}
-    slicers = {"slicer", "qt", "ctk", "vtk"}
+    slicers = {"slicer", "qt", "ctk", "vtk", "numpy"}
     for node, name in imports(source):
         assert name in ours | slicers or name in sys.stdlib_module_names, f"{source.name}:{node.lineno} {name}"
         assert name != "qt" or source.name in WITH_QT, f"{source.name}: only what is seen knows Qt"
