@@ -76,35 +76,36 @@ class Analysis:
         return [Analysis(node) for node in tables if node.GetAttribute(_MARK)]
 
     @staticmethod
+    def ofVolume(volumeNode) -> list:
+        """All analyses of a volume; none of None."""
+        analyses = Analysis.inScene(volumeNode.GetScene()) if volumeNode else []
+        return [analysis for analysis in analyses if analysis.volumeNode is volumeNode]
+
+    @staticmethod
     def find(volumeNode, pointsNode):
         """The analysis of this list on this CT, or None. Without a list: the first that is not put aside."""
-        scene = (volumeNode or pointsNode).GetScene() if (volumeNode or pointsNode) else None
-        for analysis in Analysis.inScene(scene) if scene else []:
+        for analysis in Analysis.ofVolume(volumeNode):
             fits = analysis.standing != ASIDE if pointsNode is None else analysis.pointsNode is pointsNode
-            if analysis.located and fits and (volumeNode is None or analysis.volumeNode is volumeNode):
+            if analysis.located and fits:
                 return analysis
         return None
 
     @staticmethod
     def ofPictures(volumeNode):
         """The analysis of a volume's pictures, or None."""
-        found = Analysis.inScene(volumeNode.GetScene()) if volumeNode else []
-        return next((one for one in found if not one.located and one.volumeNode is volumeNode), None)
+        return next((analysis for analysis in Analysis.ofVolume(volumeNode) if not analysis.located), None)
 
     @staticmethod
     def create(volumeNode, pointsNode, name: str) -> "Analysis":
         """pointsNode: None for an analysis of the volume's pictures."""
-        if pointsNode is None:
-            contents = {_MARK: "1", _PICTURES: "1"}, {_VOLUME: volumeNode.GetID()}
-        else:
-            contents = {_MARK: "1"}, {_VOLUME: volumeNode.GetID(), _POINTS: pointsNode.GetID()}
-        return Analysis.restore(volumeNode.GetScene(), name, contents)
+        attributes = {_MARK: "1"} if pointsNode else {_MARK: "1", _PICTURES: "1"}
+        references = {_VOLUME: volumeNode.GetID(), _POINTS: pointsNode.GetID() if pointsNode else ""}
+        return Analysis.restore(volumeNode.GetScene(), name, (attributes, references))
 
     def contents(self) -> tuple:
         """(attributes, node references): all that an analysis is, for ``restore``."""
         attributes = {name: self.tableNode.GetAttribute(name) for name in self.tableNode.GetAttributeNames() or ()}
-        roles = [role for role in self._roles() if role.startswith("MAEMC.")]
-        return attributes, {role: self.tableNode.GetNodeReferenceID(role) for role in roles}
+        return attributes, {role: self.tableNode.GetNodeReferenceID(role) for role in self._roles()}
 
     @staticmethod
     def restore(scene, name: str, contents: tuple) -> "Analysis":
@@ -176,9 +177,9 @@ class Analysis:
     def recordIDs(self) -> list:
         """Control point IDs that have a record, in the order of the point list; those without a point come last."""
         attributes = self.tableNode.GetAttributeNames() or ()
-        known = [name[len(_RECORD) :] for name in attributes if name.startswith(_RECORD)]
+        pointIDs = [name.removeprefix(_RECORD) for name in attributes if name.startswith(_RECORD)]
         order = self.pointIndices()
-        return sorted(known, key=lambda pointID: order.get(pointID, len(order)))
+        return sorted(pointIDs, key=lambda pointID: order.get(pointID, len(order)))
 
     def record(self, pointID: str):
         """NoduleRecord of a point, or None. A record that cannot be read counts as none: the point is scored anew."""
@@ -203,17 +204,15 @@ class Analysis:
     def roiNode(self, pointID: str):
         return self.tableNode.GetNodeReference(f"MAEMC.roi.{pointID}")
 
-    def setRoiNode(self, pointID: str, node) -> None:
-        self.tableNode.SetNodeReferenceID(f"MAEMC.roi.{pointID}", node.GetID())
-
     def overlayNode(self, pointID: str, kind: str, plane: str):
         return self.tableNode.GetNodeReference(f"MAEMC.{kind}.{plane}.{pointID}")
 
-    def setOverlayNode(self, pointID: str, kind: str, plane: str, node) -> None:
-        self.tableNode.SetNodeReferenceID(f"MAEMC.{kind}.{plane}.{pointID}", node.GetID())
+    def addNode(self, pointID: str, kind: str, node) -> None:
+        """Keep a node that belongs to one nodule. kind: "roi", or of an overlay volume "error.axial" and its like."""
+        self.tableNode.SetNodeReferenceID(f"MAEMC.{kind}.{pointID}", node.GetID())
 
-    def nodesOf(self, pointID: str) -> list:
-        """Every node that belongs to one nodule: its ROI and its overlay volumes."""
+    def nodesOf(self, pointID: str = "") -> list:
+        """Every node that belongs to one nodule, its ROI and its overlay volumes; without an ID those of all."""
         nodes = [self.tableNode.GetNodeReference(role) for role in self._rolesOf(pointID)]
         return [node for node in nodes if node is not None]
 
@@ -225,22 +224,15 @@ class Analysis:
         for role in roles:
             self.tableNode.RemoveNodeReferenceIDs(role)
 
-    def noduleNodes(self) -> list:
-        """Every node that belongs to a nodule: the ROI and overlay volumes of all."""
-        roles = [role for role in self._roles() if role.startswith("MAEMC.") and role not in (_VOLUME, _POINTS)]
-        nodes = [self.tableNode.GetNodeReference(role) for role in roles]
-        return [node for node in nodes if node is not None]
-
-    def overlayNodes(self) -> list:
-        """The overlay volumes of all nodules."""
-        return [node for node in self.noduleNodes() if node.GetAttribute(OVERLAY)]
-
     def _rolesOf(self, pointID: str) -> list:
-        return [role for role in self._roles() if role.startswith("MAEMC.") and role.endswith(f".{pointID}")]
+        ending = f".{pointID}" if pointID else ""
+        return [role for role in self._roles() if role.endswith(ending) and role not in (_VOLUME, _POINTS)]
 
     def _roles(self) -> list:
+        """Roles of the node references that are ours."""
         count = self.tableNode.GetNumberOfNodeReferenceRoles()
-        return [self.tableNode.GetNthNodeReferenceRole(index) for index in range(count)]
+        roles = [self.tableNode.GetNthNodeReferenceRole(index) for index in range(count)]
+        return [role for role in roles if role.startswith("MAEMC.")]
 
 
 @contextlib.contextmanager

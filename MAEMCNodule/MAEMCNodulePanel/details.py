@@ -6,21 +6,22 @@ import qt
 from MAEMCLib.report.tables import classes_text, clinical_text
 from slicer.i18n import tr as _
 
-from . import drawing, nodes, overlays, tables
+from . import drawing, nodes, overlays
 from .analysis import PLANES
 from .status import SILENT_SECONDS
+from .widgets import fillTable, showText
 
 ELAPSED_SHOWN_FROM_SECONDS = 3
 _RANGE, _FINDINGS = 2, 4
 """Columns of the table, the last of which takes what is left of its width."""
 
 
-def fillTable(ui, analysis, selectedPoint: str) -> None:
+def fillNodules(ui, analysis, selectedPoint: str) -> None:
     """A row for each nodule, colored by its gate; only cells that change are written, so that nothing flickers."""
     records = analysis.records() if analysis else []
     pointIDs = [pointID for pointID, _record in records]
     selected = pointIDs.index(selectedPoint) if selectedPoint in pointIDs else None
-    tables.fillTable(ui.resultTable, [_texts(record) for _pointID, record in records], selected, 8, _FINDINGS)
+    fillTable(ui.resultTable, [_texts(record) for _pointID, record in records], selected, 8, _FINDINGS)
     ranges = any(nodes.intervalText(record.result or {}) for _pointID, record in records)
     ui.resultTable.setColumnHidden(_RANGE, bool(records) and not ranges)  # of a model with a single member
     for row, (_pointID, record) in enumerate(records):
@@ -42,14 +43,12 @@ def fillNodule(ui, analysis, pointID: str, card) -> None:
     result = record.result or {}
     scored = record.state == "scored"
     ui.headlineLabel.text = _headline(record)
-    findings = _findings(record, _gateSentences())
-    ui.findingsLabel.text = findings
+    showText(ui.findingsLabel, _findings(record, _gateSentences()))
     font = ui.findingsLabel.font
     font.setBold(scored and result["gate"] == "red")
     ui.findingsLabel.font = font
-    ui.findingsLabel.visible = bool(findings)
-    ui.scaleLabel.text = probabilityText(result, card) if scored else ""
-    ui.barLabel.visible = ui.scaleLabel.visible = scored
+    showText(ui.scaleLabel, probabilityText(result, card) if scored else "")
+    ui.barLabel.visible = scored
     stacks = {plane: overlays.stacksOf(analysis, pointID, plane) for plane in PLANES} if record.explained else {}
     key = f"{analysis.id} {pointID} {record.toJson()}"
     if scored and key != ui.noduleFrame.property("shown"):
@@ -59,8 +58,7 @@ def fillNodule(ui, analysis, pointID: str, card) -> None:
         strip = stacks and drawing.sliceStrip(stacks, record.window or (-1200.0, 200.0), color)
         ui.picturesLabel.setPixmap(strip or qt.QPixmap())
     ui.picturesLabel.visible = scored and "original" in stacks.get(PLANES[0], {})
-    ui.intendedUseLabel.text = _aboutModel(record, card)
-    ui.intendedUseLabel.visible = scored
+    showText(ui.intendedUseLabel, _aboutModel(record, card) if scored else "")
 
 
 def probabilityText(result: dict, card) -> str:
@@ -162,11 +160,9 @@ def _headline(record) -> str:
 
 def _aboutModel(record, card) -> str:
     """What was read beside the CT; what the number is and is not, as the model's own card says it."""
-    if record.state != "scored":
-        return ""
     result = record.result
-    known = clinical_text(result.get("clinical"))
-    parts = [_("Read beside the CT: {values}.").format(values=known)] if known else []
+    values = clinical_text(result.get("clinical"))
+    parts = [_("Read beside the CT: {values}.").format(values=values)] if values else []
     if not _isScoredBy(result, card):
         text = _("Scored with {id} {version}.")
         return " ".join([*parts, text.format(id=result["model_id"], version=result["model_version"])])

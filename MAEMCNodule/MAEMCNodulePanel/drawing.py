@@ -14,13 +14,13 @@ _GAP, _CAPTION = 5, 16
 _CELL = (WIDTH - 2 * _GAP) // 3
 
 
-def probabilityBar(result: dict, textColor, ratio: float = 1.0):
+def probabilityBar(result: dict, textColor):
     """Pixmap of a scale from 0 to 1: tinted to either side of the threshold, with the range and the probability.
 
-    result: a result's JSON. textColor: QColor of the panel's text. ratio: physical pixels for each logical one.
+    result: a result's JSON. textColor: QColor of the panel's text.
     """
     height, left, top, thick = 40, 8, 8, 12
-    pixmap, painter = _canvas(WIDTH, height, ratio)
+    pixmap, painter = _canvas(WIDTH, height)
     span = WIDTH - 2 * left
 
     def position(value: float) -> int:
@@ -35,26 +35,23 @@ def probabilityBar(result: dict, textColor, ratio: float = 1.0):
     if result["interval_low"] is not None and result["interval_high"] is not None:
         low, high = position(result["interval_low"]), position(result["interval_high"])
         painter.fillRect(low, top + thick // 2 - 2, max(high - low, 1), 4, qt.QColor(*color, 170))
+    painter.setPen(textColor)
     if result["threshold"] is not None:
         painter.fillRect(position(threshold), top - 5, 2, thick + 10, textColor)
+        text = _("threshold {value}").format(value=f"{threshold:.2f}")
+        room = 45
+        x = min(max(position(threshold) - room, left + 14), left + span - 2 * room - 14)
+        painter.drawText(x, height - 2, text)
     painter.setRenderHint(qt.QPainter.Antialiasing)
-    painter.setPen(textColor)
     painter.setBrush(qt.QBrush(qt.QColor(*color)))
     painter.drawEllipse(position(probability) - 6, top + thick // 2 - 6, 12, 12)
-    font = painter.font()
-    font.setPointSize(max(font.pointSize() - 1, 7))
-    painter.setFont(font)
-    text = _("threshold {value}").format(value=f"{threshold:.2f}")
-    room = 45
     painter.drawText(left - 3, height - 2, "0")
     painter.drawText(left + span - 3, height - 2, "1")
-    if result["threshold"] is not None:
-        painter.drawText(min(max(position(threshold) - room, left + 14), left + span - 2 * room - 14), height - 2, text)
     painter.end()
     return pixmap
 
 
-def sliceStrip(stacks: dict, window: tuple, textColor, ratio: float = 1.0):
+def sliceStrip(stacks: dict, window: tuple, textColor):
     """Pixmap of the middle slices: a row for each plane; the CT, its reconstruction, where they differ.
 
     Attention is not here: published models attend to whole slices, so that one slice of it has one value.
@@ -66,10 +63,7 @@ def sliceStrip(stacks: dict, window: tuple, textColor, ratio: float = 1.0):
     if not kinds:
         return None
     width = len(kinds) * (_CELL + _GAP) - _GAP
-    pixmap, painter = _canvas(width, _CAPTION + 2 * _CELL + _GAP, ratio)
-    font = painter.font()
-    font.setPointSize(max(font.pointSize() - 1, 7))
-    painter.setFont(font)
+    pixmap, painter = _canvas(width, _CAPTION + 2 * _CELL + _GAP)
     for column, kind in enumerate(kinds):
         x = column * (_CELL + _GAP)
         painter.setPen(textColor)
@@ -104,18 +98,21 @@ def _pixmap(values):
     return pixmap
 
 
-def _canvas(width: int, height: int, ratio: float):
-    pixmap = qt.QPixmap(round(width * ratio), round(height * ratio))
-    pixmap.setDevicePixelRatio(ratio)
+def _canvas(width: int, height: int):
+    """(pixmap, painter): a transparent one, and what draws on it in the panel's font, a point smaller."""
+    pixmap = qt.QPixmap(width, height)
     pixmap.fill(qt.QColor(0, 0, 0, 0))
     painter = qt.QPainter()
     painter.begin(pixmap)
+    font = painter.font()
+    font.setPointSize(max(font.pointSize() - 1, 7))
+    painter.setFont(font)
     return pixmap, painter
 
 
 def gateIcon(gate: str):
     """A disc in the gate's color, which stays visible where a selected row hides its background."""
-    pixmap, painter = _canvas(12, 12, 1.0)
+    pixmap, painter = _canvas(12, 12)
     painter.setRenderHint(qt.QPainter.Antialiasing)
     painter.setPen(qt.QColor(0, 0, 0, 0))
     painter.setBrush(qt.QBrush(qt.QColor(*GATE_COLORS[gate])))

@@ -61,7 +61,7 @@ def _folderOf(hierarchy, analysis) -> int:
     # Table or point list may have lost its item already: one of them is being removed.
     anchors = [hierarchy.GetItemByDataNode(node) for node in (analysis.tableNode, analysis.pointsNode) if node]
     parents = [hierarchy.GetItemParent(item) for item in anchors if item]
-    for item in [hierarchy.GetItemByDataNode(node) for node in analysis.noduleNodes()]:
+    for item in map(hierarchy.GetItemByDataNode, analysis.nodesOf()):
         parents.append(hierarchy.GetItemParent(hierarchy.GetItemParent(item)) if item else 0)
     return next((item for item in parents if item and hierarchy.GetItemAttribute(item, _FOLDER_MARK) == "1"), 0)
 
@@ -81,11 +81,8 @@ def _analysisFolder(hierarchy, analysis) -> int:
 def _noduleFolder(hierarchy, folder: int, pointID: str) -> int:
     if not folder:
         return 0
-    return next((item for item in _children(hierarchy, folder) if _noduleOf(hierarchy, item) == pointID), 0)
-
-
-def _noduleOf(hierarchy, item: int) -> str:
-    return hierarchy.GetItemAttribute(item, _NODULE_MARK)
+    children = _children(hierarchy, folder)
+    return next((item for item in children if hierarchy.GetItemAttribute(item, _NODULE_MARK) == pointID), 0)
 
 
 def _dissolve(hierarchy, folder: int) -> None:

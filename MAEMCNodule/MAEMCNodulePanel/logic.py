@@ -21,6 +21,7 @@ from .analysis import ASIDE, SHOWN, Analysis, NoduleRecord
 from .arguments import pointsFrom, volumeFrom
 from .clinicalvalues import setClinical
 from .interpreter import slicerPython
+from .modelchoice import chosenModel
 from .parameters import MAEMCNoduleParameterNode, parameterNode
 from .pictures import nameOf, recordIDOf
 from .sceneobserver import SceneObserver
@@ -205,7 +206,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
         Raises ModelError naming what is wrong with it.
         """
-        return self.queue.chosenModel(self.getParameterNode().model)
+        return chosenModel(self.getParameterNode().model)
 
     def chosenCard(self):
         """The card of the chosen model, or None where it cannot be used."""

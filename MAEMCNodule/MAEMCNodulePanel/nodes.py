@@ -70,8 +70,7 @@ def notesText(record) -> str:
 def nameNodes(analysis, pointID: str, name: str) -> None:
     """Name frame, overlays and folder of a nodule after it and its CT; a name that the user has given stays."""
     for node in analysis.nodesOf(pointID):
-        kind = node.GetAttribute(OVERLAY)
-        nameNode(node, overlayName(analysis, name, kind, _planeOf(node)) if kind else _roiName(analysis, name))
+        nameNode(analysis, name, node)
     nameNoduleFolder(analysis, pointID, name)
 
 
@@ -81,15 +80,11 @@ def removeNodesOf(analysis, pointID: str) -> None:
     removeNoduleFolder(analysis, pointID)
 
 
-def nameNode(node, name: str) -> None:
-    """Give a node a name, unless somebody has changed the one it was given before."""
+def nameNode(analysis, nodule: str, node) -> None:
+    """Give a frame or an overlay its name, unless somebody has changed the one it was given before."""
     given = node.GetAttribute(_GIVEN_NAME)
-    if given is None or node.GetName() == given:
-        node.SetAttribute(_GIVEN_NAME, name)
-        node.SetName(name)
-
-
-def overlayName(analysis, nodule: str, kind: str, plane: str) -> str:
+    if given is not None and node.GetName() != given:
+        return
     kinds = {
         "reconstruction": _("reconstruction"),
         "error": _("absolute error"),
@@ -97,20 +92,12 @@ def overlayName(analysis, nodule: str, kind: str, plane: str) -> str:
         "original": _("original"),
     }
     planes = {"axial": _("axial"), "coronal": _("coronal")}
-    text = _("{nodule} {kind}, {plane} ({volume})")
-    return text.format(nodule=nodule, kind=kinds.get(kind, kind), plane=planes.get(plane, plane), volume=_ct(analysis))
-
-
-def _roiName(analysis, nodule: str) -> str:
-    return _("{nodule} region, 50 mm ({volume})").format(nodule=nodule, volume=_ct(analysis))
-
-
-def _ct(analysis) -> str:
-    return analysis.volumeNode.GetName() if analysis.volumeNode else _("CT removed")
-
-
-def _planeOf(node) -> str:
-    return node.GetAttribute(PLANE) or ""
+    kind, plane = kinds.get(node.GetAttribute(OVERLAY)), planes.get(node.GetAttribute(PLANE))
+    text = _("{nodule} {kind}, {plane} ({volume})") if kind else _("{nodule} region, 50 mm ({volume})")
+    volume = analysis.volumeNode.GetName() if analysis.volumeNode else _("CT removed")
+    name = text.format(nodule=nodule, kind=kind, plane=plane, volume=volume)
+    node.SetAttribute(_GIVEN_NAME, name)
+    node.SetName(name)
 
 
 def createPointsNode(volumeNode):
@@ -135,7 +122,7 @@ def showRoi(analysis, pointID: str, record) -> None:
     roiNode = analysis.roiNode(pointID)
     if roiNode is None:
         roiNode = analysis.tableNode.GetScene().AddNewNodeByClass("vtkMRMLMarkupsROINode")
-        nameNode(roiNode, _roiName(analysis, record.name))
+        nameNode(analysis, record.name, roiNode)
         roiNode.SetSaveWithScene(True)
         roiNode.CreateDefaultDisplayNodes()
         roiNode.SetLocked(True)
@@ -150,7 +137,7 @@ def showRoi(analysis, pointID: str, record) -> None:
         display.SetFillVisibility(False)
         display.SetOutlineVisibility(True)
         display.SetGlyphScale(0.01)
-        analysis.setRoiNode(pointID, roiNode)
+        analysis.addNode(pointID, "roi", roiNode)
         placeInNoduleFolder(analysis, pointID, record.name, roiNode)
     roiNode.SetSize(SIDE, SIDE, SIDE)
     roiNode.SetCenter(pointRas)

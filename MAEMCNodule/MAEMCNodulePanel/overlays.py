@@ -5,7 +5,7 @@ import slicer
 
 from .analysis import OVERLAY, batch
 from .hierarchy import placeInNoduleFolder
-from .nodes import PLANE, nameNode, overlayName
+from .nodes import PLANE, nameNode
 from .volumes import RAS_TO_LPS
 
 KINDS = ("reconstruction", "error", "attention", "original")
@@ -28,8 +28,7 @@ def createOverlays(analysis, pointID: str, record, affines: dict, stacks: dict) 
                     node.GetScene().RemoveNode(node)
             for kind, stack in stacks[plane].items():
                 node = analysis.overlayNode(pointID, kind, plane)
-                if node is None:
-                    node = _createVolume(analysis, pointID, record, kind, plane)
+                node = node or _createVolume(analysis, pointID, record, kind, plane)
                 node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ lps))
                 slicer.util.updateVolumeFromArray(node, np.asarray(stack, np.float32))
                 _setDisplay(node, kind, record, stack)
@@ -55,10 +54,10 @@ def _createVolume(analysis, pointID: str, record, kind: str, plane: str):
     # Before it is added: whoever looks for CTs when a volume comes must see that it is none.
     node.SetAttribute(OVERLAY, kind)
     node.SetAttribute(PLANE, plane)
-    nameNode(node, overlayName(analysis, record.name, kind, plane))
+    nameNode(analysis, record.name, node)
     node = analysis.tableNode.GetScene().AddNode(node)
     node.CreateDefaultDisplayNodes()
-    analysis.setOverlayNode(pointID, kind, plane, node)
+    analysis.addNode(pointID, f"{kind}.{plane}", node)
     placeInNoduleFolder(analysis, pointID, record.name, node)
     return node
 

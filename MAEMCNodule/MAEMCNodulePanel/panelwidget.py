@@ -10,7 +10,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 
 from .installing import REMEDY_CODES, Declined, buttonText, install
 from .status import Status
-from .tables import setValues
+from .widgets import setValues
 
 _DEVICE_SETTING = "MAEMC/Device"
 

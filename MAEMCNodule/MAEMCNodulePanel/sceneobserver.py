@@ -54,23 +54,18 @@ class SceneObserver:
     def attach(self) -> None:
         """Follow the current scene and take up the analyses in it. May be called again at any time."""
         scene = slicer.mrmlScene
-        events = {
-            scene.NodeAboutToBeRemovedEvent: self._onNodeAboutToBeRemoved,
-            scene.StartCloseEvent: self._onSceneStartClose,
-            scene.EndCloseEvent: self._onSceneChanged,
-            scene.EndImportEvent: self._onSceneChanged,
-            scene.EndRestoreEvent: self._onSceneChanged,
-        }
-        self._observe((scene, event, method) for event, method in events.items())
+        self._observe(scene, self._onNodeAboutToBeRemoved, scene.NodeAboutToBeRemovedEvent)
+        self._observe(scene, self._onSceneStartClose, scene.StartCloseEvent)
+        self._observe(scene, self._onSceneChanged, scene.EndCloseEvent, scene.EndImportEvent, scene.EndRestoreEvent)
         for analysis in Analysis.inScene(scene):
             if analysis.id not in self._watched:
                 self.watch(analysis)
                 self.analysisFound.emit(analysis)
             self.reconcile(analysis)
 
-    def detach(self) -> None:
-        """Follow nothing any more."""
-        for node in {entry[0] for entry in self._observers}:
+    def detach(self, exceptFor=None) -> None:
+        """Follow nothing any more, except for one node."""
+        for node in {entry[0] for entry in self._observers} - {exceptFor}:
             self._unobserve(node)
         self._watched.clear()
         self._seen.clear()
@@ -84,20 +79,17 @@ class SceneObserver:
             pointsNode.GetID() if pointsNode else "",
         )
         if pointsNode is not None:
-            changes = (
-                pointsNode.PointPositionDefinedEvent,
-                pointsNode.PointModifiedEvent,
-                pointsNode.PointRemovedEvent,
-                pointsNode.TransformModifiedEvent,
-                pointsNode.DisplayModifiedEvent,
-            )
-            self._observe((pointsNode, event, self._onPointsChanged) for event in changes)
-            self._observe([(pointsNode, pointsNode.PointStartInteractionEvent, self._onDragStarted)])
-            self._observe([(pointsNode, pointsNode.PointEndInteractionEvent, self._onDragEnded)])
+            placed, moved = pointsNode.PointPositionDefinedEvent, pointsNode.PointModifiedEvent
+            self._observe(pointsNode, self._onPointsChanged, placed, moved, pointsNode.PointRemovedEvent)
+            seen = pointsNode.TransformModifiedEvent, pointsNode.DisplayModifiedEvent
+            self._observe(pointsNode, self._onPointsChanged, *seen)
+            self._observe(pointsNode, self._onDragStarted, pointsNode.PointStartInteractionEvent)
+            self._observe(pointsNode, self._onDragEnded, pointsNode.PointEndInteractionEvent)
         if volumeNode is not None:
             self._observeVolume(volumeNode)
-            self._observe([(volumeNode, volumeNode.ReferenceRemovedEvent, self._onReferenceRemoved)])
-            self._observe([(volumeNode, vtk.vtkCommand.ModifiedEvent, self._onVolumeRenamed)])
+            # The scene removes a reference when a further series is removed.
+            self._observe(volumeNode, self._onVolumeChanged, volumeNode.ReferenceRemovedEvent)
+            self._observe(volumeNode, self._onVolumeRenamed, vtk.vtkCommand.ModifiedEvent)
             self._volumeNames[volumeNode.GetID()] = volumeNode.GetName()
 
     def analysis(self, analysisID: str):
@@ -166,31 +158,27 @@ class SceneObserver:
         return True
 
     def _onPointsChanged(self, caller, event) -> None:
-        self._reconcileEach(lambda volumeID, pointsID: pointsID == caller.GetID())
+        for analysis in self._analyses(caller.GetID()):
+            self.reconcile(analysis)
         if not self._reconciling:
             self.pointsSeen.emit()
 
-    def _onVolumeMoved(self, caller, event) -> None:  # a CT, or what is a further series of any of them
-        self._reconcileEach(lambda volumeID, pointsID: True)
+    def _onVolumeChanged(self, caller, event) -> None:  # a CT, or what is a further series of any of them
+        for analysis in self._analyses():
+            self.reconcile(analysis)
 
     def _onVolumeRenamed(self, caller, event) -> None:  # or otherwise modified
         if self._volumeNames.get(caller.GetID()) == caller.GetName():
             return
         self._volumeNames[caller.GetID()] = caller.GetName()
-        for analysis in self._analysesWhere(lambda volumeID, pointsID: volumeID == caller.GetID()):
+        for analysis in self._analyses(caller.GetID()):
             for pointID, record in analysis.records():
                 nodes.nameNodes(analysis, pointID, record.name)
 
-    def _onReferenceRemoved(self, caller, event) -> None:  # the scene does so when a further series is removed
-        self._reconcileEach(lambda volumeID, pointsID: volumeID == caller.GetID())
-
-    def _onVoxelsChanged(self, caller, event) -> None:
-        self.noteInputChanged(caller)
-
-    def noteInputChanged(self, volumeNode) -> None:
-        """What nodules are scored by has changed: the voxels of their CT or of a further series, or what is known of
-        the CT's patient."""
-        for analysis in self._analysesWhere(lambda volumeID, pointsID: True):
+    def noteInputChanged(self, volumeNode, event: str = "") -> None:
+        """What nodules are scored by has changed: the voxels of their CT or of a further series, as the node's event
+        says, or the clinical values of the CT's patient."""
+        for analysis in self._analyses():
             changed = [entry for entry in analysis.records() if _reads(analysis, entry[1], volumeNode)]
             with self._resting():
                 for pointID, record in changed:
@@ -224,11 +212,7 @@ class SceneObserver:
                 self.analysisChanged.emit(analysis)
 
     def _onSceneStartClose(self, caller, event) -> None:
-        for node in {entry[0] for entry in self._observers} - {caller}:
-            self._unobserve(node)
-        self._watched.clear()
-        self._seen.clear()
-        self._dragged.clear()
+        self.detach(exceptFor=caller)
         self.sceneClosing.emit()
 
     def _onSceneChanged(self, caller, event) -> None:
@@ -240,13 +224,10 @@ class SceneObserver:
         for key in [key for key in self._seen if key[0] == analysisID]:
             del self._seen[key]
 
-    def _analysesWhere(self, condition) -> list:
-        found = [self.analysis(analysisID) for analysisID, watched in self._watched.items() if condition(*watched)]
-        return [analysis for analysis in found if analysis is not None]
-
-    def _reconcileEach(self, condition) -> None:
-        for analysis in self._analysesWhere(condition):
-            self.reconcile(analysis)
+    def _analyses(self, nodeID: str = "") -> list:
+        """The followed analyses; those on the CT or of the list with this ID, where one is given."""
+        followed = [ID for ID, nodeIDs in self._watched.items() if not nodeID or nodeID in nodeIDs]
+        return [analysis for analysis in map(self.analysis, followed) if analysis is not None]
 
     @contextlib.contextmanager
     def _resting(self):
@@ -258,15 +239,14 @@ class SceneObserver:
             self._reconciling = False
 
     def _observeVolume(self, volumeNode) -> None:
-        self._observe([(volumeNode, volumeNode.TransformModifiedEvent, self._onVolumeMoved)])
-        self._observe([(volumeNode, volumeNode.ImageDataModifiedEvent, self._onVoxelsChanged)])
+        self._observe(volumeNode, self._onVolumeChanged, volumeNode.TransformModifiedEvent)
+        self._observe(volumeNode, self.noteInputChanged, volumeNode.ImageDataModifiedEvent)
 
-    def _observe(self, observations) -> None:
-        known = {entry[:3] for entry in self._observers}
-        for node, event, method in observations:
-            if (node, event, method) not in known:
-                removal = node is slicer.mrmlScene and event == node.NodeAboutToBeRemovedEvent
-                priority = _BEFORE_SELECTORS if removal else 0.0
+    def _observe(self, node, method, *events) -> None:
+        observed = {entry[:3] for entry in self._observers}
+        for event in events:
+            if (node, event, method) not in observed:
+                priority = _BEFORE_SELECTORS if method == self._onNodeAboutToBeRemoved else 0.0
                 self._observers.append((node, event, method, node.AddObserver(event, method, priority)))
 
     def _unobserve(self, node) -> None:
@@ -280,11 +260,11 @@ def _separateIDs(pointsNode) -> None:
 
     After an undo Slicer counts IDs from 1 again: a new point would have the results of the one that is there.
     """
-    known = set()
+    taken = set()
     for index in range(pointsNode.GetNumberOfControlPoints()):
-        while pointsNode.GetNthControlPointID(index) in known and pointsNode.ResetNthControlPointID(index):
+        while pointsNode.GetNthControlPointID(index) in taken and pointsNode.ResetNthControlPointID(index):
             pass  # the next number, until it is free
-        known.add(pointsNode.GetNthControlPointID(index))
+        taken.add(pointsNode.GetNthControlPointID(index))
 
 
 def _seriesRead(fingerprint) -> tuple:

@@ -18,7 +18,7 @@ from . import labels, nodes, overlays
 from .analysis import Analysis, NoduleRecord
 from .clinicalvalues import clinicalOf, seriesNames
 from .installing import inPanelWords
-from .modelchoice import ModelChoice
+from .modelchoice import chosenModel
 from .scenecases import caseOf, overlaysOf
 from .sceneobserver import SceneObserver
 from .signals import Signal
@@ -64,14 +64,9 @@ class ScoringQueue:
         self.device: dict = {}
         self._observer = observer
         self._statusLine = statusLine
-        self._models = ModelChoice()
         self._due: dict = {}  # (analysis ID, control point ID) -> (monotonic time at which to score it, with pictures)
         self._asked: dict = {}  # (analysis ID, control point ID) -> the Request whose answer is awaited
         self._answers: deque = deque()
-
-    def chosenModel(self, reference: str) -> StoredModel:
-        """See ``ModelChoice.find``."""
-        return self._models.find(reference)
 
     def askDevice(self) -> None:
         """Start the worker if need be and ask what it computes on."""
@@ -100,7 +95,7 @@ class ScoringQueue:
     def poll(self, reference: str) -> None:
         """Bring in what the worker has answered and send what is due, for as long as a window may be kept waiting.
 
-        reference: of the model that scores (see ``ModelChoice.find``).
+        reference: of the model that scores (see ``chosenModel``).
         """
         until = time.monotonic() + POLL_SECONDS
         self._answers.extend(self.worker.poll())
@@ -136,7 +131,7 @@ class ScoringQueue:
         if record is None or pointRas is None:
             return
         try:
-            model = self._models.find(reference)
+            model = chosenModel(reference)
         except MAEMCError as error:
             self._fail(analysis, pointID, self._lookedAt(analysis, pointID, record, ()), error, None)
             return

@@ -180,8 +180,8 @@ def _showOverlay(parameters, analyses) -> None:
 
 
 def _pictures(analysis) -> set:
-    """IDs of the volumes beside which the analysis' numbers may stand: its CT, and its own overlays."""
-    return {node.GetID() for node in (analysis.volumeNode, *analysis.overlayNodes()) if node is not None}
+    """IDs of the nodes beside which the analysis' numbers may stand: its CT, and its own overlays."""
+    return {node.GetID() for node in (analysis.volumeNode, *analysis.nodesOf()) if node is not None}
 
 
 def _setVisible(node, visible: bool) -> None:

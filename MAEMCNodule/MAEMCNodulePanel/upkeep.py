@@ -88,9 +88,7 @@ class SceneUpkeep:
             parameterNode().points = None  # the next nodule begins a list of its own
         if views.isPlacing(pointsNode):
             views.stopPlacing(slicer.mrmlScene)
-        for pointID in analysis.recordIDs():
-            nodes.removeNodesOf(analysis, pointID)
-        hierarchy.removeFolder(analysis)
+        _removeNodes(analysis)
         if removedID != analysis.id:
             slicer.mrmlScene.RemoveNode(analysis.tableNode)
         self._statusLine.forgetInput()
@@ -104,9 +102,7 @@ class SceneUpkeep:
             analysis = Analysis.restore(slicer.mrmlScene, name, contents)
             hierarchy.placeInFolder(analysis, analysis.tableNode)
             if slicer.mrmlScene.GetNodeByID(pointsID) is None:
-                for pointID in analysis.recordIDs():
-                    nodes.removeNodesOf(analysis, pointID)
-                hierarchy.removeFolder(analysis)
+                _removeNodes(analysis)
                 slicer.mrmlScene.RemoveNode(analysis.tableNode)
         if lost:
             self._observer.attach()
@@ -143,3 +139,10 @@ class SceneUpkeep:
         self._queue.forget()
         self._lostTables.clear()
         self._statusLine.status = Status()
+
+
+def _removeNodes(analysis: Analysis) -> None:
+    """Remove frames, overlays and folders of all nodules of an analysis."""
+    for pointID in analysis.recordIDs():
+        nodes.removeNodesOf(analysis, pointID)
+    hierarchy.removeFolder(analysis)

@@ -266,7 +266,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             analysis, volume = self._analysis(), self._parameterNode.inputVolume
             fields = card.clinical if card else ()
             self.clinicalForm.show(fields, clinicalOf(volume, fields), volume)
-            details.fillTable(self.ui, analysis, self._parameterNode.selectedPoint)
+            details.fillNodules(self.ui, analysis, self._parameterNode.selectedPoint)
             details.fillNodule(self.ui, analysis, self._parameterNode.selectedPoint, card)
         self._updateStatus()
         self._updateButtons()

@@ -3,7 +3,7 @@
 import datetime
 
 import qt
-from MAEMCNodulePanel.tables import fillTable
+from MAEMCNodulePanel.widgets import fillTable, showText
 from MAEMCTrainingLib.pretraining.registry import METHODS
 from slicer.i18n import tr as _
 
@@ -30,15 +30,11 @@ def fillJob(ui, job, details) -> None:
     ui.headlineLabel.text = _("{job}: {status}").format(job=job.folder.name, status=statusText(job.status))
     ui.progressBar.value = round(100 * job.progress)
     ui.progressBar.visible = job.status != "finished"
-    ui.progressLabel.text = progressText(job)
-    ui.progressLabel.visible = bool(ui.progressLabel.text)
-    ui.messageLabel.text = _message(job)
-    ui.messageLabel.visible = bool(ui.messageLabel.text)
-    ui.metricsLabel.text = metricsText(details.metrics) if details is not None and details.metrics else ""
-    ui.metricsLabel.visible = bool(ui.metricsLabel.text)
+    showText(ui.progressLabel, progressText(job))
+    showText(ui.messageLabel, _message(job))
+    showText(ui.metricsLabel, metricsText(details.metrics) if details is not None and details.metrics else "")
     _showPreview(ui, job, details)
-    ui.noPreviewLabel.text = noPreviewText(job) if ui.previewLabel.isHidden() else ""
-    ui.noPreviewLabel.visible = bool(ui.noPreviewLabel.text)
+    showText(ui.noPreviewLabel, noPreviewText(job) if ui.previewLabel.isHidden() else "")
 
 
 def _message(job) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import qt
 import slicer
 from MAEMCLib.models.store import list_models
-from MAEMCNodulePanel.tables import setValues
+from MAEMCNodulePanel.widgets import enable, setValues, showRows
 from slicer.i18n import tr as _
 
 from . import choices, fusing, methods
@@ -110,41 +110,25 @@ class NewTraining:
         self._fillStartFrom()
         self._fillBackbones()
         self._fillPresets()
-        self._updateFusion()
-        finetuning = self._learnsClasses
-        for name in ("methodLabel", "methodSelector", "methodTextLabel"):
-            getattr(ui, name).visible = not finetuning
-        for name in ("startFromLabel", "startFromSelector"):
-            getattr(ui, name).visible = finetuning
-        for name in ("weightsLabel", "weightsPathEdit", "weightsTextLabel"):
-            getattr(ui, name).visible = self._fromImageNet()
+        finetuning, fusion = self._learnsClasses, self.kind == "fuse"
+        rows = {"method": not finetuning, "startFrom": finetuning, "weights": self._fromImageNet()}
+        showRows(ui, rows | dict.fromkeys(("target", "clinical", "branches", "fusion"), fusion))
+        if fusion:
+            _setItems(ui.targetSelector, fusing.targets(self._logic.data))
+            ui.fusionTextLabel.text = fusing.description(self._logic.data)
         if self._fromImageNet():
             ui.weightsTextLabel.text = methods.imagenetText(ui.backboneSelector.currentData)
-        for name in ("foldsSpinBox", "protocolSelector"):
-            getattr(ui, name).enabled = finetuning
+        ui.foldsSpinBox.enabled = ui.protocolSelector.enabled = finetuning
         ui.linearProbeCheckBox.enabled = self.kind == "finetune"
         ui.countsLabel.text = self._countsText(finetuning)
         ui.countsLabel.toolTip = "\n".join(self._logic.skipped[:SKIPPED_SHOWN]) or _("What the data hold.")
         ui.methodTextLabel.text = self._methodText()
         ui.sentenceLabel.text = self._sentence(finetuning)
-        reason = self.whyNotStart()
         ui.importButton.enabled = self._logic.status.kind != "busy"
-        ui.startButton.enabled = not reason
-        ui.startButton.toolTip = reason or _("Start the job; it goes on when Slicer is closed.")
+        enable(ui.startButton, self.whyNotStart(), _("Start the job; it goes on when Slicer is closed."))
         ui.deviceStateLabel.text = self._logic.probe.text()
         if self._task() != self._named:
             self.proposeName()
-
-    def _updateFusion(self) -> None:
-        """The rows that ask what is fused; hidden for everything else."""
-        ui, fusion = self._ui, self.kind == "fuse"
-        for name in ("target", "clinical", "branches"):
-            getattr(ui, f"{name}Label").visible = fusion
-        for widget in (ui.targetSelector, ui.clinicalEdit, ui.branchesEdit, ui.fusionTextLabel):
-            widget.visible = fusion
-        if fusion:
-            _setItems(ui.targetSelector, fusing.targets(self._logic.data))
-            ui.fusionTextLabel.text = fusing.description(self._logic.data)
 
     def fitTexts(self) -> None:
         """Give the wrapped texts the height that they need: the folding part around them does not ask them itself."""
@@ -226,24 +210,19 @@ class NewTraining:
         usual = {"": _("The usual one") if names else _("That of what it starts from")}
         if self._fromImageNet():  # each has a file of its own, so it is named
             usual = {}
-        _setItems(ui.backboneSelector, {**usual, **{name: name for name in names}})
-        ui.backboneSelector.enabled = bool(names)
-        ui.backboneSelector.toolTip = (
-            _("The network that is trained; a large one needs a GPU.")
-            if names
-            else _("It comes from what the training starts from.")
-        )
+        _setItems(ui.backboneSelector, usual | {name: name for name in names})
+        given = "" if names else _("It comes from what the training starts from.")
+        enable(ui.backboneSelector, given, _("The network that is trained; a large one needs a GPU."))
 
     def _fillStartFrom(self) -> None:
         data = self._logic.data
-        known = data.input if data is not None and not data.problem else None
+        kind = data.input if data is not None and not data.problem else None
         jobs = [job for job in self._logic.snapshot.jobs if job.kind == "pretrain" and job.status == "finished"]
         # An encoder goes on seeing the kind of picture that it has learned from.
-        jobs = [job for job in jobs if known is None or job.input in (None, known)]
+        jobs = [job for job in jobs if kind is None or job.input in (None, kind)]
         items = {str(job.folder): job.folder.name for job in jobs}
-        items[SCRATCH] = _("Random weights")
-        items[IMAGENET] = _("ImageNet weights ...")
-        models = [model for model in self._models if known in (None, model.card.input)]
+        items |= {SCRATCH: _("Random weights"), IMAGENET: _("ImageNet weights ...")}
+        models = [model for model in self._models if kind in (None, model.card.input)]
         text = _("Model {title} {version}")
         items |= {str(m.path): text.format(title=m.card.title, version=m.card.version) for m in models}
         _setItems(self._ui.startFromSelector, items)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import qt
 import slicer
+from MAEMCNodulePanel.widgets import enable, setValues, showRows
 from MAEMCTrainingLib.reduction import METHODS
 from MAEMCTrainingLib.reduction.deepnet import PAGE
 from MAEMCTrainingLib.reduction.selection import LEADER, PAIRWISE
@@ -13,6 +14,8 @@ from .jobview import durationText
 from .reducing import ReductionProgress, ReductionRequest
 
 _UI = Path(__file__).resolve().parent.parent / "Resources" / "UI" / "MAEMCTrainingReduction.ui"
+_METHODS = ("hash", "ssim", "mi", "deepnet", "every-n")
+"""In the order of their selector. Times in their texts: of 300 slices of 512 x 512 on one core."""
 _THRESHOLD, _SHARE = "threshold", "share"
 
 
@@ -24,15 +27,18 @@ class ReductionDialog:
 
     def __init__(self, unfinished: list, device: str) -> None:
         self._unfinished, self._device = unfinished, device
-        self.dialog = qt.QDialog(slicer.util.mainWindow())
-        self.dialog.windowTitle = _("Leave out similar slices")
-        form = slicer.util.loadUI(str(_UI))
-        layout = qt.QVBoxLayout(self.dialog)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSizeConstraint(qt.QLayout.SetFixedSize)  # the dialog is as high as what applies
-        layout.addWidget(form)
-        self.ui = slicer.util.childWidgetVariables(form)
-        self._fill()
+        self.dialog = slicer.util.loadUI(str(_UI))
+        self.dialog.setParent(slicer.util.mainWindow(), qt.Qt.Dialog)
+        self.ui = slicer.util.childWidgetVariables(self.dialog)
+        self._texts = [child for child in vars(self.ui).values() if child.inherits("QLabel") and child.wordWrap]
+        setValues(self.ui.methodSelector, _METHODS)
+        setValues(self.ui.limitSelector, (_THRESHOLD, _SHARE))
+        setValues(self.ui.selectionSelector, (LEADER, PAIRWISE))
+        text = _(
+            'Bring model.safetensors of <a href="{page}">{page}</a> (about 100 MB: a ResNet-50 trained on ImageNet). '
+            "Nothing is fetched."
+        )
+        self.ui.weightsTextLabel.text = text.format(page=PAGE)
         self._show(unfinished[0] if unfinished else ReductionRequest())
         self._connect()
         self.update()
@@ -67,71 +73,32 @@ class ReductionDialog:
     def update(self) -> None:
         """Show what applies to the choices, and say what they mean."""
         ui, method = self.ui, self._method
-        place, share = method == "every-n", ui.limitSelector.currentData == _SHARE
-        shown = {
-            "limit": not place,
-            "threshold": not place and not share,
-            "share": not place and share,
-            "selection": not place and not share,
-            "every": place,
-            "weights": method == "deepnet",
-        }
-        for name, visible in shown.items():
-            for child in self._rows[name]:
-                child.visible = visible
-        ui.methodTextLabel.text = _methods()[method][1]
+        position, share = method == "every-n", ui.limitSelector.currentData == _SHARE
+        threshold, selection = not position and not share, ui.selectionSelector.currentData
+        rows = {name: name == method for name in ("hash", "ssim", "mi", "deepnet")}
+        rows |= {"every": position, "weights": method == "deepnet", "limit": not position}
+        rows |= {"threshold": threshold, "share": not position and share, "selection": threshold}
+        showRows(ui, rows | {name: threshold and name == selection for name in (LEADER, PAIRWISE)})
         ui.thresholdTextLabel.text = thresholdText(method, ui.thresholdSpinBox.value)
-        ui.selectionTextLabel.text = _selections()[ui.selectionSelector.currentData][1]
         ui.unfinishedLabel.visible = self.request() in self._unfinished
-        reason = self.whyNot()
         button = ui.buttonBox.button(qt.QDialogButtonBox.Ok)
-        button.enabled = not reason
-        button.toolTip = reason or _("Begin; the status line shows how far it is.")
-        self._fitTexts()
-
-    def _fitTexts(self) -> None:
-        """Give the wrapped texts, whose width is fixed, the height that they need; a form leaves them more."""
-        for label in self._texts:
+        enable(button, self.whyNot(), _("Begin; the status line shows how far it is."))
+        for label in self._texts:  # their width is fixed, and a form leaves them more height than they need
             label.setFixedHeight(label.heightForWidth(label.minimumWidth))
 
     @property
     def _method(self) -> str:
         return self.ui.methodSelector.currentData
 
-    def _fill(self) -> None:
-        ui = self.ui
-        self._rows = {
-            "limit": (ui.limitLabel, ui.limitSelector),
-            "threshold": (ui.thresholdLabel, ui.thresholdSpinBox, ui.thresholdTextLabel),
-            "share": (ui.shareLabel, ui.shareSpinBox, ui.shareTextLabel),
-            "selection": (ui.selectionLabel, ui.selectionSelector, ui.selectionTextLabel),
-            "every": (ui.everyLabel, ui.everySpinBox),
-            "weights": (ui.weightsLabel, ui.weightsPathEdit, ui.weightsTextLabel),
-        }
-        self._texts = [child for child in vars(ui).values() if child.inherits("QLabel") and child.wordWrap]
-        for name, (title, _sentence) in _methods().items():
-            ui.methodSelector.addItem(title, name)
-        for name, (title, _sentence) in _selections().items():
-            ui.selectionSelector.addItem(title, name)
-        ui.limitSelector.addItem(_("All that are alike"), _THRESHOLD)
-        ui.limitSelector.addItem(_("Down to a share"), _SHARE)
-        text = _(
-            'Bring model.safetensors of <a href="{page}">{page}</a> (about 100 MB: a ResNet-50 trained on ImageNet). '
-            "Nothing is fetched."
-        )
-        ui.weightsTextLabel.text = text.format(page=PAGE)
-
     def _connect(self) -> None:
         ui = self.ui
         ui.methodSelector.connect("currentIndexChanged(int)", self.onMethod)
-        ui.limitSelector.connect("currentIndexChanged(int)", self.onChoice)
+        for selector in (ui.limitSelector, ui.selectionSelector):
+            selector.connect("currentIndexChanged(int)", self.onChoice)
+        for spinBox in (ui.shareSpinBox, ui.everySpinBox):
+            spinBox.connect("valueChanged(int)", self.onChoice)
         ui.thresholdSpinBox.connect("valueChanged(double)", self.onChoice)
-        ui.shareSpinBox.connect("valueChanged(int)", self.onChoice)
-        ui.selectionSelector.connect("currentIndexChanged(int)", self.onChoice)
-        ui.everySpinBox.connect("valueChanged(int)", self.onChoice)
         ui.weightsPathEdit.connect("currentPathChanged(QString)", self.onChoice)
-        ui.buttonBox.connect("accepted()", self.dialog.accept)
-        ui.buttonBox.connect("rejected()", self.dialog.reject)
 
     def onMethod(self, index: int) -> None:
         self._showLimits(None, None)
@@ -186,43 +153,3 @@ def progressText(source: str, progress: ReductionProgress) -> str:
     if progress.secondsLeft is not None:
         parts.append(_("{time} left").format(time=durationText(progress.secondsLeft)))
     return f"{source} {', '.join(parts)}"
-
-
-def _methods() -> dict:
-    """{name: (title, sentence)}, the recommended one first. Times: of 300 slices of 512 x 512 on one core."""
-    return {
-        "hash": (
-            _("Difference hash (recommended)"),
-            _("64 bits that say where a thumbnail brightens from left to right: the paper's best, and the fastest."),
-        ),
-        "ssim": (
-            _("Structural similarity (SSIM)"),
-            _("Means, deviations and covariance under a moving window; minutes a CT."),
-        ),
-        "mi": (
-            _("Mutual information"),
-            _("How much the gray levels of one slice tell of those of the other; under a minute a CT."),
-        ),
-        "deepnet": (
-            _("ResNet-50 features (DeepNet)"),
-            _("Cosine of the vectors that a ResNet-50 trained on ImageNet gives to two slices; under a minute a CT."),
-        ),
-        "every-n": (
-            _("Every n-th slice"),
-            _("By place alone, without a look at the pictures: what the others are held against."),
-        ),
-    }
-
-
-def _selections() -> dict:
-    """{name: (title, sentence)}."""
-    return {
-        LEADER: (
-            _("First slice absorbs"),
-            _("In the order of the slices: the first stays and all that are like it go, then the next that is left."),
-        ),
-        PAIRWISE: (
-            _("Most alike pair first"),
-            _("The most alike pair loses its later slice, then the next pair. Mostly fewer stay, and it takes longer."),
-        ),
-    }

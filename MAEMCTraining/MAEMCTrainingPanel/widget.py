@@ -7,12 +7,14 @@ import slicer
 from MAEMCNodulePanel.installing import REMEDY_CODES
 from MAEMCNodulePanel.panelwidget import PanelWidget
 from MAEMCNodulePanel.status import Status
+from MAEMCNodulePanel.widgets import enable, showText
 from slicer.i18n import tr as _
 
 from . import importing, jobview
 from .logic import MAEMCTrainingLogic
 from .newtraining import FOLDER_SETTING, NewTraining
 from .reductiondialog import ReductionDialog, progressText
+from .watching import JobDetails
 
 TYPING_MILLISECONDS = 400
 """A path is read when nothing more has been typed for this long."""
@@ -209,9 +211,8 @@ class MAEMCTrainingWidget(PanelWidget):
         ui, status, problem = self.ui, self.logic.status, self.logic.probe.problem
         shown = problem if problem is not None and not status.text else status
         progress = self.logic.reduction
-        ui.statusLabel.text = shown.text if progress is None else progressText(shown.text, progress)
+        showText(ui.statusLabel, shown.text if progress is None else progressText(shown.text, progress))
         ui.stopReductionButton.visible = progress is not None
-        ui.statusLabel.visible = bool(shown.text)
         self._updateInstallButton()
 
     def _updateButtons(self) -> None:
@@ -219,24 +220,20 @@ class MAEMCTrainingWidget(PanelWidget):
         self._reduceAction.enabled = data is not None and data.volumes > 0 and data.reduction is None
         if job is None:
             return
-        finished, busy = job.status == "finished", self.logic.status.kind == "busy"
-        ui.stopButton.enabled = job.active
-        ui.stopButton.toolTip = _("Finish the step, save and stop.") if job.active else _("It is not running.")
-        ui.resumeButton.enabled = not job.active and not finished and not busy
-        ended = _("It is finished.") if finished else _("Go on where it was stopped.")
-        ui.resumeButton.toolTip = _("It is running.") if job.active else ended
+        finished, busy = job.status == "finished", self.logic.status.text if self.logic.status.kind == "busy" else ""
+        enable(ui.stopButton, "" if job.active else _("It is not running."), _("Finish the step, save and stop."))
+        noResume = _("It is finished.") if finished else _("It is running.") if job.active else ""
+        enable(ui.resumeButton, noResume or busy, _("Go on where it was stopped."))
         details = self.logic.snapshot.details
-        known = details is not None and details.folder == job.folder
-        curves, report = known and bool(details.curves), known and details.report is not None
-        ui.curveButton.enabled = curves
-        ui.curveButton.toolTip = _("Show the loss in a plot view.") if curves else _("There is no loss yet.")
+        if details is None or details.folder != job.folder:
+            details = JobDetails(job.folder)
+        noCurves = "" if details.curves else _("There is no loss yet.")
+        enable(ui.curveButton, noCurves, _("Show the loss in a plot view."))
         ui.reportButton.visible = ui.modelButton.visible = job.kind in ("finetune", "fuse")
-        ui.reportButton.enabled = report
-        openReport = _("Open the evaluation in the web browser.")
-        ui.reportButton.toolTip = openReport if report else _("There is no report yet.")
-        ui.modelButton.enabled = finished and not busy
+        noReport = "" if details.report else _("There is no report yet.")
+        enable(ui.reportButton, noReport, _("Open the evaluation in the web browser."))
         useModel = _("Export the model, add it to the models of this machine and score with it in MAEMC Nodule.")
-        ui.modelButton.toolTip = useModel if finished else _("It is not finished.")
+        enable(ui.modelButton, busy if finished else _("It is not finished."), useModel)
 
     def _fillImportMenu(self) -> None:
         menu = qt.QMenu(self.ui.importButton)

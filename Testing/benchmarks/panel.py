@@ -24,7 +24,7 @@ _TIMED = {
         onDetailsToggled refresh _onParametersChanged _onSceneStartClose _onSceneEndClose""",
     "MAEMCNoduleLogic": """poll requestScore startPlacing show stop exportResults removeNodule requestDevice attach
         link""",
-    "SceneObserver": """_onPointsChanged _onVolumeMoved _onVoxelsChanged _onNodeAboutToBeRemoved _onSceneChanged""",
+    "SceneObserver": """_onPointsChanged _onVolumeChanged noteInputChanged _onNodeAboutToBeRemoved _onSceneChanged""",
 }
 
 

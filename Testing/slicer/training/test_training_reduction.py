@@ -160,7 +160,7 @@ def test_only_what_applies_is_shown(panel):
         "limit": ("limitLabel", "limitSelector"),
         "threshold": ("thresholdLabel", "thresholdSpinBox", "thresholdTextLabel"),
         "share": ("shareLabel", "shareSpinBox", "shareTextLabel"),
-        "selection": ("selectionLabel", "selectionSelector", "selectionTextLabel"),
+        "selection": ("selectionLabel", "selectionSelector"),
         "every": ("everyLabel", "everySpinBox"),
         "weights": ("weightsLabel", "weightsPathEdit", "weightsTextLabel"),
     }
@@ -171,12 +171,16 @@ def test_only_what_applies_is_shown(panel):
         assert found | hidden == set(rows), "a row is shown whole or not at all"
         return found
 
+    texts = {"hash", "ssim", "mi", "deepnet", "every", "leader", "pairwise"}
     methods = [form.ui.methodSelector.itemData(index) for index in range(form.ui.methodSelector.count)]
     assert methods == list(SHOWN), "the recommended one first"
     assert "recommended" in form.ui.methodSelector.itemText(0)
     for method, rows_shown in SHOWN.items():
         choose(form.ui, {"methodSelector": method})
         assert shown() == rows_shown, method
+        meaning = {name for name in texts if not getattr(form.ui, f"{name}TextLabel").isHidden()}
+        assert meaning - {"leader", "pairwise"} == {method.removesuffix("-n")}
+        assert len(meaning & {"leader", "pairwise"}) == ("selection" in rows_shown)
         if "limit" in rows_shown:
             choose(form.ui, {"limitSelector": "threshold"})
             assert shown() == rows_shown - {"share"} | {"threshold", "selection"}

@@ -1,4 +1,4 @@
-"""The tables and selectors of both panels."""
+"""What both panels do with their widgets: tables, selectors, rows of a form, texts and buttons."""
 
 import qt
 
@@ -35,3 +35,24 @@ def setValues(selector, values) -> None:
     """Give the items of a selector, whose titles the .ui file has, the values that they stand for, in order."""
     for index, value in enumerate(values):
         selector.setItemData(index, value)
+
+
+def showRows(ui, rows: dict) -> None:
+    """Show or hide rows of a form. rows: {beginning of the names of a row's widgets: whether it is shown}."""
+    for row, visible in rows.items():
+        for name, child in vars(ui).items():
+            if name.startswith(row) and name[len(row)].isupper():
+                child.visible = visible
+
+
+def showText(label, text: str) -> None:
+    """Show a text; an empty one takes no room."""
+    label.text = text
+    label.visible = bool(text)
+
+
+def enable(button, reason: str, hint: str) -> None:
+    """Enable a button, with a hint at what it does; where there is a reason why it cannot be used, its tooltip says
+    that."""
+    button.enabled = not reason
+    button.toolTip = reason or hint
