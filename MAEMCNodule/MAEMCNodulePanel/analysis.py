@@ -33,12 +33,12 @@ _POINTS = "MAEMC.points"
 
 @dataclasses.dataclass
 class NoduleRecord:
-    """What is known about one point.
+    """What the table keeps of one point.
 
     state: "waiting" (to be scored), "pending" (with the worker), "scored" or "failed"; message says why it failed or
     waits. result: the row of the results as JSON (``NoduleResult``), None before it is scored. fingerprint: the input
-    that result, or the running request, belongs to. explained: whether the overlay volumes belong to it, too. time:
-    ISO 8601, when it was scored. window: HU that the model's gray scale spans.
+    that result, or the running request, belongs to. explained: whether the overlay volumes belong to it, too. window:
+    HU that the model's gray scale spans.
     """
 
     name: str
@@ -47,7 +47,6 @@ class NoduleRecord:
     result: dict | None = None
     fingerprint: dict | None = None
     explained: bool = False
-    time: str = ""
     window: tuple | None = None
 
     def toJson(self) -> str:

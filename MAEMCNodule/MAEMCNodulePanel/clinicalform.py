@@ -6,6 +6,7 @@ from MAEMCLib.cases.values import CHOICE, NUMBER, SERIES
 from slicer.i18n import tr as _
 
 from .overlays import overlayIDs
+from .widgets import hideNodes
 
 
 class ClinicalForm:
@@ -17,31 +18,32 @@ class ClinicalForm:
 
     def __init__(self, frame, onEdited) -> None:
         self._frame, self._onEdited = frame, onEdited
-        self._asked: tuple = ()
+        self._fields: tuple = ()
         self._values: dict = {}  # as last shown or edited
         self._editors: dict = {}  # name -> QLineEdit, QComboBox or qMRMLNodeComboBox
         self._rows = None
         frame.visible = False
 
-    def show(self, asked, values: dict, volumeNode) -> None:
-        """Ask for these fields (``cases.values.ClinicalField``) and show what is known; cheap where all is as it
+    def show(self, fields, values: dict, volumeNode) -> None:
+        """Ask for these fields (``cases.values.ClinicalField``) and show their values; cheap where all is as it
         was. What is being typed stays until other values come.
 
         volumeNode: the CT that they belong to, which is no further series of itself; None where there is none.
         """
-        asked = tuple(asked)
-        if asked != self._asked:
-            self._asked, self._values = asked, {}
+        fields = tuple(fields)
+        if fields != self._fields:
+            self._fields, self._values = fields, {}
             self._build()
-        known = {name: str(values.get(name, "")) for name in self._editors}
-        changed, self._values = known != self._values, known
+        texts = {name: str(values.get(name, "")) for name in self._editors}
+        changed, self._values = texts != self._values, texts
         for name, editor in self._editors.items():
             if isinstance(editor, slicer.qMRMLNodeComboBox):
-                self._writeSeries(editor, known[name], volumeNode)
+                self._writeSeries(editor, texts[name], volumeNode)
+            elif changed and isinstance(editor, qt.QComboBox):
+                editor.currentIndex = max(editor.findData(texts[name]), 0)
             elif changed:
-                self._write(editor, known[name])
-        if self._frame.enabled != (volumeNode is not None):
-            self._frame.enabled = volumeNode is not None
+                editor.text = texts[name]
+        self._frame.enabled = volumeNode is not None
 
     def _build(self) -> None:
         if self._rows is not None:
@@ -52,31 +54,31 @@ class ClinicalForm:
         rows = qt.QFormLayout(self._rows)
         rows.setContentsMargins(0, 0, 0, 0)
         make = {NUMBER: self._number, CHOICE: self._choice, SERIES: self._series}
-        for one in self._asked:
-            editor = make[one.kind](one)
-            editor.objectName = f"clinical_{one.name}"
-            editor.toolTip = self._hint(one)
-            self._editors[one.name] = editor
-            rows.addRow(qt.QLabel(self._title(one)), editor)
+        for field in self._fields:
+            editor = make[field.kind](field)
+            editor.objectName = f"clinical_{field.name}"
+            editor.toolTip = _hint(field)
+            self._editors[field.name] = editor
+            rows.addRow(qt.QLabel(f"{field.name} ({field.unit}):" if field.unit else f"{field.name}:"), editor)
         self._frame.layout().addWidget(self._rows)
-        self._frame.visible = bool(self._asked)
+        self._frame.visible = bool(self._fields)
 
-    def _number(self, one):
+    def _number(self, field):
         editor = qt.QLineEdit()
-        if one.low is not None:
-            editor.placeholderText = _("{low} to {high}").format(low=f"{one.low:g}", high=f"{one.high:g}")
-        editor.connect("editingFinished()", lambda: self._onChanged(one.name, editor.text))
+        if field.low is not None:
+            editor.placeholderText = _("{low} to {high}").format(low=f"{field.low:g}", high=f"{field.high:g}")
+        editor.connect("editingFinished()", lambda: self._onChanged(field.name, editor.text))
         return editor
 
-    def _choice(self, one):
+    def _choice(self, field):
         editor = qt.QComboBox()
         editor.addItem(_("not given"), "")
-        for choice in one.choices:
+        for choice in field.choices:
             editor.addItem(choice, choice)
-        editor.connect("activated(int)", lambda: self._onChanged(one.name, editor.currentData))
+        editor.connect("activated(int)", lambda: self._onChanged(field.name, editor.currentData))
         return editor
 
-    def _series(self, one):
+    def _series(self, field):
         editor = slicer.qMRMLNodeComboBox()
         editor.nodeTypes = ["vtkMRMLScalarVolumeNode"]
         editor.showChildNodeTypes = False
@@ -85,35 +87,13 @@ class ClinicalForm:
         editor.noneDisplay = _("not given")
         editor.setMRMLScene(slicer.mrmlScene)
         # Not currentNodeChanged: when its node is removed the selector moves on to another one, which nobody chose.
-        editor.connect("nodeActivated(vtkMRMLNode*)", lambda: self._onChanged(one.name, editor.currentNodeID))
+        editor.connect("nodeActivated(vtkMRMLNode*)", lambda: self._onChanged(field.name, editor.currentNodeID))
         return editor
-
-    @staticmethod
-    def _title(one) -> str:
-        return f"{one.name} ({one.unit}):" if one.unit else f"{one.name}:"
-
-    @staticmethod
-    def _hint(one) -> str:
-        hints = [_("Another CT series of the same patient, in the same coordinates.")] if one.kind == SERIES else []
-        if one.optional:
-            hints.append(_("The model was trained with and without it: it may be left empty."))
-        else:
-            hints.append(_("The model cannot do without it."))
-        return " ".join(hints)
-
-    @staticmethod
-    def _write(editor, text: str) -> None:
-        if isinstance(editor, qt.QComboBox):
-            editor.currentIndex = max(editor.findData(text), 0)
-        else:
-            editor.text = text
 
     @staticmethod
     def _writeSeries(editor, nodeID: str, volumeNode) -> None:
         blocked = editor.blockSignals(True)  # a node that is set is "activated", too
-        hidden = (*([volumeNode.GetID()] if volumeNode is not None else []), *overlayIDs(slicer.mrmlScene))
-        if tuple(editor.sortFilterProxyModel().hiddenNodeIDs) != hidden:
-            editor.sortFilterProxyModel().hiddenNodeIDs = list(hidden)
+        hideNodes(editor, ([volumeNode.GetID()] if volumeNode is not None else []) + overlayIDs(slicer.mrmlScene))
         if editor.currentNodeID != nodeID:
             editor.setCurrentNodeID(nodeID)
         editor.blockSignals(blocked)
@@ -123,3 +103,10 @@ class ClinicalForm:
         if text != self._values.get(name, ""):
             self._values[name] = text
             self._onEdited(name, text)
+
+
+def _hint(field) -> str:
+    series = _("Another CT series of the same patient, in the same coordinates.") if field.kind == SERIES else ""
+    optional = _("The model was trained with and without it: it may be left empty.")
+    required = _("The model cannot do without it.")
+    return f"{series} {optional if field.optional else required}".strip()

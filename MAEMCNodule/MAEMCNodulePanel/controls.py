@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 from . import views
 from .overlays import overlayIDs
 from .showing import scoresPictures, volumeKinds
+from .widgets import hideNodes
 
 
 def showInputKind(ui, card) -> None:
@@ -13,9 +14,7 @@ def showInputKind(ui, card) -> None:
     selector, kinds, pictures = ui.inputVolumeSelector, volumeKinds(card), scoresPictures(card)
     if tuple(selector.nodeTypes) != kinds:
         selector.nodeTypes = list(kinds)
-    hidden = overlayIDs(slicer.mrmlScene)
-    if list(selector.sortFilterProxyModel().hiddenNodeIDs) != hidden:
-        selector.sortFilterProxyModel().hiddenNodeIDs = hidden
+    hideNodes(selector, overlayIDs(slicer.mrmlScene))
     ui.inputVolumeLabel.text = _("Picture:") if pictures else _("CT:")
     ui.scoreButton.text = _("Score picture") if pictures else _("Score")
     ui.placeButton.visible = not pictures

@@ -13,7 +13,7 @@ import slicer
 from MAEMCLib.errors import MAEMCError
 from slicer.i18n import tr as _
 
-from .pipwords import Listening, failureText
+from .pipwords import failureText, listening
 
 TORCH_REQUIREMENT = ">=2.5"
 """The oldest torch that the networks are tested with."""
@@ -75,24 +75,27 @@ def install(code: str, path: str) -> None:
 
     Raises Declined, and MAEMCError where it failed: with pip's own reason, and what to do.
     """
-    if code in BROKEN_CODES:
-        repairTorch()
-    elif code in TORCH_CODES:
-        installTorch()
+    if code in TORCH_CODES + BROKEN_CODES:
+        installTorch(broken=code in BROKEN_CODES)
     installRequirements(path, _PACKAGES.get(code.removeprefix("no-"), ""))
 
 
-def installTorch() -> None:
+def installTorch(broken: bool = False) -> None:
     """Install PyTorch through the PyTorch extension, which asks for consent and shows its progress.
 
-    Raises Declined; MAEMCError: the extension is missing, its interface is another one, the installation failed.
+    broken: it is there and does not work; it is removed first, after asking here. Raises Declined; MAEMCError: the
+    extension is missing, its interface is another one, the installation failed.
     """
-    _installTorch(_torchExtension(), askConfirmation=True)
-
-
-def repairTorch() -> None:
-    """Remove PyTorch and install it anew, after asking. Raises as ``installTorch`` does."""
     logic = _torchExtension()
+    if broken:
+        _removeTorch(logic)
+    requirement = WINDOWS_TORCH_REQUIREMENT if sys.platform == "win32" else TORCH_REQUIREMENT
+    with _failures(_("PyTorch could not be installed"), "torch-install"):
+        if logic.installTorch(askConfirmation=not broken, torchVersionRequirement=requirement) is None:
+            raise Declined(_("PyTorch was not installed."), "no-torch")
+
+
+def _removeTorch(logic) -> None:
     if not hasattr(logic, "uninstallTorch"):
         raise _anotherInterface()
     question = _(
@@ -103,7 +106,6 @@ def repairTorch() -> None:
         raise Declined(_("PyTorch was left as it is."), "torch-broken")
     with _failures(_("PyTorch could not be removed"), "torch-repair"):
         logic.uninstallTorch()
-    _installTorch(logic, askConfirmation=False)
 
 
 def missingRequirements(path: str) -> list:
@@ -157,13 +159,6 @@ def _anotherInterface() -> MAEMCError:
     return MAEMCError(message, "pytorch-extension")
 
 
-def _installTorch(logic, askConfirmation: bool) -> None:
-    requirement = WINDOWS_TORCH_REQUIREMENT if sys.platform == "win32" else TORCH_REQUIREMENT
-    with _failures(_("PyTorch could not be installed"), "torch-install"):
-        if logic.installTorch(askConfirmation=askConfirmation, torchVersionRequirement=requirement) is None:
-            raise Declined(_("PyTorch was not installed."), "no-torch")
-
-
 def _packaging():
     try:
         from slicer import packaging
@@ -176,7 +171,7 @@ def _packaging():
 @contextlib.contextmanager
 def _failures(what: str, code: str):
     """Turns what pip, the network and other extensions raise into one error with pip's own reason."""
-    with Listening() as heard:
+    with listening() as lines:
         try:
             yield
         except MAEMCError:
@@ -184,4 +179,4 @@ def _failures(what: str, code: str):
         except Exception as error:  # no list of the types is complete
             if isinstance(error, RuntimeError) and "declined" in str(error).lower():  # slicer.packaging's way to say no
                 raise Declined(_("Nothing was installed."), code) from error
-            raise MAEMCError(failureText(what, heard.lines, error), code) from error
+            raise MAEMCError(failureText(what, lines, error), code) from error

@@ -16,10 +16,11 @@ from MAEMCLib.worker.client import WorkerClient
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from . import hierarchy, labels, nodes, views
+from . import labels, nodes, views
 from .analysis import ASIDE, SHOWN, Analysis, NoduleRecord
 from .arguments import pointsFrom, volumeFrom
 from .clinicalvalues import setClinical
+from .hierarchy import AnalysisFolder
 from .interpreter import slicerPython
 from .modelchoice import chosenModel
 from .parameters import MAEMCNoduleParameterNode, parameterNode
@@ -151,12 +152,15 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         self.changed.emit()
 
     def link(self, volumeNode, pointsNode) -> Analysis:
-        """Make the point list belong to the CT: from now on its points are followed. Scores nothing by itself."""
+        """Make the point list belong to the CT: from now on its points are followed. Scores nothing by itself.
+
+        pointsNode: None for the analysis of the volume's pictures.
+        """
         self.attach()
-        analysis = Analysis.find(volumeNode, pointsNode)
+        analysis = Analysis.find(volumeNode, pointsNode) if pointsNode else Analysis.ofPictures(volumeNode)
         if analysis is None:
-            name = _("{volume} nodule scores").format(volume=volumeNode.GetName())
-            analysis = Analysis.create(volumeNode, pointsNode, name)
+            text = _("{volume} nodule scores") if pointsNode else _("{volume} picture scores")
+            analysis = Analysis.create(volumeNode, pointsNode, text.format(volume=volumeNode.GetName()))
             for pointID, index in analysis.pointIndices().items():
                 analysis.setRecord(pointID, NoduleRecord(labels.nameOfPoint(pointsNode, index)))
             self._observer.watch(analysis)
@@ -176,12 +180,13 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         in vain.
         """
         check_ct(ctVolume(volumeNode))
-        known = pointsNode or self.pointsOf(volumeNode)
-        _checkRoom(known)
-        pointsNode = known or nodes.createPointsNode(volumeNode)
-        analysis = self.link(volumeNode, pointsNode)
-        if known is None:  # a list of the user's own stays where the user has put it
-            hierarchy.placeInFolder(analysis, pointsNode)
+        pointsNode = pointsNode or self.pointsOf(volumeNode)
+        if pointsNode is not None:
+            _checkRoom(pointsNode)
+            self.link(volumeNode, pointsNode)
+        else:  # a list of the user's own stays where the user has put it
+            pointsNode = nodes.createPointsNode(volumeNode)
+            AnalysisFolder(self.link(volumeNode, pointsNode)).place(pointsNode)
         views.showBackground(volumeNode)
         views.startPlacing(pointsNode)
         return pointsNode
@@ -302,12 +307,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         if model.card.kind.located:
             text = _("The model {model} scores nodules in a CT, not 2-D pictures. Choose another model.")
             raise UsageError(text.format(model=model.name), "input-kind")
-        self.attach()
-        analysis = Analysis.ofPictures(volumeNode)
-        if analysis is None:
-            name = _("{volume} picture scores").format(volume=volumeNode.GetName())
-            analysis = Analysis.create(volumeNode, None, name)
-            self._observer.watch(analysis)
+        analysis = self.link(volumeNode, None)
         if analysis.record(recordID) is None:
             analysis.setRecord(recordID, NoduleRecord(nameOf(volumeNode, recordID)))
         if self.getParameterNode().inputVolume is volumeNode:
@@ -356,8 +356,6 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
 def _checkRoom(pointsNode) -> None:
     """Raises InputError where a list takes no more points."""
-    if pointsNode is None:
-        return
     most, there = pointsNode.GetMaximumNumberOfControlPoints(), pointsNode.GetNumberOfDefinedControlPoints()
     if there == pointsNode.GetNumberOfControlPoints() and (
         pointsNode.GetFixedNumberOfControlPoints() or 0 <= most <= there

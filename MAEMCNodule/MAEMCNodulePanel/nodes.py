@@ -6,7 +6,8 @@ from MAEMCLib.inputs.region import SIDE
 from slicer.i18n import tr as _
 
 from .analysis import OVERLAY
-from .hierarchy import nameNoduleFolder, placeInNoduleFolder, removeNoduleFolder
+from .hierarchy import AnalysisFolder
+from .parameters import OverlayKind
 from .volumes import lpsFromRas
 
 GATE_COLORS = {"green": (46, 139, 87), "amber": (214, 137, 16), "red": (192, 57, 43), "grey": (127, 127, 127)}
@@ -71,13 +72,13 @@ def nameNodes(analysis, pointID: str, name: str) -> None:
     """Name frame, overlays and folder of a nodule after it and its CT; a name that the user has given stays."""
     for node in analysis.nodesOf(pointID):
         nameNode(analysis, name, node)
-    nameNoduleFolder(analysis, pointID, name)
+    AnalysisFolder(analysis).nameNodule(pointID, name)
 
 
 def removeNodesOf(analysis, pointID: str) -> None:
     """Remove frame, overlays and folder of a nodule."""
     analysis.removeNodesOf(pointID)
-    removeNoduleFolder(analysis, pointID)
+    AnalysisFolder(analysis).removeNodule(pointID)
 
 
 def nameNode(analysis, nodule: str, node) -> None:
@@ -85,17 +86,11 @@ def nameNode(analysis, nodule: str, node) -> None:
     given = node.GetAttribute(_GIVEN_NAME)
     if given is not None and node.GetName() != given:
         return
-    kinds = {
-        "reconstruction": _("reconstruction"),
-        "error": _("absolute error"),
-        "attention": _("attention"),
-        "original": _("original"),
-    }
-    planes = {"axial": _("axial"), "coronal": _("coronal")}
-    kind, plane = kinds.get(node.GetAttribute(OVERLAY)), planes.get(node.GetAttribute(PLANE))
+    kind, planes = node.GetAttribute(OVERLAY), {"axial": _("axial"), "coronal": _("coronal")}
     text = _("{nodule} {kind}, {plane} ({volume})") if kind else _("{nodule} region, 50 mm ({volume})")
     volume = analysis.volumeNode.GetName() if analysis.volumeNode else _("CT removed")
-    name = text.format(nodule=nodule, kind=kind, plane=plane, volume=volume)
+    label, plane = OverlayKind(kind or "none").label().lower(), planes.get(node.GetAttribute(PLANE))
+    name = text.format(nodule=nodule, kind=label, plane=plane, volume=volume)
     node.SetAttribute(_GIVEN_NAME, name)
     node.SetName(name)
 
@@ -138,7 +133,7 @@ def showRoi(analysis, pointID: str, record) -> None:
         display.SetOutlineVisibility(True)
         display.SetGlyphScale(0.01)
         analysis.addNode(pointID, "roi", roiNode)
-        placeInNoduleFolder(analysis, pointID, record.name, roiNode)
+        AnalysisFolder(analysis).placeOfNodule(pointID, record.name, roiNode)
     roiNode.SetSize(SIDE, SIDE, SIDE)
     roiNode.SetCenter(pointRas)
     color = [channel / 255 for channel in GATE_COLORS.get((record.result or {}).get("gate"), GATE_COLORS["grey"])]
@@ -161,5 +156,5 @@ def _row(analysis, pointID: str, record) -> dict:
         "a_mm": point[1],
         "s_mm": point[2],
         "model": result.get("model_id") or "",
-        "time": record.time,
+        "time": result.get("time") or "",
     }

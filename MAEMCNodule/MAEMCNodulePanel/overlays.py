@@ -4,7 +4,7 @@ import numpy as np
 import slicer
 
 from .analysis import OVERLAY, batch
-from .hierarchy import placeInNoduleFolder
+from .hierarchy import AnalysisFolder
 from .nodes import PLANE, nameNode
 from .volumes import RAS_TO_LPS
 
@@ -58,7 +58,7 @@ def _createVolume(analysis, pointID: str, record, kind: str, plane: str):
     node = analysis.tableNode.GetScene().AddNode(node)
     node.CreateDefaultDisplayNodes()
     analysis.addNode(pointID, f"{kind}.{plane}", node)
-    placeInNoduleFolder(analysis, pointID, record.name, node)
+    AnalysisFolder(analysis).placeOfNodule(pointID, record.name, node)
     return node
 
 

@@ -1,5 +1,6 @@
 """What pip has said when an installation failed: its last line that means something, and what a person can do."""
 
+import contextlib
 import logging
 import re
 import sys
@@ -33,33 +34,30 @@ _EMPTY = re.compile(
 
 def failureText(what: str, lines, error: BaseException) -> str:
     """One sentence on what failed with pip's last meaningful line, and one on what to do."""
-    said = [line.strip() for line in lines if line.strip()]
-    said += [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [withoutFolders(line) for line in said if not _EMPTY.search(line)]
+    stripped = [line.strip() for line in (*lines, *str(error).splitlines())]
+    spoken = [withoutFolders(line) for line in stripped if line and not _EMPTY.search(line)]
     lastLines.clear()
-    lastLines.extend(said)
-    line, cause = _meaning(said)
+    lastLines.extend(spoken)
+    line, cause = _meaning(spoken)
     reason = line[:_LONGEST].rstrip(". ") or type(error).__name__
     return f"{what} ({reason}). {_actions()[cause]}"
 
 
-class Listening:
-    """While it is entered, ``lines`` collects what is printed and logged, which goes its usual way, too."""
-
-    def __init__(self) -> None:
-        self.lines: deque = deque(maxlen=400)
-
-    def __enter__(self) -> "Listening":
-        self._before = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = (_Ear(stream, self.lines) for stream in self._before)
-        self._handler = logging.Handler()
-        self._handler.emit = lambda record: self.lines.extend(record.getMessage().splitlines())
-        logging.getLogger().addHandler(self._handler)
-        return self
-
-    def __exit__(self, *error) -> None:
-        sys.stdout, sys.stderr = self._before
-        logging.getLogger().removeHandler(self._handler)
+@contextlib.contextmanager
+def listening():
+    """Collects the lines that are printed and logged meanwhile, which go their usual way, too."""
+    lines: deque = deque(maxlen=400)
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.extend(record.getMessage().splitlines())
+    logging.getLogger().addHandler(handler)
+    try:
+        with (
+            contextlib.redirect_stdout(_Ear(sys.stdout, lines)),
+            contextlib.redirect_stderr(_Ear(sys.stderr, lines)),
+        ):
+            yield lines
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 class _Ear:

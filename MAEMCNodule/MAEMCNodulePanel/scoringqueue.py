@@ -1,4 +1,4 @@
-"""The way of a nodule from its point through the worker to its record: when it is due, what is asked and answered."""
+"""The way of a nodule from its point through the worker to its record: when it is due, what is sent and answered."""
 
 import dataclasses
 import time
@@ -31,7 +31,7 @@ POLL_SECONDS = 0.03
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Request:
-    """What the worker was asked for. kind: "predict" or "explain"; pictures: whether a prediction is to be followed by
+    """What the worker is to answer. kind: "predict" or "explain"; pictures: whether a prediction is to be followed by
     an explanation."""
 
     kind: str
@@ -65,32 +65,32 @@ class ScoringQueue:
         self._observer = observer
         self._statusLine = statusLine
         self._due: dict = {}  # (analysis ID, control point ID) -> (monotonic time at which to score it, with pictures)
-        self._asked: dict = {}  # (analysis ID, control point ID) -> the Request whose answer is awaited
+        self._awaited: dict = {}  # (analysis ID, control point ID) -> the Request whose answer is awaited
         self._answers: deque = deque()
 
     def askDevice(self) -> None:
         """Start the worker if need be and ask what it computes on."""
         self.worker.send("device", tag=_DEVICE, device=self.deviceRequest)
-        self._asked[_DEVICE.key] = _DEVICE
+        self._awaited[_DEVICE.key] = _DEVICE
 
     def schedule(self, analysis: Analysis, pointID: str, delaySeconds: float = 0.0, pictures: bool = True) -> None:
-        """Score a nodule after a while; asked again, the later time holds. What the worker had of it is void.
+        """Score a nodule after a while; called again, the later time holds. What the worker had of it is void.
 
         pictures: whether reconstruction, error and attention are wanted as well; they take longer than the number.
         """
-        self._asked.pop((analysis.id, pointID), None)
+        self._awaited.pop((analysis.id, pointID), None)
         self._due[(analysis.id, pointID)] = (time.monotonic() + delaySeconds, pictures)
 
     def forget(self, analysisID: str = "", pointID: str = "") -> None:
         """Drop one nodule, every nodule of an analysis, or all."""
-        for known in (self._due, self._asked):
-            for key in list(known):
+        for nodules in (self._due, self._awaited):
+            for key in list(nodules):
                 if analysisID in ("", key[0]) and pointID in ("", key[1]) and key != _DEVICE.key:
-                    del known[key]
+                    del nodules[key]
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""
-        return any(analysis is None or key[0] == analysis.id for key in (*self._asked, *self._due))
+        return any(analysis is None or key[0] == analysis.id for key in (*self._awaited, *self._due))
 
     def poll(self, reference: str) -> None:
         """Bring in what the worker has answered and send what is due, for as long as a window may be kept waiting.
@@ -113,9 +113,9 @@ class ScoringQueue:
 
     def stop(self) -> None:
         """End the worker at once: what was under way waits again, results that are there stay."""
-        stopped = {*self._asked, *self._due}
+        stopped = {*self._awaited, *self._due}
         self.worker.cancel()
-        self._asked.clear()
+        self._awaited.clear()
         self._due.clear()
         for analysisID in {key[0] for key in stopped}:
             analysis = self._observer.analysis(analysisID)
@@ -133,10 +133,9 @@ class ScoringQueue:
         try:
             model = chosenModel(reference)
         except MAEMCError as error:
-            self._fail(analysis, pointID, self._lookedAt(analysis, pointID, record, ()), error, None)
+            self._fail(analysis, pointID, self._withInput(analysis, pointID, record, ()), error, None)
             return
-        asked = model.card.clinical
-        record = self._lookedAt(analysis, pointID, record, seriesNames(asked))
+        record = self._withInput(analysis, pointID, record, seriesNames(model.card.clinical))
         try:
             prepared = scoring.prepare(caseOf(analysis, pointID, record.name, model.card), model.card)
             self._send(Request("predict", analysis.id, pointID, prepared, model, explained))
@@ -146,34 +145,33 @@ class ScoringQueue:
             else:
                 self._fail(analysis, pointID, record, _inSlicersWords(error, pointRas), model)
             return
-        shown = model.card.preprocessing
-        window = (shown.window_lower, shown.window_upper) if analysis.located else None
-        setRecord(analysis, pointID, dataclasses.replace(record, window=window), "pending")
+        gray = model.card.preprocessing
+        window = (gray.window_lower, gray.window_upper) if analysis.located else None
+        setRecord(analysis, pointID, record, "pending", window=window)
         self._statusLine.set(Status("busy", _("Scoring {nodule} ...").format(nodule=_titled(analysis, record))))
 
     def _send(self, request: Request) -> None:
         nodule = encode_case(request.prepared, request.model.card)
-        self._asked[request.key] = request
+        self._awaited[request.key] = request
         fields = {"model": str(request.model.path), "device": self.deviceRequest, "nodules": [nodule]}
         self.worker.send(request.kind, tag=request, **fields)
 
-    def _lookedAt(self, analysis: Analysis, pointID: str, record: NoduleRecord, series) -> NoduleRecord:
+    def _withInput(self, analysis: Analysis, pointID: str, record: NoduleRecord, series) -> NoduleRecord:
         """The record with the input as it is now, and without a result that was not of this input."""
         fingerprint = self._observer.lookAt(analysis, pointID, series)
         if fingerprint is None:
             return record
         if not sameInput(record.fingerprint, fingerprint):
-            record = dataclasses.replace(record, result=None, explained=False, time="")
+            record = dataclasses.replace(record, result=None, explained=False)
         return dataclasses.replace(record, fingerprint=fingerprint)
 
     def _onAnswer(self, message: dict) -> None:
         request = message["tag"]
-        if message["kind"] not in ("result", "error") or request is None or self._asked.get(request.key) is not request:
+        if message["kind"] not in ("result", "error") or request not in self._awaited.values():
             return
-        del self._asked[request.key]
-        error = None
-        if message["kind"] == "error":
-            error = MAEMCError(inPanelWords(message["code"], message["message"]), message["code"])
+        del self._awaited[request.key]
+        failed = message["kind"] == "error"
+        error = MAEMCError(inPanelWords(message["code"], message["message"]), message["code"]) if failed else None
         if request is _DEVICE:
             self._onDevice(message, error)
             return
@@ -181,8 +179,10 @@ class ScoringQueue:
         record = analysis.record(request.pointID) if analysis else None
         if record is None:
             return
-        if error is not None:
-            self._onError(analysis, request, record, error)
+        if error is not None and request.kind == "predict":
+            self._fail(analysis, request.pointID, record, error, request.model)
+        elif error is not None:
+            self._report(analysis, record, error)
         elif request.kind == "predict":
             self._onPrediction(analysis, request, record, message)
         else:
@@ -193,8 +193,7 @@ class ScoringQueue:
         prediction = decode_prediction(message["predictions"][0])
         result = scoring.scored(request.prepared, prediction, request.model.card)
         result = dataclasses.replace(result, nodule_id=record.name, image=analysis.volumeNode.GetName())
-        record = dataclasses.replace(record, result=result.to_json(), explained=False, time=result.time)
-        setRecord(analysis, request.pointID, record, "scored")
+        record = setRecord(analysis, request.pointID, record, "scored", result=result.to_json(), explained=False)
         if analysis.located:
             nodes.showRoi(analysis, request.pointID, record)
         self.device = {**self.device, "name": result.device, "seconds": result.seconds}
@@ -206,30 +205,25 @@ class ScoringQueue:
     def _onExplanation(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
         kinds = ("reconstruction", "error", "attention")
         parts = {kind: {b: decode_array(array) for b, array in message[kind].items()} for kind in kinds}
-        card = request.model.card
-        overlays.createOverlays(
-            analysis, request.pointID, record, *overlaysOf(analysis, request.pointID, request.prepared, card, parts)
-        )
+        volumes = overlaysOf(analysis, request.pointID, request.prepared, request.model.card, parts)
+        overlays.createOverlays(analysis, request.pointID, record, *volumes)
         analysis.setRecord(request.pointID, dataclasses.replace(record, explained=True))
         self.explained.emit(analysis, request.pointID)
 
-    def _onError(self, analysis: Analysis, request: Request, record: NoduleRecord, error: MAEMCError) -> None:
-        if request.kind == "predict":
-            self._fail(analysis, request.pointID, record, error, request.model)
-        else:
-            self._statusLine.set(Status("error", f"{_titled(analysis, record)}: {error}", error.code))
+    def _report(self, analysis: Analysis, record: NoduleRecord, error: MAEMCError) -> None:
+        self._statusLine.set(Status("error", f"{_titled(analysis, record)}: {error}", error.code))
 
     def _onDevice(self, message: dict, error: MAEMCError | None) -> None:
         if error is not None:
-            self._statusLine.set(Status("error", str(error), error.code))
+            self._statusLine.fail(error)
             return
         self.device = {**self.device, **message["device"]}
         if not self.isBusy():
             self._statusLine.set(Status())
 
     def _wait(self, analysis: Analysis, pointID: str, record: NoduleRecord, model) -> None:
-        given = clinicalOf(analysis.volumeNode, model.card.clinical)
-        missing = [_described(one) for one in model.card.clinical if not one.optional and one.name not in given]
+        values, fields = clinicalOf(analysis.volumeNode, model.card.clinical), model.card.clinical
+        missing = [_described(field) for field in fields if not field.optional and field.name not in values]
         message = _("The model also asks for {names}.").format(names=", ".join(missing))
         settle(analysis, pointID, record, message)
         self._statusLine.set(Status("idle", message))
@@ -239,13 +233,12 @@ class ScoringQueue:
             setRecord(analysis, pointID, record, "scored")
         else:
             point = record.fingerprint["point_lps"] if record.fingerprint else None
-            named = analysis.volumeNode.GetName() if analysis.volumeNode is not None else ""
-            case = Case("", "", Path(named), point_lps=point, nodule_id=record.name)
-            result = scoring.failed(case, error.hide(named), model.card if model else None)
-            record = dataclasses.replace(record, result=result.to_json(), time=result.time)
-            setRecord(analysis, pointID, record, "failed", str(error))
+            name = analysis.volumeNode.GetName() if analysis.volumeNode is not None else ""
+            case = Case("", "", Path(name), point_lps=point, nodule_id=record.name)
+            result = scoring.failed(case, error.hide(name), model.card if model else None)
+            setRecord(analysis, pointID, record, "failed", str(error), result=result.to_json())
             nodes.removeNodesOf(analysis, pointID)
-        self._statusLine.set(Status("error", f"{_titled(analysis, record)}: {error}", error.code))
+        self._report(analysis, record, error)
 
 
 _DEVICE = Request("device", "", "", None, None, False)
@@ -285,11 +278,15 @@ def settle(analysis: Analysis, pointID: str, record: NoduleRecord, message: str)
     if isScored(record):
         setRecord(analysis, pointID, record, "scored")
     else:
-        setRecord(analysis, pointID, dataclasses.replace(record, result=None), "waiting", message)
+        setRecord(analysis, pointID, record, "waiting", message, result=None)
 
 
-def setRecord(analysis: Analysis, pointID: str, record: NoduleRecord, state: str, message: str = "") -> None:
-    """Keep a record in its new state, and let the point's label say it."""
-    record = dataclasses.replace(record, state=state, message=message)
+def setRecord(
+    analysis: Analysis, pointID: str, record: NoduleRecord, state: str, message: str = "", **changes
+) -> NoduleRecord:
+    """Keep a record in its new state, with further changes of its fields, and let the point's label say it; returns
+    what it is now."""
+    record = dataclasses.replace(record, state=state, message=message, **changes)
     analysis.setRecord(pointID, record)
     labels.writeLabel(analysis, pointID, record)
+    return record

@@ -1,5 +1,7 @@
 """The module's self-test: runs inside Slicer (Reload and Test, or runUnitTest), with whatever model is installed."""
 
+from pathlib import Path
+
 import numpy as np
 import slicer
 from MAEMCLib.errors import InputError
@@ -12,16 +14,15 @@ TIMEOUT_SECONDS = 300
 
 
 class MAEMCNoduleTest(ScriptedLoadableModuleTest):
-    """A ball in air-filled lung is scored, moved and removed; bad input is refused with a message."""
+    """The nodule of the sample CT is scored, moved and removed; bad input is refused with a message."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        self.setUp()
-        self.test_badInputIsRefused()
-        self.setUp()
-        self.test_pointIsScoredAndRemoved()
+        for test in (self.test_badInputIsRefused, self.test_pointIsScoredAndRemoved):
+            self.setUp()
+            test()
 
     def test_badInputIsRefused(self) -> None:
         logic = MAEMCNoduleLogic()
@@ -37,7 +38,7 @@ class MAEMCNoduleTest(ScriptedLoadableModuleTest):
     def test_pointIsScoredAndRemoved(self) -> None:
         logic = MAEMCNoduleLogic()
         try:
-            volume, points = ballInLung()
+            volume, points = sampleNodule()
             table = logic.score(volume, points, timeout=TIMEOUT_SECONDS)
             self.assertEqual(table.GetNumberOfRows(), 1)
             analysis = Analysis(table)
@@ -53,14 +54,10 @@ class MAEMCNoduleTest(ScriptedLoadableModuleTest):
             logic.cleanup()
 
 
-def ballInLung():
-    """A CT of 100 mm with a ball of 14 mm in lung, and a point list with one point in the ball."""
-    grid = np.stack(np.meshgrid(*[np.arange(100) - 50] * 3, indexing="ij"))
-    ball = 1 / (1 + np.exp(np.linalg.norm(grid, axis=0) - 7))
-    voxels = np.round(-850 + 880 * ball).astype(np.int16)
-    toRas = np.diag([-1.0, -1.0, 1.0, 1.0])
-    toRas[:3, 3] = (50, 50, -50)
-    volume = slicer.util.addVolumeFromArray(voxels, toRas, "Ball in lung")
-    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Ball")
-    points.AddControlPoint([0, 0, 0], "N1")
+def sampleNodule():
+    """The synthetic CT that the module brings along, and a point list with one point in its nodule."""
+    resources = Path(__file__).resolve().parent.parent / "Resources"
+    volume = slicer.util.loadVolume(str(resources / "SampleData" / "MAEMCPhantomNodule.nrrd"))
+    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Nodules")
+    points.AddControlPoint([103.2, -31.8, -74.5], "N1")
     return volume, points

@@ -1,12 +1,11 @@
 """Keeps results true to the scene: what follows when a point, a CT, a list or a table has changed or is gone."""
 
-import dataclasses
-
 import slicer
 from slicer.i18n import tr as _
 
-from . import hierarchy, nodes, views
+from . import nodes, views
 from .analysis import ASIDE, Analysis, NoduleRecord
+from .hierarchy import AnalysisFolder
 from .parameters import OverlayKind, parameterNode
 from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue, setRecord, settle
@@ -50,8 +49,8 @@ class SceneUpkeep:
         """The result is no longer true and goes; the nodule is scored again when it has come to rest."""
         self._queue.forget(analysis.id, pointID)
         if record.state != "waiting":
-            record = dataclasses.replace(record, result=None, fingerprint=None, explained=False, time="")
-            setRecord(analysis, pointID, record, "waiting")
+            changes = {"result": None, "fingerprint": None, "explained": False}
+            record = setRecord(analysis, pointID, record, "waiting", **changes)
             if isCurrent(analysis):
                 parameterNode().selectedPoint = pointID
         self._statusLine.forgetInput()
@@ -100,7 +99,7 @@ class SceneUpkeep:
         lost, self._lostTables = self._lostTables, []
         for name, contents, pointsID in lost:
             analysis = Analysis.restore(slicer.mrmlScene, name, contents)
-            hierarchy.placeInFolder(analysis, analysis.tableNode)
+            AnalysisFolder(analysis).place(analysis.tableNode)
             if slicer.mrmlScene.GetNodeByID(pointsID) is None:
                 _removeNodes(analysis)
                 slicer.mrmlScene.RemoveNode(analysis.tableNode)
@@ -145,4 +144,4 @@ def _removeNodes(analysis: Analysis) -> None:
     """Remove frames, overlays and folders of all nodules of an analysis."""
     for pointID in analysis.recordIDs():
         nodes.removeNodesOf(analysis, pointID)
-    hierarchy.removeFolder(analysis)
+    AnalysisFolder(analysis).remove()

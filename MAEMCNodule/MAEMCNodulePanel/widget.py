@@ -68,9 +68,8 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         """Bind the panel to a parameter node; None sets it free, as while a scene is closed."""
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._guiTag)
-            self.removeObserver(
-                self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged
-            )
+            node = self._parameterNode.parameterNode
+            self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
         self._parameterNode = parameterNode
         if parameterNode is None:
             return
@@ -95,11 +94,11 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
         ui.resultTable.connect("itemSelectionChanged()", self.onNoduleSelected)
-        ui.resultTable.connect("itemClicked(QTableWidgetItem*)", self.onNoduleClicked)
+        ui.resultTable.connect("itemClicked(QTableWidgetItem*)", self.onNoduleSelected)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
-        self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
+        self.addObserver(scene, scene.EndCloseEvent, self._onSceneRead)
+        self.addObserver(scene, scene.EndImportEvent, self._onSceneRead)
         self.addObserver(scene, scene.NodeAddedEvent, self._onNodeAdded)
         self.addObserver(scene, scene.NodeRemovedEvent, self._wake)
         for composite in views.compositeNodes():
@@ -176,16 +175,14 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         PanelWidget.onDeviceSelected(self, index)
         self.logic.requestDevice(self.ui.deviceSelector.itemData(index))
 
-    def onNoduleSelected(self) -> None:
+    def onNoduleSelected(self, item=None) -> None:
+        """item: the one that was clicked, since a click on the row that is selected already tells of no selection."""
         row = self.ui.resultTable.currentRow()
         analysis = self._analysis()
         ids = analysis.recordIDs() if analysis else []
         if 0 <= row < len(ids):
             self._parameterNode.selectedPoint = ids[row]
             self.logic.display.show(analysis, ids[row])
-
-    def onNoduleClicked(self, item) -> None:
-        self.onNoduleSelected()  # the row that is selected already tells of no selection
 
     # What the scene and the worker do
 
@@ -227,12 +224,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
     def _onSceneStartClose(self, caller, event) -> None:
         self.setParameterNode(None)
 
-    def _onSceneEndClose(self, caller, event) -> None:
-        if self._entered:
-            self.initializeParameterNode()
-        self._wake()
-
-    def _onSceneEndImport(self, caller, event) -> None:
+    def _onSceneRead(self, caller, event) -> None:
         if self._entered or self._parameterNode is not None:
             self.initializeParameterNode()
         self._wake()

@@ -37,11 +37,18 @@ def setValues(selector, values) -> None:
         selector.setItemData(index, value)
 
 
+def hideNodes(selector, nodeIDs: list) -> None:
+    """Do not offer nodes in a node selector; cheap where they are hidden already."""
+    model = selector.sortFilterProxyModel()
+    if list(model.hiddenNodeIDs) != nodeIDs:
+        model.hiddenNodeIDs = nodeIDs
+
+
 def showRows(ui, rows: dict) -> None:
     """Show or hide rows of a form. rows: {beginning of the names of a row's widgets: whether it is shown}."""
     for row, visible in rows.items():
         for name, child in vars(ui).items():
-            if name.startswith(row) and name[len(row)].isupper():
+            if name.startswith(row) and name[len(row) : len(row) + 1].isupper():
                 child.visible = visible
 
 

@@ -63,14 +63,7 @@ def readData(path: Path) -> DataSummary:
         if path.name == "index.json":
             path = path.parent
         if is_cache(path):
-            store = open_store(path, verify=False)
-            pictures = sum(len(getattr(case.facts, "pictures", ())) for case in store.cases)
-            cases = [(case.patient, case.label) for case in store.cases]
-            told = {
-                **_metadata(store.cases),
-                "metadata": {},
-            }  # most names are pseudonyms there, which tell nobody anything
-            return _summary(path, store.kind.name, cases, pictures=pictures, **told)
+            return _readCache(path)
         if path.is_dir():
             raise InputError(f"{path} is a folder without a cache. Choose a manifest (CSV) or a cache's index.json.")
         return _readManifest(path)
@@ -78,42 +71,58 @@ def readData(path: Path) -> DataSummary:
         return DataSummary(path, problem=str(error))
 
 
+def _readCache(path: Path) -> DataSummary:
+    store = open_store(path, verify=False)
+    pictures = sum(len(getattr(case.facts, "pictures", ())) for case in store.cases)
+    cases = [(case.patient, case.label) for case in store.cases]
+    # Most values are pseudonyms there, which tell nobody anything: they are compared and not shown.
+    differ = _differ(store.cases, _metadata(store.cases))
+    return _summary(path, store.kind.name, cases, pictures=pictures, metadataDiffer=differ)
+
+
 def _readManifest(path: Path) -> DataSummary:
     manifest = read_manifest(path)
-    kind, rows = kind_of(manifest), manifest.rows
-    sliced = [row for row in rows if row.kind == "slice"]
-    volumes, pictures = {row.image for row in rows}, 0
-    if kind.name == PICTURE:
+    kind, rows, pictures = kind_of(manifest).name, manifest.rows, 0
+    volumes = {row.image for row in rows}
+    if kind == PICTURE:
         _checkPictures(manifest)
-        rows, volumes, pictures = _firstRows(rows), {_volume(row) for row in sliced}, len(rows)
-    said = {
-        name: {row.values.get(name, "").strip() for row in rows} - {""} for name in (rows[0].values if rows else ())
-    }
+        pictures, volumes = len(rows), {_volume(row) for row in rows if row.kind == "slice"}
+        first: dict = {}
+        for row in rows:
+            first.setdefault(_volume(row), row)  # slices of one volume are one case
+        rows = list(first.values())
+    columns = {name: len({row.values.get(name, "").strip() for row in rows} - {""}) for name in rows[0].values}
+    metadata = _metadata(rows)
     return _summary(
         path,
-        kind.name,
+        kind,
         [(row.patient_id, row.label) for row in rows],
         pictures=pictures,
-        columns={name: len(values) for name, values in said.items() if values},
-        **_metadata(rows),
+        columns={name: count for name, count in columns.items() if count},
+        metadata=metadata,
+        metadataDiffer=_differ(rows, metadata),
         volumes=len(volumes),
         reduction=_reduction(path),
     )
 
 
 def _metadata(cases: Sequence) -> dict:
-    """What the columns of metadata say of cases, of a manifest or of a cache, as fields of ``DataSummary``."""
-    found = {name: Counter(case.values.get(name, "").strip() for case in cases) for name in METADATA_COLUMNS}
-    told = {name: dict(_said(values).most_common()) for name, values in found.items() if _said(values)}
+    """{column of metadata: {value: cases}} of cases of a manifest or of a cache, the most frequent value first."""
+    counts = {name: Counter(case.values.get(name, "").strip() for case in cases) for name in METADATA_COLUMNS}
+    filled = {name: {value: number for value, number in counts[name].most_common() if value} for name in counts}
+    return {name: values for name, values in filled.items() if values}
+
+
+def _differ(cases: Sequence, metadata: dict) -> bool:
+    """Whether the metadata, of which no column is missing, tell cases apart."""
     complete = all(name in case.values for name in METADATA_COLUMNS for case in cases[:1])
-    return {"metadata": told, "metadataDiffer": complete and any(len(values) > 1 for values in told.values())}
+    return complete and any(len(values) > 1 for values in metadata.values())
 
 
 def _checkPictures(manifest: Manifest) -> None:
     """Raises InputError where the rows are CT series, as an import of a DICOM folder lists them: they have no points
     and are no pictures."""
-    series = [row for row in manifest.rows if row.kind == "image" and row.image.is_dir()]
-    if len(series) == len(manifest.rows):
+    if all(row.kind == "image" and row.image.is_dir() for row in manifest.rows):
         raise InputError(
             f"The manifest {manifest.path} lists CT series without a point. Add l_mm, p_mm, s_mm of each nodule and "
             "the kind nodule.",
@@ -121,21 +130,9 @@ def _checkPictures(manifest: Manifest) -> None:
         )
 
 
-def _firstRows(rows: Sequence[Case]) -> list:
-    """The first row of each case: slices that name the same volume are one."""
-    found: dict = {}
-    for row in rows:
-        found.setdefault(_volume(row), row)
-    return list(found.values())
-
-
 def _volume(row: Case) -> tuple:
     volume = row.values.get("volume_id", "") if row.kind == "slice" else ""
     return ("slice", volume) if volume else ("image", row.case_id)
-
-
-def _said(values: Counter) -> Counter:
-    return Counter({value: number for value, number in values.items() if value})
 
 
 def _reduction(manifest: Path) -> tuple | None:
@@ -148,10 +145,11 @@ def _reduction(manifest: Path) -> tuple | None:
     return (kept, slices) if kept < slices else None
 
 
-def _summary(path: Path, name: str, cases: list, **facts) -> DataSummary:
+def _summary(path: Path, kind: str, cases: list, **fields) -> DataSummary:
+    """cases: [(patient, label)]."""
     labels = Counter(label for _patient, label in cases)
     patients = len({patient for patient, _label in cases})
-    return DataSummary(path, name, len(cases), patients=patients, benign=labels[0], malignant=labels[1], **facts)
+    return DataSummary(path, kind, len(cases), patients=patients, benign=labels[0], malignant=labels[1], **fields)
 
 
 def countsText(data: DataSummary) -> str:
@@ -167,9 +165,8 @@ def countsText(data: DataSummary) -> str:
 def _labelsText(data: DataSummary) -> str:
     if data.benign + data.malignant == 0:
         return _("no labels")
-    text = _("{benign} benign, {malignant} malignant")
-    if data.unlabeled:
-        text = _("{benign} benign, {malignant} malignant, {unlabeled} unlabeled")
+    labeled = _("{benign} benign, {malignant} malignant")
+    text = _("{benign} benign, {malignant} malignant, {unlabeled} unlabeled") if data.unlabeled else labeled
     return text.format(benign=data.benign, malignant=data.malignant, unlabeled=data.unlabeled)
 
 
@@ -193,12 +190,12 @@ def warningsText(data: DataSummary, finetuning: bool, folds: int) -> str:
         return _("No case has a label: only pre-training is possible.")
     if not data.evaluable:
         return _("All labeled cases are of one class: only pre-training is possible.")
-    found = []
+    warnings = []
     smaller = min(data.benign, data.malignant)
     if smaller < ENOUGH_OF_A_CLASS:
         text = _("Only {number} cases of one class: intervals will be wide and thresholds stay at 0.5.")
-        found.append(text.format(number=smaller))
+        warnings.append(text.format(number=smaller))
     if smaller < folds:
         text = _("{number} cases of one class are fewer than {folds} folds.")
-        found.append(text.format(number=smaller, folds=folds))
-    return " ".join(found)
+        warnings.append(text.format(number=smaller, folds=folds))
+    return " ".join(warnings)

@@ -1,7 +1,8 @@
 """Where jobs and manifests are put, and what they and models are called unless somebody says otherwise."""
 
 import re
-from itertools import count
+from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 
 from MAEMCLib.files.home import home
@@ -14,9 +15,7 @@ def jobsFolder() -> Path:
 
 def proposedFolder(task: str, preset: str, parent: Path | None = None) -> Path:
     """A folder that is not there yet, named after what the job does (a method, or "finetune"), and numbered."""
-    parent = parent or jobsFolder()
-    names = (f"{task}-{preset}-{number}" for number in count(1))
-    return next(parent / name for name in names if not (parent / name).exists())
+    return _free((parent or jobsFolder()) / f"{task}-{preset}-{number}" for number in count(1))
 
 
 def proposedID(folder: Path) -> str:
@@ -26,6 +25,9 @@ def proposedID(folder: Path) -> str:
 
 def manifestFolder(home: Path, name: str) -> Path:
     """A folder for a manifest that we make, not there yet; numbered where the name is taken."""
-    parent = home / "manifests"
-    names = (name if number == 1 else f"{name}-{number}" for number in count(1))
-    return next(parent / name for name in names if not (parent / name).exists())
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return _free(home / "manifests" / name for name in names)
+
+
+def _free(folders: Iterable[Path]) -> Path:
+    return next(folder for folder in folders if not folder.exists())

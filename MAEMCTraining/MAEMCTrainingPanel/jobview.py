@@ -7,15 +7,16 @@ from MAEMCNodulePanel.widgets import fillTable, showText
 from MAEMCTrainingLib.pretraining.registry import METHODS
 from slicer.i18n import tr as _
 
-from . import methods
-
 PREVIEW_WIDTH = 376
 """Logical pixels: what a module panel of usual width has room for."""
 
 
 def fillJobs(ui, jobs, selected) -> None:
     """A row for each job."""
-    rows = [(job.folder.name, kindText(job.kind), statusText(job.status), percent(job), _updated(job)) for job in jobs]
+    rows = [
+        (job.folder.name, kindText(job.kind), statusText(job.status), f"{int(100 * job.progress)} %", _updated(job))
+        for job in jobs
+    ]
     folders = [job.folder for job in jobs]
     fillTable(ui.jobsTable, rows, folders.index(selected) if selected in folders else None, 6, 0)
     for row, folder in enumerate(folders):
@@ -50,7 +51,7 @@ def noPreviewText(job) -> str:
         return ""
     if not METHODS[job.method].reconstructs:
         text = _("{method} reconstructs no images, so there is no preview; its curve shows how it learns.")
-        return text.format(method=methods.title(job.method))
+        return text.format(method=METHODS[job.method].title)
     return _("The first preview comes after the first epoch.") if job.active else ""
 
 
@@ -70,11 +71,6 @@ def statusText(status: str) -> str:
         "finished": _("finished"),
     }
     return texts.get(status, status)
-
-
-def percent(job) -> str:
-    """ "43 %"."""
-    return _("{number} %").format(number=int(100 * job.progress))
 
 
 def progressText(job) -> str:

@@ -16,30 +16,25 @@ _ADDRESSES = re.compile(r"arXiv:(?P<arxiv>\d{4}\.\d{4,5})|\b(?P<doi>10\.\d{4,9}/
 def groups(data: DataSummary | None) -> dict:
     """{heading: [name ...]} of the methods that fit the data, in the table's order; all where no data are known."""
     if data is None or data.problem:
-        known, fitting = None, list(METHODS)
+        kind, fitting = None, list(METHODS)
     else:
-        known, fitting = data.input, methods_for(data.input, data.evaluable, data.metadataDiffer)
-    found: dict = {}
+        kind, fitting = data.input, methods_for(data.input, data.evaluable, data.metadataDiffer)
+    groups: dict = {}
     for name in fitting:
-        found.setdefault(_heading(METHODS[name], known), []).append(name)
-    return found
+        groups.setdefault(_heading(METHODS[name], kind), []).append(name)
+    return groups
 
 
-def _heading(facts: MethodFacts, known: str | None) -> str:
-    """What somebody has who can use a method. known: the kind of the data; None where there are none."""
+def _heading(facts: MethodFacts, kind: str | None) -> str:
+    """What somebody has who can use a method. kind: of the data; None where there are none."""
     if METADATA in facts.needs:
         return _("Metadata only (modality, anatomy)")
     if LABELS in facts.needs:
         texts = {NODULE: _("Labeled nodules"), PICTURE: _("Labeled 2-D pictures")}
-        return texts.get(known, _("Labeled nodules or pictures"))
+        return texts.get(kind, _("Labeled nodules or pictures"))
     texts = {NODULE: _("CT, no labels needed"), PICTURE: _("2-D pictures, no labels needed")}
     only = facts.inputs[0] if len(facts.inputs) == 1 else None
-    return texts.get(known or only, _("CT or 2-D pictures, no labels needed"))
-
-
-def title(name: str) -> str:
-    """A method's name for people."""
-    return METHODS[name].title
+    return texts.get(kind or only, _("CT or 2-D pictures, no labels needed"))
 
 
 def description(name: str) -> str:
@@ -53,9 +48,9 @@ def withLinks(text: str) -> str:
     return _ADDRESSES.sub(_link, html.escape(text, quote=False))
 
 
-def _link(found: re.Match) -> str:
-    address = f"arxiv.org/abs/{found['arxiv']}" if found["arxiv"] else f"doi.org/{found['doi']}"
-    return f'<a href="https://{address}">{found[0]}</a>'
+def _link(match: re.Match) -> str:
+    address = f"arxiv.org/abs/{match['arxiv']}" if match["arxiv"] else f"doi.org/{match['doi']}"
+    return f'<a href="https://{address}">{match[0]}</a>'
 
 
 def reductionText(name: str, data: DataSummary | None) -> str:

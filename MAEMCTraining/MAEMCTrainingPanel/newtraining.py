@@ -6,6 +6,7 @@ import qt
 import slicer
 from MAEMCLib.models.store import list_models
 from MAEMCNodulePanel.widgets import enable, setValues, showRows
+from MAEMCTrainingLib.pretraining.registry import METHODS
 from slicer.i18n import tr as _
 
 from . import choices, fusing, methods
@@ -179,7 +180,7 @@ class NewTraining:
         items: dict = {}
         for heading, names in groups.items():
             items[_HEADING + heading] = heading
-            items |= {name: methods.title(name) for name in names}
+            items |= {name: METHODS[name].title for name in names}
         if not _setItems(selector, items):
             return
         for index in range(selector.count):

@@ -79,7 +79,7 @@ def reduceData(
             onProgress(progress)
         return progress is not None
 
-    folder = next((folder for folder, asked in _asked(home, source) if asked == request), None)
+    folder = next((folder for folder, begun in _begun(home, source) if begun == request), None)
     manifest = (folder or _newFolder(home, source, request)) / _RESULT
     arguments = ["reduce", str(source), *request.arguments(), "--output", str(manifest), "--progress-json"]
     _output, complaints = commands.run("MAEMCTrainingLib", *arguments, partly=_PARTLY, heard=heard)
@@ -90,23 +90,23 @@ def reduceData(
 
 def unfinished(home: Path, source: Path) -> list:
     """The requests for these data of which a part is done, the last one first."""
-    found = [(folder / _PARTIAL, request) for folder, request in _asked(home, source)]
-    there = [(path.stat().st_mtime, request) for path, request in found if path.is_file()]
-    return [request for _time, request in sorted(there, key=lambda pair: pair[0], reverse=True)]
+    partial = [(folder / _PARTIAL, request) for folder, request in _begun(home, source)]
+    times = [(path.stat().st_mtime, request) for path, request in partial if path.is_file()]
+    return [request for _time, request in sorted(times, key=lambda pair: pair[0], reverse=True)]
 
 
-def _asked(home: Path, source: Path) -> list:
+def _begun(home: Path, source: Path) -> list:
     """[(folder, request)] for these data, of those without a result."""
-    found = []
+    begun = []
     for path in sorted((home / "manifests").glob(f"*/{_REQUEST}")):
         try:
-            asked = read_json(path, "A request")
-            request = ReductionRequest(**asked["request"])
+            note = read_json(path, "A request")
+            request = ReductionRequest(**note["request"])
         except (MAEMCError, KeyError, TypeError):
             continue
-        if asked["source"] == str(source) and not (path.parent / _RESULT).exists():
-            found.append((path.parent, request))
-    return found
+        if note["source"] == str(source) and not (path.parent / _RESULT).exists():
+            begun.append((path.parent, request))
+    return begun
 
 
 def _newFolder(home: Path, source: Path, request: ReductionRequest) -> Path:
@@ -119,7 +119,9 @@ def _newFolder(home: Path, source: Path, request: ReductionRequest) -> Path:
 def _progress(line: str) -> ReductionProgress | None:
     """What a line of ``--progress-json`` says; None for other lines."""
     try:
-        told = json.loads(line) if line.startswith("{") else None
-        return None if told is None else ReductionProgress(told["volume"], told["volumes"], told["seconds_left"])
+        progress = json.loads(line) if line.startswith("{") else None
+        if progress is None:
+            return None
+        return ReductionProgress(progress["volume"], progress["volumes"], progress["seconds_left"])
     except (ValueError, KeyError):
         return None

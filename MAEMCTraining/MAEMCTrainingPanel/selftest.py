@@ -23,10 +23,9 @@ class MAEMCTrainingTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        self.setUp()
-        self.test_badDataAreNamed()
-        self.setUp()
-        self.test_jobRunsToItsEnd()
+        for test in (self.test_badDataAreNamed, self.test_jobRunsToItsEnd):
+            self.setUp()
+            test()
 
     def test_badDataAreNamed(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

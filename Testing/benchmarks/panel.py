@@ -21,7 +21,7 @@ _standin: list = []  # seconds that the stand-in's node selectors took
 ROUNDS = 5
 _TIMED = {
     "MAEMCNoduleWidget": """setup enter onTimer onPlaceNodule onScore onStop onRemove onNoduleSelected onModelSelected
-        onDetailsToggled refresh _onParametersChanged _onSceneStartClose _onSceneEndClose""",
+        onDetailsToggled refresh _onParametersChanged _onSceneStartClose _onSceneRead""",
     "MAEMCNoduleLogic": """poll requestScore startPlacing show stop exportResults removeNodule requestDevice attach
         link""",
     "SceneObserver": """_onPointsChanged _onVolumeChanged noteInputChanged _onNodeAboutToBeRemoved _onSceneChanged""",

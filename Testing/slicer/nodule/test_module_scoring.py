@@ -68,7 +68,7 @@ def test_row_label_frame_and_overlays_belong_to_the_point(panel, add_ct):
     assert texts["class"] in ("benign-like", "malignant-like")
     assert texts["gate"] == result["gate"]
     assert texts["model"] == "random"
-    assert texts["time"] == record.time != ""
+    assert texts["time"] == record.result["time"] != ""
     assert result["warnings"][0]["message"] in texts["warnings"]
     assert [float(texts[name]) for name in ("r_mm", "a_mm", "s_mm")] == [3, -2, 1]
 

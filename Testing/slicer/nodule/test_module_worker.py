@@ -142,8 +142,8 @@ before = set(sys.modules)
 heavy = [name for name in ("torch", "SimpleITK", "pydicom", "matplotlib", "scipy") if name in before]
 assert not heavy, f"imported when the module is loaded: {{heavy}}"
 module_factory.select("MAEMCNodule")
-from MAEMCNodulePanel.selftest import ballInLung
-table = slicer.util.getModuleLogic("MAEMCNodule").score(*ballInLung(), timeout=300)
+from MAEMCNodulePanel.selftest import sampleNodule
+table = slicer.util.getModuleLogic("MAEMCNodule").score(*sampleNodule(), timeout=300)
 print("probability", table.GetCellText(0, 1))
 assert "torch" not in sys.modules and "safetensors" not in sys.modules
 module_factory.unload("MAEMCNodule")
