@@ -31,11 +31,11 @@ def _node(value, kind: str, code: str):
     scene = slicer.mrmlScene
     node = scene.GetNodeByID(value)
     if node is None:
-        named = [one for one in scene.GetNodes() if one.GetName() == value] if value else []
-        if len(named) > 1:
+        nodes = [node for node in scene.GetNodes() if node.GetName() == value] if value else []
+        if len(nodes) > 1:
             text = _("{count} nodes are called {name}. Give the node itself, or its ID.")
-            raise InputError(text.format(count=len(named), name=value), code)
-        node = named[0] if named else None
+            raise InputError(text.format(count=len(nodes), name=value), code)
+        node = nodes[0] if nodes else None
     if node is None:
         raise InputError(_("There is no {kind} called {name} in the scene.").format(kind=kind, name=value), code)
     return node

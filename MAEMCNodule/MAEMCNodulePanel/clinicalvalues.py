@@ -1,4 +1,4 @@
-"""What is known of a patient beside the CT: clinical values and further series, kept with the CT in the scene.
+"""What there is of a patient beside the CT: clinical values and further series, kept with the CT in the scene.
 
 With the CT and not with the panel, so that they never stand beside another patient's CT.
 """
@@ -17,19 +17,19 @@ _VALUES = "MAEMC.Clinical"
 """Attribute of the CT's node: a JSON object, {name: text}."""
 
 
-def clinicalOf(volumeNode, asked) -> dict:
-    """{name: text} of what is known of what a model asks for (``ClinicalField``); of a series its volume node's ID."""
-    texts = asked_of(_texts(volumeNode), [one for one in asked if one.kind != SERIES])
-    return texts | {name: node.GetID() for name, node in seriesOf(volumeNode, seriesNames(asked)).items()}
+def clinicalOf(volumeNode, fields) -> dict:
+    """{name: text} of the fields of a model that have a value (``ClinicalField``); of a series its volume node's ID."""
+    texts = asked_of(_texts(volumeNode), [field for field in fields if field.kind != SERIES])
+    return texts | {name: node.GetID() for name, node in seriesOf(volumeNode, seriesNames(fields)).items()}
 
 
-def setClinical(volumeNode, values: dict, asked) -> None:
+def setClinical(volumeNode, values: dict, fields) -> None:
     """Keep {name: text or number} of what a model asks for with the CT, names as the model spells them; of a series its
     volume node, or the node's ID. What is left out is forgotten, what other models ask for stays.
 
     Raises UsageError where a series is no other volume of the scene.
     """
-    series = seriesNames(asked)
+    series = seriesNames(fields)
     nodes = {name: _node(volumeNode.GetScene(), values[name]) for name in series if name in values}
     for name, node in nodes.items():
         if node is None or node is volumeNode or not node.IsA("vtkMRMLVolumeNode"):
@@ -40,7 +40,7 @@ def setClinical(volumeNode, values: dict, asked) -> None:
             volumeNode.SetNodeReferenceID(_role(name), nodes[name].GetID())
         else:
             volumeNode.RemoveNodeReferenceIDs(_role(name))
-    own = {one.name.lower() for one in asked}
+    own = {field.name.lower() for field in fields}
     texts = {name: text for name, text in _texts(volumeNode).items() if name.lower() not in own}
     texts |= {name: str(value).strip() for name, value in values.items() if name not in series}
     if texts:
@@ -49,9 +49,9 @@ def setClinical(volumeNode, values: dict, asked) -> None:
         volumeNode.RemoveAttribute(_VALUES)
 
 
-def seriesNames(asked) -> list:
+def seriesNames(fields) -> list:
     """Names of the further series that a model asks for."""
-    return [one.name for one in asked if one.kind == SERIES]
+    return [field.name for field in fields if field.kind == SERIES]
 
 
 def seriesOf(volumeNode, names) -> dict:
@@ -62,13 +62,13 @@ def seriesOf(volumeNode, names) -> dict:
     return {name: node for name, node in nodes.items() if node is not None}
 
 
-def clinicalInput(volumeNode, asked) -> dict:
+def clinicalInput(volumeNode, fields) -> dict:
     """{name: text or CTVolume}: what ``MAEMCLib.scoring.prepare`` takes; must not be kept, as ``ctVolume`` says.
 
     Raises InputError naming a series that is no CT.
     """
-    values = clinicalOf(volumeNode, asked)
-    for name, node in seriesOf(volumeNode, seriesNames(asked)).items():
+    values = clinicalOf(volumeNode, fields)
+    for name, node in seriesOf(volumeNode, seriesNames(fields)).items():
         try:
             values[name] = ctVolume(node)
         except InputError as error:
@@ -85,10 +85,10 @@ def _node(scene, value):
 def _texts(volumeNode) -> dict:
     text = volumeNode.GetAttribute(_VALUES) if volumeNode is not None else None
     try:
-        known = json.loads(text) if text else {}
+        values = json.loads(text) if text else {}
     except ValueError:
-        known = {}
-    return {str(name): str(value) for name, value in known.items()} if isinstance(known, dict) else {}
+        values = {}
+    return {str(name): str(value) for name, value in values.items()} if isinstance(values, dict) else {}
 
 
 def _role(name: str) -> str:

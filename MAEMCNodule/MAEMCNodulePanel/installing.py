@@ -125,8 +125,10 @@ def installRequirements(path: str, broken: str = "") -> None:
     """
     packaging = _packaging()
     requirements = [str(requirement) for requirement in packaging.load_requirements(path)]
-    named = [one for one in requirements if _nameIn(one) == _nameIn(broken)] or [broken] * bool(broken)
-    again = [one for one in named if packaging.pip_check([one])]
+    faulty = [requirement for requirement in requirements if _nameIn(requirement) == _nameIn(broken)] or [
+        broken
+    ] * bool(broken)
+    again = [requirement for requirement in faulty if packaging.pip_check([requirement])]
     if again:
         question = _("The package {name} is installed and does not work. It will be downloaded and installed again.")
         if not slicer.util.confirmOkCancelDisplay(question.format(name=_nameIn(broken)), _("Install packages")):
@@ -134,7 +136,7 @@ def installRequirements(path: str, broken: str = "") -> None:
     with _failures(_("The packages of MAEMC could not be installed"), "install"):
         if again:
             packaging.pip_install(["--force-reinstall", "--no-deps", *again], requester="MAEMC")
-        packaging.pip_ensure([*requirements, *(one for one in named if one not in requirements)], requester="MAEMC")
+        packaging.pip_ensure([*requirements, *(set(faulty) - set(requirements))], requester="MAEMC")
 
 
 def _nameIn(requirement: str) -> str:

@@ -15,15 +15,15 @@ _NUMBER = r":?\s*(?:[01]?[.,]?\d*|\N{HORIZONTAL ELLIPSIS})(?=\s|$)"
 def nameOfPoint(pointsNode, index: int, record=None) -> str:
     """The point's name without what was written behind it; its name so far, or N and its number, where it has none.
 
-    record: what is known of the point (``NoduleRecord``).
+    record: the point's record (``NoduleRecord``).
     """
     label = pointsNode.GetNthControlPointLabel(index)
     name, text, _plain = _written(pointsNode, pointsNode.GetNthControlPointID(index))
-    known = record.name if record else ""
+    current = record.name if record else ""
     if not text:
-        if record and label == known + _number(record):  # of a scene that an older version has saved
-            return known
-        return label if label.strip() else known or f"N{index + 1}"
+        if record and label == current + _number(record):  # of a scene that an older version has saved
+            return current
+        return label if label.strip() else current or f"N{index + 1}"
     if label == text:
         return name
     number = text[len(name) :]
@@ -76,9 +76,9 @@ def _write(pointsNode, index: int, name: str, number: str) -> None:
     before, text, plain = _written(pointsNode, pointID)
     if name != before or not text:
         plain = "" if not text and not pointsNode.GetNthControlPointLabel(index) else name
-    kept = json.dumps([name, name + number, plain], ensure_ascii=False)
-    if pointsNode.GetAttribute(_WRITTEN + pointID) != kept:
-        pointsNode.SetAttribute(_WRITTEN + pointID, kept)
+    written = json.dumps([name, name + number, plain], ensure_ascii=False)
+    if pointsNode.GetAttribute(_WRITTEN + pointID) != written:
+        pointsNode.SetAttribute(_WRITTEN + pointID, written)
     _setLabel(pointsNode, index, name + number)
 
 

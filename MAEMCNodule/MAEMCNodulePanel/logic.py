@@ -356,9 +356,9 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
 
 def _checkRoom(pointsNode) -> None:
     """Raises InputError where a list takes no more points."""
-    most, there = pointsNode.GetMaximumNumberOfControlPoints(), pointsNode.GetNumberOfDefinedControlPoints()
-    if there == pointsNode.GetNumberOfControlPoints() and (
-        pointsNode.GetFixedNumberOfControlPoints() or 0 <= most <= there
+    most, placed = pointsNode.GetMaximumNumberOfControlPoints(), pointsNode.GetNumberOfDefinedControlPoints()
+    if placed == pointsNode.GetNumberOfControlPoints() and (
+        pointsNode.GetFixedNumberOfControlPoints() or 0 <= most <= placed
     ):
         text = _("{points} takes no more points: their number is fixed. Unlock it in Markups, or choose another list.")
         raise InputError(text.format(points=pointsNode.GetName()), "points-fixed")

@@ -10,7 +10,7 @@ import slicer
 from . import labels, views
 from .analysis import ASIDE, ELSEWHERE, PLANES, SHOWN, Analysis
 from .overlays import isOverlay
-from .parameters import OverlayKind, parameterNode
+from .parameters import parameterNode
 
 _HIDDEN = "MAEMC.Hidden"
 """Attribute of a node that was visible and is hidden by us."""
@@ -105,14 +105,11 @@ def isSelected(analysis, pointID: str) -> bool:
 
 def _arrange(parameters) -> None:
     analyses = Analysis.inScene(slicer.mrmlScene)
-    if not analyses:
-        views.clearOverlay()
-        return
     _setStandings(analyses, _shownVolume(parameters, analyses))
     for pointsNode in {analysis.pointsNode for analysis in analyses} - {None}:
-        its = [analysis for analysis in analyses if analysis.pointsNode is pointsNode]
-        _setVisible(pointsNode, any(analysis.standing != ELSEWHERE for analysis in its))
-        shown = next((analysis for analysis in its if analysis.shown), None)
+        scored = [analysis for analysis in analyses if analysis.pointsNode is pointsNode]
+        _setVisible(pointsNode, any(analysis.standing != ELSEWHERE for analysis in scored))
+        shown = next((analysis for analysis in scored if analysis.shown), None)
         _leaveOut(pointsNode, views.showingOther(_pictures(shown)) if shown else set())
     for analysis in analyses:
         for pointID in analysis.recordIDs():
@@ -172,11 +169,10 @@ def _setStandings(analyses, volumeNode) -> None:
 def _showOverlay(parameters, analyses) -> None:
     analysis, kind, pointID = _current(parameters, analyses), parameters.overlay, parameters.selectedPoint
     record = analysis.record(pointID) if analysis and pointID else None
-    if record is None or not record.explained or kind is OverlayKind.NONE or not isPointVisible(analysis, pointID):
-        views.clearOverlay()
-        return
-    found = {plane: analysis.overlayNode(pointID, kind.value, plane) for plane in PLANES}
-    views.showOverlay(found, parameters.overlayOpacity, analysis.volumeNode)
+    nodes = {}
+    if record is not None and record.explained and isPointVisible(analysis, pointID):
+        nodes = {plane: analysis.overlayNode(pointID, kind.value, plane) for plane in PLANES}
+    views.showOverlay(nodes, parameters.overlayOpacity, analysis.volumeNode if analysis else None)
 
 
 def _pictures(analysis) -> set:

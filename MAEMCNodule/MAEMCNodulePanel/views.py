@@ -67,7 +67,7 @@ def showOverlay(nodes: dict, opacity: float, volumeNode) -> None:
     """Lay overlay volumes over their CT: nodes["axial"] in axial views, nodes["coronal"] in coronal ones.
 
     The stacks are 25 slices thin across, so a view along any other direction shows the CT alone, and so does a view
-    that shows another volume. A foreground that someone else had chosen is put back by clearOverlay.
+    that shows another volume. Where there is no overlay, a foreground that someone else had chosen is put back.
     """
     for composite, sliceNode in _views():
         node = nodes.get(sliceNode.GetOrientation().lower())
@@ -79,12 +79,6 @@ def showOverlay(nodes: dict, opacity: float, volumeNode) -> None:
             composite.SetAttribute(_OURS, f"{previous}|{composite.GetForegroundOpacity()}")
         composite.SetForegroundVolumeID(node.GetID())
         composite.SetForegroundOpacity(opacity)
-
-
-def clearOverlay() -> None:
-    """Take our overlay off every slice view."""
-    for composite, _sliceNode in _views():
-        _restore(composite)
 
 
 def jumpTo(pointRas, centered: bool) -> None:
@@ -144,11 +138,11 @@ def _viewsSeen():
 
 
 def _restore(composite) -> None:
-    kept = composite.GetAttribute(_OURS)
-    if kept is None:
+    foreground = composite.GetAttribute(_OURS)
+    if foreground is None:
         return
-    previous, opacity = kept.rsplit("|", 1)
+    previous, opacity = foreground.rsplit("|", 1)
     composite.RemoveAttribute(_OURS)
-    known = previous if previous and composite.GetScene().GetNodeByID(previous) else None
-    composite.SetForegroundVolumeID(known)
+    exists = previous and composite.GetScene().GetNodeByID(previous)
+    composite.SetForegroundVolumeID(previous if exists else None)
     composite.SetForegroundOpacity(float(opacity))

@@ -83,14 +83,14 @@ def inputFingerprint(volumeNode, pointRas, series: dict) -> dict:
     return {"point_lps": list(lpsFromRas(pointRas)), **_grid(volumeNode), "series": grids}
 
 
-def sameInput(one, other, toleranceMm: float = 1e-3) -> bool:
+def sameInput(before, now, toleranceMm: float = 1e-3) -> bool:
     """Whether all that one fingerprint describes is in the other, which may have further series that the one does not
     read; within what saving and loading a scene rounds away."""
-    if not one or not other or not np.allclose(one["point_lps"], other["point_lps"], rtol=0, atol=toleranceMm):
+    if not before or not now or not np.allclose(before["point_lps"], now["point_lps"], rtol=0, atol=toleranceMm):
         return False
-    series = other.get("series", {})
-    return _sameGrid(one, other, toleranceMm) and all(
-        name in series and _sameGrid(grid, series[name], toleranceMm) for name, grid in one.get("series", {}).items()
+    series = now.get("series", {})
+    return _sameGrid(before, now, toleranceMm) and all(
+        name in series and _sameGrid(grid, series[name], toleranceMm) for name, grid in before.get("series", {}).items()
     )
 
 
@@ -103,9 +103,9 @@ def _grid(volumeNode) -> dict:
     return {"ijk_to_lps": matrix.ravel().tolist(), "size": list(imageData.GetDimensions()) if imageData else []}
 
 
-def _sameGrid(one: dict, other: dict, toleranceMm: float) -> bool:
-    matrices = one["ijk_to_lps"], other["ijk_to_lps"]
-    if one["size"] != other["size"] or len(matrices[0]) != len(matrices[1]):
+def _sameGrid(before: dict, now: dict, toleranceMm: float) -> bool:
+    matrices = before["ijk_to_lps"], now["ijk_to_lps"]
+    if before["size"] != now["size"] or len(matrices[0]) != len(matrices[1]):
         return False
     return np.allclose(*matrices, rtol=1e-6, atol=toleranceMm / 100)
 

@@ -77,8 +77,8 @@ def _chartNode():
 
 
 def _seriesNodes(chartNode) -> list:
-    found = [chartNode.GetNthPlotSeriesNode(index) for index in range(chartNode.GetNumberOfPlotSeriesNodes())]
-    return [node for node in found if node is not None]  # a series may have been deleted by hand
+    nodes = [chartNode.GetNthPlotSeriesNode(index) for index in range(chartNode.GetNumberOfPlotSeriesNodes())]
+    return [node for node in nodes if node is not None]  # a series may have been deleted by hand
 
 
 def _create(kind: str, name: str, hidden: bool = True):

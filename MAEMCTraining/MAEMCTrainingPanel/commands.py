@@ -21,11 +21,11 @@ class ChildCommands:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, *arguments: str, partly: int = 0, heard: Callable[[str], bool] = lambda line: False) -> tuple:
+    def run(self, *arguments: str, partly: int = 0, consume: Callable[[str], bool] = lambda line: False) -> tuple:
         """``python -m ARGUMENTS``: (lines of its output, lines of its error output).
 
         partly: the exit status of a command that has done its work except for some items, which it then says on its
-        output. heard: is told each line of the error output when it comes, and returns True for those to leave out.
+        output. consume: gets each line of the error output when it comes, and returns True for those to leave out.
         Raises MAEMCError with its last words where it fails, of the code "stopped" after ``stop``.
         """
         options = {"env": self._environment, "encoding": "utf-8"}
@@ -40,7 +40,7 @@ class ChildCommands:
             self._running.add(process)
         with process, ThreadPoolExecutor(1) as beside:
             reading = beside.submit(process.stdout.read)
-            complaints = [line.rstrip() for line in process.stderr if line.strip() and not heard(line)]
+            complaints = [line.rstrip() for line in process.stderr if line.strip() and not consume(line)]
             output = reading.result().strip().splitlines()
         with self._lock:
             self._running.discard(process)

@@ -14,10 +14,10 @@ REQUIREMENTS = Path(__file__).resolve().parent.parent / "Resources" / "training-
 
 
 class DeviceProbe:
-    """Asks once and ends the process. found: name, title, torch ...; problem: why training cannot run here."""
+    """Asks once and ends the process. device: name, title, torch ...; problem: why training cannot run here."""
 
     def __init__(self) -> None:
-        self.found: dict = {}
+        self.device: dict = {}
         self.problem: Status | None = None
         self._client: WorkerClient | None = None
 
@@ -28,7 +28,7 @@ class DeviceProbe:
     def ask(self, python: str) -> None:
         """Start to find out."""
         self.stop()
-        self.found, self.problem = {}, None
+        self.device, self.problem = {}, None
         self._client = WorkerClient(python)
         self._client.send("device", device="auto")
 
@@ -36,7 +36,7 @@ class DeviceProbe:
         """Take the answer in; True where it has just come."""
         for message in self._client.poll() if self._client is not None else ():
             if message["kind"] == "result":
-                self.found = message["device"]
+                self.device = message["device"]
                 self.problem = _missingPackages()
             elif message["kind"] == "error":
                 text = inPanelWords(message["code"], message["message"])
@@ -61,9 +61,9 @@ class DeviceProbe:
                 return _("Looking for a GPU ...")
             text = _("Looking for a GPU: PyTorch has not answered for {seconds} s. Loading it may take minutes.")
             return text.format(seconds=f"{silent:.0f}")
-        if not self.found:
+        if not self.device:
             return ""
-        name = _("CPU") if self.found["name"] == "cpu" else self.found.get("title") or self.found["name"]
+        name = _("CPU") if self.device["name"] == "cpu" else self.device.get("title") or self.device["name"]
         return _("Trains on: {device}").format(device=name)
 
 

@@ -26,10 +26,10 @@ def names(data: DataSummary) -> list:
 
 def targets(data: DataSummary) -> dict:
     """{column: title} of what can be told: the label, and columns with a few different values."""
-    found = {"label": _("label (benign or malignant)")} if data.evaluable else {}
+    label = {"label": _("label (benign or malignant)")} if data.evaluable else {}
     several = [name for name in names(data) if 2 <= data.columns[name] <= MOST_CLASSES]
     text = _("{column} ({count} classes)")
-    return found | {name: text.format(column=name, count=data.columns[name]) for name in several}
+    return label | {name: text.format(column=name, count=data.columns[name]) for name in several}
 
 
 def words(text: str) -> list:
@@ -40,13 +40,13 @@ def words(text: str) -> list:
 def problem(data: DataSummary, target: str, clinical: str, branches: str) -> str:
     """Which of the typed columns are not there; empty where a fusion can begin. What the values are is found out when
     it reads them."""
-    named = [word.partition(":")[0] for word in words(clinical)]
+    columns = [word.partition(":")[0] for word in words(clinical)]
     series = [name for word in words(branches) if (name := word.partition(":")[0]) not in _PLANES]
-    missing = [name for name in [*named, *series] if name not in data.columns]
+    missing = [name for name in [*columns, *series] if name not in data.columns]
     if missing:
         text = _("There is no column {names}. {columns}")
         return text.format(names=", ".join(missing), columns=columnsText(data))
-    if target in named:
+    if target in columns:
         return _("{column} is what is to be told, and cannot be read as well.").format(column=target)
     return ""
 
@@ -57,7 +57,7 @@ def columnsText(data: DataSummary) -> str:
 
 
 def description(data: DataSummary) -> str:
-    """One sentence on it and the paper, as HTML, and the columns that can be named."""
+    """One sentence on it and the paper, as HTML, and the columns that can be typed."""
     sentence = _(
         "Joins the branches of a case's images with its clinical values in a graph; what is missing is masked."
     )

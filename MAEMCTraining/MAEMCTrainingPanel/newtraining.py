@@ -28,7 +28,6 @@ class NewTraining:
         self._ui = ui
         self._logic = logic
         self.startChosen = False  # whether somebody has said what to start from; until then the newest pre-training
-        self._named: tuple = ()  # what the proposed name is of
         self._models: list = []  # that can be tuned further, as they were when the module was entered
         self._fitted: dict = {}  # {label: (text, width) that its height is of}
         self._fillKinds()
@@ -128,8 +127,7 @@ class NewTraining:
         ui.importButton.enabled = self._logic.status.kind != "busy"
         enable(ui.startButton, self.whyNotStart(), _("Start the job; it goes on when Slicer is closed."))
         ui.deviceStateLabel.text = self._logic.probe.text()
-        if self._task() != self._named:
-            self.proposeName()
+        ui.nameEdit.placeholderText = self._proposedName()
 
     def fitTexts(self) -> None:
         """Give the wrapped texts the height that they need: the folding part around them does not ask them itself."""
@@ -141,15 +139,10 @@ class NewTraining:
                 label.setMinimumHeight(0)  # or it would not ask for less than it has
                 label.setFixedHeight(label.heightForWidth(label.width))
 
-    def proposeName(self) -> None:
-        """Show the name that a job gets unless somebody types one."""
-        self._named = self._task()
-        folder = proposedFolder(*self._named, self._parentFolder())
-        self._ui.nameEdit.placeholderText = folder.name
-
-    def _task(self) -> tuple:
-        """What a job is named after: a method or "finetune", and the preset."""
-        return self.method if self.kind == "pretrain" else self.kind, self._ui.presetSelector.currentData
+    def _proposedName(self) -> str:
+        """The name that a job gets unless somebody types one: after its method or "finetune", and the preset."""
+        task = self.method if self.kind == "pretrain" else self.kind
+        return proposedFolder(task, self._ui.presetSelector.currentData, self._parentFolder()).name
 
     def _fillPresets(self) -> None:
         """The presets of what is to be done."""

@@ -73,7 +73,7 @@ def reduceData(
     Raises MAEMCError with the last words of the process that failed, of the code "stopped" where it was ended.
     """
 
-    def heard(line: str) -> bool:
+    def consume(line: str) -> bool:
         progress = _progress(line)
         if progress is not None:
             onProgress(progress)
@@ -82,7 +82,7 @@ def reduceData(
     folder = next((folder for folder, begun in _begun(home, source) if begun == request), None)
     manifest = (folder or _newFolder(home, source, request)) / _RESULT
     arguments = ["reduce", str(source), *request.arguments(), "--output", str(manifest), "--progress-json"]
-    _output, complaints = commands.run("MAEMCTrainingLib", *arguments, partly=_PARTLY, heard=heard)
+    _output, complaints = commands.run("MAEMCTrainingLib", *arguments, partly=_PARTLY, consume=consume)
     summary = read_json(manifest.with_name("reduced-summary.json"), "The reduction's summary")
     left_out = [line.removeprefix("left out ") for line in complaints if line.startswith("left out ")]
     return manifest, summary["kept"], summary["slices"], left_out

@@ -70,8 +70,8 @@ class ReductionDialog:
             return ""
         return _("There is no file {path}.").format(path=path) if path else _("Name the file of weights first.")
 
-    def update(self) -> None:
-        """Show what applies to the choices, and say what they mean."""
+    def update(self, *choice) -> None:
+        """Show what applies to the choices, and say what they mean. choice: a widget's new value, read from there."""
         ui, method = self.ui, self._method
         position, share = method == "every-n", ui.limitSelector.currentData == _SHARE
         threshold, selection = not position and not share, ui.selectionSelector.currentData
@@ -94,17 +94,14 @@ class ReductionDialog:
         ui = self.ui
         ui.methodSelector.connect("currentIndexChanged(int)", self.onMethod)
         for selector in (ui.limitSelector, ui.selectionSelector):
-            selector.connect("currentIndexChanged(int)", self.onChoice)
+            selector.connect("currentIndexChanged(int)", self.update)
         for spinBox in (ui.shareSpinBox, ui.everySpinBox):
-            spinBox.connect("valueChanged(int)", self.onChoice)
-        ui.thresholdSpinBox.connect("valueChanged(double)", self.onChoice)
-        ui.weightsPathEdit.connect("currentPathChanged(QString)", self.onChoice)
+            spinBox.connect("valueChanged(int)", self.update)
+        ui.thresholdSpinBox.connect("valueChanged(double)", self.update)
+        ui.weightsPathEdit.connect("currentPathChanged(QString)", self.update)
 
     def onMethod(self, index: int) -> None:
         self._showLimits(None, None)
-        self.update()
-
-    def onChoice(self, value) -> None:
         self.update()
 
     def _show(self, request: ReductionRequest) -> None:

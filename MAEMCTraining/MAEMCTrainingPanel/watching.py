@@ -76,8 +76,8 @@ class JobWatcher:
     def look(self, home: Path, folder: Path | None, ended: Collection[Path] = ()) -> Snapshot:
         """The jobs of a MAEMC_HOME; in full the one in ``folder``. ended: jobs whose process is known to have ended."""
         jobs = [entry for job in reversed(known_jobs(home)) if (entry := _entry(job, job.folder in ended)) is not None]
-        found = next((job for job in jobs if job.folder == folder), None)
-        return Snapshot(tuple(jobs), self._details(found) if found is not None else None)
+        selected = next((job for job in jobs if job.folder == folder), None)
+        return Snapshot(tuple(jobs), self._details(selected) if selected is not None else None)
 
     def _details(self, job: JobEntry) -> JobDetails:
         if job.folder != self._folder:
@@ -85,8 +85,8 @@ class JobWatcher:
         self._read_events()
         self._read_preview()
         report = job.folder / "report.html"
-        there = job.status == "finished" and report.is_file()
-        return JobDetails(job.folder, self._curves.shown(), self._preview, _metrics(job), report if there else None)
+        finished = job.status == "finished" and report.is_file()
+        return JobDetails(job.folder, self._curves.shown(), self._preview, _metrics(job), report if finished else None)
 
     def _read_events(self) -> None:
         self._log.refresh()

@@ -70,11 +70,11 @@ class MAEMCTrainingWidget(PanelWidget):
             *(ui.kindSelector, ui.methodSelector, ui.backboneSelector),
             *(ui.targetSelector, ui.presetSelector, ui.protocolSelector),
         ):
-            selector.connect("currentIndexChanged(int)", self.onChoice)
+            selector.connect("currentIndexChanged(int)", self.refresh)
         for edit in (ui.clinicalEdit, ui.branchesEdit):
-            edit.connect("textChanged(QString)", self.onChoice)
-        ui.weightsPathEdit.connect("currentPathChanged(QString)", self.onChoice)
-        ui.foldsSpinBox.connect("valueChanged(int)", self.onChoice)
+            edit.connect("textChanged(QString)", self.refresh)
+        ui.weightsPathEdit.connect("currentPathChanged(QString)", self.refresh)
+        ui.foldsSpinBox.connect("valueChanged(int)", self.refresh)
         ui.folderPathEdit.connect("currentPathChanged(QString)", self.onFolderChosen)
         ui.startButton.connect("clicked()", self.onStart)
         ui.stopReductionButton.connect("clicked()", self.logic.stopReduction)
@@ -122,12 +122,9 @@ class MAEMCTrainingWidget(PanelWidget):
         self.newTraining.startChosen = True
         self.refresh()
 
-    def onChoice(self, value: int | str) -> None:
-        self.refresh()
-
     def onFolderChosen(self, path: str) -> None:
         slicer.app.userSettings().setValue(FOLDER_SETTING, path)
-        self.newTraining.proposeName()
+        self.refresh()
 
     def onStart(self) -> None:
         with self._errorsInStatusLine():
@@ -189,13 +186,12 @@ class MAEMCTrainingWidget(PanelWidget):
 
     def _wake(self, *event) -> None:
         PanelWidget._wake(self)
-        self.newTraining.proposeName()  # the last one may have been taken
         self.refresh()
 
     # What is shown
 
-    def refresh(self) -> None:
-        """Bring every part of the panel up to date."""
+    def refresh(self, *choice) -> None:
+        """Bring every part of the panel up to date. choice: a selector's new value, which is read from the selector."""
         snapshot = self.logic.snapshot
         if not self._chosen and snapshot.jobs and snapshot.job(self.logic.selected) is None:
             running = [job for job in snapshot.jobs if job.active]

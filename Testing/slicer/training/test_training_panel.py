@@ -1,7 +1,6 @@
 """The panel: its choices and what they start, and jobs as they are after a restart of Slicer."""
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -200,6 +199,7 @@ def test_entering_leaving_scene_and_reload(panel, written_job, scene):
 
 
 def test_missing_packages_are_offered_to_be_installed(panel, phantom, monkeypatch):
+    from MAEMCNodulePanel import panelwidget
     from MAEMCNodulePanel.status import Status
 
     panel.choose(phantom)
@@ -209,8 +209,7 @@ def test_missing_packages_are_offered_to_be_installed(panel, phantom, monkeypatc
     assert not panel.ui.installButton.isHidden()
     assert not panel.ui.startButton.enabled
     asked = []
-    widget = sys.modules[type(panel.widget).__module__]
-    monkeypatch.setattr(widget, "install", lambda code, path: asked.append((code, Path(path).name)))
+    monkeypatch.setattr(panelwidget, "install", lambda code, path: asked.append((code, Path(path).name)))
     monkeypatch.setattr(panel.logic, "requestDevice", lambda: setattr(panel.logic.probe, "problem", None))
     panel.ui.installButton.click()
     assert asked == [("no-torch", "training-requirements.txt")]
