@@ -9,6 +9,8 @@ from slicer.i18n import tr as _
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Its own inverse: turns LPS into RAS as well."""
+TOLERANCE_MM = 1e-3
+"""What saving and loading a scene may round away of a position."""
 
 
 def lpsFromRas(pointRas) -> tuple:
@@ -83,14 +85,14 @@ def inputFingerprint(volumeNode, pointRas, series: dict) -> dict:
     return {"point_lps": list(lpsFromRas(pointRas)), **_grid(volumeNode), "series": grids}
 
 
-def sameInput(before, now, toleranceMm: float = 1e-3) -> bool:
-    """Whether all that one fingerprint describes is in the other, which may have further series that the one does not
-    read; within what saving and loading a scene rounds away."""
-    if not before or not now or not np.allclose(before["point_lps"], now["point_lps"], rtol=0, atol=toleranceMm):
+def sameInput(before, now) -> bool:
+    """Whether an input is as its fingerprint says: all that was read then is there now, where now may have further
+    series; within what saving and loading a scene rounds away."""
+    if not before or not now or not np.allclose(before["point_lps"], now["point_lps"], rtol=0, atol=TOLERANCE_MM):
         return False
     series = now.get("series", {})
-    return _sameGrid(before, now, toleranceMm) and all(
-        name in series and _sameGrid(grid, series[name], toleranceMm) for name, grid in before.get("series", {}).items()
+    return _sameGrid(before, now) and all(
+        name in series and _sameGrid(grid, series[name]) for name, grid in before.get("series", {}).items()
     )
 
 
@@ -103,11 +105,11 @@ def _grid(volumeNode) -> dict:
     return {"ijk_to_lps": matrix.ravel().tolist(), "size": list(imageData.GetDimensions()) if imageData else []}
 
 
-def _sameGrid(before: dict, now: dict, toleranceMm: float) -> bool:
+def _sameGrid(before: dict, now: dict) -> bool:
     matrices = before["ijk_to_lps"], now["ijk_to_lps"]
     if before["size"] != now["size"] or len(matrices[0]) != len(matrices[1]):
         return False
-    return np.allclose(*matrices, rtol=1e-6, atol=toleranceMm / 100)
+    return np.allclose(*matrices, rtol=1e-6, atol=TOLERANCE_MM / 100)
 
 
 def _isSequenceFrame(volumeNode) -> bool:
