@@ -9,7 +9,7 @@ import slicer
 from MAEMCLib.cases.values import named
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.images.ct import check_ct
-from MAEMCLib.models.store import StoredModel, list_models
+from MAEMCLib.models.store import StoredModel
 from MAEMCLib.report.tables import write_results
 from MAEMCLib.results import NoduleResult
 from MAEMCLib.worker.client import WorkerClient
@@ -201,10 +201,6 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
             self._observer.analysisChanged.emit(analysis)
 
     # Models and device
-
-    def models(self) -> list:
-        """Every model on this machine (``StoredModel``: path, card, problem)."""
-        return list_models()
 
     def chosenModel(self) -> StoredModel:
         """The model of the parameter node, or the shipped one; its weights are verified by the worker.

@@ -22,12 +22,12 @@ def createOverlays(analysis, pointID: str, record, affines: dict, stacks: dict) 
     """
     with batch(analysis.tableNode.GetScene()):
         for plane, lps in affines.items():
-            for kind in set(KINDS) - set(stacks[plane]):  # made by a model that had them, before this one scored
-                node = analysis.overlayNode(pointID, kind, plane)
-                if node is not None:
-                    node.GetScene().RemoveNode(node)
-            for kind, stack in stacks[plane].items():
-                node = analysis.overlayNode(pointID, kind, plane)
+            for kind in KINDS:
+                node, stack = analysis.overlayNode(pointID, kind, plane), stacks[plane].get(kind)
+                if stack is None:
+                    if node is not None:  # made by a model that had it, before this one scored
+                        node.GetScene().RemoveNode(node)
+                    continue
                 node = node or _createVolume(analysis, pointID, record, kind, plane)
                 node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ lps))
                 slicer.util.updateVolumeFromArray(node, np.asarray(stack, np.float32))

@@ -45,7 +45,7 @@ class SceneObserver:
         self.sceneChanged = Signal()
         """(): a scene was closed or loaded."""
         self._observers: list = []  # (node, event, method, tag)
-        self._watched: dict = {}  # analysis ID -> (volume node ID, points node ID), known also when those are gone
+        self._watched: list = []  # IDs of the followed analyses
         self._seen: dict = {}  # (analysis ID, control point ID) -> fingerprint of the input when last looked at
         self._volumeNames: dict = {}  # volume node ID -> the name that frames and overlays carry
         self._dragged: set = set()  # IDs of point lists with a point under the mouse button
@@ -74,10 +74,7 @@ class SceneObserver:
     def watch(self, analysis: Analysis) -> None:
         """Follow one analysis."""
         volumeNode, pointsNode = analysis.volumeNode, analysis.pointsNode
-        self._watched[analysis.id] = (
-            volumeNode.GetID() if volumeNode else "",
-            pointsNode.GetID() if pointsNode else "",
-        )
+        self._watched.append(analysis.id)
         if pointsNode is not None:
             placed, moved = pointsNode.PointPositionDefinedEvent, pointsNode.PointModifiedEvent
             self._observe(pointsNode, self._onPointsChanged, placed, moved, pointsNode.PointRemovedEvent)
@@ -100,7 +97,7 @@ class SceneObserver:
         return Analysis(node) if node is not None else None
 
     def isDragged(self, analysis: Analysis) -> bool:
-        return self._watched.get(analysis.id, ("", ""))[1] in self._dragged
+        return analysis.pointsNode is not None and analysis.pointsNode.GetID() in self._dragged
 
     def lookAt(self, analysis: Analysis, pointID: str, series=()):
         """Fingerprint of a nodule's input as it is now; changes are told from here on. None where it is gone.
@@ -158,8 +155,9 @@ class SceneObserver:
         return True
 
     def _onPointsChanged(self, caller, event) -> None:
-        for analysis in self._analyses(caller.GetID()):
-            self.reconcile(analysis)
+        for analysis in self._analyses():
+            if analysis.pointsNode is caller:
+                self.reconcile(analysis)
         if not self._reconciling:
             self.pointsSeen.emit()
 
@@ -171,8 +169,8 @@ class SceneObserver:
         if self._volumeNames.get(caller.GetID()) == caller.GetName():
             return
         self._volumeNames[caller.GetID()] = caller.GetName()
-        for analysis in self._analyses(caller.GetID()):
-            for pointID, record in analysis.records():
+        for analysis in self._analyses():
+            for pointID, record in analysis.records() if analysis.volumeNode is caller else ():
                 nodes.nameNodes(analysis, pointID, record.name)
 
     def noteInputChanged(self, volumeNode, event: str = "") -> None:
@@ -199,15 +197,12 @@ class SceneObserver:
         if node is None or caller.IsClosing():
             return
         self._unobserve(node)
-        nodeID = node.GetID()
-        for analysisID, (volumeID, pointsID) in list(self._watched.items()):
-            analysis = self.analysis(analysisID)
-            if analysis is None:
-                continue
-            if nodeID in (analysisID, pointsID):
-                self._unwatch(analysisID)
-                self.analysisRemoved.emit(analysis, nodeID)
-            elif nodeID == volumeID:
+        for analysis in self._analyses():
+            if node in (analysis.tableNode, analysis.pointsNode):
+                self._watched = [analysisID for analysisID in self._watched if analysisID != analysis.id]
+                self._seen = {key: fingerprint for key, fingerprint in self._seen.items() if key[0] != analysis.id}
+                self.analysisRemoved.emit(analysis, node.GetID())
+            elif node is analysis.volumeNode:
                 self.volumeRemoved.emit(analysis)
                 self.analysisChanged.emit(analysis)
 
@@ -219,15 +214,9 @@ class SceneObserver:
         self.attach()
         self.sceneChanged.emit()
 
-    def _unwatch(self, analysisID: str) -> None:
-        self._watched.pop(analysisID, None)
-        for key in [key for key in self._seen if key[0] == analysisID]:
-            del self._seen[key]
-
-    def _analyses(self, nodeID: str = "") -> list:
-        """The followed analyses; those on the CT or of the list with this ID, where one is given."""
-        followed = [ID for ID, nodeIDs in self._watched.items() if not nodeID or nodeID in nodeIDs]
-        return [analysis for analysis in map(self.analysis, followed) if analysis is not None]
+    def _analyses(self) -> list:
+        """The followed analyses that are in the scene."""
+        return [analysis for analysis in map(self.analysis, self._watched) if analysis is not None]
 
     @contextlib.contextmanager
     def _resting(self):

@@ -138,10 +138,8 @@ def isPointVisible(analysis, pointID: str) -> bool:
     index = analysis.pointIndices().get(pointID)
     if index is None or not analysis.shown:
         return False
-    display = analysis.pointsNode.GetDisplayNode()
-    return (display is None or bool(display.GetVisibility())) and bool(
-        analysis.pointsNode.GetNthControlPointVisibility(index)
-    )
+    points, display = analysis.pointsNode, analysis.pointsNode.GetDisplayNode()
+    return bool((display is None or display.GetVisibility()) and points.GetNthControlPointVisibility(index))
 
 
 def _shownVolume(parameters, analyses):
@@ -155,12 +153,11 @@ def _shownVolume(parameters, analyses):
 def _setStandings(analyses, volumeNode) -> None:
     changed = []
     for analysis in analyses:
-        if analysis.standing != ASIDE:
-            elsewhere = volumeNode is not None and analysis.volumeNode is not volumeNode
-            standing = ELSEWHERE if elsewhere else SHOWN
-            if standing != analysis.standing:
-                analysis.standing = standing
-                changed.append(analysis)
+        elsewhere = volumeNode is not None and analysis.volumeNode is not volumeNode
+        standing = ELSEWHERE if elsewhere else SHOWN
+        if analysis.standing not in (ASIDE, standing):
+            analysis.standing = standing
+            changed.append(analysis)
     # One list may be scored on two CTs: its labels are left by the one before they are written by the other.
     for analysis in sorted(changed, key=lambda analysis: analysis.shown):
         labels.writeLabels(analysis)

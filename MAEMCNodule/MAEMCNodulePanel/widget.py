@@ -6,7 +6,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from . import controls, details, modellist, views
+from . import controls, details, views
 from .clinicalform import ClinicalForm
 from .clinicalvalues import clinicalOf
 from .installing import BROKEN_CODES
@@ -51,7 +51,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         PanelWidget.cleanup(self)
 
     def enter(self) -> None:
-        modellist.fill(self.ui.modelSelector, self.logic)
+        controls.fillModels(self.ui.modelSelector)
         self.initializeParameterNode()
         PanelWidget.enter(self)
         self._wake()
@@ -76,7 +76,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         self._shown = (parameterNode.inputVolume, parameterNode.points, parameterNode.model)
         self._guiTag = parameterNode.connectGui(self.ui)
         self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParametersChanged)
-        modellist.select(self.ui.modelSelector, self.logic, parameterNode.model)
+        controls.selectModel(self.ui.modelSelector, self.logic, parameterNode.model)
         volume = parameterNode.inputVolume
         if volume is not None and volume not in views.backgroundVolumes():
             views.showBackground(volume)
@@ -209,7 +209,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             self._onPointsChosen(volume, points, before[1])
         if model != before[2]:
             self.logic.statusLine.forgetInput()
-            modellist.select(self.ui.modelSelector, self.logic, model)
+            controls.selectModel(self.ui.modelSelector, self.logic, model)
             # Of two models one may score nodules and one pictures: what is selected is among what is listed.
             selectAmong(self._analysis())
         self.logic.display.arrange()
