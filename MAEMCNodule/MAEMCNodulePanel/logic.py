@@ -107,8 +107,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
     def chooseVolume(self, volumeNode) -> None:
         """Take a CT, or None, for the one whose nodules are shown: in the views, and with its point list."""
         parameterNode = self.getParameterNode()
-        if views.isPlacing(parameterNode.points):  # the next click would be on another picture
-            views.stopPlacing(slicer.mrmlScene)
+        views.stopPlacing(parameterNode.points)  # the next click would be on another image
         parameterNode.inputVolume = volumeNode
         parameterNode.points = self.pointsOf(volumeNode)
         selectAmong(self.shownAnalysis())
@@ -125,8 +124,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
         analysis = self.analysisOf(volumeNode, pointsNode)
         if analysis is None or analysis.standing == ASIDE:
             return
-        if views.isPlacing(pointsNode):
-            views.stopPlacing(slicer.mrmlScene)
+        views.stopPlacing(pointsNode)
         self.queue.forget(analysis.id)
         for pointID, record in analysis.records():
             if record.state == "pending":

@@ -47,7 +47,6 @@ class SceneObserver:
         self._observers: list = []  # (node, event, method, tag)
         self._watched: list = []  # IDs of the followed analyses
         self._seen: dict = {}  # (analysis ID, control point ID) -> fingerprint of the input when last looked at
-        self._volumeNames: dict = {}  # volume node ID -> the name that frames and overlays carry
         self._dragged: set = set()  # IDs of point lists with a point under the mouse button
         self._reconciling = False
 
@@ -87,7 +86,6 @@ class SceneObserver:
             # The scene removes a reference when a further series is removed.
             self._observe(volumeNode, self._onVolumeChanged, volumeNode.ReferenceRemovedEvent)
             self._observe(volumeNode, self._onVolumeRenamed, vtk.vtkCommand.ModifiedEvent)
-            self._volumeNames[volumeNode.GetID()] = volumeNode.GetName()
 
     def analysis(self, analysisID: str):
         """The followed analysis with this ID, or None where it is gone."""
@@ -166,9 +164,6 @@ class SceneObserver:
             self.reconcile(analysis)
 
     def _onVolumeRenamed(self, caller, event) -> None:  # or otherwise modified
-        if self._volumeNames.get(caller.GetID()) == caller.GetName():
-            return
-        self._volumeNames[caller.GetID()] = caller.GetName()
         for analysis in self._analyses():
             for pointID, record in analysis.records() if analysis.volumeNode is caller else ():
                 nodes.nameNodes(analysis, pointID, record.name)

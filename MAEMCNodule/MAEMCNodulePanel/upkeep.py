@@ -85,8 +85,7 @@ class SceneUpkeep:
             return
         if parameterNode().points is pointsNode and removedID != analysis.id:
             parameterNode().points = None  # the next nodule begins a list of its own
-        if views.isPlacing(pointsNode):
-            views.stopPlacing(slicer.mrmlScene)
+        views.stopPlacing(pointsNode)
         _removeNodes(analysis)
         if removedID != analysis.id:
             slicer.mrmlScene.RemoveNode(analysis.tableNode)

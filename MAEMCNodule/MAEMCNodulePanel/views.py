@@ -99,9 +99,11 @@ def startPlacing(pointsNode) -> None:
     interaction.SetCurrentInteractionMode(interaction.Place)
 
 
-def stopPlacing(scene) -> None:
-    _selection, interaction = _placeNodes(scene)
-    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+def stopPlacing(pointsNode) -> None:
+    """Let the next click place no point of this list; points of another list, or None, are not touched."""
+    if isPlacing(pointsNode):
+        interaction = interactionNode(pointsNode.GetScene())
+        interaction.SetCurrentInteractionMode(interaction.ViewTransform)
 
 
 def isPlacing(pointsNode) -> bool:

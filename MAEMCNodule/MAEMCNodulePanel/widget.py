@@ -58,8 +58,8 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
 
     def exit(self) -> None:
         PanelWidget.exit(self)
-        if self._parameterNode is not None and views.isPlacing(self._parameterNode.points):
-            views.stopPlacing(slicer.mrmlScene)
+        if self._parameterNode is not None:
+            views.stopPlacing(self._parameterNode.points)
 
     def initializeParameterNode(self) -> None:
         self.setParameterNode(self.logic.getParameterNode())
@@ -110,11 +110,11 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
     # What the user does
 
     def onPlaceNodule(self, checked: bool) -> None:
+        chosen = self._parameterNode
         if not checked:
-            views.stopPlacing(slicer.mrmlScene)
+            views.stopPlacing(chosen.points)
             return
         with self._errorsInStatusLine():
-            chosen = self._parameterNode
             chosen.points = self.logic.startPlacing(chosen.inputVolume, chosen.points)
         self._updateStatus()
         self._updateButtons()

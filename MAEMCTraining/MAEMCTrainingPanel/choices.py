@@ -1,6 +1,5 @@
 """What can be chosen, with a sentence on each: presets and protocols. The methods are in ``methods``."""
 
-from MAEMCTrainingLib.engine.configuration import PRESETS
 from slicer.i18n import tr as _
 
 
@@ -26,9 +25,7 @@ def presets(finetuning: bool, published: bool = True) -> dict:
             else _("The other reading of the paper: 200 epochs, so that both drops of the rate happen."),
         ),
     }
-    names = sorted(PRESETS, key=lambda name: name != "tiny")
-    offered = [name for name in names if published or name != "paper-schedule"]
-    return {name: texts.get(name, (name, "")) for name in offered}
+    return {name: text for name, text in texts.items() if published or name != "paper-schedule"}
 
 
 def _defaultText(finetuning: bool, published: bool) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 POINTS_AT_MOST = 1000
-"""Of each curve; beyond that every second point is left out."""
+"""Of each curve."""
 
 
 @dataclass(frozen=True)
@@ -18,35 +18,17 @@ class Curve:
     values: tuple[float, ...]
 
 
-class ThinnedLine:
-    """Points in the order of their coming, evenly thinned; the last one is always there."""
-
-    def __init__(self) -> None:
-        self._points: list[tuple[float, float]] = []
-        self._stride, self._count = 1, 0
-        self._last: tuple[float, float] | None = None
-
-    def add(self, step: float, value: float) -> None:
-        """Append a point."""
-        self._last = (step, value)
-        if self._count % self._stride == 0:
-            self._points.append(self._last)
-            if len(self._points) >= POINTS_AT_MOST:
-                self._points = self._points[::2]
-                self._stride *= 2
-        self._count += 1
-
-    def points(self) -> tuple[tuple[float, float], ...]:
-        """At most ``POINTS_AT_MOST`` of them."""
-        ended = self._last is None or (self._points and self._points[-1] == self._last)
-        return tuple(self._points) if ended else (*self._points, self._last)
+def thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most ``POINTS_AT_MOST`` of a curve's points: every second, fourth, eighth ... of a long one, and its last."""
+    stride = 1 << ((len(points) - 1) // (POINTS_AT_MOST - 1)).bit_length() if points else 1
+    return points[::stride] if (len(points) - 1) % stride == 0 else [*points[::stride], points[-1]]
 
 
 class JobCurves:
     """What a job's events say, line by line."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[str, int | None, str], ThinnedLine] = {}
+        self._lines: dict[tuple[str, int | None, str], list[tuple[float, float]]] = {}
         self._current: tuple[str, int | None] | None = None
 
     def add(self, event: Mapping[str, Any]) -> None:
@@ -57,7 +39,7 @@ class JobCurves:
         figures = {name: value for name, value in event.items() if name == "loss" or name.startswith("loss_")}
         for figure, value in figures.items():
             if isinstance(value, int | float):
-                self._lines.setdefault((phase, fold, figure), ThinnedLine()).add(step, value)
+                self._lines.setdefault((phase, fold, figure), []).append((step, value))
         if phase != "validation" and figures:
             self._current = (phase, fold)
 
@@ -70,9 +52,8 @@ class JobCurves:
         for (phase, fold, figure), line in self._lines.items():
             validation = phase == "validation" and self._current[0] == "finetune"
             if (phase, fold) == self._current or validation:
-                points = line.points()
-                if line is not whole and whole is not None and points == whole.points():
+                if line is not whole and line == whole:
                     continue
-                steps, values = zip(*points, strict=True)
+                steps, values = zip(*thinned(line), strict=True)
                 curves.append(Curve("validation" if validation else figure, fold, steps, values))
         return tuple(sorted(curves, key=lambda curve: (curve.figure == "validation", curve.figure, curve.fold or 0)))

@@ -30,13 +30,9 @@ class NewTraining:
         self.startChosen = False  # whether somebody has said what to start from; until then the newest pre-training
         self._models: list = []  # that can be tuned further, as they were when the module was entered
         self._fitted: dict = {}  # {label: (text, width) that its height is of}
-        self._fillKinds()
-        self._fillMethods()
-        self._fillPresets()
         setValues(ui.protocolSelector, choices.protocols())
         for index, sentence in enumerate(choices.protocols().values()):
             ui.protocolSelector.setItemData(index, sentence, qt.Qt.ToolTipRole)
-        self._fillStartFrom()
         ui.folderPathEdit.currentPath = str(slicer.app.userSettings().value(FOLDER_SETTING, "") or jobsFolder())
 
     @property

@@ -55,31 +55,28 @@ class JobRequest:
         if self.kind not in ("pretrain", "finetune", "fuse"):
             raise UsageError(_("There is no job of the kind '{kind}'.").format(kind=self.kind), "kind")
         folder = proposedFolder(self.task, self.preset) if self.folder is None else Path(self.folder).absolute()
-        arguments = [self.kind, "--data", str(Path(self.data).absolute()), "--output", str(folder)]
-        arguments += ["--preset", self.preset, "--device", self.device]
-        arguments += ["--threads", str(max(1, (os.cpu_count() or 2) - 1))]  # one is left to Slicer
+        options = {"data": Path(self.data).absolute(), "output": folder, "preset": self.preset, "device": self.device}
+        options["threads"] = max(1, (os.cpu_count() or 2) - 1)  # one is left to Slicer
         if self.kind == "pretrain":
-            arguments += ["--method", self.method]
+            options["method"] = self.method
         else:
-            arguments += [*self._start(), "--folds", str(self.folds), "--protocol", self.protocol]
-            arguments += ["--linear-probe"] if self.linearProbe and self.kind == "finetune" else []
+            options |= {**self._start(), "folds": self.folds, "protocol": self.protocol}
         if self.kind == "fuse":
-            arguments += ["--target", self.target, "--branches", self.branches]
-            arguments += ["--clinical", self.clinical] if self.clinical else []
-        if self.backbone and (self.kind == "pretrain" or str(self.startFrom) in (SCRATCH, IMAGENET)):
-            arguments += ["--backbone", self.backbone]
-        return folder, [*arguments, *self._settings()]
+            options |= {"target": self.target, "branches": self.branches, "clinical": self.clinical}
+        if self.kind == "pretrain" or str(self.startFrom) in (SCRATCH, IMAGENET):
+            options["backbone"] = self.backbone
+        words = [word for name, value in options.items() if value != "" for word in (f"--{name}", str(value))]
+        probe = ["--linear-probe"] if self.linearProbe and self.kind == "finetune" else []
+        return folder, [self.kind, *words, *probe, *self._settings()]
 
-    def _start(self) -> list:
+    def _start(self) -> dict:
         start = str(self.startFrom)
-        if start == SCRATCH:
-            return ["--from", SCRATCH]
         if start != IMAGENET:
-            return ["--from", str(Path(start).absolute())]
+            return {"from": SCRATCH if start == SCRATCH else Path(start).absolute()}
         missing = missingWeights(self.backbone or imagenetBackbones()[0], str(self.weights))
         if missing:
             raise UsageError(missing, "weights")
-        return ["--from", IMAGENET, "--weights", str(Path(self.weights).absolute())]
+        return {"from": IMAGENET, "weights": Path(self.weights).absolute()}
 
     def _settings(self) -> list:
         try:

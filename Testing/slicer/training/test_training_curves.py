@@ -21,10 +21,7 @@ def step(number, phase="pretrain", **figures):
 
 def test_long_job_stays_short_and_ends_at_its_end(modules):
     _chart, curves = modules
-    line = curves.ThinnedLine()
-    for number in range(1, 123_457):
-        line.add(number, number * 2.0)
-    points = line.points()
+    points = curves.thinned([(number, number * 2.0) for number in range(1, 123_457)])
     assert curves.POINTS_AT_MOST / 2 <= len(points) <= curves.POINTS_AT_MOST
     assert points[0] == (1, 2.0)
     assert points[-1] == (123_456, 246_912.0)
@@ -35,10 +32,7 @@ def test_long_job_stays_short_and_ends_at_its_end(modules):
 @pytest.mark.parametrize("count", [0, 1, 2, 999, 1000, 1001, 2047])
 def test_no_point_is_lost_or_doubled_at_the_limits(modules, count):
     _chart, curves = modules
-    line = curves.ThinnedLine()
-    for number in range(count):
-        line.add(number, number)
-    steps = [x for x, _y in line.points()]
+    steps = [x for x, _y in curves.thinned([(number, number) for number in range(count)])]
     assert steps == sorted(set(steps))
     assert len(steps) <= curves.POINTS_AT_MOST
     if count < curves.POINTS_AT_MOST:
