@@ -27,7 +27,7 @@ class SceneObserver:
         """(analysis, point ID): a new point, which has a record from now on."""
         self.inputChanged = Signal()
         """(analysis, point ID, record): the point, the CT, a further series or a transform above them has moved, the
-        voxels have changed, or what is known of the patient has."""
+        voxels have changed, or the patient's clinical values have."""
         self.pointRemoved = Signal()
         """(analysis, point ID): a point is gone; its record and nodes are not yet."""
         self.volumeRemoved = Signal()

@@ -1,4 +1,4 @@
-"""What both panels do with their widgets: tables, selectors, rows of a form, texts and buttons."""
+"""What both panels do with their widgets: tables, selectors, rows of a form, texts, buttons."""
 
 import qt
 

@@ -38,8 +38,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
     For scripts: ``start``, ``wait``, ``stop``, ``resume``, ``jobs``, ``showCurve`` and ``exportModel``. For windows:
     ``requestStart`` and its like return at once, and ``poll``, called a few times a second, brings in what was done and
     read meanwhile (``status``, ``snapshot``, ``data``, ``reduction``, ``skipped`` of the last import); ``changed`` (a
-    Signal) tells when there is something new to show. Whoever makes a logic ends it with
-    ``cleanup``; the jobs go on.
+    Signal) tells when there is something new to show. Whoever makes a logic ends it with ``cleanup``; the jobs go on.
     """
 
     def __init__(self, python: str | None = None) -> None:

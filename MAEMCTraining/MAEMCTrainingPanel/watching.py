@@ -71,7 +71,6 @@ class JobWatcher:
         self._events: list | None = None
         self._taken = 0
         self._curves = JobCurves()
-        self._preview: tuple[str, bytes] | None = None
 
     def look(self, home: Path, folder: Path | None, ended: Collection[Path] = ()) -> Snapshot:
         """The jobs of a MAEMC_HOME; in full the one in ``folder``. ended: jobs whose process is known to have ended."""
@@ -81,14 +80,14 @@ class JobWatcher:
 
     def _details(self, job: JobEntry) -> JobDetails:
         if job.folder != self._folder:
-            self._folder, self._log, self._events, self._preview = job.folder, EventLog(job.folder), None, None
-        self._read_events()
-        self._read_preview()
+            self._folder, self._log, self._events = job.folder, EventLog(job.folder), None
+        self._readEvents()
         report = job.folder / "report.html"
         finished = job.status == "finished" and report.is_file()
-        return JobDetails(job.folder, self._curves.shown(), self._preview, _metrics(job), report if finished else None)
+        preview, metrics = _preview(job.folder), _metrics(job)
+        return JobDetails(job.folder, self._curves.shown(), preview, metrics, report if finished else None)
 
-    def _read_events(self) -> None:
+    def _readEvents(self) -> None:
         self._log.refresh()
         if self._log.events is not self._events:  # another job, or one whose continued run wrote its events anew
             self._events, self._taken, self._curves = self._log.events, 0, JobCurves()
@@ -96,11 +95,12 @@ class JobWatcher:
             self._curves.add(event)
         self._taken = len(self._events)
 
-    def _read_preview(self) -> None:
-        newest = max((self._folder / "previews").glob("epoch-*.png"), default=None)
-        if newest is not None and (self._preview is None or self._preview[0] != newest.name):
-            with contextlib.suppress(OSError):  # of a job that is being deleted
-                self._preview = (newest.name, newest.read_bytes())
+
+def _preview(folder: Path) -> tuple[str, bytes] | None:
+    newest = max((folder / "previews").glob("epoch-*.png"), default=None)
+    with contextlib.suppress(OSError):  # of a job that is being deleted
+        return newest and (newest.name, newest.read_bytes())
+    return None
 
 
 def _entry(job: Job, ended: bool) -> JobEntry | None:
