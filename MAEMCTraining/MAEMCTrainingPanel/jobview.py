@@ -4,6 +4,7 @@ import datetime
 
 import qt
 from MAEMCNodulePanel.widgets import fillTable, showText
+from MAEMCTrainingLib.jobs.progress import duration
 from MAEMCTrainingLib.pretraining.registry import METHODS
 from slicer.i18n import tr as _
 
@@ -84,17 +85,8 @@ def progressText(job) -> str:
     if state.get("epochs") and state.get("epoch") is not None:
         parts.append(_("epoch {number} of {all}").format(number=state["epoch"] + 1, all=state["epochs"]))
     if job.active and state.get("seconds_left") is not None:
-        parts.append(_("{time} left").format(time=durationText(state["seconds_left"])))
+        parts.append(_("{time} left").format(time=duration(state["seconds_left"])))
     return ", ".join(parts)
-
-
-def durationText(seconds: float) -> str:
-    """A time for people."""
-    if seconds < 90:
-        return _("{number} s").format(number=round(seconds))
-    if seconds < 5400:
-        return _("{number} min").format(number=round(seconds / 60))
-    return _("{number} h").format(number=f"{seconds / 3600:.1f}")
 
 
 def metricsText(metrics) -> str:

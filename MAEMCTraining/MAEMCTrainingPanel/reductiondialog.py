@@ -5,12 +5,12 @@ from pathlib import Path
 import qt
 import slicer
 from MAEMCNodulePanel.widgets import enable, setValues, showRows
+from MAEMCTrainingLib.jobs.progress import duration
 from MAEMCTrainingLib.reduction import METHODS
 from MAEMCTrainingLib.reduction.deepnet import PAGE
 from MAEMCTrainingLib.reduction.selection import LEADER, PAIRWISE
 from slicer.i18n import tr as _
 
-from .jobview import durationText
 from .reducing import ReductionProgress, ReductionRequest
 
 _UI = Path(__file__).resolve().parent.parent / "Resources" / "UI" / "MAEMCTrainingReduction.ui"
@@ -148,5 +148,5 @@ def progressText(source: str, progress: ReductionProgress) -> str:
         return source
     parts = [_("volume {number} of {all}").format(number=progress.volume, all=progress.volumes)]
     if progress.secondsLeft is not None:
-        parts.append(_("{time} left").format(time=durationText(progress.secondsLeft)))
+        parts.append(_("{time} left").format(time=duration(progress.secondsLeft)))
     return f"{source} {', '.join(parts)}"

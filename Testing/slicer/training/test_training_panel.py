@@ -154,13 +154,14 @@ def test_fusion_of_the_command_line_becomes_a_model_too(panel, written_job):
 
 
 def test_time_left_is_told(panel):
+    from MAEMCTrainingLib.jobs.progress import duration
     from MAEMCTrainingPanel import jobview
     from MAEMCTrainingPanel.watching import JobEntry
 
     state = {"stage": "Training", "fold": 1, "folds": 5, "epoch": 2, "epochs": 60, "seconds_left": 240}
     job = JobEntry(Path("job"), "finetune", "running", 0.25, state)
     assert jobview.progressText(job) == "Training, fold 2 of 5, epoch 3 of 60, 4 min left"
-    assert [jobview.durationText(s) for s in (3, 89, 90, 5399, 5400)] == ["3 s", "89 s", "2 min", "90 min", "1.5 h"]
+    assert [duration(s) for s in (3, 89, 90, 5399, 5400)] == ["3 s", "89 s", "2 min", "90 min", "1.5 h"]
 
 
 def test_unknown_job_and_foreign_folder_are_refused(panel, tmp_path, phantom):
