@@ -21,19 +21,13 @@ _INVERTED = "InvertedGrey"
 """In the ID of the color table that Slicer gives to pictures whose small values are bright (MONOCHROME1)."""
 
 
-def isWhole(volumeNode) -> bool:
-    """Whether a volume is one picture, and not a stack of slices."""
-    imageData = volumeNode.GetImageData()
-    return imageData is not None and imageData.GetDimensions()[2] == 1
-
-
 def recordIDOf(volumeNode) -> str:
     """Which picture of a volume is meant: the only one, or the axial slice that the views look at.
 
     Raises InputError: no CT, or the views look beside it.
     """
     checkVoxels(volumeNode)
-    if isWhole(volumeNode):
+    if volumeNode.GetImageData().GetDimensions()[2] == 1:
         return WHOLE
     volume = ctVolume(volumeNode)
     check_ct(volume)

@@ -31,11 +31,7 @@ def backgroundVolume():
 
 def showingOther(volumeIDs: set) -> set:
     """IDs of the slice views with a volume behind that is none of these."""
-    return {
-        sliceNode.GetID()
-        for composite, sliceNode in _views()
-        if composite.GetBackgroundVolumeID() and composite.GetBackgroundVolumeID() not in volumeIDs
-    }
+    return {viewID for viewID, volumeID in backgrounds().items() if volumeID and volumeID not in volumeIDs}
 
 
 def backgrounds() -> dict:

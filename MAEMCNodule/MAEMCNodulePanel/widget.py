@@ -205,8 +205,11 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             self.logic.chooseVolume(volume)
             self._choosing = False
             self._shown = (volume, parameterNode.points, model)
-        elif points is not before[1]:
-            self._onPointsChosen(volume, points, before[1])
+        elif points is not before[1] and volume is not None:
+            if before[1] is not None:
+                self.logic.putAside(volume, before[1])
+            if points is not None:
+                self.logic.choosePoints(volume, points)
         if model != before[2]:
             self.logic.statusLine.forgetInput()
             controls.selectModel(self.ui.modelSelector, self.logic, model)
@@ -214,12 +217,6 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             selectAmong(self._analysis())
         self.logic.display.arrange()
         self._wake()
-
-    def _onPointsChosen(self, volume, points, before) -> None:
-        if volume is not None and before is not None:
-            self.logic.putAside(volume, before)
-        if volume is not None and points is not None:
-            self.logic.choosePoints(volume, points)
 
     def _onSceneStartClose(self, caller, event) -> None:
         self.setParameterNode(None)

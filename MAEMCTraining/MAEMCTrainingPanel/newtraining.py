@@ -118,7 +118,8 @@ class NewTraining:
         ui.linearProbeCheckBox.enabled = self.kind == "finetune"
         ui.countsLabel.text = self._countsText(finetuning)
         ui.countsLabel.toolTip = "\n".join(self._logic.skipped[:SKIPPED_SHOWN]) or _("What the data hold.")
-        ui.methodTextLabel.text = self._methodText()
+        warning = methods.reductionText(self.method, self._logic.data)
+        ui.methodTextLabel.text = methods.description(self.method) + (f"<br><b>{warning}</b>" if warning else "")
         ui.sentenceLabel.text = self._sentence(finetuning)
         ui.importButton.enabled = self._logic.status.kind != "busy"
         enable(ui.startButton, self.whyNotStart(), _("Start the job; it goes on when Slicer is closed."))
@@ -236,11 +237,6 @@ class NewTraining:
             return data.problem
         texts = [countsText(data), metadataText(data), warningsText(data, finetuning, self._ui.foldsSpinBox.value)]
         return "\n".join(text for text in texts if text)
-
-    def _methodText(self) -> str:
-        """HTML: what the method does, its paper, and what stands against it."""
-        warning = methods.reductionText(self.method, self._logic.data)
-        return methods.description(self.method) + (f"<br><b>{warning}</b>" if warning else "")
 
     def _sentence(self, finetuning: bool) -> str:
         ui = self._ui

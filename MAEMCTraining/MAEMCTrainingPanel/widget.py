@@ -66,10 +66,9 @@ class MAEMCTrainingWidget(PanelWidget):
         ui = self.ui
         ui.dataPathEdit.connect("currentPathChanged(QString)", self.onDataTyped)
         ui.startFromSelector.connect("activated(int)", self.onStartFromChosen)
-        for selector in (
-            *(ui.kindSelector, ui.methodSelector, ui.backboneSelector),
-            *(ui.targetSelector, ui.presetSelector, ui.protocolSelector),
-        ):
+        selectors = [ui.kindSelector, ui.methodSelector, ui.backboneSelector]
+        selectors += [ui.targetSelector, ui.presetSelector, ui.protocolSelector]
+        for selector in selectors:
             selector.connect("currentIndexChanged(int)", self.refresh)
         for edit in (ui.clinicalEdit, ui.branchesEdit):
             edit.connect("textChanged(QString)", self.refresh)
