@@ -37,9 +37,17 @@ def nameOfPoint(pointsNode, index: int, record=None) -> str:
 
 def writeLabel(analysis, pointID: str, record) -> None:
     """Let the point's label carry name and probability, where its CT is the one that is shown."""
-    index = analysis.pointIndices().get(pointID)
-    if index is not None and analysis.shown:
-        _write(analysis.pointsNode, index, record.name, _number(record))
+    index, pointsNode = analysis.pointIndices().get(pointID), analysis.pointsNode
+    if index is None or not analysis.shown:
+        return
+    name, label = record.name, record.name + _number(record)
+    before, text, plain = _written(pointsNode, pointID)
+    if name != before or not text:
+        plain = "" if not text and not pointsNode.GetNthControlPointLabel(index) else name
+    written = json.dumps([name, label, plain], ensure_ascii=False)
+    if pointsNode.GetAttribute(_WRITTEN + pointID) != written:
+        pointsNode.SetAttribute(_WRITTEN + pointID, written)
+    _setLabel(pointsNode, index, label)
 
 
 def writeLabels(analysis) -> None:
@@ -69,17 +77,6 @@ def _number(record) -> str:
     if record.state == "scored" and record.result and record.result.get("probability") is not None:
         return f": {record.result['probability']:.2f}"
     return ": \N{HORIZONTAL ELLIPSIS}" if record.state == "pending" else ""
-
-
-def _write(pointsNode, index: int, name: str, number: str) -> None:
-    pointID = pointsNode.GetNthControlPointID(index)
-    before, text, plain = _written(pointsNode, pointID)
-    if name != before or not text:
-        plain = "" if not text and not pointsNode.GetNthControlPointLabel(index) else name
-    written = json.dumps([name, name + number, plain], ensure_ascii=False)
-    if pointsNode.GetAttribute(_WRITTEN + pointID) != written:
-        pointsNode.SetAttribute(_WRITTEN + pointID, written)
-    _setLabel(pointsNode, index, name + number)
 
 
 def _setLabel(pointsNode, index: int, label: str) -> None:

@@ -18,40 +18,42 @@ PLANE = "MAEMC.Plane"
 _GIVEN_NAME = "MAEMC.Name"
 
 
-def columnTitles() -> dict:
-    """{column name: title}: names are for scripts and never translated, titles are for people."""
-    return {
-        "nodule_id": _("Nodule"),
-        "probability": _("Probability"),
-        "interval": _("Range"),
-        "class": _("Class"),
-        "gate": _("Gate"),
-        "warnings": _("Notes"),
-        "r_mm": _("R (mm)"),
-        "a_mm": _("A (mm)"),
-        "s_mm": _("S (mm)"),
-        "model": _("Model"),
-        "time": _("Time"),
-    }
-
-
 def writeTable(analysis) -> None:
-    """Write the table's columns from the records: a row for each point; what was not computed is empty (NaN)."""
-    rows = [_row(analysis, pointID, record) for pointID, record in analysis.records()]
-    titles = columnTitles()
-    table = vtk.vtkTable()
-    for name in titles:
-        numeric = name in ("probability", "r_mm", "a_mm", "s_mm")
-        column = vtk.vtkDoubleArray() if numeric else vtk.vtkStringArray()
+    """Write the table's columns from the records: a row for each point; what was not computed is empty (NaN).
+
+    Names of columns are for scripts and never translated, titles are for people.
+    """
+    records, nan = analysis.records(), float("nan")
+    results = [record.result or {} for _pointID, record in records]
+    probabilities = [result.get("probability") for result in results]
+    points = [
+        analysis.pointRas(pointID) or lpsFromRas(result.get("point_lps") or (nan,) * 3)
+        for (pointID, _record), result in zip(records, results, strict=True)
+    ]
+    columns = {
+        "nodule_id": (_("Nodule"), [record.name for _pointID, record in records]),
+        "probability": (_("Probability"), [nan if value is None else float(value) for value in probabilities]),
+        "interval": (_("Range"), [intervalText(result) for result in results]),
+        "class": (_("Class"), [result.get("class") or "" for result in results]),
+        "gate": (_("Gate"), [result.get("gate") or "" for result in results]),
+        "warnings": (_("Notes"), [notesText(record) for _pointID, record in records]),
+        "r_mm": (_("R (mm)"), [point[0] for point in points]),
+        "a_mm": (_("A (mm)"), [point[1] for point in points]),
+        "s_mm": (_("S (mm)"), [point[2] for point in points]),
+        "model": (_("Model"), [result.get("model_id") or "" for result in results]),
+        "time": (_("Time"), [result.get("time") or "" for result in results]),
+    }
+    table, tableNode = vtk.vtkTable(), analysis.tableNode
+    for name, (_title, values) in columns.items():
+        column = vtk.vtkDoubleArray() if name == "probability" or name.endswith("_mm") else vtk.vtkStringArray()
         column.SetName(name)
-        for row in rows:
-            column.InsertNextValue(row[name])
+        for value in values:
+            column.InsertNextValue(value)
         table.AddColumn(column)
-    tableNode = analysis.tableNode
     with slicer.util.NodeModify(tableNode):
         tableNode.SetAndObserveTable(table)
         tableNode.SetUseColumnTitleAsColumnHeader(True)
-        for name, title in titles.items():
+        for name, (title, _values) in columns.items():
             tableNode.SetColumnTitle(name, title)
 
 
@@ -139,22 +141,3 @@ def showRoi(analysis, pointID: str, record) -> None:
     color = [channel / 255 for channel in GATE_COLORS.get((record.result or {}).get("gate"), GATE_COLORS["grey"])]
     roiNode.GetDisplayNode().SetColor(color)
     roiNode.GetDisplayNode().SetSelectedColor(color)
-
-
-def _row(analysis, pointID: str, record) -> dict:
-    result = record.result or {}
-    point = analysis.pointRas(pointID) or lpsFromRas(result.get("point_lps") or (float("nan"),) * 3)
-    probability = result.get("probability")
-    return {
-        "nodule_id": record.name,
-        "probability": float("nan") if probability is None else float(probability),
-        "interval": intervalText(result),
-        "class": result.get("class") or "",
-        "gate": result.get("gate") or "",
-        "warnings": notesText(record),
-        "r_mm": point[0],
-        "a_mm": point[1],
-        "s_mm": point[2],
-        "model": result.get("model_id") or "",
-        "time": result.get("time") or "",
-    }
