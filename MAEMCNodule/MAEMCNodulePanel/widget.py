@@ -116,8 +116,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             return
         with self._errorsInStatusLine():
             chosen.points = self.logic.startPlacing(chosen.inputVolume, chosen.points)
-        self._updateStatus()
-        self._updateButtons()
+        self.refresh()
 
     def onScore(self) -> None:
         with self._errorsInStatusLine():
@@ -247,31 +246,22 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
 
     def refresh(self) -> None:
         """Bring every part of the panel up to date."""
-        if self._parameterNode is not None:
-            card = self.logic.chosenCard()
-            controls.showInputKind(self.ui, card)
-            if self._parameterNode.inputVolume is None and not self._deselected:
-                self._parameterNode.inputVolume = proposedVolume(volumeKinds(card))
-            analysis, volume = self._analysis(), self._parameterNode.inputVolume
+        ui, status, chosen, card = self.ui, self.logic.status, self._parameterNode, self.logic.chosenCard()
+        volume = points = analysis = None
+        if chosen is not None:
+            controls.showInputKind(ui, card)
+            if chosen.inputVolume is None and not self._deselected:
+                chosen.inputVolume = proposedVolume(volumeKinds(card))
+            volume, points, analysis = chosen.inputVolume, chosen.points, self._analysis()
             fields = card.clinical if card else ()
             self.clinicalForm.show(fields, clinicalOf(volume, fields), volume)
-            details.fillNodules(self.ui, analysis, self._parameterNode.selectedPoint)
-            details.fillNodule(self.ui, analysis, self._parameterNode.selectedPoint, card)
-        self._updateStatus()
-        self._updateButtons()
-
-    def _updateStatus(self) -> None:
-        status, ui = self.logic.status, self.ui
+            details.fillNodules(ui, analysis, chosen.selectedPoint)
+            details.fillNodule(ui, analysis, chosen.selectedPoint, card)
+        controls.updateButtons(ui, volume, points, analysis, self.logic.isBusy(), card)
         advice = self._advice if status.code in BROKEN_CODES or not status.text else ""
         ui.statusLabel.text = f"{details.statusText(self.logic)} {advice}".strip()
         self._updateInstallButton()
         ui.detailsButton.visible = status.kind == "error" or ui.detailsButton.checked
-
-    def _updateButtons(self) -> None:
-        chosen = self._parameterNode
-        volume, points = (chosen.inputVolume, chosen.points) if chosen else (None, None)
-        busy, card = self.logic.isBusy(), self.logic.chosenCard()
-        controls.updateButtons(self.ui, volume, points, self._analysis(), busy, card)
 
     def _analysis(self):
         return self.logic.shownAnalysis() if self._parameterNode else None
