@@ -87,7 +87,7 @@ class PictureKind(Kind):
             try:
                 gray = INPUT.gray(row, shared)
                 pictures.append((gray, _lesions(row, gray.shape, shared)))
-                if INPUT.is_volume(row):
+                if INPUT.slice_of(row) is not None:
                     remarks += [(number, remark) for remark in shared.volume(row.image, row.series).remarks]
             except UNREADABLE as error:
                 left_out.append((row, number, error))
