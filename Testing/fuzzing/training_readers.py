@@ -142,14 +142,14 @@ def _partial(folder: Path):
     volume = Volume("v", rows)
     partial = Partial(folder / "reduced.csv", "0" * 64, {"method": "hash"})
     partial.take_up([volume])
-    partial.add(0, files_signature(volume), Reduced(volume, rows, Selected((0, 2), (Removal(1, 0, 0.5, 0),)), ()), [])
+    partial.add(0, files_signature(volume), Reduced(volume, rows, Selected((0, 2), (Removal(1, 0, 0.5, 0),))))
     content = partial.path.read_bytes()
     first, second = content.splitlines()
 
     def read(spoiled: bytes) -> None:
         partial.path.write_bytes(spoiled)
         again = Partial(folder / "reduced.csv", "0" * 64, {"method": "hash"})
-        for number, (reduced, _) in again.take_up([volume]).items():
+        for number, reduced in again.take_up([volume]).items():
             assert number == 0, "a volume that is not there"
             assert all(0 <= place < 4 for place in reduced.selected.kept), "a slice that is not there"
             assert all(0 <= r.place < 4 for r in reduced.selected.removed), "a slice that is not there"

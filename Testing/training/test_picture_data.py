@@ -14,6 +14,7 @@ from MAEMCLib.images.axial import windowed
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.images.gray import read_gray, square
+from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.montage import normalize
 from MAEMCLib.inputs.picture import INPUT
 from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
@@ -296,7 +297,8 @@ def test_a_slice_is_the_same_however_its_volume_is_stored(tmp_path):
         np.testing.assert_array_equal(gray_of(cohort, 0, 0) * 255, square(expected.astype(np.float32)))
         scored = INPUT.prepare(one, card, ClinicalValues())
         np.testing.assert_array_equal(scored.region.gray * 255, expected)
-        _, (kept, *_), _ = read_slices(Volume(name, (one,)))
+        with ReadingProcess() as reader:
+            _, (kept, *_), _ = read_slices(Volume(name, (one,)), reader)
         np.testing.assert_array_equal(kept, expected)
 
 

@@ -9,7 +9,7 @@ from MAEMCLib.errors import UsageError
 from MAEMCTrainingLib.reduction import METHODS, check_rule
 from MAEMCTrainingLib.reduction.hash import DifferenceHash
 from MAEMCTrainingLib.reduction.position import AllSlices, EveryNth
-from MAEMCTrainingLib.reduction.selection import LEADER, PAIRWISE, Rule, leader, pairwise, select
+from MAEMCTrainingLib.reduction.selection import LEADER, PAIRWISE, Rule, select
 
 from Testing.training.drawn_slices import drifting, noise
 
@@ -70,18 +70,16 @@ def test_selections_against_brute_force(seed, is_distance):
     half = np.triu(draws.integers(0, 7, (count, count)), 1).astype(float)
     table = Table(half + half.T, is_distance)
     for threshold in (-1.0, 0.0, 2.0, 3.0, 6.0, 9.0):
-        cases = [
-            (leader(table, None, count, threshold), brute_leader(table.matrix, threshold, is_distance)),
-            (pairwise(table, None, count, threshold), brute_pairwise(table.matrix, threshold, is_distance)),
-        ]
-        for found, (kept, why) in cases:
+        for selection, brute in ((LEADER, brute_leader), (PAIRWISE, brute_pairwise)):
+            found = select(table, None, count, Rule(selection, threshold))
+            kept, why = brute(table.matrix, threshold, is_distance)
             assert list(found.kept) == kept
             assert {item.place: item.because_of for item in found.removed} == why
             assert {item.place: item.kept for item in found.removed} == {place: last(why, place) for place in why}
             assert all(item.value == table.matrix[item.place, item.because_of] for item in found.removed)
             assert not any(within(table.matrix[a, b], threshold, is_distance) for a in kept for b in kept if a < b)
     for share in (0.01, 0.1, 0.5, 0.7, 1.0):
-        found = pairwise(table, None, count, None, share)
+        found = select(table, None, count, Rule(PAIRWISE, share=share))
         assert list(found.kept) == brute_pairwise(table.matrix, None, is_distance, share)[0]
         assert len(found.kept) == max(1, math.ceil(round(share * count, 6)))
 
@@ -90,8 +88,8 @@ def test_selections_differ_where_they_should():
     """Along a chain the leader absorbs one neighbor; in pairs the chain collapses from its most alike end."""
     distances = np.array([[0, 3, 6, 9], [3, 0, 2, 6], [6, 2, 0, 1], [9, 6, 1, 0]], float)
     table = Table(distances, True)
-    assert leader(table, None, 4, 3).kept == (0, 2)
-    found = pairwise(table, None, 4, 3)
+    assert select(table, None, 4, Rule(LEADER, 3)).kept == (0, 2)
+    found = select(table, None, 4, Rule(PAIRWISE, 3))
     assert found.kept == (0,) and [item.place for item in found.removed] == [3, 2, 1]
     assert {item.kept for item in found.removed} == {0}
 

@@ -1,24 +1,19 @@
 """Difference hash: 64 bits that say where a thumbnail brightens from left to right, compared by Hamming distance.
 
-HASH of the paper; with a threshold of 6 its best reduction. The bits equal those of ``dhash`` of the package ImageHash:
-the thumbnail is Pillow's, computed for a whole slice in two matrix products instead of pixel by pixel. Constant slices
-(air, padding) all have the hash 0, so that one of them stays.
+HASH of the paper; with a threshold of 6 its best reduction. The bits equal those of ``dhash`` of the package ImageHash.
+Constant slices (air, padding) all have the hash 0, so that one of them stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from .selection import Similarity
 
 COLUMNS, ROWS = 9, 8
-_LOBES = 3
-_BITS = 22
-"""Pillow resizes 8-bit pictures with weights in fixed point of so many bits, and rounds after each direction."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class DifferenceHash(Similarity):
 
 
 def difference_hash(pixels: np.ndarray) -> np.uint64:
-    """The hash of a picture, (rows, columns) uint8. Bit by bit in row-major order, the first the most significant: is
+    """The hash of an image, (rows, columns) uint8. Bit by bit in row-major order, the first the most significant: is
     the right neighbor of the thumbnail brighter?
     """
     small = thumbnail(pixels)
@@ -50,36 +45,12 @@ def difference_hash(pixels: np.ndarray) -> np.uint64:
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """(8, 9) uint8 of a picture (rows, columns) uint8, equal to Pillow's ``resize((9, 8), LANCZOS)``.
+    """(8, 9) uint8 of an image (rows, columns) uint8: Pillow's ``resize((9, 8), LANCZOS)``.
 
-    Along the rows first, as Pillow up to 11 does always; Pillow 13 begins with the columns where a picture is more than
-    about twice as tall as wide, which changes a rounding here and there, and ImageHash's bits with it. Double precision
-    holds every sum of the fixed-point weights exactly, in whatever order they are added.
+    Along the rows first, as Pillow up to 11 does always; Pillow 13 begins with the columns where an image is more than
+    about twice as tall as wide, which changes a rounding here and there, and ImageHash's bits with it.
     """
-    rows, columns = pixels.shape
-    narrow = _rounded(pixels.astype(np.float64) @ _weights(columns, COLUMNS).T)
-    return _rounded(_weights(rows, ROWS) @ narrow).astype(np.uint8)
+    from PIL import Image  # not in Slicer, whose panel lists the methods
 
-
-def _rounded(sums: np.ndarray) -> np.ndarray:
-    return np.clip(np.floor((sums + (1 << (_BITS - 1))) / (1 << _BITS)), 0, 255)
-
-
-@lru_cache(maxsize=64)
-def _weights(length: int, wanted: int) -> np.ndarray:
-    """(wanted, length): how each pixel counts for each of the thumbnail's, a Lanczos window of three lobes that is
-    widened by the reduction (antialiasing), in fixed point.
-    """
-    scale = length / wanted
-    widened = max(scale, 1.0)
-    weights = np.zeros((wanted, length))
-    for place in range(wanted):
-        center = (place + 0.5) * scale
-        first = max(0, int(center - _LOBES * widened + 0.5))
-        last = min(length, int(center + _LOBES * widened + 0.5))
-        x = (np.arange(first, last) - center + 0.5) / widened
-        window = np.where(np.abs(x) < _LOBES, np.sinc(x) * np.sinc(x / _LOBES), 0.0)
-        fixed = window / window.sum() * (1 << _BITS)
-        weights[place, first:last] = np.trunc(fixed + np.copysign(0.5, fixed))
-    weights.setflags(write=False)
-    return weights
+    narrow = Image.fromarray(pixels).resize((COLUMNS, len(pixels)), Image.Resampling.LANCZOS)
+    return np.asarray(narrow.resize((COLUMNS, ROWS), Image.Resampling.LANCZOS))

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,7 @@ from .result import Reduced
 from .selection import Removal, Selected
 from .slices import LeftOut, Volume, slice_rows
 
-SCHEMA = 1
-Done = tuple[Reduced, list[LeftOut]]
+SCHEMA = 2
 
 
 class Partial:
@@ -54,9 +53,9 @@ class Partial:
         self.of_another_task = bool(content) and not same_task
         self._lines = content[len(self._task) :].split(b"\n")[:-1] if same_task else []  # the last is empty, or torn
 
-    def take_up(self, volumes: Sequence[Volume]) -> dict[int, Done]:
+    def take_up(self, volumes: Sequence[Volume]) -> dict[int, Reduced]:
         """{index of the volume: its result} of all volumes that are done already."""
-        found: dict[int, Done] = {}
+        found: dict[int, Reduced] = {}
         for line in self._lines:
             try:
                 record = self._record(line)
@@ -64,13 +63,13 @@ class Partial:
                 if not is_count(place):
                     raise ValueError("no place of a volume")
                 if place not in found and record["files"] == files_signature(volumes[place]):
-                    found[place] = _done(volumes[place], record)
+                    found[place] = _reduced(volumes[place], record)
             except (ValueError, LookupError, TypeError):  # what a power cut left in the place of a line
                 continue
         self.done, self.total = len(found), len(volumes)
         return found
 
-    def add(self, number: int, files: str, reduced: Reduced, left_out: Sequence[LeftOut]) -> None:
+    def add(self, number: int, files: str, reduced: Reduced) -> None:
         """Write the result of a volume. files: its ``files_signature`` before it was read.
 
         Raises InputError where it cannot be written.
@@ -79,10 +78,9 @@ class Partial:
             "volume": number,
             "files": files,
             "slices": len(reduced.rows),
-            "kept": reduced.selected.kept,
-            "removed": [astuple(removal) for removal in reduced.selected.removed],
+            **asdict(reduced.selected),
             "other_kept": reduced.other_kept,
-            "left_out": [astuple(item) for item in left_out],
+            "left_out": [asdict(item) for item in reduced.left_out],
         }
         try:
             if not self._begun:
@@ -129,25 +127,25 @@ class Partial:
 def files_signature(volume: Volume) -> str:
     """A hash of the places, sizes and times of a volume's files."""
     digest = hashlib.sha256()
-    for image, series in dict.fromkeys((row.image, row.values.get("series_uid", "")) for row in volume.rows):
+    for image, series in dict.fromkeys((row.image, row.series) for row in volume.rows):
         try:
-            signature = times_signature(image, series or None)
+            signature = times_signature(image, series)
         except (OSError, InputError):
             signature = "not there"
         digest.update(f"{signature}\n".encode())
     return digest.hexdigest()
 
 
-def _done(volume: Volume, record: Mapping[str, Any]) -> Done:
-    left_out = [LeftOut(*item) for item in record["left_out"]]
-    gone = {item.case_id for item in left_out}
-    count = record["slices"]
+def _reduced(volume: Volume, record: Mapping[str, Any]) -> Reduced:
+    """Raises ValueError or TypeError for the record of another volume."""
+    left_out = tuple(LeftOut(**item) for item in record["left_out"])
+    removed = tuple(Removal(**item) for item in record["removed"])
+    gone, count = {item.case_id for item in left_out}, record["slices"]
     rows = slice_rows(volume, count) if volume.is_ct else [row for row in volume.rows if row.case_id not in gone]
-    places = sorted([*record["kept"], *(item[0] for item in record["removed"])])
+    places = sorted([*record["kept"], *(removal.place for removal in removed)])
     if len(rows) != count or places != list(range(count)):
         raise ValueError("of another volume")
-    selected = Selected(tuple(record["kept"]), tuple(Removal(*item) for item in record["removed"]))
-    return Reduced(volume, tuple(rows), selected, record["other_kept"]), left_out
+    return Reduced(volume, tuple(rows), Selected(tuple(record["kept"]), removed), record["other_kept"], left_out)
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

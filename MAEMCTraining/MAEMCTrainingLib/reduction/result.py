@@ -29,13 +29,14 @@ class Reduced:
     """The reduction of one volume.
 
     rows: all its slices (kind ``slice``) in slice order. selected: which of them are kept. other_kept: how many the
-    other selection would keep, where that is cheap to compute.
+    other selection would keep, where that is cheap to compute. left_out: slices that cannot be read.
     """
 
     volume: Volume
     rows: tuple[Case, ...]
     selected: Selected
     other_kept: int | None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
 from MAEMCLib.cases.manifest import Manifest
 from MAEMCLib.errors import InputError
+from MAEMCLib.images.reading_process import ReadingProcess
 
 from .partial import Partial, files_signature
 from .result import Reduced, Reduction
 from .selection import LEADER, PAIRWISE, Rule, Similarity, select
-from .slices import LeftOut, Volume, count_slices, read_slices, volumes_of
+from .slices import LeftOut, Volume, read_slices, volumes_of
 
 Progress = Callable[[int, int, float], None]
 
@@ -31,47 +33,43 @@ def reduce_manifest(
     """
     volumes, left_out = volumes_of(manifest)
     done_before = partial.take_up(volumes)
-    ended, reduced = len(done_before), []
-    for number, volume in enumerate(volumes):
-        progress(ended, len(volumes), 0.0)
-
-        def step(part: float, ended: int = ended) -> None:
-            progress(ended, len(volumes), part)
-
-        if number in done_before:
-            found, unreadable = done_before[number]
-        else:
-            files = files_signature(volume)
+    ended, all_reduced = len(done_before), []
+    with ReadingProcess() as reader:
+        for number, volume in enumerate(volumes):
+            progress(ended, len(volumes), 0.0)
+            is_new = number not in done_before
+            files = files_signature(volume) if is_new else ""
+            step = functools.partial(progress, ended, len(volumes))
             try:
-                found, unreadable = _reduce(volume, similarity, rule, step)
+                reduced = _reduce(volume, similarity, rule, step, reader) if is_new else done_before[number]
             except InputError as error:
-                found, unreadable = None, [LeftOut(volume.volume_id, "", str(error), error.code)]
-            ended += 1
-            if found is not None:
-                partial.add(number, files, found, unreadable)
-        left_out += unreadable
-        if found is not None:
-            reduced.append(found)
+                left_out.append(LeftOut(volume.volume_id, "", str(error), error.code))
+                continue
+            finally:
+                ended += is_new
+            left_out += reduced.left_out
+            if reduced.rows:
+                all_reduced.append(reduced)
+                if is_new:
+                    partial.add(number, files, reduced)
     progress(len(volumes), len(volumes), 0.0)
-    if not reduced:
+    if not all_reduced:
         reasons = "; ".join(str(item) for item in left_out[:3])
         raise InputError(f"No volume of {manifest.path} can be used: {reasons}. Nothing was written.", "no-cases")
-    return Reduction(tuple(reduced), tuple(left_out))
+    return Reduction(tuple(all_reduced), tuple(left_out))
 
 
 def _reduce(
-    volume: Volume, similarity: Similarity, rule: Rule, step: Callable[[float], None]
-) -> tuple[Reduced | None, list[LeftOut]]:
-    if similarity.by_position:
-        rows, slices, left_out = count_slices(volume), [], []
+    volume: Volume, similarity: Similarity, rule: Rule, step: Callable[[float], None], reader: ReadingProcess
+) -> Reduced:
+    if similarity.by_position and not volume.is_ct:
+        rows, slices, left_out = volume.rows, [], []
     else:
-        rows, slices, left_out = read_slices(volume)
-    if not rows:
-        return None, left_out
-    described = similarity.describe(slices)
+        rows, slices, left_out = read_slices(volume, reader)
+    described = similarity.describe(slices) if slices else None
     selected = select(similarity, described, len(rows), rule, step)
     other = None
     if similarity.cheap and rule.threshold is not None:
         turned = replace(rule, selection=LEADER if rule.selection == PAIRWISE else PAIRWISE)
         other = len(select(similarity, described, len(rows), turned).kept)
-    return Reduced(volume, tuple(rows), selected, other), left_out
+    return Reduced(volume, tuple(rows), selected, other, tuple(left_out))

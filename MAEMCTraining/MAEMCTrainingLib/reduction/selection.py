@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 LEADER, PAIRWISE = "leader", "pairwise"
-SELECTIONS = (LEADER, PAIRWISE)
 Step = Callable[[float], None]
 
 
@@ -78,14 +77,10 @@ class Selected:
 
 def select(similarity: Similarity, described: Any, count: int, rule: Rule, step: Step = lambda done: None) -> Selected:
     """Reduce a volume of ``count`` slices. ``step`` is called with the share of the work that is done."""
-    if rule.selection == PAIRWISE:
-        return pairwise(similarity, described, count, rule.threshold, rule.share, step)
-    return leader(similarity, described, count, rule.threshold, step)
+    return SELECTIONS[rule.selection](similarity, described, count, rule, step)
 
 
-def leader(
-    similarity: Similarity, described: Any, count: int, threshold: float, step: Step = lambda done: None
-) -> Selected:
+def _leader(similarity: Similarity, described: Any, count: int, rule: Rule, step: Step) -> Selected:
     """Keep the first remaining slice and remove all later ones that are within the threshold of it; repeat.
 
     The published code does the same in the order of file names.
@@ -96,7 +91,7 @@ def leader(
         one, others = int(remaining[0]), remaining[1:]
         kept.append(one)
         values = similarity.compare(described, one, others) if others.size else np.zeros(0)
-        alike = _within(similarity, values, threshold)
+        alike = _within(similarity, values, rule.threshold)
         removed += [
             Removal(int(place), one, float(value), one)
             for place, value in zip(others[alike], values[alike], strict=True)
@@ -106,14 +101,7 @@ def leader(
     return Selected(tuple(kept), tuple(removed))
 
 
-def pairwise(
-    similarity: Similarity,
-    described: Any,
-    count: int,
-    threshold: float | None,
-    share: float | None = None,
-    step: Step = lambda done: None,
-) -> Selected:
+def _pairwise(similarity: Similarity, described: Any, count: int, rule: Rule, step: Step) -> Selected:
     """Remove the later slice of the most similar pair, then of the next pair, until no two slices are within the
     threshold or only the share is left (paper, section 2.1). Of equally similar pairs, the earliest comes first.
     """
@@ -125,10 +113,10 @@ def pairwise(
     firsts, seconds = np.triu_indices(count, 1)
     order = np.argsort(values if similarity.is_distance else -values, kind="stable")
     # The share, rounded up. 0.1 x 30 is 3, although it is a little more in binary numbers.
-    least = 1 if share is None else max(1, math.ceil(count * share - 1e-9))
+    least = 1 if rule.share is None else max(1, math.ceil(count * rule.share - 1e-9))
     gone: dict[int, tuple[int, float]] = {}
     for pair in order:
-        within = threshold is None or _within(similarity, values[pair], threshold)
+        within = rule.threshold is None or _within(similarity, values[pair], rule.threshold)
         if count - len(gone) <= least or not within:
             break
         first, second = int(firsts[pair]), int(seconds[pair])
@@ -148,3 +136,6 @@ def _last(gone: dict[int, tuple[int, float]], place: int) -> int:
     while place in gone:
         place = gone[place][0]
     return place
+
+
+SELECTIONS: dict[str, Callable[[Similarity, Any, int, Rule, Step], Selected]] = {LEADER: _leader, PAIRWISE: _pairwise}

@@ -1,25 +1,24 @@
-"""The slices of a manifest as 8-bit pictures, volume by volume, in the order towards S."""
+"""The slices of a manifest as 8-bit images, volume by volume, in the order towards S."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import POINT, Manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.axial import axial_slices
+from MAEMCLib.images.axial import axial_slice, axial_slices
 from MAEMCLib.images.ct import WINDOW_HU, check_ct
-from MAEMCLib.images.files import read_volume
 from MAEMCLib.images.gray import open_raster
+from MAEMCLib.images.reading_process import ReadingProcess
 
 PICTURES = (".png", ".jpg", ".jpeg")
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -63,19 +62,17 @@ def volumes_of(manifest: Manifest) -> tuple[list[Volume], list[LeftOut]]:
     groups: dict[tuple, list[Case]] = {}
     left_out = []
     for row in manifest.rows:
+        volume_id = row.values.get("volume_id", "")
         if row.problem:
-            left_out.append(LeftOut(row.values.get("volume_id", ""), row.case_id, row.problem, "manifest-row"))
-        elif row.kind == "nodule":
-            groups.setdefault((row.patient_id, row.image, row.values.get("series_uid", "")), []).append(row)
-        elif row.kind == "slice":
-            volume_id = row.values["volume_id"]
-            if _position(row) is None:
-                index = row.values["slice_index"]
-                left_out.append(LeftOut(volume_id, row.case_id, f"its slice_index '{index}' is no number", "order"))
-            else:
-                groups.setdefault((row.patient_id, volume_id), []).append(row)
+            left_out.append(LeftOut(volume_id, row.case_id, row.problem, "manifest-row"))
+        elif row.kind == "image":
+            left_out.append(LeftOut("", row.case_id, "of the kind image, it belongs to no volume", "kind"))
+        elif row.kind == "slice" and _position(row) is None:
+            reason = f"its slice_index '{row.values['slice_index']}' is no number"
+            left_out.append(LeftOut(volume_id, row.case_id, reason, "order"))
         else:
-            left_out.append(LeftOut("", row.case_id, f"of the kind {row.kind}, it belongs to no volume", "kind"))
+            volume = volume_id if row.kind == "slice" else (row.image, row.series)
+            groups.setdefault((row.patient_id, volume), []).append(row)
     if not groups and not any(item.code == "order" for item in left_out):
         raise InputError(
             f"The manifest {manifest.path} has no slices to compare. Rows of the kind slice need the columns volume_id "
@@ -84,38 +81,35 @@ def volumes_of(manifest: Manifest) -> tuple[list[Volume], list[LeftOut]]:
         )
     volumes = []
     for rows in groups.values():
-        if rows[0].kind == "nodule":
-            volumes.append(Volume(rows[0].values.get("volume_id") or rows[0].case_id, tuple(rows)))
-            continue
-        volume_id = rows[0].values["volume_id"]
-        twice = [f"{place:g}" for place, count in Counter(map(_position, rows)).items() if count > 1]
-        if twice:
+        volume = Volume(rows[0].values.get("volume_id") or rows[0].case_id, tuple(rows))
+        counts = {} if volume.is_ct else Counter(map(_position, rows))
+        if twice := [f"{place:g}" for place, count in counts.items() if count > 1]:
             reason = f"it has more than one slice with the slice_index {', '.join(twice[:5])}, so that it has no order"
-            left_out.append(LeftOut(volume_id, "", reason, "order"))
+            left_out.append(LeftOut(volume.volume_id, "", reason, "order"))
         else:
-            volumes.append(Volume(volume_id, tuple(sorted(rows, key=_position))))
+            volumes.append(volume if volume.is_ct else replace(volume, rows=tuple(sorted(rows, key=_position))))
     return volumes, left_out
 
 
-def read_slices(volume: Volume) -> tuple[list[Case], list[np.ndarray], list[LeftOut]]:
-    """Rows of the kind ``slice`` with their pictures, (rows, columns) uint8, in slice order, and what cannot be read.
+def read_slices(volume: Volume, reader: ReadingProcess) -> tuple[list[Case], list[np.ndarray], list[LeftOut]]:
+    """Rows of the kind ``slice`` with their images, (rows, columns) uint8, in slice order, and what cannot be read.
 
     A CT's slices are numbered from 0, the lowest, and windowed; see ``axial_slices``. Raises InputError where a CT
-    cannot be read or the slices differ in size, naming which do.
+    cannot be read or lacks slices, or the slices differ in size, naming which do.
     """
     if volume.is_ct:
-        stack = _read_ct(volume.rows[0])
-        return slice_rows(volume, len(stack)), list(stack), []
+        ct = reader.read(volume.rows[0].image, volume.rows[0].series)
+        check_ct(ct)
+        if ct.absent:
+            raise InputError(f"it has no image of {len(ct.absent)} of its slices. Transfer it again", "absent")
+        return slice_rows(volume, ct.oriented.size[2]), list(axial_slices(ct)), []
     rows, slices, left_out = [], [], []
-    stacks: dict[tuple, np.ndarray] = {}
     for row in volume.rows:
         try:
             if row.image.suffix.lower() in PICTURES:
                 pixels = read_picture(row.image)
             else:  # a slice of a CT, as a reduction writes them
-                source = (row.image, row.values.get("series_uid", ""))
-                stacks[source] = stack = stacks[source] if source in stacks else _read_ct(row)
-                pixels = _slice_of(stack, _position(row))
+                pixels = axial_slice(reader.volume(row.image, row.series), row.values["slice_index"])
         except InputError as error:
             left_out.append(LeftOut(volume.volume_id, row.case_id, str(error), error.code))
             continue
@@ -125,25 +119,14 @@ def read_slices(volume: Volume) -> tuple[list[Case], list[np.ndarray], list[Left
     return rows, slices, left_out
 
 
-def count_slices(volume: Volume) -> list[Case]:
-    """The rows that ``read_slices`` would return, without reading images; a CT has to be read all the same."""
-    return slice_rows(volume, len(_read_ct(volume.rows[0]))) if volume.is_ct else list(volume.rows)
-
-
 def slice_rows(volume: Volume, count: int) -> list[Case]:
     """A row of the kind ``slice`` for each slice of a CT, from the lowest, with what the rows of all nodules share."""
     first = volume.rows[0]
     names = [name for name in first.values if name not in ("volume_id", "slice_index", *POINT)]
-    agreed = {name: _agreed(volume.rows, lambda row, name=name: row.values.get(name, "")) or "" for name in names}
+    agreed = {name: _agreed(row.values.get(name) for row in volume.rows) or "" for name in names}
     agreed |= {"window_lower_hu": f"{WINDOW_HU[0]:g}", "window_upper_hu": f"{WINDOW_HU[1]:g}"}
-    row = Case(
-        first.case_id,
-        first.patient_id,
-        first.image,
-        "slice",
-        _agreed(volume.rows, lambda row: row.label),
-        _agreed(volume.rows, lambda row: row.split),
-    )
+    label, part = _agreed(row.label for row in volume.rows), _agreed(row.split for row in volume.rows)
+    row = Case(first.case_id, first.patient_id, first.image, "slice", label, part)
     return [
         replace(
             row,
@@ -163,21 +146,6 @@ def read_picture(path: Path) -> np.ndarray:
         if image.mode.startswith(("I", "F")):
             raise InputError("it has more than 8 bits a pixel; save it windowed, with 8 bits", "bits")
         return np.array(image.convert("L"))
-
-
-def _read_ct(row: Case) -> np.ndarray:
-    volume = read_volume(row.image, row.values.get("series_uid") or None)
-    check_ct(volume)
-    absent = volume.oriented.absent
-    if absent:
-        raise InputError(f"it has no image of {len(absent)} of its slices. Transfer it again", "absent")
-    return axial_slices(volume)
-
-
-def _slice_of(stack: np.ndarray, position: float) -> np.ndarray:
-    if position != int(position) or not 0 <= position < len(stack):
-        raise InputError(f"its volume has the slices 0 to {len(stack) - 1}", "order")
-    return stack[int(position)]
 
 
 def _check_sizes(rows: Sequence[Case], slices: Sequence[np.ndarray]) -> None:
@@ -206,7 +174,7 @@ def _position(row: Case) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _agreed(rows: Sequence[Case], value: Callable[[Case], Value]) -> Value | None:
-    """The value of all rows that have one; None where they contradict each other."""
-    values = {value(row) for row in rows} - {None, ""}
-    return values.pop() if len(values) == 1 else None
+def _agreed(values: Iterable[Any]) -> Any:
+    """The one value of all that are given; None where there is none, or they contradict each other."""
+    given = set(values) - {None, ""}
+    return given.pop() if len(given) == 1 else None
