@@ -12,12 +12,11 @@ from MAEMCLib.inputs.montage import normalize, to_montage
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
-from MAEMCTrainingLib.classifiers import protocol
+from MAEMCTrainingLib.classifiers import run as training_run
 from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
 from MAEMCTrainingLib.classifiers.fold_model import feature_statistics, features, fold_folder, load_fold, predict
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
-from MAEMCTrainingLib.classifiers.protocol import check_protocol
-from MAEMCTrainingLib.classifiers.starting_point import from_job
+from MAEMCTrainingLib.classifiers.starting_point import check_protocol, from_job
 from MAEMCTrainingLib.classifiers.task import ClassifierTask
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.kinds.montage_views import View, crop
@@ -251,7 +250,7 @@ def test_honest_pretraining_never_sees_the_patients_that_its_fold_tests(
             self.started_from = None
             super().__init__(cohort, *rest, **more)
 
-    monkeypatch.setattr(protocol, "PretrainingTask", Recorded)
+    monkeypatch.setattr(training_run, "PretrainingTask", Recorded)
     cohort, fine = labeled(ball_cohort), quick("epochs=1")
     report = finetune_in(tmp_path / "fine", cohort, fine, from_job(tmp_path / "pre"))
     assert report["leaky"] is False

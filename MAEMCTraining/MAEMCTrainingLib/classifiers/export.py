@@ -24,8 +24,7 @@ from ..jobs.job import Job, finished_job, now
 from ..jobs.revision import code_revision
 from .cases import OWN_CLASSES
 from .fold_model import fold_folder, fold_weights, head_of
-from .kept_start import KeptStart, kept_start
-from .starting_point import IMAGENET
+from .starting_point import IMAGENET, KeptStart, kept_start
 
 _NEEDED = ("id", "version", "title", "intended_use")
 _TEXTS = (*_NEEDED, "limitations", "licence", "citation", "attribution", "data", "label_type")

@@ -16,12 +16,14 @@ from MAEMCLib.networks.encoders import encoder_configuration
 from MAEMCLib.networks.heads import head_named
 from torch import Tensor, nn
 
-from ..data.folds import Division
+from ..data.folds import Division, Fold
 from ..data.preprocessing import Settings
 from ..engine.checkpoints import read_tensors
+from ..engine.session import Session
 from ..jobs.job import Job
 from .cases import CaseImages, LabeledCohort
 from .presets import ClassifierConfiguration
+from .starting_point import IN_FOLD, StartingPoint
 
 TOGETHER = 64
 """Images that pass through the network at once, or all of one case."""
@@ -30,23 +32,37 @@ CASES_TOGETHER = 16
 
 
 @dataclass(frozen=True)
-class TrainedFolds:
-    """A job whose folds are all trained, and what they were trained on: all that its evaluation needs.
+class FoldTraining:
+    """What all folds of a training share, and all that its evaluation needs.
 
-    run: with the number of folds that there are. preprocessing: of the cases that the folds' models were shown.
+    run: with the number of folds that there are. start: None from scratch. preprocessing: of the cases that the folds'
+    models are shown. pretraining: as ``check_protocol`` gives it. variants: what is trained in each fold, by name, the
+    model's own being "".
     """
 
-    job: Job
     cohort: LabeledCohort
-    division: Division
     run: ClassifierConfiguration
+    session: Session
+    start: StartingPoint | None
+    division: Division
     preprocessing: Settings
-    device: torch.device
+    pretraining: str | None
+    variants: dict[str, LabeledCohort]
 
     @property
     def images(self) -> CaseImages:
-        """What the folds' models were shown."""
+        """What the folds' models are shown."""
         return CaseImages(self.cohort, self.run.augmentation, self.preprocessing, self.run.encoder.image_size)
+
+    @property
+    def stages(self) -> list[str]:
+        """What happens in each fold, in order."""
+        return ["pretraining"] * (self.pretraining == IN_FOLD) + list(self.variants)
+
+    def announce(self, fold: Fold, stage: str, text: str) -> None:
+        """Say in the job's state what happens now."""
+        part = len(self.stages) * fold.number + self.stages.index(stage)
+        self.session.job.update(stage=f"{text} of fold {fold.number + 1} of {self.run.folds}", part=part)
 
 
 def fold_folder(folder: Path, number: int) -> Path:

@@ -6,66 +6,46 @@ branch, or relates the branches and clinical values of a case.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.files.atomic import replacing
+from MAEMCLib.files.atomic import replacing, write_json
 from MAEMCLib.images.gray import STORED_SIDE
+from MAEMCLib.networks.configuration import CLINICAL
+from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.heads import HEADS, head_named
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..data.cohort import Cohort
 from ..data.folds import Division, Fold
-from ..data.parts import TRAIN, VALIDATION
+from ..data.parts import TEST, TRAIN, VALIDATION
 from ..data.preprocessing import Settings, measure_preprocessing
 from ..engine.configuration import to_json
 from ..engine.loop import train
 from ..engine.session import Session
 from ..jobs.job import refuse_older
-from ..pretraining.run import cohort_of
+from ..pretraining.run import PretrainedJob, PretrainingTask, cohort_of, with_attributes
 from ..statistics.logistic import FEATURE_PENALTY, fit_classes
 from .cases import PICTURE, LabeledCohort
 from .division import describe_parts, division_of, part_counts
-from .finishing import finish_fold, variant_folder
-from .fold_model import TrainedFolds, fold_folder
-from .kept_start import keep_start
+from .fold_model import FoldTraining, feature_statistics, features, fold_folder, predict
 from .presets import ClassifierConfiguration, FusionConfiguration
-from .protocol import IN_FOLD, check_protocol, pretrain_without
-from .starting_point import SCRATCH, StartingPoint
+from .starting_point import IN_FOLD, SCRATCH, StartingPoint, check_protocol, keep_start
 from .task import ClassifierTask
 
 IMAGES_ALONE = "images alone"
 """The same network without the clinical values, beside the one that reads them."""
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What all folds share. pretraining: as ``check_protocol`` says it. variants: what is trained in each fold, by
-    name, the model's own being ""."""
-
-    cohort: LabeledCohort
-    run: ClassifierConfiguration
-    session: Session
-    start: StartingPoint | None
-    division: Division
-    preprocessing: Settings
-    pretraining: str | None
-    variants: dict[str, LabeledCohort]
-
-    @property
-    def stages(self) -> list[str]:
-        """What happens in each fold, in order."""
-        return ["pretraining"] * (self.pretraining == IN_FOLD) + list(self.variants)
-
-    def announce(self, fold: Fold, stage: str, text: str) -> None:
-        """Say in the job's state what happens now."""
-        part = len(self.stages) * fold.number + self.stages.index(stage)
-        self.session.job.update(stage=f"{text} of fold {fold.number + 1} of {self.run.folds}", part=part)
+Trained = dict[str, tuple[ClassifierTask, int | None]]
+"""{variant: its task with the best weights, and the epoch that they are of}."""
 
 
 def train_folds(
@@ -75,7 +55,7 @@ def train_folds(
     data: list[dict[str, Any]],
     start: StartingPoint | None,
     protocol: str = "honest",
-) -> TrainedFolds | None:
+) -> FoldTraining | None:
     """Train all folds in an opened job, or continue it.
 
     data: how the cohort was put together, for job.json. start: None from scratch. Returns what is to be evaluated; None
@@ -113,7 +93,7 @@ def train_folds(
     variants = {"": cohort}
     if isinstance(run, FusionConfiguration) and run.images_alone and cohort.fields:
         variants[IMAGES_ALONE] = cohort.images_alone()
-    plan = _Plan(cohort, run, session, start, division, preprocessing, pretraining, variants)
+    plan = FoldTraining(cohort, run, session, start, division, preprocessing, pretraining, variants)
     for line in _describe(plan):
         job.log(line)
     everyone = cohort_of(start.pretraining, job.home) if pretraining == IN_FOLD else None
@@ -121,7 +101,7 @@ def train_folds(
     for fold in division.folds:
         if not (fold_folder(job.folder, fold.number) / "result.json").is_file():
             _train_fold(plan, fold, everyone)
-    return TrainedFolds(job, cohort, division, run, preprocessing, session.device) if session.processes.leads else None
+    return plan if session.processes.leads else None
 
 
 def _check(cohort: LabeledCohort, run: ClassifierConfiguration, start: StartingPoint | None) -> None:
@@ -157,7 +137,7 @@ def _preprocessing(cohort: LabeledCohort, run: ClassifierConfiguration, start: S
     return replace(used_to, angles=run.angles, stored_side=STORED_SIDE) if PICTURE in cohort.branches else used_to
 
 
-def _train_fold(plan: _Plan, fold: Fold, everyone: Cohort | None) -> None:
+def _train_fold(plan: FoldTraining, fold: Fold, everyone: Cohort | None) -> None:
     """Everything of one fold. everyone: whom the pre-training is repeated on, None where it is used as it is."""
     session, cohort, start = plan.session, plan.cohort, plan.start
     place = fold_folder(session.job.folder, fold.number)
@@ -172,7 +152,7 @@ def _train_fold(plan: _Plan, fold: Fold, everyone: Cohort | None) -> None:
 
 
 def _train_variant(
-    plan: _Plan, fold: Fold, name: str, state: dict[str, Tensor] | None
+    plan: FoldTraining, fold: Fold, name: str, state: dict[str, Tensor] | None
 ) -> tuple[ClassifierTask, int | None]:
     """A task with its best weights, and the epoch that they are of; None of a probe that was fitted at once."""
     session, run, cohort = plan.session, plan.run, plan.variants[name]
@@ -218,7 +198,7 @@ def _fit_probe(task: ClassifierTask, device: torch.device) -> None:
         head.bias.copy_(torch.from_numpy(biases))
 
 
-def _describe(plan: _Plan) -> Iterator[str]:
+def _describe(plan: FoldTraining) -> Iterator[str]:
     """What starts, a line at a time."""
     cohort, run, division = plan.cohort, plan.run, plan.division
     what = "Fine-tuning"
@@ -239,3 +219,103 @@ def _describe(plan: _Plan) -> Iterator[str]:
             "The pre-training saw patients that are evaluated here: it is repeated in each fold without those that the "
             "fold tests (--protocol honest)."
         )
+
+
+def pretrain_without(
+    patients: set[str],
+    everyone: Cohort,
+    pretrained: PretrainedJob,
+    fold: int,
+    session: Session,
+    place: Path,
+) -> dict[str, Tensor]:
+    """Repeat a pre-training for one fold without the patients that it tests; the encoder's tensors.
+
+    everyone: the cases of the pre-training. place: the fold's folder, where an interrupted one is continued. Raises
+    what ``train`` raises, and InputError where nobody is left.
+    """
+    others, run, attributes = with_attributes(everyone.without(patients), pretrained.run, lambda line: None)
+    task = PretrainingTask(others, run, pretrained.preprocessing, attributes=attributes)
+    train(task, run, session, place / "pretraining", attributes.fingerprint(others), fold=fold)
+    return task.module.encoder.state_dict()
+
+
+def variant_folder(name: str) -> str:
+    """Where in a fold's folder a variant is trained; empty for the model itself."""
+    return name.replace(" ", "-")
+
+
+def finish_fold(
+    session: Session, division: Division, trained: Trained, place: Path, pretrained: dict[str, Tensor] | None
+) -> None:
+    """Predict the test part once and the validation part, keep the features' statistics; result.json comes last.
+
+    pretrained: the encoder as the pre-training left it; a logistic model on its features is a baseline.
+    """
+    (task, best_epoch), device = trained[""], session.device
+    task.module.to(device).eval()
+    fold, cohort = task.fold, task.cohort
+    features_of = {name: task.features(getattr(fold, name), device) for name in ("train", "validation", "test")}
+    # What a model knows is measured on other cases than what is new to it: those of its test part, or the validation.
+    familiar = ("train",) if division.by_split else ("train", "validation")
+    seen = np.concatenate([cohort.seen[getattr(fold, name)] for name in familiar])
+    statistics = feature_statistics(torch.cat([features_of[name] for name in familiar]), seen, cohort.branches)
+    with replacing(place / "statistics.safetensors") as temporary:
+        save_file(statistics, temporary)
+    result: dict[str, Any] = {"fold": fold.number, "best_epoch": best_epoch, "trained_on": len(fold.train)}
+    for name in ("validation", "test"):
+        result[name] = _rows(task, getattr(fold, name), features_of[name])
+    result["parts"] = {
+        name: _rows(task, cases, task.features(cases, device))
+        for name, cases in ((VALIDATION, division.validation), (TEST, division.test))
+        if len(cases)
+    }
+    if pretrained is not None:
+        result["frozen"] = _frozen_baseline(task, pretrained, device)
+    for name, (other, _) in trained.items():
+        if name:
+            other.module.to(device)
+            result[variant_folder(name).replace("-", "_")] = _rows(other, fold.test, other.features(fold.test, device))
+    write_json(place / "result.json", result)
+    for done in ("checkpoints/last", "pretraining", *filter(None, map(variant_folder, trained))):
+        shutil.rmtree(place / done, ignore_errors=True)  # a finished fold is not continued
+    session.job.event(phase="fold", fold=fold.number, best_epoch=best_epoch, cases=len(fold.test))
+
+
+def _rows(task: ClassifierTask, cases: np.ndarray, values: Tensor) -> list[dict[str, Any]]:
+    """What result.json keeps of cases: the probabilities of the model and of each observed branch by itself.
+
+    values: the cases' features.
+    """
+    cohort = task.cohort
+    trained = np.isin(np.arange(len(cohort.branches)), task.branches)
+    seen = cohort.seen[cases] & trained
+    logits = predict(task.module, values, seen, cohort.values[cases], cohort.given[cases])
+    names = [*cohort.branches, CLINICAL][: logits.branches.shape[1]]
+    rows = _case_rows(task, cases, logits.fused.softmax(dim=1))
+    branches = logits.branches.softmax(dim=2).tolist()
+    for row, own, observed in zip(rows, branches, logits.observed.tolist(), strict=True):
+        row["branches"] = {name: own[k] for k, name in enumerate(names) if observed[k]}
+    return rows
+
+
+def _case_rows(task: ClassifierTask, cases: np.ndarray, chances: Tensor) -> list[dict[str, Any]]:
+    rows = []
+    for case, own in zip(cases.tolist(), chances.tolist(), strict=True):
+        entry = task.cohort.cases[case]
+        row = {"case_id": entry.case_id, "patient": entry.patient, "row": entry.row}
+        row |= {"label": int(task.cohort.labels[case]), "probabilities": own}
+        rows.append(row | ({"probability": own[1]} if len(own) == 2 else {}))
+    return rows
+
+
+def _frozen_baseline(task: ClassifierTask, pretrained: dict[str, Tensor], device: torch.device) -> list[dict[str, Any]]:
+    """Probabilities of the test part by a logistic model on the features of the encoder before it was trained on."""
+    fold, cohort = task.fold, task.cohort
+    frozen = build_encoder(task.run.encoder)
+    frozen.load_state_dict(pretrained)
+    fitted = np.concatenate([fold.train, fold.validation])
+    values, tested = (features(frozen, task.images, cases, device).flatten(1) for cases in (fitted, fold.test))
+    weights, biases = fit_classes(values.numpy(), cohort.labels[fitted], FEATURE_PENALTY)
+    logits = tested @ torch.from_numpy(weights).T + torch.from_numpy(biases)
+    return _case_rows(task, fold.test, logits.softmax(dim=1))

@@ -1,26 +1,41 @@
-"""What an encoder has learned before it is fine-tuned: a pre-training, a model that is there already, or ImageNet."""
+"""What an encoder has learned before it is fine-tuned: a pre-training, a model that is there already, or ImageNet.
+
+Also whether it saw the patients who are tested, and what a job keeps of it: a finished fine-tuning can be exported
+whatever became of its pre-training, which is many times as large.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import contextlib
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.files.atomic import file_sha256
+from MAEMCLib.errors import InputError, MAEMCError, UsageError
+from MAEMCLib.files.atomic import file_sha256, read_json, replacing, write_json
 from MAEMCLib.models.bundle import CARD, SUFFIX, ModelBundle
 from MAEMCLib.models.store import find_model, list_models
 from MAEMCLib.networks.backbones import imagenet_file, load_imagenet
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
 from MAEMCLib.networks.encoders import AnyEncoderConfiguration
+from safetensors.torch import save_file
 from torch import Tensor
 
+from ..data.cohort import Cohort
 from ..data.kinds import KINDS
 from ..data.kinds.kind import Kind
 from ..data.preprocessing import Settings
+from ..engine.checkpoints import read_tensors
+from ..jobs.job import Job
 from ..pretraining.run import PretrainedJob, load_pretrained
 
 SCRATCH, IMAGENET = "scratch", "imagenet"
+GIVEN, IN_FOLD, UNKNOWN = "given", "in-fold", "unknown"
+UNKNOWN_PATIENTS = (
+    "The model that it started from does not say which patients it was trained on: whether these are among them cannot "
+    "be known. If they are, the figures are too good."
+)
+_FACTS, _AUTOENCODER = "start.json", "autoencoder.safetensors"
 
 
 @dataclass(frozen=True)
@@ -135,3 +150,103 @@ def from_imagenet(encoder: Any, weights: Path | None) -> StartingPoint:
         state=load_imagenet(encoder, weights),
         fingerprint=file_sha256(weights),
     )
+
+
+def check_protocol(protocol: str, cohort: Cohort, start: StartingPoint | None) -> tuple[str | None, bool]:
+    """Where the encoders of the folds come from, and whether the evaluation leaks. cohort: the cases that are tested.
+
+    None: from scratch. GIVEN: the pre-training as it is, either because it saw nobody who is evaluated here, or, under
+    the protocol ``paper``, although it did: that leaks. IN_FOLD: it did see them, so that under ``honest`` it is
+    repeated in each fold without the patients that the fold tests. UNKNOWN: a model, which does not say whom it saw.
+
+    Raises InputError under ``honest`` where pseudonyms of two keys cannot be compared.
+    """
+    if start is None:
+        return None, False
+    if not start.patients_known:
+        return UNKNOWN, False
+    pretrained = start.pretraining
+    if pretrained is None:
+        return GIVEN, False
+    comparable = pretrained.cohort["pseudonym_key"] == cohort.pseudonym_key
+    if comparable and not set(pretrained.cohort["pseudonyms"]) & {case.patient for case in cohort.cases}:
+        return GIVEN, False
+    if protocol == "paper":
+        return GIVEN, True
+    if comparable:
+        return IN_FOLD, False
+    raise InputError(
+        "The pre-training's pseudonyms were made with another key, so nobody can tell whether it saw patients that "
+        "are to be evaluated. Pre-train again with this MAEMC_HOME, or choose --protocol paper: the report is then "
+        "marked as leaky.",
+        "leaky",
+    )
+
+
+@dataclass(frozen=True)
+class KeptStart:
+    """name: of the model that it was, for people. decoder: the autoencoder's shape as the card states it, None where
+    there is none. pretraining: its counts and configuration, None of a start that is a model. missing: why something is
+    lacking, or empty."""
+
+    name: str = ""
+    decoder: dict[str, Any] | None = None
+    autoencoder: dict[str, Tensor] | None = None
+    pretraining: dict[str, Any] | None = None
+    missing: str = ""
+
+
+def keep_start(job: Job, start: StartingPoint | None) -> None:
+    """Write what ``kept_start`` reads, once; nothing from scratch and from ImageNet."""
+    if start is None or start.source == IMAGENET or (job.folder / _FACTS).exists():
+        return
+    facts = vars(_kept(start))
+    autoencoder, _ = facts.pop("autoencoder"), facts.pop("missing")
+    if autoencoder:
+        with replacing(job.folder / _AUTOENCODER) as temporary:
+            save_file(autoencoder, temporary)
+    # Of a job the name is a folder's, and nobody's business.
+    write_json(job.folder / _FACTS, facts | ({"name": ""} if start.pretraining is not None else {}))
+
+
+def kept_start(job: Job) -> KeptStart | None:
+    """What was kept; of a job from before anything was kept, what its start still says. None from scratch and ImageNet.
+
+    Raises InputError where what was kept is damaged.
+    """
+    settings = job.settings
+    if settings["from"] in (SCRATCH, IMAGENET):
+        return None
+    if (job.folder / _FACTS).exists():
+        facts = read_json(job.folder / _FACTS, "What the job keeps of its start")
+        try:
+            autoencoder = read_tensors(job.folder / _AUTOENCODER) if facts["decoder"] else None
+            return KeptStart(facts["name"], facts["decoder"], autoencoder, facts["pretraining"])
+        except (TypeError, KeyError) as error:
+            raise InputError(
+                f"{job.folder / _FACTS} is damaged. Remove it, and export again.", "unreadable-json"
+            ) from error
+    with contextlib.suppress(MAEMCError):
+        start = starting_point(settings["from"])
+        if start is not None and start.fingerprint == settings["pretraining_fingerprint"]:
+            return _kept(start)
+    return KeptStart(
+        missing="The pre-training of this model was gone or changed when it was exported: it holds no autoencoder, "
+        "and reconstructs no region.",
+    )
+
+
+def _kept(start: StartingPoint) -> KeptStart:
+    pretraining, pretrained = None, start.pretraining
+    if pretrained is not None:
+        counts = ("cases", "patients", "malignant", "benign", "unlabeled")
+        pretraining = {
+            "method": pretrained.run.method,
+            "epochs": pretrained.run.epochs,
+            "cohort": {key: pretrained.cohort[key] for key in counts},
+            "configuration": Job(pretrained.folder).settings["configuration"],
+        }
+    decoder = asdict(start.decoder) if start.autoencoder and start.decoder is not None else None
+    # In half precision: it only draws figures, is computed in float32 again, and would be a third of a small bundle.
+    autoencoder = {name: tensor.half().contiguous() for name, tensor in start.autoencoder.items()}
+    return KeptStart(start.name, decoder, autoencoder or None, pretraining)

@@ -63,7 +63,7 @@ class Part:
 class JobFacts:
     """Of a job that was evaluated on its own cases.
 
-    pretraining: as ``classifiers.protocol`` says it. per_fold: a row for each fold. parts_of_split: cases in each part
+    pretraining: as ``check_protocol`` gives it. per_fold: a row for each fold. parts_of_split: cases in each part
     of the manifest. training_distances: percentiles 0 ... 100. clinical: what was asked for; seen, given: of how many
     cases there was what.
     """

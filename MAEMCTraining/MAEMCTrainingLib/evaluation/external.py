@@ -22,8 +22,7 @@ from MAEMCLib.models.store import find_model
 
 from ..classifiers.cases import LABEL, OWN_CLASSES
 from ..classifiers.export import models_of_job
-from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
-from ..classifiers.starting_point import IMAGENET, SCRATCH
+from ..classifiers.starting_point import IMAGENET, SCRATCH, UNKNOWN, UNKNOWN_PATIENTS
 from ..jobs.job import Job
 from ..statistics.metrics import auc
 from .baselines import SIZE

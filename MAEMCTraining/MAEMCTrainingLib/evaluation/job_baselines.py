@@ -6,7 +6,7 @@ import numpy as np
 from MAEMCLib.models.ood import PERCENTILES, branch_distances, case_distance
 from MAEMCLib.networks.encoders import build_encoder
 
-from ..classifiers.fold_model import TrainedFolds, features, fold_folder, fold_result, load_fold, trained_branches
+from ..classifiers.fold_model import FoldTraining, features, fold_folder, fold_result, load_fold, trained_branches
 from ..classifiers.starting_point import SCRATCH
 from ..data.kinds.nodule import KIND as NODULE
 from ..data.kinds.picture import KIND as PICTURE
@@ -27,7 +27,7 @@ from .baselines import (
 from .out_of_fold import probabilities_of
 
 
-def baselines_of(trained: TrainedFolds) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def baselines_of(trained: FoldTraining) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(cases, C) probabilities by name of the baseline, of the cases that a fold tests, and why one is missing."""
     cohort, division, run = trained.cohort, trained.division, trained.run
     labels, folds, main = cohort.labels, division.folds, cohort.main
@@ -54,11 +54,11 @@ def baselines_of(trained: TrainedFolds) -> tuple[dict[str, np.ndarray], dict[str
         else:
             others["radial profile, by radius"] = logistic(by_radius(profiles, np.array(sizes)), labels, folds)
     untrained = build_encoder(run.encoder, seed=run.seed + 1)
-    values = features(untrained, trained.images, np.arange(len(main)), trained.device).flatten(1).numpy()
+    values = features(untrained, trained.images, np.arange(len(main)), trained.session.device).flatten(1).numpy()
     others["untrained encoder, frozen"] = logistic(values, labels, folds, FEATURE_PENALTY)
-    if trained.job.settings["from"] == SCRATCH:
+    if trained.session.job.settings["from"] == SCRATCH:
         unavailable[FROZEN] = "trained from scratch"
-    frozen = [row for fold in folds for row in fold_result(trained.job.folder, fold.number).get("frozen", [])]
+    frozen = [row for fold in folds for row in fold_result(trained.session.job.folder, fold.number).get("frozen", [])]
     if frozen:
         place = {case.case_id: index for index, case in enumerate(main.cases)}
         others[FROZEN] = np.full((len(main), classes), np.nan)
@@ -67,14 +67,14 @@ def baselines_of(trained: TrainedFolds) -> tuple[dict[str, np.ndarray], dict[str
     return {name: values[division.evaluated] for name, values in others.items()}, unavailable
 
 
-def training_distances(trained: TrainedFolds) -> list[float]:
+def training_distances(trained: FoldTraining) -> list[float]:
     """Percentiles 0 ... 100 of the distances of all cases, each to the cases that its fold's model was trained on.
 
     Out of fold: a model's own training cases lie nearer to their mean than any new case does. The manifest's test rows
     choose nothing, so that with its split the distances are those of the validation rows. Empty below 20 cases, and
     where a job keeps no statistics of the features of all branches.
     """
-    cohort, division, run, folder = trained.cohort, trained.division, trained.run, trained.job.folder
+    cohort, division, run, folder = trained.cohort, trained.division, trained.run, trained.session.job.folder
     folds = [(fold, fold.validation if division.by_split else fold.test) for fold in division.folds]
     known = all((fold_folder(folder, fold.number) / "statistics.safetensors").exists() for fold, _ in folds)
     if not known or sum(len(cases) for _, cases in folds) < FEWEST_CASES:
@@ -83,8 +83,8 @@ def training_distances(trained: TrainedFolds) -> list[float]:
     found = []
     for fold, cases in folds:
         statistics = read_tensors(fold_folder(folder, fold.number) / "statistics.safetensors")
-        encoder = load_fold(trained.job, fold.number).encoder
-        values = features(encoder, trained.images, cases, trained.device).numpy()
+        encoder = load_fold(trained.session.job, fold.number).encoder
+        values = features(encoder, trained.images, cases, trained.session.device).numpy()
         planes = {cohort.branches[number]: number for number in numbers}
         if any(f"{plane}_mean" not in statistics for plane in planes):
             return []

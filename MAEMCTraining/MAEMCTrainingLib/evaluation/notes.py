@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..classifiers.protocol import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
+from ..classifiers.starting_point import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 from ..statistics.metrics import INTERVALS
 from ..statistics.operating_points import FEWEST_CASES
 from .baselines import SIZE, VALUES

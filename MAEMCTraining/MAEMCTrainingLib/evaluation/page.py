@@ -10,7 +10,7 @@ from MAEMCLib.files.atomic import write_json
 from MAEMCLib.report.formats import write_report
 from MAEMCLib.report.sections import OWN, Cell, Difference, Figure, Note, Notes, Part, Report, Section, Table
 
-from ..classifiers.protocol import UNKNOWN, UNKNOWN_PATIENTS
+from ..classifiers.starting_point import UNKNOWN, UNKNOWN_PATIENTS
 from ..data.parts import TEST, VALIDATION
 from ..jobs.events import read_events
 from ..statistics.delong import Comparison

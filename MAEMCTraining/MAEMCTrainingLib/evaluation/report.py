@@ -15,9 +15,8 @@ from MAEMCLib.files.atomic import read_json
 from MAEMCLib.files.folder import make_folder
 
 from ..classifiers.cases import OWN_CLASSES
-from ..classifiers.fold_model import TrainedFolds
-from ..classifiers.protocol import UNKNOWN
-from ..classifiers.starting_point import IMAGENET, SCRATCH
+from ..classifiers.fold_model import FoldTraining
+from ..classifiers.starting_point import IMAGENET, SCRATCH, UNKNOWN
 from ..jobs.job import Job
 from ..statistics.calibration import Calibration
 from ..statistics.metrics import macro_auc_row
@@ -35,12 +34,12 @@ _TRAINING = ("epochs", "patience", "batch", "validation_fraction", "fusion", "cl
              "labeled_cases")  # fmt: skip
 
 
-def evaluate_job(trained: TrainedFolds) -> Evaluation:
+def evaluate_job(trained: FoldTraining) -> Evaluation:
     """Read the folds' predictions; write predictions.csv, metrics.json and report.html.
 
     Raises InputError: results that are missing or damaged, a probability that is NaN.
     """
-    job, cohort, tested = trained.job, trained.cohort, trained.division.evaluated
+    job, cohort, tested = trained.session.job, trained.cohort, trained.division.evaluated
     job.update(stage="Evaluating")
     classes = tuple(job.settings.get("classes", OWN_CLASSES))
     cases = [cohort.cases[int(case)] for case in tested]

@@ -19,8 +19,7 @@ from MAEMCLib.networks.vit import ViT
 from torch import nn
 
 from ..classifiers.fold_model import load_fold
-from ..classifiers.protocol import GIVEN, IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
-from ..classifiers.starting_point import IMAGENET, SCRATCH, StartingPoint, starting_point
+from ..classifiers.starting_point import IMAGENET, IN_FOLD, SCRATCH, UNKNOWN, UNKNOWN_PATIENTS, starting_point
 from ..data.cohort import Cohort
 from ..data.kinds import kind_of_job
 from ..data.kinds.kind import Kind
@@ -132,38 +131,29 @@ def _open(words: str) -> ComparedNetwork:
     if (path / "job.json").is_file() and Job(path).settings.get("kind") == "finetune":
         return _fold_model(path)
     start = starting_point(words)
-    return _pretrained(start) if start.pretraining is not None else _bundled(start)
-
-
-def _pretrained(start: StartingPoint) -> ComparedNetwork:
-    encoder = build_encoder(start.encoder)
-    encoder.load_state_dict(start.state)
-    run, cohort = start.pretraining.run, start.pretraining.cohort
-    return ComparedNetwork(
-        name=start.name,
-        what=f"pre-training by {run.method}, {run.epochs} epochs on {cohort['cases']} cases",
-        module=encoder.eval(),
-        preprocessing=start.preprocessing,
-        augmentation=run.augmentation,
-        kind=start.kind,
-        trained_on=frozenset(cohort["pseudonyms"]),
-        key=cohort["pseudonym_key"],
-    )
-
-
-def _bundled(start: StartingPoint) -> ComparedNetwork:
+    own = {"name": start.name, "preprocessing": start.preprocessing, "kind": start.kind}
+    if start.pretraining is not None:
+        encoder = build_encoder(start.encoder)
+        encoder.load_state_dict(start.state)
+        run, cohort = start.pretraining.run, start.pretraining.cohort
+        return ComparedNetwork(
+            **own,
+            what=f"pre-training by {run.method}, {run.epochs} epochs on {cohort['cases']} cases",
+            module=encoder.eval(),
+            augmentation=run.augmentation,
+            trained_on=frozenset(cohort["pseudonyms"]),
+            key=cohort["pseudonym_key"],
+        )
     bundle = ModelBundle.open(Path(start.source))
     card = bundle.card
     classifier = head_named(card.head)(start.encoder, len(card.classes))
     classifier.load_state_dict(bundle.weights("classifier")[0])
     members = len(card.members("classifier"))
     return ComparedNetwork(
-        name=start.name,
+        **own,
         what="model bundle" + (f", the first of its {members} members" if members > 1 else ""),
         module=classifier.float().eval(),
-        preprocessing=start.preprocessing,
         augmentation=start.kind.Augmentation(),
-        kind=start.kind,
         fusion=card.fusion,
         unknown="A bundle does not say which patients it was trained on.",
     )
@@ -176,11 +166,10 @@ def _fold_model(folder: Path) -> ComparedNetwork:
     configuration = settings["configuration"]
     trained_on, unknown = _patients_of_fold(folder, settings)
     how = "linear probe on" if configuration["linear_probe"] else "fine-tuned from"
-    source = settings["from"] if settings["from"] in (SCRATCH, IMAGENET) else Path(settings["from"]).name
     kind = kind_of_job(settings)
     return ComparedNetwork(
         name=folder.resolve().name,
-        what=f"{how} {source}, the model of fold {FOLD + 1} of {configuration['folds']}",
+        what=f"{how} {Path(settings['from']).name}, the model of fold {FOLD + 1} of {configuration['folds']}",
         module=load_fold(job, FOLD),
         preprocessing=kind.Preprocessing(**settings["preprocessing"]),
         augmentation=from_json(kind.Augmentation, configuration["augmentation"]),
@@ -199,7 +188,7 @@ def _patients_of_fold(folder: Path, settings: dict[str, Any]) -> tuple[frozenset
     own = set(settings["cohort"]["pseudonyms"]) - tested
     if settings["pretraining"] == UNKNOWN:
         return frozenset(own), UNKNOWN_PATIENTS
-    if settings["pretraining"] not in (GIVEN, IN_FOLD) or settings["from"] == IMAGENET:
+    if settings["pretraining"] is None or settings["from"] == IMAGENET:
         return frozenset(own), ""
     try:
         before = Job(Path(settings["from"])).settings["cohort"]
