@@ -3,7 +3,7 @@
 import time
 
 import qt
-from MAEMCLib.report.tables import classes_text, clinical_text
+from MAEMCLib.report.scores import classes_text, clinical_text
 from slicer.i18n import tr as _
 
 from . import drawing, nodes, overlays

@@ -10,7 +10,7 @@ from MAEMCLib.cases.values import named
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.images.ct import check_ct
 from MAEMCLib.models.store import StoredModel
-from MAEMCLib.report.tables import write_results
+from MAEMCLib.report.scores import write_results
 from MAEMCLib.results import NoduleResult
 from MAEMCLib.worker.client import WorkerClient
 from slicer.i18n import tr as _

@@ -16,8 +16,8 @@ SLICER = {"slicer", "qt", "ctk", "vtk"}
 LIGHT = [
     *("errors", "results", "applicability", "scoring", "files.atomic", "files.home", "images.ct", "images.files"),
     *("images.dicom.series", "images.reading_process", "inputs.region", "inputs.montage", "cases.points"),
-    *("cases.manifest", "models.card", "models.store", "models.bundle", "models.importing"),
-    *("worker.client", "worker.protocol", "report.tables", "report.scores", "report.formats", "figures.nodule"),
+    *("cases.manifest", "models.card", "models.store", "models.bundle"),
+    *("worker.client", "worker.protocol", "report.scores", "report.formats", "figures.nodule"),
     *("batch.run", "commands.score", "commands.models", "commands.batch"),
 ]
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 from MAEMCLib.errors import ModelError
 from MAEMCLib.models.bundle import Member, ModelBundle, copy_bundle, read_card, save_bundle
-from MAEMCLib.models.importing import import_model
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.models.store import find_model, list_models, remove_model
+from MAEMCLib.models.store import find_model, import_model, list_models, remove_model
 
 
 @pytest.fixture(params=["folder", "zip"])

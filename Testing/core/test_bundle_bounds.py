@@ -18,9 +18,8 @@ from MAEMCLib.errors import ModelError
 from MAEMCLib.files.home import home
 from MAEMCLib.models.bundle import Member, ModelBundle, read_card, save_bundle
 from MAEMCLib.models.card import ModelCard
-from MAEMCLib.models.importing import import_model
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.models.store import list_models
+from MAEMCLib.models.store import import_model, list_models
 from MAEMCLib.models.weights_header import read_header
 from MAEMCLib.report.card import card_text
 from MAEMCLib.report.formats import render

@@ -13,8 +13,7 @@ from MAEMCLib.errors import ModelError, UsageError
 from MAEMCLib.files.home import home
 from MAEMCLib.models import store as model_store
 from MAEMCLib.models.bundle import ModelBundle, copy_bundle, read_card, save_bundle
-from MAEMCLib.models.importing import import_model
-from MAEMCLib.models.store import SHIPPED, find_model, list_models, remove_model, shipped_folder
+from MAEMCLib.models.store import SHIPPED, find_model, import_model, list_models, remove_model, shipped_folder
 
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 

@@ -19,10 +19,9 @@ from MAEMCLib.machine import device
 from MAEMCLib.models import reference_case
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.card import graph_of
-from MAEMCLib.models.importing import import_model
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.reference_case import case_for, difference, measure, open_predictor
-from MAEMCLib.models.store import find_model
+from MAEMCLib.models.store import find_model, import_model
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.heads.graph import GraphHead
 from MAEMCLib.networks.heads.linear import LinearHead

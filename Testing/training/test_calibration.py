@@ -167,7 +167,7 @@ def test_a_fold_s_labels_do_not_reach_its_own_calibration_and_thresholds():
     """Turning all labels of a fold round leaves its probabilities and thresholds as they are, and moves the others'."""
     oof = out_of_fold()
     found = calibrate(oof)
-    assert found.reason is None and found.calibration.slope > 0
+    assert found.calibration.reason is None and found.calibration.slope > 0
     tested = oof.folds == 2
     labels = np.where(tested, 1 - oof.labels, oof.labels)
     turned = predictions(labels, oof.folds, oof.scores, oof.validation_cases, oof.validation_scores)
@@ -202,7 +202,7 @@ def test_calibrated_figures_are_not_optimistic():
         labels, scores = draws.integers(0, 2, 60), draws.random(60)
         oof = predictions(labels, np.arange(60) % 5, scores, np.arange(60), draws.random(60))
         found = calibrate(oof)
-        if found.reason is None:
+        if found.calibration.reason is None:
             gains.append(((labels - labels.mean()) ** 2).mean() - ((labels - found.probabilities) ** 2).mean())
     assert len(gains) > 3 and np.mean(gains) < 0.01
 
@@ -211,16 +211,16 @@ def test_a_model_no_better_than_chance_is_left_uncalibrated():
     oof = out_of_fold()
     turned = predictions(oof.labels, oof.folds, 1 - oof.scores, oof.validation_cases, 1 - oof.validation_scores)
     found = calibrate(turned)
-    assert "not better than chance" in found.reason and found.calibration == Calibration()
+    assert "not better than chance" in found.calibration.reason and not found.calibration.calibrated
     np.testing.assert_array_equal(found.probabilities, turned.scores)
 
 
 def test_few_validation_cases_leave_everything_at_its_default():
     oof = out_of_fold(60, 1, 30)
     found = calibrate(oof)
-    assert "at least 20" in found.reason and found.thresholds_reason == found.reason
+    assert "at least 20" in found.calibration.reason and found.thresholds_reason == found.calibration.reason
     assert set(found.thresholds.values()) == {0.5} and found.used == {}
-    assert found.calibration == Calibration()
+    assert not found.calibration.calibrated
 
 
 @pytest.fixture

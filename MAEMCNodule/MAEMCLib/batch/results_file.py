@@ -16,7 +16,7 @@ from ..files.folder import make_folder
 from ..files.regular_file import open_regular
 from ..files.spreadsheet import RowWriter, text_of
 from ..models.card import ModelCard
-from ..report.tables import write_csv
+from ..report.scores import write_csv
 from ..results import COLUMNS
 
 Row = dict[str, str]

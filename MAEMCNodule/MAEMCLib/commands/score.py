@@ -32,8 +32,7 @@ _LONGEST_FOLDER_NAME = 60
 
 def score(arguments: Namespace) -> int:
     """``maemc score``."""
-    from ..report.scores import results_table
-    from ..report.tables import results_document, write_results
+    from ..report.scores import results_document, results_table, write_results
 
     folder = None if arguments.output is None else Path(arguments.output)
     if folder is not None:

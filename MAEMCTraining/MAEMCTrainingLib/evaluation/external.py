@@ -24,10 +24,10 @@ from ..classifiers.cases import LABEL, OWN_CLASSES
 from ..classifiers.export import models_of_job
 from ..classifiers.starting_point import IMAGENET, SCRATCH, UNKNOWN, UNKNOWN_PATIENTS
 from ..jobs.job import Job
+from ..statistics.calibration import Calibration
 from ..statistics.metrics import auc
 from .baselines import SIZE
-from .evaluation import CalibrationFacts, DataFacts, Decisions, Evaluation
-from .measuring import measure, with_figures
+from .evaluation import DataFacts, Decisions, Evaluation, measure, with_figures
 from .notes import data_notes
 from .other_data import Failed, Progress, Scored, score_cache, score_manifest
 from .page import write_evaluation
@@ -130,7 +130,7 @@ def _evaluate(scored: Scored, card: ModelCard, job: Job | None) -> Evaluation:
 
 def _decisions(table: PredictionTable, card: ModelCard) -> Decisions:
     stated = card.values["calibration"]
-    calibration = CalibrationFacts(**{key: stated[key] for key in CalibrationFacts.__annotations__ if key in stated})
+    calibration = Calibration(**{key: stated[key] for key in Calibration.__annotations__ if key in stated})
     if len(card.classes) > 2:
         return Decisions(calibration)
     prior = card.values.get("training", {}).get("prior_in_probability")

@@ -20,8 +20,7 @@ from ..statistics.bootstrap import patient_samples
 from ..statistics.calibration import Calibration
 from ..statistics.metrics import evaluate
 from ..statistics.operating_points import at_points
-from .evaluation import Part
-from .measuring import counts_of, macro_figures
+from .evaluation import Decisions, Part, counts_of, macro_figures
 from .out_of_fold import probabilities_of
 from .predictions import PredictionTable, of_second
 
@@ -48,7 +47,7 @@ def about_parts(evaluated: str, divided: bool) -> list[str]:
 
 
 def evaluate_parts(
-    folder: Path, table: PredictionTable, folds: int, calibration: Calibration, thresholds: Mapping[str, float]
+    folder: Path, table: PredictionTable, folds: int, decisions: Decisions
 ) -> dict[str, tuple[PredictionTable, Part]]:
     """Of the parts that the manifest named: what the whole model says of their cases, and how good that is.
 
@@ -59,9 +58,9 @@ def evaluate_parts(
     found = {}
     for part in (VALIDATION, TEST):
         if all(result.get(part) for result in results):
-            scored = _mean_of_folds([result[part] for result in results], table, calibration, folder)
+            scored = _mean_of_folds([result[part] for result in results], table, decisions.calibration, folder)
             if len(np.unique(scored.labels)) == len(table.classes):
-                found[part] = scored, _figures(scored, thresholds, part)
+                found[part] = scored, _figures(scored, decisions.thresholds, part)
     return found
 
 

@@ -8,7 +8,7 @@ give, which is not what was evaluated, only its like.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +58,14 @@ class Calibrated:
     """What a reader gets from the scores of two classes, and what a bundle needs to give the same.
 
     probabilities: (cases,) calibrated by the other folds, or the scores. thresholds and calibration: the bundle's.
-    used: the threshold of each case, chosen without its fold. reason: why nothing was calibrated, or None.
-    thresholds_reason: why the thresholds are 0.5, or None.
+    used: the threshold of each case, chosen without its fold. thresholds_reason: why the thresholds are 0.5, or None.
     """
 
     probabilities: np.ndarray
     calibration: Calibration
     thresholds: dict[str, float]
     used: dict[str, np.ndarray]
-    reason: str | None
-    thresholds_reason: str | None
+    thresholds_reason: str | None = None
 
 
 def probabilities_of(row: Mapping[str, Any]) -> list[float]:
@@ -133,13 +131,14 @@ def calibrate(oof: OutOfFold) -> Calibrated:
     """
     reason = too_few(oof.validation_labels, oof.validation_cases)
     if reason is not None:
-        return Calibrated(oof.scores, Calibration(), dict.fromkeys(POINTS, 0.5), {}, reason, reason)
+        return Calibrated(oof.scores, Calibration(reason=reason), dict.fromkeys(POINTS, 0.5), {}, reason)
     folds, every = np.unique(oof.folds), np.ones(len(oof.validation_cases), dtype=bool)
     if len(folds) > 1:
         calibration, source = fit_platt(oof.labels, oof.scores), "out-of-fold"
         fitted = {fold: fit_platt(oof.labels[oof.folds != fold], oof.scores[oof.folds != fold]) for fold in folds}
     else:
         calibration, source = fit_platt(oof.validation_labels, oof.validation_scores), "validation"
+        calibration = replace(calibration, cases=len(oof.labels))
         fitted = {folds[0]: calibration}
         if (oof.validation_folds >= 0).any():
             reason = (
@@ -153,14 +152,15 @@ def calibrate(oof: OutOfFold) -> Calibrated:
             f"{min(slopes):.2f} to {max(slopes):.2f}): the model is not better than chance"
         )
     if reason is not None:
-        calibration, fitted = Calibration(), dict.fromkeys(folds, Calibration())
+        calibration = Calibration(reason=reason)
+        fitted = dict.fromkeys(folds, calibration)
     probabilities, used = np.zeros(len(oof.scores)), {name: np.zeros(len(oof.scores)) for name in POINTS}
     for fold, own in fitted.items():
         tested = oof.folds == fold
         probabilities[tested] = own.apply(oof.scores[tested])
         for name, value in _thresholds(oof, oof.validation_folds != fold if len(folds) > 1 else every, own).items():
             used[name][tested] = value
-    return Calibrated(probabilities, calibration, _thresholds(oof, every, calibration), used, reason, None)
+    return Calibrated(probabilities, calibration, _thresholds(oof, every, calibration), used)
 
 
 def _thresholds(oof: OutOfFold, chosen: np.ndarray, calibration: Calibration) -> dict[str, float]:

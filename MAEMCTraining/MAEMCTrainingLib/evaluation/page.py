@@ -141,8 +141,7 @@ def difference_of(found: Comparison | None) -> Cell:
     """The difference of two AUCs with its interval and DeLong's p, as a cell."""
     if found is None:
         return ""
-    metric = found.difference
-    return Difference(metric.value, metric.low, metric.high, p=found.delong.p if found.delong else None)
+    return Difference(**vars(found.difference), p=found.delong.p if found.delong else None)
 
 
 def _ranking(found: Evaluation) -> Section:

@@ -20,10 +20,9 @@ from ..classifiers.starting_point import IMAGENET, SCRATCH, UNKNOWN
 from ..jobs.job import Job
 from ..statistics.calibration import Calibration
 from ..statistics.metrics import macro_auc_row
-from .evaluation import CalibrationFacts, Decisions, Evaluation, JobFacts
-from .job_baselines import baselines_of, training_distances
+from .baselines import baselines_of, training_distances
+from .evaluation import Decisions, Evaluation, JobFacts, measure, with_figures
 from .manifest_parts import evaluate_parts, evaluated_rows
-from .measuring import measure, with_figures
 from .notes import job_notes
 from .out_of_fold import Calibrated, OutOfFold, calibrate, read_out_of_fold
 from .page import write_evaluation
@@ -84,9 +83,7 @@ def _write(
     if not table.by_class:  # its figures are those of the numbers themselves, as a file has them to six digits
         table = replace(table, network=oof.probabilities, folds=oof.folds)
     decisions = _decisions(table, oof, calibrated, settings["configuration"])
-    parts = evaluate_parts(
-        job.folder, table, folds, calibrated.calibration if calibrated else Calibration(), decisions.thresholds
-    )
+    parts = evaluate_parts(job.folder, table, folds, decisions)
     found = measure(
         table,
         decisions,
@@ -111,15 +108,11 @@ def _decisions(
     table: PredictionTable, oof: OutOfFold, found: Calibrated | None, configuration: Mapping[str, Any]
 ) -> Decisions:
     if found is None:
-        return Decisions(CalibrationFacts(False, reason=_TWO_CLASSES_ONLY))
-    calibration = CalibrationFacts(False, reason=found.reason)
+        return Decisions(Calibration(reason=_TWO_CLASSES_ONLY))
     # What an adjustment to a prevalence starts from. Platt scaling on the cohort gives the cohort's; a network trained
     # with class weights learns as if both classes were equally frequent.
-    prior = 0.5 if found.reason and configuration["class_weights"] else float((table.labels == 1).mean())
-    if not found.reason:
-        slope, intercept = found.calibration.slope, found.calibration.intercept
-        calibration = CalibrationFacts(True, "platt", slope, intercept, len(table.labels))
-    decisions = Decisions(calibration, found.thresholds, prior, found.thresholds_reason)
+    prior = 0.5 if found.calibration.reason and configuration["class_weights"] else float((table.labels == 1).mean())
+    decisions = Decisions(found.calibration, found.thresholds, prior, found.thresholds_reason)
     return with_figures(decisions, replace(table, network=oof.probabilities), found.used)
 
 

@@ -23,7 +23,6 @@ from MAEMCLib.inputs.region import SIDE
 from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import TILES
 from MAEMCLib.networks.masking import unpatchify
-from MAEMCLib.report.sections import Metric
 from torch import nn
 
 from ..data.cohort import Cohort
@@ -32,9 +31,9 @@ from ..data.kinds.nodule import KIND as NODULE
 from ..engine.rng import generator
 from ..pretraining.preview import masked_pixels, montage_figure, save_png
 from ..pretraining.run import PretrainedJob, build_method
-from ..statistics.bootstrap import two_class_samples
+from ..statistics.bootstrap import two_class_samples, with_interval
 from .contrast import fill_queue, own_key_first, queries_and_keys, queue_losses
-from .filling import FILLINGS, INTERPOLATION, interpolated
+from .filling import FILLINGS, INTERPOLATION
 from .gray_levels import gray_level_errors, gray_levels, peak_signal_to_noise
 from .report import EVERYWHERE, NETWORK, PLANES, TRAINING_MEAN, UNTRAINED, notes, targets
 
@@ -102,7 +101,7 @@ def evaluate_pretext(
     report["notes"] = notes(report)
     make_folder(output)
     with replacing(output / "pretext.png") as temporary:
-        save_png(_figure(pretrained, pairs[:, 0], noise[:, 0, 0]), temporary)
+        save_png(_figure(pretrained, pairs, noise), temporary)
     write_json(output / "pretext.json", report)
     return report
 
@@ -280,26 +279,20 @@ def _contrast(
 def _metric(weights: np.ndarray, values: np.ndarray, over: np.ndarray | None = None) -> dict[str, Any]:
     """The mean over cases, or the ratio of two means, with its interval. weights: all cases, then each bootstrap's."""
     below = weights @ (np.ones(len(values)) if over is None else over)
-    samples = (weights @ values) / below
-    if not np.isfinite(samples).all():
-        return asdict(Metric(None, None, None, len(values)))
-    low, high = np.percentile(samples[1:], [2.5, 97.5])
-    return asdict(Metric(float(samples[0]), float(low), float(high), len(values)))
+    return asdict(with_interval((weights @ values) / below, len(values)))
 
 
-def _figure(pretrained: PretrainedJob, axial: np.ndarray, noise: np.ndarray) -> Any:
-    """Target, masked, network, interpolation of a few cases; axial (cases, 250, 250), noise (cases, N)."""
-    chosen = np.unique(np.linspace(0, len(axial) - 1, min(_IMAGES, len(axial))).round().astype(int))
-    targets = axial[chosen]
-    device = next(pretrained.module.parameters()).device
-    images, draws = torch.from_numpy(targets).to(device)[:, None], torch.from_numpy(noise[chosen]).to(device)
-    prediction, indices = pretrained.module.reconstruct(images, draws, PLANES[0])
-    masked = masked_pixels(prediction, indices)
-    reconstructed = np.where(masked, _montages(prediction), targets)
-    between = to_montage(interpolated(from_montage(targets), from_montage(~masked)))
+@torch.no_grad()
+def _figure(pretrained: PretrainedJob, pairs: np.ndarray, noise: np.ndarray) -> Any:
+    """Target, masked, network, interpolation of the axial plane of a few cases, each with its first mask."""
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(_IMAGES, len(pairs))).round().astype(int))
+    network = {NETWORK: pretrained.module}
+    _, _, targets, masked, filled = next(_filled(network, pairs[chosen], noise[chosen, :1], None))
+    reconstructed = np.where(masked, filled[NETWORK], targets)
+    parts = map(to_montage, (targets, masked, reconstructed, filled[INTERPOLATION]))
     rows = [
         [(target, None), (target, covered), (network, None), (line, None)]
-        for target, covered, network, line in zip(targets, masked, reconstructed, between, strict=True)
+        for target, covered, network, line in zip(*parts, strict=True)
     ]
     return montage_figure(
         rows,

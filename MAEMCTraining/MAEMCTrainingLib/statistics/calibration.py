@@ -23,14 +23,21 @@ _ROWS = 256
 
 @dataclass(frozen=True)
 class Calibration:
-    """slope and intercept of the logit; as a bundle's card states them and ``Predictor`` applies them."""
+    """slope and intercept of the logit; as a bundle's card states them and ``Predictor`` applies them.
+
+    cases: how many it stands for. reason: why there is none.
+    """
 
     slope: float = 1.0
     intercept: float = 0.0
+    calibrated: bool = False
+    method: str | None = None
+    cases: int = 0
+    reason: str | None = None
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of the same shape; the same ones where nothing was fitted."""
-        if self == Calibration():
+        if (self.slope, self.intercept) == (1.0, 0.0):
             return probabilities
         return expit(self.slope * logits(probabilities) + self.intercept)
 
@@ -53,8 +60,8 @@ def fit_platt(labels: np.ndarray, probabilities: np.ndarray) -> Calibration:
     targets = np.where(labels == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
     slope, intercept = _fit_line(logits(probabilities), targets, np.ones((1, len(labels))))
     if not np.isfinite(slope[0]):  # one and the same probability for all cases: only the prior is known
-        return Calibration(0.0, float(logit(targets.mean())))
-    return Calibration(float(slope[0]), float(intercept[0]))
+        slope, intercept = [0.0], [logit(targets.mean())]
+    return Calibration(float(slope[0]), float(intercept[0]), True, "platt", len(labels))
 
 
 def recalibration(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

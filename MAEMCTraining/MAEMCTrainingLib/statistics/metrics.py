@@ -168,13 +168,8 @@ def check_probabilities(probabilities: np.ndarray) -> None:
 
 def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float | np.ndarray) -> dict[str, int]:
     """The four counts behind all rates: tp, fp, tn, fn."""
-    called, sick = probabilities >= threshold, labels == 1
-    return {
-        "tp": int((called & sick).sum()),
-        "fp": int((called & ~sick).sum()),
-        "tn": int((~called & ~sick).sum()),
-        "fn": int((~called & sick).sum()),
-    }
+    tp, fp, fn = (int(counted.sum()) for counted in _counted(labels, probabilities >= threshold, 1))
+    return {"tp": tp, "fp": fp, "tn": len(labels) - tp - fp - fn, "fn": fn}
 
 
 def evaluate_classes(
@@ -288,6 +283,5 @@ def by_class(
 def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray) -> list[list[int]]:
     """Counts: a row for each true class, a column for each class that was called."""
     count = probabilities.shape[1]
-    table = np.zeros((count, count), int)
-    np.add.at(table, (labels, probabilities.argmax(axis=1)), 1)
-    return table.tolist()
+    pairs = labels * count + probabilities.argmax(axis=1)
+    return np.bincount(pairs, minlength=count**2).reshape(count, count).tolist()
