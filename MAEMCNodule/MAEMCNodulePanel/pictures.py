@@ -7,8 +7,7 @@ import numpy as np
 import slicer
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.axial import slice_through
-from MAEMCLib.images.ct import check_ct
+from MAEMCLib.images.ct import check_ct, slice_through
 from MAEMCLib.images.gray import Pixels
 from slicer.i18n import tr as _
 

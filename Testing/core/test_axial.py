@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.axial import slice_through
-from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.ct import CTVolume, slice_through
 
 STORED = [
     (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1.0, -1.0), repeat=3)

@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 import pytest
-from MAEMCLib import fingerprint
-from MAEMCLib.batch import processes as batch_processes
+from MAEMCLib import scoring
+from MAEMCLib.batch import run as batch_run
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images import reading_process
 from MAEMCLib.images.ct import CTVolume
@@ -172,7 +172,7 @@ CHANGES = {
     "diameter": {"first": "a.nrrd,35,35,35,13"},
     "diameter taken away": {"first": "a.nrrd,35,35,35,"},
     "flag": {"nifti_form": "qform"},
-    "release": {"release": fingerprint.SCORING_RELEASE + 1},
+    "release": {"release": scoring.SCORING_RELEASE + 1},
 }
 
 
@@ -186,7 +186,7 @@ def test_a_row_is_kept_only_where_its_input_is_what_it_was(what, two, tmp_path, 
     assert read == [] and rows_of(output) == before
     change.get("change", lambda folder: None)(tmp_path)
     if "release" in change:
-        monkeypatch.setattr(fingerprint, "SCORING_RELEASE", change["release"])
+        monkeypatch.setattr(scoring, "SCORING_RELEASE", change["release"])
     run(two(change.get("first", "a.nrrd,35,35,35,12")), output, random_bundle, nifti_form=change.get("nifti_form"))
     everything = what in ("flag", "release")  # concerns b as well
     assert read == (["a.nrrd", "b.nrrd"] if everything else ["a.nrrd"])
@@ -298,7 +298,7 @@ def test_whatever_a_row_is_it_is_one_failed_row_and_nobody_is_named(two, tmp_pat
 
 
 def dying_work(*arguments):
-    """``batch_processes._work`` of a process that the case "killer" ends, once where a file says so."""
+    """``batch_run._work`` of a process that the case "killer" ends, once where a file says so."""
     score = CaseScorer.score
 
     def dying(self, rows):
@@ -312,13 +312,13 @@ def dying_work(*arguments):
     ORIGINAL_WORK(*arguments)
 
 
-ORIGINAL_WORK = batch_processes._work
+ORIGINAL_WORK = batch_run._work
 
 
 def test_a_process_that_dies_costs_its_own_rows_and_those_only_where_it_dies_again(
     tmp_path, random_bundle, monkeypatch
 ):
-    monkeypatch.setattr(batch_processes, "_work", dying_work)
+    monkeypatch.setattr(batch_run, "_work", dying_work)
     names = ["a", "killer", "b", "once", "c"]
     for number, name in enumerate(names):
         volume(tmp_path / f"{name}.nrrd", number)

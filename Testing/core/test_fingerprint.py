@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import InputError
-from MAEMCLib.fingerprint import fingerprint
 from MAEMCLib.images.content import content_sha256
 from MAEMCLib.inputs import INPUTS
+from MAEMCLib.scoring import fingerprint
 
 CLINICAL = (ClinicalField("age", "number"), ClinicalField("second", "series", optional=True))
 CARD = SimpleNamespace(

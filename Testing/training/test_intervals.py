@@ -8,9 +8,8 @@ from MAEMCLib.report.sections import Metric
 from MAEMCTrainingLib.statistics import bootstrap, metrics
 from MAEMCTrainingLib.statistics.bootstrap import two_class_samples, with_interval
 from MAEMCTrainingLib.statistics.calibration import calibrated_error, equal_mass_bins, reliability
-from MAEMCTrainingLib.statistics.delong import delong
 from MAEMCTrainingLib.statistics.intervals import area_interval, effective_size, mean_interval, rate_interval
-from MAEMCTrainingLib.statistics.metrics import area, auc_difference, evaluate
+from MAEMCTrainingLib.statistics.metrics import area, auc_difference, delong, evaluate
 from scipy.stats import binomtest
 
 from Testing.benchmarks.intervals import FIGURES, coverage, report, sample

@@ -10,8 +10,7 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.cases.values import ClinicalValues
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.images.axial import windowed
-from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.ct import CTVolume, windowed
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.images.gray import read_gray, square
 from MAEMCLib.images.reading_process import ReadingProcess

@@ -11,8 +11,7 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.files.atomic import file_sha256
-from MAEMCLib.images.axial import axial_slices
-from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.ct import CTVolume, axial_slices
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.reduction.deepnet import DEVIATION, MEAN, load_deepnet
 from MAEMCTrainingLib.reduction.hash import DifferenceHash, difference_hash, thumbnail

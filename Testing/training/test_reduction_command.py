@@ -14,7 +14,7 @@ import pydicom
 import pytest
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
-from MAEMCLib.images.axial import axial_slices
+from MAEMCLib.images.ct import axial_slices
 from MAEMCLib.images.files import read_volume
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.formats.images import import_images

@@ -14,8 +14,7 @@ from ..cases.case import Case
 from ..cases.values import ClinicalValues
 from ..errors import ArchitectureError, InputError
 from ..files.atomic import write_json
-from ..images.axial import axial_slice, is_volume
-from ..images.ct import CTVolume
+from ..images.ct import CTVolume, axial_slice, is_volume
 from ..images.gray import Pixels, framed, gray_of
 from ..images.reading_process import ReadingProcess
 from ..results import DISCLAIMER, NoduleResult

@@ -12,8 +12,16 @@ from MAEMCLib.report.sections import Metric
 from ..classifiers.cases import OWN_CLASSES
 from ..statistics.bootstrap import patient_samples, two_class_samples
 from ..statistics.calibration import Calibration, reliability
-from ..statistics.delong import Comparison, delong
-from ..statistics.metrics import area, auc_difference, by_class, confusion_matrix, evaluate, evaluate_classes
+from ..statistics.metrics import (
+    Comparison,
+    area,
+    auc_difference,
+    by_class,
+    confusion_matrix,
+    delong,
+    evaluate,
+    evaluate_classes,
+)
 from ..statistics.operating_points import POINTS, OperatingPoint, at_points
 from .out_of_fold import BRANCH
 from .predictions import PredictionTable, second_of

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..classifiers.starting_point import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
+from ..data.parts import TEST
 from ..statistics.metrics import INTERVALS
 from ..statistics.operating_points import FEWEST_CASES
 from .baselines import SIZE, VALUES
 from .evaluation import Evaluation
-from .manifest_parts import about_parts
 
 _LEAK = 0.995
 _MACRO = "A case is called what is likeliest. Macro: the mean over classes. AUC: a class against all others."
@@ -59,6 +59,19 @@ def job_notes(found: Evaluation) -> list[str]:
     if job.folds > 1:
         notes.append(_MEAN_OF_FOLDS)
     return [*notes, "Baselines are called at 0.5; all but the majority class are fitted in the same folds."]
+
+
+def about_parts(evaluated: str, divided: bool) -> list[str]:
+    """Which rows of the manifest the figures are of. divided: whether it has a split."""
+    if evaluated == "out-of-fold":
+        notes = ["Predictions are out of fold."]
+        return [*notes, "Folds are of the manifest's training rows."] if divided else notes
+    if evaluated.startswith(TEST):
+        return ["The figures are of the manifest's test rows, which trained nothing and chose nothing."]
+    return [
+        "The manifest has no test rows: the figures are of its validation rows, which chose the epoch and the "
+        "thresholds. They are too good."
+    ]
 
 
 def few_cases(found: Evaluation) -> list[str]:

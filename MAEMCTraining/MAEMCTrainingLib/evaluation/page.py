@@ -13,7 +13,7 @@ from MAEMCLib.report.sections import OWN, Cell, Difference, Figure, Note, Notes,
 from ..classifiers.starting_point import UNKNOWN, UNKNOWN_PATIENTS
 from ..data.parts import TEST, VALIDATION
 from ..jobs.events import read_events
-from ..statistics.delong import Comparison
+from ..statistics.metrics import Comparison
 from ..statistics.operating_points import OperatingPoint
 from .evaluation import Evaluation, Metrics, counted
 from .figures import POINT_NAMES, evaluation_figure, learning_figure

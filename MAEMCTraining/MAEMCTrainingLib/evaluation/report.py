@@ -1,30 +1,37 @@
 """The evaluation of a job: out-of-fold metrics with intervals, beside what they have to beat.
 
-predictions.csv, metrics.json and report.html in the job's folder, for either head and for two classes or more.
+predictions.csv, metrics.json and report.html in the job's folder, for either head and for two classes or more. The
+validation and the test rows that a manifest names are scored by the whole model: the mean of its fold models,
+calibrated and called as the exported bundle does it. The test rows trained nothing and chose nothing. The validation
+rows chose the epoch and the thresholds, so that their figures are too good; they stand beside those of the test rows
+for that reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import read_json
 from MAEMCLib.files.folder import make_folder
 
 from ..classifiers.cases import OWN_CLASSES
-from ..classifiers.fold_model import FoldTraining
+from ..classifiers.fold_model import FoldTraining, fold_result
 from ..classifiers.starting_point import IMAGENET, SCRATCH, UNKNOWN
+from ..data.parts import TEST, VALIDATION
 from ..jobs.job import Job
+from ..statistics.bootstrap import patient_samples
 from ..statistics.calibration import Calibration
-from ..statistics.metrics import macro_auc_row
+from ..statistics.metrics import evaluate, macro_auc_row
+from ..statistics.operating_points import at_points
 from .baselines import baselines_of, training_distances
-from .evaluation import Decisions, Evaluation, JobFacts, measure, with_figures
-from .manifest_parts import evaluate_parts, evaluated_rows
+from .evaluation import Decisions, Evaluation, JobFacts, Part, counts_of, macro_figures, measure, with_figures
 from .notes import job_notes
-from .out_of_fold import Calibrated, OutOfFold, calibrate, read_out_of_fold
+from .out_of_fold import Calibrated, OutOfFold, calibrate, probabilities_of, read_out_of_fold
 from .page import write_evaluation
 from .predictions import PredictionTable, of_second, read_predictions
 
@@ -153,3 +160,73 @@ def _start_text(settings: Mapping[str, Any]) -> str:
     """What the job started from, without the name of its folder or file."""
     kinds = {SCRATCH: SCRATCH, IMAGENET: "ImageNet"}
     return kinds.get(settings["from"], "a model" if settings["pretraining"] == UNKNOWN else "a pre-training")
+
+
+def evaluated_rows(settings: Mapping[str, Any]) -> str:
+    """What the figures are of: out of fold, or of the rows of a part of the manifest's split."""
+    parts = settings.get("parts")
+    if not parts or not parts[VALIDATION] or settings["configuration"].get("folds_from"):
+        return "out-of-fold"
+    return f"{TEST if parts[TEST] else VALIDATION} rows"
+
+
+def evaluate_parts(
+    folder: Path, table: PredictionTable, folds: int, decisions: Decisions
+) -> dict[str, tuple[PredictionTable, Part]]:
+    """Of the parts that the manifest named: what the whole model says of their cases, and how good that is.
+
+    table: the job's own predictions, for its classes. Raises InputError where the results of the folds do not fit each
+    other.
+    """
+    results = [fold_result(folder, number).get("parts", {}) for number in range(folds)]
+    found = {}
+    for part in (VALIDATION, TEST):
+        if all(result.get(part) for result in results):
+            scored = _mean_of_folds([result[part] for result in results], table, decisions.calibration, folder)
+            if len(np.unique(scored.labels)) == len(table.classes):
+                found[part] = scored, _figures(scored, decisions.thresholds, part)
+    return found
+
+
+def _mean_of_folds(
+    folds: Sequence[list[dict[str, Any]]], own: PredictionTable, calibration: Calibration, folder: Path
+) -> PredictionTable:
+    first = folds[0]
+    names = [row["case_id"] for row in first]
+    if any([row["case_id"] for row in rows] != names for rows in folds):
+        raise InputError(
+            f"The folds of {folder} scored different test rows. Remove the result.json of its folds and repeat the "
+            "training's command.",
+            "damaged-result",
+            [folder],
+        )
+    scores = np.array([[probabilities_of(row) for row in rows] for rows in folds])
+    network = probabilities = scores.mean(axis=0)
+    if len(own.classes) == 2:
+        probabilities = of_second(np.mean([calibration.apply(values[:, 1]) for values in scores], axis=0))
+    return PredictionTable(
+        case_ids=names,
+        patients=[row["patient"] for row in first],
+        labels=np.array([row["label"] for row in first]),
+        probabilities=probabilities,
+        network=network,
+        rows=[row["row"] for row in first],
+        classes=own.classes,
+        by_class=own.by_class,
+    )
+
+
+def _figures(table: PredictionTable, thresholds: Mapping[str, float], part: str) -> Part:
+    labels, patients, second = table.labels, table.patient_numbers, table.probabilities[:, 1]
+    if table.by_class:
+        metrics = macro_figures(table, table.scores, patient_samples(labels, patients))
+    else:
+        metrics = evaluate(labels, second, patients, thresholds["balanced"])
+    points = at_points(labels, second, patients, thresholds) if len(table.classes) == 2 else None
+    return Part(
+        **counts_of(table),
+        metrics=metrics,
+        chose_the_epoch=part == VALIDATION,
+        counts=points["balanced"].counts if points else None,
+        operating_points=points,
+    )

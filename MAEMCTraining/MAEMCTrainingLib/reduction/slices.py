@@ -13,8 +13,7 @@ import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import POINT, Manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.axial import axial_slice, axial_slices
-from MAEMCLib.images.ct import WINDOW_HU, check_ct
+from MAEMCLib.images.ct import WINDOW_HU, axial_slice, axial_slices, check_ct
 from MAEMCLib.images.gray import open_raster
 from MAEMCLib.images.reading_process import ReadingProcess
 

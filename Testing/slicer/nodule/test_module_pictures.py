@@ -130,7 +130,7 @@ def test_its_map_lies_over_what_the_model_sees(pictures, add_picture):
 
 
 def test_the_axial_slice_of_a_ct_is_scored(pictures, add_ct, slice_view, score_file):
-    from MAEMCLib.images.axial import axial_slices
+    from MAEMCLib.images.ct import axial_slices
     from MAEMCNodulePanel.volumes import ctVolume
 
     red, panel = slice_view("Red"), pictures

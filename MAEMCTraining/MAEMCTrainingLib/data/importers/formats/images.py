@@ -23,7 +23,7 @@ from pathlib import Path
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.axial import PICTURE_SUFFIXES
+from MAEMCLib.images.ct import PICTURE_SUFFIXES
 
 from ..archive import unpack_tar
 from ..class_folders import KNOWN, ClassFolders, find_class_folders
