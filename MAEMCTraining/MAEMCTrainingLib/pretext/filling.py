@@ -7,8 +7,6 @@ is looked at by itself, along the slices.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 
@@ -44,13 +42,6 @@ def interpolated(stacks: np.ndarray, visible: np.ndarray) -> np.ndarray:
     return np.where(none, gray_mean(stacks, visible), low + share * (high - low))
 
 
-GRAY_MEAN, VISIBLE_MEAN, INTERPOLATION = (
-    "mean of all visible pixels",
-    "visible mean per position",
-    "linear between visible slices",
-)
-FILLINGS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    GRAY_MEAN: gray_mean,
-    VISIBLE_MEAN: visible_mean,
-    INTERPOLATION: interpolated,
-}
+GRAY_MEAN, VISIBLE_MEAN = "mean of all visible pixels", "visible mean per position"
+INTERPOLATION = "linear between visible slices"
+FILLINGS = {GRAY_MEAN: gray_mean, VISIBLE_MEAN: visible_mean, INTERPOLATION: interpolated}

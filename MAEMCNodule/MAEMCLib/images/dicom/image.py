@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...files.strict_json import require
 from .header import DAMAGED, Header, plain_values
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -95,9 +96,9 @@ def read_slice(path: Path, header: Header, frame: int | None = None) -> Slice:
         shape = _checked_shape(header, frame)
         slope, intercept = _rescale(header)
         position, spacing = _numbers(header, "ImagePositionPatient", 3), _numbers(header, "PixelSpacing", 2)
-        _require((spacing > 0).all(), "PixelSpacing is not above zero")
+        require((spacing > 0).all(), "PixelSpacing is not above zero")
         return Slice(path, frame, header, position, _orientation(header), spacing, shape, slope, intercept)
-    except _Unusable as reason:
+    except ValueError as reason:
         raise refused(str(reason), path) from None
 
 
@@ -194,16 +195,6 @@ def _first(sequence: Any) -> Any:
     return sequence[0] if sequence else None
 
 
-class _Unusable(Exception):
-    """Why an image cannot be used."""
-
-
-def _require(sound: object, reason: str) -> None:
-    """Raise _Unusable with the reason, unless it is sound."""
-    if not sound:
-        raise _Unusable(reason)
-
-
 def _phrases(text: str) -> str:
     return " " + re.sub(r"[^A-Z0-9]+", " ", text) + " "
 
@@ -212,26 +203,27 @@ def _checked_shape(header: Header, frame: int | None) -> tuple[int, int]:
     """Rows and columns, after a check of the pixel module: one plain gray value per pixel, and as many bytes as the
     header states."""
     kind = header.text("SOPClassUID")
-    _require(kind, "SOPClassUID is missing")
-    _require(kind in (CT_IMAGE, *ENHANCED_CT), "SOPClassUID is not that of a CT image")
-    _require(header.text("Modality"), "Modality is missing")
-    _require(header.text("Modality") == "CT", "Modality is not CT")
-    _require(DAMAGED not in header.text("ImageType"), "ImageType cannot be decoded")
-    _require(header.text("PhotometricInterpretation") == "MONOCHROME2", "PhotometricInterpretation is not MONOCHROME2")
+    require(kind, "SOPClassUID is missing")
+    require(kind in (CT_IMAGE, *ENHANCED_CT), "SOPClassUID is not that of a CT image")
+    require(header.text("Modality"), "Modality is missing")
+    require(header.text("Modality") == "CT", "Modality is not CT")
+    require(DAMAGED not in header.text("ImageType"), "ImageType cannot be decoded")
+    require(header.text("PhotometricInterpretation") == "MONOCHROME2", "PhotometricInterpretation is not MONOCHROME2")
     _whole(header, "SamplesPerPixel", 1, 1)
     allocated = _whole(header, "BitsAllocated", 8, 32)
-    _require(allocated in (8, 16, 32), f"BitsAllocated is {allocated}")
+    require(allocated in (8, 16, 32), f"BitsAllocated is {allocated}")
     stored = _whole(header, "BitsStored", 1, allocated)
     _whole(header, "HighBit", stored - 1, stored - 1)
     _whole(header, "PixelRepresentation", 0, 1)
     frames = _whole(header, "NumberOfFrames", 1, 1 << 20) if "NumberOfFrames" in header else 1
-    _require(frame is not None or frames == 1, "it is multi-frame and states no place for each frame")
-    _require(header.pixel_bytes is not None, "it has no PixelData")
-    _require(not header.pixels_cut, "PixelData is cut short")
+    require(frame is not None or frames == 1, "it is multi-frame and states no place for each frame")
+    require(header.pixel_bytes is not None, "it has no PixelData")
+    require(not header.pixels_cut, "PixelData is cut short")
     shape = (_whole(header, "Rows", 2, 65535), _whole(header, "Columns", 2, 65535))
     wanted = frames * shape[0] * shape[1] * (allocated // 8)
-    if header.pixel_bytes >= 0 and header.pixel_bytes not in (wanted, wanted + wanted % 2):
-        raise _Unusable(f"PixelData has {header.pixel_bytes} bytes where Rows and Columns need {wanted}")
+    there = header.pixel_bytes
+    whole = there < 0 or there in (wanted, wanted + wanted % 2)
+    require(whole, f"PixelData has {there} bytes where Rows and Columns need {wanted}")
     return shape
 
 
@@ -240,7 +232,7 @@ def _rescale(header: Header) -> tuple[float | None, float | None]:
     if not header.keys() & names:
         return None, None
     slope, intercept = (float(_numbers(header, name, 1)[0]) for name in names)
-    _require(slope > 0, f"RescaleSlope is {slope:g}; it has to be above zero")
+    require(slope > 0, f"RescaleSlope is {slope:g}; it has to be above zero")
     return slope, intercept
 
 
@@ -248,22 +240,22 @@ def _orientation(header: Header) -> np.ndarray:
     cosines = _numbers(header, "ImageOrientationPatient", 6)
     row, column = cosines[:3], cosines[3:]
     off = max(abs(np.linalg.norm(row) - 1), abs(np.linalg.norm(column) - 1))
-    _require(off <= COSINES_OFF, "ImageOrientationPatient holds no unit vectors")
-    _require(abs(row @ column) <= COSINES_OFF, "ImageOrientationPatient holds vectors that are not at a right angle")
+    require(off <= COSINES_OFF, "ImageOrientationPatient holds no unit vectors")
+    require(abs(row @ column) <= COSINES_OFF, "ImageOrientationPatient holds vectors that are not at a right angle")
     return cosines
 
 
 def _whole(header: Header, name: str, low: int, high: int) -> int:
     value = float(_numbers(header, name, 1)[0])
-    _require(value == int(value) and low <= value <= high, f"{name} is {value:g}")
+    require(value == int(value) and low <= value <= high, f"{name} is {value:g}")
     return int(value)
 
 
 def _numbers(header: Header, name: str, count: int) -> np.ndarray:
     values = header.get(name, ())
-    _require(values, f"{name} is missing")
+    require(values, f"{name} is missing")
     number = f"{len(values)} value{'s' * (len(values) != 1)}"
-    _require(len(values) == count, f"{name} has {number} where {count} are needed")
+    require(len(values) == count, f"{name} has {number} where {count} are needed")
     array = np.array(values)
-    _require((np.abs(array) <= 1e9).all(), f"{name} holds a value that is not a finite number")
+    require((np.abs(array) <= 1e9).all(), f"{name} holds a value that is not a finite number")
     return array
