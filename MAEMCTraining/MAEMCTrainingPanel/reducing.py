@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from MAEMCLib.errors import MAEMCError
-from MAEMCLib.files.atomic import read_json, write_json
-from MAEMCLib.files.folder import make_folder
+from MAEMCLib.files.atomic import make_folder, read_json, write_json
 
 from .commands import ChildCommands
 from .folders import manifestFolder

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..errors import InputError, UsageError
-from ..files.folder import make_folder
+from ..files.atomic import make_folder
 from ..files.regular_file import open_regular
 from ..files.spreadsheet import RowWriter, text_of
 from ..models.card import ModelCard

@@ -20,8 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError, input_error
-from ..files.atomic import replacing
-from ..files.folder import make_folder
+from ..files.atomic import make_folder, replacing
 from ..files.regular_file import open_regular
 from ..files.spreadsheet import RowWriter, read_table
 from ..files.strict_json import number_of

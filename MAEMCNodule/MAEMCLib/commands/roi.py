@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from ..cases.points import parse_point
-from ..files.folder import make_folder
+from ..files.atomic import make_folder
 from ..images.reading_process import ReadingProcess
 from ..inputs.montage import save_montage
 from ..inputs.nodule import INPUT, write_stack

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, ModelError
-from ..files.folder import make_folder
+from ..files.atomic import make_folder
 from ..machine.installation import check_torch
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle

@@ -1,4 +1,5 @@
-"""Writing so that a reader, or a run after a crash, finds the old content or the new one, never half of it."""
+"""Writing so that a reader, or a run after a crash, finds the old content or the new one, never half of it; and folders
+that are to be written to, made before anything slow begins."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,3 +87,18 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def make_folder(folder: Path, what: str = "folder") -> None:
+    """Make a folder and those above it, unless it is there. what: how it is called in the message.
+
+    Raises InputError where it cannot be made, or nothing can be written in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # rights alone do not tell of a full or read-only disk
+            pass
+    except OSError as error:
+        raise InputError(
+            f"The {what} {folder} cannot be written ({error.strerror}). Choose another.", "not-written", [folder]
+        ) from error

@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import UNREADABLE, InputError, MAEMCError
-from MAEMCLib.files.atomic import file_sha256, read_json, replacing, sealed, unsealed, write_json
-from MAEMCLib.files.folder import make_folder
+from MAEMCLib.files.atomic import file_sha256, make_folder, read_json, replacing, sealed, unsealed, write_json
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.machine.child_processes import child_processes, usual_count
 

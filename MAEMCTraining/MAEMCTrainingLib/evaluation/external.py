@@ -19,7 +19,7 @@ import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.files.folder import make_folder
+from MAEMCLib.files.atomic import make_folder
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard

@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
-from MAEMCLib.files.atomic import read_json
-from MAEMCLib.files.folder import make_folder
+from MAEMCLib.files.atomic import make_folder, read_json
 
 from ..classifiers.cases import OWN_CLASSES
 from ..classifiers.fold_model import FoldTraining, fold_result

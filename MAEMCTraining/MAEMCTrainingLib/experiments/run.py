@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from MAEMCLib.files.folder import make_folder
+from MAEMCLib.files.atomic import make_folder
 
 from ..jobs.job import Job
 from .auc_table import write_aucs

@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
-from MAEMCLib.files.atomic import replacing, write_json
-from MAEMCLib.files.folder import make_folder
+from MAEMCLib.files.atomic import make_folder, replacing, write_json
 from MAEMCLib.files.home import home as user_home
 
 from .events import read_event

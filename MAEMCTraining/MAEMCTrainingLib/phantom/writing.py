@@ -16,8 +16,7 @@ from pathlib import Path
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import write_manifest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.files.atomic import file_sha256, read_json, write_json
-from MAEMCLib.files.folder import make_folder
+from MAEMCLib.files.atomic import file_sha256, make_folder, read_json, write_json
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.machine.child_processes import child_processes

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from MAEMCLib.errors import InputError
-from MAEMCLib.files.atomic import replacing, write_json
-from MAEMCLib.files.folder import make_folder
+from MAEMCLib.files.atomic import make_folder, replacing, write_json
 from MAEMCLib.inputs.montage import from_montage, to_montage
 from MAEMCLib.inputs.region import SIDE
 from MAEMCLib.inputs.settings import Preprocessing

@@ -10,8 +10,7 @@ from typing import Any
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import POINT, write_manifest
 from MAEMCLib.errors import UsageError
-from MAEMCLib.files.atomic import replacing, write_json
-from MAEMCLib.files.folder import make_folder
+from MAEMCLib.files.atomic import make_folder, replacing, write_json
 from MAEMCLib.files.spreadsheet import RowWriter
 
 from . import NOTE
