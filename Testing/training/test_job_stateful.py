@@ -64,9 +64,8 @@ class Commands:
         return int(self.parent.stdout.readline()), code
 
     def close(self):
-        self.parent.stdin.close()
-        self.parent.wait(timeout=30)
-        self.parent.stdout.close()
+        self.parent.kill()  # it holds nothing; at the end of a long run its interpreter takes its time to end
+        self.parent.communicate()
 
 
 def alive(process):
