@@ -19,7 +19,7 @@ from .applicability import Finding, gate_of
 from .cases.case import Case
 from .cases.values import SERIES, asked_of, read_values
 from .errors import UNREADABLE, InputError, MAEMCError, input_error
-from .images.content import content_sha256
+from .images.files import content_sha256
 from .images.reading_process import ReadingProcess
 from .inputs.input import Prepared
 from .models.card import ModelCard

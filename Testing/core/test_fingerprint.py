@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.content import content_sha256
+from MAEMCLib.images.files import content_sha256
 from MAEMCLib.inputs import INPUTS
 from MAEMCLib.scoring import fingerprint
 

@@ -12,9 +12,8 @@ from MAEMCLib.__main__ import main
 from MAEMCLib.applicability import gate_of
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError, ModelError
-from MAEMCLib.images.content import content_sha256
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.images.files import write_volume
+from MAEMCLib.images.files import content_sha256, write_volume
 from MAEMCLib.images.gray import square
 from MAEMCLib.inputs import view as picture_view
 from MAEMCLib.inputs.input import Prepared

@@ -130,14 +130,11 @@ def _read_records(path: Path) -> tuple[list[str], list[tuple[int, Record | csv.E
         )
     if not rows:
         raise InputError(f"The manifest {path} has a header and no cases. Add a row for each case.", "manifest-empty")
-    records: list[tuple[int, Record | csv.Error]] = []
-    for line, values in rows:
-        record = values
+    for number, (line, values) in enumerate(rows):
         if not isinstance(values, csv.Error):
-            record = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
-            record |= {None: "more"} if len(values) > len(columns) else {}
-        records.append((line, record))
-    return columns, records
+            more = {None: "more"} if len(values) > len(columns) else {}
+            rows[number] = line, dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False)) | more
+    return columns, rows
 
 
 def write_manifest(path: str | Path, rows: Iterable[Case]) -> Path:

@@ -182,11 +182,9 @@ def check_ct(volume: CTVolume) -> None:
         raise volume.unusable("holds no finite values (NaN or infinity everywhere).", "not-finite")
     low, high = float(finite.min()), float(finite.max())
     if low >= AIR_BELOW_HU:
-        hint = (
-            "Values that start at 0 are typical of a label map, an MR or a CT without its rescale intercept."
-            if low >= 0
-            else "A chest CT has lung and air near -850 and -1000 HU."
-        )
+        hint = "A chest CT has lung and air near -850 and -1000 HU."
+        if low >= 0:
+            hint = "Values that start at 0 are typical of a label map, an MR or a CT without its rescale intercept."
         raise volume.unusable(
             f"does not look like a chest CT: its values run from {low:g} to {high:g}, none below {AIR_BELOW_HU:g} HU. "
             f"{hint} Choose the CT volume in HU.",

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UNREADABLE, InputError
-from ..machine.installation import native_path
-from .itk import itk_warnings_off
+from .itk import itk_warnings_off, native_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,9 +1,13 @@
-"""What ITK says, turned into something for a user."""
+"""What ITK is told and says: paths that it can take, its messages turned into something for a user."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import InputError
 
 
 @contextlib.contextmanager
@@ -27,3 +31,21 @@ def itk_reason(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     telling = next((line for line in reversed(lines) if "ERROR" in line or "Error" in line), lines[-1])
     return telling.split("): ")[-1].split(" /")[0].rstrip(" .:")
+
+
+def native_path(path: Path) -> str:
+    """The path as text for a C++ library, which would end the whole process at a name that is not text.
+
+    Raises InputError where the name has bytes that Python cannot read in this locale.
+    """
+    text = str(path)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"The path {text} is no text in this locale ({sys.getfilesystemencoding()}). Set LC_ALL=C.UTF-8, or rename "
+            "the file or folder.",
+            "path",
+            (text,),
+        ) from error
+    return text

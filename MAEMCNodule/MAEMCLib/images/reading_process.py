@@ -172,15 +172,9 @@ def _answer(request: dict, answers: BinaryIO) -> None:
             array, header = read_gray(path), {}
         else:
             volume = read_volume(path, request["series_uid"], request["nifti_form"])
-            array, header = (
-                volume.array,
-                {
-                    "affine": volume.affine.tolist(),
-                    "name": volume.name,
-                    "remarks": [vars(remark) for remark in volume.remarks],
-                    "absent": [int(k) for k in volume.absent],
-                },
-            )
+            array, header = volume.array, {"affine": volume.affine.tolist(), "name": volume.name}
+            header["remarks"] = [vars(remark) for remark in volume.remarks]
+            header["absent"] = [int(k) for k in volume.absent]
     except Exception as error:
         error = input_error(error, f"{path.name} cannot be read")
         header = {"error": type(error).__name__, "arguments": (str(error), error.code, error.private)}

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..images.gray import crop_resized
-from ..machine.installation import native_path
+from ..images.itk import native_path
 from ..networks.configuration import TILES
 from .region import SIDE, SLICES
 from .settings import Preprocessing

@@ -83,24 +83,6 @@ def check_packages(*names: str) -> None:
         )
 
 
-def native_path(path: Path) -> str:
-    """The path as text for a C++ library, which would end the whole process at a name that is not text.
-
-    Raises InputError where the name has bytes that Python cannot read in this locale.
-    """
-    text = str(path)
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"The path {text} is no text in this locale ({sys.getfilesystemencoding()}). Set LC_ALL=C.UTF-8, or rename "
-            "the file or folder.",
-            "path",
-            (text,),
-        ) from error
-    return text
-
-
 def explained(error: BaseException) -> MAEMCError | None:
     """The error in words for the user, where the machine is its cause; None where it is a defect of MAEMC."""
     if isinstance(error, MAEMCError) or not isinstance(error, Exception):

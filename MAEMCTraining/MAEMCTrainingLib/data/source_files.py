@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.files.atomic import file_sha256
-from MAEMCLib.images.content import image_files
 from MAEMCLib.images.dicom.header import is_dicom
 from MAEMCLib.images.dicom.series import read_folder
+from MAEMCLib.images.files import image_files
 
 
 def times_signature(image: Path, series_uid: str | None) -> str:

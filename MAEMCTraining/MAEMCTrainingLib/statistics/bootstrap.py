@@ -55,15 +55,14 @@ def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 def with_interval(row: np.ndarray, n: int) -> Metric:
     """The first entry is the value on the cases themselves, the others are the bootstrap samples'."""
-    value, samples = row[0], row[1:][np.isfinite(row[1:])]
+    value, samples = float(row[0]), row[1:][np.isfinite(row[1:])]
     if not np.isfinite(value):
         return Metric(None, None, None, n)
-    if len(samples) < 0.95 * (len(row) - 1) or not len(samples):
-        return Metric(float(value), None, None, n)
-    low, high = np.percentile(samples, [2.5, 97.5])
-    if high - low < 1e-12:  # as certain as that no cases make a figure
-        return Metric(float(value), None, None, n)
-    return Metric(float(value), float(low), float(high), n)
+    if len(samples) >= max(1, 0.95 * (len(row) - 1)):
+        low, high = map(float, np.percentile(samples, [2.5, 97.5]))
+        if high - low >= 1e-12:  # else as certain as that no cases make a figure
+            return Metric(value, low, high, n)
+    return Metric(value, None, None, n)
 
 
 def mean_by_patients(values: np.ndarray, patients: np.ndarray) -> Metric:

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError
-from ...machine.installation import native_path
-from ..itk import itk_reason
+from ..itk import itk_reason, native_path
 from .grid import Grid
 from .image import Slice, is_multiframe, refused
 

@@ -42,14 +42,12 @@ class VolumeHeader:
         """The remark on what the header leaves open about the volume's place; none where it states all."""
         if not self.missing:
             return ()
-        return (
-            ReadingRemark(
-                "no-geometry",
-                f"The file does not state {' and '.join(self.missing)}: it is read as if its axes ran to the patient's "
-                "left, back and head, from 0, in steps of 1 mm where none are given. Left and right may be exchanged, "
-                "and the point may lie elsewhere.",
-            ),
+        text = (
+            f"The file does not state {' and '.join(self.missing)}: it is read as if its axes ran to the patient's "
+            "left, back and head, from 0, in steps of 1 mm where none are given. Left and right may be exchanged, "
+            "and the point may lie elsewhere."
         )
+        return (ReadingRemark("no-geometry", text),)
 
     def voxels(self) -> np.ndarray:
         """(k, j, i) in HU, in this machine's byte order. Raises InputError: damaged, cut short, data behind the last
