@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from MAEMCLib.cases.case import Case
-from MAEMCLib.cases.manifest import read_manifest
+from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
@@ -22,7 +22,7 @@ from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.kinds.montage_views import View, crop, draw_view, paper_view
 from MAEMCTrainingLib.data.kinds.nodule import NoduleSettings
-from MAEMCTrainingLib.data.sources import open_data
+from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.data.store import open_store
 from MAEMCTrainingLib.engine.configuration import PAPER_VIEWS, Augmentation
 
@@ -173,9 +173,11 @@ def test_what_makes_an_image_doubtful_is_said_once_by_the_rows(tmp_path, kind, c
 
 
 def test_a_case_named_twice_is_refused(tmp_path):
-    case = two_cases(tmp_path)[0]
-    with pytest.raises(InputError, match="more than once: a"):
-        build_rows([case, case], tmp_path / "cache", tmp_path / "home")
+    path = write_manifest(tmp_path / "m.csv", two_cases(tmp_path)[:1])
+    header, row = path.read_text().splitlines()
+    path.write_text("\n".join([header, row, row]))
+    with pytest.raises(InputError, match="case_id"):
+        Source(path).build(tmp_path / "cache", tmp_path / "home")
 
 
 def test_damage_is_found_on_opening(tmp_path):
@@ -188,7 +190,7 @@ def test_damage_is_found_on_opening(tmp_path):
     with pytest.raises(InputError, match=r"damaged.*case C[0-9a-f]{16} \(row 2 "):
         open_store(cache.folder)
     with pytest.raises(InputError, match="without a cache"):
-        open_data(tmp_path, tmp_path / "caches", tmp_path / "home")
+        Source(tmp_path).open(tmp_path / "caches", tmp_path / "home")
 
 
 def test_no_identifier_and_no_path_is_stored(tmp_path):

@@ -21,7 +21,7 @@ from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.kinds.stored_pictures import lesion_of
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
-from MAEMCTrainingLib.data.sources import open_data
+from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.configuration import override
 from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.engine.task import Sample
@@ -55,7 +55,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cohort(pictures, tmp_path_factory):
-    return join([open_data(pictures, tmp_path_factory.mktemp("cohort"), pictures.parent / "home")])
+    return join([Source(pictures).open(tmp_path_factory.mktemp("cohort"), pictures.parent / "home")])
 
 
 def small(name, *words):
@@ -191,7 +191,7 @@ def test_lesions_stay_visible_where_masks_name_them(cohort, pictures, tmp_path):
         Image.fromarray(((gray > 140) * 255).astype(np.uint8)).save(mask)
         rows.append(replace(row, values={**row.values, "mask": mask.name} if row.case_id != "case-3" else row.values))
     path = write_manifest(tmp_path / "m.csv", rows)
-    marked = join([open_data(path, tmp_path / "caches", tmp_path / "home")])
+    marked = join([Source(path).open(tmp_path / "caches", tmp_path / "home")])
     assert lesion_of(marked, 3, 0) is None and lesion_of(marked, 0, 0).sum() > 20
     run = small("mae", "epochs=1", "mask_ratio=0.6", "min_visible_lesion=0.75")
     preprocessing = measure_preprocessing(marked, run.augmentation, 32)

@@ -20,7 +20,7 @@ from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.kinds import KINDS
-from MAEMCTrainingLib.data.sources import open_data
+from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.configuration import Augmentation
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
 from MAEMCTrainingLib.network_comparison.compared_maps import reason_against_maps
@@ -188,7 +188,7 @@ def test_figures_are_of_the_presented_cases(jobs, tmp_path):
     """The features and the nearest neighbors, computed here from the cases as scoring sees them."""
     report = compare(jobs, tmp_path, "tuned", "scratch")
     network = open_networks(str(jobs / "tuned"), "scratch")[0]
-    cohort = join([open_data(jobs / "manifest 2.csv", tmp_path / "own", jobs / "home")])
+    cohort = join([Source(jobs / "manifest 2.csv").open(tmp_path / "own", jobs / "home")])
     images = [
         views(read_gray(row.image), network.preprocessing)[0] for row in read_manifest(jobs / "manifest 2.csv").rows
     ]

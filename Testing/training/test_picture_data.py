@@ -24,7 +24,7 @@ from MAEMCTrainingLib.data.kinds.kind import VIEWS
 from MAEMCTrainingLib.data.kinds.picture_views import PicturePresentation, _Light
 from MAEMCTrainingLib.data.kinds.stored_pictures import gray_of
 from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
-from MAEMCTrainingLib.data.sources import Source, open_data
+from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.data.store import open_store
 from MAEMCTrainingLib.engine.configuration import PictureAugmentation
 from MAEMCTrainingLib.reduction.slices import Volume, read_slices
@@ -71,7 +71,7 @@ def test_pictures_come_out_of_the_cache_as_they_went_in(noise, tmp_path):
     assert [c.label for c in build_rows(relabeled, tmp_path / "cache", tmp_path / "home").cases] == [1, 1, 1]
     files[2].write_bytes(b"cut short")
     with pytest.raises(InputError, match="damaged"):
-        open_data(tmp_path / "cache", tmp_path, tmp_path / "home")
+        Source(tmp_path / "cache").open(tmp_path, tmp_path / "home")
 
 
 def test_mixed_sizes_and_unreadable_files(noise, tmp_path):
@@ -151,7 +151,7 @@ def test_nodules_and_pictures_do_not_mix(noise, balls, ball_cache, tmp_path):
     flat = write_manifest(tmp_path / "flat.csv", [row(0, save(tmp_path / "0.png", noise[0]))])
     kinds = [Source(path).kind.name for path in (flat, balls, ball_cache.folder)]
     assert kinds == ["picture", "nodule", "nodule"]
-    cache = open_data(flat, tmp_path / "caches", tmp_path / "home")
+    cache = Source(flat).open(tmp_path / "caches", tmp_path / "home")
     assert Source(cache.folder).kind.name == "picture"
     with pytest.raises(InputError, match="together"):
         join([cache, ball_cache])
@@ -167,7 +167,7 @@ def attributed(noise, folder, cells):
         for n, (m, a) in enumerate(cells)
     ]
     path = write_manifest(folder / "m.csv", rows)
-    return path, join([open_data(path, folder / "caches", folder / "home")])
+    return path, join([Source(path).open(folder / "caches", folder / "home")])
 
 
 def test_metadata_become_attributes_and_cases_without_are_left_out(noise, tmp_path):

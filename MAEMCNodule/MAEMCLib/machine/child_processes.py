@@ -11,11 +11,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
+
+from ..errors import InputError
 
 MOST_BY_DEFAULT = 8
 """Processes where nobody says how many: each one takes 150 MB for its libraries alone."""
@@ -28,21 +31,27 @@ def usual_count() -> int:
     return min(usable, MOST_BY_DEFAULT)
 
 
-@contextlib.contextmanager
-def child_processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of ``count`` child processes.
+def computed(function: Callable[[Any], Any], jobs: Collection[Any], count: int) -> Iterator[Any]:
+    """What a function returns for each of the jobs, as they are done in ``count`` child processes.
 
-    An error in the block, Ctrl-C too, cancels what has not begun. Submit from the thread that entered the block: Linux
-    ends a child together with the thread that started it.
+    An error, Ctrl-C too, cancels what has not begun. Linux ends a child together with the thread that started it, which
+    is the one that takes the results. Raises InputError where a child was ended from outside.
     """
     # A fresh interpreter each: forking a process that already runs threads (SimpleITK, torch) can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, _begin) as pool:
+    with ProcessPoolExecutor(min(count, len(jobs)), context, _begin) as pool:
         try:
-            yield pool
-        except BaseException:
+            for future in as_completed([pool.submit(function, job) for job in jobs]):
+                yield future.result()
+        except BaseException as error:
             pool.shutdown(cancel_futures=True)
-            raise
+            if not isinstance(error, BrokenProcessPool):
+                raise
+            raise InputError(
+                "A process of this command was ended from outside, perhaps for want of memory. What is done is kept: "
+                "run the command again with fewer --processes.",
+                "process-died",
+            ) from error
 
 
 def _begin() -> None:

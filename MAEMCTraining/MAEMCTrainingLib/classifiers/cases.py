@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from MAEMCLib.cases.values import SERIES, ClinicalField
 from MAEMCLib.errors import UsageError
-from MAEMCLib.inputs import INPUTS
 from MAEMCLib.models.card import branch_source
 
 from ..data.cohort import Cohort
@@ -135,7 +134,7 @@ class LabeledCohort:
 
 def planes_of(cohort: Cohort) -> tuple[str, ...]:
     """Names of the images that a case of a cohort has by itself."""
-    return INPUTS[cohort.kind.name].planes["mean"]
+    return cohort.kind.shown_as.planes
 
 
 def source_of(branch: str) -> tuple[str, str]:

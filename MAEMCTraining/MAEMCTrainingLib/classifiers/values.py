@@ -261,6 +261,6 @@ def _further(
 
 
 def _of_series(case: SourceCase, image: Path) -> SourceCase:
-    """The case with the image of a further series; series_uid chooses among those of the main image's folder."""
-    values = case.row.values | {"series_uid": ""}
+    """The case with the image of a further series; its series is one of the main image's folder, and goes."""
+    values = case.row.values | {"series": "", "series_uid": ""}
     return replace(case, rows=(replace(case.row, image=image.absolute(), values=values),))

@@ -90,7 +90,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> Report:
     from ..data.cohort import join
-    from ..data.sources import open_data
+    from ..data.sources import Source
     from ..evaluation.external import make_output
     from ..pretext.measuring import evaluate_pretext
     from ..pretext.report import pretext_report
@@ -104,7 +104,7 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> Report:
     make_output(options.output)
     pretrained = load_pretrained(folder)
     with Counter("Cutting", options.quiet) as counter:
-        cohort = join([open_data(options.data, options.output / "caches", home(), counter)])
+        cohort = join([Source(options.data).open(options.output / "caches", home(), counter)])
     training = None
     with contextlib.suppress(InputError):  # its data are gone: the rows that need them say so
         training = cohort_of(pretrained, home())

@@ -11,19 +11,17 @@ import contextlib
 import functools
 import logging
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from MAEMCLib.errors import UNREADABLE, InputError, MAEMCError
+from MAEMCLib.errors import UNREADABLE, InputError, input_error
 from MAEMCLib.files.atomic import file_sha256, make_folder, read_json, replacing, sealed, unsealed, write_json
 from MAEMCLib.images.reading_process import ReadingProcess
-from MAEMCLib.machine.child_processes import child_processes, usual_count
+from MAEMCLib.machine.child_processes import computed, usual_count
 
 from .cases import SourceCase, StoredCase
 from .columns import kept_values
@@ -64,10 +62,9 @@ def build_store(
 ) -> Store:
     """Build a cache or bring it up to date. settings: the kind's; None: its usual ones. path: the manifest.
 
-    progress is told how many rows are done. Raises InputError: a case_id given twice, no case at all could be cut, the
-    folder cannot be written or the disk is full.
+    progress is told how many rows are done. Raises InputError: no case at all could be cut, the folder
+    cannot be written or the disk is full.
     """
-    _check_names(cases)
     make_folder(folder, "cache folder")
     settings = settings or kind.Settings()
     building = _Building(kind, settings, folder, pseudonym_key(home), cases)
@@ -83,14 +80,6 @@ def build_store(
         building.save(complete=False)
         raise
     return building.finished(path or folder)
-
-
-def _check_names(cases: Sequence[SourceCase]) -> None:
-    twice = sorted(name for name, count in Counter(case.case_id for case in cases).items() if count > 1)
-    if twice:
-        raise InputError(
-            f"These case_ids occur more than once: {', '.join(twice[:5])}. Each names one case.", "twice", twice
-        )
 
 
 class _Building:
@@ -116,15 +105,15 @@ class _Building:
             yield done.rows
 
     def save(self, complete: bool) -> list[StoredCase]:
-        """Write the index. Of cases that this run has not come to, the entry of an earlier run stays and is checked
-        when a run comes to them."""
+        """Write the index, with what the manifest says now: a changed label needs no new cut. Of cases that this run
+        has not come to, the entry of an earlier run stays and is checked when a run comes to them."""
         entries = []
         for case in self.cases:
             name = case.pseudonym(self.key)
             not_reached = not complete and case.number not in self.left_out
             entry = self.entries.get(name) or (self.earlier.get(name) if not_reached else None)
             if entry is not None:
-                entries.append(self._described(entry, case))
+                entries.append(replace(entry, **_of_manifest(case, self.key)))
         values = kept_values([entry.values for entry in entries], self.key)
         index = {
             "schema": SCHEMA,
@@ -138,18 +127,6 @@ class _Building:
         write_json(self.folder / "index.json", sealed(index))
         return entries
 
-    def _described(self, entry: StoredCase, case: SourceCase) -> StoredCase:
-        """The entry with what the manifest says now: a changed label needs no new cut."""
-        return replace(
-            entry,
-            patient=case.patient(self.key),
-            row=case.number,
-            part=case.part,
-            label=case.row.label,
-            diameter_mm=case.row.diameter_mm,
-            values={**case.row.values, "case_id": case.case_id},
-        )
-
     def finished(self, path: Path) -> Store:
         """The whole cache. Raises InputError where it holds nothing."""
         entries = self.save(complete=True)
@@ -162,16 +139,12 @@ class _Building:
                 first["private"],
             )
         _remove_strays(self.folder, {entry.file for entry in entries})
-        for message, numbers in _rows_by_message(self.remarks).items():
+        rows: dict[str, list[int]] = defaultdict(list)
+        for row, message in sorted(set(self.remarks)):
+            rows[message].append(row)
+        for message, numbers in rows.items():
             _log.warning("row%s %s: %s", "s" * (len(numbers) > 1), ", ".join(map(str, numbers)), message)
         return Store(self.folder, self.kind, self.settings, tuple(entries), tuple(reasons), key_name(self.key), path)
-
-
-def _rows_by_message(remarks: list[tuple[int, str]]) -> dict[str, list[int]]:
-    rows: dict[str, list[int]] = {}
-    for row, message in sorted(set(remarks)):
-        rows.setdefault(message, []).append(row)
-    return rows
 
 
 def _earlier_entries(kind: Kind, settings: Any, folder: Path) -> dict[str, StoredCase]:
@@ -198,21 +171,12 @@ def _cut_all(
     cut: Callable[..., _Done], groups: list[Group], processes: int | None, worth_a_pool: int
 ) -> Iterator[_Done]:
     processes = min(processes or usual_count(), len(groups))
-    if processes <= 1 or len(groups) < worth_a_pool:
-        with ReadingProcess() as reader:
-            for group in groups:
-                yield cut(group, reader)
+    if processes > 1 and len(groups) >= worth_a_pool:
+        yield from computed(cut, groups, processes)
         return
-    try:
-        with child_processes(processes) as pool:
-            for future in as_completed([pool.submit(cut, group) for group in groups]):
-                yield future.result()
-    except BrokenProcessPool as error:
-        raise InputError(
-            "A process that cut regions was ended from outside, perhaps for want of memory. What is done is kept: "
-            "run the command again with fewer --processes.",
-            "process-died",
-        ) from error
+    with ReadingProcess() as reader:
+        for group in groups:
+            yield cut(group, reader)
 
 
 _own_reader = functools.cache(ReadingProcess)
@@ -248,7 +212,7 @@ def _cut_group(
             done.left_out += [_reason(*item) for item in cut.left_out]
             done.remarks += [(number, remark.message) for number, remark in cut.remarks if remark.amber]
             if cut.array is not None:
-                done.entries.append(_write(cut, source, case.pseudonym(key), folder))
+                done.entries.append(_write(cut, source, case, key, folder))
         except UNREADABLE as error:
             if getattr(error, "code", "") == "not-written":  # a full disk is no fault of this case
                 raise
@@ -261,24 +225,32 @@ def _unchanged(entry: StoredCase, source: str, folder: Path) -> bool:
     return entry.source == source and path.is_file() and file_sha256(path) == entry.file_sha256
 
 
-def _write(cut: Cut, source: str, pseudonym: str, folder: Path) -> StoredCase:
-    path = folder / f"{pseudonym}.npy"
+def _write(cut: Cut, source: str, case: SourceCase, key: bytes, folder: Path) -> StoredCase:
+    path = folder / f"{case.pseudonym(key)}.npy"
     with replacing(path) as temporary, open(temporary, "wb") as stream:
         np.save(stream, cut.array, allow_pickle=False)
     digest = file_sha256(path)
     return StoredCase(
-        case_id=pseudonym,
-        patient="",
-        row=0,
-        part=None,
-        label=None,
-        diameter_mm=None,
         file=path.name,
         sha256=cut.sha256 or digest,
         file_sha256=digest,
         source="" if cut.left_out else source,  # what could not be read is tried again
         facts=cut.facts,
+        **_of_manifest(case, key),
     )
+
+
+def _of_manifest(case: SourceCase, key: bytes) -> dict[str, Any]:
+    """The fields of an entry that the manifest decides."""
+    return {
+        "case_id": case.pseudonym(key),
+        "patient": case.patient(key),
+        "row": case.number,
+        "part": case.part,
+        "label": case.row.label,
+        "diameter_mm": case.row.diameter_mm,
+        "values": {**case.row.values, "case_id": case.case_id},
+    }
 
 
 def _reasons(case: SourceCase, error: Exception) -> list[Reason]:
@@ -287,9 +259,5 @@ def _reasons(case: SourceCase, error: Exception) -> list[Reason]:
 
 def _reason(row: Any, number: int, error: Exception) -> Reason:
     """Why a row is left out, and what of the reason is private."""
-    if isinstance(error, MAEMCError):
-        why = {"code": error.code, "reason": str(error), "private": error.private}
-    else:
-        reason = f"The image cannot be used ({type(error).__name__}: {error})."
-        why = {"code": "unreadable", "reason": reason, "private": (str(error),)}
-    return {"case_id": row.case_id, "row": number, **why}
+    error = input_error(error, "The image cannot be used")
+    return {"case_id": row.case_id, "row": number, "code": error.code, "reason": str(error), "private": error.private}

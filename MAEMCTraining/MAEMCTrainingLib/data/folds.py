@@ -80,11 +80,10 @@ def divide(
         first = _first_cases(train, labels, labeled_cases, seed, 0) if labeled_cases else train
         fold = Fold(0, first, validation, test if len(test) else validation)
         return Division((fold,), validation, test, by_split=True)
+    fixed = None
     if folds_from:
         texts = [cohort.cases[case].values.get(folds_from, "") for case in train]
-        fold_of_case = _named_folds(texts, labels[train], cohort.patients[train], folds_from)
-    else:
-        fold_of_case = _dealt_folds(labels[train], cohort.patients[train], folds, seed)
+        fixed = _named_folds(texts, labels[train], cohort.patients[train], folds_from)
     fraction = 0.0 if len(validation) else validation_fraction
     made = [
         Fold(
@@ -93,7 +92,7 @@ def divide(
             validation if len(validation) else train[fold.validation],
             train[fold.test],
         )
-        for fold in _folds_of(fold_of_case, labels[train], cohort.patients[train], fraction, seed, labeled_cases)
+        for fold in make_folds(labels[train], cohort.patients[train], folds, fraction, seed, labeled_cases, fixed)
     ]
     return Division(tuple(made), validation, test)
 
@@ -155,18 +154,33 @@ def too_few_folds() -> InputError:
 
 
 def make_folds(
-    labels: np.ndarray, patients: np.ndarray, folds: int, validation_fraction: float, seed: int, labeled_cases: int = 0
+    labels: np.ndarray,
+    patients: np.ndarray,
+    folds: int,
+    validation_fraction: float,
+    seed: int,
+    labeled_cases: int = 0,
+    fixed: np.ndarray | None = None,
 ) -> list[Fold]:
     """Stratified folds with an inner validation part each.
 
     labels: (cases,) 0 or 1. patients: (cases,) integers. A patient belongs to the stratum of the labels that its cases
     have. Of every stratum the validation part takes ``validation_fraction`` of the training patients, at least one
-    where two are there. labeled_cases: how many cases of what is not tested are used, both classes in their proportion
-    and the smaller number always part of the larger; 0: all.
+    where two are there; 0: nobody. labeled_cases: how many cases of what is not tested are used, both classes in their
+    proportion and the smaller number always part of the larger; 0: all. fixed: (cases,) the number of each case's fold,
+    where the manifest names it.
     Raises InputError: one class only, fewer patients than folds, a class with one patient.
     """
-    fold_of_case = _dealt_folds(labels, patients, folds, seed)
-    return _folds_of(fold_of_case, labels, patients, validation_fraction, seed, labeled_cases)
+    fold_of_case = _dealt_folds(labels, patients, folds, seed) if fixed is None else fixed
+    made = []
+    for number in range(fold_of_case.max() + 1):
+        rest = np.flatnonzero(fold_of_case != number)
+        if labeled_cases:
+            rest = _first_cases(rest, labels, labeled_cases, seed, number)
+        held = _validation_patients(labels[rest], patients[rest], validation_fraction, seed, number)
+        is_held = np.isin(patients[rest], held)
+        made.append(Fold(number, rest[~is_held], rest[is_held], np.flatnonzero(fold_of_case == number)))
+    return made
 
 
 def _dealt_folds(labels: np.ndarray, patients: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -200,22 +214,6 @@ def _dealt_folds(labels: np.ndarray, patients: np.ndarray, folds: int, seed: int
     return np.array([fold_of_patient[patient] for patient in patients])
 
 
-def _folds_of(
-    fold_of_case: np.ndarray, labels: np.ndarray, patients: np.ndarray, fraction: float, seed: int, labeled_cases: int
-) -> list[Fold]:
-    """The folds by the number of each case's fold. fraction: of the training patients that are held out for validation;
-    0: nobody is."""
-    made = []
-    for number in range(fold_of_case.max() + 1):
-        rest = np.flatnonzero(fold_of_case != number)
-        if labeled_cases:
-            rest = _first_cases(rest, labels, labeled_cases, seed, number)
-        held = _validation_patients(labels[rest], patients[rest], fraction, seed, number) if fraction else []
-        is_held = np.isin(patients[rest], held)
-        made.append(Fold(number, rest[~is_held], rest[is_held], np.flatnonzero(fold_of_case == number)))
-    return made
-
-
 def _first_cases(cases: np.ndarray, labels: np.ndarray, count: int, seed: int, fold: int) -> np.ndarray:
     """The first ``count`` of the cases in a drawn order that alternates classes in their proportion, sorted."""
     if count >= len(cases):
@@ -240,7 +238,7 @@ def _strata(labels: np.ndarray, patients: np.ndarray) -> dict[tuple[int, ...], l
 def _validation_patients(labels: np.ndarray, patients: np.ndarray, fraction: float, seed: int, fold: int) -> list[int]:
     rng = generator(seed, "validation", 0, fold)
     held: list[int] = []
-    for members in _strata(labels, patients).values():
+    for members in _strata(labels, patients).values() if fraction else ():
         wanted = min(max(1, round(fraction * len(members))), len(members) - 1)
         held += [int(patient) for patient in rng.permutation(members)[:wanted]]
     return held

@@ -57,11 +57,8 @@ class Source:
 
     def check_columns(self, names: Sequence[str]) -> None:
         """Raises InputError where one of the columns is not there."""
-        if isinstance(self.data, Store):
-            there = {name for case in self.data.cases for name in case.values}
-        else:
-            there = {name for row in self.data.rows for name in row.values}
-        check_there(self.path, there, names)
+        cases = self.data.cases if isinstance(self.data, Store) else self.data.rows
+        check_there(self.path, {name for case in cases for name in case.values}, names)
 
     def cases(self) -> list[SourceCase]:
         """The cases of a manifest. Raises InputError for a cache, which does not know where images lie."""
@@ -89,11 +86,6 @@ class Source:
         if isinstance(self.data, Store):
             return self.data
         return self.build(caches / cache_name(self.path), home, progress=progress)
-
-
-def open_data(path: Path, caches: Path, home: Path, progress: Progress = lambda done, total: None) -> Store:
-    """The opened cache of a manifest or a cache; its ``kind`` says what the cases are. Raises InputError."""
-    return Source(path).open(caches, home, progress)
 
 
 def check_folds(folds: int, folds_from: str, sources: Sequence[Source]) -> None:

@@ -47,10 +47,6 @@ class Anatomy:
     diaphragm_mm: float = 0.0
     texture_seed: int = 0
 
-    def template(self, points: np.ndarray) -> np.ndarray:
-        """Patient points (..., 3) in LPS mm to the template's frame."""
-        return points / np.asarray(self.scale)
-
     def patient(self, points: np.ndarray) -> np.ndarray:
         """Template points (..., 3) to the patient's LPS mm."""
         return points * np.asarray(self.scale)
@@ -94,7 +90,7 @@ def diaphragm_distance(x, y, z, anatomy: Anatomy):
 def lung_distance(points: np.ndarray, anatomy: Anatomy) -> np.ndarray:
     """Signed distance (mm, approximate) of patient points (N, 3) to the pleura of the nearer lung: negative inside a
     lung."""
-    x, y, z = np.moveaxis(anatomy.template(np.asarray(points, dtype=np.float64)), -1, 0)
+    x, y, z = np.moveaxis(np.asarray(points, dtype=np.float64) / np.asarray(anatomy.scale), -1, 0)
     cage = cage_distance(x, y, z)
     return np.maximum(np.maximum(cage, -mediastinum_distance(x, y, z, anatomy)), diaphragm_distance(x, y, z, anatomy))
 

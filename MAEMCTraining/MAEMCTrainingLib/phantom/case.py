@@ -71,18 +71,11 @@ class CasePlan:
         return self.nodules[0]
 
 
-def case_id(index: int, seed: int) -> str:
-    """PHANTOM-7-0001 for index 0 of seed 7: cases of two seeds are other patients and can be used together."""
-    return f"PHANTOM-{seed}-{index + 1:04d}"
-
-
 def plan_case(index: int, configuration: PhantomConfiguration, oblique: bool = False) -> CasePlan:
-    """Draw a case's patient, nodule and scan; cheap beside rendering it. Raises UsageError for a negative index.
+    """Draw a case's patient, nodule and scan; cheap beside rendering it.
 
     ``oblique`` turns the scanner's axes by some degrees about the patient's.
     """
-    if index < 0:
-        raise UsageError(f"Case index {index} is negative; cases are counted from 0.")
     seed = configuration.seed
     anatomy = draw_anatomy(rng_of(seed, index, 1))
     rng = rng_of(seed, index, 2)
@@ -92,7 +85,8 @@ def plan_case(index: int, configuration: PhantomConfiguration, oblique: bool = F
     nodule = draw_nodule(rng_of(seed, index, 3), center, label_of(index, seed), configuration.grade, diameter, density)
     grid, scan = _draw_scan(rng_of(seed, index, 4), center, configuration.field, oblique)
     noise = int(rng_of(seed, index, 5).integers(2**31))
-    return CasePlan(case_id(index, seed), anatomy, (nodule,), grid, scan, noise)
+    # PHANTOM-7-0001 for index 0 of seed 7: cases of two seeds are other patients and can be used together.
+    return CasePlan(f"PHANTOM-{seed}-{index + 1:04d}", anatomy, (nodule,), grid, scan, noise)
 
 
 def render_volume(plan: CasePlan) -> CTVolume:

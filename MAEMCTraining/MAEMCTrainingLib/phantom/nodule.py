@@ -51,10 +51,9 @@ class Nodule:
     @property
     def reach_mm(self) -> float:
         """Radius of the sphere that holds body and strands."""
-        reach = float(self.surface.max() + np.linalg.norm(self.offset))
-        for strand in self.strands:
-            reach = max(reach, float(np.max(np.linalg.norm(strand.points, axis=1) + strand.radii)))
-        return reach
+        body = self.surface.max() + np.linalg.norm(self.offset)
+        strands = [np.max(np.linalg.norm(strand.points, axis=1) + strand.radii) for strand in self.strands]
+        return float(max([body, *strands]))
 
 
 def draw_nodule(rng: np.random.Generator, center, label: int, grade: str, diameter_mm: float, hu: float) -> Nodule:

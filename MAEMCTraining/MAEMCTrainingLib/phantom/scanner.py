@@ -13,6 +13,7 @@ import numpy as np
 
 from .anatomy import Anatomy, tissue_hu
 from .nodule import Nodule
+from .shapes import paint
 from .vessels import Segments, bronchi, lung_tree
 
 AIR_WALL_HU = -350.0
@@ -66,8 +67,6 @@ def scan_chest(anatomy: Anatomy, nodules: Sequence[Nodule], grid: Grid, scan: Sc
     trees = _trees(anatomy, grid, seed)
     noise = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 77])))
     output = np.empty(grid.size[::-1], dtype=np.int16)
-    blur = [scan.blur_mm / s for s in grid.spacing[:2]]
-    grain = [scan.grain_mm / s for s in grid.spacing[:2]]
     for first in range(0, grid.size[2], CHUNK_SLICES):
         count = min(CHUNK_SLICES, grid.size[2] - first)
         part_origin = np.asarray(grid.origin) + grid.direction[:, 2] * (grid.spacing[2] * first)
@@ -77,9 +76,9 @@ def scan_chest(anatomy: Anatomy, nodules: Sequence[Nodule], grid: Grid, scan: Sc
         for nodule in nodules:
             _add_nodule(hu, nodule, part)
         grains = noise.standard_normal(hu.shape, dtype=np.float32)
-        for axis, blur_sigma, grain_sigma in ((2, blur[0], grain[0]), (1, blur[1], grain[1])):
-            hu = gaussian_filter1d(hu, blur_sigma, axis=axis, mode="nearest", truncate=3.0)
-            grains = gaussian_filter1d(grains, grain_sigma, axis=axis, mode="wrap", truncate=3.0)
+        for axis, pixel in ((2, grid.spacing[0]), (1, grid.spacing[1])):
+            hu = gaussian_filter1d(hu, scan.blur_mm / pixel, axis=axis, mode="nearest", truncate=3.0)
+            grains = gaussian_filter1d(grains, scan.grain_mm / pixel, axis=axis, mode="wrap", truncate=3.0)
         # Filtered noise has lost variance; what counts is how strong it is in the image.
         grains *= scan.noise_hu / max(float(grains.std()), 1e-6)
         # Outside the patient little is attenuated, and a scanner's CT numbers end at -1024.
@@ -88,16 +87,16 @@ def scan_chest(anatomy: Anatomy, nodules: Sequence[Nodule], grid: Grid, scan: Sc
     return output
 
 
-def _fine_slices(grid: Grid, step_mm: float) -> tuple[np.ndarray, int, int]:
-    """Positions (mm along the normal) of sub-slices no further apart than ``step_mm``; sub-slices a slice, and to
-    average.
+def _fine_slices(grid: Grid, slices: int, step_mm: float) -> tuple[np.ndarray, int, int]:
+    """Of the first slices of a grid: positions (mm along the normal) of sub-slices no further apart than ``step_mm``;
+    sub-slices a slice, and to average.
 
     Slice k is the mean of ``window`` sub-slices from ``k * per_slice`` on; those are centered on it.
     """
     per_slice = max(int(np.ceil(grid.spacing[2] / step_mm - 1e-9)), 1)
     step = grid.spacing[2] / per_slice
     window = max(round(grid.thickness_mm / step), 1)
-    count = (grid.size[2] - 1) * per_slice + window
+    count = (slices - 1) * per_slice + window
     return (np.arange(count) - (window - 1) / 2.0) * step, per_slice, window
 
 
@@ -124,7 +123,7 @@ def _coordinates(grid: Grid, u: np.ndarray, v: np.ndarray, w: np.ndarray) -> tup
 def _scene(anatomy: Anatomy, trees: tuple[list[Segments], list[Segments]], grid: Grid) -> np.ndarray:
     """Tissues and the lungs' vessels, averaged over the slices' thickness: float32 (k, j, i)."""
     u, v = (np.arange(grid.size[axis]) * grid.spacing[axis] for axis in (0, 1))
-    w, per_slice, window = _fine_slices(grid, 1.25)
+    w, per_slice, window = _fine_slices(grid, grid.size[2], 1.25)
     hu = tissue_hu(*_coordinates(grid, u, v, w), anatomy)
     lung = hu < -650.0
     blood, walls, lumens = (np.zeros_like(hu) for _ in range(3))
@@ -135,8 +134,7 @@ def _scene(anatomy: Anatomy, trees: tuple[list[Segments], list[Segments]], grid:
         _mark(walls, _in_frame(segments, grid), u, v, w, margin=0.9)
         _mark(lumens, _in_frame(segments, grid), u, v, w)
     for share, value in ((walls, AIR_WALL_HU), (blood, anatomy.tissues.blood), (lumens, -980.0)):
-        share *= lung
-        hu += share * (value - hu)
+        paint(hu, share * lung, value)
     return _thickness_mean(hu, per_slice, window, grid.size[2])
 
 
@@ -206,8 +204,7 @@ def _add_lung_texture(hu: np.ndarray, anatomy: Anatomy, grid: Grid) -> None:
     lattice = np.random.Generator(np.random.Philox(anatomy.texture_seed)).standard_normal(
         (24, 24, 24), dtype=np.float32
     )
-    inside = hu < -700.0
-    inside &= hu > -930.0
+    inside = (hu < -700.0) & (hu > -930.0)
     k, j, i = np.nonzero(inside)
     points = np.stack([i, j, k]).astype(np.float32)
     matrix, origin = grid.affine[:3, :3].astype(np.float32), np.asarray(grid.origin, dtype=np.float32)
@@ -226,16 +223,14 @@ def _add_nodule(hu: np.ndarray, nodule: Nodule, grid: Grid) -> None:
     if np.any(last < first):
         return
     size = last - first + 1
-    part = Grid(tuple(int(n) for n in size), grid.spacing, tuple(spacing * first), np.eye(3), grid.thickness_mm)
-    u = (np.arange(2 * size[0]) - 0.5) * (0.5 * spacing[0]) + first[0] * spacing[0]
-    v = (np.arange(2 * size[1]) - 0.5) * (0.5 * spacing[1]) + first[1] * spacing[1]
-    w, per_slice, window = _fine_slices(part, 0.7)
+    u, v = ((np.arange(2 * size[n]) - 0.5) * (0.5 * spacing[n]) + first[n] * spacing[n] for n in (0, 1))
+    w, per_slice, window = _fine_slices(grid, size[2], 0.7)
     w = w + first[2] * spacing[2]
     share = nodule_share(nodule, center, grid.direction, u, v, w)
     share = share.reshape(len(w), size[1], 2, size[0], 2).mean(axis=(2, 4))
     share = _thickness_mean(share, per_slice, window, size[2])
     box = tuple(slice(a, b + 1) for a, b in zip(first[::-1], last[::-1], strict=True))
-    hu[box] += share * (nodule.hu - hu[box])
+    paint(hu[box], share, nodule.hu)
 
 
 def nodule_share(nodule: Nodule, center, direction: np.ndarray, u, v, w) -> np.ndarray:

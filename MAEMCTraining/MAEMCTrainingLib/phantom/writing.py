@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import file_sha256, make_folder, read_json, write_json
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
-from MAEMCLib.machine.child_processes import child_processes
+from MAEMCLib.machine.child_processes import computed
 
 from .case import CasePlan, PhantomConfiguration, plan_case, render_volume
 
@@ -65,7 +64,8 @@ def write_phantom(
             progress(done, cases)
         else:
             jobs.append((plan, path, dicom))
-    for name, digest in _written(jobs, processes):
+    in_children = processes > 1 and len(jobs) >= 4  # starting a process costs more than a few cases
+    for name, digest in computed(_write_case, jobs, processes) if in_children else map(_write_case, jobs):
         hashes[name] = digest
         write_json(record, {**settings, "sha256": dict(sorted(hashes.items()))})
         done += 1
@@ -89,21 +89,6 @@ def _known_hashes(record: Path, settings: dict) -> dict[str, str]:
             "Choose an empty folder, or the same settings to continue."
         )
     return hashes
-
-
-def _written(jobs: list[tuple[CasePlan, Path, bool]], processes: int) -> Iterator[tuple[str, str]]:
-    if processes <= 1 or len(jobs) < 4:  # starting a process costs more than a few cases
-        yield from map(_write_case, jobs)
-        return
-    try:
-        with child_processes(min(processes, len(jobs))) as pool:
-            yield from pool.map(_write_case, jobs)
-    except BrokenProcessPool as error:
-        raise InputError(
-            "A process that drew phantoms was ended from outside, perhaps for want of memory. What is done is kept: "
-            "run the command again with fewer --processes.",
-            "process-died",
-        ) from error
 
 
 def _write_case(job: tuple[CasePlan, Path, bool]) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from ..data.kinds.kind import Kind
 from ..data.kinds.lesion import keep_lesion_visible, lesion_patches, lesion_sizes
 from ..data.parts import TEST, TRAIN, VALIDATION
 from ..data.preprocessing import Settings, measure_preprocessing
-from ..data.sources import naming_nobody, open_data
+from ..data.sources import Source, naming_nobody
 from ..engine.checkpoints import read_tensors
 from ..engine.configuration import Optimization, from_json, to_json
 from ..engine.loop import steps_in_epoch, train
@@ -292,7 +292,7 @@ def cohort_of(pretrained: PretrainedJob, home: Path) -> Cohort:
     parts: dict[bool, list[Any]] = {True: [], False: []}
     with naming_nobody(paths):
         for source, path in zip(settings["data"], paths, strict=True):
-            parts[source["takes"] == ALL_PATIENTS].append(open_data(path, pretrained.folder / "caches", home))
+            parts[source["takes"] == ALL_PATIENTS].append(Source(path).open(pretrained.folder / "caches", home))
         cohort = what_trains(join(parts[True], parts[False]), lambda line: None)
         cohort, _, _ = with_attributes(cohort, pretrained.run, lambda line: None)
     if cohort.fingerprint != settings["data_fingerprint"]:

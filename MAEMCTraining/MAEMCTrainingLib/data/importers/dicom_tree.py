@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.dicom.grid import Grid
@@ -117,7 +116,6 @@ def scan(folder: Path) -> Tree:
     return Tree(folder, tuple(series), tuple(skipped), found.foreign)
 
 
-def plain(value: Any) -> str:
-    """A header's value as text in one line; values of several parts joined by a backslash, as DICOM writes them."""
-    parts = value if isinstance(value, list) else [value]
-    return " ".join("\\".join(str(part) for part in parts).split())
+def plain(text: str) -> str:
+    """A header's text in one line."""
+    return " ".join(text.split())

@@ -59,30 +59,28 @@ def read_lidc_xml(path: Path, name: str) -> Reading:
         raise InputError("a reading of a chest radiograph (IdriReadMessage), not of a CT", "lidc-radiograph")
     if kind != READING:
         raise InputError(f"no LIDC reading: its root is {kind}, not {READING}", "lidc-xml")
-    headers = _children(root, "ResponseHeader")
-    uid = _text(headers[0], "SeriesInstanceUid") if headers else ""
+    uid = _text(root, "ResponseHeader", "SeriesInstanceUid")
     if not uid:
         raise InputError("its ResponseHeader has no SeriesInstanceUid, so it belongs to no series", "lidc-xml")
     marks, skipped = [], []
-    for reader, session in enumerate(_children(root, "readingSession"), 1):
-        for element in _children(session, "unblindedReadNodule"):
+    for reader, session in enumerate(root.findall("{*}readingSession"), 1):
+        for element in session.findall("{*}unblindedReadNodule"):
             nodule = _text(element, "noduleID") or "without noduleID"
             try:
                 marks.append(_mark(element, reader, nodule))
             except InputError as error:
                 skipped.append(Skipped(f"{name}, reader {reader}, nodule {nodule}", str(error)))
-        others = [_text(element, "nonNoduleID") or "unnamed" for element in _children(session, "nonNodule")]
+        others = [_text(element, "nonNoduleID") or "unnamed" for element in session.findall("{*}nonNodule")]
         if others:
             skipped.append(Skipped(f"{name}, reader {reader}, {', '.join(others)}", "marked as no nodule"))
     return Reading(uid, tuple(marks), tuple(skipped))
 
 
 def _mark(element: Element, reader: int, nodule: str) -> Mark:
-    contours = tuple(_contour(roi) for roi in _children(element, "roi"))
+    contours = tuple(_contour(roi) for roi in element.findall("{*}roi"))
     if not contours:
         raise InputError("it has no outline (roi)", "lidc-xml")
-    characteristics = _children(element, "characteristics")
-    rating = _text(characteristics[0], "malignancy") if characteristics else ""
+    rating = _text(element, "characteristics", "malignancy")
     single = sum(len(contour.points) for contour in contours) == 1
     if single and rating in ("", "0"):
         raise InputError("under 3 mm: one point, not rated", "lidc-small")
@@ -100,7 +98,7 @@ def _contour(roi: Element) -> Contour:
     if inclusion not in ("TRUE", "FALSE"):
         raise InputError(f"an outline's inclusion is '{inclusion}', not TRUE or FALSE", "lidc-xml")
     try:
-        points = [(int(_text(edge, "xCoord")), int(_text(edge, "yCoord"))) for edge in _children(roi, "edgeMap")]
+        points = [(int(_text(edge, "xCoord")), int(_text(edge, "yCoord"))) for edge in roi.findall("{*}edgeMap")]
     except ValueError as error:
         raise InputError("an outline has a point whose xCoord or yCoord is no whole number", "lidc-xml") from error
     if not points:
@@ -108,10 +106,6 @@ def _contour(roi: Element) -> Contour:
     return Contour(uid, inclusion == "TRUE", np.array(points))
 
 
-def _children(element: Element, name: str) -> list[Element]:
-    return [child for child in element if isinstance(child.tag, str) and local_name(child) == name]
-
-
-def _text(element: Element, name: str) -> str:
-    children = _children(element, name)
-    return (children[0].text or "").strip() if children else ""
+def _text(element: Element, *names: str) -> str:
+    """The text of the first child that is called so, or of its first child; empty where there is none."""
+    return (element.findtext("/".join(f"{{*}}{name}" for name in names)) or "").strip()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
+from MAEMCLib.images.dicom.header import read_header
 from MAEMCLib.images.gray import open_raster
 
 from .dicom_tree import plain
@@ -67,26 +67,18 @@ def _raster(path: Path) -> Picture:
 
 
 def _dicom(path: Path) -> Picture:
-    import pydicom
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tags = ["Modality", "Rows", "Columns", "NumberOfFrames", "PatientID", "BodyPartExamined"]
-            data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
-            modality, frames = plain(data.get("Modality", "")), int(data.get("NumberOfFrames") or 1)
-            width, height = int(data.get("Columns") or 0), int(data.get("Rows") or 0)
-            patient, anatomy = plain(data.get("PatientID", "")), plain(data.get("BodyPartExamined", "")).upper()
-    except Exception as error:  # a damaged file breaks pydicom in many places
-        raise InputError(f"damaged DICOM ({type(error).__name__})") from error
+    header = read_header(path, ("BodyPartExamined",))
+    modality = header.text("Modality")
+    width, height, frames = (header.number(name) for name in ("Columns", "Rows", "NumberOfFrames"))
     if modality not in FLAT_MODALITIES:
         hint = "; maemc-train import dicom takes CT" if modality == "CT" else ""
         raise InputError(f"DICOM of the modality {modality or 'not stated'}, not {', '.join(FLAT_MODALITIES)}{hint}")
     if frames > 1:
-        raise InputError(f"DICOM with {frames} frames; export single pictures")
-    if not width or not height:
+        raise InputError(f"DICOM with {frames:g} frames; export single pictures")
+    if not (width >= 1 and height >= 1):  # what is not stated is NaN
         raise InputError("DICOM without an image")
-    return Picture(_columns(modality, anatomy, width, height), patient)
+    anatomy = plain(header.text("BodyPartExamined")).upper()
+    return Picture(_columns(modality, anatomy, int(width), int(height)), plain(header.text("PatientID")))
 
 
 def _columns(modality: str, anatomy: str, width: int, height: int) -> dict[str, str]:

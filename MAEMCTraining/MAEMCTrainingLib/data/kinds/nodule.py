@@ -115,14 +115,14 @@ class NoduleKind(Kind):
 
     def group(self, case: SourceCase) -> Hashable:
         """Nodules of one volume are cut together."""
-        return case.row.image, _series_uid(case)
+        return case.row.image, case.row.series
 
     def signature(self, case: SourceCase, content: Content) -> str:
         """Of the volume's files and of the point. Raises InputError where there are none."""
         image = case.row.image
         if not image.exists():
             raise InputError(f"There is no file or folder {image}. Check the path.", "missing-file", [image])
-        parts = [content(image, _series_uid(case)), *case.row.point_lps]
+        parts = [content(image, case.row.series), *case.row.point_lps]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def facts(self, values: dict[str, Any]) -> NoduleFacts:
@@ -131,7 +131,7 @@ class NoduleKind(Kind):
 
     def read(self, case: SourceCase, reader: ReadingProcess) -> CTVolume:
         """The volume, checked to be a CT."""
-        volume = reader.read(case.row.image, _series_uid(case))
+        volume = reader.read(case.row.image, case.row.series)
         check_ct(volume)
         return volume
 
@@ -176,10 +176,6 @@ class NoduleKind(Kind):
         return (
             f"{padded} reach beyond their volume, {margin} when they are shifted by up to 5 mm (padded with -1200 HU)"
         )
-
-
-def _series_uid(case: SourceCase) -> str | None:
-    return case.row.values.get("series_uid") or None
 
 
 KIND = NoduleKind()

@@ -25,10 +25,11 @@ DENIALS = {"not", "non", "no", "nor", "or", "vs", "versus", "never"}
 
 @dataclass(frozen=True)
 class _Volume:
+    """image, box: None where the volume cannot be used."""
+
     node: SceneNode
-    image: Path | None
-    box: VolumeBox | None
-    problem: str
+    image: Path | None = None
+    box: VolumeBox | None = None
 
 
 def import_scene(source: Path, unpacked: Path) -> Imported:
@@ -75,11 +76,10 @@ def _scene(path: Path, name: str, unpacked: Path) -> Imported:
     content = read_scene(path)
     if not content.lists:
         raise InputError("the scene has no point list", "no-points")
-    volumes = {node.id: _volume(node, inside) for node in content.volumes}
-    found = Imported()
-    for volume in volumes.values():
-        if volume.problem:
-            found.skip(f"{name}, volume {volume.node.name}", volume.problem)
+    found, volumes = Imported(), {node.id: _Volume(node) for node in content.volumes}
+    for node in content.volumes:
+        with found.skipping(f"{name}, volume {node.name}"):
+            volumes[node.id] = _volume(node, inside)
     for node in content.lists:
         title = f"{name}, list {node.name} ({node.id})"
         with found.skipping(title):
@@ -104,19 +104,18 @@ def _check(node: SceneNode, inside: Path | None) -> None:
 
 
 def _volume(node: SceneNode, inside: Path | None) -> _Volume:
+    """Raises InputError where it cannot be used."""
+    _check(node, inside)
     try:
-        _check(node, inside)
-        if is_dicom(node.file):
-            tree = scan(node.file.parent)
-            series = next((series for series in tree.series if node.file.absolute() in series.stack.files), None)
-            if series is None:
-                raise InputError(f"its file {node.file.name} is no DICOM image", "dicom")
-            return _Volume(node, tree.image(series), VolumeBox(series.shape, series.grid.affine), "")
-        return _Volume(node, node.file, read_box(node.file), "")
-    except InputError as error:
-        return _Volume(node, None, None, str(error))
+        if not is_dicom(node.file):
+            return _Volume(node, node.file, read_box(node.file))
+        tree = scan(node.file.parent)
+        series = next((series for series in tree.series if node.file.absolute() in series.stack.files), None)
+        if series is None:
+            raise InputError(f"its file {node.file.name} is no DICOM image", "dicom")
+        return _Volume(node, tree.image(series), VolumeBox(series.shape, series.grid.affine))
     except OSError as error:
-        return _Volume(node, None, None, f"its file {node.file.name} cannot be read ({error.strerror})")
+        raise InputError(f"its file {node.file.name} cannot be read ({error.strerror})", "unreadable") from error
 
 
 def _volume_of(point: NodulePoint, node: SceneNode, volumes: dict[str, _Volume]) -> _Volume:
