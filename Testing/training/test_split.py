@@ -12,8 +12,7 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.folds import divide
-from MAEMCTrainingLib.data.parts import parts_of
-from MAEMCTrainingLib.data.splitting import split_patients
+from MAEMCTrainingLib.data.parts import parts_of, split_patients
 from MAEMCTrainingLib.data.store import open_store
 from PIL import Image
 

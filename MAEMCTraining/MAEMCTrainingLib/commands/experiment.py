@@ -56,8 +56,8 @@ def add(commands: Any) -> None:
 
 
 def _experiment(options: argparse.Namespace) -> int:
+    from ..data.parts import split_patients
     from ..data.sources import Source
-    from ..data.splitting import split_patients
     from ..experiments.cell import EVALUATE, FINETUNE, FUSE
     from ..experiments.registry import experiment_named
     from ..experiments.run import ExperimentRun, run_experiment

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import UNREADABLE, InputError, input_error
-from MAEMCLib.files.atomic import file_sha256, make_folder, read_json, replacing, sealed, unsealed, write_json
+from MAEMCLib.errors import UNREADABLE, InputError, input_error
+from MAEMCLib.files.atomic import file_sha256, make_folder, replacing, sealed, write_json
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.machine.child_processes import computed, usual_count
 
@@ -28,7 +29,7 @@ from .columns import kept_values
 from .kinds.kind import Cut, Kind
 from .pseudonyms import key_name, pseudonym_key
 from .source_files import content_signature
-from .store import SCHEMA, Store, stored_case
+from .store import SCHEMA, Store, open_store
 
 _log = logging.getLogger("maemc.cache")
 SAVE_SECONDS = 5
@@ -150,12 +151,10 @@ class _Building:
 def _earlier_entries(kind: Kind, settings: Any, folder: Path) -> dict[str, StoredCase]:
     """What an earlier run left, by pseudonym; nothing where its index cannot be read or is of other settings."""
     try:
-        index = unsealed(read_json(folder / "index.json", "The cache's index"))
-        if (index["schema"], index["input"], index["settings"]) != (SCHEMA, kind.name, asdict(settings)):
-            return {}
-        return {values["case_id"]: stored_case(kind, values) for values in index["cases"]}
-    except (InputError, KeyError, TypeError, ValueError):
+        store = open_store(folder, verify=False, whole=False)
+    except InputError:
         return {}
+    return {case.case_id: case for case in store.cases} if (store.kind, store.settings) == (kind, settings) else {}
 
 
 def _remove_strays(folder: Path, files: set[str]) -> None:

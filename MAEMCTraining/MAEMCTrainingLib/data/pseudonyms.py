@@ -7,6 +7,7 @@ by trying all hospital numbers. Nothing numerical depends on pseudonyms: folds a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -26,12 +27,10 @@ def pseudonym_key(home: Path) -> bytes:
     path = home / "pseudonym.key"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        try:
-            # Exclusive creation: of two processes that start at the same time one writes and both read the same key.
-            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as stream:
-                stream.write(secrets.token_hex(32))
-        except FileExistsError:
-            pass
+        # Exclusive creation: of two processes that start at the same time one writes and both read the same key.
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+        with contextlib.suppress(FileExistsError), os.fdopen(os.open(path, flags, 0o600), "w") as stream:
+            stream.write(secrets.token_hex(32))
         key = bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
         raise InputError(

@@ -53,8 +53,8 @@ def is_cache(path: Path) -> bool:
     return path.is_dir() and (path / "index.json").is_file()
 
 
-def open_store(folder: Path, verify: bool = True) -> Store:
-    """Open a cache and, by default, compare every file with its SHA-256.
+def open_store(folder: Path, verify: bool = True, whole: bool = True) -> Store:
+    """Open a cache and, by default, compare every file with its SHA-256. whole: refuse one that is not complete.
 
     Raises InputError: no cache, another schema, one that was not built to its end, a file that is missing or changed.
     """
@@ -69,14 +69,14 @@ def open_store(folder: Path, verify: bool = True) -> Store:
     try:
         index = unsealed(index)
         kind = KINDS[index["input"]]
-        cases = tuple(stored_case(kind, values) for values in index["cases"])
+        cases = tuple(StoredCase(**values | {"facts": kind.facts(values["facts"])}) for values in index["cases"])
         left_out = tuple(_stored_reason(values) for values in index["left_out"])
         store = Store(folder, kind, kind.Settings(**index["settings"]), cases, left_out, index["pseudonym_key"], folder)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"The index of the cache {folder} is damaged ({error}). Run maemc-train cache again.", "cache", [folder]
         ) from error
-    if not index.get("complete", True):
+    if whole and not index.get("complete", True):
         raise InputError(
             f"The cache {folder} was interrupted before all its cases were cut. Run maemc-train cache again; it goes "
             "on where it stopped.",
@@ -87,11 +87,6 @@ def open_store(folder: Path, verify: bool = True) -> Store:
         if not path.is_file() or file_sha256(path) != case.file_sha256:
             raise _damaged(folder, case)
     return store
-
-
-def stored_case(kind: Kind, values: Mapping[str, Any]) -> StoredCase:
-    """An entry from what the index holds of it."""
-    return StoredCase(**{**values, "facts": kind.facts(values["facts"])})
 
 
 def _stored_reason(values: Mapping[str, Any]) -> dict[str, Any]:

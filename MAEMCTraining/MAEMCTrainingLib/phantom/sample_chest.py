@@ -47,14 +47,11 @@ def write_sample_chest(folder: str | Path) -> tuple[Path, Path]:
     volume, nodules = make_sample_chest()
     image, points = folder / "chest.nrrd", folder / "chest.mrk.json"
     write_volume(volume, image)
-    write_json(points, _markups(nodules))
-    return image, points
-
-
-def _markups(nodules: list[tuple[str, tuple[float, float, float], int]]) -> dict:
-    """A Slicer point list. Labels are the nodules' names; what they are is for the reader to find out."""
+    # A Slicer point list. Labels are the nodules' names; what they are is for the reader to find out.
     controls = [
         {"id": str(number), "label": name, "position": [round(float(value), 3) for value in point]}
         for number, (name, point, _label) in enumerate(nodules, start=1)
     ]
-    return {"markups": [{"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": controls}]}
+    markups = [{"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": controls}]
+    write_json(points, {"markups": markups})
+    return image, points

@@ -57,18 +57,16 @@ def write_phantom(
     make_folder(folder / "images")
     plans = [plan_case(index, configuration, oblique=dicom and index == 0) for index in range(cases)]
     paths = [folder / "images" / (plan.case_id if dicom else f"{plan.case_id}.nrrd") for plan in plans]
-    jobs, done = [], 0
-    for plan, path in zip(plans, paths, strict=True):
-        if plan.case_id in hashes and hashes[plan.case_id] == _content_hash(path):
-            done += 1
-            progress(done, cases)
-        else:
-            jobs.append((plan, path, dicom))
+    jobs = [
+        (plan, path, dicom)
+        for plan, path in zip(plans, paths, strict=True)
+        if hashes.get(plan.case_id, "") != _content_hash(path)
+    ]
     in_children = processes > 1 and len(jobs) >= 4  # starting a process costs more than a few cases
-    for name, digest in computed(_write_case, jobs, processes) if in_children else map(_write_case, jobs):
+    written = computed(_write_case, jobs, processes) if in_children else map(_write_case, jobs)
+    for done, (name, digest) in enumerate(written, cases - len(jobs) + 1):
         hashes[name] = digest
         write_json(record, {**settings, "sha256": dict(sorted(hashes.items()))})
-        done += 1
         progress(done, cases)
     return write_manifest(folder / "manifest.csv", [_row(p, image) for p, image in zip(plans, paths, strict=True)])
 

@@ -16,12 +16,8 @@ from .selection import Similarity
 LEVELS = 64
 
 
-@dataclass(frozen=True)
-class Described:
-    """levels: (pixels,) int64 of each slice, 0 to 63. entropies: (slices,) in nats."""
-
-    levels: list[np.ndarray]
-    entropies: np.ndarray
+Described = tuple[list[np.ndarray], np.ndarray]
+"""Gray levels of each slice, (pixels,) from 0 to 63; entropies, (slices,) in nats."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +30,16 @@ class MutualInformation(Similarity):
     def describe(self, slices: Sequence[np.ndarray]) -> Described:
         """Gray levels, and the entropy of each slice."""
         levels = [pixels.ravel() // (256 // LEVELS) for pixels in slices]
-        return Described(levels, np.array([_entropy(np.bincount(values)) for values in levels]))
+        return levels, np.array([_entropy(np.bincount(values)) for values in levels])
 
     def compare(self, described: Described, one: int, others: np.ndarray) -> np.ndarray:
         """(len(others),) normalized mutual information; 2 for two constant slices, whose entropies are all 0."""
-        first = described.levels[one].astype(np.int64) * LEVELS
+        levels, entropies = described
+        first = levels[one].astype(np.int64) * LEVELS
         values = np.empty(len(others))
         for place, other in enumerate(others):
-            joint = _entropy(np.bincount(first + described.levels[other], minlength=LEVELS * LEVELS))
-            both = described.entropies[one] + described.entropies[other]
-            values[place] = both / joint if joint > 0 else 2.0
+            joint = _entropy(np.bincount(first + levels[other], minlength=LEVELS * LEVELS))
+            values[place] = (entropies[one] + entropies[other]) / joint if joint > 0 else 2.0
         return np.clip(values, 1.0, 2.0)
 
 

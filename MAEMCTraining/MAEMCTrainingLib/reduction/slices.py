@@ -13,6 +13,7 @@ import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import POINT, Manifest
 from MAEMCLib.errors import InputError
+from MAEMCLib.files.strict_json import number_of
 from MAEMCLib.images.ct import WINDOW_HU, axial_slice, axial_slices, check_ct
 from MAEMCLib.images.gray import open_raster
 from MAEMCLib.images.reading_process import ReadingProcess
@@ -66,7 +67,7 @@ def volumes_of(manifest: Manifest) -> tuple[list[Volume], list[LeftOut]]:
             left_out.append(LeftOut(volume_id, row.case_id, row.problem, "manifest-row"))
         elif row.kind == "image":
             left_out.append(LeftOut("", row.case_id, "of the kind image, it belongs to no volume", "kind"))
-        elif row.kind == "slice" and _position(row) is None:
+        elif row.kind == "slice" and not math.isfinite(_position(row)):
             reason = f"its slice_index '{row.values['slice_index']}' is no number"
             left_out.append(LeftOut(volume_id, row.case_id, reason, "order"))
         else:
@@ -165,12 +166,9 @@ def _check_sizes(rows: Sequence[Case], slices: Sequence[np.ndarray]) -> None:
     )
 
 
-def _position(row: Case) -> float | None:
-    try:
-        value = float(row.values["slice_index"])
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+def _position(row: Case) -> float:
+    """NaN or infinite where the row states none."""
+    return number_of(row.values["slice_index"])
 
 
 def _agreed(values: Iterable[Any]) -> Any:

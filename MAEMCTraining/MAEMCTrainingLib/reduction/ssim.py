@@ -22,13 +22,8 @@ C2 = (0.03 * 255) ** 2
 """C1 and C2 are above 0, so that constant slices have a finite similarity."""
 
 
-@dataclass(frozen=True)
-class Described:
-    """slices: (rows, columns) uint8 each. means, variances: (rows - 10, columns - 10) float32, of each window."""
-
-    slices: Sequence[np.ndarray]
-    means: list[np.ndarray]
-    variances: list[np.ndarray]
+Described = tuple[Sequence[np.ndarray], list[np.ndarray], list[np.ndarray]]
+"""Slices, (rows, columns) uint8 each; means and variances of their windows, (rows - 10, columns - 10) float32 each."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +47,17 @@ class StructuralSimilarity(Similarity):
             mean = _window(x)
             means.append(mean)
             variances.append(_window(x * x) - mean * mean)
-        return Described(slices, means, variances)
+        return slices, means, variances
 
     def compare(self, described: Described, one: int, others: np.ndarray) -> np.ndarray:
         """(len(others),) mean structural similarity."""
-        x = described.slices[one].astype(np.float32)
-        mean, variance = described.means[one], described.variances[one]
+        slices, means, variances = described
+        x, mean, variance = slices[one].astype(np.float32), means[one], variances[one]
         values = np.empty(len(others))
         for place, other in enumerate(others):
-            mean_y, variance_y = described.means[other], described.variances[other]
+            mean_y, variance_y = means[other], variances[other]
             product = mean * mean_y
-            covariance = _window(x * described.slices[other]) - product
+            covariance = _window(x * slices[other]) - product
             luminance = (2 * product + C1) / (mean * mean + mean_y * mean_y + C1)
             structure = (2 * covariance + C2) / (variance + variance_y + C2)
             values[place] = (luminance * structure).mean(dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import os
 import shutil
 import tarfile
@@ -40,7 +41,7 @@ def unpack_tar(archive: Path, names: Collection[str], folder: Path) -> dict[str,
             if member.isreg() and name in names and name not in files:
                 total += member.size
                 _check_size(archive, total)
-                files[name] = _write(folder / name, tar.extractfile(member), member.size)
+                files[name] = _write(folder / name, tar.extractfile(member))
     return files
 
 
@@ -56,7 +57,7 @@ def unpack_zip(archive: Path, folder: Path) -> list[Path]:
         _check_size(archive, sum(member.file_size for member in members))
         for member, place in zip(members, places, strict=True):
             with packed.open(member) as stream:
-                _write(place, stream, member.file_size)
+                _write(place, stream)
     return places
 
 
@@ -75,30 +76,19 @@ def _place(name: str, folder: Path, archive: Path) -> Path:
     return folder.joinpath(*parts)
 
 
-def _write(path: Path, stream, size: int) -> Path:
-    """Write one member, unless it is there already from an earlier import."""
-    if path.is_file() and not path.is_symlink() and path.stat().st_size == size and _same(path, stream):
-        return path
-    if stream.tell():
-        stream.seek(0)
+def _write(path: Path, stream) -> Path:
+    """Write one member; a file that an earlier import wrote stays as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Without waiting for the disk, unlike ``atomic.replacing``: thousands of small pictures can be unpacked again.
+    # Without waiting for the disk, unlike ``atomic.replacing``: thousands of small images can be unpacked again.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(temporary, "wb") as target:
             shutil.copyfileobj(stream, target, 1 << 20)
-        os.replace(temporary, path)
+        if path.is_symlink() or not path.is_file() or not filecmp.cmp(temporary, path, shallow=False):
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
-
-
-def _same(path: Path, stream) -> bool:
-    with open(path, "rb") as file:
-        while piece := stream.read(1 << 20):
-            if file.read(len(piece)) != piece:
-                return False
-    return True
 
 
 def is_inside(path: Path, folder: Path) -> bool:

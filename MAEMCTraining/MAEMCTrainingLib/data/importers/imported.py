@@ -11,7 +11,6 @@ from typing import Any
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import manifest_record
 from MAEMCLib.errors import InputError
-from MAEMCLib.files.spreadsheet import text_of
 
 from ..pseudonyms import key_name, pseudonym
 from .tables import read_table
@@ -122,7 +121,7 @@ def check_nothing_is_lost(manifest: Path, rows: Iterable[Case]) -> None:
     coming = {row.case_id: manifest_record(manifest.absolute(), row) for row in rows}
     for line, record in read_table(manifest)[1]:
         new = coming.get(record.get("case_id", ""), {})
-        lost = [name for name, value in record.items() if value and new.get(name, "") != text_of(value)]
+        lost = [name for name, value in record.items() if value and new.get(name, "") != value]
         if lost:
             what = "would be lost" if not new else f"would change ({', '.join(lost[:5])})"
             raise InputError(

@@ -189,5 +189,4 @@ def _center(voxels: np.ndarray, series: TreeSeries) -> np.ndarray:
 
 def _index(voxels: np.ndarray, series: TreeSeries) -> np.ndarray:
     """(voxels, 3) index i, j, k."""
-    columns, rows, _ = series.shape
-    return np.stack([voxels % columns, voxels // columns % rows, voxels // (columns * rows)], axis=1)
+    return np.stack(np.unravel_index(voxels, series.shape[::-1])[::-1], axis=1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
+from MAEMCLib.files import spreadsheet
 
 
 def read_table(path: Path, needed: Sequence[str] = ()) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -16,10 +17,9 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> tuple[list[str], list[
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            columns = [(name or "").strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            records = [(reader.line_num, record) for record in reader]
+            columns, rows = spreadsheet.read_table(stream, ())
+        if damaged := next((row for _, row in rows if isinstance(row, csv.Error)), None):
+            raise damaged
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as CSV text ({error}). Save it as CSV in UTF-8.", "unreadable") from (
             error
@@ -31,5 +31,5 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> tuple[list[str], list[
         raise InputError(
             f"{path} lacks the column{plural} {', '.join(missing)}. It has {', '.join(columns)}.", "manifest-columns"
         )
-    clean = [(line, {name: (record.get(name) or "").strip() for name in columns}) for line, record in records]
-    return columns, [(line, record) for line, record in clean if any(record.values())]
+    blank = dict.fromkeys(columns, "")
+    return columns, [(line, blank | dict(zip(columns, map(str.strip, row), strict=False))) for line, row in rows]

@@ -42,14 +42,10 @@ class Cut:
 
 
 class Cases(Protocol):
-    """What a kind asks of a cohort. settings: of the kind's ``Settings``."""
+    """What a kind asks of a cohort. settings: of the kind's ``Settings``. cases: in order."""
 
     settings: Any
-
-    @property
-    def cases(self) -> list[StoredCase]:
-        """The cases in order."""
-        ...
+    cases: list[StoredCase]
 
     def __len__(self) -> int: ...
 
@@ -139,8 +135,10 @@ class Kind(ABC):
         """Of all that decides what is cut of a case: equal means that it need not be cut again."""
 
     def facts(self, values: dict[str, Any]) -> Any:
-        """``Facts`` from what JSON holds of them."""
-        return self.Facts(**values)
+        """``Facts`` from what JSON holds of them, tuples as lists."""
+        return self.Facts(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        )
 
     @abstractmethod
     def read(self, case: SourceCase, reader: ReadingProcess) -> Any:

@@ -125,10 +125,6 @@ class NoduleKind(Kind):
         parts = [content(image, case.row.series), *case.row.point_lps]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def facts(self, values: dict[str, Any]) -> NoduleFacts:
-        """``NoduleFacts`` from what JSON holds of them."""
-        return NoduleFacts(**values | {"point_lps": tuple(values["point_lps"])})
-
     def read(self, case: SourceCase, reader: ReadingProcess) -> CTVolume:
         """The volume, checked to be a CT."""
         volume = reader.read(case.row.image, case.row.series)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
+from MAEMCLib.files.strict_json import number_of
 from MAEMCLib.images.ct import PICTURE_SUFFIXES
 
 from ..archive import unpack_tar
@@ -129,10 +130,7 @@ def _table_row(record: dict[str, str], name: str, path: Path) -> Case:
 def _table_label(record: dict[str, str]) -> int | None:
     rating = record.get(RATING, "")
     if rating:
-        try:
-            value = float(rating)
-        except ValueError:
-            value = 0.0
+        value = number_of(rating)
         if not 1.0 <= value <= 5.0:
             raise InputError(f"its {RATING} is '{rating}', not a rating from 1 to 5", "manifest-label")
         return label_of_median(value)

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
+from MAEMCLib.files.strict_json import number_of
 
 from ..imported import Imported, Importer, label_of_median
 from ..tables import read_table
@@ -31,7 +33,7 @@ def import_lidc_cubes(source: Path, unpacked: Path) -> Imported:
     if not table.is_file():
         raise InputError(f"{folder} is no folder of LIDC cubes: it has no labels.csv.", "missing-file")
     _, records = read_table(table, COLUMNS)
-    absent = [r["file"] for _, r in records if not (folder / "images" / r["file"]).is_file()]
+    absent = [record["file"] for _, record in records if not (folder / "images" / record["file"]).is_file()]
     if absent:
         raise InputError(
             f"{folder / 'images'} lacks {len(absent)} cubes of labels.csv, the first {absent[0]}.", "missing-file"
@@ -52,12 +54,11 @@ def _row(folder: Path, record: dict[str, str]) -> Case:
             f"labels.csv rates {record['file']} '{rating}'; ratings are 1 to 5 or empty.", "manifest-label"
         )
     name, diameter = Path(record["file"]).stem, record["eq_diam_mask_mm"]
-    try:
-        diameter_mm = float(diameter) if diameter else None
-    except ValueError as error:
+    diameter_mm = number_of(diameter) if diameter else None
+    if diameter and not math.isfinite(diameter_mm):
         raise InputError(
             f"labels.csv gives {record['file']} the diameter '{diameter}', which is no number.", "manifest-number"
-        ) from error
+        )
     return Case(
         case_id=name,
         patient_id=record["patient"] or name,

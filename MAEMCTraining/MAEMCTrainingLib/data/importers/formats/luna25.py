@@ -11,6 +11,7 @@ from pathlib import Path
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
+from MAEMCLib.files.strict_json import number_of
 
 from ..imported import Imported, Importer
 from ..tables import read_table
@@ -88,10 +89,7 @@ def _row(record: dict[str, str], volumes: dict[str, list[Path]], box_of: Callabl
         raise InputError(f"it has no {'PatientID' if not patient else 'SeriesInstanceUID'}", "luna25")
     if label and label not in LABELS:
         raise InputError(f"its label is '{label}', not 0 or 1", "manifest-label")
-    try:
-        point = tuple(float(record[name]) for name in ("CoordX", "CoordY", "CoordZ"))
-    except ValueError:
-        point = (math.nan,) * 3
+    point = tuple(number_of(record[name]) for name in ("CoordX", "CoordY", "CoordZ"))
     if not all(math.isfinite(value) for value in point):
         raise InputError("its CoordX, CoordY, CoordZ are not three numbers", "manifest-number")
     found = volumes.get(uid, [])
