@@ -44,7 +44,8 @@ def test_a_slice_stands_for_its_series_and_the_series_is_the_source(two_series, 
     assert reads == [cases[0].image]  # the other series lies in the same folder and did not change
 
 
-def test_another_series_of_the_same_folder_is_cut_again(two_series, tmp_path):
+@pytest.mark.parametrize("column", ["series_uid", "series"])
+def test_another_series_of_the_same_folder_is_cut_again(two_series, tmp_path, column):
     case, files, uid = two_series[0]
     folder, other = tmp_path / "two reconstructions", uid[:-1] + "7"
     folder.mkdir()
@@ -53,9 +54,9 @@ def test_another_series_of_the_same_folder_is_cut_again(two_series, tmp_path):
         data = pydicom.dcmread(path)
         data.SeriesInstanceUID, data.RescaleIntercept = other, data.RescaleIntercept + 40
         data.save_as(folder / f"other {number}")
-    one = dataclasses.replace(case, image=folder, values={"series_uid": uid})
+    one = dataclasses.replace(case, image=folder, values={column: uid})
     first = build_rows([one], tmp_path / "cache", tmp_path / "home")
-    second = build_rows([dataclasses.replace(one, values={"series_uid": other})], tmp_path / "cache", tmp_path / "home")
+    second = build_rows([dataclasses.replace(one, values={column: other})], tmp_path / "cache", tmp_path / "home")
     assert first.cases[0].sha256 != second.cases[0].sha256
 
 

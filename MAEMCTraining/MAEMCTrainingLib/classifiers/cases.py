@@ -109,7 +109,7 @@ class LabeledCohort:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all voxels, values, classes and patients' grouping, in order."""
-        if self.target == LABEL and self.branches == planes_of(self.main) and not self.asked:
+        if self.target == LABEL and self.branches == self.main.kind.shown_as.planes and not self.asked:
             return self.main.fingerprint
         parts = [self.main.fingerprint, self.branches, [one.to_json() for one in self.asked], self.classes]
         parts += [self.labels.tolist(), np.where(self.given, self.values, 0).tolist(), self.given.tolist()]
@@ -132,11 +132,6 @@ class LabeledCohort:
         }
 
 
-def planes_of(cohort: Cohort) -> tuple[str, ...]:
-    """Names of the images that a case of a cohort has by itself."""
-    return cohort.kind.shown_as.planes
-
-
 def source_of(branch: str) -> tuple[str, str]:
     """(series, plane) of a branch, as ``branch_source``; a picture is of the main series, "", too."""
     return ("", branch) if branch == PICTURE else branch_source(branch)
@@ -148,7 +143,7 @@ def labeled(cohort: Cohort) -> LabeledCohort:
     if not len(indices):
         raise UsageError("No case of the data has a label. Fill the manifest's label column with 0 or 1.", "no-labels")
     main = cohort.subset(indices)
-    return LabeledCohort(main, planes_of(main), OWN_CLASSES, main.labels, LABEL, (), *_no_values(len(main)))
+    return LabeledCohort(main, main.kind.shown_as.planes, OWN_CLASSES, main.labels, LABEL, (), *_no_values(len(main)))
 
 
 def _no_values(cases: int) -> tuple[np.ndarray, np.ndarray]:

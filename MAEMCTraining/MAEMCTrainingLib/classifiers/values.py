@@ -20,7 +20,7 @@ from ..data.cases import SourceCase
 from ..data.cohort import Cohort, join
 from ..data.pseudonyms import pseudonym_key
 from ..data.sources import Progress, Source, cache_name
-from .cases import LABEL, OWN_CLASSES, PICTURE, LabeledCohort, labeled, planes_of, source_of
+from .cases import LABEL, OWN_CLASSES, PICTURE, LabeledCohort, labeled, source_of
 
 CHOICES_AT_MOST = 12
 CLASSES_AT_MOST = 20
@@ -76,8 +76,8 @@ def read_cases(
     """
     clinical, series = _clinical_columns(columns.clinical, columns.target), _check_branches(columns.branches)
     cohort = join(cached)
-    branches = columns.branches or planes_of(cohort)
-    if series and PICTURE in planes_of(cohort):
+    branches = columns.branches or cohort.kind.shown_as.planes
+    if series and PICTURE in cohort.kind.shown_as.planes:
         raise InputError("Further series are of nodules in CT, and these data are 2-D pictures.", "kind")
     if columns.target == LABEL:
         cohort = labeled(cohort).main

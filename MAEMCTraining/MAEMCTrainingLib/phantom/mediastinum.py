@@ -6,22 +6,13 @@ little fat, with the creases filled.
 """
 
 import functools
-from dataclasses import dataclass
 
 import numpy as np
 
 from .chest_wall import spine_position
-from .shapes import AIR_HU, paint, segment_distance, smooth_union, solid_share
+from .shapes import AIR_HU, Tube, paint, segment_distance, smooth_union, solid_share
 
 FILLET_MM = 11.0
-
-
-@dataclass(frozen=True)
-class Tube:
-    """A vessel or airway: corner points (LPS mm, template) and its radius at each."""
-
-    points: tuple[tuple[float, float, float], ...]
-    radii: tuple[float, ...]
 
 
 BLOOD = (

@@ -20,21 +20,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .shapes import Tube
+
 GRADES = ("matched", "easy")
 DIRECTIONS = 1500  # of the sphere, for ranks and volumes
 
 
 @dataclass(frozen=True)
-class Strand:
-    """A tapering thread: corner points (M, 3) in mm from the nodule's center, radius at each (M,) in mm."""
-
-    points: np.ndarray
-    radii: np.ndarray
-
-
-@dataclass(frozen=True)
 class Nodule:
-    """One nodule: LPS mm about ``center``.
+    """One nodule: LPS mm about ``center``, its strands too.
 
     ``surface`` (latitudes, longitudes) is the body's radius in mm over the sphere; latitude from +S to -S at the rows'
     centers, longitude from L towards P over the columns, periodic.
@@ -46,7 +40,7 @@ class Nodule:
     hu: float
     surface: np.ndarray
     offset: np.ndarray
-    strands: tuple[Strand, ...]
+    strands: tuple[Tube, ...]
 
     @property
     def reach_mm(self) -> float:
@@ -72,7 +66,8 @@ def draw_nodule(rng: np.random.Generator, center, label: int, grade: str, diamet
     oval_scale = amplitude / max(float(oval_values.std()), 1e-9)
     if grade == "matched":
         values = np.sort(oval_values * oval_scale)
-        field = _with_ranks_of(knobs, sphere, values) if label else (lambda d: oval(d) * oval_scale)
+        own = np.sort(knobs(sphere))  # whose place the oval's values take, rank by rank
+        field = (lambda d: np.interp(knobs(d), own, values)) if label else (lambda d: oval(d) * oval_scale)
     else:
         knob_scale = 0.16 / max(float(knobs(sphere).std()), 1e-9)
         field = (lambda d: knobs(d) * knob_scale) if label else (lambda d: oval(d) * (0.03 / amplitude) * oval_scale)
@@ -120,17 +115,7 @@ def _field(rng: np.random.Generator, degrees: tuple[int, ...]):
     return field
 
 
-def _with_ranks_of(field, sphere: np.ndarray, sorted_values: np.ndarray):
-    """``field`` with its values replaced, rank by rank over the sphere, by ``sorted_values``."""
-    own = np.sort(field(sphere))
-
-    def matched(directions: np.ndarray) -> np.ndarray:
-        return np.interp(field(directions), own, sorted_values)
-
-    return matched
-
-
-def _draw_strands(rng, radius, label: int, grade: str, diameter_mm: float, spiky: float) -> tuple[Strand, ...]:
+def _draw_strands(rng, radius, label: int, grade: str, diameter_mm: float, spiky: float) -> tuple[Tube, ...]:
     """Radiating spicules (label 1) or strands along the surface (label 0), alike in number, length, width and mass by
     height."""
     if grade == "easy":
@@ -189,16 +174,16 @@ def _heights(rng, lengths: np.ndarray, widths: np.ndarray) -> np.ndarray:
     return np.interp(quantiles * cumulative[-1], cumulative, grid)
 
 
-def _spicule(radius, direction, length: float, width: float, bend) -> Strand:
+def _spicule(radius, direction, length: float, width: float, bend) -> Tube:
     """From just under the surface outwards, slightly bent."""
     along = np.linspace(0.0, 1.0, 4)
     sideways = bend - (bend @ direction) * direction
     start = radius(direction[None])[0]
     points = (start + along * length)[:, None] * direction + (along**2 * length)[:, None] * sideways
-    return Strand(points, _taper(along, width))
+    return Tube(points, _taper(along, width))
 
 
-def _surface_strand(radius, direction, turn: float, height: float, length: float, width: float) -> Strand:
+def _surface_strand(radius, direction, turn: float, height: float, length: float, width: float) -> Tube:
     """Along the surface at a constant height above it, centered at the direction."""
     helper = np.array([1.0, 0.0, 0.0]) if abs(direction[0]) < 0.8 else np.array([0.0, 1.0, 0.0])
     first = np.cross(direction, helper)
@@ -209,4 +194,4 @@ def _surface_strand(radius, direction, turn: float, height: float, length: float
     angles = (along - 0.5) * length / middle
     directions = np.cos(angles)[:, None] * direction + np.sin(angles)[:, None] * tangent
     points = (radius(directions) + height)[:, None] * directions
-    return Strand(points, _taper(along, width))
+    return Tube(points, _taper(along, width))

@@ -4,10 +4,21 @@ A distance is negative inside a shape. Points come as separate coordinate arrays
 three and aligned grids then broadcast.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 AIR_HU = -1000.0
 EDGE_MM = 1.0
+
+
+@dataclass(frozen=True)
+class Tube:
+    """A vessel, an airway, a nodule's strand: M corner points (L, P, S in mm) and its radius at each (mm)."""
+
+    points: Sequence[Sequence[float]] | np.ndarray
+    radii: Sequence[float] | np.ndarray
 
 
 def solid_share(distance: np.ndarray, edge_mm: float = EDGE_MM) -> np.ndarray:

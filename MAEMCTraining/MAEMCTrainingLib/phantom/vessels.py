@@ -69,7 +69,8 @@ def _grow(ends, jitter, root, low, high) -> Segments:
     while pending:
         members, origin, radius_before = pending.pop()
         reached = ends[members]
-        if not _touches(reached, origin, low, high):
+        box = np.vstack([reached, origin])
+        if np.any(box.min(axis=0) > high) or np.any(box.max(axis=0) < low):
             continue
         radius = END_RADIUS_MM * len(members) ** MURRAY_EXPONENT
         start_radius = radius if radius_before is None else min(radius_before, 1.12 * radius)
@@ -94,10 +95,3 @@ def _grow(ends, jitter, root, low, high) -> Segments:
         return Segments(empty, empty, np.zeros(0), np.zeros(0))
     start, end, radius_start, radius_end = (np.array(column) for column in zip(*rows, strict=True))
     return Segments(start, end, radius_start, radius_end)
-
-
-def _touches(points: np.ndarray, origin: np.ndarray, low: np.ndarray, high: np.ndarray) -> bool:
-    """Whether the box around a branch's points and its origin meets the box low..high."""
-    return bool(
-        np.all(np.minimum(points.min(axis=0), origin) <= high) and np.all(np.maximum(points.max(axis=0), origin) >= low)
-    )

@@ -27,16 +27,9 @@ class SceneNode:
     volumes: frozenset[str] = field(default_factory=frozenset)
 
 
-@dataclass(frozen=True)
-class SceneContent:
-    """The scalar volumes, without the overlays that MAEMC Nodule made, and the point lists, in the scene's order."""
-
-    volumes: tuple[SceneNode, ...]
-    lists: tuple[SceneNode, ...]
-
-
-def read_scene(path: Path) -> SceneContent:
-    """Read a ``.mrml`` file. Raises InputError: no XML, or no scene."""
+def read_scene(path: Path) -> tuple[list[SceneNode], list[SceneNode]]:
+    """The scalar volumes of a ``.mrml`` file, without the overlays that MAEMC Nodule made, and its point lists, in the
+    scene's order. Raises InputError: no XML, or no scene."""
     root = read_xml(path)
     if local_name(root) != "MRML":
         raise InputError(f"{path.name} is no Slicer scene: its root is {local_name(root)}, not MRML.", "mrml")
@@ -49,7 +42,7 @@ def read_scene(path: Path) -> SceneContent:
             volumes.append(_node(identity, element, nodes, path.parent))
         elif kind == "MarkupsFiducial":
             lists.append(_node(identity, element, nodes, path.parent, frozenset(scored_on[identity])))
-    return SceneContent(tuple(volumes), tuple(lists))
+    return volumes, lists
 
 
 def _node(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from MAEMCLib.errors import InputError
@@ -18,15 +17,6 @@ _END_OF_JPEG = b"\xff\xd9"
 _TAIL_BYTES = 4096
 
 
-@dataclass(frozen=True)
-class Picture:
-    """columns: modality, anatomy, width and height in pixels, as a manifest has them. patient: as DICOM says, else
-    empty."""
-
-    columns: dict[str, str]
-    patient: str = ""
-
-
 def is_picture(path: Path) -> bool:
     """Whether a file is meant as a picture, by its suffix or as DICOM by its first bytes; it may be damaged."""
     if path.suffix.lower() in SUFFIXES:
@@ -38,8 +28,9 @@ def is_picture(path: Path) -> bool:
         return False
 
 
-def read_picture(path: Path) -> Picture:
-    """Read the header, and look whether the file is whole. Raises InputError with the reason."""
+def read_picture(path: Path) -> tuple[dict[str, str], str]:
+    """Modality, anatomy, width and height in pixels, as the columns of a manifest; the patient as DICOM says, else
+    empty. Raises InputError with the reason where the file cannot be read or is not whole."""
     try:
         with open(path, "rb") as stream:
             start = stream.read(132)
@@ -54,7 +45,7 @@ def read_picture(path: Path) -> Picture:
     return _raster(path)
 
 
-def _raster(path: Path) -> Picture:
+def _raster(path: Path) -> tuple[dict[str, str], str]:
     with open_raster(path) as image:
         kind, (width, height) = image.format, image.size
         image.verify()  # the checksums of a PNG; says nothing of a JPEG
@@ -63,10 +54,10 @@ def _raster(path: Path) -> Picture:
             stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
             if _END_OF_JPEG not in stream.read():
                 raise InputError("it is cut short")
-    return Picture(_columns("", "", width, height))
+    return _columns("", "", width, height), ""
 
 
-def _dicom(path: Path) -> Picture:
+def _dicom(path: Path) -> tuple[dict[str, str], str]:
     header = read_header(path, ("BodyPartExamined",))
     modality = header.text("Modality")
     width, height, frames = (header.number(name) for name in ("Columns", "Rows", "NumberOfFrames"))
@@ -78,7 +69,7 @@ def _dicom(path: Path) -> Picture:
     if not (width >= 1 and height >= 1):  # what is not stated is NaN
         raise InputError("DICOM without an image")
     anatomy = plain(header.text("BodyPartExamined")).upper()
-    return Picture(_columns(modality, anatomy, int(width), int(height)), plain(header.text("PatientID")))
+    return _columns(modality, anatomy, int(width), int(height)), plain(header.text("PatientID"))
 
 
 def _columns(modality: str, anatomy: str, width: int, height: int) -> dict[str, str]:

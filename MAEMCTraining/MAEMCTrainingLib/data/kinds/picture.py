@@ -159,18 +159,15 @@ def _masks(row: Case) -> list[Path]:
 def _lesions(row: Case, shape: tuple[int, ...], reader: ReadingProcess) -> np.ndarray | None:
     """(rows, columns) bool, the lesions of a picture of this shape; any gray is lesion. Several masks, separated by
     semicolons, are put together. Raises InputError: another size than the picture's."""
-    lesions = None
-    for path in _masks(row):
-        mask = reader.read_gray(path)
-        if mask.shape != shape:
-            raise InputError(
-                f"The mask of the case {row.case_id} has {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
-                f"{shape[1]} x {shape[0]}. Both have to be of one size.",
-                "lesion-mask",
-                [row.case_id],
-            )
-        lesions = mask > 0 if lesions is None else lesions | (mask > 0)
-    return lesions
+    masks = [reader.read_gray(path) > 0 for path in _masks(row)]
+    if other := next((mask.shape for mask in masks if mask.shape != shape), None):
+        raise InputError(
+            f"The mask of the case {row.case_id} has {other[1]} x {other[0]} pixels, its picture "
+            f"{shape[1]} x {shape[0]}. Both have to be of one size.",
+            "lesion-mask",
+            [row.case_id],
+        )
+    return np.logical_or.reduce(masks) if masks else None
 
 
 def _content_or_nothing(content: Content, image: Path, series_uid: str | None) -> str:

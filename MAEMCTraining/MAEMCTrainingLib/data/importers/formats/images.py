@@ -113,10 +113,10 @@ def _files(folder: Path, names: set[str], unpacked: Path) -> dict[str, Path]:
 
 
 def _table_row(record: dict[str, str], name: str, path: Path) -> Case:
-    picture = read_picture(path)
-    patient = next((record[column] for column in PATIENT_COLUMNS if record.get(column)), picture.patient or name)
+    columns, patient = read_picture(path)
+    patient = next((record[column] for column in PATIENT_COLUMNS if record.get(column)), patient or name)
     slice_index = record.get("slice", "")
-    values = picture.columns | {column: record[column] for column in CARRIED if record.get(column)}
+    values = columns | {column: record[column] for column in CARRIED if record.get(column)}
     if slice_index:
         if not slice_index.lstrip("-").isdecimal():
             raise InputError(f"its slice is '{slice_index}', not a whole number", "manifest-number")
@@ -173,10 +173,9 @@ def _from_folders(folder: Path, classes: Sequence[str]) -> Imported:
 def _folder_row(path: Path, folder: Path, classes: ClassFolders, masks: Sequence[Path]) -> Case:
     parts = _folders(path, folder)
     name, below_class = classes.of(parts)
-    picture = read_picture(path)
+    values, patient = read_picture(path)
     own = below(path, folder)
-    patient = picture.patient or (below_class[-1] if below_class else own)
-    values = dict(picture.columns)
+    patient = patient or (below_class[-1] if below_class else own)
     if classes.level is not None:
         values["class"] = name
     if masks:

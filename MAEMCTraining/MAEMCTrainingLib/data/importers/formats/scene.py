@@ -73,14 +73,14 @@ def _scene(path: Path, name: str, unpacked: Path) -> Imported:
         if len(found) != 1:
             raise InputError(f"it holds {len(found)} .mrml files, and a bundle of Slicer holds one", "scene")
         path = found[0]
-    content = read_scene(path)
-    if not content.lists:
+    nodes, lists = read_scene(path)
+    if not lists:
         raise InputError("the scene has no point list", "no-points")
-    found, volumes = Imported(), {node.id: _Volume(node) for node in content.volumes}
-    for node in content.volumes:
+    found, volumes = Imported(), {node.id: _Volume(node) for node in nodes}
+    for node in nodes:
         with found.skipping(f"{name}, volume {node.name}"):
             volumes[node.id] = _volume(node, inside)
-    for node in content.lists:
+    for node in lists:
         title = f"{name}, list {node.name} ({node.id})"
         with found.skipping(title):
             _check(node, inside)
