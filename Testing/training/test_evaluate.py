@@ -23,8 +23,7 @@ from MAEMCTrainingLib.__main__ import main as maemc_train
 from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
 from MAEMCTrainingLib.classifiers.fold_model import features, load_fold
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
-from MAEMCTrainingLib.data.cohort import join
-from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
+from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
 from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve

@@ -18,9 +18,9 @@ from MAEMCTrainingLib.classifiers.fold_model import feature_statistics, features
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.classifiers.starting_point import check_protocol, from_job
 from MAEMCTrainingLib.classifiers.task import ClassifierTask
+from MAEMCTrainingLib.data.cohort import measure_preprocessing
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.kinds.montage_views import View, crop
-from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.engine.class_weights import class_weights
 from MAEMCTrainingLib.engine.configuration import override
 from MAEMCTrainingLib.engine.loop import samples_of_step, steps_in_epoch

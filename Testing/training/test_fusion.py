@@ -23,9 +23,9 @@ from MAEMCTrainingLib.classifiers.fold_model import fold_weights
 from MAEMCTrainingLib.classifiers.presets import FusionConfiguration, fusion_preset
 from MAEMCTrainingLib.classifiers.run import train_folds
 from MAEMCTrainingLib.classifiers.task import ClassifierTask, branch_loss, standardization
+from MAEMCTrainingLib.data.cohort import measure_preprocessing
 from MAEMCTrainingLib.data.folds import Fold
 from MAEMCTrainingLib.data.kinds.montage_views import View, montage
-from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Augmentation, Optimization, override
 from MAEMCTrainingLib.engine.session import Session

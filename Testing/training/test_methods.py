@@ -17,10 +17,9 @@ from MAEMCTrainingLib.classifiers.cases import labeled
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.classifiers.starting_point import from_job
 from MAEMCTrainingLib.classifiers.task import ClassifierTask
-from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.kinds.stored_pictures import lesion_of
-from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.configuration import override
 from MAEMCTrainingLib.engine.session import Session

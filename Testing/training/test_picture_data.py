@@ -19,11 +19,10 @@ from MAEMCLib.inputs.picture import INPUT
 from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
 from MAEMCLib.inputs.view import shown, views
 from MAEMCTrainingLib.data.attributes import attributes_of
-from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
 from MAEMCTrainingLib.data.kinds.kind import VIEWS
 from MAEMCTrainingLib.data.kinds.picture_views import PicturePresentation, _Light
 from MAEMCTrainingLib.data.kinds.stored_pictures import gray_of
-from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.data.store import open_store
 from MAEMCTrainingLib.engine.configuration import PictureAugmentation

@@ -8,8 +8,8 @@ from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCTrainingLib.classifiers.cases import CaseImages
 from MAEMCTrainingLib.classifiers.values import Columns, check_columns, read_cases
+from MAEMCTrainingLib.data.cohort import measure_preprocessing
 from MAEMCTrainingLib.data.kinds.montage_views import View, montage
-from MAEMCTrainingLib.data.preprocessing import measure_preprocessing
 from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.configuration import Augmentation
 

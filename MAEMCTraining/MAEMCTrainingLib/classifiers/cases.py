@@ -14,9 +14,8 @@ from MAEMCLib.cases.values import SERIES, ClinicalField
 from MAEMCLib.errors import UsageError
 from MAEMCLib.models.card import branch_source
 
-from ..data.cohort import Cohort
+from ..data.cohort import Cohort, Settings
 from ..data.kinds.kind import Presentation
-from ..data.preprocessing import Settings
 
 LABEL = "label"
 OWN_CLASSES = ("benign-like", "malignant-like")

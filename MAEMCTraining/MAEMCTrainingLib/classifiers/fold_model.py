@@ -16,8 +16,8 @@ from MAEMCLib.networks.encoders import encoder_configuration
 from MAEMCLib.networks.heads import head_named
 from torch import Tensor, nn
 
+from ..data.cohort import Settings
 from ..data.folds import Division, Fold
-from ..data.preprocessing import Settings
 from ..engine.checkpoints import read_tensors
 from ..engine.session import Session
 from ..jobs.job import Job

@@ -23,10 +23,9 @@ from MAEMCLib.networks.heads import HEADS, head_named
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..data.cohort import Cohort
+from ..data.cohort import Cohort, Settings, measure_preprocessing
 from ..data.folds import Division, Fold
 from ..data.parts import TEST, TRAIN, VALIDATION
-from ..data.preprocessing import Settings, measure_preprocessing
 from ..engine.configuration import to_json
 from ..engine.loop import train
 from ..engine.session import Session

@@ -21,10 +21,9 @@ from MAEMCLib.networks.encoders import AnyEncoderConfiguration
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..data.cohort import Cohort
+from ..data.cohort import Cohort, Settings
 from ..data.kinds import KINDS
 from ..data.kinds.kind import Kind
-from ..data.preprocessing import Settings
 from ..engine.checkpoints import read_tensors
 from ..jobs.job import Job
 from ..pretraining.run import PretrainedJob, load_pretrained

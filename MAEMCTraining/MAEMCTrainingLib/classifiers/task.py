@@ -17,8 +17,8 @@ from MAEMCLib.networks.configuration import GraphConfiguration
 from MAEMCLib.networks.heads import head_named
 from torch import Tensor, nn
 
+from ..data.cohort import Settings
 from ..data.folds import Fold
-from ..data.preprocessing import Settings
 from ..engine.class_weights import class_weights
 from ..engine.optimization import NamedParameter, layer_scale
 from ..engine.rng import generator

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import UNREADABLE, InputError, input_error
-from MAEMCLib.errors import UNREADABLE, InputError, input_error
 from MAEMCLib.files.atomic import file_sha256, make_folder, replacing, sealed, write_json
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.machine.child_processes import computed, usual_count

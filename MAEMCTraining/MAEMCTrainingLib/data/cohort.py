@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
+from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
 
 from .cases import StoredCase
 from .columns import check_there, text_of
@@ -20,6 +21,7 @@ from .parts import TRAIN, part_of_patient
 from .store import Store
 
 UNLABELED = -1
+Settings = Preprocessing | PicturePreprocessing
 
 
 @dataclass(frozen=True)
@@ -167,3 +169,20 @@ def join(stores: Sequence[Store], unlabeled_only: Sequence[Store] = ()) -> Cohor
         raise InputError("The data holds no case to train on.", "no-cases")
     part_of_patient((case.patient, case.part or TRAIN) for _, case in members)
     return Cohort(tuple(members))
+
+
+def measure_preprocessing(cohort: Cohort, augmentation: Any, side: int) -> Settings:
+    """The window or the view with the mean and deviation of the cohort's own plain images.
+
+    Raises InputError where all of them hold one gray value.
+    """
+    settings, images = cohort.kind.unstandardized(cohort, augmentation, side)
+    total, squares, count = 0.0, 0.0, 0
+    for index in range(len(cohort)):
+        values = images(index).astype(np.float64)
+        total, squares, count = total + values.sum(), squares + (values**2).sum(), count + values.size
+    mean = total / count
+    deviation = float(np.sqrt(max(squares / count - mean**2, 0.0)))
+    if deviation < 1e-4:
+        raise InputError("All images hold one and the same gray value. Check the images.", "constant")
+    return replace(settings, mean=round(float(mean), 6), std=round(deviation, 6))

@@ -16,8 +16,8 @@ from ..classifiers.division import division_of
 from ..classifiers.fold_model import fold_folder
 from ..classifiers.presets import FinetuningConfiguration
 from ..classifiers.task import ClassifierTask
+from ..data.cohort import measure_preprocessing
 from ..data.parts import TRAIN
-from ..data.preprocessing import measure_preprocessing
 from ..engine.configuration import Optimization, to_json
 from ..engine.loop import train
 from ..engine.session import Session

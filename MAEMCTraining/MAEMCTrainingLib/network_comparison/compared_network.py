@@ -20,10 +20,9 @@ from torch import nn
 
 from ..classifiers.fold_model import load_fold
 from ..classifiers.starting_point import IMAGENET, IN_FOLD, SCRATCH, UNKNOWN, UNKNOWN_PATIENTS, starting_point
-from ..data.cohort import Cohort
+from ..data.cohort import Cohort, Settings
 from ..data.kinds import kind_of_job
 from ..data.kinds.kind import Kind
-from ..data.preprocessing import Settings
 from ..engine.configuration import Augmentation, PictureAugmentation, from_json
 from ..evaluation.predictions import read_predictions
 from ..jobs.job import Job, finished_job

@@ -14,7 +14,7 @@ from MAEMCLib.inputs.settings import PicturePreprocessing
 from MAEMCLib.networks.masking import unpatchify
 from torch import Tensor, nn
 
-from ..data.preprocessing import Settings
+from ..data.cohort import Settings
 
 MASK_COLOR = "#7d93ab"  # a muted blue: no gray value of the CT can be taken for it
 

@@ -16,12 +16,11 @@ from MAEMCLib.networks.encoders import encoder_configuration
 from torch import nn
 
 from ..data.attributes import Attributes, attributes_of
-from ..data.cohort import Cohort, join
+from ..data.cohort import Cohort, Settings, join, measure_preprocessing
 from ..data.kinds import kind_of_job
 from ..data.kinds.kind import Kind
 from ..data.kinds.lesion import keep_lesion_visible, lesion_patches, lesion_sizes
 from ..data.parts import TEST, TRAIN, VALIDATION
-from ..data.preprocessing import Settings, measure_preprocessing
 from ..data.sources import Source, naming_nobody
 from ..engine.checkpoints import read_tensors
 from ..engine.configuration import Optimization, from_json, to_json

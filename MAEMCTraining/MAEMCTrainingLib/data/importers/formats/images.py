@@ -28,9 +28,8 @@ from MAEMCLib.images.ct import PICTURE_SUFFIXES
 
 from ..archive import unpack_tar
 from ..class_folders import KNOWN, ClassFolders, find_class_folders
-from ..imported import Imported, Importer, below, existing_folder, label_of_median
+from ..imported import Imported, Importer, below, existing_folder, label_of_median, read_table
 from ..pictures import is_picture, read_picture
-from ..tables import read_table
 
 NO_LABEL = {"", "ambiguous", "indeterminate", "unknown", "normal"}
 RATING = "malignancy_median_high"

@@ -10,8 +10,7 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.strict_json import number_of
 
-from ..imported import Imported, Importer, label_of_median
-from ..tables import read_table
+from ..imported import Imported, Importer, label_of_median, read_table
 
 COLUMNS = ("file", "patient", "eq_diam_mask_mm", "malignancy_median_high")
 CUBE_CENTER_LPS = (0.0, 0.0, 0.0)

@@ -13,8 +13,7 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.strict_json import number_of
 
-from ..imported import Imported, Importer
-from ..tables import read_table
+from ..imported import Imported, Importer, read_table
 from ..volume_box import VolumeBox, read_box
 
 COLUMNS = ("PatientID", "SeriesInstanceUID", "CoordX", "CoordY", "CoordZ", "label")
