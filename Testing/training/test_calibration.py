@@ -167,17 +167,17 @@ def test_a_fold_s_labels_do_not_reach_its_own_calibration_and_thresholds():
     """Turning all labels of a fold round leaves its probabilities and thresholds as they are, and moves the others'."""
     oof = out_of_fold()
     found = calibrate(oof)
-    assert found.calibration.reason is None and found.calibration.slope > 0
+    assert found.decisions.calibration.reason is None and found.decisions.calibration.slope > 0
     tested = oof.folds == 2
     labels = np.where(tested, 1 - oof.labels, oof.labels)
     turned = predictions(labels, oof.folds, oof.scores, oof.validation_cases, oof.validation_scores)
     again = calibrate(turned)
     np.testing.assert_array_equal(found.probabilities[tested], again.probabilities[tested])
     assert (found.probabilities[~tested] != again.probabilities[~tested]).all()
-    for name in found.thresholds:
+    for name in found.decisions.thresholds:
         assert len(set(found.used[name][tested].tolist())) == 1
         np.testing.assert_array_equal(found.used[name][tested], again.used[name][tested])
-    assert found.calibration != again.calibration
+    assert found.decisions.calibration != again.decisions.calibration
 
 
 def test_cross_fitting_by_hand():
@@ -188,9 +188,9 @@ def test_cross_fitting_by_hand():
         fitted = fit_platt(oof.labels[~tested], oof.scores[~tested])
         np.testing.assert_allclose(found.probabilities[tested], fitted.apply(oof.scores[tested]))
     everything = fit_platt(oof.labels, oof.scores)
-    assert found.calibration == everything
+    assert found.decisions.calibration == everything
     # Thresholds lie on the scale of the calibrated probability: called as the network's own threshold calls.
-    balanced = found.thresholds["balanced"]
+    balanced = found.decisions.thresholds["balanced"]
     assert balanced in everything.apply(oof.validation_scores)
 
 
@@ -202,7 +202,7 @@ def test_calibrated_figures_are_not_optimistic():
         labels, scores = draws.integers(0, 2, 60), draws.random(60)
         oof = predictions(labels, np.arange(60) % 5, scores, np.arange(60), draws.random(60))
         found = calibrate(oof)
-        if found.calibration.reason is None:
+        if found.decisions.calibration.reason is None:
             gains.append(((labels - labels.mean()) ** 2).mean() - ((labels - found.probabilities) ** 2).mean())
     assert len(gains) > 3 and np.mean(gains) < 0.01
 
@@ -211,16 +211,17 @@ def test_a_model_no_better_than_chance_is_left_uncalibrated():
     oof = out_of_fold()
     turned = predictions(oof.labels, oof.folds, 1 - oof.scores, oof.validation_cases, 1 - oof.validation_scores)
     found = calibrate(turned)
-    assert "not better than chance" in found.calibration.reason and not found.calibration.calibrated
+    assert "not better than chance" in found.decisions.calibration.reason and not found.decisions.calibration.calibrated
     np.testing.assert_array_equal(found.probabilities, turned.scores)
 
 
 def test_few_validation_cases_leave_everything_at_its_default():
     oof = out_of_fold(60, 1, 30)
     found = calibrate(oof)
-    assert "at least 20" in found.calibration.reason and found.thresholds_reason == found.calibration.reason
-    assert set(found.thresholds.values()) == {0.5} and found.used == {}
-    assert not found.calibration.calibrated
+    reason = found.decisions.calibration.reason
+    assert "at least 20" in reason and found.decisions.thresholds_reason == reason
+    assert set(found.decisions.thresholds.values()) == {0.5} and found.used == {}
+    assert not found.decisions.calibration.calibrated
 
 
 @pytest.fixture

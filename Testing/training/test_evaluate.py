@@ -127,8 +127,8 @@ def test_the_figures_are_those_of_the_stored_predictions(jobs):
     assert report["metrics"]["brier"]["value"] == pytest.approx(((calibrated.probabilities - table.labels) ** 2).mean())
     called = calibrated.probabilities >= calibrated.used["rule_out"]
     assert report["operating_points"]["rule_out"]["counts"]["tp"] == int((called & (table.labels == 1)).sum())
-    assert report["thresholds"] == calibrated.thresholds
-    assert report["calibration"]["slope"] == calibrated.calibration.slope
+    assert report["thresholds"] == calibrated.decisions.thresholds
+    assert report["calibration"]["slope"] == calibrated.decisions.calibration.slope
 
 
 def test_the_page_holds_everything_itself(jobs):

@@ -23,8 +23,7 @@ from ..statistics.metrics import (
     evaluate_classes,
 )
 from ..statistics.operating_points import POINTS, OperatingPoint, at_points
-from .out_of_fold import BRANCH
-from .predictions import PredictionTable, second_of
+from .predictions import BRANCH, PredictionTable, second_of
 
 Metrics = Mapping[str, Metric]
 _MOVED = ("brier", "ece", "ece_if_calibrated", "calibration_slope", "calibration_intercept")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from MAEMCLib.errors import InputError
@@ -19,9 +19,8 @@ from ..classifiers.fold_model import fold_result
 from ..statistics.calibration import Calibration, fit_platt
 from ..statistics.metrics import check_probabilities
 from ..statistics.operating_points import POINTS, choose_thresholds, too_few
-
-BRANCH, IMAGES_ALONE = "branch ", "images alone"
-"""How a branch's own predictions are named, before the branch, and those of a network without clinical values."""
+from .evaluation import Decisions
+from .predictions import BRANCH, IMAGES_ALONE
 
 
 @dataclass(frozen=True)
@@ -53,19 +52,16 @@ class OutOfFold:
         return np.append(self.folds, -1)[np.minimum(self.validation_cases, len(self.folds))]
 
 
-@dataclass(frozen=True)
-class Calibrated:
+class Calibrated(NamedTuple):
     """What a reader gets from the scores of two classes, and what a bundle needs to give the same.
 
-    probabilities: (cases,) calibrated by the other folds, or the scores. thresholds and calibration: the bundle's.
-    used: the threshold of each case, chosen without its fold. thresholds_reason: why the thresholds are 0.5, or None.
+    probabilities: (cases,) calibrated by the other folds, or the scores. decisions: the bundle's. used: the threshold
+    of each case, chosen without its fold.
     """
 
     probabilities: np.ndarray
-    calibration: Calibration
-    thresholds: dict[str, float]
+    decisions: Decisions
     used: dict[str, np.ndarray]
-    thresholds_reason: str | None = None
 
 
 def probabilities_of(row: Mapping[str, Any]) -> list[float]:
@@ -131,7 +127,7 @@ def calibrate(oof: OutOfFold) -> Calibrated:
     """
     reason = too_few(oof.validation_labels, oof.validation_cases)
     if reason is not None:
-        return Calibrated(oof.scores, Calibration(reason=reason), dict.fromkeys(POINTS, 0.5), {}, reason)
+        return Calibrated(oof.scores, Decisions(Calibration(reason=reason), thresholds_reason=reason), {})
     folds, every = np.unique(oof.folds), np.ones(len(oof.validation_cases), dtype=bool)
     if len(folds) > 1:
         calibration, source = fit_platt(oof.labels, oof.scores), "out-of-fold"
@@ -160,7 +156,7 @@ def calibrate(oof: OutOfFold) -> Calibrated:
         probabilities[tested] = own.apply(oof.scores[tested])
         for name, value in _thresholds(oof, oof.validation_folds != fold if len(folds) > 1 else every, own).items():
             used[name][tested] = value
-    return Calibrated(probabilities, calibration, _thresholds(oof, every, calibration), used)
+    return Calibrated(probabilities, Decisions(calibration, _thresholds(oof, every, calibration)), used)
 
 
 def _thresholds(oof: OutOfFold, chosen: np.ndarray, calibration: Calibration) -> dict[str, float]:

@@ -24,6 +24,8 @@ from ..classifiers.cases import OWN_CLASSES
 
 _COLUMNS = ("case_id", "patient_id", "fold", "label", "class", "probability", "network_probability", "row")
 _OF = "probability of "
+BRANCH, IMAGES_ALONE = "branch ", "images alone"
+"""How a branch's own predictions are named, before the branch, and those of a network without clinical values."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from ..statistics.operating_points import at_points
 from .baselines import baselines_of, training_distances
 from .evaluation import Decisions, Evaluation, JobFacts, Part, counts_of, macro_figures, measure, with_figures
 from .notes import job_notes
-from .out_of_fold import Calibrated, OutOfFold, calibrate, probabilities_of, read_out_of_fold
+from .out_of_fold import calibrate, probabilities_of, read_out_of_fold
 from .page import write_evaluation
 from .predictions import PredictionTable, of_second, read_predictions
 
@@ -80,20 +80,26 @@ def evaluate_again(job: Job, output: Path | None = None) -> Evaluation:
 def _write(
     job: Job, table: PredictionTable, unavailable: Mapping[str, str], distances: list[float], output: Path | None = None
 ) -> Evaluation:
-    settings, output, two = job.settings, output or job.folder, len(table.classes) == 2
-    folds = settings["configuration"]["folds"]
+    settings, output = job.settings, output or job.folder
+    configuration = settings["configuration"]
+    folds = configuration["folds"]
     oof = read_out_of_fold(job.folder, folds, table.case_ids, table.labels, len(table.classes))
-    calibrated = calibrate(oof) if two else None
-    if calibrated is not None:
-        table = replace(table, probabilities=of_second(calibrated.probabilities))
+    decisions, used = Decisions(Calibration(reason=_TWO_CLASSES_ONLY)), {}
+    if len(table.classes) == 2:
+        probabilities, decisions, used = calibrate(oof)
+        table = replace(table, probabilities=of_second(probabilities))
+        # What an adjustment to a prevalence starts from. Platt scaling on the cohort gives the cohort's; a network
+        # trained with class weights learns as if both classes were equally frequent.
+        balanced = decisions.calibration.reason and configuration["class_weights"]
+        decisions = replace(decisions, prior_in_probability=0.5 if balanced else float((table.labels == 1).mean()))
+        decisions = with_figures(decisions, replace(table, network=oof.probabilities), used)
     if not table.by_class:  # its figures are those of the numbers themselves, as a file has them to six digits
         table = replace(table, network=oof.probabilities, folds=oof.folds)
-    decisions = _decisions(table, oof, calibrated, settings["configuration"])
     parts = evaluate_parts(job.folder, table, folds, decisions)
     found = measure(
         table,
         decisions,
-        calibrated.used.get("balanced", calibrated.thresholds["balanced"]) if calibrated else 0.5,
+        used.get("balanced", 0.5),
         oof.scores,
         subject=job.folder.resolve().name,
         evaluation=evaluated_rows(settings),
@@ -108,18 +114,6 @@ def _write(
         rows.write(output / f"predictions-{part}.csv")
     write_evaluation(found, table, output, job.folder)
     return found
-
-
-def _decisions(
-    table: PredictionTable, oof: OutOfFold, found: Calibrated | None, configuration: Mapping[str, Any]
-) -> Decisions:
-    if found is None:
-        return Decisions(Calibration(reason=_TWO_CLASSES_ONLY))
-    # What an adjustment to a prevalence starts from. Platt scaling on the cohort gives the cohort's; a network trained
-    # with class weights learns as if both classes were equally frequent.
-    prior = 0.5 if found.calibration.reason and configuration["class_weights"] else float((table.labels == 1).mean())
-    decisions = Decisions(found.calibration, found.thresholds, prior, found.thresholds_reason)
-    return with_figures(decisions, replace(table, network=oof.probabilities), found.used)
 
 
 def _job_facts(settings: Mapping[str, Any], table: PredictionTable, distances: list[float]) -> JobFacts:

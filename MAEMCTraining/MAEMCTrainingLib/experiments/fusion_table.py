@@ -8,9 +8,8 @@ from pathlib import Path
 from MAEMCLib.files.atomic import read_json
 from MAEMCLib.report.sections import Difference, Metric, Table
 
-from ..evaluation.out_of_fold import IMAGES_ALONE
 from ..evaluation.page import MACRO
-from ..evaluation.predictions import read_predictions
+from ..evaluation.predictions import IMAGES_ALONE, read_predictions
 from ..statistics.bootstrap import patient_samples
 from ..statistics.metrics import auc_difference
 from .cell import Cell
