@@ -64,12 +64,13 @@ def with_logic(image: Path) -> list:
 
 
 def with_command_line(image: Path) -> list:
-    from MAEMCNodulePanel.interpreter import libraryEnvironment, slicerPython
+    from MAEMCLib.machine.child_processes import library_environment
+    from MAEMCNodulePanel.interpreter import slicerPython
 
     command = [slicerPython(), "-m", "MAEMCLib", "score", str(image), "--ras", "--json"]
     for r, a, s in POINTS_RAS:
         command += ["--point", f"{r},{a},{s}"]
-    done = subprocess.run(command, env=libraryEnvironment(), capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=library_environment(), capture_output=True, text=True, check=True)
     return [result["probability"] for result in json.loads(done.stdout)["nodules"]]
 
 

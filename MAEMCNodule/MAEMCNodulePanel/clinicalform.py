@@ -5,7 +5,7 @@ import slicer
 from MAEMCLib.cases.values import CHOICE, NUMBER, SERIES
 from slicer.i18n import tr as _
 
-from .overlays import overlayIDs
+from .nodes import overlayIDs
 from .widgets import hideNodes
 
 

@@ -6,9 +6,9 @@ from MAEMCLib.models.store import list_models
 from slicer.i18n import tr as _
 
 from . import views
-from .overlays import overlayIDs
+from .nodes import overlayIDs
 from .showing import scoresPictures, volumeKinds
-from .widgets import hideNodes
+from .widgets import enable, hideNodes
 
 
 def showInputKind(ui, card) -> None:
@@ -27,21 +27,19 @@ def updateButtons(ui, volume, points, analysis, busy: bool, card) -> None:
     """Enable what can be done, and say why the rest cannot."""
     records = analysis.records() if analysis else []
     pictures = scoresPictures(card)
-    ui.placeButton.enabled = volume is not None and not pictures
+    noVolume = "" if volume is not None else _("Load a chest CT and choose it first.")
+    noRecord = "" if records else _("Score a picture first.") if pictures else _("Place a nodule first.")
+    enable(ui.placeButton, noVolume, _("Then click in the middle of a nodule in a slice view."))
     ui.placeButton.checked = views.isPlacing(points)
-    ui.scoreButton.enabled = (bool(records) or pictures) and volume is not None
-    ui.stopButton.enabled = busy
-    ui.exportButton.enabled = any(record.result for _pointID, record in records)
-    noVolume = _("Load a chest CT and choose it first.")
-    noPoint = _("Score a picture first.") if pictures else _("Place a nodule first.")
-    ui.placeButton.toolTip = noVolume if volume is None else _("Then click in the middle of a nodule in a slice view.")
     if pictures:
-        ui.scoreButton.toolTip = _("Score the 2-D image, or of a CT the axial slice that the view shows.")
-    elif records:
-        ui.scoreButton.toolTip = _("Score the nodules that wait, or all of them again with the chosen model.")
+        enable(ui.scoreButton, "", _("Score the 2-D image, or of a CT the axial slice that the view shows."))
     else:
-        ui.scoreButton.toolTip = noPoint
-    ui.exportButton.toolTip = _("Write results.csv and results.json to a folder.") if records else noPoint
+        hint = _("Score the nodules that wait, or all of them again with the chosen model.")
+        enable(ui.scoreButton, noRecord, hint)
+    ui.scoreButton.enabled = volume is not None and (pictures or bool(records))
+    ui.stopButton.enabled = busy
+    enable(ui.exportButton, noRecord, _("Write results.csv and results.json to a folder."))
+    ui.exportButton.enabled = any(record.result for _pointID, record in records)
 
 
 def fillModels(selector) -> None:

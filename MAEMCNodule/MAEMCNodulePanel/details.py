@@ -6,7 +6,7 @@ import qt
 from MAEMCLib.report.scores import classes_text, clinical_text
 from slicer.i18n import tr as _
 
-from . import drawing, nodes, overlays
+from . import drawing, nodes
 from .analysis import PLANES
 from .status import SILENT_SECONDS
 from .widgets import fillTable, showText
@@ -43,13 +43,13 @@ def fillNodule(ui, analysis, pointID: str, card) -> None:
     result = record.result or {}
     scored = record.state == "scored"
     ui.headlineLabel.text = _headline(record)
-    showText(ui.findingsLabel, _findings(record, _gateSentences()))
+    showText(ui.findingsLabel, _findings(record)[1])
     font = ui.findingsLabel.font
     font.setBold(scored and result["gate"] == "red")
     ui.findingsLabel.font = font
     showText(ui.scaleLabel, probabilityText(result, card) if scored else "")
     ui.barLabel.visible = scored
-    stacks = {plane: overlays.stacksOf(analysis, pointID, plane) for plane in PLANES} if record.explained else {}
+    stacks = {plane: nodes.stacksOf(analysis, pointID, plane) for plane in PLANES} if record.explained else {}
     key = f"{analysis.id} {pointID} {record.toJson()}"
     if scored and key != ui.noduleFrame.property("shown"):
         ui.noduleFrame.setProperty("shown", key)
@@ -126,26 +126,20 @@ def _texts(record) -> tuple:
     if record.state == "failed":
         return (record.name, "\N{EN DASH}", "", _("failed"), record.message)
     probability = f"{result['probability']:.2f}"
-    return (record.name, probability, nodes.intervalText(result), result["class"], _findings(record, _gateNames()))
+    return (record.name, probability, nodes.intervalText(result), result["class"], _findings(record)[0])
 
 
-def _gateSentences() -> dict:
-    return {
-        "green": _("As the model knows it."),
-        "amber": _("Caution:"),
-        "red": _("Outside what the model knows:"),
-        "grey": _("Not fully checked:"),
+def _findings(record) -> tuple:
+    """The gate in words, so that its color is not needed to read it, and what lies behind it: (with the color's name,
+    with what it means)."""
+    gates = {
+        "green": (_("green."), _("As the model knows it.")),
+        "amber": (_("amber:"), _("Caution:")),
+        "red": (_("red:"), _("Outside what the model knows:")),
+        "grey": (_("grey:"), _("Not fully checked:")),
     }
-
-
-def _gateNames() -> dict:
-    return {"green": _("green."), "amber": _("amber:"), "red": _("red:"), "grey": _("grey:")}
-
-
-def _findings(record, gates: dict) -> str:
-    """The gate in words, so that its color is not needed to read it, and what lies behind it."""
     gate = (record.result or {}).get("gate") if record.state == "scored" else None
-    return " ".join(filter(None, [gates.get(gate, ""), nodes.notesText(record)]))
+    return tuple(" ".join(filter(None, [words, nodes.notesText(record)])) for words in gates.get(gate, ("", "")))
 
 
 def _headline(record) -> str:

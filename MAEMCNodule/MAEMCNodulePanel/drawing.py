@@ -4,8 +4,7 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
-from .nodes import GATE_COLORS
-from .overlays import ERROR_SHOWN_TO_HU
+from .nodes import ERROR_SHOWN_TO_HU, GATE_COLORS
 
 _BELOW, _ABOVE = (70, 130, 180, 70), (205, 92, 60, 70)
 WIDTH = 364
@@ -55,7 +54,7 @@ def sliceStrip(stacks: dict, window: tuple, textColor):
     """Pixmap of the middle slices: a row for each plane; the CT, its reconstruction, where they differ.
 
     Attention is not here: published models attend to whole slices, so that one slice of it has one value.
-    stacks: {"axial": {kind: (25, 50, 50) array}, "coronal": ...}, kinds as in overlays.KINDS; missing ones leave
+    stacks: {"axial": {kind: (25, 50, 50) array}, "coronal": ...}, kinds as in nodes.KINDS; missing ones leave
     their column out. window: HU from black to white. None where there is nothing to show.
     """
     titles = {"original": _("CT"), "reconstruction": _("Reconstruction"), "error": _("Difference")}

@@ -3,10 +3,7 @@
 import os
 import shutil
 import sys
-from pathlib import Path
-from types import ModuleType
 
-import MAEMCLib
 import slicer
 from MAEMCLib.errors import MAEMCError
 from slicer.i18n import tr as _
@@ -25,10 +22,3 @@ def slicerPython() -> str:
             return candidate
     message = _("Slicer's Python (PythonSlicer) was not found, so nothing can be computed. Install Slicer again.")
     raise MAEMCError(message, "no-python")
-
-
-def libraryEnvironment(*libraries: ModuleType) -> dict:
-    """This process's environment with MAEMCLib, and further packages of ours, on the path of another Python."""
-    folders = [str(Path(library.__file__).resolve().parent.parent) for library in (MAEMCLib, *libraries)]
-    folders = [*dict.fromkeys(folders), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), "PYTHONUTF8": "1"}

@@ -1,20 +1,32 @@
-"""The nodes a result shows itself in: table rows, ROI frame, the list of points; and what they are called."""
+"""The nodes a result shows itself in: table rows, ROI frame, overlay volumes, the list of points; and their names.
 
+Overlays are what the model reconstructed, where it errs and what it attended to, over the CT at their place.
+"""
+
+import numpy as np
 import slicer
 import vtk
+from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import SIDE
+from MAEMCLib.inputs.view import View
+from MAEMCLib.models.card import ModelCard
 from slicer.i18n import tr as _
 
-from .analysis import OVERLAY
+from . import pictures
+from .analysis import OVERLAY, PLANES, Analysis, batch
 from .hierarchy import AnalysisFolder
 from .parameters import OverlayKind
-from .volumes import lpsFromRas
+from .volumes import RAS_TO_LPS, lpsFromRas
 
 GATE_COLORS = {"green": (46, 139, 87), "amber": (214, 137, 16), "red": (192, 57, 43), "grey": (127, 127, 127)}
 """sRGB 0-255 of each gate, of like weight on light and dark panels."""
 
 PLANE = "MAEMC.Plane"
 """Attribute of an overlay volume: the plane of its slices."""
+KINDS = ("reconstruction", "error", "attention", "original")
+ERROR_SHOWN_FROM_HU = 60.0
+ERROR_SHOWN_TO_HU = 600.0
+ATTENTION_SHOWN_FROM = 0.25
 _GIVEN_NAME = "MAEMC.Name"
 
 
@@ -141,3 +153,91 @@ def showRoi(analysis, pointID: str, record) -> None:
     color = [channel / 255 for channel in GATE_COLORS.get((record.result or {}).get("gate"), GATE_COLORS["grey"])]
     roiNode.GetDisplayNode().SetColor(color)
     roiNode.GetDisplayNode().SetSelectedColor(color)
+
+
+def createOverlays(analysis, pointID: str, record, prepared: Prepared, card: ModelCard, parts: dict) -> None:
+    """Write the overlay volumes of a nodule: make those that are not there yet, remove those there is nothing for.
+
+    parts: what explains its result, {kind: {branch: array}} as the worker sends it, that of a picture over the square
+    that the model sees; reconstruction, error and original in HU, attention 0 to 1.
+    """
+    affines, stacks = _placed(analysis, pointID, prepared, card, parts)
+    with batch(analysis.tableNode.GetScene()):
+        for plane, lps in affines.items():
+            for kind in KINDS:
+                node, stack = analysis.overlayNode(pointID, kind, plane), stacks[plane].get(kind)
+                if stack is None:
+                    if node is not None:  # made by a model that had it, before this one scored
+                        node.GetScene().RemoveNode(node)
+                    continue
+                node = node or _createVolume(analysis, pointID, record, kind, plane)
+                node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ lps))
+                slicer.util.updateVolumeFromArray(node, np.asarray(stack, np.float32))
+                _setDisplay(node, kind, record, stack)
+
+
+def _placed(analysis: Analysis, pointID: str, prepared: Prepared, card: ModelCard, parts: dict) -> tuple:
+    """({plane: (4, 4) index (column, row, slice) to world LPS mm}, {plane: {kind: (slices, rows, columns) array}}) of
+    what explains a result."""
+    region = prepared.region
+    if analysis.located:
+        affines = {plane: region.affine(plane) for plane in PLANES}
+        stacks = {plane: {"original": getattr(region, plane)} for plane in PLANES}
+        for kind, branches in parts.items():
+            for plane in set(PLANES) & set(branches):
+                stacks[plane][kind] = branches[plane]
+        return affines, stacks
+    attention = parts["attention"]["picture"]
+    view, side = View.of(region.gray, card.preprocessing), len(attention)
+    square = np.diag([view.width / side, view.width / side, 1.0, 1.0])
+    square[:2, 3] = np.array([view.left, view.top]) + view.width / side / 2 - 0.5
+    affine = pictures.affineOf(analysis.volumeNode, pointID) @ square
+    return {"axial": affine}, {"axial": {"attention": attention[None]}}
+
+
+def isOverlay(node) -> bool:
+    return bool(node.GetAttribute(OVERLAY))
+
+
+def overlayIDs(scene) -> list:
+    """IDs of all overlay volumes: eight a nodule would bury the CTs in a list of volumes to choose from."""
+    return [node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene) if isOverlay(node)]
+
+
+def stacksOf(analysis, pointID: str, plane: str) -> dict:
+    """{kind: (25, 50, 50) array} of the overlay volumes of a nodule that are in the scene."""
+    nodes = {kind: analysis.overlayNode(pointID, kind, plane) for kind in KINDS}
+    return {kind: slicer.util.arrayFromVolume(node) for kind, node in nodes.items() if node and node.GetImageData()}
+
+
+def _createVolume(analysis, pointID: str, record, kind: str, plane: str):
+    node = slicer.vtkMRMLScalarVolumeNode()
+    # Before it is added: whoever looks for CTs when a volume comes must see that it is none.
+    node.SetAttribute(OVERLAY, kind)
+    node.SetAttribute(PLANE, plane)
+    nameNode(analysis, record.name, node)
+    node = analysis.tableNode.GetScene().AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    analysis.addNode(pointID, f"{kind}.{plane}", node)
+    AnalysisFolder(analysis).placeOfNodule(pointID, record.name, node)
+    return node
+
+
+def _setDisplay(node, kind: str, record, stack) -> None:
+    display = node.GetDisplayNode()
+    with slicer.util.NodeModify(display):
+        display.SetAutoWindowLevel(False)
+        display.SetInterpolate(True)
+        if kind in ("reconstruction", "original"):
+            lower, upper = record.window or (-1200.0, 200.0)
+            display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
+            display.SetWindowLevelMinMax(lower, upper)
+            display.SetApplyThreshold(False)
+            return
+        # Where nothing is to be told, the CT shines through: small errors and weak attention are not drawn at all.
+        highest = ERROR_SHOWN_TO_HU if kind == "error" else float(np.max(stack)) or 1.0
+        lowest = ERROR_SHOWN_FROM_HU if kind == "error" else ATTENTION_SHOWN_FROM * highest
+        display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeIron")
+        display.SetWindowLevelMinMax(0.0, highest)
+        display.SetThreshold(lowest, max(float(np.max(stack)), lowest) + 1.0)
+        display.SetApplyThreshold(True)

@@ -18,8 +18,9 @@ _DEVICE_SETTING = "MAEMC/Device"
 class PanelWidget(ScriptedLoadableModuleWidget):
     """A panel over its logic, which has a ``statusLine`` and tells by ``changed`` when there is something to show.
 
-    A panel has ``refresh`` and ``onTimer``. makeLogic: makes its logic. packages: those that a reload reads anew.
-    requirements: in Resources, what is needed besides PyTorch.
+    A panel has ``refresh``, ``onTimer`` and ``_onInstalled``, which is called with an error's code when what the error
+    was about has been installed. makeLogic: makes its logic. packages: those that a reload reads anew. requirements:
+    in Resources, what is needed besides PyTorch.
     """
 
     makeLogic: type
@@ -87,9 +88,6 @@ class PanelWidget(ScriptedLoadableModuleWidget):
             self._onInstalled(code)
             self.logic.requestDevice()
         self.refresh()
-
-    def _onInstalled(self, code: str) -> None:
-        """What an error of this code was about has been installed."""
 
     def _remedyCode(self) -> str:
         """The code of the error that the install button may do away with."""

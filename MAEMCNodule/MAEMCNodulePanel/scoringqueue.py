@@ -9,21 +9,21 @@ from MAEMCLib import scoring
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import SERIES
 from MAEMCLib.errors import InputError, MAEMCError
+from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.store import StoredModel
 from MAEMCLib.worker.client import WorkerClient
 from MAEMCLib.worker.protocol import decode_array, decode_prediction, encode_case
 from slicer.i18n import tr as _
 
-from . import labels, nodes, overlays
+from . import labels, nodes, pictures
 from .analysis import Analysis, NoduleRecord
-from .clinicalvalues import clinicalOf, seriesNames
+from .clinicalvalues import clinicalInput, clinicalOf, seriesNames
 from .installing import inPanelWords
 from .modelchoice import chosenModel
-from .scenecases import caseOf, overlaysOf
 from .sceneobserver import SceneObserver
 from .signals import Signal
 from .status import Status, StatusLine
-from .volumes import sameInput
+from .volumes import ctVolume, lpsFromRas, sameInput
 
 POLL_SECONDS = 0.03
 """A poll begins nothing new after this time; one step takes less than as much again."""
@@ -137,7 +137,7 @@ class ScoringQueue:
             return
         record = self._withInput(analysis, pointID, record, seriesNames(model.card.clinical))
         try:
-            prepared = scoring.prepare(caseOf(analysis, pointID, record.name, model.card), model.card)
+            prepared = scoring.prepare(_caseOf(analysis, pointID, record.name, model.card), model.card)
             self._send(Request("predict", analysis.id, pointID, prepared, model, explained))
         except MAEMCError as error:
             if error.code == "clinical-missing":  # no failure: it waits for the user to fill them in
@@ -205,8 +205,7 @@ class ScoringQueue:
     def _onExplanation(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
         kinds = ("reconstruction", "error", "attention")
         parts = {kind: {b: decode_array(array) for b, array in message[kind].items()} for kind in kinds}
-        volumes = overlaysOf(analysis, request.pointID, request.prepared, request.model.card, parts)
-        overlays.createOverlays(analysis, request.pointID, record, *volumes)
+        nodes.createOverlays(analysis, request.pointID, record, request.prepared, request.model.card, parts)
         analysis.setRecord(request.pointID, dataclasses.replace(record, explained=True))
         self.explained.emit(analysis, request.pointID)
 
@@ -242,6 +241,18 @@ class ScoringQueue:
 
 
 _DEVICE = Request("device", "", "", None, None, False)
+
+
+def _caseOf(analysis: Analysis, pointID: str, name: str, card: ModelCard) -> Case:
+    """A point in its CT, with what the model asks for beside it, or a picture; must not be kept, as ``ctVolume`` says.
+
+    Raises InputError.
+    """
+    volumeNode = analysis.volumeNode
+    if not analysis.located:
+        return pictures.caseOf(volumeNode, pointID, name)
+    point, values = lpsFromRas(analysis.pointRas(pointID)), clinicalInput(volumeNode, card.clinical)
+    return Case("", "", ctVolume(volumeNode), point_lps=point, values=values, nodule_id=name)
 
 
 def _titled(analysis: Analysis, record: NoduleRecord) -> str:

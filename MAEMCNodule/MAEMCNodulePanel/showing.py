@@ -9,7 +9,7 @@ import slicer
 
 from . import labels, views
 from .analysis import ASIDE, ELSEWHERE, PLANES, SHOWN, Analysis
-from .overlays import isOverlay
+from .nodes import isOverlay
 from .parameters import parameterNode
 
 _HIDDEN = "MAEMC.Hidden"

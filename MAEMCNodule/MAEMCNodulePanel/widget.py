@@ -11,7 +11,7 @@ from .clinicalform import ClinicalForm
 from .clinicalvalues import clinicalOf
 from .installing import BROKEN_CODES
 from .logic import MAEMCNoduleLogic
-from .overlays import isOverlay
+from .nodes import isOverlay
 from .panelwidget import PanelWidget
 from .report import reportText
 from .showing import proposedVolume, scoresPictures, selectAmong, volumeKinds

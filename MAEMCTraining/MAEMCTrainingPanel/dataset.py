@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from MAEMCLib.cases.case import Case
-from MAEMCLib.cases.manifest import Manifest, read_manifest
+from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.files.atomic import read_json
 from MAEMCTrainingLib.data.kinds import kind_of
@@ -82,20 +81,16 @@ def _readCache(path: Path) -> DataSummary:
 
 def _readManifest(path: Path) -> DataSummary:
     manifest = read_manifest(path)
-    kind, rows, pictures = kind_of(manifest).name, manifest.rows, 0
-    volumes = {row.image for row in rows}
-    if kind == PICTURE:
-        _checkPictures(manifest)
-        pictures, volumes = len(rows), {_volume(row) for row in rows if row.kind == "slice"}
-        first: dict = {}
-        for row in rows:
-            first.setdefault(_volume(row), row)  # slices of one volume are one case
-        rows = list(first.values())
+    kind = kind_of(manifest)
+    rows = [case.row for case in kind.source_cases(manifest.rows, path.parent)]
+    pictures, volumes = 0, {row.image for row in rows}
+    if kind.name == PICTURE:  # slices of one volume are one case
+        pictures, volumes = len(manifest.rows), {row.case_id for row in rows if row.kind == "slice"}
     columns = {name: len({row.values.get(name, "").strip() for row in rows} - {""}) for name in rows[0].values}
     metadata = _metadata(rows)
     return _summary(
         path,
-        kind,
+        kind.name,
         [(row.patient_id, row.label) for row in rows],
         pictures=pictures,
         columns={name: count for name, count in columns.items() if count},
@@ -117,22 +112,6 @@ def _differ(cases: Sequence, metadata: dict) -> bool:
     """Whether the metadata, of which no column is missing, tell cases apart."""
     complete = all(name in case.values for name in METADATA_COLUMNS for case in cases[:1])
     return complete and any(len(values) > 1 for values in metadata.values())
-
-
-def _checkPictures(manifest: Manifest) -> None:
-    """Raises InputError where the rows are CT series, as an import of a DICOM folder lists them: they have no points
-    and are no pictures."""
-    if all(row.kind == "image" and row.image.is_dir() for row in manifest.rows):
-        raise InputError(
-            f"The manifest {manifest.path} lists CT series without a point. Add l_mm, p_mm, s_mm of each nodule and "
-            "the kind nodule.",
-            "no-cases",
-        )
-
-
-def _volume(row: Case) -> tuple:
-    volume = row.values.get("volume_id", "") if row.kind == "slice" else ""
-    return ("slice", volume) if volume else ("image", row.case_id)
 
 
 def _reduction(manifest: Path) -> tuple | None:

@@ -10,7 +10,8 @@ import MAEMCTrainingLib
 import slicer
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.files.home import home
-from MAEMCNodulePanel.interpreter import libraryEnvironment, slicerPython
+from MAEMCLib.machine.child_processes import library_environment
+from MAEMCNodulePanel.interpreter import slicerPython
 from MAEMCNodulePanel.status import Status, StatusLine
 from MAEMCTrainingLib.jobs.launching import launch, resume
 from MAEMCTrainingLib.jobs.stopping import request_stop
@@ -18,12 +19,9 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from . import chart
-from .commands import ChildCommands
+from .commands import ChildCommands, exportToModels, importData, proposedID
 from .dataset import DataSummary, readData
 from .device import DeviceProbe
-from .folders import proposedID
-from .importing import importData
-from .modelexport import exportToModels
 from .reducing import ReductionProgress, ReductionRequest, reduceData, unfinished
 from .request import JobRequest
 from .watching import JobEntry, JobWatcher, Snapshot
@@ -140,7 +138,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         """Count what a manifest or cache holds; ``data`` is None meanwhile."""
         self.data, self._wanted = None, path
         if path is not None:
-            self._inBackground(self._onDataRead, lambda: (path, readData(path)))
+            self._inBackground(partial(self._onDataRead, path), partial(readData, path))
         self.changed.emit()
 
     def requestStart(self, request: JobRequest) -> None:
@@ -242,7 +240,8 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
             try:
                 done(task.result())
             except MAEMCError as error:
-                self._onFailed(error)
+                stopped = Status("idle", _("Stopped. With the same settings it goes on where it was."))
+                self.statusLine.set(stopped if error.code == "stopped" else Status("error", str(error), error.code))
         news, self._progressShown = news or self._progress != self._progressShown, self._progress
         if self._looking is not None and self._looking.done():
             snapshot, self._looking = self._looking.result(), None
@@ -259,7 +258,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
     def _place(self) -> tuple:
         """(MAEMC_HOME, interpreter, environment) of a job."""
-        return home(), [self._python or slicerPython()], libraryEnvironment(MAEMCTrainingLib)
+        return home(), [self._python or slicerPython()], library_environment(MAEMCTrainingLib)
 
     def _newCommands(self) -> ChildCommands:
         _home, (python,), environment = self._place()
@@ -314,14 +313,7 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
             self.statusLine.set(Status("busy", text))
         return task
 
-    def _onFailed(self, error: MAEMCError) -> None:
-        if error.code == "stopped":
-            self.statusLine.set(Status("idle", _("Stopped. With the same settings it goes on where it was.")))
-        else:
-            self.statusLine.fail(error)
-
-    def _onDataRead(self, answer: tuple) -> None:
-        path, data = answer
+    def _onDataRead(self, path: Path, data: DataSummary) -> None:
         if path == self._wanted:  # of two choices in a row only the last counts
             self.data = data
 

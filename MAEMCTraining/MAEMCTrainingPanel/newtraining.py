@@ -11,8 +11,7 @@ from slicer.i18n import tr as _
 
 from . import choices, fusing, methods
 from .dataset import NODULE, countsText, metadataText, warningsText
-from .folders import jobsFolder, proposedFolder
-from .request import IMAGENET, SCRATCH, JobRequest, missingWeights
+from .request import IMAGENET, SCRATCH, JobRequest, jobsFolder, missingWeights, proposedFolder
 
 SKIPPED_SHOWN = 30
 """Lines of a tooltip."""
@@ -39,11 +38,6 @@ class NewTraining:
     def kind(self) -> str:
         """ "pretrain", "finetune" or "fuse"."""
         return self._ui.kindSelector.currentData
-
-    @property
-    def _learnsClasses(self) -> bool:
-        """Whether classes are learned and evaluated in folds, from something or from nothing."""
-        return self.kind in ("finetune", "fuse")
 
     @property
     def method(self) -> str:
@@ -106,7 +100,7 @@ class NewTraining:
         self._fillStartFrom()
         self._fillBackbones()
         self._fillPresets()
-        finetuning, fusion = self._learnsClasses, self.kind == "fuse"
+        finetuning, fusion = self.kind != "pretrain", self.kind == "fuse"
         rows = {"method": not finetuning, "startFrom": finetuning, "weights": self._fromImageNet()}
         showRows(ui, rows | dict.fromkeys(("target", "clinical", "branches", "fusion"), fusion))
         if fusion:
@@ -124,7 +118,8 @@ class NewTraining:
         ui.importButton.enabled = self._logic.status.kind != "busy"
         enable(ui.startButton, self.whyNotStart(), _("Start the job; it goes on when Slicer is closed."))
         ui.deviceStateLabel.text = self._logic.probe.text()
-        ui.nameEdit.placeholderText = self._proposedName()
+        proposed = proposedFolder(self.kind, self.method, ui.presetSelector.currentData, self._parentFolder())
+        ui.nameEdit.placeholderText = proposed.name
 
     def fitTexts(self) -> None:
         """Give the wrapped texts the height that they need: the folding part around them does not ask them itself."""
@@ -136,14 +131,9 @@ class NewTraining:
                 label.setMinimumHeight(0)  # or it would not ask for less than it has
                 label.setFixedHeight(label.heightForWidth(label.width))
 
-    def _proposedName(self) -> str:
-        """The name that a job gets unless somebody types one: after its method or "finetune", and the preset."""
-        task = self.method if self.kind == "pretrain" else self.kind
-        return proposedFolder(task, self._ui.presetSelector.currentData, self._parentFolder()).name
-
     def _fillPresets(self) -> None:
         """The presets of what is to be done."""
-        presets = choices.presets(self._learnsClasses, self._published())
+        presets = choices.presets(self.kind != "pretrain", self._published())
         names = [name for name in presets if self.kind != "fuse" or name in ("tiny", "default")]  # its paper has none
         _setItems(self._ui.presetSelector, {name: presets[name][0] for name in names})
 
@@ -186,7 +176,7 @@ class NewTraining:
             selector.blockSignals(blocked)
 
     def _fromImageNet(self) -> bool:
-        return self._learnsClasses and self._ui.startFromSelector.currentData == IMAGENET
+        return self.kind != "pretrain" and self._ui.startFromSelector.currentData == IMAGENET
 
     def _backbones(self) -> tuple:
         """The encoders that can be chosen for what is to be done."""

@@ -11,8 +11,7 @@ from pathlib import Path
 from MAEMCLib.errors import MAEMCError
 from MAEMCLib.files.atomic import make_folder, read_json, write_json
 
-from .commands import ChildCommands
-from .folders import manifestFolder
+from .commands import ChildCommands, manifestFolder
 
 _PARTLY = 3
 """Exit status of ``maemc-train reduce`` where it left out what it could not read."""
@@ -73,10 +72,12 @@ def reduceData(
     """
 
     def consume(line: str) -> bool:
-        progress = _progress(line)
-        if progress is not None:
-            onProgress(progress)
-        return progress is not None
+        try:
+            progress = json.loads(line)
+            onProgress(ReductionProgress(progress["volume"], progress["volumes"], progress["seconds_left"]))
+        except (ValueError, KeyError, TypeError):  # another line than those of --progress-json
+            return False
+        return True
 
     folder = next((folder for folder, begun in _begun(home, source) if begun == request), None)
     manifest = (folder or _newFolder(home, source, request)) / _RESULT
@@ -113,14 +114,3 @@ def _newFolder(home: Path, source: Path, request: ReductionRequest) -> Path:
     make_folder(folder)
     write_json(folder / _REQUEST, {"source": str(source), "request": dataclasses.asdict(request)})
     return folder
-
-
-def _progress(line: str) -> ReductionProgress | None:
-    """What a line of ``--progress-json`` says; None for other lines."""
-    try:
-        progress = json.loads(line) if line.startswith("{") else None
-        if progress is None:
-            return None
-        return ReductionProgress(progress["volume"], progress["volumes"], progress["seconds_left"])
-    except (ValueError, KeyError):
-        return None

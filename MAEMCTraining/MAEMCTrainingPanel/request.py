@@ -4,12 +4,13 @@ import dataclasses
 import os
 import shlex
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from MAEMCLib.errors import UsageError
+from MAEMCLib.files.home import home
 from slicer.i18n import tr as _
 
-from .folders import proposedFolder
 from .methods import imagenetBackbones, imagenetPage
 
 SCRATCH, IMAGENET = "scratch", "imagenet"
@@ -45,16 +46,12 @@ class JobRequest:
     branches: str = "axial,coronal"
     settings: str | Sequence[str] = ()
 
-    @property
-    def task(self) -> str:
-        """What the job is named after."""
-        return self.method if self.kind == "pretrain" else self.kind
-
     def command(self) -> tuple:
         """(job folder, what would be typed after ``maemc-train``). Raises UsageError for what cannot be a command."""
         if self.kind not in ("pretrain", "finetune", "fuse"):
             raise UsageError(_("There is no job of the kind '{kind}'.").format(kind=self.kind), "kind")
-        folder = proposedFolder(self.task, self.preset) if self.folder is None else Path(self.folder).absolute()
+        proposed = proposedFolder(self.kind, self.method, self.preset, jobsFolder())
+        folder = proposed if self.folder is None else Path(self.folder).absolute()
         options = {"data": Path(self.data).absolute(), "output": folder, "preset": self.preset, "device": self.device}
         options["threads"] = max(1, (os.cpu_count() or 2) - 1)  # one is left to Slicer
         if self.kind == "pretrain":
@@ -88,6 +85,18 @@ class JobRequest:
             text = _("'{word}' is no setting. Write KEY=VALUE, for example epochs=6.")
             raise UsageError(text.format(word=wrong[0]), "settings")
         return words
+
+
+def jobsFolder() -> Path:
+    """Where new jobs are put: with the models, in the user's own data folder, which no cloud copies away."""
+    return home() / "jobs-data"
+
+
+def proposedFolder(kind: str, method: str, preset: str, parent: Path) -> Path:
+    """A folder that is not there yet, named after what the job does (a method, or "finetune"), and numbered."""
+    task = method if kind == "pretrain" else kind
+    folders = (parent / f"{task}-{preset}-{number}" for number in count(1))
+    return next(folder for folder in folders if not folder.exists())
 
 
 def missingWeights(backbone: str, weights: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import MAEMCTrainingLib
 import slicer
-from MAEMCNodulePanel.interpreter import libraryEnvironment, slicerPython
+from MAEMCLib.machine.child_processes import library_environment
+from MAEMCNodulePanel.interpreter import slicerPython
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from . import chart
@@ -53,5 +54,5 @@ class MAEMCTrainingTest(ScriptedLoadableModuleTest):
 def phantom(folder: Path) -> Path:
     """The manifest of six synthetic cases, written by a process of its own."""
     command = [slicerPython(), "-m", "MAEMCTrainingLib", "phantom", "--cases", "6", "--output", str(folder)]
-    subprocess.run(command, env=libraryEnvironment(MAEMCTrainingLib), check=True, capture_output=True)
+    subprocess.run(command, env=library_environment(MAEMCTrainingLib), check=True, capture_output=True)
     return folder / "manifest.csv"

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import qt
 import slicer
+import vtk
+from MAEMCLib.errors import InputError
 from MAEMCNodulePanel.installing import REMEDY_CODES
 from MAEMCNodulePanel.panelwidget import PanelWidget
 from MAEMCNodulePanel.status import Status
 from MAEMCNodulePanel.widgets import enable, showText
 from slicer.i18n import tr as _
 
-from . import importing, jobview
+from . import jobview
 from .logic import MAEMCTrainingLogic
 from .newtraining import FOLDER_SETTING, NewTraining
 from .reductiondialog import ReductionDialog, progressText
@@ -96,7 +98,7 @@ class MAEMCTrainingWidget(PanelWidget):
     def onImport(self, kind: str, sourceType: str) -> None:
         with self._errorsInStatusLine():
             if sourceType == "scene":
-                source = str(importing.savedScene())
+                source = str(savedScene())
             elif sourceType == "folder":
                 source = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder to import"))
             else:
@@ -232,7 +234,7 @@ class MAEMCTrainingWidget(PanelWidget):
 
     def _fillImportMenu(self) -> None:
         menu = qt.QMenu(self.ui.importButton)
-        for title, (kind, source) in importing.importers().items():
+        for title, (kind, source) in importers().items():
             action = menu.addAction(title)
             action.connect("triggered()", lambda kind=kind, source=source: self.onImport(kind, source))
         menu.addSeparator()
@@ -244,3 +246,31 @@ class MAEMCTrainingWidget(PanelWidget):
         self._reduceAction.connect("triggered()", self.onReduce)
         menu.toolTipsVisible = True
         self.ui.importButton.setMenu(menu)
+
+
+def importers() -> dict:
+    """{title: (kind of maemc-train import, what is asked for: "scene", "file" or "folder")}, in the menu's order.
+
+    Those that make data to train on: CT series without points are not.
+    """
+    return {
+        _("This scene"): ("scene", "scene"),
+        _("Scene file ..."): ("scene", "file"),
+        _("Folder of scenes ..."): ("scene", "folder"),
+        _("LIDC-IDRI folder ..."): ("lidc", "folder"),
+        _("LUNA25 table ..."): ("luna25", "file"),
+        _("Folder of 2-D pictures ..."): ("images", "folder"),
+    }
+
+
+def savedScene() -> Path:
+    """The file of the present scene. Raises InputError where it has not been saved, or was changed since."""
+    path = slicer.mrmlScene.GetURL()
+    if not path or not Path(path).is_file():
+        raise InputError(_("Save the scene first, with its CTs and point lists (File, Save)."), "scene-not-saved")
+    changed = vtk.vtkCollection()
+    slicer.mrmlScene.GetStorableNodesModifiedSinceRead(changed)
+    if changed.GetNumberOfItems():
+        text = _("Save the scene again: {node} has changed since.")
+        raise InputError(text.format(node=changed.GetItemAsObject(0).GetName()), "scene-not-saved")
+    return Path(path)

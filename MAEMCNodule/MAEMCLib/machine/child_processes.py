@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ..errors import InputError
@@ -86,10 +87,12 @@ def start_group(command: list[str], **options: Any) -> subprocess.Popen:
     return subprocess.Popen(command, start_new_session=True, **options)
 
 
-def library_environment() -> dict[str, str]:
-    """This process's environment, with MAEMCLib on the path of the Python that is started with it."""
-    library = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
+def library_environment(*further: ModuleType) -> dict[str, str]:
+    """This process's environment, with MAEMCLib, and further packages of ours, on the path of the Python that is
+    started with it."""
+    packages = [Path(__file__).parents[1], *(Path(package.__file__).parent for package in further)]
+    folders = [str(package.resolve().parent) for package in packages]
+    path = os.pathsep.join(filter(None, [*folders, os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, "PYTHONUTF8": "1"}
 
 

@@ -67,7 +67,7 @@ def _show(options: argparse.Namespace) -> None:
 def _watch(options: argparse.Namespace) -> int:
     from ..jobs.events import EventLog
     from ..jobs.files import read_state
-    from ..jobs.job import Job
+    from ..jobs.job import Job, last_output
     from ..jobs.progress import progress_line
 
     job = Job(options.job)
@@ -85,7 +85,7 @@ def _watch(options: argparse.Namespace) -> int:
         if status not in ("running", "queued"):
             break
         time.sleep(1)
-    message = read_state(options.job).get("message") or _last_output(options.job, status)
+    message = read_state(options.job).get("message") or (last_output(options.job) if status != "finished" else "")
     print(f"{chr(10) if live else ''}{status}{': ' + message if message else ''}")
     return 0 if status == "finished" else 3
 
@@ -115,15 +115,6 @@ def _resume(options: argparse.Namespace) -> None:
     resume(options.job, home())
     print(f"Continuing. maemc-train jobs watch {shlex.quote(str(options.job))} follows it.", file=sys.stderr)
     print(options.job)
-
-
-def _last_output(folder: Path, status: str) -> str:
-    """What a process that died without a word left on its output."""
-    path = folder / "output.txt"
-    if status == "finished" or not path.is_file():
-        return ""
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""
 
 
 def _share(job: Any) -> str:

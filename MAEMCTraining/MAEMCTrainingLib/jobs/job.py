@@ -192,6 +192,14 @@ def state_before(folder: Path) -> dict[str, Any]:
     return {}
 
 
+def last_output(folder: Path) -> str:
+    """The last line that a detached process printed which may have died without a word in the job's state."""
+    with contextlib.suppress(OSError):
+        lines = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+    return ""
+
+
 def finished_job(folder: Path, *kinds: str) -> Job:
     """The job of a folder. Raises InputError: no job, one of another kind than these, one that is not finished."""
     job = Job(folder)

@@ -168,7 +168,7 @@ def test_a_ct_can_be_deselected(two, add_ct):
 
 def test_what_a_model_does_not_show_is_not_left_over_from_another(panel, add_ct):
     """An axial-only model has no coronal attention; what an earlier model had drawn there goes."""
-    from MAEMCNodulePanel import overlays
+    from MAEMCNodulePanel import nodes
 
     volume = add_ct()
     panel.settle()
@@ -187,6 +187,6 @@ def test_what_a_model_does_not_show_is_not_left_over_from_another(panel, add_ct)
     panel.settle()
     assert analysis.overlayNode("1", "attention", "axial") is not None
     assert analysis.overlayNode("1", "attention", "coronal") is None
-    assert set(overlays.stacksOf(analysis, "1", "coronal")) == {"reconstruction", "error", "original"}
+    assert set(nodes.stacksOf(analysis, "1", "coronal")) == {"reconstruction", "error", "original"}
     panel.ui.overlaySelector.currentIndex = KINDS.index("attention")
     assert foregrounds() == ["attention"]

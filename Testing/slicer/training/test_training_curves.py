@@ -10,9 +10,9 @@ import slicer
 @pytest.fixture
 def modules(panel):
     """The panel's packages can be imported once its module is loaded."""
-    from MAEMCTrainingPanel import chart, curves
+    from MAEMCTrainingPanel import chart, watching
 
-    return chart, curves
+    return chart, watching
 
 
 def step(number, phase="pretrain", **figures):
@@ -20,9 +20,9 @@ def step(number, phase="pretrain", **figures):
 
 
 def test_long_job_stays_short_and_ends_at_its_end(modules):
-    _chart, curves = modules
-    points = curves.thinned([(number, number * 2.0) for number in range(1, 123_457)])
-    assert curves.POINTS_AT_MOST / 2 <= len(points) <= curves.POINTS_AT_MOST
+    _chart, watching = modules
+    points = watching.thinned([(number, number * 2.0) for number in range(1, 123_457)])
+    assert watching.POINTS_AT_MOST / 2 <= len(points) <= watching.POINTS_AT_MOST
     assert points[0] == (1, 2.0)
     assert points[-1] == (123_456, 246_912.0)
     gaps = {after[0] - before[0] for before, after in itertools.pairwise(points[:-1])}
@@ -31,18 +31,18 @@ def test_long_job_stays_short_and_ends_at_its_end(modules):
 
 @pytest.mark.parametrize("count", [0, 1, 2, 999, 1000, 1001, 2047])
 def test_no_point_is_lost_or_doubled_at_the_limits(modules, count):
-    _chart, curves = modules
-    steps = [x for x, _y in curves.thinned([(number, number) for number in range(count)])]
+    _chart, watching = modules
+    steps = [x for x, _y in watching.thinned([(number, number) for number in range(count)])]
     assert steps == sorted(set(steps))
-    assert len(steps) <= curves.POINTS_AT_MOST
-    if count < curves.POINTS_AT_MOST:
+    assert len(steps) <= watching.POINTS_AT_MOST
+    if count < watching.POINTS_AT_MOST:
         assert steps == list(range(count))
     assert not count or steps[-1] == count - 1
 
 
 def test_pretraining_shows_its_losses_and_finetuning_its_fold_beside_all_validations(modules):
-    _chart, curves = modules
-    gathered = curves.JobCurves()
+    _chart, watching = modules
+    gathered = watching.JobCurves()
     gathered.add({"phase": "fold", "fold": 0})
     gathered.add({"time": "now"})
     assert gathered.shown() == ()
@@ -60,8 +60,8 @@ def test_pretraining_shows_its_losses_and_finetuning_its_fold_beside_all_validat
 
 
 def test_loss_of_one_part_is_drawn_once(modules):
-    _chart, curves = modules
-    gathered = curves.JobCurves()
+    _chart, watching = modules
+    gathered = watching.JobCurves()
     for number in (1, 2, 3):
         gathered.add(step(number, loss_mse=1.0 / number, loss_info_nce=3.0))
     assert [curve.figure for curve in gathered.shown()] == ["loss", "loss_info_nce"]
@@ -73,9 +73,9 @@ def nodes():
 
 
 def test_curves_are_real_plot_nodes_and_none_is_saved(modules, tmp_path):
-    chart, curves = modules
-    line = curves.Curve("loss", None, (1.0, 2.0, 3.0), (0.9, 0.5, 0.4))
-    other = curves.Curve("loss_mse", None, (1.0, 2.0), (0.8, 0.3))
+    chart, watching = modules
+    line = watching.Curve("loss", None, (1.0, 2.0, 3.0), (0.9, 0.5, 0.4))
+    other = watching.Curve("loss_mse", None, (1.0, 2.0), (0.8, 0.3))
     chart.showCurves("A job", (line, other))
     (chartNode,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
     assert chartNode.GetTitle() == "A job"
@@ -99,8 +99,8 @@ def test_curves_are_real_plot_nodes_and_none_is_saved(modules, tmp_path):
 
 @pytest.mark.parametrize("kind", ["vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode", "vtkMRMLTableNode"])
 def test_nodes_deleted_by_hand_are_made_again(modules, kind):
-    chart, curves = modules
-    line = curves.Curve("loss", None, (1.0, 2.0, 3.0), (0.9, 0.5, 0.4))
+    chart, watching = modules
+    line = watching.Curve("loss", None, (1.0, 2.0, 3.0), (0.9, 0.5, 0.4))
     chart.showCurves("A job", (line,))
     slicer.mrmlScene.RemoveNode(slicer.util.getNodesByClass(kind)[0])
     chart.showCurves("A job", (line,))

@@ -114,7 +114,7 @@ def test_of_two_choices_in_a_row_the_last_counts(panel, phantom, tmp_path):
 
 def test_import_menu_offers_importers_that_there_are(panel):
     from MAEMCTrainingLib.data.importers.formats import importers as known
-    from MAEMCTrainingPanel.importing import importers
+    from MAEMCTrainingPanel.widget import importers
 
     actions = panel.ui.importButton.menu().actions()
     titles = [action.text for action in actions]

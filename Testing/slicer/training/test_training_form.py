@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 FOLDER = REPOSITORY / "MAEMCTraining"
 SOURCES = sorted([FOLDER / "MAEMCTraining.py", *(FOLDER / "MAEMCTrainingPanel").glob("*.py")])
 WITH_QT = ("widget.py", "jobview.py", "newtraining.py", "reductiondialog.py")
-IN_A_THREAD = ("commands.py", "curves.py", "folders.py", "modelexport.py", "reducing.py", "watching.py")
+IN_A_THREAD = ("commands.py", "reducing.py", "watching.py")
 FORMS = sorted((FOLDER / "Resources" / "UI").glob("*.ui"))
 
 
