@@ -19,7 +19,6 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from . import labels, nodes, views
 from .analysis import ASIDE, SHOWN, Analysis, NoduleRecord
 from .clinicalvalues import setClinical
-from .hierarchy import AnalysisFolder
 from .interpreter import slicerPython
 from .modelchoice import chosenModel
 from .parameters import MAEMCNoduleParameterNode, parameterNode
@@ -183,7 +182,7 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
             self.link(volumeNode, pointsNode)
         else:  # a list of the user's own stays where the user has put it
             pointsNode = nodes.createPointsNode(volumeNode)
-            AnalysisFolder(self.link(volumeNode, pointsNode)).place(pointsNode)
+            nodes.AnalysisFolder(self.link(volumeNode, pointsNode)).place(pointsNode)
         views.showBackground(volumeNode)
         views.startPlacing(pointsNode)
         return pointsNode

@@ -8,7 +8,7 @@ import vtk
 from . import labels, nodes
 from .analysis import ASIDE, Analysis, NoduleRecord
 from .clinicalvalues import seriesOf
-from .signals import Signal
+from .status import Signal
 from .volumes import inputFingerprint, sameInput
 
 _BEFORE_SELECTORS = 10.0
@@ -37,7 +37,7 @@ class SceneObserver:
         self.analysisFound = Signal()
         """(analysis): it came with a loaded scene, or was there before."""
         self.analysisChanged = Signal()
-        """(analysis): after one or several of the above: time to write the table."""
+        """(analysis): after one or several of the above, or when a record is another one: time to write the table."""
         self.pointsSeen = Signal()
         """(): points may have been hidden, shown or renamed, or have come or gone: time to look what is to be seen."""
         self.sceneClosing = Signal()

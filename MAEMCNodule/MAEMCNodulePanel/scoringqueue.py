@@ -21,8 +21,7 @@ from .clinicalvalues import clinicalInput, clinicalOf, seriesNames
 from .installing import inPanelWords
 from .modelchoice import chosenModel
 from .sceneobserver import SceneObserver
-from .signals import Signal
-from .status import Status, StatusLine
+from .status import Signal, Status, StatusLine
 from .volumes import ctVolume, lpsFromRas, sameInput
 
 POLL_SECONDS = 0.03
@@ -53,8 +52,6 @@ class ScoringQueue:
     """
 
     def __init__(self, worker: WorkerClient, observer: SceneObserver, statusLine: StatusLine) -> None:
-        self.analysisChanged = Signal()
-        """(analysis): a record is another one."""
         self.scored = Signal()
         """(analysis, point ID)."""
         self.explained = Signal()
@@ -109,7 +106,7 @@ class ScoringQueue:
                 del self._due[key]
             elif not self._observer.isDragged(analysis):
                 self._dispatch(analysis, key[1], self._due.pop(key)[1], reference)
-                self.analysisChanged.emit(analysis)
+                self._observer.analysisChanged.emit(analysis)
 
     def stop(self) -> None:
         """End the worker at once: what was under way waits again, results that are there stay."""
@@ -123,7 +120,7 @@ class ScoringQueue:
                 if (analysisID, pointID) in stopped:
                     settle(analysis, pointID, record, _("Stopped."))
             if analysis:
-                self.analysisChanged.emit(analysis)
+                self._observer.analysisChanged.emit(analysis)
 
     def _dispatch(self, analysis: Analysis, pointID: str, explained: bool, reference: str) -> None:
         record = analysis.record(pointID)
@@ -187,7 +184,7 @@ class ScoringQueue:
             self._onPrediction(analysis, request, record, message)
         else:
             self._onExplanation(analysis, request, record, message)
-        self.analysisChanged.emit(analysis)
+        self._observer.analysisChanged.emit(analysis)
 
     def _onPrediction(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
         prediction = decode_prediction(message["predictions"][0])

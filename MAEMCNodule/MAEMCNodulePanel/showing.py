@@ -84,11 +84,12 @@ def proposedVolume(kinds: tuple):
 
 
 def isCurrent(analysis) -> bool:
-    """Whether an analysis is the one whose nodules, or pictures, the panel lists."""
-    if not analysis.located:
-        return analysis.shown and analysis.volumeNode is parameterNode().inputVolume
-    chosen = parameterNode().points
-    return analysis.shown and (chosen is None or chosen is analysis.pointsNode)
+    """Whether an analysis is the one whose nodules, or pictures, the panel lists; where nothing is chosen, whether
+    it is shown."""
+    chosen = parameterNode()
+    if analysis.located:
+        return analysis.shown and chosen.points in (None, analysis.pointsNode)
+    return analysis.shown and chosen.inputVolume in (None, analysis.volumeNode)
 
 
 def selectAmong(analysis) -> None:
@@ -118,17 +119,6 @@ def _arrange(parameters) -> None:
                 _setVisible(roiNode, pointID == parameters.selectedPoint and isPointVisible(analysis, pointID))
                 _leaveOut(roiNode, views.showingOther(_pictures(analysis)))
     _showOverlay(parameters, analyses)
-
-
-def _current(parameters, analyses):
-    """The analysis of what is selected in the panel, or, where nothing is chosen there, the first that is shown."""
-    volume, points = parameters.inputVolume, parameters.points
-    for analysis in analyses:
-        fits = volume is None or analysis.volumeNode is volume
-        listed = analysis.record(parameters.selectedPoint) is not None
-        if analysis.shown and fits and listed and (points is None or analysis.pointsNode in (points, None)):
-            return analysis
-    return None
 
 
 def isPointVisible(analysis, pointID: str) -> bool:
@@ -164,11 +154,10 @@ def _setStandings(analyses, volumeNode) -> None:
 
 
 def _showOverlay(parameters, analyses) -> None:
-    analysis, kind, pointID = _current(parameters, analyses), parameters.overlay, parameters.selectedPoint
-    record = analysis.record(pointID) if analysis and pointID else None
-    nodes = {}
-    if record is not None and record.explained and isPointVisible(analysis, pointID):
-        nodes = {plane: analysis.overlayNode(pointID, kind.value, plane) for plane in PLANES}
+    pointID, nodes = parameters.selectedPoint, {}
+    analysis = next((one for one in analyses if isCurrent(one) and one.record(pointID) is not None), None)
+    if analysis is not None and analysis.record(pointID).explained and isPointVisible(analysis, pointID):
+        nodes = {plane: analysis.overlayNode(pointID, parameters.overlay.value, plane) for plane in PLANES}
     views.showOverlay(nodes, parameters.overlayOpacity, analysis.volumeNode if analysis else None)
 
 

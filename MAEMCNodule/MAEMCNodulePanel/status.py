@@ -1,15 +1,33 @@
-"""What a panel's status line says; both modules have one."""
+"""What a panel's status line says, and signals; both modules have them."""
 
 import dataclasses
 import time
+from collections.abc import Callable
 
 from MAEMCLib.errors import MAEMCError
 
 from .installing import MACHINE_CODES
-from .signals import Signal
 
 SILENT_SECONDS = 20
 """A process that computes and gives no sign of life for this long may hang, and is said to."""
+
+
+class Signal:
+    """How one who notices something tells those who act on it, without knowing them: it calls every function that is
+    connected, in the order in which they were."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable] = []
+
+    def connect(self, listener: Callable) -> None:
+        self._listeners.append(listener)
+
+    def emit(self, *arguments) -> None:
+        for listener in list(self._listeners):
+            listener(*arguments)
+
+    def disconnectAll(self) -> None:
+        self._listeners.clear()
 
 
 @dataclasses.dataclass(frozen=True)

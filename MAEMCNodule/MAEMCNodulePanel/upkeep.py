@@ -5,7 +5,6 @@ from slicer.i18n import tr as _
 
 from . import nodes, views
 from .analysis import ASIDE, Analysis, NoduleRecord
-from .hierarchy import AnalysisFolder
 from .parameters import OverlayKind, parameterNode
 from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue, setRecord, settle
@@ -34,7 +33,6 @@ class SceneUpkeep:
         observer.pointsSeen.connect(display.arrange)
         observer.sceneClosing.connect(self._onSceneClosing)
         observer.sceneChanged.connect(statusLine.changed.emit)
-        queue.analysisChanged.connect(self._onAnalysisChanged)
         queue.scored.connect(self._onScored)
         queue.explained.connect(self._onExplained)
 
@@ -98,7 +96,7 @@ class SceneUpkeep:
         lost, self._lostTables = self._lostTables, []
         for name, contents, pointsID in lost:
             analysis = Analysis.restore(slicer.mrmlScene, name, contents)
-            AnalysisFolder(analysis).place(analysis.tableNode)
+            nodes.AnalysisFolder(analysis).place(analysis.tableNode)
             if slicer.mrmlScene.GetNodeByID(pointsID) is None:
                 _removeNodes(analysis)
                 slicer.mrmlScene.RemoveNode(analysis.tableNode)
@@ -143,4 +141,4 @@ def _removeNodes(analysis: Analysis) -> None:
     """Remove frames, overlays and folders of all nodules of an analysis."""
     for pointID in analysis.recordIDs():
         nodes.removeNodesOf(analysis, pointID)
-    AnalysisFolder(analysis).remove()
+    nodes.AnalysisFolder(analysis).remove()

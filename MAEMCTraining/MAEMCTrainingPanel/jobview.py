@@ -34,8 +34,8 @@ def fillJob(ui, job, details) -> None:
     ui.progressBar.visible = job.status != "finished"
     showText(ui.progressLabel, progressText(job))
     showText(ui.messageLabel, _message(job))
-    showText(ui.metricsLabel, metricsText(details.metrics) if details is not None and details.metrics else "")
-    _showPreview(ui, job, details)
+    showText(ui.metricsLabel, metricsText(details.metrics) if details.metrics else "")
+    _showPreview(ui, details)
     showText(ui.noPreviewLabel, noPreviewText(job) if ui.previewLabel.isHidden() else "")
 
 
@@ -118,9 +118,9 @@ def _updated(job) -> str:
     return moment.strftime("%H:%M" if today else "%Y-%m-%d")
 
 
-def _showPreview(ui, job, details) -> None:
-    preview = details.preview if details is not None and details.folder == job.folder else None
-    key = f"{job.folder} {preview[0]}" if preview else ""
+def _showPreview(ui, details) -> None:
+    preview = details.preview
+    key = f"{details.folder} {preview[0]}" if preview else ""
     if key == (ui.previewLabel.property("shown") or ""):
         return
     ui.previewLabel.setProperty("shown", key)

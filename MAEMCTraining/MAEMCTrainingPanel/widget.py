@@ -16,7 +16,7 @@ from . import jobview
 from .logic import MAEMCTrainingLogic
 from .newtraining import FOLDER_SETTING, NewTraining
 from .reductiondialog import ReductionDialog, progressText
-from .watching import JobDetails
+from .watching import JobDetails, JobEntry
 
 TYPING_MILLISECONDS = 400
 """A path is read when nothing more has been typed for this long."""
@@ -199,10 +199,13 @@ class MAEMCTrainingWidget(PanelWidget):
             self.logic.select((running or snapshot.jobs)[0].folder)
             self.ui.newButton.collapsed = bool(running)
         jobview.fillJobs(self.ui, snapshot.jobs, self.logic.selected)
-        jobview.fillJob(self.ui, snapshot.job(self.logic.selected), snapshot.details)
+        job, details = snapshot.job(self.logic.selected), snapshot.details
+        if details is None or details.folder != self.logic.selected:  # of another job, until it has been read
+            details = JobDetails(self.logic.selected)
+        jobview.fillJob(self.ui, job, details)
         self.newTraining.update()
         self._updateStatus()
-        self._updateButtons()
+        self._updateButtons(job, details)
 
     def _updateStatus(self) -> None:
         ui, status, problem = self.ui, self.logic.status, self.logic.probe.problem
@@ -212,8 +215,8 @@ class MAEMCTrainingWidget(PanelWidget):
         ui.stopReductionButton.visible = progress is not None
         self._updateInstallButton()
 
-    def _updateButtons(self) -> None:
-        ui, job, data = self.ui, self.logic.snapshot.job(self.logic.selected), self.logic.data
+    def _updateButtons(self, job: JobEntry | None, details: JobDetails) -> None:
+        ui, data = self.ui, self.logic.data
         self._reduceAction.enabled = data is not None and data.volumes > 0 and data.reduction is None
         if job is None:
             return
@@ -221,9 +224,6 @@ class MAEMCTrainingWidget(PanelWidget):
         enable(ui.stopButton, "" if job.active else _("It is not running."), _("Finish the step, save and stop."))
         noResume = _("It is finished.") if finished else _("It is running.") if job.active else ""
         enable(ui.resumeButton, noResume or busy, _("Go on where it was stopped."))
-        details = self.logic.snapshot.details
-        if details is None or details.folder != job.folder:
-            details = JobDetails(job.folder)
         noCurves = "" if details.curves else _("There is no loss yet.")
         enable(ui.curveButton, noCurves, _("Show the loss in a plot view."))
         ui.reportButton.visible = ui.modelButton.visible = job.kind in ("finetune", "fuse")

@@ -10,7 +10,7 @@ from MAEMCLib.errors import ModelError
 
 def known_to(part) -> set:
     """``id`` of every object that a part holds on to, itself or by what of ours it holds; a signal knows nobody."""
-    from MAEMCNodulePanel.signals import Signal
+    from MAEMCNodulePanel.status import Signal
 
     found, waiting = {}, [part]
     while waiting:
