@@ -17,11 +17,12 @@ def main(arguments: list) -> int:
     if str(MODULE_FOLDER) not in sys.path:
         sys.path.insert(0, str(MODULE_FOLDER))
     from MAEMCLib.errors import MAEMCError
-    from MAEMCNodulePanel.interpreter import libraryEnvironment, slicerPython
+    from MAEMCLib.machine.child_processes import library_environment
+    from MAEMCNodulePanel.interpreter import slicerPython
 
     try:
         command = [slicerPython(), "-m", "MAEMCLib", "batch", *arguments]
-        return subprocess.run(command, env=libraryEnvironment(), check=False).returncode
+        return subprocess.run(command, env=library_environment(), check=False).returncode
     except (MAEMCError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
