@@ -47,15 +47,14 @@ def fillModels(selector) -> None:
     selector.clear()
     models = list_models()
     for model in models:
-        if model.card is None:
-            text = _("{name} - cannot be used").format(name=model.path.name)
-            selector.addItem(text, str(model.path))
+        card = model.card
+        if card is None:
+            text, value, hint = _("{name} - cannot be used").format(name=model.name), str(model.path), model.problem
         else:
-            inputs = _("2-D pictures") if scoresPictures(model.card) else _("nodules in CT")
-            text = _("{id} {version} - {inputs}, research only")
-            text = text.format(id=model.card.id, version=model.card.version, inputs=inputs)
-            selector.addItem(text, f"{model.card.id}@{model.card.version}")
-        hint = model.card.intended_use if model.card else model.problem
+            inputs = _("2-D pictures") if scoresPictures(card) else _("nodules in CT")
+            text = _("{id} {version} - {inputs}, research only").format(id=card.id, version=card.version, inputs=inputs)
+            value, hint = model.name, card.intended_use
+        selector.addItem(text, value)
         selector.setItemData(selector.count - 1, hint, qt.Qt.ToolTipRole)
     selector.enabled = bool(models)
     if not models:

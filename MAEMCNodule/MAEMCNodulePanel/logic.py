@@ -14,7 +14,6 @@ from MAEMCLib.report.scores import write_results
 from MAEMCLib.results import NoduleResult
 from MAEMCLib.worker.client import WorkerClient
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from . import labels, nodes, views
 from .analysis import ASIDE, SHOWN, Analysis, NoduleRecord
@@ -26,12 +25,12 @@ from .pictures import nameOf, recordIDOf
 from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue, settle
 from .showing import NoduleDisplay, scoresPictures, selectAmong
-from .status import Status, StatusLine
+from .status import PanelLogic, Status
 from .upkeep import SceneUpkeep
 from .volumes import ctVolume
 
 
-class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
+class MAEMCNoduleLogic(PanelLogic):
     """Scores the points of a point list on a CT, in a worker process, and keeps the scene in step with the points.
 
     For scripts: ``score`` waits for the results. For windows: ``requestScore`` returns at once and ``poll``, called
@@ -43,8 +42,6 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
     def __init__(self, python: str | None = None) -> None:
         super().__init__()
         self.display = NoduleDisplay()
-        self.statusLine = StatusLine()
-        self.changed = self.statusLine.changed
         self._observer = SceneObserver()
         self.queue = ScoringQueue(WorkerClient(python or slicerPython), self._observer, self.statusLine)
         self._upkeep = SceneUpkeep(self._observer, self.queue, self.display, self.statusLine)
@@ -57,11 +54,6 @@ class MAEMCNoduleLogic(ScriptedLoadableModuleLogic):
     def worker(self) -> WorkerClient:
         """The process that scores."""
         return self.queue.worker
-
-    @property
-    def status(self) -> Status:
-        """What the status line says."""
-        return self.statusLine.status
 
     @property
     def device(self) -> dict:

@@ -1,5 +1,6 @@
 """The module's self-test: runs inside Slicer (Reload and Test, or runUnitTest), with whatever model is installed."""
 
+import unittest
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,20 @@ from .logic import MAEMCNoduleLogic
 TIMEOUT_SECONDS = 300
 
 
-class MAEMCNoduleTest(ScriptedLoadableModuleTest):
-    """The nodule of the sample CT is scored, moved and removed; bad input is refused with a message."""
+class PanelTest(ScriptedLoadableModuleTest):
+    """A self-test: runs each of its tests in a scene of its own."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        for test in (self.test_badInputIsRefused, self.test_pointIsScoredAndRemoved):
+        for name in unittest.TestLoader().getTestCaseNames(type(self)):
             self.setUp()
-            test()
+            getattr(self, name)()
+
+
+class MAEMCNoduleTest(PanelTest):
+    """The nodule of the sample CT is scored, moved and removed; bad input is refused with a message."""
 
     def test_badInputIsRefused(self) -> None:
         logic = MAEMCNoduleLogic()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from MAEMCLib.errors import MAEMCError
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from .installing import MACHINE_CODES
 
@@ -61,3 +62,17 @@ class StatusLine:
         """What was said of the input is no longer true: the input is another one."""
         if self.status.text and self.status.kind != "busy" and self.status.code not in MACHINE_CODES:
             self.set(Status())
+
+
+class PanelLogic(ScriptedLoadableModuleLogic):
+    """What the logic of both modules has: a ``statusLine``, and its Signal ``changed``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.statusLine = StatusLine()
+        self.changed = self.statusLine.changed
+
+    @property
+    def status(self) -> Status:
+        """What the status line says."""
+        return self.statusLine.status

@@ -12,11 +12,10 @@ from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.files.home import home
 from MAEMCLib.machine.child_processes import library_environment
 from MAEMCNodulePanel.interpreter import slicerPython
-from MAEMCNodulePanel.status import Status, StatusLine
+from MAEMCNodulePanel.status import PanelLogic, Status
 from MAEMCTrainingLib.jobs.launching import launch, resume
 from MAEMCTrainingLib.jobs.stopping import request_stop
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from . import chart
 from .commands import ChildCommands, exportToModels, importData, proposedID
@@ -30,7 +29,7 @@ LOOK_SECONDS = 1.0
 """The job folders are looked at this often while the panel is shown."""
 
 
-class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
+class MAEMCTrainingLogic(PanelLogic):
     """Starts training jobs, each a process of its own that goes on without Slicer, and reads where they stand.
 
     For scripts: ``start``, ``wait``, ``stop``, ``resume``, ``jobs``, ``showCurve`` and ``exportModel``. For windows:
@@ -41,8 +40,6 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self, python: str | None = None) -> None:
         super().__init__()
-        self.statusLine = StatusLine()
-        self.changed = self.statusLine.changed
         self.snapshot = Snapshot()
         self.data: DataSummary | None = None
         self.skipped: list[str] = []
@@ -64,11 +61,6 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
         self._curveOf: Path | None = None
         self._curveDrawn: tuple | None = None  # None: it is still to be brought into view
         self._layoutBefore: int | None = None
-
-    @property
-    def status(self) -> Status:
-        """What the status line says."""
-        return self.statusLine.status
 
     def cleanup(self) -> None:
         """Let go of everything but the jobs."""
@@ -240,8 +232,10 @@ class MAEMCTrainingLogic(ScriptedLoadableModuleLogic):
             try:
                 done(task.result())
             except MAEMCError as error:
-                stopped = Status("idle", _("Stopped. With the same settings it goes on where it was."))
-                self.statusLine.set(stopped if error.code == "stopped" else Status("error", str(error), error.code))
+                if error.code == "stopped":
+                    self.statusLine.set(Status("idle", _("Stopped. With the same settings it goes on where it was.")))
+                else:
+                    self.statusLine.fail(error)
         news, self._progressShown = news or self._progress != self._progressShown, self._progress
         if self._looking is not None and self._looking.done():
             snapshot, self._looking = self._looking.result(), None

@@ -10,6 +10,10 @@ from slicer.i18n import tr as _
 
 from .dataset import NODULE, PICTURE, DataSummary
 
+IMAGENET_BACKBONES = tuple(BACKBONES)
+"""The encoders of which there are ImageNet weights: MAEMC's own transformers have none."""
+ANY_BACKBONE = (*TRANSFORMERS, *BACKBONES)
+"""Every encoder: what a classifier can be trained with from random weights."""
 _ADDRESSES = re.compile(r"arXiv:(?P<arxiv>\d{4}\.\d{4,5})|\b(?P<doi>10\.\d{4,9}/[^\s;,]+[^\s;,.])")
 
 
@@ -67,17 +71,7 @@ def reductionText(name: str, data: DataSummary | None) -> str:
 
 def backbones(name: str) -> tuple:
     """The encoders that a method can train besides its own choice."""
-    return METHODS[name].backbones or anyBackbone()
-
-
-def anyBackbone() -> tuple:
-    """Every encoder: what a classifier can be trained with from random weights."""
-    return (*TRANSFORMERS, *BACKBONES)
-
-
-def imagenetBackbones() -> tuple:
-    """The encoders of which there are ImageNet weights: MAEMC's own transformers have none."""
-    return tuple(BACKBONES)
+    return METHODS[name].backbones or ANY_BACKBONE
 
 
 def imagenetPage(backbone: str) -> str:

@@ -183,8 +183,8 @@ class NewTraining:
         if self.kind == "pretrain":
             return methods.backbones(self.method)
         if self._fromImageNet():
-            return methods.imagenetBackbones()
-        return methods.anyBackbone() if self._ui.startFromSelector.currentData == SCRATCH else ()
+            return methods.IMAGENET_BACKBONES
+        return methods.ANY_BACKBONE if self._ui.startFromSelector.currentData == SCRATCH else ()
 
     def _fillBackbones(self) -> None:
         ui, names = self._ui, self._backbones()

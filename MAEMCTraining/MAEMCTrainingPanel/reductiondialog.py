@@ -55,13 +55,13 @@ class ReductionDialog:
         ui, method = self.ui, self._method
         if method == "every-n":
             return ReductionRequest(method, every=ui.everySpinBox.value)
-        choices = {"weights": ui.weightsPathEdit.currentPath.strip(), "device": self._device}
-        choices = choices if method == "deepnet" else {}
         if ui.limitSelector.currentData == _SHARE:
-            return ReductionRequest(method, share=ui.shareSpinBox.value / 100, **choices)
-        return ReductionRequest(
-            method, ui.thresholdSpinBox.value, selection=ui.selectionSelector.currentData, **choices
-        )
+            choices = {"share": ui.shareSpinBox.value / 100}
+        else:
+            choices = {"threshold": ui.thresholdSpinBox.value, "selection": ui.selectionSelector.currentData}
+        if method == "deepnet":
+            choices |= {"weights": ui.weightsPathEdit.currentPath.strip(), "device": self._device}
+        return ReductionRequest(method, **choices)
 
     def whyNot(self) -> str:
         """Empty where it can be begun."""

@@ -11,7 +11,7 @@ from MAEMCLib.errors import UsageError
 from MAEMCLib.files.home import home
 from slicer.i18n import tr as _
 
-from .methods import imagenetBackbones, imagenetPage
+from .methods import IMAGENET_BACKBONES, imagenetPage
 
 SCRATCH, IMAGENET = "scratch", "imagenet"
 """Instead of a pre-training's folder: begin with random weights, or with those of ImageNet from a file."""
@@ -50,8 +50,7 @@ class JobRequest:
         """(job folder, what would be typed after ``maemc-train``). Raises UsageError for what cannot be a command."""
         if self.kind not in ("pretrain", "finetune", "fuse"):
             raise UsageError(_("There is no job of the kind '{kind}'.").format(kind=self.kind), "kind")
-        proposed = proposedFolder(self.kind, self.method, self.preset, jobsFolder())
-        folder = proposed if self.folder is None else Path(self.folder).absolute()
+        folder = Path(self.folder or proposedFolder(self.kind, self.method, self.preset, jobsFolder())).absolute()
         options = {"data": Path(self.data).absolute(), "output": folder, "preset": self.preset, "device": self.device}
         options["threads"] = max(1, (os.cpu_count() or 2) - 1)  # one is left to Slicer
         if self.kind == "pretrain":
@@ -70,7 +69,7 @@ class JobRequest:
         start = str(self.startFrom)
         if start != IMAGENET:
             return {"from": SCRATCH if start == SCRATCH else Path(start).absolute()}
-        missing = missingWeights(self.backbone or imagenetBackbones()[0], str(self.weights))
+        missing = missingWeights(self.backbone or IMAGENET_BACKBONES[0], str(self.weights))
         if missing:
             raise UsageError(missing, "weights")
         return {"from": IMAGENET, "weights": Path(self.weights).absolute()}
@@ -101,9 +100,9 @@ def proposedFolder(kind: str, method: str, preset: str, parent: Path) -> Path:
 
 def missingWeights(backbone: str, weights: str) -> str:
     """Why a fine-tuning cannot begin with a backbone's ImageNet weights from a file; empty where it can."""
-    if backbone not in imagenetBackbones():
+    if backbone not in IMAGENET_BACKBONES:
         text = _("There are no ImageNet weights of {backbone}. Choose one of {names}.")
-        return text.format(backbone=backbone, names=", ".join(imagenetBackbones()))
+        return text.format(backbone=backbone, names=", ".join(IMAGENET_BACKBONES))
     if not weights:
         text = _("Name the file of ImageNet weights first: model.safetensors of {page}. Nothing is fetched.")
         return text.format(page=imagenetPage(backbone))

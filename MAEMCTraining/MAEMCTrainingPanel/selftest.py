@@ -5,10 +5,9 @@ import tempfile
 from pathlib import Path
 
 import MAEMCTrainingLib
-import slicer
 from MAEMCLib.machine.child_processes import library_environment
 from MAEMCNodulePanel.interpreter import slicerPython
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
+from MAEMCNodulePanel.selftest import PanelTest
 
 from . import chart
 from .dataset import readData
@@ -17,16 +16,8 @@ from .logic import MAEMCTrainingLogic
 TIMEOUT_SECONDS = 600
 
 
-class MAEMCTrainingTest(ScriptedLoadableModuleTest):
+class MAEMCTrainingTest(PanelTest):
     """Six synthetic cases are pre-trained on for one epoch; data that cannot be used are named."""
-
-    def setUp(self) -> None:
-        slicer.mrmlScene.Clear()
-
-    def runTest(self) -> None:
-        for test in (self.test_badDataAreNamed, self.test_jobRunsToItsEnd):
-            self.setUp()
-            test()
 
     def test_badDataAreNamed(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -92,7 +92,7 @@ def test_pages_are_those_of_the_library(panel):
     done = subprocess.run([sys.executable, "-c", TRUTH], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     truth = json.loads(done.stdout)
-    assert set(methods.imagenetBackbones()) == set(truth)
+    assert set(methods.IMAGENET_BACKBONES) == set(truth)
     for name, said in truth.items():
         assert f"model.safetensors of {methods.imagenetPage(name)} ({name} trained" in said
 
