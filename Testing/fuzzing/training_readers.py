@@ -21,7 +21,7 @@ from MAEMCTrainingLib.data.importers.archive import unpack_tar, unpack_zip
 from MAEMCTrainingLib.data.importers.lidc_xml import read_lidc_xml
 from MAEMCTrainingLib.data.importers.mrml import read_scene
 from MAEMCTrainingLib.data.importers.pictures import read_picture
-from MAEMCTrainingLib.engine.checkpoints import Position, restore, save
+from MAEMCTrainingLib.engine.checkpoints import Checkpoints, Position
 from MAEMCTrainingLib.jobs.events import EventLog
 from MAEMCTrainingLib.jobs.job import Job, known_jobs
 from MAEMCTrainingLib.jobs.notes import remember
@@ -111,7 +111,8 @@ def _checkpoint(folder: Path):
     module, optimizer = fresh()
     module(torch.ones(1, 3)).sum().backward()
     optimizer.step()
-    save(folder / "sound", module, optimizer, Position(step=3, best_loss=0.5), module.state_dict(), identity)
+    checkpoints = Checkpoints(folder / "sound", module, optimizer, identity)
+    checkpoints.save(Position(step=3, best_loss=0.5), module.state_dict())
     sound = folder / "sound" / "last"
     last = folder / "spoiled" / "last"
 
@@ -121,8 +122,8 @@ def _checkpoint(folder: Path):
         shutil.copytree(sound, last)
         (last / name).write_bytes(content)
         restored, other = fresh()
-        position, _ = restore(folder / "spoiled", restored, other, identity)
-        assert isinstance(position.step, int) and position.step >= 0, "a position that is none"
+        position, _ = Checkpoints(folder / "spoiled", restored, other, identity).restore(steps=100)
+        assert isinstance(position.step, int) and 0 <= position.step <= 100, "a position that is none"
         kinds = [set(other.state[parameter]) for parameter in restored.parameters()]
         assert kinds == [{"step", "exp_avg", "exp_avg_sq"}] * 2, "an optimizer that was restored in part"
 
