@@ -7,13 +7,13 @@ def presets(finetuning: bool, published: bool = True) -> dict:
     """{name: (title, sentence)} of every preset, the one for most machines first.
 
     published: whether it is about MAEMC-NET on nodules in CT, whose paper has two readings; for what comes from other
-    papers they are one.
+    papers, and for fine-tuning, they are one.
     """
     tiny = _("A small network: minutes to an hour on a processor.")
     if published and finetuning:
         default = _("The published network (ViT-L) with our schedule: for a GPU; on a processor it takes days.")
         paper = _("The published network on axial montages without augmentation, 100 epochs: for a GPU.")
-        schedule = _("As published; fine-tuning has one reading of the paper only.")
+        schedule = ""
     elif published:
         default = _("The published network (ViT-L), our schedule: for a GPU; on a processor three days per 100 cases.")
         paper = _("The published network, learning rate and 40 fixed views of each case, 100 epochs: for a GPU.")
@@ -25,7 +25,7 @@ def presets(finetuning: bool, published: bool = True) -> dict:
         printed = _("The values that the paper prints, its number of epochs too: for a GPU, and for days.")
         paper, schedule = ours if finetuning else printed, ""
     texts = {"tiny": (_("Tiny"), tiny), "default": (_("Default"), default), "paper": (_("As published"), paper)}
-    return texts | ({"paper-schedule": (_("As published, 200 epochs"), schedule)} if published else {})
+    return texts | ({"paper-schedule": (_("As published, 200 epochs"), schedule)} if schedule else {})
 
 
 def protocols() -> dict:

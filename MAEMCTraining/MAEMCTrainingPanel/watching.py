@@ -9,8 +9,7 @@ from typing import Any
 from MAEMCLib.errors import MAEMCError
 from MAEMCLib.files.atomic import read_json
 from MAEMCTrainingLib.data.kinds import kind_of_job
-from MAEMCTrainingLib.jobs.events import EventLog
-from MAEMCTrainingLib.jobs.files import read_state
+from MAEMCTrainingLib.jobs.files import EventLog, read_state
 from MAEMCTrainingLib.jobs.job import Job, known_jobs, last_output
 
 POINTS_AT_MOST = 1000

@@ -8,7 +8,7 @@ import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
 from MAEMCLib.networks.encoders import build_encoder
-from MAEMCTrainingLib.network_comparison.cka import MinibatchCKA, u_centered
+from MAEMCTrainingLib.network_comparison.cka import minibatch_cka, u_centered
 from MAEMCTrainingLib.network_comparison.layers import gram, layer_grams, layer_names, layers
 
 DRAWS = np.random.default_rng(3)
@@ -24,11 +24,9 @@ def linear(values):
 
 def cka(first, second, size=None):
     """Of two networks of one layer each, in minibatches of the named size."""
-    agreement = MinibatchCKA()
-    for start in range(0, len(first), size or len(first)):
-        part = slice(start, start + (size or len(first)))
-        agreement.add(linear(first[part])[None], linear(second[part])[None])
-    return agreement.values()[0, 0]
+    size = size or len(first)
+    parts = [slice(start, start + size) for start in range(0, len(first), size)]
+    return minibatch_cka((linear(first[part])[None], linear(second[part])[None]) for part in parts)[0, 0]
 
 
 def biased_cka(first, second):
@@ -43,7 +41,7 @@ def biased_cka(first, second):
 
 
 def unbiased_hsic(gram, other):
-    """What ``MinibatchCKA`` sums up, of two Gram matrices."""
+    """What ``minibatch_cka`` sums up, of two Gram matrices."""
     return float((u_centered(gram) * u_centered(other)).sum() / (len(gram) * (len(gram) - 3)))
 
 
@@ -108,19 +106,17 @@ def test_minibatches_give_about_what_all_cases_together_give():
 
 def test_every_layer_with_every_layer():
     first, second = [drawn(16, 3) for _ in range(2)], [drawn(16, 4) for _ in range(3)]
-    agreement = MinibatchCKA()
-    agreement.add(np.stack([linear(v) for v in first]), np.stack([linear(v) for v in second]))
+    values = minibatch_cka([(np.stack([linear(v) for v in first]), np.stack([linear(v) for v in second]))])
     expected = [[cka(one, two) for two in second] for one in first]
-    np.testing.assert_allclose(agreement.values(), expected)
+    np.testing.assert_allclose(values, expected)
 
 
 def test_a_layer_that_says_the_same_of_all_has_no_value():
     draws = torch.Generator().manual_seed(1)
     same, other = torch.randn(1, 30, 4, generator=draws).expand(7, -1, -1), torch.randn(7, 5, generator=draws)
     assert (same - same.mean(dim=0)).abs().max() > 0  # by rounding
-    agreement = MinibatchCKA()
-    agreement.add(np.stack([gram(same), gram(other)]), np.stack([gram(other)]))
-    assert np.isnan(agreement.values()[0, 0]) and agreement.values()[1, 0] == pytest.approx(1)
+    values = minibatch_cka([(np.stack([gram(same), gram(other)]), np.stack([gram(other)]))])
+    assert np.isnan(values[0, 0]) and values[1, 0] == pytest.approx(1)
 
 
 def test_three_cases_are_too_few():

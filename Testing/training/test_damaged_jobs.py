@@ -11,8 +11,7 @@ from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.engine import checkpoints
 from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
-from MAEMCTrainingLib.jobs.events import EventLog
-from MAEMCTrainingLib.jobs.files import read_settings, read_state
+from MAEMCTrainingLib.jobs.files import EventLog, read_settings, read_state
 from MAEMCTrainingLib.jobs.job import Job, open_job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
 from safetensors.torch import load_file, save_file

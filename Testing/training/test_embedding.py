@@ -2,6 +2,12 @@
 
 import numpy as np
 import pytest
+from MAEMCTrainingLib.network_comparison.compared_maps import (
+    BY_INDEPENDENT_PLACES,
+    highest_part,
+    overlap_figures,
+    overlaps,
+)
 from MAEMCTrainingLib.network_comparison.embedding import (
     class_figures,
     correlation_by_chance,
@@ -10,12 +16,6 @@ from MAEMCTrainingLib.network_comparison.embedding import (
     nearest_is_of_own_class,
     perplexity_for,
     tsne,
-)
-from MAEMCTrainingLib.network_comparison.map_overlap import (
-    by_independent_places,
-    highest_part,
-    overlap_figures,
-    overlaps,
 )
 from scipy.stats import pearsonr
 
@@ -117,7 +117,7 @@ def test_overlaps_against_counting():
 def test_chance_of_independent_places():
     maps = DRAWS.random((2, 400, 400))
     one, two = highest_part(maps)
-    assert (one & two).sum() / (one | two).sum() == pytest.approx(by_independent_places(), abs=0.005)
+    assert (one & two).sum() / (one | two).sum() == pytest.approx(BY_INDEPENDENT_PLACES, abs=0.005)
 
 
 def test_looking_at_the_middle_always_is_no_agreement():
@@ -130,6 +130,6 @@ def test_looking_at_the_middle_always_is_no_agreement():
     own = highest_part(DRAWS.random((20, 30, 30)))
     own[0] = False
     found = overlap_figures(own, own, np.arange(20))
-    assert found["difference"]["value"] == pytest.approx(1 - by_independent_places(), abs=0.02)
+    assert found["difference"]["value"] == pytest.approx(1 - BY_INDEPENDENT_PLACES, abs=0.02)
     assert found["cases"] == 19 and found["flat"] == 1
     assert overlap_figures(own, own, np.zeros(20))["iou"] is None

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCTrainingLib.jobs.events import EventLog
+from MAEMCTrainingLib.jobs.files import EventLog
 from MAEMCTrainingLib.jobs.job import Job, is_locked, known_jobs, open_job, read_state
 from MAEMCTrainingLib.jobs.launching import launch, resume
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest, request_stop

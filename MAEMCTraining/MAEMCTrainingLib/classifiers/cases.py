@@ -56,20 +56,10 @@ class LabeledCohort:
         """(cases,) int64: the number of each case's patient."""
         return self.main.patients
 
-    @property
-    def parts(self) -> np.ndarray:
-        """(cases,) str: the part of the manifest's split that each case belongs to."""
-        return self.main.parts
-
-    @property
-    def is_divided(self) -> bool:
-        """Whether the manifest has a split."""
-        return self.main.is_divided
-
     def of_parts(self, *parts: str) -> LabeledCohort:
         """The cases of these parts. Raises InputError where there is none."""
         self.main.of_parts(*parts)
-        return self.subset(np.flatnonzero(np.isin(self.parts, parts)))
+        return self.subset(np.flatnonzero(np.isin(self.main.parts, parts)))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> LabeledCohort:
         """The named cases, in the given order."""

@@ -23,8 +23,8 @@ def division_of(
     """
     labels, classes = cohort.labels, cohort.classes
     for number, name in enumerate(classes):
-        count = len(np.unique(cohort.patients[(labels == number) & (cohort.parts == TRAIN)]))
-        if count < (1 if VALIDATION in cohort.parts else 2):
+        count = len(np.unique(cohort.patients[(labels == number) & (cohort.main.parts == TRAIN)]))
+        if count < (1 if VALIDATION in cohort.main.parts else 2):
             raise InputError(
                 f"Only {'one patient has' if count else 'no patient has'} a case of the class {name}, so that no fold "
                 "can both train and test on it. Add cases, or merge it with another class.",
@@ -54,9 +54,9 @@ def _absent(labels: np.ndarray, classes: tuple[str, ...]) -> list[str]:
 
 def part_counts(cohort: LabeledCohort) -> dict[str, int] | None:
     """How many cases the manifest's split puts into each part; None where it has no split."""
-    if not cohort.is_divided:
+    if not cohort.main.is_divided:
         return None
-    return {part: int((cohort.parts == part).sum()) for part in (TRAIN, VALIDATION, TEST)}
+    return {part: int((cohort.main.parts == part).sum()) for part in (TRAIN, VALIDATION, TEST)}
 
 
 def describe_parts(cohort: LabeledCohort, division: Division) -> str:

@@ -13,7 +13,6 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
 
 from ..engine.configuration import (
-    PRESETS,
     Augmentation,
     Bound,
     Count,
@@ -26,7 +25,7 @@ from ..engine.configuration import (
     encoder_named,
 )
 
-FUSION_PRESETS = ("default", "tiny")
+FINETUNING_PRESETS, FUSION_PRESETS = ("default", "tiny", "paper"), ("default", "tiny")
 HeldOut = Annotated[float, Bound("between 0 and 0.5", lambda fraction: 0 < fraction < 0.5)]
 
 
@@ -141,10 +140,11 @@ def finetuning_preset(
         optimization = Optimization(learning_rate=5e-4, warmup_fraction=0.2)
         return replace(base, epochs=120, batch=16, patience=60, optimization=optimization)
     if name in ("paper", "paper-schedule"):
-        # As published: the un-augmented axial montages, drops at 40 and 70 of 100 epochs.
+        # As published: the un-augmented axial montages, drops at 40 and 70 of 100 epochs. The schedule has a second
+        # reading in pre-training only.
         base = replace(base, optimization=replace(optimization, warmup_fraction=0.0))
         return base if pictures else replace(base, fusion="axial", augmentation=Augmentation(mode="none"))
-    raise UsageError(f"There is no preset '{name}'. Choose one of {', '.join(PRESETS)}.", "preset")
+    raise UsageError(f"There is no preset '{name}'. Choose one of {', '.join(FINETUNING_PRESETS)}.", "preset")
 
 
 def fusion_preset(

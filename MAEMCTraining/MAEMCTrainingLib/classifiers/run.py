@@ -211,7 +211,7 @@ def _describe(plan: FoldTraining) -> Iterator[str]:
         f"{'one model' if division.by_split else folds}{', linear probe' if run.linear_probe else ''}, on "
         f"{plan.session.device}."
     )
-    if cohort.is_divided:
+    if cohort.main.is_divided:
         yield describe_parts(cohort, division)
     if plan.pretraining == IN_FOLD:
         yield (

@@ -44,7 +44,7 @@ class StartingPoint:
     source: where it lies: a folder, a file, or ``imagenet``. name: for people. preprocessing: what the encoder is used
     to; None: that of the data at hand. kind: of input that it has learned from; None: it takes all.
     fingerprint: SHA-256 of the weights' file or of the bundle's card.
-    pretraining: the job, where it is one. patients_known: whether anybody can tell whom it has learned from.
+    pretraining: the job, where it is one.
     autoencoder and decoder: the tensors and the architecture that reconstruct a montage, where it has them;
     otherwise empty and None.
     """
@@ -57,7 +57,6 @@ class StartingPoint:
     preprocessing: Settings | None = None
     kind: Kind | None = None
     pretraining: PretrainedJob | None = None
-    patients_known: bool = True
     autoencoder: dict[str, Tensor] = field(default_factory=dict)
     decoder: DecoderConfiguration | None = None
 
@@ -122,7 +121,6 @@ def from_bundle(path: Path) -> StartingPoint:
         preprocessing=bundle.card.preprocessing,
         kind=KINDS[bundle.card.input],
         fingerprint=bundle.card.sha256,
-        patients_known=False,
         autoencoder=next(iter(bundle.weights("decoder")), {}) if bundle.card.decoder else {},
         decoder=bundle.card.decoder,
     )
@@ -162,11 +160,9 @@ def check_protocol(protocol: str, cohort: Cohort, start: StartingPoint | None) -
     """
     if start is None:
         return None, False
-    if not start.patients_known:
-        return UNKNOWN, False
     pretrained = start.pretraining
     if pretrained is None:
-        return GIVEN, False
+        return GIVEN if start.source == IMAGENET else UNKNOWN, False
     comparable = pretrained.cohort["pseudonym_key"] == cohort.pseudonym_key
     if comparable and not set(pretrained.cohort["pseudonyms"]) & {case.patient for case in cohort.cases}:
         return GIVEN, False

@@ -162,7 +162,7 @@ def _check_branches(branches: Sequence[str]) -> list[str]:
 
 def _classes(target: str, texts: Sequence[str], positive: str) -> tuple[tuple[str, ...], np.ndarray]:
     counts = Counter(texts)
-    classes = sorted(counts, key=lambda text: (0, float(text), "") if _is_number(text) else (1, 0.0, text))
+    classes = sorted(counts, key=lambda text: (0, float(text), "") if is_number(text) else (1, 0.0, text))
     if len(classes) < 2:
         problem = f"All {len(texts)} cases are of the class {classes[0]}" if classes else f"No case has a {target}"
         raise InputError(f"{problem}. A classifier needs cases of at least two classes.", "single-class")
@@ -189,9 +189,9 @@ def _field(name: str, kind: str | None, unit: str, case_ids: Sequence[str], text
         raise InputError(f"The column {name} is empty in all {len(texts)} cases. Leave it out.", "clinical")
     optional = len(there) < len(texts)
     if kind is None:
-        kind = NUMBER if 2 * sum(map(_is_number, there)) >= len(there) else CHOICE
+        kind = NUMBER if 2 * sum(map(is_number, there)) >= len(there) else CHOICE
     if kind == NUMBER:
-        wrong = [(case, text) for case, text in zip(case_ids, texts, strict=True) if text and not _is_number(text)]
+        wrong = [(case, text) for case, text in zip(case_ids, texts, strict=True) if text and not is_number(text)]
         if wrong:
             more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             raise InputError(
@@ -213,7 +213,7 @@ def _field(name: str, kind: str | None, unit: str, case_ids: Sequence[str], text
     return ClinicalField(name, CHOICE, choices=choices, optional=optional)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     try:
         return bool(np.isfinite(float(text)))
     except ValueError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -84,12 +85,23 @@ class TerminalLine:
 
     def __init__(self, quiet: bool) -> None:
         self.live, self.shown = not quiet and sys.stderr.isatty(), False
+        self.stage, self.started = "", 0.0
 
     def renew(self, text: str) -> None:
         """Show another text in the place of the last one."""
         if self.live:
             self.shown = True
             print(f"\r{text:60}", end="", file=sys.stderr, flush=True)
+
+    def count(self, stage: str, done: int, total: int) -> None:
+        """How many cases of a stage are done, and the time left; the stage alone where nothing is counted."""
+        from ..jobs.progress import duration
+
+        now = time.monotonic()
+        if stage != self.stage:
+            self.stage, self.started = stage, now
+        left = f"  {duration((now - self.started) * (total / done - 1))} left" if done else ""
+        self.renew(f"{stage} case {done} of {total}{left}" if total else stage)
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +119,7 @@ class Counter(TerminalLine):
         self.what = what
 
     def __call__(self, done: int, total: int) -> None:
-        self.renew(f"{self.what} case {done} of {total}")
+        self.count(self.what, done, total)
 
 
 def make_parser(subjects: Sequence[Any]) -> argparse.ArgumentParser:

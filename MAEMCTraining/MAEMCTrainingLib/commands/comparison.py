@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 from typing import Any
 
@@ -53,28 +52,11 @@ def _compare(options: argparse.Namespace) -> None:
     make_output(options.output)
     networks = (options.first, options.second)
     try:
-        with _Progress(options.quiet) as progress:
+        with TerminalLine(options.quiet) as line:
             report = compare_networks(
-                networks, options.data, options.output, home(), device, columns, options.cases, progress
+                networks, options.data, options.output, home(), device, columns, options.cases, line.count
             )
     except KeyboardInterrupt:
         raise Interrupted("Stopped. No result was written, and what was there before is unchanged.") from None
     show(comparison_report(report), options)
     print(options.output)
-
-
-class _Progress(TerminalLine):
-    """The stage, the cases done and the time left."""
-
-    stage, started = "", 0.0
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        from ..jobs.progress import duration
-
-        now, text = time.monotonic(), stage
-        if stage != self.stage:
-            self.stage, self.started = stage, now
-        if total:
-            left = f"  {duration((now - self.started) * (total / done - 1))} left" if done else ""
-            text = f"{stage} case {done} of {total}{left}"
-        self.renew(text)

@@ -119,7 +119,7 @@ def _labeled(options: argparse.Namespace, kind: str) -> tuple[list[Path], int, A
     caches = [Source(path).open(options.output / "caches", home()) for path in options.data]
     cohort, run = labeled(join(caches)), finetuning_preset(options.preset, None, kind)
     cases = round(len(cohort) * (run.folds - 1) / run.folds)
-    if cohort.is_divided:
+    if cohort.main.is_divided:
         cases = len(division_of(cohort, run).folds[0].train)
     return [cache.folder for cache in caches], cases, cohort, run
 

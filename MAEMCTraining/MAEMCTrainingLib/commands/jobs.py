@@ -65,8 +65,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _watch(options: argparse.Namespace) -> int:
-    from ..jobs.events import EventLog
-    from ..jobs.files import read_state
+    from ..jobs.files import EventLog, read_state
     from ..jobs.job import Job, last_output
     from ..jobs.progress import progress_line
 

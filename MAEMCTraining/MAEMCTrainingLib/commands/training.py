@@ -16,6 +16,7 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.home import home
 from MAEMCLib.machine.installation import check_packages
 
+from ..classifiers.presets import FINETUNING_PRESETS, FUSION_PRESETS
 from ..engine.configuration import PRESETS
 from . import TRAINING, Counter, add_command, add_data, add_machine, add_output, chosen_device, show
 
@@ -48,12 +49,14 @@ def add(commands: Any) -> None:
     )
 
     finetune, fuse = (partial(_classify, kind) for kind in ("finetune", "fuse"))
-    command = _training(commands, "finetune", finetune, "train and evaluate a classifier in folds by patient")
+    summary = "train and evaluate a classifier in folds by patient"
+    command = _training(commands, "finetune", finetune, summary, FINETUNING_PRESETS)
     _add_starting_point(command, required=True)
     _add_target(command)
     command.set_defaults(clinical=[], branches=None)
 
-    command = _training(commands, "fuse", fuse, "train images and clinical values together, for any number of classes")
+    summary = "train images and clinical values together, for any number of classes"
+    command = _training(commands, "fuse", fuse, summary, FUSION_PRESETS)
     add_columns(command)
     _add_starting_point(command, default="scratch")
 
@@ -111,14 +114,18 @@ def column_words(options: argparse.Namespace) -> list[str]:
     return [*words, *(["--target", options.target] if options.target else [])]
 
 
-def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse.ArgumentParser:
+def _training(
+    commands: Any, name: str, run: Callable, summary: str, presets: Sequence[str] = PRESETS
+) -> argparse.ArgumentParser:
+    """A command's parser. presets: those that it shows; others are read too, as in commands of before."""
+
     def here_or_detached(options: argparse.Namespace) -> None:
         (_detach if options.detach else run)(options)
 
     command = add_command(commands, name, here_or_detached, summary, TRAINING)
     add_data(command, help="repeatable")
     add_output(command, "JOB", help="folder of the job")
-    command.add_argument("--preset", choices=PRESETS, default="default")
+    command.add_argument("--preset", choices=PRESETS, default="default", metavar="|".join(presets))
     command.add_argument(
         "--backbone", metavar="NAME", help="another encoder than the method's own, or what to train from scratch"
     )

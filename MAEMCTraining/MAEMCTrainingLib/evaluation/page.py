@@ -12,7 +12,7 @@ from MAEMCLib.report.sections import OWN, Cell, Difference, Figure, Note, Notes,
 
 from ..classifiers.starting_point import UNKNOWN, UNKNOWN_PATIENTS
 from ..data.parts import TEST, VALIDATION
-from ..jobs.events import read_events
+from ..jobs.files import read_events
 from ..statistics.metrics import Comparison
 from ..statistics.operating_points import OperatingPoint
 from .evaluation import Evaluation, Metrics, counted

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from MAEMCLib.files.atomic import read_json
 from MAEMCLib.report.sections import Difference, Metric, Table
 
 from ..evaluation.page import MACRO
@@ -13,8 +12,7 @@ from ..evaluation.predictions import IMAGES_ALONE, read_predictions
 from ..statistics.bootstrap import patient_samples
 from ..statistics.metrics import auc_difference
 from .cell import Cell
-from .ranges import write_ranges
-from .tables import write_table
+from .tables import finished, write_ranges, write_table
 
 _NOTE = "Out of fold, with 95 % intervals by patient; macro: the mean over classes."
 
@@ -28,18 +26,14 @@ def write_fusions(cells: Sequence[Cell], output: Path) -> None:
     beside: dict[str, dict[str, Metric | None]] = {}
     differences: dict[str, Difference] = {}
     first = None
-    for cell in cells:
-        folder = output / cell.name
-        if not (folder / "metrics.json").is_file():
-            continue
-        report = read_json(folder / "metrics.json", "The cell's metrics")
+    for cell, report in finished(cells, output, "metrics.json"):
         own[cell.row] = _macro(report["metrics"])
         for name, figures in report["baselines"].items():
             if name == IMAGES_ALONE:
                 own[f"{cell.row}, {name}"] = _macro(figures)
             else:
                 beside.setdefault(name, _macro(figures))
-        table = read_predictions(folder / "predictions.csv")
+        table = read_predictions(output / cell.name / "predictions.csv")
         if first is None:
             first = table
         elif table.case_ids == first.case_ids:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from MAEMCLib.files.atomic import read_json
 from MAEMCLib.report.sections import Metric, Table
 
 from ..pretext.filling import INTERPOLATION, VISIBLE_MEAN
 from ..pretext.gray_levels import HIDDEN, MEASURES, WHOLE
 from ..pretext.report import NETWORK, PLANES, UNTRAINED
 from .cell import Cell
-from .ranges import write_ranges
-from .tables import write_table
+from .tables import finished, write_ranges, write_table
 
 _COLUMNS = [(pixels, key) for pixels in (WHOLE, HIDDEN) for key in MEASURES if (pixels, key) != (HIDDEN, "ssim")]
 
@@ -27,11 +25,7 @@ def write_reconstructions(cells: Sequence[Cell], output: Path) -> None:
     own: dict[str, dict[str, dict]] = {}
     beside: dict[str, dict[str, dict]] = {}
     facts = ""
-    for cell in cells:
-        path = output / cell.name / "pretext.json"
-        if not path.is_file():
-            continue
-        report = read_json(path, "The evaluation of a pre-training")
+    for cell, report in finished(cells, output, "pretext.json"):
         levels = report["gray_levels"]
         own[cell.row] = {plane: levels[plane][NETWORK] for plane in PLANES}
         for name in (UNTRAINED, VISIBLE_MEAN, INTERPOLATION):

@@ -13,21 +13,21 @@ from MAEMCLib.report.sections import Cell as TableCell
 from MAEMCLib.report.sections import Difference, Note, Report, Section, Table
 
 from ..evaluation.predictions import PredictionTable, read_predictions
-from ..statistics.repeats import RepeatedComparison, compare_repeats, corrected, repeated_auc
+from ..statistics.repeats import compare_repeats, corrected, repeated_auc
 from .cell import Cell
 
 _HEADS = ("", "AUC, mean and deviation", "repeats", "first minus this", "p (Holm)")
 
 
-def write_repeats(cells: Sequence[Cell], output: Path) -> dict[str, RepeatedComparison]:
-    """repeats.md and repeats.json of the rows whose repeats are all finished; returns the comparisons with the first.
+def write_repeats(cells: Sequence[Cell], output: Path) -> None:
+    """repeats.md and repeats.json of the rows whose repeats are all finished.
 
     The AUC of a repeat is the mean over its folds. Wilcoxon's test is two-sided, corrected by Holm for all rows; the
     interval of the difference is a bootstrap of patients.
     """
     rows = _finished(cells, output)
     if not rows:
-        return {}
+        return
     (first, (table, scores)), *others = rows.items()
     comparisons = corrected(
         {
@@ -53,7 +53,6 @@ def write_repeats(cells: Sequence[Cell], output: Path) -> dict[str, RepeatedComp
             "comparisons": {name: asdict(comparison) for name, comparison in comparisons.items()},
         },
     )
-    return comparisons
 
 
 def _finished(cells: Sequence[Cell], output: Path) -> dict[str, tuple[PredictionTable, np.ndarray]]:

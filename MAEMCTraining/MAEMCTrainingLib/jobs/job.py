@@ -28,8 +28,7 @@ from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.files.atomic import make_folder, replacing, write_json
 from MAEMCLib.files.home import home as user_home
 
-from .events import read_event
-from .files import SCHEMA, differing_keys, is_command, read_settings, read_state
+from .files import SCHEMA, differing_keys, is_command, read_event, read_settings, read_state
 from .notes import noted, read_note, registry, remember
 from .revision import versions
 from .stopping import STOP_FILE, Interrupted, StopRequest, forget_stop

@@ -9,6 +9,8 @@ common. Nguyen et al. 2021 (arXiv:2010.15327, equations 2 and 3) take the unbias
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from MAEMCLib.errors import InputError
 
@@ -35,23 +37,16 @@ def u_centered(gram: np.ndarray) -> np.ndarray:
     return off
 
 
-class MinibatchCKA:
-    """CKA of every layer of one network with every layer of another, gathered over minibatches of cases."""
-
-    def __init__(self) -> None:
-        self._between: np.ndarray | float = 0.0
-        self._first: np.ndarray | float = 0.0
-        self._second: np.ndarray | float = 0.0
-
-    def add(self, first: np.ndarray, second: np.ndarray) -> None:
-        """The Gram matrices of the same n cases: (layers of one, n, n) and (layers of the other, n, n)."""
-        n = first.shape[-1]
-        one, two = (u_centered(grams).reshape(len(grams), -1) / np.sqrt(n * (n - 3)) for grams in (first, second))
-        self._between = self._between + one @ two.T
-        self._first = self._first + (one**2).sum(axis=1)
-        self._second = self._second + (two**2).sum(axis=1)
-
-    def values(self) -> np.ndarray:
-        """(layers of one, layers of the other), at most 1; NaN for a layer that says the same of all cases."""
-        scale = np.sqrt(np.outer(self._first, self._second))
-        return np.divide(self._between, scale, out=np.full(scale.shape, np.nan), where=scale > 0)
+def minibatch_cka(minibatches: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """(layers of one network, layers of another): CKA of each pair, at most 1; NaN for a layer that says the same of
+    all cases. minibatches: of each the Gram matrices of the same n cases, (layers, n, n) of either network.
+    """
+    between = first = second = np.zeros(())
+    for grams in minibatches:
+        n = grams[0].shape[-1]
+        one, two = (u_centered(part).reshape(len(part), -1) / np.sqrt(n * (n - 3)) for part in grams)
+        between = between + one @ two.T
+        first = first + (one**2).sum(axis=1)
+        second = second + (two**2).sum(axis=1)
+    scale = np.sqrt(np.outer(first, second))
+    return np.divide(between, scale, out=np.full(scale.shape, np.nan), where=scale > 0)

@@ -19,19 +19,17 @@ from ..classifiers.cases import PICTURE
 from ..data.cohort import Cohort, join
 from ..data.sources import Source
 from ..engine.rng import generator
-from .cka import FEWEST_CASES, MinibatchCKA
+from .cka import FEWEST_CASES, minibatch_cka
 from .colorings import Coloring, check_columns, colorings_of
-from .compared_maps import enlarged, kind_of_map, place_maps_of, reason_against_maps
+from .compared_maps import compare_maps, place_maps_of, reason_against_maps
 from .compared_network import ComparedNetwork, open_networks
 from .embedding import class_figures, majority_share, perplexity_for, tsne
-from .figures import SPACES, Drawn, MapExamples
+from .figures import SPACES, Drawn
 from .layers import layer_grams, layer_names
-from .map_overlap import SHARE, highest_part, overlap_figures
 from .page import write_comparison
 
 SCHEMA = 1
 MINIBATCH = 64
-EXAMPLES = 5
 _SEED = 20255
 Progress = Callable[[str, int, int], None]
 
@@ -102,7 +100,7 @@ def compare_networks(
     }
     report["maps"], examples = {"reason": reason}, None
     if not reason:
-        report["maps"], examples = _maps(pair, (one.maps, two.maps), cohort.patients)
+        report["maps"], examples = compare_maps(pair, (one.maps, two.maps), cohort.patients)
     progress("Drawing", 0, 0)
     write_comparison(output, report, Drawn(colorings, embedded, one.pixels, examples))
     return report
@@ -187,10 +185,8 @@ def _cka(
     networks: Sequence[ComparedNetwork], first: Sequence[np.ndarray], second: Sequence[np.ndarray]
 ) -> dict[str, Any]:
     names = [layer_names(network.encoder) for network in networks]
-    agreement = MinibatchCKA()
-    for grams in zip(first, second, strict=True):
-        agreement.add(*grams)
-    table = [[None if np.isnan(value) else float(value) for value in row] for row in agreement.values()]
+    values = minibatch_cka(zip(first, second, strict=True))
+    table = [[None if np.isnan(value) else float(value) for value in row] for row in values]
     return {
         "layers_a": names[0],
         "layers_b": names[1],
@@ -209,7 +205,10 @@ def _classes(
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """For each coloring its counts, and the figures of each space or the reason why there are none."""
-    unseen, rows = _unseen(networks, cohort), []
+    # Cases of patients that neither network learned from; None where that cannot be known.
+    seen = [None if network.unknown else network.seen(cohort) for network in networks]
+    unseen = None if any(part is None for part in seen) else ~(seen[0] | seen[1])
+    rows = []
     for coloring in colorings:
         row: dict[str, Any] = {"name": coloring.name, "counts": coloring.counts}
         known = coloring.known
@@ -241,30 +240,3 @@ def _embedded(spaces: dict[str, np.ndarray], progress: Progress) -> dict[str, np
         progress(f"t-SNE {len(embedded) + 1} of {len(spaces)}", 0, 0)
         embedded[space] = tsne(values)
     return embedded
-
-
-def _unseen(networks: Sequence[ComparedNetwork], cohort: Cohort) -> np.ndarray | None:
-    """(cases,) bool: of patients that neither network learned from; None where that cannot be known."""
-    parts = [None if network.unknown else network.seen(cohort) for network in networks]
-    return None if any(part is None for part in parts) else ~(parts[0] | parts[1])
-
-
-def _maps(
-    networks: Sequence[ComparedNetwork], grids: tuple[np.ndarray, np.ndarray], patients: np.ndarray
-) -> tuple[dict[str, Any], MapExamples | None]:
-    """The overlap of the maps at the larger network's side, and a few cases of it to be drawn."""
-    side = max(network.side for network in networks)
-    maps = [enlarged(network, values, side) for network, values in zip(networks, grids, strict=True)]
-    parts = [highest_part(values) for values in maps]
-    report = {
-        "reason": "",
-        "kind": kind_of_map(networks[0]),
-        "share": SHARE,
-        "grids": [values.shape[-1] for values in grids],
-        **overlap_figures(*parts, patients),
-    }
-    usable = np.flatnonzero(parts[0].any(axis=(1, 2)) & parts[1].any(axis=(1, 2)))
-    if not len(usable):
-        return report, None
-    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, EXAMPLES).round().astype(int))]
-    return report, MapExamples(chosen, tuple(m[chosen] for m in maps), tuple(p[chosen] for p in parts))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..classifiers.values import is_number
 from .colorings import LABEL, Coloring
 from .layers import INPUT
 
@@ -153,7 +154,7 @@ def _groups(coloring: Coloring) -> list[tuple[str, Any, np.ndarray]]:
     if coloring.name == LABEL:
         frequent.sort(key=list(_LABELS).index)
         colors = _LABELS
-    elif all(_is_number(name) for name in frequent):
+    elif all(is_number(name) for name in frequent):
         frequent.sort(key=float)
         colors = {name: colormaps["plasma"](0.9 * n / max(1, len(frequent) - 1)) for n, name in enumerate(frequent)}
     else:
@@ -166,13 +167,6 @@ def _groups(coloring: Coloring) -> list[tuple[str, Any, np.ndarray]]:
     ]
     named_values = [(f"{name} ({counts[name]})", colors[name], coloring.values == name) for name in frequent]
     return [group for group in groups if group[2].any()] + named_values
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return np.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def maps_figure(report: dict[str, Any], drawn: Drawn):

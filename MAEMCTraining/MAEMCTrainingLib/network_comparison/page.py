@@ -85,6 +85,10 @@ def comparison_report(report: dict[str, Any], figures: Mapping[str, Figure] = Ma
     data = report["data"]
     what = f"{data['cases']} cases of {data['patients']} patients of {data['name']}: {data['image']}."
     first: list[Part] = [Note(what, "soft")]
+    cka, layers = report["cka"], []
+    if cka["diagonal"] is not None:
+        rows = list(zip(cka["layers_a"], cka["diagonal"], strict=True))
+        layers.append(Table(rows, ("layer", "CKA of the same layers")))
     if any(report[which]["patients_seen"] or report[which]["patients_unknown"] for which in ("a", "b")):
         text = "Features of patients that a network was trained on look better than those of others."
         first.append(Note(f"{text} Whom each network has seen stands in the table below.", "notice"))
@@ -92,7 +96,7 @@ def comparison_report(report: dict[str, Any], figures: Mapping[str, Figure] = Ma
         f"{names[0]} and {names[1]} on the same cases",
         [
             Section("", [*first, _networks(report)]),
-            Section("Which layers agree?", [*_drawn(figures, "cka.png"), *_layers(report)]),
+            Section("Which layers agree?", [*_drawn(figures, "cka.png"), *layers]),
             *(Section(f"Cases by {row['name']}", _classes(report, row, figures)) for row in report["classes"]),
             Section("Do they look at the same places?", _maps(report, figures)),
             Section("Notes", [Notes(report["notes"])], detail=True),
@@ -105,19 +109,14 @@ def _drawn(figures: Mapping[str, Figure], name: str) -> list[Part]:
 
 
 def _networks(report: dict[str, Any]) -> Table:
-    rows = []
-    for name, key in (("What it is", "what"), ("Architecture", "architecture"), ("Patients", "patients")):
-        rows.append((name, report["a"][key], report["b"][key]))
-    shown = (f"{report[which]['shown']}, {report[which]['side']} pixels" for which in ("a", "b"))
-    rows.insert(2, ("Is shown", *shown))
+    texts = {
+        "What it is": "{what}",
+        "Architecture": "{architecture}",
+        "Is shown": "{shown}, {side} pixels",
+        "Patients": "{patients}",
+    }
+    rows = [(title, *(text.format(**report[which]) for which in ("a", "b"))) for title, text in texts.items()]
     return Table(rows, ("", named(report, "a"), named(report, "b")), style="wrapped")
-
-
-def _layers(report: dict[str, Any]) -> list[Part]:
-    cka = report["cka"]
-    if cka["diagonal"] is None:
-        return []
-    return [Table(list(zip(cka["layers_a"], cka["diagonal"], strict=True)), ("layer", "CKA of the same layers"))]
 
 
 def _classes(report: dict[str, Any], row: dict[str, Any], figures: Mapping[str, Figure]) -> list[Part]:
