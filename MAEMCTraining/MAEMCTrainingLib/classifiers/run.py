@@ -24,13 +24,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..data.cohort import Cohort, Settings, measure_preprocessing
-from ..data.folds import Division, Fold
+from ..data.folds import Fold
 from ..data.parts import TEST, TRAIN, VALIDATION
 from ..engine.configuration import to_json
 from ..engine.loop import train
 from ..engine.session import Session
 from ..jobs.job import refuse_older
-from ..pretraining.run import PretrainedJob, PretrainingTask, cohort_of, with_attributes
+from ..pretraining.run import PretrainingTask, cohort_of, with_attributes
 from ..statistics.logistic import FEATURE_PENALTY, fit_classes
 from .cases import PICTURE, LabeledCohort
 from .division import describe_parts, division_of, part_counts
@@ -144,10 +144,14 @@ def _train_fold(plan: FoldTraining, fold: Fold, everyone: Cohort | None) -> None
     if everyone is not None:
         plan.announce(fold, "pretraining", "Pre-training")
         tested = {cohort.cases[int(case)].patient for case in plan.division.tested_by(fold)}
-        state = pretrain_without(tested, everyone, start.pretraining, fold.number, session, place)
+        before = start.pretraining
+        others, run, attributes = with_attributes(everyone.without(tested), before.run, lambda line: None)
+        task = PretrainingTask(others, run, before.preprocessing, attributes=attributes)
+        train(task, run, session, place / "pretraining", attributes.fingerprint(others), fold=fold.number)
+        state = task.module.encoder.state_dict()
     trained = {name: _train_variant(plan, fold, name, state) for name in plan.variants}
     if session.processes.leads:
-        finish_fold(session, plan.division, trained, place, state)
+        _finish_fold(plan, trained, place, state)
 
 
 def _train_variant(
@@ -220,38 +224,17 @@ def _describe(plan: FoldTraining) -> Iterator[str]:
         )
 
 
-def pretrain_without(
-    patients: set[str],
-    everyone: Cohort,
-    pretrained: PretrainedJob,
-    fold: int,
-    session: Session,
-    place: Path,
-) -> dict[str, Tensor]:
-    """Repeat a pre-training for one fold without the patients that it tests; the encoder's tensors.
-
-    everyone: the cases of the pre-training. place: the fold's folder, where an interrupted one is continued. Raises
-    what ``train`` raises, and InputError where nobody is left.
-    """
-    others, run, attributes = with_attributes(everyone.without(patients), pretrained.run, lambda line: None)
-    task = PretrainingTask(others, run, pretrained.preprocessing, attributes=attributes)
-    train(task, run, session, place / "pretraining", attributes.fingerprint(others), fold=fold)
-    return task.module.encoder.state_dict()
-
-
 def variant_folder(name: str) -> str:
     """Where in a fold's folder a variant is trained; empty for the model itself."""
     return name.replace(" ", "-")
 
 
-def finish_fold(
-    session: Session, division: Division, trained: Trained, place: Path, pretrained: dict[str, Tensor] | None
-) -> None:
+def _finish_fold(plan: FoldTraining, trained: Trained, place: Path, pretrained: dict[str, Tensor] | None) -> None:
     """Predict the test part once and the validation part, keep the features' statistics; result.json comes last.
 
     pretrained: the encoder as the pre-training left it; a logistic model on its features is a baseline.
     """
-    (task, best_epoch), device = trained[""], session.device
+    (task, best_epoch), division, device = trained[""], plan.division, plan.session.device
     task.module.to(device).eval()
     fold, cohort = task.fold, task.cohort
     features_of = {name: task.features(getattr(fold, name), device) for name in ("train", "validation", "test")}
@@ -278,7 +261,7 @@ def finish_fold(
     write_json(place / "result.json", result)
     for done in ("checkpoints/last", "pretraining", *filter(None, map(variant_folder, trained))):
         shutil.rmtree(place / done, ignore_errors=True)  # a finished fold is not continued
-    session.job.event(phase="fold", fold=fold.number, best_epoch=best_epoch, cases=len(fold.test))
+    plan.session.job.event(phase="fold", fold=fold.number, best_epoch=best_epoch, cases=len(fold.test))
 
 
 def _rows(task: ClassifierTask, cases: np.ndarray, values: Tensor) -> list[dict[str, Any]]:

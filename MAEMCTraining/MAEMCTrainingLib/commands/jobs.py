@@ -13,6 +13,12 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.files.home import home
 from MAEMCLib.machine.terminal import visible
 
+from ..jobs.files import EventLog, read_state
+from ..jobs.job import Job, known_jobs, last_output, state_before
+from ..jobs.launching import resume
+from ..jobs.notes import damaged_notes
+from ..jobs.progress import progress_line
+from ..jobs.stopping import request_stop
 from . import add_command
 
 
@@ -32,10 +38,6 @@ def add(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from ..jobs.files import read_state
-    from ..jobs.job import known_jobs
-    from ..jobs.notes import damaged_notes
-
     jobs, notes = known_jobs(home()), damaged_notes(home())
     if not jobs and not notes and not options.quiet:
         print("No jobs yet. maemc-train pretrain starts one.", file=sys.stderr)
@@ -51,9 +53,6 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from ..jobs.files import read_state
-    from ..jobs.job import Job
-
     job = Job(options.job)
     settings, state = job.settings, read_state(options.job)
     print(f"{job.folder}: {settings['kind']}, {job.status}, {_share(job)} done, updated {state.get('updated')}")
@@ -65,10 +64,6 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _watch(options: argparse.Namespace) -> int:
-    from ..jobs.files import EventLog, read_state
-    from ..jobs.job import Job, last_output
-    from ..jobs.progress import progress_line
-
     job = Job(options.job)
     job.settings  # noqa: B018 - raises where the folder is no job
     log, shown = EventLog(options.job), ""
@@ -90,9 +85,6 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> None:
-    from ..jobs.job import Job
-    from ..jobs.stopping import request_stop
-
     job = Job(options.job)
     job.settings  # noqa: B018 - raises where the folder is no job
     if job.status not in ("running", "queued"):
@@ -106,9 +98,6 @@ def _stop(options: argparse.Namespace) -> None:
 
 
 def _resume(options: argparse.Namespace) -> None:
-    from ..jobs.job import Job, state_before
-    from ..jobs.launching import resume
-
     if state_before(options.job) and Job(options.job).status == "finished":
         raise InputError(f"The job {options.job} is finished: there is nothing to continue.", "finished")
     resume(options.job, home())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,9 @@ from MAEMCLib.machine.installation import check_packages
 
 from ..classifiers.presets import FINETUNING_PRESETS, FUSION_PRESETS
 from ..engine.configuration import PRESETS
+from ..jobs.job import Job, open_job
+from ..jobs.launching import is_detached, launch
+from ..jobs.stopping import StopRequest
 from . import TRAINING, Counter, add_command, add_data, add_machine, add_output, chosen_device, show
 
 if TYPE_CHECKING:
@@ -136,8 +140,6 @@ def _training(
 
 
 def _detach(options: argparse.Namespace) -> None:
-    from ..jobs.launching import launch
-
     launch([word for word in options.arguments if word != "--detach"], options.output, home())
     print(f"Started. maemc-train jobs watch {shlex.quote(str(options.output))} follows it.", file=sys.stderr)
     print(options.output)
@@ -202,8 +204,6 @@ def _split(texts: list[str]) -> tuple[str, ...]:
 
 
 def _show_result(options: argparse.Namespace, session: Session) -> None:
-    from ..jobs.launching import is_detached
-
     if session.processes.leads and not is_detached():  # what a detached run prints stays in its job's folder
         print(options.output)
 
@@ -261,8 +261,6 @@ def running(options: argparse.Namespace, kind: str, folder: Path) -> Iterator[Se
     """What one run happens in, with its job opened in a folder."""
     from ..engine.processes import joined, launched
     from ..engine.session import Session
-    from ..jobs.job import Job, command_line, open_job
-    from ..jobs.stopping import StopRequest
 
     processes = launched()
     device = chosen_device(options, processes.local_rank if processes.several else None)
@@ -271,7 +269,7 @@ def running(options: argparse.Namespace, kind: str, folder: Path) -> Iterator[Se
         stop = stack.enter_context(StopRequest().listening())
         with processes.leader_first():
             if processes.leads:
-                command = command_line(options.arguments)
+                command = {"arguments": options.arguments, "directory": os.getcwd()}
                 job = stack.enter_context(open_job(folder, kind, command, home(), stop))
             else:
                 job = Job(folder, leads=False, home=home())
@@ -318,8 +316,6 @@ def _leader_first(options: argparse.Namespace, session: Session) -> Iterator[Cou
 
 
 def _left_out(skipped: dict[str, Any]) -> str:
-    from ..jobs.launching import is_detached
-
     if is_detached():  # what it prints stays in its job's folder, which names nobody
         return f"row {skipped['row']}: {skipped['code']}; maemc-train cache says more"
     return f"{skipped['case_id']}: {skipped['reason']}"

@@ -5,6 +5,7 @@ Its figure says what more labels bring, and what more time brings.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -37,7 +38,8 @@ def write_aucs(cells: Sequence[Cell], output: Path) -> None:
     baselines: dict[tuple[str, int], Row] = {}
     for cell, report in finished([cell for cell in cells if not cell.repeat], output, "metrics.json"):
         folder = output / cell.name
-        events = read_events(folder)
+        events = [event for event in read_events(folder) if "phase" in event]
+        pretraining = None if cell.pretraining is None else output / cell.pretraining_folder
         over = report["comparisons"].get(FOREST)
         rows.append(
             Row.of(
@@ -45,9 +47,10 @@ def write_aucs(cells: Sequence[Cell], output: Path) -> None:
                 cell.labels,
                 report["metrics"],
                 over_forest=Difference(**over["difference"]) if over else None,
-                pretraining_minutes=None if cell.pretraining is None else _minutes(output / cell.pretraining_folder),
+                steps=max((e["step"] for e in events if e["phase"] == "finetune" and "step" in e), default=None),
+                minutes=_minutes(events, "finetune"),
+                pretraining_minutes=None if pretraining is None else _minutes(read_events(pretraining), "pretrain"),
                 job=cell.name,
-                **_effort(events),
             )
         )
         if not cell.labels:
@@ -76,26 +79,15 @@ def write_aucs(cells: Sequence[Cell], output: Path) -> None:
     write_repeats(cells, output)
 
 
-def _effort(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """Steps of a fold and minutes of all folds' fine-tuning, as the events tell."""
-    trained = [e for e in events if e.get("phase") == "finetune" and {"fold", "step", "time"} <= e.keys()]
-    if not trained:
-        return {}
+def _minutes(events: list[dict[str, Any]], phase: str) -> float | None:
+    """How long a phase took, or in folds all of them together; None where it did not happen."""
     # From the first event of a fold to its last; a pause between two runs of the command would count too.
-    folds = {event["fold"] for event in trained}
-    seconds = sum(_seconds([event for event in trained if event["fold"] == fold]) for fold in folds)
-    return {"steps": max(event["step"] for event in trained), "minutes": round(seconds / 60, 1)}
-
-
-def _minutes(folder: Path) -> float | None:
-    """Minutes of a pre-training, from its first event to its last."""
-    events = [event for event in read_events(folder) if event.get("phase") == "pretrain" and "time" in event]
-    return round(_seconds(events) / 60, 1) if events else None
-
-
-def _seconds(events: list[dict[str, Any]]) -> float:
-    moments = [datetime.fromisoformat(event["time"]) for event in events]
-    return (max(moments) - min(moments)).total_seconds()
+    moments = defaultdict(list)
+    for event in events:
+        if event.get("phase") == phase and "time" in event:
+            moments[event.get("fold")].append(datetime.fromisoformat(event["time"]))
+    seconds = sum((max(own) - min(own)).total_seconds() for own in moments.values())
+    return round(seconds / 60, 1) if moments else None
 
 
 def _subject(name: str) -> str:

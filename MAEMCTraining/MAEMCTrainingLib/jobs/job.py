@@ -41,11 +41,6 @@ _log = logging.getLogger("maemc.job")
 _SECONDS_TO_START = 120  # within which a launched process has taken its lock, slow disks included
 
 
-def command_line(arguments: Sequence[str]) -> dict[str, Any]:
-    """What ``resume`` needs to start a command again: its arguments and the folder its paths are relative to."""
-    return {"arguments": list(arguments), "directory": os.getcwd()}
-
-
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -231,8 +226,9 @@ def refuse_older(job: Job) -> None:
 def open_job(folder: Path, kind: str, command: dict[str, Any], home: Path, stop: StopRequest) -> Iterator[Job]:
     """Start a job in a folder or continue the one that is there; the folder is this process's alone inside the block.
 
-    kind: "pretrain" or "finetune"; command: of ``command_line``. What is trained is declared in the block, when the
-    data have been read. The block's end writes the final state: finished, stopped (Interrupted) or failed.
+    kind: one of ``KINDS``. command: what ``resume`` needs to start it again, its "arguments" and the "directory" that
+    paths in them are relative to. What is trained is declared in the block, when the data have been read. The block's
+    end writes the final state: finished, stopped (Interrupted) or failed.
 
     Raises UsageError: another process runs the job; the folder holds a job of another kind, or something else.
     """

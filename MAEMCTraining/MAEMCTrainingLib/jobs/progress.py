@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .job import Job
@@ -32,15 +32,6 @@ def peak_memory_mb(device: torch.device) -> float | None:
     return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10, 1)
 
 
-def tensorboard(folder: Path, step: int) -> Any | None:
-    """A TensorBoard writer that goes on at a step, where the package tensorboard is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=step + 1)
-
-
 class Progress:
     """The course of one ``train``: throughput, time left, and where they are shown."""
 
@@ -53,7 +44,12 @@ class Progress:
         self.quiet = not (job.leads and logging.getLogger("maemc.job").isEnabledFor(logging.INFO))
         self.live = not self.quiet and sys.stderr.isatty()
         name = f"fold-{where['fold'] + 1}-{where['phase']}" if "fold" in where else where["phase"]
-        self.board = tensorboard(job.folder / "tensorboard" / name, step) if job.leads else None
+        self.board = None  # TensorBoard's writer, where that package is installed
+        if job.leads:
+            with contextlib.suppress(ImportError):
+                from torch.utils.tensorboard import SummaryWriter
+
+                self.board = SummaryWriter(str(job.folder / "tensorboard" / name), purge_step=step + 1)
 
     def images_per_second(self) -> float:
         """Mean since this process began."""

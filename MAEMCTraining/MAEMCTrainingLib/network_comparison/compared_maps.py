@@ -104,9 +104,15 @@ def overlap_figures(first: np.ndarray, second: np.ndarray, patients: np.ndarray)
 
 
 def compare_maps(
-    networks: Sequence[ComparedNetwork], grids: tuple[np.ndarray, np.ndarray], patients: np.ndarray
+    networks: Sequence[ComparedNetwork],
+    pixels: np.ndarray,
+    grids: tuple[np.ndarray, np.ndarray],
+    patients: np.ndarray,
 ) -> tuple[dict[str, Any], MapExamples | None]:
-    """The overlap of the maps at the larger network's side, and a few cases of it to be drawn."""
+    """The overlap of the maps at the larger network's side, and a few cases of it to be drawn.
+
+    pixels: (cases, S * S), as the first network is shown them. grids: the maps of each network, (cases, g, g).
+    """
     side = max(network.side for network in networks)
     maps = [enlarged(network, values, side) for network, values in zip(networks, grids, strict=True)]
     parts = [highest_part(values) for values in maps]
@@ -121,4 +127,5 @@ def compare_maps(
     if not len(usable):
         return report, None
     chosen = usable[np.unique(np.linspace(0, len(usable) - 1, EXAMPLES).round().astype(int))]
-    return report, MapExamples(chosen, tuple(m[chosen] for m in maps), tuple(p[chosen] for p in parts))
+    images = pixels[chosen].reshape(len(chosen), networks[0].side, -1)
+    return report, MapExamples(images, tuple(m[chosen] for m in maps), tuple(p[chosen] for p in parts))

@@ -24,7 +24,7 @@ from .colorings import Coloring, check_columns, colorings_of
 from .compared_maps import compare_maps, place_maps_of, reason_against_maps
 from .compared_network import ComparedNetwork, open_networks
 from .embedding import class_figures, majority_share, perplexity_for, tsne
-from .figures import SPACES, Drawn
+from .figures import SPACES
 from .layers import layer_grams, layer_names
 from .page import write_comparison
 
@@ -100,9 +100,9 @@ def compare_networks(
     }
     report["maps"], examples = {"reason": reason}, None
     if not reason:
-        report["maps"], examples = compare_maps(pair, (one.maps, two.maps), cohort.patients)
+        report["maps"], examples = compare_maps(pair, one.pixels, (one.maps, two.maps), cohort.patients)
     progress("Drawing", 0, 0)
-    write_comparison(output, report, Drawn(colorings, embedded, one.pixels, examples))
+    write_comparison(output, report, colorings, embedded, examples)
     return report
 
 

@@ -13,6 +13,8 @@ from .colorings import LABEL, Coloring
 from .layers import INPUT
 
 SPACES = ("pixels", "a", "b")
+Planes = dict[str, np.ndarray | None]
+"""The t-SNE (cases, 2) of each of ``SPACES``; None where all cases are the same."""
 _LABELS = {"benign": "#7aa6c9", "malignant": "#b23a48"}
 _UNKNOWN = "0.78"
 _MOST_COLORS = 10
@@ -22,25 +24,11 @@ _OUTLINE = "#ffd23f"
 
 @dataclass(frozen=True)
 class MapExamples:
-    """A few cases: their places among all, both networks' maps and highest parts, each (examples, S, S)."""
+    """Cases. images: (examples, s, s), as the first network is shown them. maps, parts: of both, (examples, S, S)."""
 
-    cases: np.ndarray
+    images: np.ndarray
     maps: tuple[np.ndarray, np.ndarray]
     parts: tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What the figures need beside the report.
-
-    planes: the t-SNE (cases, 2) of each of ``SPACES``, None where all cases are the same. pixels: (cases, S * S).
-    examples: None where there are no maps.
-    """
-
-    colorings: Sequence[Coloring]
-    planes: dict[str, np.ndarray | None]
-    pixels: np.ndarray
-    examples: MapExamples | None
 
 
 def named(report: dict[str, Any], which: str) -> str:
@@ -114,7 +102,7 @@ def _course(axis, report: dict[str, Any], values: np.ndarray) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def embedding_figure(report: dict[str, Any], drawn: Drawn, coloring: Coloring):
+def embedding_figure(report: dict[str, Any], planes: Planes, coloring: Coloring):
     """A matplotlib figure: the t-SNE of pixels, of A's and of B's features, a color a value."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -124,7 +112,7 @@ def embedding_figure(report: dict[str, Any], drawn: Drawn, coloring: Coloring):
     titles = ("pixels", *(f"features of {named(report, which)}" for which in ("a", "b")))
     groups = _groups(coloring)
     for axis, space, title in zip(figure.subplots(1, 3), SPACES, titles, strict=True):
-        plane = drawn.planes[space]
+        plane = planes[space]
         axis.set_title(title, fontsize=10)
         axis.set(xticks=[], yticks=[])
         for side in axis.spines.values():
@@ -169,13 +157,11 @@ def _groups(coloring: Coloring) -> list[tuple[str, Any, np.ndarray]]:
     return [group for group in groups if group[2].any()] + named_values
 
 
-def maps_figure(report: dict[str, Any], drawn: Drawn):
+def maps_figure(report: dict[str, Any], examples: MapExamples):
     """A matplotlib figure: a few cases as they are, and with the map of each network; its highest part outlined."""
     from matplotlib.figure import Figure
 
-    examples = drawn.examples
-    side = round(drawn.pixels.shape[1] ** 0.5)
-    images = drawn.pixels[examples.cases].reshape(-1, side, side)
+    images = examples.images
     count, share = len(images), report["maps"]["share"]
     figure = Figure(figsize=(2.3 * count + 0.5, 7.3), layout="constrained", facecolor="white")
     grid = figure.subplots(3, count, squeeze=False)

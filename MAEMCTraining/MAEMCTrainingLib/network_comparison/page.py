@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,21 +16,24 @@ from MAEMCLib.report.sections import Cell, Figure, Metric, Note, Notes, Part, Re
 from MAEMCLib.results import DISCLAIMER
 
 from ..statistics.bootstrap import RESAMPLES
+from .colorings import Coloring
 from .embedding import SHUFFLES
-from .figures import SPACES, Drawn, cka_figure, embedding_figure, maps_figure, named
+from .figures import SPACES, MapExamples, Planes, cka_figure, embedding_figure, maps_figure, named
 
 
-def write_comparison(output: Path, report: dict[str, Any], drawn: Drawn) -> None:
+def write_comparison(
+    output: Path, report: dict[str, Any], colorings: Sequence[Coloring], planes: Planes, examples: MapExamples | None
+) -> None:
     """Write comparison.json, comparison.html and the figures; those of a comparison that was here before go.
 
     All of it is made before the first file is written. Raises InputError where the disk does not take it.
     """
     figures = {"cka.png": Figure.drawn(cka_figure(report), "CKA of the layers")}
-    for coloring, row in zip(drawn.colorings, report["classes"], strict=True):
+    for coloring, row in zip(colorings, report["classes"], strict=True):
         row["picture"] = f"tsne-{len(figures)}-{re.sub(r'[^A-Za-z0-9]+', '-', coloring.name)}.png"
-        figures[row["picture"]] = Figure.drawn(embedding_figure(report, drawn, coloring), f"t-SNE by {row['name']}")
-    if drawn.examples is not None:
-        figures["maps.png"] = Figure.drawn(maps_figure(report, drawn), "maps of both networks")
+        figures[row["picture"]] = Figure.drawn(embedding_figure(report, planes, coloring), f"t-SNE by {row['name']}")
+    if examples is not None:
+        figures["maps.png"] = Figure.drawn(maps_figure(report, examples), "maps of both networks")
     report["notes"] = notes(report)
     files = {name: figure.png for name, figure in figures.items()} | {
         "comparison.html": render(comparison_report(report, figures), "html").encode(),
