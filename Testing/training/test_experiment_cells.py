@@ -83,7 +83,8 @@ def test_repeats_are_compared_with_the_first_row(tmp_path):
         scores.setdefault(cell.row, []).append(np.round(values, 6))
         predicted(tmp_path / cell.name, values, labels, folds)
     write_repeats(cells, tmp_path)
-    assert not (tmp_path / "repeats.json").exists()  # nothing to compare before all of a row's repeats are there
+    stored = json.loads((tmp_path / "repeats.json").read_text())
+    assert stored["comparisons"] == {}  # nothing to compare before all of a row's repeats are there
     predicted(tmp_path / "bad-5", scores["bad"][0], labels, folds)
     write_repeats(cells, tmp_path)
     stored = json.loads((tmp_path / "repeats.json").read_text())

@@ -10,8 +10,14 @@ from typing import Any
 from MAEMCLib.errors import UsageError
 from MAEMCLib.files.home import home
 
+from ..classifiers.cases import labeled
+from ..classifiers.presets import finetuning_preset
+from ..data.cohort import join
+from ..data.sources import Source
+from ..data.parts import split_patients
 from ..engine.configuration import PRESETS
-from ..experiments.registry import experiments
+from ..experiments.cell import EVALUATE, FINETUNE, FUSE
+from ..experiments.registry import experiment_named, experiments
 from . import (
     TRAINING,
     add_command,
@@ -56,10 +62,6 @@ def add(commands: Any) -> None:
 
 
 def _experiment(options: argparse.Namespace) -> int:
-    from ..data.parts import split_patients
-    from ..data.sources import Source
-    from ..experiments.cell import EVALUATE, FINETUNE, FUSE
-    from ..experiments.registry import experiment_named
     from ..experiments.run import ExperimentRun, run_experiment
     from ..experiments.small_cnn import SMALL_CNN, small_cnn_run, train_small_cnn
 
@@ -110,11 +112,7 @@ def _experiment(options: argparse.Namespace) -> int:
 
 def _labeled(options: argparse.Namespace, kind: str) -> tuple[list[Path], int, Any, Any]:
     """The folders of the cut data, the labeled cases in a fold's training part, the cohort, and the fine-tuning."""
-    from ..classifiers.cases import labeled
     from ..classifiers.division import division_of
-    from ..classifiers.presets import finetuning_preset
-    from ..data.cohort import join
-    from ..data.sources import Source
 
     caches = [Source(path).open(options.output / "caches", home()) for path in options.data]
     cohort, run = labeled(join(caches)), finetuning_preset(options.preset, None, kind)

@@ -17,17 +17,26 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.home import home
 from MAEMCLib.machine.installation import check_packages
 
-from ..classifiers.presets import FINETUNING_PRESETS, FUSION_PRESETS
-from ..engine.configuration import PRESETS
+from ..classifiers.cases import LABEL
+from ..classifiers.presets import (
+    FINETUNING_PRESETS,
+    FUSION_PRESETS,
+    ClassifierConfiguration,
+    finetuning_preset,
+    fusion_preset,
+)
+from ..data.cohort import join
+from ..data.kinds import KINDS
+from ..data.sources import Source, check_folds, naming_nobody
+from ..engine.configuration import PRESETS, encoder_named, override
 from ..jobs.job import Job, open_job
 from ..jobs.launching import is_detached, launch
 from ..jobs.stopping import StopRequest
+from ..pretraining.presets import pretraining_preset, read_settings
 from . import TRAINING, Counter, add_command, add_data, add_machine, add_output, chosen_device, show
 
 if TYPE_CHECKING:
-    from ..classifiers.presets import ClassifierConfiguration
     from ..classifiers.starting_point import StartingPoint
-    from ..data.sources import Source
     from ..engine.session import Session
 
 
@@ -146,10 +155,6 @@ def _detach(options: argparse.Namespace) -> None:
 
 
 def _pretrain(options: argparse.Namespace) -> None:
-    from ..data.cohort import join
-    from ..data.sources import Source, naming_nobody
-    from ..engine.configuration import override
-    from ..pretraining.presets import pretraining_preset, read_settings
     from ..pretraining.run import ALL_PATIENTS, UNLABELED_PATIENTS, pretrain
 
     sources, unlabeled_sources = ([Source(path) for path in paths] for paths in (options.data, options.unlabeled_data))
@@ -172,10 +177,8 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 def _classify(kind: str, options: argparse.Namespace) -> None:
     """Train a classifier in folds and evaluate it. kind: of the job."""
-    from ..classifiers.cases import LABEL
     from ..classifiers.run import train_folds
     from ..classifiers.values import Columns, check_columns, read_cases
-    from ..data.sources import Source, check_folds, naming_nobody
     from ..evaluation.page import evaluation_report
     from ..evaluation.report import evaluate_job
 
@@ -224,10 +227,7 @@ def _start(
 
     Raises UsageError where words do not go together.
     """
-    from ..classifiers.presets import finetuning_preset, fusion_preset
     from ..classifiers.starting_point import IMAGENET, from_imagenet, starting_point
-    from ..data.kinds import KINDS
-    from ..engine.configuration import encoder_named, override
 
     published, pictures = options.start == IMAGENET, input_kind == "picture"
     if options.weights is not None and not published:
