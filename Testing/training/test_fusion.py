@@ -18,7 +18,7 @@ from MAEMCLib.networks.encoders import encoder_configuration
 from MAEMCLib.networks.heads.graph import GraphHead
 from MAEMCLib.report.formats import render
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.classifiers.division import division_of
+from MAEMCTrainingLib.classifiers.cases import division_of
 from MAEMCTrainingLib.classifiers.fold_model import fold_weights
 from MAEMCTrainingLib.classifiers.presets import FusionConfiguration, fusion_preset
 from MAEMCTrainingLib.classifiers.run import train_folds

@@ -4,7 +4,7 @@ import json
 
 import torch
 from MAEMCTrainingLib.__main__ import main
-from MAEMCTrainingLib.classifiers.division import division_of
+from MAEMCTrainingLib.classifiers.cases import division_of
 from MAEMCTrainingLib.classifiers.fold_model import fold_weights
 from MAEMCTrainingLib.classifiers.presets import fusion_preset
 from MAEMCTrainingLib.classifiers.starting_point import from_job

@@ -32,8 +32,7 @@ from ..engine.session import Session
 from ..jobs.job import refuse_older
 from ..pretraining.run import PretrainingTask, cohort_of, with_attributes
 from ..statistics.logistic import FEATURE_PENALTY, fit_classes
-from .cases import PICTURE, LabeledCohort
-from .division import describe_parts, division_of, part_counts
+from .cases import PICTURE, LabeledCohort, describe_parts, division_of, part_counts
 from .fold_model import FoldTraining, feature_statistics, features, fold_folder, predict
 from .presets import ClassifierConfiguration, FusionConfiguration
 from .starting_point import IN_FOLD, SCRATCH, StartingPoint, check_protocol, keep_start

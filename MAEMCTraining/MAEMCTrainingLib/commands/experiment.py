@@ -10,7 +10,7 @@ from typing import Any
 from MAEMCLib.errors import UsageError
 from MAEMCLib.files.home import home
 
-from ..classifiers.cases import labeled
+from ..classifiers.cases import division_of, labeled
 from ..classifiers.presets import finetuning_preset
 from ..data.cohort import join
 from ..data.sources import Source
@@ -112,8 +112,6 @@ def _experiment(options: argparse.Namespace) -> int:
 
 def _labeled(options: argparse.Namespace, kind: str) -> tuple[list[Path], int, Any, Any]:
     """The folders of the cut data, the labeled cases in a fold's training part, the cohort, and the fine-tuning."""
-    from ..classifiers.division import division_of
-
     caches = [Source(path).open(options.output / "caches", home()) for path in options.data]
     cohort, run = labeled(join(caches)), finetuning_preset(options.preset, None, kind)
     cases = round(len(cohort) * (run.folds - 1) / run.folds)

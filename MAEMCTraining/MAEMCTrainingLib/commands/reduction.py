@@ -9,11 +9,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+from MAEMCLib.cases.manifest import read_manifest
+from MAEMCLib.errors import UsageError
+from MAEMCLib.files.atomic import file_sha256
 from MAEMCLib.machine.installation import check_packages, check_torch
 from MAEMCLib.report.sections import Report, Section, Table
 
 from ..jobs.progress import duration
+from ..jobs.stopping import Interrupted
 from ..reduction import METHODS, NOTE, check_rule
+from ..reduction.partial import Partial
+from ..reduction.result import check_output, write_reduction
+from ..reduction.run import reduce_manifest
 from ..reduction.selection import LEADER, PAIRWISE, SELECTIONS, Rule
 from . import TerminalLine, add_command, add_output, show
 
@@ -61,15 +68,7 @@ def add(commands: Any) -> None:
 
 
 def _reduce(options: argparse.Namespace) -> int:
-    from MAEMCLib.cases.manifest import read_manifest
-    from MAEMCLib.files.atomic import file_sha256
-
     check_packages(*_NEEDS.get(options.method, ()))
-    from ..jobs.stopping import Interrupted
-    from ..reduction.partial import Partial
-    from ..reduction.result import check_output, write_reduction
-    from ..reduction.run import reduce_manifest
-
     selection = options.selection or (LEADER if options.keep is None else PAIRWISE)
     similarity = _similarity(options)
     rule = check_rule(options.method, similarity, Rule(selection, options.threshold, options.keep))
@@ -86,7 +85,13 @@ def _reduce(options: argparse.Namespace) -> int:
         with _Progress(options) as progress:
             reduction = reduce_manifest(manifest, similarity, rule, partial, progress)
     except KeyboardInterrupt:
-        raise Interrupted(_stopped(partial)) from None
+        text = "Stopped before a volume was done. Nothing was written, and what was there before is unchanged."
+        if partial.done:
+            text = (
+                f"Stopped. {partial.done} of {partial.total} volumes are done and kept in {partial.path.name}: the "
+                "same command goes on there."
+            )
+        raise Interrupted(text) from None
     write_reduction(options.output, reduction, similarity, settings)
     partial.path.unlink(missing_ok=True)
     for item in reduction.left_out:
@@ -96,18 +101,7 @@ def _reduce(options: argparse.Namespace) -> int:
     return _FAILED if reduction.left_out else 0
 
 
-def _stopped(partial: Any) -> str:
-    if not partial.done:
-        return "Stopped before a volume was done. Nothing was written, and what was there before is unchanged."
-    return (
-        f"Stopped. {partial.done} of {partial.total} volumes are done and kept in {partial.path.name}: the same "
-        "command goes on there."
-    )
-
-
 def _similarity(options: argparse.Namespace) -> Any:
-    from MAEMCLib.errors import UsageError
-
     if options.every is not None and options.method != "every-n":
         raise UsageError("--every goes with --method every-n.", "every")
     if options.weights is not None and options.method != "deepnet":
@@ -124,8 +118,6 @@ def _similarity(options: argparse.Namespace) -> Any:
 
 
 def _settings(options: argparse.Namespace, similarity: Any, rule: Rule) -> dict[str, Any]:
-    from MAEMCLib.files.atomic import file_sha256
-
     settings = {"method": options.method, "selection": rule.selection, "threshold": rule.threshold, "keep": rule.share}
     if options.method == "every-n":
         settings["every"] = similarity.every

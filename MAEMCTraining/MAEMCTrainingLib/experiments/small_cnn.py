@@ -11,8 +11,7 @@ from MAEMCLib.inputs.region import SIDE
 from MAEMCLib.networks.classifier import Logits
 from torch import Tensor, nn
 
-from ..classifiers.cases import LabeledCohort
-from ..classifiers.division import division_of
+from ..classifiers.cases import LabeledCohort, division_of
 from ..classifiers.fold_model import fold_folder
 from ..classifiers.presets import FinetuningConfiguration
 from ..classifiers.task import ClassifierTask
