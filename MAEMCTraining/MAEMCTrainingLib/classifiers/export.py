@@ -28,7 +28,7 @@ from .starting_point import IMAGENET, KeptStart, kept_start
 
 _NEEDED = ("id", "version", "title", "intended_use")
 _TEXTS = (*_NEEDED, "limitations", "licence", "citation", "attribution", "data", "label_type")
-FLOAT32, BFLOAT16 = "float32", "bfloat16"
+FLOAT32 = "float32"
 
 
 def read_card_texts(path: Path) -> dict[str, Any]:
@@ -62,19 +62,10 @@ def export(folder: Path, output: Path, texts: dict[str, Any], precision: str = F
             "single-slice",
         )
     start = kept_start(job)
-    members = [_in_precision(member, precision) for member in _members(job)]
+    members = _members(job, precision)
     if start is not None and start.autoencoder:
         members.append(Member("decoder", "decoder", start.autoencoder))
     return save_bundle(output, _card(job, start, texts), members, measure)
-
-
-def _in_precision(member: Member, precision: str) -> Member:
-    """A classifier with its weights in the precision; any other member as it is."""
-    if precision == FLOAT32 or member.role != "classifier":
-        return member
-    kind = getattr(torch, precision)
-    tensors = {n: t.to(kind) if t.is_floating_point() else t for n, t in member.tensors.items()}
-    return Member(member.role, member.name, tensors)
 
 
 def models_of_job(folder: Path) -> ModelBundle:
@@ -123,10 +114,14 @@ class ModelsInMemory(ModelBundle):
         return dict(self.held[name])
 
 
-def _members(job: Job) -> list[Member]:
+def _members(job: Job, precision: str = FLOAT32) -> list[Member]:
     members = []
     for number in range(job.settings["configuration"]["folds"]):
-        members.append(Member("classifier", f"classifier-{number}", fold_weights(job.folder, number)))
+        weights = fold_weights(job.folder, number)
+        if precision != FLOAT32:
+            kind = getattr(torch, precision)
+            weights = {name: t.to(kind) if t.is_floating_point() else t for name, t in weights.items()}
+        members.append(Member("classifier", f"classifier-{number}", weights))
         statistics = fold_folder(job.folder, number) / "statistics.safetensors"
         if statistics.exists():  # fusions did not keep them always
             members.append(Member("statistics", f"statistics-{number}", read_tensors(statistics)))
@@ -137,10 +132,18 @@ def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str,
     settings, report = job.settings, read_json(job.folder / "metrics.json", "The job's metrics")
     configuration, cohort = settings["configuration"], settings["cohort"]
     classes = settings.get("classes", list(OWN_CLASSES))  # of a job from before fine-tuning had others
+    graph = {}
+    if settings["kind"] == "fuse":
+        graph["graph"] = {"branches": settings["branches"], **{key: configuration[key] for key in ("width", "rounds")}}
     card = {
         **{key: texts.get(key, "") for key in (*_NEEDED, "limitations", "licence", "citation")},
         **{key: texts[key] for key in ("label_type",) if key in texts},
-        "architecture": _architecture(settings, start),
+        "architecture": {
+            "encoder": configuration["encoder"],
+            "head": head_of(settings),
+            "decoder": start.decoder if start is not None else None,
+            **graph,
+        },
         "input": kind_of_job(settings).name,
         "preprocessing": settings["preprocessing"],
         "fusion": configuration.get("fusion", "graph"),
@@ -164,19 +167,6 @@ def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str,
         smallest, largest = cohort["diameter_mm"]
         card["applicability"] = {"smallest_diameter_mm": smallest, "largest_diameter_mm": largest}
     return card
-
-
-def _architecture(settings: dict[str, Any], start: KeptStart | None) -> dict[str, Any]:
-    configuration = settings["configuration"]
-    architecture = {
-        "encoder": configuration["encoder"],
-        "head": head_of(settings),
-        "decoder": start.decoder if start is not None else None,
-    }
-    if settings["kind"] == "fuse":
-        graph = {key: configuration[key] for key in ("width", "rounds")}
-        architecture["graph"] = {"branches": settings["branches"], **graph}
-    return architecture
 
 
 def _training(

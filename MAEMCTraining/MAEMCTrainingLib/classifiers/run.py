@@ -171,16 +171,9 @@ def _train_variant(
         return task, None
     # A fold number of its own for each variant: its events and curves stay apart from the model's.
     where = {"fold": fold.number + run.folds * bool(name), **({"variant": name} if name else {})}
-    outcome = train(
-        task,
-        run,
-        session,
-        place / (variant_folder(name) or "checkpoints"),
-        cohort.fingerprint,
-        patience=run.patience,
-        window=run.loss_window,
-        **where,
-    )
+    folder = place / (variant_folder(name) or "checkpoints")
+    stopping = {"patience": run.patience, "window": run.loss_window}
+    outcome = train(task, run, session, folder, cohort.fingerprint, **stopping, **where)
     task.module.load_state_dict(outcome.best)
     return task, outcome.position.best_epoch
 

@@ -18,13 +18,7 @@ from MAEMCLib.files.home import home
 from MAEMCLib.machine.installation import check_packages
 
 from ..classifiers.cases import LABEL
-from ..classifiers.presets import (
-    FINETUNING_PRESETS,
-    FUSION_PRESETS,
-    ClassifierConfiguration,
-    finetuning_preset,
-    fusion_preset,
-)
+from ..classifiers.presets import FINETUNING_PRESETS, FUSION_PRESETS, finetuning_preset, fusion_preset
 from ..data.cohort import join
 from ..data.kinds import KINDS
 from ..data.sources import Source, check_folds, naming_nobody
@@ -36,6 +30,7 @@ from ..pretraining.presets import pretraining_preset, read_settings
 from . import TRAINING, Counter, add_command, add_data, add_machine, add_output, chosen_device, show
 
 if TYPE_CHECKING:
+    from ..classifiers.presets import ClassifierConfiguration
     from ..classifiers.starting_point import StartingPoint
     from ..engine.session import Session
 
@@ -62,14 +57,12 @@ def add(commands: Any) -> None:
     )
 
     finetune, fuse = (partial(_classify, kind) for kind in ("finetune", "fuse"))
-    summary = "train and evaluate a classifier in folds by patient"
-    command = _training(commands, "finetune", finetune, summary, FINETUNING_PRESETS)
+    command = _training(commands, "finetune", finetune, "train and evaluate a classifier in folds by patient")
     _add_starting_point(command, required=True)
     _add_target(command)
     command.set_defaults(clinical=[], branches=None)
 
-    summary = "train images and clinical values together, for any number of classes"
-    command = _training(commands, "fuse", fuse, summary, FUSION_PRESETS)
+    command = _training(commands, "fuse", fuse, "train images and clinical values together, for any number of classes")
     add_columns(command)
     _add_starting_point(command, default="scratch")
 
@@ -127,18 +120,16 @@ def column_words(options: argparse.Namespace) -> list[str]:
     return [*words, *(["--target", options.target] if options.target else [])]
 
 
-def _training(
-    commands: Any, name: str, run: Callable, summary: str, presets: Sequence[str] = PRESETS
-) -> argparse.ArgumentParser:
-    """A command's parser. presets: those that it shows; others are read too, as in commands of before."""
-
+def _training(commands: Any, name: str, run: Callable, summary: str) -> argparse.ArgumentParser:
     def here_or_detached(options: argparse.Namespace) -> None:
         (_detach if options.detach else run)(options)
 
     command = add_command(commands, name, here_or_detached, summary, TRAINING)
     add_data(command, help="repeatable")
     add_output(command, "JOB", help="folder of the job")
-    command.add_argument("--preset", choices=PRESETS, default="default", metavar="|".join(presets))
+    # All names are read, as commands of before have them; those that mean something of their own are shown.
+    shown = {"finetune": FINETUNING_PRESETS, "fuse": FUSION_PRESETS}.get(name, PRESETS)
+    command.add_argument("--preset", choices=PRESETS, default="default", metavar="|".join(shown))
     command.add_argument(
         "--backbone", metavar="NAME", help="another encoder than the method's own, or what to train from scratch"
     )

@@ -15,7 +15,7 @@ from MAEMCLib.networks.vit import ViT
 from torch import Tensor
 
 from ..statistics.bootstrap import mean_by_patients
-from .compared_network import ComparedNetwork
+from .compared_network import Answers, ComparedNetwork
 from .figures import MapExamples
 
 EXAMPLES = 5
@@ -104,28 +104,22 @@ def overlap_figures(first: np.ndarray, second: np.ndarray, patients: np.ndarray)
 
 
 def compare_maps(
-    networks: Sequence[ComparedNetwork],
-    pixels: np.ndarray,
-    grids: tuple[np.ndarray, np.ndarray],
-    patients: np.ndarray,
+    networks: Sequence[ComparedNetwork], answers: Sequence[Answers], patients: np.ndarray
 ) -> tuple[dict[str, Any], MapExamples | None]:
-    """The overlap of the maps at the larger network's side, and a few cases of it to be drawn.
-
-    pixels: (cases, S * S), as the first network is shown them. grids: the maps of each network, (cases, g, g).
-    """
+    """The overlap of the maps at the larger network's side, and a few cases of it to be drawn."""
     side = max(network.side for network in networks)
-    maps = [enlarged(network, values, side) for network, values in zip(networks, grids, strict=True)]
+    maps = [enlarged(network, own.maps, side) for network, own in zip(networks, answers, strict=True)]
     parts = [highest_part(values) for values in maps]
     report = {
         "reason": "",
         "kind": "attention rollout" if isinstance(networks[0].encoder, ViT) else "Grad-CAM for the malignant class",
         "share": SHARE,
-        "grids": [values.shape[-1] for values in grids],
+        "grids": [own.maps.shape[-1] for own in answers],
         **overlap_figures(*parts, patients),
     }
     usable = np.flatnonzero(parts[0].any(axis=(1, 2)) & parts[1].any(axis=(1, 2)))
     if not len(usable):
         return report, None
     chosen = usable[np.unique(np.linspace(0, len(usable) - 1, EXAMPLES).round().astype(int))]
-    images = pixels[chosen].reshape(len(chosen), networks[0].side, -1)
+    images = answers[0].pixels[chosen].reshape(len(chosen), networks[0].side, -1)
     return report, MapExamples(images, tuple(m[chosen] for m in maps), tuple(p[chosen] for p in parts))

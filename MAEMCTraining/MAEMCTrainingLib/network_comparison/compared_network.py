@@ -95,6 +95,17 @@ class ComparedNetwork:
         return np.array([case.patient in self.trained_on for case in cohort.cases], dtype=bool)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What one network makes of the cases. pixels: (cases, S * S) float32, as it is shown them. features: (cases,
+    width). grams: of each minibatch (layers, n, n). maps: (cases, g, g), or None."""
+
+    pixels: np.ndarray
+    features: np.ndarray
+    grams: list[np.ndarray]
+    maps: np.ndarray | None
+
+
 def open_networks(first: str, second: str) -> tuple[ComparedNetwork, ComparedNetwork]:
     """The two networks that the words name, as ``--from`` would, and beyond that a fine-tuning job. ``scratch`` has the
     architecture and the presentation of the other one.

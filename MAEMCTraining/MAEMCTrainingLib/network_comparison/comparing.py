@@ -7,7 +7,6 @@ reduced" and "trained and random".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from ..engine.rng import generator
 from .cka import FEWEST_CASES, minibatch_cka
 from .colorings import Coloring, check_columns, colorings_of
 from .compared_maps import compare_maps, place_maps_of, reason_against_maps
-from .compared_network import ComparedNetwork, open_networks
+from .compared_network import Answers, ComparedNetwork, open_networks
 from .embedding import class_figures, majority_share, perplexity_for, tsne
 from .figures import SPACES
 from .layers import layer_grams, layer_names
@@ -32,17 +31,6 @@ SCHEMA = 1
 MINIBATCH = 64
 _SEED = 20255
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What one network makes of the cases. pixels: (cases, S * S) float32, as it is shown them. features: (cases,
-    width). grams: of each minibatch (layers, n, n). maps: (cases, g, g), or None."""
-
-    pixels: np.ndarray
-    features: np.ndarray
-    grams: list[np.ndarray]
-    maps: np.ndarray | None
 
 
 def compare_networks(
@@ -78,7 +66,8 @@ def compare_networks(
     colorings = colorings_of(cohort, columns)
     reason = reason_against_maps(pair)
     plane = next(plane for plane in pair[0].planes if plane in pair[1].planes)
-    one, two = (_answers(network, plane, cohort, device, not reason, progress) for network in pair)
+    answers = [_answers(network, plane, cohort, device, not reason, progress) for network in pair]
+    one, two = answers
     spaces = dict(zip(SPACES, (one.pixels, one.features, two.features), strict=True))
     embedded = _embedded(spaces, progress)
     report = {
@@ -93,14 +82,14 @@ def compare_networks(
             "image": "the middle picture of each case" if plane == PICTURE else f"the {plane} plane of each nodule",
             "left_out": [item["row"] for item in cache.left_out],
         },
-        "cka": _cka(pair, one.grams, two.grams),
+        "cka": _cka(pair, answers),
         "classes": _classes(pair, cohort, colorings, spaces, embedded, progress),
         "perplexity": perplexity_for(len(cohort)),
         "same": [space for space, places in embedded.items() if places is None],
     }
     report["maps"], examples = {"reason": reason}, None
     if not reason:
-        report["maps"], examples = compare_maps(pair, one.pixels, (one.maps, two.maps), cohort.patients)
+        report["maps"], examples = compare_maps(pair, answers, cohort.patients)
     progress("Drawing", 0, 0)
     write_comparison(output, report, colorings, embedded, examples)
     return report
@@ -181,18 +170,16 @@ def _facts(network: ComparedNetwork, cohort: Cohort) -> dict[str, Any]:
     }
 
 
-def _cka(
-    networks: Sequence[ComparedNetwork], first: Sequence[np.ndarray], second: Sequence[np.ndarray]
-) -> dict[str, Any]:
+def _cka(networks: Sequence[ComparedNetwork], answers: Sequence[Answers]) -> dict[str, Any]:
     names = [layer_names(network.encoder) for network in networks]
-    values = minibatch_cka(zip(first, second, strict=True))
+    values = minibatch_cka(zip(*(one.grams for one in answers), strict=True))
     table = [[None if np.isnan(value) else float(value) for value in row] for row in values]
     return {
         "layers_a": names[0],
         "layers_b": names[1],
         "values": table,
         "diagonal": [table[place][place] for place in range(len(table))] if names[0] == names[1] else None,
-        "minibatches": len(first),
+        "minibatches": len(answers[0].grams),
     }
 
 
