@@ -81,11 +81,17 @@ def show(report: Report, options: argparse.Namespace) -> None:
 
 
 class TerminalLine:
-    """One line on standard error, renewed in place; nothing where that is no terminal, or where all shall be quiet."""
+    """One line on standard error, renewed in place; nothing where that is no terminal, or where all shall be quiet.
 
-    def __init__(self, quiet: bool) -> None:
+    stage: what is done with the cases that a call counts.
+    """
+
+    def __init__(self, quiet: bool, stage: str = "") -> None:
         self.live, self.shown = not quiet and sys.stderr.isatty(), False
-        self.stage, self.started = "", 0.0
+        self.stage, self.done, self.started = stage, 0, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        self.count(self.stage, done, total)
 
     def renew(self, text: str) -> None:
         """Show another text in the place of the last one."""
@@ -98,8 +104,9 @@ class TerminalLine:
         from ..jobs.progress import duration
 
         now = time.monotonic()
-        if stage != self.stage:
-            self.stage, self.started = stage, now
+        if stage != self.stage or done < self.done:
+            self.started = now
+        self.stage, self.done = stage, done
         left = f"  {duration((now - self.started) * (total / done - 1))} left" if done else ""
         self.renew(f"{stage} case {done} of {total}{left}" if total else stage)
 
@@ -109,17 +116,6 @@ class TerminalLine:
     def __exit__(self, *error: object) -> None:
         if self.shown:
             print(file=sys.stderr)
-
-
-class Counter(TerminalLine):
-    """A count of cases."""
-
-    def __init__(self, what: str, quiet: bool) -> None:
-        super().__init__(quiet)
-        self.what = what
-
-    def __call__(self, done: int, total: int) -> None:
-        self.count(self.what, done, total)
 
 
 def make_parser(subjects: Sequence[Any]) -> argparse.ArgumentParser:

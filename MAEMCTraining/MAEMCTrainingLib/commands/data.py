@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter as Counted
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import UsageError
 from MAEMCLib.files.home import home
 
-from . import Counter, add_command, add_output
+from . import TerminalLine, add_command, add_output
 
 _PROCESSES = "cases worked on at the same time (default: one for each processor, at most 8)"
 
@@ -47,7 +47,7 @@ def _phantom(options: argparse.Namespace) -> None:
 
     from ..phantom.writing import write_phantom
 
-    with Counter("Drawing", options.quiet) as counter:
+    with TerminalLine(options.quiet, "Drawing") as counter:
         manifest = write_phantom(
             options.output,
             options.cases,
@@ -79,14 +79,14 @@ def _cache(options: argparse.Namespace) -> None:
         settings = NoduleSettings(slice_step_mm=step)
     elif step != 1:
         raise UsageError(f"--slice-step is of nodules in CT, and these are {source.kind.title}. Leave it out.")
-    with Counter("Cutting", options.quiet) as counter:
+    with TerminalLine(options.quiet, "Cutting") as counter:
         store = source.build(options.output, home(), settings, options.processes, counter)
     for skipped in store.left_out:
         print(f"left out {skipped['case_id']}: {skipped['reason']}", file=sys.stderr)
     if not options.quiet:
         counts = f"{len(store.cases)} cases cached, {len(store.left_out)} left out"
         print(f"{counts}; {store.kind.cache_line(store.cases)}.", file=sys.stderr)
-        parts = Counted(case.part for case in store.cases if case.part)
+        parts = Counter(case.part for case in store.cases if case.part)
         if parts:
             print(f"split: {', '.join(f'{count} {part}' for part, count in parts.items())}", file=sys.stderr)
     print(options.output)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.home import home
 
-from . import TRAINING, Counter, add_command, add_output, chosen_device, show
+from . import TRAINING, TerminalLine, add_command, add_output, chosen_device, show
 
 if TYPE_CHECKING:
     from MAEMCLib.report.sections import Report
@@ -76,7 +76,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     elif options.output is None:
         raise UsageError("Say where the results go: --output DIR.", "no-output")
     else:
-        with Counter("Scoring", options.quiet) as counter:
+        with TerminalLine(options.quiet, "Scoring") as counter:
             found, failed = evaluate_on(
                 options.model, options.data, options.output, home(), options.device, counter, options.target
             )
@@ -103,7 +103,7 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> Report:
         )
     make_output(options.output)
     pretrained = load_pretrained(folder)
-    with Counter("Cutting", options.quiet) as counter:
+    with TerminalLine(options.quiet, "Cutting") as counter:
         cohort = join([Source(options.data).open(options.output / "caches", home(), counter)])
     training = None
     with contextlib.suppress(InputError):  # its data are gone: the rows that need them say so

@@ -13,8 +13,8 @@ from MAEMCLib.files.home import home
 from ..classifiers.cases import division_of, labeled
 from ..classifiers.presets import finetuning_preset
 from ..data.cohort import join
-from ..data.sources import Source
 from ..data.parts import split_patients
+from ..data.sources import Source
 from ..engine.configuration import PRESETS
 from ..experiments.cell import EVALUATE, FINETUNE, FUSE
 from ..experiments.registry import experiment_named, experiments

@@ -27,7 +27,7 @@ from ..jobs.job import Job, open_job
 from ..jobs.launching import is_detached, launch
 from ..jobs.stopping import StopRequest
 from ..pretraining.presets import pretraining_preset, read_settings
-from . import TRAINING, Counter, add_command, add_data, add_machine, add_output, chosen_device, show
+from . import TRAINING, TerminalLine, add_command, add_data, add_machine, add_output, chosen_device, show
 
 if TYPE_CHECKING:
     from ..classifiers.presets import ClassifierConfiguration
@@ -288,7 +288,7 @@ def _open_all(
     for source in sources:
         with _leader_first(options, session) as counter:
 
-            def progress(done: int, total: int, counter: Counter = counter) -> None:
+            def progress(done: int, total: int, counter: TerminalLine = counter) -> None:
                 counter(done, total)
                 session.job.prepare("Cutting regions", done, total, session.stop)
 
@@ -299,10 +299,10 @@ def _open_all(
 
 
 @contextlib.contextmanager
-def _leader_first(options: argparse.Namespace, session: Session) -> Iterator[Counter]:
+def _leader_first(options: argparse.Namespace, session: Session) -> Iterator[TerminalLine]:
     """The process that leads cuts and counts what it cuts; the others find all of it there."""
     processes = session.processes
-    with processes.leader_first(), Counter("Cutting", options.quiet or not processes.leads) as counter:
+    with processes.leader_first(), TerminalLine(options.quiet or not processes.leads, "Cutting") as counter:
         yield counter
 
 
