@@ -69,3 +69,15 @@ def count_reads(monkeypatch) -> list:
     original = ReadingProcess.read
     monkeypatch.setattr(ReadingProcess, "read", lambda self, path, *a: reads.append(path) or original(self, path, *a))
     return reads
+
+
+def several_cases(tmp_path, number=5) -> list[Case]:
+    """Cases in a volume of their own each."""
+    cases = []
+    for n in range(number):
+        image = tmp_path / f"{n}.nrrd"
+        volume = oblique_volume()
+        write_volume(CTVolume(volume.array + n, volume.affine, ""), image)
+        point = tuple(volume.to_lps(np.array([[55.0, 50.0, 30.0]]))[0].tolist())
+        cases.append(nodule_row(f"case {n}", f"p{n}", image, point))
+    return cases
