@@ -1,7 +1,5 @@
 """Does this input look like what the model was trained on? Colors a result; never hides it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 

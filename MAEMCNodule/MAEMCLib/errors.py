@@ -6,8 +6,6 @@ or a place (names of files and folders, UIDs) is also given as ``private``: the 
 down takes ``anonymous``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from pathlib import Path

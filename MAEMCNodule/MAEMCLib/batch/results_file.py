@@ -1,7 +1,5 @@
 """The results file of a batch: sound rows of an earlier run are taken up, new ones are safe on the disk one by one."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

@@ -5,8 +5,6 @@ of an earlier run is reused where everything that it was computed from is the sa
 Several processes may share the work; one that dies costs at most the rows that it was scoring.
 """
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os

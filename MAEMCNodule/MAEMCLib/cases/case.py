@@ -1,7 +1,5 @@
 """One case: its name, its patient, its image and its further values."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -7,8 +7,6 @@ header.
 are. Images are files or DICOM folders, named relative to the manifest.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import itertools

@@ -1,7 +1,5 @@
 """Nodule positions from the command line and from files: Slicer markups, CSV."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

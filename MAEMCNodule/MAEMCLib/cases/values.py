@@ -3,8 +3,6 @@
 Free of torch.
 """
 
-from __future__ import annotations
-
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence

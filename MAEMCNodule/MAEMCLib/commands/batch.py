@@ -1,7 +1,5 @@
 """``maemc batch``: a manifest's cases into one CSV."""
 
-from __future__ import annotations
-
 import sys
 import time
 from argparse import Namespace

@@ -4,8 +4,6 @@ The libraries' modules write to loggers under ``maemc``; only a program shows wh
 command was asked for goes to standard output.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """``maemc device``: what will be used and why."""
 
-from __future__ import annotations
-
 import json
 from argparse import Namespace
 

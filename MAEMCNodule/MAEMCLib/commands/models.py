@@ -1,7 +1,5 @@
 """What each ``maemc models`` command does, apart from reading its arguments."""
 
-from __future__ import annotations
-
 import json
 import sys
 from argparse import Namespace

@@ -1,7 +1,5 @@
 """``maemc roi``: both stacks of a nodule as NRRD in patient space, and the montages as the model sees them."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 

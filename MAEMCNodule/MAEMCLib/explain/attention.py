@@ -4,8 +4,6 @@ backbones of timm Grad-CAM.
 Weights over places are no explanation of a result: ``sanity`` measures what they are worth, picture by picture.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Why a case has its result: where the networks look, what those maps are worth, what the autoencoder reconstructs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

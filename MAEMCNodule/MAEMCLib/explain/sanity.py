@@ -4,8 +4,6 @@ Weight randomization (Adebayo et al. 2018) and deletion and insertion (Petsiuk e
 hand and stated beside its map.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import dataclass

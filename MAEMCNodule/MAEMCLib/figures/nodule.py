@@ -1,7 +1,5 @@
 """Figures of a nodule: its slices, their reconstruction, the error, the attention."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,8 +1,6 @@
 """Writing so that a reader, or a run after a crash, finds the old content or the new one, never half of it; and folders
 that are to be written to, made before anything slow begins."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

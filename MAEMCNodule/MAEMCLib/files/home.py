@@ -1,7 +1,5 @@
 """Where MAEMC keeps what is this user's: imported models, what was checked, jobs' notes."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Opening files that somebody named: a pipe or a device, at which reading could wait forever, is refused."""
 
-from __future__ import annotations
-
 import os
 import stat
 from pathlib import Path

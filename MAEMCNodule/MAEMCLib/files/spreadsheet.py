@@ -1,7 +1,5 @@
 """CSV as a spreadsheet opens it: a text that it would take for a formula is written so that it stays a text."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Collection, Iterable

@@ -3,8 +3,6 @@
 Free of torch.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -1,8 +1,6 @@
 """Volumes in files and folders: which reader a path needs, writing in the format of a file name, and what an image
 holds as one hash of the contents of its files, wherever they lie and whatever they are called."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile

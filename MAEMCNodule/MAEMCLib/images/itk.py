@@ -1,7 +1,5 @@
 """What ITK is told and says: paths that it can take, its messages turned into something for a user."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Free of torch. The child answers one JSON line a request, followed by the voxels
 hence with its owner, however that one ends.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

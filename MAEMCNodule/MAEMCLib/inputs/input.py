@@ -1,7 +1,5 @@
 """The interface of a kind of input, and a case that is ready for the network."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence

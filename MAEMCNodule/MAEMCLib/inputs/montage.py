@@ -1,7 +1,5 @@
 """Windowed slices and the 5 x 5 montage that the network takes (Zhao et al. 2025, section 2.2)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

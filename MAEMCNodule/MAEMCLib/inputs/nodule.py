@@ -1,7 +1,5 @@
 """A nodule in a CT: two stacks of slices about a point, read, assessed and laid out as montages."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A whole 2-D picture, or a slice of a CT as one: read, assessed and shown at one or several angles."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The two stacks of slices around a nodule: what the network sees, and where it lies in the patient."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 

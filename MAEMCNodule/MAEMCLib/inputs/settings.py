@@ -1,7 +1,5 @@
 """How a case of each input becomes network input, as plain numbers: a bundle's card stores them. Free of torch."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 
 import numpy as np

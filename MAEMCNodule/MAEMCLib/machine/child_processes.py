@@ -1,8 +1,6 @@
 """Child processes: a pool that computes beside this process and never outlives it, however it ends (kill -9 and a full
 memory too), and programs that are started, and ended, together with all that they start themselves."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import multiprocessing

@@ -4,8 +4,6 @@ Without them every product is converted to and fro: two planes of ViT-L took 3.1
 one thread of a processor with AVX2 alone.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import platform

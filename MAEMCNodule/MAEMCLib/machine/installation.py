@@ -4,8 +4,6 @@ Imports nothing heavy. ``check_torch`` and ``check_packages`` look before the wo
 of an error that came in the midst of it.
 """
 
-from __future__ import annotations
-
 import errno
 import importlib
 import os

@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM as one exception wherever a command is, the loading of its libraries included."""
 
-from __future__ import annotations
-
 import _thread
 import contextlib
 import signal

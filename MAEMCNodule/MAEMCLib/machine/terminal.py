@@ -1,7 +1,5 @@
 """Printing that is harmless: names come from files of strangers, and a terminal obeys control characters in them."""
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import re

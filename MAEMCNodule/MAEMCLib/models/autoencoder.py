@@ -1,7 +1,5 @@
 """What a bundle's autoencoder makes of images whose patches are masked."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

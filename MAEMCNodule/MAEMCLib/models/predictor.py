@@ -1,7 +1,5 @@
 """From cases to probabilities: the classifier members of a bundle on one device."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -5,8 +5,6 @@ logits of it, computed in float32 by the weights as they are stored. They are co
 and once for each version of PyTorch and MAEMC and each kind of device.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 import numpy as np

@@ -4,8 +4,6 @@ A stranger's bundle becomes one of the user's models: verified, computed once, c
 there is none the computing waits for the first use.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

@@ -1,7 +1,5 @@
 """What a safetensors file says of itself, read and checked before one of its numbers is. Free of torch."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import BinaryIO

@@ -4,8 +4,6 @@ A branch is an image of a case: a plane of a nodule, of a further series too, or
 ``heads``.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Self

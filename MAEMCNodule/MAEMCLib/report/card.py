@@ -1,7 +1,5 @@
 """A model's card as a report: what ``maemc models show`` prints, and the end of every report of scores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Scored nodules or pictures: the page with figures and what the model is, the terminal's table, CSV and JSON."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

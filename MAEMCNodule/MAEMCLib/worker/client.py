@@ -4,8 +4,6 @@ Free of torch and Qt. Slicer's process holds a ``WorkerClient``; the other end i
 what they say to each other.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import queue

@@ -1,7 +1,5 @@
 """What a worker and its owner say to each other: arrays, cases and predictions as JSON."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 from collections.abc import Mapping

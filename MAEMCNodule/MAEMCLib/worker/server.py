@@ -6,8 +6,6 @@ A request's ``id`` comes back with every message about it where it is a text or 
 below 2^53); anything else comes back as null.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """A finished fold: where it lies, its model, and what the model makes of cases. The evaluation reads it here."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ The presets of fine-tuning hold the published values of Zhao et al. 2025 or name
 The source of fusion publishes no settings; all of these are ours.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 

@@ -4,8 +4,6 @@ Zhao et al. 2025, section 3.4: the pre-trained encoder and a head, no masking. T
 branch, or relates the branches and clinical values of a case.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace

@@ -4,8 +4,6 @@ Also whether it saw the patients who are tested, and what a job keeps of it: a f
 whatever became of its pre-training, which is many times as large.
 """
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

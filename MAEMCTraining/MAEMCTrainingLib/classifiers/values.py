@@ -1,7 +1,5 @@
 """Clinical values, further series and classes of cases, read from the columns of their manifest."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Commands that make data: synthetic cases, caches."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections import Counter

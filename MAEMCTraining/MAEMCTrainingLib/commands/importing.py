@@ -1,7 +1,5 @@
 """The command ``maemc-train import``: a subcommand for each importer."""
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import sys

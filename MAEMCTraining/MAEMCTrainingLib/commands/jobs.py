@@ -1,7 +1,5 @@
 """The commands ``maemc-train jobs ...``: what runs here, also after its terminal or Slicer was closed."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """The command ``maemc-train methods``: what can be pre-trained, on what, and where it was published."""
 
-from __future__ import annotations
-
 import argparse
 import textwrap
 from typing import Any

@@ -1,7 +1,5 @@
 """The command ``maemc-train reduce``."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -5,8 +5,6 @@ with its reason and the others go on; what is done stays when the run is interru
 did.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

@@ -1,7 +1,5 @@
 """A case on its way into a cache, and in it. Rows are counted as in a spreadsheet: the manifest's header is row 1."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

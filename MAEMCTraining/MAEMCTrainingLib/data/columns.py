@@ -4,8 +4,6 @@ A cache keeps nothing that may name somebody: small numbers, the coded terms of 
 few values only which cases share one, as pseudonyms.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

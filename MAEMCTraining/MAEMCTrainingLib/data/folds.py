@@ -3,8 +3,6 @@
 Where the manifest says which cases train, choose and test, or which folds they form, that is what happens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

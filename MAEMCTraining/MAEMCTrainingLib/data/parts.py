@@ -4,8 +4,6 @@ Cases of ``train`` train, cases of ``val`` (or ``validation``) choose among what
 neither.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -5,8 +5,6 @@ there, so that one patient has one pseudonym in every cache of a site while nobo
 by trying all hospital numbers. Nothing numerical depends on pseudonyms: folds and draws go by the order of the cases.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import hmac

@@ -1,7 +1,5 @@
 """Signatures of the files that an image is read from, which tell whether they changed."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a user may give as data, a manifest or a cache: read once, and opened as a cache."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import hashlib

@@ -5,8 +5,6 @@ pseudonyms from here on, and no path, name or free text of the manifest is kept 
 stands alone, and the images may lie elsewhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ keeps the same running statistics. Micro-batches pass one after another and cann
 own, and the running ones move once a batch, to the mean of its micro-batches'.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -6,8 +6,6 @@ names these files with the SHA-256 of their headers (names, shapes, types) and c
 Random states are not among them: every draw is keyed by seed, epoch and sample, so the position is enough.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

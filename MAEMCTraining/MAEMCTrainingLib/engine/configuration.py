@@ -3,8 +3,6 @@
 The presets hold the published values of Zhao et al. 2025 or name each difference from them in a comment.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import json

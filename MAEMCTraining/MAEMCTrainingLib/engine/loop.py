@@ -5,8 +5,6 @@ in any way goes on. A step's numbers depend on the seed, the epoch and the sampl
 continued has, on the CPU with the same number of threads, the bits of one that was not.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

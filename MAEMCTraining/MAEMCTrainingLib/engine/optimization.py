@@ -1,7 +1,5 @@
 """Learning rate, weight decay and layer decay: which parameter moves how fast at which step."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable

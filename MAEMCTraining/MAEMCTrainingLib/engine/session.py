@@ -1,7 +1,5 @@
 """What a training runs in: its job, its device, the wish to stop it, and the processes that share it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -6,8 +6,6 @@ nothing of what is learned but for rounding, and MoCo's keys. Neither does the n
 normalization, whose statistics are those of a micro-batch (``batch_norm``).
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from typing import Any

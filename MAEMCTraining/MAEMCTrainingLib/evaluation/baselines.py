@@ -2,8 +2,6 @@
 point, an encoder that has learned nothing; of 2-D pictures a random forest on the central pixels. All are fitted in the
 job's folds. Beside them, how far a job's own cases lie from what its models know."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What an evaluation holds, of a job's own cases or of other data, how it is measured, how metrics.json keeps it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any

@@ -5,8 +5,6 @@ The whole model scores each case through ``MAEMCLib``'s own ``Predictor``, so th
 Thresholds and calibration are the model's; nothing is chosen on the data.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence

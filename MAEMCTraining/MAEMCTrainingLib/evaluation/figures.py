@@ -1,7 +1,5 @@
 """Pictures of an evaluation: ROC curves, reliability, probabilities by class, learning curves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

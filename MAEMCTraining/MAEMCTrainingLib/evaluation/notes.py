@@ -1,7 +1,5 @@
 """How the figures of an evaluation were made, and where they say less than they seem to."""
 
-from __future__ import annotations
-
 from ..classifiers.starting_point import IN_FOLD, UNKNOWN, UNKNOWN_PATIENTS
 from ..data.parts import TEST
 from ..statistics.metrics import INTERVALS

@@ -5,8 +5,6 @@ predictions, its thresholds on the validation predictions of cases outside it. T
 give, which is not what was evaluated, only its like.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """An evaluation as a report: for the terminal, and as report.html with its figures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -7,8 +7,6 @@ rows chose the epoch and the thresholds, so that their figures are too good; the
 for that reason.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path

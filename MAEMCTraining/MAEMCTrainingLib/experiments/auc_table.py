@@ -3,8 +3,6 @@
 Its figure says what more labels bring, and what more time brings.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime

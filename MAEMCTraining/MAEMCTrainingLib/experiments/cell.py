@@ -1,7 +1,5 @@
 """A cell of an experiment's table, and an experiment: its cells and the command that gives each of them its figures."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The table of fusions: macro AUC, accuracy and macro F1 of each, beside what it has to beat."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

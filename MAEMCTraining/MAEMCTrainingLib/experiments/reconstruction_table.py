@@ -1,7 +1,5 @@
 """Table 6 of Zhao et al. 2025: errors of reconstruction in gray levels, beside what fills the gaps without learning."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The experiments by their names: all that the modules of ``definitions`` have."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pkgutil import iter_modules
 

@@ -1,7 +1,5 @@
 """The table of repeated fine-tunings: mean and deviation over the repeats, and each row beside the first."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -3,8 +3,6 @@
 Everything lies in one folder; the same command continues where it was stopped, and renews the table after each cell.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

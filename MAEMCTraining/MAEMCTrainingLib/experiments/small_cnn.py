@@ -1,7 +1,5 @@
 """A small convolutional network as a rival in experiments: what a few convolutions learn from the same montages."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 
 import numpy as np

@@ -3,8 +3,6 @@ people open files. A file that does not hold it is damaged, and its job says so;
 events, read while they are written.
 """
 
-from __future__ import annotations
-
 import datetime
 import json
 import os

@@ -10,8 +10,6 @@ these (the command, where its data and its starting point lie) is in the job's n
 jobs.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import json

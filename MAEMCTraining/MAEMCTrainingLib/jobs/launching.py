@@ -1,7 +1,5 @@
 """Starting and continuing jobs as processes of their own, which outlive the terminal and Slicer."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

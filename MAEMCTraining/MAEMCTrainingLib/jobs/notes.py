@@ -1,7 +1,5 @@
 """The notes of jobs in MAEMC_HOME: where each lies, and what continuing it needs beside its folder."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Which code a result comes from."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from pathlib import Path

@@ -7,8 +7,6 @@ common. Nguyen et al. 2021 (arXiv:2010.15327, equations 2 and 3) take the unbias
 13:1393-1434, equation 5), whose mean over minibatches expects the same value whatever their size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The groups of cases that a comparison colors and counts: by label, and by columns of the manifest."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Whether two look at the same places says the overlap (intersection over union, IoU) of their maps' highest parts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any

@@ -2,8 +2,6 @@
 the same architecture that has learned nothing.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

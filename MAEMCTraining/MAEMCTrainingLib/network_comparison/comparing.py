@@ -4,8 +4,6 @@ The analysis of Wolf et al. 2024 (arXiv:2410.14524), by one command for "pre-tra
 reduced" and "trained and random".
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

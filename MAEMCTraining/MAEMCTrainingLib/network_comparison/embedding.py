@@ -5,8 +5,6 @@ correlation of a coordinate with the class describes the drawing alone. The near
 patients asks the features themselves.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

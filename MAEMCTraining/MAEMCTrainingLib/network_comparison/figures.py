@@ -1,7 +1,5 @@
 """Figures of a comparison of two networks: agreement of the layers, cases by their features, maps side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

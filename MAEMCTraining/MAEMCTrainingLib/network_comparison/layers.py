@@ -5,8 +5,6 @@ all positions, or all tokens, and all channels make one long vector, as Kornblit
 al. 2021 do. What lies where then counts; pooled over places it would not.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from MAEMCLib.networks.vit import ViT

@@ -1,7 +1,5 @@
 """A comparison of two networks as a report, and everything that is written of it."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Writing a phantom case as a CT series in DICOM."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

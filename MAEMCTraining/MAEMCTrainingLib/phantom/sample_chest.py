@@ -1,7 +1,5 @@
 """The sample chest CT as files: what ``make demo`` scores and what a first look at the module can use."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

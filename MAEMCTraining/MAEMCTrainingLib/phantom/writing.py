@@ -3,8 +3,6 @@
 ``case`` draws what is written here.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

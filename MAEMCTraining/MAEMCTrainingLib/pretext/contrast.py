@@ -3,8 +3,6 @@
 For methods with MAEMC-NET's parts: encoder, flattening, their momentum copies and a queue (Zhao et al. 2025, 3.3.3).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from MAEMCLib.networks.masking import split_tokens

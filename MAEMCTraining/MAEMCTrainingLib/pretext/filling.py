@@ -5,8 +5,6 @@ stacks of the same shape as float64. Pixels may be hidden by whole slices or by 
 is looked at by itself, along the slices.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -5,8 +5,6 @@ which pixels it counts: here the hidden ones alone, and the whole montage with t
 flatters every row alike. Its PSNR is that of the mean MSE; the mean over cases of each one's is never lower.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from MAEMCLib.inputs.montage import denormalize, to_montage
 from MAEMCLib.inputs.settings import Preprocessing

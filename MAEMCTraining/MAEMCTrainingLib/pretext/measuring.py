@@ -4,8 +4,6 @@ Masked pixels are set beside what fills them without learning, the contrast besi
 network of the same configuration before its first step.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The evaluation of a pre-training as a report: its tables, what was aimed at, what to know."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from itertools import product
 from typing import Any

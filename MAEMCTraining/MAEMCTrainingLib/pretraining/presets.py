@@ -1,7 +1,5 @@
 """The presets of pre-training: what all methods share, and the values of each method's own file."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import fields, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Figures of a pre-training: what the network was given to see, and what it made of the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

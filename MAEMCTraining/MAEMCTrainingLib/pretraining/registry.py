@@ -5,8 +5,6 @@ The file holds what is known of the method without running it (``MethodFacts``) 
 itself from another one, with ``presets_of`` the presets that it does not have.
 """
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass, field, fields
 from importlib import import_module

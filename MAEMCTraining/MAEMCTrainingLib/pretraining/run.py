@@ -1,7 +1,5 @@
 """Pre-training as a job: a cohort, a method, the loop."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace

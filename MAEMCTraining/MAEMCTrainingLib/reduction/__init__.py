@@ -6,8 +6,6 @@ Each similarity is one file, and ``METHODS`` is the table of all. They share ``s
 volumes that are done, so that a run can be continued) and ``result`` (the files that are written).
 """
 
-from __future__ import annotations
-
 from MAEMCLib.errors import UsageError
 
 from .deepnet import DeepNet

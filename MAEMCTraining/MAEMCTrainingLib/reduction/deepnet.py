@@ -3,8 +3,6 @@
 The user provides the file of the weights; nothing is downloaded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -4,8 +4,6 @@ HASH of the paper; with a threshold of 6 its best reduction. The bits equal thos
 Constant slices (air, padding) all have the hash 0, so that one of them stays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

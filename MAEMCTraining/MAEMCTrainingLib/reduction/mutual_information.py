@@ -4,8 +4,6 @@ Studholme, Hill, Hawkes, Pattern Recognition 32(1), 1999. Entropies are those of
 256 levels the joint histogram would have a pixel or two per cell, and all slices would look alike.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

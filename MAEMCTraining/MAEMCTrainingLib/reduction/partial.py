@@ -7,8 +7,6 @@ SHA-256 of its text and the task), and only while the volume's files have the si
 would read every CT again. A volume of which nothing could be used has no line; it is tried again.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """All slices, or every n-th slice: the baselines that the similarities are compared with."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What a reduction finds, and what is written of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path

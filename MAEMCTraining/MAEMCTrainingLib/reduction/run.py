@@ -1,7 +1,5 @@
 """Reducing a whole manifest."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import replace

@@ -4,8 +4,6 @@ Both visit the slices in their order and break ties by it, so that the result is
 depend on the names of files.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

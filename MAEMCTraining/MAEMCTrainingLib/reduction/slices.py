@@ -1,7 +1,5 @@
 """The slices of a manifest as 8-bit images, volume by volume, in the order towards S."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence

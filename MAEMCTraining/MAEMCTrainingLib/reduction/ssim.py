@@ -5,8 +5,6 @@ constants: a window of 11 x 11 with a deviation of 1.5 pixels, K1 = 0.01, K2 = 0
 window lies in the slice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Patients are drawn, with all their cases, from each stratum of patients whose ca
 sample holds the classes in their proportion.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from MAEMCLib.report.sections import Metric
 

@@ -5,8 +5,6 @@ Platt scaling: logit p' = slope * logit p + intercept, fitted on out-of-fold pre
 which a temperature cannot move. After it, the probability's prior is the cohort's share of malignant cases.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

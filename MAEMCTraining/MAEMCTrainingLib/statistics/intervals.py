@@ -6,8 +6,6 @@ patients: cases of one patient are alike, so that n cases say as much as a small
 ``Testing/benchmarks/intervals.py`` simulates how often they hold.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Logistic regression on few cases and many values: the baselines' model, and the head of a linear probe."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -9,8 +9,6 @@ Macro: the mean over classes, each counting the same however rare it is; an AUC 
 classes go together in a mean is seen in the bootstrap samples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The three thresholds that a model is used at, chosen on validation cases and frozen (methods.md 6.1, row 37)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

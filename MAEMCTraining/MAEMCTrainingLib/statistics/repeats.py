@@ -6,8 +6,6 @@ repeats differ by training noise alone; what other patients would have given is 
 it (methods.md, section 6.4).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Slices laid on one regular grid: which slice is which, which are missing, and how far each lies off its place."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise

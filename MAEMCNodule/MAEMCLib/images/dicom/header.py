@@ -1,7 +1,5 @@
 """The header of one DICOM file as plain values, and whether a file is DICOM at all."""
 
-from __future__ import annotations
-
 import math
 import os
 import sys

@@ -3,8 +3,6 @@
 The frames of an enhanced multi-frame CT are images as if each were a file of its own.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 import warnings

@@ -1,7 +1,5 @@
 """One CT series out of a folder of DICOM files, in the right order and in its place, or the reason why not."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,8 +1,6 @@
 """The stacks of slices that one series holds: usually one, but phases, reconstructions, directions and even patients
 can share a SeriesInstanceUID."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace

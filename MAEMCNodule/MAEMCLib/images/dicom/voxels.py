@@ -1,7 +1,5 @@
 """The voxels of a stack of slices in HU, each by its own rescale slope and intercept."""
 
-from __future__ import annotations
-
 import filecmp
 import warnings
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ headers, checks no checksum inside NRRD and MetaImage, looks for another file of
 headers.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ...errors import InputError

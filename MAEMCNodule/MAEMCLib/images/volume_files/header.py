@@ -1,7 +1,5 @@
 """What the headers of all formats have in common: the facts that are needed, and how their texts and names are read."""
 
-from __future__ import annotations
-
 import math
 import re
 import zlib

@@ -1,7 +1,5 @@
 """MetaImage headers, by the definition of the format (itk.org/Wiki/ITK/MetaIO/Documentation)."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import BinaryIO

@@ -3,8 +3,6 @@
 Where a volume lies is stated up to three times: by the sform, by the qform, and in part by the voxel sizes in pixdim.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import struct

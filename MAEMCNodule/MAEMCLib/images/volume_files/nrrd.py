@@ -1,7 +1,5 @@
 """NRRD headers, by the definition of the format (teem.sourceforge.net/nrrd/format.html)."""
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The voxels of a volume file: exactly the bytes that its header declares, checked by the stream's own checksum."""
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import dataclass
 from pathlib import Path

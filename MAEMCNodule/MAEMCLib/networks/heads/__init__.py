@@ -4,8 +4,6 @@
 ``fuse ... head=NAME``; it also has ``set_standardization``, as the graph's.
 """
 
-from __future__ import annotations
-
 import pkgutil
 from importlib import import_module
 

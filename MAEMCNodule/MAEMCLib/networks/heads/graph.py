@@ -11,8 +11,6 @@ relates the modalities through a bipartite graph, for any number of classes. Wha
 * Each image branch, and the clinical values together, give logits; their mean over what was observed is the model's.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

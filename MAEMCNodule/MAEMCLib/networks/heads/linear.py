@@ -1,7 +1,5 @@
 """One linear layer on every branch by itself; the mean of the branches' logits is the case's. Values are not read."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

@@ -1,7 +1,5 @@
 """How a report is written: a file a format, named as the ending of what it writes, with ``render(report) -> str``."""
 
-from __future__ import annotations
-
 import pkgutil
 from importlib import import_module
 from pathlib import Path

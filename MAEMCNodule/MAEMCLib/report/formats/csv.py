@@ -1,7 +1,5 @@
 """The tables of a report for a spreadsheet: a metric is three columns, its value, low and high."""
 
-from __future__ import annotations
-
 import io
 
 from ...files.spreadsheet import RowWriter

@@ -3,8 +3,6 @@
 Jinja2 is imported when a page is made: Slicer's own process makes none.
 """
 
-from __future__ import annotations
-
 import base64
 from pathlib import Path
 

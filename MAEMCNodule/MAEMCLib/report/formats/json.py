@@ -1,7 +1,5 @@
 """A report for programs: its sections with their tables and notes, without figures."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, is_dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """A report as Markdown: tables and notes, without figures."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from ...machine.terminal import visible

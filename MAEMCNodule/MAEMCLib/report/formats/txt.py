@@ -1,7 +1,5 @@
 """A report for the terminal: without figures and without details."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """Taking files out of an archive without letting it decide where they go."""
 
-from __future__ import annotations
-
 import contextlib
 import filecmp
 import os

@@ -1,7 +1,5 @@
 """Which folders of a tree of pictures are classes, and which of two classes is the negative one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

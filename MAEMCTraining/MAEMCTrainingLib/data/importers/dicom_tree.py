@@ -1,7 +1,5 @@
 """All DICOM files below a folder, by series: one pass over the headers, no voxel is read."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from functools import cached_property

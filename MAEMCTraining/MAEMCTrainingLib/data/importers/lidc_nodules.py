@@ -4,8 +4,6 @@ A mask is a sorted array of voxel numbers, ``(k * rows + j) * columns + i``: a n
 volume of a hundred million.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median

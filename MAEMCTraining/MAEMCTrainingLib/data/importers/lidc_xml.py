@@ -1,7 +1,5 @@
 """The readings of LIDC-IDRI as its XML files hold them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element

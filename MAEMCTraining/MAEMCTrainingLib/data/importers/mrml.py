@@ -1,7 +1,5 @@
 """The volumes and point lists that a Slicer scene file (MRML) names, read without Slicer."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whether a file is a 2-D picture, how large it is and whose it is, read from its header."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from MAEMCLib.errors import InputError

@@ -1,7 +1,5 @@
 """XML from anywhere, read without what XML can do to its reader."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 

@@ -1,7 +1,5 @@
 """Where a volume lies in the patient, from its header alone, and whether a point is inside."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

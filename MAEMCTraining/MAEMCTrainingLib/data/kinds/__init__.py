@@ -1,7 +1,5 @@
 """The kinds of pictures that can be learned from, by name: every module of this folder that has a ``KIND``."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Pieces of augmentation that kinds share."""
 
-from __future__ import annotations
-
 import numpy as np
 from MAEMCLib.images.gray import crop_resized
 

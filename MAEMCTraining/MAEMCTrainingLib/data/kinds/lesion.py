@@ -4,8 +4,6 @@ A lesion of two patches is hidden whole by more than half of all random masks th
 to paint it over. For pictures with lesion masks the draw is mended just enough (methods.md, section 6.2).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ Zhao et al. 2025, section 2.2, names rotation, horizontal flip and translation i
 for each plane by itself: each montage stays anatomically coherent while the pair stays non-trivial.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -4,8 +4,6 @@ What is stored of a case is int16 HU of shape (2, 35, 60, 60), axial then corona
 central 25 x 50 x 50 samples are the region that scoring cuts. Samples outside the volume hold ``PADDING``.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence

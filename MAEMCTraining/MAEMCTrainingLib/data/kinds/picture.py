@@ -5,8 +5,6 @@ volume in the place of a picture: its axial slice is then shown in the lung wind
 of lesions.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ Each square has its own side and is exactly what ``images.gray.framed`` gives sc
 where that loses nothing, otherwise in float32. The lesion that is marked in a picture follows it, a byte a pixel.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 The published work adapts both so that small lesions are not masked whole, and gives no values: this is a grid.
 """
 
-from __future__ import annotations
-
 from ..cell import Cell, Experiment
 
 _SIDE = 224

@@ -4,8 +4,6 @@ The published protocol of fine-tuning: one linear layer on the encoder, 10 epoch
 all; Adam, batches of 64; five runs, of which mean and deviation are given.
 """
 
-from __future__ import annotations
-
 from ..cell import Cell, Experiment, repeated
 
 METHODS = ("swav", "moco-v2", "spark")

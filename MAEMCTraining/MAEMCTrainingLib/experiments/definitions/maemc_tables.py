@@ -4,8 +4,6 @@ All rivals see the same montages, as the published figures suggest (methods.md, 
 each fold without its test patients, or takes other patients' nodules (``--pretraining-data``).
 """
 
-from __future__ import annotations
-
 from ..cell import EVALUATE, Cell, Experiment
 
 _RIVALS = ("moco-v1", "moco-v2", "mae", "simclr", "cmae", "fcmae", "maemc")

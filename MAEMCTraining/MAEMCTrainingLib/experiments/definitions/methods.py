@@ -5,8 +5,6 @@ them at the same budget. Pre-training sees a part of the patients whose labels a
 fine-tuned and tested in the same folds of the others, beside the random forest of each job's report.
 """
 
-from __future__ import annotations
-
 from ..cell import Cell, Experiment
 
 _LABELS = (30, 100, 0)

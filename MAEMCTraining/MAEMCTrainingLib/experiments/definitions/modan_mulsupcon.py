@@ -5,8 +5,6 @@ folds of each repeat, compared by a paired Wilcoxon signed-rank test. A linear p
 one outcome, so that only fine-tuning is repeated.
 """
 
-from __future__ import annotations
-
 from ..cell import Cell, Experiment, repeated
 
 REPEATS = 10

@@ -4,8 +4,6 @@ methods.md calls it the consequence of the published design that in-slice detail
 2,500 values. This table trains patch 50, 25 and 10, from scratch and pre-trained, with 30, 100 and all labels.
 """
 
-from __future__ import annotations
-
 from ..cell import Cell, Experiment
 
 # Patches smaller than a slice need a position code that knows slice, row and column.

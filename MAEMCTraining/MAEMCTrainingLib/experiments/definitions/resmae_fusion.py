@@ -4,8 +4,6 @@ The source (an abstract) reports gains over a baseline that it does not name; he
 network from scratch, the images alone, the clinical values alone and the majority class.
 """
 
-from __future__ import annotations
-
 from ..cell import FUSE, Cell, Experiment
 
 _WORDS = ("images_alone=true",)

@@ -9,8 +9,6 @@ theirs are blocks of 2 x 2; the features have the encoder's final norm, their mo
 branch's view is augmented as the data's kind is, theirs is jittered in color and blurred.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import torch

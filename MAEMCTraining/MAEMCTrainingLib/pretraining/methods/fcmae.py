@@ -9,8 +9,6 @@ those of each image, as the dense network does that is fine-tuned afterwards. Of
 as everywhere here; the published code, which counts the visible ones and cuts, masks 30.
 """
 
-from __future__ import annotations
-
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.masking import unpatchify

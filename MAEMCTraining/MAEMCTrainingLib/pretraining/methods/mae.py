@@ -7,8 +7,6 @@ whole (methods.md, section 6.2). The number of masked patches is rounded, where 
 one at some ratios, not at 75 % of 196. The 2-D position code orders its channels otherwise, which changes nothing.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from ..method import ViewBatch

@@ -4,8 +4,6 @@ Version 1: He et al. 2020, "Momentum Contrast for Unsupervised Visual Representa
 Version 2: Chen et al. 2020, "Improved Baselines with Momentum Contrastive Learning" (arXiv 2003.04297), section 3.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

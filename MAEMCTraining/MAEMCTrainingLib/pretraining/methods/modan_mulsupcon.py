@@ -4,8 +4,6 @@ Two crops of an image agree with those of another image as far as their attribut
 multi-hot labels); the more they share, the more the loss pulls them together (methods.md, sections 4 and 6.4).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from fractions import Fraction

@@ -6,8 +6,6 @@ by masked image reconstruction, and no more. How the image is masked, the decode
 reconstructs it from the last map, and masked pixels count. ``spark`` is the principled alternative.
 """
 
-from __future__ import annotations
-
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from torch import Tensor
 

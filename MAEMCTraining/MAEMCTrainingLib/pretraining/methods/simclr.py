@@ -3,8 +3,6 @@
 Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations" (ICML), section 2.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -6,8 +6,6 @@ resolution; at each of its four stages the masked places are filled with an embe
 decoder reconstructs the image from all four.
 """
 
-from __future__ import annotations
-
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from torch import Tensor, nn

@@ -4,8 +4,6 @@ The plain rival in the papers' tables ("supervised ViT" of Zhao et al. 2025, tab
 ModAn-MulSupCon), and a pre-training in its own right on whatever labels a manifest has.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A light convolutional decoder: the maps of an encoder's stages -> an image."""
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The rows of all processes, for losses that compare the samples of a whole batch with each other."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -11,8 +11,6 @@ A place of a coarse level that covers masked and visible cells counts as visible
 its value comes from the visible cells below it only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache

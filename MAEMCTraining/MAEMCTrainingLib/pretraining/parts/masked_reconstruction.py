@@ -1,7 +1,5 @@
 """What the masked pre-training methods of convolutional networks share: the grid of the mask, the loss, the surface."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Annotated

@@ -1,7 +1,5 @@
 """What the masked autoencoders with a vision transformer share: encoder, decoder, the loss of the masked patches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """The head that pre-training puts on an encoder's features, and drops afterwards."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch

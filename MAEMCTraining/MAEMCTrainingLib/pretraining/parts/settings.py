@@ -1,7 +1,5 @@
 """What the settings of every pre-training method are."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -5,8 +5,6 @@ with the source's own identifiers and names everything that it skips; hashing th
 (``pseudonymized``).
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from pkgutil import iter_modules
 

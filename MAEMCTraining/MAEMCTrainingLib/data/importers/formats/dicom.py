@@ -1,7 +1,5 @@
 """Importer of any tree of DICOM files: the table of its CT series."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

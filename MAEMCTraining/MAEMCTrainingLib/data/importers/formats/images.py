@@ -14,8 +14,6 @@ folder; a picture that lies directly in the source or in the folder of a class i
 the patient is. A picture whose name ends in ``_mask`` is no case; it becomes the column ``mask`` of the one it is of.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain

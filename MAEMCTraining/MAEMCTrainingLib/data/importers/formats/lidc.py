@@ -1,8 +1,6 @@
 """Importer of LIDC-IDRI as TCIA ships it: CT series in DICOM, and the readings of up to four radiologists in XML files
 that lie among them or in a folder of their own."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

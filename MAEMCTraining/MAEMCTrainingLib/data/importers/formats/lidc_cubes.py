@@ -1,8 +1,6 @@
 """Importer of LIDC nodule cubes: a folder of 51 mm cubes at 1 mm (``images/*.nrrd``) with the readers' ratings
 (``labels.csv``)."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 """Importer of the LUNA25 challenge's public training data: one CSV with a row a nodule, and volumes named after their
 series."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable

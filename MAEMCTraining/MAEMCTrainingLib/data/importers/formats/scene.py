@@ -1,7 +1,5 @@
 """Importer of Slicer scenes: a row a control point of a point list, in the volume that it was placed in."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
