@@ -98,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--output", required=True, metavar="DIR")
 
     _models(subparsers)
+    _risk(subparsers)
 
     command = _command(subparsers, "device", device, "show which processor is used, and why")
     command.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps")
@@ -136,6 +137,13 @@ def _models(subparsers) -> None:
     command.add_argument("--output", required=True, metavar="FILE")
     command = _command(actions, "remove", model_commands.models_remove, "delete an imported model")
     command.add_argument("reference", metavar="ID")
+
+
+def _risk(subparsers) -> None:
+    from .commands.risk import add_scores
+
+    scores = subparsers.add_parser("risk", help="clinical scores: Brock, Lung-RADS, Fleischner ...", allow_abbrev=False)
+    add_scores(scores.add_subparsers(title="scores", required=True, metavar="SCORE"), _command)
 
 
 def _command(subparsers, name: str, run, text: str) -> argparse.ArgumentParser:
