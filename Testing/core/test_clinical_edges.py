@@ -72,6 +72,12 @@ def test_the_nearest_edge_of_fleischner(size, at, category):
     assert found.at == pytest.approx(at, abs=0.002) and found.category == category
 
 
+def test_no_edge_where_the_advice_stays():
+    """Several solid nodules of 6-8 mm and of more than 8 mm are treated alike."""
+    found = edge("fleischner", type="solid", long_mm=8.4, short_mm=8.4, number="multiple", risk="low")
+    assert found.category == "multiple solid, < 6 mm, low risk"
+
+
 def test_the_edge_of_a_probability_is_a_size():
     """Mayo, 60 years, never a smoker: 5 % is where 0.1274 d = 6.8272 - 0.0391 * 60 - ln 19."""
     found = edge("mayo", age=60, diameter_mm=14)

@@ -116,7 +116,7 @@ def test_volumes_at_baseline(volume, expected):
     if expected is None:
         assert "volume" not in notes
     else:
-        assert f"By its volume of {volume} mm3 the category would be {expected}." in notes
+        assert f"By its volume of {volume} mm3 alone it would be {expected}." in notes
 
 
 @pytest.mark.parametrize(("volume", "expected"), [(33, "2"), (34, "3"), (112, "3"), (113, "4A"), (268, "4B")])

@@ -24,9 +24,9 @@ class Field:
 
     name: of the value in Python and JSON; the option is made from it. title: for people. kind: "number" (in ``unit``,
     from ``low`` to ``high``, both possible; ``whole`` without fraction; ``many`` at once), "choice" (one of
-    ``choices``) or "flag" (no unless it is given). optional: may be left out; ``default`` then stands for it. when:
-    (name, values) of further choices that all have to hold, else the value is neither asked for nor used. hint: how
-    it is measured or what it means.
+    ``choices``) or "flag" (no unless it is given). optional: may be left out. default: stands for what is left out.
+    when: (name, values) of other fields, all of which have to have one of these values; else this one is neither asked
+    for nor used. hint: how it is measured or what it means.
     """
 
     name: str
@@ -79,30 +79,21 @@ class Field:
 
     def _single(self, given: object) -> Any:
         text = str(given).strip()
-        if self.kind == FLAG:
-            if text.lower() not in _FLAG_WORDS:
-                raise self._refused(given, "it has to be yes or no")
-            return _FLAG_WORDS[text.lower()]
-        if self.kind == CHOICE:
-            if text.lower() not in self.choices_by_word:
-                raise self._refused(given, f"it has to be {self.allowed}")
-            return self.choices_by_word[text.lower()]
+        if self.kind == NUMBER:
+            return self._number(given, text)
+        words = _FLAG_WORDS if self.kind == FLAG else {choice.lower(): choice for choice in self.choices}
+        if text.lower() not in words:
+            raise self._refused(given, f"it has to be {self.allowed}")
+        return words[text.lower()]
+
+    def _number(self, given: object, text: str) -> float | int:
         try:
             value = math.nan if isinstance(given, bool) else float(text)
         except ValueError:
             value = math.nan
-        if not self.low <= value <= self.high:
-            raise self._refused(given, f"it has to be a number {self.allowed}")
-        if not self.whole:
-            return value
-        if value != int(value):
-            raise self._refused(given, f"it has to be a whole number {self.allowed}")
-        return int(value)
-
-    @property
-    def choices_by_word(self) -> dict[str, str]:
-        """The choices by their words in small letters."""
-        return {choice.lower(): choice for choice in self.choices}
+        if not self.low <= value <= self.high or (self.whole and value != int(value)):
+            raise self._refused(given, f"it has to be a {'whole ' * self.whole}number {self.allowed}")
+        return int(value) if self.whole else value
 
     def _refused(self, given: object, why: str) -> UsageError:
         return UsageError(f"{self.title} ({self.name}) is '{given}', but {why}. Correct it.", "clinical-value")

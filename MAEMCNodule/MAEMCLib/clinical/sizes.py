@@ -27,6 +27,11 @@ def mean_to_millimeter(long_mm: float, short_mm: float) -> int:
     return int(rounded(mean_diameter(long_mm, short_mm), 0))
 
 
+def axes_text(long_mm: float, short_mm: float) -> str:
+    """``8.4 x 7.2 mm``."""
+    return f"{rounded(long_mm, 1)} x {rounded(short_mm, 1)} mm"
+
+
 def sphere_volume(diameter_mm: float) -> float:
     """mm3 of a sphere: pi / 6 * d^3."""
     return math.pi / 6 * diameter_mm**3

@@ -32,7 +32,7 @@ from ..fields import (
     needed_when,
 )
 from ..score import Outcome, Score, count_state
-from ..sizes import mean_to_millimeter, rounded
+from ..sizes import axes_text, mean_to_millimeter, rounded
 
 YOUNGEST_YEARS = 35
 SINGLE, MULTIPLE, LOW, HIGH = "single", "multiple", "low", "high"
@@ -45,14 +45,12 @@ RISK = Field(
     hint="high for example by heavy smoking, upper lobe, spiculation, family history",
 )
 
-SMALL, MIDDLE, LARGE = "< 6 mm", "6-8 mm", "> 8 mm"
+SMALL, MIDDLE, LARGE, NOT_SMALL = "< 6 mm", "6-8 mm", "> 8 mm", ">= 6 mm"
 NO_FOLLOW_UP, OPTIONAL_YEAR, HALF_YEAR, QUARTER, WORK_UP = range(5)
 """How soon something is done: never, perhaps in a year, in 6-12 months, in 3-6 months, in 3 months or at once."""
 _NOTHING = (NO_FOLLOW_UP, "No routine follow-up.")
 _OPTIONAL = (OPTIONAL_YEAR, "Optional CT at 12 months.")
 _CONSIDER = (WORK_UP, "Consider CT at 3 months, PET/CT, or tissue sampling.")
-_MULTIPLE_LOW = (QUARTER, "CT at 3-6 months, then consider CT at 18-24 months.")
-_MULTIPLE_HIGH = (QUARTER, "CT at 3-6 months, then CT at 18-24 months.")
 SOLID_TABLE = {
     (SINGLE, LOW, SMALL): _NOTHING,
     (SINGLE, LOW, MIDDLE): (HALF_YEAR, "CT at 6-12 months, then consider CT at 18-24 months."),
@@ -61,13 +59,11 @@ SOLID_TABLE = {
     (SINGLE, HIGH, MIDDLE): (HALF_YEAR, "CT at 6-12 months, then CT at 18-24 months."),
     (SINGLE, HIGH, LARGE): _CONSIDER,
     (MULTIPLE, LOW, SMALL): _NOTHING,
-    (MULTIPLE, LOW, MIDDLE): _MULTIPLE_LOW,
-    (MULTIPLE, LOW, LARGE): _MULTIPLE_LOW,
+    (MULTIPLE, LOW, NOT_SMALL): (QUARTER, "CT at 3-6 months, then consider CT at 18-24 months."),
     (MULTIPLE, HIGH, SMALL): _OPTIONAL,
-    (MULTIPLE, HIGH, MIDDLE): _MULTIPLE_HIGH,
-    (MULTIPLE, HIGH, LARGE): _MULTIPLE_HIGH,
+    (MULTIPLE, HIGH, NOT_SMALL): (QUARTER, "CT at 3-6 months, then CT at 18-24 months."),
 }
-"""(number, risk, size) -> (urgency, recommendation)."""
+"""(number, risk, size) -> (urgency, recommendation). Several nodules of 6-8 and of more than 8 mm are treated alike."""
 
 
 class Fleischner(Score):
@@ -111,18 +107,17 @@ class Fleischner(Score):
     def outcome(self, values: Mapping[str, Any]) -> Outcome:
         """The table's row and column."""
         mean = mean_to_millimeter(values["long_mm"], values["short_mm"])
-        size = SMALL if mean < 6 else MIDDLE if mean <= 8 else LARGE
         notes = []
         if values["type"] == SOLID:
             row = (values["number"], values["risk"])
+            size = _column(values["number"], mean, 6, 8)
             urgency, advice = SOLID_TABLE[(*row, size)]
             category = f"{values['number']} solid, {size}, {values['risk']} risk"
             volume = values.get("volume_mm3")
-            if volume is not None:
-                by_volume = SMALL if rounded(volume, 0) < 100 else MIDDLE if rounded(volume, 0) <= 250 else LARGE
-                if by_volume != size:
-                    other = SOLID_TABLE[(*row, by_volume)][1]
-                    notes.append(f"By its volume of {volume:.0f} mm3 it is as {by_volume}: {other}")
+            by_volume = size if volume is None else _column(values["number"], rounded(volume, 0), 100, 250)
+            if by_volume != size:
+                other = SOLID_TABLE[(*row, by_volume)][1]
+                notes.append(f"By its volume of {volume:.0f} mm3 it is as {by_volume}: {other}")
         elif values["number"] == SINGLE:
             category, urgency, advice = _single_subsolid(values, mean)
         else:
@@ -140,13 +135,20 @@ class Fleischner(Score):
         parts = [
             f"{number} incidental {kind} {noun}{count_state(values)}",
             f"mean diameter {outcome.measures['mean_diameter_mm']:.0f} mm "
-            f"({values['long_mm']:.1f} x {values['short_mm']:.1f} mm)",
+            f"({axes_text(values['long_mm'], values['short_mm'])})",
         ]
         if "solid_mm" in values:
-            parts.append(f"solid part {values['solid_mm']:.1f} mm")
+            parts.append(f"solid part {rounded(values['solid_mm'], 1)} mm")
         if "risk" in values:
             parts.append(f"{values['risk']} risk")
         return f"{', '.join(parts)}. {self.title}: {outcome.recommendation}"
+
+
+def _column(number: str, size: float, middle: float, large: float) -> str:
+    """The table's column: from ``middle`` on, and above ``large``, in the unit of the size."""
+    if size < middle:
+        return SMALL
+    return NOT_SMALL if number == MULTIPLE else MIDDLE if size <= large else LARGE
 
 
 def _single_subsolid(values: Mapping[str, Any], mean: int) -> tuple[str, int, str]:

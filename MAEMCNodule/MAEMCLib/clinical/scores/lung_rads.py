@@ -31,7 +31,7 @@ from ..fields import (
     needed_when,
 )
 from ..score import Outcome, Score
-from ..sizes import mean_to_tenth, rounded
+from ..sizes import axes_text, mean_to_tenth, rounded
 
 BASELINE, NEW, GROWING, SLOW, STABLE = "baseline", "new", "growing", "slow-growing", "stable"
 NODULE = "nodule"
@@ -68,13 +68,13 @@ ORDER = ("1", "2", "0", "3", "4A", "4B", "4X")
 """The least urgent first. 0 stands where it does as a decision of this library: an incomplete examination is never
 called benign, and hides no nodule that is 3 or worse."""
 _YEAR = "Continue annual screening with low-dose CT in 12 months."
-_WORKUP = "Diagnostic chest CT, PET/CT (where the solid part has 8 mm or more), tissue sampling or referral."
+_WORKUP = "Diagnostic chest CT, PET/CT (for a solid nodule or solid part of 8 mm or more), tissue sampling or referral."
 MANAGEMENT = {
     "0": "Additional screening CT, or comparison with the prior CT; low-dose CT in 1 to 3 months if inflammatory.",
     "1": _YEAR,
     "2": _YEAR,
     "3": "Low-dose CT in 6 months.",
-    "4A": "Low-dose CT in 3 months; PET/CT may be considered where the solid part has 8 mm or more.",
+    "4A": "Low-dose CT in 3 months; PET/CT may be considered for a solid nodule or solid part of 8 mm or more.",
     "4B": _WORKUP,
     "4X": _WORKUP,
 }
@@ -110,9 +110,7 @@ class LungRads(Score):
         if values.get("setting") == INCIDENTAL:
             return "It is for screening; for an incidental nodule there is Fleischner 2017 (fleischner)."
         if values["finding"] in ("airway", "cyst"):
-            return (
-                "Nodules in airways and atypical cysts have rules of their own, which are not built in: see the table."
-            )
+            return "Airways and atypical cysts have rules of their own, which are not built in: see the table."
         if values.get("previous") == "4B":
             return "Lung-RADS steps down stable 3 and 4A; what becomes of a stable 4B its work-up decides."
         return super().inapplicable(values)
@@ -145,7 +143,7 @@ class LungRads(Score):
         if volume is not None and values["type"] != PART_SOLID:
             other, _ = _by_size(values, int(rounded(volume, 0)), None, VOLUMES.__getitem__)
             if other != category:
-                notes.append(f"By its volume of {volume:.0f} mm3 the category would be {other}.")
+                notes.append(f"By its volume of {volume:.0f} mm3 alone it would be {other}.")
         return category, notes, measures
 
     def sentence(self, values: Mapping[str, Any], outcome: Outcome) -> str:
@@ -192,12 +190,7 @@ def _solid(context: str, size: float, edge: Callable[[int], float]) -> str:
 def _non_solid(context: str, size: float, edge: Callable[[int], float]) -> tuple[str, str]:
     if size < edge(30) or context in (STABLE, SLOW):
         return "2", ""
-    if context == GROWING:
-        return (
-            "3",
-            "The table has no row for growth at 30 mm and more; by its note on sizes the category is that of one.",
-        )
-    return "3", ""
+    return "3", "The table has no row for growth at 30 mm and more; this is its size's." if context == GROWING else ""
 
 
 def _part_solid(context: str, size: float, solid: float, edge: Callable[[int], float]) -> tuple[str, str]:
@@ -224,10 +217,10 @@ def _finding(values: Mapping[str, Any], outcome: Outcome) -> str:
         return f"nodule with {what}"
     kind = "ground-glass" if values["type"] == NON_SOLID else values["type"]
     mean = outcome.measures["mean_diameter_mm"]
-    axes = f"mean diameter {mean:.1f} mm ({values['long_mm']:.1f} x {values['short_mm']:.1f} mm)"
+    axes = f"mean diameter {mean} mm ({axes_text(values['long_mm'], values['short_mm'])})"
     parts = [f"{values['context']} {kind} nodule", axes]
     if "solid_mm" in values:
-        parts.append(f"solid part {values['solid_mm']:.1f} mm")
+        parts.append(f"solid part {rounded(values['solid_mm'], 1)} mm")
     names = {"spiculation": "spiculated", "lymph_nodes": "enlarged lymph nodes", "doubled": "doubled within a year"}
     parts += [text for name, text in names.items() if values.get(name)]
     return ", ".join(parts)
