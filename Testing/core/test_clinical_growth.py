@@ -112,7 +112,9 @@ def test_bad_growth(values, message):
     ],
 )
 def test_bts_for_solid_nodules(values, words):
-    assert words in BTS.evaluate({"type": "solid", **values}).recommendation
+    result = BTS.evaluate({"type": "solid", **values})
+    assert words in result.recommendation and words in result.sentence
+    assert ("ring calcification" in result.sentence) == ("pattern" in values)
 
 
 @pytest.mark.parametrize("kind", ["part-solid", "non-solid"])

@@ -185,6 +185,13 @@ PATTERN = Field(
     default=NONE,
     hint="of calcification (complete, central, popcorn, ring), or fat",
 )
+
+
+def pattern_text(pattern: str) -> str:
+    """``ring calcification``, ``fat``: a benign pattern in words."""
+    return pattern if pattern == "fat" else f"{pattern} calcification"
+
+
 SMOKER = Field("smoker", "smoker", FLAG, hint="now or ever")
 EXTRATHORACIC_CANCER = Field(
     "extrathoracic_cancer", "extrathoracic cancer more than 5 years ago", FLAG, hint="date of diagnosis"

@@ -25,6 +25,7 @@ from ..fields import (
     VOLUME,
     Field,
     needed_when,
+    pattern_text,
 )
 from ..score import Outcome, Score
 
@@ -82,6 +83,7 @@ class BritishThoracicSociety(Score):
         """``Part-solid nodule, diameter 9 mm. British Thoracic Society 2015: CT at 3 months ...``."""
         sizes = [one.text(values[one.name]) for one in (DIAMETER, VOLUME, RISK) if one.name in values]
         kind = "ground-glass" if values["type"] == NON_SOLID else values["type"]
+        sizes += [] if values["pattern"] == NONE else [pattern_text(values["pattern"])]
         return f"{kind.capitalize()} nodule, {', '.join(sizes)}. {self.title}: {outcome.recommendation}"
 
     def edge(self, values: Mapping[str, Any], error_mm: float | None) -> Edge | None:

@@ -29,6 +29,7 @@ from ..fields import (
     VOLUME,
     Field,
     needed_when,
+    pattern_text,
 )
 from ..score import Outcome, Score
 from ..sizes import axes_text, mean_to_tenth, rounded
@@ -213,8 +214,7 @@ def _finding(values: Mapping[str, Any], outcome: Outcome) -> str:
             values["finding"], "findings that may be inflammatory or infectious"
         )
     if values["pattern"] != NONE:
-        what = "fat" if values["pattern"] == "fat" else f"{values['pattern']} calcification"
-        return f"nodule with {what}"
+        return f"nodule with {pattern_text(values['pattern'])}"
     kind = "ground-glass" if values["type"] == NON_SOLID else values["type"]
     mean = outcome.measures["mean_diameter_mm"]
     axes = f"mean diameter {mean} mm ({axes_text(values['long_mm'], values['short_mm'])})"
