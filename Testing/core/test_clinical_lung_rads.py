@@ -50,6 +50,8 @@ def test_solid(context, size, expected):
         ("baseline", 5.9, 3.0, "2"),
         ("baseline", 6.0, 3.0, "3"),
         ("baseline", 20.0, 5.9, "3"),
+        ("baseline", 20.0, 5.94, "3"),
+        ("baseline", 20.0, 5.95, "4A"),
         ("baseline", 20.0, 6.0, "4A"),
         ("baseline", 20.0, 7.9, "4A"),
         ("baseline", 20.0, 8.0, "4B"),
@@ -102,7 +104,8 @@ def test_management(category, words):
 @pytest.mark.parametrize(
     ("volume", "expected"),
     [
-        (112, None),
+        (112.4, None),
+        (112.5, "3"),
         (113, "3"),
         (267, "3"),
         (268, "4A"),
@@ -116,7 +119,7 @@ def test_volumes_at_baseline(volume, expected):
     if expected is None:
         assert "volume" not in notes
     else:
-        assert f"By its volume of {volume} mm3 alone it would be {expected}." in notes
+        assert f"By its volume of {int(volume + 0.5)} mm3 alone it would be {expected}." in notes
 
 
 @pytest.mark.parametrize(("volume", "expected"), [(33, "2"), (34, "3"), (112, "3"), (113, "4A"), (268, "4B")])

@@ -117,7 +117,7 @@ class Fleischner(Score):
             by_volume = size if volume is None else _column(values["number"], rounded(volume, 0), 100, 250)
             if by_volume != size:
                 other = SOLID_TABLE[(*row, by_volume)][1]
-                notes.append(f"By its volume of {volume:.0f} mm3 it is as {by_volume}: {other}")
+                notes.append(f"By its volume of {rounded(volume, 0):.0f} mm3 it is as {by_volume}: {other}")
         elif values["number"] == SINGLE:
             category, urgency, advice = _single_subsolid(values, mean)
         else:

@@ -142,9 +142,10 @@ class LungRads(Score):
         notes = [note] if note else []
         volume = values.get("volume_mm3")
         if volume is not None and values["type"] != PART_SOLID:
-            other, _ = _by_size(values, int(rounded(volume, 0)), None, VOLUMES.__getitem__)
+            whole = int(rounded(volume, 0))
+            other, _ = _by_size(values, whole, None, VOLUMES.__getitem__)
             if other != category:
-                notes.append(f"By its volume of {volume:.0f} mm3 alone it would be {other}.")
+                notes.append(f"By its volume of {whole} mm3 alone it would be {other}.")
         return category, notes, measures
 
     def sentence(self, values: Mapping[str, Any], outcome: Outcome) -> str:
