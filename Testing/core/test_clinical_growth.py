@@ -135,6 +135,17 @@ def test_bts_for_subsolid_nodules(kind, values, words):
 def test_bts_needs_a_size_and_an_adult():
     with pytest.raises(UsageError, match=r"needs diameter .* or volume .*--diameter-mm or --volume-mm3"):
         BTS.evaluate({"type": "solid"})
+    with pytest.raises(UsageError, match=r"probability.* '1\.1', but it has to be a number from 0 to 1"):
+        BTS.evaluate({"type": "solid", "diameter_mm": 9, "probability": 1.1})
     assert "adults" in BTS.evaluate({"type": "solid", "diameter_mm": 9, "age": 17}).reason
     assert BTS.evaluate({"type": "solid", "diameter_mm": 9, "age": 18}).applicable
     assert "mass" in BTS.evaluate({"type": "solid", "volume_mm3": 14500}).reason
+
+
+def test_urgency_rises_with_what_is_advised():
+    by_size = [BTS.evaluate({"type": "solid", "diameter_mm": size}).rank for size in (4, 5, 6, 8)]
+    by_risk = [BTS.evaluate({"type": "solid", "diameter_mm": 8, "probability": p}).rank for p in (0.05, 0.5, 0.9)]
+    assert by_size == [0, 1, 2, 3] and by_risk == [3, 4, 5]
+    assert BTS.evaluate({"type": "solid", "diameter_mm": 20, "pattern": "fat"}).rank == 0
+    pairs = ((100, 50, 90), (100, 100, 90), (100, 200, 700), (100, 200, 500), (100, 200, 100))
+    assert [grown(*pair).rank for pair in pairs] == [0, 1, 2, 3, 4]
