@@ -90,6 +90,7 @@ def test_the_edge_of_a_probability_is_a_size():
 def test_the_edge_of_a_volume_is_that_of_its_sphere():
     found = edge("bts", type="solid", volume_mm3=120, error_mm=1)
     assert found.at == pytest.approx(5.346, abs=0.002) and found.within_error  # (6 * 80 / pi)^(1/3)
+    assert edge("bts", type="solid", volume_mm3=120, error_mm=1, diameter_mm=4.9) == found
 
 
 def test_no_size_no_edge():

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from ..bands import BTS
-from ..edges import Edge
 from ..fields import (
     DIAMETER,
     FLAG,
@@ -85,11 +84,6 @@ class BritishThoracicSociety(Score):
         kind = "ground-glass" if values["type"] == NON_SOLID else values["type"]
         sizes += [] if values["pattern"] == NONE else [pattern_text(values["pattern"])]
         return f"{kind.capitalize()} nodule, {', '.join(sizes)}. {self.title}: {outcome.recommendation}"
-
-    def edge(self, values: Mapping[str, Any], error_mm: float | None) -> Edge | None:
-        """In the volume where it is known, as the category."""
-        used = {name: value for name, value in values.items() if name != "diameter_mm" or "volume_mm3" not in values}
-        return super().edge(used, error_mm)
 
 
 def _subsolid(values: Mapping[str, Any]) -> Outcome:
