@@ -25,6 +25,7 @@ def main(installed: Path, inputs: Path, output: Path, training: bool) -> None:
     training_widget = training_module_loads(installed)
     command_line(installed, inputs, output)
     clinical_scores_are_there(installed)
+    growth_is_measured(installed, inputs, output)
     tables_of_training_are_written()
     if training:
         a_model_is_trained(training_widget, installed, output)
@@ -155,6 +156,14 @@ def clinical_scores_are_there(installed: Path) -> None:
     assert examination([SCORES["lung-rads"].evaluate(nodule)]).category == "3"
     found = json.loads(maemc(installed, "risk", "va", "--age", "62", "--diameter-mm", "10", "--json"))
     assert round(found["probability"], 3) == 0.079, found
+
+
+def growth_is_measured(installed: Path, inputs: Path, output: Path) -> None:
+    """Of a nodule beside itself."""
+    ct, mask, grown = str(inputs / "ct.nrrd"), str(inputs / "segment.nrrd"), output / "grown"
+    masks = ("--point", "0,0,0", "--prior-point", "0,0,0", "--segment", mask, "--prior-segment", mask)
+    found = json.loads(maemc(installed, "growth", ct, ct, *masks, "--days", "90", "--json", "--output", str(grown)))
+    assert found["growth"]["within_error"] and (grown / "growth.png").is_file(), found
 
 
 def tables_of_training_are_written() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,8 +87,8 @@ def growth_command(arguments: Namespace) -> int:
     document = {
         "schema": 1,
         "disclaimer": DISCLAIMER,
-        "prior": _values(prior.measures),
-        "current": _values(current.measures),
+        "prior": _values(prior),
+        "current": _values(current),
         "growth": found.to_json(),
     }
     if folder is not None:
@@ -134,8 +133,10 @@ def _prior(
     return found
 
 
-def _values(one: Measures) -> dict[str, Any]:
+def _values(nodule: Measured) -> dict[str, Any]:
+    one = nodule.measures
     return {
+        "center_lps": nodule.mask.center_lps.tolist(),
         "long_axis_mm": one.axes.long_mm,
         "short_axis_mm": one.axes.short_mm,
         "mean_diameter_mm": one.mean_diameter_mm,
@@ -150,6 +151,7 @@ def _values(one: Measures) -> dict[str, Any]:
 
 def _report(prior: Measures, current: Measures, found: Growth) -> Report:
     def row(name: str, before: float, now: float, unit: str, digits: int = 1) -> tuple[str, str, str, str]:
+        before, now = round(before, digits), round(now, digits)  # so that the change is that of what is shown
         texts = (f"{value:.{digits}f} {unit}" for value in (before, now))
         return (name, *texts, f"{now - before:+.{digits}f} {unit}")
 
@@ -174,8 +176,10 @@ def _report(prior: Measures, current: Measures, found: Growth) -> Report:
 
 
 def _doubling(found: Growth) -> str:
-    if found.doubling_time_days is None:
+    """``154 days (99 to 342 with an error of 25 % of volume)``; where the volume may have grown by that error alone,
+    from how many days on."""
+    days, low, high = found.doubling_time_days, found.doubling_time_low_days, found.doubling_time_high_days
+    if low is None:
         return "-"
-    low, high = found.doubling_time_low_days, found.doubling_time_high_days
-    upper = "no growth" if high is None or not math.isfinite(high) else f"{high:.0f}"
-    return f"{found.doubling_time_days:.0f} days ({low:.0f} to {upper} with the volumes' error of 25 %)"
+    upper = f"{low:.0f} days or longer" if high is None else f"{low:.0f} to {high:.0f}"
+    return f"{'-' if days is None else f'{days:.0f} days'} ({upper} with an error of 25 % of volume)"

@@ -92,12 +92,15 @@ def _middle(stack: np.ndarray) -> np.ndarray:
 def show_slice(axis, picture: np.ndarray, plane: str, title: str, **style):
     """Draw a picture of 50 x 50 mm about a nodule, with the patient's directions at its borders. plane: "axial" or
     "coronal". Returns what ``imshow`` does."""
+    from matplotlib.patheffects import withStroke
+
     shown = axis.imshow(picture, extent=_EXTENT, interpolation="nearest", **style)
     axis.set(xticks=[], yticks=[])
     axis.set_title(title, fontsize=10)
     top, bottom, left, right = _ENDS[plane]
     for text, x, y in ((top, 0, -22.6), (bottom, 0, 22.6), (left, -22.6, 0), (right, 22.6, 0)):
-        axis.text(x, y, text, color="#ffd54d", fontsize=8, ha="center", va="center")
+        edge = [withStroke(linewidth=1.5, foreground="black")]  # to be read on white tissue too
+        axis.text(x, y, text, color="#ffd54d", fontsize=8, ha="center", va="center", path_effects=edge)
     return shown
 
 

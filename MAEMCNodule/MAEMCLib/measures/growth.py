@@ -132,7 +132,7 @@ def growth(prior: Measures, current: Measures, between: Interval) -> Growth:
         doubling.category,
         doubling.recommendation,
         f"{sizes} {doubling.sentence} {rule}: {met}.",
-        (*between.notes, *doubling.notes, *_notes(prior, current, solid_larger)),
+        (*between.notes, *_notes(prior, current, solid_larger)),
     )
 
 
