@@ -115,7 +115,9 @@ def test_the_solid_part_counts_too(solid, grown):
 def test_notes_on_the_measurements():
     prior = measured(status="wall")
     current = measured(composition="part-solid", solid_long=4.0, status="border")
-    notes = " ".join(growth(prior, current, Interval(90, ("said before.",))).notes)
+    found = growth(prior, current, Interval(90, ("said before.",)))
+    notes = " ".join(found.notes)
+    assert "prior CT borders" in found.sentence and "current CT is cut off" in found.sentence
     for words in ("said before.", "prior CT borders", "current CT is cut off", "was solid and is part-solid"):
         assert words in notes
     subsolid = measured(composition="ground-glass")

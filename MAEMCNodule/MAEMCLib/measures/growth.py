@@ -117,6 +117,7 @@ def growth(prior: Measures, current: Measures, between: Interval) -> Growth:
     sizes = "Mean diameter {:.1f} to {:.1f} mm, volume {:.0f} to {:.0f} mm3.".format(*diameters, *volumes)
     rule = f"Lung-RADS v2022 growth (mean diameter more than {GROWTH_MM} mm larger within 12 months)"
     met = {True: _MET, False: _NOT_MET, None: _OPEN}[grown]
+    doubts = _doubts(prior, current)
     return Growth(
         between.days,
         diameters,
@@ -131,8 +132,8 @@ def growth(prior: Measures, current: Measures, between: Interval) -> Growth:
         grown,
         doubling.category,
         doubling.recommendation,
-        f"{sizes} {doubling.sentence} {rule}: {met}.",
-        (*between.notes, *_notes(prior, current, solid_larger)),
+        " ".join([sizes, doubling.sentence, f"{rule}: {met}.", *doubts]),
+        (*between.notes, *doubts, *_notes(prior, current, solid_larger)),
     )
 
 
@@ -155,13 +156,18 @@ def _lung_rads_growth(larger_mm: float, days: float) -> bool | None:
     return True if days <= YEAR_DAYS else None
 
 
-def _notes(prior: Measures, current: Measures, solid_larger: float | None) -> list[str]:
-    """What a reader should know of the two measurements."""
-    found = [
+def _doubts(prior: Measures, current: Measures) -> list[str]:
+    """Why the numbers may be wrong: also said where they are pasted."""
+    return [
         f"The nodule of the {when} CT {_STATUS[one.status]}: its measures may be wrong."
         for when, one in (("prior", prior), ("current", current))
         if one.status in _STATUS
     ]
+
+
+def _notes(prior: Measures, current: Measures, solid_larger: float | None) -> list[str]:
+    """What else a reader should know of the two measurements."""
+    found = []
     if prior.composition != current.composition:
         found.append(f"The nodule was {prior.composition} and is {current.composition}.")
     elif current.composition != "solid":
