@@ -13,8 +13,7 @@ from ..cases.points import parse_point
 from ..errors import UsageError
 from ..figures.growth import growth_figure
 from ..figures.nodule import save_figure
-from ..files.atomic import write_json
-from ..files.folder import make_folder
+from ..files.atomic import make_folder, write_json
 from ..images.ct import CTVolume, check_ct
 from ..images.files import NIFTI_FORMS
 from ..images.reading_process import ReadingProcess
