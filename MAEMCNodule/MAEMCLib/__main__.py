@@ -43,7 +43,7 @@ def join_point_values(argv: list[str]) -> list[str]:
     joined: list[str] = []
     values = iter(argv)
     for text in values:
-        following = next(values, None) if text == "--point" else None
+        following = next(values, None) if text in ("--point", "--prior-point") else None
         joined.append(text if following is None else f"{text}={following}")
     return joined
 
@@ -97,7 +97,9 @@ def build_parser() -> argparse.ArgumentParser:
     _model(command)
     command.add_argument("--output", required=True, metavar="DIR")
 
+    _growth(subparsers)
     _models(subparsers)
+    _risk(subparsers)
 
     command = _command(subparsers, "device", device, "show which processor is used, and why")
     command.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps")
@@ -136,6 +138,19 @@ def _models(subparsers) -> None:
     command.add_argument("--output", required=True, metavar="FILE")
     command = _command(actions, "remove", model_commands.models_remove, "delete an imported model")
     command.add_argument("reference", metavar="ID")
+
+
+def _growth(subparsers) -> None:
+    from .commands.growth import add_options, growth_command
+
+    add_options(_command(subparsers, "growth", growth_command, "compare a nodule with itself in a prior CT"))
+
+
+def _risk(subparsers) -> None:
+    from .commands.risk import add_scores
+
+    scores = subparsers.add_parser("risk", help="clinical scores: Brock, Lung-RADS, Fleischner ...", allow_abbrev=False)
+    add_scores(scores.add_subparsers(title="scores", required=True, metavar="SCORE"), _command)
 
 
 def _command(subparsers, name: str, run, text: str) -> argparse.ArgumentParser:

@@ -24,6 +24,8 @@ def main(installed: Path, inputs: Path, output: Path, training: bool) -> None:
     widget = module_loads(installed)
     training_widget = training_module_loads(installed)
     command_line(installed, inputs, output)
+    clinical_scores_are_there(installed)
+    growth_is_measured(installed, inputs, output)
     tables_of_training_are_written()
     if training:
         a_model_is_trained(training_widget, installed, output)
@@ -141,6 +143,27 @@ def command_line(installed: Path, inputs: Path, output: Path) -> None:
     fused = ("--point", "0,0,0", "--model", str(inputs / "fused.maemc"), "--clinical", "age=63", "--json")
     assert json.loads(maemc(installed, "score", str(inputs / "ct.nrrd"), *fused))["nodules"][0]["status"] == "scored"
     assert json.loads(maemc(installed, "device", "--json"))["name"] == "cpu"
+
+
+def clinical_scores_are_there(installed: Path) -> None:
+    """Those of the command line, and what joins the nodules of an examination."""
+    from MAEMCLib.clinical.exam import examination
+    from MAEMCLib.clinical.scores import SCORES, brock, bts, fleischner, herder, lung_rads, mayo, va, vdt
+
+    modules = (brock, bts, fleischner, herder, lung_rads, mayo, va, vdt)
+    assert list(SCORES.values()) == [module.SCORE for module in modules], "scores that this test does not know"
+    nodule = {"type": "solid", "long_mm": 7.0, "short_mm": 6.0}
+    assert examination([SCORES["lung-rads"].evaluate(nodule)]).category == "3"
+    found = json.loads(maemc(installed, "risk", "va", "--age", "62", "--diameter-mm", "10", "--json"))
+    assert round(found["probability"], 3) == 0.079, found
+
+
+def growth_is_measured(installed: Path, inputs: Path, output: Path) -> None:
+    """Of a nodule beside itself."""
+    ct, mask, grown = str(inputs / "ct.nrrd"), str(inputs / "segment.nrrd"), output / "grown"
+    masks = ("--point", "0,0,0", "--prior-point", "0,0,0", "--segment", mask, "--prior-segment", mask)
+    found = json.loads(maemc(installed, "growth", ct, ct, *masks, "--days", "90", "--json", "--output", str(grown)))
+    assert found["growth"]["within_error"] and (grown / "growth.png").is_file(), found
 
 
 def tables_of_training_are_written() -> None:

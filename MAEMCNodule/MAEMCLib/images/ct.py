@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
+from .examination import Examination
 
 SMALLEST_SPACING_MM = 0.05
 LARGEST_SPACING_MM = 25.0
@@ -51,7 +52,7 @@ class CTVolume:
     affine: (4, 4), index (i, j, k) to LPS mm at voxel centers; may be oblique, reversed or sheared (gantry tilt).
     name: shown to the user and written to results; never an identifier taken from DICOM.
     remarks: what reading noticed. absent: the slices k for which there is no image; what stands there is no
-    measurement, and no region is cut from them.
+    measurement, and no region is cut from them. examination: what tells whether another volume is of the same patient.
 
     Raises InputError where the array is not a single-component 3-D volume or the affine is unusable.
     """
@@ -61,6 +62,7 @@ class CTVolume:
     name: str = ""
     remarks: tuple[ReadingRemark, ...] = ()
     absent: tuple[int, ...] = ()
+    examination: Examination = field(default_factory=Examination)
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 or min(self.array.shape) < 1:
@@ -130,7 +132,7 @@ class CTVolume:
         absent = self.absent if signs[2] > 0 else tuple(len(array) - 1 - k for k in self.absent)
         if absent and order[2] != 2:
             absent = tuple(range(len(array)))
-        return CTVolume(array, affine, self.name, self.remarks, absent)
+        return CTVolume(array, affine, self.name, self.remarks, absent, self.examination)
 
     @property
     def slice_spacing(self) -> float:

@@ -22,6 +22,7 @@ from .. import errors
 from ..errors import InputError, MAEMCError, input_error
 from ..machine.child_processes import end_group, how_it_ended, library_environment, start_group
 from .ct import CTVolume, ReadingRemark
+from .examination import Examination
 from .files import read_volume
 from .gray import read_gray
 
@@ -173,6 +174,7 @@ def _answer(request: dict, answers: BinaryIO) -> None:
             array, header = volume.array, {"affine": volume.affine.tolist(), "name": volume.name}
             header["remarks"] = [vars(remark) for remark in volume.remarks]
             header["absent"] = [int(k) for k in volume.absent]
+            header["examination"] = vars(volume.examination)
     except Exception as error:
         error = input_error(error, f"{path.name} cannot be read")
         header = {"error": type(error).__name__, "arguments": (str(error), error.code, error.private)}
@@ -197,4 +199,5 @@ def _received(answers: BinaryIO) -> CTVolume | np.ndarray:
     if "affine" not in header:
         return array
     remarks = tuple(ReadingRemark(**remark) for remark in header["remarks"])
-    return CTVolume(array, np.array(header["affine"]), header["name"], remarks, tuple(header["absent"]))
+    examination = Examination(**header["examination"])
+    return CTVolume(array, np.array(header["affine"]), header["name"], remarks, tuple(header["absent"]), examination)

@@ -24,6 +24,8 @@ def add(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--grade", choices=("matched", "easy"), default="matched")
     command.add_argument("--dicom", action="store_true", help="complete CT series instead of NRRD, one of them oblique")
+    command.add_argument("--prior", type=int, metavar="DAYS", help="also write each case's CT so many days earlier")
+    command.add_argument("--growth", type=float, metavar="X", help="the nodule's volume by that in the prior CT")
     command.add_argument("--processes", type=int, metavar="N", help=_PROCESSES)
 
     command = add_command(
@@ -43,8 +45,11 @@ def add(commands: Any) -> None:
 def _phantom(options: argparse.Namespace) -> None:
     from MAEMCLib.machine.child_processes import usual_count
 
+    from ..phantom.prior import PriorConfiguration
     from ..phantom.writing import write_phantom
 
+    if (options.prior is None) != (options.growth is None):
+        raise UsageError("A prior CT needs both --prior DAYS and --growth X. Give both, or none.")
     with TerminalLine(options.quiet, "Drawing") as counter:
         manifest = write_phantom(
             options.output,
@@ -54,6 +59,7 @@ def _phantom(options: argparse.Namespace) -> None:
             options.dicom,
             processes=options.processes or usual_count(),
             progress=counter,
+            prior=None if options.prior is None else PriorConfiguration(options.prior, options.growth),
         )
     print(manifest)
 

@@ -16,7 +16,7 @@ from MAEMCLib.images.ct import CTVolume
 
 from .anatomy import CHEST_HIGH, CHEST_LOW, LUNG_ROOTS, Anatomy, draw_anatomy, lung_distance
 from .nodule import GRADES, Nodule, draw_nodule
-from .scanner import Grid, Scan, scan_chest
+from .scanner import Grid, Scan, nodule_mask, scan_chest
 
 FIELD_MM = {"region": (56.0, 56.0, 56.0), "nodule": (84.0, 84.0, 76.0)}
 """Sides along L, P and S. "region" holds the 50 mm region that models see and little more; "nodule" has room for
@@ -55,8 +55,20 @@ class PhantomConfiguration:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What a prior CT of a case has of its own. case_id: of the case. days: how long before it. pose: (4, 4) the case's
+    LPS mm to those of the prior CT. noise: seed of the noise."""
+
+    case_id: str
+    days: int
+    pose: np.ndarray
+    noise: int
+
+
+@dataclass(frozen=True)
 class CasePlan:
-    """Everything that determines a case; no voxel has been computed yet."""
+    """Everything that determines a case; no voxel has been computed yet. earlier: None but for a prior CT, whose grid
+    and nodules are in the case's LPS mm."""
 
     case_id: str
     anatomy: Anatomy
@@ -64,11 +76,29 @@ class CasePlan:
     grid: Grid
     scan: Scan
     seed: int
+    earlier: Earlier | None = None
 
     @property
     def nodule(self) -> Nodule:
         """The case's nodule: the first one, where there are several."""
         return self.nodules[0]
+
+    @property
+    def patient_id(self) -> str:
+        """A case and its prior CT are of one patient."""
+        return self.case_id if self.earlier is None else self.earlier.case_id
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4): index (i, j, k) to LPS mm of the CT."""
+        return self.grid.affine if self.earlier is None else self.earlier.pose @ self.grid.affine
+
+    @property
+    def point(self) -> tuple[float, float, float]:
+        """The nodule's center in LPS mm of the CT."""
+        if self.earlier is None:
+            return self.nodule.center
+        return tuple((self.earlier.pose[:3, :3] @ self.nodule.center + self.earlier.pose[:3, 3]).tolist())
 
 
 def plan_case(index: int, configuration: PhantomConfiguration, oblique: bool = False) -> CasePlan:
@@ -91,8 +121,14 @@ def plan_case(index: int, configuration: PhantomConfiguration, oblique: bool = F
 
 def render_volume(plan: CasePlan) -> CTVolume:
     """The CT of a plan with any number of nodules."""
-    array = scan_chest(plan.anatomy, plan.nodules, plan.grid, plan.scan, plan.seed)
-    return CTVolume(array, plan.grid.affine, plan.case_id)
+    noise = plan.seed if plan.earlier is None else plan.earlier.noise
+    array = scan_chest(plan.anatomy, plan.nodules, plan.grid, plan.scan, plan.seed, noise)
+    return CTVolume(array, plan.affine, plan.case_id)
+
+
+def render_mask(plan: CasePlan) -> CTVolume:
+    """The body of a plan's nodule without its strands, on the grid of its CT: 1 in voxels that it fills by half."""
+    return CTVolume(nodule_mask(plan.nodule, plan.grid), plan.affine, plan.case_id)
 
 
 def label_of(index: int, seed: int) -> int:
@@ -134,7 +170,7 @@ def _draw_scan(rng: np.random.Generator, center, field: str, oblique: bool) -> t
     # The nodule is not quite in the middle of the field, nor on a voxel.
     room = 0.5 * min(FIELD_MM[field]) - 26.0
     middle = np.asarray(center) + rng.uniform(-0.3, 0.3, 3) * room
-    return _centered_grid(middle, FIELD_MM[field], (pixel, pixel, step), direction, thickness), scan
+    return centered_grid(middle, FIELD_MM[field], (pixel, pixel, step), direction, thickness), scan
 
 
 def _turned(about_l: float, about_p: float) -> np.ndarray:
@@ -148,10 +184,11 @@ def _turned(about_l: float, about_p: float) -> np.ndarray:
 def chest_grid(anatomy: Anatomy, pixel: float, step: float) -> Grid:
     """A grid that holds the whole chest; pixel, and step between slices and their thickness, in mm."""
     low, high = anatomy.patient(np.array(CHEST_LOW)), anatomy.patient(np.array(CHEST_HIGH))
-    return _centered_grid(0.5 * (low + high), high - low, (pixel, pixel, step), np.eye(3), step)
+    return centered_grid(0.5 * (low + high), high - low, (pixel, pixel, step), np.eye(3), step)
 
 
-def _centered_grid(middle, sides, spacing, direction: np.ndarray, thickness: float) -> Grid:
+def centered_grid(middle, sides, spacing, direction: np.ndarray, thickness: float) -> Grid:
+    """A grid about a point (LPS mm) that spans at least the sides (mm)."""
     size = tuple(int(np.ceil(side / s)) for side, s in zip(sides, spacing, strict=True))
     origin = np.asarray(middle) - direction @ (0.5 * np.asarray(spacing) * (np.asarray(size) - 1))
     return Grid(size, spacing, tuple(float(c) for c in origin), direction, thickness)

@@ -1,6 +1,7 @@
 """Writing a phantom case as a CT series in DICOM."""
 
 import hashlib
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,15 @@ from MAEMCLib.images.ct import CTVolume
 from .case import CasePlan
 
 INTERCEPT = -1024
-WHEN = "20260101", "120000"  # one made-up moment: the files must not tell when or where they were written
+WHEN = date(2026, 1, 1), "120000"  # one made-up moment: the files must not tell when or where they were written
+_DATED = "Study", "Series", "Acquisition", "Content"
 SAME = {
     "SpecificCharacterSet": "ISO_IR 192",
     "PatientBirthDate": "",
     "PatientSex": "",
     "PatientIdentityRemoved": "YES",
     "DeidentificationMethod": "Synthetic image, no patient",
-    **{f"{what}Date": WHEN[0] for what in ("Study", "Series", "Acquisition", "Content")},
-    **{f"{what}Time": WHEN[1] for what in ("Study", "Series", "Acquisition", "Content")},
+    **{f"{what}Time": WHEN[1] for what in _DATED},
     "AccessionNumber": "",
     "ReferringPhysicianName": "",
     "StudyID": "1",
@@ -83,12 +84,15 @@ def _slice_data(plan: CasePlan, volume: CTVolume, root: str, k: int, pixels: np.
     data = Dataset()
     for name, value in SAME.items():
         setattr(data, name, value)
+    day = WHEN[0] - timedelta(days=0 if plan.earlier is None else plan.earlier.days)
+    for what in _DATED:
+        setattr(data, f"{what}Date", day.strftime("%Y%m%d"))
     data.SOPClassUID = CTImageStorage
     data.SOPInstanceUID = _uid(root, f"image {k}")
     data.StudyInstanceUID = _uid(root, "study")
     data.SeriesInstanceUID = _uid(root, "series")
     data.FrameOfReferenceUID = _uid(root, "frame")
-    data.PatientName = data.PatientID = plan.case_id
+    data.PatientName = data.PatientID = plan.patient_id
     data.InstanceNumber = k + 1
     data.SliceThickness = _decimal(plan.grid.thickness_mm)
     data.SpacingBetweenSlices = _decimal(volume.spacing[2])

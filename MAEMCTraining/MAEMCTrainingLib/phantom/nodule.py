@@ -16,7 +16,7 @@ The easy grade drops both: benign-like nodules are near-spheres without strands,
 spicules.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -88,6 +88,17 @@ def draw_nodule(rng: np.random.Generator, center, label: int, grade: str, diamet
     rings = np.stack(np.broadcast_arrays(*axes), axis=-1)
     surface = radius(rings.reshape(-1, 3)).reshape(48, 96).astype(np.float32)
     return Nodule(tuple(float(c) for c in center), int(label), float(diameter_mm), float(hu), surface, offset, strands)
+
+
+def scaled(nodule: Nodule, factor: float) -> Nodule:
+    """The same nodule, every length of it multiplied: its volume by the factor's cube."""
+    return replace(
+        nodule,
+        diameter_mm=nodule.diameter_mm * factor,
+        surface=nodule.surface * np.float32(factor),
+        offset=np.asarray(nodule.offset) * factor,
+        strands=tuple(replace(one, points=one.points * factor, radii=one.radii * factor) for one in nodule.strands),
+    )
 
 
 def _sphere(count: int) -> np.ndarray:

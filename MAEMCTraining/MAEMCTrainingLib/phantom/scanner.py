@@ -57,15 +57,17 @@ class Scan:
     grain_mm: float
 
 
-def scan_chest(anatomy: Anatomy, nodules: Sequence[Nodule], grid: Grid, scan: Scan, seed: int) -> np.ndarray:
+def scan_chest(
+    anatomy: Anatomy, nodules: Sequence[Nodule], grid: Grid, scan: Scan, seed: int, noise_seed: int
+) -> np.ndarray:
     """CT numbers (k, j, i), int16 HU, of a patient's chest with its nodules on a grid.
 
-    ``seed`` is that of the patient's vessels and of the noise.
+    ``seed`` is that of the patient's vessels, ``noise_seed`` that of the noise.
     """
     from scipy.ndimage import gaussian_filter1d
 
     trees = _trees(anatomy, grid, seed)
-    noise = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 77])))
+    noise = np.random.Generator(np.random.Philox(np.random.SeedSequence([noise_seed, 77])))
     output = np.empty(grid.size[::-1], dtype=np.int16)
     for first in range(0, grid.size[2], CHUNK_SLICES):
         count = min(CHUNK_SLICES, grid.size[2] - first)
@@ -212,8 +214,27 @@ def _add_lung_texture(hu: np.ndarray, anatomy: Anatomy, grid: Grid) -> None:
     hu[inside] += 22.0 * map_coordinates(lattice, position, order=1, mode="grid-wrap")
 
 
+def nodule_mask(nodule: Nodule, grid: Grid) -> np.ndarray:
+    """(k, j, i) uint8: 1 where the body of a nodule, without its strands, fills half of a voxel or more."""
+    mask = np.zeros(grid.size[::-1], np.uint8)
+    found = _nodule_in(replace(nodule, strands=()), grid)
+    if found is not None:
+        box, share = found
+        mask[box] = share >= 0.5
+    return mask
+
+
 def _add_nodule(hu: np.ndarray, nodule: Nodule, grid: Grid) -> None:
-    """Mix a nodule into the scene, from samples at half the pixel and at most 0.7 mm along the normal."""
+    """Mix a nodule into the scene."""
+    found = _nodule_in(nodule, grid)
+    if found is not None:
+        box, share = found
+        paint(hu[box], share, nodule.hu)
+
+
+def _nodule_in(nodule: Nodule, grid: Grid) -> tuple[tuple[slice, ...], np.ndarray] | None:
+    """The box of the voxels that a nodule can touch, and its share of each, from samples at half the pixel and at most
+    0.7 mm along the normal; None where it lies outside the grid."""
     reach = nodule.reach_mm + 1.0
     center = grid.to_frame(np.asarray(nodule.center))
     spacing = np.asarray(grid.spacing)
@@ -221,7 +242,7 @@ def _add_nodule(hu: np.ndarray, nodule: Nodule, grid: Grid) -> None:
     first = np.maximum(np.floor((center - reach - extra) / spacing), 0).astype(int)
     last = np.minimum(np.ceil((center + reach + extra) / spacing), np.asarray(grid.size) - 1).astype(int)
     if np.any(last < first):
-        return
+        return None
     size = last - first + 1
     u, v = ((np.arange(2 * size[n]) - 0.5) * (0.5 * spacing[n]) + first[n] * spacing[n] for n in (0, 1))
     w, per_slice, window = _fine_slices(grid, size[2], 0.7)
@@ -230,7 +251,7 @@ def _add_nodule(hu: np.ndarray, nodule: Nodule, grid: Grid) -> None:
     share = share.reshape(len(w), size[1], 2, size[0], 2).mean(axis=(2, 4))
     share = _thickness_mean(share, per_slice, window, size[2])
     box = tuple(slice(a, b + 1) for a, b in zip(first[::-1], last[::-1], strict=True))
-    paint(hu[box], share, nodule.hu)
+    return box, share
 
 
 def nodule_share(nodule: Nodule, center, direction: np.ndarray, u, v, w) -> np.ndarray:

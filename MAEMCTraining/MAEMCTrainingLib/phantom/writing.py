@@ -6,8 +6,8 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from MAEMCLib.cases.case import Case
@@ -18,7 +18,8 @@ from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.machine.child_processes import computed
 
-from .case import CasePlan, PhantomConfiguration, plan_case, render_volume
+from .case import CasePlan, PhantomConfiguration, plan_case, render_mask, render_volume
+from .prior import PriorConfiguration, plan_prior
 
 GENERATOR = 4
 """Raised whenever the same seed draws other images: data sets of two generators are not to be mixed."""
@@ -33,6 +34,7 @@ def write_phantom(
     field: str = "nodule",
     processes: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    prior: PriorConfiguration | None = None,
 ) -> Path:
     """Write a phantom of ``cases`` cases and return the path of its ``manifest.csv``.
 
@@ -40,7 +42,10 @@ def write_phantom(
     is oblique), ``manifest.csv``, and ``phantom.json`` with the settings and each case's SHA-256.
     grade: "matched" or "easy". field: "nodule" (84 x 84 x 76 mm around the nodule) or "region" (56 mm a side: what
     models see). processes: how many write at a time; the result does not depend on it.
-    progress: called with (cases done, cases).
+    progress: called with (CTs done, CTs).
+    prior: where given, a CT some time earlier is written for each case too, as a case ``...-prior`` of the same
+    patient, and the masks of both (``masks/``, NRRD, the nodule without its strands). In the manifest ``mask`` names
+    them, and ``prior_case_id``, ``days_since_prior`` and ``growth`` of a case link it with its prior.
 
     Run again with the same settings it continues: cases whose content still has its hash are left as they are, damaged
     or missing ones are written anew, and ``cases`` may grow. Raises UsageError for settings that are none or differ
@@ -50,23 +55,52 @@ def write_phantom(
     folder = Path(folder).absolute()
     settings = {"generator": GENERATOR, **asdict(configuration), "dicom": dicom}
     del settings["cases"]
+    if prior is not None:
+        settings |= {"prior_days": prior.days, "growth": prior.growth}
     record = folder / "phantom.json"
     hashes = _known_hashes(record, settings)
     make_folder(folder / "images")
-    plans = [plan_case(index, configuration, oblique=dicom and index == 0) for index in range(cases)]
-    paths = [folder / "images" / (plan.case_id if dicom else f"{plan.case_id}.nrrd") for plan in plans]
-    jobs = [
-        (plan, path, dicom)
-        for plan, path in zip(plans, paths, strict=True)
-        if hashes.get(plan.case_id, "") != _content_hash(path)
-    ]
-    in_children = processes > 1 and len(jobs) >= 4  # starting a process costs more than a few cases
-    written = computed(_write_case, jobs, processes) if in_children else map(_write_case, jobs)
-    for done, (name, digest) in enumerate(written, cases - len(jobs) + 1):
+    plans = list(_plans(configuration, dicom, prior))
+    jobs = [_job(folder, plan, dicom, prior) for plan in plans]
+    left = [job for job in jobs if hashes.get(job.plan.case_id, "") != job.content_hash()]
+    in_children = processes > 1 and len(left) >= 4  # starting a process costs more than a few cases
+    written = computed(_write_case, left, processes) if in_children else map(_write_case, left)
+    for done, (name, digest) in enumerate(written, len(jobs) - len(left) + 1):
         hashes[name] = digest
         write_json(record, {**settings, "sha256": dict(sorted(hashes.items()))})
-        progress(done, cases)
-    return write_manifest(folder / "manifest.csv", [_row(p, image) for p, image in zip(plans, paths, strict=True)])
+        progress(done, len(jobs))
+    return write_manifest(folder / "manifest.csv", [_row(job, prior) for job in jobs])
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A CT to be written: as a folder of DICOM slices or as a file; mask: where that of its nodule goes, if it does."""
+
+    plan: CasePlan
+    image: Path
+    dicom: bool
+    mask: Path | None
+
+    def content_hash(self) -> str | None:
+        """SHA-256 of what was written; None where something is missing."""
+        digests = [_content_hash(path) for path in (self.image, self.mask) if path is not None]
+        if None in digests:
+            return None
+        return digests[0] if self.mask is None else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _plans(configuration: PhantomConfiguration, dicom: bool, prior: PriorConfiguration | None) -> Iterator[CasePlan]:
+    """Each case, and after it its prior."""
+    for index in range(configuration.cases):
+        plan = plan_case(index, configuration, oblique=dicom and index == 0)
+        yield plan
+        if prior is not None:
+            yield plan_prior(plan, index, configuration.seed, configuration.field, prior)
+
+
+def _job(folder: Path, plan: CasePlan, dicom: bool, prior: PriorConfiguration | None) -> _Job:
+    image = folder / "images" / (plan.case_id if dicom else f"{plan.case_id}.nrrd")
+    return _Job(plan, image, dicom, None if prior is None else folder / "masks" / f"{plan.case_id}.nrrd")
 
 
 def _known_hashes(record: Path, settings: dict) -> dict[str, str]:
@@ -76,8 +110,11 @@ def _known_hashes(record: Path, settings: dict) -> dict[str, str]:
     if not isinstance(stored, dict) or not isinstance(stored.get("sha256"), dict):
         raise InputError(f"{record} is no record of a phantom. Choose an empty folder.", "unreadable-json")
     hashes = stored["sha256"]
+    names = [*settings, *(name for name in stored if name not in settings and name != "sha256")]
     differing = [
-        f"{name} {stored.get(name)} and not {value}" for name, value in settings.items() if stored.get(name) != value
+        f"{name} {stored.get(name)} and not {settings.get(name)}"
+        for name in names
+        if stored.get(name) != settings.get(name)
     ]
     if differing:
         raise UsageError(
@@ -87,15 +124,16 @@ def _known_hashes(record: Path, settings: dict) -> dict[str, str]:
     return hashes
 
 
-def _write_case(job: tuple[CasePlan, Path, bool]) -> tuple[str, str]:
+def _write_case(job: _Job) -> tuple[str, str]:
     """Render and write one case; it is there whole or not at all."""
-    plan, path, dicom = job
-    volume = render_volume(plan)
-    if dicom:
-        _write_series(plan, volume, path)
+    volume = render_volume(job.plan)
+    if job.dicom:
+        _write_series(job.plan, volume, job.image)
     else:
-        write_volume(volume, path)
-    return plan.case_id, _content_hash(path)
+        write_volume(volume, job.image)
+    if job.mask is not None:
+        write_volume(render_mask(job.plan), job.mask)
+    return job.plan.case_id, job.content_hash()
 
 
 def _write_series(plan: CasePlan, volume: CTVolume, folder: Path) -> None:
@@ -128,13 +166,24 @@ def _content_hash(path: Path) -> str | None:
     return total.hexdigest()
 
 
-def _row(plan: CasePlan, image: Path) -> Case:
+def _row(job: _Job, prior: PriorConfiguration | None) -> Case:
+    plan, values = job.plan, {}
+    if job.mask is not None:
+        values["mask"] = str(job.mask)
+        if plan.earlier is None:
+            values["prior_case_id"] = f"{plan.case_id}-prior"
+            values |= {"days_since_prior": str(prior.days), "growth": f"{prior.growth:g}"}
     return Case(
         case_id=plan.case_id,
-        patient_id=plan.case_id,
-        image=image,
+        patient_id=plan.patient_id,
+        image=job.image,
         label=plan.nodule.label,
         diameter_mm=plan.nodule.diameter_mm,
-        point_lps=plan.nodule.center,
-        values={"modality": "CT", "anatomy": "CHEST", "slice_thickness_mm": f"{plan.grid.thickness_mm:.2f}"},
+        point_lps=plan.point,
+        values={
+            "modality": "CT",
+            "anatomy": "CHEST",
+            "slice_thickness_mm": f"{plan.grid.thickness_mm:.2f}",
+            **values,
+        },
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import InputError
 from ..ct import CTVolume, ReadingRemark
+from .examination import examination_of
 from .header import Header, read_header
 from .image import REFORMATTED, Slice, is_image, is_localizer, is_screen, read_slices, refused
 from .stacks import Stack, belongs, stacks_of
@@ -130,7 +131,13 @@ def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
             problem.code,
             problem.private,
         ) from problem
-    return CTVolume(voxels, stack.grid.affine, remarks=stack.remarks, absent=stack.grid.absent)
+    return CTVolume(
+        voxels,
+        stack.grid.affine,
+        remarks=stack.remarks,
+        absent=stack.grid.absent,
+        examination=examination_of(stack.slices[0]),
+    )
 
 
 def _beside(stack: Stack, spoiled: Sequence[Path], nameless: Sequence[Path], lone: Sequence[Slice]) -> Stack:
