@@ -49,7 +49,7 @@ class CaseWriter:
         number: of the nodule among those of its CT, from 1. segment: a volume file that is 0 outside of nodules;
         without it, or where it holds nothing near the point, there is a report about the point alone.
         """
-        called = visible(result.nodule_id)
+        called = visible(f"{case.case_id} {result.nodule_id}".strip())
         try:
             source = self._series(case)
             if fingerprint(case, self._card, self._nifti_form).whole != result.input_sha256:

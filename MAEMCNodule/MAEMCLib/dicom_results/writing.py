@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,8 +69,7 @@ def write_nodule(
         return WrittenNodule(target, False)
     source.check(volume)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they name patients
+        with _silence():
             made = _objects(source, nodule, volume)
             _write(target, made)
     except OSError as error:
@@ -84,6 +86,20 @@ def write_nodule(
     except Exception as error:  # a header that DICOM's rules forbid to write again: highdicom raises what it pleases
         raise input_error(error, "The DICOM results cannot be made of this series") from error
     return WrittenNodule(target, True)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """What highdicom remarks on names and dates would print them."""
+    log = logging.getLogger("highdicom")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
 
 
 def _objects(source: SourceSeries, nodule: ReportedNodule, volume: CTVolume) -> dict[str, Dataset]:
