@@ -46,7 +46,9 @@ def nodule(card):
         point = volume.to_lps(np.argwhere(array).mean(axis=0)[::-1])
         mask = NoduleMask.at(array, volume.affine, point)
         result = NoduleResult("N1", tuple(point.tolist()), "scored", probability=0.123456, threshold=0.41)
-        result = replace(result, gate="amber", gate_reasons=("large",), input_sha256="ef" * 32, class_name="benign-like")
+        result = replace(
+            result, gate="amber", gate_reasons=("large",), input_sha256="ef" * 32, class_name="benign-like"
+        )
         outline = Outline(mask, measure(volume, mask), "Segment given as a file", "0.1", parameters=("hash: 1",))
         return ReportedNodule(replace(result, **changes), card, 1, outline)
 
@@ -132,7 +134,9 @@ def test_frames_of_an_enhanced_ct_are_referred_to(tmp_path, nodule, order):
         z = float(frame.PlanePositionSequence[0].ImagePositionPatient[2])
         assert z == pytest.approx(affine[2, 3] + k * affine[2, 2], abs=1e-4)
     _, (group,) = groups(done.report)
-    assert {image.referenced_frame_numbers[0] for image in group.referenced_segment.source_images_for_segmentation} <= set(range(1, 10))
+    assert {
+        image.referenced_frame_numbers[0] for image in group.referenced_segment.source_images_for_segmentation
+    } <= set(range(1, 10))
 
 
 def test_the_report_says_point_measures_number_and_what_it_rests_on(tmp_path, nodule, card):
@@ -243,6 +247,7 @@ def test_names_of_all_scripts_come_through(tmp_path, nodule, charset, name):
     assert groups(done.report)[0].tracking_identifier == "Rundherd ö 山"
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")  # of what the test writes
 def test_what_other_scanners_left_out_or_misspelled_is_empty(tmp_path, nodule):
     def change(item, k):
         del item.PatientName
@@ -254,6 +259,15 @@ def test_what_other_scanners_left_out_or_misspelled_is_empty(tmp_path, nodule):
         found = pydicom.dcmread(file)
         for tag in ("PatientName", "PatientSex", "PatientBirthDate", "StudyTime", "StudyDate", "AccessionNumber"):
             assert tag in found and not found[tag].value, tag
+
+
+def test_no_warning_or_log_names_the_patient(tmp_path, nodule, recwarn, caplog):
+    """highdicom finds fault with a name of one component, and prints it."""
+    write_series(tmp_path / "ct", change=lambda item, k: setattr(item, "PatientName", "Sillywalks"))
+    recwarn.clear()
+    written(tmp_path / "out", tmp_path / "ct", nodule)
+    said = [str(warning.message) for warning in recwarn] + [record.getMessage() for record in caplog.records]
+    assert not [text for text in said if "Sillywalks" in text]
 
 
 @pytest.mark.parametrize("tag", ["StudyInstanceUID", "FrameOfReferenceUID"])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 _LONGEST = 64
+_UNDEFINED = 0xFFFFFFFF
 _OBSERVATION_CONTEXT = "HAS OBS CONTEXT"
 
 
@@ -28,24 +29,41 @@ def accept(report: Path, observer: str, organization: str) -> Path:
     Raises UsageError for a name or organization that is empty or cannot be written; InputError where the report cannot
     be read, is none that MAEMC wrote, is accepted already, or the folder cannot be written.
     """
-    import pydicom
-
     observer, organization = _said("name", observer), _said("organization", organization)
     target = report.with_name(f"{report.stem}-accepted.dcm")
-    try:
-        before = pydicom.dcmread(report)
-    except Exception as error:
-        raise input_error(error, "The report cannot be read").hide(report) from error
-    if before.get("SOPClassUID") != COMPREHENSIVE_3D_SR or before.get("Manufacturer") != "MAEMC":
-        raise InputError(
-            f"{report.name} is no report of MAEMC. Choose the file that was written with the score.", "not-a-report"
-        ).hide(report)
+    before = _read(report)
     if before.VerificationFlag == "VERIFIED" or target.exists():
         raise InputError(f"{report.name} was accepted already. Nothing was changed.", "accepted-already").hide(report)
     accepted = accepted_version(before, observer, organization)
     with replacing(target) as temporary:
         accepted.save_as(temporary, enforce_file_format=True)
     return target
+
+
+def _read(report: Path) -> Dataset:
+    """A report of MAEMC, whole. Raises InputError."""
+    import highdicom as hd
+    import pydicom
+
+    try:
+        found = pydicom.dcmread(report)
+        _check_whole(found)
+        if found.get("SOPClassUID") == COMPREHENSIVE_3D_SR and found.get("Manufacturer") == "MAEMC":
+            hd.sr.Comprehensive3DSR.from_dataset(found)  # raises where a part is missing
+            return found
+    except Exception as error:
+        raise input_error(error, "The report cannot be read").hide(report) from error
+    raise InputError(
+        f"{report.name} is no report of MAEMC. Choose the file that was written with the score.", "not-a-report"
+    ).hide(report)
+
+
+def _check_whole(data: Dataset) -> None:
+    """Raise EOFError where a file ends within an element, which pydicom takes as it is."""
+    for tag in data.keys():  # noqa: SIM118 -- a data set's iterator would decode every element
+        raw = data.get_item(tag)
+        if isinstance(raw.value, bytes) and len(raw.value) < getattr(raw, "length", 0) < _UNDEFINED:
+            raise EOFError("it is cut short")
 
 
 def accepted_version(before: Dataset, observer: str, organization: str, now: datetime | None = None) -> Dataset:
