@@ -10,12 +10,13 @@ SIZE, SPACING = 30, 2.0  # 60 mm each way: the model's region of 50 mm fits in
 
 
 def write(folder: Path) -> None:
-    """Write ct.nrrd, dicom/, points.mrk.json and manifest.csv, the nodule at the origin; picture.png and its model
+    """Write ct.nrrd, dicom/, segment.nrrd, points.mrk.json and manifest.csv, the nodule at the origin; picture.png and its model
     pictures.maemc; fused.maemc, which asks for the age.
     """
     folder.mkdir(parents=True)
     hu = ball_in_lung()
     write_nrrd(hu, folder / "ct.nrrd")
+    write_nrrd((hu > -300).astype(np.int16), folder / "segment.nrrd")
     write_dicom(hu, folder / "dicom")
     point = {"id": "1", "label": "N1", "position": [0.0, 0.0, 0.0], "positionStatus": "defined"}
     markups = {"markups": [{"type": "Fiducial", "coordinateSystem": "LPS", "controlPoints": [point]}]}
