@@ -25,8 +25,8 @@ SIZE = 1200, 780
 _PIXELS = 380
 _GAP = 15
 _TOP = 56
-_LINE, _MOST_LINES = 48, 9
-"""Letters of a line in a column of words, and lines that fit."""
+_NAME, _LINE, _MOST_LINES = 27, 48, 9
+"""Letters of the nodule's name and of a line in a column of words, and lines that fit."""
 _BANNER = "#f4b400"
 _GATES = {"green": "#5cb85c", "amber": "#f4b400", "red": "#e05555", "grey": "#a0a0a0"}
 _OUTLINE = "#4fc3f7"
@@ -123,7 +123,9 @@ def _banner(figure: Figure) -> None:
 def _words(figure: Figure, nodule: ReportedNodule) -> None:
     result, card = nodule.result, nodule.card
     put = _writer(figure)
-    put(15, 460, plain(visible(result.nodule_id), 34), fontsize=16, weight="bold")
+    heading = {"fontsize": 16, "weight": "bold", "va": "baseline"}
+    name = plain(visible(result.nodule_id), 200)
+    put(15, 482, name if len(name) <= _NAME else f"{name[: _NAME - 3].rstrip()}...", **heading)
     put(15, 496, f"{result.probability:.2f}", fontsize=32, weight="bold")
     if result.spread_text:
         put(130, 514, f"spread {result.spread_text}", fontsize=13)
@@ -131,15 +133,21 @@ def _words(figure: Figure, nodule: ReportedNodule) -> None:
     calibrated = "" if card.calibration.calibrated else "\nnot calibrated"
     put(15, 562, f"{card.probability_name}\n{visible(result.class_name or '')}{threshold}{calibrated}", fontsize=12)
     gate = result.gate or "grey"
-    put(410, 460, f"Gate: {gate}", fontsize=16, weight="bold", color=_GATES[gate])
-    lines = _wrapped([visible(warning.message) for warning in result.warnings])
-    if len(lines) > _MOST_LINES:
-        lines = [*lines[: _MOST_LINES - 1], "..."]
-    put(410, 502, "\n".join(lines) or "nothing to remark", fontsize=11)
-    put(805, 460, "Measures", fontsize=16, weight="bold")
+    put(410, 482, f"Gate: {gate}", color=_GATES[gate], **heading)
+    put(410, 502, _fitting([visible(warning.message) for warning in result.warnings]), fontsize=11)
+    put(805, 482, "Measures", **heading)
     put(805, 502, "\n".join(_wrapped(_measures(nodule.outline))), fontsize=11)
     made = f"{card.id} {card.version}   SHA-256 {card.sha256[:16]}...   {result.software}   {result.time}"
     put(15, 712, visible(made), fontsize=9.5, color="#c0c0c0")
+
+
+def _fitting(sentences: list[str]) -> str:
+    """As many as there is room for, and how many are left."""
+    shown = len(sentences)
+    while len(_wrapped(sentences[:shown])) > _MOST_LINES - (shown < len(sentences)):
+        shown -= 1
+    left = len(sentences) - shown
+    return "\n".join(_wrapped(sentences[:shown] + [f"... and {left} more"] * bool(left))) or "nothing to remark"
 
 
 def _wrapped(texts: list[str]) -> list[str]:
@@ -169,7 +177,7 @@ def _measures(outline: Outline | None) -> list[str]:
 def _writer(figure: Figure) -> Any:
     def put(x: float, y: float, text: str, color: str = "white", **style) -> None:
         """x, y: pixels from the upper left to the text's."""
-        place = {"ha": "left", "va": "top", "linespacing": 1.45, "parse_math": False}
-        figure.text(x / SIZE[0], 1 - y / SIZE[1], text, color=color, **place, **style)
+        place = {"ha": "left", "va": "top", "linespacing": 1.45, "parse_math": False, **style}
+        figure.text(x / SIZE[0], 1 - y / SIZE[1], text, color=color, **place)
 
     return put

@@ -26,6 +26,9 @@ def segmentation(source: SourceSeries, nodule: ReportedNodule) -> Segmentation:
 
     outline, study = nodule.outline, source.first.StudyInstanceUID
     voxels = on_slices(outline.mask, source)
+    images, planes = source.images, source.planes
+    if len(images) > 1:  # those with a part of the nodule alone: frames of all others would be made and left out
+        images, planes = zip(*(pair for pair in zip(images, planes, strict=True) if voxels[pair[1]].any()), strict=True)
     name = plain(nodule.result.nodule_id)
     identified = hd.AlgorithmIdentificationSequence(
         name=plain(outline.algorithm),
@@ -45,8 +48,8 @@ def segmentation(source: SourceSeries, nodule: ReportedNodule) -> Segmentation:
         anatomic_regions=[LUNG],
     )
     return hd.seg.Segmentation(
-        source_images=list(source.images),
-        pixel_array=voxels[list(source.planes)],
+        source_images=list(images),
+        pixel_array=voxels[list(planes)],
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[described],
         series_instance_uid=nodule.series_in(source.first.SeriesInstanceUID, "segmentation"),
