@@ -1,6 +1,6 @@
 """A nodule of a small DICOM series with everything that its DICOM results need, written and read back."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import highdicom as hd
 import numpy as np
@@ -19,9 +19,13 @@ def diagnosis_card(values):
     files = {"one.safetensors": {"sha256": "ab" * 32, "bytes": 9}}
     training = {"prevalence": 0.685, "prior_in_probability": 0.5}
     members = [{"file": "one.safetensors", "role": "classifier"}]
-    return ModelCard(
-        {**values, "files": files, "members": members, "training": training, "label_type": "diagnosis"}, "cd" * 32
-    )
+    return card_of({**values, "files": files, "members": members, "training": training, "label_type": "diagnosis"})
+
+
+def card_of(values, sha256="cd" * 32):
+    """The card of these values, unchecked."""
+    known = {one.name: values[one.name] for one in fields(ModelCard) if one.name in values}
+    return ModelCard(values, sha256, **known)
 
 
 def box_nodule(card, volume, box=(slice(2, 6), slice(4, 9), slice(3, 11)), **changes):

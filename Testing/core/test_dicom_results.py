@@ -12,9 +12,8 @@ from MAEMCLib.dicom_results.nodule import derived_uid
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume
 from MAEMCLib.measures.mask import NoduleMask
-from MAEMCLib.models.card import ModelCard
 from MAEMCLib.results import InputWarning
-from reported_nodules import box_nodule, diagnosis_card, groups, numbers, written
+from reported_nodules import box_nodule, card_of, diagnosis_card, groups, numbers, written
 
 from Testing.dicom_conformance import errors_of, text_of
 
@@ -143,7 +142,7 @@ def test_the_report_says_point_measures_number_and_what_it_rests_on(tmp_path, no
 
 def test_what_readers_rate_is_never_called_a_probability_of_cancer(tmp_path, nodule, card):
     write_series(tmp_path / "ct")
-    rating = ModelCard({**card.values, "label_type": "rating", "training": {}}, card.sha256)
+    rating = card_of({**card.values, "label_type": "rating", "training": {}})
     _, _, done = written(tmp_path / "out", tmp_path / "ct", lambda volume: replace(nodule(volume), card=rating))
     point, (segment,) = groups(done.report)
     for group in (point, segment):
@@ -193,7 +192,7 @@ def test_strangers_read_it_without_errors(tmp_path, nodule, axes):
 def test_a_nodule_keeps_its_tracking_uid(nodule):
     volume = CTVolume(np.zeros((9, 16, 14), np.int16), np.diag([0.6, 0.7, 1.25, 1.0]))
     found = nodule(volume)
-    other_model = replace(found, card=ModelCard(found.card.values, "99" * 32), result=replace(found.result, gate="red"))
+    other_model = replace(found, card=card_of(found.card.values, "99" * 32), result=replace(found.result, gate="red"))
     assert found.tracked_in("1.2") == other_model.tracked_in("1.2")
     assert found.series_in("1.3", "report") != other_model.series_in("1.3", "report")
     named = replace(found, result=replace(found.result, nodule_id="N2"))

@@ -16,8 +16,7 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.measures.mask import NoduleMask
-from MAEMCLib.models.card import ModelCard
-from reported_nodules import box_nodule, diagnosis_card, groups, written
+from reported_nodules import box_nodule, card_of, diagnosis_card, groups, written
 
 
 @pytest.fixture
@@ -165,11 +164,11 @@ def test_masks_of_labels_are_told_apart_by_the_point():
 
 def test_models_whose_result_has_no_place_are_refused_before(card, monkeypatch):
     check_writable(card)
-    several = ModelCard({**card.values, "classes": ["a", "b", "c"]}, card.sha256)
+    several = card_of({**card.values, "classes": ["a", "b", "c"]})
     with pytest.raises(UsageError, match="3 classes"):
         check_writable(several)
     with pytest.raises(UsageError, match="scores whole 2-D pictures"):
-        check_writable(ModelCard({**card.values, "input": "picture"}, card.sha256))
+        check_writable(card_of({**card.values, "input": "picture"}))
     monkeypatch.setitem(__import__("sys").modules, "highdicom", None)
     with pytest.raises(UsageError, match=r"maemc\[dicom\]"):
         check_writable(card)

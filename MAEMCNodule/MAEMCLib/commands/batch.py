@@ -51,23 +51,29 @@ def batch(arguments: Namespace) -> int:
         good, wrong = run_batch(cases, output, bundle, *options, watch, arguments.nifti_form, say, *each)
     if watch is not None:
         print(file=sys.stderr)
+    if written is not None and written.count < good:
+        say(
+            f"{good - written.count} rows were kept from an earlier run: DICOM results are written when a case is "
+            "scored. Choose another --output for those of all."
+        )
     if not arguments.quiet:
         print(f"{good} scored, {wrong} failed; written to {arguments.output}")
     return FAILED if wrong or (written is not None and not written.whole) else 0
 
 
 class _DicomResults:
-    """The DICOM results of a batch's cases. whole: whether all could be written."""
+    """The DICOM results of a batch's cases. count: of those that were asked for. whole: whether all could be written."""
 
     def __init__(self, writer: CaseWriter, cases: list[Case], folder: Path) -> None:
         self._writer, self._folder = writer, folder
         self._numbers = {id(case): number for number, case in enumerate(cases, start=1)}
-        self.whole = True
+        self.count, self.whole = 0, True
 
     def add(self, case: Case, result: NoduleResult) -> None:
         """Write those of a scored case."""
         name = folder_name(f"{case.case_id}_{case.nodule_id}".strip("_"), set())
         segment = self._folder / case.values["segment"] if case.values.get("segment") else None
+        self.count += 1
         self.whole &= self._writer.write(case, result, self._numbers[id(case)], name, segment)
 
 

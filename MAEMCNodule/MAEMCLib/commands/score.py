@@ -7,6 +7,7 @@ import json
 import sys
 from argparse import Namespace
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def score(arguments: Namespace) -> int:
     _check_dicom(arguments)
     if folder is not None:
         make_folder(folder)
-    bundle, rows, predictor = _scored(arguments)
+    bundle, rows, predictor = _scored(arguments, check_writable if arguments.dicom_sr else lambda card: None)
     results = [one.result for one in rows]
     device = predictor.device if predictor else None
     if folder is not None:
@@ -68,14 +69,16 @@ def explain(arguments: Namespace) -> int:
     return 0
 
 
-def _scored(arguments: Namespace) -> tuple[ModelBundle, list[ScoredCase], Predictor | None]:
+def _scored(
+    arguments: Namespace, check: Callable[[ModelCard], None] = lambda card: None
+) -> tuple[ModelBundle, list[ScoredCase], Predictor | None]:
     """The model and the cases of a command, each with its row, and the predictor; None where nothing could be read.
 
+    check: raises what keeps the model from what is asked, before anything is scored.
     Raises whatever is wrong with the command or the model; what is wrong with a case's image is in its row.
     """
     bundle = ModelBundle.open(find_model(arguments.model))
-    if "dicom_sr" in arguments and arguments.dicom_sr:
-        check_writable(bundle.card)
+    check(bundle.card)
     cases = bundle.card.kind.cases(arguments, bundle.card, say)
 
     def opened() -> Predictor:
