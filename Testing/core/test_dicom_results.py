@@ -52,6 +52,9 @@ def test_the_segmentation_lies_on_the_slices_of_its_ct(tmp_path, nodule, options
             row, column = np.array(ct.ImageOrientationPatient, float).reshape(2, 3)
             step = np.array(ct.PixelSpacing, float)
             whole.add(tuple((np.array(position, float) + row * step[1] * i + column * step[0] * j).round(2)))
+    shared = segments.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    normal = np.cross(*np.array(ct.ImageOrientationPatient, float).reshape(2, 3))
+    assert float(shared.SpacingBetweenSlices) == pytest.approx(abs(normal @ source.affine[:3, 2]), abs=1e-6)
     mask = found.outline.mask
     expected = np.argwhere(mask.array)[:, ::-1] @ mask.affine[:3, :3].T + mask.affine[:3, 3]
     assert len(whole) == mask.array.sum()

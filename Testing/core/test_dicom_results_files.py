@@ -48,7 +48,7 @@ def test_names_of_all_scripts_come_through(tmp_path, nodule, charset, name):
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")  # of what the test writes
 def test_what_other_scanners_left_out_or_misspelled_is_empty(tmp_path, nodule):
     def change(item, k):
-        del item.PatientName
+        del item.PatientName, item.SliceThickness
         item.PatientSex, item.PatientBirthDate, item.StudyTime = "UNKNOWN", "1.2.1950", "noon"
 
     write_series(tmp_path / "ct", change=change)
@@ -57,6 +57,9 @@ def test_what_other_scanners_left_out_or_misspelled_is_empty(tmp_path, nodule):
         found = pydicom.dcmread(file)
         for tag in ("PatientName", "PatientSex", "PatientBirthDate", "StudyTime", "StudyDate", "AccessionNumber"):
             assert tag in found and not found[tag].value, tag
+    segments = pydicom.dcmread(done.folder / "segmentation.dcm")
+    measures = segments.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert measures.SliceThickness == measures.SpacingBetweenSlices == 1.25
 
 
 def test_no_warning_or_log_names_the_patient(tmp_path, nodule, recwarn, caplog):

@@ -62,7 +62,7 @@ def batch(arguments: Namespace) -> int:
 
 
 class _DicomResults:
-    """The DICOM results of a batch's cases. count: of those that were asked for. whole: whether all could be written."""
+    """The DICOM results of a batch's cases. count: of cases so far. whole: whether those of all could be written."""
 
     def __init__(self, writer: CaseWriter, cases: list[Case], folder: Path) -> None:
         self._writer, self._folder = writer, folder

@@ -93,9 +93,20 @@ def read_source(path: Path, series_uid: str | None = None) -> SourceSeries:
     shape = (stack.grid.depth, *slices[0].shape)
     if slices[0].frame is None:
         images = tuple(_header(item.path) for item in slices)
+        _state_steps(images, float(abs(slices[0].normal @ stack.grid.affine[:3, 2])))
         return SourceSeries(images, tuple(numbers), stack.grid.affine, shape, stack.grid)
     image, planes = _multiframe(stack)
     return SourceSeries((image,), planes, stack.grid.affine, shape, stack.grid)
+
+
+def _state_steps(images: tuple[Dataset, ...], step_mm: float) -> None:
+    """What headers state of the distance between slices is often wrong, and of their thickness may be missing: of a
+    segmentation's frames the one is as the slices lie, and the other is this where it is not known."""
+    step = f"{step_mm:.10f}"[:16]
+    for image in images:
+        image.SpacingBetweenSlices = step
+        if not image.get("SliceThickness"):
+            image.SliceThickness = step
 
 
 def _multiframe(stack: Stack) -> tuple[Dataset, tuple[int, ...]]:
