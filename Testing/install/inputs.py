@@ -10,8 +10,8 @@ SIZE, SPACING = 30, 2.0  # 60 mm each way: the model's region of 50 mm fits in
 
 
 def write(folder: Path) -> None:
-    """Write ct.nrrd, dicom/, segment.nrrd, points.mrk.json and manifest.csv, the nodule at the origin; picture.png and its model
-    pictures.maemc; fused.maemc, which asks for the age.
+    """Write ct.nrrd, dicom/, segment.nrrd, points.mrk.json and manifest.csv, the nodule at the origin; picture.png and
+    its model pictures.maemc; fused.maemc, which asks for the age.
     """
     folder.mkdir(parents=True)
     hu = ball_in_lung()
