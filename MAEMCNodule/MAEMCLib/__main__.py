@@ -53,10 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
     import argparse
 
     from . import __version__
-    from .commands.batch import batch
     from .commands.device import device
     from .commands.roi import roi
-    from .commands.score import explain, score
+    from .commands.score import explain
     from .results import DISCLAIMER
     from .worker.server import main as serve
 
@@ -66,24 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"maemc {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = _command(subparsers, "score", score, "score nodules of one CT, or a 2-D picture")
-    _image(command)
-    command.add_argument("--point", action="append", metavar="L,P,S", help="a nodule's position; repeat for more")
-    command.add_argument(
-        "--points", metavar="FILE", help="positions from a Slicer .mrk.json or a CSV id,l_mm,p_mm,s_mm"
-    )
-    command.add_argument("--ras", action="store_true", help="the positions given are RAS instead of LPS")
-    _clinical(command)
-    _model(command)
-    command.add_argument("--json", action="store_true", help="print one JSON document")
-    command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
-
-    command = _command(subparsers, "batch", batch, "score the nodules or pictures of a manifest into a CSV")
-    command.add_argument("manifest", help="CSV: case_id,patient_id,image,l_mm,p_mm,s_mm; of pictures without the point")
-    command.add_argument("--output", required=True, metavar="CSV", help="results; an unfinished file is continued")
-    command.add_argument("--processes", type=int, default=1, metavar="N", help="images scored at the same time")
-    _nifti_form(command)
-    _model(command)
+    _score(subparsers)
+    _batch(subparsers)
 
     command = _command(subparsers, "roi", roi, "write the region that a model sees")
     _image(command)
@@ -107,6 +90,38 @@ def build_parser() -> argparse.ArgumentParser:
 
     _command(subparsers, "serve", lambda _: serve(), "the worker that Slicer talks to, over stdin and stdout")
     return parser
+
+
+def _score(subparsers) -> None:
+    from .commands.score import score
+
+    command = _command(subparsers, "score", score, "score nodules of one CT, or a 2-D picture")
+    _image(command)
+    command.add_argument("--point", action="append", metavar="L,P,S", help="a nodule's position; repeat for more")
+    command.add_argument(
+        "--points", metavar="FILE", help="positions from a Slicer .mrk.json or a CSV id,l_mm,p_mm,s_mm"
+    )
+    command.add_argument("--ras", action="store_true", help="the positions given are RAS instead of LPS")
+    _clinical(command)
+    _model(command)
+    command.add_argument("--json", action="store_true", help="print one JSON document")
+    command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
+    _dicom(command, "below --output")
+    command.add_argument(
+        "--segment", metavar="FILE", help="the nodules' outline for --dicom-sr: NRRD, NIfTI or MetaImage, 0 outside"
+    )
+
+
+def _batch(subparsers) -> None:
+    from .commands.batch import batch
+
+    command = _command(subparsers, "batch", batch, "score the nodules or pictures of a manifest into a CSV")
+    command.add_argument("manifest", help="CSV: case_id,patient_id,image,l_mm,p_mm,s_mm; of pictures without the point")
+    command.add_argument("--output", required=True, metavar="CSV", help="results; an unfinished file is continued")
+    command.add_argument("--processes", type=int, default=1, metavar="N", help="images scored at the same time")
+    _nifti_form(command)
+    _model(command)
+    _dicom(command, "in RESULTS-dicom beside --output RESULTS.csv; outlines from the manifest's column segment")
 
 
 def _models(subparsers) -> None:
@@ -178,6 +193,14 @@ def _clinical(command: argparse.ArgumentParser) -> None:
         action="append",
         metavar="KEY=VALUE",
         help="a value that the model asks for beside the CT, such as age=63; repeat for more",
+    )
+
+
+def _dicom(command: argparse.ArgumentParser, where: str) -> None:
+    command.add_argument(
+        "--dicom-sr",
+        action="store_true",
+        help=f"also write DICOM report, card and segmentation of a DICOM series, {where}",
     )
 
 

@@ -4,22 +4,19 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from dicom_files import SHAPE, write_series
+from dicom_files import SHAPE, enhanced, write_series
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.dicom.header import is_dicom
 from MAEMCLib.images.files import read_volume
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filewriter import write_dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
-    EnhancedCTImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGLSLossless,
     RLELossless,
-    generate_uid,
 )
 
 
@@ -151,54 +148,6 @@ def test_deflated_series(tmp_path):
     assert "dicom-unreadable" in [remark.code for remark in read_volume(tmp_path).remarks]
     with pytest.raises(InputError, match="damaged"):
         read_volume(file)
-
-
-def enhanced(path, hu, affine, order, per_frame=None, uid=None, change=None):
-    """An enhanced multi-frame CT; order: which slice each frame is. per_frame(k) -> (slope, intercept)."""
-    data = Dataset()
-    data.SOPClassUID, data.SOPInstanceUID = EnhancedCTImageStorage, generate_uid()
-    data.SeriesInstanceUID, data.StudyInstanceUID, data.FrameOfReferenceUID = uid or "1.2.5", "1.2.6", "1.2.7"
-    data.Modality, data.PatientID, data.ImageType = "CT", "0", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    data.Rows, data.Columns, data.NumberOfFrames = *hu.shape[1:], len(order)
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-
-    def item(**tags):
-        found = Dataset()
-        for name, value in tags.items():
-            setattr(found, name, value)
-        return Sequence([found])
-
-    shared = Dataset()
-    shared.PixelMeasuresSequence = item(PixelSpacing=[spacing[1], spacing[0]], SliceThickness=spacing[2])
-    directions = (affine[:3, :2] / spacing[:2]).T.ravel().tolist()
-    shared.PlaneOrientationSequence = item(ImageOrientationPatient=directions)
-    shared.CTImageFrameTypeSequence = item(FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])
-    if per_frame is None:
-        shared.PixelValueTransformationSequence = item(RescaleSlope=1, RescaleIntercept=-1024, RescaleType="HU")
-    frames, stored = [], []
-    for k in order:
-        frame = Dataset()
-        frame.PlanePositionSequence = item(
-            ImagePositionPatient=[f"{v:.8g}" for v in affine[:3, :3] @ [0, 0, k] + affine[:3, 3]]
-        )
-        frame.FrameContentSequence = item(StackID="1", InStackPositionNumber=k + 1)
-        slope, intercept = per_frame(k) if per_frame else (1, -1024)
-        if per_frame is not None:
-            frame.PixelValueTransformationSequence = item(RescaleSlope=slope, RescaleIntercept=intercept)
-        frames.append(frame)
-        stored.append(np.round((hu[k] - intercept) / slope).astype("<u2") | 0xF000)  # overlays in unused bits
-    data.SharedFunctionalGroupsSequence = Sequence([shared])
-    data.PerFrameFunctionalGroupsSequence = Sequence(frames)
-    data.PixelData = np.array(stored).tobytes()
-    if change is not None:
-        change(data)
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
-    data.save_as(path, enforce_file_format=True)
 
 
 def cube(seed=0):

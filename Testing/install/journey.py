@@ -127,10 +127,12 @@ def command_line(installed: Path, inputs: Path, output: Path) -> None:
 
     scored = output / "scored"
     points = ("--points", str(inputs / "points.mrk.json"))
-    maemc(installed, "score", str(inputs / "dicom"), *points, "--output", str(scored))
+    dicom = ("--dicom-sr", "--segment", str(inputs / "segment.nrrd"))
+    maemc(installed, "score", str(inputs / "dicom"), *points, *dicom, "--output", str(scored))
     expected = ["results.csv", "results.json", "report.html", "N1/figure.png", "N1/reconstruction_axial.nrrd"]
     missing = [name for name in expected if not (scored / name).is_file()]
     assert not missing, f"maemc score has not written {missing}"
+    a_report_is_accepted(installed, scored / "dicom")
 
     place = ("--point", "0,0,0", "--output")
     maemc(installed, "roi", str(inputs / "ct.nrrd"), *place, str(output / "roi"))
@@ -164,6 +166,18 @@ def growth_is_measured(installed: Path, inputs: Path, output: Path) -> None:
     masks = ("--point", "0,0,0", "--prior-point", "0,0,0", "--segment", mask, "--prior-segment", mask)
     found = json.loads(maemc(installed, "growth", ct, ct, *masks, "--days", "90", "--json", "--output", str(grown)))
     assert found["growth"]["within_error"] and (grown / "growth.png").is_file(), found
+
+
+def a_report_is_accepted(installed: Path, folder: Path) -> None:
+    """A segmentation, a report and a capture were written as DICOM, and the report is accepted by a reader."""
+    (written,) = folder.iterdir()
+    assert sorted(file.name for file in written.iterdir()) == ["capture.dcm", "report.dcm", "segmentation.dcm"]
+    code = "import sys, pathlib; from MAEMCLib.dicom_results.accepting import accept; "
+    code += "accept(pathlib.Path(sys.argv[1]), 'Reader^A', 'Hospital')"
+    command = ["PythonSlicer", "-c", code, str(written / "report.dcm")]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0 and (written / "report-accepted.dcm").is_file(), done.stderr[-2000:]
 
 
 def tables_of_training_are_written() -> None:

@@ -21,6 +21,7 @@ from ..machine.child_processes import end_with_parent, how_it_ended
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
 from ..models.card import ModelCard
+from ..results import NoduleResult
 from ..scoring import CaseScorer, ScoredCase, failed_case, fingerprint
 from .results_file import ResultsFile, Row
 
@@ -38,13 +39,15 @@ def run_batch(
     progress: Callable[[int, int, int], None] | None = None,
     nifti_form: str | None = None,
     say: Callable[[str], None] = lambda text: None,
+    each: Callable[[Case, NoduleResult], None] = lambda case, result: None,
 ) -> tuple[int, int]:
     """Score the manifest's nodules, or its pictures where the model takes these, into a CSV. Returns how many rows were
     scored and how many failed.
 
     Rows that an earlier run scored from the same input are kept, failed ones are tried again. progress is called with
-    (done, all, failed), say with what people should know: why a row failed, with the name of its image. When all is
-    done the file holds the rows in the manifest's order.
+    (done, all, failed), say with what people should know: why a row failed, with the name of its image; each with every
+    case that is scored now, before its row is written. When all is done the file holds the rows in the manifest's
+    order.
     Raises UsageError for an output that holds something else, InputError where it cannot be written.
     """
     progress = progress or (lambda done, total, failed: None)
@@ -57,6 +60,9 @@ def run_batch(
     file.begin(done[number] for number in sorted(done))
     with contextlib.closing(file), contextlib.closing(_scored(shares, bundle, device, processes, nifti_form)) as scored:
         for share, results in scored:
+            for row, case in zip(share, results, strict=True):
+                if case.result.status == "scored":
+                    each(row, case.result)
             added = [case.result.to_row() for case in results]
             file.add(added)
             done |= {numbers[id(row)]: written for row, written in zip(share, added, strict=True)}

@@ -4,20 +4,23 @@ the classifier looks, what the autoencoder reconstructs and where it errs."""
 from __future__ import annotations
 
 import json
-import re
 import sys
 from argparse import Namespace
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, ModelError
-from ..files.atomic import make_folder
+from ..dicom_results.cases import CaseWriter
+from ..dicom_results.writing import check_writable
+from ..errors import InputError, ModelError, UsageError
+from ..files.atomic import folder_name, make_folder
 from ..machine.installation import check_torch
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
+from ..models.card import ModelCard
 from ..models.store import find_model
-from ..results import DISCLAIMER, NoduleResult
+from ..results import DISCLAIMER
 from ..scoring import CaseScorer, ScoredCase
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
 
 FAILED = 3
 """Exit code where some input could not be scored."""
-_LONGEST_FOLDER_NAME = 60
 
 
 def score(arguments: Namespace) -> int:
@@ -35,21 +37,23 @@ def score(arguments: Namespace) -> int:
     from ..report.scores import results_document, results_table, write_results
 
     folder = None if arguments.output is None else Path(arguments.output)
+    _check_dicom(arguments)
     if folder is not None:
         make_folder(folder)
-    bundle, rows, predictor = _scored(arguments)
+    bundle, rows, predictor = _scored(arguments, check_writable if arguments.dicom_sr else lambda card: None)
     results = [one.result for one in rows]
     device = predictor.device if predictor else None
     if folder is not None:
         write_results(folder, results, bundle.card, device)
         _draw(folder, rows, bundle, predictor)
+    whole = not arguments.dicom_sr or _write_dicom(folder / "dicom", rows, bundle.card, arguments)
     if arguments.json:
         print(json.dumps(results_document(results, bundle.card, device), ensure_ascii=False, allow_nan=False))
     elif not arguments.quiet:
         print(results_table(results, bundle.card))
         if folder is not None:
             print(f"Written to {folder}")
-    return _failures(rows)
+    return _failures(rows) or (0 if whole else FAILED)
 
 
 def explain(arguments: Namespace) -> int:
@@ -65,12 +69,16 @@ def explain(arguments: Namespace) -> int:
     return 0
 
 
-def _scored(arguments: Namespace) -> tuple[ModelBundle, list[ScoredCase], Predictor | None]:
+def _scored(
+    arguments: Namespace, check: Callable[[ModelCard], None] = lambda card: None
+) -> tuple[ModelBundle, list[ScoredCase], Predictor | None]:
     """The model and the cases of a command, each with its row, and the predictor; None where nothing could be read.
 
+    check: raises what keeps the model from what is asked, before anything is scored.
     Raises whatever is wrong with the command or the model; what is wrong with a case's image is in its row.
     """
     bundle = ModelBundle.open(find_model(arguments.model))
+    check(bundle.card)
     cases = bundle.card.kind.cases(arguments, bundle.card, say)
 
     def opened() -> Predictor:
@@ -108,7 +116,7 @@ def _draw(folder: Path, rows: list[ScoredCase], bundle: ModelBundle, predictor: 
         for number, one in enumerate(rows):
             if one.prepared is None:
                 continue
-            place = folder / _folder_name(one.result, taken) if kind.located else folder
+            place = folder / folder_name(one.result.nodule_id, taken) if kind.located else folder
             place.mkdir(exist_ok=True)
             figures[number] = kind.draw(place, one.result, one.prepared, _explanation(one, predictor, autoencoder))
     shown = [(one.result, figures.get(number)) for number, one in enumerate(rows)]
@@ -123,14 +131,24 @@ def _explanation(case: ScoredCase, predictor: Predictor, autoencoder: Autoencode
     return explained(predictor, case.prepared, autoencoder, class_name, kind.measured)
 
 
-def _folder_name(result: NoduleResult, taken: set[str]) -> str:
-    """The case's name as a folder name, unique among ``taken``, to which it is added."""
-    plain = re.sub(r"[^\w.-]+", "_", result.nodule_id)[:_LONGEST_FOLDER_NAME].strip("._") or "nodule"
-    name, number = plain, 2
-    while name.lower() in taken:
-        name, number = f"{plain}-{number}", number + 1
-    taken.add(name.lower())
-    return name
+def _check_dicom(arguments: Namespace) -> None:
+    if arguments.dicom_sr and arguments.output is None:
+        raise UsageError("--dicom-sr writes files. Say where: --output DIR.")
+    if arguments.segment and not arguments.dicom_sr:
+        raise UsageError("--segment is the outline in the DICOM results. Add --dicom-sr, or leave it out.")
+
+
+def _write_dicom(folder: Path, rows: list[ScoredCase], card: ModelCard, arguments: Namespace) -> bool:
+    """The DICOM results of each scored nodule; whether all were written. Why one was not is said."""
+    segment = Path(arguments.segment) if arguments.segment else None
+    taken: set[str] = set()
+    with CaseWriter(folder, card, arguments.nifti_form, say) as writer:
+        done = [
+            writer.write(one.prepared.case, one.result, number, folder_name(one.result.nodule_id, taken), segment)
+            for number, one in enumerate(rows, start=1)
+            if one.prepared is not None
+        ]
+    return all(done)
 
 
 def _failures(rows: list[ScoredCase]) -> int:

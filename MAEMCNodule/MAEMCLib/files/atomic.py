@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from ..errors import InputError
 from .strict_json import parse_json, require
 
+_LONGEST_NAME = 60
 _PARTLY = "the disk did not take all of it"  # where a library, such as numpy, counts bytes and gives no reason
 
 
@@ -100,3 +102,13 @@ def make_folder(folder: Path, what: str = "folder") -> None:
         raise InputError(
             f"The {what} {folder} cannot be written ({error.strerror}). Choose another.", "not-written", [folder]
         ) from error
+
+
+def folder_name(name: str, taken: set[str]) -> str:
+    """A nodule's name, which is free text, as a folder's; unique among ``taken``, to which it is added."""
+    plain = re.sub(r"[^\w.-]+", "_", name)[:_LONGEST_NAME].strip("._") or "nodule"
+    unique, number = plain, 2
+    while unique.lower() in taken:
+        unique, number = f"{plain}-{number}", number + 1
+    taken.add(unique.lower())
+    return unique

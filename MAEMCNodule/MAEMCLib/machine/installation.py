@@ -60,9 +60,9 @@ def torch_problem(error: Exception) -> MachineError:
     )
 
 
-def check_packages(*names: str) -> None:
-    """Import packages of the extra ``train`` by these names. Raises UsageError where some are missing, MachineError
-    where one is broken."""
+def check_packages(*names: str, extra: str = "train") -> None:
+    """Import packages of an extra of pyproject.toml by these names. Raises UsageError where some are missing,
+    MachineError where one is broken."""
     missing = []
     for name in names:
         try:
@@ -74,7 +74,7 @@ def check_packages(*names: str) -> None:
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         raise UsageError(
-            f"This command needs maemc[train]: pip install 'maemc[train]' ({', '.join(missing)} {verb} missing in "
+            f"This command needs maemc[{extra}]: pip install 'maemc[{extra}]' ({', '.join(missing)} {verb} missing in "
             f"{sys.executable}).",
             "no-extra",
             _HERE,

@@ -191,6 +191,12 @@ class ModelCard:
         return INPUTS[self.input]
 
     @property
+    def probability_name(self) -> str:
+        """How the number is called to people: of readers' ratings it is never a probability of cancer."""
+        name = "malignancy probability"
+        return name if self.label_type == "diagnosis" else f"{name} as readers rate it"
+
+    @property
     def head(self) -> str:
         """The name of the head on the encoder, a file of ``networks/heads``; cards from before there were others have
         the one of their fusion."""

@@ -112,31 +112,44 @@ def read_series(path: str | Path, series_uid: str | None = None) -> CTVolume:
     may hold the patient's.
 
     series_uid: a SeriesInstanceUID, with ``#2`` for the second of its stacks where it holds several.
-    Raises InputError: no images, several usable stacks (all are listed), unknown UID, not CT, localizers or projections
-    only, headers that do not say what is used of them, slices of one position or unevenly spaced, damaged files.
+    Raises InputError: what ``find_stack`` raises, damaged files.
     """
-    path = Path(path)
-    folder = read_folder(path if path.is_dir() else path.parent)
-    stack = _of_file(folder, path) if path.is_file() and series_uid is None else _choose(folder, series_uid)
+    stack = find_stack(path, series_uid)
     try:
-        if stack.problem is not None:
-            raise stack.problem
         voxels = read_voxels(stack.grid)
         # Values without a scale are HU where lung or air is what it should be; a padding value alone proves nothing.
         if stack.slices[0].slope is None and not ((voxels > -1100) & (voxels < -500)).mean() > 0.01:
             raise InputError("RescaleSlope and RescaleIntercept are missing, and its values are not HU", "not-ct")
     except InputError as problem:
-        raise InputError(
-            f"The series cannot be used: {problem}. Transfer or export it again, or choose another.",
-            problem.code,
-            problem.private,
-        ) from problem
+        raise _unusable(problem) from problem
     return CTVolume(
         voxels,
         stack.grid.affine,
         remarks=stack.remarks,
         absent=stack.grid.absent,
         examination=examination_of(stack.slices[0]),
+    )
+
+
+def find_stack(path: str | Path, series_uid: str | None = None) -> Stack:
+    """The usable stack that a path and a name mean, as ``read_series`` reads it; no voxel is read.
+
+    Raises InputError: no images, several usable stacks (all are listed), unknown UID, not CT, localizers or projections
+    only, headers that do not say what is used of them, slices of one position or unevenly spaced.
+    """
+    path = Path(path)
+    folder = read_folder(path if path.is_dir() else path.parent)
+    stack = _of_file(folder, path) if path.is_file() and series_uid is None else _choose(folder, series_uid)
+    if stack.problem is not None:
+        raise _unusable(stack.problem) from stack.problem
+    return stack
+
+
+def _unusable(problem: InputError) -> InputError:
+    return InputError(
+        f"The series cannot be used: {problem}. Transfer or export it again, or choose another.",
+        problem.code,
+        problem.private,
     )
 
 
