@@ -1,0 +1,100 @@
+"""What is measured of a nodule, given its mask: size, attenuation, composition, and whether the mask is all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from ..images.ct import CTVolume
+from ..inputs.region import sample_stack
+from .axes import Axes, axes
+from .mask import NoduleMask, largest_part
+
+SOLID_HU = -300.0
+"""Voxels above are counted as solid tissue."""
+SOLID_SHARE, GROUND_GLASS_SHARE = 0.8, 0.2
+"""From this share of solid voxels on a nodule is solid, under that one it is ground glass; part-solid between."""
+RIM_MM = 1.0
+"""Left out all around before attenuation is measured: voxels at the surface are half lung, and readers' outlines are
+generous."""
+SHELL_MM = 2.0
+"""About the mask: what it borders on."""
+WALL_SHARE = 0.5
+"""A mask that borders on soft tissue by more than this share is attached to the chest wall or a vessel, and its surface
+there is a guess."""
+READERS_DIFFER_MM = 1.6
+"""Nine of ten times two readers' equivalent diameters of a nodule of LIDC-IDRI differ by less than this (half the time
+by less than 0.57 mm)."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """mm, mm3 and HU. mean_diameter_mm: of both axes. equivalent_diameter_mm: of the sphere of this volume.
+
+    composition: "solid", "part-solid" or "ground-glass". solid_long_axis_mm: of the solid part of a part-solid nodule.
+    status: "whole", or why the numbers may be wrong: "border" (the mask is cut off by the volume's border), "islands"
+    (several parts; only the one at the point is measured), "wall" (it borders on soft tissue).
+    """
+
+    axes: Axes
+    volume_mm3: float
+    mean_hu: float
+    hu_range: tuple[float, float]
+    composition: str
+    solid_share: float
+    solid_long_axis_mm: float | None
+    soft_border_share: float
+    status: str
+
+    @property
+    def mean_diameter_mm(self) -> float:
+        return (self.axes.long_mm + self.axes.short_mm) / 2
+
+    @property
+    def equivalent_diameter_mm(self) -> float:
+        return (6.0 * self.volume_mm3 / np.pi) ** (1.0 / 3.0)
+
+    @property
+    def diameter_error_mm(self) -> float:
+        """Two readers differ by less than this nine times in ten."""
+        return READERS_DIFFER_MM
+
+
+def measure(volume: CTVolume, mask: NoduleMask) -> Measures:
+    """Measure a nodule of a CT. Raises InputError where the mask does not lie in the volume."""
+    near = mask.padded(SHELL_MM)
+    hu, outside = sample_stack(volume, near.affine, near.array.shape[::-1])
+    if outside == 1.0:
+        raise InputError(
+            "The segment lies outside the volume. Check that both belong together, or leave the segment out.",
+            "segment-outside",
+        )
+    depth, distance = near.distances()
+    core = depth > RIM_MM
+    inner = hu[core if core.any() else near.array]
+    share = float(np.mean(inner > SOLID_HU))
+    solid = near.array & (hu > SOLID_HU)
+    composition = _composition(share)
+    measured = axes(near.array, near.affine)
+    part = axes(largest_part(solid), near.affine).long_mm if composition == "part-solid" and solid.any() else None
+    soft = float(np.mean(hu[(distance > 0) & (distance <= SHELL_MM)] > SOLID_HU))
+    status = "border" if mask.touches_border(volume) else "islands" if mask.islands > 1 else "whole"
+    return Measures(
+        measured,
+        float(mask.array.sum()) * mask.voxel_mm3,
+        float(inner.mean()),
+        tuple(np.percentile(inner, (5, 95)).tolist()),
+        composition,
+        share,
+        part,
+        soft,
+        "wall" if status == "whole" and soft > WALL_SHARE else status,
+    )
+
+
+def _composition(solid_share: float) -> str:
+    if solid_share >= SOLID_SHARE:
+        return "solid"
+    return "ground-glass" if solid_share < GROUND_GLASS_SHARE else "part-solid"
