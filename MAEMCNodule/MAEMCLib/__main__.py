@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     from .commands.batch import batch
     from .commands.device import device
     from .commands.roi import roi
-    from .commands.score import explain, score
+    from .commands.score import explain
     from .results import DISCLAIMER
     from .worker.server import main as serve
 
@@ -66,17 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"maemc {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    command = _command(subparsers, "score", score, "score nodules of one CT, or a 2-D picture")
-    _image(command)
-    command.add_argument("--point", action="append", metavar="L,P,S", help="a nodule's position; repeat for more")
-    command.add_argument(
-        "--points", metavar="FILE", help="positions from a Slicer .mrk.json or a CSV id,l_mm,p_mm,s_mm"
-    )
-    command.add_argument("--ras", action="store_true", help="the positions given are RAS instead of LPS")
-    _clinical(command)
-    _model(command)
-    command.add_argument("--json", action="store_true", help="print one JSON document")
-    command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
+    _score(subparsers)
 
     command = _command(subparsers, "batch", batch, "score the nodules or pictures of a manifest into a CSV")
     command.add_argument("manifest", help="CSV: case_id,patient_id,image,l_mm,p_mm,s_mm; of pictures without the point")
@@ -98,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--output", required=True, metavar="DIR")
 
     _models(subparsers)
+    _reviews(subparsers)
 
     command = _command(subparsers, "device", device, "show which processor is used, and why")
     command.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps")
@@ -105,6 +96,29 @@ def build_parser() -> argparse.ArgumentParser:
 
     _command(subparsers, "serve", lambda _: serve(), "the worker that Slicer talks to, over stdin and stdout")
     return parser
+
+
+def _score(subparsers) -> None:
+    from .commands.score import score
+
+    command = _command(subparsers, "score", score, "score nodules of one CT, or a 2-D picture")
+    _image(command)
+    command.add_argument("--point", action="append", metavar="L,P,S", help="a nodule's position; repeat for more")
+    command.add_argument(
+        "--points", metavar="FILE", help="positions from a Slicer .mrk.json or a CSV id,l_mm,p_mm,s_mm"
+    )
+    command.add_argument("--ras", action="store_true", help="the positions given are RAS instead of LPS")
+    _clinical(command)
+    _model(command)
+    command.add_argument(
+        "--prevalence",
+        type=float,
+        metavar="P",
+        help="share of malignant nodules where you are, such as 0.23: adjusted probabilities, PPV and NPV besides "
+        "(models trained on diagnoses)",
+    )
+    command.add_argument("--json", action="store_true", help="print one JSON document")
+    command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
 
 
 def _models(subparsers) -> None:
@@ -136,6 +150,30 @@ def _models(subparsers) -> None:
     command.add_argument("--output", required=True, metavar="FILE")
     command = _command(actions, "remove", model_commands.models_remove, "delete an imported model")
     command.add_argument("reference", metavar="ID")
+
+
+def _reviews(subparsers) -> None:
+    from .commands import review as review_commands
+    from .review.review import ACCEPTED, OUTCOMES, REJECTED
+
+    review = subparsers.add_parser("review", help="decisions, outcomes, local calibration", allow_abbrev=False)
+    actions = review.add_subparsers(title="actions", required=True, metavar="ACTION")
+    _command(actions, "list", review_commands.review_list, "what the audit log knows, a row a nodule")
+    for name, decision in (("accept", ACCEPTED), ("reject", REJECTED)):
+        command = _command(actions, name, review_commands.review_decide, f"{name} the number that was shown last")
+        command.set_defaults(decision=decision)
+        command.add_argument("nodule", metavar="NODULE", help="as `maemc review list` names it")
+        command.add_argument("--observer", metavar="NAME", help="who decides, from now on; asked for once")
+        command.add_argument("--organization", metavar="NAME", help="where they work")
+    command = _command(actions, "outcome", review_commands.review_outcome, "enter what a nodule turned out to be")
+    command.add_argument("nodule", metavar="NODULE", help="as `maemc review list` names it")
+    command.add_argument("outcome", choices=OUTCOMES)
+    command.add_argument("--date", metavar="YYYY-MM-DD", help="of the diagnosis")
+    command = _command(
+        actions, "calibration", review_commands.review_calibration, "draw reader and model against outcomes"
+    )
+    command.add_argument("--model", metavar="ID|PATH", help="default: the model shipped with MAEMC")
+    command.add_argument("--output", required=True, metavar="PNG")
 
 
 def _command(subparsers, name: str, run, text: str) -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from ..files.atomic import make_folder
 from ..machine.installation import check_torch
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
+from ..models.prevalence import check_prevalence
 from ..models.store import find_model
 from ..results import DISCLAIMER, NoduleResult
 from ..scoring import CaseScorer, ScoredCase
@@ -32,21 +33,30 @@ _LONGEST_FOLDER_NAME = 60
 
 def score(arguments: Namespace) -> int:
     """``maemc score``."""
+    from ..report.prevalence import prevalence_document, prevalence_text
     from ..report.scores import results_document, results_table, write_results
 
     folder = None if arguments.output is None else Path(arguments.output)
     if folder is not None:
         make_folder(folder)
-    bundle, rows, predictor = _scored(arguments)
+    bundle, prevalence = ModelBundle.open(find_model(arguments.model)), arguments.prevalence
+    if prevalence is not None:
+        check_prevalence(bundle.card, prevalence)  # before anything is computed
+    rows, predictor = _scored(bundle, arguments)
     results = [one.result for one in rows]
     device = predictor.device if predictor else None
     if folder is not None:
         write_results(folder, results, bundle.card, device)
         _draw(folder, rows, bundle, predictor)
     if arguments.json:
-        print(json.dumps(results_document(results, bundle.card, device), ensure_ascii=False, allow_nan=False))
+        document = results_document(results, bundle.card, device)
+        if prevalence is not None:
+            document["at_prevalence"] = prevalence_document(results, bundle.card, prevalence)
+        print(json.dumps(document, ensure_ascii=False, allow_nan=False))
     elif not arguments.quiet:
         print(results_table(results, bundle.card))
+        if prevalence is not None:
+            print(prevalence_text(results, bundle.card, prevalence))
         if folder is not None:
             print(f"Written to {folder}")
     return _failures(rows)
@@ -56,7 +66,8 @@ def explain(arguments: Namespace) -> int:
     """``maemc explain``."""
     folder = Path(arguments.output)
     make_folder(folder)
-    bundle, (row,), predictor = _scored(arguments)
+    bundle = ModelBundle.open(find_model(arguments.model))
+    (row,), predictor = _scored(bundle, arguments)
     if row.error is not None:
         raise row.error
     lines = bundle.card.kind.write(folder, row.result, row.prepared, _explanation(row, predictor))
@@ -65,12 +76,11 @@ def explain(arguments: Namespace) -> int:
     return 0
 
 
-def _scored(arguments: Namespace) -> tuple[ModelBundle, list[ScoredCase], Predictor | None]:
-    """The model and the cases of a command, each with its row, and the predictor; None where nothing could be read.
+def _scored(bundle: ModelBundle, arguments: Namespace) -> tuple[list[ScoredCase], Predictor | None]:
+    """The cases of a command, each with its row, and the predictor; None where nothing could be read.
 
     Raises whatever is wrong with the command or the model; what is wrong with a case's image is in its row.
     """
-    bundle = ModelBundle.open(find_model(arguments.model))
     cases = bundle.card.kind.cases(arguments, bundle.card, say)
 
     def opened() -> Predictor:
@@ -84,7 +94,7 @@ def _scored(arguments: Namespace) -> tuple[ModelBundle, list[ScoredCase], Predic
     for one in rows:
         if one.error is not None and not isinstance(one.error, InputError):
             raise one.error
-    return bundle, rows, scorer.predictor
+    return rows, scorer.predictor
 
 
 def say(text: str) -> None:
