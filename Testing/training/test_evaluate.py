@@ -165,6 +165,21 @@ def test_a_job_is_reported_again_with_the_same_figures(jobs, tmp_path, evaluate)
     assert all((jobs / "fine" / name).read_bytes() == before[name] for name in names)
 
 
+def test_the_bundle_holds_three_points_with_rates_of_cases_that_chose_none_of_them(jobs):
+    card, report = ModelBundle.open(jobs / "fine.maemc").card, report_of(jobs / "fine")
+    points = operating_points(card)
+    assert [point.name for point in points] == ["rule_out", "balanced", "rule_in"]
+    for point in points:
+        stated = report["operating_points"][point.name]
+        assert point.threshold == report["thresholds"][point.name]
+        assert vars(point.sensitivity) == stated["metrics"]["sensitivity"]
+        assert vars(point.specificity) == stated["metrics"]["specificity"]
+        assert point.sensitivity.low < point.sensitivity.value < point.sensitivity.high
+        assert point.sensitivity.n + point.specificity.n == CASES
+    assert points[0].sensitivity.value >= points[2].sensitivity.value
+    assert points[0].specificity.value <= points[2].specificity.value
+
+
 def test_the_bundle_gives_calibrated_probabilities_and_knows_what_is_far(jobs, manifest):
     bundle, report = ModelBundle.open(jobs / "fine.maemc"), report_of(jobs / "fine")
     card = bundle.card
