@@ -24,6 +24,7 @@ def main(installed: Path, inputs: Path, output: Path, training: bool) -> None:
     widget = module_loads(installed)
     training_widget = training_module_loads(installed)
     command_line(installed, inputs, output)
+    reviews_are_kept(installed, output)
     tables_of_training_are_written()
     if training:
         a_model_is_trained(training_widget, installed, output)
@@ -141,6 +142,12 @@ def command_line(installed: Path, inputs: Path, output: Path) -> None:
     fused = ("--point", "0,0,0", "--model", str(inputs / "fused.maemc"), "--clinical", "age=63", "--json")
     assert json.loads(maemc(installed, "score", str(inputs / "ct.nrrd"), *fused))["nodules"][0]["status"] == "scored"
     assert json.loads(maemc(installed, "device", "--json"))["name"] == "cpu"
+
+
+def reviews_are_kept(installed: Path, output: Path) -> None:
+    """A log that is empty has a figure too."""
+    maemc(installed, "review", "calibration", "--output", str(output / "calibration.png"))
+    assert (output / "calibration.png").stat().st_size > 1000
 
 
 def tables_of_training_are_written() -> None:
