@@ -8,14 +8,20 @@ import sys
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from MAEMCLib.__main__ import main
 from MAEMCLib.cases.pseudonyms import pseudonym_key
+from MAEMCLib.commands.review import review_row
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.fingerprint import SCORING_RELEASE
 from MAEMCLib.models.bundle import ModelBundle
+from MAEMCLib.report.formats import render
+from MAEMCLib.report.sections import Report, Section, Table
 from MAEMCLib.results import InputWarning, NoduleResult
+from MAEMCLib.review.local_calibration import local_calibration
 from MAEMCLib.review.observer import Observer, read_observer, store_observer
-from MAEMCLib.review.review import CONCEALED, ESTIMATED, REVEALED
+from MAEMCLib.review.review import CONCEALED, ESTIMATED, REVEALED, Review
 from MAEMCLib.review.reviews import Reviews
 
 RESULT = NoduleResult(
@@ -288,6 +294,41 @@ def test_strange_entries_change_nothing(reviews, subject):
     assert len(reviews.all()) == 1
 
 
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 200)
+    | st.floats(-1, 200)
+    | st.sampled_from(["benign", "accepted", "", "é"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["sha256", "id", "decision"]), inner),
+    max_leaves=4,
+)
+FIELDS = (
+    "percent",
+    "model",
+    "probability",
+    "gate",
+    "gate_reasons",
+    "decision",
+    "outcome",
+    "date",
+    "volume",
+    "override",
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["estimated", "revealed", "decided", "outcome"]),
+                          st.dictionaries(st.sampled_from(FIELDS), JSON)), max_size=6))  # fmt: skip
+def test_whatever_the_entries_hold_reviews_can_be_listed_and_drawn(entries):
+    review = Review("N1")
+    for event, fields in entries:
+        review = review.after({"event": event, "time": "", **fields})
+    assert review.estimate_percent is None or 0 <= review.estimate_percent <= 100
+    assert (review.state == REVEALED) == bool(review.results)
+    assert render(Report("", [Section("", [Table([review_row(review)])])]), "txt")
+    assert local_calibration([review], "ab").model.n <= 1
+
+
 @pytest.mark.parametrize("name", ["", "  ", "a" * 65, "Doe\nJane", "Doe\\Jane"])
 def test_an_observer_has_a_name_that_dicom_takes(name):
     with pytest.raises(UsageError, match="printable"):
@@ -308,6 +349,16 @@ def test_a_home_that_cannot_be_written_is_a_sentence(tmp_path):
     (tmp_path / "home").write_text("")
     with pytest.raises(InputError, match="MAEMC_HOME"):
         store_observer(tmp_path / "home", Observer("Doe^Jane", "General Hospital"))
+    reviews = Reviews(tmp_path / "other")
+    (tmp_path / "other").write_text("")
+    with pytest.raises(InputError, match="MAEMC_HOME"):
+        reviews.reader_first = True
+    assert not reviews.reader_first
+
+
+def test_the_setting_makes_its_home(tmp_path):
+    Reviews(tmp_path / "new" / "home").reader_first = True
+    assert Reviews(tmp_path / "new" / "home").reader_first
 
 
 def test_slicer_s_process_needs_neither_torch_nor_simpleitk():

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..files.home import home
-from ..models.prevalence import PROBABILITY_NAMES
 from ..results import DISCLAIMER
 from ..review.observer import Observer, store_observer
 from ..review.review import REVEALED, Review
@@ -22,7 +21,7 @@ def review_list(arguments: Namespace) -> int:
     reviews = Reviews(home())
     heads = ("nodule", "state", "own estimate", "number", "gate", "model", "decision", "outcome")
     notes = [Note(text) for text in _log_problems(reviews)]
-    print(render(Report("", [Section("", [Table([_row(one) for one in reviews.all()], heads), *notes])]), "txt"))
+    print(render(Report("", [Section("", [Table([review_row(one) for one in reviews.all()], heads), *notes])]), "txt"))
     return 0
 
 
@@ -43,18 +42,20 @@ def review_calibration(arguments: Namespace) -> int:
     """``maemc review calibration``: the figure of reader and model against outcomes."""
     from ..figures.local_calibration import local_calibration_figure
     from ..figures.nodule import save_figure
+    from ..models.prevalence import number_name
     from ..models.store import find_model, read_card
     from ..review.local_calibration import local_calibration
 
     card = read_card(find_model(arguments.model))
     found = local_calibration(Reviews(home()).all(), card.sha256)
-    name = f"{card.id} {card.version}\n{PROBABILITY_NAMES[card.label_type]}"
+    name = f"{card.id} {card.version}\n{number_name(card)}"
     save_figure(local_calibration_figure(found, name), Path(arguments.output))
     print("\n".join([*found.notes, f"Written to {arguments.output}. {DISCLAIMER}"]))
     return 0
 
 
-def _row(review: Review) -> tuple[str | float | None, ...]:
+def review_row(review: Review) -> tuple[str | float | None, ...]:
+    """What the list says of a nodule."""
     result, shown = review.result or {}, review.state == REVEALED
     model = result.get("model", {})
     outcome = " ".join(filter(None, [review.outcome, review.outcome_date]))

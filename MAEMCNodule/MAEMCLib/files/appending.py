@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import InputError
 
 _BLOCK = 1 << 16
-_LOCKED_BYTE = 1 << 40
+_LOCKED_BYTE = 0x7FFF0000
 """Of Windows, which locks bytes: one that no line reaches."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..cases.pseudonyms import pseudonym
 from ..errors import InputError, UsageError
-from ..files.atomic import read_json, write_json
+from ..files.atomic import make_folder, read_json, write_json
 
 _LONGEST = 64
 """Letters of a name in DICOM (PN and LO), to which it goes with an accepted result."""
@@ -48,10 +48,5 @@ def read_observer(home: Path) -> Observer | None:
 
 def store_observer(home: Path, observer: Observer) -> None:
     """Keep who decides from now on. Raises InputError where the home cannot be written."""
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{home} cannot be made ({error.strerror}). Set MAEMC_HOME to a folder that can be written.", "not-written"
-        ) from error
+    make_folder(home, "folder MAEMC_HOME")
     write_json(home / "observer.json", asdict(observer))

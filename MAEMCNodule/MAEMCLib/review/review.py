@@ -76,7 +76,8 @@ def _estimated(review: Review, entry: dict[str, Any]) -> Review:
 
 
 def _revealed(review: Review, entry: dict[str, Any]) -> Review:
-    known = isinstance(entry.get("model"), dict) and is_number(entry.get("probability"))
+    number = entry.get("probability")
+    known = isinstance(entry.get("model"), dict) and is_number(number) and 0 <= number <= 1
     return replace(review, state=REVEALED, results=(*review.results, entry), decision=None) if known else review
 
 
@@ -87,7 +88,8 @@ def _decided(review: Review, entry: dict[str, Any]) -> Review:
 def _followed_up(review: Review, entry: dict[str, Any]) -> Review:
     if entry.get("outcome") not in OUTCOMES:
         return review
-    return replace(review, outcome=entry["outcome"], outcome_date=entry.get("date"))
+    date = entry.get("date")
+    return replace(review, outcome=entry["outcome"], outcome_date=date if isinstance(date, str) else None)
 
 
 _EVENTS: dict[str, Callable[[Review, dict[str, Any]], Review]] = {

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..cases.pseudonyms import pseudonym, pseudonym_key
 from ..errors import UsageError
-from ..files.atomic import read_json, write_json
+from ..files.atomic import make_folder, read_json, write_json
 from ..models.card import ModelCard
 from ..results import NoduleResult
 from .audit_log import AuditLog
@@ -60,11 +60,15 @@ class Reviews:
 
     @property
     def reader_first(self) -> bool:
-        """Whether numbers are hidden until the reader's own estimate is stored."""
+        """Whether numbers are hidden until the reader's own estimate is stored; kept in review.json of the home.
+
+        Setting it raises InputError where the home cannot be written.
+        """
         return self._reader_first
 
     @reader_first.setter
     def reader_first(self, on: bool) -> None:
+        make_folder(self.home, "folder MAEMC_HOME")
         write_json(self.home / "review.json", {"reader_first": on})
         self._reader_first = on
 
