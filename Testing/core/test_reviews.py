@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from MAEMCLib.__main__ import main
 from MAEMCLib.cases.pseudonyms import pseudonym_key
 from MAEMCLib.commands.review import review_row
 from MAEMCLib.errors import InputError, UsageError
@@ -329,33 +328,6 @@ def test_whatever_the_entries_hold_reviews_can_be_listed_and_drawn(entries):
     assert local_calibration([review], "ab").model.n <= 1
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a" * 65, "Doe\nJane", "Doe\\Jane"])
-def test_an_observer_has_a_name_that_dicom_takes(name):
-    with pytest.raises(UsageError, match="printable"):
-        Observer(name, "General Hospital")
-    with pytest.raises(UsageError, match="organization"):
-        Observer("Doe^Jane", name)
-
-
-def test_a_damaged_observer_is_a_sentence(maemc_home):
-    assert read_observer(maemc_home) is None
-    for text in ("{", '{"name": "a"}', '{"name": "", "organization": "b"}', '{"name": 3, "organization": "b"}', "[]"):
-        (maemc_home / "observer.json").write_text(text)
-        with pytest.raises(InputError, match="observer"):
-            read_observer(maemc_home)
-
-
-def test_a_home_that_cannot_be_written_is_a_sentence(tmp_path):
-    (tmp_path / "home").write_text("")
-    with pytest.raises(InputError, match="MAEMC_HOME"):
-        store_observer(tmp_path / "home", Observer("Doe^Jane", "General Hospital"))
-    reviews = Reviews(tmp_path / "other")
-    (tmp_path / "other").write_text("")
-    with pytest.raises(InputError, match="MAEMC_HOME"):
-        reviews.reader_first = True
-    assert not reviews.reader_first
-
-
 def test_the_setting_makes_its_home(tmp_path):
     Reviews(tmp_path / "new" / "home").reader_first = True
     assert Reviews(tmp_path / "new" / "home").reader_first
@@ -368,34 +340,3 @@ def test_slicer_s_process_needs_neither_torch_nor_simpleitk():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
-
-
-def test_the_commands(reviews, subject, card, maemc_home, capsys, tmp_path, random_bundle):
-    def maemc(*arguments):
-        code = main(["review", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    reviews.reader_first = True
-    reviews.estimate(subject, 65)
-    code, out, _ = maemc("list")
-    assert code == 0 and subject.nodule in out and "65 %" in out and "hidden" in out
-    assert "Research only, not for clinical use." in out
-    assert maemc("accept", subject.nodule)[0] == 2
-    reviews.reveal(subject, RESULT, card)
-    code, _, err = maemc("accept", subject.nodule)
-    assert code == 2 and "Nobody is named" in err
-    assert maemc("accept", subject.nodule, "--observer", "Doe^Jane")[0] == 2
-    assert maemc("accept", subject.nodule, "--observer", "Doe^Jane", "--organization", "General Hospital")[0] == 0
-    assert maemc("outcome", subject.nodule, "malignant", "--date", "2026-02-03")[0] == 0
-    out = maemc("list")[1]
-    assert "0.830" in out and "accepted" in out and "malignant 2026-02-03" in out
-    assert maemc("reject", subject.nodule)[0] == 0 and "rejected" in maemc("list")[1]
-    figure = tmp_path / "calibration.png"
-    code, out, _ = maemc("calibration", "--model", random_bundle, "--output", figure)
-    assert code == 0 and figure.read_bytes().startswith(b"\x89PNG") and "1 of 20 outcomes" in out
-    assert "not for clinical use" in out
-    lines = reviews.log.path.read_bytes().splitlines(keepends=True)
-    reviews.log.path.write_bytes(b"".join([lines[0], *lines[2:]]) + b"torn\n")
-    out = maemc("list")[1]
-    assert "do not follow" in out and "torn" in out
