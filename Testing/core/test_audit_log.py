@@ -16,6 +16,19 @@ log = AuditLog(Path(sys.argv[1]))
 for number in range({count}):
     log.append("estimated", {{"nodule": sys.argv[2], "number": number, "padding": "x" * 3000}})
 """
+SLOW = """
+import sys, time
+from pathlib import Path
+from MAEMCLib.review import audit_log
+def slowly(path, line_after, what):
+    def waiting(last):
+        print("reading", flush=True)
+        time.sleep(1)
+        return line_after(last)
+    append(path, waiting, what)
+append, audit_log.append_line = audit_log.append_line, slowly
+audit_log.AuditLog(Path(sys.argv[1])).append("estimated", {"nodule": "slow"})
+"""
 FULL = """
 import resource, signal
 from pathlib import Path
@@ -83,6 +96,16 @@ def test_two_processes_lose_nothing(tmp_path):
     assert log.damaged == log.unchained == []
     names = [entry["nodule"] for entry in entries]
     assert names != sorted(names) or names[0] == "other"  # or nothing was tested: one after the other
+
+
+def test_nobody_appends_between_a_process_s_reading_and_its_writing(tmp_path):
+    AuditLog(tmp_path).append("estimated", {"nodule": "first"})
+    slow = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert slow.stdout.readline() == "reading\n"
+    AuditLog(tmp_path).append("estimated", {"nodule": "quick"})
+    assert slow.wait(60) == 0
+    entries, log = whole(tmp_path)
+    assert [entry["nodule"] for entry in entries] == ["first", "slow", "quick"] and log.unchained == []
 
 
 def test_a_full_disk_is_a_sentence_and_what_it_tore_stays_apart(tmp_path):
