@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from MAEMCLib.cases.pseudonyms import pseudonym_key
 from MAEMCLib.commands.review import review_row
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.fingerprint import SCORING_RELEASE
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.report.formats import render
 from MAEMCLib.report.sections import Report, Section, Table
@@ -22,6 +21,7 @@ from MAEMCLib.review.local_calibration import local_calibration
 from MAEMCLib.review.observer import Observer, read_observer, store_observer
 from MAEMCLib.review.review import CONCEALED, ESTIMATED, REVEALED, Review
 from MAEMCLib.review.reviews import Reviews
+from MAEMCLib.scoring import SCORING_RELEASE
 
 RESULT = NoduleResult(
     "Müller RLL",

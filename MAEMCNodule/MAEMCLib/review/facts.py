@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..fingerprint import SCORING_RELEASE
 from ..models.card import ModelCard
 from ..results import NoduleResult
+from ..scoring import SCORING_RELEASE
 
 
 def result_facts(result: NoduleResult, card: ModelCard) -> dict[str, Any]:
