@@ -82,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _growth(subparsers)
     _models(subparsers)
+    _reviews(subparsers)
     _risk(subparsers)
 
     command = _command(subparsers, "device", device, "show which processor is used, and why")
@@ -104,6 +105,13 @@ def _score(subparsers) -> None:
     command.add_argument("--ras", action="store_true", help="the positions given are RAS instead of LPS")
     _clinical(command)
     _model(command)
+    command.add_argument(
+        "--prevalence",
+        type=float,
+        metavar="P",
+        help="share of malignant nodules where you are, such as 0.23: adjusted probabilities, PPV and NPV besides "
+        "(models trained on diagnoses)",
+    )
     command.add_argument("--json", action="store_true", help="print one JSON document")
     command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
     _dicom(command, "below --output")
@@ -166,6 +174,30 @@ def _risk(subparsers) -> None:
 
     scores = subparsers.add_parser("risk", help="clinical scores: Brock, Lung-RADS, Fleischner ...", allow_abbrev=False)
     add_scores(scores.add_subparsers(title="scores", required=True, metavar="SCORE"), _command)
+
+
+def _reviews(subparsers) -> None:
+    from .commands import review as review_commands
+    from .review.review import ACCEPTED, OUTCOMES, REJECTED
+
+    review = subparsers.add_parser("review", help="decisions, outcomes, local calibration", allow_abbrev=False)
+    actions = review.add_subparsers(title="actions", required=True, metavar="ACTION")
+    _command(actions, "list", review_commands.review_list, "what the audit log knows, a row a nodule")
+    for name, decision in (("accept", ACCEPTED), ("reject", REJECTED)):
+        command = _command(actions, name, review_commands.review_decide, f"{name} the number that was shown last")
+        command.set_defaults(decision=decision)
+        command.add_argument("nodule", metavar="NODULE", help="as `maemc review list` names it")
+        command.add_argument("--observer", metavar="NAME", help="who decides, from now on; asked for once")
+        command.add_argument("--organization", metavar="NAME", help="where they work")
+    command = _command(actions, "outcome", review_commands.review_outcome, "enter what a nodule turned out to be")
+    command.add_argument("nodule", metavar="NODULE", help="as `maemc review list` names it")
+    command.add_argument("outcome", choices=OUTCOMES)
+    command.add_argument("--date", metavar="YYYY-MM-DD", help="of the diagnosis")
+    command = _command(
+        actions, "calibration", review_commands.review_calibration, "draw reader and model against outcomes"
+    )
+    command.add_argument("--model", metavar="ID|PATH", help="default: the model shipped with MAEMC")
+    command.add_argument("--output", required=True, metavar="PNG")
 
 
 def _command(subparsers, name: str, run, text: str) -> argparse.ArgumentParser:

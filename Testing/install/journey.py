@@ -26,6 +26,7 @@ def main(installed: Path, inputs: Path, output: Path, training: bool) -> None:
     command_line(installed, inputs, output)
     clinical_scores_are_there(installed)
     growth_is_measured(installed, inputs, output)
+    reviews_are_kept(installed, output)
     tables_of_training_are_written()
     if training:
         a_model_is_trained(training_widget, installed, output)
@@ -178,6 +179,12 @@ def a_report_is_accepted(installed: Path, folder: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and (written / "report-accepted.dcm").is_file(), done.stderr[-2000:]
+
+
+def reviews_are_kept(installed: Path, output: Path) -> None:
+    """A log that is empty has a figure too."""
+    maemc(installed, "review", "calibration", "--output", str(output / "calibration.png"))
+    assert (output / "calibration.png").stat().st_size > 1000
 
 
 def tables_of_training_are_written() -> None:

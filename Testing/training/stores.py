@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import Manifest
+from MAEMCLib.cases.pseudonyms import pseudonym, pseudonym_key
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCTrainingLib.data.building import build_store
 from MAEMCTrainingLib.data.kinds import kind_of
-from MAEMCTrainingLib.data.pseudonyms import pseudonym, pseudonym_key
 from MAEMCTrainingLib.data.store import Store
 
 

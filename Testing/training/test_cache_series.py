@@ -7,7 +7,7 @@ import shutil
 import pydicom
 import pytest
 from MAEMCLib.cases.manifest import read_manifest
-from MAEMCTrainingLib.data.pseudonyms import key_name, pseudonym, pseudonym_key
+from MAEMCLib.cases.pseudonyms import key_name, pseudonym, pseudonym_key
 from MAEMCTrainingLib.data.store import open_store
 from MAEMCTrainingLib.phantom.writing import write_phantom
 

@@ -5,18 +5,18 @@ import json
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
+from MAEMCLib.statistics.bins import equal_mass_bins
+from MAEMCLib.statistics.intervals import wilson
 from MAEMCTrainingLib.evaluation.out_of_fold import OutOfFold, calibrate, read_out_of_fold
 from MAEMCTrainingLib.evaluation.predictions import of_second
 from MAEMCTrainingLib.statistics.bootstrap import two_class_samples
 from MAEMCTrainingLib.statistics.calibration import (
     Calibration,
     calibration_error,
-    equal_mass_bins,
     fit_platt,
     logits,
     recalibration,
     reliability,
-    wilson,
 )
 from scipy.optimize import minimize
 from scipy.special import expit

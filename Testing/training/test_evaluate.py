@@ -16,6 +16,7 @@ from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.operating_points import operating_points
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.scoring import CaseScorer
@@ -163,6 +164,21 @@ def test_a_job_is_reported_again_with_the_same_figures(jobs, tmp_path, evaluate)
     assert all((tmp_path / "again" / name).read_bytes() == before[name] for name in names)
     assert evaluate(jobs / "fine", "--quiet")[0] == 0
     assert all((jobs / "fine" / name).read_bytes() == before[name] for name in names)
+
+
+def test_the_bundle_holds_three_points_with_rates_of_cases_that_chose_none_of_them(jobs):
+    card, report = ModelBundle.open(jobs / "fine.maemc").card, report_of(jobs / "fine")
+    points = operating_points(card)
+    assert [point.name for point in points] == ["rule_out", "balanced", "rule_in"]
+    for point in points:
+        stated = report["operating_points"][point.name]
+        assert point.threshold == report["thresholds"][point.name]
+        assert vars(point.sensitivity) == stated["metrics"]["sensitivity"]
+        assert vars(point.specificity) == stated["metrics"]["specificity"]
+        assert point.sensitivity.low < point.sensitivity.value <= point.sensitivity.high
+        assert point.sensitivity.n + point.specificity.n == CASES
+    assert points[0].sensitivity.value >= points[2].sensitivity.value
+    assert points[0].specificity.value <= points[2].specificity.value
 
 
 def test_the_bundle_gives_calibrated_probabilities_and_knows_what_is_far(jobs, manifest):

@@ -16,6 +16,7 @@ from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.operating_points import operating_points
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.reference_case import difference, open_predictor
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
@@ -61,6 +62,7 @@ def test_the_bundle_opens_verified_and_says_what_it_is(jobs, tmp_path, name):
     assert len(card.members("decoder")) == 1
     assert values["metrics"] == report["metrics"] and values["thresholds"] == report["thresholds"]
     assert values["operating_points"] == report["operating_points"]
+    assert operating_points(card) == () and "at least 20" in values["thresholds_reason"]  # of twelve cases
     assert values["calibration"]["slope"] == 1.0 and "20" in values["calibration"]["reason"]
     assert values["training"]["prior_in_probability"] == 0.5  # of class weights
     assert not card.training_distances  # of twelve cases

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
+from MAEMCLib.cases.pseudonyms import pseudonym_key
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCTrainingLib.data.importers.formats.images import import_images
 from MAEMCTrainingLib.data.importers.formats.lidc_cubes import import_lidc_cubes
 from MAEMCTrainingLib.data.importers.imported import pseudonymized
-from MAEMCTrainingLib.data.pseudonyms import pseudonym_key
 from MAEMCTrainingLib.data.sources import Source
 
 

@@ -5,10 +5,12 @@ import os
 import numpy as np
 import pytest
 from MAEMCLib.report.sections import Metric
+from MAEMCLib.statistics.bins import equal_mass_bins
+from MAEMCLib.statistics.intervals import area_interval
 from MAEMCTrainingLib.statistics import bootstrap, metrics
 from MAEMCTrainingLib.statistics.bootstrap import two_class_samples, with_interval
-from MAEMCTrainingLib.statistics.calibration import calibrated_error, equal_mass_bins, reliability
-from MAEMCTrainingLib.statistics.intervals import area_interval, effective_size, mean_interval, rate_interval
+from MAEMCTrainingLib.statistics.calibration import calibrated_error, reliability
+from MAEMCTrainingLib.statistics.intervals import effective_size, mean_interval, rate_interval
 from MAEMCTrainingLib.statistics.metrics import area, auc_difference, delong, evaluate
 from scipy.stats import binomtest
 

@@ -7,7 +7,6 @@ import json
 import sys
 from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from ..files.atomic import folder_name, make_folder
 from ..machine.installation import check_torch
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
-from ..models.card import ModelCard
+from ..models.prevalence import check_prevalence
 from ..models.store import find_model
 from ..results import DISCLAIMER
 from ..scoring import CaseScorer, ScoredCase
@@ -34,13 +33,19 @@ FAILED = 3
 
 def score(arguments: Namespace) -> int:
     """``maemc score``."""
+    from ..report.prevalence import prevalence_document, prevalence_text
     from ..report.scores import results_document, results_table, write_results
 
     folder = None if arguments.output is None else Path(arguments.output)
     _check_dicom(arguments)
     if folder is not None:
         make_folder(folder)
-    bundle, rows, predictor = _scored(arguments, check_writable if arguments.dicom_sr else lambda card: None)
+    bundle, prevalence = ModelBundle.open(find_model(arguments.model)), arguments.prevalence
+    if prevalence is not None:  # before anything is computed
+        check_prevalence(bundle.card, prevalence)
+    if arguments.dicom_sr:
+        check_writable(bundle.card)
+    rows, predictor = _scored(bundle, arguments)
     results = [one.result for one in rows]
     device = predictor.device if predictor else None
     if folder is not None:
@@ -48,9 +53,14 @@ def score(arguments: Namespace) -> int:
         _draw(folder, rows, bundle, predictor)
     whole = not arguments.dicom_sr or _write_dicom(folder / "dicom", rows, bundle.card, arguments)
     if arguments.json:
-        print(json.dumps(results_document(results, bundle.card, device), ensure_ascii=False, allow_nan=False))
+        document = results_document(results, bundle.card, device)
+        if prevalence is not None:
+            document["at_prevalence"] = prevalence_document(results, bundle.card, prevalence)
+        print(json.dumps(document, ensure_ascii=False, allow_nan=False))
     elif not arguments.quiet:
         print(results_table(results, bundle.card))
+        if prevalence is not None:
+            print(prevalence_text(results, bundle.card, prevalence))
         if folder is not None:
             print(f"Written to {folder}")
     return _failures(rows) or (0 if whole else FAILED)
@@ -60,7 +70,8 @@ def explain(arguments: Namespace) -> int:
     """``maemc explain``."""
     folder = Path(arguments.output)
     make_folder(folder)
-    bundle, (row,), predictor = _scored(arguments)
+    bundle = ModelBundle.open(find_model(arguments.model))
+    (row,), predictor = _scored(bundle, arguments)
     if row.error is not None:
         raise row.error
     lines = bundle.card.kind.write(folder, row.result, row.prepared, _explanation(row, predictor))
@@ -69,16 +80,11 @@ def explain(arguments: Namespace) -> int:
     return 0
 
 
-def _scored(
-    arguments: Namespace, check: Callable[[ModelCard], None] = lambda card: None
-) -> tuple[ModelBundle, list[ScoredCase], Predictor | None]:
-    """The model and the cases of a command, each with its row, and the predictor; None where nothing could be read.
+def _scored(bundle: ModelBundle, arguments: Namespace) -> tuple[list[ScoredCase], Predictor | None]:
+    """The cases of a command, each with its row, and the predictor; None where nothing could be read.
 
-    check: raises what keeps the model from what is asked, before anything is scored.
     Raises whatever is wrong with the command or the model; what is wrong with a case's image is in its row.
     """
-    bundle = ModelBundle.open(find_model(arguments.model))
-    check(bundle.card)
     cases = bundle.card.kind.cases(arguments, bundle.card, say)
 
     def opened() -> Predictor:
@@ -92,7 +98,7 @@ def _scored(
     for one in rows:
         if one.error is not None and not isinstance(one.error, InputError):
             raise one.error
-    return bundle, rows, scorer.predictor
+    return rows, scorer.predictor
 
 
 def say(text: str) -> None:

@@ -361,7 +361,7 @@ _POINT = _record(
     }
 )
 _PARTS: dict[str, Problem] = {
-    **dict.fromkeys(("limitations", "licence", "citation", "created"), _text),
+    **dict.fromkeys(("limitations", "licence", "citation", "created", "thresholds_reason"), _text),
     "label_type": lambda value: value in ("rating", "diagnosis"),
     "architecture": _record({}, {"head": _text, "graph": _record({"branches": _list(_text)}, {"rounds": _plain})}),
     "calibration": _record({}, {"reason": _text}),

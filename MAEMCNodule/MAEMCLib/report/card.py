@@ -48,7 +48,7 @@ def card_sections(card: ModelCard) -> list[Section]:
         Section("", [Note(f"{card.id} {card.version}, SHA-256 {card.sha256}"), _facts(_about(card))]),
         Section(
             f"Measured on the training's own cases, out of fold{at}",
-            _metrics({head: values.get("metrics", {}).get(key) for key, head in _METRICS.items()}),
+            _metrics({head: values.get("metrics", {}).get(key) for key, head in _metrics_of(card).items()}),
         ),
         _points(card),
         Section("AUC of what it has to beat", _metrics(baselines)),
@@ -89,6 +89,12 @@ def _metrics(metrics: Mapping[str, Any]) -> list[Table]:
     return [Table(rows)] if rows else []
 
 
+def _metrics_of(card: ModelCard) -> dict[str, str]:
+    """Of a model that was trained on readers' ratings no predictive values: of cancer it has none."""
+    unsaid = ("ppv", "npv") if card.label_type == "rating" else ()
+    return {key: head for key, head in _METRICS.items() if key not in unsaid}
+
+
 def _protocol(training: dict) -> str:
     if "protocol" not in training:
         return ""
@@ -113,7 +119,8 @@ def _network(card: ModelCard) -> str:
 def _calibration(card: ModelCard) -> str:
     calibration = card.calibration
     prior = card.values.get("training", {}).get("prior_in_probability")
-    assumed = "" if prior is None else f"; a probability assumes a share of malignant cases of {prior:.3f}"
+    rated = ", as readers rate them," if card.label_type == "rating" else ""
+    assumed = "" if prior is None else f"; a probability assumes a share of malignant cases{rated} of {prior:.3f}"
     if not card.calibration.calibrated:
         return f"none: {calibration.reason or 'no reason stated'}{assumed}"
     fitted = f"slope {calibration.slope:.3f}, intercept {calibration.intercept:.3f}"

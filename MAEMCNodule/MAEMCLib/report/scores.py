@@ -10,6 +10,7 @@ from ..figures.nodule import scale_figure
 from ..files.atomic import replacing, write_json
 from ..files.spreadsheet import RowWriter
 from ..models.card import ModelCard
+from ..models.prevalence import number_name
 from ..results import COLUMNS, DISCLAIMER, NoduleResult
 from .card import card_sections
 from .formats import render
@@ -101,12 +102,12 @@ def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
 
 
 def about(card: ModelCard) -> str:
-    """One line on the model: what it is, its threshold, whether it is calibrated."""
+    """One line on the model: what it is, what its number is called, its threshold, whether it is calibrated."""
     state = "calibrated" if card.calibration.calibrated else "not calibrated"
     sentences = re.split(r"(?<=[.!?])\s+", card.intended_use)
     use = " ".join(one for one in sentences if "not for clinical use" not in one)  # the disclaimer says it
     rule = "the likeliest class" if card.threshold is None else f"class at {card.threshold:.2f}"
-    return f"{card.title} ({card.id} {card.version}); {state}; {rule}. {use}".rstrip()
+    return f"{card.title} ({card.id} {card.version}): {number_name(card)}, {state}; {rule}. {use}".rstrip()
 
 
 def classes_text(probabilities: dict[str, float]) -> str:

@@ -161,7 +161,8 @@ def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str,
         "created": now(),
         "software": {**settings["versions"], "exported by": code_revision()},
     }
-    of_some = ("counts", "by_class", "confusion_matrix", "operating_points", "reliability", "training_distances")
+    of_some = ("counts", "by_class", "confusion_matrix", "operating_points", "thresholds_reason", "reliability",
+               "training_distances")  # fmt: skip
     card |= {key: report[key] for key in of_some if report.get(key)}
     if cohort["diameter_mm"]:
         smallest, largest = cohort["diameter_mm"]

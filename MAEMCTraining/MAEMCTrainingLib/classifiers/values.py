@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from MAEMCLib.cases.pseudonyms import pseudonym_key
 from MAEMCLib.cases.values import CHOICE, NUMBER, SERIES, ClinicalField
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.inputs.region import PLANES
@@ -16,7 +17,6 @@ from MAEMCLib.models.predictor import value_tensors
 from ..data.building import build_store
 from ..data.cases import SourceCase
 from ..data.cohort import Cohort, join
-from ..data.pseudonyms import pseudonym_key
 from ..data.sources import Progress, Source, cache_name
 from .cases import LABEL, OWN_CLASSES, PICTURE, LabeledCohort, labeled, source_of
 

@@ -39,9 +39,9 @@ def add(commands: Any) -> None:
 
 def _import(importer: Importer, options: argparse.Namespace) -> None:
     from MAEMCLib.cases.manifest import read_manifest, write_manifest
+    from MAEMCLib.cases.pseudonyms import pseudonym_key
 
     from ..data.importers.imported import check_nothing_is_lost, pseudonymized
-    from ..data.pseudonyms import pseudonym_key
 
     unpacked = options.output.absolute().parent / f"{options.output.stem}-files"
     unpacked_before = unpacked.exists()

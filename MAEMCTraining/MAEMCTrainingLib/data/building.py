@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from MAEMCLib.cases.pseudonyms import key_name, pseudonym_key
 from MAEMCLib.errors import UNREADABLE, InputError, input_error
 from MAEMCLib.files.atomic import file_sha256, make_folder, replacing, sealed, write_json
 from MAEMCLib.images.reading_process import ReadingProcess
@@ -24,7 +25,6 @@ from MAEMCLib.machine.child_processes import computed, usual_count
 from .cases import SourceCase, StoredCase
 from .columns import kept_values
 from .kinds.kind import Cut, Kind
-from .pseudonyms import key_name, pseudonym_key
 from .source_files import content_signature
 from .store import SCHEMA, Store, open_store
 

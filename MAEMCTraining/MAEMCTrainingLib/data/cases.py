@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from MAEMCLib.cases.case import Case
+from MAEMCLib.cases.pseudonyms import pseudonym
 
 from .parts import FIRST_ROW, parts_of
-from .pseudonyms import pseudonym
 
 
 @dataclass(frozen=True)

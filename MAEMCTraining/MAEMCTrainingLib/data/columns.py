@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from MAEMCLib.cases.pseudonyms import pseudonym
 from MAEMCLib.errors import InputError
 
 from .cases import StoredCase
-from .pseudonyms import pseudonym
 
 MOST_GROUPS = 20
 """Values of a column; a column with more describes single cases."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest
+from MAEMCLib.cases.pseudonyms import key_name, pseudonym, pseudonym_key
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import make_folder
 from MAEMCLib.inputs.input import Prepared
@@ -34,7 +35,6 @@ from ..data.cohort import join
 from ..data.kinds import KINDS
 from ..data.kinds.picture import case_of
 from ..data.parts import FIRST_ROW
-from ..data.pseudonyms import key_name, pseudonym, pseudonym_key
 from ..data.store import open_store
 from ..jobs.job import Job
 from ..statistics.calibration import Calibration

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
+from MAEMCLib.statistics.bins import equal_mass_bins
+from MAEMCLib.statistics.intervals import wilson
 from scipy.special import expit, logit
 
-from .intervals import Z, effective_size
+from .intervals import effective_size
 
 LARGEST_LOGIT = 16.0
 """Beyond this a probability says 0 or 1 to seven digits; finite, so that sums over cases stay finite."""
@@ -124,14 +126,6 @@ def _newton(z: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> tuple[np
     return a, b
 
 
-def equal_mass_bins(probabilities: np.ndarray) -> np.ndarray:
-    """(cases,) number of each case's bin: ten bins with equally many cases, fewer below 100 cases (ten a bin, two at
-    least). Equal probabilities share a bin, so that bins may merge."""
-    count = int(np.clip(len(probabilities) // 10, 2, 10))
-    edges = np.unique(np.sort(probabilities)[np.arange(1, count) * len(probabilities) // count])
-    return np.unique(np.searchsorted(edges, probabilities, side="right"), return_inverse=True)[1]
-
-
 def calibration_error(
     labels: np.ndarray, probabilities: np.ndarray, bins: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
@@ -177,15 +171,3 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndar
             }
         )
     return table
-
-
-def wilson(successes: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927); it holds the share itself, also where rounding would not.
-
-    Written out, since both numbers are effective ones: scipy's ``binomtest`` takes whole numbers only.
-    """
-    square = Z**2
-    middle = (successes + square / 2) / (n + square)
-    half = np.sqrt(square * (successes * (n - successes) / n + square / 4)) / (n + square)
-    share = successes / n
-    return max(0.0, min(share, float(middle - half))), min(1.0, max(share, float(middle + half)))

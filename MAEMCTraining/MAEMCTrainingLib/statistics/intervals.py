@@ -3,16 +3,15 @@
 A bootstrap has no interval where all cases are right, and too short a one near there. Hence the exact interval for
 rates, Newcombe's for areas under the ROC curve, and what follows from them for means and differences. All of them count
 patients: cases of one patient are alike, so that n cases say as much as a smaller number of independent ones.
+Those that need no scipy are the library's (``MAEMCLib.statistics.intervals``).
 ``Testing/benchmarks/intervals.py`` simulates how often they hold.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import beta, norm
+from scipy.stats import beta
 
-Z = float(norm.ppf(0.975))
 NONE = (None, None)
 Interval = tuple[float | None, float | None]
 
@@ -49,31 +48,6 @@ def rate_interval(right: np.ndarray, patients: np.ndarray) -> Interval:
     low = float(beta.ppf(0.025, hits, n - hits + 1)) if hits > 0 else 0.0
     high = float(beta.ppf(0.975, hits + 1, n - hits)) if n - hits > 1e-9 else 1.0
     return low, high
-
-
-def area_interval(area: float, sizes: np.ndarray) -> Interval:
-    """Of an area under the ROC curve: Newcombe's method 5 (Statistics in Medicine 2006;25:559-573).
-
-    The areas whose distance to the observed one is 1.96 of their own standard error by Hanley and McNeil, with the mean
-    of both classes' sizes in its last two terms. sizes: (groups, 2) effective numbers of positive and negative cases,
-    which are compared within their group.
-    """
-    pairs = sizes.prod(axis=1)
-    size = float((pairs * sizes.mean(axis=1)).sum() / pairs.sum()) - 1
-
-    def excess(truth: float) -> float:
-        spread = 1 + size * ((1 - truth) / (2 - truth) + truth / (1 + truth))
-        return (truth - area) ** 2 - Z**2 * truth * (1 - truth) * spread / float(pairs.sum())
-
-    tiny = 1e-12
-    low = 0.0 if area <= tiny else _root(excess, tiny, min(area, 1 - 1e-9), 0.0)
-    high = 1.0 if area >= 1 - tiny else _root(excess, max(area, 1e-9), 1 - tiny, 1.0)
-    return low, high
-
-
-def _root(excess: Callable[[float], float], below: float, above: float, otherwise: float) -> float:
-    """Where it is zero between two places; ``otherwise`` where it has one sign."""
-    return float(brentq(excess, below, above)) if excess(below) * excess(above) < 0 else otherwise
 
 
 def mean_interval(

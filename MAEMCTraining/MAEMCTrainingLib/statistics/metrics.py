@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from MAEMCLib.errors import InputError
 from MAEMCLib.report.sections import Metric
+from MAEMCLib.statistics.bins import equal_mass_bins
+from MAEMCLib.statistics.intervals import area_interval
 from scipy.stats import norm, rankdata
 
 from .bootstrap import divide, two_class_samples, weighted_auc, with_interval
-from .calibration import calibrated_error, calibration_error, equal_mass_bins, recalibration
-from .intervals import area_interval, correlations, difference_interval, effective_size, mean_interval, rate_interval
+from .calibration import calibrated_error, calibration_error, recalibration
+from .intervals import correlations, difference_interval, effective_size, mean_interval, rate_interval
 
 INTERVALS = (
     "Intervals: 95 %, by patient; exact (Clopper-Pearson) for rates, Newcombe's for AUCs, 2000 bootstrap samples for "

@@ -11,10 +11,9 @@ from typing import Any
 
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import manifest_record
+from MAEMCLib.cases.pseudonyms import key_name, pseudonym
 from MAEMCLib.errors import InputError
 from MAEMCLib.files import spreadsheet
-
-from ..pseudonyms import key_name, pseudonym
 
 BENIGN_UP_TO, MALIGNANT_FROM = 2.0, 4.0
 
