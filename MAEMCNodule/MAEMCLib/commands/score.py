@@ -17,6 +17,7 @@ from ..files.atomic import folder_name, make_folder
 from ..machine.installation import check_torch
 from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
+from ..models.card import ModelCard
 from ..models.prevalence import check_prevalence
 from ..models.store import find_model
 from ..results import DISCLAIMER
