@@ -7,6 +7,8 @@ from ..errors import ArchitectureError
 
 TILES = 5
 """Tiles along each side of a nodule's montage: 25 slices in row-major order."""
+MIDDLE_SLICE = (TILES * TILES - 1) // 2
+EMBEDDINGS = ("linear", "convolutional")
 POSITIONS = {"1d": 2, "2d": 4, "3d": 8}
 """Each position code, with the number of which the width has to be a multiple."""
 
@@ -71,6 +73,12 @@ class EncoderConfiguration:
     # grid of patches. "3d": slice, and row and column inside the slice, for patches smaller than a slice: what "1d" is
     # for whole slices, so that the same place in the neighboring slice is one step away everywhere in the montage.
     position: str = "1d"
+    # How a patch becomes a token. "linear": by one linear map, as published. "convolutional": by a small convolutional
+    # network shared by all slices; a patch is then a slice.
+    embedding: str = "linear"
+    # The slices that the network is shown, by their distance from the middle one in slices; empty: all 25. A network
+    # that is shown a fixed few makes the same of a nodule whatever else of the CT there is.
+    offsets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.position, str) or self.position not in POSITIONS:
@@ -89,6 +97,25 @@ class EncoderConfiguration:
                 f"Patches of {self.patch_size} pixels make {self.tokens} tokens of an image of {self.image_size} "
                 f"pixels; at most {LARGEST_TOKENS} are computed. Choose a larger patch size.",
             )
+        if self.embedding not in EMBEDDINGS:
+            raise ModelError(
+                f"The embedding {self.embedding!r} is not known. Choose one of {', '.join(EMBEDDINGS)}.",
+                code="architecture",
+            )
+        if (self.embedding == "convolutional" or self.offsets) and self.grid != TILES:
+            raise ModelError(
+                "Convolutional tokens and chosen slices need patches that are whole slices: a patch size of "
+                f"{self.image_size // TILES} for images of {self.image_size} pixels.",
+                code="architecture",
+            )
+        known = range(-MIDDLE_SLICE, MIDDLE_SLICE + 1)
+        if any(type(offset) is not int or offset not in known for offset in self.offsets) or list(
+            self.offsets
+        ) != sorted(set(self.offsets)):
+            raise ModelError(
+                f"The slices {self.offsets} cannot be shown. Name each once, in order, from {known[0]} to {known[-1]}.",
+                code="architecture",
+            )
         if self.position == "3d" and self.grid % TILES:
             raise ArchitectureError(
                 f"The 3d position code needs patches that lie within one of the montage's {TILES} x {TILES} slices, "
@@ -104,6 +131,11 @@ class EncoderConfiguration:
     def tokens(self) -> int:
         """Patch tokens of one image, the class token not counted."""
         return self.grid**2
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Indices of the patches that a classifier sees."""
+        return tuple(MIDDLE_SLICE + offset for offset in self.offsets) or tuple(range(self.tokens))
 
     @property
     def patch_pixels(self) -> int:

@@ -1,6 +1,7 @@
 """Montage <-> patch vectors, and which patches a masked encoder sees. All counts are exact."""
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
@@ -42,6 +43,49 @@ def split_tokens(noise: Tensor, masked: int) -> tuple[Tensor, Tensor]:
     order = torch.argsort(noise, dim=1, stable=True)
     visible = noise.shape[1] - masked
     return order[:, :visible].sort(dim=1).values, order[:, visible:].sort(dim=1).values
+
+
+def observed_patches(patches: Tensor) -> Tensor:
+    """(B, N, P) -> (B, N) bool: the patches that there is something of. What was not observed is NaN."""
+    return patches[..., 0].isfinite()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Each sample's visible and masked patches. keep: (B, K), masked: (B, H) indices, in ascending order where all
+    patches were observed. shown: (B, K), hidden: (B, H) bool, which of them count, and observed: (B, N) bool: samples
+    with fewer observed patches have fewer of each. None: all."""
+
+    keep: Tensor
+    masked: Tensor
+    shown: Tensor | None = None
+    hidden: Tensor | None = None
+    observed: Tensor | None = None
+
+
+def split_observed(noise: Tensor, ratio: float, observed: Tensor) -> Split:
+    """``split_tokens`` among the observed patches of each sample, (B, N) bool, each with its own exact counts.
+
+    Where one patch alone was observed it stays visible, and nothing is masked.
+    """
+    total = noise.shape[1]
+    if observed.all():
+        return Split(*split_tokens(noise, masked_count(total, ratio)))
+    counts = torch.tensor([0, 0] + [masked_count(n, ratio) for n in range(2, total + 1)], device=noise.device)
+    there = observed.sum(dim=1)
+    masked = counts[there]
+    visible = there - masked
+    order = torch.argsort(noise.masked_fill(~observed, float("inf")), dim=1, stable=True)
+    place = torch.arange(total, device=noise.device)
+    keep = order[:, : int(visible.max())]
+    behind = (visible[:, None] + place[: max(1, int(masked.max()))]).clamp(max=total - 1)
+    return Split(
+        keep,
+        order.gather(1, behind),
+        place[: keep.shape[1]] < visible[:, None],
+        place[: behind.shape[1]] < masked[:, None],
+        observed,
+    )
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
