@@ -81,6 +81,7 @@ class EncoderConfiguration:
     offsets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "offsets", tuple(self.offsets))  # JSON has lists
         if not isinstance(self.position, str) or self.position not in POSITIONS:
             raise ArchitectureError(
                 f"The position code {self.position!r} is not known. Choose one of {', '.join(POSITIONS)}.",

@@ -22,8 +22,7 @@ def masked_count(tokens: int, ratio: float) -> int:
     """
     if not 0 < ratio < 1:
         raise UsageError(f"The mask ratio is {ratio!r}, but it has to lie between 0 and 1.", code="mask-ratio")
-    exact = Fraction(ratio).limit_denominator(1_000_000)
-    masked = math.floor(tokens * exact + Fraction(1, 2))
+    masked = _rounded(tokens, ratio)
     if not 1 <= masked <= tokens - 1:
         raise UsageError(
             f"A mask ratio of {ratio} masks {masked} of {tokens} patches. "
@@ -31,6 +30,10 @@ def masked_count(tokens: int, ratio: float) -> int:
             code="mask-ratio",
         )
     return masked
+
+
+def _rounded(tokens: int, ratio: float) -> int:
+    return math.floor(tokens * Fraction(ratio).limit_denominator(1_000_000) + Fraction(1, 2))
 
 
 def split_tokens(noise: Tensor, masked: int) -> tuple[Tensor, Tensor]:
@@ -64,16 +67,16 @@ class Split:
 
 
 def split_observed(noise: Tensor, ratio: float, observed: Tensor) -> Split:
-    """``split_tokens`` among the observed patches of each sample, (B, N) bool, each with its own exact counts.
+    """``split_tokens`` among the observed patches of each sample, (B, N) bool, each with its own count.
 
-    Where one patch alone was observed it stays visible, and nothing is masked.
+    Of several observed patches at least one is masked and one stays visible; a single one stays visible.
     """
     total = noise.shape[1]
     if observed.all():
         return Split(*split_tokens(noise, masked_count(total, ratio)))
-    counts = torch.tensor([0, 0] + [masked_count(n, ratio) for n in range(2, total + 1)], device=noise.device)
+    counts = [0, 0, *(min(max(_rounded(n, ratio), 1), n - 1) for n in range(2, total + 1))]
     there = observed.sum(dim=1)
-    masked = counts[there]
+    masked = torch.tensor(counts, device=noise.device)[there]
     visible = there - masked
     order = torch.argsort(noise.masked_fill(~observed, float("inf")), dim=1, stable=True)
     place = torch.arange(total, device=noise.device)

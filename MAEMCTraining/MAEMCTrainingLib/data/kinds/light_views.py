@@ -1,4 +1,4 @@
-"""Light views of stored stacks: any angle in the plane, zoom, a shift by parts of a millimeter, and changed attenuation.
+"""Light views of stored stacks: any angle in the plane, zoom, shifts by parts of a millimeter, changed attenuation.
 
 What in-plane interpolation changes of an image, it changes of training images alone: no class, scanner or file decides
 on it. Across the slices a view moves by whole slices, so that none is mixed with its neighbors.
@@ -58,7 +58,9 @@ def light_crop(stack: np.ndarray, view: LightView) -> np.ndarray:
     rows, columns = np.meshgrid(grid, grid, indexing="ij")
     middle = (np.array(window.shape[1:]) - 1) / 2 + view.shift
     at = [
-        (view.matrix[axis, 0] * rows + view.matrix[axis, 1] * columns + middle[axis]).clip(0, window.shape[1 + axis] - 1)
+        (view.matrix[axis, 0] * rows + view.matrix[axis, 1] * columns + middle[axis]).clip(
+            0, window.shape[1 + axis] - 1
+        )
         for axis in (0, 1)
     ]
     low = [np.minimum(place.astype(int), size - 2) for place, size in zip(at, window.shape[1:], strict=True)]
