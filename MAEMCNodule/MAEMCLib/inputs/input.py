@@ -102,6 +102,10 @@ class Input(ABC):
         """What the model takes of the input, by a heading for its card."""
         return {}
 
+    def observes(self, region: Any, plane: str, card: Model) -> bool:
+        """Whether there is anything in a plane of what the model is shown."""
+        return True
+
     @abstractmethod
     def images(self, region: Any, plane: str, settings: Any, side: int) -> np.ndarray:
         """(views, side, side) float32 network input: all that a network is shown of a plane, the first one upright.

@@ -105,7 +105,8 @@ class Nodule(Input):
         return from_montage(resized(image, TILES * SIDE))
 
     def restored(self, image: np.ndarray, settings: Preprocessing) -> np.ndarray:
-        return np.clip(denormalize(image, settings), settings.window_lower, settings.window_upper)
+        hu = denormalize(image, settings)
+        return np.clip(np.nan_to_num(hu, nan=settings.window_lower), settings.window_lower, settings.window_upper)
 
     def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> Path:
         """The stacks, the montages as the network sees them, and the figure."""

@@ -1,7 +1,7 @@
 """The shapes of the networks as plain values: a bundle's card stores them, a network is built from them. No torch."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import ArchitectureError
 
@@ -99,23 +99,19 @@ class EncoderConfiguration:
                 f"pixels; at most {LARGEST_TOKENS} are computed. Choose a larger patch size.",
             )
         if self.embedding not in EMBEDDINGS:
-            raise ModelError(
+            raise ArchitectureError(
                 f"The embedding {self.embedding!r} is not known. Choose one of {', '.join(EMBEDDINGS)}.",
-                code="architecture",
             )
         if (self.embedding == "convolutional" or self.offsets) and self.grid != TILES:
-            raise ModelError(
+            raise ArchitectureError(
                 "Convolutional tokens and chosen slices need patches that are whole slices: a patch size of "
                 f"{self.image_size // TILES} for images of {self.image_size} pixels.",
-                code="architecture",
             )
         known = range(-MIDDLE_SLICE, MIDDLE_SLICE + 1)
-        if any(type(offset) is not int or offset not in known for offset in self.offsets) or list(
-            self.offsets
-        ) != sorted(set(self.offsets)):
-            raise ModelError(
+        whole = all(type(offset) is int and offset in known for offset in self.offsets)
+        if not whole or list(self.offsets) != sorted(set(self.offsets)):
+            raise ArchitectureError(
                 f"The slices {self.offsets} cannot be shown. Name each once, in order, from {known[0]} to {known[-1]}.",
-                code="architecture",
             )
         if self.position == "3d" and self.grid % TILES:
             raise ArchitectureError(
@@ -132,6 +128,11 @@ class EncoderConfiguration:
     def tokens(self) -> int:
         """Patch tokens of one image, the class token not counted."""
         return self.grid**2
+
+    @property
+    def skips_unobserved(self) -> bool:
+        """Whether slices outside the volume make no token; the published network is shown air there."""
+        return self.embedding == "convolutional"
 
     @property
     def shown(self) -> tuple[int, ...]:
@@ -216,6 +217,7 @@ class BackboneConfiguration:
     image_size: int = 250  # pixels a side
     # "small": a 3 x 3 first convolution of stride 1 in the place of a ResNet's 7 x 7 of stride 2 (ModAn-MulSupCon).
     stem: str = "standard"
+    skips_unobserved: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str) or self.backbone not in BACKBONES:
@@ -295,6 +297,11 @@ PRESETS: dict[str, tuple[EncoderConfiguration, DecoderConfiguration]] = {
     "vit-large": (EncoderConfiguration(), DecoderConfiguration()),
     # Table 5's smaller transformer: 86.5 million parameters.
     "vit-base": (EncoderConfiguration(width=768, depth=12, heads=12), DecoderConfiguration()),
+    # Slices as tokens of a small convolutional network: learns from a thousand nodules on a processor.
+    "slices": (
+        EncoderConfiguration(width=128, depth=2, heads=4, embedding="convolutional"),
+        DecoderConfiguration(width=128, depth=2, heads=4),
+    ),
     # The same design for a laptop's processor, and small enough for five fold members and the autoencoder in one
     # download. Patches of a quarter slice, so that masks and attention maps resolve places inside a slice;
     # in single trials on the phantom whole slices told its classes about as well, and faster. The 3d position code,

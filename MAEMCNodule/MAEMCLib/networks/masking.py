@@ -1,5 +1,7 @@
 """Montage <-> patch vectors, and which patches a masked encoder sees. All counts are exact."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -57,13 +59,18 @@ def observed_patches(patches: Tensor) -> Tensor:
 class Split:
     """Each sample's visible and masked patches. keep: (B, K), masked: (B, H) indices, in ascending order where all
     patches were observed. shown: (B, K), hidden: (B, H) bool, which of them count, and observed: (B, N) bool: samples
-    with fewer observed patches have fewer of each. None: all."""
+    with fewer observed patches have fewer of each. None: all patches are visible, or all that are named count."""
 
-    keep: Tensor
-    masked: Tensor
+    keep: Tensor | None = None
+    masked: Tensor | None = None
     shown: Tensor | None = None
     hidden: Tensor | None = None
     observed: Tensor | None = None
+
+    @property
+    def complement(self) -> Split:
+        """What is visible here is masked there, and the other way round."""
+        return Split(self.masked, self.keep, self.hidden, self.shown, self.observed)
 
 
 def split_observed(noise: Tensor, ratio: float, observed: Tensor) -> Split:

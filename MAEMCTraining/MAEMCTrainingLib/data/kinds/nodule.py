@@ -18,7 +18,16 @@ from MAEMCLib.images.ct import CTVolume, check_ct
 from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.montage import from_montage, normalize, resized
-from MAEMCLib.inputs.region import PLANES, SIDE, SLICES, NoduleROI, check_point, sample_stack, stack_grid
+from MAEMCLib.inputs.region import (
+    PLANES,
+    SIDE,
+    SLICES,
+    NoduleROI,
+    check_point,
+    observed_slices,
+    sample_stack,
+    stack_grid,
+)
 from MAEMCLib.inputs.settings import Preprocessing
 
 from ...engine.configuration import PAPER_VIEWS, Augmentation, PictureAugmentation
@@ -42,11 +51,19 @@ class NoduleSettings:
 
 @dataclass(frozen=True)
 class NoduleFacts:
-    """The point in LPS mm; the share of samples outside the volume, of the region and of all that is stored."""
+    """The point in LPS mm; the share of samples outside the volume, of the region and of all that is stored; of each
+    plane the first of the stored slices that was observed and the one after the last (``observed_slices``)."""
 
     point_lps: tuple[float, float, float]
     padded_fraction: float
     margin_padded: float
+    observed: tuple[tuple[int, int], ...] = ((0, SLICES + 2 * MARGIN),) * len(PLANES)
+
+    def slices(self, plane: int, moved: int = 0) -> np.ndarray:
+        """(25,) bool: which slices of a view that is moved by whole slices were observed."""
+        first, end = self.observed[plane]
+        number = np.arange(SLICES) + MARGIN + moved
+        return (first <= number) & (number < end)
 
 
 def regions(cohort: Cases, index: int) -> np.ndarray:
@@ -127,7 +144,8 @@ class NoduleKind(Kind):
 
     def facts(self, values: dict[str, Any]) -> NoduleFacts:
         """``NoduleFacts`` from what JSON holds of them."""
-        return NoduleFacts(**values | {"point_lps": tuple(values["point_lps"])})
+        observed = tuple(map(tuple, values.get("observed", NoduleFacts.observed)))
+        return NoduleFacts(**values | {"point_lps": tuple(values["point_lps"]), "observed": observed})
 
     def read(self, case: SourceCase, reader: ReadingProcess) -> CTVolume:
         """The volume, checked to be a CT."""
@@ -140,7 +158,8 @@ class NoduleKind(Kind):
         point = case.row.point_lps
         check_point(shared, point)
         size = tuple(n + 2 * settings.margin for n in (settings.side, settings.side, settings.slices))
-        grids = (stack_grid(plane, point, settings.slice_step_mm, settings.margin) for plane in PLANES)
+        grids = [stack_grid(plane, point, settings.slice_step_mm, settings.margin) for plane in PLANES]
+        observed = tuple(_range(observed_slices(shared, grid, size)) for grid in grids)
         hu = np.stack([sample_stack(shared, grid, size, fill=PADDING)[0] for grid in grids])
         # No real value may look like padding. Values beyond +-32767 HU do not exist in CT.
         stacks = np.clip(np.rint(hu), -32767, 32767).astype(np.int16)
@@ -149,20 +168,28 @@ class NoduleKind(Kind):
         inner = slice(settings.margin, -settings.margin)
         padded = float(np.mean([float(stack[inner, inner, inner].mean()) for stack in outside]))
         remarks = tuple((case.number, remark) for remark in shared.remarks)
-        return Cut(stacks, NoduleFacts(point, padded, float(outside.mean())), remarks=remarks)
+        return Cut(stacks, NoduleFacts(point, padded, float(outside.mean()), observed), remarks=remarks)
 
     def unstandardized(
-        self, cohort: Cases, augmentation: Augmentation, side: int
+        self, cohort: Cases, augmentation: Augmentation, side: int, skip_unobserved: bool
     ) -> tuple[Preprocessing, Callable[[int], np.ndarray]]:
         """The window [-1200, 200] HU."""
-        plain = Preprocessing(slice_step_mm=float(cohort.settings.slice_step_mm))
-        return plain, lambda index: normalize(regions(cohort, index), plain)
+        plain = Preprocessing(slice_step_mm=float(cohort.settings.slice_step_mm), skip_unobserved=skip_unobserved)
+
+        def images(index: int) -> np.ndarray:
+            values = normalize(regions(cohort, index), plain)
+            if skip_unobserved:
+                values[~np.stack([cohort.cases[index].facts.slices(plane) for plane in (0, 1)])] = np.nan
+            return values
+
+        return plain, images
 
     def scored(self, cohort: Cases, index: int) -> list[NoduleROI]:
         """The region; the cache holds whole HU."""
         axial, coronal = regions(cohort, index)
         facts, step = cohort.cases[index].facts, float(cohort.settings.slice_step_mm)
-        return [NoduleROI(axial, coronal, facts.point_lps, step, facts.padded_fraction)]
+        observed = {plane: facts.slices(number) for number, plane in enumerate(PLANES)}
+        return [NoduleROI(axial, coronal, facts.point_lps, step, facts.padded_fraction, observed)]
 
     def cohort_facts(self, cohort: Cases) -> dict[str, Any]:
         """The padding and the distance between slices."""
@@ -176,6 +203,12 @@ class NoduleKind(Kind):
         return (
             f"{padded} reach beyond their volume, {margin} when they are shifted by up to 5 mm (padded with -1200 HU)"
         )
+
+
+def _range(observed: np.ndarray) -> tuple[int, int]:
+    """The first slice that was observed and the one after the last; they follow each other."""
+    there = np.flatnonzero(observed)
+    return (int(there[0]), int(there[-1]) + 1) if len(there) else (0, 0)
 
 
 def _series_uid(case: SourceCase) -> str | None:
