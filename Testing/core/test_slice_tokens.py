@@ -5,7 +5,7 @@ import pytest
 import torch
 from MAEMCLib.errors import ModelError
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.inputs.region import SLICES, axial_grid, coronal_grid, cut_roi, observed_slices
+from MAEMCLib.inputs.region import PLANES, SLICES, cut_roi, observed_slices, stack_grid
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration, encoder_configuration
 from MAEMCLib.networks.decoder import Decoder
 from MAEMCLib.networks.masking import masked_count, patchify, split_observed, split_tokens
@@ -179,5 +179,6 @@ def test_turned_and_flipped_volumes_have_the_same_slices_observed():
     flipped = volume.affine @ np.diag([1.0, -1.0, -1.0, 1.0])
     flipped[:3, 3] = volume.to_lps(np.array([0, 79, 8]))
     other = CTVolume(volume.array[::-1, ::-1], flipped)
-    for grid in (axial_grid((1.0, 2.0, 0.5)), coronal_grid((1.0, 2.0, 0.5))):
+    for plane in PLANES:
+        grid = stack_grid(plane, (1.0, 2.0, 0.5))
         assert np.array_equal(observed_slices(volume, grid, (50, 50, 25)), observed_slices(other, grid, (50, 50, 25)))

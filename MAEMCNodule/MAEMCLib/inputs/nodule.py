@@ -33,7 +33,7 @@ class Nodule(Input):
     located = tiled = True
     planes: ClassVar = {"mean": PLANES, "axial": PLANES[:1], "coronal": PLANES[1:], "graph": PLANES}
     settings = Preprocessing
-    array_names = (*PLANES, "observed")
+    array_names, further_arrays = PLANES, ("observed",)
 
     def cases(self, arguments: Namespace, card: Model, notice: Callable[[str], None]) -> list[Case]:
         """Each point that is named, with the values that were typed."""
@@ -98,7 +98,8 @@ class Nodule(Input):
         return {plane: getattr(region, plane) for plane in PLANES} | {"observed": observed}
 
     def region(self, arrays: Mapping[str, np.ndarray]) -> NoduleROI:
-        observed = dict(zip(PLANES, arrays["observed"].astype(bool), strict=True))
+        everything = np.ones((len(PLANES), SLICES))
+        observed = dict(zip(PLANES, arrays.get("observed", everything).astype(bool), strict=True))
         return NoduleROI(arrays["axial"], arrays["coronal"], (0.0, 0.0, 0.0), 1.0, 0.0, observed)
 
     def unfolded(self, image: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from MAEMCLib.inputs.region import OUTSIDE_HU, SIDE, SLICES
+from MAEMCLib.inputs.settings import Preprocessing
 
 from ...engine.configuration import Augmentation
 from ...engine.rng import generator
@@ -49,9 +50,9 @@ def draw_light_view(augmentation: Augmentation, seed: int, *key: int) -> LightVi
     return LightView(matrix, shift, slices, gain, offset, dropped)
 
 
-def light_crop(stack: np.ndarray, view: LightView) -> np.ndarray:
-    """One plane of the region: (35, 60, 60) int16 as stored -> (25, 50, 50) float32 HU, gain and offset aside; beyond
-    the stored field the outermost sample is repeated, and -1200 HU stand outside the volume. Bilinear."""
+def light_crop(stack: np.ndarray, view: LightView, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
+    """One plane of the region: (35, 60, 60) int16 as stored -> (25, 50, 50) float32 HU, bilinear; beyond the stored
+    field the outermost sample is repeated, and -1200 HU stand outside the volume. With the share of samples outside."""
     first = MARGIN + view.slices
     window = stack[first : first + SLICES]
     grid = np.arange(SIDE) - (SIDE - 1) / 2
@@ -63,12 +64,15 @@ def light_crop(stack: np.ndarray, view: LightView) -> np.ndarray:
         )
         for axis in (0, 1)
     ]
-    low = [np.minimum(place.astype(int), size - 2) for place, size in zip(at, window.shape[1:], strict=True)]
-    share = [(place - start).astype(np.float32) for place, start in zip(at, low, strict=True)]
+    start = [np.minimum(place.astype(int), size - 2) for place, size in zip(at, window.shape[1:], strict=True)]
+    share = [(place - first).astype(np.float32) for place, first in zip(at, start, strict=True)]
     flat = window.reshape(len(window), -1).astype(np.float32)
-    flat[flat == PADDING] = OUTSIDE_HU
-    corner = low[0] * window.shape[2] + low[1]
+    padding = flat == PADDING
+    flat[padding] = OUTSIDE_HU
+    corner = start[0] * window.shape[2] + start[1]
     upper = flat[:, corner] * (1 - share[1]) + flat[:, corner + 1] * share[1]
     below = corner + window.shape[2]
     lower = flat[:, below] * (1 - share[1]) + flat[:, below + 1] * share[1]
-    return upper * (1 - share[0]) + lower * share[0]
+    hu = upper * (1 - share[0]) + lower * share[0]
+    low, width = preprocessing.window_lower, preprocessing.window_upper - preprocessing.window_lower
+    return ((hu - low) * view.gain + low + view.offset * width).astype(np.float32), float(padding.mean())

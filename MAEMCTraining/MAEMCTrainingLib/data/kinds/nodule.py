@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume, check_ct
 from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.images.reading_process import ReadingProcess
-from MAEMCLib.inputs.montage import from_montage, normalize, resized
+from MAEMCLib.inputs.montage import normalize, resized, to_montage
 from MAEMCLib.inputs.region import (
     PLANES,
     SIDE,
@@ -35,7 +35,8 @@ from ...engine.rng import generator
 from ..cases import SourceCase, StoredCase
 from .crops import random_crop
 from .kind import Cases, Content, Cut, Kind, Presentation
-from .montage_views import MARGIN, PADDING, View, crop, draw_view, montage, moved
+from .light_views import LightView, draw_light_view, light_crop
+from .montage_views import MARGIN, PADDING, View, crop, draw_view, moved, slices_across
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,19 @@ class MontagePresentation(Presentation):
     def views(
         self, kind: str, item: int, seed: int, epoch: int, sample: int, number: int
     ) -> tuple[list[np.ndarray], float]:
-        """Small crops are squares of either plane's montage."""
+        """Small crops are squares of either plane's montage. Where nothing of the coronal plane was observed, the pair
+        is two axial views, each varied by itself."""
         step = self.cohort.settings.slice_step_mm
         view = draw_view(self.augmentation, step, seed, epoch, sample, number)
         shown = [(0, view)]
-        if kind == "shifted":
+        if kind == "shifted" or (kind != "one" and not self._observed(item, 1)):
             shown.append((0, moved(view, self.augmentation, step, seed, epoch, sample)))
         elif kind != "one":
             shown.append((1, view))
-        parts = [self._montage(item, plane, what) for plane, what in shown]
+        parts = [
+            self._montage(item, plane, self._light(seed, epoch, sample, place) or what)
+            for place, (plane, what) in enumerate(shown)
+        ]
         images = [image for image, _ in parts]
         if kind == "multi-crop":
             rng = generator(seed, "small-crops", epoch, sample)
@@ -103,18 +108,35 @@ class MontagePresentation(Presentation):
         """With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane."""
         number = int(generator(seed, "view-number", epoch, sample).integers(PAPER_VIEWS))
         view = draw_view(self.augmentation, self.cohort.settings.slice_step_mm, seed, epoch, sample, number)
-        return self._montage(case, plane, view)
+        return self._montage(case, plane, self._light(seed, epoch, sample, 0) or view)
 
     def plain(self, case: int) -> np.ndarray:
         """(2, S, S): axial and coronal, as scoring sees them."""
         return np.stack([self._montage(case, plane, View())[0] for plane in (0, 1)])
 
-    def _montage(self, case: int, plane: int, view: View) -> tuple[np.ndarray, float]:
-        image, padded = montage(self.cohort.array(case), plane, view, self.preprocessing)
+    def _light(self, *key: int) -> LightView | None:
+        return draw_light_view(self.augmentation, *key) if self.augmentation.mode == "light" else None
+
+    def _observed(self, case: int, plane: int) -> bool:
+        return not self.preprocessing.skip_unobserved or self.cohort.cases[case].facts.slices(plane).any()
+
+    def _montage(self, case: int, plane: int, view: View | LightView) -> tuple[np.ndarray, float]:
+        stacks, step = self.cohort.array(case), self.cohort.settings.slice_step_mm
+        facts = self.cohort.cases[case].facts
+        if isinstance(view, LightView):
+            if not facts.slices(plane, view.slices)[SLICES // 2]:
+                view = replace(view, slices=0)  # a slab of one slice is shown where it is
+            hu, outside = light_crop(stacks[plane], view, self.preprocessing)
+            across, dropped = view.slices, view.dropped
+        else:
+            hu, outside = crop(stacks, plane, view, step)
+            across, dropped = slices_across(view, plane, step), False
+        values = normalize(hu, self.preprocessing)
+        if self.preprocessing.skip_unobserved:
+            values[~facts.slices(plane, across) | dropped] = np.nan
         if self.augmentation.mode == "single":
-            middle = from_montage(image)[SLICES // 2]
-            return crop_resized(middle, (SIDE / 2, SIDE / 2), SIDE, self.side), padded
-        return resized(image, self.side), padded
+            return crop_resized(values[SLICES // 2], (SIDE / 2, SIDE / 2), SIDE, self.side), outside
+        return resized(to_montage(values), self.side), outside
 
 
 class NoduleKind(Kind):
