@@ -31,9 +31,9 @@ class LightView:
     dropped: np.ndarray
 
 
-def draw_light_view(augmentation: Augmentation, seed: int, *key: int) -> LightView:
-    """A view drawn by a key: epoch, sample, number of the view."""
-    rng = generator(seed, "light-view", *key)
+def draw_light_view(augmentation: Augmentation, seed: int, epoch: int, sample: int, number: int = 0) -> LightView:
+    """The view of one sample in one epoch; number: of the view, where a sample has two."""
+    rng = generator(seed, ("light-view", "second-light-view")[number], epoch, sample)
     angle, zoom = rng.uniform(0.0, 2.0 * np.pi), 1.0 + augmentation.zoom * rng.uniform(-1.0, 1.0)
     cosine, sine = np.cos(angle) * zoom, np.sin(angle) * zoom
     matrix = np.array([[cosine, -sine], [sine, cosine]])
