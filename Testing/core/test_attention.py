@@ -71,7 +71,7 @@ def asked(predictor, image, target=1):
 def attention_by_hand(encoder, image):
     """softmax of the scaled products of each query with each key, one number at a time; (blocks, heads, T, T)."""
     with torch.no_grad():
-        tokens = encoder.embed(torch.from_numpy(image)[None, None])
+        tokens = encoder.embed(torch.from_numpy(image)[None, None])[0]
         found = []
         for block in encoder.blocks:
             query, key, _ = (part[0].double().numpy() for part in block.attn.split(block.norm1(tokens)))

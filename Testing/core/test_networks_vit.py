@@ -82,7 +82,7 @@ def test_masked_forward_equals_gathering_after_the_embedding(configuration, imag
     vit = ViT(configuration, seed=1)
     keep, _ = split_tokens(torch.rand(3, configuration.tokens), masked_count(configuration.tokens, 0.5))
     with torch.no_grad():
-        embedded = vit.embed(images)
+        embedded = vit.embed(images)[0]
         subset = torch.stack([torch.cat([embedded[b, :1], embedded[b, 1:][keep[b]]]) for b in range(3)])
         for block in vit.blocks:
             subset = block(subset)
@@ -130,7 +130,7 @@ def test_attention_reproduces_the_blocks_and_leaves_forward_alone(configuration,
         before = vit(images)
         weights = vit.attention(images)
         assert torch.equal(vit(images), before)
-        tokens = vit.embed(images)
+        tokens = vit.embed(images)[0]
         for block, weight in zip(vit.blocks, weights, strict=True):
             assert weight.shape == (3, 4, configuration.tokens + 1, configuration.tokens + 1)
             torch.testing.assert_close(weight.sum(-1), torch.ones(weight.shape[:-1]))

@@ -143,7 +143,7 @@ def test_grams_are_of_the_whole_activations_of_each_block():
     images = torch.randn(5, 1, 32, 32, generator=torch.Generator().manual_seed(4))
     grams, features = layer_grams(encoder, images)
     with torch.no_grad():
-        tokens = encoder.embed(images)
+        tokens = encoder.embed(images)[0]
         steps = [images.flatten(1)]
         for block in encoder.blocks:
             tokens = block(tokens)

@@ -65,7 +65,7 @@ class SpotKind(Kind):
         array = np.load(case.row.image)
         return Cut(array, SpotFacts(float(array.max())))
 
-    def unstandardized(self, cohort, augmentation, side):
+    def unstandardized(self, cohort, augmentation, side, skip_unobserved):
         return PicturePreprocessing(image_size=side), lambda index: cohort.array(index)
 
     def scored(self, cohort, index):

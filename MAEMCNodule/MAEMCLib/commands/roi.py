@@ -7,8 +7,8 @@ from ..cases.points import parse_point
 from ..files.atomic import make_folder
 from ..images.reading_process import ReadingProcess
 from ..inputs.montage import save_montage
-from ..inputs.nodule import INPUT, write_stack
-from ..inputs.region import cut_roi
+from ..inputs.nodule import write_stack
+from ..inputs.region import PLANES, cut_roi
 from ..inputs.settings import Preprocessing
 
 
@@ -20,7 +20,8 @@ def roi(arguments: Namespace) -> int:
         volume = reader.read(arguments.image, arguments.series, arguments.nifti_form)
     region = cut_roi(volume, parse_point(arguments.point, arguments.ras))
     settings = Preprocessing()
-    for plane, stack in INPUT.arrays(region, settings).items():
+    for plane in PLANES:
+        stack = getattr(region, plane)
         write_stack(folder / f"{plane}.nrrd", stack, region, plane)
         save_montage(stack, settings, folder / f"montage_{plane}.png")
     if not arguments.quiet:

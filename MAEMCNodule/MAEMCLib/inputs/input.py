@@ -53,7 +53,8 @@ class Input(ABC):
     report. located: whether a case has a place in the patient, and its image may be several files.
     tiled: whether neighbors in its images may lie apart in the case. measured: whether its maps are shown
     with their sanity figures. planes: for each "fusion" of a card the images of a case that the network sees.
-    settings: the class of a card's "preprocessing". array_names: of what ``arrays`` gives.
+    settings: the class of a card's "preprocessing". array_names, further_arrays: of what ``arrays`` gives, and what of
+    it ``region`` does without.
     """
 
     name: ClassVar[str]
@@ -66,6 +67,7 @@ class Input(ABC):
     planes: ClassVar[Mapping[str, tuple[str, ...]]]
     settings: ClassVar[type]
     array_names: ClassVar[tuple[str, ...]]
+    further_arrays: ClassVar[tuple[str, ...]] = ()
 
     def cases(self, arguments: Namespace, card: Model, notice: Callable[[str], None]) -> list[Case]:
         """The cases that a command line names: here its image alone. notice: receives a message about each point of a
@@ -99,6 +101,10 @@ class Input(ABC):
     def limits(self, card: Model) -> dict[str, str]:
         """What the model takes of the input, by a heading for its card."""
         return {}
+
+    def observes(self, region: Any, plane: str, card: Model) -> bool:
+        """Whether there is anything in a plane of what the model is shown."""
+        return True
 
     @abstractmethod
     def images(self, region: Any, plane: str, settings: Any, side: int) -> np.ndarray:

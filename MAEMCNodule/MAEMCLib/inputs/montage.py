@@ -47,13 +47,19 @@ def resized(montage: np.ndarray, side: int) -> np.ndarray:
     return crop_resized(montage, (len(montage) / 2, len(montage) / 2), len(montage), side)
 
 
-def montage(stack: np.ndarray, preprocessing: Preprocessing, side: int = TILES * SIDE) -> np.ndarray:
-    """(25, 50, 50) HU -> (side, side) network input. Raises InputError for another shape or values not finite."""
+def montage(
+    stack: np.ndarray, preprocessing: Preprocessing, side: int = TILES * SIDE, observed: np.ndarray | None = None
+) -> np.ndarray:
+    """(25, 50, 50) HU -> (side, side) network input. observed: (25,) bool; the other slices become NaN, where the model
+    skips what was not observed. Raises InputError for another shape or values not finite."""
     if stack.shape != (SLICES, SIDE, SIDE):
         raise InputError(f"A region has the shape {stack.shape}; {(SLICES, SIDE, SIDE)} is needed.", "shape")
     if not np.isfinite(stack).all():
         raise InputError("A region holds values that are not numbers (NaN or infinity).", "not-finite")
-    return resized(to_montage(normalize(stack, preprocessing)), side)
+    values = normalize(stack, preprocessing)
+    if observed is not None and preprocessing.skip_unobserved:
+        values[~observed] = np.nan
+    return resized(to_montage(values), side)
 
 
 def save_montage(stack: np.ndarray, preprocessing: Preprocessing, path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..applicability import Finding, Limits
+from ..applicability import Finding
 from ..cases.case import Case
 from ..cases.points import NodulePoint, check_names, parse_point, read_points
 from ..cases.values import GIVEN, SERIES, ClinicalField, ClinicalValues, parse_assignments
@@ -31,7 +31,7 @@ class Nodule(Input):
     located = tiled = True
     planes: ClassVar = {"mean": PLANES, "axial": PLANES[:1], "coronal": PLANES[1:], "graph": PLANES}
     settings = Preprocessing
-    array_names = PLANES
+    array_names, further_arrays = PLANES, ("observed",)
 
     def cases(self, arguments: Namespace, card: Model, notice: Callable[[str], None]) -> list[Case]:
         """Each point that is named, with the values that were typed."""
@@ -70,14 +70,18 @@ class Nodule(Input):
         step = card.preprocessing.slice_step_mm
         region = cut_roi(volume, case.point_lps, step)
         values = _with_regions(values, card.clinical, region.point_lps, step, reader.further if reader else read_volume)
-        findings = (*_findings(volume, region, card.limits, case.diameter_mm), *values.findings)
+        findings = (*_findings(volume, region, card, case.diameter_mm), *values.findings)
         return Prepared(region, values, case, findings)
 
     def limits(self, card: Model) -> dict[str, str]:
         return {"Nodules": f"{card.limits.smallest_diameter_mm:g} to {card.limits.largest_diameter_mm:g} mm"}
 
     def images(self, region: NoduleROI, plane: str, settings: Preprocessing, side: int) -> np.ndarray:
-        return montage(getattr(region, plane), settings, side)[None]
+        return montage(getattr(region, plane), settings, side, region.observed[plane])[None]
+
+    def observes(self, region: NoduleROI, plane: str, card: Model) -> bool:
+        """Whether there is a slice that the model is shown."""
+        return not card.preprocessing.skip_unobserved or region.observed[plane][list(card.encoder.shown)].any()
 
     def synthetic(self, number: int) -> NoduleROI:
         """A ball of tissue with a vessel in structured lung, in both planes; another number draws another radius."""
@@ -88,16 +92,20 @@ class Nodule(Input):
         return self.region({"axial": axial, "coronal": coronal})
 
     def arrays(self, region: NoduleROI, settings: Preprocessing) -> dict[str, np.ndarray]:
-        return {plane: getattr(region, plane) for plane in PLANES}
+        observed = np.stack([region.observed[plane] for plane in PLANES]).astype(np.int16)
+        return {plane: getattr(region, plane) for plane in PLANES} | {"observed": observed}
 
     def region(self, arrays: Mapping[str, np.ndarray]) -> NoduleROI:
-        return NoduleROI(arrays["axial"], arrays["coronal"], (0.0, 0.0, 0.0), 1.0, 0.0)
+        everything = np.ones((len(PLANES), SLICES))
+        observed = dict(zip(PLANES, arrays.get("observed", everything).astype(bool), strict=True))
+        return NoduleROI(arrays["axial"], arrays["coronal"], (0.0, 0.0, 0.0), 1.0, 0.0, observed)
 
     def unfolded(self, image: np.ndarray) -> np.ndarray:
         return from_montage(resized(image, TILES * SIDE))
 
     def restored(self, image: np.ndarray, settings: Preprocessing) -> np.ndarray:
-        return np.clip(denormalize(image, settings), settings.window_lower, settings.window_upper)
+        hu = denormalize(image, settings)
+        return np.clip(np.nan_to_num(hu, nan=settings.window_lower), settings.window_lower, settings.window_upper)
 
     def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> Path:
         """The stacks, the montages as the network sees them, and the figure."""
@@ -167,8 +175,15 @@ def _with_regions(
     return replace(values, values=values.values | names, regions=regions)
 
 
-def _findings(volume: CTVolume, region: NoduleROI, limits: Limits, diameter_mm: float | None) -> Iterator[Finding]:
+def _findings(volume: CTVolume, region: NoduleROI, card: Model, diameter_mm: float | None) -> Iterator[Finding]:
     """Geometry, surroundings and, where it is known, the nodule's diameter against what the model knows."""
+    limits = card.limits
+    if card.preprocessing.skip_unobserved:
+        shown = list(card.encoder.shown)
+        missing = min(int((~region.observed[plane][shown]).sum()) for plane in card.planes)
+        if missing:
+            text = f"{missing} of the {len(shown)} slices that the model is shown lie outside the volume."
+            yield Finding("amber", "slices-missing", text)
     outside, spacing, known = region.padded_fraction, volume.slice_spacing, limits.slice_spacing_amber_mm
     if outside > limits.padded_amber:
         text = f"{outside:.0%} of the 50 mm region lies outside the volume and was filled with air."

@@ -1,7 +1,8 @@
 """The two stacks of slices around a nodule: what the network sees, and where it lies in the patient."""
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,7 +26,8 @@ class NoduleROI:
     axial: (25, 50, 50) float32 HU; slices inferior to superior, rows towards posterior, columns towards left.
     coronal: (25, 50, 50) float32 HU; slices anterior to posterior, rows towards inferior, columns towards left.
     point_lps: LPS mm. slice_step_mm: distance between slices.
-    padded_fraction: share of all samples that lie outside the volume, where -1200 HU stands.
+    padded_fraction: share of all samples that lie outside the volume, where -1200 HU stands. observed: by plane (25,)
+    bool, as ``observed_slices`` says; what is not observed is unknown and not air.
     """
 
     axial: np.ndarray
@@ -33,6 +35,7 @@ class NoduleROI:
     point_lps: tuple[float, float, float]
     slice_step_mm: float
     padded_fraction: float
+    observed: Mapping[str, np.ndarray] = field(default_factory=lambda: dict.fromkeys(PLANES, np.ones(SLICES, bool)))
 
     def affine(self, plane: str) -> np.ndarray:
         """(4, 4) index (column, row, slice) of the stack of a plane to LPS mm."""
@@ -55,9 +58,27 @@ def cut_roi(volume: CTVolume, point_lps, slice_step_mm: float = 1.0) -> NoduleRO
     50 mm regions of 25 slices at 1 mm). Raises InputError: what ``check_point`` raises, NaN near the point.
     """
     point = check_point(volume, point_lps)
-    grids = (stack_grid(plane, point, slice_step_mm) for plane in PLANES)
-    stacks, outside = zip(*(sample_stack(volume, grid, (SIDE, SIDE, SLICES)) for grid in grids), strict=True)
-    return NoduleROI(*stacks, tuple(point.tolist()), float(slice_step_mm), sum(outside) / 2)
+    grids = {plane: stack_grid(plane, point, slice_step_mm) for plane in PLANES}
+    stacks, outside = zip(*(sample_stack(volume, grid, (SIDE, SIDE, SLICES)) for grid in grids.values()), strict=True)
+    observed = {plane: observed_slices(volume, grid, (SIDE, SIDE, SLICES)) for plane, grid in grids.items()}
+    return NoduleROI(*stacks, tuple(point.tolist()), float(slice_step_mm), sum(outside) / 2, observed)
+
+
+def observed_slices(volume: CTVolume, affine: np.ndarray, size) -> np.ndarray:
+    """Which slices of a grid the volume has something of, (slices,) bool: their middle lies between the centers of its
+    outermost voxels, and at least half of them within its faces. affine, size: as in ``sample_stack``."""
+    columns, rows, slices = size
+    seen = volume.oriented
+    row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+    flat = np.stack([column.ravel(), row.ravel(), np.zeros(row.size)], axis=1)[::7]
+    middle = np.array([(columns - 1) / 2, (rows - 1) / 2, 0.0])
+    observed = np.zeros(slices, bool)
+    for number in range(slices):
+        places = ((at + (0, 0, number)) @ affine[:3, :3].T + affine[:3, 3] for at in (middle, flat))
+        center, points = map(seen.to_index, places)
+        between = (center >= -FACE).all() and (center <= seen.size - 1 + FACE).all()
+        observed[number] = between and seen.inside(points).mean() >= 0.5
+    return observed
 
 
 def check_point(volume: CTVolume, point_lps) -> np.ndarray:

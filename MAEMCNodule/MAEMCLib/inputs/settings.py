@@ -21,7 +21,8 @@ class Preprocessing:
     """How HU become network input; stored with each model.
 
     window_lower, window_upper: HU.
-    mean, std: of the training montages after scaling the window to [0, 1].
+    mean, std: of the training montages after scaling the window to [0, 1]. skip_unobserved: what lies outside the
+    volume is left out (NaN, of which the encoder makes no token); otherwise it is shown as air.
     """
 
     window_lower: float = WINDOW_HU[0]
@@ -29,6 +30,7 @@ class Preprocessing:
     mean: float = 0.0
     std: float = 1.0
     slice_step_mm: float = 1.0
+    skip_unobserved: bool = False
 
     def __post_init__(self) -> None:
         _check_numbers(self)

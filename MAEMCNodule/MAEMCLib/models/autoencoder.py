@@ -1,12 +1,14 @@
 """What a bundle's autoencoder makes of images whose patches are masked."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from ..errors import ModelError
 from ..networks.configuration import DecoderConfiguration, EncoderConfiguration
 from ..networks.decoder import Decoder
-from ..networks.masking import masked_count, split_tokens, unpatchify
+from ..networks.masking import Split, observed_patches, patchify, split_observed, unpatchify
 from ..networks.vit import ViT
 from .predictor import Predictor, load_members
 
@@ -28,12 +30,11 @@ class Autoencoder(nn.Module):
         self.momentum_encoder = ViT(encoder)
         self.decoder = Decoder(encoder, decoder)
 
-    def predict(self, images: torch.Tensor, noise: torch.Tensor, masked: int, plane: str) -> tuple:
-        """(B, 1, S, S) and (B, N) -> predicted patches (B, N, P) and a mask (B, N, 1), 1 where the patch was masked."""
-        keep, _ = split_tokens(noise, masked)
+    def predict(self, images: torch.Tensor, split: Split, plane: str) -> torch.Tensor:
+        """(B, 1, S, S) -> predicted patches (B, N, P)."""
         encoder = self.momentum_encoder if plane == "coronal" else self.encoder
-        patches = self.decoder(encoder(images, keep), keep)
-        return patches, torch.ones(*noise.shape, 1).scatter(1, keep.unsqueeze(-1), 0.0)
+        tokens = encoder(images, split.keep, split.shown)
+        return self.decoder(tokens, split.keep, split.shown, split.observed)
 
 
 def load_autoencoder(predictor: Predictor) -> Autoencoder | None:
@@ -45,6 +46,7 @@ def load_autoencoder(predictor: Predictor) -> Autoencoder | None:
     encoder, decoder = card.encoder, card.decoder
     if decoder is None or not isinstance(encoder, EncoderConfiguration):
         raise ModelError(f"The card of {card.id} does not describe its autoencoder. Get the model again.", "decoder")
+    encoder = replace(encoder, offsets=())  # it reconstructs all slices, whichever the classifier is shown
     autoencoder = load_members(predictor.bundle, "decoder", lambda: Autoencoder(encoder, decoder))[0].float()
     if not all(bool(torch.isfinite(tensor).all()) for tensor in autoencoder.state_dict().values()):
         raise ModelError(
@@ -56,17 +58,20 @@ def load_autoencoder(predictor: Predictor) -> Autoencoder | None:
 
 @torch.inference_mode()
 def reconstruct(autoencoder: Autoencoder, images: torch.Tensor, plane: str) -> torch.Tensor:
-    """(B, 1, S, S) normalized -> (B, 1, S, S): each patch the mean of its predictions over the masks that covered it.
+    """(B, 1, S, S) normalized -> (B, 1, S, S): each patch the mean of its predictions over the masks that covered it;
+    NaN where nothing was observed.
 
     Masks come in complementary pairs: what one shows the other masks, so that every patch is predicted unseen.
     """
-    tokens = autoencoder.encoder.configuration.tokens
-    masked = masked_count(tokens, MASK_RATIO)
+    configuration = autoencoder.encoder.configuration
+    observed = observed_patches(patchify(images, configuration.patch_size))
     generator = torch.Generator().manual_seed(SEED)
     total, times = 0.0, 0.0
     for _ in range(ROUNDS):
-        noise = torch.rand(1, tokens, generator=generator).expand(len(images), -1)
-        for draw, count in ((noise, masked), (-noise, tokens - masked)):
-            patches, unseen = autoencoder.predict(images, draw, count, plane)
-            total, times = total + patches * unseen, times + unseen
+        noise = torch.rand(1, configuration.tokens, generator=generator).expand(len(images), -1)
+        first = split_observed(noise, MASK_RATIO, observed)
+        for split in (first, first.complement):
+            counted = torch.ones(split.masked.shape) if split.hidden is None else split.hidden.float()
+            covered = torch.zeros(noise.shape).scatter(1, split.masked, counted).unsqueeze(-1)
+            total, times = total + autoencoder.predict(images, split, plane) * covered, times + covered
     return unpatchify(total / times)

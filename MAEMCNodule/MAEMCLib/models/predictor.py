@@ -123,11 +123,12 @@ class Predictor:
         return self._class_probabilities(self._outputs(observed, None)[0]).mean(axis=0)
 
     def _views(self, case: Prepared, series: str, plane: str) -> np.ndarray | None:
-        """(views, side, side): all that is shown of a plane; None where the series was not observed. Raises
+        """(views, side, side): all that is shown of a plane; None where nothing of it was observed. Raises
         InputError."""
         region = case.values.regions.get(series) if series else case.region
         if region is not None:
-            return self.card.kind.images(region, plane, self.card.preprocessing, self.side)
+            shown = self.card.kind.images(region, plane, self.card.preprocessing, self.side)
+            return shown if self.card.kind.observes(region, plane, self.card) else None
         if case.values.values.get(series) is not None:
             raise InputError(
                 f"The series {series} was named, but its region did not come with it. Send both.", "series"

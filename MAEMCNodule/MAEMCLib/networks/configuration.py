@@ -1,12 +1,14 @@
 """The shapes of the networks as plain values: a bundle's card stores them, a network is built from them. No torch."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import ArchitectureError
 
 TILES = 5
 """Tiles along each side of a nodule's montage: 25 slices in row-major order."""
+MIDDLE_SLICE = (TILES * TILES - 1) // 2
+EMBEDDINGS = ("linear", "convolutional")
 POSITIONS = {"1d": 2, "2d": 4, "3d": 8}
 """Each position code, with the number of which the width has to be a multiple."""
 
@@ -71,8 +73,15 @@ class EncoderConfiguration:
     # grid of patches. "3d": slice, and row and column inside the slice, for patches smaller than a slice: what "1d" is
     # for whole slices, so that the same place in the neighboring slice is one step away everywhere in the montage.
     position: str = "1d"
+    # How a patch becomes a token. "linear": by one linear map, as published. "convolutional": by a small convolutional
+    # network shared by all slices; a patch is then a slice.
+    embedding: str = "linear"
+    # The slices that the network is shown, by their distance from the middle one in slices; empty: all 25. A network
+    # that is shown a fixed few makes the same of a nodule whatever else of the CT there is.
+    offsets: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "offsets", tuple(self.offsets))  # JSON has lists
         if not isinstance(self.position, str) or self.position not in POSITIONS:
             raise ArchitectureError(
                 f"The position code {self.position!r} is not known. Choose one of {', '.join(POSITIONS)}.",
@@ -89,6 +98,21 @@ class EncoderConfiguration:
                 f"Patches of {self.patch_size} pixels make {self.tokens} tokens of an image of {self.image_size} "
                 f"pixels; at most {LARGEST_TOKENS} are computed. Choose a larger patch size.",
             )
+        if self.embedding not in EMBEDDINGS:
+            raise ArchitectureError(
+                f"The embedding {self.embedding!r} is not known. Choose one of {', '.join(EMBEDDINGS)}.",
+            )
+        if (self.embedding == "convolutional" or self.offsets) and self.grid != TILES:
+            raise ArchitectureError(
+                "Convolutional tokens and chosen slices need patches that are whole slices: a patch size of "
+                f"{self.image_size // TILES} for images of {self.image_size} pixels.",
+            )
+        known = range(-MIDDLE_SLICE, MIDDLE_SLICE + 1)
+        whole = all(type(offset) is int and offset in known for offset in self.offsets)
+        if not whole or list(self.offsets) != sorted(set(self.offsets)):
+            raise ArchitectureError(
+                f"The slices {self.offsets} cannot be shown. Name each once, in order, from {known[0]} to {known[-1]}.",
+            )
         if self.position == "3d" and self.grid % TILES:
             raise ArchitectureError(
                 f"The 3d position code needs patches that lie within one of the montage's {TILES} x {TILES} slices, "
@@ -104,6 +128,16 @@ class EncoderConfiguration:
     def tokens(self) -> int:
         """Patch tokens of one image, the class token not counted."""
         return self.grid**2
+
+    @property
+    def skips_unobserved(self) -> bool:
+        """Whether slices outside the volume make no token; the published network is shown air there."""
+        return self.embedding == "convolutional"
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Indices of the patches that a classifier sees."""
+        return tuple(MIDDLE_SLICE + offset for offset in self.offsets) or tuple(range(self.tokens))
 
     @property
     def patch_pixels(self) -> int:
@@ -183,6 +217,7 @@ class BackboneConfiguration:
     image_size: int = 250  # pixels a side
     # "small": a 3 x 3 first convolution of stride 1 in the place of a ResNet's 7 x 7 of stride 2 (ModAn-MulSupCon).
     stem: str = "standard"
+    skips_unobserved: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str) or self.backbone not in BACKBONES:
@@ -262,6 +297,11 @@ PRESETS: dict[str, tuple[EncoderConfiguration, DecoderConfiguration]] = {
     "vit-large": (EncoderConfiguration(), DecoderConfiguration()),
     # Table 5's smaller transformer: 86.5 million parameters.
     "vit-base": (EncoderConfiguration(width=768, depth=12, heads=12), DecoderConfiguration()),
+    # Slices as tokens of a small convolutional network: learns from a thousand nodules on a processor.
+    "slices": (
+        EncoderConfiguration(width=128, depth=2, heads=4, embedding="convolutional"),
+        DecoderConfiguration(width=128, depth=2, heads=4),
+    ),
     # The same design for a laptop's processor, and small enough for five fold members and the autoencoder in one
     # download. Patches of a quarter slice, so that masks and attention maps resolve places inside a slice;
     # in single trials on the phantom whole slices told its classes about as well, and faster. The 3d position code,

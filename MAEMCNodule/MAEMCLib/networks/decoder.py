@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .configuration import DecoderConfiguration, EncoderConfiguration
 from .layers import NORM_EPSILON, Block, Linear, initialize, position_code
@@ -28,16 +29,23 @@ class Decoder(nn.Module):
         self.predict = Linear(width, encoder.patch_pixels)
         initialize(self, seed)
 
-    def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, keep: Tensor, shown: Tensor | None = None, observed: Tensor | None = None
+    ) -> Tensor:
         """Tokens (B, 1 + K, encoder width) of the patches keep (B, K), class token first -> (B, N, patch pixels).
 
-        The prediction is in the units of the encoder's input; it covers visible and masked patches alike.
+        shown: (B, K) bool, which of keep were really encoded; observed: (B, N) bool, the patches that there are at all;
+        None: all. The prediction is in the units of the encoder's input; it covers visible and masked patches alike.
         """
         embedded = self.embed(tokens)
+        visible, masked = embedded[:, 1:], self.mask_token.to(embedded.dtype)
+        if shown is not None:
+            visible = torch.where(shown.unsqueeze(-1), visible, masked)
         places = keep.unsqueeze(-1).expand(-1, -1, embedded.shape[-1])
-        full = self.mask_token.to(embedded.dtype).expand(len(tokens), self.pos_embed.shape[1] - 1, -1)
-        full = full.scatter(1, places, embedded[:, 1:])
+        full = masked.expand(len(tokens), self.pos_embed.shape[1] - 1, -1)
+        full = full.scatter(1, places, visible)
         full = torch.cat([embedded[:, :1], full], dim=1) + self.pos_embed
+        present = None if observed is None else functional.pad(observed, (1, 0), value=True)
         for block in self.blocks:
-            full = block(full)
+            full = block(full, present)
         return self.predict(self.norm(full[:, 1:]))

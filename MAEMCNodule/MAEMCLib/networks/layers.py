@@ -32,18 +32,23 @@ class Attention(nn.Module):
         qkv = self.qkv(tokens).reshape(batch, length, 3, self.heads, width // self.heads)
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        """present: (B, T) bool, the tokens that may be looked at; None: all."""
         query, key, value = self.split(tokens)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+        mask = None if present is None else present[:, None, None]
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.proj(mixed.transpose(1, 2).reshape(tokens.shape))
 
-    def weights(self, tokens: Tensor) -> Tensor:
+    def weights(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
         """softmax(Q K^T / sqrt(d)), (B, heads, T, T); row = the token that looks, column = the token looked at.
 
         The fused attention of ``forward`` never forms this matrix, so it is computed again, only where it is asked for.
         """
         query, key, _ = self.split(tokens)
-        return (query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5).softmax(dim=-1)
+        similar = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+        if present is not None:
+            similar = similar.masked_fill(~present[:, None, None], float("-inf"))
+        return similar.softmax(dim=-1)
 
 
 class Perceptron(nn.Module):
@@ -68,8 +73,8 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPSILON)
         self.mlp = Perceptron(width, int(width * mlp_ratio))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.attn(self.norm1(tokens))
+    def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        tokens = tokens + self.attn(self.norm1(tokens), present)
         return tokens + self.mlp(self.norm2(tokens))
 
 

@@ -98,4 +98,5 @@ def _decoded(message: Mapping, card: ModelCard) -> Region:
     kind, names = card.kind, card.kind.array_names
     text = f"The model {card.id} scores {kind.described}: a case is an object with the arrays {', '.join(names)}."
     require(any(name in message for name in names), text, "input-kind")
+    names = (*names, *(name for name in kind.further_arrays if name in message))
     return kind.region({name: decode_array(message.get(name)) for name in names})

@@ -129,7 +129,9 @@ def _preprocessing(cohort: LabeledCohort, run: ClassifierConfiguration, start: S
     """What the encoder is used to, or what suits the cases that train."""
     used_to = start.preprocessing if start else None
     if used_to is None:
-        used_to = measure_preprocessing(cohort.main.of_parts(TRAIN), run.augmentation, run.encoder.image_size)
+        used_to = measure_preprocessing(
+            cohort.main.of_parts(TRAIN), run.augmentation, run.encoder.image_size, run.encoder.skips_unobserved
+        )
     return replace(used_to, angles=run.angles, stored_side=STORED_SIDE) if PICTURE in cohort.branches else used_to
 
 

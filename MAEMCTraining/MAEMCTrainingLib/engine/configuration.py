@@ -78,14 +78,25 @@ class Augmentation(CheckedSettings):
     online: a random whole-millimeter 3-D shift shared by both planes, a right-angle rotation and a flip drawn for each
     plane by itself. paper: the 40 combinations of 4 rotations, 2 flips and 5 positions (the paper's 13,320 pairs from
     333 cases are 40 each; the factors are our inference). none: the case as it is. single: without the paper's data
-    processing, the one slice through the point in the place of the montage, as it is (its ablation, Table 3).
+    processing, the one slice through the point in the place of the montage, as it is (its ablation, Table 3). light:
+    any angle, zoom and shift in the plane, a flip, changed attenuation, and a shift by whole slices, drawn for each
+    plane by itself.
     """
 
-    mode: Literal["online", "paper", "none", "single"] = "online"
+    mode: Literal["online", "paper", "none", "single", "light"] = "online"
     # Largest shift along each axis.
     shift_mm: Annotated[int, Bound("0 to 5: a cache holds a margin of 5 mm", range(6).__contains__)] = 5
     rotate: bool = True
     flip: bool = True
+    zoom: BelowOne = 0.15  # light: the view is wider or narrower by up to this share
+    gain: BelowOne = 0.1  # light: the share of the window is multiplied by 1 - gain ... 1 + gain
+    offset: BelowOne = 0.05  # light: and moved by up to this
+    # Light: largest shift across the slices, in slices.
+    shift_slices: Annotated[int, Bound("0 to 5: a cache holds a margin of 5 slices", range(6).__contains__)] = 1
+    # Light: share of the views in which slices are left out as if they had not been observed, so that how many a file
+    # holds tells nothing; then those farther than 0 ... drop_reach slices from the middle are.
+    drop_slices: ZeroToOne = 0.0
+    drop_reach: Annotated[int, at_least(0)] = 0
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ For methods with MAEMC-NET's parts: encoder, flattening, their momentum copies a
 
 import numpy as np
 import torch
-from MAEMCLib.networks.masking import split_tokens
+from MAEMCLib.networks.masking import Split
 from torch import Tensor, nn
 
 from ..data.cohort import Cohort
@@ -26,16 +26,18 @@ def queries_and_keys(
 
     pairs: (B, 2, 250, 250) network input. noise: (B, 2, N) decides the masks, as in training; None: all is visible.
     """
+
+    def features(encoder: nn.Module, flattening: nn.Module, images: Tensor, draws: Tensor | None) -> Tensor:
+        split = Split() if draws is None else module.split(images, draws)
+        return flattening(encoder(images, split.keep, split.shown), split.shown).cpu()
+
     queries, keys = [], []
     for start in range(0, len(pairs), _CHUNK):
         part = slice(start, start + _CHUNK)
         images = torch.from_numpy(pairs[part]).to(device)[:, :, None]
-        keep = (None, None)
-        if noise is not None:
-            draws = torch.from_numpy(noise[part]).to(device)
-            keep = tuple(split_tokens(draws[:, plane], module.masked)[0] for plane in (0, 1))
-        queries.append(module.flattening(module.encoder(images[:, 0], keep[0])).cpu())
-        keys.append(module.momentum_flattening(module.momentum_encoder(images[:, 1], keep[1])).cpu())
+        draws = (None, None) if noise is None else torch.from_numpy(noise[part]).to(device).unbind(dim=1)
+        queries.append(features(module.encoder, module.flattening, images[:, 0], draws[0]))
+        keys.append(features(module.momentum_encoder, module.momentum_flattening, images[:, 1], draws[1]))
     return torch.cat(queries), torch.cat(keys)
 
 

@@ -159,7 +159,9 @@ def pretrain(cohort: Cohort, run: PretrainingConfiguration, session: Session, da
     refuse_older(job)
     cohort = what_trains(cohort, job.log)
     cohort, run, attributes = with_attributes(cohort, run, job.log)
-    preprocessing = measure_preprocessing(cohort, run.augmentation, run.encoder.image_size)
+    preprocessing = measure_preprocessing(
+        cohort, run.augmentation, run.encoder.image_size, run.encoder.skips_unobserved
+    )
     job.declare(
         {
             "input": cohort.kind.name,

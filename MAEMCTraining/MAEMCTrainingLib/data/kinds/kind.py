@@ -149,8 +149,11 @@ class Kind(ABC):
         """Cut one case. shared: of ``read``. Raises InputError where nothing of it can be used."""
 
     @abstractmethod
-    def unstandardized(self, cohort: Cases, augmentation: Any, side: int) -> tuple[Any, Callable[[int], np.ndarray]]:
-        """The preprocessing before mean and deviation are known, and a case's plain images under it."""
+    def unstandardized(
+        self, cohort: Cases, augmentation: Any, side: int, skip_unobserved: bool
+    ) -> tuple[Any, Callable[[int], np.ndarray]]:
+        """The preprocessing before mean and deviation are known, and a case's plain images under it. skip_unobserved:
+        what the images would show outside their source is NaN, where a kind knows it."""
 
     @abstractmethod
     def scored(self, cohort: Cases, index: int) -> list[Any]:

@@ -82,15 +82,18 @@ def crop(stacks: np.ndarray, plane: int, view: View, slice_step: int = 1) -> tup
     1 coronal. Returns (25, 50, 50) float32 HU with -1200 HU outside the volume, and the share of samples outside.
     """
     left, posterior, superior = view.shift_lps
-    across, down, (turns, flipped) = (
-        (superior, posterior, view.axial) if plane == 0 else (posterior, -superior, view.coronal)
-    )
-    first, row, column = MARGIN + across // slice_step, MARGIN + down, MARGIN + left
+    down, (turns, flipped) = (posterior, view.axial) if plane == 0 else (-superior, view.coronal)
+    first, row, column = MARGIN + slices_across(view, plane, slice_step), MARGIN + down, MARGIN + left
     cut = np.rot90(stacks[plane, first : first + SLICES, row : row + SIDE, column : column + SIDE], turns, axes=(1, 2))
     cut = cut[:, :, ::-1] if flipped else cut
     outside = cut == PADDING
     hu = np.where(outside, np.float32(OUTSIDE_HU), cut.astype(np.float32))
     return hu, float(outside.mean())
+
+
+def slices_across(view: View, plane: int, slice_step: int) -> int:
+    """By how many slices of a plane a view is moved."""
+    return view.shift_lps[2 if plane == 0 else 1] // slice_step
 
 
 def montage(stacks: np.ndarray, plane: int, view: View, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:

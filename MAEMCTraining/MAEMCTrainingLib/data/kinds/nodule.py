@@ -7,7 +7,7 @@ central 25 x 50 x 50 samples are the region that scoring cuts. Samples outside t
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,17 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume, check_ct
 from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.images.reading_process import ReadingProcess
-from MAEMCLib.inputs.montage import from_montage, normalize, resized
-from MAEMCLib.inputs.region import PLANES, SIDE, SLICES, NoduleROI, check_point, sample_stack, stack_grid
+from MAEMCLib.inputs.montage import normalize, resized, to_montage
+from MAEMCLib.inputs.region import (
+    PLANES,
+    SIDE,
+    SLICES,
+    NoduleROI,
+    check_point,
+    observed_slices,
+    sample_stack,
+    stack_grid,
+)
 from MAEMCLib.inputs.settings import Preprocessing
 
 from ...engine.configuration import PAPER_VIEWS, Augmentation, PictureAugmentation
@@ -24,7 +33,8 @@ from ...engine.rng import generator
 from ..cases import SourceCase, StoredCase
 from .crops import random_crop
 from .kind import Cases, Content, Cut, Kind, Presentation
-from .montage_views import MARGIN, PADDING, View, crop, draw_view, montage, moved
+from .light_views import LightView, draw_light_view, light_crop
+from .montage_views import MARGIN, PADDING, View, crop, draw_view, moved, slices_across
 
 
 @dataclass(frozen=True)
@@ -40,11 +50,19 @@ class NoduleSettings:
 
 @dataclass(frozen=True)
 class NoduleFacts:
-    """The point in LPS mm; the share of samples outside the volume, of the region and of all that is stored."""
+    """The point in LPS mm; the share of samples outside the volume, of the region and of all that is stored; of each
+    plane the first of the stored slices that was observed and the one after the last (``observed_slices``)."""
 
     point_lps: tuple[float, float, float]
     padded_fraction: float
     margin_padded: float
+    observed: tuple[tuple[int, int], ...] = ((0, SLICES + 2 * MARGIN),) * len(PLANES)
+
+    def slices(self, plane: int, moved: int = 0) -> np.ndarray:
+        """(25,) bool: which slices of a view that is moved by whole slices were observed."""
+        first, end = self.observed[plane]
+        number = np.arange(SLICES) + MARGIN + moved
+        return (first <= number) & (number < end)
 
 
 def regions(cohort: Cases, index: int) -> np.ndarray:
@@ -61,15 +79,19 @@ class MontagePresentation(Presentation):
     def views(
         self, kind: str, item: int, seed: int, epoch: int, sample: int, number: int
     ) -> tuple[list[np.ndarray], float]:
-        """Small crops are squares of either plane's montage."""
+        """Small crops are squares of either plane's montage. Where nothing of the coronal plane was observed, the pair
+        is two axial views, each varied by itself."""
         step = self.cohort.settings.slice_step_mm
         view = draw_view(self.augmentation, step, seed, epoch, sample, number)
         shown = [(0, view)]
-        if kind == "shifted":
+        if kind == "shifted" or (kind != "one" and not self._observed(item, 1)):
             shown.append((0, moved(view, self.augmentation, step, seed, epoch, sample)))
         elif kind != "one":
             shown.append((1, view))
-        parts = [self._montage(item, plane, what) for plane, what in shown]
+        parts = [
+            self._montage(item, plane, self._light(seed, epoch, sample, place) or what)
+            for place, (plane, what) in enumerate(shown)
+        ]
         images = [image for image, _ in parts]
         if kind == "multi-crop":
             rng = generator(seed, "small-crops", epoch, sample)
@@ -84,18 +106,35 @@ class MontagePresentation(Presentation):
         """With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane."""
         number = int(generator(seed, "view-number", epoch, sample).integers(PAPER_VIEWS))
         view = draw_view(self.augmentation, self.cohort.settings.slice_step_mm, seed, epoch, sample, number)
-        return self._montage(case, plane, view)
+        return self._montage(case, plane, self._light(seed, epoch, sample, 0) or view)
 
     def plain(self, case: int) -> np.ndarray:
         """(2, S, S): axial and coronal, as scoring sees them."""
         return np.stack([self._montage(case, plane, View())[0] for plane in (0, 1)])
 
-    def _montage(self, case: int, plane: int, view: View) -> tuple[np.ndarray, float]:
-        image, padded = montage(self.cohort.array(case), plane, view, self.preprocessing)
+    def _light(self, *key: int) -> LightView | None:
+        return draw_light_view(self.augmentation, *key) if self.augmentation.mode == "light" else None
+
+    def _observed(self, case: int, plane: int) -> bool:
+        return not self.preprocessing.skip_unobserved or self.cohort.cases[case].facts.slices(plane).any()
+
+    def _montage(self, case: int, plane: int, view: View | LightView) -> tuple[np.ndarray, float]:
+        stacks, step = self.cohort.array(case), self.cohort.settings.slice_step_mm
+        facts = self.cohort.cases[case].facts
+        if isinstance(view, LightView):
+            if not facts.slices(plane, view.slices)[SLICES // 2]:
+                view = replace(view, slices=0)  # a slab of one slice is shown where it is
+            hu, outside = light_crop(stacks[plane], view, self.preprocessing)
+            across, dropped = view.slices, view.dropped
+        else:
+            hu, outside = crop(stacks, plane, view, step)
+            across, dropped = slices_across(view, plane, step), False
+        values = normalize(hu, self.preprocessing)
+        if self.preprocessing.skip_unobserved:
+            values[~facts.slices(plane, across) | dropped] = np.nan
         if self.augmentation.mode == "single":
-            middle = from_montage(image)[SLICES // 2]
-            return crop_resized(middle, (SIDE / 2, SIDE / 2), SIDE, self.side), padded
-        return resized(image, self.side), padded
+            return crop_resized(values[SLICES // 2], (SIDE / 2, SIDE / 2), SIDE, self.side), outside
+        return resized(to_montage(values), self.side), outside
 
 
 class NoduleKind(Kind):
@@ -123,6 +162,11 @@ class NoduleKind(Kind):
         parts = [content(image, case.row.series), *case.row.point_lps]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    def facts(self, values: dict[str, Any]) -> NoduleFacts:
+        """``NoduleFacts`` from what JSON holds of them."""
+        observed = tuple(map(tuple, values.get("observed", NoduleFacts.observed)))
+        return NoduleFacts(**values | {"point_lps": tuple(values["point_lps"]), "observed": observed})
+
     def read(self, case: SourceCase, reader: ReadingProcess) -> CTVolume:
         """The volume, checked to be a CT."""
         volume = reader.read(case.row.image, case.row.series)
@@ -134,7 +178,8 @@ class NoduleKind(Kind):
         point = case.row.point_lps
         check_point(shared, point)
         size = tuple(n + 2 * settings.margin for n in (settings.side, settings.side, settings.slices))
-        grids = (stack_grid(plane, point, settings.slice_step_mm, settings.margin) for plane in PLANES)
+        grids = [stack_grid(plane, point, settings.slice_step_mm, settings.margin) for plane in PLANES]
+        observed = tuple(_range(observed_slices(shared, grid, size)) for grid in grids)
         hu = np.stack([sample_stack(shared, grid, size, fill=PADDING)[0] for grid in grids])
         # No real value may look like padding. Values beyond +-32767 HU do not exist in CT.
         stacks = np.clip(np.rint(hu), -32767, 32767).astype(np.int16)
@@ -143,20 +188,28 @@ class NoduleKind(Kind):
         inner = slice(settings.margin, -settings.margin)
         padded = float(np.mean([float(stack[inner, inner, inner].mean()) for stack in outside]))
         remarks = tuple((case.number, remark) for remark in shared.remarks)
-        return Cut(stacks, NoduleFacts(point, padded, float(outside.mean())), remarks=remarks)
+        return Cut(stacks, NoduleFacts(point, padded, float(outside.mean()), observed), remarks=remarks)
 
     def unstandardized(
-        self, cohort: Cases, augmentation: Augmentation, side: int
+        self, cohort: Cases, augmentation: Augmentation, side: int, skip_unobserved: bool
     ) -> tuple[Preprocessing, Callable[[int], np.ndarray]]:
         """The window [-1200, 200] HU."""
-        plain = Preprocessing(slice_step_mm=float(cohort.settings.slice_step_mm))
-        return plain, lambda index: normalize(regions(cohort, index), plain)
+        plain = Preprocessing(slice_step_mm=float(cohort.settings.slice_step_mm), skip_unobserved=skip_unobserved)
+
+        def images(index: int) -> np.ndarray:
+            values = normalize(regions(cohort, index), plain)
+            if skip_unobserved:
+                values[~np.stack([cohort.cases[index].facts.slices(plane) for plane in (0, 1)])] = np.nan
+            return values
+
+        return plain, images
 
     def scored(self, cohort: Cases, index: int) -> list[NoduleROI]:
         """The region; the cache holds whole HU."""
         axial, coronal = regions(cohort, index)
         facts, step = cohort.cases[index].facts, float(cohort.settings.slice_step_mm)
-        return [NoduleROI(axial, coronal, facts.point_lps, step, facts.padded_fraction)]
+        observed = {plane: facts.slices(number) for number, plane in enumerate(PLANES)}
+        return [NoduleROI(axial, coronal, facts.point_lps, step, facts.padded_fraction, observed)]
 
     def cohort_facts(self, cohort: Cases) -> dict[str, Any]:
         """The padding and the distance between slices."""
@@ -170,6 +223,12 @@ class NoduleKind(Kind):
         return (
             f"{padded} reach beyond their volume, {margin} when they are shifted by up to 5 mm (padded with -1200 HU)"
         )
+
+
+def _range(observed: np.ndarray) -> tuple[int, int]:
+    """The first slice that was observed and the one after the last; they follow each other."""
+    there = np.flatnonzero(observed)
+    return (int(there[0]), int(there[-1]) + 1) if len(there) else (0, 0)
 
 
 KIND = NoduleKind()

@@ -93,7 +93,7 @@ class PictureKind(Kind):
         return replace(cut, left_out=tuple(left_out), remarks=tuple(remarks))
 
     def unstandardized(
-        self, cohort: Cases, augmentation: PictureAugmentation, side: int
+        self, cohort: Cases, augmentation: PictureAugmentation, side: int, skip_unobserved: bool
     ) -> tuple[PicturePreprocessing, Callable[[int], np.ndarray]]:
         """The view that the augmentation names."""
         plain = PicturePreprocessing(image_size=side, view_share=augmentation.view_share, stored_side=STORED_SIDE)

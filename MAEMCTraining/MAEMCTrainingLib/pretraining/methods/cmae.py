@@ -82,8 +82,8 @@ class CMAE(MomentumCopies, MaskedTransformer):
         settings = self.configuration
         patients, mine = rows_of_all(batch.patient)
         image, whole = batch.images[:2]
-        loss_mse, tokens, keep = self.reconstruction(image, batch.noise[:, 0])
-        queries = self.feature_decoder(tokens, keep).mean(dim=1)
+        loss_mse, tokens, split = self.reconstruction(image, batch.noise[:, 0])
+        queries = self.feature_decoder(tokens, split.keep).mean(dim=1)
         queries = self.prediction(self.projection.layers(queries))
         with torch.no_grad():
             keys = self.momentum_projection(self.momentum_encoder(whole)[:, 1:].mean(dim=1))

@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.layers import initialize
-from MAEMCLib.networks.masking import split_tokens
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -61,10 +60,17 @@ class Flattening(nn.Module):
             self.conv = nn.Conv1d(width, projection_width, kernel_size=visible if kind == "flatten" else 1)
         initialize(self, seed)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, 1 + K, width) after the final norm, class token first -> (B, projection width) of length 1."""
+    def forward(self, tokens: Tensor, shown: Tensor | None = None) -> Tensor:
+        """Tokens (B, 1 + K, width) after the final norm, class token first -> (B, projection width) of length 1.
+
+        shown: (B, K) bool, which of the patches count; None: all.
+        """
         read = tokens[:, :1] if self.kind == "cls" else tokens[:, 1:]
-        return functional.normalize(self.conv(read.transpose(1, 2)).mean(dim=2).float(), dim=1)
+        made = self.conv(read.transpose(1, 2))
+        if shown is None or self.kind != "mean":
+            return functional.normalize(made.mean(dim=2).float(), dim=1)
+        weight = shown[:, None].to(made.dtype)
+        return functional.normalize(((made * weight).sum(dim=2) / weight.sum(dim=2).clamp_min(1)).float(), dim=1)
 
 
 class MAEMC(MomentumCopies, MaskedTransformer):
@@ -100,12 +106,13 @@ class MAEMC(MomentumCopies, MaskedTransformer):
         allowed = self.queue.allowed(batch.patient, settings.same_patient)
         mse, nce, all_keys = [], [], []
         for (images, noise), (key_images, key_noise) in pairs:
-            loss, tokens, _ = self.reconstruction(images, noise)
+            loss, tokens, split = self.reconstruction(images, noise)
             mse.append(loss)
             with torch.no_grad():
-                key_keep, _ = split_tokens(key_noise, self.masked)
-                keys = self.momentum_flattening(self.momentum_encoder(key_images, key_keep))
-            loss, used = info_nce(self.flattening(tokens), keys, self.queue.keys, allowed, settings.temperature)
+                key = self.split(key_images, key_noise)
+                keys = self.momentum_flattening(self.momentum_encoder(key_images, key.keep, key.shown), key.shown)
+            query = self.flattening(tokens, split.shown)
+            loss, used = info_nce(query, keys, self.queue.keys, allowed, settings.temperature)
             nce.append(loss)
             all_keys.append(keys)
         loss_mse, loss_nce = torch.stack(mse).mean(), torch.stack(nce).mean()

@@ -12,13 +12,15 @@ SamePatient = Literal["exclude", "keep"]
 _EPSILON = 1e-6  # of a patch's variance: a patch of one gray value has none
 
 
-def masked_mse(prediction: Tensor, target: Tensor, masked: Tensor) -> Tensor:
+def masked_mse(prediction: Tensor, target: Tensor, masked: Tensor, hidden: Tensor | None = None) -> Tensor:
     """Mean squared error over the pixels of the masked patches, "N the number of missing pixels".
 
     Zhao et al. 2025, section 3.3. prediction, target: (B, N, P); masked: (B, H) indices. Visible patches contribute
-    nothing, nor to the gradient.
+    nothing, nor to the gradient. hidden: (B, H) bool, which of ``masked`` count; None: all.
     """
     difference = gather_tokens(prediction, masked).float() - gather_tokens(target, masked).float()
+    if hidden is not None:
+        difference = difference[hidden] if hidden.any() else 0.0 * prediction.float()[:1]
     return difference.square().mean()
 
 

@@ -6,7 +6,7 @@ import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.decoder import Decoder
-from MAEMCLib.networks.masking import masked_count, patchify, split_tokens
+from MAEMCLib.networks.masking import Split, masked_count, observed_patches, patchify, split_observed
 from torch import Tensor, nn
 
 from ..method import Method
@@ -36,15 +36,21 @@ class MaskedTransformer(Method):
             raise UsageError("A patch of one pixel has no deviation: norm_pixels needs a larger patch_size.", "setting")
         self.decoder = Decoder(encoder, decoder, seed + 1)
 
-    def reconstruction(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def split(self, images: Tensor, noise: Tensor) -> Split:
+        """What noise (B, N) masks of images (B, 1, S, S): of the patches that were observed."""
+        patches = patchify(images, self.encoder.configuration.patch_size)
+        return split_observed(noise, self.configuration.mask_ratio, observed_patches(patches))
+
+    def reconstruction(self, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Split]:
         """The mean squared error over the masked patches of images (B, 1, S, S) under noise (B, N), the encoder's
-        tokens (B, 1 + K, width), and the indices (B, K) of the visible patches."""
-        keep, masked = split_tokens(noise, self.masked)
+        tokens (B, 1 + K, width), and what was visible and masked."""
+        split = self.split(images, noise)
         target = patchify(images, self.encoder.configuration.patch_size)
         if self.configuration.norm_pixels:
             target = standardized(target)[0]
-        tokens = self.encoder(images, keep)
-        return masked_mse(self.decoder(tokens, keep), target, masked), tokens, keep
+        tokens = self.encoder(images, split.keep, split.shown)
+        prediction = self.decoder(tokens, split.keep, split.shown, split.observed)
+        return masked_mse(prediction, target, split.masked, split.hidden), tokens, split
 
     def autoencoder_state(self) -> dict[str, Tensor]:
         """ "encoder.*", "decoder.*", and as "momentum_encoder.*", which reconstructs coronal planes, the same encoder;
@@ -70,9 +76,10 @@ class MaskedTransformer(Method):
         ones. With ``norm_pixels`` each patch gets the mean and the deviation that it has in the image: they were not
         predicted.
         """
-        keep, masked = split_tokens(noise, self.masked)
-        prediction = self.decoder(self.encoder_of(plane)(images, keep), keep)
+        split = self.split(images, noise)
+        tokens = self.encoder_of(plane)(images, split.keep, split.shown)
+        prediction = self.decoder(tokens, split.keep, split.shown, split.observed)
         if self.configuration.norm_pixels:
             _, mean, deviation = standardized(patchify(images, self.encoder.configuration.patch_size))
             prediction = prediction * deviation + mean
-        return prediction, masked
+        return prediction, split.masked
