@@ -23,6 +23,12 @@ def lidc_cubes() -> Path:
 
 
 @pytest.fixture(scope="session")
+def lidc_slabs() -> Path:
+    """Folder of 2,020 real nodules, the native axial slices that meet each, with readers' masks and labels.csv."""
+    return _data_folder("lidc-slabs")
+
+
+@pytest.fixture(scope="session")
 def lidc_slices() -> Path:
     """Folder of real axial nodule slices (8-bit PNG in a tar) with labels.csv."""
     return _data_folder("lidc-slices")

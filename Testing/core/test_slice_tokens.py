@@ -1,12 +1,17 @@
 """Slices that were not observed make no token; convolutional tokens of whole slices; a fixed few slices."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import ModelError
 from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.images.files import read_volume
+from MAEMCLib.inputs.nodule import INPUT
 from MAEMCLib.inputs.region import PLANES, SLICES, cut_roi, observed_slices, stack_grid
-from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration, encoder_configuration
+from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.networks.configuration import PRESETS, DecoderConfiguration, EncoderConfiguration, encoder_configuration
 from MAEMCLib.networks.decoder import Decoder
 from MAEMCLib.networks.masking import masked_count, patchify, split_observed, split_tokens
 from MAEMCLib.networks.vit import ViT
@@ -182,3 +187,24 @@ def test_turned_and_flipped_volumes_have_the_same_slices_observed():
     for plane in PLANES:
         grid = stack_grid(plane, (1.0, 2.0, 0.5))
         assert np.array_equal(observed_slices(volume, grid, (50, 50, 25)), observed_slices(other, grid, (50, 50, 25)))
+
+
+def test_a_cube_and_the_slab_of_its_nodule_agree(lidc_cubes):
+    """Of each cube the slices that meet the nodule alone, where they hold those that the network is shown."""
+    encoder = replace(PRESETS["slices"][0], offsets=(-1, 0, 1))
+    network, settings, compared = ViT(encoder, 3).eval(), Preprocessing(mean=0.4, std=0.3, skip_unobserved=True), 0
+    for path in sorted((lidc_cubes / "images").iterdir()):
+        whole, mask = read_volume(path), read_volume(lidc_cubes / "masks" / path.name)
+        slices = np.flatnonzero((mask.array > 0).any(axis=(1, 2)))
+        first, end = slices[0], slices[-1] + 1
+        affine = whole.affine.copy()
+        affine[:3, 3] += affine[:3, 2] * first
+        point = whole.to_lps(np.array([25.3, 25.1, (first + end - 1) / 2 + 0.2]))
+        regions = [cut_roi(volume, point) for volume in (whole, CTVolume(whole.array[first:end], affine))]
+        if not regions[1].observed["axial"][list(encoder.shown)].all():
+            continue
+        images = np.stack([INPUT.images(region, "axial", settings, 250)[0] for region in regions])
+        one, other = network.features(torch.from_numpy(images)[:, None])
+        assert (one - other).abs().max() < 1e-4
+        compared += 1
+    assert compared > 60
