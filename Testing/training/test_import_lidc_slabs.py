@@ -2,16 +2,20 @@
 
 import numpy as np
 import pytest
-from MAEMCLib.errors import InputError
+import torch
+from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.region import PLANES, cut_roi
 from MAEMCLib.inputs.settings import Preprocessing
-from MAEMCTrainingLib.data.cohort import join
+from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
 from MAEMCTrainingLib.data.importers.formats.lidc_slabs import import_lidc_slabs
 from MAEMCTrainingLib.data.kinds.light_views import LightView, draw_light_view, light_crop
 from MAEMCTrainingLib.data.kinds.montage_views import PADDING, View, crop
-from MAEMCTrainingLib.engine.configuration import Augmentation
+from MAEMCTrainingLib.engine.configuration import Augmentation, override
+from MAEMCTrainingLib.engine.task import Sample
+from MAEMCTrainingLib.pretraining.presets import pretraining_preset
+from MAEMCTrainingLib.pretraining.run import PretrainingTask
 
 from Testing.training.stores import build_rows, nodule_row
 
@@ -145,3 +149,24 @@ def test_views_are_drawn_alike_by_the_same_key_alone():
         assert draw_light_view(augmentation, *key).gain != one.gain
     zooms = [np.linalg.norm(draw_light_view(augmentation, 0, 0, n).matrix[:, 0]) for n in range(200)]
     assert 0.85 <= min(zooms) < 0.88 and 1.12 < max(zooms) <= 1.15
+
+
+@pytest.mark.parametrize("method", ["maemc", "mae"])
+def test_slabs_are_pretrained_on(cohort, method):
+    """Whatever each slab holds, losses are finite, move, and are those of what was observed."""
+    run = override(
+        pretraining_preset("tiny", method, backbone="slices"), ["augmentation.mode=light", "views_per_case=1"]
+    )
+    settings = measure_preprocessing(cohort, run.augmentation, 250, skip_unobserved=True)
+    task = PretrainingTask(cohort, run, settings)
+    batch, _ = task.batch([Sample(0, number) for number in range(3)])
+    losses, _ = task.module(batch)
+    losses["loss"].backward()
+    assert all(torch.isfinite(value) for value in losses.values()) and losses["loss_mse"] > 0
+    gradients = [p.grad for p in task.module.parameters() if p.grad is not None]
+    assert gradients and all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_methods_that_cannot_leave_slices_out_refuse(cohort):
+    with pytest.raises(UsageError, match="cannot leave out slices"):
+        pretraining_preset("tiny", "cmae", backbone="slices")

@@ -67,6 +67,12 @@ def read_settings(path: Path) -> list[str]:
 def check_encoder(run: PretrainingConfiguration) -> None:
     """Raises UsageError where the method cannot train the encoder."""
     facts = facts_of(run.method)
+    if run.encoder.skips_unobserved and "slices" not in facts.backbones:
+        raise UsageError(
+            f"The method {run.method} cannot leave out slices that were not observed, as the network 'slices' does. "
+            "Choose another --backbone, or maemc or mae.",
+            "backbone",
+        )
     published = isinstance(run.encoder, BackboneConfiguration)
     fits = run.encoder.backbone in facts.backbones if published else set(NETWORKS) & set(facts.backbones)
     if facts.backbones and not fits:
