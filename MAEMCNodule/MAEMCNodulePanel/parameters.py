@@ -47,9 +47,9 @@ class Setting(enum.Enum):
 @parameterNodeWrapper
 class MAEMCNoduleParameterNode:
     """inputVolume: the CT whose nodules the panel shows. points: its point list. model: id of the chosen bundle, empty
-    until one is chosen. selectedPoint: control point ID of the nodule whose details and overlay are shown. setting: of the
-    examinations, for clinical scores. Results are not here but with their table node, one for each CT and list; nor is
-    the device, which is this machine's."""
+    until one is chosen. selectedPoint: control point ID of the nodule whose details and overlay are shown. setting: why
+    the CTs were made, for clinical scores. Results are not here but with their table node, one for each CT and list;
+    nor is the device, which is this machine's."""
 
     inputVolume: vtkMRMLScalarVolumeNode
     points: vtkMRMLMarkupsFiducialNode

@@ -10,7 +10,8 @@ class ScoreLines:
         self._frame = frame
         self._grid = qt.QGridLayout(frame)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setColumnStretch(1, 1)
+        self._grid.setColumnStretch(0, 4)
+        self._grid.setColumnStretch(1, 5)
         self._labels: dict = {}  # name of the score -> (QLabel, QLabel)
 
     def show(self, answers: dict) -> None:
@@ -21,7 +22,9 @@ class ScoreLines:
             title.text = answer.score.title if variant in (None, "published") else f"{answer.score.title} {variant}"
             text.text = answer.text
             known = answer.result is not None and answer.result.applicable
-            text.setForegroundRole(qt.QPalette.WindowText if known else qt.QPalette.PlaceholderText)
+            font = text.font
+            font.setItalic(not known)
+            text.font = font
             title.toolTip = text.toolTip = _hint(answer)
         for name, labels in self._labels.items():
             for label in labels:
@@ -34,8 +37,8 @@ class ScoreLines:
         for label, column in ((title, 0), (text, 1)):
             label.textFormat = qt.Qt.PlainText
             label.alignment = qt.Qt.AlignLeft | qt.Qt.AlignTop
+            label.wordWrap = True
             self._grid.addWidget(label, row, column)
-        text.wordWrap = True
         text.textInteractionFlags = qt.Qt.TextSelectableByMouse
         self._labels[name] = (title, text)
         return self._labels[name]

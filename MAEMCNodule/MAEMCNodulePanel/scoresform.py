@@ -4,8 +4,9 @@ import qt
 from MAEMCLib.clinical.fields import CHOICE, COUNT, COUNT_CONFIRMED, FLAG
 from slicer.i18n import tr as _
 
-_HALF_LETTERS = 28
-"""A check box with a longer title has a row to itself."""
+_FLAG_LETTERS = 24
+_LABEL_LETTERS = 15
+"""Letters of what stands in half a row: of the title of a check box, of the label of another editor."""
 
 
 class ScoresForm:
@@ -19,6 +20,7 @@ class ScoresForm:
         self._frame = frame
         self._grid = qt.QGridLayout(frame)
         self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(4)
         self._grid.setColumnStretch(1, 1)
         self._grid.setColumnStretch(3, 1)
         self._editors: dict = {}  # name -> QLineEdit, QComboBox or QCheckBox
@@ -51,33 +53,32 @@ class ScoresForm:
                 row = self._arrangeGroup(group, row + 1)
 
     def _title(self, perPatient: bool, text: str):
-        label = self._labels.setdefault(f"title {perPatient}", qt.QLabel())
+        label = self._labels.setdefault(f"title {perPatient}", qt.QLabel(self._frame))
         label.textFormat = qt.Qt.PlainText
         label.text = text
-        label.setForegroundRole(qt.QPalette.PlaceholderText)
+        font = label.font
+        font.setBold(True)
+        label.font = font
         label.show()
         return label
 
     def _arrangeGroup(self, group, row: int) -> int:
         """Puts editors into the grid from a row on, check boxes last; returns the row below."""
-        ordered = [one for one in group if one.kind != FLAG]
-        if any(one.name == COUNT.name for one in ordered):  # and behind it, whether that is all
-            ordered.sort(key=lambda one: one.name == COUNT.name)
-            ordered.append(COUNT_CONFIRMED)
-        ordered += sorted((one for one in group if one.kind == FLAG), key=lambda one: len(one.title) > _HALF_LETTERS)
+        ordered = sorted(group, key=_order)
+        if any(one.name == COUNT.name for one in group):  # and behind it, whether that is all
+            ordered.insert(ordered.index(next(one for one in ordered if one.name == COUNT.name)) + 1, COUNT_CONFIRMED)
         column = 0
         for one in ordered:
-            whole = one.kind == FLAG and len(one.title) > _HALF_LETTERS
-            if column and (whole or one.name == COUNT.name):
-                row, column = row + 1, 0
-            editor = self._editors[one.name]
-            if one.kind == FLAG:
+            whole = _isWide(one)
+            row, column = (row + 1, 0) if column and whole else (row, column)
+            editor, label = self._editors[one.name], self._labels.get(one.name)
+            editor.show()
+            if label is None:
                 self._grid.addWidget(editor, row, column, 1, 4 if whole else 2)
             else:
-                self._grid.addWidget(self._labels[one.name], row, column)
-                self._grid.addWidget(editor, row, column + 1)
-                self._labels[one.name].show()
-            editor.show()
+                self._grid.addWidget(label, row, column, 1, 2 if whole else 1)
+                self._grid.addWidget(editor, row, column + 1 + whole, 1, 2 if whole else 1)
+                label.show()
             row, column = (row + 1, 0) if whole or column else (row, 2)
         return row + bool(column)
 
@@ -91,7 +92,7 @@ class ScoresForm:
         if field.kind == FLAG:
             editor.checked = text.lower() in ("yes", "true", "1")
         elif field.kind == CHOICE:
-            editor.setItemText(0, known or str(field.default or _("not given")))
+            editor.setItemText(0, known or str(field.default or _("choose")))
             editor.currentIndex = max(editor.findData(text), 0)
         else:
             marked = _("{count}, marked so far") if field.name == COUNT.name else "{count}"
@@ -108,16 +109,13 @@ class ScoresForm:
         editor.toolTip = f"{field.title}: {field.allowed}. {field.hint}".rstrip(". ") + "."
         self._editors[field.name] = editor
         if field.kind != FLAG:
-            unit = field.unit.replace("mm3", "mm\N{SUPERSCRIPT THREE}")
-            title = _sentence(field.title)
-            redundant = not unit or unit in field.title or field.name == "age"
-            label = qt.QLabel(f"{title}:" if redundant else f"{title} ({unit}):", self._frame)
-            self._labels[field.name] = label
-            label.toolTip = editor.toolTip
+            editor.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)  # as wide as there is room
+            editor.setMinimumWidth(60)
+            self._labels[field.name] = qt.QLabel(f"{_title(field)}:", self._frame)
+            self._labels[field.name].toolTip = editor.toolTip
 
     def _number(self, field):
         editor = qt.QLineEdit(self._frame)
-        editor.setMinimumWidth(48)
         editor.connect("editingFinished()", lambda: self._onChanged(field.name, editor.text))
         return editor
 
@@ -127,13 +125,11 @@ class ScoresForm:
         for choice in field.choices:
             if choice != field.default:
                 editor.addItem(choice, choice)
-        editor.setMinimumContentsLength(6)
-        editor.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
         editor.connect("activated(int)", lambda: self._onChanged(field.name, editor.currentData))
         return editor
 
     def _flag(self, field):
-        editor = qt.QCheckBox(_sentence(field.title), self._frame)
+        editor = qt.QCheckBox(_title(field), self._frame)
         editor.connect("clicked()", lambda: self._onChanged(field.name, "yes" if editor.checked else ""))
         return editor
 
@@ -145,6 +141,19 @@ class ScoresForm:
             self._onEdited(name, text)
 
 
-def _sentence(title: str) -> str:
-    """With a capital letter."""
-    return title[:1].upper() + title[1:]
+def _title(field) -> str:
+    """With a capital letter, and with the unit where the words do not have it."""
+    unit = "" if field.unit in ("years", "months", "days") else field.unit.replace("mm3", "mm\N{SUPERSCRIPT THREE}")
+    return f"{field.title[:1].upper()}{field.title[1:]}{f' ({unit})' if unit else ''}"
+
+
+def _isWide(field) -> bool:
+    """Whether it has a row to itself."""
+    if field.name == COUNT_CONFIRMED.name:
+        return True
+    return len(_title(field)) > (_FLAG_LETTERS if field.kind == FLAG else _LABEL_LETTERS)
+
+
+def _order(field) -> tuple:
+    """What cannot be left out first; check boxes last, the long ones behind the short."""
+    return field.kind == FLAG, field.optional or field.default is not None, _isWide(field)

@@ -1,4 +1,4 @@
-"""What clinical scores are computed from: what a reader has given of patient and nodule, and what the scene knows itself.
+"""What clinical scores are computed from: what a reader has given, and what the scene knows itself.
 
 The patient's values are kept with the CT, a nodule's with its analysis; what is known otherwise is kept nowhere twice.
 """
