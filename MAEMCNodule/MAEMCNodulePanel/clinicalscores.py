@@ -37,28 +37,30 @@ class ClinicalScores:
             part.visible = chosen
         showText(ui.settingHintLabel, "" if chosen else _("It decides between Fleischner 2017 and Lung-RADS."))
         values, marked = valuesOf(analysis, setting.value), len(analysis.pointIndices())
-        names = {one: each.name for one, each in analysis.records()}
-        shown = (analysis.id, pointID, values, marked, names)
+        nodules = {one: each.name for one, each in analysis.records()}
+        shown = (analysis.id, pointID, values, marked, nodules)
         if not chosen or shown == self._shown:
             return
         self._shown = shown
         given = {**patientGiven(analysis), **analysis.given(pointID)}
-        self._form.show(fields_asked(values[pointID]), given, known(analysis, record), record.name)
-        wrong = [*problems(given).values(), countProblem(analysis)]
+        asked = fields_asked(values[pointID])
+        self._form.show(asked, given, known(analysis, record), record.name)
+        names = {one.name for one in asked}
+        wrong = [text for name, text in problems(given).items() if name in names] + [countProblem(analysis)]
         showText(ui.scoreProblemLabel, " ".join(filter(None, wrong)))
         self._lines.show(answers(values[pointID]))
-        self._showExamination(values, names, marked)
+        self._showExamination(values, list(nodules.values()), marked)
 
-    def _showExamination(self, values: dict, names: dict, marked: int) -> None:
+    def _showExamination(self, values: dict, nodules: list, marked: int) -> None:
         ui = self._ui
-        any_ = next(iter(values.values()))
-        name = GUIDELINES[any_[SETTING.name]]
-        found = [answers(each, [name])[name] for each in values.values()]
-        confirmed = COUNT_CONFIRMED.name in any_ and any_[COUNT.name] == str(marked)
+        patient = next(iter(values.values()))
+        name = GUIDELINES[patient[SETTING.name]]
+        found = [answers(each, [name], edges=False)[name] for each in values.values()]
+        confirmed = COUNT_CONFIRMED.name in patient and patient[COUNT.name] == str(marked)
         examination = examination_of(found, confirmed)
-        title, order = found[0].score.title, list(names.values())
+        title = found[0].score.title
         if examination.category is None:
-            reasons = [f"{order[number]} {answer.text}" for number, answer in enumerate(found)]
+            reasons = [f"{nodules[number]} {answer.text}" for number, answer in enumerate(found)]
             text = _("No category of the examination by {guideline}: {reason}.")
             ui.examinationLabel.text = text.format(guideline=title, reason=reasons[0].rstrip("."))
         else:
@@ -66,7 +68,7 @@ class ClinicalScores:
             ui.examinationLabel.text = text.format(
                 guideline=title,
                 category=examination.category,
-                nodule=order[examination.nodule],
+                nodule=nodules[examination.nodule],
                 count=examination.count_text,
             )
         ui.examinationLabel.toolTip = found[0].score.source

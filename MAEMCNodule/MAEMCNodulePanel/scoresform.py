@@ -45,7 +45,10 @@ class ScoresForm:
         for widget in (*self._editors.values(), *self._labels.values()):
             widget.hide()
         row = 0
-        groups = ((_("Patient"), True), (_("Nodule {name}").format(name=nodule), False))
+        groups = (
+            (_("Patient (not ticked: no)"), True),
+            (_("{name} (not ticked: no)").format(name=nodule), False),
+        )
         for title, perPatient in groups:
             group = [one for one in fields if one.per_patient == perPatient]
             if group:

@@ -72,8 +72,8 @@ def problems(given: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
-def answers(given: Mapping[str, object], scores: Iterable[str] = ()) -> dict[str, Answer]:
-    """Every score's answer for a nodule, by name; of these scores alone where some are named.
+def answers(given: Mapping[str, object], scores: Iterable[str] = (), edges: bool = True) -> dict[str, Answer]:
+    """Every score's answer for a nodule, by name; of these scores alone where some are named. edges: see ``Score``.
 
     given: values of patient and nodule by name, as numbers or texts. Impossible ones (see ``problems``) are left out.
     """
@@ -83,7 +83,7 @@ def answers(given: Mapping[str, object], scores: Iterable[str] = ()) -> dict[str
     for score in SCORES_OF_ONE_CT:
         if wanted and score.name not in wanted:
             continue
-        found[score.name] = _answer(score, values, found)
+        found[score.name] = _answer(score, values, found, edges)
         result = found[score.name].result
         if result is not None and result.probability is not None:
             if score.name == "mayo":
@@ -152,9 +152,9 @@ def _derived(values: Mapping[str, object]) -> dict[str, object]:
     return known
 
 
-def _answer(score: Score, values: Mapping[str, object], before: Mapping[str, Answer]) -> Answer:
+def _answer(score: Score, values: Mapping[str, object], before: Mapping[str, Answer], edges: bool) -> Answer:
     try:
-        return Answer(score, score.evaluate(values))
+        return Answer(score, score.evaluate(values, edges))
     except UsageError as error:
         if error.code != "clinical-missing":
             return Answer(score, None, problem=str(error))
