@@ -143,7 +143,7 @@ def _partial(folder: Path):
     volume = Volume("v", rows)
     partial = Partial(folder / "reduced.csv", "0" * 64, {"method": "hash"})
     partial.take_up([volume])
-    partial.add(0, files_signature(volume), Reduced(volume, rows, Selected((0, 2), (Removal(1, 0, 0.5, 0),))))
+    partial.add(0, files_signature(volume), Reduced(volume, rows, Selected((0, 2), (Removal(1, 0, 0.5, 0),)), None))
     content = partial.path.read_bytes()
     first, second = content.splitlines()
 
