@@ -4,7 +4,8 @@ belongs to it in the scene.
 The table node carries, so that a saved scene restores without computing anything again:
 * node references to the CT, the point list, and each nodule's ROI and overlay volumes;
 * one attribute for each nodule or picture, a JSON object (NoduleRecord), keyed by the control point's ID, which scenes
-  keep, or the picture's (see ``pictures``).
+  keep, or the picture's (see ``pictures``);
+* one for each nodule of which a reader has given values for clinical scores, {name: text}.
 The table's columns are written from these records and are for people to read.
 """
 
@@ -25,6 +26,7 @@ OVERLAY = "MAEMC.Overlay"
 """Attribute of an overlay volume: which kind it is."""
 _MARK = "MAEMC.Analysis"
 _RECORD = "MAEMC.Nodule."
+_GIVEN = "MAEMC.Given."
 _STANDING = "MAEMC.Standing"
 _PICTURES = "MAEMC.Pictures"
 _VOLUME = "MAEMC.volume"
@@ -194,11 +196,23 @@ class Analysis:
         return [(pointID, record) for pointID, record in pairs if record is not None]
 
     def setRecord(self, pointID: str, record) -> None:
-        """Keep a record; None removes it."""
+        """Keep a record; None removes it, with what was given of the nodule."""
         if record is None:
             self.tableNode.RemoveAttribute(_RECORD + pointID)
+            self.tableNode.RemoveAttribute(_GIVEN + pointID)
         else:
             self.tableNode.SetAttribute(_RECORD + pointID, record.toJson())
+
+    def given(self, pointID: str) -> dict:
+        """{name: text} of a nodule that a reader has given for clinical scores; what cannot be read counts as none."""
+        return readTexts(self.tableNode.GetAttribute(_GIVEN + pointID))
+
+    def setGiven(self, pointID: str, texts: dict) -> None:
+        """Keep them in place of those before."""
+        if texts:
+            self.tableNode.SetAttribute(_GIVEN + pointID, json.dumps(texts, ensure_ascii=False, sort_keys=True))
+        else:
+            self.tableNode.RemoveAttribute(_GIVEN + pointID)
 
     def roiNode(self, pointID: str):
         return self.tableNode.GetNodeReference(f"MAEMC.roi.{pointID}")
@@ -232,6 +246,15 @@ class Analysis:
         count = self.tableNode.GetNumberOfNodeReferenceRoles()
         roles = [self.tableNode.GetNthNodeReferenceRole(index) for index in range(count)]
         return [role for role in roles if role.startswith("MAEMC.")]
+
+
+def readTexts(text: str | None) -> dict:
+    """{name: text} of a JSON object; of anything else an empty one."""
+    try:
+        values = json.loads(text) if text else {}
+    except ValueError:
+        values = {}
+    return {str(name): str(value) for name, value in values.items()} if isinstance(values, dict) else {}
 
 
 @contextlib.contextmanager

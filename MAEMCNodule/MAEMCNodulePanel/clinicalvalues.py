@@ -1,6 +1,7 @@
 """What there is of a patient beside the CT: clinical values and further series, kept with the CT in the scene.
 
-With the CT and not with the panel, so that they never stand beside another patient's CT.
+With the CT and not with the panel, so that they never stand beside another patient's CT. Models and clinical scores ask
+for them by name: what both ask for is asked once.
 """
 
 import json
@@ -11,6 +12,7 @@ from MAEMCLib.cases.values import SERIES, asked_of
 from MAEMCLib.errors import InputError, UsageError
 from slicer.i18n import tr as _
 
+from .analysis import readTexts
 from .volumes import ctVolume
 
 _VALUES = "MAEMC.Clinical"
@@ -83,12 +85,7 @@ def _node(scene, value):
 
 
 def _texts(volumeNode) -> dict:
-    text = volumeNode.GetAttribute(_VALUES) if volumeNode is not None else None
-    try:
-        values = json.loads(text) if text else {}
-    except ValueError:
-        values = {}
-    return {str(name): str(value) for name, value in values.items()} if isinstance(values, dict) else {}
+    return readTexts(volumeNode.GetAttribute(_VALUES) if volumeNode is not None else None)
 
 
 def _role(name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import slicer
 from MAEMCLib.cases.values import named
+from MAEMCLib.clinical.together import FIELDS
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.images.ct import check_ct
 from MAEMCLib.models.store import StoredModel
@@ -23,6 +24,7 @@ from .modelchoice import chosenModel
 from .parameters import MAEMCNoduleParameterNode, parameterNode
 from .pictures import nameOf, recordIDOf
 from .sceneobserver import SceneObserver
+from .scorevalues import setValue
 from .scoringqueue import ScoringQueue, settle
 from .showing import NoduleDisplay, scoresPictures, selectAmong
 from .status import PanelLogic, Status
@@ -253,6 +255,19 @@ class MAEMCNoduleLogic(PanelLogic):
         setClinical(volumeNode, named(values.items(), card.clinical, card.id), card.clinical)
         self.statusLine.forgetInput()
         self._observer.noteInputChanged(volumeNode)
+        self.changed.emit()
+
+    def setScoreValue(self, analysis: Analysis, pointID: str, name: str, text: str) -> None:
+        """Keep a value that clinical scores ask for, by its field's name; an empty text forgets it. Of the patient for
+        all nodules of the CT: where the chosen model reads it as well, they are scored anew.
+
+        Raises UsageError where no score asks for it.
+        """
+        setValue(analysis, pointID, name, text)
+        card = self.chosenCard()
+        if FIELDS[name].per_patient and card and name in {one.name.lower() for one in card.clinical}:
+            self.statusLine.forgetInput()
+            self._observer.noteInputChanged(analysis.volumeNode)
         self.changed.emit()
 
     def requestScore(self, volumeNode, markupsNode, pointIDs=None, pictures: bool = True) -> Analysis:

@@ -8,6 +8,7 @@ from slicer.util import VTKObservationMixin
 
 from . import controls, details, views
 from .clinicalform import ClinicalForm
+from .clinicalscores import ClinicalScores
 from .clinicalvalues import clinicalOf
 from .installing import BROKEN_CODES
 from .logic import MAEMCNoduleLogic
@@ -42,6 +43,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         self.logic.attach()
         self.logic.queue.deviceRequest = self.ui.deviceSelector.currentData
         self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
+        self.clinicalScores = ClinicalScores(self.ui, self.onScoreValueEdited)
         self.ui.resultTable.horizontalHeader().setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         self._connect()
 
@@ -93,6 +95,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         ui.exportButton.connect("clicked()", self.onExport)
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
+        ui.clinicalScoresButton.connect("contentsCollapsed(bool)", self._wake)
         ui.resultTable.connect("itemSelectionChanged()", self.onNoduleSelected)
         ui.resultTable.connect("itemClicked(QTableWidgetItem*)", self.onNoduleSelected)
         scene = slicer.mrmlScene
@@ -169,6 +172,9 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         with self._errorsInStatusLine():
             values = clinicalOf(volume, self.logic.chosenModel().card.clinical) | {name: text}
             self.logic.setClinical(volume, {name: text for name, text in values.items() if text})
+
+    def onScoreValueEdited(self, name: str, text: str) -> None:
+        self.logic.setScoreValue(self._analysis(), self._parameterNode.selectedPoint, name, text)
 
     def onDeviceSelected(self, index: int) -> None:
         PanelWidget.onDeviceSelected(self, index)
@@ -257,6 +263,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             self.clinicalForm.show(fields, clinicalOf(volume, fields), volume)
             details.fillNodules(ui, analysis, chosen.selectedPoint)
             details.fillNodule(ui, analysis, chosen.selectedPoint, card)
+            self.clinicalScores.show(analysis, chosen.selectedPoint, chosen.setting)
         controls.updateButtons(ui, volume, points, analysis, self.logic.isBusy(), card)
         advice = self._advice if status.code in BROKEN_CODES or not status.text else ""
         ui.statusLabel.text = f"{details.statusText(self.logic)} {advice}".strip()

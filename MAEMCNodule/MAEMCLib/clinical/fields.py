@@ -26,7 +26,7 @@ class Field:
     from ``low`` to ``high``, both possible; ``whole`` without fraction; ``many`` at once), "choice" (one of
     ``choices``) or "flag" (no unless it is given). optional: may be left out. default: stands for what is left out.
     when: (name, values) of other fields, all of which have to have one of these values; else this one is neither asked
-    for nor used. hint: how it is measured or what it means.
+    for nor used. hint: how it is measured or what it means. per_patient: the same for all nodules of an examination.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Field:
     default: str | float | None = None
     when: tuple[tuple[str, tuple[str | bool, ...]], ...] = ()
     hint: str = ""
+    per_patient: bool = False
 
     @property
     def option(self) -> str:
@@ -151,9 +152,9 @@ def needed_when(name: str, values: tuple[str | bool, ...], *fields: Field) -> tu
     return tuple(replace(one, when=((name, values), *one.when)) for one in fields)
 
 
-AGE = Field("age", "age", unit="years", high=120)
+AGE = Field("age", "age", unit="years", high=120, per_patient=True)
 OPTIONAL_AGE = replace(AGE, optional=True)
-SEX = Field("sex", "sex", CHOICE, choices=("male", "female"))
+SEX = Field("sex", "sex", CHOICE, choices=("male", "female"), per_patient=True)
 TYPE = Field("type", "nodule type", CHOICE, choices=(SOLID, PART_SOLID, NON_SOLID), hint="non-solid: pure ground glass")
 DIAMETER = Field("diameter_mm", "diameter", unit="mm", low=1, high=300, hint="largest axial diameter")
 LONG = Field("long_mm", "long axis", unit="mm", low=1, high=300)
@@ -168,14 +169,18 @@ SOLID_PART = Field(
     hint="mean diameter of a part-solid nodule's solid part",
 )
 VOLUME = Field("volume_mm3", "volume", unit="mm3", low=1, high=15e6, optional=True)
-COUNT = Field("count", "nodules in both lungs", low=1, high=1000, whole=True, hint="this one too")
+COUNT = Field("count", "nodules in both lungs", low=1, high=1000, whole=True, hint="this one too", per_patient=True)
 COUNT_CONFIRMED = Field(
-    "count_confirmed", "count confirmed", FLAG, hint="the reader has looked for all nodules; else 'marked so far'"
+    "count_confirmed",
+    "count confirmed",
+    FLAG,
+    hint="the reader has looked for all nodules; else 'marked so far'",
+    per_patient=True,
 )
 UPPER_LOBE = Field("upper_lobe", "upper lobe", FLAG)
 SPICULATION = Field("spiculation", "spiculation", FLAG)
-FAMILY_HISTORY = Field("family_history", "family history of lung cancer", FLAG)
-EMPHYSEMA = Field("emphysema", "emphysema", FLAG, hint="on CT")
+FAMILY_HISTORY = Field("family_history", "family history of lung cancer", FLAG, per_patient=True)
+EMPHYSEMA = Field("emphysema", "emphysema", FLAG, hint="on CT", per_patient=True)
 PERIFISSURAL = Field("perifissural", "perifissural nodule", FLAG, hint="a typical intrapulmonary lymph node")
 PATTERN = Field(
     "pattern",
@@ -192,13 +197,19 @@ def pattern_text(pattern: str) -> str:
     return pattern if pattern == "fat" else f"{pattern} calcification"
 
 
-SMOKER = Field("smoker", "smoker", FLAG, hint="now or ever")
+SMOKER = Field("smoker", "smoker", FLAG, hint="now or ever", per_patient=True)
 EXTRATHORACIC_CANCER = Field(
-    "extrathoracic_cancer", "extrathoracic cancer more than 5 years ago", FLAG, hint="date of diagnosis"
+    "extrathoracic_cancer",
+    "extrathoracic cancer more than 5 years ago",
+    FLAG,
+    hint="date of diagnosis",
+    per_patient=True,
 )
-RECENT_CANCER = Field("recent_cancer", "cancer within the last 5 years", FLAG, hint="date of diagnosis, any organ")
-LUNG_CANCER = Field("lung_cancer", "previous lung cancer", FLAG, hint="at any time")
-IMMUNOSUPPRESSION = Field("immunosuppression", "immunosuppression", FLAG)
+RECENT_CANCER = Field(
+    "recent_cancer", "cancer within the last 5 years", FLAG, hint="date of diagnosis, any organ", per_patient=True
+)
+LUNG_CANCER = Field("lung_cancer", "previous lung cancer", FLAG, hint="at any time", per_patient=True)
+IMMUNOSUPPRESSION = Field("immunosuppression", "immunosuppression", FLAG, per_patient=True)
 SCREENING, INCIDENTAL = "screening", "incidental"
 SETTING = Field(
     "setting",
@@ -207,6 +218,7 @@ SETTING = Field(
     choices=(SCREENING, INCIDENTAL),
     optional=True,
     hint="why the CT was made: a lung cancer screening program, or anything else",
+    per_patient=True,
 )
 ERROR = Field(
     "error_mm",

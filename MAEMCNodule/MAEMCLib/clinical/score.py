@@ -91,9 +91,10 @@ class Score(ABC):
         """The fields, and the measurement error where the score depends on a size."""
         return (*self.fields, ERROR) if self.sizes else self.fields
 
-    def evaluate(self, given: Mapping[str, object]) -> Result:
+    def evaluate(self, given: Mapping[str, object], edges: bool = True) -> Result:
         """The answer for values by name, as numbers or texts; names that the score does not ask for are left alone.
 
+        edges: whether to look for the nearest other category, which takes most of the time.
         A score that does not apply asks for nothing more. Raises UsageError naming what is missing or impossible.
         """
         inputs, missing = read_fields(self.all_fields, given, self.one_of)
@@ -113,7 +114,7 @@ class Score(ABC):
             category=outcome.category,
             recommendation=outcome.recommendation,
             measures=outcome.measures,
-            edge=self.edge(values, inputs.get(ERROR.name)),
+            edge=self.edge(values, inputs.get(ERROR.name)) if edges else None,
             sentence=self.sentence(values, outcome),
             notes=(*outcome.notes, *_count_notes(values)),
             rank=outcome.rank,

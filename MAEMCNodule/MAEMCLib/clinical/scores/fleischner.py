@@ -36,13 +36,14 @@ from ..sizes import axes_text, mean_to_millimeter, rounded
 
 YOUNGEST_YEARS = 35
 SINGLE, MULTIPLE, LOW, HIGH = "single", "multiple", "low", "high"
-NUMBER_OF_NODULES = Field("number", "number of nodules", CHOICE, choices=(SINGLE, MULTIPLE))
+NUMBER_OF_NODULES = Field("number", "number of nodules", CHOICE, choices=(SINGLE, MULTIPLE), per_patient=True)
 RISK = Field(
     "risk",
     "risk of the patient",
     CHOICE,
     choices=(LOW, HIGH),
     hint="high for example by heavy smoking, upper lobe, spiculation, family history",
+    per_patient=True,
 )
 
 SMALL, MIDDLE, LARGE, NOT_SMALL = "< 6 mm", "6-8 mm", "> 8 mm", ">= 6 mm"

@@ -61,9 +61,11 @@ JUXTAPLEURAL = Field(
     FLAG,
     hint="solid, smooth, and oval, lentiform or triangular, at the pleura or a fissure",
 )
-LYMPH_NODES = Field("lymph_nodes", "enlarged lymph nodes", FLAG)
+LYMPH_NODES = Field("lymph_nodes", "enlarged lymph nodes", FLAG, per_patient=True)
 DOUBLED = Field("doubled", "doubled within a year", FLAG, hint="of a ground-glass nodule")
-OTHER = Field("other_finding", "other significant finding", FLAG, hint="not of lung cancer: modifier S")
+OTHER = Field(
+    "other_finding", "other significant finding", FLAG, hint="not of lung cancer: modifier S", per_patient=True
+)
 
 ORDER = ("1", "2", "0", "3", "4A", "4B", "4X")
 """The least urgent first. 0 stands where it does as a decision of this library: an incomplete examination is never

@@ -17,7 +17,9 @@ from ..bands import ACCP
 from ..fields import AGE, DIAMETER, SMOKER, Field
 from ..score import Outcome, Score
 
-QUIT = Field("quit_years", "years since quitting", unit="years", high=100, default=0.0, hint="0: still smoking")
+QUIT = Field(
+    "quit_years", "years since quitting", unit="years", high=100, default=0.0, hint="0: still smoking", per_patient=True
+)
 
 
 class VeteransAffairs(Score):
