@@ -256,8 +256,9 @@ class ModelCard:
 
 
 def _from_fields(kind: type, values: object, name: str):
-    known = {field.name for field in fields(kind)}
-    if not isinstance(values, dict) or set(values) - known or not all(is_number(value) for value in values.values()):
+    flags = {field.name: isinstance(field.default, bool) for field in fields(kind)}
+    good = isinstance(values, dict) and not set(values) - set(flags)
+    if not good or not all(type(one) is bool if flags[name] else is_number(one) for name, one in values.items()):
         raise ModelError(f"The bundle's {name} settings are not understood: {values}. Get the model again.", "schema")
     return kind(**values)
 
