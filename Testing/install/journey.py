@@ -175,7 +175,9 @@ def a_report_is_accepted(installed: Path, folder: Path) -> None:
     assert sorted(file.name for file in written.iterdir()) == ["capture.dcm", "report.dcm", "segmentation.dcm"]
     code = "import sys, pathlib; from MAEMCLib.dicom_results.accepting import accept; "
     code += "accept(pathlib.Path(sys.argv[1]), 'Reader^A', 'Hospital')"
-    command = ["PythonSlicer", "-c", code, str(written / "report.dcm")]
+    script = folder.parent / "accept.py"
+    script.write_text(code, encoding="utf-8")
+    command = ["PythonSlicer", str(script), str(written / "report.dcm")]
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and (written / "report-accepted.dcm").is_file(), done.stderr[-2000:]
