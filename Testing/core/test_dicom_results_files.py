@@ -9,13 +9,13 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import write_series
-from MAEMCLib.dicom_results.cases import mask_at
 from MAEMCLib.dicom_results.source import read_source
 from MAEMCLib.dicom_results.writing import check_writable, write_nodule
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.measures.mask import NoduleMask
+from MAEMCLib.measures.segment import mask_near
 from reported_nodules import box_nodule, card_of, diagnosis_card, groups, written
 
 
@@ -157,12 +157,12 @@ def test_masks_of_labels_are_told_apart_by_the_point():
     array = np.zeros((20, 20, 20), np.uint8)
     array[4:8, 4:8, 4:8], array[4:8, 4:8, 8:12] = 1, 2
     segment = CTVolume(array, np.eye(4))
-    assert mask_at(segment, (9.0, 5.0, 5.0)).center_lps.tolist() == [9.5, 5.5, 5.5]
-    assert mask_at(segment, (7.2, 5.0, 5.0)).center_lps.tolist() == [5.5, 5.5, 5.5]
-    assert mask_at(segment, (15.5, 5.0, 5.0)).center_lps.tolist() == [9.5, 5.5, 5.5]
-    assert mask_at(segment, (18.0, 5.0, 5.0)) is None
+    assert mask_near(segment, (9.0, 5.0, 5.0)).center_lps.tolist() == [9.5, 5.5, 5.5]
+    assert mask_near(segment, (7.2, 5.0, 5.0)).center_lps.tolist() == [5.5, 5.5, 5.5]
+    assert mask_near(segment, (15.5, 5.0, 5.0)).center_lps.tolist() == [9.5, 5.5, 5.5]
+    assert mask_near(segment, (18.0, 5.0, 5.0)) is None
     with pytest.raises(InputError, match="empty"):
-        mask_at(CTVolume(np.zeros((3, 3, 3), np.uint8), np.eye(4)), (0.0, 0.0, 0.0))
+        mask_near(CTVolume(np.zeros((3, 3, 3), np.uint8), np.eye(4)), (0.0, 0.0, 0.0))
 
 
 def test_models_whose_result_has_no_place_are_refused_before(card, monkeypatch):

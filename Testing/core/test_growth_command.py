@@ -157,7 +157,7 @@ def test_ras_is_turned(compare):
             "current.nrrd",
             ("--point", "20,20,20", *POINTS[2:], "--days", "9"),
             3,
-            "nothing near the point",
+            "nothing within 5 mm of the point",
         ),
         ("prior-segment.nrrd", "current.nrrd", (*POINTS, "--days", "9"), 3, "not look like a chest CT"),
     ],

@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from MAEMCLib.images.files import read_volume
 from MAEMCLib.measures.axes import axes
 from MAEMCLib.measures.mask import NoduleMask
 from MAEMCLib.measures.measures import measure
-
-SLABS = Path(__file__).parents[3] / "shared/data/lidc-slabs"
 
 
 def grid(spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0), turn=None) -> np.ndarray:
@@ -111,15 +108,12 @@ def test_axes_equal_a_slow_search(seed):
     assert found.short_mm == pytest.approx(widest, abs=0.05)
 
 
-def test_the_readers_long_axis_is_found_again():
+def test_the_readers_long_axis_is_found_again(lidc_slabs):
     """LIDC-IDRI's own figure runs between voxel centers: ours is longer by up to a voxel's diagonal, never shorter."""
-    table = SLABS / "labels.csv"
-    if not table.is_file():
-        pytest.skip(f"{SLABS} is not here")
-    with table.open(newline="") as stream:
+    with (lidc_slabs / "labels.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))[::40]
     for row in rows:
-        readers = read_volume(SLABS / "masks" / row["file"])
+        readers = read_volume(lidc_slabs / "masks" / row["file"])
         mask = (readers.array * 2 >= int(row["n_readers"])) & (readers.array > 0)
         found = axes(mask, readers.affine)
         assert -1e-6 <= found.long_mm - float(row["long_axial_mm"]) <= np.sqrt(2) * float(row["pixel_mm"]) + 0.06

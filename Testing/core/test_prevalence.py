@@ -49,6 +49,7 @@ def card_of(label_type="diagnosis", **changes):
         **changes.pop("values", {}),
     }
     known = {"id": "m", "label_type": label_type, "classes": ["benign", "malignant"], "thresholds": THRESHOLDS}
+    known["probability_name"] = "malignancy probability" + " as readers rate it" * (label_type == "rating")
     return SimpleNamespace(values=values, **{**known, **changes})
 
 

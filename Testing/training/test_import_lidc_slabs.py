@@ -14,6 +14,7 @@ from MAEMCTrainingLib.data.kinds.light_views import LightView, draw_light_view, 
 from MAEMCTrainingLib.data.kinds.montage_views import PADDING, View, crop
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.engine.task import Sample
+from MAEMCTrainingLib.pretext.measuring import _pairs
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from MAEMCTrainingLib.pretraining.run import PretrainingTask
 
@@ -170,3 +171,15 @@ def test_slabs_are_pretrained_on(cohort, method):
 def test_methods_that_cannot_leave_slices_out_refuse(cohort):
     with pytest.raises(UsageError, match="cannot leave out slices"):
         pretraining_preset("tiny", "cmae", backbone="slices")
+
+
+def test_a_head_of_one_number_of_patches_refuses(cohort):
+    run = override(pretraining_preset("tiny", "maemc", backbone="slices"), ["flattening=flatten"])
+    with pytest.raises(UsageError, match="flattening=mean"):
+        PretrainingTask(cohort, run, measure_preprocessing(cohort, run.augmentation, 250, skip_unobserved=True))
+
+
+def test_a_reconstruction_of_slabs_is_not_measured(cohort):
+    with pytest.raises(InputError, match="2 of 3 regions lack slices"):
+        _pairs(cohort, Preprocessing(mean=0.4, std=0.3, skip_unobserved=True))
+    assert _pairs(cohort, Preprocessing(mean=0.4, std=0.3)).shape == (3, 2, 250, 250)

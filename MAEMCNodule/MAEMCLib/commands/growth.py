@@ -22,7 +22,7 @@ from ..measures.growth import Growth, growth, interval
 from ..measures.mask import NoduleMask
 from ..measures.measures import Measures, measure
 from ..measures.prior import proposals, to_prior
-from ..measures.segment import read_segment
+from ..measures.segment import check_near, mask_near
 from ..measures.view import PlaneView, plane_views
 from ..report.formats import render
 from ..report.sections import Notes, Report, Section, Table
@@ -104,7 +104,7 @@ def growth_command(arguments: Namespace) -> int:
 
 def _measured(volume: CTVolume, point: Sequence[float], reader: ReadingProcess, segment: str) -> Measured:
     check_ct(volume)
-    mask = read_segment(reader, segment, check_point(volume, point))
+    mask = check_near(mask_near(reader.read(segment), check_point(volume, point)))
     return Measured(volume, mask, measure(volume, mask))
 
 

@@ -42,13 +42,12 @@ def review_calibration(arguments: Namespace) -> int:
     """``maemc review calibration``: the figure of reader and model against outcomes."""
     from ..figures.local_calibration import local_calibration_figure
     from ..figures.nodule import save_figure
-    from ..models.prevalence import number_name
     from ..models.store import find_model, read_card
     from ..review.local_calibration import local_calibration
 
     card = read_card(find_model(arguments.model))
     found = local_calibration(Reviews(home()).all(), card.sha256)
-    name = f"{card.id} {card.version}\n{number_name(card)}"
+    name = f"{card.id} {card.version}\n{card.probability_name}"
     save_figure(local_calibration_figure(found, name), Path(arguments.output))
     print("\n".join([*found.notes, f"Written to {arguments.output}. {DISCLAIMER}"]))
     return 0

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from .. import __version__
 from ..cases.case import Case
 from ..errors import UNREADABLE, InputError, input_error
@@ -14,17 +12,14 @@ from ..files.atomic import file_sha256
 from ..images.ct import CTVolume
 from ..images.reading_process import ReadingProcess
 from ..machine.terminal import visible
-from ..measures.mask import NoduleMask
 from ..measures.measures import measure
+from ..measures.segment import NEAR_MM, mask_near
 from ..models.card import ModelCard
 from ..results import NoduleResult
 from ..scoring import fingerprint
 from .nodule import Outline, ReportedNodule
 from .source import SourceSeries, read_source
 from .writing import write_nodule
-
-NEAR_MM = 5.0
-"""A part of a segment that lies farther from the point is another nodule's."""
 
 
 class CaseWriter:
@@ -78,23 +73,8 @@ class CaseWriter:
 
     def _outline(self, volume: CTVolume, result: NoduleResult, segment: Path) -> Outline | None:
         found = self._reader.further(segment)
-        mask = mask_at(found, result.point_lps)
+        mask = mask_near(found, result.point_lps)
         if mask is None:
             return None
         made = ("segment SHA-256: " + file_sha256(segment), "part nearest to the reader's point")
         return Outline(mask, measure(volume, mask), "Segment given as a file", __version__, parameters=made)
-
-
-def mask_at(segment: CTVolume, point_lps: tuple[float, float, float]) -> NoduleMask | None:
-    """Of a label volume, 0 outside, the part of the label nearest to a point (LPS mm); None where nothing lies within
-    NEAR_MM of it. Raises InputError for an empty one."""
-    voxels = np.argwhere(segment.array != 0)
-    if not len(voxels):
-        return NoduleMask.at(np.zeros((1, 1, 1), bool), segment.affine, point_lps)  # which says what to do
-    places = segment.to_lps(voxels[:, ::-1])
-    distances = np.linalg.norm(places - np.asarray(point_lps), axis=1)
-    nearest = int(np.argmin(distances))
-    if distances[nearest] > NEAR_MM:
-        return None
-    label = segment.array[tuple(voxels[nearest])]
-    return NoduleMask.at(segment.array == label, segment.affine, point_lps)

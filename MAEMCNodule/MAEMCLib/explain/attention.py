@@ -98,7 +98,7 @@ def last_block(encoder: ViT, images: Tensor) -> Tensor:
     A head's weights and its weight of the class token itself sum to 1.
     """
     attention = encoder.attention(images.to(encoder.cls_token))[-1]
-    return _grid(attention[:, :, 0, 1:].float().cpu())
+    return _grid(attention[:, :, 0, 1:].float().cpu(), encoder)
 
 
 @torch.inference_mode()
@@ -112,7 +112,7 @@ def rollout(encoder: ViT, images: Tensor) -> Tensor:
         mixed = attention.float().mean(dim=1)
         mixed = 0.5 * mixed + 0.5 * torch.eye(mixed.shape[-1], device=mixed.device)
         joined = mixed if joined is None else mixed @ joined
-    return _grid(joined[:, 0, 1:].cpu())
+    return _grid(joined[:, 0, 1:].cpu(), encoder)
 
 
 def grad_cam(
@@ -188,7 +188,9 @@ def interpolated(grid: np.ndarray, side: int) -> np.ndarray:
     return grown.reshape(*lead, side, side).numpy()
 
 
-def _grid(tokens: Tensor) -> Tensor:
-    """(..., N) -> (..., g, g), row-major."""
-    side = round(tokens.shape[-1] ** 0.5)
-    return tokens.reshape(*tokens.shape[:-1], side, side)
+def _grid(weights: Tensor, encoder: ViT) -> Tensor:
+    """(..., K) of the patches that the encoder is shown -> (..., g, g), row-major; 0 where it is shown none."""
+    configuration = encoder.configuration
+    every = weights.new_zeros(*weights.shape[:-1], configuration.tokens)
+    every[..., list(configuration.shown)] = weights
+    return every.unflatten(-1, (configuration.grid, configuration.grid))

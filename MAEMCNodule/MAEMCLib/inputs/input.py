@@ -13,6 +13,7 @@ from ..applicability import Finding, Limits
 from ..cases.case import Case
 from ..cases.values import ClinicalField, ClinicalValues
 from ..errors import UsageError
+from ..networks.configuration import AnyEncoderConfiguration
 from ..results import NoduleResult
 
 NOBODY = Case("", "", Path())
@@ -34,6 +35,8 @@ class Model(Protocol):
     preprocessing: Any
     limits: Limits
     training_distances: Sequence[float]
+    encoder: AnyEncoderConfiguration
+    fusion: str
 
 
 @dataclass(frozen=True)

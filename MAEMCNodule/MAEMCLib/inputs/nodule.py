@@ -180,9 +180,10 @@ def _findings(volume: CTVolume, region: NoduleROI, card: Model, diameter_mm: flo
     limits = card.limits
     if card.preprocessing.skip_unobserved:
         shown = list(card.encoder.shown)
-        missing = min(int((~region.observed[plane][shown]).sum()) for plane in card.planes)
+        planes = INPUT.planes[card.fusion]
+        missing = sum(int((~region.observed[plane][shown]).sum()) for plane in planes)
         if missing:
-            text = f"{missing} of the {len(shown)} slices that the model is shown lie outside the volume."
+            text = f"{missing} of the {len(shown) * len(planes)} slices that the model is shown lie outside the volume."
             yield Finding("amber", "slices-missing", text)
     outside, spacing, known = region.padded_fraction, volume.slice_spacing, limits.slice_spacing_amber_mm
     if outside > limits.padded_amber:

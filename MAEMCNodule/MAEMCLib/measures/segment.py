@@ -1,33 +1,34 @@
-"""A nodule's mask from a file: a segment or a label map in any of the formats of volumes, on a grid of its own."""
-
-from __future__ import annotations
-
-from pathlib import Path
+"""A nodule's mask from a volume of labels: a segment or a label map in any of the formats of volumes, on any grid."""
 
 import numpy as np
 
 from ..errors import InputError
-from ..images.reading_process import ReadingProcess
+from ..images.ct import CTVolume
 from .mask import NoduleMask
 
-FARTHEST_MM = 10.0
-"""A point further than this from every voxel of a segment means another nodule than the segment."""
+NEAR_MM = 5.0
+"""A part of a segment that lies farther from the point is another nodule's."""
 
 
-def read_segment(reader: ReadingProcess, path: str | Path, point_lps) -> NoduleMask:
-    """The part of a segment that holds the point or lies nearest to it; every voxel above 0 is of the segment.
+def mask_near(segment: CTVolume, point_lps) -> NoduleMask | None:
+    """Of a volume that is 0 outside of segments, the part of the label nearest to a point (LPS mm); None where nothing
+    lies within NEAR_MM of it. Raises InputError for an empty one."""
+    voxels = np.argwhere(segment.array != 0)
+    if not len(voxels):
+        return NoduleMask.at(segment.array != 0, segment.affine, point_lps)  # which says what to do
+    distances = np.linalg.norm(segment.to_lps(voxels[:, ::-1]) - np.asarray(point_lps, float), axis=1)
+    nearest = int(np.argmin(distances))
+    if distances[nearest] > NEAR_MM:
+        return None
+    return NoduleMask.at(segment.array == segment.array[tuple(voxels[nearest])], segment.affine, point_lps)
 
-    point_lps: LPS mm. Raises InputError: what reading raises, an empty segment, none of it near the point.
-    """
-    volume = reader.read(path)
-    mask = NoduleMask.at(volume.array > 0, volume.affine, point_lps)
-    index = np.argwhere(mask.array)[:, ::-1]
-    places = index @ mask.affine[:3, :3].T + mask.affine[:3, 3]
-    distance = float(np.linalg.norm(places - np.asarray(point_lps, float), axis=1).min())
-    if distance > FARTHEST_MM:
+
+def check_near(mask: NoduleMask | None) -> NoduleMask:
+    """The mask of ``mask_near``. Raises InputError where there is none."""
+    if mask is None:
         raise InputError(
-            f"The segment has nothing near the point: its nearest voxel is {distance:.0f} mm away. Check that point "
-            "and segment are of one nodule, and whether the point is given in RAS.",
+            f"The segment has nothing within {NEAR_MM:g} mm of the point. Check that point and segment are of one "
+            "nodule, and whether the point is given in RAS.",
             "segment-elsewhere",
         )
     return mask

@@ -192,9 +192,12 @@ class ModelCard:
 
     @property
     def probability_name(self) -> str:
-        """How the number is called to people: of readers' ratings it is never a probability of cancer."""
-        name = "malignancy probability"
-        return name if self.label_type == "diagnosis" else f"{name} as readers rate it"
+        """What the number is called to people: of readers' ratings it is never a probability of cancer."""
+        if len(self.classes) > 2:
+            return "probability of the likeliest class"
+        if self.positive_class.removesuffix("-like") != "malignant":
+            return f"probability of {self.positive_class}"
+        return "malignancy probability" + " as readers rate it" * (self.label_type == "rating")
 
     @property
     def head(self) -> str:

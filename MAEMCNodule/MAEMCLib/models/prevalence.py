@@ -12,8 +12,6 @@ from ..errors import UsageError
 from .card import ModelCard
 from .operating_points import OperatingPoint, Rate
 
-_MALIGNANCY = {"rating": "malignancy probability as readers rate it", "diagnosis": "malignancy probability"}
-
 
 @dataclass(frozen=True)
 class PredictiveValues:
@@ -24,20 +22,11 @@ class PredictiveValues:
     npv: Rate | None
 
 
-def number_name(card: ModelCard) -> str:
-    """What the number of a model is called, as the card's label type has it."""
-    if len(card.classes) > 2:
-        return "probability of the likeliest class"
-    if card.positive_class.removesuffix("-like") != "malignant":
-        return f"probability of {card.positive_class}"
-    return _MALIGNANCY[card.label_type]
-
-
 def prevalence_problem(card: ModelCard) -> str:
     """Why there is nothing to say of a prevalence, in a sentence with what to do; empty where there is."""
     if card.label_type == "rating":
         return (
-            f"{card.id} was trained on readers' ratings: its number is a {_MALIGNANCY['rating']}, which has no "
+            f"{card.id} was trained on readers' ratings: its number is a {card.probability_name}, which has no "
             "PPV, no NPV and no prevalence of cancer. Leave the prevalence out, or use a model trained on diagnoses."
         )
     if len(card.classes) != 2:

@@ -10,7 +10,6 @@ from ..figures.nodule import scale_figure
 from ..files.atomic import replacing, write_json
 from ..files.spreadsheet import RowWriter
 from ..models.card import ModelCard
-from ..models.prevalence import number_name
 from ..results import COLUMNS, DISCLAIMER, NoduleResult
 from .card import card_sections
 from .formats import render
@@ -107,7 +106,7 @@ def about(card: ModelCard) -> str:
     sentences = re.split(r"(?<=[.!?])\s+", card.intended_use)
     use = " ".join(one for one in sentences if "not for clinical use" not in one)  # the disclaimer says it
     rule = "the likeliest class" if card.threshold is None else f"class at {card.threshold:.2f}"
-    return f"{card.title} ({card.id} {card.version}): {number_name(card)}, {state}; {rule}. {use}".rstrip()
+    return f"{card.title} ({card.id} {card.version}): {card.probability_name}, {state}; {rule}. {use}".rstrip()
 
 
 def classes_text(probabilities: dict[str, float]) -> str:

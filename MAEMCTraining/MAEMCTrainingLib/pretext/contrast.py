@@ -9,7 +9,6 @@ from MAEMCLib.networks.masking import Split
 from torch import Tensor, nn
 
 from ..data.cohort import Cohort
-from ..data.kinds.montage_views import draw_view, montage_pair
 from ..engine.configuration import PAPER_VIEWS
 from ..engine.rng import generator
 from ..pretraining.parts.losses import info_nce
@@ -65,6 +64,7 @@ def fill_queue(module: nn.Module, pretrained: PretrainedJob, known: Cohort, devi
     As many as the trained queue holds, of the known cases in turn, each with its own view and mask.
     """
     run, tokens = pretrained.run, pretrained.run.encoder.tokens
+    presentation = known.present(run.augmentation, pretrained.preprocessing, run.encoder.image_size)
     samples = range(int(pretrained.module.queue.filled))
     for start in range(0, len(samples), _CHUNK):
         chosen = samples[start : start + _CHUNK]
@@ -73,8 +73,7 @@ def fill_queue(module: nn.Module, pretrained: PretrainedJob, known: Cohort, devi
         pairs, noise = [], []
         for sample, case in zip(chosen, cases, strict=True):
             number = sample // len(known) % PAPER_VIEWS
-            view = draw_view(run.augmentation, known.settings.slice_step_mm, run.seed, run.epochs, sample, number)
-            pairs.append(montage_pair(known.array(case), view, pretrained.preprocessing)[0])
+            pairs.append(np.stack(presentation.views("pair", case, run.seed, run.epochs, sample, number)[0]))
             noise.append(generator(run.seed, "mask", run.epochs, sample).random((2, tokens), dtype=np.float32))
         pairs, noise = np.stack(pairs), np.stack(noise)
         keys = queries_and_keys(module, pairs, noise, device)[1]

@@ -55,8 +55,8 @@ def evaluate_pretext(
     them these rows are left out, with the reason.
 
     The plain centered view of each region is taken, for both planes, with ``MASKS`` masks a case, the same for every
-    row. Raises InputError: a method that reconstructs nothing, pseudonyms of another key, another slice step, no
-    patient left, a place that cannot be written.
+    row. Raises InputError: a method that reconstructs nothing, slices that were not observed, pseudonyms of another
+    key, another slice step, no patient left, a place that cannot be written.
     """
     run, preprocessing = pretrained.run, pretrained.preprocessing
     _check_method(pretrained, cohort)
@@ -157,7 +157,15 @@ def _noise(case: int, cells: int) -> list[np.ndarray]:
 
 
 def _pairs(cohort: Cohort, preprocessing: Preprocessing) -> np.ndarray:
-    """(cases, 2, 250, 250) the plain views, as network input."""
+    """(cases, 2, 250, 250) the plain views, as network input. Raises InputError where a network that leaves out what
+    was not observed has nothing to reconstruct there."""
+    parts = [case for case in cohort.cases if not all(case.facts.slices(plane).all() for plane in (0, 1))]
+    if preprocessing.skip_unobserved and parts:
+        raise InputError(
+            f"{len(parts)} of {len(cohort)} regions lack slices that this network leaves out, so that their "
+            "reconstruction cannot be compared with others. Give cases of whole CTs, such as lidc-cubes.",
+            "slices-missing",
+        )
     return np.stack([montage_pair(cohort.array(case), View(), preprocessing)[0] for case in range(len(cohort))])
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import DecoderConfiguration
 from MAEMCLib.networks.layers import initialize
 from torch import Tensor, nn
@@ -87,6 +88,12 @@ class MAEMC(MomentumCopies, MaskedTransformer):
 
     def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
         super().add_parts(decoder, seed)
+        if self.configuration.flattening == "flatten" and self.encoder.configuration.skips_unobserved:
+            raise UsageError(
+                "flattening=flatten reads one number of patches, and slices that were not observed make none. Choose "
+                "flattening=mean or cls.",
+                "setting",
+            )
         settings, visible = self.configuration, self.mask_cells - self.masked
         self.flattening = Flattening(
             settings.flattening, self.encoder.width, settings.projection_width, visible, seed + 2
