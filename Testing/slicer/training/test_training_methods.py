@@ -180,7 +180,7 @@ def test_backbones_follow_the_method_and_the_start(panel, phantom, stacks):
     panel.ui.backboneSelector.currentIndex = 2
     assert panel.widget.newTraining.request().backbone == "resnet50"
     pick(panel, "mae")
-    assert names() == ["The usual one", "vit-large", "vit-base", "tiny"]
+    assert names() == ["The usual one", "vit-large", "vit-base", "tiny", "slices"]
     assert panel.widget.newTraining.request().backbone == "", "what was chosen for another method is not kept"
     panel.ui.kindSelector.currentIndex = 1
     panel.run(0.02)
