@@ -23,7 +23,7 @@ from ..measures.mask import NoduleMask
 from ..measures.measures import Measures, measure
 from ..measures.prior import proposals, to_prior
 from ..measures.segment import check_near, mask_near
-from ..measures.view import PlaneView, plane_views
+from ..measures.view import PlaneView, place_of, plane_views
 from ..report.formats import render
 from ..report.sections import Notes, Report, Section, Table
 from ..results import DISCLAIMER
@@ -38,7 +38,8 @@ class Measured:
     measures: Measures
 
     def views(self) -> dict[str, PlaneView]:
-        return plane_views(self.volume, self.mask, self.measures)
+        place = place_of(self.mask, self.measures.axes)
+        return plane_views(self.volume, place, self.mask, self.measures.axes)
 
 
 def add_options(command: ArgumentParser) -> None:

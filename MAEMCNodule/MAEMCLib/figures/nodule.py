@@ -8,8 +8,7 @@ from ..errors import InputError
 from ..machine.terminal import visible
 from ..results import DISCLAIMER, NoduleResult
 
-_EXTENT = (-25.0, 25.0, 25.0, -25.0)  # mm about the point; pixel borders
-_ENDS = {"axial": ("A", "P", "R", "L"), "coronal": ("S", "I", "R", "L")}  # top, bottom, left, right
+from .planes import EXTENT, show_plane
 
 
 def nodule_figure(result: NoduleResult, stacks: dict[str, np.ndarray], explanation):
@@ -25,21 +24,21 @@ def nodule_figure(result: NoduleResult, stacks: dict[str, np.ndarray], explanati
     window = {"cmap": "gray", "vmin": preprocessing.window_lower, "vmax": preprocessing.window_upper}
     for row, (branch, stack) in enumerate(stacks.items()):
         seen, plane = _middle(stack), "coronal" if branch.endswith("coronal") else "axial"
-        show_slice(axes[row, 0], seen, plane, "seen" if row == 0 else "", **window)
+        show_plane(axes[row, 0], seen, plane, "seen" if row == 0 else "", **window)
         axes[row, 0].set_ylabel(branch, fontsize=11)
         if branch in explanation.attention:
             title = explanation.attention_kind if branch == next(iter(explanation.attention)) else ""
-            show_slice(axes[row, -1], seen, plane, title, **window)
+            show_plane(axes[row, -1], seen, plane, title, **window)
             attention = _middle(explanation.attention[branch])
-            axes[row, -1].imshow(attention, extent=_EXTENT, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
+            axes[row, -1].imshow(attention, extent=EXTENT, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
         else:
             axes[row, -1].axis("off")
             axes[row, -1].text(0.5, 0.5, "not seen by\nthe classifier", ha="center", va="center", color="0.35")
         if branch not in explanation.reconstruction:
             continue
         reconstructed, error = (_middle(getattr(explanation, part)[branch]) for part in ("reconstruction", "error"))
-        show_slice(axes[row, 1], reconstructed, plane, "reconstructed" if row == 0 else "", **window)
-        shown = show_slice(axes[row, 2], error, plane, "error" if row == 0 else "", cmap="magma", vmin=0, vmax=600)
+        show_plane(axes[row, 1], reconstructed, plane, "reconstructed" if row == 0 else "", **window)
+        shown = show_plane(axes[row, 2], error, plane, "error" if row == 0 else "", cmap="magma", vmin=0, vmax=600)
         bar = figure.colorbar(shown, ax=axes[row, 2], shrink=0.7, aspect=30, pad=0.01)
         bar.ax.tick_params(labelsize=7)
         bar.set_label("HU", fontsize=8)
@@ -85,21 +84,6 @@ def save_figure(figure, path: Path) -> None:
 
 def _middle(stack: np.ndarray) -> np.ndarray:
     return stack[len(stack) // 2]
-
-
-def show_slice(axis, picture: np.ndarray, plane: str, title: str, **style):
-    """Draw a picture of 50 x 50 mm about a nodule, with the patient's directions at its borders. plane: "axial" or
-    "coronal". Returns what ``imshow`` does."""
-    from matplotlib.patheffects import withStroke
-
-    shown = axis.imshow(picture, extent=_EXTENT, interpolation="nearest", **style)
-    axis.set(xticks=[], yticks=[])
-    axis.set_title(title, fontsize=10)
-    top, bottom, left, right = _ENDS[plane]
-    for text, x, y in ((top, 0, -22.6), (bottom, 0, 22.6), (left, -22.6, 0), (right, 22.6, 0)):
-        edge = [withStroke(linewidth=1.5, foreground="black")]  # to be read on white tissue too
-        axis.text(x, y, text, color="#ffd54d", fontsize=8, ha="center", va="center", path_effects=edge)
-    return shown
 
 
 def result_title(result: NoduleResult) -> str:
