@@ -7,7 +7,6 @@ import numpy as np
 from ..errors import InputError
 from ..machine.terminal import visible
 from ..results import DISCLAIMER, NoduleResult
-
 from .planes import EXTENT, show_plane
 
 
