@@ -42,6 +42,8 @@ soak: .venv/installed
 	    --only patch-50-from-scratch-all --output soak-output/table-easy
 	$(BIN)/maemc-train experiment patch-size --data soak-output/matched/manifest.csv \
 	    --pretraining-data soak-output/others/manifest.csv --output soak-output/table-matched
+	$(BIN)/maemc-train import lidc-slabs ../shared/data/lidc-slabs --output soak-output/slabs.csv --overwrite
+	$(BIN)/maemc-train experiment lidc-rating --data soak-output/slabs.csv --output soak-output/table-slabs --threads 1
 	$(BIN)/maemc-train import images ../shared/data/lidc-slices --output soak-output/slices.csv
 	$(BIN)/maemc-train experiment methods --data soak-output/slices.csv --output soak-output/table-methods \
 	    --threads 1 view_share=0.5 turn=true precision=bfloat16

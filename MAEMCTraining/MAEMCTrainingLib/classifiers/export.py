@@ -68,12 +68,12 @@ def export(folder: Path, output: Path, texts: dict[str, Any], precision: str = F
     return save_bundle(output, _card(job, start, texts), members, measure)
 
 
-def models_of_job(folder: Path) -> ModelBundle:
+def models_of_job(folder: Path, folds: Sequence[int] | None = None) -> ModelBundle:
     """The bundle that ``export`` would write, without texts and decoder and in memory alone: to score with the models
-    of a finished job, of either head. Raises as ``export`` does.
+    of a finished job, of either head. folds: whose models; None: of all. Raises as ``export`` does.
     """
     job = finished_job(folder, "finetune", "fuse")
-    return ModelsInMemory.of(_card(job, None, _texts(folder)), _members(job))
+    return ModelsInMemory.of(_card(job, None, _texts(folder)), _members(job, folds=folds))
 
 
 def _texts(folder: Path) -> dict[str, Any]:
@@ -114,9 +114,9 @@ class ModelsInMemory(ModelBundle):
         return dict(self.held[name])
 
 
-def _members(job: Job, precision: str = FLOAT32) -> list[Member]:
+def _members(job: Job, precision: str = FLOAT32, folds: Sequence[int] | None = None) -> list[Member]:
     members = []
-    for number in range(job.settings["configuration"]["folds"]):
+    for number in range(job.settings["configuration"]["folds"]) if folds is None else folds:
         weights = fold_weights(job.folder, number)
         if precision != FLOAT32:
             kind = getattr(torch, precision)

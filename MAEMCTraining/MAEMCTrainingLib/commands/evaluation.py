@@ -34,6 +34,16 @@ def add(commands: Any) -> None:
         help="labeled cases to score; without it a training's own out-of-fold predictions are reported again",
     )
     command.add_argument("--target", metavar="COLUMN", help="of the manifest: each case's class (default: label)")
+    command.add_argument(
+        "--by",
+        action="append",
+        default=[],
+        metavar="COLUMN[:BOUND,...]",
+        help="with --data: also within the groups of a column, e.g. --by diameter_mm:6,8,15 --by readers:3",
+    )
+    command.add_argument(
+        "--clicks", action="store_true", help="with --data: also from points 1, 2, 3 mm beside each nodule's own"
+    )
     command.add_argument("--output", type=Path, metavar="DIR", help="without --data: the job's own folder")
     command.add_argument("--device", default="auto")
 
@@ -53,13 +63,17 @@ def add(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from ..evaluation.external import evaluate_on, make_output
+    from ..evaluation.external import Wanted, evaluate_on, make_output
+    from ..evaluation.groups import Grouping
     from ..evaluation.page import evaluation_report
     from ..evaluation.report import evaluate_again
     from ..jobs.job import Job, finished_job
 
     folder, failed = Path(options.model), []
     kind = Job(folder).settings["kind"] if (folder / "job.json").is_file() else "bundle"
+    wanted = Wanted(options.target, [Grouping.of(words) for words in options.by], options.clicks)
+    if (options.by or options.clicks) and (options.data is None or kind == "pretrain"):
+        raise UsageError("--by and --clicks are of data that a classifier scores: give --data.", "no-data")
     if kind == "pretrain":
         report = _evaluate_pretraining(options, folder)
     elif options.data is None:
@@ -78,7 +92,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     else:
         with TerminalLine(options.quiet, "Scoring") as counter:
             found, failed = evaluate_on(
-                options.model, options.data, options.output, home(), options.device, counter, options.target
+                options.model, options.data, options.output, home(), options.device, counter, wanted
             )
         report = evaluation_report(found)
     for case, _, reason in failed:

@@ -21,6 +21,7 @@ from ..statistics.metrics import (
     evaluate_classes,
 )
 from ..statistics.operating_points import POINTS, OperatingPoint, at_points
+from .groups import GroupRow, LikeSize
 from .predictions import BRANCH, PredictionTable, second_of
 
 Metrics = Mapping[str, Metric]
@@ -82,11 +83,31 @@ class JobFacts:
 
 
 @dataclass(frozen=True)
+class ClickRow:
+    """Of one distance: scores from a moved point, in how many nodules, how many of them moved in the plane alone.
+
+    median, high: the median and the 95th percentile of the change of probability. changed: the share of moved points
+    whose class is another one. auc: of the nodules by one of their moved points, the mean over the directions.
+    """
+
+    distance_mm: float
+    points: int
+    cases: int
+    in_plane: int
+    median: float
+    high: float
+    changed: float
+    auc: Metric
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """Of other data that a model was evaluated on.
 
     model: id, version and hash of a bundle, None of a job. overlap: whether it was trained on some of the patients
     (state and text). failed: rows of the manifest. gates: how many cases have each color. facts: what else to know.
+    groups, like_size, clicks: within groups of cases, among those of like size, from points that were moved; like_size
+    is None where a size is not known or nothing is of like size.
     """
 
     model: Mapping[str, str] | None
@@ -95,6 +116,9 @@ class DataFacts:
     failed: Sequence[int]
     gates: Mapping[str, int]
     facts: Sequence[tuple[str, str]]
+    groups: Sequence[GroupRow] = ()
+    like_size: LikeSize | None = None
+    clicks: Sequence[ClickRow] = ()
 
 
 @dataclass(frozen=True)
