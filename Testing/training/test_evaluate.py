@@ -1,7 +1,6 @@
 """``maemc-train evaluate``: a calibrated job, its report and bundle, other data, overlap of patients, bad input."""
 
 import base64
-import csv
 import json
 import re
 import shutil
@@ -18,88 +17,25 @@ from MAEMCLib.images.files import write_volume
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.operating_points import operating_points
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.scoring import CaseScorer
 from MAEMCTrainingLib.__main__ import main as maemc_train
 from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
 from MAEMCTrainingLib.classifiers.fold_model import features, load_fold
-from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
 from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.evaluation.baselines import FOREST
-from MAEMCTrainingLib.evaluation.clicks import moved_points
 from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve
 from MAEMCTrainingLib.evaluation.out_of_fold import calibrate, read_out_of_fold
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
-from MAEMCTrainingLib.statistics.calibration import Calibration
 from MAEMCTrainingLib.statistics.metrics import auc
 from sklearn.metrics import roc_curve as reference_curve
 
+from Testing.training.judged_jobs import CASES, nodule, read_values, report_of, rows_of
+
 CPU = torch.device("cpu")
-ENCODER = EncoderConfiguration(patch_size=50, width=16, depth=1, heads=2)
-CASES = 64
-
-
-def nodule(seed, radius):
-    """60 voxels of 1 mm a side, lung-like noise and a ball in the middle, at LPS (0, 0, 0)."""
-    draws = np.random.default_rng(seed)
-    array = draws.normal(-820, 40, size=(60, 60, 60))
-    k, j, i = np.indices(array.shape, sparse=True)
-    array[(i - 30) ** 2 + (j - 30) ** 2 + (k - 30) ** 2 < radius**2] = 20
-    affine = np.eye(4)
-    affine[:3, 3] = -30
-    return CTVolume(array.astype(np.int16), affine, f"nodule-{seed}")
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
-    """64 nodules of 64 patients; the malignant ones are larger as a rule."""
-    folder, rows, draws = tmp_path_factory.mktemp("nodules"), [], np.random.default_rng(0)
-    for number in range(CASES):
-        label = number % 2
-        radius = float(np.clip(6 + 3 * label + draws.normal(0, 1.5), 3, 14))
-        image = folder / f"{number}.nrrd"
-        write_volume(nodule(number, radius), image)
-        rows.append(Case(f"c{number}", f"Smith-{number}", image, label=label, diameter_mm=2 * radius,
-                                point_lps=(0.0, 0.0, 0.0)))  # fmt: skip
-    return write_manifest(folder / "manifest.csv", rows)
-
-
-@pytest.fixture(scope="module")
-def jobs(manifest, finetune_in, tmp_path_factory):
-    """The folder, also the MAEMC_HOME, of: the fine-tuning "fine", its cache "cache", its bundle "fine.maemc"."""
-    folder = tmp_path_factory.mktemp("jobs")
-    cohort = join([Source(manifest).build(folder / "cache", folder, processes=1)])
-    settings = ["epochs=8", "folds=4", "validation_fraction=0.45", "learning_rate=3e-3", "batch=8", "mode=none"]
-    run = override(finetuning_preset("tiny", ENCODER), settings)
-    finetune_in(folder / "fine", labeled(cohort), run)
-    assert maemc_train(["export", str(folder / "fine"), "--output", str(folder / "fine.maemc"), "--id", "nodules",
-                        "--quiet"]) == 0  # fmt: skip
-    return folder
-
-
-@pytest.fixture
-def evaluate(jobs, monkeypatch, capsys):
-    """Type ``maemc-train evaluate ...`` in the jobs' home: (exit code, output, errors)."""
-    monkeypatch.setenv("MAEMC_HOME", str(jobs))
-
-    def run(*words):
-        code = maemc_train(["evaluate", *map(str, words)])
-        return (code, *capsys.readouterr())
-
-    return run
-
-
-def report_of(folder):
-    return json.loads((folder / "metrics.json").read_text())
-
-
-def rows_of(path):
-    with open(path, newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def test_the_job_is_calibrated_and_its_report_is_whole(jobs):
@@ -248,121 +184,6 @@ def test_a_cache_gives_nearly_the_same_as_its_manifest_and_an_id_the_same_as_its
     with CaseScorer(predictor.card, lambda: predictor) as scorer:
         results = [scorer.score([row])[0].result for row in read_manifest(manifest).rows]
     np.testing.assert_allclose(read_values(tmp_path / "c"), [result.probability for result in results], atol=1e-3)
-
-
-def read_values(folder):
-    return [float(row["probability"]) for row in rows_of(folder / "predictions.csv")]
-
-
-def test_patients_that_were_trained_on_are_scored_by_the_member_that_never_saw_them(jobs, manifest, tmp_path, evaluate):
-    code, out, _ = evaluate(jobs / "fine", "--data", jobs / "cache", "--output", tmp_path / "own")
-    assert code == 0 and "64 of the 64 patients were trained on: each is scored by the one member" in out
-    assert "LEAKY" not in out
-    ours, own = np.array(read_values(tmp_path / "own")), read_predictions(jobs / "fine" / "predictions.csv")
-    assert [row["patient_id"] for row in rows_of(tmp_path / "own" / "predictions.csv")] == list(own.patients)
-    calibration = Calibration(**report_of(jobs / "fine")["calibration"])
-    assert np.abs(ours - calibration.apply(own.network[:, 1])).max() < 2e-6
-    # The whole model gives other numbers: most of its members saw each patient.
-    code, _, _ = evaluate(jobs / "fine.maemc", "--data", jobs / "cache", "--output", tmp_path / "whole")
-    assert code == 0 and np.abs(np.array(read_values(tmp_path / "whole")) - ours).max() > 0.01
-
-
-def test_overlap_with_the_training_s_patients(jobs, manifest, tmp_path, evaluate, monkeypatch):
-    rows = list(read_manifest(manifest).rows[:24])
-    new = [Case(**{**vars(row), "patient_id": f"new-{number}"}) for number, row in enumerate(rows)]
-    write_manifest(tmp_path / "some.csv", rows[:10] + new[10:])
-    write_manifest(tmp_path / "other.csv", new)
-    code, out, _ = evaluate(jobs / "fine", "--data", tmp_path / "some.csv", "--output", tmp_path / "h")
-    assert code == 0 and "10 of the 24 patients were trained on: each is scored by the one member" in out
-    # A job that is leaky has no member that never saw a patient.
-    leaky = tmp_path / "leaky"
-    shutil.copytree(jobs / "fine", leaky)
-    settings = json.loads((leaky / "job.json").read_text())
-    (leaky / "job.json").write_text(json.dumps(settings | {"leaky": True}))
-    code, out, _ = evaluate(leaky, "--data", tmp_path / "some.csv", "--output", tmp_path / "l")
-    assert code == 0 and "LEAKY: 10 of the 24 patients were trained on" in out
-    assert "On the 14 cases of other patients the AUC is" in out
-    assert "<p class='leaky'>LEAKY: 10" in (tmp_path / "l" / "report.html").read_text()
-    code, out, _ = evaluate(jobs / "fine", "--data", tmp_path / "other.csv", "--output", tmp_path / "o")
-    assert code == 0 and "None of these patients was trained on" in out
-    # A job's numbers are its bundle's.
-    assert evaluate(jobs / "fine.maemc", "--data", tmp_path / "other.csv", "--output", tmp_path / "b")[0] == 0
-    assert read_values(tmp_path / "o") == read_values(tmp_path / "b")
-    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
-        "metrics.json",
-        "predictions.csv",
-        "report.html",
-    ]
-    monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "elsewhere"))
-    code, out, _ = evaluate(jobs / "fine", "--data", tmp_path / "some.csv", "--output", tmp_path / "k")
-    assert code == 0 and "different keys" in out and "LEAKY" not in out
-
-
-def test_groups_like_size_and_moved_clicks(jobs, manifest, tmp_path, evaluate):
-    words = ["--by", "diameter_mm:14,18", "--by", "site", "--clicks", "--output", tmp_path / "g"]
-    rows = [
-        Case(**{**vars(row), "values": {"site": "AB"[number % 4 // 2]}})
-        for number, row in enumerate(read_manifest(manifest).rows)
-    ]
-    data = write_manifest(tmp_path / "sites.csv", rows)
-    code, out, error = evaluate(jobs / "fine", "--data", data, *words)
-    assert code == 0, error
-    report, written = report_of(tmp_path / "g"), rows_of(tmp_path / "g" / "predictions.csv")
-    labels, sizes, scores = (
-        np.array([float(row[name]) for row in written]) for name in ("label", "size alone", "probability")
-    )
-    bands = [sizes < 14, (sizes >= 14) & (sizes < 18), sizes >= 18]
-    groups = report["groups"]
-    assert [row["group"] for row in groups] == ["below 14", "14 to below 18", "18 and more", "A", "B"]
-    assert [row["cases"] for row in groups[:3]] == [int(band.sum()) for band in bands]
-    for row, own in zip(groups, [*bands, *(np.arange(64) % 4 // 2 == n for n in (0, 1))], strict=True):
-        if row["auc"] is not None:
-            assert row["auc"]["value"] == pytest.approx(auc(labels[own], scores[own]))
-            assert row["size_auc"]["value"] == pytest.approx(auc(labels[own], sizes[own]))
-    assert sum(row["auc"] is not None for row in groups) >= 3
-    pairs, right = 0, 0.0
-    for positive in np.flatnonzero(labels == 1):
-        for negative in np.flatnonzero(labels == 0):
-            one, other = sizes[positive], sizes[negative]
-            if abs(one - other) <= 0.2 * (one + other) / 2:
-                pairs += 1
-                right += 0.5 if scores[positive] == scores[negative] else scores[positive] > scores[negative]
-    assert report["like_size"]["pairs"] == pairs and report["like_size"]["model"]["value"] == pytest.approx(
-        right / pairs
-    )
-    assert [row["distance_mm"] for row in report["clicks"]] == [1, 2, 3]
-    assert all(row["points"] == 64 * 6 and row["in_plane"] == 0 for row in report["clicks"])
-    # Further away changes more.
-    assert report["clicks"][0]["median"] <= report["clicks"][2]["high"] < 1
-    assert "Among cases of like size" in out and "If the click lies elsewhere" in out
-
-
-def test_a_moved_click_in_a_slab_stays_in_its_plane():
-    slab, whole = (
-        moved_points(Case("a", "p", "x.nrrd", point_lps=(1.0, 2.0, 3.0)), padded, 2.0) for padded in (0.1, 0.0)
-    )
-    assert {point[2] for point in slab} == {3.0} and {point[2] for point in whole} == {1.0, 3.0, 5.0}
-    for point in (*slab, *whole):
-        assert np.linalg.norm(np.subtract(point, (1.0, 2.0, 3.0))) == pytest.approx(2.0)
-
-
-def test_what_divides_nothing_is_refused(jobs, manifest, tmp_path, evaluate):
-    there = ["--data", manifest, "--output", tmp_path / "x"]
-    for words, code, message in (
-        (["--by", "diameter_mm:8,8"], 2, "divides nothing"),
-        (["--by", "diameter_mm:nan"], 2, "divides nothing"),
-        (["--by", "diameter_mm:a"], 2, "divides nothing"),
-        (["--by", ":3"], 2, "divides nothing"),
-        (["--by", "nowhere"], 3, "has no column nowhere"),
-        (["--by", "diameter_mm"], 2, "different texts"),
-        (["--by", "case_id:3"], 2, "divides nothing"),
-    ):
-        result, _, error = evaluate(jobs / "fine", *there, *words)
-        assert (result, message in error, "Traceback" in error) == (code, True, False), (words, error)
-    result, _, error = evaluate(jobs / "fine", "--by", "label")
-    assert result == 2 and "give --data" in error
-    result, _, error = evaluate(jobs / "fine", "--data", jobs / "cache", "--output", tmp_path / "y", "--clicks")
-    assert result == 2 and "a manifest's nodules" in error
 
 
 def test_cases_that_cannot_be_scored_are_named_and_left_out(jobs, manifest, tmp_path, evaluate):
