@@ -113,7 +113,12 @@ def _score(subparsers) -> None:
         "(models trained on diagnoses)",
     )
     command.add_argument("--json", action="store_true", help="print one JSON document")
-    command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
+    command.add_argument(
+        "--output", metavar="DIR", help="also write tables, report (HTML and PDF), overlays and pictures there"
+    )
+    command.add_argument(
+        "--patient", metavar="TEXT", help="as the report names the patient; without it nobody is named"
+    )
     _dicom(command, "below --output")
     command.add_argument(
         "--segment", metavar="FILE", help="the nodules' outline for --dicom-sr: NRRD, NIfTI or MetaImage, 0 outside"
@@ -224,7 +229,8 @@ def _clinical(command: argparse.ArgumentParser) -> None:
         "--clinical",
         action="append",
         metavar="KEY=VALUE",
-        help="a value that the model asks for beside the CT, such as age=63; repeat for more",
+        help="a value that the model, or in the report a clinical score, asks for, such as age=63 or "
+        "setting=incidental; repeat for more",
     )
 
 

@@ -97,15 +97,15 @@ def test_output_folder_holds_everything(maemc, ct, tmp_path):
     planes = [
         f"N1/{part}_{plane}.nrrd" for part in ("reconstruction", "error", "attention") for plane in ("axial", "coronal")
     ]
-    pictures = ["N1/figure.png", "N1/montage_axial.png", "N1/montage_coronal.png"]
-    assert names == {"results.csv", "results.json", "report.html", *planes, *pictures}
+    pictures = ["N1/figure.png", "N1/seen.png", "N1/explanation.json", "N1/montage_axial.png", "N1/montage_coronal.png"]
+    assert names == {"results.csv", "results.json", "report.html", "report.pdf", *planes, *pictures}
     with (folder / "results.csv").open(encoding="utf-8", newline="") as stream:
         (row,) = csv.DictReader(stream)
     document = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert float(row["probability"]) == pytest.approx(document["nodules"][0]["probability"], abs=1e-6)
     assert tuple(row) == COLUMNS
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "not for clinical use" in page and page.count("data:image/png;base64,") == 2 and "://" not in page
+    assert "not for clinical use" in page and page.count("data:image/png;base64,") == 4 and "://" not in page
     overlay = read_volume(folder / "N1" / "reconstruction_coronal.nrrd")
     roi = cut_roi(read_volume(ct), (-5, -10, 40))
     np.testing.assert_allclose(overlay.affine, roi.affine("coronal"), atol=1e-9)

@@ -42,6 +42,7 @@ def test_score_writes_table_report_and_overlay(maemc, picture, tmp_path, bundle,
         "results.csv",
         "results.json",
         "report.html",
+        "report.pdf",
         "overlay.png",
     }
     with (tmp_path / "aus ü" / "results.csv").open(encoding="utf-8", newline="") as stream:
@@ -59,7 +60,7 @@ def test_explain_writes_every_map_as_picture_and_array(maemc, vit_bundle, pictur
         f"{kind}{end}" for kind in ("attention", "rollout", "heads") for end in (".png", ".npy", "_interpolated.npy")
     ]
     assert code == 0 and {path.name for path in (tmp_path / "e").iterdir()} == {*names, "maps.json"}
-    assert "Rank correlation" in out and "in random order" in out and "xplanation" not in out
+    assert "Rank correlation" in out and "turned and shifted at random" in out and "xplanation" not in out
     assert "Research only, not for clinical use." in out
     load = {name: np.load(tmp_path / "e" / f"{name}.npy") for name in ("attention", "rollout", "heads")}
     grown = {name: np.load(tmp_path / "e" / f"{name}_interpolated.npy") for name in load}

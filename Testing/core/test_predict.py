@@ -190,7 +190,7 @@ def test_attention_rollout_against_a_slow_product(predictor):
 @pytest.mark.parametrize("seen", ["axial", "coronal"])
 def test_attention_is_shown_for_the_planes_that_the_classifier_sees(seen, random_card, random_members, tmp_path):
     """A model of one plane has looked at nothing in the other; what is rebuilt there is rebuilt all the same."""
-    from MAEMCLib.figures.nodule import nodule_figure
+    from MAEMCLib.figures.explained_nodule import nodule_figure
     from MAEMCLib.scoring import scored
 
     path = save_bundle(tmp_path / "one.maemc", {**random_card, "fusion": seen}, random_members).path

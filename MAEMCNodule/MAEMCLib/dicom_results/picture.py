@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..figures.planes import edge, show_view
+from ..figures.planes import show_view
 from ..images.ct import CTVolume
 from ..machine.terminal import visible
 from ..measures.view import plane_views
@@ -46,7 +46,6 @@ def picture(volume: CTVolume, nodule: ReportedNodule) -> np.ndarray:
     for number, (plane, view) in enumerate(views.items()):
         axis = _square(figure, _GAP + number * (_PIXELS + _GAP))
         show_view(axis, view, plane, letters=11)
-        axis.text(-23.5, -23.2, plane, color="white", fontsize=11, va="center", path_effects=edge())
         axis.set_axis_off()
     _words(figure, nodule)
     canvas = FigureCanvasAgg(figure)

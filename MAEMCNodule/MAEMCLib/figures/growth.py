@@ -23,8 +23,6 @@ def growth_figure(prior: dict[str, PlaneView], current: dict[str, PlaneView], gr
         size = f"mean diameter {growth.mean_diameters_mm[column]:.1f} mm, {growth.volumes_mm3[column]:.0f} mm³"
         for row, (plane, view) in enumerate(views.items()):
             show_view(grid[row, column], view, plane, f"{when}\n{size}" if row == 0 else "")
-            if column == 0:
-                grid[row, column].set_ylabel(plane, fontsize=11)
     figure.suptitle(_title(growth), fontsize=11)
     figure.supxlabel(
         f"50 mm about the nodule; outline blue, long axis yellow, short axis orange.\n{DISCLAIMER}",

@@ -32,13 +32,13 @@ def show_plane(axis, picture: np.ndarray, plane: str, title: str = "", letters: 
     axis.set_title(title, fontsize=10)
     at = HALF_MM - 0.22 * letters
     for text, x, y in zip(_ENDS[plane], (0, 0, -at, at), (-at, at, 0, 0), strict=True):
-        axis.text(x, y, text, color=LETTERS, fontsize=letters, ha="center", va="center", path_effects=edge())
+        axis.text(x, y, text, color=LETTERS, fontsize=letters, ha="center", va="center", path_effects=_edge())
     return shown
 
 
 def show_view(axis, view: PlaneView, plane: str, title: str = "", letters: float = 8.0) -> None:
-    """Draw a plane of ``measures.view.plane_views`` in the lung window, with a bar of 10 mm, outline and axes; without
-    a mask a cross marks the middle."""
+    """Draw a plane of ``measures.view.plane_views`` in the lung window, with its name, a bar of 10 mm, the outline and
+    the axes; without a mask a cross marks the middle."""
     low, high = WINDOW_HU
     show_plane(axis, view.hu, plane, title, letters, cmap="gray", vmin=low, vmax=high)
     if view.inside.max() > 0.5:
@@ -49,12 +49,13 @@ def show_view(axis, view: PlaneView, plane: str, title: str = "", letters: float
     for line, color in zip(view.axes, AXES, strict=False):
         axis.plot(*line.T, color=color, linewidth=letters / 8)
     left, bottom = -HALF_MM + 1.5, HALF_MM - 1.6
-    axis.plot([left, left + 10], [bottom, bottom], color="white", linewidth=letters / 5, path_effects=edge())
-    bar = {"color": "white", "fontsize": 0.8 * letters, "va": "center", "path_effects": edge()}
-    axis.text(left + 10.8, bottom, "10 mm", **bar)
+    axis.plot([left, left + 10], [bottom, bottom], color="white", linewidth=letters / 5, path_effects=_edge())
+    white = {"color": "white", "va": "center", "path_effects": _edge()}
+    axis.text(left + 10.8, bottom, "10 mm", fontsize=0.8 * letters, **white)
+    axis.text(left, 0.22 * letters - HALF_MM, plane, fontsize=letters, **white)
 
 
-def edge() -> list:
+def _edge() -> list:
     """To be read on white tissue too."""
     from matplotlib.patheffects import withStroke
 

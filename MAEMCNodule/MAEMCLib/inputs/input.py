@@ -135,10 +135,15 @@ class Input(ABC):
     def restored(self, image: np.ndarray, settings: Any) -> np.ndarray:
         """(side, side) network input or its reconstruction -> the input's own unit, within what the settings show."""
 
-    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> Path | None:
-        """Write what goes with a row into a folder; returns the figure for the report, None without one.
-        explanation: as ``explain.explanation.explain`` makes it."""
-        return None
+    def figures(self, result: NoduleResult, case: Prepared, explanation: Any) -> dict[str, Any]:
+        """The matplotlib figures that explain a row in a report, by name. explanation: as
+        ``explain.explanation.explain`` makes it."""
+        return {}
+
+    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[Path]:
+        """Write what goes with a row into a folder; returns the figures for the report. explanation: as in
+        ``figures``."""
+        return []
 
     def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[str]:
         """Write all of an explanation into a folder; returns what there is to say about it."""

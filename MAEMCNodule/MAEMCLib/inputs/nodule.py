@@ -13,11 +13,12 @@ from ..cases.case import Case
 from ..cases.points import NodulePoint, check_names, parse_point, read_points
 from ..cases.values import GIVEN, SERIES, ClinicalField, ClinicalValues, parse_assignments
 from ..errors import InputError, UsageError
+from ..files.atomic import write_json
 from ..images.ct import AIR_BELOW_HU, CTVolume, check_ct
 from ..images.files import read_volume, write_volume
 from ..images.reading_process import ReadingProcess
 from ..networks.configuration import TILES
-from ..results import NoduleResult
+from ..results import DISCLAIMER, NoduleResult
 from .input import Input, Model, Prepared, file_name
 from .montage import denormalize, from_montage, montage, resized, save_montage
 from .region import PLANES, SIDE, SLICES, NoduleROI, cut_roi
@@ -107,29 +108,38 @@ class Nodule(Input):
         hu = denormalize(image, settings)
         return np.clip(np.nan_to_num(hu, nan=settings.window_lower), settings.window_lower, settings.window_upper)
 
-    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> Path:
-        """The stacks, the montages as the network sees them, and the figure."""
+    def figures(self, result: NoduleResult, case: Prepared, explanation: Any) -> dict[str, Any]:
+        """Slices of each branch with what explains the number, and all slices as the networks saw them."""
+        from ..figures.explained_nodule import nodule_figure, seen_figure
+
+        stacks = {plane: getattr(case.region, plane) for plane in PLANES}
+        for branch, (series, plane) in explanation.sources.items():
+            if series and series in case.values.regions:
+                stacks[branch] = getattr(case.values.regions[series], plane)
+        found = {"figure": nodule_figure(result, stacks, explanation)}
+        return {**found, "seen": seen_figure(explanation)} if explanation.attention else found
+
+    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[Path]:
+        """The stacks, their montages in the model's window, and the figures."""
         settings = explanation.card.preprocessing
         for plane in PLANES:
             save_montage(getattr(case.region, plane), settings, folder / f"montage_{plane}.png")
         self.write(folder, result, case, explanation)
-        return folder / "figure.png"
+        return [folder / f"{name}.png" for name in ("figure", "seen") if (folder / f"{name}.png").is_file()]
 
     def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[str]:
-        """NRRD files that lie on the CT, and the figure."""
-        from ..figures.nodule import nodule_figure, save_figure
+        """NRRD files that lie on the CT, the figures, and in explanation.json what the maps are worth."""
+        from ..figures.nodule import save_figure
+        from ..figures.words import sentences
 
         for part, branches in explanation.parts().items():
             for branch, stack in branches.items():
                 plane = explanation.sources[branch][1]
                 write_stack(folder / f"{file_name(part, branch)}.nrrd", stack, case.region, plane)
-        stacks = {plane: getattr(case.region, plane) for plane in PLANES}
-        for branch, (series, plane) in explanation.sources.items():
-            if series and series in case.values.regions:
-                stacks[branch] = getattr(case.values.regions[series], plane)
-        save_figure(nodule_figure(result, stacks, explanation), folder / "figure.png")
-        notice = [explanation.notice] if explanation.notice else []
-        return [*notice, f"{explanation.attention_kind}: where the classifier looks."]
+        for name, figure in self.figures(result, case, explanation).items():
+            save_figure(figure, folder / f"{name}.png")
+        write_json(folder / "explanation.json", {**explanation.to_json(), "disclaimer": DISCLAIMER})
+        return [*([explanation.notice] if explanation.notice else []), *sentences(explanation)]
 
 
 def write_stack(path: Path, stack: np.ndarray, region: NoduleROI, plane: str) -> None:

@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import BinaryIO
 
 from .. import __version__
@@ -21,6 +22,7 @@ from ..errors import MAEMCError, UsageError
 from ..files.strict_json import parse_json
 from ..machine.installation import check_torch, explained
 from .protocol import LINE_LIMIT, decode_case, encode_array, require
+from .reports import Reports, decode_page
 
 _LARGEST_REQUEST = 64
 """Nodules a request may hold; the line limit comes first with float32 voxels."""
@@ -41,7 +43,10 @@ class Server:
             "device": self._device,
             "predict": self._predict,
             "explain": self._explain,
+            "report_page": self._report_page,
+            "report": self._report,
         }
+        self._reports = Reports()
 
     def answer(self, line: bytes) -> None:
         """Answer one line; every defect of it becomes an error object."""
@@ -112,6 +117,38 @@ class Server:
         }
         return {**parts, **self._model()}
 
+    def _report_page(self, message: dict) -> dict:
+        page = message.get("nodule")
+        self._progress(message, "drawing", 0.0)
+        explained = self._explained(message, page) if isinstance(page, dict) and page.get("case") else ()
+        return {"pages": self._reports.add(_document(message), message.get("number"), decode_page(page, explained))}
+
+    def _explained(self, message: dict, page: dict) -> list:
+        """What explains the number of a page, for the report."""
+        from ..explain.explanation import explain
+        from ..models.autoencoder import load_autoencoder
+        from ..report.nodule_page import explained_parts
+        from ..report.sections import Figure
+
+        predictor = self._load(message)
+        kind = predictor.card.kind
+        require(isinstance(page["case"], dict), "The case of a page is an object with arrays.", "nodules")
+        case, result = decode_case(page["case"], predictor.card), decode_page(page).result
+        self._autoencoder = self._autoencoder or load_autoencoder(predictor)
+        explanation = explain(predictor, case, self._autoencoder, measured=True)
+        figures = kind.figures(result, case, explanation).items()
+        return explained_parts(explanation, [Figure.drawn(figure, name) for name, figure in figures])
+
+    def _report(self, message: dict) -> dict:
+        from ..models.bundle import read_card
+        from ..models.store import find_model
+
+        folder, card = _text(message, "folder"), read_card(find_model(_text(message, "model")))
+        require(folder, "A report needs a 'folder' that its files go to.", "folder")
+        self._progress(message, "writing", 0.0)
+        whole = _document(message), message.get("pages"), Path(folder), _text(message, "patient", "")
+        return {"files": self._reports.write(*whole, card)}
+
     def _load(self, message: dict):
         from ..models.bundle import ModelBundle, read_card
         from ..models.store import find_model
@@ -148,6 +185,12 @@ def _echoed(number: object) -> str | int | None:
     if isinstance(number, str):
         return number if len(number) <= 200 else None
     return number if isinstance(number, int) and not isinstance(number, bool) and abs(number) < 2**53 else None
+
+
+def _document(message: dict) -> str:
+    document = _text(message, "document")
+    require(document, "A report needs a 'document', a text that tells it from others.", "document")
+    return document
 
 
 def _text(message: dict, name: str, default: str | None = None) -> str | None:

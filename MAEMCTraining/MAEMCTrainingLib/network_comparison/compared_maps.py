@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from MAEMCLib.explain.attention import grad_cam, interpolated, rollout
+from MAEMCLib.explain.attention import interpolated, rollout
+from MAEMCLib.explain.grad_cam import grad_cam
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor
 
