@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := QT_QPA_PLATFORM=offscreen
 
-.PHONY: demo test test-lowest compare-training bench soak screenshots demo-model lint format clean
+.PHONY: demo test test-lowest compare-training bench soak screenshots introduction demo-model lint format clean
 
 demo: .venv/installed
 	$(BIN)/maemc-train sample-chest --output demo-output
 	$(BIN)/maemc score demo-output/chest.nrrd --points demo-output/chest.mrk.json --device cpu --output demo-output
-	@echo "Open demo-output/report.html; chest.nrrd and the overlays open in Slicer."
+	@echo "Open demo-output/report.html or report.pdf; chest.nrrd and the overlays open in Slicer."
 
 # In two processes, a file of tests in one of them; each with one thread, or they would wait for each other.
 test: .venv/installed
@@ -50,6 +50,10 @@ soak: .venv/installed
 
 screenshots: .venv/installed
 	$(SETTINGS) $(BIN)/python Testing/screenshots.py
+
+# The pictures of docs/introduction.md, by whatever model is shipped, from the LIDC cubes.
+introduction: .venv/installed
+	$(BIN)/python Testing/introduction.py
 
 # Makes Resources/Models/lidc-rating.maemc again, from the LIDC cubes and the phantom.
 demo-model: .venv/installed
