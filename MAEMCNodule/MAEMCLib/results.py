@@ -57,7 +57,7 @@ class NoduleResult:
 
     point_lps: (l, p, s) mm. gate: green, amber, red, or grey where something could not be checked; it hides nothing.
     interval_low, interval_high: spread of the probability, of the kind named by interval_kind.
-    ood_percentile: how far the features lie from the training cases', 0 to 100 (see ``models.ood``).
+    ood_percentile: how far the features lie from the training cases', 0 to 100 (see ``applicability``).
     class_probabilities: by class, of more than two. clinical: the values that were read beside the images, by name.
     image: the first letters of its content's hash, since names of files and folders may be those of patients.
     input_sha256: of all that the result was computed from (see ``fingerprint``).

@@ -15,15 +15,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from .applicability import Finding, gate_of
+from .applicability import Finding, gate_of, unlike_training
 from .cases.case import Case
 from .cases.values import SERIES, asked_of, read_values
 from .errors import UNREADABLE, InputError, MAEMCError, input_error
 from .images.files import content_sha256
 from .images.reading_process import ReadingProcess
 from .inputs.input import Prepared
+from .machine.installation import check_torch
+from .models.bundle import ModelBundle
 from .models.card import ModelCard
-from .models.ood import unlike_training
 from .results import InputWarning, NoduleResult, Prediction
 
 SCORING_RELEASE = 2
@@ -132,6 +133,19 @@ def _described(case: Case, card: ModelCard | None, source: Fingerprint | None) -
     return known if isinstance(case.image, Path) else known | {"image": case.image.name}
 
 
+def opened(bundle: ModelBundle, device: str) -> Callable[[], Scorer]:
+    """Makes the predictor of a bundle; PyTorch is imported no sooner. It raises what ``check_torch`` and
+    ``open_predictor`` raise."""
+
+    def predictor() -> Scorer:
+        check_torch()
+        from .models.reference_case import open_predictor
+
+        return open_predictor(bundle, device)
+
+    return predictor
+
+
 class CaseScorer:
     """Scores cases, those of one group at once. Nothing that one case or image holds ends the others.
 
@@ -223,7 +237,7 @@ def fingerprint(case: Case, card: ModelCard, nifti_form: str | None = None) -> F
         name: _series_sha256(name, value) if name in further else value
         for name, value in asked_of(case.values, card.clinical).items()
     }
-    index = card.kind.slice_of(case)
+    index = card.kind.slice_of(case) if card.kind.sliced else None
     image = content_sha256(case.image, card.kind.located or index is not None)
     stated = {
         "image": image,

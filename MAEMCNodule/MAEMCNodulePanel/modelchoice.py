@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from MAEMCLib.errors import ModelError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.models.bundle import CARD, read_card
 from MAEMCLib.models.store import StoredModel, find_model, shipped_folder
 

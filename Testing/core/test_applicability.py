@@ -8,8 +8,7 @@ from MAEMCLib.applicability import Limits, gate_of
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import ClinicalValues
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.inputs.nodule import INPUT
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.inputs.nodule import INPUT, Preprocessing
 
 LIMITS = Limits()
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -210,17 +211,20 @@ def test_verbose_shows_where_an_error_came_from(maemc, ct):
 def test_what_modules_log_is_shown_by_a_program_alone(capsys, verbose, quiet, shown):
     log = logging.getLogger("maemc.anywhere")
 
+    def typed(command, verbose=False, quiet=False):
+        return Namespace(run=command, needs=(), verbose=verbose, quiet=quiet)
+
     def speak():
         log.debug("detailed")
         log.info("told")
         log.warning("warned")
 
-    def command():
-        run("inner", lambda: None, verbose=True, quiet=False)  # a command within another changes nothing of it
+    def command(_):
+        run("inner", typed(lambda _: None, verbose=True))  # a command within another changes nothing of it
         capsys.readouterr()
         speak()
 
-    assert run("program", command, verbose, quiet) == 0
+    assert run("program", typed(command, verbose, quiet)) == 0
     assert capsys.readouterr().err.splitlines() == shown
     log.info("told")
     assert capsys.readouterr().err == ""

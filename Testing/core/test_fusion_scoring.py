@@ -15,7 +15,7 @@ from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.input import Prepared
-from MAEMCLib.inputs.montage import normalize, to_montage
+from MAEMCLib.inputs.nodule import normalize, to_montage
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.card import branch_source, graph_of

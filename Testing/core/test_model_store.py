@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from MAEMCLib.__main__ import main
 from MAEMCLib.errors import ModelError, UsageError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.models import store as model_store
 from MAEMCLib.models.bundle import ModelBundle, copy_bundle, read_card, save_bundle
 from MAEMCLib.models.store import SHIPPED, find_model, import_model, list_models, remove_model, shipped_folder

@@ -207,7 +207,7 @@ def test_nodules_of_a_convolutional_network_without_autoencoder(maemc, resnet_no
 def test_grad_cam_of_a_nodule_lies_in_its_geometry(resnet_nodules):
     """The tile that is lit is that of the slices which the network was shown there."""
     from MAEMCLib.explain.explanation import explain
-    from MAEMCLib.inputs.montage import to_montage
+    from MAEMCLib.inputs.nodule import to_montage
 
     stacks = np.random.default_rng(3).uniform(-1100, 300, (2, 25, 50, 50)).astype(np.float32)
     predictor = Predictor(ModelBundle.open(resnet_nodules), "cpu")

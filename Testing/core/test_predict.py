@@ -8,7 +8,7 @@ import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.explain.explanation import explain
 from MAEMCLib.inputs.input import Prepared
-from MAEMCLib.inputs.montage import normalize, to_montage
+from MAEMCLib.inputs.nodule import normalize, to_montage
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.autoencoder import load_autoencoder, reconstruct
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle

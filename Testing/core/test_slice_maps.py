@@ -13,7 +13,7 @@ from MAEMCLib.explain.sanity import check_maps, displaced, shown_cells
 from MAEMCLib.figures.explained_nodule import nodule_figure, seen_figure
 from MAEMCLib.figures.words import sentences
 from MAEMCLib.inputs.input import Prepared
-from MAEMCLib.inputs.montage import to_montage
+from MAEMCLib.inputs.nodule import to_montage
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import Member, save_bundle
 from MAEMCLib.models.predictor import Predictor

@@ -91,7 +91,7 @@ def test_sigterm_is_one_line_and_its_own_exit_code():
 def test_an_interruption_that_python_drops_comes_again():
     script = """
 import time
-from MAEMCLib.machine.interruption import interruptible
+from MAEMCLib.machine.terminal import interruptible
 class Dropped:
     def __del__(self):
         raise KeyboardInterrupt

@@ -20,13 +20,14 @@ from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.scoring import CaseScorer
 from MAEMCTrainingLib.__main__ import main as maemc_train
 from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
-from MAEMCTrainingLib.classifiers.fold_model import features, load_fold
+from MAEMCTrainingLib.classifiers.fold_model import fold_results, load_fold
+from MAEMCTrainingLib.classifiers.task import features
 from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
 from MAEMCTrainingLib.data.sources import Source
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.evaluation.baselines import FOREST
 from MAEMCTrainingLib.evaluation.figures import learning_figure, roc_curve
-from MAEMCTrainingLib.evaluation.out_of_fold import calibrate, read_out_of_fold
+from MAEMCTrainingLib.evaluation.out_of_fold import calibrate, out_of_fold
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
@@ -59,7 +60,7 @@ def test_the_job_is_calibrated_and_its_report_is_whole(jobs):
 
 def test_the_figures_are_those_of_the_stored_predictions(jobs):
     table, report = read_predictions(jobs / "fine" / "predictions.csv"), report_of(jobs / "fine")
-    oof = read_out_of_fold(jobs / "fine", 4, table.case_ids, table.labels)
+    oof = out_of_fold(fold_results(jobs / "fine", 4), jobs / "fine", table.case_ids, table.labels)
     calibrated = calibrate(oof)
     np.testing.assert_allclose(table.network, oof.probabilities, atol=1e-6)
     np.testing.assert_allclose(table.probabilities[:, 1], calibrated.probabilities, atol=1e-6)

@@ -23,9 +23,10 @@ from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfigu
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
 from MAEMCTrainingLib.classifiers.export import export, read_card_texts
-from MAEMCTrainingLib.classifiers.fold_model import features, load_fold, predict
+from MAEMCTrainingLib.classifiers.fold_model import load_fold
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.classifiers.starting_point import from_job
+from MAEMCTrainingLib.classifiers.task import features, predict
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.jobs import revision
 from MAEMCTrainingLib.jobs.job import Job

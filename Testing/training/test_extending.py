@@ -22,10 +22,9 @@ SHADES = '''
 from dataclasses import dataclass
 
 import torch
-from MAEMCLib.networks.layers import Linear, initialize
+from MAEMCLib.networks.vit import Linear, initialize
 
-from ..method import Method
-from ..parts.settings import MethodSettings
+from ..method import Method, MethodSettings
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
+from MAEMCLib.inputs.nodule import Preprocessing
 from MAEMCLib.inputs.region import PLANES, cut_roi
-from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
 from MAEMCTrainingLib.data.importers.formats.lidc_slabs import import_lidc_slabs
-from MAEMCTrainingLib.data.kinds.light_views import LightView, draw_light_view, light_crop
-from MAEMCTrainingLib.data.kinds.montage_views import PADDING, View, crop
+from MAEMCTrainingLib.data.kinds.montage_views import PADDING, LightView, View, crop, draw_light_view, light_crop
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.engine.task import Sample
 from MAEMCTrainingLib.pretext.measuring import _pairs

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.inputs.montage import normalize
+from MAEMCLib.inputs.nodule import Preprocessing, normalize
 from MAEMCLib.inputs.region import cut_roi
-from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.evaluation.baselines import by_radius, shell_means
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN
 from MAEMCTrainingLib.phantom.case import PhantomConfiguration, plan_case, render_volume

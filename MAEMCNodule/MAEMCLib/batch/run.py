@@ -22,7 +22,7 @@ from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
 from ..models.card import ModelCard
 from ..results import NoduleResult
-from ..scoring import CaseScorer, ScoredCase, failed_case, fingerprint
+from ..scoring import CaseScorer, ScoredCase, failed_case, fingerprint, opened
 from .results_file import ResultsFile, Row
 
 Share = list[Case]
@@ -80,9 +80,7 @@ def _scored(
     if processes > 1:
         yield from score_in_processes(shares, bundle, device, processes, nifti_form)
         return
-    from ..models.reference_case import open_predictor
-
-    with CaseScorer(bundle.card, lambda: open_predictor(bundle, device), nifti_form) as scorer:
+    with CaseScorer(bundle.card, opened(bundle, device), nifti_form) as scorer:
         for share in shares:
             yield share, scorer.score(share)
 

@@ -17,7 +17,6 @@ from ..dicom_results.writing import check_writable
 from ..errors import UNREADABLE, InputError, ModelError, UsageError, input_error
 from ..files.atomic import folder_name, make_folder
 from ..images.reading_process import ReadingProcess
-from ..machine.installation import check_torch
 from ..machine.terminal import visible
 from ..measures.view import plane_views
 from ..models.bundle import ModelBundle
@@ -26,7 +25,7 @@ from ..models.prevalence import check_prevalence
 from ..models.store import find_model
 from ..report.sections import Figure
 from ..results import DISCLAIMER
-from ..scoring import CaseScorer, ScoredCase
+from ..scoring import CaseScorer, ScoredCase, opened
 
 if TYPE_CHECKING:
     from ..explain.explanation import Explanation
@@ -58,12 +57,13 @@ def score(arguments: Namespace) -> int:
     rows, predictor = _scored(bundle, arguments)
     results = [one.result for one in rows]
     device = predictor.device if predictor else None
-    if folder is not None:
-        write_results(folder, results, bundle.card, device)
+    if folder is None:
+        document = results_document(results, bundle.card, device)
+    else:
+        document = write_results(folder, results, bundle.card, device)
         _draw(folder, rows, predictor, bundle.card, clinical, arguments)
     whole = not arguments.dicom_sr or _write_dicom(folder / "dicom", rows, bundle.card, arguments)
     if arguments.json:
-        document = results_document(results, bundle.card, device)
         if prevalence is not None:
             document["at_prevalence"] = prevalence_document(results, bundle.card, prevalence)
         print(json.dumps(document, ensure_ascii=False, allow_nan=False))
@@ -96,14 +96,7 @@ def _scored(bundle: ModelBundle, arguments: Namespace) -> tuple[list[ScoredCase]
     Raises whatever is wrong with the command or the model; what is wrong with a case's image is in its row.
     """
     cases = bundle.card.kind.cases(arguments, bundle.card, say)
-
-    def opened() -> Predictor:
-        check_torch()
-        from ..models.reference_case import open_predictor
-
-        return open_predictor(bundle, arguments.device)
-
-    with CaseScorer(bundle.card, opened, arguments.nifti_form, say) as scorer:
+    with CaseScorer(bundle.card, opened(bundle, arguments.device), arguments.nifti_form, say) as scorer:
         rows = scorer.score(cases)
     for one in rows:
         if one.error is not None and not isinstance(one.error, InputError):

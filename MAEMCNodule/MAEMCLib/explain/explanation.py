@@ -1,5 +1,6 @@
 """Why a case has its result: where the networks look, what those maps are worth, what the autoencoder reconstructs."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from typing import Any
@@ -7,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..applicability import PERCENTILES, percentile
 from ..errors import ModelError
 from ..files.strict_json import is_number
 from ..inputs.input import Prepared
 from ..models.autoencoder import Autoencoder, load_autoencoder, reconstruct
 from ..models.card import ModelCard
-from ..models.ood import PERCENTILES, percentile
 from ..models.predictor import Predictor
 from ..networks.configuration import TILES, EncoderConfiguration
 from .attention import (
@@ -68,6 +69,13 @@ class Explanation:
     def parts(self) -> dict[str, dict[str, np.ndarray]]:
         """The arrays by part and branch."""
         return {"reconstruction": self.reconstruction, "error": self.error, "attention": self.attention}
+
+    def files(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        """The name of each array's file, without an ending, its branch and the array; no file of Windows has a colon in
+        its name."""
+        for part, branches in self.parts().items():
+            for branch, array in branches.items():
+                yield f"{part}_{branch.replace(':', '_')}", branch, array
 
     def to_json(self) -> dict[str, Any]:
         """What its maps are worth, its errors and the slices' weights, for programs."""

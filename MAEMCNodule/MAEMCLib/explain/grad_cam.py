@@ -11,8 +11,7 @@ from torch import Tensor
 from ..networks.backbones import Backbone
 from ..networks.classifier import Classifier
 from ..networks.configuration import TILES
-from ..networks.masking import observed_patches, patchify
-from ..networks.vit import ViT
+from ..networks.vit import ViT, observed_patches, patchify
 
 
 def has_slice_maps(encoder) -> bool:

@@ -15,8 +15,7 @@ import torch
 from ..networks.backbones import Backbone
 from ..networks.classifier import Classifier
 from ..networks.configuration import TILES, EncoderConfiguration
-from ..networks.encoders import build_encoder
-from ..networks.layers import initialize
+from ..networks.vit import build_encoder, initialize
 from .attention import GRAD_CAM, LAST_BLOCK, ROLLOUT, ExplainedImage, PlaceMap, enlarged, interpolated
 from .grad_cam import has_slice_maps
 

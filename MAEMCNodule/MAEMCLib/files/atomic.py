@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,3 +113,14 @@ def folder_name(name: str, taken: set[str]) -> str:
         unique, number = f"{plain}-{number}", number + 1
     taken.add(unique.lower())
     return unique
+
+
+def home() -> Path:
+    """MAEMC_HOME, or the platform's folder for a user's application data."""
+    if "MAEMC_HOME" in os.environ:
+        return Path(os.environ["MAEMC_HOME"])
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "MAEMC"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "MAEMC"
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "MAEMC"

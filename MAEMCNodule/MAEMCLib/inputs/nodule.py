@@ -1,8 +1,9 @@
-"""A nodule in a CT: two stacks of slices about a point, read, assessed and laid out as montages."""
+"""A nodule in a CT: two stacks of slices about a point, read, assessed, and laid out as the 5 x 5 montages that the
+network takes (Zhao et al. 2025, section 2.2). Free of torch."""
 
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,17 +13,119 @@ from ..applicability import Finding
 from ..cases.case import Case
 from ..cases.points import NodulePoint, check_names, parse_point, read_points
 from ..cases.values import GIVEN, SERIES, ClinicalField, ClinicalValues, parse_assignments
-from ..errors import InputError, UsageError
+from ..errors import InputError, ModelError, UsageError
 from ..files.atomic import write_json
-from ..images.ct import AIR_BELOW_HU, CTVolume, check_ct
+from ..images.ct import AIR_BELOW_HU, WINDOW_HU, CTVolume, check_ct
 from ..images.files import read_volume, write_volume
+from ..images.gray import crop_resized
+from ..images.itk import native_path
 from ..images.reading_process import ReadingProcess
 from ..networks.configuration import TILES
 from ..results import DISCLAIMER, NoduleResult
-from .input import Input, Model, Prepared, file_name
-from .montage import denormalize, from_montage, montage, resized, save_montage
+from .input import Input, Model, Prepared, check_numbers, check_standardization
 from .region import PLANES, SIDE, SLICES, NoduleROI, cut_roi
-from .settings import Preprocessing
+
+LOWEST_HU, HIGHEST_HU = -2000, 4000
+NARROWEST_HU, WIDEST_HU = 100, 5000
+SLICE_STEPS_MM = (0.3, 5.0)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How HU become network input; stored with each model.
+
+    window_lower, window_upper: HU.
+    mean, std: of the training montages after scaling the window to [0, 1]. skip_unobserved: what lies outside the
+    volume is left out (NaN, of which the encoder makes no token); otherwise it is shown as air.
+    """
+
+    window_lower: float = WINDOW_HU[0]
+    window_upper: float = WINDOW_HU[1]
+    mean: float = 0.0
+    std: float = 1.0
+    slice_step_mm: float = 1.0
+    skip_unobserved: bool = False
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        if self.window_upper <= self.window_lower or self.std <= 0 or self.slice_step_mm <= 0:
+            raise ModelError(f"The preprocessing settings contradict themselves: {asdict(self)}.")
+        inside = self.window_lower >= LOWEST_HU and self.window_upper <= HIGHEST_HU
+        if not inside or not NARROWEST_HU <= self.window_upper - self.window_lower <= WIDEST_HU:
+            raise ModelError(
+                f"No CT is seen through a window of {self.window_lower:g} to {self.window_upper:g} HU: it has to be "
+                f"{NARROWEST_HU} to {WIDEST_HU} HU wide and lie within {LOWEST_HU} to {HIGHEST_HU} HU.",
+                "window",
+            )
+        if not SLICE_STEPS_MM[0] <= self.slice_step_mm <= SLICE_STEPS_MM[1]:
+            raise ModelError(
+                f"Slices {self.slice_step_mm:g} mm apart are none of a lung: {SLICE_STEPS_MM[0]} to "
+                f"{SLICE_STEPS_MM[1]:g} mm are possible.",
+                "slice-step",
+            )
+        check_standardization(self.mean, self.std)
+
+
+def normalize(hu: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """HU -> window clipped to [0, 1] -> standardized by the training mean and deviation. Any shape, float32."""
+    width = preprocessing.window_upper - preprocessing.window_lower
+    scaled = np.clip((np.asarray(hu, np.float32) - preprocessing.window_lower) / width, 0.0, 1.0)
+    return ((scaled - preprocessing.mean) / preprocessing.std).astype(np.float32)
+
+
+def denormalize(values: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Inverse of ``normalize`` within the window: network units -> HU, not clipped. Any shape, float32."""
+    width = preprocessing.window_upper - preprocessing.window_lower
+    scaled = np.asarray(values, np.float32) * preprocessing.std + preprocessing.mean
+    return (scaled * width + preprocessing.window_lower).astype(np.float32)
+
+
+def to_montage(stack: np.ndarray) -> np.ndarray:
+    """(..., 25, 50, 50) slices -> (..., 250, 250) montage, slices in row-major order."""
+    lead = stack.shape[:-3]
+    tiles = stack.reshape(*lead, TILES, TILES, SIDE, SIDE)
+    return np.moveaxis(tiles, -3, -2).reshape(*lead, TILES * SIDE, TILES * SIDE)
+
+
+def from_montage(montage: np.ndarray) -> np.ndarray:
+    """(..., 250, 250) montage -> (..., 25, 50, 50) slices; inverse of ``to_montage``."""
+    lead = montage.shape[:-2]
+    tiles = montage.reshape(*lead, TILES, SIDE, TILES, SIDE)
+    return np.moveaxis(tiles, -2, -3).reshape(*lead, SLICES, SIDE, SIDE)
+
+
+def resized(montage: np.ndarray, side: int) -> np.ndarray:
+    """(250, 250) -> (side, side), interpolated linearly, for a backbone that does not take 250 pixels."""
+    if side == len(montage):
+        return montage
+    return crop_resized(montage, (len(montage) / 2, len(montage) / 2), len(montage), side)
+
+
+def montage(
+    stack: np.ndarray, preprocessing: Preprocessing, side: int = TILES * SIDE, observed: np.ndarray | None = None
+) -> np.ndarray:
+    """(25, 50, 50) HU -> (side, side) network input. observed: (25,) bool; the other slices become NaN, where the model
+    skips what was not observed. Raises InputError for another shape or values not finite."""
+    if stack.shape != (SLICES, SIDE, SIDE):
+        raise InputError(f"A region has the shape {stack.shape}; {(SLICES, SIDE, SIDE)} is needed.", "shape")
+    if not np.isfinite(stack).all():
+        raise InputError("A region holds values that are not numbers (NaN or infinity).", "not-finite")
+    values = normalize(stack, preprocessing)
+    if observed is not None and preprocessing.skip_unobserved:
+        values[~observed] = np.nan
+    return resized(to_montage(values), side)
+
+
+def save_montage(stack: np.ndarray, preprocessing: Preprocessing, path: Path) -> None:
+    """Write a stack (25, 50, 50) as its 250 x 250 montage in the model's window, 8-bit gray PNG. Raises InputError."""
+    import SimpleITK as sitk
+
+    window = Preprocessing(preprocessing.window_lower, preprocessing.window_upper)  # [0, 1], not standardized
+    gray = np.rint(normalize(to_montage(stack), window) * 255).astype(np.uint8)
+    try:
+        sitk.WriteImage(sitk.GetImageFromArray(gray), native_path(path))
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be written. Choose a folder that can be written.") from error
 
 
 class Nodule(Input):
@@ -132,10 +235,8 @@ class Nodule(Input):
         from ..figures.nodule import save_figure
         from ..figures.words import sentences
 
-        for part, branches in explanation.parts().items():
-            for branch, stack in branches.items():
-                plane = explanation.sources[branch][1]
-                write_stack(folder / f"{file_name(part, branch)}.nrrd", stack, case.region, plane)
+        for name, branch, stack in explanation.files():
+            write_stack(folder / f"{name}.nrrd", stack, case.region, explanation.sources[branch][1])
         for name, figure in self.figures(result, case, explanation).items():
             save_figure(figure, folder / f"{name}.png")
         write_json(folder / "explanation.json", {**explanation.to_json(), "disclaimer": DISCLAIMER})

@@ -17,8 +17,7 @@ from ..images.gray import Pixels, framed, gray_of
 from ..images.reading_process import ReadingProcess
 from ..results import DISCLAIMER, NoduleResult
 from .input import Input, Model, Prepared
-from .settings import PicturePreprocessing
-from .view import View, views
+from .view import PicturePreprocessing, View, views
 
 SMALLEST_SIDE = 8
 """Pixels; below this a picture shows nothing that could be scored."""
@@ -42,7 +41,7 @@ class Picture(Input):
     """See the module."""
 
     name, noun, described, title = "picture", "picture", "whole 2-D pictures", "Picture report"
-    measured = True
+    measured = sliced = True
     planes: ClassVar = {"mean": ("picture",)}
     settings = PicturePreprocessing
     array_names = ("picture",)
@@ -64,6 +63,7 @@ class Picture(Input):
         return [cases[start : start + TOGETHER] for start in range(0, len(cases), TOGETHER)]
 
     def slice_of(self, case: Case) -> str | None:
+        """The number of the slice that the case is of a volume; None where it is the whole of its image."""
         volume = case.kind == "slice" and (isinstance(case.image, CTVolume) or is_volume(case.image))
         return case.values.get("slice_index") if volume else None
 

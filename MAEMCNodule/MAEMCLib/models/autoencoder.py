@@ -7,9 +7,8 @@ from torch import nn
 
 from ..errors import ModelError
 from ..networks.configuration import DecoderConfiguration, EncoderConfiguration
-from ..networks.decoder import Decoder
-from ..networks.masking import Split, observed_patches, patchify, split_observed, unpatchify
-from ..networks.vit import ViT
+from ..networks.masking import Split, split_observed
+from ..networks.vit import Decoder, ViT, observed_patches, patchify, unpatchify
 from .predictor import Predictor, load_members
 
 ROUNDS = 4
@@ -47,7 +46,9 @@ def load_autoencoder(predictor: Predictor) -> Autoencoder | None:
     if decoder is None or not isinstance(encoder, EncoderConfiguration):
         raise ModelError(f"The card of {card.id} does not describe its autoencoder. Get the model again.", "decoder")
     encoder = replace(encoder, offsets=())  # it reconstructs all slices, whichever the classifier is shown
-    autoencoder = load_members(predictor.bundle, "decoder", lambda: Autoencoder(encoder, decoder))[0].float()
+    with torch.device("meta"):
+        network = Autoencoder(encoder, decoder)
+    autoencoder = load_members(predictor.bundle, "decoder", network)[0].float()
     if not all(bool(torch.isfinite(tensor).all()) for tensor in autoencoder.state_dict().values()):
         raise ModelError(
             f"The autoencoder of {card.id} holds values that are not numbers. Get the model again from its source.",

@@ -1,5 +1,6 @@
 """From cases to probabilities: the classifier members of a bundle on one device."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..applicability import FeatureDistance, branch_distances, case_distance, percentile
 from ..cases.values import CHOICE, NUMBER, ClinicalField, ClinicalValues
 from ..errors import ArchitectureError, InputError, ModelError
 from ..inputs.input import Prepared
@@ -16,10 +18,8 @@ from ..machine.device import choose_device, placed, without_tf32
 from ..networks.classifier import Classifier, mean_of
 from ..networks.heads import head_named
 from ..results import Prediction
-from .bundle import ModelBundle
+from .bundle import FLOATS, ModelBundle, TensorHeader
 from .card import ModelCard, branch_source
-from .ood import FeatureDistance, branch_distances, case_distance, percentile
-from .weights_header import FLOATS, TensorHeader
 
 BATCH = 16
 """Images, or cases, computed at once: enough to feed a GPU, few enough for 4 GB of its memory with ViT-L."""
@@ -42,18 +42,24 @@ class Observations:
 class Predictor:
     """A loaded bundle, ready to score. Loading is slow, scoring fast: keep it.
 
+    halves: whether its weights are stored in half precision.
+
     Raises ModelError where the weights do not fit the architecture that the card states.
     """
 
     def __init__(self, bundle: ModelBundle, device: str = "auto") -> None:
         self.bundle = bundle
         self.card: ModelCard = bundle.card
-        self.device = choose_device(device).name
         self.notice = ""
         self.side = self.card.encoder.image_size
         self.card.kind.check_side(self.card.preprocessing, self.side, self.card.id)
         self.sources = _sources(self.card)
-        self.members = [placed(member, self.device) for member in load_members(bundle, "classifier", self._network)]
+        with torch.device("meta"):
+            network = self._network()
+        loaded = load_members(bundle, "classifier", network)
+        self.halves = next(loaded[0].parameters()).dtype in (torch.bfloat16, torch.float16)
+        self.device = choose_device(device).name
+        self.members = [placed(member, self.device) for member in loaded]
         for member in self.members:
             for name, part in member.named_children():
                 if name != "encoder" and not member.RELATES:  # rounding its few products is what moves a logit most
@@ -268,16 +274,15 @@ def _distances(bundle: ModelBundle, branches: tuple[str, ...], width: int) -> li
     return made
 
 
-def load_members(bundle: ModelBundle, role: str, network: Callable[[], nn.Module]) -> list[nn.Module]:
-    """The members with a role, on the CPU, in their own precision. network: makes one.
+def load_members(bundle: ModelBundle, role: str, network: nn.Module) -> list[nn.Module]:
+    """The members with a role, on the CPU, in their own precision. network: one, on the "meta" device.
 
-    Made on the "meta" device and filled by assignment: a network that the weights do not fit takes no memory, and one
-    that they fit has them in memory once (ViT-L: 1.2 GB in float32). Raises ModelError naming what does not fit.
+    Its copies are filled by assignment: a network that the weights do not fit takes no memory, and one that they fit
+    has them in memory once (ViT-L: 1.2 GB in float32). Raises ModelError naming what does not fit.
     """
     members = []
     for name in bundle.card.members(role):
-        with torch.device("meta"):
-            empty = network()
+        empty = copy.deepcopy(network)
         header = bundle.header(name)
         _check_fit(header, empty.state_dict(), bundle.card.id)
         empty.load_state_dict(bundle.tensors(name), assign=True)

@@ -77,10 +77,13 @@ def results_document(results: list[NoduleResult], card: ModelCard, device: str |
     }
 
 
-def write_results(folder: Path, results: list[NoduleResult], card: ModelCard, device: str | None) -> None:
-    """results.csv and results.json in a folder, each whole or not at all. Raises InputError."""
-    write_csv(folder / "results.csv", (_unnamed(result, card).to_row() for result in results))
-    write_json(folder / "results.json", results_document(results, card, device))
+def write_results(folder: Path, results: list[NoduleResult], card: ModelCard, device: str | None) -> dict:
+    """results.csv and results.json in a folder, each whole or not at all; returns the latter's document. Raises
+    InputError."""
+    rows, document = [_unnamed(result, card).to_row() for result in results], results_document(results, card, device)
+    write_csv(folder / "results.csv", rows)
+    write_json(folder / "results.json", document)
+    return document
 
 
 def _unnamed(result: NoduleResult, card: ModelCard) -> NoduleResult:
@@ -99,7 +102,7 @@ def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
     ):
         writer = RowWriter(stream)
         writer.row(COLUMNS)
-        writer.rows([row[column] for column in COLUMNS] for row in rows)
+        writer.rows([[row[column] for column in COLUMNS] for row in rows])
 
 
 def about(card: ModelCard) -> str:

@@ -38,7 +38,7 @@ class Subject:
 
 
 class Reviews:
-    """The reviews of a home (``files.home``). log: the audit log, with what is wrong in it.
+    """The reviews of a home (``files.atomic.home``). log: the audit log, with what is wrong in it.
 
     Making one reads the log; so does ``refresh``, for what other processes have written since.
     """

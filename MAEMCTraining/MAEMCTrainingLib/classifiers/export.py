@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import read_json
-from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.bundle import Member, ModelBundle, TensorHeader, save_bundle
 from MAEMCLib.models.card import SCHEMA, ModelCard, name_problem
 from MAEMCLib.models.reference_case import measure
-from MAEMCLib.models.weights_header import TensorHeader
 from torch import Tensor
 
 from ..data.kinds import kind_of_job

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 
-from . import TRAINING, TerminalLine, add_command, add_output, chosen_device, show
+from ..engine.processes import chosen_device
+from ..jobs.progress import TerminalLine
+from . import TRAINING, add_command, add_output, show
 
 if TYPE_CHECKING:
     from MAEMCLib.report.sections import Report
@@ -97,7 +99,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         report = evaluation_report(found)
     for case, _, reason in failed:
         print(f"{case} was not scored: {reason}", file=sys.stderr)
-    show(report, options)
+    if not options.quiet:
+        show(report)
     print(options.output or folder)
     return _FAILED if failed else 0
 
@@ -122,7 +125,7 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> Report:
     training = None
     with contextlib.suppress(InputError):  # its data are gone: the rows that need them say so
         training = cohort_of(pretrained, home())
-    return pretext_report(evaluate_pretext(pretrained, cohort, options.output, chosen_device(options), training))
+    return pretext_report(evaluate_pretext(pretrained, cohort, options.output, chosen_device(options.device), training))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -5,26 +5,27 @@ job's folds. Beside them, how far a job's own cases lie from what its models kno
 Of a network that is shown the observed slices alone, also what is told by which slices these are: were that much, it
 could have learned how large the file is, and not what is in it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from MAEMCLib.applicability import PERCENTILES, branch_distances, case_distance
 from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.inputs.region import SIDE, SLICES
-from MAEMCLib.models.ood import PERCENTILES, branch_distances, case_distance
 from MAEMCLib.networks.configuration import TILES
-from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.vit import build_encoder
 
-from ..classifiers.fold_model import FoldTraining, features, fold_folder, fold_result, load_fold, trained_branches
+from ..classifiers.fold_model import FoldTraining, fold_folder, load_fold, probabilities_of
 from ..classifiers.starting_point import SCRATCH
+from ..classifiers.task import features, trained_branches
 from ..data.cohort import Cohort
 from ..data.folds import Fold
+from ..data.kinds.montage_views import regions
 from ..data.kinds.nodule import KIND as NODULE
-from ..data.kinds.nodule import regions
 from ..data.kinds.picture import KIND as PICTURE
 from ..engine.checkpoints import read_tensors
 from ..statistics.logistic import FEATURE_PENALTY, fit_logistic
 from ..statistics.operating_points import FEWEST_CASES
-from .out_of_fold import probabilities_of
 
 MAJORITY, SIZE, VALUES = "majority class", "size alone", "clinical values alone (logistic)"
 FROZEN, FOREST = "pre-trained encoder, frozen", "random forest on the central pixels"
@@ -34,8 +35,11 @@ PROFILE_MM = 24
 _RADII = np.linspace(0.2, 2.6, 24)
 
 
-def baselines_of(trained: FoldTraining) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """(cases, C) probabilities by name of the baseline, of the cases that a fold tests, and why one is missing."""
+def baselines_of(
+    trained: FoldTraining, results: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(cases, C) probabilities by name of the baseline, of the cases that a fold tests, and why one is missing.
+    results: of the folds."""
     cohort, division, run = trained.cohort, trained.division, trained.run
     labels, folds, main = cohort.labels, division.folds, cohort.main
     classes = int(labels.max()) + 1
@@ -70,7 +74,7 @@ def baselines_of(trained: FoldTraining) -> tuple[dict[str, np.ndarray], dict[str
     others["untrained encoder, frozen"] = logistic(values, labels, folds, FEATURE_PENALTY)
     if trained.session.job.settings["from"] == SCRATCH:
         unavailable[FROZEN] = "trained from scratch"
-    frozen = [row for fold in folds for row in fold_result(trained.session.job.folder, fold.number).get("frozen", [])]
+    frozen = [row for result in results for row in result.get("frozen", [])]
     if frozen:
         place = {case.case_id: index for index, case in enumerate(main.cases)}
         others[FROZEN] = np.full((len(main), classes), np.nan)
@@ -88,8 +92,9 @@ def training_distances(trained: FoldTraining) -> list[float]:
     """
     cohort, division, run, folder = trained.cohort, trained.division, trained.run, trained.session.job.folder
     folds = [(fold, fold.validation if division.by_split else fold.test) for fold in division.folds]
-    known = all((fold_folder(folder, fold.number) / "statistics.safetensors").exists() for fold, _ in folds)
-    if not known or sum(len(cases) for _, cases in folds) < FEWEST_CASES:
+    if sum(len(cases) for _, cases in folds) < FEWEST_CASES:
+        return []
+    if not all((fold_folder(folder, fold.number) / "statistics.safetensors").exists() for fold, _ in folds):
         return []
     numbers = trained_branches(getattr(run, "fusion", "mean"), cohort.branches)
     found = []

@@ -8,8 +8,8 @@ import numpy as np
 from MAEMCLib.report.sections import Metric
 
 from ..classifiers.cases import OWN_CLASSES
-from ..statistics.bootstrap import patient_samples, two_class_samples
 from ..statistics.calibration import Calibration, reliability
+from ..statistics.intervals import patient_samples, two_class_samples
 from ..statistics.metrics import (
     Comparison,
     area,
@@ -191,9 +191,10 @@ def measure(
     facts: the fields of ``Evaluation`` that are no figures.
     """
     labels, patients, ranked = table.labels, table.patient_numbers, None
-    if len(table.classes) == 2:
-        ranked = evaluate(labels, table.probabilities[:, 1], patients, threshold, table.folds, scores)
     samples = patient_samples(labels, patients) if table.by_class else two_class_samples(labels, patients)
+    if len(table.classes) == 2:
+        drawn = None if table.by_class else samples
+        ranked = evaluate(labels, table.probabilities[:, 1], patients, threshold, table.folds, scores, drawn)
     branches: dict[str, Metrics] = {}
     baselines: dict[str, Metrics] = {}
     comparisons: dict[str, Comparison] = {}

@@ -29,9 +29,9 @@ from .baselines import SIZE
 from .clicks import click_rows
 from .evaluation import ClickRow, DataFacts, Decisions, Evaluation, measure, with_figures
 from .groups import Grouping, group_rows, like_size
-from .notes import data_notes
 from .page import write_evaluation
 from .predictions import PredictionTable, read_predictions
+from .report import data_notes
 from .scored_data import WHOLE, Failed, Members, Progress, Scored, score_cache, score_manifest
 
 

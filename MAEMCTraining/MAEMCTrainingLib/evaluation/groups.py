@@ -13,7 +13,7 @@ import numpy as np
 from MAEMCLib.errors import UsageError
 from MAEMCLib.report.sections import Metric
 
-from ..statistics.bootstrap import divide, two_class_samples, with_interval
+from ..statistics.intervals import divide, two_class_samples, with_interval
 from ..statistics.metrics import area, auc_difference
 
 LIKE_SIZE = 0.2

@@ -9,7 +9,7 @@ from MAEMCLib.report.formats import write_report
 from MAEMCLib.report.sections import OWN, Cell, Difference, Figure, Note, Notes, Part, Report, Section, Table
 
 from ..classifiers.starting_point import UNKNOWN, UNKNOWN_PATIENTS
-from ..data.parts import TEST, VALIDATION
+from ..data.cases import TEST, VALIDATION
 from ..jobs.files import read_events
 from ..statistics.metrics import Comparison
 from ..statistics.operating_points import OperatingPoint

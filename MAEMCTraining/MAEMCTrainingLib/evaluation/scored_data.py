@@ -25,10 +25,10 @@ from MAEMCLib.scoring import CaseScorer, ScoredCase
 from scipy.special import softmax
 
 from ..classifiers.cases import LABEL, OWN_CLASSES, labeled
+from ..data.cases import FIRST_ROW
 from ..data.cohort import join
 from ..data.kinds import KINDS
 from ..data.kinds.picture import case_of
-from ..data.parts import FIRST_ROW
 from ..data.store import open_store
 from .baselines import SIZE
 from .predictions import PredictionTable

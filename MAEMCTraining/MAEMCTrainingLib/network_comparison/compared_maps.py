@@ -13,7 +13,7 @@ from MAEMCLib.explain.grad_cam import grad_cam
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor
 
-from ..statistics.bootstrap import mean_by_patients
+from ..statistics.intervals import mean_by_patients
 from .compared_network import Answers, ComparedNetwork
 from .figures import MapExamples
 

@@ -1,9 +1,37 @@
-"""The queue of keys that contrastive learning takes its negatives from."""
+"""Momentum contrast (He et al. 2020): copies of a method's parts that follow them slowly and are not trained, and the
+queue of keys that contrastive learning takes its negatives from."""
+
+import copy
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ..method import Method
 from .gathering import rows_of_all
+
+
+class MomentumCopies(Method):
+    """A method with a momentum copy, ``momentum_NAME``, of each of the parts ``FOLLOWED``."""
+
+    FOLLOWED: ClassVar[tuple[str, ...]] = ("encoder", "projection")
+
+    def add_copies(self) -> None:
+        """Copy the parts as they are."""
+        for name in self.FOLLOWED:
+            setattr(self, f"momentum_{name}", copy.deepcopy(getattr(self, name)).requires_grad_(False))
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """theta_k <- m * theta_k + (1 - m) * theta_q (He et al. 2020, equation 2), before the keys are computed.
+
+        Parameters only: the running statistics of batch normalization are the copies' own.
+        """
+        theirs, ours = (
+            [parameter for name in self.FOLLOWED for parameter in getattr(self, prefix + name).parameters()]
+            for prefix in ("momentum_", "")
+        )
+        torch._foreach_lerp_(theirs, ours, 1 - self.configuration.momentum)
 
 
 class KeyQueue(nn.Module):
