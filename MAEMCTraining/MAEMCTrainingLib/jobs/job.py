@@ -115,7 +115,8 @@ class Job:
         """
         stored = self.settings
         if "configuration" in stored:
-            _refuse_older(self, stored)
+            if "parts" in settings:
+                _refuse_older(self, stored)
             _check_same(stored, settings, self.folder)
         elif self.leads:
             begun = {name: value for name, value in stored.items() if name != "command"}
