@@ -62,7 +62,7 @@ def train_folds(
     division = division_of(cohort, run, job.log)
     parts, facts = part_counts(cohort), cohort.facts(TRAIN, VALIDATION)
     run = replace(run, folds=len(division.folds))
-    pretraining, leaky = check_protocol(protocol, cohort.main, division.untouched, start)
+    pretraining, leaky = check_protocol(protocol, cohort.main, start, division.untouched)
     preprocessing = _preprocessing(cohort, run, start)
     job.declare(
         {

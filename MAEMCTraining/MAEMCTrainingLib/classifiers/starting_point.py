@@ -149,9 +149,10 @@ def from_imagenet(encoder: Any, weights: Path | None) -> StartingPoint:
 
 
 def check_protocol(
-    protocol: str, cohort: Cohort, tested: Iterable[int], start: StartingPoint | None
+    protocol: str, cohort: Cohort, start: StartingPoint | None, tested: Iterable[int] | None = None
 ) -> tuple[str | None, bool]:
-    """Where the encoders of the folds come from, and whether the evaluation leaks. tested: cases of the cohort.
+    """Where the encoders of the folds come from, and whether the evaluation leaks. tested: cases of the cohort, all
+    where none are named.
 
     None: from scratch. GIVEN: the pre-training as it is, either because it saw nobody who is evaluated here, or, under
     the protocol ``paper``, although it did: that leaks. IN_FOLD: it did see them, so that under ``honest`` it is
@@ -164,8 +165,10 @@ def check_protocol(
     pretrained = start.pretraining
     if pretrained is None:
         return GIVEN if start.source == IMAGENET else UNKNOWN, False
+    cases = cohort.cases if tested is None else [cohort.cases[int(case)] for case in tested]
+    patients = {case.patient for case in cases}
     comparable = pretrained.cohort["pseudonym_key"] == cohort.pseudonym_key
-    if comparable and not set(pretrained.cohort["pseudonyms"]) & {cohort.cases[int(case)].patient for case in tested}:
+    if comparable and not set(pretrained.cohort["pseudonyms"]) & patients:
         return GIVEN, False
     if protocol == "paper":
         return GIVEN, True

@@ -153,7 +153,7 @@ def radial_profiles(cohort: Cohort) -> np.ndarray:
     z, y, x = np.meshgrid(across, along, along, indexing="ij")
     distances = np.sqrt(x**2 + y**2 + z**2)
     both = np.stack([distances, distances])
-    return np.array([shell_means(regions(cohort, index), both) for index in range(len(cohort))])
+    return np.array([shell_means(regions(cohort, index), both) for index in range(len(cohort.cases))])
 
 
 def by_radius(profiles: np.ndarray, diameters_mm: np.ndarray) -> np.ndarray:

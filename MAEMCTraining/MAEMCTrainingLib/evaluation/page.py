@@ -42,8 +42,9 @@ _TITLES = {TEST: "Test rows of the manifest", VALIDATION: "Validation rows of th
 def write_evaluation(found: Evaluation, table: PredictionTable, output: Path, job: Path | None = None) -> None:
     """predictions.csv, report.html and metrics.json in a folder. job: as ``evaluation_report``."""
     table.write(output / "predictions.csv")
-    write_report(evaluation_report(found, table, job), output / "report.html")
-    write_json(output / "metrics.json", found.to_json())
+    metrics, report = found.to_json(), evaluation_report(found, table, job)
+    write_report(report, output / "report.html")
+    write_json(output / "metrics.json", metrics)
 
 
 def evaluation_report(found: Evaluation, table: PredictionTable | None = None, job: Path | None = None) -> Report:

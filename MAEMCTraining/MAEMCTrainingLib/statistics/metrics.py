@@ -80,10 +80,9 @@ def evaluate(
     table = two_class_samples(labels, patients) if samples is None else samples
     calibration, if_calibrated = calibration_rows(labels, probabilities, table)
     rows = {"brier": table @ (probabilities - labels) ** 2 / table.sum(axis=1), **calibration}
-    found = {"auc": area(labels, scores, patients), **rates(labels, probabilities, patients, threshold)}
     enough = fewest_patients(labels, patients) >= 2
-    for name, row in rows.items():
-        found[name] = with_interval(row if enough else row[:1], len(labels))
+    resampled = {name: with_interval(row if enough else row[:1], len(labels)) for name, row in rows.items()}
+    found = {"auc": area(labels, scores, patients), **rates(labels, probabilities, patients, threshold), **resampled}
     found["ece_if_calibrated"] = Metric(*if_calibrated, len(labels))
     if folds is not None:
         found["auc_within_folds"] = area(labels, scores, patients, folds)
