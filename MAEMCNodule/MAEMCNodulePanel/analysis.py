@@ -17,6 +17,7 @@ import slicer
 from MAEMCLib.errors import InputError
 
 from . import pictures
+from .resultwords import MEASURES
 
 PLANES = ("axial", "coronal")
 SHOWN, ELSEWHERE, ASIDE = "", "elsewhere", "aside"
@@ -40,7 +41,8 @@ class NoduleRecord:
     state: "waiting" (to be scored), "pending" (with the worker), "scored" or "failed"; message says why it failed or
     waits. result: the row of the results as JSON (``NoduleResult``), None before it is scored. fingerprint: the input
     that result, or the running request, belongs to. explained: whether the overlay volumes belong to it, too. window:
-    HU that the model's gray scale spans.
+    HU that the model's gray scale spans. shownAnyway: whether the reader has asked for the number in spite of a red
+    gate. measured: of the segment that the reader has drawn, in place of what the row says of its size.
     """
 
     name: str
@@ -50,6 +52,15 @@ class NoduleRecord:
     fingerprint: dict | None = None
     explained: bool = False
     window: tuple | None = None
+    shownAnyway: bool = False
+    measured: dict | None = None
+
+    @property
+    def measures(self) -> dict:
+        """{name: value} of what is measured of the nodule, by the names of the results' columns."""
+        result = self.result or {}
+        names = (*MEASURES, "composition", "mask_status")
+        return self.measured or {name: result[name] for name in names if result.get(name) is not None}
 
     def toJson(self) -> str:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":"))

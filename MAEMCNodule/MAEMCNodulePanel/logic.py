@@ -1,6 +1,7 @@
 """The module's logic: points in a scene become results in it. Works without any window; knows no Qt."""
 
 import importlib
+import sys
 import threading
 import time
 from pathlib import Path
@@ -23,9 +24,10 @@ from .interpreter import slicerPython
 from .modelchoice import chosenModel
 from .parameters import MAEMCNoduleParameterNode, parameterNode
 from .pictures import nameOf, recordIDOf
+from .resulttable import writeTable
 from .sceneobserver import SceneObserver
 from .scorevalues import setValue
-from .scoringqueue import ScoringQueue, settle
+from .scoringqueue import ScoringQueue, setRecord, settle
 from .showing import NoduleDisplay, scoresPictures, selectAmong
 from .status import PanelLogic, Status
 from .upkeep import SceneUpkeep
@@ -61,6 +63,11 @@ class MAEMCNoduleLogic(PanelLogic):
     def device(self) -> dict:
         """What the worker computes on, as far as it has told: name, title, torch, seconds, ..."""
         return self.queue.device
+
+    @property
+    def isWarm(self) -> bool:
+        """Whether what cuts planes out of a CT is loaded, which takes long."""
+        return self._warming is None and "SimpleITK" in sys.modules
 
     def attach(self) -> None:
         """Follow the scene: the analyses in it, and those that are loaded later. Results that are there stay."""
@@ -154,7 +161,7 @@ class MAEMCNoduleLogic(PanelLogic):
             for pointID, index in analysis.pointIndices().items():
                 analysis.setRecord(pointID, NoduleRecord(labels.nameOfPoint(pointsNode, index)))
             self._observer.watch(analysis)
-            nodes.writeTable(analysis)
+            writeTable(analysis)
             self.display.arrange()
         elif analysis.standing == ASIDE:
             analysis.standing = SHOWN
@@ -189,6 +196,17 @@ class MAEMCNoduleLogic(PanelLogic):
         elif not analysis.located:
             self._observer.pointRemoved.emit(analysis, pointID)
             self._observer.analysisChanged.emit(analysis)
+
+    def showAnyway(self, analysis: Analysis, pointID: str) -> None:
+        """Show a number that is folded away (see ``withheld``), until the nodule is scored anew."""
+        record = analysis.record(pointID)
+        setRecord(analysis, pointID, record, record.state, record.message, shownAnyway=True)
+        self.changed.emit()
+
+    def showOverlay(self, analysis: Analysis, pointID: str) -> None:
+        """Have the chosen overlay of a nodule in the scene: at once where its explanation is known, else later."""
+        if not self._upkeep.makeOverlays(analysis, pointID):
+            self.queue.explain(analysis, pointID, self.getParameterNode().model)
 
     # Models and device
 
@@ -312,7 +330,7 @@ class MAEMCNoduleLogic(PanelLogic):
         if self.getParameterNode().inputVolume is volumeNode:
             self.getParameterNode().selectedPoint = recordID
         self.queue.schedule(analysis, recordID, pictures=pictures)
-        nodes.writeTable(analysis)
+        writeTable(analysis)
         self.display.arrange()
         self.changed.emit()
         return analysis

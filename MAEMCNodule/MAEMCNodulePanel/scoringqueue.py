@@ -1,5 +1,6 @@
 """The way of a nodule from its point through the worker to its record: when it is due, what is sent and answered."""
 
+import contextlib
 import dataclasses
 import time
 from collections import deque
@@ -18,6 +19,7 @@ from slicer.i18n import tr as _
 from . import labels, nodes, pictures
 from .analysis import Analysis, NoduleRecord
 from .clinicalvalues import clinicalInput, clinicalOf, seriesNames
+from .explanations import Explained, Explanations
 from .installing import inPanelWords
 from .modelchoice import chosenModel
 from .sceneobserver import SceneObserver
@@ -48,17 +50,20 @@ class Request:
 class ScoringQueue:
     """Nodules that wait for their time, or are with the worker. Nothing here waits; ``poll`` does what can be done.
 
-    deviceRequest: what the worker is to compute on. device: what it computes on, as far as it has told.
+    deviceRequest: what the worker is to compute on. device: what it computes on, as far as it has told. explanations:
+    of the nodules that were explained last.
     """
 
     def __init__(self, worker: WorkerClient, observer: SceneObserver, statusLine: StatusLine) -> None:
         self.scored = Signal()
         """(analysis, point ID)."""
         self.explained = Signal()
-        """(analysis, point ID)."""
+        """(analysis, point ID): its explanation is among ``explanations``."""
         self.worker = worker
         self.deviceRequest = "auto"
         self.device: dict = {}
+        self.explanations = Explanations()
+        self._unexplained: dict = {}  # (analysis ID, control point ID) -> result that could not be explained
         self._observer = observer
         self._statusLine = statusLine
         self._due: dict = {}  # (analysis ID, control point ID) -> (monotonic time at which to score it, with pictures)
@@ -77,6 +82,23 @@ class ScoringQueue:
         """
         self._awaited.pop((analysis.id, pointID), None)
         self._due[(analysis.id, pointID)] = (time.monotonic() + delaySeconds, pictures)
+
+    def explain(self, analysis: Analysis, pointID: str, reference: str) -> None:
+        """Have a scored nodule's result explained, unless that is under way or has failed before.
+
+        reference: of the model (see ``chosenModel``); a result of another model is not explained by this one.
+        """
+        key, record = (analysis.id, pointID), analysis.record(pointID)
+        if record is None or record.state != "scored" or key in self._awaited or key in self._due:
+            return
+        if self._unexplained.get(key) == record.result:
+            return
+        self._unexplained[key] = record.result
+        with contextlib.suppress(MAEMCError):  # said where it is scored
+            model = chosenModel(reference)
+            if model.card.sha256 == record.result["model_sha256"]:
+                prepared = scoring.prepare(_caseOf(analysis, pointID, record.name, model.card), model.card)
+                self._send(Request("explain", analysis.id, pointID, prepared, model, True))
 
     def forget(self, analysisID: str = "", pointID: str = "") -> None:
         """Drop one nodule, every nodule of an analysis, or all."""
@@ -194,6 +216,7 @@ class ScoringQueue:
         if analysis.located:
             nodes.showRoi(analysis, request.pointID, record)
         self.device = {**self.device, "name": result.device, "seconds": result.seconds}
+        self.explanations.forget(request.key)
         self._statusLine.set(Status())
         self.scored.emit(analysis, request.pointID)
         if request.pictures:
@@ -202,8 +225,8 @@ class ScoringQueue:
     def _onExplanation(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
         kinds = ("reconstruction", "error", "attention")
         parts = {kind: {b: decode_array(array) for b, array in message[kind].items()} for kind in kinds}
-        nodes.createOverlays(analysis, request.pointID, record, request.prepared, request.model.card, parts)
-        analysis.setRecord(request.pointID, dataclasses.replace(record, explained=True))
+        self.explanations.keep(request.key, Explained(request.prepared, request.model.card, parts))
+        self._unexplained.pop(request.key, None)
         self.explained.emit(analysis, request.pointID)
 
     def _report(self, analysis: Analysis, record: NoduleRecord, error: MAEMCError) -> None:

@@ -11,6 +11,7 @@ from . import labels, views
 from .analysis import ASIDE, ELSEWHERE, PLANES, SHOWN, Analysis
 from .nodes import isOverlay
 from .parameters import parameterNode
+from .withheld import withheld
 
 _HIDDEN = "MAEMC.Hidden"
 """Attribute of a node that was visible and is hidden by us."""
@@ -156,8 +157,10 @@ def _setStandings(analyses, volumeNode) -> None:
 def _showOverlay(parameters, analyses) -> None:
     pointID, nodes = parameters.selectedPoint, {}
     analysis = next((one for one in analyses if isCurrent(one) and one.record(pointID) is not None), None)
-    if analysis is not None and analysis.record(pointID).explained and isPointVisible(analysis, pointID):
-        nodes = {plane: analysis.overlayNode(pointID, parameters.overlay.value, plane) for plane in PLANES}
+    record = analysis.record(pointID) if analysis is not None else None
+    if record is not None and record.explained and isPointVisible(analysis, pointID):
+        if not withheld(analysis, pointID, record):
+            nodes = {plane: analysis.overlayNode(pointID, parameters.overlay.value, plane) for plane in PLANES}
     views.showOverlay(nodes, parameters.overlayOpacity, analysis.volumeNode if analysis else None)
 
 

@@ -1,11 +1,14 @@
 """Keeps results true to the scene: what follows when a point, a CT, a list or a table has changed or is gone."""
 
+import dataclasses
+
 import slicer
 from slicer.i18n import tr as _
 
 from . import nodes, views
 from .analysis import ASIDE, Analysis, NoduleRecord
 from .parameters import OverlayKind, parameterNode
+from .resulttable import writeTable
 from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue, setRecord, settle
 from .showing import NoduleDisplay, isCurrent, isSelected
@@ -47,7 +50,7 @@ class SceneUpkeep:
         """The result is no longer true and goes; the nodule is scored again when it has come to rest."""
         self._queue.forget(analysis.id, pointID)
         if record.state != "waiting":
-            changes = {"result": None, "fingerprint": None, "explained": False}
+            changes = {"result": None, "fingerprint": None, "explained": False, "shownAnyway": False}
             record = setRecord(analysis, pointID, record, "waiting", **changes)
             if isCurrent(analysis):
                 parameterNode().selectedPoint = pointID
@@ -110,11 +113,11 @@ class SceneUpkeep:
                 settle(analysis, pointID, record, "")
                 if record.result is None:
                     self._queue.schedule(analysis, pointID)
-        nodes.writeTable(analysis)
+        writeTable(analysis)
 
     def _onAnalysisChanged(self, analysis: Analysis) -> None:
         if analysis.tableNode.GetScene() is not None:
-            nodes.writeTable(analysis)
+            writeTable(analysis)
         self._statusLine.changed.emit()
 
     def _onScored(self, analysis: Analysis, pointID: str) -> None:
@@ -128,8 +131,26 @@ class SceneUpkeep:
     def _onExplained(self, analysis: Analysis, pointID: str) -> None:
         if not analysis.located and parameterNode().overlay is not OverlayKind.NONE:
             parameterNode().overlay = OverlayKind.ATTENTION  # the one that there is of a picture
+        self.makeOverlays(analysis, pointID)
         if isSelected(analysis, pointID):
             self._display.show(analysis, pointID, jump=False)
+
+    def makeOverlays(self, analysis: Analysis, pointID: str) -> bool:
+        """Make the overlay volumes of the chosen kind, where the scene has others of this nodule's result.
+
+        Returns whether they are there; the nodule has to be explained first where they are not.
+        """
+        kind, record = parameterNode().overlay, analysis.record(pointID)
+        if kind is OverlayKind.NONE or record is None or record.state != "scored":
+            return True
+        if record.explained and kind.value in nodes.overlayKinds(analysis, pointID):
+            return True
+        explained = self._queue.explanations.of((analysis.id, pointID))
+        if explained is None:
+            return False
+        nodes.createOverlays(analysis, pointID, record, explained, kind.value)
+        analysis.setRecord(pointID, dataclasses.replace(record, explained=True))
+        return True
 
     def _onSceneClosing(self) -> None:
         self._queue.forget()

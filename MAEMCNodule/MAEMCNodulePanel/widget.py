@@ -13,6 +13,7 @@ from .clinicalvalues import clinicalOf
 from .installing import BROKEN_CODES
 from .logic import MAEMCNoduleLogic
 from .nodes import isOverlay
+from .noduleview import NoduleView
 from .panelwidget import PanelWidget
 from .report import reportText
 from .showing import proposedVolume, scoresPictures, selectAmong, volumeKinds
@@ -43,6 +44,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         self.logic.attach()
         self.logic.queue.deviceRequest = self.ui.deviceSelector.currentData
         self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
+        self.noduleView = NoduleView(self.ui)
         self.clinicalScores = ClinicalScores(self.ui, self.onScoreValueEdited)
         self.ui.resultTable.horizontalHeader().setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         self._connect()
@@ -92,6 +94,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         ui.scoreButton.connect("clicked()", self.onScore)
         ui.stopButton.connect("clicked()", self.onStop)
         ui.removeButton.connect("clicked()", self.onRemove)
+        ui.showAnywayButton.connect("clicked()", self.onShowAnyway)
         ui.exportButton.connect("clicked()", self.onExport)
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
@@ -139,6 +142,10 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         analysis = self._analysis()
         if analysis is not None:
             self.logic.removeNodule(analysis, self._parameterNode.selectedPoint)
+
+    def onShowAnyway(self) -> None:
+        self.logic.showAnyway(self._analysis(), self._parameterNode.selectedPoint)
+        self.logic.display.arrange()
 
     def onExport(self) -> None:
         analysis = self._analysis()
@@ -262,13 +269,20 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             fields = card.clinical if card else ()
             self.clinicalForm.show(fields, clinicalOf(volume, fields), volume)
             details.fillNodules(ui, analysis, chosen.selectedPoint)
-            details.fillNodule(ui, analysis, chosen.selectedPoint, card)
+            self._showNodule(analysis, chosen.selectedPoint, card)
             self.clinicalScores.show(analysis, chosen.selectedPoint, chosen.setting)
         controls.updateButtons(ui, volume, points, analysis, self.logic.isBusy(), card)
         advice = self._advice if status.code in BROKEN_CODES or not status.text else ""
         ui.statusLabel.text = f"{details.statusText(self.logic)} {advice}".strip()
         self._updateInstallButton()
         ui.detailsButton.visible = status.kind == "error" or ui.detailsButton.checked
+
+    def _showNodule(self, analysis, pointID: str, card) -> None:
+        logic = self.logic
+        if analysis is not None and pointID:
+            logic.showOverlay(analysis, pointID)
+        explained = logic.queue.explanations.of((analysis.id, pointID)) if analysis else None
+        self.noduleView.show(analysis, pointID, card, explained, logic.isWarm)
 
     def _analysis(self):
         return self.logic.shownAnalysis() if self._parameterNode else None
