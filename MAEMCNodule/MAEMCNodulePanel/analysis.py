@@ -28,6 +28,8 @@ OVERLAY = "MAEMC.Overlay"
 _MARK = "MAEMC.Analysis"
 _RECORD = "MAEMC.Nodule."
 _GIVEN = "MAEMC.Given."
+_OF_NODULE = (_RECORD, _GIVEN)
+"""Beginnings of the names of the attributes of which each nodule has its own."""
 _STANDING = "MAEMC.Standing"
 _PICTURES = "MAEMC.Pictures"
 _VOLUME = "MAEMC.volume"
@@ -41,8 +43,8 @@ class NoduleRecord:
     state: "waiting" (to be scored), "pending" (with the worker), "scored" or "failed"; message says why it failed or
     waits. result: the row of the results as JSON (``NoduleResult``), None before it is scored. fingerprint: the input
     that result, or the running request, belongs to. explained: whether the overlay volumes belong to it, too. window:
-    HU that the model's gray scale spans. shownAnyway: whether the reader has asked for the number in spite of a red
-    gate. measured: of the segment that the reader has drawn, in place of what the row says of its size.
+    HU that the model's gray scale spans. measured: of the segment that the reader has drawn, in place of what the row
+    says of its size.
     """
 
     name: str
@@ -52,7 +54,6 @@ class NoduleRecord:
     fingerprint: dict | None = None
     explained: bool = False
     window: tuple | None = None
-    shownAnyway: bool = False
     measured: dict | None = None
 
     @property
@@ -209,10 +210,22 @@ class Analysis:
     def setRecord(self, pointID: str, record) -> None:
         """Keep a record; None removes it, with what was given of the nodule."""
         if record is None:
-            self.tableNode.RemoveAttribute(_RECORD + pointID)
-            self.tableNode.RemoveAttribute(_GIVEN + pointID)
+            for name in _OF_NODULE:
+                self.tableNode.RemoveAttribute(name + pointID)
         else:
             self.tableNode.SetAttribute(_RECORD + pointID, record.toJson())
+
+    def contentsOf(self, pointID: str) -> dict:
+        """{beginning of its name: attribute} of all that the table keeps of a nodule, for ``restoreNodule``."""
+        kept = {name: self.tableNode.GetAttribute(name + pointID) for name in _OF_NODULE}
+        return {name: text for name, text in kept.items() if text is not None}
+
+    def restoreNodule(self, pointID: str, contents: dict, record=None) -> None:
+        """Keep again what there was of a nodule, which may have another ID now. record: in place of the one it had."""
+        for name, text in contents.items():
+            self.tableNode.SetAttribute(name + pointID, text)
+        if record is not None:
+            self.setRecord(pointID, record)
 
     def given(self, pointID: str) -> dict:
         """{name: text} of a nodule that a reader has given for clinical scores; what cannot be read counts as none."""

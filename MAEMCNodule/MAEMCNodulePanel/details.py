@@ -6,10 +6,9 @@ import qt
 from slicer.i18n import tr as _
 
 from . import drawing, nodes
-from .resultwords import findingsText, intervalText, shortFindings, sizeText, stateText
+from .resultwords import findingsText, intervalText, isHidden, shortFindings, sizeText, stateText
 from .status import SILENT_SECONDS
 from .widgets import fillTable
-from .withheld import withheld
 
 ELAPSED_SHOWN_FROM_SECONDS = 3
 ROOMY_WIDTH = 560
@@ -25,26 +24,26 @@ def fillNodules(ui, analysis, selectedPoint: str) -> None:
     records = analysis.records() if analysis else []
     pointIDs = [pointID for pointID, _record in records]
     selected = pointIDs.index(selectedPoint) if selectedPoint in pointIDs else None
-    rows = [_texts(analysis, pointID, record) for pointID, record in records]
+    rows = [_texts(record) for _pointID, record in records]
     fillTable(ui.resultTable, rows, selected, 6, _FINDINGS)
     roomy = ui.resultTable.width >= ROOMY_WIDTH
     for column in (_RANGE, _SIZE):  # of a model with a single member, or with nothing measured
         empty = bool(rows) and not any(texts[column] for texts in rows)
         ui.resultTable.setColumnHidden(column, empty or (column == _RANGE and not roomy))
-    for row, (pointID, record) in enumerate(records):
+    for row, (_pointID, record) in enumerate(records):
         gate = record.result.get("gate") if record.state == "scored" else None
-        look = (gate, findingsText(record), withheld(analysis, pointID, record))
+        look = (gate, findingsText(record))
         if ui.resultTable.item(row, 0).data(_LOOK) != repr(look):
             _dress(ui.resultTable, row, *look)
             ui.resultTable.item(row, 0).setData(_LOOK, repr(look))
 
 
-def _dress(table, row: int, gate: str | None, findings: str, hidden: str) -> None:
+def _dress(table, row: int, gate: str | None, findings: str) -> None:
     """Give a row the color of its gate and the hints behind its texts."""
     color = qt.QColor(*nodes.GATE_COLORS[gate], 55) if gate in nodes.GATE_COLORS else qt.QColor(0, 0, 0, 0)
     for column in range(table.columnCount):
         item = table.item(row, column)
-        item.setToolTip(findings if column == _FINDINGS else hidden if column == 1 and hidden else item.text())
+        item.setToolTip(findings if column == _FINDINGS else item.text())
         item.setBackground(qt.QBrush(color))
     table.item(row, 0).setIcon(drawing.gateIcon(gate) if gate in nodes.GATE_COLORS else qt.QIcon())
 
@@ -84,7 +83,7 @@ def deviceText(device: dict) -> str:
     return _("{device}, {seconds} s a score").format(device=name, seconds=f"{device['seconds']:.1f}")
 
 
-def _texts(analysis, pointID: str, record) -> tuple:
+def _texts(record) -> tuple:
     if record.state == "pending":
         return (record.name, "\N{HORIZONTAL ELLIPSIS}", "", stateText(record), "", "")
     if record.state == "waiting":
@@ -92,7 +91,7 @@ def _texts(analysis, pointID: str, record) -> tuple:
     if record.state == "failed":
         return (record.name, "\N{EN DASH}", "", stateText(record), "", record.message)
     size, findings = sizeText(record.measures), shortFindings(record)
-    if withheld(analysis, pointID, record):
+    if isHidden(record):
         return (record.name, _("hidden"), "", "", size, findings)
     result = record.result
     probability = f"{result['probability']:.2f}"

@@ -1,5 +1,8 @@
-"""What explains the latest results, in memory. In the scene a nodule has the overlay volumes of one kind, that which was
-chosen last; those of another kind are made from here when somebody asks for them."""
+"""What explains the latest results, in memory.
+
+In the scene a nodule has the overlay volumes of one kind, that which was chosen last; those of another kind are made
+from here when somebody asks for them.
+"""
 
 from collections import OrderedDict
 from dataclasses import dataclass

@@ -20,6 +20,7 @@ from slicer.i18n import tr as _
 from . import labels, nodes, views
 from .analysis import ASIDE, SHOWN, Analysis, NoduleRecord
 from .clinicalvalues import setClinical
+from .edits import NoduleEdits
 from .interpreter import slicerPython
 from .modelchoice import chosenModel
 from .parameters import MAEMCNoduleParameterNode, parameterNode
@@ -27,7 +28,7 @@ from .pictures import nameOf, recordIDOf
 from .resulttable import writeTable
 from .sceneobserver import SceneObserver
 from .scorevalues import setValue
-from .scoringqueue import ScoringQueue, setRecord, settle
+from .scoringqueue import ScoringQueue, settle
 from .showing import NoduleDisplay, scoresPictures, selectAmong
 from .status import PanelLogic, Status
 from .upkeep import SceneUpkeep
@@ -49,6 +50,7 @@ class MAEMCNoduleLogic(PanelLogic):
         self._observer = SceneObserver()
         self.queue = ScoringQueue(WorkerClient(python or slicerPython), self._observer, self.statusLine)
         self._upkeep = SceneUpkeep(self._observer, self.queue, self.display, self.statusLine)
+        self.edits = NoduleEdits(self._observer, self.queue, self.display, self.statusLine)
         self._warming: threading.Thread | None = None
 
     def getParameterNode(self) -> MAEMCNoduleParameterNode:
@@ -189,19 +191,8 @@ class MAEMCNoduleLogic(PanelLogic):
         return pointsNode
 
     def removeNodule(self, analysis: Analysis, pointID: str) -> None:
-        """Delete a point, or the score of a picture, and everything of it."""
-        index = analysis.pointIndices().get(pointID)
-        if index is not None:
-            analysis.pointsNode.RemoveNthControlPoint(index)
-        elif not analysis.located:
-            self._observer.pointRemoved.emit(analysis, pointID)
-            self._observer.analysisChanged.emit(analysis)
-
-    def showAnyway(self, analysis: Analysis, pointID: str) -> None:
-        """Show a number that is folded away (see ``withheld``), until the nodule is scored anew."""
-        record = analysis.record(pointID)
-        setRecord(analysis, pointID, record, record.state, record.message, shownAnyway=True)
-        self.changed.emit()
+        """Delete a point, or the score of a picture, and everything of it; ``edits.undo`` takes it back."""
+        self.edits.remove(analysis, pointID)
 
     def showOverlay(self, analysis: Analysis, pointID: str) -> None:
         """Have the chosen overlay of a nodule in the scene: at once where its explanation is known, else later."""

@@ -10,10 +10,9 @@ from slicer.i18n import tr as _
 
 from . import drawing
 from .fittedpicture import FittedPicture
-from .resultwords import findingsText, headline, isScoredBy, measuresText, scaleText
+from .resultwords import findingsText, headline, isHidden, isScoredBy, measuresText, scaleText
 from .volumes import ctVolume, lpsFromRas
 from .widgets import showText
-from .withheld import withheld
 
 
 class NoduleView:
@@ -43,9 +42,7 @@ class NoduleView:
         if ready:
             self._showSnapshots(analysis, pointID, record)
         showText(ui.measuresLabel, measuresText(record.measures))
-        hidden = withheld(analysis, pointID, record)
-        ui.withheldFrame.visible = bool(hidden)
-        ui.withheldLabel.text = hidden
+        hidden = isHidden(record)
         ui.scoreFrame.visible = not hidden
         for part in (ui.overlayLabel, ui.overlaySelector, ui.opacityLabel, ui.opacitySlider):
             part.visible = record.state == "scored" and not hidden
@@ -99,7 +96,7 @@ class NoduleView:
         stacks = explained.stacks() if explained and analysis.located else {}
         if not drawing.stripKinds(stacks):
             text = _("Choose an overlay to see what the model rebuilt.") if analysis.located else ""
-            ui.explanationButton.visible = bool(text) and not withheld(analysis, pointID, record)
+            ui.explanationButton.visible = bool(text) and not isHidden(record)
             showText(ui.explanationLabel, text)
             self._strip.show("", None)
             return

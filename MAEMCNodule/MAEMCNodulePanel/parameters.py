@@ -9,24 +9,7 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-
-class OverlayKind(enum.Enum):
-    """What lies over the CT around the selected nodule."""
-
-    NONE = "none"
-    RECONSTRUCTION = "reconstruction"
-    ERROR = "error"
-    ATTENTION = "attention"
-    ORIGINAL = "original"
-
-    def label(self) -> str:
-        return {
-            OverlayKind.NONE: _("None"),
-            OverlayKind.RECONSTRUCTION: _("Reconstruction"),
-            OverlayKind.ERROR: _("Absolute error"),
-            OverlayKind.ATTENTION: _("Attention"),
-            OverlayKind.ORIGINAL: _("Original"),
-        }[self]
+from .overlaychoice import OverlayKind, beginWith
 
 
 class Setting(enum.Enum):
@@ -56,7 +39,7 @@ class MAEMCNoduleParameterNode:
     model: str
     scoreAtOnce: bool = True
     overlay: OverlayKind = OverlayKind.RECONSTRUCTION
-    overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
+    overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.5
     selectedPoint: str
     setting: Setting = Setting.UNKNOWN
 
@@ -65,4 +48,9 @@ def parameterNode() -> MAEMCNoduleParameterNode:
     """The module's one parameter node, made in the scene where there is none."""
     source = ScriptedLoadableModuleLogic()
     source.moduleName = "MAEMCNodule"
-    return MAEMCNoduleParameterNode(source.getParameterNode())
+    node = source.getParameterNode()
+    isNew = not node.GetParameter("overlay")  # the wrapper writes what there is not
+    parameters = MAEMCNoduleParameterNode(node)
+    if isNew:
+        beginWith(parameters)
+    return parameters

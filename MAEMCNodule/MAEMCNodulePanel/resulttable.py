@@ -1,4 +1,4 @@
-"""The table node of an analysis: a row for each nodule, for people and scripts to read; also in Slicer's table views."""
+"""The table node of an analysis: a row for each nodule, for people and scripts, and in Slicer's table views."""
 
 import slicer
 import vtk

@@ -48,6 +48,11 @@ def stateText(record) -> str:
     return states.get(record.state, "")
 
 
+def isHidden(record) -> bool:
+    """Whether a nodule was scored and its number may not be seen yet."""
+    return record.state == "scored" and record.result.get("probability") is None
+
+
 def headline(record) -> str:
     """ "N1: 0.83, malignant-like", or what has become of it."""
     result = record.result or {}

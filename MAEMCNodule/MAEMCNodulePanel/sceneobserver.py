@@ -9,7 +9,7 @@ from . import labels, nodes
 from .analysis import ASIDE, Analysis, NoduleRecord
 from .clinicalvalues import seriesOf
 from .status import Signal
-from .volumes import inputFingerprint, sameInput
+from .volumes import inputFingerprint, sameInput, seriesRead
 
 _BEFORE_SELECTORS = 10.0
 """Priority with which removals are heard: before the lists of nodes in panels, which hear of them with -10 and then
@@ -146,7 +146,7 @@ class SceneObserver:
             nodes.nameNodes(analysis, pointID, name)
         labels.writeLabel(analysis, pointID, record)  # whatever the user has typed there, the number is ours
         before = self._seen.get((analysis.id, pointID)) or record.fingerprint
-        now = self.lookAt(analysis, pointID, _seriesRead(before))
+        now = self.lookAt(analysis, pointID, seriesRead(before))
         if before is None or now is None or sameInput(before, now):
             return renamed
         self.inputChanged.emit(analysis, pointID, record)
@@ -251,13 +251,8 @@ def _separateIDs(pointsNode) -> None:
         taken.add(pointsNode.GetNthControlPointID(index))
 
 
-def _seriesRead(fingerprint) -> tuple:
-    """Names of the further series that a result with this fingerprint has read."""
-    return tuple((fingerprint or {}).get("series", ()))
-
-
 def _reads(analysis: Analysis, record: NoduleRecord, volumeNode) -> bool:
     """Whether a nodule is scored on this volume: its CT, or a further series that was read beside it."""
     if analysis.volumeNode is volumeNode:
         return True
-    return volumeNode in seriesOf(analysis.volumeNode, _seriesRead(record.fingerprint)).values()
+    return volumeNode in seriesOf(analysis.volumeNode, seriesRead(record.fingerprint)).values()

@@ -11,7 +11,6 @@ from . import labels, views
 from .analysis import ASIDE, ELSEWHERE, PLANES, SHOWN, Analysis
 from .nodes import isOverlay
 from .parameters import parameterNode
-from .withheld import withheld
 
 _HIDDEN = "MAEMC.Hidden"
 """Attribute of a node that was visible and is hidden by us."""
@@ -133,6 +132,12 @@ def isPointVisible(analysis, pointID: str) -> bool:
     return bool((display is None or display.GetVisibility()) and points.GetNthControlPointVisibility(index))
 
 
+def isPointHidden(analysis, pointID: str) -> bool:
+    """Whether the user has hidden a point of a list."""
+    index = analysis.pointIndices().get(pointID)
+    return index is not None and not analysis.pointsNode.GetNthControlPointVisibility(index)
+
+
 def _shownVolume(parameters, analyses):
     """The chosen CT, or that in the views where none is chosen, or None where that has no nodules either."""
     if parameters.inputVolume is not None:
@@ -159,8 +164,7 @@ def _showOverlay(parameters, analyses) -> None:
     analysis = next((one for one in analyses if isCurrent(one) and one.record(pointID) is not None), None)
     record = analysis.record(pointID) if analysis is not None else None
     if record is not None and record.explained and isPointVisible(analysis, pointID):
-        if not withheld(analysis, pointID, record):
-            nodes = {plane: analysis.overlayNode(pointID, parameters.overlay.value, plane) for plane in PLANES}
+        nodes = {plane: analysis.overlayNode(pointID, parameters.overlay.value, plane) for plane in PLANES}
     views.showOverlay(nodes, parameters.overlayOpacity, analysis.volumeNode if analysis else None)
 
 

@@ -50,7 +50,7 @@ class SceneUpkeep:
         """The result is no longer true and goes; the nodule is scored again when it has come to rest."""
         self._queue.forget(analysis.id, pointID)
         if record.state != "waiting":
-            changes = {"result": None, "fingerprint": None, "explained": False, "shownAnyway": False}
+            changes = {"result": None, "fingerprint": None, "explained": False}
             record = setRecord(analysis, pointID, record, "waiting", **changes)
             if isCurrent(analysis):
                 parameterNode().selectedPoint = pointID

@@ -96,6 +96,11 @@ def sameInput(before, now) -> bool:
     )
 
 
+def seriesRead(fingerprint) -> tuple:
+    """Names of the further series that a result with this fingerprint, or None, has read."""
+    return tuple((fingerprint or {}).get("series", ()))
+
+
 def _grid(volumeNode) -> dict:
     try:
         matrix = RAS_TO_LPS @ ijkToWorldRas(volumeNode)

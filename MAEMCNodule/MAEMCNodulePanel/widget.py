@@ -6,7 +6,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from . import controls, details, views
+from . import controls, details, lungwindow, overlaychoice, views
 from .clinicalform import ClinicalForm
 from .clinicalscores import ClinicalScores
 from .clinicalvalues import clinicalOf
@@ -16,6 +16,8 @@ from .nodes import isOverlay
 from .noduleview import NoduleView
 from .panelwidget import PanelWidget
 from .report import reportText
+from .rowmenu import RowMenu
+from .shortcuts import Shortcuts
 from .showing import proposedVolume, scoresPictures, selectAmong, volumeKinds
 from .status import Status
 
@@ -46,10 +48,13 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
         self.noduleView = NoduleView(self.ui)
         self.clinicalScores = ClinicalScores(self.ui, self.onScoreValueEdited)
+        self.rowMenu = RowMenu(self.ui.resultTable, self.logic.edits, self._rows, self._goTo)
+        self.shortcuts = Shortcuts(self.parent, self._keys())
         self.ui.resultTable.horizontalHeader().setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         self._connect()
 
     def cleanup(self) -> None:
+        self.shortcuts.disable()
         self.setParameterNode(None)
         self.removeObservers()
         PanelWidget.cleanup(self)
@@ -58,10 +63,13 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         controls.fillModels(self.ui.modelSelector)
         self.initializeParameterNode()
         PanelWidget.enter(self)
+        self.shortcuts.disable()  # of views that are gone
+        self.shortcuts.enable()
         self._wake()
 
     def exit(self) -> None:
         PanelWidget.exit(self)
+        self.shortcuts.disable()
         if self._parameterNode is not None:
             views.stopPlacing(self._parameterNode.points)
 
@@ -94,7 +102,9 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         ui.scoreButton.connect("clicked()", self.onScore)
         ui.stopButton.connect("clicked()", self.onStop)
         ui.removeButton.connect("clicked()", self.onRemove)
-        ui.showAnywayButton.connect("clicked()", self.onShowAnyway)
+        ui.undoButton.connect("clicked()", self.logic.edits.undo)
+        ui.lungWindowButton.connect("clicked()", lambda: self.onWindowAnswered(True))
+        ui.keepWindowButton.connect("clicked()", lambda: self.onWindowAnswered(False))
         ui.exportButton.connect("clicked()", self.onExport)
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
@@ -143,9 +153,35 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         if analysis is not None:
             self.logic.removeNodule(analysis, self._parameterNode.selectedPoint)
 
-    def onShowAnyway(self) -> None:
-        self.logic.showAnyway(self._analysis(), self._parameterNode.selectedPoint)
-        self.logic.display.arrange()
+    def onWindowAnswered(self, lung: bool) -> None:
+        lungwindow.answer(self._parameterNode.inputVolume, lung)
+        self.refresh()
+
+    def onNext(self, step: int = 1) -> None:
+        """Go to the nodule that many rows further, and round."""
+        analysis, pointIDs = self._rows()
+        if pointIDs:
+            selected = self._parameterNode.selectedPoint
+            number = pointIDs.index(selected) + step if selected in pointIDs else 0
+            self._goTo(analysis, pointIDs[number % len(pointIDs)])
+
+    def onToggleOverlay(self) -> None:
+        overlaychoice.toggle(self._parameterNode)
+
+    def onAcceptKey(self) -> None:
+        button = getattr(self.ui, "acceptButton", None)
+        if button is not None and button.enabled:
+            button.click()
+
+    def _keys(self) -> dict:
+        return {
+            "place": self.ui.placeButton.click,
+            "next": self.onNext,
+            "previous": lambda: self.onNext(-1),
+            "toggleOverlay": self.onToggleOverlay,
+            "accept": self.onAcceptKey,
+            "undo": self.logic.edits.undo,
+        }
 
     def onExport(self) -> None:
         analysis = self._analysis()
@@ -190,11 +226,18 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
     def onNoduleSelected(self, item=None) -> None:
         """item: the one that was clicked, since a click on the row that is selected already tells of no selection."""
         row = self.ui.resultTable.currentRow()
+        analysis, pointIDs = self._rows()
+        if 0 <= row < len(pointIDs):
+            self._goTo(analysis, pointIDs[row])
+
+    def _goTo(self, analysis, pointID: str) -> None:
+        self._parameterNode.selectedPoint = pointID
+        self.logic.display.show(analysis, pointID)
+
+    def _rows(self) -> tuple:
+        """(analysis, IDs of its nodules in the order of the table's rows)."""
         analysis = self._analysis()
-        ids = analysis.recordIDs() if analysis else []
-        if 0 <= row < len(ids):
-            self._parameterNode.selectedPoint = ids[row]
-            self.logic.display.show(analysis, ids[row])
+        return analysis, analysis.recordIDs() if analysis else []
 
     # What the scene and the worker do
 
@@ -209,6 +252,8 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         parameterNode = self._parameterNode
         if parameterNode is None or self._choosing or slicer.mrmlScene.IsBatchProcessing():
             return  # what a scene brings with it is taken up when it has been read
+        if not scoresPictures(self.logic.chosenCard()):
+            overlaychoice.remember(parameterNode)
         volume, points, model = parameterNode.inputVolume, parameterNode.points, parameterNode.model
         before, self._shown = self._shown, (volume, points, model)
         if volume is not before[0]:
@@ -272,6 +317,8 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             self._showNodule(analysis, chosen.selectedPoint, card)
             self.clinicalScores.show(analysis, chosen.selectedPoint, chosen.setting)
         controls.updateButtons(ui, volume, points, analysis, self.logic.isBusy(), card)
+        controls.updateNoduleButtons(ui, analysis, chosen.selectedPoint if chosen else "", self.logic.edits.undoText)
+        controls.offerLungWindow(ui, None if scoresPictures(card) else volume)
         advice = self._advice if status.code in BROKEN_CODES or not status.text else ""
         ui.statusLabel.text = f"{details.statusText(self.logic)} {advice}".strip()
         self._updateInstallButton()

@@ -189,6 +189,17 @@ class Panel:
         return points
 
 
+@pytest.fixture(autouse=True)
+def nothing_remembered():
+    """What one test has chosen last is not what the next begins with."""
+    import slicer
+
+    settings = slicer.app.userSettings()
+    for key in settings.allKeys():
+        if key.startswith("MAEMC/Overlay"):
+            settings.remove(key)
+
+
 @pytest.fixture
 def models(model_home, monkeypatch):
     """The only model is the one with random weights."""
