@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from .analysis import OVERLAY, PLANES, batch
 from .explanations import Explained
-from .parameters import OverlayKind
+from .overlaychoice import OverlayKind
 
 GATE_COLORS = {"green": (46, 139, 87), "amber": (214, 137, 16), "red": (192, 57, 43), "grey": (127, 127, 127)}
 """sRGB 0-255 of each gate, of like weight on light and dark panels."""

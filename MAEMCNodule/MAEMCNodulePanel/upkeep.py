@@ -7,7 +7,8 @@ from slicer.i18n import tr as _
 
 from . import nodes, views
 from .analysis import ASIDE, Analysis, NoduleRecord
-from .parameters import OverlayKind, parameterNode
+from .overlaychoice import OverlayKind
+from .parameters import parameterNode
 from .resulttable import writeTable
 from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue, setRecord, settle
