@@ -151,6 +151,7 @@ class SceneUpkeep:
             return False
         nodes.createOverlays(analysis, pointID, record, explained, kind.value)
         analysis.setRecord(pointID, dataclasses.replace(record, explained=True))
+        self._display.arrange()
         return True
 
     def _onSceneClosing(self) -> None:

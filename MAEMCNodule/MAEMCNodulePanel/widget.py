@@ -272,6 +272,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             controls.selectModel(self.ui.modelSelector, self.logic, model)
             # Of two models one may score nodules and one pictures: what is selected is among what is listed.
             selectAmong(self._analysis())
+        self._showOverlay()
         self.logic.display.arrange()
         self._wake()
 
@@ -326,10 +327,14 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
 
     def _showNodule(self, analysis, pointID: str, card) -> None:
         logic = self.logic
-        if analysis is not None and pointID:
-            logic.showOverlay(analysis, pointID)
+        self._showOverlay()
         explained = logic.queue.explanations.of((analysis.id, pointID)) if analysis else None
         self.noduleView.show(analysis, pointID, card, explained, logic.isWarm)
+
+    def _showOverlay(self) -> None:
+        analysis, pointID = self._analysis(), self._parameterNode.selectedPoint
+        if analysis is not None and pointID:
+            self.logic.showOverlay(analysis, pointID)
 
     def _analysis(self):
         return self.logic.shownAnalysis() if self._parameterNode else None
