@@ -28,8 +28,10 @@ OVERLAY = "MAEMC.Overlay"
 _MARK = "MAEMC.Analysis"
 _RECORD = "MAEMC.Nodule."
 _GIVEN = "MAEMC.Given."
-_OF_NODULE = (_RECORD, _GIVEN)
-"""Beginnings of the names of the attributes of which each nodule has its own."""
+UID, SUBJECT, LOCKED, LINK = "MAEMC.UID.", "MAEMC.Subject.", "MAEMC.Locked.", "MAEMC.Link."
+_OF_NODULE = (_RECORD, _GIVEN, UID, SUBJECT, LOCKED, LINK)
+"""Beginnings of the names of the attributes of which each nodule has its own: see ``identity``, ``reviewing``,
+``priorlinks``."""
 _STANDING = "MAEMC.Standing"
 _PICTURES = "MAEMC.Pictures"
 _VOLUME = "MAEMC.volume"

@@ -44,7 +44,7 @@ def updateButtons(ui, volume, points, analysis, busy: bool, card) -> None:
         ui.stopButton, "" if busy else _("Nothing is being scored."), _("Stop at once; results that are there stay.")
     )
     noResult = "" if any(record.result for _pointID, record in records) else _("Score a nodule first.")
-    enable(ui.exportButton, noRecord or noResult, _("Write results.csv and results.json to a folder."))
+    enable(ui.exportButton, noRecord or noResult, _("Tables, report, DICOM: choose what and where to."))
 
 
 def updateNoduleButtons(ui, analysis, pointID: str, undoText: str) -> None:

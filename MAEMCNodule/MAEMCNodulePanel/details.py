@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 
 from . import drawing, nodes
 from .resultwords import findingsText, intervalText, isHidden, shortFindings, sizeText, stateText
+from .reviewstate import seenRecords
 from .status import SILENT_SECONDS
 from .widgets import fillTable
 
@@ -21,7 +22,7 @@ _LOOK = qt.Qt.UserRole
 
 def fillNodules(ui, analysis, selectedPoint: str) -> None:
     """A row for each nodule, colored by its gate; only cells that change are written, so that nothing flickers."""
-    records = analysis.records() if analysis else []
+    records = seenRecords(analysis) if analysis else []
     pointIDs = [pointID for pointID, _record in records]
     selected = pointIDs.index(selectedPoint) if selectedPoint in pointIDs else None
     rows = [_texts(record) for _pointID, record in records]

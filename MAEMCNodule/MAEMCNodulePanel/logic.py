@@ -4,7 +4,6 @@ import importlib
 import sys
 import threading
 import time
-from pathlib import Path
 
 import slicer
 from MAEMCLib.cases.values import named
@@ -12,8 +11,6 @@ from MAEMCLib.clinical.together import FIELDS
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.images.ct import check_ct
 from MAEMCLib.models.store import StoredModel
-from MAEMCLib.report.scores import write_results
-from MAEMCLib.results import NoduleResult
 from MAEMCLib.worker.client import WorkerClient
 from slicer.i18n import tr as _
 
@@ -21,11 +18,13 @@ from . import labels, nodes, views
 from .analysis import ASIDE, SHOWN, Analysis, NoduleRecord
 from .clinicalvalues import setClinical
 from .edits import NoduleEdits
+from .exporting import exportTables
 from .interpreter import slicerPython
 from .modelchoice import chosenModel
 from .parameters import MAEMCNoduleParameterNode, parameterNode
 from .pictures import nameOf, recordIDOf
 from .resulttable import writeTable
+from .reviewing import Reviewing
 from .sceneobserver import SceneObserver
 from .scorevalues import setValue
 from .scoringqueue import ScoringQueue, settle
@@ -51,6 +50,7 @@ class MAEMCNoduleLogic(PanelLogic):
         self.queue = ScoringQueue(WorkerClient(python or slicerPython), self._observer, self.statusLine)
         self._upkeep = SceneUpkeep(self._observer, self.queue, self.display, self.statusLine)
         self.edits = NoduleEdits(self._observer, self.queue, self.display, self.statusLine)
+        self.reviewing = Reviewing(self._observer, self.queue, self.display, self.statusLine)
         self._warming: threading.Thread | None = None
 
     def getParameterNode(self) -> MAEMCNoduleParameterNode:
@@ -346,20 +346,13 @@ class MAEMCNoduleLogic(PanelLogic):
         self.queue.stop()
         self.statusLine.set(Status("idle", _("Stopped.")))
 
-    def exportResults(self, analysis: Analysis, folder) -> list:
+    def exportResults(self, analysis: Analysis, folder, named: bool = False) -> list:
         """Write results.csv and results.json of an analysis to a folder; returns their paths.
 
-        Raises InputError (nothing to write, folder not writable) or ModelError.
+        named: with the names of CT and nodules instead of pseudonyms. Raises InputError (nothing to write, folder not
+        writable) or ModelError.
         """
-        rows = [
-            NoduleResult.from_json({**record.result, "nodule_id": record.name})
-            for _pointID, record in analysis.records()
-            if record.result
-        ]
-        if not rows:
-            raise InputError(_("There is no result to export yet. Score a nodule first."), "no-results")
-        write_results(Path(folder), rows, self.chosenModel().card, self.device.get("name"))
-        return [Path(folder) / "results.csv", Path(folder) / "results.json"]
+        return exportTables(analysis, folder, self.chosenModel().card, self.device.get("name"), named)
 
 
 def _checkRoom(pointsNode) -> None:

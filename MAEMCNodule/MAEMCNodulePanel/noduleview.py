@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from . import drawing
 from .fittedpicture import FittedPicture
 from .resultwords import findingsText, headline, isHidden, isScoredBy, measuresText, scaleText
+from .reviewstate import seen
 from .volumes import ctVolume, lpsFromRas
 from .widgets import showText
 
@@ -38,6 +39,7 @@ class NoduleView:
         ui.provenanceLabel.visible = ui.explanationButton.visible = record is not None and record.state == "scored"
         if record is None:
             return
+        record = seen(analysis, pointID, record)
         self._showGate(record)
         if ready:
             self._showSnapshots(analysis, pointID, record)

@@ -31,7 +31,8 @@ class Setting(enum.Enum):
 class MAEMCNoduleParameterNode:
     """inputVolume: the CT whose nodules the panel shows. points: its point list. model: id of the chosen bundle, empty
     until one is chosen. selectedPoint: control point ID of the nodule whose details and overlay are shown. setting: why
-    the CTs were made, for clinical scores. Results are not here but with their table node, one for each CT and list;
+    the CTs were made, for clinical scores. prevalence: the share of malignant nodules that diagnosis models assume, 0
+    for that of their training. Results are not here but with their table node, one for each CT and list;
     nor is the device, which is this machine's."""
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -42,6 +43,7 @@ class MAEMCNoduleParameterNode:
     overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.5
     selectedPoint: str
     setting: Setting = Setting.UNKNOWN
+    prevalence: Annotated[float, WithinRange(0, 1)] = 0.0
 
 
 def parameterNode() -> MAEMCNoduleParameterNode:

@@ -5,6 +5,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .resultwords import intervalText, notesText
+from .reviewstate import decisionOf, seenRecords
 from .volumes import lpsFromRas
 
 
@@ -13,7 +14,7 @@ def writeTable(analysis) -> None:
 
     Names of columns are for scripts and never translated; titles, units and descriptions are for people.
     """
-    rows = [_row(analysis, pointID, record) for pointID, record in analysis.records()]
+    rows = [_row(analysis, pointID, record) for pointID, record in seenRecords(analysis)]
     columns, tableNode = _columns(), analysis.tableNode
     table = vtk.vtkTable()
     for name, (_title, unit, _description) in columns.items():
@@ -44,6 +45,7 @@ def _row(analysis, pointID: str, record) -> dict:
         **record.measures,
         "nodule_id": record.name,
         "interval": intervalText(result),
+        "decision": (decisionOf(analysis, pointID, analysis.record(pointID)) or {}).get("decision"),
         "warnings": notesText(record),
         **dict(zip(("r_mm", "a_mm", "s_mm"), place, strict=True)),
         "model": result.get("model_id"),
@@ -58,6 +60,7 @@ def _columns() -> dict:
         "interval": (_("Range"), None, _("Lowest and highest probability over the model's members")),
         "class": (_("Class"), None, _("At the model's balanced threshold")),
         "gate": (_("Gate"), None, _("Whether the input is as the model knows it: green, amber, red, or grey: unknown")),
+        "decision": (_("Decision"), None, _("What the reader decided on the number: accepted, corrected or rejected")),
         "warnings": (_("Notes"), None, _("What lies behind the gate, or why it was not scored")),
         "long_axis_mm": (_("Long axis"), "mm", _("Longest chord within one axial slice, voxel edges counted")),
         "short_axis_mm": (_("Short axis"), "mm", _("Longest chord across the long axis, on the same slice")),

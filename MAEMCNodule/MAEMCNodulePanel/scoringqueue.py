@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from MAEMCLib import scoring
@@ -47,6 +48,13 @@ class Request:
         return (self.analysisID, self.pointID)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Errand:
+    """Another question to the worker than for a score. answered: called with the message of its result or error."""
+
+    answered: Callable[[dict], None]
+
+
 class ScoringQueue:
     """Nodules that wait for their time, or are with the worker. Nothing here waits; ``poll`` does what can be done.
 
@@ -69,11 +77,20 @@ class ScoringQueue:
         self._due: dict = {}  # (analysis ID, control point ID) -> (monotonic time at which to score it, with pictures)
         self._awaited: dict = {}  # (analysis ID, control point ID) -> the Request whose answer is awaited
         self._answers: deque = deque()
+        self._errands: list = []
 
     def askDevice(self) -> None:
         """Start the worker if need be and ask what it computes on."""
         self.worker.send("device", tag=_DEVICE, device=self.deviceRequest)
         self._awaited[_DEVICE.key] = _DEVICE
+
+    def ask(self, kind: str, answered: Callable[[dict], None], **fields) -> None:
+        """Ask the worker something beside the scores; ``answered`` is called by a poll with its message, or with an
+        error where everything is stopped before."""
+        errand = Errand(answered)
+        self._errands.append(errand)
+        self.worker.send(kind, tag=errand, **fields)
+        self._statusLine.changed.emit()
 
     def schedule(self, analysis: Analysis, pointID: str, delaySeconds: float = 0.0, pictures: bool = True) -> None:
         """Score a nodule after a while; called again, the later time holds. What the worker had of it is void.
@@ -109,6 +126,8 @@ class ScoringQueue:
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""
+        if analysis is None and self._errands:
+            return True
         return any(analysis is None or key[0] == analysis.id for key in (*self._awaited, *self._due))
 
     def poll(self, reference: str) -> None:
@@ -136,6 +155,9 @@ class ScoringQueue:
         self.worker.cancel()
         self._awaited.clear()
         self._due.clear()
+        errands, self._errands = self._errands, []
+        for errand in errands:
+            errand.answered({"kind": "error", "code": "stopped", "message": _("Stopped.")})
         for analysisID in {key[0] for key in stopped}:
             analysis = self._observer.analysis(analysisID)
             for pointID, record in analysis.records() if analysis else []:
@@ -186,6 +208,10 @@ class ScoringQueue:
 
     def _onAnswer(self, message: dict) -> None:
         request = message["tag"]
+        if request in self._errands and message["kind"] in ("result", "error"):
+            self._errands.remove(request)
+            request.answered({**message, "message": inPanelWords(message.get("code", ""), message.get("message", ""))})
+            return
         if message["kind"] not in ("result", "error") or request not in self._awaited.values():
             return
         del self._awaited[request.key]

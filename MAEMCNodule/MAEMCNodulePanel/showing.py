@@ -11,6 +11,7 @@ from . import labels, views
 from .analysis import ASIDE, ELSEWHERE, PLANES, SHOWN, Analysis
 from .nodes import isOverlay
 from .parameters import parameterNode
+from .reviewstate import seen
 
 _HIDDEN = "MAEMC.Hidden"
 """Attribute of a node that was visible and is hidden by us."""
@@ -162,7 +163,7 @@ def _setStandings(analyses, volumeNode) -> None:
 def _showOverlay(parameters, analyses) -> None:
     pointID, nodes = parameters.selectedPoint, {}
     analysis = next((one for one in analyses if isCurrent(one) and one.record(pointID) is not None), None)
-    record = analysis.record(pointID) if analysis is not None else None
+    record = seen(analysis, pointID, analysis.record(pointID)) if analysis is not None else None
     if record is not None and record.explained and isPointVisible(analysis, pointID):
         nodes = {plane: analysis.overlayNode(pointID, parameters.overlay.value, plane) for plane in PLANES}
     views.showOverlay(nodes, parameters.overlayOpacity, analysis.volumeNode if analysis else None)

@@ -10,16 +10,19 @@ from . import controls, details, lungwindow, overlaychoice, views
 from .clinicalform import ClinicalForm
 from .clinicalscores import ClinicalScores
 from .clinicalvalues import clinicalOf
+from .exportdialog import ExportDialog
 from .installing import BROKEN_CODES
 from .logic import MAEMCNoduleLogic
 from .nodes import isOverlay
 from .noduleview import NoduleView
+from .operatingpointssection import OperatingPointsSection
 from .panelwidget import PanelWidget
+from .priorsection import PriorSection
 from .report import reportText
+from .reviewsection import ReviewSection
 from .rowmenu import RowMenu
 from .shortcuts import Shortcuts
 from .showing import proposedVolume, scoresPictures, selectAmong, volumeKinds
-from .status import Status
 
 
 class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
@@ -47,6 +50,10 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         self.logic.queue.deviceRequest = self.ui.deviceSelector.currentData
         self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
         self.noduleView = NoduleView(self.ui)
+        self.operatingPoints = OperatingPointsSection(self.ui)
+        self.reviewSection = ReviewSection(self.ui, self.logic, self._errorsInStatusLine)
+        self.priorSection = PriorSection(self.ui, self.logic, self._errorsInStatusLine)
+        self.exportDialog = ExportDialog(self.logic)
         self.clinicalScores = ClinicalScores(self.ui, self.onScoreValueEdited)
         self.rowMenu = RowMenu(self.ui.resultTable, self.logic.edits, self._rows, self._goTo)
         self.shortcuts = Shortcuts(self.parent, self._keys())
@@ -55,6 +62,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         self.shortcuts.disable()
+        self.exportDialog.close()
         self.setParameterNode(None)
         self.removeObservers()
         PanelWidget.cleanup(self)
@@ -106,6 +114,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         ui.lungWindowButton.connect("clicked()", lambda: self.onWindowAnswered(True))
         ui.keepWindowButton.connect("clicked()", lambda: self.onWindowAnswered(False))
         ui.exportButton.connect("clicked()", self.onExport)
+        ui.prevalenceSlider.connect("valueChanged(double)", self.onPrevalence)
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
         ui.clinicalScoresButton.connect("contentsCollapsed(bool)", self._wake)
@@ -184,14 +193,10 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         }
 
     def onExport(self) -> None:
-        analysis = self._analysis()
-        title = _("Folder for results.csv and results.json")
-        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title)
-        if analysis is None or not folder:
-            return
-        with self._errorsInStatusLine():
-            self.logic.exportResults(analysis, folder)
-            self.logic.statusLine.set(Status("idle", _("Written to {folder}.").format(folder=folder)))
+        self.exportDialog.open(self._analysis(), self._parameterNode.selectedPoint)
+
+    def onPrevalence(self, percent: float) -> None:
+        self._parameterNode.prevalence = percent / 100
 
     def _onInstalled(self, code: str) -> None:
         if code in BROKEN_CODES:
@@ -316,6 +321,10 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             self.clinicalForm.show(fields, clinicalOf(volume, fields), volume)
             details.fillNodules(ui, analysis, chosen.selectedPoint)
             self._showNodule(analysis, chosen.selectedPoint, card)
+            self.operatingPoints.show(analysis, chosen.selectedPoint, card, chosen.prevalence)
+            self.reviewSection.show(analysis, chosen.selectedPoint)
+            self.priorSection.show(analysis, chosen.selectedPoint)
+            self.exportDialog.show(analysis, chosen.selectedPoint)
             self.clinicalScores.show(analysis, chosen.selectedPoint, chosen.setting)
         controls.updateButtons(ui, volume, points, analysis, self.logic.isBusy(), card)
         controls.updateNoduleButtons(ui, analysis, chosen.selectedPoint if chosen else "", self.logic.edits.undoText)

@@ -45,6 +45,8 @@ class Server:
             "explain": self._explain,
             "report_page": self._report_page,
             "report": self._report,
+            "calibration": self._calibration,
+            "dicom": self._dicom,
         }
         self._reports = Reports()
 
@@ -148,6 +150,18 @@ class Server:
         self._progress(message, "writing", 0.0)
         whole = _document(message), message.get("pages"), Path(folder), _text(message, "patient", "")
         return {"files": self._reports.write(*whole, card)}
+
+    def _dicom(self, message: dict) -> dict:
+        from ..models.store import find_model, read_card
+        from .dicom_results import write_dicom_results
+
+        self._progress(message, "writing", 0.0)
+        return write_dicom_results(message, read_card(find_model(_text(message, "model"))))
+
+    def _calibration(self, message: dict) -> dict:
+        from .drawing import calibration_png
+
+        return {"png": calibration_png(_text(message, "model"))}
 
     def _load(self, message: dict):
         from ..models.bundle import ModelBundle, read_card
