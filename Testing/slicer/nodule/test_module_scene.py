@@ -282,7 +282,7 @@ def test_results_lie_in_a_folder_beside_the_ct(panel, data_tree, add_ct):
         assert data_tree.GetItemParent(data_tree.GetItemByDataNode(node)) == folder
     nodule = data_tree.GetItemChildWithName(folder, "N1")
     pointID = points.GetNthControlPointID(0)
-    assert len(analysis.nodesOf(pointID)) == 9
+    assert len(analysis.nodesOf(pointID)) == 3
     for node in analysis.nodesOf(pointID):
         assert data_tree.GetItemParent(data_tree.GetItemByDataNode(node)) == nodule
         assert "N1" in node.GetName() and "Thorax" in node.GetName()
