@@ -44,6 +44,11 @@ class ReviewSection:
         self._connect()
         self._updateCalibration()
 
+    @property
+    def acceptButton(self):
+        """What the key for accepting presses."""
+        return self._buttons[ACCEPTED]
+
     def _connect(self) -> None:
         estimate, decision = self._estimate, self._decision
         estimate.storeEstimateButton.connect("clicked()", self.onStoreEstimate)

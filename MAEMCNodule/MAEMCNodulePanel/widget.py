@@ -178,9 +178,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         overlaychoice.toggle(self._parameterNode)
 
     def onAcceptKey(self) -> None:
-        button = getattr(self.ui, "acceptButton", None)
-        if button is not None and button.enabled:
-            button.click()
+        self.reviewSection.acceptButton.click()  # a disabled one does nothing
 
     def _keys(self) -> dict:
         return {
