@@ -116,6 +116,7 @@ class ScoringQueue:
             if model.card.sha256 == record.result["model_sha256"]:
                 prepared = scoring.prepare(_caseOf(analysis, pointID, record.name, model.card), model.card)
                 self._send(Request("explain", analysis.id, pointID, prepared, model, True))
+                self._statusLine.changed.emit()  # there is something to poll for
 
     def forget(self, analysisID: str = "", pointID: str = "") -> None:
         """Drop one nodule, every nodule of an analysis, or all."""
