@@ -75,6 +75,7 @@ class NoduleEdits:
         index = analysis.pointIndices().get(pointID)
         if index is not None:
             analysis.pointsNode.SetNthControlPointLocked(index, locked)
+            self._statusLine.changed.emit()
 
     def _push(self, text: str, function: Callable[[], None]) -> None:
         self._steps = [*self._steps[1 - _STEPS :], (text, function)]

@@ -121,6 +121,8 @@ def test_keys_go_round_the_nodules_and_toggle_the_overlay(two_nodules):
     from slicerhost import module_factory
 
     panel, _points = two_nodules
+    module_factory.select(None)
+    module_factory.select("MAEMCNodule")  # with views, which the stand-in has not from the start
     keys = panel.widget.shortcuts._made
     assert {shortcut.key.toString() for shortcut in keys} == {qt.QKeySequence(key).toString() for key in KEYS.values()}
     assert all(shortcut.context == qt.Qt.WidgetWithChildrenShortcut for shortcut in keys)
