@@ -5,6 +5,7 @@ tracked in DICOM results.
 """
 
 import dataclasses
+import re
 
 import numpy as np
 from MAEMCLib.errors import InputError, UsageError
@@ -95,9 +96,9 @@ def intervalOf(volumeNode) -> Interval:
     try:
         return interval(_ct(priorOf(volumeNode)), _ct(volumeNode), float(days) if days else None, confirmed)
     except UsageError as error:
-        if error.code != "days":
-            raise
         raise UsageError(_("The files state no dates. Type the days between both CTs."), "days") from error
+    except InputError as error:  # without the names of the command's options
+        raise InputError(re.sub(r" \(--[^)]*\)", "", str(error)), error.code) from error
 
 
 def priorNodules(volumeNode) -> dict:

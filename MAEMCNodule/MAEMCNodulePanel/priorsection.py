@@ -39,8 +39,11 @@ class PriorSection:
     def __init__(self, ui, logic, guarded) -> None:
         self._panel, self._logic, self._guarded = ui, logic, guarded
         self._ui = loadInto(ui.priorFrame, _UI)
-        self._ui.MAEMCNodulePrior.setMRMLScene(slicer.mrmlScene)
-        self._pictures = {name: [FittedPicture(label) for label in self._labels(name)] for name in ("prior", "current")}
+        self._ui.priorSelector.setMRMLScene(slicer.mrmlScene)
+        shown = {name: (f"{name}PictureLabel", f"{name}CoronalLabel") for name in ("prior", "current")}
+        self._pictures = {
+            name: [FittedPicture(getattr(self._ui, label)) for label in labels] for name, labels in shown.items()
+        }
         self._about: tuple = (None, "")
         self._state: tuple = ()
         self._filling = False
@@ -54,14 +57,6 @@ class PriorSection:
         ui_.copyGrowthButton.connect("clicked()", self._onCopy)
         self._forget()
 
-    def _labels(self, name: str) -> list:
-        """A picture below the other, a plane each."""
-        first = getattr(self._ui, f"{name}PictureLabel")
-        second = qt.QLabel(first.parentWidget())
-        second.setSizePolicy(first.sizePolicy)
-        self._ui.growthPicturesLayout.addWidget(second, 2, 0 if name == "prior" else 1)
-        return [first, second]
-
     # What the user does
 
     def onPriorChosen(self, node) -> None:
@@ -72,9 +67,8 @@ class PriorSection:
             try:
                 setPrior(analysis.volumeNode, node)
             except MAEMCError as error:
-                if error.code != "other-patient" or not slicer.util.confirmYesNoDisplay(
-                    _("{problem}\n\nDo you know that both are of one patient?").format(problem=error), _("Prior CT")
-                ):
+                question = _("The two CTs state different patients (PatientID). Do you know that both are of one?")
+                if error.code != "other-patient" or not slicer.util.confirmYesNoDisplay(question, _("Prior CT")):
                     raise
                 setPrior(analysis.volumeNode, node, samePatient=True)
             self._propose()

@@ -6,7 +6,7 @@ from . import views
 
 _LEFT, _RIGHT = "Red", "Yellow"
 _BEFORE = "MAEMC.BeforeComparison"
-"""Attribute of the layout node: the arrangement that was left."""
+"""Attribute of a slice node, its orientation before; of the layout node, the arrangement."""
 
 
 def showComparison(current: tuple, prior: tuple, linked: bool) -> None:
@@ -20,13 +20,15 @@ def showComparison(current: tuple, prior: tuple, linked: bool) -> None:
         layout.SetAttribute(_BEFORE, str(layout.GetViewArrangement()))
         layout.SetViewArrangement(layout.SlicerLayoutSideBySideView)
     shown = views.views()
-    for _composite, _sliceNode in shown:  # what is linked passes on to the others whatever one of them is given
-        _composite.SetLinkedControl(False)
+    for composite, _sliceNode in shown:  # what is linked passes on to the others whatever one of them is given
+        composite.SetLinkedControl(False)
     for composite, sliceNode in shown:
         name = sliceNode.GetLayoutName()
         if name not in (_LEFT, _RIGHT):
             continue
         volumeNode, pointRas = current if name == _LEFT else prior
+        if sliceNode.GetAttribute(_BEFORE) is None:
+            sliceNode.SetAttribute(_BEFORE, sliceNode.GetOrientation())
         sliceNode.SetOrientation("Axial")
         composite.SetBackgroundVolumeID(volumeNode.GetID())
         views.fit(sliceNode)
@@ -39,17 +41,17 @@ def showComparison(current: tuple, prior: tuple, linked: bool) -> None:
 
 def leaveComparison() -> None:
     """Put the views back as they were arranged; each shows on its own what it shows."""
-    layout = _layoutNode()
-    before = layout.GetAttribute(_BEFORE) if layout is not None else None
-    if before is None:
-        return
-    layout.RemoveAttribute(_BEFORE)
     for composite, sliceNode in views.views():
-        composite.SetLinkedControl(False)
-        composite.SetHotLinkedControl(False)
-        if sliceNode.GetLayoutName() == _RIGHT:
-            sliceNode.SetOrientation("Sagittal")
-    layout.SetViewArrangement(int(before))
+        orientation = sliceNode.GetAttribute(_BEFORE)
+        if orientation is not None:
+            composite.SetLinkedControl(False)
+            composite.SetHotLinkedControl(False)
+            sliceNode.SetOrientation(orientation)
+            sliceNode.RemoveAttribute(_BEFORE)
+    layout = _layoutNode()
+    if layout is not None and layout.GetAttribute(_BEFORE) is not None:
+        layout.SetViewArrangement(int(layout.GetAttribute(_BEFORE)))
+        layout.RemoveAttribute(_BEFORE)
 
 
 def _layoutNode():

@@ -30,7 +30,6 @@ class ReviewSection:
         self._estimate = loadInto(ui.estimateFrame, _FOLDER / "MAEMCNoduleEstimate.ui")
         self._decision = loadInto(ui.decisionFrame, _FOLDER / "MAEMCNoduleDecision.ui")
         self._panel = ui
-        ui.acceptButton = self._decision.acceptButton  # a key presses it
         self._about: tuple = (None, "")
         self._shown = None
         names = ("outcomeLabel", "outcomeSelector", "outcomeDateEdit", "storeOutcomeButton")
@@ -203,9 +202,8 @@ def _decisionText(decision: dict | None) -> str:
     if decision["decision"] == ACCEPTED:
         return _("Accepted {when}. The point is locked.").format(when=when)
     parts = ", ".join(decision["corrected"])
-    mine = (
-        "" if decision.get("percent") is None else _(" (mine: {percent} %)").format(percent=f"{decision['percent']:g}")
-    )
+    percent = decision.get("percent")
+    mine = "" if percent is None else _(" (mine: {percent} %)").format(percent=f"{percent:g}")
     return _("Corrected {when}: {parts}{mine}. The point is locked.").format(when=when, parts=parts, mine=mine)
 
 

@@ -14,6 +14,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import imports
+import journey
 import panel
 import panel_nodules
 import prediction
@@ -55,6 +56,7 @@ def main() -> None:
             imports.rows,
             panel.rows,
             panel_nodules.rows,
+            journey.rows,
             reduction.rows,
             pretraining.rows,
         ):
