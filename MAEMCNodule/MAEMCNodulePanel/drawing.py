@@ -60,6 +60,25 @@ def probabilityBar(result: dict, width: int, ratio: float, textColor):
     return pixmap
 
 
+def sideBySide(columns: list, width: int, ratio: float, textColor):
+    """Pixmap of planes of two CTs, as ``snapshots`` draws them: a column each under its title, a row a plane.
+
+    columns: (title, {plane: ``measures.view.PlaneView``}) of each CT.
+    """
+    cell = min((width - _GAP) // 2, _WIDEST_CELL)
+    planes = list(columns[0][1])
+    pixmap, painter = _canvas(width, _CAPTION + len(planes) * (cell + _GAP), ratio)
+    painter.setPen(textColor)
+    for column, (title, views) in enumerate(columns):
+        left = column * (cell + _GAP)
+        painter.drawText(left + 1, _CAPTION - 4, title)
+        for row, plane in enumerate(planes):
+            picture = snapshots({plane: views[plane]}, cell, ratio, textColor)
+            painter.drawPixmap(left, _CAPTION + row * (cell + _GAP), cell, cell, picture)
+    painter.end()
+    return pixmap
+
+
 def snapshots(views: dict, width: int, ratio: float, textColor):
     """Pixmap of planes of a CT beside each other, in a lung window: outline and axes of the mask, a cross at the point
     where there is no mask, a bar of 10 mm.

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from .exporting import dicomRequest, exportTables, whyNoDicom
 from .modelchoice import modelBehind
+from .reviewstate import reviewOf
 from .widgets import enable, showText
 
 _UI = Path(__file__).resolve().parent.parent / "Resources" / "UI" / "MAEMCNoduleExport.ui"
@@ -23,6 +24,8 @@ class ExportDialog:
         self._logic = logic
         self._about: tuple = (None, "")
         self._written: list = []
+        self._failed: list = []
+        self._shown: tuple = ()
         self.dialog = self.ui = None
 
     def open(self, analysis, pointID: str) -> None:
@@ -110,8 +113,9 @@ class ExportDialog:
         """Follow the selection. Cheap while it is closed."""
         if self.dialog is None or not self.dialog.visible:
             return
-        about = analysis and analysis.tableNode, pointID, analysis and repr(analysis.record(pointID))
-        if about != getattr(self, "_shown", None):
+        state = (repr(analysis.record(pointID)), reviewOf(analysis, pointID)) if analysis and pointID else ()
+        about = analysis and analysis.tableNode, pointID, state
+        if about != self._shown:
             self._shown, self._about = about, (analysis, pointID)
             self._update()
 

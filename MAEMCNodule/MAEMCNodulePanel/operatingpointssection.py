@@ -26,7 +26,7 @@ class OperatingPointsSection:
         self._ui = ui
         self._grid = qt.QGridLayout(ui.operatingPointsFrame)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(8)
+        self._grid.setHorizontalSpacing(6)
         self._labels: dict = {}  # (row, column) -> QLabel
         self._shown = None
 
@@ -50,7 +50,7 @@ class OperatingPointsSection:
         ui.operatingPointsButton.text = title
         for widget in (ui.prevalenceLabel, ui.prevalenceSlider):
             widget.visible = adjustable
-        if adjustable and prevalence == AS_TRAINED:
+        if adjustable:
             ui.prevalenceSlider.blockSignals(True)
             ui.prevalenceSlider.value = 100 * assumed
             ui.prevalenceSlider.blockSignals(False)
@@ -60,14 +60,15 @@ class OperatingPointsSection:
 
     def _fill(self, points, card, prevalence: float | None) -> None:
         heads = [_("Point"), _("From"), _("Sensitivity"), _("Specificity")]
-        heads += [_("PPV"), _("NPV")] if prevalence is not None else []
+        if prevalence is not None:  # six columns in a panel of 400 pixels
+            heads = [*heads[:2], _("Sens."), _("Spec."), _("PPV"), _("NPV")]
         rows = [heads]
         for point in points:
             cells = [_purposes()[point.name], f"{point.threshold:.2f}"]
             cells += [rateText(point.sensitivity), rateText(point.specificity)]
             if prevalence is not None:
                 values = predictive_values(card, point, prevalence)
-                cells += [rateText(values.ppv), rateText(values.npv)]
+                cells = [cell.replace(" (", "\n(") for cell in [*cells, rateText(values.ppv), rateText(values.npv)]]
             rows.append(cells)
         for row, cells in enumerate(rows):
             for column in range(6):

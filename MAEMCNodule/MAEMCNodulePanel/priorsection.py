@@ -5,6 +5,7 @@ from pathlib import Path
 import qt
 import slicer
 from MAEMCLib.errors import MAEMCError
+from MAEMCLib.measures.view import place_of, plane_views
 from slicer.i18n import tr as _
 
 from . import drawing
@@ -40,10 +41,7 @@ class PriorSection:
         self._panel, self._logic, self._guarded = ui, logic, guarded
         self._ui = loadInto(ui.priorFrame, _UI)
         self._ui.priorSelector.setMRMLScene(slicer.mrmlScene)
-        shown = {name: (f"{name}PictureLabel", f"{name}CoronalLabel") for name in ("prior", "current")}
-        self._pictures = {
-            name: [FittedPicture(getattr(self._ui, label)) for label in labels] for name, labels in shown.items()
-        }
+        self._picture = FittedPicture(self._ui.growthPictureLabel)
         self._about: tuple = (None, "")
         self._state: tuple = ()
         self._filling = False
@@ -55,6 +53,7 @@ class PriorSection:
         ui_.compareButton.connect("clicked()", self.onCompare)
         ui_.linkViewsCheckBox.connect("clicked(bool)", self.onLinkViews)
         ui_.copyGrowthButton.connect("clicked()", self._onCopy)
+        self._compared = 0
         self._forget()
 
     # What the user does
@@ -187,37 +186,38 @@ class PriorSection:
     def _forget(self) -> None:
         """What was computed is of another pair."""
         ui = self._ui
-        for label in (ui.growthLabel, ui.growthSentenceLabel, ui.priorTitleLabel, ui.currentTitleLabel):
+        for label in (ui.growthLabel, ui.growthSentenceLabel, ui.growthNotesLabel):
             showText(label, "")
-        for picture in (*self._pictures["prior"], *self._pictures["current"]):
-            picture.show("", None)
+        self._picture.show("", None)
         ui.copyGrowthButton.visible = False
-        self._compared = 0
 
     def _showGrowth(self, found) -> None:
-        from MAEMCLib.measures.view import place_of, plane_views
-
         ui, growth = self._ui, found.growth
         showText(ui.growthLabel, growthText(growth))
-        showText(ui.growthSentenceLabel, " ".join(dict.fromkeys([growth.sentence, *growth.notes])))
+        showText(ui.growthSentenceLabel, growth.sentence)
+        showText(ui.growthNotesLabel, " ".join(note for note in growth.notes if note not in growth.sentence))
         ui.copyGrowthButton.visible = True
-        titles = {"prior": _("Prior: {size}"), "current": _("{days} days later: {size}")}
         self._compared += 1
-        for number, name in enumerate(("prior", "current")):
-            nodule = getattr(found, name)
-            size = _("{diameter} mm, {volume} mm\N{SUPERSCRIPT THREE}").format(
-                diameter=f"{growth.mean_diameters_mm[number]:.1f}", volume=f"{growth.volumes_mm3[number]:.0f}"
-            )
-            label = getattr(ui, f"{name}TitleLabel")
-            showText(label, titles[name].format(days=f"{growth.days:g}", size=size))
-            mask, axes = nodule.outline.mask, nodule.measures.axes
-            planes = plane_views(nodule.volume, place_of(mask, axes), mask, axes)
-            for plane, picture in zip(_PLANES, self._pictures[name], strict=True):
-                picture.show(f"{self._compared} {plane}", _drawer({plane: planes[plane]}))
+        columns = [
+            (title, _planes(nodule))
+            for title, nodule in zip(_titles(growth), (found.prior, found.current), strict=True)
+        ]
+        self._picture.show(str(self._compared), lambda *place: drawing.sideBySide(columns, *place))
 
 
-def _drawer(planes: dict):
-    return lambda width, ratio, color: drawing.snapshots(planes, width, ratio, color)
+def _planes(nodule) -> dict:
+    mask, axes = nodule.outline.mask, nodule.measures.axes
+    planes = plane_views(nodule.volume, place_of(mask, axes), mask, axes)
+    return {plane: planes[plane] for plane in _PLANES}
+
+
+def _titles(growth) -> list:
+    sizes = [
+        _("{diameter} mm, {volume} mm\N{SUPERSCRIPT THREE}").format(diameter=f"{diameter:.1f}", volume=f"{volume:.0f}")
+        for diameter, volume in zip(growth.mean_diameters_mm, growth.volumes_mm3, strict=True)
+    ]
+    later = _("+{days} d: {size}").format(days=f"{growth.days:g}", size=sizes[1])
+    return [_("Prior: {size}").format(size=sizes[0]), later]
 
 
 def growthText(growth) -> str:
@@ -227,5 +227,5 @@ def growthText(growth) -> str:
         return _("Volume {change} %: within measurement error (25 % of volume)").format(change=change)
     if growth.doubling_time_days is None:
         return _("Volume {change} %: smaller").format(change=change)
-    text = _("Volume {change} %, doubling time {days} days: {category}")
-    return text.format(change=change, days=f"{growth.doubling_time_days:.0f}", category=growth.category)
+    text = _("Volume {change} %, doubling time {days} days")
+    return text.format(change=change, days=f"{growth.doubling_time_days:.0f}")
