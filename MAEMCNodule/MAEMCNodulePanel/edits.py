@@ -63,6 +63,7 @@ class NoduleEdits:
         index = analysis.pointIndices().get(pointID)
         if index is not None and name.strip():
             analysis.pointsNode.SetNthControlPointLabel(index, name.strip())
+        self._statusLine.changed.emit()  # its row has what was typed
 
     def setVisible(self, analysis: Analysis, pointID: str, visible: bool) -> None:
         """Show or hide a point, with its frame and overlay."""

@@ -63,8 +63,9 @@ def hasNumber(record) -> bool:
 
 
 def resultOf(record) -> NoduleResult:
-    """The row of a nodule that was scored."""
-    return NoduleResult.from_json(record.result)
+    """The row of a nodule that was scored; what a later version has kept with it is left out."""
+    names = {one.name for one in dataclasses.fields(NoduleResult)} | {"class"}
+    return NoduleResult.from_json({name: value for name, value in record.result.items() if name in names})
 
 
 def reviewOf(analysis, pointID: str) -> Review | None:

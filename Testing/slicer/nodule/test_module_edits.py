@@ -118,7 +118,7 @@ def test_the_menu_renames_hides_locks_and_says_why_it_does_not_delete(two_nodule
 
 def test_keys_go_round_the_nodules_and_toggle_the_overlay(two_nodules):
     from MAEMCNodulePanel.shortcuts import KEYS
-    from slicerhost import module_factory
+    from slicerhost import module_factory, qt_modal
 
     panel, _points = two_nodules
     module_factory.select(None)
@@ -146,7 +146,10 @@ def test_keys_go_round_the_nodules_and_toggle_the_overlay(two_nodules):
     press["place"]()
     assert panel.ui.placeButton.checked
     press["place"]()
-    press["accept"](), press["undo"]()  # with nothing to accept or to take back
+    with qt_modal.answers(exec_=0) as asked:
+        press["accept"]()
+    assert len(asked) == 1, "who accepts is asked once"
+    press["undo"]()  # with nothing to take back
     module_factory.select(None)
     assert panel.widget.shortcuts._made == []
 
