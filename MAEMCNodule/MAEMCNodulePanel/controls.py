@@ -6,11 +6,11 @@ from MAEMCLib.models.store import list_models
 from slicer.i18n import tr as _
 
 from . import lungwindow, views
-from .edits import isLocked
+from .edits import isLocked, middleOf
 from .nodes import overlayIDs
 from .shortcuts import keyText
 from .showing import scoresPictures, volumeKinds
-from .widgets import enable, hideNodes
+from .widgets import enable, hideNodes, showText
 
 
 def showInputKind(ui, card) -> None:
@@ -29,6 +29,7 @@ def updateButtons(ui, volume, points, analysis, busy: bool, card) -> None:
     """Enable what can be done, and say why the rest cannot."""
     records = analysis.records() if analysis else []
     pictures = scoresPictures(card)
+    showHint(ui, volume, records, pictures)
     noVolume = "" if volume is not None else _("Load a chest CT and choose it first.")
     noRecord = "" if records else _("Score a picture first.") if pictures else _("Place a nodule first.")
     hint = _("Then click in the middle of a nodule in a slice view.") + keyText("place")
@@ -47,8 +48,24 @@ def updateButtons(ui, volume, points, analysis, busy: bool, card) -> None:
     enable(ui.exportButton, noRecord or noResult, _("Tables, report, DICOM: choose what and where to."))
 
 
+def showHint(ui, volume, records: list, pictures: bool) -> None:
+    """Say what comes next where there is nothing yet, in place of an empty table."""
+    ui.resultTable.visible = bool(records)
+    if records:
+        text = ""
+    elif volume is None:
+        text = _("Load a chest CT and choose it above. Sample Data has one: Lung nodules (MAEMC).")
+    elif pictures:
+        text = _("Press Score picture: the image, or the axial slice of the CT in the view, is scored.")
+    else:
+        text = _("Press Place nodule, then click in the middle of a nodule in a slice view.")
+    showText(ui.hintLabel, text)
+
+
 def updateNoduleButtons(ui, analysis, pointID: str, undoText: str) -> None:
     """What can be done to the selected nodule, and taken back."""
+    record = analysis.record(pointID) if analysis is not None and pointID else None
+    ui.snapButton.visible = record is not None and middleOf(analysis, pointID, record) is not None
     locked = analysis is not None and bool(pointID) and isLocked(analysis, pointID)
     hint = _("Remove this nodule: its point, row, region and overlays; Undo brings it back.")
     enable(ui.removeButton, _("The point is locked. Unlock it by a right-click on its row.") if locked else "", hint)

@@ -2,6 +2,7 @@
 time; Slicer's own undo is switched off unless a user switches it on."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 from slicer.i18n import tr as _
@@ -12,9 +13,12 @@ from .parameters import parameterNode
 from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue
 from .status import StatusLine
-from .volumes import seriesRead
+from .volumes import lpsFromRas, seriesRead
 
 _STEPS = 20
+OFF_MIDDLE_MM = 2.0
+"""A click this far from the nodule's middle is offered to be moved there; nearer ones change the score by less than
+another reader's click would."""
 
 
 class NoduleEdits:
@@ -136,6 +140,17 @@ class _Point:
         pointsNode.SetNthControlPointDescription(index, self.description)
         pointsNode.SetNthControlPointVisibility(index, self.visible)
         pointsNode.SetNthControlPointLocked(index, self.locked)
+
+
+def middleOf(analysis: Analysis, pointID: str, record):
+    """Middle of the nodule that was outlined about a point, (R, A, S) mm, where the point is off it and may be moved
+    there; else None."""
+    lps = [(record.result or {}).get(f"snap_{axis}_mm") for axis in "lps"]
+    point = analysis.pointRas(pointID)
+    if None in lps or point is None or record.state != "scored" or isLocked(analysis, pointID):
+        return None
+    middle = lpsFromRas(lps)  # its own inverse
+    return middle if math.dist(middle, point) >= OFF_MIDDLE_MM else None
 
 
 def isLocked(analysis: Analysis, pointID: str) -> bool:

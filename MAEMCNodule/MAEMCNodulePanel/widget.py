@@ -10,9 +10,12 @@ from . import controls, details, lungwindow, overlaychoice, views
 from .clinicalform import ClinicalForm
 from .clinicalscores import ClinicalScores
 from .clinicalvalues import clinicalOf
+from .edits import middleOf
 from .exportdialog import ExportDialog
+from .helppage import HELP_PAGE
 from .installing import BROKEN_CODES
 from .logic import MAEMCNoduleLogic
+from .modelsmenu import ModelsMenu
 from .nodes import isOverlay
 from .noduleview import NoduleView
 from .operatingpointssection import OperatingPointsSection
@@ -56,6 +59,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         self.exportDialog = ExportDialog(self.logic)
         self.clinicalScores = ClinicalScores(self.ui, self.onScoreValueEdited)
         self.rowMenu = RowMenu(self.ui.resultTable, self.logic.edits, self._rows, self._goTo)
+        self.modelsMenu = ModelsMenu(self.ui.modelsButton, self.logic, self._onModelsChanged)
         self.shortcuts = Shortcuts(self.parent, self._keys())
         self.ui.resultTable.horizontalHeader().setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         self._connect()
@@ -111,6 +115,8 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         ui.stopButton.connect("clicked()", self.onStop)
         ui.removeButton.connect("clicked()", self.onRemove)
         ui.undoButton.connect("clicked()", self.logic.edits.undo)
+        ui.snapButton.connect("clicked()", self.onSnap)
+        ui.helpButton.connect("clicked()", lambda: qt.QDesktopServices.openUrl(qt.QUrl(HELP_PAGE)))
         ui.lungWindowButton.connect("clicked()", lambda: self.onWindowAnswered(True))
         ui.keepWindowButton.connect("clicked()", lambda: self.onWindowAnswered(False))
         ui.exportButton.connect("clicked()", self.onExport)
@@ -162,6 +168,19 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         analysis = self._analysis()
         if analysis is not None:
             self.logic.removeNodule(analysis, self._parameterNode.selectedPoint)
+
+    def onSnap(self) -> None:
+        analysis, pointID = self._analysis(), self._parameterNode.selectedPoint
+        middle = middleOf(analysis, pointID, analysis.record(pointID))
+        if middle is not None:
+            self.logic.edits.move(analysis, pointID, middle)
+
+    def _onModelsChanged(self, name: str | None) -> None:
+        """name: of the model that has come, to be chosen; None where the chosen one is gone."""
+        controls.fillModels(self.ui.modelSelector)
+        self._parameterNode.model = name or ""
+        controls.selectModel(self.ui.modelSelector, self.logic, self._parameterNode.model)
+        self._wake()
 
     def onWindowAnswered(self, lung: bool) -> None:
         lungwindow.answer(self._parameterNode.inputVolume, lung)

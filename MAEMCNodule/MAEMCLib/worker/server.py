@@ -45,6 +45,7 @@ class Server:
             "explain": self._explain,
             "report_page": self._report_page,
             "report": self._report,
+            "import": self._import,
             "calibration": self._calibration,
             "dicom": self._dicom,
         }
@@ -162,6 +163,14 @@ class Server:
         from .drawing import calibration_png
 
         return {"png": calibration_png(_text(message, "model"))}
+
+    def _import(self, message: dict) -> dict:
+        from ..models.store import import_model
+
+        path = _text(message, "file")
+        require(path, "'file' of a request names the bundle to import.", "file")
+        model = import_model(path, _text(message, "sha256"))
+        return {"name": model.name, "note": model.note}
 
     def _load(self, message: dict):
         from ..models.bundle import ModelBundle, read_card
