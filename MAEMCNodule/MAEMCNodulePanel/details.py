@@ -31,12 +31,14 @@ def fillNodules(ui, analysis, selectedPoint: str) -> None:
     for column in (_RANGE, _SIZE):  # of a model with a single member, or with nothing measured
         empty = bool(rows) and not any(texts[column] for texts in rows)
         ui.resultTable.setColumnHidden(column, empty or (column == _RANGE and not roomy))
+    blocked = ui.resultTable.blockSignals(True)  # nobody has typed anything
     for row, (_pointID, record) in enumerate(records):
         gate = record.result.get("gate") if record.state == "scored" else None
-        look = (gate, findingsText(record))
-        if ui.resultTable.item(row, 0).data(_LOOK) != repr(look):
-            _dress(ui.resultTable, row, *look)
-            ui.resultTable.item(row, 0).setData(_LOOK, repr(look))
+        look = repr((gate, findingsText(record), rows[row]))
+        if ui.resultTable.item(row, 0).data(_LOOK) != look:
+            _dress(ui.resultTable, row, gate, findingsText(record))
+            ui.resultTable.item(row, 0).setData(_LOOK, look)
+    ui.resultTable.blockSignals(blocked)
 
 
 def _dress(table, row: int, gate: str | None, findings: str) -> None:

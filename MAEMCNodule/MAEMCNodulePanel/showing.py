@@ -114,11 +114,12 @@ def _arrange(parameters) -> None:
         shown = next((analysis for analysis in scored if analysis.shown), None)
         _leaveOut(pointsNode, views.showingOther(_pictures(shown)) if shown else set())
     for analysis in analyses:
+        others = views.showingOther(_pictures(analysis))
         for pointID in analysis.recordIDs():
             roiNode = analysis.roiNode(pointID)
             if roiNode is not None:
                 _setVisible(roiNode, pointID == parameters.selectedPoint and isPointVisible(analysis, pointID))
-                _leaveOut(roiNode, views.showingOther(_pictures(analysis)))
+                _leaveOut(roiNode, others)
     _showOverlay(parameters, analyses)
 
 

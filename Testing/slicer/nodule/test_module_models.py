@@ -17,7 +17,7 @@ def other_bundle(tmp_path, random_bundle, random_card, random_members):
 
 def entries(panel):
     panel.widget.modelsMenu.fill()
-    return [action for action in panel.widget.modelsMenu.menu.actions()]
+    return list(panel.widget.modelsMenu.menu.actions())
 
 
 def named(panel, beginning):
