@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import slicer
-from MAEMCNodulePanel.helppage import HELP_PAGE
+from MAEMCNodulePanel.helppage import HELP_PAGE, INTRODUCTION_PAGE
 from MAEMCNodulePanel.logic import MAEMCNoduleLogic
 from MAEMCNodulePanel.selftest import MAEMCNoduleTest
 from MAEMCNodulePanel.widget import MAEMCNoduleWidget
@@ -31,7 +31,8 @@ class MAEMCNodule(ScriptedLoadableModule):
             "diagnosis, whichever the model has learned from. The masked autoencoder's reconstruction of the region "
             "lies over the CT at its place. Research only, not for clinical use."
         )
-        parent.helpText = f'{about} <a href="{HELP_PAGE}">{_("How to use it")}</a>'
+        pages = {INTRODUCTION_PAGE: _("A five-minute introduction"), HELP_PAGE: _("How to use it")}
+        parent.helpText = " ".join([about, *(f'<a href="{page}">{title}</a>.' for page, title in pages.items())])
         parent.acknowledgementText = _(
             "The model follows Zhao et al. 2025 (MAEMC-NET). It separates classes like those it was trained on; each "
             "model's card says which, and how well."

@@ -24,11 +24,13 @@ _KEPT = 12
 @dataclass(frozen=True)
 class Explained:
     """A scored case with what explains its result. parts: {kind: {branch: array}} as the worker sends it, that of a
-    picture over the square that the model sees; reconstruction and error in HU, attention 0 to 1."""
+    picture over the square that the model sees; reconstruction and error in HU, attention 0 to 1. sentences: what each
+    map shows and does not show."""
 
     prepared: Prepared
     card: ModelCard
     parts: dict
+    sentences: tuple = ()
 
     def stacks(self) -> dict:
         """{plane: {kind: (slices, rows, columns) array}} of a nodule, the CT itself among them ("original"); of a

@@ -102,7 +102,7 @@ class NoduleView:
             showText(ui.explanationLabel, text)
             self._strip.show("", None)
             return
-        showText(ui.explanationLabel, _("Where they differ is what the model finds unusual, not why it is malignant."))
+        showText(ui.explanationLabel, "\n".join(explained.sentences))
         window = record.window or (-1200.0, 200.0)
         self._strip.show(
             f"{analysis.id} {pointID} {id(explained)}",

@@ -252,7 +252,9 @@ class ScoringQueue:
     def _onExplanation(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
         kinds = ("reconstruction", "error", "attention")
         parts = {kind: {b: decode_array(array) for b, array in message[kind].items()} for kind in kinds}
-        self.explanations.keep(request.key, Explained(request.prepared, request.model.card, parts))
+        sentences = tuple(message.get("sentences", ()))
+        explained = Explained(request.prepared, request.model.card, parts, sentences)
+        self.explanations.keep(request.key, explained)
         self._unexplained.pop(request.key, None)
         self.explained.emit(analysis, request.pointID)
 

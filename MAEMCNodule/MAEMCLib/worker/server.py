@@ -106,6 +106,7 @@ class Server:
 
     def _explain(self, message: dict) -> dict:
         from ..explain.explanation import explain
+        from ..figures.words import sentences
         from ..models.autoencoder import load_autoencoder
 
         nodules = _nodules(message)
@@ -118,7 +119,7 @@ class Server:
             part: {branch: encode_array(array) for branch, array in branches.items()}
             for part, branches in explanation.parts().items()
         }
-        return {**parts, **self._model()}
+        return {**parts, "sentences": sentences(explanation), **self._model()}
 
     def _report_page(self, message: dict) -> dict:
         page = message.get("nodule")
