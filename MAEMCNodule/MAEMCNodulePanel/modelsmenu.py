@@ -67,8 +67,8 @@ class ModelsMenu:
         except MAEMCError as error:
             self._logic.statusLine.fail(error)
         else:
-            self._logic.statusLine.set(Status("idle", _("{model} was removed.").format(model=chosen.name)))
             self._changed(None)
+            self._logic.statusLine.set(Status("idle", _("{model} was removed.").format(model=chosen.name)))
 
     def onAbout(self) -> None:
         from MAEMCLib.report.card import card_text  # with what fills templates: not when a panel opens
@@ -103,8 +103,8 @@ class ModelsMenu:
         if message["kind"] == "error":
             self._logic.statusLine.set(Status("error", message["message"], message["code"]))
             return
+        self._changed(message["name"])  # first: what is said of an input goes when another model is chosen
         self._logic.statusLine.set(Status("idle", f"{message['name']}: {message['note']}"))
-        self._changed(message["name"])
 
     def _chosen(self):
         try:

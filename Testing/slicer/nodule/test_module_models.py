@@ -3,8 +3,7 @@
 import shutil
 
 import pytest
-import qt
-from slicerhost import qt_modal
+import slicer
 
 
 @pytest.fixture
@@ -24,8 +23,9 @@ def named(panel, beginning):
     return next(action for action in entries(panel) if action.text.startswith(beginning))
 
 
-def test_a_model_is_imported_chosen_described_and_removed(panel, models, other_bundle, caplog):
+def test_a_model_is_imported_chosen_described_and_removed(panel, models, other_bundle, caplog, monkeypatch):
     caplog.set_level("INFO")
+    asked = []
     panel.widget.modelsMenu.importFile(str(other_bundle))
     panel.settle()
     try:
@@ -35,9 +35,10 @@ def test_a_model_is_imported_chosen_described_and_removed(panel, models, other_b
         named(panel, "Intended use").trigger()
         assert "CC BY 3.0" in caplog.text, "without a main window Slicer logs what it would show"
     finally:
-        with qt_modal.answers(exec_=qt.QMessageBox.Yes):
-            named(panel, "Remove other").trigger()
+        monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda *words: asked.append(words) or True)
+        named(panel, "Remove other").trigger()
     panel.settle()
+    assert len(asked) == 1 and "Its results stay." in asked[0][0]
     assert panel.parameters.model == "" and panel.ui.modelSelector.currentText.startswith("random 1.0")
     assert len(list((models / "models").iterdir())) == 1
 
