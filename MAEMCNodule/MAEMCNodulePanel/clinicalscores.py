@@ -1,10 +1,10 @@
 """The part of the panel beside a nodule's number: clinical scores, the examination's category, a sentence to paste."""
 
 import qt
-from MAEMCLib.clinical.fields import COUNT, COUNT_CONFIRMED, SETTING
-from MAEMCLib.clinical.together import GUIDELINES, answers, examination_of, fields_asked, problems
+from MAEMCLib.clinical.together import answers, fields_asked, problems
 from slicer.i18n import tr as _
 
+from .examinations import examinationOf
 from .parameters import Setting
 from .scorelines import ScoreLines
 from .scoresform import ScoresForm
@@ -53,11 +53,7 @@ class ClinicalScores:
 
     def _showExamination(self, values: dict, nodules: list, marked: int) -> None:
         ui = self._ui
-        patient = next(iter(values.values()))
-        name = GUIDELINES[patient[SETTING.name]]
-        found = [answers(each, [name], edges=False)[name] for each in values.values()]
-        confirmed = COUNT_CONFIRMED.name in patient and patient[COUNT.name] == str(marked)
-        examination = examination_of(found, confirmed)
+        examination, found = examinationOf(values, marked)
         title = found[0].score.title
         if examination.category is None:
             reasons = [f"{nodules[number]} {answer.text}" for number, answer in enumerate(found)]

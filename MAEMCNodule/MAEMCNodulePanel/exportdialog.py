@@ -7,7 +7,7 @@ import slicer
 from MAEMCLib.errors import MAEMCError
 from slicer.i18n import tr as _
 
-from .exporting import dicomRequest, exportTables, whyNoDicom
+from .exporting import dicomRequest, exportTables, sentenceOf, whyNoDicom
 from .modelchoice import modelBehind
 from .reviewstate import reviewOf
 from .widgets import enable, showText
@@ -35,6 +35,7 @@ class ExportDialog:
         self.ui.folderButton.directory = slicer.app.userSettings().value(_FOLDER, str(Path.home()))
         showText(self.ui.exportStatusLabel, "")
         self.dialog.show()
+        self._shown = ()
         self.show(analysis, pointID)
         self.dialog.raise_()
 
@@ -50,6 +51,7 @@ class ExportDialog:
         self.dialog.setParent(slicer.util.mainWindow(), qt.Qt.Dialog)
         self.ui = slicer.util.childWidgetVariables(self.dialog)
         self.ui.writeButton.connect("clicked()", self.onWrite)
+        self.ui.copyExportSentenceButton.connect("clicked()", self._onCopy)
         self.ui.closeButton.connect("clicked()", self.dialog.hide)
         for box in self._boxes().values():
             box.connect("toggled(bool)", self._update)
@@ -72,6 +74,9 @@ class ExportDialog:
         if "dicom" in ticked:
             self._try(self._writeDicom, analysis, pointID, folder)
         self._report()
+
+    def _onCopy(self) -> None:
+        qt.QApplication.clipboard().setText(self.ui.exportSentenceLabel.text)
 
     def _try(self, write, *arguments) -> None:
         try:
@@ -124,6 +129,11 @@ class ExportDialog:
         reason = whyNoDicom(analysis, pointID)
         enable(ui.dicomCheckBox, reason, _("In the CT's study, with its patient's identity; unverified until accepted"))
         showText(ui.dicomReasonLabel, _("No DICOM: {reason}").format(reason=reason) if reason else "")
+        sentence = sentenceOf(analysis, self._logic.getParameterNode().setting.value)
+        ui.exportSentenceLabel.text = sentence or _("No sentence yet: choose the setting under Clinical scores.")
+        enable(
+            ui.copyExportSentenceButton, "" if sentence else _("There is no sentence yet."), _("Copy it for the report")
+        )
         nothing = not any(box.checked and box.enabled for box in self._boxes().values())
         enable(
             ui.writeButton, _("Tick what is to be written.") if nothing else "", _("Write what is ticked to the folder")

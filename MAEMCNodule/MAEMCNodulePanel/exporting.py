@@ -17,10 +17,12 @@ from MAEMCLib.worker.dicom_request import StatedVolume, encode_outline
 from slicer.i18n import tr as _
 
 from .dicomfiles import sourceFile
+from .examinations import examinationOf
 from .identity import subjectOf
 from .outlines import outlineOf
 from .priorlinks import trackingUIDOf
 from .reviewstate import decisionOf, hasNumber, hiddenBecause, openedReviews, resultOf, seenRecords
+from .scorevalues import valuesOf
 from .volumes import ctVolume
 
 
@@ -47,6 +49,14 @@ def exportTables(analysis, folder, card, device: str | None, named: bool = False
     """Write results.csv and results.json, each whole or not at all; returns their paths. Raises InputError."""
     write_results(Path(folder), rowsOf(analysis, named), card, device)
     return [Path(folder) / "results.csv", Path(folder) / "results.json"]
+
+
+def sentenceOf(analysis, setting: str) -> str:
+    """The examination's category as a sentence for the report; empty where there is none. setting: see ``Setting``."""
+    if analysis is None or not analysis.located or not setting:
+        return ""
+    values = valuesOf(analysis, setting)
+    return (examinationOf(values, len(analysis.pointIndices()))[0].sentence or "") if values else ""
 
 
 def whyNoDicom(analysis, pointID: str) -> str:

@@ -43,13 +43,14 @@ class OperatingPointsSection:
         adjustable = not prevalence_problem(card)
         assumed = prevalence or (assumed_prevalence(card) if adjustable else AS_TRAINED)
         shown = (card.sha256, assumed, record.result.get("probability"), record.result["model_sha256"])
+        for widget in (ui.prevalenceLabel, ui.prevalenceSlider):  # unfolding shows what was hidden
+            widget.visible = adjustable
+        ui.adjustedLabel.visible = bool(ui.adjustedLabel.text)
         if shown == self._shown:
             return
         self._shown = shown
         title = _("Operating points and prevalence") if adjustable else _("Operating points")
         ui.operatingPointsButton.text = title
-        for widget in (ui.prevalenceLabel, ui.prevalenceSlider):
-            widget.visible = adjustable
         if adjustable:
             ui.prevalenceSlider.blockSignals(True)
             ui.prevalenceSlider.value = 100 * assumed

@@ -124,7 +124,8 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
         ui.clinicalScoresButton.connect("contentsCollapsed(bool)", self._wake)
-        ui.priorButton.connect("contentsCollapsed(bool)", self._wake)
+        for button in (ui.priorButton, ui.operatingPointsButton):
+            button.connect("contentsCollapsed(bool)", self._wake)
         ui.resultTable.connect("itemSelectionChanged()", self.onNoduleSelected)
         ui.resultTable.connect("itemClicked(QTableWidgetItem*)", self.onNoduleSelected)
         scene = slicer.mrmlScene

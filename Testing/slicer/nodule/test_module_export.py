@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import highdicom as hd
 import numpy as np
@@ -196,6 +197,26 @@ def test_stopped_in_the_midst_nothing_half_is_left(dicom, tmp_path):
     assert widget(dialog, "exportStatusLabel").text == "Stopped."
     written = [path for path in Path(tmp_path / "out").rglob("*.dcm") if ".part" not in str(path)]
     assert not written and not panel.logic.isBusy()
+
+
+def test_files_are_found_by_slicers_dicom_database(panel, tmp_path, monkeypatch):
+    """Slicer names a volume by its images; its own file is another one once the scene was saved."""
+    import pydicom
+    from MAEMCNodulePanel.dicomfiles import headerOf, sourceFile
+
+    write_series(tmp_path / "ct", patient="4711", save=in_order)
+    files = {str(pydicom.dcmread(file).SOPInstanceUID): str(file) for file in (tmp_path / "ct").iterdir()}
+    database = SimpleNamespace(isOpen=True, fileForInstance=lambda uid: files.get(uid, ""))
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    volume = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
+    with pytest.raises(InputError, match="did not come from DICOM"):
+        sourceFile(volume)
+    volume.SetAttribute("DICOM.instanceUIDs", " ".join(files))
+    assert sourceFile(volume) == Path(next(iter(files.values()))) and headerOf(volume).text("PatientID") == "4711"
+    files.clear()
+    with pytest.raises(InputError, match="files of CT are gone"):
+        sourceFile(volume)
+    assert headerOf(volume).text("PatientID") == ""
 
 
 def test_a_script_exports_with_or_without_names(panel, add_ct, tmp_path):
