@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from .exporting import dicomRequest, exportTables, sentenceOf, whyNoDicom
 from .modelchoice import modelBehind
+from .reportexport import ReportExport
 from .reviewstate import reviewOf
 from .widgets import enable, showText
 
@@ -25,6 +26,7 @@ class ExportDialog:
         self._about: tuple = (None, "")
         self._written: list = []
         self._failed: list = []
+        self._awaited: list = []
         self._shown: tuple = ()
         self.dialog = self.ui = None
 
@@ -57,7 +59,7 @@ class ExportDialog:
             box.connect("toggled(bool)", self._update)
 
     def _boxes(self) -> dict:
-        names = ("tables", "dicom")
+        names = ("tables", "report", "dicom")
         return {name: getattr(self.ui, f"{name}CheckBox") for name in names}
 
     # What the user does
@@ -66,11 +68,13 @@ class ExportDialog:
         """Write all that is ticked; what fails says why, and the rest is written all the same."""
         folder, (analysis, pointID) = self.ui.folderButton.directory, self._about
         slicer.app.userSettings().setValue(_FOLDER, folder)
-        self._written, self._failed = [], []
+        self._written, self._failed, self._awaited = [], [], []
         ticked = [name for name, box in self._boxes().items() if box.checked and box.enabled]
         showText(self.ui.exportStatusLabel, _("Writing ..."))
         if "tables" in ticked:
             self._try(self._writeTables, analysis, folder)
+        if "report" in ticked:
+            self._try(self._writeReport, analysis, pointID, folder)
         if "dicom" in ticked:
             self._try(self._writeDicom, analysis, pointID, folder)
         self._report()
@@ -90,17 +94,34 @@ class ExportDialog:
             path.name for path in exportTables(analysis, folder, card, device, self.ui.namesCheckBox.checked)
         ]
 
+    def _writeReport(self, analysis, pointID: str, folder: str) -> None:
+        chosen = self._logic.getParameterNode()
+        model = modelBehind(analysis.record(pointID).result or {}, chosen.model)
+        export = ReportExport(self._logic.queue.ask, self._onReport)
+        export.begin(analysis, model, folder, chosen.setting.value, self.ui.namesCheckBox.checked)
+        self._awaited.append("report")
+
+    def _onReport(self, paths: list, message: str, code: str) -> None:
+        self._awaited.remove("report")
+        self._written += [Path(path).name for path in paths]
+        self._fail(message, code)
+        self._report()
+
+    def _fail(self, message: str, code: str) -> None:
+        if message:
+            self._failed.append(message)
+            self._logic.statusLine.fail(MAEMCError(message, code))  # beside it stands what installs what is missing
+
     def _writeDicom(self, analysis, pointID: str, folder: str) -> None:
         model = modelBehind(analysis.record(pointID).result, self._logic.getParameterNode().model)
         request = dicomRequest(analysis, pointID, folder, model)
         self._logic.queue.ask("dicom", self._onDicom, **request)
-        self._written.append(_("DICOM is being written ..."))
+        self._awaited.append("dicom")
 
     def _onDicom(self, message: dict) -> None:
-        self._written = self._written[:-1]
+        self._awaited.remove("dicom")
         if message["kind"] == "error":
-            self._failed.append(message["message"])
-            self._logic.statusLine.fail(MAEMCError(message["message"], message["code"]))  # with what installs highdicom
+            self._fail(message["message"], message["code"])
         else:
             text = _("{files} in {folder}") if message["new"] else _("{files} in {folder} (written before, unchanged)")
             self._written.append(text.format(files=", ".join(message["files"]), folder=Path(message["folder"]).name))
@@ -110,7 +131,8 @@ class ExportDialog:
         if self.ui is None:
             return
         written = _("Written: {names}.").format(names=", ".join(self._written)) if self._written else ""
-        showText(self.ui.exportStatusLabel, " ".join([*self._failed, *filter(None, [written])]))
+        waiting = _("Writing ...") if self._awaited else ""
+        showText(self.ui.exportStatusLabel, " ".join([*self._failed, *filter(None, [written, waiting])]))
 
     # What is shown
 

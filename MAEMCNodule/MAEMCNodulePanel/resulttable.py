@@ -60,7 +60,6 @@ def _columns() -> dict:
         "interval": (_("Range"), None, _("Lowest and highest probability over the model's members")),
         "class": (_("Class"), None, _("At the model's balanced threshold")),
         "gate": (_("Gate"), None, _("Whether the input is as the model knows it: green, amber, red, or grey: unknown")),
-        "decision": (_("Decision"), None, _("What the reader decided on the number: accepted, corrected or rejected")),
         "warnings": (_("Notes"), None, _("What lies behind the gate, or why it was not scored")),
         "long_axis_mm": (_("Long axis"), "mm", _("Longest chord within one axial slice, voxel edges counted")),
         "short_axis_mm": (_("Short axis"), "mm", _("Longest chord across the long axis, on the same slice")),
@@ -73,4 +72,5 @@ def _columns() -> dict:
         "s_mm": (_("S"), "mm", _("Position of the point, towards superior")),
         "model": (_("Model"), None, _("Id of the model that scored")),
         "time": (_("Time"), None, _("When it was scored, in UTC")),
+        "decision": (_("Decision"), None, _("What the reader decided on the number: accepted, corrected or rejected")),
     }

@@ -37,6 +37,14 @@ def panel(instant_panel, views):
     return instant_panel
 
 
+@pytest.fixture
+def worker(panel):
+    """From when it is called, a real scoring process."""
+    client = WorkerClient()
+    yield lambda: setattr(panel.logic.queue, "worker", client)
+    client.stop()
+
+
 def widget(dialog, name):
     return next(one for one in dialog.findChildren("QWidget") if one.objectName == name)
 
@@ -64,6 +72,7 @@ def test_tables_have_pseudonyms_unless_names_are_wanted(panel, add_ct, tmp_path)
     points.SetNthControlPointLabel(0, "Mr Smith's nodule")
     panel.settle()
     dialog = opened(panel, tmp_path)
+    widget(dialog, "reportCheckBox").checked = False
     reason = widget(dialog, "dicomReasonLabel")
     assert "did not come from DICOM" in reason.text and not widget(dialog, "dicomCheckBox").enabled
     widget(dialog, "writeButton").click()
@@ -80,9 +89,30 @@ def test_tables_have_pseudonyms_unless_names_are_wanted(panel, add_ct, tmp_path)
     assert row["nodule_id"] == "Mr Smith's nodule" and row["image"] == "SMITH JOHN"
 
 
+def test_the_report_has_a_page_for_each_nodule_that_may_be_seen(panel, add_ct, tmp_path, worker):
+    volume = add_ct("SMITH JOHN")
+    points = place(panel, volume, (0, 0, 0))
+    panel.logic.reviewing.readerFirst = True
+    panel.place((20, 0, 0), points)
+    panel.settle()
+    seen, hidden = (record.result["probability"] for record in panel.records())
+    worker()
+    dialog = opened(panel, tmp_path / "out")
+    widget(dialog, "tablesCheckBox").checked = False
+    widget(dialog, "writeButton").click()
+    status = widget(dialog, "exportStatusLabel")
+    panel.wait(lambda: "Writing" not in status.text, "report")
+    assert status.text == "Written: report.html, report.pdf."
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"{seen:.2f}" in page and f"N2: {hidden:.2f}" not in page and "SMITH" not in page
+    assert "Research only" in page
+    assert (tmp_path / "out" / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_a_folder_that_cannot_be_written_is_a_sentence_and_nothing_is_lost(panel, add_ct, tmp_path):
     place(panel, add_ct(), (0, 0, 0))
     dialog = opened(panel, tmp_path)
+    widget(dialog, "reportCheckBox").checked = False
     widget(dialog, "writeButton").click()
     before = (tmp_path / "results.csv").read_bytes()
     blocked = tmp_path / "blocked"
@@ -106,7 +136,7 @@ def in_order(item, path):
 
 
 @pytest.fixture
-def dicom(panel, tmp_path, models):
+def dicom(panel, tmp_path, models, worker):
     """(panel, folder of a small DICOM series, volume node): scored and shown in spite of its red gate."""
     write_series(tmp_path / "ct", patient="4711", save=in_order)
     first = sorted((tmp_path / "ct").iterdir())[0]
@@ -114,21 +144,19 @@ def dicom(panel, tmp_path, models):
     bounds = [0.0] * 6
     volume.GetRASBounds(bounds)
     place(panel, volume, np.array(bounds).reshape(3, 2).mean(axis=1))
-    client = WorkerClient()
-    panel.logic.queue.worker = client
-    yield panel, tmp_path / "ct", volume
-    client.stop()
+    worker()
+    return panel, tmp_path / "ct", volume
 
 
 def write_dicom(panel, folder):
     dialog = opened(panel, folder)
-    widget(dialog, "tablesCheckBox").checked = False
+    widget(dialog, "tablesCheckBox").checked = widget(dialog, "reportCheckBox").checked = False
     box = widget(dialog, "dicomCheckBox")
     assert box.enabled, widget(dialog, "dicomReasonLabel").text
     box.checked = True
     widget(dialog, "writeButton").click()
     status = widget(dialog, "exportStatusLabel")
-    panel.wait(lambda: "being written" not in status.text and status.text != "Writing ...", "DICOM")
+    panel.wait(lambda: "Writing" not in status.text, "DICOM")
     return status.text
 
 
@@ -194,7 +222,7 @@ def test_stopped_in_the_midst_nothing_half_is_left(dicom, tmp_path):
     widget(dialog, "writeButton").click()
     assert panel.logic.isBusy()
     panel.logic.stop()
-    assert widget(dialog, "exportStatusLabel").text == "Stopped."
+    assert widget(dialog, "exportStatusLabel").text == "Stopped. Stopped."
     written = [path for path in Path(tmp_path / "out").rglob("*.dcm") if ".part" not in str(path)]
     assert not written and not panel.logic.isBusy()
 
