@@ -38,7 +38,7 @@ def subjectOf(reviews: Reviews, analysis, pointID: str) -> Subject:
     if reviews.home not in _keys:
         _keys[reviews.home] = key_name(pseudonym_key(reviews.home))
     key, kept = _keys[reviews.home], readTexts(analysis.tableNode.GetAttribute(SUBJECT + pointID))
-    if kept.get("key") == key:
+    if kept.get("key") == key and {"nodule", "volume"} <= kept.keys():
         return Subject(kept["nodule"], kept["volume"], kept.get("patient"))
     volume, patient = _namesOf(analysis.volumeNode)
     subject = reviews.subject(volume, uidOf(analysis, pointID), patient)

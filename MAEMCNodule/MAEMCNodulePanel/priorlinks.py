@@ -24,6 +24,8 @@ from .volumes import ctVolume, lpsFromRas
 _PRIOR, _DAYS, _CONFIRMED = "MAEMC.Prior", "MAEMC.PriorDays", "MAEMC.SamePatient"
 """Of a CT: reference to its prior; days between, as a reader states them; that a reader has confirmed the patient."""
 
+LONGEST_DAYS = 36_600
+
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredNodule:
@@ -76,25 +78,31 @@ def setDays(volumeNode, text: str) -> None:
     """Keep the days between a CT and its prior; an empty text lets the files' dates hold. Raises UsageError."""
     text = text.strip()
     if text:
-        try:
-            days = float(text)
-        except ValueError:
-            days = 0.0
-        if not 0 < days < 36600:
-            raise UsageError(
-                _("'{text}' is no number of days. Type the days between both CTs.").format(text=text), "days"
-            )
+        _days(text)
         volumeNode.SetAttribute(_DAYS, text)
     else:
         volumeNode.RemoveAttribute(_DAYS)
 
 
+def _days(text: str) -> float:
+    """Raises UsageError for what is no number of days."""
+    try:
+        days = float(text)
+    except ValueError:
+        days = 0.0
+    if not 0 < days < LONGEST_DAYS:
+        words = _("'{text}' is no number of days. Type the days between both CTs.")
+        raise UsageError(words.format(text=text), "days")
+    return days
+
+
 def intervalOf(volumeNode) -> Interval:
     """The days between a CT and its prior. Raises InputError, UsageError where they are not known."""
-    days = daysGiven(volumeNode)
+    text = daysGiven(volumeNode)
+    days = _days(text) if text else None
     confirmed = volumeNode.GetAttribute(_CONFIRMED) is not None
     try:
-        return interval(_ct(priorOf(volumeNode)), _ct(volumeNode), float(days) if days else None, confirmed)
+        return interval(_ct(priorOf(volumeNode)), _ct(volumeNode), days, confirmed)
     except UsageError as error:
         raise UsageError(_("The files state no dates. Type the days between both CTs."), "days") from error
     except InputError as error:  # without the names of the command's options

@@ -49,9 +49,11 @@ def leaveComparison() -> None:
             sliceNode.SetOrientation(orientation)
             sliceNode.RemoveAttribute(_BEFORE)
     layout = _layoutNode()
-    if layout is not None and layout.GetAttribute(_BEFORE) is not None:
-        layout.SetViewArrangement(int(layout.GetAttribute(_BEFORE)))
+    before = layout.GetAttribute(_BEFORE) if layout is not None else None
+    if before is not None:
         layout.RemoveAttribute(_BEFORE)
+    if before is not None and before.isdecimal():
+        layout.SetViewArrangement(int(before))
 
 
 def _layoutNode():
