@@ -152,7 +152,7 @@ class ExportDialog:
         enable(ui.dicomCheckBox, reason, _("In the CT's study, with its patient's identity; unverified until accepted"))
         showText(ui.dicomReasonLabel, _("No DICOM: {reason}").format(reason=reason) if reason else "")
         sentence = sentenceOf(analysis, self._logic.getParameterNode().setting.value)
-        ui.exportSentenceLabel.text = sentence or _("No sentence yet: choose the setting under Clinical scores.")
+        ui.exportSentenceLabel.text = sentence or _("No sentence yet: Clinical scores asks for what is missing.")
         enable(
             ui.copyExportSentenceButton, "" if sentence else _("There is no sentence yet."), _("Copy it for the report")
         )
