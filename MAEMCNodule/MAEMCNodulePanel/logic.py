@@ -25,6 +25,7 @@ from .parameters import MAEMCNoduleParameterNode, parameterNode
 from .pictures import nameOf, recordIDOf
 from .resulttable import writeTable
 from .reviewing import Reviewing
+from .scenenodes import pointsFrom, volumeFrom
 from .sceneobserver import SceneObserver
 from .scorevalues import setValue
 from .scoringqueue import ScoringQueue, settle
@@ -284,9 +285,9 @@ class MAEMCNoduleLogic(PanelLogic):
 
         Raises InputError or ModelError where nothing can be scored at all.
         """
-        volumeNode = _volumeFrom(volumeNode)
+        volumeNode = volumeFrom(volumeNode)
         check_ct(ctVolume(volumeNode))
-        markupsNode = _pointsFrom(markupsNode)
+        markupsNode = pointsFrom(markupsNode)
         model = self.chosenModel()
         if not model.card.kind.located:
             text = _("The model {model} scores 2-D pictures, not nodules: choose another, or press Score picture.")
@@ -307,7 +308,7 @@ class MAEMCNoduleLogic(PanelLogic):
         """Have a 2-D image, or of a CT the axial slice that the views look at, scored by the polls to come; return at
         once. Raises InputError, ModelError or UsageError where it cannot be scored at all.
         """
-        volumeNode = _volumeFrom(volumeNode)
+        volumeNode = volumeFrom(volumeNode)
         if volumeNode is None:
             raise InputError(_("No picture is selected. Load one and choose it under Picture."), "no-volume")
         recordID = recordIDOf(volumeNode)
@@ -363,39 +364,3 @@ def _checkRoom(pointsNode) -> None:
     ):
         text = _("{points} takes no more points: their number is fixed. Unlock it in Markups, or choose another list.")
         raise InputError(text.format(points=pointsNode.GetName()), "points-fixed")
-
-
-def _volumeFrom(value):
-    """The volume node that is meant, or None for None. Raises InputError."""
-    return _node(value, _("volume"), "no-volume")
-
-
-def _pointsFrom(value):
-    """The point list that is meant. Raises InputError: none, no such node, or other markups than a point list."""
-    node = _node(value, _("point list"), "no-points")
-    if node is None or node.GetScene() is None:
-        raise InputError(_("No point list is given. Place a nodule first."), "no-points")
-    if node.GetClassName() != "vtkMRMLMarkupsFiducialNode":
-        text = _("{name} is no point list but a {kind}. Nodules are the points of a point list.")
-        kind = node.GetMarkupType() if node.IsA("vtkMRMLMarkupsNode") else node.GetNodeTagName()
-        raise InputError(text.format(name=node.GetName(), kind=kind), "no-points")
-    return node
-
-
-def _node(value, kind: str, code: str):
-    if not isinstance(value, str):
-        if value is not None and not isinstance(value, slicer.vtkMRMLNode):
-            text = _("A {kind} is given by its node or its name, not by a {given}.")
-            raise InputError(text.format(kind=kind, given=type(value).__name__), code)
-        return value
-    scene = slicer.mrmlScene
-    node = scene.GetNodeByID(value)
-    if node is None:
-        nodes = [node for node in scene.GetNodes() if node.GetName() == value] if value else []
-        if len(nodes) > 1:
-            text = _("{count} nodes are called {name}. Give the node itself, or its ID.")
-            raise InputError(text.format(count=len(nodes), name=value), code)
-        node = nodes[0] if nodes else None
-    if node is None:
-        raise InputError(_("There is no {kind} called {name} in the scene.").format(kind=kind, name=value), code)
-    return node
