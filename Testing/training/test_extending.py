@@ -76,7 +76,7 @@ HEAD = '''
 from torch.nn.functional import gelu
 
 from ..classifier import Classifier, Logits, mean_of
-from ..layers import Linear, initialize
+from ..vit import Linear, initialize
 
 
 class TwoLayers(Classifier):
