@@ -8,7 +8,7 @@ from pathlib import Path
 
 from MAEMCLib.dicom_results.nodule import Outline
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.report.scores import write_results
 from MAEMCLib.results import NoduleResult
 from MAEMCLib.review.observer import read_observer

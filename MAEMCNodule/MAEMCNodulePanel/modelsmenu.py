@@ -5,8 +5,7 @@ from pathlib import Path
 import qt
 import slicer
 from MAEMCLib.errors import MAEMCError, ModelError
-from MAEMCLib.files.atomic import make_folder
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home, make_folder
 from MAEMCLib.models.bundle import SUFFIX, read_card
 from MAEMCLib.models.store import list_models, remove_model
 from slicer.i18n import tr as _

@@ -6,7 +6,7 @@ from pathlib import Path
 import qt
 import slicer
 from MAEMCLib.errors import MAEMCError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.review.observer import Observer, read_observer, store_observer
 
 from .widgets import showText

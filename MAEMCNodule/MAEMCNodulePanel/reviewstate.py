@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 from MAEMCLib.errors import MAEMCError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.results import NoduleResult
 from MAEMCLib.review.review import Review
 from MAEMCLib.review.reviews import Reviews

@@ -4,7 +4,7 @@ import base64
 import io
 
 from ..figures.local_calibration import local_calibration_figure
-from ..files.home import home
+from ..files.atomic import home
 from ..models.store import find_model, read_card
 from ..review.local_calibration import local_calibration
 from ..review.reviews import Reviews
