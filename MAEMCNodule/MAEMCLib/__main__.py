@@ -159,6 +159,12 @@ def _models(subparsers) -> None:
     command.add_argument("reference", metavar="ID")
 
 
+def _measure(subparsers) -> None:
+    from .commands.measure import add_options, measure_command
+
+    add_options(_command(subparsers, "measure", measure_command, "outline and measure a nodule, without a score"))
+
+
 def _growth(subparsers) -> None:
     from .commands.growth import add_options, growth_command
 
@@ -215,6 +221,7 @@ _COMMANDS = {
     "batch": _batch,
     "roi": _roi,
     "explain": _explain,
+    "measure": _measure,
     "growth": _growth,
     "models": _models,
     "review": _reviews,

@@ -17,6 +17,8 @@ import numpy as np
 from .errors import ModelError
 
 LARGEST_MM = 1000
+SIZE_UNKNOWN = "size-unknown"
+"""Code of the finding that a nodule's size is not known: it does not outlive a measurement."""
 GATES = ("green", "grey", "amber", "red")
 """The colors, the worst last; grey: something could not be checked."""
 
@@ -51,6 +53,16 @@ class Finding:
     color: str
     code: str
     message: str
+
+
+def size_finding(diameter_mm: float, limits: Limits) -> Finding | None:
+    """A nodule's longest axial diameter against those that a model knows; None within them."""
+    known = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
+    if diameter_mm > limits.largest_diameter_mm:
+        return Finding("red", "large", f"{diameter_mm:.0f} mm is larger than the model's nodules ({known}).")
+    if diameter_mm < limits.smallest_diameter_mm:
+        return Finding("amber", "small", f"{diameter_mm:.1f} mm is smaller than the model's nodules ({known}).")
+    return None
 
 
 def gate_of(findings: Sequence[Finding]) -> tuple[str, tuple[str, ...]]:

@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from . import __version__
+from .measures.measured import COLUMNS as MEASURES
 
 COLUMNS = (
     *("case_id", "nodule_id", "image", "l_mm", "p_mm", "s_mm"),
     *("status", "gate", "gate_reasons", "probability", "interval_low", "interval_high", "class", "threshold"),
     *("padded_fraction", "warnings", "model_id", "model_sha256", "seconds", "message", "interval_kind"),
     *("model_version", "device", "software", "time", "ood_percentile", "class_probabilities", "clinical"),
+    *MEASURES,
     "input_sha256",
 )
 """Columns of results.csv, in order. ``class`` is the class at the bundle's balanced threshold; of more than two classes
@@ -60,7 +62,8 @@ class NoduleResult:
     ood_percentile: how far the features lie from the training cases', 0 to 100 (see ``applicability``).
     class_probabilities: by class, of more than two. clinical: the values that were read beside the images, by name.
     image: the first letters of its content's hash, since names of files and folders may be those of patients.
-    input_sha256: of all that the result was computed from (see ``fingerprint``).
+    input_sha256: of all that the result was computed from (see ``fingerprint``). long_axis_mm and what follows:
+    of the nodule as it was outlined (see ``measures.measures``), None where it was not.
     """
 
     nodule_id: str
@@ -88,6 +91,17 @@ class NoduleResult:
     class_probabilities: dict[str, float] | None = None
     clinical: dict[str, float | str | None] | None = None
     input_sha256: str | None = None
+    long_axis_mm: float | None = None
+    short_axis_mm: float | None = None
+    mean_diameter_mm: float | None = None
+    equivalent_diameter_mm: float | None = None
+    diameter_error_mm: float | None = None
+    volume_mm3: float | None = None
+    mean_hu: float | None = None
+    mask_status: str | None = None  # whole | border | islands | wall
+    composition: str | None = None  # solid | part-solid | ground-glass
+    solid_long_axis_mm: float | None = None
+    solid_mean_diameter_mm: float | None = None
     software: str = f"maemc {__version__}"
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

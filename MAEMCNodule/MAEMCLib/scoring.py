@@ -15,7 +15,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from .applicability import Finding, gate_of, unlike_training
+import numpy as np
+
+from .applicability import SIZE_UNKNOWN, Finding, gate_of, size_finding, unlike_training
 from .cases.case import Case
 from .cases.values import SERIES, asked_of, read_values
 from .errors import UNREADABLE, InputError, MAEMCError, input_error
@@ -23,15 +25,17 @@ from .images.files import content_sha256
 from .images.reading_process import ReadingProcess
 from .inputs.input import Prepared
 from .machine.installation import check_torch
+from .measures.measured import MeasuredNodule, measured
 from .models.bundle import ModelBundle
 from .models.card import ModelCard
 from .results import InputWarning, NoduleResult, Prediction
 
-SCORING_RELEASE = 2
+SCORING_RELEASE = 3
 """Raise it with every change by which the same input and model give other numbers, gates or warnings: in reading
-(``images``), cutting and preparing (``inputs``), predicting (``models``) and judging (``applicability``). Results of
-another release are then computed again by ``maemc batch``, and not kept. 2: an end slice of a DICOM series that is cut
-short is no longer left out, whatever its modality says."""
+(``images``), cutting and preparing (``inputs``), outlining and measuring (``measures``), predicting (``models``) and
+judging (``applicability``). Results of another release are then computed again by ``maemc batch``, and not kept. 2: an
+end slice of a DICOM series that is cut short is no longer left out, whatever its modality says. 3: nodules are outlined
+and measured."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +54,22 @@ class Scorer(Protocol):
 
     def predict(self, cases: list[Prepared]) -> list[Prediction]: ...
 
+    def outline(self, planes: np.ndarray, first_mm: float, step_mm: float) -> np.ndarray: ...
+
 
 @dataclass(frozen=True)
 class ScoredCase:
     """A case with its row.
 
     prepared: None of a case that could not be scored; error then has the reason, and message is that for the terminal,
-    with names of files, which the row does not hold.
+    with names of files, which the row does not hold. nodule: its outline and measures, None where there are none.
     """
 
     result: NoduleResult
     prepared: Prepared | None = None
     error: MAEMCError | None = None
     message: str = ""
+    nodule: MeasuredNodule | None = None
 
 
 def prepare(case: Case, card: ModelCard, reader: ReadingProcess | None = None) -> Prepared:
@@ -77,12 +84,21 @@ def prepare(case: Case, card: ModelCard, reader: ReadingProcess | None = None) -
 
 
 def scored(
-    prepared: Prepared, prediction: Prediction, card: ModelCard, source: Fingerprint | None = None
+    prepared: Prepared,
+    prediction: Prediction,
+    card: ModelCard,
+    source: Fingerprint | None = None,
+    nodule: MeasuredNodule | None = None,
 ) -> NoduleResult:
-    """The row of a prepared case. source: what it was computed from; without it the volume in memory is named."""
+    """The row of a prepared case. source: what it was computed from; without it the volume in memory is named.
+    nodule: its measures, whose long axis is its size where the case has none of its own."""
+    known = list(prepared.findings)
+    if nodule is not None and prepared.case.diameter_mm is None:
+        known = [one for one in known if one.code != SIZE_UNKNOWN]
+        known += filter(None, [size_finding(nodule.measures.axes.long_mm, card.limits)])
     notice = Finding("green", "device", prediction.notice) if prediction.notice else None
     further = (unlike_training(prediction.ood_percentile), notice)
-    findings = [*prepared.findings, *(finding for finding in further if finding is not None)]
+    findings = [*known, *(finding for finding in further if finding is not None)]
     gate, reasons = gate_of(findings)
     every = prediction.class_probabilities
     predicted = {one.name: getattr(prediction, one.name) for one in fields(prediction)}
@@ -99,6 +115,7 @@ def scored(
         padded_fraction=prepared.region.padded_fraction,
         warnings=tuple(InputWarning(finding.code, finding.message) for finding in findings),
         clinical=prepared.values.values or None,
+        **(nodule.columns() if nodule is not None else {}),
     )
 
 
@@ -193,7 +210,9 @@ class CaseScorer:
             if isinstance(prediction, Exception):
                 rows[number] = failed_case(cases[number], prediction, self._card, source)
             else:
-                rows[number] = ScoredCase(scored(prepared, prediction, self._card, source), prepared)
+                nodule = self._measured(prepared)
+                row = scored(prepared, prediction, self._card, source, nodule)
+                rows[number] = ScoredCase(row, prepared, nodule=nodule)
         return [self._unchanged(case, rows[number]) for number, case in enumerate(cases)]
 
     def _predicted(self, prepared: list[Prepared]) -> list[Prediction | Exception]:
@@ -206,6 +225,12 @@ class CaseScorer:
             return self.predictor.predict(prepared)
         except UNREADABLE as error:
             return [error] if len(prepared) == 1 else [self._predicted([one])[0] for one in prepared]
+
+    def _measured(self, prepared: Prepared) -> MeasuredNodule | None:
+        field = prepared.field
+        if field is None:
+            return None
+        return measured(field, self.predictor.outline(field.planes, field.first_mm, field.step_mm))
 
     def _unchanged(self, case: Case, row: ScoredCase) -> ScoredCase:
         """The same, or a failed case where its image was written to while it was read."""

@@ -4,6 +4,7 @@ The patient's values are kept with the CT, a nodule's with its analysis; what is
 """
 
 from MAEMCLib.clinical.fields import COUNT, COUNT_CONFIRMED, SETTING
+from MAEMCLib.clinical.prefilled import prefilled
 from MAEMCLib.clinical.together import FIELDS
 from MAEMCLib.errors import UsageError
 from slicer.i18n import tr as _
@@ -11,8 +12,6 @@ from slicer.i18n import tr as _
 from .clinicalvalues import clinicalOf, setClinical
 
 _PATIENT = tuple(one for one in FIELDS.values() if one.per_patient and one is not SETTING)
-_MEASURED = ("long_mm", "short_mm", "solid_mm", "volume_mm3")
-"""Of a nodule's row, where it has them."""
 
 
 def patientGiven(analysis) -> dict:
@@ -25,11 +24,8 @@ def patientGiven(analysis) -> dict:
 
 def known(analysis, record) -> dict:
     """{name: text} of a nodule that need not be asked for: what its row says, and how many are marked so far."""
-    row = record.result or {}
-    diameter = {"long_mm": row["diameter_mm"]} if row.get("diameter_mm") is not None else {}
-    measured = {name: row[name] for name in _MEASURED if row.get(name) is not None}
-    texts = {name: f"{value:.1f}" for name, value in (diameter | measured).items()}
-    return {COUNT.name: str(max(len(analysis.pointIndices()), 1)), **texts}
+    measured = prefilled(record.result or {})
+    return {COUNT.name: str(max(len(analysis.pointIndices()), 1)), **{n: str(v) for n, v in measured.items()}}
 
 
 def valuesOf(analysis, setting: str) -> dict:

@@ -14,7 +14,7 @@ from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.store import StoredModel
 from MAEMCLib.worker.client import WorkerClient
-from MAEMCLib.worker.protocol import decode_array, decode_prediction, encode_case
+from MAEMCLib.worker.protocol import decode_array, decode_outline, decode_prediction, encode_case
 from slicer.i18n import tr as _
 
 from . import labels, nodes, pictures
@@ -237,7 +237,8 @@ class ScoringQueue:
 
     def _onPrediction(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
         prediction = decode_prediction(message["predictions"][0])
-        result = scoring.scored(request.prepared, prediction, request.model.card)
+        nodule = decode_outline(message, 0, request.prepared)
+        result = scoring.scored(request.prepared, prediction, request.model.card, nodule=nodule)
         result = dataclasses.replace(result, nodule_id=record.name, image=analysis.volumeNode.GetName())
         record = setRecord(analysis, request.pointID, record, "scored", result=result.to_json(), explained=False)
         if analysis.located:

@@ -18,6 +18,7 @@ _FILES = {
     **dict.fromkeys(("evaluate", "export"), "evaluation"),
     "compare": "comparison",
     "experiment": "experiment",
+    "outline": "outline",
     "jobs": "jobs",
 }
 """Which file of ``commands`` has each of them."""

@@ -10,8 +10,9 @@ from Testing.structure.journeys import journeys
 from Testing.structure.tracer import Tracer
 from Testing.structure.tree import REPOSITORY
 
-STACKS_A_NODULE = {"score": 2, "pretrain": 2}
-"""How often a nodule is sampled: 2, axial and coronal, is once."""
+STACKS_A_NODULE = {"score": 5, "pretrain": 2}
+"""How often a nodule is sampled: 2, axial and coronal, is once. Scored, it is outlined besides: the planes of its
+field, the network's answer at the CT's voxels, the voxels of the mask."""
 MANIFEST_READ = {"score": 0, "pretrain": 1}
 """How often the manifest is opened."""
 

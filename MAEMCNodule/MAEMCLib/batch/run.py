@@ -216,7 +216,7 @@ def _work(line: connection.Connection, path: Path, device: str, threads: int, ni
         return
     with CaseScorer(predictor.card, lambda: predictor, nifti_form) as scorer, contextlib.suppress(EOFError):
         while True:
-            line.send([replace(case, prepared=None, error=None) for case in scorer.score(line.recv())])
+            line.send([replace(case, prepared=None, error=None, nodule=None) for case in scorer.score(line.recv())])
 
 
 def _died(code: int | None) -> InputError:

@@ -18,7 +18,7 @@ from ..errors import UNREADABLE, InputError, ModelError, UsageError, input_error
 from ..files.atomic import folder_name, make_folder
 from ..images.reading_process import ReadingProcess
 from ..machine.terminal import visible
-from ..measures.view import plane_views
+from ..measures.view import place_of, plane_views
 from ..models.bundle import ModelBundle
 from ..models.card import ModelCard
 from ..models.prevalence import check_prevalence
@@ -170,7 +170,11 @@ def _views(one: ScoredCase, reader: ReadingProcess) -> dict[str, PlaneView]:
     """The planes through a nodule; none where the CT lacks slices there."""
     case = one.prepared.case
     try:
-        return plane_views(reader.volume(case.image, case.series), one.result.point_lps)
+        volume, nodule = reader.volume(case.image, case.series), one.nodule
+        if nodule is None:
+            return plane_views(volume, one.result.point_lps)
+        axes = nodule.measures.axes
+        return plane_views(volume, place_of(nodule.mask, axes), nodule.mask, axes)
     except UNREADABLE as error:
         say(f"{visible(one.result.nodule_id)}: no picture of its planes. {input_error(error, 'It cannot be drawn')}")
         return {}

@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -13,6 +14,7 @@ from ..applicability import Finding, Limits
 from ..cases.case import Case
 from ..cases.values import ClinicalField, ClinicalValues
 from ..errors import ModelError, UsageError
+from ..measures.field import Field
 from ..networks.configuration import AnyEncoderConfiguration
 from ..results import NoduleResult
 
@@ -41,12 +43,16 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case ready for the network: its region, the values beside the image, and what was noticed of both."""
+    """A case ready for the network: its region, the values beside the image, and what was noticed of both.
+
+    field: of a nodule's CT, what it is outlined in; None where there is nothing to outline.
+    """
 
     region: Region
-    values: ClinicalValues = field(default_factory=ClinicalValues)
+    values: ClinicalValues = dataclass_field(default_factory=ClinicalValues)
     case: Case = NOBODY
     findings: tuple[Finding, ...] = ()
+    field: Field | None = None
 
 
 class Input(ABC):

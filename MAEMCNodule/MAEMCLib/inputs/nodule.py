@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..applicability import Finding
+from ..applicability import SIZE_UNKNOWN, Finding, size_finding
 from ..cases.case import Case
 from ..cases.points import NodulePoint, check_names, parse_point, read_points
 from ..cases.values import GIVEN, SERIES, ClinicalField, ClinicalValues, parse_assignments
@@ -20,6 +20,7 @@ from ..images.files import read_volume, write_volume
 from ..images.gray import crop_resized
 from ..images.itk import native_path
 from ..images.reading_process import ReadingProcess
+from ..measures.field import Field, field_about
 from ..networks.configuration import TILES
 from ..results import DISCLAIMER, NoduleResult
 from .input import Input, Model, Prepared, check_numbers, check_standardization
@@ -175,7 +176,7 @@ class Nodule(Input):
         region = cut_roi(volume, case.point_lps, step)
         values = _with_regions(values, card.clinical, region.point_lps, step, reader.further if reader else read_volume)
         findings = (*_findings(volume, region, card, case.diameter_mm), *values.findings)
-        return Prepared(region, values, case, findings)
+        return Prepared(region, values, case, findings, _field(volume, region.point_lps))
 
     def limits(self, card: Model) -> dict[str, str]:
         return {"Nodules": f"{card.limits.smallest_diameter_mm:g} to {card.limits.largest_diameter_mm:g} mm"}
@@ -241,6 +242,14 @@ class Nodule(Input):
             save_figure(figure, folder / f"{name}.png")
         write_json(folder / "explanation.json", {**explanation.to_json(), "disclaimer": DISCLAIMER})
         return [*([explanation.notice] if explanation.notice else []), *sentences(explanation)]
+
+
+def _field(volume: CTVolume, point_lps) -> Field | None:
+    """What the nodule is outlined in; None where the CT has gaps there: its score is not to fail for that."""
+    try:
+        return field_about(volume, point_lps)
+    except InputError:
+        return None
 
 
 def write_stack(path: Path, stack: np.ndarray, region: NoduleROI, plane: str) -> None:
@@ -311,13 +320,11 @@ def _findings(volume: CTVolume, region: NoduleROI, card: Model, diameter_mm: flo
     if aerated < 0.05:
         text = f"Only {aerated:.0%} of the region is aerated; a lung nodule lies in or at lung."
         yield Finding("amber", "no-lung", text)
-    diameters = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
     if diameter_mm is None:
-        yield Finding("grey", "size-unknown", f"The nodule's size is not known here; the model knows {diameters}.")
-    elif diameter_mm > limits.largest_diameter_mm:
-        yield Finding("red", "large", f"{diameter_mm:.0f} mm is larger than the model's nodules ({diameters}).")
-    elif diameter_mm < limits.smallest_diameter_mm:
-        yield Finding("amber", "small", f"{diameter_mm:.1f} mm is smaller than the model's nodules ({diameters}).")
+        diameters = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
+        yield Finding("grey", SIZE_UNKNOWN, f"The nodule's size is not known here; the model knows {diameters}.")
+    elif (wrong := size_finding(diameter_mm, limits)) is not None:
+        yield wrong
     for remark in volume.remarks:
         yield Finding("amber" if remark.amber else "green", remark.code, remark.message)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..images.ct import CTVolume
-from ..inputs.region import SIDE, sample_stack
+from ..images.sampling import sample_stack
 from .axes import Axes
 from .mask import NoduleMask
 
@@ -19,7 +19,7 @@ DIRECTIONS = {
     "sagittal": ((0.0, 1.0, 0.0), (0.0, 0.0, -1.0)),
 }
 """Of each plane where its columns and its rows run, LPS."""
-_IN_PLANE_MM = 0.5
+_SIDE_MM, _IN_PLANE_MM = 50.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _view(
     volume: CTVolume, place: np.ndarray, plane: str, mask: NoduleMask | None, axes: Axes | None, samples: int
 ) -> PlaneView:
     both = np.array(DIRECTIONS[plane]).T  # (3, 2)
-    across, step, affine = np.cross(*both.T), SIDE / samples, np.eye(4)
+    across, step, affine = np.cross(*both.T), _SIDE_MM / samples, np.eye(4)
     affine[:3, :3] = np.column_stack([both * step, across])
     affine[:3, 3] = place - both.sum(axis=1) * step * (samples - 1) / 2
     size = (samples, samples, 1)

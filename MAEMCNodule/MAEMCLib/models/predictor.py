@@ -15,6 +15,7 @@ from ..cases.values import CHOICE, NUMBER, ClinicalField, ClinicalValues
 from ..errors import ArchitectureError, InputError, ModelError
 from ..inputs.input import Prepared
 from ..machine.device import choose_device, placed, without_tf32
+from ..measures.outline import shipped_outliner
 from ..networks.classifier import Classifier, mean_of
 from ..networks.heads import head_named
 from ..results import Prediction
@@ -105,6 +106,11 @@ class Predictor:
         percentiles = self._percentiles(features, observed.seen)
         seconds = (time.perf_counter() - started) / len(cases)
         return [self._prediction(logits[:, case], percentiles[case], seconds) for case in range(len(cases))]
+
+    def outline(self, planes: np.ndarray, first_mm: float, step_mm: float) -> np.ndarray:
+        """The logits of a nodule's outline in the planes of a ``measures.field.Field``. The network for it is the same
+        for all bundles, and so small that it stays on the CPU."""
+        return shipped_outliner().logits(planes, first_mm, step_mm)
 
     def reference_logits(self, case: Prepared) -> np.ndarray:
         """(members, classes - 1): a case's logits before calibration, over that of the first class."""

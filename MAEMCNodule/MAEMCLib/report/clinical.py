@@ -6,19 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from ..clinical.edges import Edge
 from ..clinical.exam import Examination
-from ..clinical.fields import COUNT, COUNT_CONFIRMED, ERROR, SETTING
+from ..clinical.fields import COUNT, COUNT_CONFIRMED, SETTING
+from ..clinical.prefilled import prefilled
 from ..clinical.together import GUIDELINES, answers, examination_of
 from .sections import Note, Part, Table
-
-_MEASURED = {
-    "long_mm": "long_axis_mm",
-    "short_mm": "short_axis_mm",
-    "solid_mm": "solid_long_axis_mm",
-    "volume_mm3": "volume_mm3",
-    ERROR.name: "diameter_error_mm",
-}
-"""Which column of a row is which value of clinical scores."""
-_TYPES = {"solid": "solid", "part-solid": "part-solid", "ground-glass": "non-solid"}
 
 
 def known_values(row: Mapping[str, object], given: Mapping[str, object], count: int) -> dict[str, object]:
@@ -26,9 +17,7 @@ def known_values(row: Mapping[str, object], given: Mapping[str, object], count: 
 
     count: of the nodules that are marked so far.
     """
-    known = {name: row.get(column) for name, column in _MEASURED.items()} | {COUNT.name: count}
-    known["type"] = _TYPES.get(str(row.get("composition")))
-    return {**{name: value for name, value in known.items() if value is not None}, **given}
+    return {**prefilled(row), COUNT.name: count, **given}
 
 
 def clinical_parts(row: Mapping[str, object], given: Mapping[str, object], count: int) -> list[Part]:

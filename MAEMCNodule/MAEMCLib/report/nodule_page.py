@@ -14,6 +14,7 @@ from ..results import NoduleResult
 from ..scoring import SCORING_RELEASE
 from .card import POINT_NAMES
 from .clinical import clinical_parts
+from .measures import measure_rows
 from .sections import Columns, Figure, Mark, Note, Notes, Part, Section, Table
 
 if TYPE_CHECKING:
@@ -26,13 +27,6 @@ GATE_WORDS = {
     "red": "red: outside what the model knows",
     "grey": "grey: not fully checked",
 }
-MASK_WORDS = {
-    "whole": "whole",
-    "border": "cut off by the border of the scan: the nodule is larger",
-    "islands": "one of several parts of the mask, the one at the point",
-    "wall": "borders on soft tissue: its surface there is a guess",
-}
-"""What a row's ``mask_status`` says to people."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ def page_sections(page: NodulePage, card: ModelCard, count: int) -> list[Section
     scale = Figure.drawn(scale_figure(result), "probability scale", "scale", dpi=150)
     facts = Table([(name, text) for name, text in _score(result, card) if text])
     if card.kind.located:
-        measured = Table([(name, text) for name, text in _measures(row) if text])
+        measured = Table(measure_rows(row))
         missing = Note("Measures: none, since the nodule was not outlined.", "soft")
         parts.append(Columns([[scale, facts], [measured if measured.rows else missing]]))
         parts += clinical_parts(row, page.clinical, count)
@@ -139,23 +133,3 @@ def jitter_text(row: Mapping[str, Any]) -> str:
     """The range of the score over moved points; empty where it was not computed."""
     low, high = row.get("jitter_low"), row.get("jitter_high")
     return "" if low is None or high is None else f"{low:.2f} - {high:.2f} within 2 mm"
-
-
-def _measures(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Of a row's columns what was measured."""
-
-    def text(name: str, words: str) -> str:
-        value = row.get(name)
-        return "" if value is None else words.format(value)
-
-    error = text("diameter_error_mm", "; two readers within {:.1f} mm nine times in ten")
-    sphere = text("equivalent_diameter_mm", ", of a sphere of {:.1f} mm")
-    attenuation = ", ".join(filter(None, [text("mean_hu", "{:.0f} HU"), row.get("composition")]))
-    return [
-        ("Axes", text("long_axis_mm", "{:.1f}") + text("short_axis_mm", " x {:.1f} mm")),
-        ("Mean diameter", text("mean_diameter_mm", "{:.1f} mm") + error),
-        ("Solid part", text("solid_long_axis_mm", "{:.1f} mm")),
-        ("Volume", text("volume_mm3", "{:.0f} mm³") + sphere),
-        ("Attenuation", attenuation),
-        ("Outline", MASK_WORDS.get(str(row.get("mask_status")), "")),
-    ]

@@ -13,6 +13,7 @@ from ..results import COLUMNS, DISCLAIMER, NoduleResult
 from .card import card_sections
 from .clinical import examination_parts
 from .formats import render
+from .measures import size_text
 from .nodule_page import NodulePage, page_sections
 from .sections import Mark, Note, Part, Report, Section, Table
 
@@ -51,11 +52,13 @@ def results_table(results: Sequence[NoduleResult], card: ModelCard) -> str:
 
 
 def _table(results: Sequence[NoduleResult], card: ModelCard) -> Table:
-    heads = (card.kind.noun, "probability", "spread", "class", "gate", "L, P, S (mm)")
-    rows = [(*_cells(result), point_text(result)) for result in results]
+    heads = (card.kind.noun, "probability", "spread", "class", "gate")
+    rows = [_cells(result) for result in results]
     if card.kind.located:
-        return Table(rows, heads, style="scores")
-    return Table([row[:-1] for row in rows], heads[:-1], style="scores")
+        heads = (*heads, "size", "L, P, S (mm)")
+        places = [(size_text(vars(result)), point_text(result)) for result in results]
+        rows = [(*row, *place) for row, place in zip(rows, places, strict=True)]
+    return Table(rows, heads, style="scores")
 
 
 def _cells(result: NoduleResult) -> tuple[str, float | None, str, Mark, Mark]:

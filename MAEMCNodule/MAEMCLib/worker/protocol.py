@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..applicability import LARGEST_MM
 from ..cases.values import read_values
 from ..errors import InputError, UsageError
 from ..inputs.input import Prepared, Region
+from ..measures.field import PIXEL_MM, SIDE, Field
+from ..measures.measured import MeasuredNodule, measured
 from ..models.card import ModelCard
 from ..results import Prediction
 
@@ -57,14 +60,15 @@ def decode_array(value: object) -> np.ndarray:
 
 
 def encode_case(case: Prepared, card: ModelCard) -> dict:
-    """What a worker needs of a case: its region's arrays, the values beside it, the regions of its further series.
+    """What a worker needs of a case: its region's arrays, the values beside it, the regions of its further series, and
+    what the nodule is outlined in.
 
     Raises InputError for an image that is too large to be sent.
     """
     values = case.values
     series = {name: _encoded(region, card) for name, region in values.regions.items()}
     beside = {"clinical": values.values, "series": series} if values.values else {}
-    return {**_encoded(case.region, card), **beside}
+    return {**_encoded(case.region, card), **beside, **_encoded_field(case.field)}
 
 
 def decode_case(message: Mapping, card: ModelCard) -> Prepared:
@@ -85,6 +89,28 @@ def decode_case(message: Mapping, card: ModelCard) -> Prepared:
     return Prepared(region, replace(values, regions=regions))
 
 
+def decode_planes(message: Mapping) -> tuple[np.ndarray, float, float] | None:
+    """Of a case the planes that its nodule is outlined in, mm to the first of them and from one to the next; None
+    where they were not sent. Raises InputError, UsageError for something else."""
+    given = message.get("field")
+    if given is None:
+        return None
+    require(isinstance(given, dict), "A case's 'field' is an object with planes, first_mm and step_mm.", "field")
+    planes = decode_array(given.get("planes"))
+    sound = planes.dtype == np.int16 and planes.ndim == 3 and planes.shape[1:] == (SIDE, SIDE)
+    require(sound, f"The planes of a field are int16 of {SIDE} x {SIDE} pixels.", "field")
+    first, step = given.get("first_mm"), given.get("step_mm")
+    numbers = all(isinstance(one, int | float) and abs(one) < LARGEST_MM for one in (first, step))
+    require(numbers and abs(step) >= PIXEL_MM - 1e-6, "first_mm and step_mm of a field are mm.", "field")
+    return planes, float(first), float(step)
+
+
+def decode_outline(message: Mapping, number: int, case: Prepared) -> MeasuredNodule | None:
+    """The nodule that an answer to "predict" outlines, of the case of this number; None where it outlines none."""
+    logits = message["outlines"][number]
+    return measured(case.field, None if logits is None else decode_array(logits))
+
+
 def decode_prediction(message: Mapping) -> Prediction:
     """A ``Prediction`` from its fields."""
     return Prediction(**{**message, "members": tuple(message["members"])})
@@ -92,6 +118,13 @@ def decode_prediction(message: Mapping) -> Prediction:
 
 def _encoded(region: Region, card: ModelCard) -> dict:
     return {name: encode_array(array) for name, array in card.kind.arrays(region, card.preprocessing).items()}
+
+
+def _encoded_field(field: Field | None) -> dict:
+    if field is None:
+        return {}
+    planes = encode_array(field.planes)
+    return {"field": {"planes": planes, "first_mm": field.first_mm, "step_mm": field.step_mm}}
 
 
 def _decoded(message: Mapping, card: ModelCard) -> Region:

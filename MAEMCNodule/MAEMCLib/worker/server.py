@@ -21,7 +21,7 @@ from .. import __version__
 from ..errors import MAEMCError, UsageError
 from ..files.strict_json import parse_json
 from ..machine.installation import check_torch, explained
-from .protocol import LINE_LIMIT, decode_case, encode_array, require
+from .protocol import LINE_LIMIT, decode_case, decode_planes, encode_array, require
 from .reports import Reports, decode_page
 
 _LARGEST_REQUEST = 64
@@ -101,8 +101,15 @@ class Server:
         nodules = _nodules(message)
         predictor = self._load(message)
         cases = [decode_case(nodule, predictor.card) for nodule in nodules]
+        fields = [decode_planes(nodule) for nodule in nodules]
         predictions = predictor.predict(cases, lambda share: self._progress(message, "scoring", share))
-        return {"predictions": [asdict(p) for p in predictions], "device": predictor.device, **self._model()}
+        outlines = [None if planes is None else encode_array(predictor.outline(*planes)) for planes in fields]
+        return {
+            "predictions": [asdict(p) for p in predictions],
+            "outlines": outlines,
+            "device": predictor.device,
+            **self._model(),
+        }
 
     def _explain(self, message: dict) -> dict:
         from ..explain.explanation import explain

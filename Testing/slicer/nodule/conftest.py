@@ -118,7 +118,7 @@ class InstantClient:
                 "notice": "",
                 "members": [],
             }
-            answer["predictions"] = [prediction]
+            answer |= {"predictions": [prediction], "outlines": [None]}
             for part in ("reconstruction", "error", "attention"):
                 answer[part] = {plane: encode_array(stack) for plane, stack in stacks.items()}
         self._messages.append(answer)

@@ -176,7 +176,7 @@ def test_the_row_s_diameter_stands_for_the_one_that_is_not_given(scored):
     panel = scored
     analysis = panel.logic.shownAnalysis()
     record = analysis.record("1")
-    record.result = {**record.result, "diameter_mm": 8.25}
+    record.result = {**record.result, "long_axis_mm": 8.21}
     analysis.setRecord("1", record)
     give(panel, age="65")
     assert (editor(panel, "long_mm").text, editor(panel, "long_mm").placeholderText) == ("", "8.2")

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from MAEMCLib.images.gray import crop_resized
+from MAEMCLib.images.sampling import OUTSIDE_HU
 from MAEMCLib.inputs.nodule import Preprocessing, normalize, resized, to_montage
-from MAEMCLib.inputs.region import OUTSIDE_HU, SIDE, SLICES
+from MAEMCLib.inputs.region import SIDE, SLICES
 
 from ...engine.configuration import PAPER_VIEWS, Augmentation, PictureAugmentation
 from ...engine.rng import generator
