@@ -176,7 +176,8 @@ def test_the_row_s_diameter_stands_for_the_one_that_is_not_given(scored):
     panel = scored
     analysis = panel.logic.shownAnalysis()
     record = analysis.record("1")
-    record.result = {**record.result, "long_axis_mm": 8.21}
+    measured = {"long_axis_mm": 8.21, "short_axis_mm": 7.04, "mean_diameter_mm": 7.63, "diameter_error_mm": 1.6}
+    record.result = {**record.result, **measured, "volume_mm3": 230.0, "mean_hu": 20.0, "mask_status": "whole"}
     analysis.setRecord("1", record)
     give(panel, age="65")
     assert (editor(panel, "long_mm").text, editor(panel, "long_mm").placeholderText) == ("", "8.2")
