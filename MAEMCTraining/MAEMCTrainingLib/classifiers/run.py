@@ -61,7 +61,8 @@ def train_folds(
     _check(cohort, run, start)
     division = division_of(cohort, run, job.log)
     parts, facts = part_counts(cohort), cohort.facts(TRAIN, VALIDATION)
-    run = replace(run, folds=len(division.folds))
+    if run.folds != len(division.folds):
+        run = replace(run, folds=len(division.folds))
     pretraining, leaky = check_protocol(protocol, cohort.main, start, division.untouched)
     preprocessing = _preprocessing(cohort, run, start)
     job.declare(
@@ -95,6 +96,7 @@ def train_folds(
     for fold in division.folds:
         if not (fold_folder(job.folder, fold.number) / "result.json").is_file():
             _train_fold(plan, fold, everyone)
+    job.update(stage="Evaluating")
     return plan if session.processes.leads else None
 
 

@@ -43,7 +43,6 @@ def evaluate_job(trained: FoldTraining) -> Evaluation:
     Raises InputError: results that are missing or damaged, a probability that is NaN.
     """
     job, cohort, tested = trained.session.job, trained.cohort, trained.division.evaluated
-    job.update(stage="Evaluating")
     classes = tuple(job.settings.get("classes", OWN_CLASSES))
     cases = [cohort.cases[int(case)] for case in tested]
     labels, case_ids = cohort.labels[tested], [case.case_id for case in cases]
@@ -63,7 +62,7 @@ def evaluate_job(trained: FoldTraining) -> Evaluation:
         classes=classes,
         by_class=job.settings["kind"] == "fuse" or classes != OWN_CLASSES,
     )
-    return _write(job, results, oof, table.as_written(), unavailable, distances)
+    return _write(job, results, oof, table, unavailable, distances)
 
 
 def evaluate_again(job: Job, output: Path | None = None) -> Evaluation:
@@ -94,13 +93,14 @@ def _write(
     configuration = settings["configuration"]
     if len(table.classes) == 2:
         probabilities, decisions, used = calibrate(oof)
-        table = replace(table, probabilities=of_second(probabilities))
+        table = replace(table.as_written(), probabilities=of_second(probabilities))
         # What an adjustment to a prevalence starts from. Platt scaling on the cohort gives the cohort's; a network
         # trained with class weights learns as if both classes were equally frequent.
         balanced = decisions.calibration.reason and configuration["class_weights"]
         decisions = replace(decisions, prior_in_probability=0.5 if balanced else float((table.labels == 1).mean()))
         decisions = with_figures(decisions, replace(table, network=oof.probabilities), used)
     else:
+        table = table.as_written()
         decisions, used = Decisions(Calibration(reason=_TWO_CLASSES_ONLY)), {}
     if not table.by_class:  # its figures are those of the numbers themselves, as a file has them to six digits
         table = replace(table, network=oof.probabilities, folds=oof.folds)
