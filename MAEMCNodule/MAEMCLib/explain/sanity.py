@@ -179,6 +179,7 @@ def deletion_and_insertion(
 
 def _blurred(explained: ExplainedImage, by_slice: bool) -> np.ndarray:
     side = len(explained.image)
+    by_slice = by_slice and side % TILES == 0  # a network's montage may have been brought to another side
     cells = 2 * TILES if by_slice else 4
     coarse = torch.nn.functional.adaptive_avg_pool2d(explained.tensor, cells)[0, 0].numpy()
     if not by_slice:
