@@ -36,6 +36,7 @@ _STANDING = "MAEMC.Standing"
 _PICTURES = "MAEMC.Pictures"
 _VOLUME = "MAEMC.volume"
 _POINTS = "MAEMC.points"
+_OUTLINES = "MAEMC.outlines"
 
 
 @dataclasses.dataclass
@@ -45,8 +46,7 @@ class NoduleRecord:
     state: "waiting" (to be scored), "pending" (with the worker), "scored" or "failed"; message says why it failed or
     waits. result: the row of the results as JSON (``NoduleResult``), None before it is scored. fingerprint: the input
     that result, or the running request, belongs to. explained: whether the overlay volumes belong to it, too. window:
-    HU that the model's gray scale spans. measured: of the segment that the reader has drawn, in place of what the row
-    says of its size.
+    HU that the model's gray scale spans.
     """
 
     name: str
@@ -56,14 +56,13 @@ class NoduleRecord:
     fingerprint: dict | None = None
     explained: bool = False
     window: tuple | None = None
-    measured: dict | None = None
 
     @property
     def measures(self) -> dict:
         """{name: value} of what is measured of the nodule, by the names of the results' columns."""
         result = self.result or {}
         names = (*MEASURES, "composition", "mask_status")
-        return self.measured or {name: result[name] for name in names if result.get(name) is not None}
+        return {name: result[name] for name in names if result.get(name) is not None}
 
     def toJson(self) -> str:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":"))
@@ -240,6 +239,15 @@ class Analysis:
         else:
             self.tableNode.RemoveAttribute(_GIVEN + pointID)
 
+    @property
+    def outlines(self):
+        """The segmentation node that has the network's outlines of the nodules, or None (see ``segments``)."""
+        return self.tableNode.GetNodeReference(_OUTLINES)
+
+    @outlines.setter
+    def outlines(self, node) -> None:
+        self.tableNode.SetNodeReferenceID(_OUTLINES, node.GetID())
+
     def roiNode(self, pointID: str):
         return self.tableNode.GetNodeReference(f"MAEMC.roi.{pointID}")
 
@@ -265,7 +273,8 @@ class Analysis:
 
     def _rolesOf(self, pointID: str) -> list:
         ending = f".{pointID}" if pointID else ""
-        return [role for role in self._roles() if role.endswith(ending) and role not in (_VOLUME, _POINTS)]
+        others = (_VOLUME, _POINTS, _OUTLINES)
+        return [role for role in self._roles() if role.endswith(ending) and role not in others]
 
     def _roles(self) -> list:
         """Roles of the node references that are ours."""

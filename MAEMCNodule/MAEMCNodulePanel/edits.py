@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from . import labels, nodes
 from .analysis import Analysis
+from .measuring import Measuring
 from .parameters import parameterNode
 from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue
@@ -24,8 +25,11 @@ another reader's click would."""
 class NoduleEdits:
     """Changes of single nodules, by analysis and point ID."""
 
-    def __init__(self, observer: SceneObserver, queue: ScoringQueue, display, statusLine: StatusLine) -> None:
-        self._observer, self._queue, self._display, self._statusLine = observer, queue, display, statusLine
+    def __init__(
+        self, observer: SceneObserver, queue: ScoringQueue, measuring: Measuring, display, statusLine: StatusLine
+    ) -> None:
+        self._observer, self._queue, self._measuring = observer, queue, measuring
+        self._display, self._statusLine = display, statusLine
         self._steps: list = []  # (what it takes back, function)
         observer.sceneClosing.connect(self._steps.clear)
 
@@ -45,8 +49,8 @@ class NoduleEdits:
         record, index = analysis.record(pointID), analysis.pointIndices().get(pointID)
         contents, text = analysis.contentsOf(pointID), _("removal of {name}").format(name=record.name if record else "")
         if index is not None:
-            point = _Point.of(analysis.pointsNode, index)
-            self._push(text, lambda: self._restorePoint(analysis, index, point, record, contents))
+            point, outlined = _Point.of(analysis.pointsNode, index), self._measuring.taken(analysis, pointID)
+            self._push(text, lambda: self._restorePoint(analysis, index, point, record, contents, outlined))
             analysis.pointsNode.RemoveNthControlPoint(index)
         elif not analysis.located:
             self._push(text, lambda: self._restorePicture(analysis, pointID, contents))
@@ -85,7 +89,7 @@ class NoduleEdits:
     def _push(self, text: str, function: Callable[[], None]) -> None:
         self._steps = [*self._steps[1 - _STEPS :], (text, function)]
 
-    def _restorePoint(self, analysis: Analysis, index: int, point: "_Point", record, contents: dict) -> None:
+    def _restorePoint(self, analysis: Analysis, index: int, point: "_Point", record, contents: dict, outlined) -> None:
         pointsNode = analysis.pointsNode if _isThere(analysis) else None
         if pointsNode is None:
             return
@@ -95,6 +99,7 @@ class NoduleEdits:
             self._queue.forget(analysis.id, pointID)
             record = dataclasses.replace(record, explained=False)
             analysis.restoreNodule(pointID, contents, record)
+            outlined(pointID)
             self._observer.lookAt(analysis, pointID, seriesRead(record.fingerprint))
             labels.writeLabel(analysis, pointID, record)
             nodes.showRoi(analysis, pointID, record)

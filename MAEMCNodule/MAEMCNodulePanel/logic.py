@@ -20,6 +20,7 @@ from .clinicalvalues import setClinical
 from .edits import NoduleEdits
 from .exporting import exportTables
 from .interpreter import slicerPython
+from .measuring import Measuring
 from .modelchoice import chosenModel
 from .parameters import MAEMCNoduleParameterNode, parameterNode
 from .pictures import nameOf, recordIDOf
@@ -50,7 +51,8 @@ class MAEMCNoduleLogic(PanelLogic):
         self._observer = SceneObserver()
         self.queue = ScoringQueue(WorkerClient(python or slicerPython), self._observer, self.statusLine)
         self._upkeep = SceneUpkeep(self._observer, self.queue, self.display, self.statusLine)
-        self.edits = NoduleEdits(self._observer, self.queue, self.display, self.statusLine)
+        self.measuring = Measuring(self._observer, self.queue, self.statusLine)
+        self.edits = NoduleEdits(self._observer, self.queue, self.measuring, self.display, self.statusLine)
         self.reviewing = Reviewing(self._observer, self.queue, self.display, self.statusLine)
         self._warming: threading.Thread | None = None
 
@@ -329,7 +331,8 @@ class MAEMCNoduleLogic(PanelLogic):
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""
-        return self.queue.isBusy(analysis) or (analysis is None and self._warming is not None)
+        beside = analysis is None and (self._warming is not None or self.measuring.isBusy())
+        return self.queue.isBusy(analysis) or beside
 
     def poll(self) -> None:
         """Bring in what the worker has answered and send what is due. Quick; call it a few times a second."""
@@ -337,6 +340,7 @@ class MAEMCNoduleLogic(PanelLogic):
             self._warming = None
             self.queue.askDevice()
         self._upkeep.restoreTables()
+        self.measuring.poll()
         self.queue.poll(self.getParameterNode().model)
         if self.status.kind == "busy" and not self.isBusy():  # what it spoke of was called off
             self.statusLine.set(Status())

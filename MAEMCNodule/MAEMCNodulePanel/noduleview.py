@@ -3,15 +3,19 @@
 import functools
 
 import qt
+import slicer
 from MAEMCLib.errors import MAEMCError
-from MAEMCLib.measures.view import plane_views
+from MAEMCLib.measures.axes import axes
+from MAEMCLib.measures.view import place_of, plane_views
 from MAEMCLib.report.scores import clinical_text
 from slicer.i18n import tr as _
 
 from . import drawing
 from .fittedpicture import FittedPicture
+from .outlines import outlineOf
 from .resultwords import findingsText, headline, isHidden, isScoredBy, measuresText, scaleText
 from .reviewstate import seen
+from .segments import segmentTimes
 from .volumes import ctVolume, lpsFromRas
 from .widgets import showText
 
@@ -67,9 +71,9 @@ class NoduleView:
             self._snapshots.show("", None)
             return
         place = ", ".join(f"{value:.2f}" for value in point)
-        key = f"{analysis.volumeNode.GetID()} {place} {record.state} {record.fingerprint} {record.measures}"
+        key = f"{analysis.id} {place} {record.fingerprint} {_drawn(analysis.volumeNode.GetScene())}"
 
-        planes = functools.cache(lambda: _planes(analysis.volumeNode, point))
+        planes = functools.cache(lambda: _planes(analysis, pointID))
 
         def draw(width, ratio, color):
             return drawing.snapshots(planes(), width, ratio, color) if planes() else qt.QPixmap(1, 1)
@@ -110,12 +114,23 @@ class NoduleView:
         )
 
 
-def _planes(volumeNode, pointRas) -> dict:
-    """{plane: PlaneView} through a point; empty where the volume has nothing there."""
+def _planes(analysis, pointID: str) -> dict:
+    """{plane: PlaneView} through the middle of a nodule's outline, or through its point where it has none; empty where
+    the volume has nothing there."""
+    volume, outline = analysis.volumeNode, outlineOf(analysis, pointID)
     try:
-        return plane_views(ctVolume(volumeNode), lpsFromRas(pointRas))
+        if outline is None:
+            return plane_views(ctVolume(volume), lpsFromRas(analysis.pointRas(pointID)))
+        lines = axes(outline.mask.array, outline.mask.affine)
+        return plane_views(ctVolume(volume), place_of(outline.mask, lines), outline.mask, lines)
     except MAEMCError:
         return {}
+
+
+def _drawn(scene) -> list:
+    """What changes when anything is drawn in a segmentation."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene)
+    return [(node.GetID(), segmentTimes(node)) for node in nodes]
 
 
 def _time(text: str | None) -> str:

@@ -65,6 +65,9 @@ class ScoringQueue:
     def __init__(self, worker: WorkerClient, observer: SceneObserver, statusLine: StatusLine) -> None:
         self.scored = Signal()
         """(analysis, point ID)."""
+        self.outlined = Signal()
+        """(analysis, point ID, NoduleMask, or None where the network has outlined no nodule at the point, name and
+        version of the network with a bar between): before it is scored."""
         self.explained = Signal()
         """(analysis, point ID): its explanation is among ``explanations``."""
         self.worker = worker

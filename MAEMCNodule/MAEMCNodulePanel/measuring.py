@@ -1,0 +1,116 @@
+"""Sizes follow the outline: the network's is a segment that can be edited, and any segment at the point may take its
+place (see ``outlines``)."""
+
+import dataclasses
+import time
+
+from MAEMCLib.errors import MAEMCError
+from MAEMCLib.measures.mask import NoduleMask
+from MAEMCLib.measures.measured import COLUMNS, MeasuredNodule
+from MAEMCLib.measures.measures import measure
+
+from . import segments
+from .analysis import Analysis
+from .outlines import outlineOf
+from .sceneobserver import SceneObserver
+from .scoringqueue import ScoringQueue, isScored
+from .status import Status, StatusLine
+from .volumes import ctVolume
+
+DEBOUNCE_SECONDS = 0.3
+"""An edited outline is measured this long after the last stroke."""
+
+
+class Measuring:
+    """Writes the network's outlines into the scene, and measures again where a reader has drawn, edited or removed
+    one."""
+
+    def __init__(self, observer: SceneObserver, queue: ScoringQueue, statusLine: StatusLine) -> None:
+        self._observer, self._statusLine = observer, statusLine
+        self._due: dict = {}  # (analysis ID, point ID) -> monotonic time at which to measure
+        self._times: dict = {}  # segmentation node's ID -> ``segmentTimes`` when last looked at
+        queue.outlined.connect(self._onOutlined)
+        observer.segmentationChanged.connect(self._onSegmentationChanged)
+        observer.pointRemoved.connect(self._onPointRemoved)
+        observer.sceneClosing.connect(self._forget)
+
+    def isBusy(self) -> bool:
+        """Whether something waits to be measured."""
+        return bool(self._due)
+
+    def poll(self) -> None:
+        """Measure one nodule that is due: one a poll, so that no window waits for several."""
+        key = next((key for key, due in self._due.items() if due <= time.monotonic()), None)
+        if key is not None:
+            del self._due[key]
+            analysis = self._observer.analysis(key[0])
+            if analysis is not None and analysis.record(key[1]) is not None:
+                self._measure(analysis, key[1])
+
+    def taken(self, analysis: Analysis, pointID: str):
+        """What brings the network's outline of a nodule back when its point comes back: a function of the new ID."""
+        outline, record = outlineOf(analysis, pointID), analysis.record(pointID)
+        if outline is None or not outline.network:
+            return lambda newID: None
+        madeBy = f"{outline.algorithm}|{outline.version}"
+        return lambda newID: self._write(analysis, newID, record.name, outline.mask, madeBy)
+
+    def _onOutlined(self, analysis: Analysis, pointID: str, mask: NoduleMask | None, madeBy: str) -> None:
+        outline = outlineOf(analysis, pointID)
+        if outline is not None and not outline.network:  # the reader's: its numbers take the place of the network's
+            self._schedule(analysis, pointID)
+        elif mask is not None:
+            self._write(analysis, pointID, analysis.record(pointID).name, mask, madeBy)
+        else:
+            self._onPointRemoved(analysis, pointID)
+
+    def _write(self, analysis: Analysis, pointID: str, name: str, mask: NoduleMask, madeBy: str) -> None:
+        with self._observer.resting():
+            segments.writeOutline(analysis, pointID, name, mask, madeBy)
+        self._look(analysis.outlines)
+
+    def _onPointRemoved(self, analysis: Analysis, pointID: str) -> None:
+        self._due.pop((analysis.id, pointID), None)
+        if analysis.outlines is not None:
+            with self._observer.resting():
+                segments.removeOutline(analysis, pointID)
+            self._look(analysis.outlines)
+
+    def _onSegmentationChanged(self, analysis: Analysis, node) -> None:
+        before, now = self._times.get(node.GetID(), {}), self._look(node)
+        changed = {segmentID for segmentID in {*before, *now} if before.get(segmentID) != now.get(segmentID)}
+        for segmentID in changed & {*before} & {*now}:
+            with self._observer.resting():
+                segments.claimForReader(node, segmentID)
+        if changed:
+            for pointID, record in analysis.records():
+                if isScored(record):
+                    self._schedule(analysis, pointID)
+
+    def _look(self, node) -> dict:
+        self._times[node.GetID()] = segments.segmentTimes(node)
+        return self._times[node.GetID()]
+
+    def _schedule(self, analysis: Analysis, pointID: str) -> None:
+        self._due[(analysis.id, pointID)] = time.monotonic() + DEBOUNCE_SECONDS
+        self._statusLine.changed.emit()
+
+    def _measure(self, analysis: Analysis, pointID: str) -> None:
+        record = analysis.record(pointID)
+        if not isScored(record) or analysis.volumeNode is None:
+            return
+        columns, outline = dict.fromkeys(COLUMNS), outlineOf(analysis, pointID)
+        try:
+            if outline is not None:
+                measures = measure(ctVolume(analysis.volumeNode), outline.mask)
+                columns = MeasuredNodule(outline.mask, measures).columns()
+        except MAEMCError as error:
+            self._statusLine.set(Status("error", f"{record.name}: {error}", error.code))
+        result = {**record.result, **columns}
+        if result != record.result:
+            analysis.setRecord(pointID, dataclasses.replace(record, result=result))
+            self._observer.analysisChanged.emit(analysis)
+
+    def _forget(self) -> None:
+        self._due.clear()
+        self._times.clear()
