@@ -78,11 +78,7 @@ class Measuring:
 
     def _onSegmentationChanged(self, analysis: Analysis, node) -> None:
         before, now = self._times.get(node.GetID(), {}), self._look(node)
-        changed = {segmentID for segmentID in {*before, *now} if before.get(segmentID) != now.get(segmentID)}
-        for segmentID in changed & {*before} & {*now}:
-            with self._observer.resting():
-                segments.claimForReader(node, segmentID)
-        if changed:
+        if before != now:
             for pointID, record in analysis.records():
                 if isScored(record):
                     self._schedule(analysis, pointID)
@@ -102,6 +98,7 @@ class Measuring:
         columns, outline = dict.fromkeys(COLUMNS), outlineOf(analysis, pointID)
         try:
             if outline is not None:
+                segments.leaveToReader(analysis, pointID, outline.mask)
                 measures = measure(ctVolume(analysis.volumeNode), outline.mask)
                 columns = MeasuredNodule(outline.mask, measures).columns()
         except MAEMCError as error:

@@ -3,6 +3,8 @@
 A segment is the network's as long as its tags say so; once a reader has changed it, it is the reader's and stays.
 """
 
+import hashlib
+
 import numpy as np
 import slicer
 import vtk
@@ -16,6 +18,8 @@ from .volumes import RAS_TO_LPS, toWorldRas
 
 _NODULE = "MAEMC.Nodule"
 """Tag of a segment of the network: ID of the nodule's point."""
+_DIGEST = "MAEMC.Digest"
+"""Tag of a segment of the network: hash of its voxels, to be told from what a reader makes of it."""
 _LABELMAP = "Binary labelmap"
 """Slicer's name of the representation that is edited."""
 
@@ -39,6 +43,7 @@ def writeOutline(analysis, pointID: str, name: str, mask: NoduleMask, madeBy: st
     segment.SetName(name)
     segment.SetTag(MADE_BY, madeBy)
     segment.SetTag(_NODULE, pointID)
+    segment.SetTag(_DIGEST, _digest(mask))
     segment.AddRepresentation(_LABELMAP, image)
     segmentation = node.GetSegmentation()
     segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(f"nodule-{pointID}"))
@@ -56,11 +61,16 @@ def nameOutline(analysis, pointID: str, name: str) -> None:
         analysis.outlines.GetSegmentation().GetSegment(segmentID).SetName(name)
 
 
-def claimForReader(segmentationNode, segmentID: str) -> None:
-    """A reader has changed a segment: it is no longer the network's."""
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentID)
-    segment.RemoveTag(MADE_BY)
-    segment.RemoveTag(_NODULE)
+def leaveToReader(analysis, pointID: str, mask: NoduleMask) -> None:
+    """Where a reader has changed the network's segment of a nodule, it is the reader's from now on.
+
+    mask: as it is in the scene now. Not by when it was changed: saving a scene may store it in another way.
+    """
+    for segmentID in _networksOf(analysis, pointID):
+        segment, before = analysis.outlines.GetSegmentation().GetSegment(segmentID), vtk.mutable("")
+        if segment.GetTag(_DIGEST, before) and str(before) != _digest(mask):
+            for tag in (MADE_BY, _NODULE, _DIGEST):
+                segment.RemoveTag(tag)
 
 
 def segmentTimes(segmentationNode) -> dict:
@@ -70,6 +80,10 @@ def segmentTimes(segmentationNode) -> dict:
         image = segmentation.GetSegment(segmentID).GetRepresentation(_LABELMAP)
         times[segmentID] = image.GetMTime() if image is not None else 0
     return times
+
+
+def _digest(mask: NoduleMask) -> str:
+    return hashlib.sha256(repr(mask.array.shape).encode() + np.packbits(mask.array).tobytes()).hexdigest()[:16]
 
 
 def _created(analysis):
