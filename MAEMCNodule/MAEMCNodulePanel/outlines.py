@@ -29,7 +29,8 @@ class DrawnOutline:
 
 
 def outlineOf(analysis, pointID: str) -> DrawnOutline | None:
-    """The segment nearest to a nodule's point and not farther than 5 mm; None where nobody has outlined it.
+    """The segment nearest to a nodule's point and not farther than 5 mm; None where nobody has outlined it. One that a
+    reader has drawn goes before a network's.
 
     Segmentations that are drawn on another CT do not count.
     """
@@ -46,7 +47,7 @@ def outlineOf(analysis, pointID: str) -> DrawnOutline | None:
             names = [segments.GetNthSegmentID(number) for number in range(segments.GetNumberOfSegments())]
             found += filter(None, (_drawn(node, name, lpsFromRas(pointRas)) for name in names))
     point = np.array(lpsFromRas(pointRas))
-    return min(found, key=lambda one: np.linalg.norm(one.mask.center_lps - point), default=None)
+    return min(found, key=lambda one: (one.network, np.linalg.norm(one.mask.center_lps - point)), default=None)
 
 
 def _drawn(node, name: str, pointLps) -> DrawnOutline | None:
