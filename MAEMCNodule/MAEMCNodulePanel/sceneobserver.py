@@ -5,7 +5,7 @@ import contextlib
 import slicer
 import vtk
 
-from . import labels, nodes
+from . import labels, nodes, segments
 from .analysis import ASIDE, Analysis, NoduleRecord
 from .clinicalvalues import seriesOf
 from .status import Signal
@@ -167,6 +167,7 @@ class SceneObserver:
             record.name = name
             analysis.setRecord(pointID, record)
             nodes.nameNodes(analysis, pointID, name)
+            segments.nameOutline(analysis, pointID, name)
         labels.writeLabel(analysis, pointID, record)  # whatever the user has typed there, the number is ours
         before = self._seen.get((analysis.id, pointID)) or record.fingerprint
         now = self.lookAt(analysis, pointID, seriesRead(before))

@@ -55,6 +55,15 @@ def removeOutline(analysis, pointID: str) -> None:
         analysis.outlines.GetSegmentation().RemoveSegment(segmentID)
 
 
+def removeOutlines(analysis) -> None:
+    """Remove the network's segments of all nodules, and the segmentation where nothing is left in it."""
+    for pointID in analysis.recordIDs():
+        removeOutline(analysis, pointID)
+    node = analysis.outlines
+    if node is not None and node.GetSegmentation().GetNumberOfSegments() == 0:
+        node.GetScene().RemoveNode(node)
+
+
 def nameOutline(analysis, pointID: str, name: str) -> None:
     """The network's segment of a nodule has the nodule's name."""
     for segmentID in _networksOf(analysis, pointID):

@@ -5,7 +5,7 @@ import dataclasses
 import slicer
 from slicer.i18n import tr as _
 
-from . import nodes, views
+from . import nodes, segments, views
 from .analysis import ASIDE, Analysis, NoduleRecord
 from .overlaychoice import OverlayKind
 from .parameters import parameterNode
@@ -164,4 +164,5 @@ def _removeNodes(analysis: Analysis) -> None:
     """Remove frames, overlays and folders of all nodules of an analysis."""
     for pointID in analysis.recordIDs():
         nodes.removeNodesOf(analysis, pointID)
+    segments.removeOutlines(analysis)
     nodes.AnalysisFolder(analysis).remove()

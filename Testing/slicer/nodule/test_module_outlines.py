@@ -132,9 +132,12 @@ def test_it_goes_with_its_nodule_and_comes_back(outlined):
     panel.ui.undoButton.click()
     panel.settle()
     assert analysis.outlines.GetSegmentation().GetNumberOfSegments() == 1
+    analysis.pointsNode.SetNthControlPointLabel(0, "RUL")
+    assert segment_of(analysis).GetName() == "RUL"
     slicer.mrmlScene.RemoveNode(analysis.pointsNode)
     panel.settle()
     assert panel.logic.analyses() == []
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
 def test_a_reopened_scene_has_it_and_measures_nothing(outlined, tmp_path):
