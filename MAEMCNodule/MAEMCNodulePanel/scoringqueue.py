@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+import MAEMCLib
 from MAEMCLib import scoring
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import SERIES
@@ -246,6 +247,8 @@ class ScoringQueue:
         record = setRecord(analysis, request.pointID, record, "scored", result=result.to_json(), explained=False)
         if analysis.located:
             nodes.showRoi(analysis, request.pointID, record)
+            mask = nodule.mask if nodule is not None else None
+            self.outlined.emit(analysis, request.pointID, mask, f"MAEMC outline network|{MAEMCLib.__version__}")
         self.device = {**self.device, "name": result.device, "seconds": result.seconds}
         self.explanations.forget(request.key)
         self._statusLine.set(Status())
