@@ -107,14 +107,16 @@ def measuresText(measures: dict) -> str:
     measured."""
     if measures.get("long_axis_mm") is None:
         return ""
-    axes = _("{long} x {short} mm").format(
-        long=f"{measures['long_axis_mm']:.1f}", short=f"{measures['short_axis_mm']:.1f}"
-    )
-    if measures.get("diameter_error_mm") is not None:
-        axes += _(" (\N{PLUS-MINUS SIGN} {error})").format(error=f"{measures['diameter_error_mm']:.1f}")
-    parts = [axes, _("mean {mean} mm").format(mean=f"{measures['mean_diameter_mm']:.1f}")]
-    parts.append(_("{volume} mm\N{SUPERSCRIPT THREE}").format(volume=f"{measures['volume_mm3']:.0f}"))
-    parts.append(_("{hu} HU").format(hu=f"{measures['mean_hu']:.0f}"))
+    axes = " x ".join(f"{measures[name]:.1f}" for name in ("long_axis_mm", "short_axis_mm") if name in measures)
+    parts = [_("{axes} mm").format(axes=axes)]
+    if "diameter_error_mm" in measures:
+        parts[0] += f" (\N{PLUS-MINUS SIGN} {measures['diameter_error_mm']:.1f})"
+    further = {
+        "mean_diameter_mm": _("mean {value:.1f} mm"),
+        "volume_mm3": _("{value:.0f} mm\N{SUPERSCRIPT THREE}"),
+        "mean_hu": _("{value:.0f} HU"),
+    }
+    parts += [text.format(value=measures[name]) for name, text in further.items() if name in measures]
     parts.append(measures.get("composition") or "")
     words = {
         "border": _("The outline is cut off by the border of the scan: sizes are too small."),
