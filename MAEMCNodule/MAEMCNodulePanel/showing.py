@@ -115,6 +115,9 @@ def _arrange(parameters) -> None:
         _leaveOut(pointsNode, views.showingOther(_pictures(shown)) if shown else set())
     for analysis in analyses:
         others = views.showingOther(_pictures(analysis))
+        if analysis.outlines is not None:
+            _setVisible(analysis.outlines, analysis.shown)
+            _leaveOut(analysis.outlines, others)
         for pointID in analysis.recordIDs():
             roiNode = analysis.roiNode(pointID)
             if roiNode is not None:

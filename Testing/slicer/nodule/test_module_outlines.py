@@ -149,3 +149,14 @@ def test_a_reopened_scene_has_it_and_measures_nothing(outlined, tmp_path):
     panel.settle()
     (analysis,) = panel.logic.analyses()
     assert segment_of(analysis).GetName() == "N1" and panel.records()[0].result == before
+
+
+def test_it_is_seen_over_its_own_ct_alone(outlined, add_ct):
+    panel, analysis = outlined
+    other = add_ct("Other", seed=3)
+    seen = []
+    for volume in (other, analysis.volumeNode):
+        panel.parameters.inputVolume = volume
+        panel.settle()
+        seen.append(bool(analysis.outlines.GetDisplayVisibility()))
+    assert seen == [False, True]
