@@ -69,14 +69,17 @@ def test_row_label_frame_and_overlays_belong_to_the_point(panel, add_ct):
     assert texts["gate"] == result["gate"]
     assert texts["model"] == "random"
     assert texts["time"] == record.result["time"] != ""
-    assert result["warnings"][0]["message"] in texts["warnings"]
+    findings = [warning["message"] for warning in result["warnings"]]
+    assert texts["warnings"] == " ".join(findings)
     assert [float(texts[name]) for name in ("r_mm", "a_mm", "s_mm")] == [3, -2, 1]
 
-    finding = result["warnings"][0]["message"]
-    assert finding in panel.ui.findingsLabel.text, "as it is, without markup"
+    assert panel.ui.findingsLabel.text.endswith(" ".join(findings)), "as it is, without markup"
     reasons = ", ".join(code.replace("-", " ") for code in result["gate_reasons"])
-    findings = panel.ui.resultTable.item(0, 5)
-    assert findings.text() == f"{result['gate']}: {reasons}" and finding in findings.toolTip()
+    cell = panel.ui.resultTable.item(0, 5)
+    assert cell.text() == (f"{result['gate']}: {reasons}" if reasons else result["gate"])
+    assert cell.toolTip() == panel.ui.findingsLabel.text
+    assert float(texts["mean_diameter_mm"]) == pytest.approx(result["mean_diameter_mm"])
+    assert panel.ui.resultTable.item(0, 4).text() == f"{result['mean_diameter_mm']:.1f} mm"
 
     roi = analysis.roiNode(pointID)
     assert np.allclose(roi.GetSize(), 50)
