@@ -1,4 +1,5 @@
-"""Probabilities of real nodules: the 90 LIDC cubes at two points each, LIDC slices, and cubes with clinical values.
+"""Probabilities of real nodules: the 90 LIDC cubes at two points each by the model shipped now and by the one before,
+LIDC slices, and cubes with clinical values.
 
     python Testing/artifacts/probabilities.py ../shared/data > Testing/artifacts/probabilities.json
 
@@ -16,15 +17,17 @@ from pathlib import Path
 
 from MAEMCLib.__main__ import main as maemc
 
-MODELS = Path(__file__).resolve().parent / "f15ed39"
+HERE = Path(__file__).resolve().parent
+MODELS, BEFORE = HERE / "f15ed39", HERE / "lidc-rating-1.0.maemc"
 CENTER, SHIFTED = "0,0,0", "4,-3,2"
 SLICES, FUSED = 40, 12
 
 
-def of_cubes(cubes: Path) -> dict[str, list[float]]:
-    """{file: probabilities at the center and at the shifted point} of all cubes by the shipped model."""
+def of_cubes(cubes: Path, *model: str) -> dict[str, list[float]]:
+    """{file: probabilities at the center and at the shifted point} of all cubes. model: as it is typed; nothing: the
+    shipped one."""
     files = sorted((cubes / "images").glob("*.nrrd"))
-    return {file.stem: _scored(file, "--point", CENTER, "--point", SHIFTED) for file in files}
+    return {file.stem: _scored(file, "--point", CENTER, "--point", SHIFTED, *model) for file in files}
 
 
 def of_cubes_with_values(cubes: Path) -> dict[str, list[float]]:
@@ -63,5 +66,10 @@ def _scored(file: Path, *words: str) -> list[float]:
 if __name__ == "__main__":
     data = Path(sys.argv[1])
     cubes, slices = data / "lidc-cubes", data / "lidc-slices"
-    tables = {"cubes": of_cubes(cubes), "cubes with values": of_cubes_with_values(cubes), "slices": of_slices(slices)}
+    tables = {
+        "cubes": of_cubes(cubes, "--model", str(BEFORE)),
+        "cubes, shipped": of_cubes(cubes),
+        "cubes with values": of_cubes_with_values(cubes),
+        "slices": of_slices(slices),
+    }
     print(json.dumps(tables, indent=1))
