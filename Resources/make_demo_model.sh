@@ -40,6 +40,6 @@ threads="--device cpu --threads 1"
 "$train" export "$work/finetuning" --output "$model" --card "$here/demo_model.toml"
 # Each patient by the one member that never saw the patient: within groups, among nodules of like size, from moved clicks.
 "$train" evaluate "$work/finetuning" --data "$work/slabs.csv" --output "$work/table-slabs" --device cpu --clicks \
-    --by diameter_mm:6,8,15,30 --by readers:3 --by texture:2,4.5 --by slice_thickness:1.5,2.6
+    --by diameter_mm:6,8,15,30 --by readers:3 --by texture:2,4.5 --by slice_thickness_mm:1.5,2.6
 "$train" evaluate "$work/finetuning" --data "$work/cubes.csv" --output "$work/table-cubes" --device cpu --clicks \
     --by diameter_mm:8,15
