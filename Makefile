@@ -55,7 +55,7 @@ screenshots: .venv/installed
 introduction: .venv/installed
 	$(BIN)/python Testing/introduction.py
 
-# Makes Resources/Models/lidc-rating.maemc again, from the LIDC cubes and the phantom.
+# Makes Resources/Models/lidc-rating.maemc again, from the LIDC slabs, and its tables.
 demo-model: .venv/installed
 	Resources/make_demo_model.sh
 
