@@ -11,8 +11,8 @@ from Testing.structure.tracer import Tracer
 from Testing.structure.tree import REPOSITORY
 
 STACKS_A_NODULE = {"score": 11, "pretrain": 2}
-"""How often a nodule is sampled: 2, axial and coronal, is once. Scored, it is outlined besides (3: the planes of its
-field, the network's answer at the CT's voxels, the voxels of the mask), and drawn (6: three planes, the mask in each)."""
+"""How often a nodule is sampled: 2, axial and coronal, is once. Scored, it is outlined besides (3: planes of its
+field, the network's answer at the CT's voxels, voxels of the mask), and drawn (6: three planes, the mask in each)."""
 MANIFEST_READ = {"score": 0, "pretrain": 1}
 """How often the manifest is opened."""
 
