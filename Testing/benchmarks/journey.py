@@ -1,4 +1,4 @@
-"""A reader's way through the panel, as clicks and seconds: load, click, read, compare with the prior, accept, export.
+"""A reader's way through the panel, as clicks and seconds: choose, click, read, compare with the prior, accept, export.
 
 On the stand-in host, with the real worker and the shipped model. What is typed counts as a click. The two CTs come with
 a segment of the nodule each; drawing one is not counted.
@@ -64,11 +64,15 @@ class User:
         self.wait(lambda: not self.widget.logic.isBusy())
         self.widget.refresh()
 
+    def begin(self) -> None:
+        """The time runs from now on."""
+        self.clicks, self._since = 0, time.monotonic()
+
     def done(self, step: str) -> None:
         """End a step."""
         now = time.monotonic()
         self.steps.append((step, self.clicks, now - self._since))
-        self.clicks, self._since = 0, now
+        self.begin()
 
 
 def measure() -> list:
@@ -98,10 +102,12 @@ def _walk(user: User) -> None:
 
     (prior, current), place = _chests()
     chosen, logic = user.widget._parameterNode, user.widget.logic
+    user.settle()
+    user.begin()
     chosen.inputVolume = current
     user.clicks += 1
     user.settle()
-    user.done("load and choose the CT")
+    user.done("choose the CT")
     _place(user, place)
     user.done("click, number and pictures")
     user.press("priorButton")
