@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "docs" / "introduction"
 UNUSED = "LIDC-unknown"
 """Cubes of unknown patients are quoted nowhere."""
-PLACES, APART_MM, FROM_MASK_MM = 12, 4.0, 12.0
+PLACES, APART_MM, FROM_MASK_MM = 4, 8.0, 12.0
 """Cubes in which soft tissue beside the nodule is scored, the grid of points, and their distance from the mask."""
 CREDIT = "CT: LIDC-IDRI, Armato SG III et al., doi 10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0"
 
@@ -56,8 +56,8 @@ def main() -> int:
     with CaseScorer(bundle.card, lambda: open_predictor(bundle, "cpu")) as scorer:
         nodules = of_nodules(scorer, folder)
         beside = beside_nodules(scorer, nodules[:: max(len(nodules) // PLACES, 1)])
-    benign = [one for one in nodules if one.rating is not None and one.rating <= 2]
-    malignant = [one for one in nodules if one.rating is not None and one.rating >= 4]
+    benign = [one for one in nodules if one.rating <= 2]
+    malignant = [one for one in nodules if one.rating >= 4]
     chosen = {
         "too-high": max(benign, key=lambda one: one.result.probability),
         "too-low": min(malignant, key=lambda one: one.result.probability),
@@ -74,7 +74,7 @@ def of_nodules(scorer: CaseScorer, folder: Path) -> list[Scored]:
     found = []
     with open(folder / "labels.csv", newline="") as stream:
         for row in csv.DictReader(stream):
-            if row["file"].startswith(UNUSED) or not row["malignancy_median_high"]:
+            if row["file"].startswith(UNUSED) or row["malignancy_median_high"] in ("", "3"):  # 3 errs either way
                 continue
             image, mask = (folder / kind / row["file"] for kind in ("images", "masks"))
             r, a, s = map(float, row["mask_centroid_RAS_mm"].split())

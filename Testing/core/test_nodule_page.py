@@ -102,7 +102,10 @@ def test_a_page_survives_the_wire(scored):
     page = decode_page(message)
     whole = NodulePage(row.result, planes_part(views), GIVEN, ["Accepted."])
     assert page == whole
-    for wrong in ({}, {"result": 3}, {**message, "views": {"axial": {"hu": 1}}}, {**message, "clinical": 7}):
+    rows = [{**message["result"], name: value} for name, value in (("probability", "x"), ("gate", "blue"), ("time", 3))]
+    spoiled = [{**message, "result": row} for row in rows]
+    spoiled += [{}, {"result": 3}, {**message, "views": {"axial": {"hu": 1}}}, {**message, "clinical": 7}]
+    for wrong in spoiled:
         with pytest.raises((UsageError, InputError), match="wants it"):
             decode_page(wrong)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -21,6 +22,7 @@ from MAEMCLib.models.store import list_models
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.report.card import card_text
+from MAEMCLib.results import NoduleResult
 from MAEMCLib.worker.server import Server, serve
 
 from .judging import Reader
@@ -129,6 +131,16 @@ def _weights(folder: Path):
     return mutated(content, 0, header), read
 
 
+def _page() -> dict:
+    """A nodule's page of a report, small."""
+    plane = {"dtype": "float32", "shape": [2, 2], "data": base64.b64encode(bytes(16)).decode()}
+    axes = [[[0.0, 1.0], [2.0, 3.0]], [[1.0, 0.0], [0.0, 2.0]]]
+    row = NoduleResult("N1", (1.0, 2.0, 3.0), "scored", probability=0.5, gate="green", class_name="benign-like")
+    given = {"setting": "incidental", "age": 65, "long_mm": 8.4, "short_mm": 7.2, "type": "solid", "risk": "low"}
+    views = {"axial": {"hu": plane, "inside": plane, "axes": axes}}
+    return {"result": row.to_json(), "views": views, "clinical": given, "remarks": ["Accepted."]}
+
+
 def _lines(folder: Path):
     model = str(_bundle(folder / "bundle").path)
     zeros = {"dtype": "int16", "shape": [25, 50, 50], "data": ""}
@@ -149,6 +161,15 @@ def _lines(folder: Path):
             "model": model,
             "device": "cpu",
             "nodules": [{"axial": zeros, "coronal": zeros}],
+        },
+        {
+            "id": 5,
+            "request": "report_page",
+            "model": model,
+            "device": "cpu",
+            "document": "one",
+            "number": 0,
+            "nodule": _page(),
         },
     ]
     answers: list[dict] = []

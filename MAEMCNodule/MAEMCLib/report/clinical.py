@@ -23,12 +23,13 @@ def known_values(row: Mapping[str, object], given: Mapping[str, object], count: 
 def clinical_parts(row: Mapping[str, object], given: Mapping[str, object], count: int) -> list[Part]:
     """The scores of a nodule, a row each with its source's category, and the guideline's sentence."""
     values = known_values(row, given, count)
-    if not values.get(SETTING.name):
+    setting = str(values.get(SETTING.name))
+    if setting not in GUIDELINES:
         return [Note("Clinical scores: none, since nobody has said whether this is screening or incidental.", "soft")]
     found = answers(values)
-    guideline = found[GUIDELINES[str(values[SETTING.name])]]
+    guideline = found[GUIDELINES[setting]]
     applicable = [one for one in found.values() if one.result is not None and one.result.applicable]
-    heads = ("Clinical score", f"{values[SETTING.name]} nodule", "nearest other category")
+    heads = ("Clinical score", f"{setting} nodule", "nearest other category")
     rows = [(one.score.title, one.text, _edge(one.result.edge)) for one in applicable]
     parts: list[Part] = [Table(rows, heads)] if rows else []
     others = [f"{one.score.title}: {one.text.rstrip('.')}" for one in found.values() if one not in applicable]
@@ -41,10 +42,10 @@ def clinical_parts(row: Mapping[str, object], given: Mapping[str, object], count
 
 def examination_parts(rows: Sequence[Mapping[str, object]], given: Sequence[Mapping[str, object]]) -> list[Part]:
     """One category of all nodules, from the worst; nothing where the setting is not known. given: of each row."""
-    settings = {values.get(SETTING.name) for values in given} - {None, ""}
-    if len(settings) != 1 or not rows:
+    settings = {str(values.get(SETTING.name)) for values in given}
+    if len(settings) != 1 or not settings <= GUIDELINES.keys():
         return []
-    name = GUIDELINES[str(settings.pop())]
+    name = GUIDELINES[settings.pop()]
     each = [known_values(row, values, len(rows)) for row, values in zip(rows, given, strict=True)]
     found = examination_of([answers(one, [name], edges=False)[name] for one in each], _confirmed(given))
     return [Note(_said(found, rows), "strong")]

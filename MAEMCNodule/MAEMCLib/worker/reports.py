@@ -11,13 +11,17 @@ what to do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..applicability import GATES
 from ..errors import UsageError
 from ..files.atomic import make_folder
+from ..files.strict_json import is_number
+from ..files.strict_json import require as require_value
 from ..inputs.input import Prepared
 from ..models.card import ModelCard
 from ..results import NoduleResult
@@ -67,6 +71,7 @@ def decode_page(message: object, explained: Sequence = ()) -> NodulePage:
     require(isinstance(message, dict), "A page is an object with a result.", "report-page")
     try:
         result = NoduleResult.from_json(message["result"])
+        _check(result)
         clinical, remarks = dict(message.get("clinical") or {}), [str(text) for text in message.get("remarks") or ()]
         views = {
             plane: PlaneView(
@@ -84,6 +89,28 @@ def decode_page(message: object, explained: Sequence = ()) -> NodulePage:
             f"A page is not as the protocol wants it ({error}): result, views, clinical, remarks.", "report-page"
         ) from error
     return NodulePage(result, planes_part(views) if views else None, clinical, remarks, explained)
+
+
+def _check(result: NoduleResult) -> None:
+    """Raise ValueError for a row whose values are not of the kinds that its fields state."""
+    for one in fields(NoduleResult):
+        value = getattr(result, one.name)
+        empty = value is None and one.name not in ("nodule_id", "status")
+        sound = {
+            "float | None": is_number(value),
+            "str | None": isinstance(value, str),
+            "str": isinstance(value, str),
+            "tuple[str, ...]": isinstance(value, tuple) and all(isinstance(text, str) for text in value),
+            "tuple[float, float, float] | None": isinstance(value, tuple) and [*map(is_number, value)] == [True] * 3,
+        }.get(one.type, True)
+        require_value(empty or sound, f"{one.name} is {value!r}")
+    texts = [text for warning in result.warnings for text in (warning.code, warning.message)]
+    require_value(all(isinstance(text, str) for text in texts), "a warning is no text")
+    probabilities = result.class_probabilities or {}
+    require_value(all(map(is_number, probabilities.values())), "a class's probability is no number")
+    require_value(result.gate in (*GATES, None), f"the gate is {result.gate!r}")
+    scored = result.status == "scored" and is_number(result.probability) and result.class_name is not None
+    require_value(scored or result.status == "failed", "a scored nodule has no probability")
 
 
 class Reports:
