@@ -31,8 +31,9 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "docs" / "introduction"
 UNUSED = "LIDC-unknown"
 """Cubes of unknown patients are quoted nowhere."""
-PLACES, APART_MM, FROM_MASK_MM = 4, 8.0, 12.0
-"""Cubes in which soft tissue beside the nodule is scored, the grid of points, and their distance from the mask."""
+PLACES, REACH_MM, APART_MM, FROM_MASK_MM = 4, 10.0, 5.0, 8.0
+"""Cubes in which soft tissue beside the nodule is scored, the grid of points, and their distance from the
+mask."""
 CREDIT = "CT: LIDC-IDRI, Armato SG III et al., doi 10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0"
 
 
@@ -61,7 +62,7 @@ def main() -> int:
     chosen = {
         "too-high": max(benign, key=lambda one: one.result.probability),
         "too-low": min(malignant, key=lambda one: one.result.probability),
-        "no-nodule": max(beside, key=lambda one: one.result.probability),
+        "no-nodule": max(beside, key=lambda one: (one.result.gate != "red", one.result.probability)),
     }
     for name, one in chosen.items():
         figure_of(one, bundle.card).savefig(OUTPUT / f"{name}.png", dpi=110)
@@ -88,7 +89,7 @@ def beside_nodules(scorer: CaseScorer, nodules: list[Scored]) -> list[Scored]:
     for one in nodules:
         volume, mask = read_volume(one.image), read_volume(one.mask)
         voxels = mask.to_lps(np.argwhere(mask.array)[:, ::-1])
-        steps = np.arange(-16.0, 17.0, APART_MM)
+        steps = np.arange(-REACH_MM, REACH_MM + 1, APART_MM)
         points = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
         far = np.array([np.linalg.norm(voxels - point, axis=1).min() >= FROM_MASK_MM for point in points])
         index = np.rint(volume.to_index(points)).astype(int)

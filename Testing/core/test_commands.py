@@ -153,7 +153,7 @@ def test_explain_writes_overlays(maemc, ct, tmp_path):
     code, _, _ = maemc("explain", ct, "--point", "-5,-10,40", "--output", tmp_path / "e")
     assert code == 0
     assert {path.name for path in (tmp_path / "e").iterdir()} == {
-        "figure.png",
+        *("figure.png", "seen.png", "explanation.json"),
         *(
             f"{part}_{plane}.nrrd"
             for part in ("reconstruction", "error", "attention")

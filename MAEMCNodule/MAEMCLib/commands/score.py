@@ -23,7 +23,7 @@ from ..models.bundle import ModelBundle
 from ..models.card import ModelCard
 from ..models.prevalence import check_prevalence
 from ..models.store import find_model
-from ..report.sections import Figure
+from ..report.sections import Figure, Note
 from ..results import DISCLAIMER
 from ..scoring import CaseScorer, ScoredCase, opened
 
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from ..models.autoencoder import Autoencoder
     from ..models.predictor import Predictor
 
-MOST_MEASURED = 3
-"""Nodules of a report whose maps are measured, which takes seconds each; of more, ``maemc explain`` does it."""
+MOST_EXPLAINED = 10
+"""Nodules of a report that explains their numbers and measures the maps, which takes seconds and half a megabyte each;
+of more, the figures lie in the nodules' folders, and ``maemc explain`` measures."""
 FAILED = 3
 """Exit code where some input could not be scored."""
 
@@ -155,9 +156,12 @@ def _draw(
                     continue
                 place = folder / folder_name(one.result.nodule_id, taken) if kind.located else folder
                 place.mkdir(exist_ok=True)
-                explanation = _explanation(one, predictor, autoencoder, len(rows) <= MOST_MEASURED)
+                few = len(rows) <= MOST_EXPLAINED or not kind.located
+                explanation = _explanation(one, predictor, autoencoder, few)
                 drawn = kind.draw(place, one.result, one.prepared, explanation)
-                explained = explained_parts(explanation, [Figure(path.read_bytes(), path.stem) for path in drawn])
+                explained = [Note(f"What explains the number lies in the folder {place.name}.", "soft")]
+                if few:
+                    explained = explained_parts(explanation, [Figure(path.read_bytes(), path.stem) for path in drawn])
                 views = _views(one, reader) if kind.located else {}
                 planes = planes_part(views) if views else None
                 pages[number] = replace(pages[number], planes=planes, explained=explained)
