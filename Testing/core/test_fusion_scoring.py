@@ -188,7 +188,7 @@ def test_more_than_two_classes_are_called_by_the_likeliest(bundles, image, tmp_p
     ranked = ", ".join(f"{name} {every[name]:.2f}" for name in sorted(every, key=every.get, reverse=True))
     assert ranked in out
     page = (tmp_path / "report.html").read_text()
-    assert ranked in page and "Read beside the CT: age 70, sex male" in page and "<h2>N1</h2>" in page
+    assert ranked in page and "Read beside the CT: age 70, sex male" in page and "<h2>N1: " in page
     with open(tmp_path / "results.csv", newline="") as stream:
         assert "myeloma=0." in next(csv.DictReader(stream))["class_probabilities"]
 
@@ -384,8 +384,8 @@ def test_each_image_that_a_fusion_sees_is_explained(bundles, image, tmp_path, ca
     assert run(words, capsys)[0] == 2  # without the values that it asks for
     words += ["--clinical", "age=70", "--clinical", "sex=male"]
     code, out, _ = run(words, capsys)
-    seen = {"figure.png", "attention_axial.nrrd", "attention_coronal.nrrd"}
-    assert code == 0 and "attention rollout: where the classifier looks" in out
+    seen = {"figure.png", "seen.png", "explanation.json", "attention_axial.nrrd", "attention_coronal.nrrd"}
+    assert code == 0 and "Attention rollout: how much reaches the class token" in out
     assert {path.name for path in tmp_path.iterdir()} == seen
     assert run([*words, "--clinical", f"image_2={image.parent / 'second.nrrd'}"], capsys)[0] == 0
     assert {path.name for path in tmp_path.iterdir()} == {"attention_image_2_coronal.nrrd", *seen}

@@ -3,6 +3,7 @@ the classifier looks, what the autoencoder reconstructs and where it errs."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from argparse import Namespace
@@ -117,7 +118,8 @@ def _for_clinical_scores(arguments: Namespace, card: ModelCard) -> dict[str, Any
         key, separator, value = text.partition("=")
         name = key.strip().lower().replace("-", "_")
         if separator and name in FIELDS:
-            given[name] = FIELDS[name].read(value)
+            with contextlib.suppress(*([UsageError] if name in asked else [])):  # then the model says what it takes
+                given[name] = FIELDS[name].read(value)
         if not separator or name not in FIELDS or name in asked:
             others.append(text)
     if given.keys() - asked and arguments.output is None:

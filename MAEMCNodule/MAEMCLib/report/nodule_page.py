@@ -91,6 +91,8 @@ def page_sections(page: NodulePage, card: ModelCard, count: int) -> list[Section
         parts += clinical_parts(row, page.clinical, count)
     else:
         parts += [scale, facts]
+    if known := clinical_text(result.clinical):
+        parts.append(Note(f"Read beside the CT: {known}."))
     parts += [Note(remark) for remark in page.remarks]
     title = f"{result.nodule_id}: {result.probability:.2f}, {result.class_name}"
     whole = Section(title, [*parts, Note(provenance(result, card), "soft")], page=True)
@@ -113,11 +115,25 @@ def provenance(result: NoduleResult, card: ModelCard) -> str:
     return "; ".join(filter(None, parts)) + "."
 
 
+def classes_text(probabilities: dict[str, float]) -> str:
+    """``cyst 0.49, myeloma 0.30, metastasis 0.21``: the probability of each of several classes, likeliest first."""
+    return ", ".join(
+        f"{name} {probabilities[name]:.2f}" for name in sorted(probabilities, key=lambda n: -probabilities[n])
+    )
+
+
+def clinical_text(values: dict[str, float | str | None] | None) -> str:
+    """``age 70, sex male, image_2 Venous``: what was read beside the CT; what was left out is left out."""
+    known = {name: value for name, value in (values or {}).items() if value is not None}
+    texts = {name: f"{value:g}" if isinstance(value, float) else value for name, value in known.items()}
+    return ", ".join(f"{name} {text}" for name, text in texts.items())
+
+
 def _score(result: NoduleResult, card: ModelCard) -> list[tuple[str, str | Mark]]:
     state = "calibrated" if card.calibration.calibrated else "not calibrated"
     networks = f", networks {result.spread_text}" if result.spread_text else ""
     threshold = "" if result.threshold is None else f", at {result.threshold:.2f}"
-    classes = ", ".join(f"{name} {value:.2f}" for name, value in (result.class_probabilities or {}).items())
+    classes = classes_text(result.class_probabilities) if result.class_probabilities else ""
     gate = result.gate or "grey"
     return [
         ("Score", f"{result.probability:.2f}{networks}"),

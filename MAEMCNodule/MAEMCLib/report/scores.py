@@ -14,7 +14,8 @@ from .card import card_sections
 from .clinical import examination_parts
 from .formats import render
 from .measures import size_text
-from .nodule_page import NodulePage, page_sections
+from .nodule_page import NodulePage, classes_text, page_sections
+from .nodule_page import clinical_text as clinical_text  # for those who show a row in other ways
 from .sections import Mark, Note, Part, Report, Section, Table
 
 
@@ -115,20 +116,6 @@ def about(card: ModelCard) -> str:
     use = " ".join(one for one in sentences if "not for clinical use" not in one)  # the disclaimer says it
     rule = "the likeliest class" if card.threshold is None else f"class at {card.threshold:.2f}"
     return f"{card.title} ({card.id} {card.version}): {card.probability_name}, {state}; {rule}. {use}".rstrip()
-
-
-def classes_text(probabilities: dict[str, float]) -> str:
-    """``cyst 0.49, myeloma 0.30, metastasis 0.21``: the probability of each of several classes, likeliest first."""
-    return ", ".join(
-        f"{name} {probabilities[name]:.2f}" for name in sorted(probabilities, key=lambda n: -probabilities[n])
-    )
-
-
-def clinical_text(values: dict[str, float | str | None] | None) -> str:
-    """``age 70, sex male, image_2 Venous``: what was read beside the CT; what was left out is left out."""
-    known = {name: value for name, value in (values or {}).items() if value is not None}
-    texts = {name: f"{value:g}" if isinstance(value, float) else value for name, value in known.items()}
-    return ", ".join(f"{name} {text}" for name, text in texts.items())
 
 
 def point_text(result: NoduleResult) -> str:
