@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "docs" / "introduction"
 UNUSED = "LIDC-unknown"
 """Cubes of unknown patients are quoted nowhere."""
-PLACES, REACH_MM, APART_MM, FROM_MASK_MM = 4, 10.0, 5.0, 8.0
+PLACES, REACH_MM, APART_MM, FROM_MASK_MM = 12, 10.0, 5.0, 8.0
 """Cubes in which soft tissue beside the nodule is scored, the grid of points, and their distance from the
 mask."""
 CREDIT = "CT: LIDC-IDRI, Armato SG III et al., doi 10.7937/K9/TCIA.2015.LO9QL9SX, CC BY 3.0"

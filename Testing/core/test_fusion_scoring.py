@@ -227,7 +227,7 @@ def test_a_further_series_is_read_about_the_same_point(bundles, image, capsys):
 
 def test_a_model_that_reads_images_alone_takes_no_values(random_bundle, image, capsys):
     code, _, error = run(score(random_bundle, image, "--clinical", "age=70"), capsys)
-    assert code == 2 and "asks for no clinical values" in error
+    assert code == 2 and "asks for no age; clinical scores do" in error
 
 
 def test_batch_takes_the_values_from_the_manifest(bundles, image, tmp_path, capsys):
@@ -385,7 +385,7 @@ def test_each_image_that_a_fusion_sees_is_explained(bundles, image, tmp_path, ca
     words += ["--clinical", "age=70", "--clinical", "sex=male"]
     code, out, _ = run(words, capsys)
     seen = {"figure.png", "seen.png", "explanation.json", "attention_axial.nrrd", "attention_coronal.nrrd"}
-    assert code == 0 and "Attention rollout: how much reaches the class token" in out
+    assert code == 0 and "Bar over the slices: how much the class token draws" in out
     assert {path.name for path in tmp_path.iterdir()} == seen
     assert run([*words, "--clinical", f"image_2={image.parent / 'second.nrrd'}"], capsys)[0] == 0
     assert {path.name for path in tmp_path.iterdir()} == {"attention_image_2_coronal.nrrd", *seen}

@@ -157,6 +157,6 @@ def test_the_command_writes_html_and_pdf(maemc, ct, random_bundle, tmp_path):
     (text,) = [" ".join(page.extract_text().split()) for page in PdfReader(tmp_path / "out" / "report.pdf").pages][:1]
     assert "Patient Case 7" in text and "For the report: " in text
     code, _out, told = maemc(*options[:-2], *given)
-    assert code == 2 and "Clinical scores stand in the report" in told
+    assert code == 2 and "clinical scores do, and stand in the report" in told
     code, _out, told = maemc(*options, "--clinical", "age=650")
     assert code == 2 and "age" in told and "from 0 to 120" in told

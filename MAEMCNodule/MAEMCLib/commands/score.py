@@ -124,7 +124,10 @@ def _for_clinical_scores(arguments: Namespace, card: ModelCard) -> dict[str, Any
             others.append(text)
     if given.keys() - asked and arguments.output is None:
         names = ", ".join(sorted(given.keys() - asked))
-        raise UsageError(f"Clinical scores stand in the report. Say where: --output DIR, or leave out {names}.")
+        raise UsageError(
+            f"The model {card.id} asks for no {names}; clinical scores do, and stand in the report. Say where to write "
+            "it: --output DIR, or leave the value out."
+        )
     if card.kind.located:
         arguments.clinical = others
     return given
