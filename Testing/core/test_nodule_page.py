@@ -10,6 +10,7 @@ import pytest
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.ct import CTVolume
+from MAEMCLib.measures.measured import COLUMNS as MEASURES
 from MAEMCLib.measures.measures import measure
 from MAEMCLib.measures.segment import mask_near
 from MAEMCLib.measures.view import place_of, plane_views
@@ -78,7 +79,8 @@ def test_several_nodules_have_an_overview_with_one_category(scored):
 
 def test_what_is_not_known_is_said_and_nothing_is_invented(scored):
     card, row, _views = scored
-    (text,) = pdf(score_report([NodulePage(row.result)], card))
+    unmeasured = replace(row.result, **dict.fromkeys(MEASURES))
+    (text,) = pdf(score_report([NodulePage(unmeasured)], card))
     assert "nobody has said whether this is screening or incidental" in text and "not outlined" in text
     assert "Brock" not in text and "For the report" not in text
     failed = replace(row.result, status="failed", message="The point lies outside.", probability=None)
