@@ -60,7 +60,7 @@ def check_maps(explained: ExplainedImage, maps: list[PlaceMap], tiled: bool = Fa
 
 def _figures(explained: ExplainedImage, place_map: PlaceMap, randomized: float | None, tiled: bool) -> Sanity:
     grid = place_map.grid
-    by_slice = tiled and len(grid) % TILES == 0
+    by_slice = tiled and len(grid) % TILES == 0 and len(explained.image) % TILES == 0
     if not by_slice and place_map.kind == GRAD_CAM:  # the feature maps of a backbone may have a few cells, or many
         grid = interpolated(grid, min(FINEST, explained.predictor.side))
     counted = shown_cells(explained, len(grid), by_slice)
