@@ -1,4 +1,5 @@
-"""A volume's values at the places of any regular grid, and whether a point lies in the volume."""
+"""A volume's values at the places of any regular grid, which of its slices were observed, and whether a point lies in
+the volume."""
 
 import itertools
 
@@ -25,6 +26,23 @@ def check_point(volume: CTVolume, point_lps) -> np.ndarray:
             "point-outside",
         )
     return point
+
+
+def observed_slices(volume: CTVolume, affine: np.ndarray, size) -> np.ndarray:
+    """Which slices of a grid the volume has something of, (slices,) bool: their middle lies between the centers of its
+    outermost voxels, and at least half of them within its faces. affine, size: as in ``sample_stack``."""
+    columns, rows, slices = size
+    seen = volume.oriented
+    row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+    flat = np.stack([column.ravel(), row.ravel(), np.zeros(row.size)], axis=1)[::7]
+    middle = np.array([(columns - 1) / 2, (rows - 1) / 2, 0.0])
+    observed = np.zeros(slices, bool)
+    for number in range(slices):
+        places = ((at + (0, 0, number)) @ affine[:3, :3].T + affine[:3, 3] for at in (middle, flat))
+        center, points = map(seen.to_index, places)
+        between = (center >= -FACE).all() and (center <= seen.size - 1 + FACE).all()
+        observed[number] = between and seen.inside(points).mean() >= 0.5
+    return observed
 
 
 def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSIDE_HU) -> tuple[np.ndarray, float]:

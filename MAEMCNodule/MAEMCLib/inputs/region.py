@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..images.ct import FACE, CTVolume
-from ..images.sampling import check_point, sample_stack
+from ..images.ct import CTVolume
+from ..images.sampling import check_point, observed_slices, sample_stack
 
 SIDE = 50
 """Rows and columns of a slice, 1 mm each: the 50 mm region of Zhao et al. 2025, section 2.2."""
@@ -59,20 +59,3 @@ def cut_roi(volume: CTVolume, point_lps, slice_step_mm: float = 1.0) -> NoduleRO
     stacks, outside = zip(*(sample_stack(volume, grid, (SIDE, SIDE, SLICES)) for grid in grids.values()), strict=True)
     observed = {plane: observed_slices(volume, grid, (SIDE, SIDE, SLICES)) for plane, grid in grids.items()}
     return NoduleROI(*stacks, tuple(point.tolist()), float(slice_step_mm), sum(outside) / 2, observed)
-
-
-def observed_slices(volume: CTVolume, affine: np.ndarray, size) -> np.ndarray:
-    """Which slices of a grid the volume has something of, (slices,) bool: their middle lies between the centers of its
-    outermost voxels, and at least half of them within its faces. affine, size: as in ``sample_stack``."""
-    columns, rows, slices = size
-    seen = volume.oriented
-    row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
-    flat = np.stack([column.ravel(), row.ravel(), np.zeros(row.size)], axis=1)[::7]
-    middle = np.array([(columns - 1) / 2, (rows - 1) / 2, 0.0])
-    observed = np.zeros(slices, bool)
-    for number in range(slices):
-        places = ((at + (0, 0, number)) @ affine[:3, :3].T + affine[:3, 3] for at in (middle, flat))
-        center, points = map(seen.to_index, places)
-        between = (center >= -FACE).all() and (center <= seen.size - 1 + FACE).all()
-        observed[number] = between and seen.inside(points).mean() >= 0.5
-    return observed

@@ -14,16 +14,9 @@ import numpy as np
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume, check_ct
 from MAEMCLib.images.reading_process import ReadingProcess
-from MAEMCLib.images.sampling import check_point, sample_stack
+from MAEMCLib.images.sampling import check_point, observed_slices, sample_stack
 from MAEMCLib.inputs.nodule import Preprocessing, normalize
-from MAEMCLib.inputs.region import (
-    PLANES,
-    SIDE,
-    SLICES,
-    NoduleROI,
-    observed_slices,
-    stack_grid,
-)
+from MAEMCLib.inputs.region import PLANES, SIDE, SLICES, NoduleROI, stack_grid
 
 from ...engine.configuration import Augmentation
 from ..cases import SourceCase, StoredCase
