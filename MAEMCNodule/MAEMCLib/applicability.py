@@ -27,8 +27,9 @@ GATES = ("green", "grey", "amber", "red")
 class Limits:
     """Where a model is at home; stored in its bundle under ``applicability``.
 
-    The diameter range is that of the training nodules. 3 mm slices are those of the published data (Zhao et al. 2025,
-    2.31 +/- 0.71 mm); the other limits are this project's proposals.
+    The diameter range is that of the training nodules, 5th to 95th percentile. subsolid_known: whether subsolid nodules
+    were among them; the published data had none. 3 mm slices are those of the published data (Zhao et al. 2025, 2.31
+    +/- 0.71 mm); the other limits are this project's proposals.
     """
 
     smallest_diameter_mm: float = 7.0
@@ -37,6 +38,7 @@ class Limits:
     slice_spacing_red_mm: float = 5.0
     padded_amber: float = 0.25
     padded_red: float = 0.5
+    subsolid_known: bool = False
 
     def __post_init__(self) -> None:
         """Raises ModelError for limits that no nodule, scan or region could lie between."""

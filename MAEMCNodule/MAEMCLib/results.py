@@ -14,6 +14,7 @@ COLUMNS = (
     *("padded_fraction", "warnings", "model_id", "model_sha256", "seconds", "message", "interval_kind"),
     *("model_version", "device", "software", "time", "ood_percentile", "class_probabilities", "clinical"),
     *MEASURES,
+    *("nodule_present", "snap_l_mm", "snap_p_mm", "snap_s_mm", "jitter_low", "jitter_high"),
     "input_sha256",
 )
 """Columns of results.csv, in order. ``class`` is the class at the bundle's balanced threshold; of more than two classes
@@ -39,6 +40,8 @@ class Prediction:
     members: each member's probability. notice: what the reader should know of how it was computed, else empty.
     ood_percentile: share of the training's cases, in percent, whose features lie nearer to what the members know;
     None where the bundle does not say how far those lie. class_probabilities: by class, of more than two.
+    nodule_present: 0 to 1, from 0.5 on the point lies in a nodule. jitter_low, jitter_high: of the probability at the
+    point and at points 2 mm beside it.
     """
 
     probability: float
@@ -51,6 +54,9 @@ class Prediction:
     notice: str = ""
     ood_percentile: float | None = None
     class_probabilities: dict[str, float] | None = None
+    nodule_present: float | None = None
+    jitter_low: float | None = None
+    jitter_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,9 @@ class NoduleResult:
     class_probabilities: by class, of more than two. clinical: the values that were read beside the images, by name.
     image: the first letters of its content's hash, since names of files and folders may be those of patients.
     input_sha256: of all that the result was computed from (see ``fingerprint``). long_axis_mm and what follows:
-    of the nodule as it was outlined (see ``measures.measures``), None where it was not.
+    of the nodule as it was outlined (see ``measures.measures``), None where it was not. nodule_present: 0 to 1, from
+    0.5 on the point lies in a nodule. snap_l_mm to snap_s_mm: the middle of the outlined nodule. jitter_low,
+    jitter_high: of the probability at the point and 2 mm beside it.
     """
 
     nodule_id: str
@@ -102,6 +110,12 @@ class NoduleResult:
     composition: str | None = None  # solid | part-solid | ground-glass
     solid_long_axis_mm: float | None = None
     solid_mean_diameter_mm: float | None = None
+    nodule_present: float | None = None
+    snap_l_mm: float | None = None
+    snap_p_mm: float | None = None
+    snap_s_mm: float | None = None
+    jitter_low: float | None = None
+    jitter_high: float | None = None
     software: str = f"maemc {__version__}"
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

@@ -24,18 +24,22 @@ from .errors import UNREADABLE, InputError, MAEMCError, input_error
 from .images.files import content_sha256
 from .images.reading_process import ReadingProcess
 from .inputs.input import Prepared
+from .inputs.jitter import click_finding
 from .machine.installation import check_torch
+from .measures.gates import nodule_findings
 from .measures.measured import MeasuredNodule, measured
+from .measures.middle import snap
 from .models.bundle import ModelBundle
 from .models.card import ModelCard
+from .presence.findings import PRESENT, presence_finding, present
 from .results import InputWarning, NoduleResult, Prediction
 
-SCORING_RELEASE = 3
+SCORING_RELEASE = 4
 """Raise it with every change by which the same input and model give other numbers, gates or warnings: in reading
 (``images``), cutting and preparing (``inputs``), outlining and measuring (``measures``), predicting (``models``) and
 judging (``applicability``). Results of another release are then computed again by ``maemc batch``, and not kept. 2: an
 end slice of a DICOM series that is cut short is no longer left out, whatever its modality says. 3: nodules are outlined
-and measured."""
+and measured. 4: a point that lies in no nodule, what a nodule holds and borders on, and clicks beside it are told."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +96,16 @@ def scored(
 ) -> NoduleResult:
     """The row of a prepared case. source: what it was computed from; without it the volume in memory is named.
     nodule: its measures, whose long axis is its size where the case has none of its own."""
-    known = list(prepared.findings)
-    if nodule is not None and prepared.case.diameter_mm is None:
-        known = [one for one in known if one.code != SIZE_UNKNOWN]
-        known += filter(None, [size_finding(nodule.measures.axes.long_mm, card.limits)])
+    there = present(prediction.nodule_present, prepared.findings)
     notice = Finding("green", "device", prediction.notice) if prediction.notice else None
-    further = (unlike_training(prediction.ood_percentile), notice)
-    findings = [*known, *(finding for finding in further if finding is not None)]
+    low, high = prediction.jitter_low, prediction.jitter_high
+    moved = None if low is None or high is None else click_finding(low, high, card.threshold)
+    further = (presence_finding(there, prepared.findings), unlike_training(prediction.ood_percentile), moved, notice)
+    spoken = None if there is not None and there < PRESENT else nodule  # of what is no nodule nothing more is said
+    findings = [*_with_nodule(prepared, spoken, card), *(finding for finding in further if finding is not None)]
     gate, reasons = gate_of(findings)
     every = prediction.class_probabilities
-    predicted = {one.name: getattr(prediction, one.name) for one in fields(prediction)}
+    predicted = {one.name: getattr(prediction, one.name) for one in fields(prediction)} | {"nodule_present": there}
     del predicted["members"], predicted["notice"]  # what a row does not hold
     return NoduleResult(
         **_described(prepared.case, card, source),
@@ -116,7 +120,20 @@ def scored(
         warnings=tuple(InputWarning(finding.code, finding.message) for finding in findings),
         clinical=prepared.values.values or None,
         **(nodule.columns() if nodule is not None else {}),
+        **snap(nodule),
     )
+
+
+def _with_nodule(prepared: Prepared, nodule: MeasuredNodule | None, card: ModelCard) -> list[Finding]:
+    """What was noticed of a case, with what its nodule's outline says: its size, where the case states none, and
+    everything that it holds or borders on."""
+    known = list(prepared.findings)
+    if nodule is None:
+        return known
+    if prepared.case.diameter_mm is None:
+        known = [one for one in known if one.code != SIZE_UNKNOWN]
+        known += filter(None, [size_finding(nodule.measures.axes.long_mm, card.limits)])
+    return [*known, *nodule_findings(prepared.field.around, nodule.mask, nodule.measures, card.limits)]
 
 
 def failed(

@@ -19,6 +19,8 @@ _FILES = {
     "compare": "comparison",
     "experiment": "experiment",
     "outline": "outline",
+    "presence": "presence",
+    "gates": "gates",
     "jobs": "jobs",
 }
 """Which file of ``commands`` has each of them."""

@@ -16,7 +16,9 @@ from ..cases.values import ClinicalField, ClinicalValues
 from ..errors import ModelError, UsageError
 from ..measures.field import Field
 from ..networks.configuration import AnyEncoderConfiguration
+from ..presence.patch import Patch
 from ..results import NoduleResult
+from .jitter import Margin
 
 NOBODY = Case("", "", Path())
 
@@ -39,13 +41,15 @@ class Model(Protocol):
     training_distances: Sequence[float]
     encoder: AnyEncoderConfiguration
     fusion: str
+    quick: bool
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A case ready for the network: its region, the values beside the image, and what was noticed of both.
 
-    field: of a nodule's CT, what it is outlined in; None where there is nothing to outline.
+    field: of a nodule's CT, what it is outlined in; None where there is nothing to outline. patch: what tells whether
+    there is a nodule at all. margin: what is seen of it from beside the point. None where there are none.
     """
 
     region: Region
@@ -53,6 +57,8 @@ class Prepared:
     case: Case = NOBODY
     findings: tuple[Finding, ...] = ()
     field: Field | None = None
+    patch: Patch | None = None
+    margin: Margin | None = None
 
 
 class Input(ABC):

@@ -15,15 +15,18 @@ from ..cases.points import NodulePoint, check_names, parse_point, read_points
 from ..cases.values import GIVEN, SERIES, ClinicalField, ClinicalValues, parse_assignments
 from ..errors import InputError, ModelError, UsageError
 from ..files.atomic import write_json
-from ..images.ct import AIR_BELOW_HU, WINDOW_HU, CTVolume, check_ct
+from ..images.ct import WINDOW_HU, CTVolume, check_ct
 from ..images.files import read_volume, write_volume
 from ..images.gray import crop_resized
 from ..images.itk import native_path
 from ..images.reading_process import ReadingProcess
 from ..measures.field import Field, field_about
 from ..networks.configuration import TILES
+from ..presence.patch import cut_patch
+from ..presence.rules import surroundings
 from ..results import DISCLAIMER, NoduleResult
 from .input import Input, Model, Prepared, check_numbers, check_standardization
+from .jitter import cut_margin
 from .region import PLANES, SIDE, SLICES, NoduleROI, cut_roi
 
 LOWEST_HU, HIGHEST_HU = -2000, 4000
@@ -175,8 +178,10 @@ class Nodule(Input):
         step = card.preprocessing.slice_step_mm
         region = cut_roi(volume, case.point_lps, step)
         values = _with_regions(values, card.clinical, region.point_lps, step, reader.further if reader else read_volume)
-        findings = (*_findings(volume, region, card, case.diameter_mm), *values.findings)
-        return Prepared(region, values, case, findings, _field(volume, region.point_lps))
+        point = region.point_lps
+        about = (*_findings(volume, region, card, case.diameter_mm), *surroundings(volume, point), *values.findings)
+        margin = cut_margin(volume, point, step) if card.quick else None
+        return Prepared(region, values, case, about, _field(volume, point), cut_patch(volume, point), margin)
 
     def limits(self, card: Model) -> dict[str, str]:
         return {"Nodules": f"{card.limits.smallest_diameter_mm:g} to {card.limits.largest_diameter_mm:g} mm"}
@@ -306,7 +311,7 @@ def _findings(volume: CTVolume, region: NoduleROI, card: Model, diameter_mm: flo
             text = f"{missing} of the {len(shown) * len(planes)} slices that the model is shown lie outside the volume."
             yield Finding("amber", "slices-missing", text)
     outside, spacing, known = region.padded_fraction, volume.slice_spacing, limits.slice_spacing_amber_mm
-    if outside > limits.padded_amber:
+    if outside > limits.padded_amber and not card.preprocessing.skip_unobserved:
         text = f"{outside:.0%} of the 50 mm region lies outside the volume and was filled with air."
         yield Finding("red" if outside > limits.padded_red else "amber", "padded", text)
     if spacing > known:
@@ -316,10 +321,6 @@ def _findings(volume: CTVolume, region: NoduleROI, card: Model, diameter_mm: flo
     if float(middle.mean()) <= -700:
         text = "The point lies in aerated lung or air. Place it in the middle of the nodule."
         yield Finding("amber", "point-in-air", text)
-    aerated = float(np.mean(region.axial < AIR_BELOW_HU))
-    if aerated < 0.05:
-        text = f"Only {aerated:.0%} of the region is aerated; a lung nodule lies in or at lung."
-        yield Finding("amber", "no-lung", text)
     if diameter_mm is None:
         diameters = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
         yield Finding("grey", SIZE_UNKNOWN, f"The nodule's size is not known here; the model knows {diameters}.")

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,10 +14,12 @@ from ..applicability import FeatureDistance, branch_distances, case_distance, pe
 from ..cases.values import CHOICE, NUMBER, ClinicalField, ClinicalValues
 from ..errors import ArchitectureError, InputError, ModelError
 from ..inputs.input import Prepared
+from ..inputs.jitter import jittered
 from ..machine.device import choose_device, placed, without_tf32
 from ..measures.outline import shipped_outliner
 from ..networks.classifier import Classifier, mean_of
 from ..networks.heads import head_named
+from ..presence.detector import presence
 from ..results import Prediction
 from .bundle import FLOATS, ModelBundle, TensorHeader
 from .card import ModelCard, branch_source
@@ -104,8 +106,30 @@ class Predictor:
                 f"The model {self.card.id} gives no finite result. Get it again from its source.", "weights"
             )
         percentiles = self._percentiles(features, observed.seen)
+        found = [self._prediction(logits[:, case], percentiles[case]) for case in range(len(cases))]
+        found = self._at_points(cases, found)
         seconds = (time.perf_counter() - started) / len(cases)
-        return [self._prediction(logits[:, case], percentiles[case], seconds) for case in range(len(cases))]
+        return [replace(one, seconds=seconds) for one in found]
+
+    def _at_points(self, cases: Sequence[Prepared], found: list[Prediction]) -> list[Prediction]:
+        """The same, with whether a nodule is present, and the range of what is scored beside the point."""
+        known = [number for number, case in enumerate(cases) if case.patch is not None]
+        for number, present in zip(known, presence([cases[number].patch for number in known]), strict=True):
+            found[number] = replace(found[number], nodule_present=present)
+        moved = [
+            (number, replace(case, region=region))
+            for number, case in enumerate(cases)
+            if case.margin is not None and not case.values.regions and len(self.card.classes) == 2
+            for region in jittered(case.margin, self.card.preprocessing.slice_step_mm)
+        ]
+        if not moved:
+            return found
+        scored = self.probabilities(self._observed([case for _, case in moved]))[:, 1]
+        for number in {number for number, _ in moved}:
+            own = found[number].probability
+            every = [own, *(float(p) for (of, _), p in zip(moved, scored, strict=True) if of == number)]
+            found[number] = replace(found[number], jitter_low=min(every), jitter_high=max(every))
+        return found
 
     def outline(self, planes: np.ndarray, first_mm: float, step_mm: float) -> np.ndarray:
         """The logits of a nodule's outline in the planes of a ``measures.field.Field``. The network for it is the same
@@ -217,7 +241,7 @@ class Predictor:
         reference = self.card.training_distances
         return [percentile(value, reference) if np.isfinite(value) else None for value in np.mean(measured, axis=0)]
 
-    def _prediction(self, logits: np.ndarray, ood_percentile: float | None, seconds: float) -> Prediction:
+    def _prediction(self, logits: np.ndarray, ood_percentile: float | None) -> Prediction:
         """logits: (members, classes). The mean over members of their probabilities."""
         classes, by_class = self.card.classes, None
         if len(classes) == 2:
@@ -232,7 +256,7 @@ class Predictor:
             *interval,
             members=members,
             device=self.device,
-            seconds=seconds,
+            seconds=0.0,
             notice=self.notice,
             ood_percentile=ood_percentile,
             class_probabilities=by_class,

@@ -11,9 +11,11 @@ from ..applicability import LARGEST_MM
 from ..cases.values import read_values
 from ..errors import InputError, UsageError
 from ..inputs.input import Prepared, Region
+from ..inputs.jitter import Margin
 from ..measures.field import PIXEL_MM, SIDE, Field
 from ..measures.measured import MeasuredNodule, measured
 from ..models.card import ModelCard
+from ..presence.patch import Patch
 from ..results import Prediction
 
 LINE_LIMIT = 8 << 20
@@ -60,15 +62,20 @@ def decode_array(value: object) -> np.ndarray:
 
 
 def encode_case(case: Prepared, card: ModelCard) -> dict:
-    """What a worker needs of a case: its region's arrays, the values beside it, the regions of its further series, and
-    what the nodule is outlined in.
+    """What a worker needs of a case: its region's arrays, the values beside it, the regions of its further series, what
+    the nodule is outlined in, what tells whether there is one, and what is seen of it from beside the point.
 
     Raises InputError for an image that is too large to be sent.
     """
     values = case.values
     series = {name: _encoded(region, card) for name, region in values.regions.items()}
     beside = {"clinical": values.values, "series": series} if values.values else {}
-    return {**_encoded(case.region, card), **beside, **_encoded_field(case.field)}
+    further = {
+        name: {key: encode_array(array) for key, array in part.arrays().items()}
+        for name, part in (("patch", case.patch), ("margin", case.margin))
+        if part is not None
+    }
+    return {**_encoded(case.region, card), **beside, **_encoded_field(case.field), **further}
 
 
 def decode_case(message: Mapping, card: ModelCard) -> Prepared:
@@ -82,11 +89,12 @@ def decode_case(message: Mapping, card: ModelCard) -> Prepared:
     regions = isinstance(series, dict) and all(isinstance(arrays, dict) for arrays in series.values())
     require(regions, "A case's 'series' is an object with the arrays of a region for each name.", "clinical")
     region = _decoded(message, card)
+    patch, margin = (_part(message, name, kind) for name, kind in (("patch", Patch), ("margin", Margin)))
     if not card.clinical:
-        return Prepared(region)
+        return Prepared(region, patch=patch, margin=margin)
     regions = {name: _decoded(arrays, card) for name, arrays in series.items()}
     values = read_values(given | {name: name for name in regions}, card.clinical, card.id)
-    return Prepared(region, replace(values, regions=regions))
+    return Prepared(region, replace(values, regions=regions), patch=patch, margin=margin)
 
 
 def decode_planes(message: Mapping) -> tuple[np.ndarray, float, float] | None:
@@ -118,6 +126,15 @@ def decode_prediction(message: Mapping) -> Prediction:
 
 def _encoded(region: Region, card: ModelCard) -> dict:
     return {name: encode_array(array) for name, array in card.kind.arrays(region, card.preprocessing).items()}
+
+
+def _part(message: Mapping, name: str, kind: type[Patch] | type[Margin]) -> Patch | Margin | None:
+    """What a case holds of a name; None where that was not sent. Raises InputError, UsageError for something else."""
+    given = message.get(name)
+    if given is None:
+        return None
+    require(isinstance(given, dict), f"A case's '{name}' is an object with arrays.", name)
+    return kind.of({key: decode_array(array) for key, array in given.items()})
 
 
 def _encoded_field(field: Field | None) -> dict:

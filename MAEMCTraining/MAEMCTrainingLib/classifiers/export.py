@@ -28,6 +28,8 @@ from .starting_point import IMAGENET, KeptStart, kept_start
 _NEEDED = ("id", "version", "title", "intended_use")
 _TEXTS = (*_NEEDED, "limitations", "licence", "citation", "attribution", "data", "label_type")
 FLOAT32 = "float32"
+FEWEST_SUBSOLID = 30
+"""Training nodules that readers call subsolid, from which on a model counts as knowing them."""
 
 
 def read_card_texts(path: Path) -> dict[str, Any]:
@@ -166,6 +168,8 @@ def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str,
     if cohort["diameter_mm"]:
         smallest, largest = cohort["diameter_mm"]
         card["applicability"] = {"smallest_diameter_mm": smallest, "largest_diameter_mm": largest}
+        if cohort.get("subsolid", 0) >= FEWEST_SUBSOLID:
+            card["applicability"]["subsolid_known"] = True
     return card
 
 

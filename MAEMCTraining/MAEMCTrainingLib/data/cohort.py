@@ -113,7 +113,8 @@ class Cohort:
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
     def facts(self) -> dict[str, Any]:
-        """What a job keeps of its data: counts, the range of sizes, padding, and the patients' pseudonyms."""
+        """What a job keeps of its data: counts, the 5th and 95th percentile of sizes, padding, and the patients'
+        pseudonyms."""
         cases = self.cases
         sizes = [case.diameter_mm for case in cases if case.diameter_mm is not None]
         return {
@@ -122,7 +123,7 @@ class Cohort:
             "malignant": int((self.labels == 1).sum()),
             "benign": int((self.labels == 0).sum()),
             "unlabeled": int((self.labels == UNLABELED).sum()),
-            "diameter_mm": [min(sizes), max(sizes)] if sizes else None,
+            "diameter_mm": np.percentile(sizes, (5, 95)).tolist() if sizes else None,
             "pseudonym_key": self.pseudonym_key,
             "pseudonyms": sorted({case.patient for case in cases}),
             **self.kind.cohort_facts(self),

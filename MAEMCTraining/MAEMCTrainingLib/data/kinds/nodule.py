@@ -23,6 +23,9 @@ from ..cases import SourceCase, StoredCase
 from .kind import Cases, Content, Cut, Kind
 from .montage_views import MARGIN, PADDING, MontagePresentation, regions
 
+SOLIDITY, PART_SOLID = ("1", "2", "3", "4", "5"), 3.0
+"""LIDC-IDRI's ratings of texture: 1 ground glass, 3 part-solid, 5 solid."""
+
 
 @dataclass(frozen=True)
 class NoduleSettings:
@@ -127,9 +130,13 @@ class NoduleKind(Kind):
         return [NoduleROI(axial, coronal, facts.point_lps, step, facts.padded_fraction, observed)]
 
     def cohort_facts(self, cohort: Cases) -> dict[str, Any]:
-        """The padding and the distance between slices."""
+        """The padding, the distance between slices, and how many nodules are subsolid by readers' ratings."""
         padded = float(np.mean([case.facts.padded_fraction for case in cohort.cases]))
-        return {"padded_fraction": round(padded, 6), "slice_step_mm": cohort.settings.slice_step_mm}
+        return {
+            "padded_fraction": round(padded, 6),
+            "slice_step_mm": cohort.settings.slice_step_mm,
+            "subsolid": sum(map(_is_subsolid, cohort.cases)),
+        }
 
     def cache_line(self, cases: Sequence[StoredCase]) -> str:
         """How many regions reach beyond their volume."""
@@ -138,6 +145,12 @@ class NoduleKind(Kind):
         return (
             f"{padded} reach beyond their volume, {margin} when they are shifted by up to 5 mm (padded with -1200 HU)"
         )
+
+
+def _is_subsolid(case: StoredCase) -> bool:
+    """Whether readers rate the texture, of which 5 is solid, as part-solid (3) or less in the median."""
+    ratings = [int(word) for word in case.values.get("texture", "").split() if word in SOLIDITY]
+    return bool(ratings) and float(np.median(ratings)) <= PART_SOLID
 
 
 def _range(observed: np.ndarray) -> tuple[int, int]:
