@@ -47,6 +47,8 @@ def nameNode(analysis, nodule: str, node) -> None:
     if given is not None and node.GetName() != given:
         return
     kind, planes = node.GetAttribute(OVERLAY), {"axial": _("axial"), "coronal": _("coronal")}
+    if kind and node.GetAttribute(PLANE) is None:  # of a scene from before planes were kept: its name stays
+        return
     text = _("{nodule} {kind}, {plane} ({volume})") if kind else _("{nodule} region, 50 mm ({volume})")
     volume = analysis.volumeNode.GetName() if analysis.volumeNode else _("CT removed")
     label, plane = OverlayKind(kind or "none").label().lower(), planes.get(node.GetAttribute(PLANE))

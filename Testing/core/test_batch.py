@@ -30,8 +30,9 @@ def cases(tmp_path):
     folder = tmp_path / "Fälle mit Leerzeichen"
     folder.mkdir()
     for number in range(2):
-        array = np.random.default_rng(number).integers(-1000, 300, (70, 70, 70)).astype(np.int16)
-        write_volume(CTVolume(array, np.eye(4)), folder / f"v{number}.nrrd")
+        array = np.random.default_rng(number).normal(-850, 30, (70, 70, 70))
+        array[np.sum((np.indices(array.shape) - 35) ** 2, axis=0) < 36] = 20
+        write_volume(CTVolume(array.astype(np.int16), np.eye(4)), folder / f"v{number}.nrrd")
     (folder / "broken.nrrd").write_bytes(b"NRRD0005\nnothing")
     lines = [
         "a1,p1,v0.nrrd,35,35,35,12",

@@ -78,7 +78,8 @@ def measure(volume: CTVolume, mask: NoduleMask) -> Measures:
     composition = _composition(share)
     measured = axes(near.array, near.affine)
     part = axes(largest_part(solid), near.affine) if composition == "part-solid" and solid.any() else None
-    soft = float(np.mean(hu[(distance > 0) & (distance <= SHELL_MM)] > SOLID_HU))
+    shell = hu[(distance > 0) & (distance <= SHELL_MM)]  # empty where voxels are longer than it is thick
+    soft = float(np.mean(shell > SOLID_HU)) if shell.size else 0.0
     status = "border" if mask.touches_border(volume) else "islands" if mask.islands > 1 else "whole"
     return Measures(
         measured,
