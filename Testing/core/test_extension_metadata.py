@@ -96,8 +96,8 @@ def test_sizes_stay_below_the_limits():
 
 
 def test_no_volumes_weights_or_videos_but_the_shipped_ones():
-    """Data that users bring stays out of the repository; what is shipped lies in Resources, the small networks that need
-    no choice beside their code, what an earlier revision wrote in Testing/artifacts."""
+    """Data that users bring stays out of the repository; what is shipped lies in Resources, small networks that
+    nobody chooses beside their code, what an earlier revision wrote in Testing/artifacts."""
     beside = {"MAEMCNodule/MAEMCLib/measures/outline.safetensors", "MAEMCNodule/MAEMCLib/presence/presence.safetensors"}
     suffixes = (".nrrd", ".nii", ".nii.gz", ".mha", ".dcm", ".maemc", ".safetensors", ".pt", ".pth", ".mp4", ".avi")
     found = [path.relative_to(REPOSITORY) for path in files_of_the_repository() if path.name.endswith(suffixes)]

@@ -102,23 +102,6 @@ def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSI
     return stack, float(outside.mean())
 
 
-def observed_slices(volume: CTVolume, affine: np.ndarray, size) -> np.ndarray:
-    """Which slices of a grid the volume has something of, (slices,) bool: their middle lies between the centers of its
-    outermost voxels, and at least half of them within its faces. affine, size: as in ``sample_stack``."""
-    columns, rows, slices = size
-    seen = volume.oriented
-    row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
-    flat = np.stack([column.ravel(), row.ravel(), np.zeros(row.size)], axis=1)[::7]
-    middle = np.array([(columns - 1) / 2, (rows - 1) / 2, 0.0])
-    observed = np.zeros(slices, bool)
-    for number in range(slices):
-        places = ((at + (0, 0, number)) @ affine[:3, :3].T + affine[:3, 3] for at in (middle, flat))
-        center, points = map(seen.to_index, places)
-        between = (center >= -FACE).all() and (center <= seen.size - 1 + FACE).all()
-        observed[number] = between and seen.inside(points).mean() >= 0.5
-    return observed
-
-
 def _check_absent(volume: CTVolume, heights: np.ndarray) -> None:
     """heights: the slices k, continuous, at the corners of what is sampled. Raises InputError."""
     missing = [k for k in volume.absent if np.floor(heights.min()) <= k <= np.ceil(heights.max())]

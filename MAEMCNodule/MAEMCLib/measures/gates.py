@@ -71,7 +71,9 @@ def _inserts(around: CTVolume, mask: NoduleMask, measures: Measures) -> Iterator
     for name, insert in INSERTS.items():
         if name != "calcium" and measures.composition == "ground-glass":
             continue
-        within = (depth > insert.depth_mm) & (hu > insert.low) & (hu < insert.high)
+        # The outermost voxel is partly lung however thick it is.
+        below = max(insert.depth_mm, float(np.linalg.norm(near.affine[:3, :3], axis=0).max()))
+        within = (depth > below) & (hu > insert.low) & (hu < insert.high)
         volume = _largest_part(within) * near.voxel_mm3
         if volume >= insert.smallest_mm3:
             text = insert.text.format(volume=volume, low=insert.low, high=insert.high)
