@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from . import TRAINING, TerminalLine, add_command, add_output, show
+from ..jobs.progress import TerminalLine
+from . import TRAINING, add_command, add_output, show
 
 
 def add(commands: Any) -> None:
