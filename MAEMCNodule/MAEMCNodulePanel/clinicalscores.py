@@ -56,9 +56,8 @@ class ClinicalScores:
         examination, found = examinationOf(values, marked)
         title = found[0].score.title
         if examination.category is None:
-            reasons = [f"{nodules[number]} {answer.text}" for number, answer in enumerate(found)]
-            text = _("No category of the examination by {guideline}: {reason}.")
-            ui.examinationLabel.text = text.format(guideline=title, reason=reasons[0].rstrip("."))
+            text, first = _("No category of the examination by {guideline}: {reason}."), f"{nodules[0]} {found[0].text}"
+            ui.examinationLabel.text = text.format(guideline=title, reason=first.rstrip("."))
         else:
             text = _("Examination, {guideline}: {category}, from {nodule}; {count}.")
             ui.examinationLabel.text = text.format(

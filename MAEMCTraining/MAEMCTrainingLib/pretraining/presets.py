@@ -106,9 +106,10 @@ def check_encoder(run: PretrainingConfiguration) -> None:
     """Raises UsageError where the method cannot train the encoder."""
     facts = facts_of(run.method)
     if run.encoder.skips_unobserved and "slices" not in facts.backbones:
+        others = f"--backbone {', '.join(facts.backbones)}" if facts.backbones else "another --backbone"
         raise UsageError(
             f"The method {run.method} cannot leave out slices that were not observed, as the network 'slices' does. "
-            "Choose another --backbone, or maemc or mae.",
+            f"Choose {others}, or another method (maemc-train methods).",
             "backbone",
         )
     published = isinstance(run.encoder, BackboneConfiguration)
