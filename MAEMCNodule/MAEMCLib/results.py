@@ -6,8 +6,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from . import __version__
-from .measures.measured import COLUMNS as MEASURES
 
+MEASURES = (
+    *("long_axis_mm", "short_axis_mm", "mean_diameter_mm", "equivalent_diameter_mm", "diameter_error_mm"),
+    *("volume_mm3", "mean_hu", "mask_status", "composition", "solid_long_axis_mm", "solid_mean_diameter_mm"),
+)
+"""Of COLUMNS those that are measured of the outlined nodule."""
 COLUMNS = (
     *("case_id", "nodule_id", "image", "l_mm", "p_mm", "s_mm"),
     *("status", "gate", "gate_reasons", "probability", "interval_low", "interval_high", "class", "threshold"),

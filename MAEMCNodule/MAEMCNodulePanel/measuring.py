@@ -6,8 +6,9 @@ import time
 
 from MAEMCLib.errors import MAEMCError
 from MAEMCLib.measures.mask import NoduleMask
-from MAEMCLib.measures.measured import COLUMNS, MeasuredNodule
+from MAEMCLib.measures.measured import MeasuredNodule
 from MAEMCLib.measures.measures import measure
+from MAEMCLib.results import MEASURES
 
 from . import segments
 from .analysis import Analysis
@@ -95,7 +96,7 @@ class Measuring:
         record = analysis.record(pointID)
         if not isScored(record) or analysis.volumeNode is None:
             return
-        columns, outline = dict.fromkeys(COLUMNS), outlineOf(analysis, pointID)
+        columns, outline = dict.fromkeys(MEASURES), outlineOf(analysis, pointID)
         try:
             if outline is not None:
                 segments.leaveToReader(analysis, pointID, outline.mask)

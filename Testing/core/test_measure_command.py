@@ -9,8 +9,8 @@ from MAEMCLib.__main__ import main
 from MAEMCLib.cases.case import Case
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
-from MAEMCLib.measures.measured import COLUMNS
 from MAEMCLib.models.bundle import ModelBundle
+from MAEMCLib.results import MEASURES
 from MAEMCLib.scoring import prepare
 from MAEMCLib.worker.client import WorkerClient
 from MAEMCLib.worker.protocol import decode_outline, encode_case
@@ -52,7 +52,7 @@ def test_json_has_the_promised_keys(maemc, files, tmp_path):
     document = json.loads(out)
     (nodule,) = document["nodules"]
     assert code == 0 and err == "" and "not for clinical use" in document["disclaimer"]
-    assert set(nodule) == {"nodule_id", "point_lps", *COLUMNS}
+    assert set(nodule) == {"nodule_id", "point_lps", *MEASURES}
     assert nodule["mean_diameter_mm"] == pytest.approx(13, abs=1.5) and nodule["composition"] == "solid"
     ct, mask = read_volume(files / "ct.nrrd"), read_volume(tmp_path / "N1_mask.nrrd")
     assert mask.array.shape == ct.array.shape and np.allclose(mask.affine, ct.affine)
@@ -94,13 +94,13 @@ def test_scores_have_the_same_measures(maemc, files, random_bundle, tmp_path):
     (alone,) = json.loads(maemc("measure", files / "ct.nrrd", "--point", POINT, "--json")[1])["nodules"]
     model = ("--model", random_bundle, "--device", "cpu")
     (beside,) = json.loads(maemc("score", files / "ct.nrrd", "--point", POINT, "--json", *model)[1])["nodules"]
-    assert {name: beside[name] for name in COLUMNS} == {name: alone[name] for name in COLUMNS}
+    assert {name: beside[name] for name in MEASURES} == {name: alone[name] for name in MEASURES}
     assert "size-unknown" not in beside["gate_reasons"]
     manifest, results = tmp_path / "manifest.csv", tmp_path / "results.csv"
     manifest.write_text(f"case_id,patient_id,image,l_mm,p_mm,s_mm\nC1,P1,{files / 'ct.nrrd'},{POINT}\n")
     assert maemc("batch", manifest, "--output", results, *model)[0] == 0
     (row,) = csv.DictReader(results.open(encoding="utf-8"))
-    for name in COLUMNS:
+    for name in MEASURES:
         value = "" if alone[name] is None else alone[name]
         assert row[name] == (f"{value:.6f}" if isinstance(value, float) else value)
 

@@ -10,7 +10,6 @@ import pytest
 from MAEMCLib.cases.case import Case
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.measures.measured import COLUMNS as MEASURES
 from MAEMCLib.measures.measures import measure
 from MAEMCLib.measures.segment import mask_near
 from MAEMCLib.measures.view import place_of, plane_views
@@ -19,6 +18,7 @@ from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.report.formats import render
 from MAEMCLib.report.nodule_page import NodulePage, planes_part
 from MAEMCLib.report.scores import score_report
+from MAEMCLib.results import MEASURES
 from MAEMCLib.scoring import CaseScorer
 from MAEMCLib.worker.client import WorkerClient
 from MAEMCLib.worker.reports import Reports, decode_page, encode_page

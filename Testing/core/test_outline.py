@@ -7,9 +7,10 @@ from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.measures.errors import outline_error_mm
 from MAEMCLib.measures.field import LOGIT_STEPS, PIXEL_MM, SIDE, field_about, traced
-from MAEMCLib.measures.measured import COLUMNS, measured
+from MAEMCLib.measures.measured import measured
 from MAEMCLib.measures.outline import WEIGHTS, Outliner, shipped_outliner
 from MAEMCLib.measures.outline_network import OutlineNetwork
+from MAEMCLib.results import MEASURES
 
 LUNG_HU, TISSUE_HU = -860, 30
 
@@ -99,7 +100,7 @@ def test_storing_a_ct_in_another_way_changes_nothing():
     first, second = outlined(volume), outlined(other)
     np.testing.assert_array_equal(first.on(volume), second.on(other)[::-1, :, ::-1])
     one, two = first.columns(), second.columns()
-    for name in COLUMNS:
+    for name in MEASURES:
         assert two[name] == (pytest.approx(one[name]) if isinstance(one[name], float) else one[name])
 
 
@@ -110,7 +111,7 @@ def test_ellipsoids_in_lung_get_their_size(radii, slice_mm):
     nodule = outlined(volume)
     assert nodule.measures.status == "whole"
     assert dice(nodule.on(volume) > 0, truth) > (0.8 if slice_mm > min(radii) / 2 else 0.85)
-    assert nodule.measures.mean_diameter_mm == pytest.approx(radii[0] + radii[1], abs=1.4)
+    assert nodule.measures.mean_diameter_mm == pytest.approx(radii[0] + radii[1], abs=max(1.4, slice_mm / 2))
 
 
 def test_a_click_beside_the_middle_finds_the_same_nodule():

@@ -15,13 +15,6 @@ from .field import Field, traced
 from .mask import NoduleMask
 from .measures import Measures, measure
 
-COLUMNS = (
-    *("long_axis_mm", "short_axis_mm", "mean_diameter_mm", "equivalent_diameter_mm", "diameter_error_mm"),
-    *("volume_mm3", "mean_hu", "mask_status", "composition", "solid_long_axis_mm"),
-    "solid_mean_diameter_mm",
-)
-"""Of results, in order."""
-
 
 @dataclass(frozen=True)
 class MeasuredNodule:
@@ -31,7 +24,7 @@ class MeasuredNodule:
     measures: Measures
 
     def columns(self) -> dict[str, Any]:
-        """The value of each of COLUMNS."""
+        """The value of each of ``results.MEASURES``."""
         one = self.measures
         return {
             "long_axis_mm": one.axes.long_mm,

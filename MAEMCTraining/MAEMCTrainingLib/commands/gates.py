@@ -19,4 +19,4 @@ def add(commands: Any) -> None:
 def _gates(options: argparse.Namespace) -> None:
     from ..evaluation.gates import gates_report
 
-    show(gates_report(options.results, options.data), options)
+    show(gates_report(options.results, options.data))

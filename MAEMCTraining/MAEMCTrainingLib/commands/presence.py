@@ -34,5 +34,5 @@ def _presence(options: argparse.Namespace) -> None:
         figures = make_detector(options.slabs, options.cubes, options.output, line.count, line.renew)
     report = detector_report(figures)
     write_report(report, options.output / "report.md")
-    show(report, options)
+    show(report)
     print(options.output)
