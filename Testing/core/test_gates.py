@@ -50,6 +50,15 @@ def test_a_usual_solid_nodule_has_nothing_against_it(radius):
     assert found(volume, where, radius) == {}
 
 
+@pytest.mark.parametrize("softness", [0.5, 1.0])
+def test_partial_volume_is_neither_ground_glass_nor_fat(softness):
+    """A soft kernel, and an outline as generous as readers' are."""
+    volume, where = lung()
+    distance = np.linalg.norm(where, axis=-1)
+    volume.array[:] += (900.0 / (1.0 + np.exp((distance - 7.0) / softness))).astype(np.float32)
+    assert found(volume, where, 8.0) == {}
+
+
 @pytest.mark.parametrize(
     ("code", "hu", "seen", "unseen"),
     [("calcium", 600.0, 2.0, 0.5), ("fat", -95.0, 3.0, 1.2), ("air", -950.0, 3.0, 1.2)],

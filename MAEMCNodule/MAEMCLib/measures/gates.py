@@ -12,6 +12,7 @@ from ..images.ct import CTVolume
 from ..images.sampling import sample_stack
 from .mask import NoduleMask
 from .measures import SOLID_HU, Measures
+from .slope import slope
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ INSERTS = {
 }
 """Above 200 HU and below -40 HU are Zhao et al. 2025's reasons to leave a nodule out, with any air in it; depths and
 volumes are this project's proposals: far above noise, and no partial volume of the surface."""
+FLAT_HU_PER_MM = 80.0
+"""Fat changes less from place to place; as dark as fat is, too, what lies between soft tissue and lung."""
 NEIGHBOR_HU, NEIGHBOR_MM, SMALLEST_NEIGHBOR_MM, APART_MM, LONGEST = -400.0, 2.0, 5.0, 3.0, 2.0
 """Another nodule: brighter than this, opened by a ball of this radius, at least this large (equivalent diameter), so
 far from the mask, and no longer than so many times its equivalent diameter, which vessels are."""
@@ -68,12 +71,15 @@ def _inserts(around: CTVolume, mask: NoduleMask, measures: Measures) -> Iterator
     near = _filled(mask.padded(1.0))
     hu, _ = sample_stack(around, near.affine, near.array.shape[::-1])
     depth, _ = near.distances()
+    flat = slope(hu, near.spacing) < FLAT_HU_PER_MM
     for name, insert in INSERTS.items():
         if name != "calcium" and measures.composition == "ground-glass":
             continue
         # The outermost voxel is partly lung however thick it is.
         below = max(insert.depth_mm, float(np.linalg.norm(near.affine[:3, :3], axis=0).max()))
         within = (depth > below) & (hu > insert.low) & (hu < insert.high)
+        if name == "fat":
+            within &= flat
         volume = _largest_part(within) * near.voxel_mm3
         if volume >= insert.smallest_mm3:
             text = insert.text.format(volume=volume, low=insert.low, high=insert.high)

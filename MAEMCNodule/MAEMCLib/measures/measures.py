@@ -11,6 +11,7 @@ from ..images.ct import CTVolume
 from ..images.sampling import sample_stack
 from .axes import Axes, axes
 from .mask import NoduleMask, largest_part
+from .slope import slope
 
 SOLID_HU = -300.0
 """Voxels above are counted as solid tissue."""
@@ -19,6 +20,10 @@ SOLID_SHARE, GROUND_GLASS_SHARE = 0.8, 0.2
 RIM_MM = 1.0
 """Left out all around before attenuation is measured: voxels at the surface are half lung, and readers' outlines are
 generous."""
+STEEP_HU_PER_MM = 150.0
+"""Where attenuation changes as fast as this it says nothing of composition: it is the slope between tissue and lung. Of
+1,500 nodules that readers of LIDC-IDRI call solid 18 % are then measured as subsolid and not 33 %, of 221 that they call
+ground glass 92 % and not 95 %."""
 SHELL_MM = 2.0
 """About the mask: what it borders on."""
 WALL_SHARE = 0.5
@@ -33,7 +38,8 @@ by less than 0.57 mm)."""
 class Measures:
     """mm, mm3 and HU. mean_diameter_mm: of both axes. equivalent_diameter_mm: of the sphere of this volume.
 
-    composition: "solid", "part-solid" or "ground-glass". solid_long_axis_mm, solid_mean_diameter_mm: of the solid part
+    composition: "solid", "part-solid" or "ground-glass", by solid_share, which is that of the voxels below the rim that do
+    not lie on a steep slope, or of all where each does: partial volume is no ground glass. solid_long_axis_mm, solid_mean_diameter_mm: of the solid part
     of a part-solid nodule. diameter_error_mm: nine of ten mean diameters measured like this one are nearer to the
     readers'.
     status: "whole", or why the numbers may be wrong: "border" (the mask is cut off by the volume's border), "islands"
@@ -73,7 +79,8 @@ def measure(volume: CTVolume, mask: NoduleMask) -> Measures:
     depth, distance = near.distances()
     core = depth > RIM_MM
     inner = hu[core if core.any() else near.array]
-    share = float(np.mean(inner > SOLID_HU))
+    flat = core & (slope(hu, near.spacing) < STEEP_HU_PER_MM)
+    share = float(np.mean((hu[flat] if flat.any() else inner) > SOLID_HU))
     solid = near.array & (hu > SOLID_HU)
     composition = _composition(share)
     measured = axes(near.array, near.affine)
