@@ -21,9 +21,9 @@ RIM_MM = 1.0
 """Left out all around before attenuation is measured: voxels at the surface are half lung, and readers' outlines are
 generous."""
 STEEP_HU_PER_MM = 150.0
-"""Where attenuation changes as fast as this it says nothing of composition: it is the slope between tissue and lung. Of
-1,500 nodules that readers of LIDC-IDRI call solid 18 % are then measured as subsolid and not 33 %, of 221 that they call
-ground glass 92 % and not 95 %."""
+"""Where attenuation changes as fast as this it says nothing of composition: it is the slope between tissue and lung.
+Without such voxels 18 % of 1,500 nodules that readers of LIDC-IDRI call solid are measured as subsolid, with them 33 %;
+of 221 that they call ground glass 92 % and 95 %."""
 SHELL_MM = 2.0
 """About the mask: what it borders on."""
 WALL_SHARE = 0.5
@@ -38,9 +38,9 @@ by less than 0.57 mm)."""
 class Measures:
     """mm, mm3 and HU. mean_diameter_mm: of both axes. equivalent_diameter_mm: of the sphere of this volume.
 
-    composition: "solid", "part-solid" or "ground-glass", by solid_share, which is that of the voxels below the rim that do
-    not lie on a steep slope, or of all where each does: partial volume is no ground glass. solid_long_axis_mm, solid_mean_diameter_mm: of the solid part
-    of a part-solid nodule. diameter_error_mm: nine of ten mean diameters measured like this one are nearer to the
+    composition: "solid", "part-solid" or "ground-glass", by solid_share: of the voxels below the rim that lie on no
+    steep slope, or of all where each does, since partial volume is no ground glass. solid_long_axis_mm,
+    solid_mean_diameter_mm: of the solid part of a part-solid nodule. diameter_error_mm: nine of ten mean diameters measured like this one are nearer to the
     readers'.
     status: "whole", or why the numbers may be wrong: "border" (the mask is cut off by the volume's border), "islands"
     (several parts; only the one at the point is measured), "wall" (it borders on soft tissue).
