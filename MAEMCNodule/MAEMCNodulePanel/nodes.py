@@ -106,9 +106,11 @@ def showRoi(analysis, pointID: str, record) -> None:
 def createOverlays(analysis, pointID: str, record, explained: Explained, kind: str) -> None:
     """Write the overlay volumes of one kind of a nodule, and remove those of the others: two a nodule at most.
 
-    Of a plane for which there is nothing there is no volume.
+    Of a plane for which there is nothing there is no volume; where no plane has this kind, the others stay.
     """
     stacks, affines = explained.stacks(), explained.affines(analysis, pointID)
+    if not any(kind in stacks.get(plane, {}) for plane in PLANES):
+        return
     with batch(analysis.tableNode.GetScene()) as scene:
         for plane in PLANES:
             for other in KINDS:

@@ -144,7 +144,8 @@ class SceneUpkeep:
         kind, record = parameterNode().overlay, analysis.record(pointID)
         if kind is OverlayKind.NONE or record is None or record.state != "scored":
             return True
-        if record.explained and kind.value in nodes.overlayKinds(analysis, pointID):
+        kinds = nodes.overlayKinds(analysis, pointID)
+        if record.explained and (kind.value in kinds or not kinds):  # without any, its model has none to show
             return True
         explained = self._queue.explanations.of((analysis.id, pointID))
         if explained is None:

@@ -40,8 +40,8 @@ class Measures:
 
     composition: "solid", "part-solid" or "ground-glass", by solid_share: of the voxels below the rim that lie on no
     steep slope, or of all where each does, since partial volume is no ground glass. solid_long_axis_mm,
-    solid_mean_diameter_mm: of the solid part of a part-solid nodule. diameter_error_mm: nine of ten mean diameters measured like this one are nearer to the
-    readers'.
+    solid_mean_diameter_mm: of the solid part of a part-solid nodule. diameter_error_mm: nine of ten mean diameters
+    measured like this one are nearer to the readers'.
     status: "whole", or why the numbers may be wrong: "border" (the mask is cut off by the volume's border), "islands"
     (several parts; only the one at the point is measured), "wall" (it borders on soft tissue).
     """
