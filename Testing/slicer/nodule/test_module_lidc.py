@@ -26,7 +26,7 @@ def test_each_real_nodule_scores_as_in_the_library(panel, lidc_cubes, predictor)
         differences.append(abs(result["probability"] - wanted))
         gates[result["gate"]] += 1
         assert table.GetCellText(0, 4) == result["gate"]
-        assert shown == result["probability"] or result["gate"] == "red" and np.isnan(shown)  # until Show anyway
+        assert shown == result["probability"] or (result["gate"] == "red" and np.isnan(shown))  # until Show anyway
         slicer.mrmlScene.RemoveNode(points)
         slicer.mrmlScene.RemoveNode(volume)
     assert max(differences) == pytest.approx(0, abs=1e-5)
