@@ -10,7 +10,7 @@ import torch
 from MAEMCLib.presence.network import PresenceNetwork
 from torch.nn import functional
 
-EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 12, 64, 4e-3, 1e-2
+EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 36, 64, 4e-3, 1e-2
 GAIN, OFFSET_HU, LUNG_HU = 0.08, 50.0, -850.0
 """Standard deviations of the random gain about lung and of the random offset: the slabs' HU are estimated, with about
 these errors."""
