@@ -36,6 +36,22 @@ class InputWarning:
 
 
 @dataclass(frozen=True)
+class Alike:
+    """A training nodule that is like one that was scored. number: of the nodule in the model's bundle, from 1.
+    similarity: the cosine of their features, at most 1. ratings: by characteristic each reader's, 1 to 5."""
+
+    number: int
+    similarity: float
+    diameter_mm: float | None
+    ratings: dict[str, list[int]]
+
+    @classmethod
+    def from_json(cls, values: dict) -> Alike:
+        """From the fields as JSON has them."""
+        return cls(**values | {"ratings": {name: list(given) for name, given in values["ratings"].items()}})
+
+
+@dataclass(frozen=True)
 class Prediction:
     """probability: of the positive class, calibrated where the bundle is, mean over its members; of more than two
     classes that of the most probable one.
@@ -45,7 +61,8 @@ class Prediction:
     ood_percentile: share of the training's cases, in percent, whose features lie nearer to what the members know;
     None where the bundle does not say how far those lie. class_probabilities: by class, of more than two.
     nodule_present: 0 to 1, from 0.5 on the point lies in a nodule. jitter_low, jitter_high: of the probability at the
-    point and at points 2 mm beside it.
+    point and at points 2 mm beside it. characteristics: of those that the model tells as well as a reader {name:
+    {"rating": 1 to 5, "word"}}; None where it tells none. alike: the training nodules most like it.
     """
 
     probability: float
@@ -61,6 +78,8 @@ class Prediction:
     nodule_present: float | None = None
     jitter_low: float | None = None
     jitter_high: float | None = None
+    characteristics: dict[str, dict] | None = None
+    alike: tuple[Alike, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +94,8 @@ class NoduleResult:
     input_sha256: of all that the result was computed from (see ``fingerprint``). long_axis_mm and what follows:
     of the nodule as it was outlined (see ``measures.measures``), None where it was not. nodule_present: 0 to 1, from
     0.5 on the point lies in a nodule. snap_l_mm to snap_s_mm: the middle of the outlined nodule. jitter_low,
-    jitter_high: of the probability at the point and 2 mm beside it.
+    jitter_high: of the probability at the point and 2 mm beside it. characteristics, alike: as of ``Prediction``; in
+    JSON alone, and of no point that lies in no nodule.
     """
 
     nodule_id: str
@@ -120,6 +140,8 @@ class NoduleResult:
     snap_s_mm: float | None = None
     jitter_low: float | None = None
     jitter_high: float | None = None
+    characteristics: dict[str, dict] | None = None
+    alike: tuple[Alike, ...] = ()
     software: str = f"maemc {__version__}"
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -142,6 +164,7 @@ class NoduleResult:
         fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         fields["class_name"] = fields.pop("class")
         fields["warnings"] = tuple(InputWarning(**warning) for warning in values["warnings"])
+        fields["alike"] = tuple(map(Alike.from_json, values.get("alike") or ()))
         return cls(**fields)
 
     def to_row(self) -> dict[str, str]:

@@ -107,6 +107,8 @@ def scored(
     every = prediction.class_probabilities
     predicted = {one.name: getattr(prediction, one.name) for one in fields(prediction)} | {"nodule_present": there}
     del predicted["members"], predicted["notice"]  # what a row does not hold
+    if there is not None and there < PRESENT:
+        predicted |= {"characteristics": None, "alike": ()}
     return NoduleResult(
         **_described(prepared.case, card, source),
         **predicted,

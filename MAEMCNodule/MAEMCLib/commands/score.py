@@ -142,6 +142,7 @@ def _draw(
     arguments: Namespace,
 ) -> None:
     """What there is to see of each scored case, and the report that shows it, as HTML and as PDF."""
+    from ..report.beside import alike_parts
     from ..report.formats import write_report
     from ..report.nodule_page import NodulePage, explained_parts, planes_part
     from ..report.scores import score_report
@@ -169,7 +170,9 @@ def _draw(
                     explained = explained_parts(explanation, [Figure(path.read_bytes(), path.stem) for path in drawn])
                 views = _views(one, reader) if kind.located else {}
                 planes = planes_part(views) if views else None
-                pages[number] = replace(pages[number], planes=planes, explained=explained)
+                nodules = predictor.beside.nodules
+                alike = alike_parts(one.result, nodules, card) if nodules is not None else ()
+                pages[number] = replace(pages[number], planes=planes, explained=explained, alike=alike)
     report = score_report(pages, card, arguments.patient or "")
     for ending in ("html", "pdf"):
         write_report(report, folder / f"report.{ending}")

@@ -21,8 +21,10 @@ from ..networks.classifier import Classifier, mean_of
 from ..networks.heads import head_named
 from ..presence.detector import presence
 from ..results import Prediction
-from .bundle import FLOATS, ModelBundle, TensorHeader
+from .beside import beside_of
+from .bundle import ModelBundle
 from .card import ModelCard, branch_source
+from .tensor_header import FLOATS, TensorHeader
 
 BATCH = 16
 """Images, or cases, computed at once: enough to feed a GPU, few enough for 4 GB of its memory with ViT-L."""
@@ -69,6 +71,7 @@ class Predictor:
                     part.float()
         width = self.members[0].encoder.width
         self.distances = _distances(bundle, self.branches, width) if self.card.training_distances else []
+        self.beside = beside_of(bundle, width)
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -106,7 +109,8 @@ class Predictor:
                 f"The model {self.card.id} gives no finite result. Get it again from its source.", "weights"
             )
         percentiles = self._percentiles(features, observed.seen)
-        found = [self._prediction(logits[:, case], percentiles[case]) for case in range(len(cases))]
+        told = self.beside.told(mean_features(features, observed.seen), observed.seen.any(dim=1).numpy())
+        found = [replace(self._prediction(logits[:, n], percentiles[n]), **told[n]) for n in range(len(cases))]
         found = self._at_points(cases, found)
         seconds = (time.perf_counter() - started) / len(cases)
         return [replace(one, seconds=seconds) for one in found]
@@ -157,6 +161,11 @@ class Predictor:
     def probabilities(self, observed: Observations) -> np.ndarray:
         """(B, classes): each class's probability, as ``predict`` has it."""
         return self._class_probabilities(self._outputs(observed, None)[0]).mean(axis=0)
+
+    def features(self, cases: Sequence[Prepared]) -> np.ndarray:
+        """(members, B, width) float64: what each member makes of a case, mean over the images that were observed."""
+        observed = self._observed(cases)
+        return mean_features(self._outputs(observed, None)[1], observed.seen)
 
     def _views(self, case: Prepared, series: str, plane: str) -> np.ndarray | None:
         """(views, side, side): all that is shown of a plane; None where nothing of it was observed. Raises
@@ -261,6 +270,12 @@ class Predictor:
             ood_percentile=ood_percentile,
             class_probabilities=by_class,
         )
+
+
+def mean_features(features: Sequence[np.ndarray], seen: Tensor) -> np.ndarray:
+    """(B, K, width) of each member -> (members, B, width), the mean over what was seen (B, K); zeros of nothing."""
+    weight = seen.numpy()[None, ..., None]
+    return (np.stack(features) * weight).sum(axis=2) / np.maximum(weight.sum(axis=2), 1)
 
 
 def value_tensors(

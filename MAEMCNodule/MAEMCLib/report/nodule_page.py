@@ -12,6 +12,7 @@ from ..figures.words import TITLES, sentences
 from ..models.card import ModelCard
 from ..results import NoduleResult
 from ..scoring import SCORING_RELEASE
+from .beside import words_text
 from .card import POINT_NAMES
 from .clinical import clinical_parts
 from .measures import measure_rows
@@ -35,7 +36,8 @@ class NodulePage:
 
     result: its row. planes: of ``planes_part``. clinical: {name: value} of patient and nodule for clinical scores
     (``clinical.together.FIELDS``), such as "setting", "age"; what the row knows itself is added. remarks: further
-    sentences, such as a reader's decision. explained: figures and what they are worth.
+    sentences, such as a reader's decision. explained: figures and what they are worth. alike: of
+    ``beside.alike_parts``.
     """
 
     result: NoduleResult
@@ -43,6 +45,7 @@ class NodulePage:
     clinical: Mapping[str, object] = field(default_factory=dict)
     remarks: Sequence[str] = ()
     explained: Sequence[Part] = ()
+    alike: Sequence[Part] = ()
 
 
 def planes_part(views: Mapping[str, PlaneView]) -> Figure:
@@ -93,7 +96,7 @@ def page_sections(page: NodulePage, card: ModelCard, count: int) -> list[Section
         parts += [scale, facts]
     if known := clinical_text(result.clinical):
         parts.append(Note(f"Read beside the CT: {known}."))
-    parts += [Note(remark) for remark in page.remarks]
+    parts += [*(Note(remark) for remark in page.remarks), *page.alike]
     title = f"{result.nodule_id}: {result.probability:.2f}, {result.class_name}"
     whole = Section(title, [*parts, Note(provenance(result, card), "soft")], page=True)
     return [whole, Section("", page.explained, detail=True)] if page.explained else [whole]
@@ -141,6 +144,7 @@ def _score(result: NoduleResult, card: ModelCard) -> list[tuple[str, str | Mark]
         ("Click moved", jitter_text(result.to_json())),
         ("Class", f"{result.class_name}{threshold}"),
         ("All classes", classes),
+        ("In readers' words", words_text(result.to_json())),
         ("Gate", Mark(GATE_WORDS[gate], gate, [warning.message for warning in result.warnings])),
     ]
 

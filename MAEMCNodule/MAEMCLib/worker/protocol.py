@@ -16,7 +16,7 @@ from ..measures.field import PIXEL_MM, SIDE, Field
 from ..measures.measured import MeasuredNodule, measured
 from ..models.card import ModelCard
 from ..presence.patch import Patch
-from ..results import Prediction
+from ..results import Alike, Prediction
 
 LINE_LIMIT = 8 << 20
 """Longest line in bytes, either way; a longer request is answered by an error."""
@@ -121,7 +121,8 @@ def decode_outline(message: Mapping, number: int, case: Prepared) -> MeasuredNod
 
 def decode_prediction(message: Mapping) -> Prediction:
     """A ``Prediction`` from its fields."""
-    return Prediction(**{**message, "members": tuple(message["members"])})
+    alike = tuple(map(Alike.from_json, message.get("alike") or ()))
+    return Prediction(**{**message, "members": tuple(message["members"]), "alike": alike})
 
 
 def _encoded(region: Region, card: ModelCard) -> dict:

@@ -20,11 +20,11 @@ import numpy as np
 from ..applicability import GATES
 from ..errors import UsageError
 from ..files.atomic import make_folder
-from ..files.strict_json import is_number
+from ..files.strict_json import is_count, is_number
 from ..files.strict_json import require as require_value
 from ..inputs.input import Prepared
 from ..models.card import ModelCard
-from ..results import NoduleResult
+from ..results import Alike, NoduleResult
 from .protocol import decode_array, encode_array, encode_case, require
 
 if TYPE_CHECKING:
@@ -108,9 +108,19 @@ def _check(result: NoduleResult) -> None:
     require_value(all(isinstance(text, str) for text in texts), "a warning is no text")
     probabilities = result.class_probabilities or {}
     require_value(all(map(is_number, probabilities.values())), "a class's probability is no number")
+    told = result.characteristics or {}
+    words = all(isinstance(one["word"], str) and is_number(one["rating"]) for one in told.values())
+    require_value(words, "a characteristic has no word and rating")
+    require_value(all(map(_is_alike, result.alike)), "an alike nodule is not described as one")
     require_value(result.gate in (*GATES, None), f"the gate is {result.gate!r}")
     scored = result.status == "scored" and is_number(result.probability) and result.class_name is not None
     require_value(scored or result.status == "failed", "a scored nodule has no probability")
+
+
+def _is_alike(one: Alike) -> bool:
+    ratings = isinstance(one.ratings, dict) and all(map(is_count, (r for row in one.ratings.values() for r in row)))
+    size = one.diameter_mm is None or is_number(one.diameter_mm)
+    return is_count(one.number) and is_number(one.similarity) and size and ratings
 
 
 class Reports:

@@ -23,6 +23,7 @@ from ..files.strict_json import parse_json
 from ..machine.installation import check_torch, explained
 from .protocol import LINE_LIMIT, decode_case, decode_planes, encode_array, require
 from .reports import Reports, decode_page
+from .training_nodules import ShownNodules
 
 _LARGEST_REQUEST = 64
 """Nodules a request may hold; the line limit comes first with float32 voxels."""
@@ -48,8 +49,10 @@ class Server:
             "import": self._import,
             "calibration": self._calibration,
             "dicom": self._dicom,
+            "alike": self._alike,
         }
         self._reports = Reports()
+        self._shown = ShownNodules()
 
     def answer(self, line: bytes) -> None:
         """Answer one line; every defect of it becomes an error object."""
@@ -132,7 +135,11 @@ class Server:
         page = message.get("nodule")
         self._progress(message, "drawing", 0.0)
         explained = self._explained(message, page) if isinstance(page, dict) and page.get("case") else ()
-        return {"pages": self._reports.add(_document(message), message.get("number"), decode_page(page, explained))}
+        decoded = self._shown.with_alike(decode_page(page, explained), _text(message, "model"))
+        return {"pages": self._reports.add(_document(message), message.get("number"), decoded)}
+
+    def _alike(self, message: dict) -> dict:
+        return {"pictures": self._shown.pictures(_text(message, "model"), message.get("numbers"))}
 
     def _explained(self, message: dict, page: dict) -> list:
         """What explains the number of a page, for the report."""

@@ -12,17 +12,20 @@ from typing import Any
 import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import read_json
-from MAEMCLib.models.bundle import Member, ModelBundle, TensorHeader, save_bundle
-from MAEMCLib.models.card import SCHEMA, ModelCard, name_problem
+from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
+from MAEMCLib.models.card import ModelCard, name_problem, schema_of
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.reference_case import measure
+from MAEMCLib.models.tensor_header import TensorHeader
 from torch import Tensor
 
+from ..characteristics.members import beside_members
 from ..data.kinds import kind_of_job
 from ..engine.checkpoints import read_tensors
 from ..jobs.job import Job, finished_job, now
 from ..jobs.revision import code_revision
 from .cases import OWN_CLASSES
-from .fold_model import fold_folder, fold_weights, head_of
+from .fold_model import fold_folder, fold_results, fold_weights, head_of
 from .starting_point import IMAGENET, KeptStart, kept_start
 
 _NEEDED = ("id", "version", "title", "intended_use")
@@ -50,7 +53,8 @@ def read_card_texts(path: Path) -> dict[str, Any]:
 
 def export(folder: Path, output: Path, texts: dict[str, Any], precision: str = FLOAT32) -> ModelBundle:
     """Write the bundle of a finished fine-tuning or fusion: a classifier and feature statistics for each fold, the
-    autoencoder of its pre-training, where the job has kept it, and a reference case.
+    autoencoder of its pre-training, where the job has kept it, what is told beside the number, where its data have
+    readers' ratings, and a reference case.
 
     texts: as ``read_card_texts`` gives them. precision: of the classifiers. What is missing is among the card's notes.
     Raises InputError: no finished job of the two; ModelError: damaged weights, a place that cannot be written.
@@ -63,10 +67,15 @@ def export(folder: Path, output: Path, texts: dict[str, Any], precision: str = F
             "single-slice",
         )
     start = kept_start(job)
-    members = _members(job, precision)
+    members, card = _members(job, precision), _card(job, start, texts)
+    results = fold_results(job.folder, job.settings["configuration"]["folds"])
+    tested = {row["case_id"]: fold for fold, result in enumerate(results) for row in result["test"]}
+    predictor = Predictor(ModelsInMemory.of(card, members), "cpu")
+    beside = beside_members(job, tested, predictor, texts.get("attribution", ""))
+    card |= {**beside.card, "notes": [*card["notes"], *beside.notes]}
     if start is not None and start.autoencoder:
         members.append(Member("decoder", "decoder", start.autoencoder))
-    return save_bundle(output, _card(job, start, texts), members, measure)
+    return save_bundle(output, card, [*members, *beside.members], measure)
 
 
 def models_of_job(folder: Path, folds: Sequence[int] | None = None) -> ModelBundle:
@@ -97,17 +106,19 @@ class ModelsInMemory(ModelBundle):
     def of(cls, card: Mapping[str, Any], members: Sequence[Member]) -> ModelsInMemory:
         """card: as ``save_bundle`` takes it. Raises ModelError."""
         held = {f"{member.name}.safetensors": member.tensors for member in members}
+        listed = [{"role": member.role, "file": name} for member, name in zip(members, held, strict=True)]
         values = {
-            "schema": SCHEMA,
+            "schema": schema_of(listed),
             **card,
-            "members": [{"role": member.role, "file": name} for member, name in zip(members, held, strict=True)],
+            "members": listed,
             "files": {name: {"sha256": "0" * 64, "bytes": 1} for name in held},
         }
         return cls(Path(), ModelCard.parse(json.dumps(values).encode(), "", card["id"]), held)
 
     def header(self, name: str) -> dict[str, TensorHeader]:
         """The types and shapes of a member's tensors."""
-        kinds = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
+        kinds = {torch.float32: "F32", torch.float64: "F64", torch.bfloat16: "BF16", torch.float16: "F16"}
+        kinds[torch.int64] = "I64"
         return {key: TensorHeader(kinds[t.dtype], tuple(t.shape)) for key, t in self.held[name].items()}
 
     def tensors(self, name: str) -> dict[str, Tensor]:

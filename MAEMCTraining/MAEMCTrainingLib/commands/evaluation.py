@@ -131,6 +131,7 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> Report:
 def _export(options: argparse.Namespace) -> None:
     from MAEMCLib.models.card import name_problem
 
+    from ..characteristics.members import told_line
     from ..classifiers.export import export, read_card_texts
 
     if options.card is not None:
@@ -152,4 +153,6 @@ def _export(options: argparse.Namespace) -> None:
         print(*missing or ["The model has no autoencoder, and reconstructs no region."], sep="\n", file=sys.stderr)
     if not options.quiet:
         print(f"{bundle.card.id} {bundle.card.version}, verified, SHA-256 {bundle.card.sha256}", file=sys.stderr)
+        if line := told_line(bundle.card.values):
+            print(line, file=sys.stderr)
     print(options.output)

@@ -150,7 +150,7 @@ def test_the_number_is_called_by_what_the_model_has_learned_from(scene, random_b
 
 def test_a_card_says_ratings_or_diagnoses_and_nothing_else(random_bundle):
     from MAEMCLib.models.bundle import read_card
-    from MAEMCLib.models.card import contents_problems
+    from MAEMCLib.models.card_contents import contents_problems
 
     values = read_card(random_bundle).values
     assert not list(contents_problems({**values, "label_type": "diagnosis"}))
