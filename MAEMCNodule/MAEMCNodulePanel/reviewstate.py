@@ -16,7 +16,8 @@ from MAEMCLib.review.reviews import Reviews
 
 from .identity import subjectOf
 
-_NUMBERS = ("probability", "interval_low", "interval_high", "interval_kind", "class", "class_probabilities")
+_NUMBERS = ("probability", "interval_low", "interval_high", "interval_kind", "class", "class_probabilities",
+            "characteristics", "alike")  # fmt: skip
 """Of a result, what a reader should not see before the time has come."""
 _SAME, _SAME_MM = 1e-9, 1e-3
 """Two probabilities, and two places, this near are one."""

@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from . import controls, details, lungwindow, overlaychoice, views
+from .alikesection import AlikeSection
 from .clinicalform import ClinicalForm
 from .clinicalscores import ClinicalScores
 from .clinicalvalues import clinicalOf
@@ -54,6 +55,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
         self.noduleView = NoduleView(self.ui)
         self.operatingPoints = OperatingPointsSection(self.ui)
+        self.alikeSection = AlikeSection(self.ui, self.logic)
         self.reviewSection = ReviewSection(self.ui, self.logic, self._errorsInStatusLine)
         self.priorSection = PriorSection(self.ui, self.logic, self._errorsInStatusLine)
         self.exportDialog = ExportDialog(self.logic)
@@ -124,7 +126,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
         ui.clinicalScoresButton.connect("contentsCollapsed(bool)", self._wake)
-        for button in (ui.priorButton, ui.operatingPointsButton):
+        for button in (ui.priorButton, ui.operatingPointsButton, ui.alikeButton):
             button.connect("contentsCollapsed(bool)", self._wake)
         ui.resultTable.connect("itemSelectionChanged()", self.onNoduleSelected)
         ui.resultTable.connect("itemClicked(QTableWidgetItem*)", self.onNoduleSelected)
@@ -341,6 +343,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             details.fillNodules(ui, analysis, chosen.selectedPoint)
             self._showNodule(analysis, chosen.selectedPoint, card)
             self.operatingPoints.show(analysis, chosen.selectedPoint, card, chosen.prevalence)
+            self.alikeSection.show(analysis, chosen.selectedPoint, card)
             self.reviewSection.show(analysis, chosen.selectedPoint)
             self.priorSection.show(analysis, chosen.selectedPoint)
             self.exportDialog.show(analysis, chosen.selectedPoint)
