@@ -168,7 +168,7 @@ def job(balls, tmp_path_factory):
         yield Job(folder / "job", home=folder)
 
 
-def tested_by(job):
+def folds_of(job):
     """The fold that tests each case."""
     results = [json.loads((job.folder / "folds" / str(fold) / "result.json").read_text()) for fold in range(2)]
     return {row["case_id"]: fold for fold, result in enumerate(results) for row in result["test"]}
@@ -208,7 +208,7 @@ def test_scoring_finds_a_training_nodule_itself(exported, balls):
 
 
 def test_each_head_is_fitted_without_the_patients_that_its_fold_tests(exported, job):
-    nodules = rated_nodules(job, tested_by(job))
+    nodules = rated_nodules(job, folds_of(job))
     predictor = Predictor(exported, "cpu")
     features = predictor.features([Prepared(nodules.region(n)) for n in range(12)])
     ratings = nodules.ratings[:, nodules.names.index("lobulation")]
@@ -237,7 +237,7 @@ def test_data_that_are_gone_are_noted(job, tmp_path, monkeypatch):
 def test_data_without_ratings_of_several_readers_tell_nothing(job, balls, tmp_path):
     data = rated_manifest(balls, tmp_path / "m.csv", ("malignancy",))
     remember(job.folder, tmp_path, data=[str(data)])
-    elsewhere, tested = Job(job.folder, home=tmp_path), tested_by(job)
+    elsewhere, tested = Job(job.folder, home=tmp_path), folds_of(job)
     with pytest.raises(InputError, match="not where they were"):  # another key makes other pseudonyms
         rated_nodules(elsewhere, tested)
     shutil.copy(job.home / "pseudonym.key", tmp_path)
