@@ -82,7 +82,7 @@ def whitened_slowly(features):
     """Decorrelated features by solving, for one nodule after the other; Euclidean lengths are those of ``packed``."""
     scaled = (features - features.mean(axis=0)) / features.std(axis=0)
     covariance = scaled.T @ scaled / len(scaled)
-    matrix = covariance + 0.01 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    matrix = covariance + 0.1 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
     return np.array([[a @ np.linalg.solve(matrix, b) for b in scaled] for a in scaled])
 
 

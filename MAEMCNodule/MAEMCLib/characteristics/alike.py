@@ -20,8 +20,9 @@ from .ratings import HIGHEST, RATED
 SIDE = 50
 """Pixels, and mm, of a thumbnail."""
 SHOWN = 3
-_RIDGE = 0.01
-"""Of the mean variance of all directions, added to each: directions that hold rounding errors alone stay small."""
+_RIDGE = 0.1
+"""Of the mean variance of all directions, added to each, so that those that hold rounding errors alone stay small: with
+bfloat16 weights and 0.01 a nodule was like itself, cut anew, to 0.94."""
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ def alike_note(card: ModelCard) -> str:
     return (
         f"Most alike among {section.get('nodules', 'the')} training nodules by the features of network "
         f"{section['member'] + 1}, each of another patient: the cosine of standardized features, 1 at most. Whose this "
-        "nodule is, is not known here: near 1.00 it is itself. Each reader's rating, 1 to 5, is an opinion and no "
-        f"diagnosis. Pictures: 50 mm, lung window; {section['attribution']}"
+        "nodule is, is not known here: one of 0.97 or more may be itself. Each reader's rating, 1 to 5, is an opinion "
+        f"and no diagnosis. Pictures: 50 mm, lung window; {section['attribution']}"
     )
 
 
