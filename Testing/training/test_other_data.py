@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
+from MAEMCTrainingLib.evaluation import clicks
 from MAEMCTrainingLib.evaluation.clicks import moved_points
 from MAEMCTrainingLib.evaluation.predictions import read_predictions
 from MAEMCTrainingLib.statistics.calibration import Calibration
@@ -59,7 +60,9 @@ def test_overlap_with_the_training_s_patients(jobs, manifest, tmp_path, evaluate
     assert code == 0 and "different keys" in out and "LEAKY" not in out
 
 
-def test_groups_like_size_and_moved_clicks(jobs, manifest, tmp_path, evaluate):
+def test_groups_like_size_and_moved_clicks(jobs, manifest, tmp_path, evaluate, monkeypatch):
+    assert clicks.DISTANCES_MM == (1.0, 2.0, 3.0)
+    monkeypatch.setattr(clicks, "DISTANCES_MM", (0.0, 2.0))
     words = ["--by", "diameter_mm:14,18", "--by", "site", "--clicks", "--output", tmp_path / "g"]
     rows = [
         Case(**{**vars(row), "values": {"site": "AB"[number % 4 // 2]}})
@@ -91,10 +94,10 @@ def test_groups_like_size_and_moved_clicks(jobs, manifest, tmp_path, evaluate):
     assert report["like_size"]["pairs"] == pairs and report["like_size"]["model"]["value"] == pytest.approx(
         right / pairs
     )
-    assert [row["distance_mm"] for row in report["clicks"]] == [1, 2, 3]
+    assert [row["distance_mm"] for row in report["clicks"]] == [0, 2]
     assert all(row["points"] == 64 * 6 and row["in_plane"] == 0 for row in report["clicks"])
-    # Further away changes more.
-    assert report["clicks"][0]["median"] <= report["clicks"][2]["high"] < 1
+    # At the point itself it is what the case was scored with; further away it changes.
+    assert report["clicks"][0]["high"] < 1e-6 < report["clicks"][1]["median"] <= report["clicks"][1]["high"] < 1
     assert "Among cases of like size" in out and "If the click lies elsewhere" in out
 
 

@@ -15,7 +15,7 @@ from MAEMCLib.report.sections import Metric
 
 from ..statistics.metrics import area
 from .evaluation import ClickRow
-from .scored_data import Members, Progress, Scored, probabilities_of
+from .scored_data import Members, Progress, Scored
 
 DISTANCES_MM = (1.0, 2.0, 3.0)
 _DIAGONAL = np.sqrt(0.5)
@@ -45,10 +45,10 @@ def click_rows(
     # One volume is read once for all points of its nodules.
     keys = {id(case): (number, distance, direction) for number, distance, direction, case in moved}
     found: dict[tuple[int, float, int], float] = {}
-    scores = members.score([case for *_, case in moved], lambda case: folds[keys[id(case)][0]])
-    for done, (case, result) in enumerate(scores, 1):
-        if result.result.status == "scored":
-            found[keys[id(case)]] = probabilities_of(result.result, members.card)[1]
+    scores = members.probabilities([case for *_, case in moved], lambda case: folds[keys[id(case)][0]])
+    for done, (case, probability) in enumerate(scores, 1):
+        if probability is not None:
+            found[keys[id(case)]] = probability
         progress(done, len(moved))
     return [_row(scored, found, distance, threshold) for distance in DISTANCES_MM]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +17,12 @@ import numpy as np
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.cases.pseudonyms import key_name, pseudonym, pseudonym_key
-from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.errors import UNREADABLE, InputError, UsageError
+from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.results import NoduleResult, Prediction
-from MAEMCLib.scoring import CaseScorer, ScoredCase
+from MAEMCLib.scoring import CaseScorer, ScoredCase, prepare
 from scipy.special import softmax
 
 from ..classifiers.cases import LABEL, OWN_CLASSES, labeled
@@ -66,13 +67,31 @@ class Members:
 
     def score(self, rows: Iterable[Case], fold_of: Callable[[Case], int]) -> Iterator[tuple[Case, ScoredCase]]:
         """Each row with its result, those of one fold after each other."""
-        by_fold: dict[int, list[Case]] = {}
-        for row in rows:
-            by_fold.setdefault(fold_of(row), []).append(row)
-        for fold, own in by_fold.items():
+        for fold, own in _by_fold(rows, fold_of).items():
             with CaseScorer(self.card, lambda fold=fold: self.predictor(fold)) as scorer:
                 for together in self.card.kind.groups(own):
                     yield from zip(together, scorer.score(together), strict=True)
+
+    def probabilities(
+        self, rows: Iterable[Case], fold_of: Callable[[Case], int]
+    ) -> Iterator[tuple[Case, float | None]]:
+        """Of two classes each row's probability as ``score`` has it, and nothing else, which takes a quarter of the
+        time; None where it cannot be had."""
+        with ReadingProcess() as reader:
+            for fold, own in _by_fold(rows, fold_of).items():
+                for row in own:
+                    try:
+                        prepared = replace(prepare(row, self.card, reader), field=None, patch=None, margin=None)
+                        yield row, self.predictor(fold).predict([prepared])[0].probability
+                    except UNREADABLE:
+                        yield row, None
+
+
+def _by_fold(rows: Iterable[Case], fold_of: Callable[[Case], int]) -> dict[int, list[Case]]:
+    found: dict[int, list[Case]] = {}
+    for row in rows:
+        found.setdefault(fold_of(row), []).append(row)
+    return found
 
 
 class Failed(NamedTuple):
