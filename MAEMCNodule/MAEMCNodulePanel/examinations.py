@@ -5,11 +5,12 @@ from MAEMCLib.clinical.fields import COUNT, COUNT_CONFIRMED, SETTING
 from MAEMCLib.clinical.together import GUIDELINES, Answer, answers, examination_of
 
 
-def examinationOf(values: dict, marked: int) -> tuple[Examination, list[Answer]]:
+def examinationOf(values: dict, marked: int, known: dict | None = None) -> tuple[Examination, list[Answer]]:
     """(the examination, the guideline's answer for each nodule). values: of ``scorevalues.valuesOf``, with a setting.
-    marked: how many nodules are."""
+    marked: how many nodules are. known: {point ID: answers} of nodules whose scores are computed already."""
     patient = next(iter(values.values()))
     name = GUIDELINES[patient[SETTING.name]]
-    found = [answers(each, [name], edges=False)[name] for each in values.values()]
+    known = known or {}
+    found = [(known.get(one) or answers(each, [name], edges=False))[name] for one, each in values.items()]
     confirmed = COUNT_CONFIRMED.name in patient and patient[COUNT.name] == str(marked)
     return examination_of(found, confirmed), found

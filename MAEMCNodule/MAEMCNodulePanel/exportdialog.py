@@ -95,10 +95,9 @@ class ExportDialog:
         ]
 
     def _writeReport(self, analysis, pointID: str, folder: str) -> None:
-        chosen = self._logic.getParameterNode()
-        model = modelBehind(analysis.record(pointID).result or {}, chosen.model)
+        model = modelBehind(analysis.record(pointID).result or {}, self._logic.getParameterNode().model)
         export = ReportExport(self._logic.queue.ask, self._onReport)
-        export.begin(analysis, model, folder, chosen.setting.value, self.ui.namesCheckBox.checked)
+        export.begin(analysis, model, folder, self.ui.namesCheckBox.checked)
         self._awaited.append("report")
 
     def _onReport(self, paths: list, message: str, code: str) -> None:
@@ -151,7 +150,7 @@ class ExportDialog:
         reason = whyNoDicom(analysis, pointID)
         enable(ui.dicomCheckBox, reason, _("In the CT's study, with its patient's identity; unverified until accepted"))
         showText(ui.dicomReasonLabel, _("No DICOM: {reason}").format(reason=reason) if reason else "")
-        sentence = sentenceOf(analysis, self._logic.getParameterNode().setting.value)
+        sentence = sentenceOf(analysis)
         ui.exportSentenceLabel.text = sentence or _("No sentence yet: Clinical scores asks for what is missing.")
         enable(
             ui.copyExportSentenceButton, "" if sentence else _("There is no sentence yet."), _("Copy it for the report")

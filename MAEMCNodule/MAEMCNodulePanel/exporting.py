@@ -22,7 +22,7 @@ from .identity import subjectOf
 from .outlines import outlineOf
 from .priorlinks import trackingUIDOf
 from .reviewstate import decisionOf, hasNumber, hiddenBecause, openedReviews, resultOf, seenRecords
-from .scorevalues import valuesOf
+from .scorevalues import settingOf, valuesOf
 from .volumes import ctVolume
 
 
@@ -51,11 +51,11 @@ def exportTables(analysis, folder, card, device: str | None, named: bool = False
     return [Path(folder) / "results.csv", Path(folder) / "results.json"]
 
 
-def sentenceOf(analysis, setting: str) -> str:
-    """The examination's category as a sentence for the report; empty where there is none. setting: see ``Setting``."""
-    if analysis is None or not analysis.located or not setting:
+def sentenceOf(analysis) -> str:
+    """The examination's category as a sentence for the report; empty where there is none."""
+    if analysis is None or not analysis.located or not settingOf(analysis):
         return ""
-    values = valuesOf(analysis, setting)
+    values = valuesOf(analysis)
     return (examinationOf(values, len(analysis.pointIndices()))[0].sentence or "") if values else ""
 
 

@@ -28,16 +28,18 @@ class ReportExport:
     def __init__(self, ask: Callable, done: Callable[[list, str, str], None]) -> None:
         self._ask, self._done = ask, done
 
-    def begin(self, analysis, model: StoredModel, folder: str, setting: str, named: bool) -> None:
-        """Write the report of all nodules whose number may be seen. named: see ``exporting.rowsOf``. setting: of the
-        clinical scores. Raises UsageError where there is none, InputError."""
+    def begin(self, analysis, model: StoredModel, folder: str, named: bool) -> None:
+        """Write the report of all nodules whose number may be seen. named: see ``exporting.rowsOf``.
+
+        Raises UsageError where there is none, InputError.
+        """
         shown = [one for one in _scored(analysis) if not hiddenBecause(analysis, one, analysis.record(one))]
         if not shown:
             hidden = (hiddenBecause(analysis, one, analysis.record(one)) for one in _scored(analysis))
             raise UsageError(next(hidden, _("Score a nodule first.")), "hidden")
         self._analysis, self._model, self._folder = analysis, model, folder
         self._rows = rowsOf(analysis, named)
-        self._values = valuesOf(analysis, setting) if analysis.located else {}
+        self._values = valuesOf(analysis) if analysis.located else {}
         self._waiting, self._sent, self._document = shown, 0, uuid.uuid4().hex
         self._next()
 

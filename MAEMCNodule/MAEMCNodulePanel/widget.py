@@ -347,7 +347,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             self.reviewSection.show(analysis, chosen.selectedPoint)
             self.priorSection.show(analysis, chosen.selectedPoint)
             self.exportDialog.show(analysis, chosen.selectedPoint)
-            self.clinicalScores.show(analysis, chosen.selectedPoint, chosen.setting)
+            self.clinicalScores.show(analysis, chosen.selectedPoint)
         controls.updateButtons(ui, volume, points, analysis, self.logic.isBusy(), card)
         controls.updateNoduleButtons(ui, analysis, chosen.selectedPoint if chosen else "", self.logic.edits.undoText)
         controls.offerLungWindow(ui, None if scoresPictures(card) else volume)
