@@ -18,7 +18,8 @@ from .errors import ModelError
 
 LARGEST_MM = 1000
 SIZE_UNKNOWN = "size-unknown"
-"""Code of the finding that a nodule's size is not known: it does not outlive a measurement."""
+SIZE_CODES = (SIZE_UNKNOWN, "large", "small")
+"""Codes of what is said of a nodule's size: they do not outlive another measurement."""
 GATES = ("green", "grey", "amber", "red")
 """The colors, the worst last; grey: something could not be checked."""
 
@@ -57,9 +58,12 @@ class Finding:
     message: str
 
 
-def size_finding(diameter_mm: float, limits: Limits) -> Finding | None:
-    """A nodule's longest axial diameter against those that a model knows; None within them."""
+def size_finding(diameter_mm: float | None, limits: Limits) -> Finding | None:
+    """A nodule's longest axial diameter, None where it is not known, against those that a model knows; None within
+    them."""
     known = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
+    if diameter_mm is None:
+        return Finding("grey", SIZE_UNKNOWN, f"The nodule's size is not known here; the model knows {known}.")
     if diameter_mm > limits.largest_diameter_mm:
         return Finding("red", "large", f"{diameter_mm:.0f} mm is larger than the model's nodules ({known}).")
     if diameter_mm < limits.smallest_diameter_mm:

@@ -29,10 +29,12 @@ DISCLAIMER = "Research only, not for clinical use."
 
 @dataclass(frozen=True)
 class InputWarning:
-    """A reason for caution: a short code for programs, a sentence for people."""
+    """A reason for caution: a short code for programs, a sentence for people, the color that it gives the gate, which
+    results of before 2026-12 do not have."""
 
     code: str
     message: str
+    color: str | None = None
 
 
 @dataclass(frozen=True)

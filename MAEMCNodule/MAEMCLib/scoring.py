@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .applicability import SIZE_UNKNOWN, Finding, gate_of, size_finding, unlike_training
+from .applicability import SIZE_UNKNOWN, Finding, gate_of, unlike_training
 from .cases.case import Case
 from .cases.values import SERIES, asked_of, read_values
 from .errors import UNREADABLE, InputError, MAEMCError, input_error
@@ -26,7 +26,7 @@ from .images.reading_process import ReadingProcess
 from .inputs.input import Prepared
 from .inputs.jitter import click_finding
 from .machine.installation import check_torch
-from .measures.gates import nodule_findings
+from .measures.gates import nodule_findings, outline_findings
 from .measures.measured import MeasuredNodule, measured
 from .measures.middle import snap
 from .models.bundle import ModelBundle
@@ -119,7 +119,7 @@ def scored(
         class_name=max(every, key=every.get) if every else card.classes[prediction.probability >= card.threshold],
         threshold=card.threshold,
         padded_fraction=prepared.region.padded_fraction,
-        warnings=tuple(InputWarning(finding.code, finding.message) for finding in findings),
+        warnings=tuple(InputWarning(finding.code, finding.message, finding.color) for finding in findings),
         clinical=prepared.values.values or None,
         **(nodule.columns() if nodule is not None else {}),
         **snap(nodule),
@@ -132,10 +132,11 @@ def _with_nodule(prepared: Prepared, nodule: MeasuredNodule | None, card: ModelC
     known = list(prepared.findings)
     if nodule is None:
         return known
-    if prepared.case.diameter_mm is None:
-        known = [one for one in known if one.code != SIZE_UNKNOWN]
-        known += filter(None, [size_finding(nodule.measures.axes.long_mm, card.limits)])
-    return [*known, *nodule_findings(prepared.field.around, nodule.mask, nodule.measures, card.limits)]
+    around = prepared.field.around
+    if prepared.case.diameter_mm is not None:
+        return [*known, *nodule_findings(around, nodule.mask, nodule.measures, card.limits)]
+    known = [one for one in known if one.code != SIZE_UNKNOWN]
+    return [*known, *outline_findings(around, nodule, card.limits)]
 
 
 def failed(

@@ -1,30 +1,35 @@
-"""Sizes follow the outline: the network's is a segment that can be edited, and any segment at the point may take its
-place (see ``outlines``)."""
+"""Sizes and gates follow the outline: the network's is a segment that can be edited, and any segment at the point may
+take its place (see ``outlines``)."""
 
 import dataclasses
 import time
 
-from MAEMCLib.errors import MAEMCError
+from MAEMCLib.applicability import Limits
+from MAEMCLib.errors import MAEMCError, ModelError
+from MAEMCLib.measures.field import field_about
 from MAEMCLib.measures.mask import NoduleMask
 from MAEMCLib.measures.measured import MeasuredNodule
-from MAEMCLib.measures.measures import measure
-from MAEMCLib.results import MEASURES
+from MAEMCLib.measures.rejudged import rejudged
+from MAEMCLib.results import NoduleResult
 
-from . import segments
+from . import nodes, segments
 from .analysis import Analysis
-from .outlines import outlineOf
+from .modelchoice import modelBehind
+from .outlines import DrawnOutline, outlineOf
+from .parameters import parameterNode
+from .reviewstate import resultOf
 from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue, isScored
 from .status import Status, StatusLine
-from .volumes import ctVolume
+from .volumes import ctVolume, lpsFromRas
 
 DEBOUNCE_SECONDS = 0.3
 """An edited outline is measured this long after the last stroke."""
 
 
 class Measuring:
-    """Writes the network's outlines into the scene, and measures again where a reader has drawn, edited or removed
-    one."""
+    """Writes the network's outlines into the scene, and measures and judges again where a reader has drawn, edited or
+    removed one."""
 
     def __init__(self, observer: SceneObserver, queue: ScoringQueue, statusLine: StatusLine) -> None:
         self._observer, self._statusLine = observer, statusLine
@@ -78,7 +83,7 @@ class Measuring:
             self._look(analysis.outlines)
 
     def _onSegmentationChanged(self, analysis: Analysis, node) -> None:
-        before, now = self._times.get(node.GetID(), {}), self._look(node)
+        before, now = (None, {}) if node is None else (self._times.get(node.GetID(), {}), self._look(node))
         if before != now:
             for pointID, record in analysis.records():
                 if isScored(record):
@@ -96,19 +101,40 @@ class Measuring:
         record = analysis.record(pointID)
         if not isScored(record) or analysis.volumeNode is None:
             return
-        columns, outline = dict.fromkeys(MEASURES), outlineOf(analysis, pointID)
+        outline = outlineOf(analysis, pointID)
+        if outline is not None and outline.network:
+            segments.leaveToReader(analysis, pointID, outline.mask)
+            outline = outlineOf(analysis, pointID)  # it may be the reader's now
         try:
-            if outline is not None:
-                segments.leaveToReader(analysis, pointID, outline.mask)
-                measures = measure(ctVolume(analysis.volumeNode), outline.mask)
-                columns = MeasuredNodule(outline.mask, measures).columns()
+            judged = _judged(analysis, pointID, record, outline)
         except MAEMCError as error:
             self._statusLine.set(Status("error", f"{record.name}: {error}", error.code))
-        result = {**record.result, **columns}
+            judged = _judged(analysis, pointID, record, None)
+        result = {**record.result, **judged.to_json()}
         if result != record.result:
-            analysis.setRecord(pointID, dataclasses.replace(record, result=result))
+            record = dataclasses.replace(record, result=result)
+            analysis.setRecord(pointID, record)
+            nodes.showRoi(analysis, pointID, record)
             self._observer.analysisChanged.emit(analysis)
 
     def _forget(self) -> None:
         self._due.clear()
         self._times.clear()
+
+
+def _judged(analysis: Analysis, pointID: str, record, outline: DrawnOutline | None) -> NoduleResult:
+    """A nodule's row with what its outline says now. Raises InputError where the CT or the outline cannot be read."""
+    volume, nodule = ctVolume(analysis.volumeNode), None
+    byReader = outline is not None and not outline.network
+    if outline is not None:
+        nodule = MeasuredNodule.of(volume, outline.mask, outline.network)
+    around = field_about(volume, lpsFromRas(analysis.pointRas(pointID))).around
+    return rejudged(resultOf(record), nodule, byReader, around, _limitsBehind(record))
+
+
+def _limitsBehind(record) -> Limits | None:
+    """Of the model that a result is from; None where it is not here any more."""
+    try:
+        return modelBehind(record.result, parameterNode().model).card.limits
+    except ModelError:
+        return None

@@ -33,7 +33,8 @@ class SceneObserver:
         self.volumeRemoved = Signal()
         """(analysis): the CT goes; what was scored on it stays true."""
         self.segmentationChanged = Signal()
-        """(analysis, segmentation node): a segment has come, is gone, or has other voxels."""
+        """(analysis, segmentation node): a segment has come, is gone, or has other voxels; None for the node: a whole
+        segmentation goes."""
         self.analysisRemoved = Signal()
         """(analysis, node ID): the point list or the table goes; the ID says which of them."""
         self.analysisFound = Signal()
@@ -216,6 +217,9 @@ class SceneObserver:
         if node is None or caller.IsClosing():
             return
         self._unobserve(node)
+        if node.IsA("vtkMRMLSegmentationNode"):
+            for analysis in self._analyses():
+                self.segmentationChanged.emit(analysis, None)
         for analysis in self._analyses():
             if node in (analysis.tableNode, analysis.pointsNode):
                 self._watched = [analysisID for analysisID in self._watched if analysisID != analysis.id]

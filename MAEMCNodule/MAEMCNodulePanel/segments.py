@@ -73,7 +73,8 @@ def nameOutline(analysis, pointID: str, name: str) -> None:
 def leaveToReader(analysis, pointID: str, mask: NoduleMask) -> None:
     """Where a reader has changed the network's segment of a nodule, it is the reader's from now on.
 
-    mask: as it is in the scene now. Not by when it was changed: saving a scene may store it in another way.
+    mask: that segment's, as it is in the scene now. Not by when it was changed: saving a scene may store it
+    in another way.
     """
     for segmentID in _networksOf(analysis, pointID):
         segment, before = analysis.outlines.GetSegmentation().GetSegment(segmentID), vtk.mutable("")

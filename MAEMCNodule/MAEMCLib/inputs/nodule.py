@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..applicability import SIZE_UNKNOWN, Finding, size_finding
+from ..applicability import Finding, size_finding
 from ..cases.case import Case
 from ..cases.points import NodulePoint, check_names, parse_point, read_points
 from ..cases.values import GIVEN, SERIES, ClinicalField, ClinicalValues, parse_assignments
@@ -321,10 +321,7 @@ def _findings(volume: CTVolume, region: NoduleROI, card: Model, diameter_mm: flo
     if float(middle.mean()) <= -700:
         text = "The point lies in aerated lung or air. Place it in the middle of the nodule."
         yield Finding("amber", "point-in-air", text)
-    if diameter_mm is None:
-        diameters = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
-        yield Finding("grey", SIZE_UNKNOWN, f"The nodule's size is not known here; the model knows {diameters}.")
-    elif (wrong := size_finding(diameter_mm, limits)) is not None:
+    if (wrong := size_finding(diameter_mm, limits)) is not None:
         yield wrong
     for remark in volume.remarks:
         yield Finding("amber" if remark.amber else "green", remark.code, remark.message)

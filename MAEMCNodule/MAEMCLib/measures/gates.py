@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..applicability import Finding, Limits
+from ..applicability import SIZE_CODES, Finding, Limits, size_finding
 from ..images.ct import CTVolume
 from ..images.sampling import sample_stack
 from .mask import NoduleMask
+from .measured import MeasuredNodule
 from .measures import SOLID_HU, Measures
 from .slope import slope
 
@@ -34,12 +35,24 @@ INSERTS = {
 }
 """Above 200 HU and below -40 HU are Zhao et al. 2025's reasons to leave a nodule out, with any air in it; depths and
 volumes are this project's proposals: far above noise, and no partial volume of the surface."""
+OUTLINE_CODES = (*SIZE_CODES, "subsolid", *INSERTS, "wall", "cut-off", "islands", "several")
+"""Codes of all that an outline says: they do not outlive another one."""
 FLAT_HU_PER_MM = 80.0
 """Fat changes less from place to place; as dark as fat is, too, what lies between soft tissue and lung."""
 NEIGHBOR_HU, NEIGHBOR_MM, SMALLEST_NEIGHBOR_MM, APART_MM, LONGEST = -400.0, 2.0, 5.0, 3.0, 2.0
 """Another nodule: brighter than this, opened by a ball of this radius, at least this large (equivalent diameter), so
 far from the mask, and no longer than so many times its equivalent diameter, which vessels are."""
 BENIGN = "a benign pattern on which the score says nothing: use the category of Lung-RADS."
+
+
+def outline_findings(around: CTVolume, nodule: MeasuredNodule, limits: Limits) -> Iterator[Finding]:
+    """A nodule's size, all that it holds and borders on, as far as it speaks against its score.
+
+    around: the CT's voxels near it. limits: of the model.
+    """
+    if (wrong := size_finding(nodule.measures.axes.long_mm, limits)) is not None:
+        yield wrong
+    yield from nodule_findings(around, nodule.mask, nodule.measures, limits)
 
 
 def nodule_findings(around: CTVolume, mask: NoduleMask, measures: Measures, limits: Limits) -> Iterator[Finding]:

@@ -23,6 +23,16 @@ class MeasuredNodule:
     mask: NoduleMask
     measures: Measures
 
+    @classmethod
+    def of(cls, volume: CTVolume, mask: NoduleMask, by_network: bool) -> MeasuredNodule:
+        """Measure a nodule of a CT. by_network: whether the network has outlined it, which is less sure of a size than
+        a reader is. Raises InputError where the mask does not lie in the volume."""
+        found = measure(volume, mask)
+        if not by_network:
+            return cls(mask, found)
+        error = outline_error_mm(found.mean_diameter_mm, volume.slice_spacing)
+        return cls(mask, replace(found, diameter_error_mm=error))
+
     def columns(self) -> dict[str, Any]:
         """The value of each of ``results.MEASURES``."""
         one = self.measures
@@ -60,8 +70,4 @@ def measured(field: Field | None, logits: np.ndarray | None) -> MeasuredNodule |
     """The nodule that the network outlines; None where it outlines none at the point. logits: as ``field.traced`` takes
     them; both None where there was no field to show it."""
     mask = None if field is None or logits is None else traced(field, logits)
-    if mask is None:
-        return None
-    found = measure(field.around, mask)
-    error = outline_error_mm(found.mean_diameter_mm, field.around.slice_spacing)
-    return MeasuredNodule(mask, replace(found, diameter_error_mm=error))
+    return None if mask is None else MeasuredNodule.of(field.around, mask, by_network=True)

@@ -118,10 +118,65 @@ def test_a_segment_that_the_reader_brings_goes_before_the_network_s(outlined):
     panel.settle()
     assert panel.records()[0].result["volume_mm3"] == pytest.approx(343)
     slicer.mrmlScene.RemoveNode(own)
-    panel.logic._observer.segmentationChanged.emit(analysis, analysis.outlines)
+    panel.settle()
+    assert panel.records()[0].result["volume_mm3"] == ball(7).array.sum(), "the network's again"
     dilate(analysis.outlines, analysis.outlines.GetSegmentation().GetNthSegmentID(0), volume)
     panel.settle()
     assert panel.records()[0].result["volume_mm3"] > 343
+
+
+@pytest.fixture
+def own_segment(outlined):
+    """Draws a reader's segment, a box of voxels about the middle of the CT, in place of the one before."""
+    _panel, analysis = outlined
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "My own")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(analysis.volumeNode)
+    node.GetSegmentation().AddEmptySegment("mine", "lesion")
+
+    def draw(half):
+        array = np.zeros(slicer.util.arrayFromVolume(analysis.volumeNode).shape, np.uint8)
+        middle = tuple(slice(n // 2 - half, n // 2 + half + 1) for n in array.shape)
+        array[middle] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, "mine", analysis.volumeNode)
+        return node
+
+    return draw
+
+
+def test_the_gate_follows_another_outline_and_the_number_stays(outlined, own_segment):
+    panel, analysis = outlined
+    before = panel.records()[0].result
+    node = own_segment(3)  # 7 mm of tissue: solid, as the model knows it
+    panel.settle()
+    small = panel.records()[0].result
+    assert not {"large", "subsolid", "size-unknown"} & {one["code"] for one in small["warnings"]}
+    own_segment(17)  # 35 mm across, most of it lung
+    panel.settle()
+    result = panel.records()[0].result
+    assert result["gate"] == "red" and {"large", "subsolid"} <= set(result["gate_reasons"])
+    assert result["composition"] != "solid" and result["probability"] == before["probability"]
+    assert "Red" in panel.ui.findingsLabel.text and "large" in panel.ui.resultTable.item(0, 5).text()
+    color = analysis.roiNode("1").GetDisplayNode().GetSelectedColor()
+    assert color[0] > color[1], "the frame is red"
+    slicer.mrmlScene.RemoveNode(node)
+    panel.settle()
+    again = panel.records()[0].result
+    assert not {"large", "subsolid"} & {one["code"] for one in again["warnings"]}
+    assert again["volume_mm3"] == ball(7).array.sum(), "the network's again"
+    assert again["diameter_error_mm"] != small["diameter_error_mm"], "and its error"
+
+
+def test_without_an_outline_the_size_is_not_known(outlined):
+    panel, analysis = outlined
+    panel.logic.measuring._onSegmentationChanged(analysis, None)
+    panel.settle()
+    assert "size-unknown" not in panel.records()[0].result["gate_reasons"]
+    segments = analysis.outlines.GetSegmentation()
+    segments.RemoveSegment(segments.GetNthSegmentID(0))
+    panel.settle()
+    result = panel.records()[0].result
+    assert "size-unknown" in {one["code"] for one in result["warnings"]} and result["gate"] != "green"
+    assert result["long_axis_mm"] is None
 
 
 def test_it_goes_with_its_nodule_and_comes_back(outlined):
