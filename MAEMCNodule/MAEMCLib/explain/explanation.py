@@ -12,7 +12,7 @@ from ..applicability import PERCENTILES, percentile
 from ..errors import ModelError
 from ..files.strict_json import is_number
 from ..inputs.input import Prepared
-from ..models.autoencoder import Autoencoder, load_autoencoder, reconstruct
+from ..models.autoencoder import Autoencoder, difference, load_autoencoder, reconstruct
 from ..models.card import ModelCard
 from ..models.predictor import Predictor
 from ..networks.configuration import TILES, EncoderConfiguration
@@ -185,10 +185,10 @@ def _reconstruct(
     """An image as the autoencoder expects it, and how far it is from that."""
     card, kind = explanation.card, explanation.card.kind
     expected = reconstruct(autoencoder, torch.from_numpy(image)[None, None], plane)[0, 0].numpy()
-    seen, restored = (kind.restored(values, card.preprocessing) for values in (image, expected))
-    difference = np.abs(restored - seen)
-    explanation.reconstruction[branch], explanation.error[branch] = kind.unfolded(restored), kind.unfolded(difference)
-    explanation.mean_error[branch] = float(difference[np.isfinite(image)].mean())
+    found = difference(kind, card.preprocessing, image, expected)
+    explanation.reconstruction[branch] = kind.unfolded(found.expected)
+    explanation.error[branch] = kind.unfolded(found.absolute)
+    explanation.mean_error[branch] = found.mean
     stored = _training_errors(card, plane)
     explanation.error_percentile[branch] = percentile(explanation.mean_error[branch], stored) if stored else None
 

@@ -174,7 +174,7 @@ def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str,
         "software": {**settings["versions"], "exported by": code_revision()},
     }
     of_some = ("counts", "by_class", "confusion_matrix", "operating_points", "thresholds_reason", "reliability",
-               "training_distances")  # fmt: skip
+               "training_distances", "training_errors")  # fmt: skip
     card |= {key: report[key] for key in of_some if report.get(key)}
     if cohort["diameter_mm"]:
         smallest, largest = cohort["diameter_mm"]

@@ -67,7 +67,7 @@ class JobFacts:
 
     pretraining: as ``check_protocol`` gives it. per_fold: a row for each fold. parts_of_split: cases in each part
     of the manifest. training_distances: percentiles 0 ... 100. clinical: what was asked for; seen, given: of how many
-    cases there was what.
+    cases there was what. training_errors: by plane, percentiles 0 ... 100 (``reconstruction_errors``).
     """
 
     protocol: str
@@ -80,6 +80,7 @@ class JobFacts:
     clinical: Sequence[Mapping[str, Any]] = ()
     seen: Mapping[str, int] = field(default_factory=dict)
     given: Mapping[str, int] = field(default_factory=dict)
+    training_errors: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,8 @@ class Evaluation:
             values["comparisons"] = {name: found["difference"] for name, found in values["comparisons"].items()}
         if decisions["calibration"]["calibrated"]:
             del decisions["calibration"]["reason"]
+        if job is not None and not job["training_errors"]:
+            del job["training_errors"]
         values["parts"] = {name: _known(part) | own_counts(part["classes"]) for name, part in values["parts"].items()}
         always = {key: decisions[key] for key in ("prior_in_probability", "thresholds_reason")}
         return _known(values) | own_counts(self.classes) | always | _known(decisions) | (job or {}) | (data or {})

@@ -31,6 +31,7 @@ from .evaluation import Decisions, Evaluation, JobFacts, Part, counts_of, macro_
 from .out_of_fold import OutOfFold, calibrate, out_of_fold
 from .page import write_evaluation
 from .predictions import PredictionTable, of_second, read_predictions
+from .reconstruction_errors import training_errors
 
 _TWO_CLASSES_ONLY = "a calibration is made for two classes only"
 _TRAINING = ("epochs", "patience", "batch", "validation_fraction", "fusion", "class_weights", "linear_probe", "seed",
@@ -48,7 +49,7 @@ def evaluate_job(trained: FoldTraining) -> Evaluation:
     labels, case_ids = cohort.labels[tested], [case.case_id for case in cases]
     results = fold_results(job.folder, trained.run.folds)
     oof = out_of_fold(results, job.folder, case_ids, labels, len(classes))
-    distances = training_distances(trained)
+    training = {"training_distances": training_distances(trained), "training_errors": training_errors(trained)}
     baselines, unavailable = baselines_of(trained, results)
     table = PredictionTable(
         case_ids=case_ids,
@@ -62,7 +63,7 @@ def evaluate_job(trained: FoldTraining) -> Evaluation:
         classes=classes,
         by_class=job.settings["kind"] == "fuse" or classes != OWN_CLASSES,
     )
-    return _write(job, results, oof, table, unavailable, distances)
+    return _write(job, results, oof, table, unavailable, training)
 
 
 def evaluate_again(job: Job, output: Path | None = None) -> Evaluation:
@@ -72,12 +73,16 @@ def evaluate_again(job: Job, output: Path | None = None) -> Evaluation:
     """
     before = read_json(job.folder / "metrics.json", "The job's metrics")
     table = read_predictions(job.folder / "predictions.csv")
-    unavailable, distances = before.get("baselines_unavailable", {}), before.get("training_distances", [])
+    unavailable = before.get("baselines_unavailable", {})
+    training = {
+        "training_distances": before.get("training_distances", []),
+        "training_errors": before.get("training_errors", {}),
+    }
     results = fold_results(job.folder, job.settings["configuration"]["folds"])
     if output is not None:
         make_folder(output)
     oof = out_of_fold(results, job.folder, table.case_ids, table.labels, len(table.classes))
-    return _write(job, results, oof, table, unavailable, distances, output)
+    return _write(job, results, oof, table, unavailable, training, output)
 
 
 def _write(
@@ -86,9 +91,10 @@ def _write(
     oof: OutOfFold,
     table: PredictionTable,
     unavailable: Mapping[str, str],
-    distances: list[float],
+    training: Mapping[str, Any],
     output: Path | None = None,
 ) -> Evaluation:
+    """training: what is known of the training's own cases, by the names of ``JobFacts``."""
     settings, output = job.settings, output or job.folder
     configuration = settings["configuration"]
     if len(table.classes) == 2:
@@ -114,7 +120,7 @@ def _write(
         evaluation=evaluated_rows(settings),
         leaky=settings["leaky"],
         baselines_unavailable=unavailable,
-        job=_job_facts(settings, table, distances),
+        job=_job_facts(settings, table, training),
         parts={name: part for name, (_, part) in parts.items()},
     )
     found = replace(found, notes=job_notes(found))
@@ -124,18 +130,18 @@ def _write(
     return found
 
 
-def _job_facts(settings: Mapping[str, Any], table: PredictionTable, distances: list[float]) -> JobFacts:
+def _job_facts(settings: Mapping[str, Any], table: PredictionTable, training: Mapping[str, Any]) -> JobFacts:
     configuration, cohort = settings["configuration"], settings["cohort"]
-    training = {key: configuration[key] for key in _TRAINING if key in configuration}
+    trained = {key: configuration[key] for key in _TRAINING if key in configuration}
     start = {"from": _start_text(settings), "software": settings["versions"]}
     return JobFacts(
         protocol=settings["protocol"],
         pretraining=settings["pretraining"],
         folds=configuration["folds"],
-        training={"encoder": configuration["encoder"], **training, **start},
+        training={"encoder": configuration["encoder"], **trained, **start},
         per_fold=_per_fold(table),
         parts_of_split=settings.get("parts"),
-        training_distances=distances,
+        **training,
         clinical=settings.get("clinical", ()),
         seen=cohort.get("seen", {}),
         given=cohort.get("given", {}),
