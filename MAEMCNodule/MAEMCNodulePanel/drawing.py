@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from .nodes import ERROR_SHOWN_TO_HU, GATE_COLORS
 
 _BELOW, _ABOVE = (70, 130, 180, 70), (205, 92, 60, 70)
-_GAP, _CAPTION = 4, 16
+GAP, _CAPTION = 4, 16
 _WIDEST_CELL = 240
 """On a wide panel the pictures do not push the score out of sight."""
 
@@ -25,7 +25,7 @@ def probabilityBar(result: dict, width: int, ratio: float, textColor):
     result: a result's JSON. textColor: QColor of the panel's text.
     """
     height, left, top, thick = 40, 8, 8, 12
-    pixmap, painter = _canvas(width, height, ratio)
+    pixmap, painter = canvas(width, height, ratio)
     span = width - 2 * left
 
     def position(value: float) -> int:
@@ -65,16 +65,16 @@ def sideBySide(columns: list, width: int, ratio: float, textColor):
 
     columns: (title, {plane: ``measures.view.PlaneView``}) of each CT.
     """
-    cell = min((width - _GAP) // 2, _WIDEST_CELL)
+    cell = min((width - GAP) // 2, _WIDEST_CELL)
     planes = list(columns[0][1])
-    pixmap, painter = _canvas(width, _CAPTION + len(planes) * (cell + _GAP), ratio)
+    pixmap, painter = canvas(width, _CAPTION + len(planes) * (cell + GAP), ratio)
     painter.setPen(textColor)
     for column, (title, views) in enumerate(columns):
-        left = column * (cell + _GAP)
+        left = column * (cell + GAP)
         painter.drawText(left + 1, _CAPTION - 4, title)
         for row, plane in enumerate(planes):
             picture = snapshots({plane: views[plane]}, cell, ratio, textColor)
-            painter.drawPixmap(left, _CAPTION + row * (cell + _GAP), cell, cell, picture)
+            painter.drawPixmap(left, _CAPTION + row * (cell + GAP), cell, cell, picture)
     painter.end()
     return pixmap
 
@@ -85,16 +85,16 @@ def snapshots(views: dict, width: int, ratio: float, textColor):
 
     views: {plane: ``measures.view.PlaneView``}.
     """
-    cell = min((width - (len(views) - 1) * _GAP) // len(views), _WIDEST_CELL)
+    cell = min((width - (len(views) - 1) * GAP) // len(views), _WIDEST_CELL)
     titles = {"axial": _("axial"), "coronal": _("coronal"), "sagittal": _("sagittal")}
-    pixmap, painter = _canvas(width, cell, ratio)
+    pixmap, painter = canvas(width, cell, ratio)
     for number, (plane, view) in enumerate(views.items()):
         painter.save()
-        painter.translate(number * (cell + _GAP), 0)
+        painter.translate(number * (cell + GAP), 0)
         painter.setClipRect(0, 0, cell, cell)
-        painter.drawPixmap(0, 0, cell, cell, _pixmap(_gray(view.hu, WINDOW_HU)))
+        painter.drawPixmap(0, 0, cell, cell, pixmapOf(grayValues(view.hu, WINDOW_HU)))
         _drawMask(painter, view, cell)
-        _drawWords(painter, titles[plane], 5, 13)
+        writeOver(painter, titles[plane], 5, 13)
         painter.setPen(_pen("#ffffff", 2.0))
         painter.drawLine(qt.QLineF(5, cell - 5, 5 + cell * 10 / (2 * HALF_MM), cell - 5))
         painter.restore()
@@ -111,19 +111,19 @@ def sliceStrip(stacks: dict, window: tuple, width: int, ratio: float, textColor)
     """
     titles = {"original": _("CT"), "reconstruction": _("Reconstruction"), "error": _("Difference")}
     kinds = stripKinds(stacks)
-    cell = min((width - 2 * _GAP) // 3, _WIDEST_CELL)
-    pixmap, painter = _canvas(width, _CAPTION + 2 * cell + _GAP, ratio)
+    cell = min((width - 2 * GAP) // 3, _WIDEST_CELL)
+    pixmap, painter = canvas(width, _CAPTION + 2 * cell + GAP, ratio)
     for column, kind in enumerate(kinds):
-        x = column * (cell + _GAP)
+        x = column * (cell + GAP)
         painter.setPen(textColor)
         painter.drawText(x + 1, _CAPTION - 4, titles[kind])
         for row, plane in enumerate(("axial", "coronal")):
             stack = np.asarray(stacks[plane][kind], float)
-            gray = _gray(stack[len(stack) // 2], (0.0, ERROR_SHOWN_TO_HU) if kind == "error" else window)
-            y = _CAPTION + row * (cell + _GAP)
-            painter.drawPixmap(x, y, cell, cell, _pixmap(_hot(gray) if kind == "error" else gray))
+            gray = grayValues(stack[len(stack) // 2], (0.0, ERROR_SHOWN_TO_HU) if kind == "error" else window)
+            y = _CAPTION + row * (cell + GAP)
+            painter.drawPixmap(x, y, cell, cell, pixmapOf(hot(gray) if kind == "error" else gray))
     for row, plane in enumerate((_("axial"), _("coronal"))):
-        _drawWords(painter, plane, 5, _CAPTION + row * (cell + _GAP) + cell - 5)
+        writeOver(painter, plane, 5, _CAPTION + row * (cell + GAP) + cell - 5)
     painter.end()
     return pixmap
 
@@ -136,7 +136,7 @@ def stripKinds(stacks: dict) -> list:
 
 def gateIcon(gate: str):
     """A disc in the gate's color, which stays visible where a selected row hides its background."""
-    pixmap, painter = _canvas(12, 12, 1.0)
+    pixmap, painter = canvas(12, 12, 1.0)
     painter.setRenderHint(qt.QPainter.Antialiasing)
     painter.setPen(qt.QColor(0, 0, 0, 0))
     painter.setBrush(qt.QBrush(qt.QColor(*GATE_COLORS[gate])))
@@ -170,14 +170,14 @@ def _pen(color: str, width: float):
     return pen
 
 
-def _drawWords(painter, text: str, x: int, y: int) -> None:
+def writeOver(painter, text: str, x: int, y: int) -> None:
     """Write in yellow on its own shadow, to be read on lung and on chest wall."""
     for shift, color in ((1, "#000000"), (0, LETTERS)):
         painter.setPen(qt.QColor(color))
         painter.drawText(x + shift, y + shift, text)
 
 
-def _gray(hu, window: tuple):
+def grayValues(hu, window: tuple):
     """(H, W) HU -> 0 to 1; what is not known, in a color of its own (H, W, 3)."""
     values = np.asarray(hu, float)
     gray = np.clip((values - window[0]) / (window[1] - window[0]), 0, 1)
@@ -190,12 +190,12 @@ def _gray(hu, window: tuple):
     return colored
 
 
-def _hot(gray):
+def hot(gray):
     """(H, W) 0 to 1 -> (H, W, 3): black, red, yellow, white."""
     return np.clip(np.stack([3 * gray, 3 * gray - 1, 3 * gray - 2], axis=-1), 0, 1)
 
 
-def _pixmap(values):
+def pixmapOf(values):
     """(H, W) or (H, W, 3) of 0 to 1 -> QPixmap, by way of the PNM format, which Qt reads everywhere."""
     pixels = np.round(np.asarray(values) * 255).astype(np.uint8)
     kind = "P6" if pixels.ndim == 3 else "P5"
@@ -205,7 +205,7 @@ def _pixmap(values):
     return pixmap
 
 
-def _canvas(width: int, height: int, ratio: float):
+def canvas(width: int, height: int, ratio: float):
     """(pixmap, painter): a transparent one of logical pixels, and what draws on it in the panel's font, a point
     smaller."""
     pixmap = qt.QPixmap(round(width * ratio), round(height * ratio))

@@ -11,7 +11,8 @@ import numpy as np
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import PLANES
 from MAEMCLib.inputs.view import View
-from MAEMCLib.models.card import ModelCard
+from MAEMCLib.models.store import StoredModel
+from MAEMCLib.worker.maps import MeasuredMaps
 
 from . import pictures
 from .analysis import Analysis
@@ -23,14 +24,18 @@ _KEPT = 12
 
 @dataclass(frozen=True)
 class Explained:
-    """A scored case with what explains its result. parts: {kind: {branch: array}} as the worker sends it, that of a
-    picture over the square that the model sees; reconstruction and error in HU, attention 0 to 1. sentences: what each
-    map shows and does not show."""
+    """A scored case with what explains its result.
+
+    model: that has scored it. parts: {kind: {branch: array}} as the worker sends it, that of a picture over the square
+    that the model sees; reconstruction and error in HU, attention 0 to 1. sentences: what each map shows and does not
+    show. maps: with what they are worth, None until somebody asks for them (``heatmaps``).
+    """
 
     prepared: Prepared
-    card: ModelCard
+    model: StoredModel
     parts: dict
     sentences: tuple = ()
+    maps: MeasuredMaps | None = None
 
     def stacks(self) -> dict:
         """{plane: {kind: (slices, rows, columns) array}} of a nodule, the CT itself among them ("original"); of a
@@ -49,7 +54,7 @@ class Explained:
         region = self.prepared.region
         if analysis.located:
             return {plane: RAS_TO_LPS @ region.affine(plane) for plane in PLANES}
-        view, side = View.of(region.gray, self.card.preprocessing), len(self.parts["attention"]["picture"])
+        view, side = View.of(region.gray, self.model.card.preprocessing), len(self.parts["attention"]["picture"])
         square = np.diag([view.width / side, view.width / side, 1.0, 1.0])
         square[:2, 3] = np.array([view.left, view.top]) + view.width / side / 2 - 0.5
         return {"axial": RAS_TO_LPS @ pictures.affineOf(analysis.volumeNode, pointID) @ square}

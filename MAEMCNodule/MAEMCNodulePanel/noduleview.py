@@ -23,11 +23,11 @@ from .widgets import showText
 class NoduleView:
     """Shows one nodule, in the order in which a reader asks: may I trust it, what is it, how large, what is the score.
 
-    ui: the panel's widgets.
+    ui: the panel's widgets. heatMaps: what shows where the model looks (``HeatMaps``).
     """
 
-    def __init__(self, ui) -> None:
-        self._ui = ui
+    def __init__(self, ui, heatMaps) -> None:
+        self._ui, self._heatMaps = ui, heatMaps
         self._snapshots = FittedPicture(ui.snapshotsLabel)
         self._bar = FittedPicture(ui.barLabel)
         self._strip = FittedPicture(ui.picturesLabel)
@@ -100,13 +100,13 @@ class NoduleView:
     def _showExplanation(self, analysis, pointID: str, record, explained) -> None:
         ui = self._ui
         stacks = explained.stacks() if explained and analysis.located else {}
+        text = "\n".join(explained.sentences) if explained else _("Choose an overlay to see what the model rebuilt.")
+        ui.explanationButton.visible = not isHidden(record)
+        showText(ui.explanationLabel, text)
+        self._heatMaps.show((analysis.id, pointID), explained)
         if not drawing.stripKinds(stacks):
-            text = _("Choose an overlay to see what the model rebuilt.") if analysis.located else ""
-            ui.explanationButton.visible = bool(text) and not isHidden(record)
-            showText(ui.explanationLabel, text)
             self._strip.show("", None)
             return
-        showText(ui.explanationLabel, "\n".join(explained.sentences))
         window = record.window or (-1200.0, 200.0)
         self._strip.show(
             f"{analysis.id} {pointID} {id(explained)}",

@@ -260,7 +260,7 @@ class ScoringQueue:
         kinds = ("reconstruction", "error", "attention")
         parts = {kind: {b: decode_array(array) for b, array in message[kind].items()} for kind in kinds}
         sentences = tuple(message.get("sentences", ()))
-        explained = Explained(request.prepared, request.model.card, parts, sentences)
+        explained = Explained(request.prepared, request.model, parts, sentences)
         self.explanations.keep(request.key, explained)
         self._unexplained.pop(request.key, None)
         self.explained.emit(analysis, request.pointID)

@@ -13,6 +13,7 @@ from .clinicalscores import ClinicalScores
 from .clinicalvalues import clinicalOf
 from .edits import middleOf
 from .exportdialog import ExportDialog
+from .heatmaps import HeatMaps
 from .helppage import HELP_PAGE
 from .installing import BROKEN_CODES
 from .logic import MAEMCNoduleLogic
@@ -53,7 +54,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         self.logic.attach()
         self.logic.queue.deviceRequest = self.ui.deviceSelector.currentData
         self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
-        self.noduleView = NoduleView(self.ui)
+        self.noduleView = NoduleView(self.ui, HeatMaps(self.ui, self.logic.queue))
         self.operatingPoints = OperatingPointsSection(self.ui)
         self.alikeSection = AlikeSection(self.ui, self.logic)
         self.reviewSection = ReviewSection(self.ui, self.logic, self._errorsInStatusLine)
@@ -126,7 +127,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
         ui.clinicalScoresButton.connect("contentsCollapsed(bool)", self._wake)
-        for button in (ui.priorButton, ui.operatingPointsButton, ui.alikeButton):
+        for button in (ui.priorButton, ui.operatingPointsButton, ui.alikeButton, ui.explanationButton):
             button.connect("contentsCollapsed(bool)", self._wake)
         ui.resultTable.connect("itemSelectionChanged()", self.onNoduleSelected)
         ui.resultTable.connect("itemClicked(QTableWidgetItem*)", self.onNoduleSelected)

@@ -118,18 +118,22 @@ class Server:
         from ..explain.explanation import explain
         from ..figures.words import sentences
         from ..models.autoencoder import load_autoencoder
+        from .maps import encode_maps
 
         nodules = _nodules(message)
         predictor = self._load(message)
         case = decode_case(nodules[0], predictor.card)
         self._progress(message, "explaining", 0.0)
         self._autoencoder = self._autoencoder or load_autoencoder(predictor)
-        explanation = explain(predictor, case, self._autoencoder)
+        measured = message.get("measured", False)
+        require(isinstance(measured, bool), "'measured' of a request is true or false.", "measured")
+        explanation = explain(predictor, case, self._autoencoder, measured=measured)
         parts = {
             part: {branch: encode_array(array) for branch, array in branches.items()}
             for part, branches in explanation.parts().items()
         }
-        return {**parts, "sentences": sentences(explanation), **self._model()}
+        further = encode_maps(explanation) if measured else {}
+        return {**parts, **further, "sentences": sentences(explanation), **self._model()}
 
     def _report_page(self, message: dict) -> dict:
         page = message.get("nodule")

@@ -121,6 +121,9 @@ class InstantClient:
             answer |= {"predictions": [prediction], "outlines": [None]}
             for part in ("reconstruction", "error", "attention"):
                 answer[part] = {plane: encode_array(stack) for plane, stack in stacks.items()}
+            if fields.get("measured"):
+                answer |= {"maps": [], "seen": {plane: encode_array(stack) for plane, stack in stacks.items()}}
+                answer |= {"shown": list(range(25))}
         self._messages.append(answer)
         return self.sent
 
