@@ -11,6 +11,7 @@ The table's columns are written from these records and are for people to read.
 
 import contextlib
 import dataclasses
+import functools
 import json
 
 import slicer
@@ -20,6 +21,8 @@ from . import pictures
 from .resultwords import MEASURES
 
 PLANES = ("axial", "coronal")
+KINDS = ("reconstruction", "error", "attention", "original")
+"""Of overlay volumes."""
 SHOWN, ELSEWHERE, ASIDE = "", "elsewhere", "aside"
 """How an analysis stands to what the panel shows: its CT is the one shown, another CT is, or its list is no longer the
 one chosen for its CT, so that it is the user's own and followed no more until it is chosen again."""
@@ -70,11 +73,15 @@ class NoduleRecord:
     @classmethod
     def fromJson(cls, text: str) -> "NoduleRecord":
         """Raises ValueError where the text is no record; keys of a later version are left out."""
-        values = json.loads(text)
-        names = {field.name for field in dataclasses.fields(cls)}
+        values = _parsed(text)
         if not isinstance(values, dict) or "name" not in values:
             raise ValueError("not a nodule record")
-        return cls(**{key: value for key, value in values.items() if key in names})
+        return cls(**{name: values[name] for name in _FIELDS if name in values})
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(NoduleRecord))
+_parsed = functools.lru_cache(maxsize=1024)(json.loads)
+"""Of a record's text, which is read many times and changes rarely; what it gives is never changed in place."""
 
 
 class Analysis:
@@ -179,13 +186,20 @@ class Analysis:
             if pointsNode.GetNthControlPointPositionStatus(index) == placed
         }
 
+    def indexOf(self, pointID: str) -> int | None:
+        """Index of a point that has been placed; None where it is gone, or still at the mouse."""
+        pointsNode = self.pointsNode
+        index = -1 if pointsNode is None else pointsNode.GetNthControlPointIndexByID(pointID)
+        placed = index >= 0 and pointsNode.GetNthControlPointPositionStatus(index) == pointsNode.PositionDefined
+        return index if placed else None
+
     def pointRas(self, pointID: str):
         """World position (R, A, S) mm of a point, or of a picture's middle; None where it is gone."""
         if not self.located:
             with contextlib.suppress(InputError):
                 return pictures.centerRas(self.volumeNode, pointID) if self.volumeNode else None
             return None
-        index = self.pointIndices().get(pointID)
+        index = self.indexOf(pointID)
         return None if index is None else tuple(self.pointsNode.GetNthControlPointPositionWorld(index))
 
     def recordIDs(self) -> list:
@@ -263,7 +277,8 @@ class Analysis:
         nodes = [self.tableNode.GetNodeReference(role) for role in self._rolesOf(pointID)]
         return [node for node in nodes if node is not None]
 
-    def removeNodesOf(self, pointID: str) -> None:
+    def removeNodesOf(self, pointID: str = "") -> None:
+        """Remove them from the scene, at once."""
         roles = self._rolesOf(pointID)
         with batch(self.tableNode.GetScene()) as scene:
             for node in self.nodesOf(pointID):
@@ -272,9 +287,12 @@ class Analysis:
             self.tableNode.RemoveNodeReferenceIDs(role)
 
     def _rolesOf(self, pointID: str) -> list:
-        ending = f".{pointID}" if pointID else ""
-        others = (_VOLUME, _POINTS, _OUTLINES)
-        return [role for role in self._roles() if role.endswith(ending) and role not in others]
+        """Of the nodes of one nodule, or without an ID of all, those that there are."""
+        if not pointID:
+            return [role for role in self._roles() if role not in (_VOLUME, _POINTS, _OUTLINES)]
+        kinds = ["roi", *(f"{kind}.{plane}" for kind in KINDS for plane in PLANES)]
+        roles = [f"MAEMC.{kind}.{pointID}" for kind in kinds]
+        return [role for role in roles if self.tableNode.GetNodeReferenceID(role)]
 
     def _roles(self) -> list:
         """Roles of the node references that are ours."""

@@ -96,7 +96,8 @@ def fillModels(selector) -> None:
             value, hint = model.name, card.intended_use
         selector.addItem(text, value)
         selector.setItemData(selector.count - 1, hint, qt.Qt.ToolTipRole)
-    selector.enabled = bool(models)
+    missing = "" if models else _("No model is installed. Import one by the button beside.")
+    enable(selector, missing, _("The model that scores; its intended use is shown with each result"))
     if not models:
         selector.addItem(_("No model is installed"), "")
 

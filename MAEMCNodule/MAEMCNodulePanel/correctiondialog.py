@@ -5,6 +5,9 @@ from pathlib import Path
 import qt
 import slicer
 from MAEMCLib.review.review import CORRECTABLE
+from slicer.i18n import tr as _
+
+from .widgets import enable
 
 _UI = Path(__file__).resolve().parent.parent / "Resources" / "UI" / "MAEMCNoduleCorrection.ui"
 
@@ -36,5 +39,7 @@ class CorrectionDialog:
         return parts, float(self.ui.percentSpinBox.value) if "probability" in parts else None
 
     def _update(self, *toggled) -> None:
-        self.ui.percentSpinBox.enabled = self.boxes["probability"].checked
-        self.ui.buttonBox.button(qt.QDialogButtonBox.Ok).setEnabled(bool(self.correction()[0]))
+        missing = "" if self.boxes["probability"].checked else _("Tick the probability first.")
+        enable(self.ui.percentSpinBox, missing, _("Your own probability of malignancy, in percent"))
+        nothing = "" if self.correction()[0] else _("Tick what you have corrected.")
+        enable(self.ui.buttonBox.button(qt.QDialogButtonBox.Ok), nothing, _("Write the correction to the audit log"))

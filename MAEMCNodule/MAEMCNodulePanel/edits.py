@@ -46,7 +46,7 @@ class NoduleEdits:
 
     def remove(self, analysis: Analysis, pointID: str) -> None:
         """Delete a point, or the score of a picture, and everything of it."""
-        record, index = analysis.record(pointID), analysis.pointIndices().get(pointID)
+        record, index = analysis.record(pointID), analysis.indexOf(pointID)
         contents, text = analysis.contentsOf(pointID), _("removal of {name}").format(name=record.name if record else "")
         if index is not None:
             point, outlined = _Point.of(analysis.pointsNode, index), self._measuring.taken(analysis, pointID)
@@ -59,7 +59,7 @@ class NoduleEdits:
 
     def move(self, analysis: Analysis, pointID: str, pointRas) -> None:
         """Move a point to a place in the world (RAS mm)."""
-        index, before = analysis.pointIndices().get(pointID), analysis.pointRas(pointID)
+        index, before = analysis.indexOf(pointID), analysis.pointRas(pointID)
         if index is None:
             return
         text = _("move of {name}").format(name=analysis.record(pointID).name)
@@ -68,20 +68,20 @@ class NoduleEdits:
 
     def rename(self, analysis: Analysis, pointID: str, name: str) -> None:
         """Give a point another name; an empty one changes nothing."""
-        index = analysis.pointIndices().get(pointID)
+        index = analysis.indexOf(pointID)
         if index is not None and name.strip():
             analysis.pointsNode.SetNthControlPointLabel(index, name.strip())
         self._statusLine.changed.emit()  # its row has what was typed
 
     def setVisible(self, analysis: Analysis, pointID: str, visible: bool) -> None:
         """Show or hide a point, with its frame and overlay."""
-        index = analysis.pointIndices().get(pointID)
+        index = analysis.indexOf(pointID)
         if index is not None:
             analysis.pointsNode.SetNthControlPointVisibility(index, visible)
 
     def setLocked(self, analysis: Analysis, pointID: str, locked: bool) -> None:
         """Whether a point cannot be dragged, and is not removed from the panel."""
-        index = analysis.pointIndices().get(pointID)
+        index = analysis.indexOf(pointID)
         if index is not None:
             analysis.pointsNode.SetNthControlPointLocked(index, locked)
             self._statusLine.changed.emit()
@@ -160,7 +160,7 @@ def middleOf(analysis: Analysis, pointID: str, record):
 
 def isLocked(analysis: Analysis, pointID: str) -> bool:
     """Whether a point, or its whole list, is locked."""
-    index = analysis.pointIndices().get(pointID)
+    index = analysis.indexOf(pointID)
     points = analysis.pointsNode
     return index is not None and bool(points.GetLocked() or points.GetNthControlPointLocked(index))
 
@@ -170,6 +170,6 @@ def _isThere(analysis: Analysis) -> bool:
 
 
 def _place(analysis: Analysis, pointID: str, pointRas) -> None:
-    index = analysis.pointIndices().get(pointID) if _isThere(analysis) else None
+    index = analysis.indexOf(pointID) if _isThere(analysis) else None
     if index is not None:
         analysis.pointsNode.SetNthControlPointPositionWorld(index, *pointRas)

@@ -39,7 +39,7 @@ def nameOfPoint(pointsNode, index: int, record=None) -> str:
 
 def writeLabel(analysis, pointID: str, record) -> None:
     """Let the point's label carry name and probability, where its CT is the one that is shown."""
-    index, pointsNode = analysis.pointIndices().get(pointID), analysis.pointsNode
+    index, pointsNode = analysis.indexOf(pointID), analysis.pointsNode
     if index is None or not analysis.shown:
         return
     name, label = record.name, record.name + _number(seen(analysis, pointID, record))

@@ -4,13 +4,15 @@ the data tree: a folder beside the CT, and in it a folder for each nodule.
 Overlays are what the model reconstructed, where it errs and what it attended to, over the CT at their place.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import slicer
 import vtk
 from MAEMCLib.inputs.region import SIDE
 from slicer.i18n import tr as _
 
-from .analysis import OVERLAY, PLANES, batch
+from .analysis import KINDS, OVERLAY, PLANES, batch
 from .explanations import Explained
 from .overlaychoice import OverlayKind
 
@@ -19,7 +21,6 @@ GATE_COLORS = {"green": (46, 139, 87), "amber": (214, 137, 16), "red": (192, 57,
 
 PLANE = "MAEMC.Plane"
 """Attribute of an overlay volume: the plane of its slices."""
-KINDS = ("reconstruction", "error", "attention", "original")
 ERROR_SHOWN_FROM_HU = 60.0
 ERROR_SHOWN_TO_HU = 600.0
 ATTENTION_SHOWN_FROM = 0.25
@@ -179,11 +180,15 @@ class AnalysisFolder:
     def __init__(self, analysis) -> None:
         self._analysis = analysis
         self._tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(analysis.tableNode.GetScene())
-        # Table or point list may have lost its item already: one of them is being removed.
-        inside = [self._tree.GetItemByDataNode(node) for node in (analysis.tableNode, analysis.pointsNode) if node]
-        inside += [self._parent(self._tree.GetItemByDataNode(node)) for node in analysis.nodesOf()]
-        parents = [item for item in map(self._parent, inside) if item]
+        parents = (self._parent(item) for item in self._inside())
         self._folder = next((item for item in parents if self._tree.GetItemAttribute(item, _FOLDER_MARK) == "1"), 0)
+
+    def _inside(self) -> Iterator[int]:
+        """Items that lie in the folder, if there is one. Table or point list may have lost its item already: one of
+        them is being removed; then what belongs to the nodules is asked."""
+        analysis, tree = self._analysis, self._tree
+        yield from (tree.GetItemByDataNode(node) for node in (analysis.tableNode, analysis.pointsNode) if node)
+        yield from (self._parent(tree.GetItemByDataNode(node)) for node in analysis.nodesOf())
 
     def place(self, node) -> None:
         """Put a node into it."""
@@ -209,7 +214,10 @@ class AnalysisFolder:
         self._dissolve(self._noduleFolder(pointID))
 
     def remove(self) -> None:
-        """Remove the folder; what is in it moves up."""
+        """Remove the folder and those of the nodules; what is in them moves up."""
+        for item in self._children(self._folder):
+            if self._tree.GetItemAttribute(item, _NODULE_MARK):
+                self._dissolve(item)
         self._dissolve(self._folder)
 
     def _made(self) -> int:

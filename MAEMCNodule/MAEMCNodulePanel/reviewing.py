@@ -106,7 +106,7 @@ class Reviewing:
 
     def _lock(self, analysis, pointID: str, locked: bool) -> None:
         """Lock a point, or unlock one that was locked here; one that the user has locked stays so."""
-        index, points, table = analysis.pointIndices().get(pointID), analysis.pointsNode, analysis.tableNode
+        index, points, table = analysis.indexOf(pointID), analysis.pointsNode, analysis.tableNode
         if index is None:
             return
         if locked and not points.GetNthControlPointLocked(index):

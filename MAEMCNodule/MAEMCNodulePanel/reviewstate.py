@@ -19,6 +19,7 @@ from .identity import subjectOf
 _NUMBERS = ("probability", "interval_low", "interval_high", "interval_kind", "class", "class_probabilities",
             "characteristics", "alike")  # fmt: skip
 """Of a result, what a reader should not see before the time has come."""
+_KNOWN = {one.name for one in dataclasses.fields(NoduleResult)} | {"class"}
 _SAME, _SAME_MM = 1e-9, 1e-3
 """Two probabilities, and two places, this near are one."""
 _opened: dict = {}
@@ -65,8 +66,7 @@ def hasNumber(record) -> bool:
 
 def resultOf(record) -> NoduleResult:
     """The row of a nodule that was scored; what a later version has kept with it is left out."""
-    names = {one.name for one in dataclasses.fields(NoduleResult)} | {"class"}
-    return NoduleResult.from_json({name: value for name, value in record.result.items() if name in names})
+    return NoduleResult.from_json({name: value for name, value in record.result.items() if name in _KNOWN})
 
 
 def reviewOf(analysis, pointID: str) -> Review | None:

@@ -57,9 +57,9 @@ def removeOutline(analysis, pointID: str) -> None:
 
 def removeOutlines(analysis) -> None:
     """Remove the network's segments of all nodules, and the segmentation where nothing is left in it."""
-    for pointID in analysis.recordIDs():
-        removeOutline(analysis, pointID)
     node = analysis.outlines
+    for segmentID in _networksOf(analysis, None):
+        node.GetSegmentation().RemoveSegment(segmentID)
     if node is not None and node.GetSegmentation().GetNumberOfSegments() == 0:
         node.GetScene().RemoveNode(node)
 
@@ -114,11 +114,12 @@ def _created(analysis):
     return node
 
 
-def _networksOf(analysis, pointID: str) -> list:
+def _networksOf(analysis, pointID: str | None) -> list:
+    """IDs of the network's segments of a nodule; of all nodules where none is named."""
     if analysis.outlines is None:
         return []
     segmentation, tag, found = analysis.outlines.GetSegmentation(), vtk.mutable(""), []
     for segmentID in segmentation.GetSegmentIDs():
-        if segmentation.GetSegment(segmentID).GetTag(_NODULE, tag) and str(tag) == pointID:
+        if segmentation.GetSegment(segmentID).GetTag(_NODULE, tag) and pointID in (None, str(tag)):
             found.append(segmentID)
     return found

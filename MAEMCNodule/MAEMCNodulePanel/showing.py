@@ -130,7 +130,7 @@ def isPointVisible(analysis, pointID: str) -> bool:
     """Whether a point of a list can be seen, as far as list and point are concerned; a picture always is."""
     if not analysis.located:
         return analysis.shown
-    index = analysis.pointIndices().get(pointID)
+    index = analysis.indexOf(pointID)
     if index is None or not analysis.shown:
         return False
     points, display = analysis.pointsNode, analysis.pointsNode.GetDisplayNode()
@@ -139,7 +139,7 @@ def isPointVisible(analysis, pointID: str) -> bool:
 
 def isPointHidden(analysis, pointID: str) -> bool:
     """Whether the user has hidden a point of a list."""
-    index = analysis.pointIndices().get(pointID)
+    index = analysis.indexOf(pointID)
     return index is not None and not analysis.pointsNode.GetNthControlPointVisibility(index)
 
 

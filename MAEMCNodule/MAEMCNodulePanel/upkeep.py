@@ -6,7 +6,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import nodes, segments, views
-from .analysis import ASIDE, Analysis, NoduleRecord
+from .analysis import ASIDE, Analysis, NoduleRecord, batch
 from .overlaychoice import OverlayKind
 from .parameters import parameterNode
 from .resulttable import writeTable
@@ -163,7 +163,8 @@ class SceneUpkeep:
 
 def _removeNodes(analysis: Analysis) -> None:
     """Remove frames, overlays and folders of all nodules of an analysis."""
-    for pointID in analysis.recordIDs():
-        nodes.removeNodesOf(analysis, pointID)
-    segments.removeOutlines(analysis)
-    nodes.AnalysisFolder(analysis).remove()
+    with batch(analysis.tableNode.GetScene()):
+        folder = nodes.AnalysisFolder(analysis)  # found by what lies in it
+        analysis.removeNodesOf()
+        segments.removeOutlines(analysis)
+        folder.remove()

@@ -109,17 +109,17 @@ def neighbors(around: CTVolume, mask: NoduleMask) -> int:
     if min(around.size) < 3 or not any(radius):
         return 0
     opened = sitk.BinaryMorphologicalOpening(image, radius, sitk.sitkBall, 0.0, 1.0)
-    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(opened))
-    own = _near(around, mask)
-    found = 0
-    for number in range(1, int(parts.max()) + 1):
-        part = parts == number
-        voxels = np.argwhere(part)
-        if (voxels.min(axis=0) == 0).any() or (voxels.max(axis=0) == np.array(part.shape) - 1).any():
+    parts, shapes = sitk.ConnectedComponent(opened), sitk.LabelShapeStatisticsImageFilter()
+    shapes.Execute(parts)
+    own = set(np.unique(sitk.GetArrayViewFromImage(parts)[_near(around, mask)]).tolist())
+    voxel_mm3, found = float(abs(np.linalg.det(around.affine[:3, :3]))), 0
+    for number in set(shapes.GetLabels()) - own:
+        box = np.array(shapes.GetBoundingBox(number))
+        low, size = box[:3], box[3:]
+        if (low == 0).any() or (low + size == around.size).any():
             continue
-        diameter = (6.0 / np.pi * len(voxels) * float(abs(np.linalg.det(around.affine[:3, :3])))) ** (1.0 / 3.0)
-        extent = float(((np.ptp(voxels, axis=0) + 1) * spacing[::-1]).max())
-        found += bool(diameter >= SMALLEST_NEIGHBOR_MM and extent <= LONGEST * diameter and not own[part].any())
+        diameter = (6.0 / np.pi * shapes.GetNumberOfPixels(number) * voxel_mm3) ** (1.0 / 3.0)
+        found += bool(diameter >= SMALLEST_NEIGHBOR_MM and (size * spacing).max() <= LONGEST * diameter)
     return found
 
 

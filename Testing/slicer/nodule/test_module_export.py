@@ -256,3 +256,85 @@ def test_a_script_exports_with_or_without_names(panel, add_ct, tmp_path):
     assert "Jones" in path.read_text()
     with pytest.raises(InputError, match="could not be written"):
         panel.logic.exportResults(analysis, tmp_path / "no" / "such" / "folder")
+
+
+class SilentClient:
+    """A worker that takes every request and answers none."""
+
+    pid, log, silent_seconds, sent = None, (), 0.0, 0
+
+    def send(self, request, tag=None, **fields):
+        self.sent += 1
+        return self.sent
+
+    def poll(self):
+        return []
+
+    def cancel(self):
+        pass
+
+    stop = cancel
+
+
+def test_an_interrupted_export_leaves_what_was_whole_and_can_be_done_again(panel, add_ct, tmp_path, worker):
+    place(panel, add_ct(), (0, 0, 0))
+    out, silent = tmp_path / "out", SilentClient()
+    out.mkdir()
+    (out / "report.html").write_text("an earlier one")
+    panel.logic.queue.worker = silent
+    dialog = opened(panel, out)
+    widget(dialog, "writeButton").click()
+    status = widget(dialog, "exportStatusLabel")
+    assert "Writing" in status.text and silent.sent == 1 and panel.logic.isBusy()
+    panel.ui.stopButton.click()
+    panel.settle()
+    assert status.text == "Stopped. Written: results.csv, results.json."
+    assert {path.name for path in out.iterdir()} == {"report.html", "results.csv", "results.json"}
+    assert (out / "report.html").read_text() == "an earlier one"
+    assert panel.records()[0].state == "scored", "what was scored stays"
+    worker()
+    widget(dialog, "tablesCheckBox").checked = False
+    widget(dialog, "writeButton").click()
+    panel.wait(lambda: "Writing" not in status.text, "report")
+    assert status.text == "Written: report.html, report.pdf."
+    assert "an earlier one" not in (out / "report.html").read_text()
+
+
+def test_tables_that_cannot_be_finished_leave_those_of_before(panel, add_ct, tmp_path, monkeypatch):
+    place(panel, add_ct(), (0, 0, 0))
+    dialog = opened(panel, tmp_path)
+    widget(dialog, "reportCheckBox").checked = False
+    widget(dialog, "writeButton").click()
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("results.*")}
+    panel.parameters.points.SetNthControlPointPosition(0, 3, 0, 0)
+    panel.settle()
+
+    def full(*places):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    widget(dialog, "writeButton").click()
+    monkeypatch.undo()
+    assert "results" in widget(dialog, "exportStatusLabel").text and "Written" not in widget(
+        dialog, "exportStatusLabel"
+    ).text  # fmt: skip
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("results.*")} == before
+    assert not list(tmp_path.glob("*.tmp*")), "nor half of one"
+
+
+def test_two_hundred_points(panel, add_ct, tmp_path):
+    """As many as a metastatic lung has: all scored, listed and written."""
+    add_ct(shape=(60, 110, 100))
+    panel.settle()
+    points = panel.place((0, 0, 0))
+    for number in range(1, 200):
+        points.AddControlPoint([float(number % 20) * 3 - 30, float(number // 20) * 4 - 20, 0.0])
+    panel.settle()
+    assert panel.ui.resultTable.rowCount == 200
+    assert {record.state for record in panel.records()} == {"scored"}
+    dialog = opened(panel, tmp_path)
+    widget(dialog, "reportCheckBox").checked = False
+    widget(dialog, "writeButton").click()
+    rows = list(csv.DictReader((tmp_path / "results.csv").open()))
+    assert [row["nodule_id"] for row in rows] == [f"N{number}" for number in range(1, 201)]
+    assert {row["status"] for row in rows} == {"scored"}
