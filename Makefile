@@ -29,12 +29,13 @@ bench: .venv/installed
 	$(SETTINGS) $(BIN)/python -m Testing.benchmarks
 
 # Hours: every reader of outside data on spoiled inputs; how often intervals hold the truth; a job and the panel's list
-# under all that happens to them; then the tables of MAEMCTraining/README.md on the phantom and the LIDC slices, in
-# soak-output. The tables continue where they were stopped.
+# under all that happens to them; every LIDC cube and fifty slabs with all outputs; then the tables of
+# MAEMCTraining/README.md on the phantom and the LIDC slices, in soak-output, which continue where they were stopped.
 soak: .venv/installed
 	$(BIN)/python -m Testing.fuzzing
 	MAEMC_SOAK=1 $(BIN)/python -m pytest Testing/training/test_intervals.py Testing/training/test_job_stateful.py
 	PANEL_EXAMPLES=500 $(SETTINGS) $(BIN)/python -m pytest Testing/slicer/nodule/test_module_stateful.py
+	$(BIN)/python Testing/real_data.py
 	$(BIN)/maemc-train phantom --output soak-output/matched --cases 300 --seed 11
 	$(BIN)/maemc-train phantom --output soak-output/others --cases 300 --seed 12
 	$(BIN)/maemc-train phantom --output soak-output/easy --cases 300 --seed 13 --grade easy
@@ -48,8 +49,10 @@ soak: .venv/installed
 	$(BIN)/maemc-train experiment methods --data soak-output/slices.csv --output soak-output/table-methods \
 	    --threads 1 view_share=0.5 turn=true precision=bfloat16
 
+# Pictures for README and the Extensions Index; and the nodule panel in every state, to be looked at.
 screenshots: .venv/installed
 	$(SETTINGS) $(BIN)/python Testing/screenshots.py
+	$(SETTINGS) $(BIN)/python Testing/panel_states.py build/panel-states
 
 # The pictures of docs/introduction.md, by whatever model is shipped, from the LIDC cubes.
 introduction: .venv/installed

@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 from MAEMCLib.__main__ import main as maemc
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest
@@ -47,6 +48,7 @@ def main() -> int:
     bundle = ModelBundle.open(find_model(None))
     cases = [*_cases(options, "lidc-cubes", None), *_cases(options, "lidc-slabs", options.slabs)]
     found: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
+    distances: dict[str, list[float]] = collections.defaultdict(list)
     failed: list[str] = []
     since = time.process_time()
     with CaseScorer(bundle.card, lambda: open_predictor(bundle, "cpu")) as scorer:
@@ -54,7 +56,7 @@ def main() -> int:
             print(f"\r{number} of {len(cases)}", end="", file=sys.stderr, flush=True)
             try:
                 row = scorer.score([case])[0].result
-                _count(found, row.to_json())
+                _count(found, distances, row.to_json())
                 failed += [f"{case.image.name}: {row.message}"] * (row.status != "scored")
             except Exception:  # whatever it is: it is what this looks for
                 failed.append(f"{case.image.name}: {traceback.format_exc()}")
@@ -64,6 +66,8 @@ def main() -> int:
         failed += list(_outputs(case, options.output))
     print(f"{len(chosen[: options.outputs])} written with all outputs and read again, {len(failed)} failures in all")
     _show(found, len(cases))
+    for name, values in distances.items():
+        print(f"{name}: a third of the nodules lie within {np.percentile(values, 100 / 3):.2f} mm of another category")
     print("\n".join(failed))
     return 1 if failed else 0
 
@@ -91,7 +95,7 @@ def _cases(options: argparse.Namespace, name: str, count: int | None) -> list[Ca
     return list(rows) if count is None else list(rows[:: max(len(rows) // count, 1)][:count])
 
 
-def _count(found: dict, row: dict) -> None:
+def _count(found: dict, distances: dict, row: dict) -> None:
     """What the clinical scores and the gate say of a row."""
     found["gate"][row["gate"]] += 1
     found["gate reason"].update(row["gate_reasons"])
@@ -102,6 +106,7 @@ def _count(found: dict, row: dict) -> None:
             found[f"{setting}: number or category"][name] += applicable
             if applicable and name == GUIDELINES[setting]:
                 _count_edge(found, name, answer.result.edge)
+                distances[name] += [] if answer.result.edge is None else [answer.result.edge.distance]
 
 
 def _count_edge(found: dict, name: str, edge) -> None:
