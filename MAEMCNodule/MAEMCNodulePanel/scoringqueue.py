@@ -323,7 +323,7 @@ def _inSlicersWords(error: MAEMCError, pointRas) -> MAEMCError:
     if error.code != "point-outside":
         return error
     which = str(error).partition("The point")[0]  # of a further series, its name
-    place = ", ".join(f"{axis} {value:.1f}" for axis, value in zip("RAS", pointRas, strict=True))
+    place = ", ".join(f"{axis} {round(value, 1) + 0.0:.1f}" for axis, value in zip("RAS", pointRas, strict=True))
     text = _("The point ({place} mm) lies outside the volume. Drag it to its place, or choose the CT it belongs to.")
     return InputError(which + text.format(place=place), error.code)
 
