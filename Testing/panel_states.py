@@ -43,15 +43,15 @@ class Panel:
         self.widget.refresh()
         self.application.processEvents()
 
-    def picture(self, name: str, whole: bool = False) -> None:
-        """whole: as high as all of it, and not as a window shows it."""
-        if whole:
-            self.widget.parent.resize(self.widget.parent.width, self.widget.parent.sizeHint.height())
-            self.application.processEvents()
-        self.widget.parent.grab().save(str(self.folder / f"{name}.png"))
+    def picture(self, name: str) -> None:
+        """As high as its contents, as the scrolled area of a window lets it be."""
+        parent = self.widget.parent
+        needed = parent.layout().totalHeightForWidth(parent.width)
+        parent.resize(parent.width, max(needed, HEIGHT))
+        self.application.processEvents()
+        parent.grab().save(str(self.folder / f"{name}.png"))
         print(self.folder / f"{name}.png", flush=True)
-        if whole:
-            self.resize(self.widget.parent.width)
+        self.resize(parent.width)
 
     def fold(self, *opened: str) -> None:
         for name in FOLDED:
@@ -157,9 +157,12 @@ def _sections(panel: Panel) -> None:
     """Each section open; narrow, wide, dark."""
     from PySide6 import QtGui
 
+    analysis, selected = panel.logic.shownAnalysis(), panel.widget._parameterNode.selectedPoint
+    for name, text in {"setting": "incidental", "age": "65", "sex": "female", "risk": "high", "smoker": "yes"}.items():
+        panel.logic.setScoreValue(analysis, selected, name, text)
     for name in FOLDED:
         panel.fold(name)
-        panel.picture(f"open {name.removesuffix('Button')}", whole=True)
+        panel.picture(f"open {name.removesuffix('Button')}")
     panel.fold()
     for width in (400, 700):
         panel.resize(width)
@@ -168,9 +171,9 @@ def _sections(panel: Panel) -> None:
     panel.resize(WIDTH)
     panel.application.setPalette(_dark(QtGui))
     panel.fold("explanationButton")
-    panel.picture("dark", whole=True)
+    panel.picture("dark")
     panel.fold("clinicalScoresButton")
-    panel.picture("dark clinical scores", whole=True)
+    panel.picture("dark clinical scores")
     panel.fold()
 
 
@@ -200,7 +203,7 @@ def _with_a_prior(panel: Panel) -> None:
     prior.SetName("Prior (synthetic)")
     panel.place(nodules[1][1])
     panel.fold("priorButton")
-    panel.picture("prior beside current", whole=True)
+    panel.picture("prior beside current")
 
 
 if __name__ == "__main__":

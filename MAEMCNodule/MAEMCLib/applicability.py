@@ -61,7 +61,7 @@ class Finding:
 def size_finding(diameter_mm: float | None, limits: Limits) -> Finding | None:
     """A nodule's longest axial diameter, None where it is not known, against those that a model knows; None within
     them."""
-    known = f"{limits.smallest_diameter_mm:g}-{limits.largest_diameter_mm:g} mm"
+    known = f"{limits.smallest_diameter_mm:.3g}-{limits.largest_diameter_mm:.3g} mm"
     if diameter_mm is None:
         return Finding("grey", SIZE_UNKNOWN, f"The nodule's size is not known here; the model knows {known}.")
     if diameter_mm > limits.largest_diameter_mm:

@@ -13,9 +13,11 @@ def intervalText(result: dict) -> str:
 
 
 def notesText(record) -> str:
-    """The findings behind the gate and, where it was not scored, why; one line, each once."""
+    """Why it was not scored, the findings behind the gate, then the milder ones; one line, each once."""
     result = record.result or {}
-    parts = [record.message, *(warning["message"] for warning in result.get("warnings") or [])]
+    reasons, warnings = result.get("gate_reasons") or (), result.get("warnings") or []
+    ordered = sorted(warnings, key=lambda warning: warning["code"] not in reasons)
+    parts = [record.message, *(warning["message"] for warning in ordered)]
     return " ".join(dict.fromkeys(part for part in parts if part))
 
 
