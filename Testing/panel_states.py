@@ -72,6 +72,10 @@ class Panel:
         self.settle()
         return node
 
+    def part(self, name: str):
+        """A widget of a section."""
+        return next(one for one in self.widget.parent.findChildren("QWidget") if one.objectName == name)
+
     def place(self, lps, wait: bool = True) -> None:
         self.ui.placeButton.click()
         self.widget._parameterNode.points.AddControlPoint([-lps[0], -lps[1], lps[2]])
@@ -90,7 +94,7 @@ def main() -> int:
     module_factory.select("MAEMCNodule")
     try:
         panel = Panel(application, module.widgetRepresentation().self(), folder)
-        for draw in (_without_results, _gates, _sections, _with_a_prior):
+        for draw in (_without_results, _with_a_prior, _gates, _sections):
             draw(panel)
     finally:
         module_factory.unload("MAEMCNodule")
@@ -188,22 +192,50 @@ def _dark(gui):
     }  # fmt: skip
     for one, color in colors.items():
         palette.setColor(one, gui.QColor(color))
+    for one in (role.WindowText, role.Text, role.ButtonText):
+        palette.setColor(gui.QPalette.ColorGroup.Disabled, one, gui.QColor("#808080"))
     return palette
 
 
 def _with_a_prior(panel: Panel) -> None:
-    """A nodule beside itself in an earlier CT."""
+    """A nodule beside itself in an earlier CT, in which it was smaller."""
     import slicer
     from MAEMCTrainingLib.phantom.sample_chest import make_sample_chest
+    from scipy.ndimage import zoom
 
     chest, nodules = make_sample_chest()
-    current = panel.load(chest, "Current (synthetic)")
+    current, point = panel.load(chest, "Current (synthetic)"), nodules[1][1]
     prior = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Prior (synthetic)")
     prior.CopyContent(current)
     prior.SetName("Prior (synthetic)")
-    panel.place(nodules[1][1])
+    k, j, i = chest.to_index(point).round().astype(int)[::-1]
+    array = slicer.util.arrayFromVolume(prior)
+    part = array[k - 8 : k + 9, j - 16 : j + 17, i - 16 : i + 17]
+    smaller = zoom(part.astype(float), 0.8, order=1, mode="nearest", grid_mode=True)
+    low = [(n - m) // 2 for n, m in zip(part.shape, smaller.shape, strict=True)]
+    part[tuple(slice(a, a + m) for a, m in zip(low, smaller.shape, strict=True))] = smaller
+    prior.GetImageData().Modified()
+    panel.widget._parameterNode.inputVolume = current
+    panel.settle()
+    panel.place(point)
     panel.fold("priorButton")
+    selector, days = panel.part("priorSelector"), panel.part("daysEdit")
+    selector.setCurrentNode(prior)
+    selector.emit("nodeActivated(vtkMRMLNode*)", prior)
+    days.text = "180"
+    days.emit("editingFinished()")
+    panel.part("placeInPriorButton").click()
+    panel.widget._parameterNode.points.AddControlPoint([-point[0], -point[1], point[2]])
+    panel.settle()
+    panel.widget._parameterNode.inputVolume = current
+    panel.settle()
+    link = panel.part("linkSelector")
+    link.currentIndex = 1
+    link.emit("activated(int)", 1)
+    panel.part("compareButton").click()
+    panel.settle()
     panel.picture("prior beside current")
+    panel.fold()
 
 
 if __name__ == "__main__":
