@@ -1,6 +1,7 @@
 """Keeps results true to the scene: what follows when a point, a CT, a list or a table has changed or is gone."""
 
 import dataclasses
+import time
 
 import slicer
 from slicer.i18n import tr as _
@@ -17,6 +18,8 @@ from .status import Status, StatusLine
 
 DEBOUNCE_SECONDS = 0.4
 """A moved point is scored this long after it came to rest."""
+TABLE_SECONDS = 1.0
+"""While nodules are being scored, their table is written no more often than this."""
 
 
 class SceneUpkeep:
@@ -27,6 +30,7 @@ class SceneUpkeep:
     ) -> None:
         self._observer, self._queue, self._display, self._statusLine = observer, queue, display, statusLine
         self._lostTables: list = []  # (name, contents, ID of the point list) of tables that were deleted
+        self._written: dict = {}  # analysis ID -> monotonic time at which its table was written
         observer.pointPlaced.connect(self._onPointPlaced)
         observer.inputChanged.connect(self._onInputChanged)
         observer.pointRemoved.connect(self._onPointRemoved)
@@ -117,7 +121,11 @@ class SceneUpkeep:
         writeTable(analysis)
 
     def _onAnalysisChanged(self, analysis: Analysis) -> None:
-        if analysis.tableNode.GetScene() is not None:
+        # Of two hundred nodules that are being scored, each answer would write two hundred rows.
+        written, now = self._written.get(analysis.id, 0.0), time.monotonic()
+        soon = self._queue.isBusy(analysis) and now - written < TABLE_SECONDS  # it is called again when all is answered
+        if analysis.tableNode.GetScene() is not None and not soon:
+            self._written[analysis.id] = now
             writeTable(analysis)
         self._statusLine.changed.emit()
 
@@ -158,6 +166,7 @@ class SceneUpkeep:
     def _onSceneClosing(self) -> None:
         self._queue.forget()
         self._lostTables.clear()
+        self._written.clear()
         self._statusLine.status = Status()
 
 

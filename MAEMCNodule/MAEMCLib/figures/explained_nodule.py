@@ -69,7 +69,7 @@ def seen_figure(explanation):
             if number == 0:
                 left.set_title("as the model saw it", fontsize=9)
                 right.set_title(explanation.attention_kind, fontsize=9)
-    what = "Slices that the model saw, by their distance from the point. " if few else ""
+    what = "Slices that the model saw, by their distance from the point.\n" if few else ""
     figure.supxlabel(f"{what}{DISCLAIMER}", fontsize=8, color="0.35")
     return figure
 

@@ -31,7 +31,7 @@ def clinical_parts(row: Mapping[str, object], given: Mapping[str, object], count
     applicable = [one for one in found.values() if one.result is not None and one.result.applicable]
     heads = ("Clinical score", f"{setting} nodule", "nearest other category")
     rows = [(one.score.title, one.text, _edge(one.result.edge)) for one in applicable]
-    parts: list[Part] = [Table(rows, heads)] if rows else []
+    parts: list[Part] = [Table(rows, heads, style="words")] if rows else []
     others = [f"{one.score.title}: {one.text.rstrip('.')}" for one in found.values() if one not in applicable]
     parts += [Note(f"No number of {'; '.join(others)}.", "soft")] if others else []
     if guideline.result is not None and guideline.result.sentence:

@@ -287,7 +287,7 @@ def test_an_interrupted_export_leaves_what_was_whole_and_can_be_done_again(panel
     status = widget(dialog, "exportStatusLabel")
     assert "Writing" in status.text and silent.sent == 1 and panel.logic.isBusy()
     panel.ui.stopButton.click()
-    panel.settle()
+    panel.run(0.3)
     assert status.text == "Stopped. Written: results.csv, results.json."
     assert {path.name for path in out.iterdir()} == {"report.html", "results.csv", "results.json"}
     assert (out / "report.html").read_text() == "an earlier one"
