@@ -112,9 +112,9 @@ def _arrange(parameters) -> None:
         scored = [analysis for analysis in analyses if analysis.pointsNode is pointsNode]
         _setVisible(pointsNode, any(analysis.standing != ELSEWHERE for analysis in scored))
         shown = next((analysis for analysis in scored if analysis.shown), None)
-        _leaveOut(pointsNode, views.showingOther(_pictures(shown)) if shown else set())
+        _leaveOut(pointsNode, views.showingOther(_isOwn(shown)) if shown else set())
     for analysis in analyses:
-        others = views.showingOther(_pictures(analysis))
+        others = views.showingOther(_isOwn(analysis))
         if analysis.outlines is not None:
             _setVisible(analysis.outlines, analysis.shown)
             _leaveOut(analysis.outlines, others)
@@ -173,9 +173,16 @@ def _showOverlay(parameters, analyses) -> None:
     views.showOverlay(nodes, parameters.overlayOpacity, analysis.volumeNode if analysis else None)
 
 
-def _pictures(analysis) -> set:
-    """IDs of the nodes beside which the analysis' numbers may stand: its CT, and its own overlays."""
-    return {node.GetID() for node in (analysis.volumeNode, *analysis.nodesOf()) if node is not None}
+def _isOwn(analysis):
+    """Whether beside the volume with an ID the analysis' numbers may stand: its CT, or an overlay of its own."""
+
+    def own(volumeID: str) -> bool:
+        node = analysis.tableNode.GetScene().GetNodeByID(volumeID)
+        if node is None or node is analysis.volumeNode:
+            return node is not None
+        return isOverlay(node) and node in analysis.nodesOf()
+
+    return own
 
 
 def _setVisible(node, visible: bool) -> None:

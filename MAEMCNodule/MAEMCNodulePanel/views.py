@@ -34,9 +34,9 @@ def backgroundVolume():
     return next(iter(backgroundVolumes()), None)
 
 
-def showingOther(volumeIDs: set) -> set:
-    """IDs of the slice views with a volume behind that is none of these."""
-    return {viewID for viewID, volumeID in backgrounds().items() if volumeID and volumeID not in volumeIDs}
+def showingOther(isOwn) -> set:
+    """IDs of the slice views with a volume behind of whose ID ``isOwn`` is not true."""
+    return {viewID for viewID, volumeID in backgrounds().items() if volumeID and not isOwn(volumeID)}
 
 
 def backgrounds() -> dict:

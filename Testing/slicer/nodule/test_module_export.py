@@ -286,6 +286,7 @@ def test_an_interrupted_export_leaves_what_was_whole_and_can_be_done_again(panel
     widget(dialog, "writeButton").click()
     status = widget(dialog, "exportStatusLabel")
     assert "Writing" in status.text and silent.sent == 1 and panel.logic.isBusy()
+    panel.run(0.2)
     panel.ui.stopButton.click()
     panel.run(0.3)
     assert status.text == "Stopped. Written: results.csv, results.json."
