@@ -20,13 +20,13 @@ from MAEMCLib.__main__ import main as maemc
 HERE = Path(__file__).resolve().parent
 MODELS, BEFORE = HERE / "f15ed39", HERE / "lidc-rating-1.0.maemc"
 CENTER, SHIFTED = "0,0,0", "4,-3,2"
-SLICES, FUSED = 40, 12
+SLICES, FUSED, BEFORE_EVERY = 40, 12, 3
 
 
-def of_cubes(cubes: Path, *model: str) -> dict[str, list[float]]:
-    """{file: probabilities at the center and at the shifted point} of all cubes. model: as it is typed; nothing: the
-    shipped one."""
-    files = sorted((cubes / "images").glob("*.nrrd"))
+def of_cubes(cubes: Path, *model: str, every: int = 1) -> dict[str, list[float]]:
+    """{file: probabilities at the center and at the shifted point} of every nth cube (``every``). model: as it is typed;
+    nothing: the shipped one."""
+    files = sorted((cubes / "images").glob("*.nrrd"))[::every]
     return {file.stem: _scored(file, "--point", CENTER, "--point", SHIFTED, *model) for file in files}
 
 
@@ -67,7 +67,7 @@ if __name__ == "__main__":
     data = Path(sys.argv[1])
     cubes, slices = data / "lidc-cubes", data / "lidc-slices"
     tables = {
-        "cubes": of_cubes(cubes, "--model", str(BEFORE)),
+        "cubes": of_cubes(cubes, "--model", str(BEFORE), every=BEFORE_EVERY),
         "cubes, shipped": of_cubes(cubes),
         "cubes with values": of_cubes_with_values(cubes),
         "slices": of_slices(slices),
