@@ -24,7 +24,7 @@ SLICES, FUSED, BEFORE_EVERY = 40, 12, 3
 
 
 def of_cubes(cubes: Path, *model: str, every: int = 1) -> dict[str, list[float]]:
-    """{file: probabilities at the center and at the shifted point} of every nth cube (``every``). model: as it is typed;
+    """{file: probabilities at the center and at the shifted point} of every nth cube. model: as it is typed;
     nothing: the shipped one."""
     files = sorted((cubes / "images").glob("*.nrrd"))[::every]
     return {file.stem: _scored(file, "--point", CENTER, "--point", SHIFTED, *model) for file in files}
