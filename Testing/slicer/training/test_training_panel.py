@@ -247,7 +247,7 @@ def test_other_packages_than_torch_are_missed_by_name(panel, phantom, monkeypatc
 
 
 def test_nothing_keeps_the_window_waiting(panel, written_job, phantom):
-    """30 ms, never 100, with twenty jobs and a selected one of 20,000 events; the processor's time, as others run too."""
+    """30 ms, never 100, with twenty jobs and one of 20,000 events selected; the processor's time, as others run too."""
     events = [
         {"step": n, "phase": "pretrain", "loss": 1 / n, "loss_mse": 0.5, "loss_info_nce": 2.0} for n in range(1, 20_001)
     ]
