@@ -64,9 +64,10 @@ def seenSlices(measured, width: int, ratio: float, textColor):
 def _row(measured, branch: str, width: int, ratio: float, textColor):
     """Pixmap of the slices that are shown, and their shares."""
     seen, shown = measured.seen[branch], measured.shown
-    weights = next((one.weights for one in measured.maps if one.branch == branch and one.weights), ())
+    bars = next((one for one in measured.maps if one.branch == branch and one.weights), None)
+    weights = bars.weights if bars is not None else ()
     cell = min((width - (len(shown) - 1) * GAP) // len(shown), _WIDEST_CELL)
-    pixmap, painter = canvas(width, _TITLE + cell + (_BAR + _LINE if weights else 0), ratio)
+    pixmap, painter = canvas(width, _TITLE + cell + (_BAR + 2 * _LINE if weights else 0), ratio)
     for column, number in enumerate(shown):
         x, apart = column * (cell + GAP), number - len(seen) // 2
         painter.setPen(textColor)
@@ -76,6 +77,9 @@ def _row(measured, branch: str, width: int, ratio: float, textColor):
             height = round(weights[column] / max(weights) * _BAR)
             painter.fillRect(x, _TITLE + cell + _BAR - height + 1, cell, height, qt.QColor(122, 166, 201))
             painter.drawText(x + 1, _TITLE + cell + _BAR + _LINE - 2, f"{100 * weights[column]:.0f} %")
+    if bars is not None:
+        worth = bars.worth.replace("\n", "; ")
+        painter.drawText(1, _TITLE + cell + _BAR + 2 * _LINE - 3, f"{bars.title}: {worth}" if worth else bars.title)
     painter.end()
     return pixmap
 
