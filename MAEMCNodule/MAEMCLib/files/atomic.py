@@ -2,6 +2,7 @@
 that are to be written to, made before anything slow begins."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -117,10 +118,16 @@ def folder_name(name: str, taken: set[str]) -> str:
 
 def home() -> Path:
     """MAEMC_HOME, or the platform's folder for a user's application data."""
-    if "MAEMC_HOME" in os.environ:
-        return Path(os.environ["MAEMC_HOME"])
+    return _home(*(os.environ.get(name) for name in ("MAEMC_HOME", "LOCALAPPDATA", "XDG_DATA_HOME", "HOME")))
+
+
+@functools.lru_cache(maxsize=1)
+def _home(chosen: str | None, local: str | None, data: str | None, _user: str | None) -> Path:
+    """By what the environment says; a panel asks for it at each look at a nodule."""
+    if chosen is not None:
+        return Path(chosen)
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "MAEMC"
+        return Path(local or Path.home() / "AppData" / "Local") / "MAEMC"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "MAEMC"
-    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "MAEMC"
+    return Path(data or Path.home() / ".local" / "share") / "MAEMC"
