@@ -40,7 +40,8 @@ def hiddenBecause(analysis, pointID: str, record) -> str:
         return ""
     try:
         reviews = openedReviews()
-        return reviews.hidden_because(subjectOf(reviews, analysis, pointID).nodule, resultOf(record))
+        gate, reasons = record.result.get("gate"), record.result.get("gate_reasons") or ()
+        return reviews.hidden_because(subjectOf(reviews, analysis, pointID).nodule, gate, reasons)
     except MAEMCError as error:
         return str(error)
 
