@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 TRAINING_CASES, HELD_OUT = 290, 150
-EPOCHS = 60
+EPOCHS = 36
 CENTRAL = slice(4, 21)  # the slices that cut a nodule of 16 mm, of 25
 
 
