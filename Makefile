@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETTINGS := QT_QPA_PLATFORM=offscreen
 
-.PHONY: demo test test-lowest compare-training bench soak screenshots demo-model lint format clean
+.PHONY: demo test test-lowest compare-training bench soak screenshots introduction demo-model lint format clean
 
 demo: .venv/installed
 	$(BIN)/maemc-train sample-chest --output demo-output
 	$(BIN)/maemc score demo-output/chest.nrrd --points demo-output/chest.mrk.json --device cpu --output demo-output
-	@echo "Open demo-output/report.html; chest.nrrd and the overlays open in Slicer."
+	@echo "Open demo-output/report.html or report.pdf; chest.nrrd and the overlays open in Slicer."
 
 # In two processes, a file of tests in one of them; each with one thread, or they would wait for each other.
 test: .venv/installed
@@ -29,12 +29,13 @@ bench: .venv/installed
 	$(SETTINGS) $(BIN)/python -m Testing.benchmarks
 
 # Hours: every reader of outside data on spoiled inputs; how often intervals hold the truth; a job and the panel's list
-# under all that happens to them; then the tables of MAEMCTraining/README.md on the phantom and the LIDC slices, in
-# soak-output. The tables continue where they were stopped.
+# under all that happens to them; every LIDC cube and fifty slabs with all outputs; then the tables of
+# MAEMCTraining/README.md on the phantom and the LIDC slices, in soak-output, which continue where they were stopped.
 soak: .venv/installed
 	$(BIN)/python -m Testing.fuzzing
 	MAEMC_SOAK=1 $(BIN)/python -m pytest Testing/training/test_intervals.py Testing/training/test_job_stateful.py
 	PANEL_EXAMPLES=500 $(SETTINGS) $(BIN)/python -m pytest Testing/slicer/nodule/test_module_stateful.py
+	$(BIN)/python Testing/real_data.py
 	$(BIN)/maemc-train phantom --output soak-output/matched --cases 300 --seed 11
 	$(BIN)/maemc-train phantom --output soak-output/others --cases 300 --seed 12
 	$(BIN)/maemc-train phantom --output soak-output/easy --cases 300 --seed 13 --grade easy
@@ -42,14 +43,22 @@ soak: .venv/installed
 	    --only patch-50-from-scratch-all --output soak-output/table-easy
 	$(BIN)/maemc-train experiment patch-size --data soak-output/matched/manifest.csv \
 	    --pretraining-data soak-output/others/manifest.csv --output soak-output/table-matched
+	$(BIN)/maemc-train import lidc-slabs ../shared/data/lidc-slabs --output soak-output/slabs.csv --overwrite
+	$(BIN)/maemc-train experiment lidc-rating --data soak-output/slabs.csv --output soak-output/table-slabs --threads 1
 	$(BIN)/maemc-train import images ../shared/data/lidc-slices --output soak-output/slices.csv
 	$(BIN)/maemc-train experiment methods --data soak-output/slices.csv --output soak-output/table-methods \
 	    --threads 1 view_share=0.5 turn=true precision=bfloat16
 
+# Pictures for README and the Extensions Index; and the nodule panel in every state, to be looked at.
 screenshots: .venv/installed
 	$(SETTINGS) $(BIN)/python Testing/screenshots.py
+	$(SETTINGS) $(BIN)/python Testing/panel_states.py build/panel-states
 
-# Makes Resources/Models/lidc-rating.maemc again, from the LIDC cubes and the phantom.
+# The pictures of docs/introduction.md, by whatever model is shipped, from the LIDC cubes.
+introduction: .venv/installed
+	$(BIN)/python Testing/introduction.py
+
+# Makes Resources/Models/lidc-rating.maemc again, from the LIDC slabs, and its tables.
 demo-model: .venv/installed
 	Resources/make_demo_model.sh
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import slicer
+from MAEMCNodulePanel.helppage import HELP_PAGE, INTRODUCTION_PAGE
 from MAEMCNodulePanel.logic import MAEMCNoduleLogic
 from MAEMCNodulePanel.selftest import MAEMCNoduleTest
 from MAEMCNodulePanel.widget import MAEMCNoduleWidget
@@ -25,11 +26,13 @@ class MAEMCNodule(ScriptedLoadableModule):
         parent.categories = [translate("qSlicerAbstractCoreModule", "Quantification")]
         parent.dependencies = []
         parent.contributors = ["MAEMC contributors"]
-        parent.helpText = _(
+        about = _(
             "Place a point in a lung nodule on CT and read its malignancy probability, as readers rate it or by "
             "diagnosis, whichever the model has learned from. The masked autoencoder's reconstruction of the region "
             "lies over the CT at its place. Research only, not for clinical use."
         )
+        pages = {INTRODUCTION_PAGE: _("A five-minute introduction"), HELP_PAGE: _("How to use it")}
+        parent.helpText = " ".join([about, *(f'<a href="{page}">{title}</a>.' for page, title in pages.items())])
         parent.acknowledgementText = _(
             "The model follows Zhao et al. 2025 (MAEMC-NET). It separates classes like those it was trained on; each "
             "model's card says which, and how well."

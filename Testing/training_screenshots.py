@@ -66,8 +66,7 @@ def _write_slices(manifest: Path, folder: Path) -> Path:
     import numpy as np
     from MAEMCLib.cases.manifest import read_manifest
     from MAEMCLib.images.files import read_volume
-    from MAEMCLib.inputs.montage import normalize
-    from MAEMCLib.inputs.settings import Preprocessing
+    from MAEMCLib.inputs.nodule import Preprocessing, normalize
     from PIL import Image
 
     folder.mkdir()

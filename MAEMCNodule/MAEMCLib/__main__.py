@@ -18,8 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     # Imports stand where they are used: Ctrl-C in the half second that they take ends as quietly as it does later.
     try:
-        from .machine.interruption import interruptible
-        from .machine.terminal import harmless_printing
+        from .machine.terminal import harmless_printing, interruptible
 
         argv = sys.argv[1:] if argv is None else argv
         # The worker's owner ends it by SIGTERM, at once and in the midst of native code.
@@ -34,8 +33,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     from .commands.command_line import run
 
-    arguments = build_parser().parse_args(join_point_values(argv))
-    return run("maemc", lambda: arguments.run(arguments), arguments.verbose, arguments.quiet)
+    parser = build_parser(argv[0] if argv else "")
+    return run("maemc", parser.parse_args(join_point_values(argv)))
 
 
 def join_point_values(argv: list[str]) -> list[str]:
@@ -48,48 +47,20 @@ def join_point_values(argv: list[str]) -> list[str]:
     return joined
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser of one command; for any other word that of all of them, with their options."""
     import argparse
 
     from . import __version__
-    from .commands.device import device
-    from .commands.roi import roi
-    from .commands.score import explain
     from .results import DISCLAIMER
-    from .worker.server import main as serve
 
     parser = argparse.ArgumentParser(
         prog="maemc", description=f"Malignancy scores for lung nodules in CT. {DISCLAIMER}", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"maemc {__version__}")
     subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    _score(subparsers)
-    _batch(subparsers)
-
-    command = _command(subparsers, "roi", roi, "write the region that a model sees")
-    _image(command)
-    _one_point(command)
-    command.add_argument("--output", required=True, metavar="DIR")
-
-    command = _command(subparsers, "explain", explain, "write reconstruction, error and attention maps")
-    _image(command)
-    _one_point(command, required=False)
-    _clinical(command)
-    _model(command)
-    command.add_argument("--output", required=True, metavar="DIR")
-
-    _growth(subparsers)
-    _models(subparsers)
-    _reviews(subparsers)
-    _risk(subparsers)
-
-    command = _command(subparsers, "device", device, "show which processor is used, and why")
-    command.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps")
-    command.add_argument("--json", action="store_true")
-
-    _command(subparsers, "serve", lambda _: serve(), "the worker that Slicer talks to, over stdin and stdout")
+    for build in [_COMMANDS[command]] if command in _COMMANDS else _COMMANDS.values():
+        build(subparsers)
     return parser
 
 
@@ -113,7 +84,12 @@ def _score(subparsers) -> None:
         "(models trained on diagnoses)",
     )
     command.add_argument("--json", action="store_true", help="print one JSON document")
-    command.add_argument("--output", metavar="DIR", help="also write tables, report, overlays and pictures there")
+    command.add_argument(
+        "--output", metavar="DIR", help="also write tables, report (HTML and PDF), overlays and pictures there"
+    )
+    command.add_argument(
+        "--patient", metavar="TEXT", help="as the report names the patient; without it nobody is named"
+    )
     _dicom(command, "below --output")
     command.add_argument(
         "--segment", metavar="FILE", help="the nodules' outline for --dicom-sr: NRRD, NIfTI or MetaImage, 0 outside"
@@ -130,6 +106,26 @@ def _batch(subparsers) -> None:
     _nifti_form(command)
     _model(command)
     _dicom(command, "in RESULTS-dicom beside --output RESULTS.csv; outlines from the manifest's column segment")
+
+
+def _roi(subparsers) -> None:
+    from .commands.roi import roi
+
+    command = _command(subparsers, "roi", roi, "write the region that a model sees")
+    _image(command)
+    _one_point(command)
+    command.add_argument("--output", required=True, metavar="DIR")
+
+
+def _explain(subparsers) -> None:
+    from .commands.score import explain
+
+    command = _command(subparsers, "explain", explain, "write reconstruction, error and attention maps")
+    _image(command)
+    _one_point(command, required=False)
+    _clinical(command)
+    _model(command)
+    command.add_argument("--output", required=True, metavar="DIR")
 
 
 def _models(subparsers) -> None:
@@ -161,6 +157,12 @@ def _models(subparsers) -> None:
     command.add_argument("--output", required=True, metavar="FILE")
     command = _command(actions, "remove", model_commands.models_remove, "delete an imported model")
     command.add_argument("reference", metavar="ID")
+
+
+def _measure(subparsers) -> None:
+    from .commands.measure import add_options, measure_command
+
+    add_options(_command(subparsers, "measure", measure_command, "outline and measure a nodule, without a score"))
 
 
 def _growth(subparsers) -> None:
@@ -200,9 +202,38 @@ def _reviews(subparsers) -> None:
     command.add_argument("--output", required=True, metavar="PNG")
 
 
+def _device(subparsers) -> None:
+    from .commands.device import device
+
+    command = _command(subparsers, "device", device, "show which processor is used, and why")
+    command.add_argument("--device", default="auto", metavar="auto|cpu|cuda|cuda:N|mps")
+    command.add_argument("--json", action="store_true")
+
+
+def _serve(subparsers) -> None:
+    from .worker.server import main as serve
+
+    _command(subparsers, "serve", lambda _: serve(), "the worker that Slicer talks to, over stdin and stdout")
+
+
+_COMMANDS = {
+    "score": _score,
+    "batch": _batch,
+    "roi": _roi,
+    "explain": _explain,
+    "measure": _measure,
+    "growth": _growth,
+    "models": _models,
+    "review": _reviews,
+    "risk": _risk,
+    "device": _device,
+    "serve": _serve,
+}
+
+
 def _command(subparsers, name: str, run, text: str) -> argparse.ArgumentParser:
     command = subparsers.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, needs=())
     command.add_argument("--quiet", action="store_true", help="print errors only")
     command.add_argument("--verbose", action="store_true", help="say more, and where an error came from")
     return command
@@ -224,7 +255,8 @@ def _clinical(command: argparse.ArgumentParser) -> None:
         "--clinical",
         action="append",
         metavar="KEY=VALUE",
-        help="a value that the model asks for beside the CT, such as age=63; repeat for more",
+        help="a value that the model, or in the report a clinical score, asks for, such as age=63 or "
+        "setting=incidental; repeat for more",
     )
 
 

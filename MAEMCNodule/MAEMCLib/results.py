@@ -7,11 +7,18 @@ from datetime import UTC, datetime
 
 from . import __version__
 
+MEASURES = (
+    *("long_axis_mm", "short_axis_mm", "mean_diameter_mm", "equivalent_diameter_mm", "diameter_error_mm"),
+    *("volume_mm3", "mean_hu", "mask_status", "composition", "solid_long_axis_mm", "solid_mean_diameter_mm"),
+)
+"""Of COLUMNS those that are measured of the outlined nodule."""
 COLUMNS = (
     *("case_id", "nodule_id", "image", "l_mm", "p_mm", "s_mm"),
     *("status", "gate", "gate_reasons", "probability", "interval_low", "interval_high", "class", "threshold"),
     *("padded_fraction", "warnings", "model_id", "model_sha256", "seconds", "message", "interval_kind"),
     *("model_version", "device", "software", "time", "ood_percentile", "class_probabilities", "clinical"),
+    *MEASURES,
+    *("nodule_present", "snap_l_mm", "snap_p_mm", "snap_s_mm", "jitter_low", "jitter_high"),
     "input_sha256",
 )
 """Columns of results.csv, in order. ``class`` is the class at the bundle's balanced threshold; of more than two classes
@@ -22,10 +29,28 @@ DISCLAIMER = "Research only, not for clinical use."
 
 @dataclass(frozen=True)
 class InputWarning:
-    """A reason for caution: a short code for programs, a sentence for people."""
+    """A reason for caution: a short code for programs, a sentence for people, the color that it gives the gate, which
+    results of before 2026-12 do not have."""
 
     code: str
     message: str
+    color: str | None = None
+
+
+@dataclass(frozen=True)
+class Alike:
+    """A training nodule that is like one that was scored. number: of the nodule in the model's bundle, from 1.
+    similarity: the cosine of their features, at most 1. ratings: by characteristic each reader's, 1 to 5."""
+
+    number: int
+    similarity: float
+    diameter_mm: float | None
+    ratings: dict[str, list[int]]
+
+    @classmethod
+    def from_json(cls, values: dict) -> Alike:
+        """From the fields as JSON has them."""
+        return cls(**values | {"ratings": {name: list(given) for name, given in values["ratings"].items()}})
 
 
 @dataclass(frozen=True)
@@ -37,6 +62,9 @@ class Prediction:
     members: each member's probability. notice: what the reader should know of how it was computed, else empty.
     ood_percentile: share of the training's cases, in percent, whose features lie nearer to what the members know;
     None where the bundle does not say how far those lie. class_probabilities: by class, of more than two.
+    nodule_present: 0 to 1, from 0.5 on the point lies in a nodule. jitter_low, jitter_high: of the probability at the
+    point and at points 2 mm beside it. characteristics: of those that the model tells as well as a reader {name:
+    {"rating": 1 to 5, "word"}}; None where it tells none. alike: the training nodules most like it.
     """
 
     probability: float
@@ -49,6 +77,11 @@ class Prediction:
     notice: str = ""
     ood_percentile: float | None = None
     class_probabilities: dict[str, float] | None = None
+    nodule_present: float | None = None
+    jitter_low: float | None = None
+    jitter_high: float | None = None
+    characteristics: dict[str, dict] | None = None
+    alike: tuple[Alike, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,10 +90,14 @@ class NoduleResult:
 
     point_lps: (l, p, s) mm. gate: green, amber, red, or grey where something could not be checked; it hides nothing.
     interval_low, interval_high: spread of the probability, of the kind named by interval_kind.
-    ood_percentile: how far the features lie from the training cases', 0 to 100 (see ``models.ood``).
+    ood_percentile: how far the features lie from the training cases', 0 to 100 (see ``applicability``).
     class_probabilities: by class, of more than two. clinical: the values that were read beside the images, by name.
     image: the first letters of its content's hash, since names of files and folders may be those of patients.
-    input_sha256: of all that the result was computed from (see ``fingerprint``).
+    input_sha256: of all that the result was computed from (see ``fingerprint``). long_axis_mm and what follows:
+    of the nodule as it was outlined (see ``measures.measures``), None where it was not. nodule_present: 0 to 1, from
+    0.5 on the point lies in a nodule. snap_l_mm to snap_s_mm: the middle of the outlined nodule. jitter_low,
+    jitter_high: of the probability at the point and 2 mm beside it. characteristics, alike: as of ``Prediction``; in
+    JSON alone, and of no point that lies in no nodule.
     """
 
     nodule_id: str
@@ -88,6 +125,25 @@ class NoduleResult:
     class_probabilities: dict[str, float] | None = None
     clinical: dict[str, float | str | None] | None = None
     input_sha256: str | None = None
+    long_axis_mm: float | None = None
+    short_axis_mm: float | None = None
+    mean_diameter_mm: float | None = None
+    equivalent_diameter_mm: float | None = None
+    diameter_error_mm: float | None = None
+    volume_mm3: float | None = None
+    mean_hu: float | None = None
+    mask_status: str | None = None  # whole | border | islands | wall
+    composition: str | None = None  # solid | part-solid | ground-glass
+    solid_long_axis_mm: float | None = None
+    solid_mean_diameter_mm: float | None = None
+    nodule_present: float | None = None
+    snap_l_mm: float | None = None
+    snap_p_mm: float | None = None
+    snap_s_mm: float | None = None
+    jitter_low: float | None = None
+    jitter_high: float | None = None
+    characteristics: dict[str, dict] | None = None
+    alike: tuple[Alike, ...] = ()
     software: str = f"maemc {__version__}"
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -110,6 +166,7 @@ class NoduleResult:
         fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         fields["class_name"] = fields.pop("class")
         fields["warnings"] = tuple(InputWarning(**warning) for warning in values["warnings"])
+        fields["alike"] = tuple(map(Alike.from_json, values.get("alike") or ()))
         return cls(**fields)
 
     def to_row(self) -> dict[str, str]:

@@ -15,22 +15,31 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from .applicability import Finding, gate_of
+import numpy as np
+
+from .applicability import SIZE_UNKNOWN, Finding, gate_of, unlike_training
 from .cases.case import Case
 from .cases.values import SERIES, asked_of, read_values
 from .errors import UNREADABLE, InputError, MAEMCError, input_error
 from .images.files import content_sha256
 from .images.reading_process import ReadingProcess
 from .inputs.input import Prepared
+from .inputs.jitter import click_finding
+from .machine.installation import check_torch
+from .measures.gates import nodule_findings, outline_findings
+from .measures.measured import MeasuredNodule, measured
+from .measures.middle import snap
+from .models.bundle import ModelBundle
 from .models.card import ModelCard
-from .models.ood import unlike_training
+from .presence.findings import PRESENT, presence_finding, present
 from .results import InputWarning, NoduleResult, Prediction
 
-SCORING_RELEASE = 2
+SCORING_RELEASE = 4
 """Raise it with every change by which the same input and model give other numbers, gates or warnings: in reading
-(``images``), cutting and preparing (``inputs``), predicting (``models``) and judging (``applicability``). Results of
-another release are then computed again by ``maemc batch``, and not kept. 2: an end slice of a DICOM series that is cut
-short is no longer left out, whatever its modality says."""
+(``images``), cutting and preparing (``inputs``), outlining and measuring (``measures``), predicting (``models``) and
+judging (``applicability``). Results of another release are then computed again by ``maemc batch``, and not kept. 2: an
+end slice of a DICOM series that is cut short is no longer left out, whatever its modality says. 3: nodules are outlined
+and measured. 4: a point that lies in no nodule, what a nodule holds and borders on, and clicks beside it are told."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +58,22 @@ class Scorer(Protocol):
 
     def predict(self, cases: list[Prepared]) -> list[Prediction]: ...
 
+    def outline(self, planes: np.ndarray, first_mm: float, step_mm: float) -> np.ndarray: ...
+
 
 @dataclass(frozen=True)
 class ScoredCase:
     """A case with its row.
 
     prepared: None of a case that could not be scored; error then has the reason, and message is that for the terminal,
-    with names of files, which the row does not hold.
+    with names of files, which the row does not hold. nodule: its outline and measures, None where there are none.
     """
 
     result: NoduleResult
     prepared: Prepared | None = None
     error: MAEMCError | None = None
     message: str = ""
+    nodule: MeasuredNodule | None = None
 
 
 def prepare(case: Case, card: ModelCard, reader: ReadingProcess | None = None) -> Prepared:
@@ -76,16 +88,27 @@ def prepare(case: Case, card: ModelCard, reader: ReadingProcess | None = None) -
 
 
 def scored(
-    prepared: Prepared, prediction: Prediction, card: ModelCard, source: Fingerprint | None = None
+    prepared: Prepared,
+    prediction: Prediction,
+    card: ModelCard,
+    source: Fingerprint | None = None,
+    nodule: MeasuredNodule | None = None,
 ) -> NoduleResult:
-    """The row of a prepared case. source: what it was computed from; without it the volume in memory is named."""
+    """The row of a prepared case. source: what it was computed from; without it the volume in memory is named.
+    nodule: its measures, whose long axis is its size where the case has none of its own."""
+    there = present(prediction.nodule_present, prepared.findings)
     notice = Finding("green", "device", prediction.notice) if prediction.notice else None
-    further = (unlike_training(prediction.ood_percentile), notice)
-    findings = [*prepared.findings, *(finding for finding in further if finding is not None)]
+    low, high = prediction.jitter_low, prediction.jitter_high
+    moved = None if low is None or high is None else click_finding(low, high, card.threshold)
+    further = (presence_finding(there, prepared.findings), unlike_training(prediction.ood_percentile), moved, notice)
+    spoken = None if there is not None and there < PRESENT else nodule  # of what is no nodule nothing more is said
+    findings = [*_with_nodule(prepared, spoken, card), *(finding for finding in further if finding is not None)]
     gate, reasons = gate_of(findings)
     every = prediction.class_probabilities
-    predicted = {one.name: getattr(prediction, one.name) for one in fields(prediction)}
+    predicted = {one.name: getattr(prediction, one.name) for one in fields(prediction)} | {"nodule_present": there}
     del predicted["members"], predicted["notice"]  # what a row does not hold
+    if there is not None and there < PRESENT:
+        predicted |= {"characteristics": None, "alike": ()}
     return NoduleResult(
         **_described(prepared.case, card, source),
         **predicted,
@@ -96,9 +119,24 @@ def scored(
         class_name=max(every, key=every.get) if every else card.classes[prediction.probability >= card.threshold],
         threshold=card.threshold,
         padded_fraction=prepared.region.padded_fraction,
-        warnings=tuple(InputWarning(finding.code, finding.message) for finding in findings),
+        warnings=tuple(InputWarning(finding.code, finding.message, finding.color) for finding in findings),
         clinical=prepared.values.values or None,
+        **(nodule.columns() if nodule is not None else {}),
+        **snap(nodule),
     )
+
+
+def _with_nodule(prepared: Prepared, nodule: MeasuredNodule | None, card: ModelCard) -> list[Finding]:
+    """What was noticed of a case, with what its nodule's outline says: its size, where the case states none, and
+    everything that it holds or borders on."""
+    known = list(prepared.findings)
+    if nodule is None:
+        return known
+    around = prepared.field.around
+    if prepared.case.diameter_mm is not None:
+        return [*known, *nodule_findings(around, nodule.mask, nodule.measures, card.limits)]
+    known = [one for one in known if one.code != SIZE_UNKNOWN]
+    return [*known, *outline_findings(around, nodule, card.limits)]
 
 
 def failed(
@@ -130,6 +168,19 @@ def _described(case: Case, card: ModelCard | None, source: Fingerprint | None) -
     if source is not None:
         return known | {"image": source.image, "input_sha256": source.whole or None}
     return known if isinstance(case.image, Path) else known | {"image": case.image.name}
+
+
+def opened(bundle: ModelBundle, device: str) -> Callable[[], Scorer]:
+    """Makes the predictor of a bundle; PyTorch is imported no sooner. It raises what ``check_torch`` and
+    ``open_predictor`` raise."""
+
+    def predictor() -> Scorer:
+        check_torch()
+        from .models.reference_case import open_predictor
+
+        return open_predictor(bundle, device)
+
+    return predictor
 
 
 class CaseScorer:
@@ -179,7 +230,9 @@ class CaseScorer:
             if isinstance(prediction, Exception):
                 rows[number] = failed_case(cases[number], prediction, self._card, source)
             else:
-                rows[number] = ScoredCase(scored(prepared, prediction, self._card, source), prepared)
+                nodule = self._measured(prepared)
+                row = scored(prepared, prediction, self._card, source, nodule)
+                rows[number] = ScoredCase(row, prepared, nodule=nodule)
         return [self._unchanged(case, rows[number]) for number, case in enumerate(cases)]
 
     def _predicted(self, prepared: list[Prepared]) -> list[Prediction | Exception]:
@@ -192,6 +245,12 @@ class CaseScorer:
             return self.predictor.predict(prepared)
         except UNREADABLE as error:
             return [error] if len(prepared) == 1 else [self._predicted([one])[0] for one in prepared]
+
+    def _measured(self, prepared: Prepared) -> MeasuredNodule | None:
+        field = prepared.field
+        if field is None:
+            return None
+        return measured(field, self.predictor.outline(field.planes, field.first_mm, field.step_mm))
 
     def _unchanged(self, case: Case, row: ScoredCase) -> ScoredCase:
         """The same, or a failed case where its image was written to while it was read."""
@@ -223,7 +282,7 @@ def fingerprint(case: Case, card: ModelCard, nifti_form: str | None = None) -> F
         name: _series_sha256(name, value) if name in further else value
         for name, value in asked_of(case.values, card.clinical).items()
     }
-    index = card.kind.slice_of(case)
+    index = card.kind.slice_of(case) if card.kind.sliced else None
     image = content_sha256(case.image, card.kind.located or index is not None)
     stated = {
         "image": image,

@@ -11,14 +11,18 @@ The table's columns are written from these records and are for people to read.
 
 import contextlib
 import dataclasses
+import functools
 import json
 
 import slicer
 from MAEMCLib.errors import InputError
 
 from . import pictures
+from .resultwords import MEASURES
 
 PLANES = ("axial", "coronal")
+KINDS = ("reconstruction", "error", "attention", "original")
+"""Of overlay volumes."""
 SHOWN, ELSEWHERE, ASIDE = "", "elsewhere", "aside"
 """How an analysis stands to what the panel shows: its CT is the one shown, another CT is, or its list is no longer the
 one chosen for its CT, so that it is the user's own and followed no more until it is chosen again."""
@@ -27,10 +31,15 @@ OVERLAY = "MAEMC.Overlay"
 _MARK = "MAEMC.Analysis"
 _RECORD = "MAEMC.Nodule."
 _GIVEN = "MAEMC.Given."
+UID, SUBJECT, LOCKED, LINK = "MAEMC.UID.", "MAEMC.Subject.", "MAEMC.Locked.", "MAEMC.Link."
+_OF_NODULE = (_RECORD, _GIVEN, UID, SUBJECT, LOCKED, LINK)
+"""Beginnings of the names of the attributes of which each nodule has its own: see ``identity``, ``reviewing``,
+``priorlinks``."""
 _STANDING = "MAEMC.Standing"
 _PICTURES = "MAEMC.Pictures"
 _VOLUME = "MAEMC.volume"
 _POINTS = "MAEMC.points"
+_OUTLINES = "MAEMC.outlines"
 
 
 @dataclasses.dataclass
@@ -51,17 +60,28 @@ class NoduleRecord:
     explained: bool = False
     window: tuple | None = None
 
+    @property
+    def measures(self) -> dict:
+        """{name: value} of what is measured of the nodule, by the names of the results' columns."""
+        result = self.result or {}
+        names = (*MEASURES, "composition", "mask_status")
+        return {name: result[name] for name in names if result.get(name) is not None}
+
     def toJson(self) -> str:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def fromJson(cls, text: str) -> "NoduleRecord":
         """Raises ValueError where the text is no record; keys of a later version are left out."""
-        values = json.loads(text)
-        names = {field.name for field in dataclasses.fields(cls)}
+        values = _parsed(text)
         if not isinstance(values, dict) or "name" not in values:
             raise ValueError("not a nodule record")
-        return cls(**{key: value for key, value in values.items() if key in names})
+        return cls(**{name: values[name] for name in _FIELDS if name in values})
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(NoduleRecord))
+_parsed = functools.lru_cache(maxsize=1024)(json.loads)
+"""Of a record's text, which is read many times and changes rarely; what it gives is never changed in place."""
 
 
 class Analysis:
@@ -166,13 +186,20 @@ class Analysis:
             if pointsNode.GetNthControlPointPositionStatus(index) == placed
         }
 
+    def indexOf(self, pointID: str) -> int | None:
+        """Index of a point that has been placed; None where it is gone, or still at the mouse."""
+        pointsNode = self.pointsNode
+        index = -1 if pointsNode is None else pointsNode.GetNthControlPointIndexByID(pointID)
+        placed = index >= 0 and pointsNode.GetNthControlPointPositionStatus(index) == pointsNode.PositionDefined
+        return index if placed else None
+
     def pointRas(self, pointID: str):
         """World position (R, A, S) mm of a point, or of a picture's middle; None where it is gone."""
         if not self.located:
             with contextlib.suppress(InputError):
                 return pictures.centerRas(self.volumeNode, pointID) if self.volumeNode else None
             return None
-        index = self.pointIndices().get(pointID)
+        index = self.indexOf(pointID)
         return None if index is None else tuple(self.pointsNode.GetNthControlPointPositionWorld(index))
 
     def recordIDs(self) -> list:
@@ -198,10 +225,22 @@ class Analysis:
     def setRecord(self, pointID: str, record) -> None:
         """Keep a record; None removes it, with what was given of the nodule."""
         if record is None:
-            self.tableNode.RemoveAttribute(_RECORD + pointID)
-            self.tableNode.RemoveAttribute(_GIVEN + pointID)
+            for name in _OF_NODULE:
+                self.tableNode.RemoveAttribute(name + pointID)
         else:
             self.tableNode.SetAttribute(_RECORD + pointID, record.toJson())
+
+    def contentsOf(self, pointID: str) -> dict:
+        """{beginning of its name: attribute} of all that the table keeps of a nodule, for ``restoreNodule``."""
+        kept = {name: self.tableNode.GetAttribute(name + pointID) for name in _OF_NODULE}
+        return {name: text for name, text in kept.items() if text is not None}
+
+    def restoreNodule(self, pointID: str, contents: dict, record=None) -> None:
+        """Keep again what there was of a nodule, which may have another ID now. record: in place of the one it had."""
+        for name, text in contents.items():
+            self.tableNode.SetAttribute(name + pointID, text)
+        if record is not None:
+            self.setRecord(pointID, record)
 
     def given(self, pointID: str) -> dict:
         """{name: text} of a nodule that a reader has given for clinical scores; what cannot be read counts as none."""
@@ -213,6 +252,15 @@ class Analysis:
             self.tableNode.SetAttribute(_GIVEN + pointID, json.dumps(texts, ensure_ascii=False, sort_keys=True))
         else:
             self.tableNode.RemoveAttribute(_GIVEN + pointID)
+
+    @property
+    def outlines(self):
+        """The segmentation node that has the network's outlines of the nodules, or None (see ``segments``)."""
+        return self.tableNode.GetNodeReference(_OUTLINES)
+
+    @outlines.setter
+    def outlines(self, node) -> None:
+        self.tableNode.SetNodeReferenceID(_OUTLINES, node.GetID())
 
     def roiNode(self, pointID: str):
         return self.tableNode.GetNodeReference(f"MAEMC.roi.{pointID}")
@@ -229,7 +277,8 @@ class Analysis:
         nodes = [self.tableNode.GetNodeReference(role) for role in self._rolesOf(pointID)]
         return [node for node in nodes if node is not None]
 
-    def removeNodesOf(self, pointID: str) -> None:
+    def removeNodesOf(self, pointID: str = "") -> None:
+        """Remove them from the scene, at once."""
         roles = self._rolesOf(pointID)
         with batch(self.tableNode.GetScene()) as scene:
             for node in self.nodesOf(pointID):
@@ -238,8 +287,12 @@ class Analysis:
             self.tableNode.RemoveNodeReferenceIDs(role)
 
     def _rolesOf(self, pointID: str) -> list:
-        ending = f".{pointID}" if pointID else ""
-        return [role for role in self._roles() if role.endswith(ending) and role not in (_VOLUME, _POINTS)]
+        """Of the nodes of one nodule, or without an ID of all, those that there are."""
+        if not pointID:
+            return [role for role in self._roles() if role not in (_VOLUME, _POINTS, _OUTLINES)]
+        kinds = ["roi", *(f"{kind}.{plane}" for kind in KINDS for plane in PLANES)]
+        roles = [f"MAEMC.{kind}.{pointID}" for kind in kinds]
+        return [role for role in roles if self.tableNode.GetNodeReferenceID(role)]
 
     def _roles(self) -> list:
         """Roles of the node references that are ours."""

@@ -6,7 +6,7 @@ from MAEMCLib.cases.values import CHOICE, NUMBER, SERIES
 from slicer.i18n import tr as _
 
 from .nodes import overlayIDs
-from .widgets import hideNodes
+from .widgets import enable, hideNodes
 
 
 class ClinicalForm:
@@ -43,7 +43,7 @@ class ClinicalForm:
                 editor.currentIndex = max(editor.findData(texts[name]), 0)
             elif changed:
                 editor.text = texts[name]
-        self._frame.enabled = volumeNode is not None
+        enable(self._frame, "" if volumeNode is not None else _("Choose a CT first: these are kept with it."), "")
 
     def _build(self) -> None:
         if self._rows is not None:

@@ -1,14 +1,14 @@
 """The part of the panel beside a nodule's number: clinical scores, the examination's category, a sentence to paste."""
 
 import qt
-from MAEMCLib.clinical.fields import COUNT, COUNT_CONFIRMED, SETTING
-from MAEMCLib.clinical.together import GUIDELINES, answers, examination_of, fields_asked, problems
+from MAEMCLib.clinical.fields import INCIDENTAL, SCREENING, SETTING
+from MAEMCLib.clinical.together import answers, fields_asked, problems
 from slicer.i18n import tr as _
 
-from .parameters import Setting
+from .examinations import examinationOf
 from .scorelines import ScoreLines
 from .scoresform import ScoresForm
-from .scorevalues import countProblem, known, patientGiven, valuesOf
+from .scorevalues import countProblem, known, patientGiven, settingOf, valuesOf
 from .widgets import enable, showText
 
 
@@ -24,19 +24,30 @@ class ClinicalScores:
         self._form = ScoresForm(ui.scoreValuesFrame, onEdited)
         self._shown = None  # what was last computed from
         ui.copySentenceButton.connect("clicked()", self._onCopy)
+        for text, value in (
+            (_("Choose"), ""),
+            (_("Incidental"), INCIDENTAL),
+            (_("Lung cancer screening"), SCREENING),
+        ):
+            ui.settingSelector.addItem(text, value)
+        ui.settingSelector.connect(
+            "activated(int)", lambda index: onEdited(SETTING.name, ui.settingSelector.itemData(index))
+        )
 
-    def show(self, analysis, pointID: str, setting: Setting) -> None:
+    def show(self, analysis, pointID: str) -> None:
         """Scores of a nodule; nothing of it where none is selected, or of a picture. Cheap while folded."""
         ui = self._ui
         record = analysis.record(pointID) if analysis and analysis.located and pointID else None
         ui.clinicalScoresButton.visible = record is not None
         if record is None or ui.clinicalScoresButton.collapsed:
             return
-        chosen = setting is not Setting.UNKNOWN
+        setting = settingOf(analysis)
+        ui.settingSelector.currentIndex = max(ui.settingSelector.findData(setting), 0)
+        chosen = bool(setting)
         for part in (ui.scoreLinesFrame, ui.scoreValuesFrame, ui.examinationFrame):
             part.visible = chosen
         showText(ui.settingHintLabel, "" if chosen else _("It decides between Fleischner 2017 and Lung-RADS."))
-        values, marked = valuesOf(analysis, setting.value), len(analysis.pointIndices())
+        values, marked = valuesOf(analysis), len(analysis.pointIndices())
         nodules = {one: each.name for one, each in analysis.records()}
         shown = (analysis.id, pointID, values, marked, nodules)
         if not chosen or shown == self._shown:
@@ -48,16 +59,13 @@ class ClinicalScores:
         names = {one.name for one in asked}
         wrong = [text for name, text in problems(given).items() if name in names] + [countProblem(analysis)]
         showText(ui.scoreProblemLabel, " ".join(filter(None, wrong)))
-        self._lines.show(answers(values[pointID]))
-        self._showExamination(values, list(nodules.values()), marked)
+        scores = answers(values[pointID])
+        self._lines.show(scores)
+        self._showExamination(examinationOf(values, marked, {pointID: scores}), list(nodules.values()))
 
-    def _showExamination(self, values: dict, nodules: list, marked: int) -> None:
-        ui = self._ui
-        patient = next(iter(values.values()))
-        name = GUIDELINES[patient[SETTING.name]]
-        found = [answers(each, [name], edges=False)[name] for each in values.values()]
-        confirmed = COUNT_CONFIRMED.name in patient and patient[COUNT.name] == str(marked)
-        examination = examination_of(found, confirmed)
+    def _showExamination(self, known: tuple, nodules: list) -> None:
+        """known: as of ``examinationOf``. nodules: their names."""
+        ui, (examination, found) = self._ui, known
         title = found[0].score.title
         if examination.category is None:
             text, first = _("No category of the examination by {guideline}: {reason}."), f"{nodules[0]} {found[0].text}"

@@ -1,85 +1,54 @@
-"""Fills the panel's table and the part on the selected nodule."""
+"""Fills the panel's table and its status line."""
 
 import time
 
 import qt
-from MAEMCLib.report.scores import classes_text, clinical_text
 from slicer.i18n import tr as _
 
 from . import drawing, nodes
-from .analysis import PLANES
+from .resultwords import findingsText, intervalText, isHidden, shortFindings, sizeText, stateText
+from .reviewstate import seenRecords
 from .status import SILENT_SECONDS
-from .widgets import fillTable, showText
+from .widgets import fillTable
 
 ELAPSED_SHOWN_FROM_SECONDS = 3
-_RANGE, _FINDINGS = 2, 4
+ROOMY_WIDTH = 560
+"""Of the table, from which the range has room beside the findings; below it stands with the selected nodule alone."""
+_RANGE, _SIZE, _FINDINGS = 2, 4, 5
 """Columns of the table, the last of which takes what is left of its width."""
+_LOOK = qt.Qt.UserRole
+"""What a row's color and hints were made for."""
 
 
 def fillNodules(ui, analysis, selectedPoint: str) -> None:
     """A row for each nodule, colored by its gate; only cells that change are written, so that nothing flickers."""
-    records = analysis.records() if analysis else []
+    records = seenRecords(analysis) if analysis else []
     pointIDs = [pointID for pointID, _record in records]
     selected = pointIDs.index(selectedPoint) if selectedPoint in pointIDs else None
-    fillTable(ui.resultTable, [_texts(record) for _pointID, record in records], selected, 8, _FINDINGS)
-    ranges = any(nodes.intervalText(record.result or {}) for _pointID, record in records)
-    ui.resultTable.setColumnHidden(_RANGE, bool(records) and not ranges)  # of a model with a single member
+    rows = [_texts(record) for _pointID, record in records]
+    fillTable(ui.resultTable, rows, selected, 6, _FINDINGS)
+    roomy = ui.resultTable.width >= ROOMY_WIDTH
+    for column in (_RANGE, _SIZE):  # of a model with a single member, or with nothing measured
+        empty = bool(rows) and not any(texts[column] for texts in rows)
+        ui.resultTable.setColumnHidden(column, empty or (column == _RANGE and not roomy))
+    blocked = ui.resultTable.blockSignals(True)  # nobody has typed anything
     for row, (_pointID, record) in enumerate(records):
         gate = record.result.get("gate") if record.state == "scored" else None
-        color = qt.QColor(*nodes.GATE_COLORS[gate], 55) if gate in nodes.GATE_COLORS else qt.QColor(0, 0, 0, 0)
-        for column in range(ui.resultTable.columnCount):
-            item = ui.resultTable.item(row, column)
-            item.setToolTip(item.text())
-            item.setBackground(qt.QBrush(color))
-        ui.resultTable.item(row, 0).setIcon(drawing.gateIcon(gate) if gate in nodes.GATE_COLORS else qt.QIcon())
+        look = repr((gate, findingsText(record), rows[row]))
+        if ui.resultTable.item(row, 0).data(_LOOK) != look:
+            _dress(ui.resultTable, row, gate, findingsText(record))
+            ui.resultTable.item(row, 0).setData(_LOOK, look)
+    ui.resultTable.blockSignals(blocked)
 
 
-def fillNodule(ui, analysis, pointID: str, card) -> None:
-    """Headline, scale, findings and pictures of one nodule; nothing of it where no nodule is selected."""
-    record = analysis.record(pointID) if analysis and pointID else None
-    ui.noduleFrame.visible = record is not None
-    if record is None:
-        return
-    result = record.result or {}
-    scored = record.state == "scored"
-    ui.headlineLabel.text = _headline(record)
-    showText(ui.findingsLabel, _findings(record)[1])
-    font = ui.findingsLabel.font
-    font.setBold(scored and result["gate"] == "red")
-    ui.findingsLabel.font = font
-    showText(ui.scaleLabel, probabilityText(result, card) if scored else "")
-    ui.barLabel.visible = scored
-    stacks = {plane: nodes.stacksOf(analysis, pointID, plane) for plane in PLANES} if record.explained else {}
-    key = f"{analysis.id} {pointID} {record.toJson()}"
-    if scored and key != ui.noduleFrame.property("shown"):
-        ui.noduleFrame.setProperty("shown", key)
-        color = ui.noduleFrame.palette.color(qt.QPalette.WindowText)
-        ui.barLabel.setPixmap(drawing.probabilityBar(result, color))
-        strip = stacks and drawing.sliceStrip(stacks, record.window or (-1200.0, 200.0), color)
-        ui.picturesLabel.setPixmap(strip or qt.QPixmap())
-    ui.picturesLabel.visible = scored and "original" in stacks.get(PLANES[0], {})
-    showText(ui.intendedUseLabel, _aboutModel(record, card) if scored else "")
-
-
-def probabilityText(result: dict, card) -> str:
-    """What the number is a probability of, and whether it is calibrated, as far as the model's card is known.
-
-    Of a model that has learned from readers' ratings it is the malignancy as readers rate it, and never more.
-    """
-    if not _isScoredBy(result, card):
-        return _("Probability")
-    if len(card.classes) > 2:
-        name = _("Probability of {name}").format(name=result["class"])
-    elif card.positive_class.removesuffix("-like") != "malignant":
-        name = _("Probability of {name}").format(name=card.positive_class)
-    else:
-        names = {"rating": _("Malignancy probability as readers rate it"), "diagnosis": _("Malignancy probability")}
-        name = names[card.label_type]
-    return (_("{name}, calibrated") if card.calibration.calibrated else _("{name}, not calibrated")).format(name=name)
-
-
-def _isScoredBy(result: dict, card) -> bool:
-    return card is not None and result["model_sha256"] == card.sha256
+def _dress(table, row: int, gate: str | None, findings: str) -> None:
+    """Give a row the color of its gate and the hints behind its texts."""
+    color = qt.QColor(*nodes.GATE_COLORS[gate], 55) if gate in nodes.GATE_COLORS else qt.QColor(0, 0, 0, 0)
+    for column in range(table.columnCount):
+        item = table.item(row, column)
+        item.setToolTip(findings if column == _FINDINGS else item.text())
+        item.setBackground(qt.QBrush(color))
+    table.item(row, 0).setIcon(drawing.gateIcon(gate) if gate in nodes.GATE_COLORS else qt.QIcon())
 
 
 def statusText(logic) -> str:
@@ -118,51 +87,15 @@ def deviceText(device: dict) -> str:
 
 
 def _texts(record) -> tuple:
-    result = record.result or {}
     if record.state == "pending":
-        return (record.name, "\N{HORIZONTAL ELLIPSIS}", "", _("being scored"), "")
+        return (record.name, "\N{HORIZONTAL ELLIPSIS}", "", stateText(record), "", "")
     if record.state == "waiting":
-        return (record.name, "", "", _("not scored"), record.message)
+        return (record.name, "", "", stateText(record), sizeText(record.measures), record.message)
     if record.state == "failed":
-        return (record.name, "\N{EN DASH}", "", _("failed"), record.message)
-    probability = f"{result['probability']:.2f}"
-    return (record.name, probability, nodes.intervalText(result), result["class"], _findings(record)[0])
-
-
-def _findings(record) -> tuple:
-    """The gate in words, so that its color is not needed to read it, and what lies behind it: (with the color's name,
-    with what it means)."""
-    gates = {
-        "green": (_("green."), _("As the model knows it.")),
-        "amber": (_("amber:"), _("Caution:")),
-        "red": (_("red:"), _("Outside what the model knows:")),
-        "grey": (_("grey:"), _("Not fully checked:")),
-    }
-    gate = (record.result or {}).get("gate") if record.state == "scored" else None
-    return tuple(" ".join(filter(None, [words, nodes.notesText(record)])) for words in gates.get(gate, ("", "")))
-
-
-def _headline(record) -> str:
-    result = record.result or {}
-    if record.state != "scored":
-        return f"{record.name}: {_texts(record)[3]}"
-    if result.get("class_probabilities"):
-        return f"{record.name}: {classes_text(result['class_probabilities'])}"
-    text = _("{name}: {probability}, {label}")
-    return text.format(name=record.name, probability=f"{result['probability']:.2f}", label=result["class"])
-
-
-def _aboutModel(record, card) -> str:
-    """What was read beside the CT; what the number is and is not, as the model's own card says it."""
+        return (record.name, "\N{EN DASH}", "", stateText(record), "", record.message)
+    size, findings = sizeText(record.measures), shortFindings(record)
+    if isHidden(record):
+        return (record.name, _("hidden"), "", "", size, findings)
     result = record.result
-    values = clinical_text(result.get("clinical"))
-    parts = [_("Read beside the CT: {values}.").format(values=values)] if values else []
-    if not _isScoredBy(result, card):
-        text = _("Scored with {id} {version}.")
-        return " ".join([*parts, text.format(id=result["model_id"], version=result["model_version"])])
-    parts.append(card.intended_use)
-    prevalence = card.values.get("training", {}).get("prevalence")
-    if prevalence is not None:
-        text = _("Trained where {percent} % were {name}; elsewhere the number means less or more.")
-        parts.append(text.format(percent=round(100 * prevalence), name=card.positive_class))
-    return " ".join(parts)
+    probability = f"{result['probability']:.2f}"
+    return (record.name, probability, intervalText(result), result["class"], size, findings)

@@ -34,6 +34,7 @@ _PACKAGES = {
     "matplotlib": "matplotlib",
     "sklearn": "scikit-learn",
     "timm": "timm>=1.0",
+    "highdicom": "highdicom>=0.28.2,<0.29",
 }
 """What may be missing besides PyTorch: {name to import by: name to install by}."""
 PACKAGE_CODES = (*(f"no-{module}" for module in _PACKAGES), "install")

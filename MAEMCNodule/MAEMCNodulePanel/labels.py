@@ -7,6 +7,8 @@ that an edited label is taken as a new name and the number is written again. A n
 import json
 import re
 
+from .reviewstate import seen
+
 _WRITTEN = "MAEMC.Label."
 _NUMBER = r":?\s*(?:[01]?[.,]?\d*|\N{HORIZONTAL ELLIPSIS})(?=\s|$)"
 """What stands behind a name where somebody has edited the number alone."""
@@ -37,10 +39,10 @@ def nameOfPoint(pointsNode, index: int, record=None) -> str:
 
 def writeLabel(analysis, pointID: str, record) -> None:
     """Let the point's label carry name and probability, where its CT is the one that is shown."""
-    index, pointsNode = analysis.pointIndices().get(pointID), analysis.pointsNode
+    index, pointsNode = analysis.indexOf(pointID), analysis.pointsNode
     if index is None or not analysis.shown:
         return
-    name, label = record.name, record.name + _number(record)
+    name, label = record.name, record.name + _number(seen(analysis, pointID, record))
     before, text, plain = _written(pointsNode, pointID)
     if name != before or not text:
         plain = "" if not text and not pointsNode.GetNthControlPointLabel(index) else name

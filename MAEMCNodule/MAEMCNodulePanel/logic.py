@@ -1,9 +1,9 @@
 """The module's logic: points in a scene become results in it. Works without any window; knows no Qt."""
 
 import importlib
+import sys
 import threading
 import time
-from pathlib import Path
 
 import slicer
 from MAEMCLib.cases.values import named
@@ -11,18 +11,22 @@ from MAEMCLib.clinical.together import FIELDS
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.images.ct import check_ct
 from MAEMCLib.models.store import StoredModel
-from MAEMCLib.report.scores import write_results
-from MAEMCLib.results import NoduleResult
 from MAEMCLib.worker.client import WorkerClient
 from slicer.i18n import tr as _
 
 from . import labels, nodes, views
 from .analysis import ASIDE, SHOWN, Analysis, NoduleRecord
 from .clinicalvalues import setClinical
+from .edits import NoduleEdits
+from .exporting import exportTables
 from .interpreter import slicerPython
+from .measuring import Measuring
 from .modelchoice import chosenModel
 from .parameters import MAEMCNoduleParameterNode, parameterNode
 from .pictures import nameOf, recordIDOf
+from .resulttable import writeTable
+from .reviewing import Reviewing
+from .scenenodes import pointsFrom, volumeFrom
 from .sceneobserver import SceneObserver
 from .scorevalues import setValue
 from .scoringqueue import ScoringQueue, settle
@@ -47,6 +51,9 @@ class MAEMCNoduleLogic(PanelLogic):
         self._observer = SceneObserver()
         self.queue = ScoringQueue(WorkerClient(python or slicerPython), self._observer, self.statusLine)
         self._upkeep = SceneUpkeep(self._observer, self.queue, self.display, self.statusLine)
+        self.measuring = Measuring(self._observer, self.queue, self.statusLine)
+        self.edits = NoduleEdits(self._observer, self.queue, self.measuring, self.display, self.statusLine)
+        self.reviewing = Reviewing(self._observer, self.queue, self.display, self.statusLine)
         self._warming: threading.Thread | None = None
 
     def getParameterNode(self) -> MAEMCNoduleParameterNode:
@@ -61,6 +68,11 @@ class MAEMCNoduleLogic(PanelLogic):
     def device(self) -> dict:
         """What the worker computes on, as far as it has told: name, title, torch, seconds, ..."""
         return self.queue.device
+
+    @property
+    def isWarm(self) -> bool:
+        """Whether what cuts planes out of a CT is loaded, which takes long."""
+        return self._warming is None and "SimpleITK" in sys.modules
 
     def attach(self) -> None:
         """Follow the scene: the analyses in it, and those that are loaded later. Results that are there stay."""
@@ -154,7 +166,7 @@ class MAEMCNoduleLogic(PanelLogic):
             for pointID, index in analysis.pointIndices().items():
                 analysis.setRecord(pointID, NoduleRecord(labels.nameOfPoint(pointsNode, index)))
             self._observer.watch(analysis)
-            nodes.writeTable(analysis)
+            writeTable(analysis)
             self.display.arrange()
         elif analysis.standing == ASIDE:
             analysis.standing = SHOWN
@@ -182,13 +194,13 @@ class MAEMCNoduleLogic(PanelLogic):
         return pointsNode
 
     def removeNodule(self, analysis: Analysis, pointID: str) -> None:
-        """Delete a point, or the score of a picture, and everything of it."""
-        index = analysis.pointIndices().get(pointID)
-        if index is not None:
-            analysis.pointsNode.RemoveNthControlPoint(index)
-        elif not analysis.located:
-            self._observer.pointRemoved.emit(analysis, pointID)
-            self._observer.analysisChanged.emit(analysis)
+        """Delete a point, or the score of a picture, and everything of it; ``edits.undo`` takes it back."""
+        self.edits.remove(analysis, pointID)
+
+    def showOverlay(self, analysis: Analysis, pointID: str) -> None:
+        """Have the chosen overlay of a nodule in the scene: at once where its explanation is known, else later."""
+        if not self._upkeep.makeOverlays(analysis, pointID):
+            self.queue.explain(analysis, pointID, self.getParameterNode().model)
 
     # Models and device
 
@@ -275,9 +287,9 @@ class MAEMCNoduleLogic(PanelLogic):
 
         Raises InputError or ModelError where nothing can be scored at all.
         """
-        volumeNode = _volumeFrom(volumeNode)
+        volumeNode = volumeFrom(volumeNode)
         check_ct(ctVolume(volumeNode))
-        markupsNode = _pointsFrom(markupsNode)
+        markupsNode = pointsFrom(markupsNode)
         model = self.chosenModel()
         if not model.card.kind.located:
             text = _("The model {model} scores 2-D pictures, not nodules: choose another, or press Score picture.")
@@ -298,7 +310,7 @@ class MAEMCNoduleLogic(PanelLogic):
         """Have a 2-D image, or of a CT the axial slice that the views look at, scored by the polls to come; return at
         once. Raises InputError, ModelError or UsageError where it cannot be scored at all.
         """
-        volumeNode = _volumeFrom(volumeNode)
+        volumeNode = volumeFrom(volumeNode)
         if volumeNode is None:
             raise InputError(_("No picture is selected. Load one and choose it under Picture."), "no-volume")
         recordID = recordIDOf(volumeNode)
@@ -312,14 +324,15 @@ class MAEMCNoduleLogic(PanelLogic):
         if self.getParameterNode().inputVolume is volumeNode:
             self.getParameterNode().selectedPoint = recordID
         self.queue.schedule(analysis, recordID, pictures=pictures)
-        nodes.writeTable(analysis)
+        writeTable(analysis)
         self.display.arrange()
         self.changed.emit()
         return analysis
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""
-        return self.queue.isBusy(analysis) or (analysis is None and self._warming is not None)
+        beside = analysis is None and (self._warming is not None or self.measuring.isBusy())
+        return self.queue.isBusy(analysis) or beside
 
     def poll(self) -> None:
         """Bring in what the worker has answered and send what is due. Quick; call it a few times a second."""
@@ -327,6 +340,7 @@ class MAEMCNoduleLogic(PanelLogic):
             self._warming = None
             self.queue.askDevice()
         self._upkeep.restoreTables()
+        self.measuring.poll()
         self.queue.poll(self.getParameterNode().model)
         if self.status.kind == "busy" and not self.isBusy():  # what it spoke of was called off
             self.statusLine.set(Status())
@@ -337,20 +351,13 @@ class MAEMCNoduleLogic(PanelLogic):
         self.queue.stop()
         self.statusLine.set(Status("idle", _("Stopped.")))
 
-    def exportResults(self, analysis: Analysis, folder) -> list:
+    def exportResults(self, analysis: Analysis, folder, named: bool = False) -> list:
         """Write results.csv and results.json of an analysis to a folder; returns their paths.
 
-        Raises InputError (nothing to write, folder not writable) or ModelError.
+        named: with the names of CT and nodules instead of pseudonyms. Raises InputError (nothing to write, folder not
+        writable) or ModelError.
         """
-        rows = [
-            NoduleResult.from_json({**record.result, "nodule_id": record.name})
-            for _pointID, record in analysis.records()
-            if record.result
-        ]
-        if not rows:
-            raise InputError(_("There is no result to export yet. Score a nodule first."), "no-results")
-        write_results(Path(folder), rows, self.chosenModel().card, self.device.get("name"))
-        return [Path(folder) / "results.csv", Path(folder) / "results.json"]
+        return exportTables(analysis, folder, self.chosenModel().card, self.device.get("name"), named)
 
 
 def _checkRoom(pointsNode) -> None:
@@ -361,39 +368,3 @@ def _checkRoom(pointsNode) -> None:
     ):
         text = _("{points} takes no more points: their number is fixed. Unlock it in Markups, or choose another list.")
         raise InputError(text.format(points=pointsNode.GetName()), "points-fixed")
-
-
-def _volumeFrom(value):
-    """The volume node that is meant, or None for None. Raises InputError."""
-    return _node(value, _("volume"), "no-volume")
-
-
-def _pointsFrom(value):
-    """The point list that is meant. Raises InputError: none, no such node, or other markups than a point list."""
-    node = _node(value, _("point list"), "no-points")
-    if node is None or node.GetScene() is None:
-        raise InputError(_("No point list is given. Place a nodule first."), "no-points")
-    if node.GetClassName() != "vtkMRMLMarkupsFiducialNode":
-        text = _("{name} is no point list but a {kind}. Nodules are the points of a point list.")
-        kind = node.GetMarkupType() if node.IsA("vtkMRMLMarkupsNode") else node.GetNodeTagName()
-        raise InputError(text.format(name=node.GetName(), kind=kind), "no-points")
-    return node
-
-
-def _node(value, kind: str, code: str):
-    if not isinstance(value, str):
-        if value is not None and not isinstance(value, slicer.vtkMRMLNode):
-            text = _("A {kind} is given by its node or its name, not by a {given}.")
-            raise InputError(text.format(kind=kind, given=type(value).__name__), code)
-        return value
-    scene = slicer.mrmlScene
-    node = scene.GetNodeByID(value)
-    if node is None:
-        nodes = [node for node in scene.GetNodes() if node.GetName() == value] if value else []
-        if len(nodes) > 1:
-            text = _("{count} nodes are called {name}. Give the node itself, or its ID.")
-            raise InputError(text.format(count=len(nodes), name=value), code)
-        node = nodes[0] if nodes else None
-    if node is None:
-        raise InputError(_("There is no {kind} called {name} in the scene.").format(kind=kind, name=value), code)
-    return node

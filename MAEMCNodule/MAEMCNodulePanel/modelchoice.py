@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from MAEMCLib.errors import ModelError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.models.bundle import CARD, read_card
 from MAEMCLib.models.store import StoredModel, find_model, shipped_folder
+from slicer.i18n import tr as _
 
 
 def chosenModel(reference: str) -> StoredModel:
@@ -18,6 +19,23 @@ def chosenModel(reference: str) -> StoredModel:
     model = _read(reference, _files(reference))
     if isinstance(model, ModelError):
         raise model
+    return model
+
+
+def modelBehind(result: dict, reference: str) -> StoredModel:
+    """The model that a result is from: the chosen one (``reference``), or another one of this machine.
+
+    Raises ModelError where it is not here any more, or another one has its name now.
+    """
+    with contextlib.suppress(ModelError):
+        model = chosenModel(reference)
+        if model.card.sha256 == result["model_sha256"]:
+            return model
+    name = f"{result['model_id']}@{result['model_version']}"
+    model = chosenModel(name)
+    if model.card.sha256 != result["model_sha256"]:
+        text = _("The model {model} is another one than has scored this nodule. Score it again first.")
+        raise ModelError(text.format(model=name), "model-changed")
     return model
 
 

@@ -1,87 +1,32 @@
-"""The nodes a result shows itself in: table rows, ROI frame, overlay volumes, the list of points; their names, and
-their place in the data tree: a folder beside the CT, and in it a folder for each nodule.
+"""The nodes a result shows itself in: ROI frame, overlay volumes, the list of points; their names, and their place in
+the data tree: a folder beside the CT, and in it a folder for each nodule.
 
 Overlays are what the model reconstructed, where it errs and what it attended to, over the CT at their place.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import slicer
 import vtk
-from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import SIDE
-from MAEMCLib.inputs.view import View
-from MAEMCLib.models.card import ModelCard
 from slicer.i18n import tr as _
 
-from . import pictures
-from .analysis import OVERLAY, PLANES, Analysis, batch
-from .parameters import OverlayKind
-from .volumes import RAS_TO_LPS, lpsFromRas
+from .analysis import KINDS, OVERLAY, PLANES, batch
+from .explanations import Explained
+from .overlaychoice import OverlayKind
 
 GATE_COLORS = {"green": (46, 139, 87), "amber": (214, 137, 16), "red": (192, 57, 43), "grey": (127, 127, 127)}
 """sRGB 0-255 of each gate, of like weight on light and dark panels."""
 
 PLANE = "MAEMC.Plane"
 """Attribute of an overlay volume: the plane of its slices."""
-KINDS = ("reconstruction", "error", "attention", "original")
 ERROR_SHOWN_FROM_HU = 60.0
 ERROR_SHOWN_TO_HU = 600.0
 ATTENTION_SHOWN_FROM = 0.25
 _GIVEN_NAME = "MAEMC.Name"
 _FOLDER_MARK = "MAEMC.Folder"
 _NODULE_MARK = "MAEMC.NoduleFolder"
-
-
-def writeTable(analysis) -> None:
-    """Write the table's columns from the records: a row for each point; what was not computed is empty (NaN).
-
-    Names of columns are for scripts and never translated, titles are for people.
-    """
-    records, nan = analysis.records(), float("nan")
-    results = [record.result or {} for _pointID, record in records]
-    probabilities = [result.get("probability") for result in results]
-    points = [
-        analysis.pointRas(pointID) or lpsFromRas(result.get("point_lps") or (nan,) * 3)
-        for (pointID, _record), result in zip(records, results, strict=True)
-    ]
-    columns = {
-        "nodule_id": (_("Nodule"), [record.name for _pointID, record in records]),
-        "probability": (_("Probability"), [nan if value is None else float(value) for value in probabilities]),
-        "interval": (_("Range"), [intervalText(result) for result in results]),
-        "class": (_("Class"), [result.get("class") or "" for result in results]),
-        "gate": (_("Gate"), [result.get("gate") or "" for result in results]),
-        "warnings": (_("Notes"), [notesText(record) for _pointID, record in records]),
-        "r_mm": (_("R (mm)"), [point[0] for point in points]),
-        "a_mm": (_("A (mm)"), [point[1] for point in points]),
-        "s_mm": (_("S (mm)"), [point[2] for point in points]),
-        "model": (_("Model"), [result.get("model_id") or "" for result in results]),
-        "time": (_("Time"), [result.get("time") or "" for result in results]),
-    }
-    table, tableNode = vtk.vtkTable(), analysis.tableNode
-    for name, (_title, values) in columns.items():
-        column = vtk.vtkDoubleArray() if name == "probability" or name.endswith("_mm") else vtk.vtkStringArray()
-        column.SetName(name)
-        for value in values:
-            column.InsertNextValue(value)
-        table.AddColumn(column)
-    with slicer.util.NodeModify(tableNode):
-        tableNode.SetAndObserveTable(table)
-        tableNode.SetUseColumnTitleAsColumnHeader(True)
-        for name, (title, _values) in columns.items():
-            tableNode.SetColumnTitle(name, title)
-
-
-def intervalText(result: dict) -> str:
-    """ "0.74 - 0.89", or empty where the model has one member and so no range."""
-    low, high = result.get("interval_low"), result.get("interval_high")
-    return "" if low is None or high is None else f"{low:.2f} - {high:.2f}"
-
-
-def notesText(record) -> str:
-    """The findings behind the gate and, where it was not scored, why; one line, each once."""
-    result = record.result or {}
-    parts = [record.message, *(warning["message"] for warning in result.get("warnings") or [])]
-    return " ".join(dict.fromkeys(part for part in parts if part))
 
 
 def nameNodes(analysis, pointID: str, name: str) -> None:
@@ -103,6 +48,8 @@ def nameNode(analysis, nodule: str, node) -> None:
     if given is not None and node.GetName() != given:
         return
     kind, planes = node.GetAttribute(OVERLAY), {"axial": _("axial"), "coronal": _("coronal")}
+    if kind and node.GetAttribute(PLANE) is None:  # of a scene from before planes were kept: its name stays
+        return
     text = _("{nodule} {kind}, {plane} ({volume})") if kind else _("{nodule} region, 50 mm ({volume})")
     volume = analysis.volumeNode.GetName() if analysis.volumeNode else _("CT removed")
     label, plane = OverlayKind(kind or "none").label().lower(), planes.get(node.GetAttribute(PLANE))
@@ -157,44 +104,32 @@ def showRoi(analysis, pointID: str, record) -> None:
     roiNode.GetDisplayNode().SetSelectedColor(color)
 
 
-def createOverlays(analysis, pointID: str, record, prepared: Prepared, card: ModelCard, parts: dict) -> None:
-    """Write the overlay volumes of a nodule: make those that are not there yet, remove those there is nothing for.
+def createOverlays(analysis, pointID: str, record, explained: Explained, kind: str) -> None:
+    """Write the overlay volumes of one kind of a nodule, and remove those of the others: two a nodule at most.
 
-    parts: what explains its result, {kind: {branch: array}} as the worker sends it, that of a picture over the square
-    that the model sees; reconstruction, error and original in HU, attention 0 to 1.
+    Of a plane for which there is nothing there is no volume; where no plane has this kind, the others stay.
     """
-    affines, stacks = _placed(analysis, pointID, prepared, card, parts)
-    with batch(analysis.tableNode.GetScene()):
-        for plane, lps in affines.items():
-            for kind in KINDS:
-                node, stack = analysis.overlayNode(pointID, kind, plane), stacks[plane].get(kind)
-                if stack is None:
-                    if node is not None:  # made by a model that had it, before this one scored
-                        node.GetScene().RemoveNode(node)
-                    continue
-                node = node or _createVolume(analysis, pointID, record, kind, plane)
-                node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ lps))
-                slicer.util.updateVolumeFromArray(node, np.asarray(stack, np.float32))
-                _setDisplay(node, kind, record, stack)
+    stacks, affines = explained.stacks(), explained.affines(analysis, pointID)
+    if not any(kind in stacks.get(plane, {}) for plane in PLANES):
+        return
+    with batch(analysis.tableNode.GetScene()) as scene:
+        for plane in PLANES:
+            for other in KINDS:
+                node = analysis.overlayNode(pointID, other, plane)
+                if node is not None and (other != kind or kind not in stacks.get(plane, {})):
+                    scene.RemoveNode(node)
+            stack = stacks.get(plane, {}).get(kind)
+            if stack is None:
+                continue
+            node = analysis.overlayNode(pointID, kind, plane) or _createVolume(analysis, pointID, record, kind, plane)
+            node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(affines[plane]))
+            slicer.util.updateVolumeFromArray(node, np.asarray(stack, np.float32))
+            _setDisplay(node, kind, record, stack)
 
 
-def _placed(analysis: Analysis, pointID: str, prepared: Prepared, card: ModelCard, parts: dict) -> tuple:
-    """({plane: (4, 4) index (column, row, slice) to world LPS mm}, {plane: {kind: (slices, rows, columns) array}}) of
-    what explains a result."""
-    region = prepared.region
-    if analysis.located:
-        affines = {plane: region.affine(plane) for plane in PLANES}
-        stacks = {plane: {"original": getattr(region, plane)} for plane in PLANES}
-        for kind, branches in parts.items():
-            for plane in set(PLANES) & set(branches):
-                stacks[plane][kind] = branches[plane]
-        return affines, stacks
-    attention = parts["attention"]["picture"]
-    view, side = View.of(region.gray, card.preprocessing), len(attention)
-    square = np.diag([view.width / side, view.width / side, 1.0, 1.0])
-    square[:2, 3] = np.array([view.left, view.top]) + view.width / side / 2 - 0.5
-    affine = pictures.affineOf(analysis.volumeNode, pointID) @ square
-    return {"axial": affine}, {"axial": {"attention": attention[None]}}
+def overlayKinds(analysis, pointID: str) -> set:
+    """The kinds of overlay volume that a nodule has in the scene."""
+    return {kind for kind in KINDS for plane in PLANES if analysis.overlayNode(pointID, kind, plane) is not None}
 
 
 def isOverlay(node) -> bool:
@@ -202,14 +137,8 @@ def isOverlay(node) -> bool:
 
 
 def overlayIDs(scene) -> list:
-    """IDs of all overlay volumes: eight a nodule would bury the CTs in a list of volumes to choose from."""
+    """IDs of all overlay volumes: two a nodule would bury the CTs in a list of volumes to choose from."""
     return [node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode", scene) if isOverlay(node)]
-
-
-def stacksOf(analysis, pointID: str, plane: str) -> dict:
-    """{kind: (25, 50, 50) array} of the overlay volumes of a nodule that are in the scene."""
-    nodes = {kind: analysis.overlayNode(pointID, kind, plane) for kind in KINDS}
-    return {kind: slicer.util.arrayFromVolume(node) for kind, node in nodes.items() if node and node.GetImageData()}
 
 
 def _createVolume(analysis, pointID: str, record, kind: str, plane: str):
@@ -251,11 +180,15 @@ class AnalysisFolder:
     def __init__(self, analysis) -> None:
         self._analysis = analysis
         self._tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(analysis.tableNode.GetScene())
-        # Table or point list may have lost its item already: one of them is being removed.
-        inside = [self._tree.GetItemByDataNode(node) for node in (analysis.tableNode, analysis.pointsNode) if node]
-        inside += [self._parent(self._tree.GetItemByDataNode(node)) for node in analysis.nodesOf()]
-        parents = [item for item in map(self._parent, inside) if item]
+        parents = (self._parent(item) for item in self._inside())
         self._folder = next((item for item in parents if self._tree.GetItemAttribute(item, _FOLDER_MARK) == "1"), 0)
+
+    def _inside(self) -> Iterator[int]:
+        """Items that lie in the folder, if there is one. Table or point list may have lost its item already: one of
+        them is being removed; then what belongs to the nodules is asked."""
+        analysis, tree = self._analysis, self._tree
+        yield from (tree.GetItemByDataNode(node) for node in (analysis.tableNode, analysis.pointsNode) if node)
+        yield from (self._parent(tree.GetItemByDataNode(node)) for node in analysis.nodesOf())
 
     def place(self, node) -> None:
         """Put a node into it."""
@@ -281,7 +214,10 @@ class AnalysisFolder:
         self._dissolve(self._noduleFolder(pointID))
 
     def remove(self) -> None:
-        """Remove the folder; what is in it moves up."""
+        """Remove the folder and those of the nodules; what is in them moves up."""
+        for item in self._children(self._folder):
+            if self._tree.GetItemAttribute(item, _NODULE_MARK):
+                self._dissolve(item)
         self._dissolve(self._folder)
 
     def _made(self) -> int:

@@ -1,68 +1,40 @@
 """What the panel remembers in the scene."""
 
-import enum
 from typing import Annotated
 
-from MAEMCLib.clinical.fields import INCIDENTAL, SCREENING
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
-from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-
-class OverlayKind(enum.Enum):
-    """What lies over the CT around the selected nodule."""
-
-    NONE = "none"
-    RECONSTRUCTION = "reconstruction"
-    ERROR = "error"
-    ATTENTION = "attention"
-    ORIGINAL = "original"
-
-    def label(self) -> str:
-        return {
-            OverlayKind.NONE: _("None"),
-            OverlayKind.RECONSTRUCTION: _("Reconstruction"),
-            OverlayKind.ERROR: _("Absolute error"),
-            OverlayKind.ATTENTION: _("Attention"),
-            OverlayKind.ORIGINAL: _("Original"),
-        }[self]
-
-
-class Setting(enum.Enum):
-    """Why the CT was made, which decides between guidelines."""
-
-    UNKNOWN = ""
-    INCIDENTAL = INCIDENTAL
-    SCREENING = SCREENING
-
-    def label(self) -> str:
-        return {
-            Setting.UNKNOWN: _("Choose"),
-            Setting.INCIDENTAL: _("Incidental"),
-            Setting.SCREENING: _("Lung cancer screening"),
-        }[self]
+from .overlaychoice import OverlayKind, beginWith
 
 
 @parameterNodeWrapper
 class MAEMCNoduleParameterNode:
     """inputVolume: the CT whose nodules the panel shows. points: its point list. model: id of the chosen bundle, empty
-    until one is chosen. selectedPoint: control point ID of the nodule whose details and overlay are shown. setting: why
-    the CTs were made, for clinical scores. Results are not here but with their table node, one for each CT and list;
-    nor is the device, which is this machine's."""
+    until one is chosen. selectedPoint: control point ID of the nodule whose details and overlay are shown. prevalence:
+    the share of malignant nodules that diagnosis models assume, 0 for that of their training.
+
+    Results are not here but with their table node, one for each CT and list; what is known of a patient is with the CT;
+    nor is the device here, which is this machine's."""
 
     inputVolume: vtkMRMLScalarVolumeNode
     points: vtkMRMLMarkupsFiducialNode
     model: str
     scoreAtOnce: bool = True
     overlay: OverlayKind = OverlayKind.RECONSTRUCTION
-    overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.7
+    overlayOpacity: Annotated[float, WithinRange(0, 1)] = 0.5
     selectedPoint: str
-    setting: Setting = Setting.UNKNOWN
+    prevalence: Annotated[float, WithinRange(0, 1)] = 0.0
 
 
 def parameterNode() -> MAEMCNoduleParameterNode:
     """The module's one parameter node, made in the scene where there is none."""
     source = ScriptedLoadableModuleLogic()
     source.moduleName = "MAEMCNodule"
-    return MAEMCNoduleParameterNode(source.getParameterNode())
+    node = source.getParameterNode()
+    isNew = not node.GetParameter("overlay")  # the wrapper writes what there is not
+    parameters = MAEMCNoduleParameterNode(node)
+    if isNew:
+        beginWith(parameters)
+    return parameters

@@ -5,11 +5,11 @@ import contextlib
 import slicer
 import vtk
 
-from . import labels, nodes
+from . import labels, nodes, segments
 from .analysis import ASIDE, Analysis, NoduleRecord
 from .clinicalvalues import seriesOf
 from .status import Signal
-from .volumes import inputFingerprint, sameInput
+from .volumes import inputFingerprint, sameInput, seriesRead
 
 _BEFORE_SELECTORS = 10.0
 """Priority with which removals are heard: before the lists of nodes in panels, which hear of them with -10 and then
@@ -32,6 +32,9 @@ class SceneObserver:
         """(analysis, point ID): a point is gone; its record and nodes are not yet."""
         self.volumeRemoved = Signal()
         """(analysis): the CT goes; what was scored on it stays true."""
+        self.segmentationChanged = Signal()
+        """(analysis, segmentation node): a segment has come, is gone, or has other voxels; None for the node: a whole
+        segmentation goes."""
         self.analysisRemoved = Signal()
         """(analysis, node ID): the point list or the table goes; the ID says which of them."""
         self.analysisFound = Signal()
@@ -56,6 +59,9 @@ class SceneObserver:
         self._observe(scene, self._onNodeAboutToBeRemoved, scene.NodeAboutToBeRemovedEvent)
         self._observe(scene, self._onSceneStartClose, scene.StartCloseEvent)
         self._observe(scene, self._onSceneChanged, scene.EndCloseEvent, scene.EndImportEvent, scene.EndRestoreEvent)
+        self._observe(scene, self._onNodeAdded, scene.NodeAddedEvent)
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene):
+            self._observeSegmentation(node)
         for analysis in Analysis.inScene(scene):
             if analysis.id not in self._watched:
                 self.watch(analysis)
@@ -86,6 +92,24 @@ class SceneObserver:
             # The scene removes a reference when a further series is removed.
             self._observe(volumeNode, self._onVolumeChanged, volumeNode.ReferenceRemovedEvent)
             self._observe(volumeNode, self._onVolumeRenamed, vtk.vtkCommand.ModifiedEvent)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAdded(self, caller, event, node) -> None:
+        if node is not None and node.IsA("vtkMRMLSegmentationNode"):
+            self._observeSegmentation(node)
+
+    def _observeSegmentation(self, node) -> None:
+        kinds = slicer.vtkSegmentation
+        events = kinds.SourceRepresentationModified, kinds.SegmentAdded, kinds.SegmentRemoved
+        self._observe(node, self._onSegmentationChanged, *events)
+
+    def _onSegmentationChanged(self, caller, event) -> None:
+        scene = caller.GetScene()
+        if self._reconciling or scene is None or scene.IsClosing() or scene.IsImporting():
+            return
+        for analysis in self._analyses():
+            if analysis.volumeNode is not None:
+                self.segmentationChanged.emit(analysis, caller)
 
     def analysis(self, analysisID: str):
         """The followed analysis with this ID, or None where it is gone."""
@@ -120,7 +144,7 @@ class SceneObserver:
             return
         if analysis.pointsNode is None or analysis.standing == ASIDE:
             return
-        with self._resting():
+        with self.resting():
             _separateIDs(analysis.pointsNode)
             placed = analysis.pointIndices()
             gone = [pointID for pointID in analysis.recordIDs() if pointID not in placed]
@@ -144,9 +168,10 @@ class SceneObserver:
             record.name = name
             analysis.setRecord(pointID, record)
             nodes.nameNodes(analysis, pointID, name)
+            segments.nameOutline(analysis, pointID, name)
         labels.writeLabel(analysis, pointID, record)  # whatever the user has typed there, the number is ours
         before = self._seen.get((analysis.id, pointID)) or record.fingerprint
-        now = self.lookAt(analysis, pointID, _seriesRead(before))
+        now = self.lookAt(analysis, pointID, seriesRead(before))
         if before is None or now is None or sameInput(before, now):
             return renamed
         self.inputChanged.emit(analysis, pointID, record)
@@ -173,7 +198,7 @@ class SceneObserver:
         says, or the clinical values of the CT's patient."""
         for analysis in self._analyses():
             changed = [entry for entry in analysis.records() if _reads(analysis, entry[1], volumeNode)]
-            with self._resting():
+            with self.resting():
                 for pointID, record in changed:
                     self.inputChanged.emit(analysis, pointID, record)
             if changed:
@@ -192,6 +217,9 @@ class SceneObserver:
         if node is None or caller.IsClosing():
             return
         self._unobserve(node)
+        if node.IsA("vtkMRMLSegmentationNode"):
+            for analysis in self._analyses():
+                self.segmentationChanged.emit(analysis, None)
         for analysis in self._analyses():
             if node in (analysis.tableNode, analysis.pointsNode):
                 self._watched = [analysisID for analysisID in self._watched if analysisID != analysis.id]
@@ -214,7 +242,7 @@ class SceneObserver:
         return [analysis for analysis in map(self.analysis, self._watched) if analysis is not None]
 
     @contextlib.contextmanager
-    def _resting(self):
+    def resting(self):
         """Labels that are written meanwhile are changes of the points, too, but none to react to."""
         self._reconciling = True
         try:
@@ -251,13 +279,8 @@ def _separateIDs(pointsNode) -> None:
         taken.add(pointsNode.GetNthControlPointID(index))
 
 
-def _seriesRead(fingerprint) -> tuple:
-    """Names of the further series that a result with this fingerprint has read."""
-    return tuple((fingerprint or {}).get("series", ()))
-
-
 def _reads(analysis: Analysis, record: NoduleRecord, volumeNode) -> bool:
     """Whether a nodule is scored on this volume: its CT, or a further series that was read beside it."""
     if analysis.volumeNode is volumeNode:
         return True
-    return volumeNode in seriesOf(analysis.volumeNode, _seriesRead(record.fingerprint)).values()
+    return volumeNode in seriesOf(analysis.volumeNode, seriesRead(record.fingerprint)).values()

@@ -4,15 +4,14 @@ The patient's values are kept with the CT, a nodule's with its analysis; what is
 """
 
 from MAEMCLib.clinical.fields import COUNT, COUNT_CONFIRMED, SETTING
-from MAEMCLib.clinical.together import FIELDS
+from MAEMCLib.clinical.prefilled import prefilled
+from MAEMCLib.clinical.together import FIELDS, GUIDELINES
 from MAEMCLib.errors import UsageError
 from slicer.i18n import tr as _
 
 from .clinicalvalues import clinicalOf, setClinical
 
-_PATIENT = tuple(one for one in FIELDS.values() if one.per_patient and one is not SETTING)
-_MEASURED = ("long_mm", "short_mm", "solid_mm", "volume_mm3")
-"""Of a nodule's row, where it has them."""
+_PATIENT = tuple(one for one in FIELDS.values() if one.per_patient)
 
 
 def patientGiven(analysis) -> dict:
@@ -25,18 +24,21 @@ def patientGiven(analysis) -> dict:
 
 def known(analysis, record) -> dict:
     """{name: text} of a nodule that need not be asked for: what its row says, and how many are marked so far."""
-    row = record.result or {}
-    diameter = {"long_mm": row["diameter_mm"]} if row.get("diameter_mm") is not None else {}
-    measured = {name: row[name] for name in _MEASURED if row.get(name) is not None}
-    texts = {name: f"{value:.1f}" for name, value in (diameter | measured).items()}
-    return {COUNT.name: str(max(len(analysis.pointIndices()), 1)), **texts}
+    measured = prefilled(record.result or {})
+    return {COUNT.name: str(max(len(analysis.pointIndices()), 1)), **{n: str(v) for n, v in measured.items()}}
 
 
-def valuesOf(analysis, setting: str) -> dict:
-    """{point ID: {name: text}} of each nodule, with all that was given and is known. setting: see ``Setting``."""
+def settingOf(analysis) -> str:
+    """Why the CT was made, which decides between guidelines; empty until somebody has said it."""
+    setting = patientGiven(analysis).get(SETTING.name, "")
+    return setting if setting in GUIDELINES else ""
+
+
+def valuesOf(analysis) -> dict:
+    """{point ID: {name: text}} of each nodule, with all that was given and is known."""
     patient = patientGiven(analysis)
     return {
-        pointID: {**known(analysis, record), **patient, **analysis.given(pointID), SETTING.name: setting}
+        pointID: {**known(analysis, record), **patient, **analysis.given(pointID)}
         for pointID, record in analysis.records()
     }
 
@@ -57,10 +59,9 @@ def setValue(analysis, pointID: str, name: str, text: str) -> None:
 
     Raises UsageError for a name that no score asks for.
     """
-    if name not in FIELDS or name == SETTING.name:
-        names = ", ".join(one for one in FIELDS if one != SETTING.name)
+    if name not in FIELDS:
         words = _("No clinical score asks for {name}. They ask for {names}.")
-        raise UsageError(words.format(name=name, names=names), "clinical-name")
+        raise UsageError(words.format(name=name, names=", ".join(FIELDS)), "clinical-name")
     if name == COUNT_CONFIRMED.name and text:
         text = str(len(analysis.pointIndices()))
     if FIELDS[name].per_patient:

@@ -1,10 +1,13 @@
 """The way of a nodule from its point through the worker to its record: when it is due, what is sent and answered."""
 
+import contextlib
 import dataclasses
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
+import MAEMCLib
 from MAEMCLib import scoring
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import SERIES
@@ -12,12 +15,13 @@ from MAEMCLib.errors import InputError, MAEMCError
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.store import StoredModel
 from MAEMCLib.worker.client import WorkerClient
-from MAEMCLib.worker.protocol import decode_array, decode_prediction, encode_case
+from MAEMCLib.worker.protocol import decode_array, decode_outline, decode_prediction, encode_case
 from slicer.i18n import tr as _
 
 from . import labels, nodes, pictures
 from .analysis import Analysis, NoduleRecord
 from .clinicalvalues import clinicalInput, clinicalOf, seriesNames
+from .explanations import Explained, Explanations
 from .installing import inPanelWords
 from .modelchoice import chosenModel
 from .sceneobserver import SceneObserver
@@ -45,30 +49,52 @@ class Request:
         return (self.analysisID, self.pointID)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Errand:
+    """Another question to the worker than for a score. answered: called with the message of its result or error."""
+
+    answered: Callable[[dict], None]
+
+
 class ScoringQueue:
     """Nodules that wait for their time, or are with the worker. Nothing here waits; ``poll`` does what can be done.
 
-    deviceRequest: what the worker is to compute on. device: what it computes on, as far as it has told.
+    deviceRequest: what the worker is to compute on. device: what it computes on, as far as it has told. explanations:
+    of the nodules that were explained last.
     """
 
     def __init__(self, worker: WorkerClient, observer: SceneObserver, statusLine: StatusLine) -> None:
         self.scored = Signal()
         """(analysis, point ID)."""
+        self.outlined = Signal()
+        """(analysis, point ID, NoduleMask, or None where the network has outlined no nodule at the point, name and
+        version of the network with a bar between): before it is scored."""
         self.explained = Signal()
-        """(analysis, point ID)."""
+        """(analysis, point ID): its explanation is among ``explanations``."""
         self.worker = worker
         self.deviceRequest = "auto"
         self.device: dict = {}
+        self.explanations = Explanations()
+        self._unexplained: dict = {}  # (analysis ID, control point ID) -> result that could not be explained
         self._observer = observer
         self._statusLine = statusLine
         self._due: dict = {}  # (analysis ID, control point ID) -> (monotonic time at which to score it, with pictures)
         self._awaited: dict = {}  # (analysis ID, control point ID) -> the Request whose answer is awaited
         self._answers: deque = deque()
+        self._errands: list = []
 
     def askDevice(self) -> None:
         """Start the worker if need be and ask what it computes on."""
         self.worker.send("device", tag=_DEVICE, device=self.deviceRequest)
         self._awaited[_DEVICE.key] = _DEVICE
+
+    def ask(self, kind: str, answered: Callable[[dict], None], **fields) -> None:
+        """Ask the worker something beside the scores; ``answered`` is called by a poll with its message, or with an
+        error where everything is stopped before."""
+        errand = Errand(answered)
+        self._errands.append(errand)
+        self.worker.send(kind, tag=errand, **fields)
+        self._statusLine.changed.emit()
 
     def schedule(self, analysis: Analysis, pointID: str, delaySeconds: float = 0.0, pictures: bool = True) -> None:
         """Score a nodule after a while; called again, the later time holds. What the worker had of it is void.
@@ -77,6 +103,24 @@ class ScoringQueue:
         """
         self._awaited.pop((analysis.id, pointID), None)
         self._due[(analysis.id, pointID)] = (time.monotonic() + delaySeconds, pictures)
+
+    def explain(self, analysis: Analysis, pointID: str, reference: str) -> None:
+        """Have a scored nodule's result explained, unless that is under way or has failed before.
+
+        reference: of the model (see ``chosenModel``); a result of another model is not explained by this one.
+        """
+        key, record = (analysis.id, pointID), analysis.record(pointID)
+        if record is None or record.state != "scored" or key in self._awaited or key in self._due:
+            return
+        if self._unexplained.get(key) == record.result:
+            return
+        self._unexplained[key] = record.result
+        with contextlib.suppress(MAEMCError):  # said where it is scored
+            model = chosenModel(reference)
+            if model.card.sha256 == record.result["model_sha256"]:
+                prepared = scoring.prepare(_caseOf(analysis, pointID, record.name, model.card), model.card)
+                self._send(Request("explain", analysis.id, pointID, prepared, model, True))
+                self._statusLine.changed.emit()  # there is something to poll for
 
     def forget(self, analysisID: str = "", pointID: str = "") -> None:
         """Drop one nodule, every nodule of an analysis, or all."""
@@ -87,6 +131,8 @@ class ScoringQueue:
 
     def isBusy(self, analysis: Analysis | None = None) -> bool:
         """Whether something is with the worker or waits its turn; of one analysis, where it is given."""
+        if analysis is None and self._errands:
+            return True
         return any(analysis is None or key[0] == analysis.id for key in (*self._awaited, *self._due))
 
     def poll(self, reference: str) -> None:
@@ -114,6 +160,9 @@ class ScoringQueue:
         self.worker.cancel()
         self._awaited.clear()
         self._due.clear()
+        errands, self._errands = self._errands, []
+        for errand in errands:
+            errand.answered({"kind": "error", "code": "stopped", "message": _("Stopped.")})
         for analysisID in {key[0] for key in stopped}:
             analysis = self._observer.analysis(analysisID)
             for pointID, record in analysis.records() if analysis else []:
@@ -164,6 +213,10 @@ class ScoringQueue:
 
     def _onAnswer(self, message: dict) -> None:
         request = message["tag"]
+        if request in self._errands and message["kind"] in ("result", "error"):
+            self._errands.remove(request)
+            request.answered({**message, "message": inPanelWords(message.get("code", ""), message.get("message", ""))})
+            return
         if message["kind"] not in ("result", "error") or request not in self._awaited.values():
             return
         del self._awaited[request.key]
@@ -188,12 +241,16 @@ class ScoringQueue:
 
     def _onPrediction(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
         prediction = decode_prediction(message["predictions"][0])
-        result = scoring.scored(request.prepared, prediction, request.model.card)
+        nodule = decode_outline(message, 0, request.prepared)
+        result = scoring.scored(request.prepared, prediction, request.model.card, nodule=nodule)
         result = dataclasses.replace(result, nodule_id=record.name, image=analysis.volumeNode.GetName())
         record = setRecord(analysis, request.pointID, record, "scored", result=result.to_json(), explained=False)
         if analysis.located:
             nodes.showRoi(analysis, request.pointID, record)
+            mask = nodule.mask if nodule is not None else None
+            self.outlined.emit(analysis, request.pointID, mask, f"MAEMC outline network|{MAEMCLib.__version__}")
         self.device = {**self.device, "name": result.device, "seconds": result.seconds}
+        self.explanations.forget(request.key)
         self._statusLine.set(Status())
         self.scored.emit(analysis, request.pointID)
         if request.pictures:
@@ -202,8 +259,10 @@ class ScoringQueue:
     def _onExplanation(self, analysis: Analysis, request: Request, record: NoduleRecord, message: dict) -> None:
         kinds = ("reconstruction", "error", "attention")
         parts = {kind: {b: decode_array(array) for b, array in message[kind].items()} for kind in kinds}
-        nodes.createOverlays(analysis, request.pointID, record, request.prepared, request.model.card, parts)
-        analysis.setRecord(request.pointID, dataclasses.replace(record, explained=True))
+        sentences = tuple(message.get("sentences", ()))
+        explained = Explained(request.prepared, request.model, parts, sentences)
+        self.explanations.keep(request.key, explained)
+        self._unexplained.pop(request.key, None)
         self.explained.emit(analysis, request.pointID)
 
     def _report(self, analysis: Analysis, record: NoduleRecord, error: MAEMCError) -> None:
@@ -264,7 +323,7 @@ def _inSlicersWords(error: MAEMCError, pointRas) -> MAEMCError:
     if error.code != "point-outside":
         return error
     which = str(error).partition("The point")[0]  # of a further series, its name
-    place = ", ".join(f"{axis} {value:.1f}" for axis, value in zip("RAS", pointRas, strict=True))
+    place = ", ".join(f"{axis} {round(value, 1) + 0.0:.1f}" for axis, value in zip("RAS", pointRas, strict=True))
     text = _("The point ({place} mm) lies outside the volume. Drag it to its place, or choose the CT it belongs to.")
     return InputError(which + text.format(place=place), error.code)
 

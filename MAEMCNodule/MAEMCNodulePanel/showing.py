@@ -11,6 +11,7 @@ from . import labels, views
 from .analysis import ASIDE, ELSEWHERE, PLANES, SHOWN, Analysis
 from .nodes import isOverlay
 from .parameters import parameterNode
+from .reviewstate import seen
 
 _HIDDEN = "MAEMC.Hidden"
 """Attribute of a node that was visible and is hidden by us."""
@@ -111,13 +112,17 @@ def _arrange(parameters) -> None:
         scored = [analysis for analysis in analyses if analysis.pointsNode is pointsNode]
         _setVisible(pointsNode, any(analysis.standing != ELSEWHERE for analysis in scored))
         shown = next((analysis for analysis in scored if analysis.shown), None)
-        _leaveOut(pointsNode, views.showingOther(_pictures(shown)) if shown else set())
+        _leaveOut(pointsNode, views.showingOther(_isOwn(shown)) if shown else set())
     for analysis in analyses:
+        others = views.showingOther(_isOwn(analysis))
+        if analysis.outlines is not None:
+            _setVisible(analysis.outlines, analysis.shown)
+            _leaveOut(analysis.outlines, others)
         for pointID in analysis.recordIDs():
             roiNode = analysis.roiNode(pointID)
             if roiNode is not None:
                 _setVisible(roiNode, pointID == parameters.selectedPoint and isPointVisible(analysis, pointID))
-                _leaveOut(roiNode, views.showingOther(_pictures(analysis)))
+                _leaveOut(roiNode, others)
     _showOverlay(parameters, analyses)
 
 
@@ -125,11 +130,17 @@ def isPointVisible(analysis, pointID: str) -> bool:
     """Whether a point of a list can be seen, as far as list and point are concerned; a picture always is."""
     if not analysis.located:
         return analysis.shown
-    index = analysis.pointIndices().get(pointID)
+    index = analysis.indexOf(pointID)
     if index is None or not analysis.shown:
         return False
     points, display = analysis.pointsNode, analysis.pointsNode.GetDisplayNode()
     return bool((display is None or display.GetVisibility()) and points.GetNthControlPointVisibility(index))
+
+
+def isPointHidden(analysis, pointID: str) -> bool:
+    """Whether the user has hidden a point of a list."""
+    index = analysis.indexOf(pointID)
+    return index is not None and not analysis.pointsNode.GetNthControlPointVisibility(index)
 
 
 def _shownVolume(parameters, analyses):
@@ -156,14 +167,22 @@ def _setStandings(analyses, volumeNode) -> None:
 def _showOverlay(parameters, analyses) -> None:
     pointID, nodes = parameters.selectedPoint, {}
     analysis = next((one for one in analyses if isCurrent(one) and one.record(pointID) is not None), None)
-    if analysis is not None and analysis.record(pointID).explained and isPointVisible(analysis, pointID):
+    record = seen(analysis, pointID, analysis.record(pointID)) if analysis is not None else None
+    if record is not None and record.explained and isPointVisible(analysis, pointID):
         nodes = {plane: analysis.overlayNode(pointID, parameters.overlay.value, plane) for plane in PLANES}
     views.showOverlay(nodes, parameters.overlayOpacity, analysis.volumeNode if analysis else None)
 
 
-def _pictures(analysis) -> set:
-    """IDs of the nodes beside which the analysis' numbers may stand: its CT, and its own overlays."""
-    return {node.GetID() for node in (analysis.volumeNode, *analysis.nodesOf()) if node is not None}
+def _isOwn(analysis):
+    """Whether beside the volume with an ID the analysis' numbers may stand: its CT, or an overlay of its own."""
+
+    def own(volumeID: str) -> bool:
+        node = analysis.tableNode.GetScene().GetNodeByID(volumeID)
+        if node is None or node is analysis.volumeNode:
+            return node is not None
+        return isOverlay(node) and node in analysis.nodesOf()
+
+    return own
 
 
 def _setVisible(node, visible: bool) -> None:

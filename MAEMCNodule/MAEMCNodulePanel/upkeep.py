@@ -1,11 +1,16 @@
 """Keeps results true to the scene: what follows when a point, a CT, a list or a table has changed or is gone."""
 
+import dataclasses
+import time
+
 import slicer
 from slicer.i18n import tr as _
 
-from . import nodes, views
-from .analysis import ASIDE, Analysis, NoduleRecord
-from .parameters import OverlayKind, parameterNode
+from . import nodes, segments, views
+from .analysis import ASIDE, Analysis, NoduleRecord, batch
+from .overlaychoice import OverlayKind
+from .parameters import parameterNode
+from .resulttable import writeTable
 from .sceneobserver import SceneObserver
 from .scoringqueue import ScoringQueue, setRecord, settle
 from .showing import NoduleDisplay, isCurrent, isSelected
@@ -13,6 +18,8 @@ from .status import Status, StatusLine
 
 DEBOUNCE_SECONDS = 0.4
 """A moved point is scored this long after it came to rest."""
+TABLE_SECONDS = 1.0
+"""While nodules are being scored, their table is written no more often than this."""
 
 
 class SceneUpkeep:
@@ -23,6 +30,7 @@ class SceneUpkeep:
     ) -> None:
         self._observer, self._queue, self._display, self._statusLine = observer, queue, display, statusLine
         self._lostTables: list = []  # (name, contents, ID of the point list) of tables that were deleted
+        self._written: dict = {}  # analysis ID -> monotonic time at which its table was written
         observer.pointPlaced.connect(self._onPointPlaced)
         observer.inputChanged.connect(self._onInputChanged)
         observer.pointRemoved.connect(self._onPointRemoved)
@@ -110,11 +118,15 @@ class SceneUpkeep:
                 settle(analysis, pointID, record, "")
                 if record.result is None:
                     self._queue.schedule(analysis, pointID)
-        nodes.writeTable(analysis)
+        writeTable(analysis)
 
     def _onAnalysisChanged(self, analysis: Analysis) -> None:
-        if analysis.tableNode.GetScene() is not None:
-            nodes.writeTable(analysis)
+        # Of two hundred nodules that are being scored, each answer would write two hundred rows.
+        written, now = self._written.get(analysis.id, 0.0), time.monotonic()
+        soon = self._queue.isBusy(analysis) and now - written < TABLE_SECONDS  # it is called again when all is answered
+        if analysis.tableNode.GetScene() is not None and not soon:
+            self._written[analysis.id] = now
+            writeTable(analysis)
         self._statusLine.changed.emit()
 
     def _onScored(self, analysis: Analysis, pointID: str) -> None:
@@ -128,17 +140,40 @@ class SceneUpkeep:
     def _onExplained(self, analysis: Analysis, pointID: str) -> None:
         if not analysis.located and parameterNode().overlay is not OverlayKind.NONE:
             parameterNode().overlay = OverlayKind.ATTENTION  # the one that there is of a picture
+        self.makeOverlays(analysis, pointID)
         if isSelected(analysis, pointID):
             self._display.show(analysis, pointID, jump=False)
+
+    def makeOverlays(self, analysis: Analysis, pointID: str) -> bool:
+        """Make the overlay volumes of the chosen kind, where the scene has others of this nodule's result.
+
+        Returns whether they are there; the nodule has to be explained first where they are not.
+        """
+        kind, record = parameterNode().overlay, analysis.record(pointID)
+        if kind is OverlayKind.NONE or record is None or record.state != "scored":
+            return True
+        kinds = nodes.overlayKinds(analysis, pointID)
+        if record.explained and (kind.value in kinds or not kinds):  # without any, its model has none to show
+            return True
+        explained = self._queue.explanations.of((analysis.id, pointID))
+        if explained is None:
+            return False
+        nodes.createOverlays(analysis, pointID, record, explained, kind.value)
+        analysis.setRecord(pointID, dataclasses.replace(record, explained=True))
+        self._display.arrange()
+        return True
 
     def _onSceneClosing(self) -> None:
         self._queue.forget()
         self._lostTables.clear()
+        self._written.clear()
         self._statusLine.status = Status()
 
 
 def _removeNodes(analysis: Analysis) -> None:
     """Remove frames, overlays and folders of all nodules of an analysis."""
-    for pointID in analysis.recordIDs():
-        nodes.removeNodesOf(analysis, pointID)
-    nodes.AnalysisFolder(analysis).remove()
+    with batch(analysis.tableNode.GetScene()):
+        folder = nodes.AnalysisFolder(analysis)  # found by what lies in it
+        analysis.removeNodesOf()
+        segments.removeOutlines(analysis)
+        folder.remove()

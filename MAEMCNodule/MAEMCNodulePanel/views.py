@@ -7,14 +7,19 @@ _OURS = "MAEMC.PreviousForeground"
 
 def showBackground(volumeNode) -> None:
     """Show a CT in every slice view, and fit the views where it is a new one."""
-    for composite, sliceNode in _views():
+    for composite, sliceNode in views():
         if composite.GetBackgroundVolumeID() == volumeNode.GetID():
             continue
         composite.SetBackgroundVolumeID(volumeNode.GetID())
-        applicationLogic = slicer.app.applicationLogic()
-        sliceLogic = applicationLogic.GetSliceLogic(sliceNode) if applicationLogic else None
-        if sliceLogic is not None:
-            sliceLogic.FitSliceToBackground()
+        fit(sliceNode)
+
+
+def fit(sliceNode) -> None:
+    """Let the view of a slice node show all of what lies behind it."""
+    applicationLogic = slicer.app.applicationLogic()
+    sliceLogic = applicationLogic.GetSliceLogic(sliceNode) if applicationLogic else None
+    if sliceLogic is not None:
+        sliceLogic.FitSliceToBackground()
 
 
 def backgroundVolumes() -> list:
@@ -29,14 +34,14 @@ def backgroundVolume():
     return next(iter(backgroundVolumes()), None)
 
 
-def showingOther(volumeIDs: set) -> set:
-    """IDs of the slice views with a volume behind that is none of these."""
-    return {viewID for viewID, volumeID in backgrounds().items() if volumeID and volumeID not in volumeIDs}
+def showingOther(isOwn) -> set:
+    """IDs of the slice views with a volume behind of whose ID ``isOwn`` is not true."""
+    return {viewID for viewID, volumeID in backgrounds().items() if volumeID and not isOwn(volumeID)}
 
 
 def backgrounds() -> dict:
     """{slice view's ID: ID of the volume behind, or None}."""
-    return {sliceNode.GetID(): composite.GetBackgroundVolumeID() for composite, sliceNode in _views()}
+    return {sliceNode.GetID(): composite.GetBackgroundVolumeID() for composite, sliceNode in views()}
 
 
 def axialRas():
@@ -65,7 +70,7 @@ def showOverlay(nodes: dict, opacity: float, volumeNode) -> None:
     The stacks are 25 slices thin across, so a view along any other direction shows the CT alone, and so does a view
     that shows another volume. Where there is no overlay, a foreground that someone else had chosen is put back.
     """
-    for composite, sliceNode in _views():
+    for composite, sliceNode in views():
         node = nodes.get(sliceNode.GetOrientation().lower())
         if node is None or volumeNode is None or composite.GetBackgroundVolumeID() != volumeNode.GetID():
             _restore(composite)
@@ -79,7 +84,7 @@ def showOverlay(nodes: dict, opacity: float, volumeNode) -> None:
 
 def jumpTo(pointRas, centered: bool) -> None:
     """Move all slice views to a world point; centered also brings it to the middle, otherwise views do not pan."""
-    for _composite, sliceNode in _views():
+    for _composite, sliceNode in views():
         if centered:
             sliceNode.JumpSliceByCentering(*pointRas)
         else:
@@ -122,7 +127,8 @@ def _placeNodes(scene):
     )
 
 
-def _views():
+def views() -> list:
+    """[(composite node, slice node)] of the slice views."""
     sliceNodes = {node.GetLayoutName(): node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode")}
     return [
         (composite, sliceNodes[composite.GetLayoutName()])
@@ -132,7 +138,7 @@ def _views():
 
 
 def _viewsSeen():
-    return [entry for entry in _views() if entry[1].IsMappedInLayout()] or _views()
+    return [entry for entry in views() if entry[1].IsMappedInLayout()] or views()
 
 
 def _restore(composite) -> None:

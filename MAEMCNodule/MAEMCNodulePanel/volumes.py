@@ -24,19 +24,26 @@ def ijkToWorldRas(volumeNode) -> np.ndarray:
     """
     ijkToRas = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(ijkToRas)
-    matrix = slicer.util.arrayFromVTKMatrix(ijkToRas)
-    transformNode = volumeNode.GetParentTransformNode()
+    return toWorldRas(volumeNode) @ slicer.util.arrayFromVTKMatrix(ijkToRas)
+
+
+def toWorldRas(node) -> np.ndarray:
+    """(4, 4) a node's own RAS mm to world RAS mm: its parent transforms.
+
+    Raises InputError where one is not linear.
+    """
+    transformNode = node.GetParentTransformNode()
     if transformNode is None:
-        return matrix
+        return np.eye(4)
     if not transformNode.IsTransformToWorldLinear():
         message = _(
             "{volume} is under a transform that bends it ({transform}). Harden the transform (Transforms module) and "
             "score the hardened volume."
-        ).format(volume=volumeNode.GetName(), transform=transformNode.GetName())
+        ).format(volume=node.GetName(), transform=transformNode.GetName())
         raise InputError(message, "nonlinear-transform")
     toWorld = vtk.vtkMatrix4x4()
     transformNode.GetMatrixTransformToWorld(toWorld)
-    return slicer.util.arrayFromVTKMatrix(toWorld) @ matrix
+    return slicer.util.arrayFromVTKMatrix(toWorld)
 
 
 def ctVolume(volumeNode):
@@ -94,6 +101,11 @@ def sameInput(before, now) -> bool:
     return _sameGrid(before, now) and all(
         name in series and _sameGrid(grid, series[name]) for name, grid in before.get("series", {}).items()
     )
+
+
+def seriesRead(fingerprint) -> tuple:
+    """Names of the further series that a result with this fingerprint, or None, has read."""
+    return tuple((fingerprint or {}).get("series", ()))
 
 
 def _grid(volumeNode) -> dict:

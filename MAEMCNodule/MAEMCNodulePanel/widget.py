@@ -6,17 +6,28 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from . import controls, details, views
+from . import controls, details, lungwindow, overlaychoice, views
+from .alikesection import AlikeSection
 from .clinicalform import ClinicalForm
 from .clinicalscores import ClinicalScores
 from .clinicalvalues import clinicalOf
+from .edits import middleOf
+from .exportdialog import ExportDialog
+from .heatmaps import HeatMaps
+from .helppage import HELP_PAGE
 from .installing import BROKEN_CODES
 from .logic import MAEMCNoduleLogic
+from .modelsmenu import ModelsMenu
 from .nodes import isOverlay
+from .noduleview import NoduleView
+from .operatingpointssection import OperatingPointsSection
 from .panelwidget import PanelWidget
+from .priorsection import PriorSection
 from .report import reportText
+from .reviewsection import ReviewSection
+from .rowmenu import RowMenu
+from .shortcuts import Shortcuts
 from .showing import proposedVolume, scoresPictures, selectAmong, volumeKinds
-from .status import Status
 
 
 class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
@@ -43,11 +54,22 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         self.logic.attach()
         self.logic.queue.deviceRequest = self.ui.deviceSelector.currentData
         self.clinicalForm = ClinicalForm(self.ui.clinicalFrame, self.onClinicalEdited)
+        self.noduleView = NoduleView(self.ui, HeatMaps(self.ui, self.logic.queue))
+        self.operatingPoints = OperatingPointsSection(self.ui)
+        self.alikeSection = AlikeSection(self.ui, self.logic)
+        self.reviewSection = ReviewSection(self.ui, self.logic, self._errorsInStatusLine)
+        self.priorSection = PriorSection(self.ui, self.logic, self._errorsInStatusLine)
+        self.exportDialog = ExportDialog(self.logic)
         self.clinicalScores = ClinicalScores(self.ui, self.onScoreValueEdited)
+        self.rowMenu = RowMenu(self.ui.resultTable, self.logic.edits, self._rows, self._goTo)
+        self.modelsMenu = ModelsMenu(self.ui.modelsButton, self.logic, self._onModelsChanged)
+        self.shortcuts = Shortcuts(self.parent, self._keys())
         self.ui.resultTable.horizontalHeader().setDefaultAlignment(qt.Qt.AlignLeft | qt.Qt.AlignVCenter)
         self._connect()
 
     def cleanup(self) -> None:
+        self.shortcuts.disable()
+        self.exportDialog.close()
         self.setParameterNode(None)
         self.removeObservers()
         PanelWidget.cleanup(self)
@@ -56,10 +78,13 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         controls.fillModels(self.ui.modelSelector)
         self.initializeParameterNode()
         PanelWidget.enter(self)
+        self.shortcuts.disable()  # of views that are gone
+        self.shortcuts.enable()
         self._wake()
 
     def exit(self) -> None:
         PanelWidget.exit(self)
+        self.shortcuts.disable()
         if self._parameterNode is not None:
             views.stopPlacing(self._parameterNode.points)
 
@@ -92,10 +117,18 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         ui.scoreButton.connect("clicked()", self.onScore)
         ui.stopButton.connect("clicked()", self.onStop)
         ui.removeButton.connect("clicked()", self.onRemove)
+        ui.undoButton.connect("clicked()", self.logic.edits.undo)
+        ui.snapButton.connect("clicked()", self.onSnap)
+        ui.helpButton.connect("clicked()", lambda: qt.QDesktopServices.openUrl(qt.QUrl(HELP_PAGE)))
+        ui.lungWindowButton.connect("clicked()", lambda: self.onWindowAnswered(True))
+        ui.keepWindowButton.connect("clicked()", lambda: self.onWindowAnswered(False))
         ui.exportButton.connect("clicked()", self.onExport)
+        ui.prevalenceSlider.connect("valueChanged(double)", self.onPrevalence)
         ui.detailsButton.connect("toggled(bool)", self.onDetailsToggled)
         ui.copyReportButton.connect("clicked()", self.onCopyReport)
         ui.clinicalScoresButton.connect("contentsCollapsed(bool)", self._wake)
+        for button in (ui.priorButton, ui.operatingPointsButton, ui.alikeButton, ui.explanationButton):
+            button.connect("contentsCollapsed(bool)", self._wake)
         ui.resultTable.connect("itemSelectionChanged()", self.onNoduleSelected)
         ui.resultTable.connect("itemClicked(QTableWidgetItem*)", self.onNoduleSelected)
         scene = slicer.mrmlScene
@@ -140,15 +173,52 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         if analysis is not None:
             self.logic.removeNodule(analysis, self._parameterNode.selectedPoint)
 
+    def onSnap(self) -> None:
+        analysis, pointID = self._analysis(), self._parameterNode.selectedPoint
+        middle = middleOf(analysis, pointID, analysis.record(pointID))
+        if middle is not None:
+            self.logic.edits.move(analysis, pointID, middle)
+
+    def _onModelsChanged(self, name: str | None) -> None:
+        """name: of the model that has come, to be chosen; None where the chosen one is gone."""
+        controls.fillModels(self.ui.modelSelector)
+        self._parameterNode.model = name or ""
+        controls.selectModel(self.ui.modelSelector, self.logic, self._parameterNode.model)
+        self._wake()
+
+    def onWindowAnswered(self, lung: bool) -> None:
+        lungwindow.answer(self._parameterNode.inputVolume, lung)
+        self.refresh()
+
+    def onNext(self, step: int = 1) -> None:
+        """Go to the nodule that many rows further, and round."""
+        analysis, pointIDs = self._rows()
+        if pointIDs:
+            selected = self._parameterNode.selectedPoint
+            number = pointIDs.index(selected) + step if selected in pointIDs else 0
+            self._goTo(analysis, pointIDs[number % len(pointIDs)])
+
+    def onToggleOverlay(self) -> None:
+        overlaychoice.toggle(self._parameterNode)
+
+    def onAcceptKey(self) -> None:
+        self.reviewSection.acceptButton.click()  # a disabled one does nothing
+
+    def _keys(self) -> dict:
+        return {
+            "place": self.ui.placeButton.click,
+            "next": self.onNext,
+            "previous": lambda: self.onNext(-1),
+            "toggleOverlay": self.onToggleOverlay,
+            "accept": self.onAcceptKey,
+            "undo": self.logic.edits.undo,
+        }
+
     def onExport(self) -> None:
-        analysis = self._analysis()
-        title = _("Folder for results.csv and results.json")
-        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title)
-        if analysis is None or not folder:
-            return
-        with self._errorsInStatusLine():
-            self.logic.exportResults(analysis, folder)
-            self.logic.statusLine.set(Status("idle", _("Written to {folder}.").format(folder=folder)))
+        self.exportDialog.open(self._analysis(), self._parameterNode.selectedPoint)
+
+    def onPrevalence(self, percent: float) -> None:
+        self._parameterNode.prevalence = percent / 100
 
     def _onInstalled(self, code: str) -> None:
         if code in BROKEN_CODES:
@@ -183,11 +253,18 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
     def onNoduleSelected(self, item=None) -> None:
         """item: the one that was clicked, since a click on the row that is selected already tells of no selection."""
         row = self.ui.resultTable.currentRow()
+        analysis, pointIDs = self._rows()
+        if 0 <= row < len(pointIDs):
+            self._goTo(analysis, pointIDs[row])
+
+    def _goTo(self, analysis, pointID: str) -> None:
+        self._parameterNode.selectedPoint = pointID
+        self.logic.display.show(analysis, pointID)
+
+    def _rows(self) -> tuple:
+        """(analysis, IDs of its nodules in the order of the table's rows)."""
         analysis = self._analysis()
-        ids = analysis.recordIDs() if analysis else []
-        if 0 <= row < len(ids):
-            self._parameterNode.selectedPoint = ids[row]
-            self.logic.display.show(analysis, ids[row])
+        return analysis, analysis.recordIDs() if analysis else []
 
     # What the scene and the worker do
 
@@ -202,6 +279,8 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
         parameterNode = self._parameterNode
         if parameterNode is None or self._choosing or slicer.mrmlScene.IsBatchProcessing():
             return  # what a scene brings with it is taken up when it has been read
+        if not scoresPictures(self.logic.chosenCard()):
+            overlaychoice.remember(parameterNode)
         volume, points, model = parameterNode.inputVolume, parameterNode.points, parameterNode.model
         before, self._shown = self._shown, (volume, points, model)
         if volume is not before[0]:
@@ -220,6 +299,7 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             controls.selectModel(self.ui.modelSelector, self.logic, model)
             # Of two models one may score nodules and one pictures: what is selected is among what is listed.
             selectAmong(self._analysis())
+        self._showOverlay()
         self.logic.display.arrange()
         self._wake()
 
@@ -262,13 +342,31 @@ class MAEMCNoduleWidget(PanelWidget, VTKObservationMixin):
             fields = card.clinical if card else ()
             self.clinicalForm.show(fields, clinicalOf(volume, fields), volume)
             details.fillNodules(ui, analysis, chosen.selectedPoint)
-            details.fillNodule(ui, analysis, chosen.selectedPoint, card)
-            self.clinicalScores.show(analysis, chosen.selectedPoint, chosen.setting)
+            self._showNodule(analysis, chosen.selectedPoint, card)
+            self.operatingPoints.show(analysis, chosen.selectedPoint, card, chosen.prevalence)
+            self.alikeSection.show(analysis, chosen.selectedPoint, card)
+            self.reviewSection.show(analysis, chosen.selectedPoint)
+            self.priorSection.show(analysis, chosen.selectedPoint)
+            self.exportDialog.show(analysis, chosen.selectedPoint)
+            self.clinicalScores.show(analysis, chosen.selectedPoint)
         controls.updateButtons(ui, volume, points, analysis, self.logic.isBusy(), card)
+        controls.updateNoduleButtons(ui, analysis, chosen.selectedPoint if chosen else "", self.logic.edits.undoText)
+        controls.offerLungWindow(ui, None if scoresPictures(card) else volume)
         advice = self._advice if status.code in BROKEN_CODES or not status.text else ""
         ui.statusLabel.text = f"{details.statusText(self.logic)} {advice}".strip()
         self._updateInstallButton()
         ui.detailsButton.visible = status.kind == "error" or ui.detailsButton.checked
+
+    def _showNodule(self, analysis, pointID: str, card) -> None:
+        logic = self.logic
+        self._showOverlay()
+        explained = logic.queue.explanations.of((analysis.id, pointID)) if analysis else None
+        self.noduleView.show(analysis, pointID, card, explained, logic.isWarm)
+
+    def _showOverlay(self) -> None:
+        analysis, pointID = self._analysis(), self._parameterNode.selectedPoint
+        if analysis is not None and pointID:
+            self.logic.showOverlay(analysis, pointID)
 
     def _analysis(self):
         return self.logic.shownAnalysis() if self._parameterNode else None

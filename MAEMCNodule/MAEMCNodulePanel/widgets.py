@@ -1,6 +1,7 @@
 """What both panels do with their widgets: tables, selectors, rows of a form, texts, buttons."""
 
 import qt
+import slicer
 
 
 def fillTable(table, rows: list, selected: int | None, most: int, stretched: int) -> None:
@@ -63,3 +64,12 @@ def enable(button, reason: str, hint: str) -> None:
     that."""
     button.enabled = not reason
     button.toolTip = reason or hint
+
+
+def loadInto(frame, path):
+    """Load a .ui file into an empty frame; returns the widgets in it by name."""
+    widget = slicer.util.loadUI(str(path))
+    layout = qt.QVBoxLayout(frame)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(widget)
+    return slicer.util.childWidgetVariables(widget)

@@ -18,6 +18,9 @@ _FILES = {
     **dict.fromkeys(("evaluate", "export"), "evaluation"),
     "compare": "comparison",
     "experiment": "experiment",
+    "outline": "outline",
+    "presence": "presence",
+    "gates": "gates",
     "jobs": "jobs",
 }
 """Which file of ``commands`` has each of them."""
@@ -31,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Imports stand where they are used: Ctrl-C in the half second that they take ends as quietly as it does later.
     try:
-        from MAEMCLib.machine.interruption import interruptible
-        from MAEMCLib.machine.terminal import harmless_printing
+        from MAEMCLib.machine.terminal import harmless_printing, interruptible
 
         with harmless_printing(), interruptible():
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -51,33 +53,7 @@ def _run(arguments: list[str]) -> int:
     from .commands import parse
 
     options = parse(_parser(arguments[0] if arguments else ""), arguments)
-    return run("maemc-train", lambda: _in_public(options), options.verbose, options.quiet)
-
-
-def _in_public(options: argparse.Namespace) -> int | None:
-    """Run the command; what a detached one says of an error stays in its job's folder, and names nobody."""
-    from MAEMCLib.errors import MAEMCError
-
-    from .jobs.launching import is_detached
-
-    try:
-        return _checked(options)
-    except MAEMCError as error:
-        if not is_detached():
-            raise
-        raise type(error)(error.anonymous, error.code) from None
-
-
-def _checked(options: argparse.Namespace) -> int | None:
-    """Run the command once what it needs is there."""
-    from MAEMCLib.machine.installation import check_packages, check_torch
-
-    light = [name for name in options.needs if name not in ("torch", "timm")]
-    check_packages(*light)
-    if "torch" in options.needs:
-        check_torch()
-    check_packages(*(name for name in options.needs if name == "timm"))  # it imports torch
-    return options.run(options)
+    return run("maemc-train", options, anonymous=options.detached)
 
 
 def _parser(command: str = "") -> argparse.ArgumentParser:

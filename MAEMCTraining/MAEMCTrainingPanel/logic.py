@@ -9,7 +9,7 @@ from pathlib import Path
 import MAEMCTrainingLib
 import slicer
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.machine.child_processes import library_environment
 from MAEMCNodulePanel.interpreter import slicerPython
 from MAEMCNodulePanel.status import PanelLogic, Status

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from MAEMCLib.errors import UsageError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from slicer.i18n import tr as _
 
 from .methods import IMAGENET_BACKBONES, imagenetPage

@@ -1,4 +1,5 @@
-"""Probabilities of real nodules: the 90 LIDC cubes at two points each, LIDC slices, and cubes with clinical values.
+"""Probabilities of real nodules: the 90 LIDC cubes by the model that is shipped, every third of them at two points by
+the one before, LIDC slices, and cubes with clinical values.
 
     python Testing/artifacts/probabilities.py ../shared/data > Testing/artifacts/probabilities.json
 
@@ -16,15 +17,18 @@ from pathlib import Path
 
 from MAEMCLib.__main__ import main as maemc
 
-MODELS = Path(__file__).resolve().parent / "f15ed39"
+HERE = Path(__file__).resolve().parent
+MODELS, BEFORE = HERE / "f15ed39", HERE / "lidc-rating-1.0.maemc"
 CENTER, SHIFTED = "0,0,0", "4,-3,2"
-SLICES, FUSED = 40, 12
+BY_BEFORE = ("--point", SHIFTED, "--model", str(BEFORE))
+SLICES, FUSED, BEFORE_EVERY = 40, 12, 3
 
 
-def of_cubes(cubes: Path) -> dict[str, list[float]]:
-    """{file: probabilities at the center and at the shifted point} of all cubes by the shipped model."""
-    files = sorted((cubes / "images").glob("*.nrrd"))
-    return {file.stem: _scored(file, "--point", CENTER, "--point", SHIFTED) for file in files}
+def of_cubes(cubes: Path, *words: str, every: int = 1) -> dict[str, list[float]]:
+    """{file: probabilities at the center, and at further points} of every nth cube. words: of the command, such as
+    further points; without a model it is the shipped one."""
+    files = sorted((cubes / "images").glob("*.nrrd"))[::every]
+    return {file.stem: _scored(file, "--point", CENTER, *words) for file in files}
 
 
 def of_cubes_with_values(cubes: Path) -> dict[str, list[float]]:
@@ -63,5 +67,10 @@ def _scored(file: Path, *words: str) -> list[float]:
 if __name__ == "__main__":
     data = Path(sys.argv[1])
     cubes, slices = data / "lidc-cubes", data / "lidc-slices"
-    tables = {"cubes": of_cubes(cubes), "cubes with values": of_cubes_with_values(cubes), "slices": of_slices(slices)}
+    tables = {
+        "cubes": of_cubes(cubes, *BY_BEFORE, every=BEFORE_EVERY),
+        "cubes, shipped": of_cubes(cubes),
+        "cubes with values": of_cubes_with_values(cubes),
+        "slices": of_slices(slices),
+    }
     print(json.dumps(tables, indent=1))

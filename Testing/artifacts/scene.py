@@ -74,7 +74,7 @@ def contents(widget) -> dict:
     return {
         "volume": analysis.volumeNode.GetName(),
         "points": [analysis.pointsNode.GetNthControlPointLabel(i) for i in range(len(POINTS_RAS))],
-        "shown": [[shown.item(row, column).text() for column in range(5)] for row in range(shown.rowCount)],
+        "shown": [[shown.item(row, column).text() for column in range(4)] for row in range(shown.rowCount)],
         "headline": widget.ui.headlineLabel.text,
         "columns": [table.GetColumnName(column) for column in columns],
         "rows": [[table.GetCellText(row, column) for column in columns] for row in range(table.GetNumberOfRows())],

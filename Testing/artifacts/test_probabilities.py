@@ -26,8 +26,13 @@ def test_known_probabilities_tell_the_cases_apart():
         assert np.std([values[0] for values in table.values()]) > 0.01
 
 
+def test_cubes_by_the_model_that_was_shipped_before(lidc_cubes):
+    found = probabilities.of_cubes(lidc_cubes, *probabilities.BY_BEFORE, every=probabilities.BEFORE_EVERY)
+    agree("cubes", found, 30)
+
+
 def test_cubes_by_the_shipped_model(lidc_cubes):
-    agree("cubes", probabilities.of_cubes(lidc_cubes), 90)
+    agree("cubes, shipped", probabilities.of_cubes(lidc_cubes), 90)
 
 
 def test_cubes_with_clinical_values_by_a_fused_model(lidc_cubes):

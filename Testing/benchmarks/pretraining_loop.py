@@ -84,7 +84,7 @@ class _Clocks:
 
 
 def _wrap(clocks: _Clocks) -> None:
-    from MAEMCTrainingLib.engine import step as stepping
+    from MAEMCTrainingLib.engine import task as stepping
     from MAEMCTrainingLib.engine.checkpoints import Checkpoints
     from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC
 

@@ -42,9 +42,9 @@ def _blocks(shape, tokens: int) -> float:
 
 def _ours(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool], None]:
     """The real step of the training loop, on the real method or, for the plain autoencoder, on its parts."""
-    from MAEMCTrainingLib.engine.optimization import build_optimizer
+    from MAEMCTrainingLib.engine.optimization import build_optimizer, set_learning_rate
     from MAEMCTrainingLib.engine.processes import Processes
-    from MAEMCTrainingLib.engine.step import Stepper
+    from MAEMCTrainingLib.engine.task import Stepper
     from MAEMCTrainingLib.pretraining.method import ViewBatch
     from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
     from MAEMCTrainingLib.pretraining.presets import pretraining_preset
@@ -68,7 +68,8 @@ def _ours(hybrid: bool, batch: int, device: torch.device) -> Callable[[bool], No
     def step(fused: bool) -> None:
         nonlocal number
         pairs.patient = torch.arange(number * batch, (number + 1) * batch)
-        stepper.step(np.arange(batch), [(pairs, {})], RATE, number)
+        set_learning_rate(optimizer, RATE, number)
+        stepper.step(np.arange(batch), [(pairs, {})], number)
         number += 1
 
     return step
@@ -79,15 +80,15 @@ class _PlainAutoencoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from MAEMCLib.networks.decoder import Decoder
         from MAEMCLib.networks.masking import masked_count
-        from MAEMCLib.networks.vit import ViT
+        from MAEMCLib.networks.vit import Decoder, ViT
 
         self.encoder, self.decoder = ViT(ENCODER, 0), Decoder(ENCODER, DECODER, 1)
         self.masked = masked_count(ENCODER.tokens, RATIO)
 
     def forward(self, batch):
-        from MAEMCLib.networks.masking import patchify, split_tokens
+        from MAEMCLib.networks.masking import split_tokens
+        from MAEMCLib.networks.vit import patchify
         from MAEMCTrainingLib.pretraining.parts.losses import masked_mse
 
         keep, masked = split_tokens(batch.noise[:, 0], self.masked)

@@ -5,9 +5,8 @@ import statistics
 import numpy as np
 import SimpleITK as sitk
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.inputs.montage import normalize, to_montage
+from MAEMCLib.inputs.nodule import Preprocessing, normalize, to_montage
 from MAEMCLib.inputs.region import cut_roi
-from MAEMCLib.inputs.settings import Preprocessing
 from samples import said, seconds
 
 SPACING = (0.7, 0.7, 1.25)

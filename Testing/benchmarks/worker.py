@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from large_model import regions
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.inputs.montage import montage
+from MAEMCLib.inputs.nodule import montage
 from MAEMCLib.models.bundle import ModelBundle, read_card
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.store import find_model

@@ -3,7 +3,7 @@
 import torch
 from MAEMCLib.cases.case import Case
 from MAEMCLib.models.bundle import Member
-from MAEMCLib.networks.encoders import encoder_configuration
+from MAEMCLib.networks.configuration import encoder_configuration
 from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.scoring import CaseScorer
 

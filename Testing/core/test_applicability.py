@@ -8,8 +8,7 @@ from MAEMCLib.applicability import Limits, gate_of
 from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.values import ClinicalValues
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.inputs.nodule import INPUT
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.inputs.nodule import INPUT, Preprocessing
 
 LIMITS = Limits()
 
@@ -26,7 +25,7 @@ def lung(slice_spacing=1.0, size=80):
 
 
 def found(volume, point, diameter=16.0):
-    card = SimpleNamespace(preprocessing=Preprocessing(), limits=LIMITS, clinical=())
+    card = SimpleNamespace(preprocessing=Preprocessing(), limits=LIMITS, clinical=(), quick=True)
     case = Case("", "", volume, point_lps=point, diameter_mm=diameter)
     return INPUT.prepare(case, card, ClinicalValues()).findings
 
@@ -72,7 +71,7 @@ def test_point_in_air_and_point_outside_the_lung():
     assert "point-in-air" in gate_of(found(volume, point + (20, 0, 0)))[1]
     solid = CTVolume(np.full_like(volume.array, 30), volume.affine)
     solid.array[:5] = -1000  # beyond the region
-    assert gate_of(found(solid, point))[1] == ("no-lung",)
+    assert gate_of(found(solid, point)) == ("red", ("no-lung", "unbounded"))
 
 
 def test_every_finding_is_told_and_the_worst_decides():

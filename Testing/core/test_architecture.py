@@ -14,8 +14,8 @@ PANEL = REPOSITORY / "MAEMCNodule" / "MAEMCNodulePanel"
 TRAINING_PANEL = REPOSITORY / "MAEMCTraining" / "MAEMCTrainingPanel"
 SLICER = {"slicer", "qt", "ctk", "vtk"}
 LIGHT = [
-    *("errors", "results", "applicability", "scoring", "files.atomic", "files.home", "images.ct", "images.files"),
-    *("images.dicom.series", "images.reading_process", "inputs.region", "inputs.montage", "cases.points"),
+    *("errors", "results", "applicability", "scoring", "files.atomic", "images.ct", "images.files"),
+    *("images.dicom.series", "images.reading_process", "inputs.region", "inputs.nodule", "cases.points"),
     *("cases.manifest", "models.card", "models.store", "models.bundle"),
     *("worker.client", "worker.protocol", "report.scores", "report.formats", "figures.nodule"),
     *("batch.run", "commands.score", "commands.models", "commands.batch"),

@@ -7,17 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.explain.attention import (
-    ExplainedImage,
-    PlaceMap,
-    grad_cam,
-    interpolated,
-    last_block,
-    place_maps,
-    rollout,
-)
+from MAEMCLib.explain.attention import ExplainedImage, PlaceMap, interpolated, last_block, place_maps, rollout
+from MAEMCLib.explain.grad_cam import grad_cam
 from MAEMCLib.explain.sanity import SEED, check_maps, deletion_and_insertion, rank_correlation, redrawn
-from MAEMCLib.figures.picture import sanity_lines
+from MAEMCLib.figures.words import worth_lines
 from MAEMCLib.models.bundle import Member, save_bundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
@@ -207,7 +200,9 @@ def test_deletion_and_insertion_against_loops(vit, make_predictor, positive):
         for curve in (deletion, insertion)
     ]
     assert abs(areas[0] - areas[1]) > 1e-3  # the two are told apart
-    np.testing.assert_allclose(deletion_and_insertion(asked(predictor, image, int(positive)), order), areas, atol=1e-5)
+    np.testing.assert_allclose(
+        deletion_and_insertion(asked(predictor, image, int(positive)), order, 4), areas, atol=1e-5
+    )
 
 
 def test_redrawn_blocks_are_new_and_the_rest_is_not(vit, resnet):
@@ -253,12 +248,12 @@ def test_a_map_of_the_pixels_alone_is_found_out(resnet, make_predictor):
             without[8 * i : 8 * i + 8, 8 * j : 8 * j + 8] = 0
             drop[i, j] = full - question.probabilities(without[None])[0]
     order = np.argsort(-drop.ravel())
-    best = deletion_and_insertion(asked(predictor, image), order)
-    worst = deletion_and_insertion(asked(predictor, image), order[::-1])
+    best = deletion_and_insertion(question, order, 8)
+    worst = deletion_and_insertion(question, order[::-1], 8)
     assert best[0] < worst[0]
 
 
 def test_a_map_that_is_the_same_everywhere_says_so(vit, make_predictor):
     (sanity,) = check_maps(asked(make_predictor(vit), picture_of(32)), [PlaceMap("rollout", np.full((4, 4), 0.1))])
     assert sanity.deletion is None and sanity.insertion is None
-    assert sanity_lines(sanity, "malignant") == ["The map is the same everywhere: it tells nothing."]
+    assert worth_lines(sanity, "malignant") == ["The map is the same everywhere: it tells nothing."]

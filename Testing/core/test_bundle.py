@@ -80,7 +80,7 @@ def test_a_missing_and_a_shortened_file_are_named(folder):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"schema": 2}, "newer MAEMC"),
+        ({"schema": 3}, "newer MAEMC"),
         ({"schema": "one"}, "unknown bundle schema"),
         ({"schema": None}, "unknown bundle schema"),
         ({"positive_class": "benign-like"}, "second of"),

@@ -15,12 +15,12 @@ import pytest
 import torch
 from MAEMCLib.__main__ import main
 from MAEMCLib.errors import ModelError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.models.bundle import Member, ModelBundle, read_card, save_bundle
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.store import import_model, list_models
-from MAEMCLib.models.weights_header import read_header
+from MAEMCLib.models.tensor_header import read_header
 from MAEMCLib.report.card import card_text
 from MAEMCLib.report.formats import render
 from MAEMCLib.report.scores import score_report

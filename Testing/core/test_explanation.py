@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.__main__ import main
+from MAEMCLib.applicability import FeatureDistance, percentile
 from MAEMCLib.cases.values import ClinicalField, ClinicalValues
 from MAEMCLib.explain.explanation import explain
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.nodule import INPUT
 from MAEMCLib.models.autoencoder import Autoencoder
 from MAEMCLib.models.bundle import Member, save_bundle
-from MAEMCLib.models.ood import FeatureDistance, percentile
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration, GraphConfiguration
 from MAEMCLib.networks.heads.graph import GraphHead

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.applicability import Finding, gate_of
+from MAEMCLib.applicability import FeatureDistance, Finding, gate_of, percentile, shrink, unlike_training
 from MAEMCLib.errors import ModelError
 from MAEMCLib.inputs.input import Prepared
-from MAEMCLib.inputs.montage import normalize, to_montage
+from MAEMCLib.inputs.nodule import normalize, to_montage
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.models.ood import FeatureDistance, percentile, shrink, unlike_training
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.scoring import scored
 from sklearn.covariance import OAS

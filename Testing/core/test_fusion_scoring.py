@@ -15,7 +15,7 @@ from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
 from MAEMCLib.inputs.input import Prepared
-from MAEMCLib.inputs.montage import normalize, to_montage
+from MAEMCLib.inputs.nodule import normalize, to_montage
 from MAEMCLib.inputs.region import cut_roi
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.card import branch_source, graph_of
@@ -188,7 +188,7 @@ def test_more_than_two_classes_are_called_by_the_likeliest(bundles, image, tmp_p
     ranked = ", ".join(f"{name} {every[name]:.2f}" for name in sorted(every, key=every.get, reverse=True))
     assert ranked in out
     page = (tmp_path / "report.html").read_text()
-    assert ranked in page and "Read beside the CT: age 70, sex male" in page and "<h2>N1</h2>" in page
+    assert ranked in page and "Read beside the CT: age 70, sex male" in page and "<h2>N1: " in page
     with open(tmp_path / "results.csv", newline="") as stream:
         assert "myeloma=0." in next(csv.DictReader(stream))["class_probabilities"]
 
@@ -227,7 +227,7 @@ def test_a_further_series_is_read_about_the_same_point(bundles, image, capsys):
 
 def test_a_model_that_reads_images_alone_takes_no_values(random_bundle, image, capsys):
     code, _, error = run(score(random_bundle, image, "--clinical", "age=70"), capsys)
-    assert code == 2 and "asks for no clinical values" in error
+    assert code == 2 and "asks for no age; clinical scores do" in error
 
 
 def test_batch_takes_the_values_from_the_manifest(bundles, image, tmp_path, capsys):
@@ -384,8 +384,8 @@ def test_each_image_that_a_fusion_sees_is_explained(bundles, image, tmp_path, ca
     assert run(words, capsys)[0] == 2  # without the values that it asks for
     words += ["--clinical", "age=70", "--clinical", "sex=male"]
     code, out, _ = run(words, capsys)
-    seen = {"figure.png", "attention_axial.nrrd", "attention_coronal.nrrd"}
-    assert code == 0 and "attention rollout: where the classifier looks" in out
+    seen = {"figure.png", "seen.png", "explanation.json", "attention_axial.nrrd", "attention_coronal.nrrd"}
+    assert code == 0 and "Bar over the slices: how much the class token draws" in out
     assert {path.name for path in tmp_path.iterdir()} == seen
     assert run([*words, "--clinical", f"image_2={image.parent / 'second.nrrd'}"], capsys)[0] == 0
     assert {path.name for path in tmp_path.iterdir()} == {"attention_image_2_coronal.nrrd", *seen}

@@ -13,7 +13,7 @@ from MAEMCLib.measures.growth import Interval, growth, interval
 from MAEMCLib.measures.mask import NoduleMask
 from MAEMCLib.measures.measures import Measures, measure
 from MAEMCLib.measures.prior import NEAR_MM, Proposal, proposals, to_prior
-from MAEMCLib.measures.view import plane_views
+from MAEMCLib.measures.view import place_of, plane_views
 
 POINTS = np.zeros((2, 3))
 
@@ -57,8 +57,9 @@ def test_two_balls_are_measured_and_compared():
     assert found.diameter_change_mm == pytest.approx(12.0 * (2 ** (1 / 3) - 1), abs=0.7)
     assert found.lung_rads_growth and not found.within_error and found.category == "<= 400 days"
     for volume, mask in volumes:
-        views = plane_views(volume, mask, measure(volume, mask))
-        assert list(views) == ["axial", "coronal"]
+        axes = measure(volume, mask).axes
+        views = plane_views(volume, place_of(mask, axes), mask, axes)
+        assert list(views) == ["axial", "coronal", "sagittal"]
         for view in views.values():
             area = (view.inside > 0.5).sum() * 0.25**2
             assert area == pytest.approx(mask.array.sum(axis=(1, 2)).max() * 0.7**2, rel=0.08)

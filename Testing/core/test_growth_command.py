@@ -172,11 +172,19 @@ def test_another_patient_can_be_confirmed(compare):
     assert code == 0 and "confirmed" in json.loads(out)["growth"]["notes"][0]
 
 
-def test_without_a_segment_it_says_which(files, capfd):
+def test_a_segment_of_one_ct_alone_is_refused(files, capfd):
     both = ["growth", str(files / "prior.nrrd"), str(files / "current.nrrd"), *POINTS, "--days", "9"]
-    assert main(both) == 2 and "--segment" in capfd.readouterr().err
     assert main([*both, "--segment", str(files / "current-segment.nrrd")]) == 2
     assert "--prior-segment" in capfd.readouterr().err
+
+
+def test_without_segments_both_are_outlined_alike(files, capfd):
+    both = ["growth", str(files / "prior.nrrd"), str(files / "current.nrrd"), *POINTS, "--days", "100", "--json"]
+    assert main(both) == 0
+    found = json.loads(capfd.readouterr().out)
+    for name, (_, radius) in NODULES.items():
+        assert found[name]["mean_diameter_mm"] == pytest.approx(2 * radius, abs=1.5)
+    assert found["growth"]["diameter_change_mm"] == pytest.approx(3.0, abs=1.0)
 
 
 def test_an_empty_segment_is_refused(compare):

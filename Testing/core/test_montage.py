@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from MAEMCLib.errors import ModelError
-from MAEMCLib.inputs.montage import denormalize, from_montage, normalize, to_montage
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.inputs.nodule import Preprocessing, denormalize, from_montage, normalize, to_montage
 
 
 def test_tiles_are_slices_in_row_major_order():

@@ -9,8 +9,8 @@ import pytest
 import torch
 from MAEMCLib.errors import ModelError
 from MAEMCLib.networks.configuration import PRESETS, DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.decoder import Decoder
 from MAEMCLib.networks.heads.linear import LinearHead
+from MAEMCLib.networks.vit import Decoder
 
 
 def parameters(module: torch.nn.Module) -> int:

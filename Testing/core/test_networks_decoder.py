@@ -3,8 +3,8 @@
 import pytest
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.decoder import Decoder
 from MAEMCLib.networks.masking import masked_count, split_tokens
+from MAEMCLib.networks.vit import Decoder
 
 DECODER = DecoderConfiguration(width=32, depth=2, heads=4)
 

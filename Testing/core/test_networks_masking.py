@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import UsageError
-from MAEMCLib.inputs.montage import to_montage
-from MAEMCLib.networks.masking import gather_tokens, masked_count, patchify, split_tokens, unpatchify
+from MAEMCLib.inputs.nodule import to_montage
+from MAEMCLib.networks.masking import masked_count, split_tokens
+from MAEMCLib.networks.vit import gather_tokens, patchify, unpatchify
 
 PERCENTAGES = (20, 30, 40, 50, 60, 70, 75, 80, 90)
 

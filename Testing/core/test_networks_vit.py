@@ -7,12 +7,11 @@ import pytest
 import timm
 import torch
 from lightly.models.modules import MaskedVisionTransformerTIMM
-from MAEMCLib.inputs.montage import to_montage
+from MAEMCLib.inputs.nodule import to_montage
 from MAEMCLib.networks.configuration import EncoderConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
-from MAEMCLib.networks.layers import position_code
-from MAEMCLib.networks.masking import masked_count, patchify, split_tokens
-from MAEMCLib.networks.vit import ViT
+from MAEMCLib.networks.masking import masked_count, split_tokens
+from MAEMCLib.networks.vit import ViT, patchify, position_code
 
 SMALL = EncoderConfiguration(width=64, depth=3, heads=4)
 GRID = EncoderConfiguration(patch_size=25, width=64, depth=3, heads=4, position="2d")

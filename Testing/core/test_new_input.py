@@ -21,7 +21,7 @@ import numpy as np
 from ..applicability import Finding
 from ..images.gray import read_gray
 from .input import Input, Prepared
-from .settings import PicturePreprocessing
+from .view import PicturePreprocessing
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.images.gray import crop_resized, crop_rotated, read_gray, square
-from MAEMCLib.inputs.settings import PicturePreprocessing
-from MAEMCLib.inputs.view import shown, views
+from MAEMCLib.inputs.view import PicturePreprocessing, shown, views
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, UltrasoundImageStorage, generate_uid

@@ -42,6 +42,7 @@ def test_score_writes_table_report_and_overlay(maemc, picture, tmp_path, bundle,
         "results.csv",
         "results.json",
         "report.html",
+        "report.pdf",
         "overlay.png",
     }
     with (tmp_path / "aus ü" / "results.csv").open(encoding="utf-8", newline="") as stream:
@@ -56,10 +57,12 @@ def test_score_writes_table_report_and_overlay(maemc, picture, tmp_path, bundle,
 def test_explain_writes_every_map_as_picture_and_array(maemc, vit_bundle, picture, tmp_path):
     code, out, _ = maemc("explain", picture, "--model", vit_bundle, "--output", tmp_path / "e")
     names = [
-        f"{kind}{end}" for kind in ("attention", "rollout", "heads") for end in (".png", ".npy", "_interpolated.npy")
+        f"{kind}{end}"
+        for kind in ("attention", "rollout", "occlusion", "heads")
+        for end in (".png", ".npy", "_interpolated.npy")
     ]
     assert code == 0 and {path.name for path in (tmp_path / "e").iterdir()} == {*names, "maps.json"}
-    assert "Rank correlation" in out and "in random order" in out and "xplanation" not in out
+    assert "Rank correlation" in out and "turned and shifted at random" in out and "xplanation" not in out
     assert "Research only, not for clinical use." in out
     load = {name: np.load(tmp_path / "e" / f"{name}.npy") for name in ("attention", "rollout", "heads")}
     grown = {name: np.load(tmp_path / "e" / f"{name}_interpolated.npy") for name in load}
@@ -68,7 +71,7 @@ def test_explain_writes_every_map_as_picture_and_array(maemc, vit_bundle, pictur
     assert load["rollout"].shape == (8, 8) and grown["rollout"].shape == (64, 64)
     document = json.loads((tmp_path / "e" / "maps.json").read_text(encoding="utf-8"))
     assert document["view"] == {"top": -10.0, "left": 0.0, "width": 90.0}
-    assert [entry["kind"] for entry in document["maps"]] == ["attention", "rollout"]
+    assert [entry["kind"] for entry in document["maps"]] == ["attention", "rollout", "occlusion"]
     for entry in document["maps"]:
         assert set(entry["sanity"]) == {
             "randomized",
@@ -84,7 +87,8 @@ def test_explain_of_a_convolutional_network_is_grad_cam_and_says_so(maemc, resne
     code, out, _ = maemc("explain", picture, "--model", resnet_bundle, "--output", tmp_path / "e")
     assert code == 0 and "no attention weights; Grad-CAM" in out
     names = {path.name for path in (tmp_path / "e").iterdir()}
-    assert names == {"grad-cam.png", "grad-cam.npy", "grad-cam_interpolated.npy", "maps.json"}
+    maps = {f"{kind}{end}" for kind in ("grad-cam", "occlusion") for end in (".png", ".npy", "_interpolated.npy")}
+    assert names == {*maps, "maps.json"}
 
 
 def write_bad(folder, ct):
@@ -194,10 +198,16 @@ def test_nodules_of_a_convolutional_network_without_autoencoder(maemc, resnet_no
     code, out, _ = maemc("explain", ct, *POINT, "--model", resnet_nodules, "--output", tmp_path / "e")
     assert code == 0 and "holds no autoencoder" in out and "Grad-CAM" in out
     maps = {"attention_axial.nrrd", "attention_coronal.nrrd"}
-    assert {path.name for path in (tmp_path / "e").iterdir()} == {"figure.png", *maps}
+    assert {path.name for path in (tmp_path / "e").iterdir()} == {
+        *("figure.png", "seen.png", "explanation.json"),
+        *maps,
+    }
     code, _, _ = maemc("score", ct, *POINT, "--model", resnet_nodules, "--output", tmp_path / "s", "--quiet")
     names = {path.name for path in (tmp_path / "s" / "N1").iterdir()}
-    assert code == 0 and names == {"figure.png", "montage_axial.png", "montage_coronal.png", *maps}
+    assert code == 0 and names == {
+        *("figure.png", "seen.png", "explanation.json", "montage_axial.png", "montage_coronal.png"),
+        *maps,
+    }
     assert asked("predict", resnet_nodules)[0]["kind"] == "result"
     answer = asked("explain", resnet_nodules)[-1]
     assert set(answer["attention"]) == {"axial", "coronal"} and answer["reconstruction"] == {} == answer["error"]
@@ -206,7 +216,7 @@ def test_nodules_of_a_convolutional_network_without_autoencoder(maemc, resnet_no
 def test_grad_cam_of_a_nodule_lies_in_its_geometry(resnet_nodules):
     """The tile that is lit is that of the slices which the network was shown there."""
     from MAEMCLib.explain.explanation import explain
-    from MAEMCLib.inputs.montage import to_montage
+    from MAEMCLib.inputs.nodule import to_montage
 
     stacks = np.random.default_rng(3).uniform(-1100, 300, (2, 25, 50, 50)).astype(np.float32)
     predictor = Predictor(ModelBundle.open(resnet_nodules), "cpu")

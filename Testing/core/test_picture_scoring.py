@@ -10,11 +10,10 @@ from MAEMCLib.applicability import gate_of
 from MAEMCLib.errors import ModelError
 from MAEMCLib.images.gray import square
 from MAEMCLib.inputs import view as picture_view
-from MAEMCLib.inputs.settings import PicturePreprocessing
-from MAEMCLib.inputs.view import View
+from MAEMCLib.inputs.view import PicturePreprocessing, View
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
 from MAEMCLib.models.predictor import Predictor
-from MAEMCLib.networks.encoders import encoder_configuration
+from MAEMCLib.networks.configuration import encoder_configuration
 from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.scoring import prepare
 from PIL import Image

@@ -8,7 +8,7 @@ import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.explain.explanation import explain
 from MAEMCLib.inputs.input import Prepared
-from MAEMCLib.inputs.montage import normalize, to_montage
+from MAEMCLib.inputs.nodule import normalize, to_montage
 from MAEMCLib.inputs.region import NoduleROI
 from MAEMCLib.models.autoencoder import load_autoencoder, reconstruct
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
@@ -190,7 +190,7 @@ def test_attention_rollout_against_a_slow_product(predictor):
 @pytest.mark.parametrize("seen", ["axial", "coronal"])
 def test_attention_is_shown_for_the_planes_that_the_classifier_sees(seen, random_card, random_members, tmp_path):
     """A model of one plane has looked at nothing in the other; what is rebuilt there is rebuilt all the same."""
-    from MAEMCLib.figures.nodule import nodule_figure
+    from MAEMCLib.figures.explained_nodule import nodule_figure
     from MAEMCLib.scoring import scored
 
     path = save_bundle(tmp_path / "one.maemc", {**random_card, "fusion": seen}, random_members).path

@@ -1,6 +1,7 @@
 """Prevalence and operating points: the oracles of clinical.md, what a rating model never says, old cards."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -234,8 +235,11 @@ def test_the_card_of_a_rating_model_shows_no_predictive_values(made):
     assert "malignant cases, as readers rate them, of 0.685" in " ".join(texts["rating"].split())
 
 
-def test_the_shipped_model_opens_as_before_and_has_no_points():
+def test_a_model_of_before_has_no_points_and_the_shipped_one_has_three():
     from MAEMCLib.models.store import find_model, read_card
 
+    before = read_card(Path(__file__).parents[1] / "artifacts" / "lidc-rating-1.0.maemc")
+    assert operating_points(before) == () and "readers' ratings" in prevalence_problem(before)
     card = read_card(find_model(None))
-    assert operating_points(card) == () and "readers' ratings" in prevalence_problem(card)
+    assert [point.name for point in operating_points(card)] == ["rule_out", "balanced", "rule_in"]
+    assert "readers' ratings" in prevalence_problem(card)

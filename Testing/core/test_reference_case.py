@@ -12,7 +12,7 @@ import torch
 from MAEMCLib.__main__ import main
 from MAEMCLib.cases.values import ClinicalField
 from MAEMCLib.errors import ModelError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.inputs import INPUTS
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.machine import device

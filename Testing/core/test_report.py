@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from MAEMCLib.cases.case import Case
 from MAEMCLib.explain.explanation import explain
-from MAEMCLib.figures.nodule import nodule_figure, save_figure
+from MAEMCLib.figures.explained_nodule import nodule_figure
+from MAEMCLib.figures.nodule import save_figure
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.report.formats import write_report
+from MAEMCLib.report.nodule_page import NodulePage
 from MAEMCLib.report.scores import results_table, score_report
+from MAEMCLib.report.sections import Figure
 from MAEMCLib.scoring import CaseScorer
 
 
@@ -39,8 +42,9 @@ def test_page_is_self_contained_and_escaped(scored, tmp_path):
     figure = tmp_path / "f.png"
     result, prepared = rows[0]
     save_figure(figure_of(result, prepared, predictor), figure)
-    shown = [(result, figure), (rows[1][0], None), (rows[2][0], None)]
-    write_report(score_report(shown, predictor.card), tmp_path / "report.html")
+    explained = [Figure(figure.read_bytes(), "figure")]
+    pages = [NodulePage(result, explained=explained), NodulePage(rows[1][0]), NodulePage(rows[2][0])]
+    write_report(score_report(pages, predictor.card), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script&gt;" in page and "N ü &amp; co" in page
     assert "not for clinical use" in page and "not calibrated" in page
@@ -73,7 +77,7 @@ def test_table_states_failures_and_limits(scored):
 def test_a_page_loads_and_runs_nothing_and_turns_no_letters_round(scored, tmp_path):
     predictor, rows = scored
     named = replace(rows[1][0], nodule_id="N\u202e1\x1b[2J")
-    write_report(score_report([(named, None)], predictor.card), tmp_path / "report.html")
+    write_report(score_report([NodulePage(named)], predictor.card), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Content-Security-Policy" in page and "default-src 'none'" in page
     assert "\u202e" not in page and "\x1b" not in page and "N\\u202e1\\u001b[2J" in page

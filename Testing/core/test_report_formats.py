@@ -1,5 +1,6 @@
 """Every format says what a report holds and what its numbers are not for; a new one is a file of its own."""
 
+import base64
 import csv
 import io
 import json
@@ -12,8 +13,10 @@ import pytest
 from MAEMCLib.errors import UsageError
 from MAEMCLib.report.formats import FORMATS, render, write_report
 from MAEMCLib.report.sections import OWN, Difference, Figure, Mark, Metric, Note, Notes, Report, Section, Table
+from pypdf import PdfReader
 
 LIBRARY = Path(__file__).resolve().parents[2] / "MAEMCNodule" / "MAEMCLib"
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
 TABLE = Table(
     [(OWN, Metric(0.8123, 0.704, 0.911, 40), 7, Mark("amber", "amber", ["too <small>"])), ("=size | mm", None, 3, "x")],
     ("", "AUC", "cases", "gate"),
@@ -22,7 +25,7 @@ TABLE = Table(
 REPORT = Report(
     "Two & two",
     [
-        Section("Ranking", [TABLE, Note("LEAKY: seen", "leaky"), Figure(b"png", "curves")]),
+        Section("Ranking", [TABLE, Note("LEAKY: seen", "leaky"), Figure(PNG, "curves")]),
         Section("More", [Table([("Made", "by <hand>")]), Notes(["one", "two\x1b[2J"])], detail=True),
     ],
 )
@@ -30,7 +33,8 @@ REPORT = Report(
 
 @pytest.mark.parametrize("ending", FORMATS)
 def test_a_format_says_what_the_numbers_are_and_are_not_for(ending):
-    text = render(REPORT, ending)
+    made = render(REPORT, ending)
+    text = made if isinstance(made, str) else "".join(page.extract_text() for page in PdfReader(io.BytesIO(made)).pages)
     assert "0.812 (0.70-0.91)" in text or "0.8123" in text
     assert "Research only, not for clinical use." in text or ending == "csv"  # a table alone, for a program
     assert "\x1b" not in text
@@ -51,7 +55,10 @@ def test_a_page_escapes_and_marks_the_own_row():
     page = render(REPORT, "html")
     assert "<h1>Two &amp; two</h1>" in page and "by &lt;hand&gt;" in page and "too &lt;small&gt;" in page
     assert "<tr class='own'><th>this model</th>" in page and "<p class='leaky'>LEAKY: seen</p>" in page
-    assert page.count("Research only, not for clinical use.") == 2 and "data:image/png;base64,cG5n" in page
+    assert (
+        page.count("Research only, not for clinical use.") == 2
+        and f"data:image/png;base64,{base64.b64encode(PNG).decode()}" in page
+    )
 
 
 def test_tables_for_programs_have_every_number():
@@ -77,7 +84,7 @@ def test_numbers_as_people_read_them():
 
 
 def test_a_format_that_there_is_none_of(tmp_path):
-    with pytest.raises(UsageError, match="csv, html, json, md, txt"):
+    with pytest.raises(UsageError, match="csv, html, json, md, pdf, txt"):
         write_report(REPORT, tmp_path / "report.docx")
     assert not list(tmp_path.iterdir())
 

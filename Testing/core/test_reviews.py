@@ -69,7 +69,7 @@ def named(home):
 def test_the_number_stays_hidden_until_the_estimate_is_stored(reviews, subject, card):
     reviews.reader_first = True
     assert reviews.of(subject.nodule).state == CONCEALED and not reviews.may_show(subject.nodule, RESULT)
-    assert "own estimate" in reviews.hidden_because(subject.nodule, RESULT)
+    assert "own estimate" in reviews.hidden_because(subject.nodule, RESULT.gate, RESULT.gate_reasons)
     with pytest.raises(UsageError, match="own estimate"):
         reviews.reveal(subject, RESULT, card)
     with pytest.raises(UsageError, match="own estimate"):
@@ -165,7 +165,7 @@ def test_an_estimate_after_the_outcome_is_none(reviews, subject):
 
 
 def test_a_red_gate_hides_the_number_until_it_is_overridden_and_that_is_logged(reviews, subject, card):
-    assert "slice-spacing" in reviews.hidden_because(subject.nodule, RED)
+    assert "slice-spacing" in reviews.hidden_because(subject.nodule, RED.gate, RED.gate_reasons)
     with pytest.raises(UsageError, match="Show anyway"):
         reviews.reveal(subject, RED, card)
     reviews.reveal(subject, RED, card, show_anyway=True)

@@ -59,8 +59,7 @@ def test_every_map_is_written_whatever_the_file_holds(tmp_path, bundle, capsys, 
         assert np.isfinite(read_volume(file).array).all(), file.name
     attention = read_volume(tmp_path / "out" / "attention_axial.nrrd").array
     others = [n for n in range(25) if n not in (11, 12, 13)]
-    assert attention[12].max() > 0
-    assert np.abs(attention[others]).max() <= attention[12].max()
+    assert not attention[others].any() and (attention.max() == pytest.approx(1) or warned)  # Grad-CAM, of what is shown
     assert main(["explain", str(ct), *options, "--quiet"]) == 0 and not capsys.readouterr().err.count("Traceback")
 
 

@@ -8,13 +8,12 @@ import torch
 from MAEMCLib.errors import ModelError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume
-from MAEMCLib.inputs.nodule import INPUT
-from MAEMCLib.inputs.region import PLANES, SLICES, cut_roi, observed_slices, stack_grid
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.images.sampling import observed_slices
+from MAEMCLib.inputs.nodule import INPUT, Preprocessing
+from MAEMCLib.inputs.region import PLANES, SLICES, cut_roi, stack_grid
 from MAEMCLib.networks.configuration import PRESETS, DecoderConfiguration, EncoderConfiguration, encoder_configuration
-from MAEMCLib.networks.decoder import Decoder
-from MAEMCLib.networks.masking import masked_count, patchify, split_observed, split_tokens
-from MAEMCLib.networks.vit import ViT
+from MAEMCLib.networks.masking import masked_count, split_observed, split_tokens
+from MAEMCLib.networks.vit import Decoder, ViT, patchify
 
 SMALL = {"image_size": 40, "patch_size": 8, "width": 32, "depth": 2, "heads": 4}
 LINEAR = EncoderConfiguration(**SMALL)

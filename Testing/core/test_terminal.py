@@ -74,7 +74,7 @@ sys.exit(main({arguments!r}))
 
 
 @pytest.mark.parametrize(
-    "name", ["MAEMCLib.machine.terminal", "MAEMCLib.commands.score", "numpy", "MAEMCLib.models.card"]
+    "name", ["MAEMCLib.machine.terminal", "MAEMCLib.commands.models", "numpy", "MAEMCLib.models.card"]
 )
 def test_ctrl_c_while_libraries_load_is_one_line(name):
     code = INTERRUPTED.format(name=name, number=2, arguments=["models", "list"])
@@ -83,7 +83,7 @@ def test_ctrl_c_while_libraries_load_is_one_line(name):
 
 
 def test_sigterm_is_one_line_and_its_own_exit_code():
-    code = INTERRUPTED.format(name="MAEMCLib.commands.score", number=15, arguments=["models", "list"])
+    code = INTERRUPTED.format(name="MAEMCLib.commands.models", number=15, arguments=["models", "list"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (143, "maemc: terminated\n")
 
@@ -91,7 +91,7 @@ def test_sigterm_is_one_line_and_its_own_exit_code():
 def test_an_interruption_that_python_drops_comes_again():
     script = """
 import time
-from MAEMCLib.machine.interruption import interruptible
+from MAEMCLib.machine.terminal import interruptible
 class Dropped:
     def __del__(self):
         raise KeyboardInterrupt

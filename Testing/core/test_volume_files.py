@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume
-from MAEMCLib.images.volume_files import voxels
+from MAEMCLib.images.volume_files import header
 
 from .volume_storage import COMPRESSED, STORAGES, affine_of, copied, image, store
 
@@ -155,7 +155,7 @@ def test_gzip_of_several_members(tmp_path):
 
 def test_voxels_larger_than_one_piece(tmp_path, monkeypatch):
     """Streams are unpacked piece by piece; here the pieces are so small that every border between them is met."""
-    monkeypatch.setattr(voxels, "_PIECE", 7)
+    monkeypatch.setattr(header, "_PIECE", 7)
     for storage in ("nrrd-gzip", "mhd-zlib", "nifti-gzip"):
         read = read_volume(store(storage, tmp_path / storage))
         assert np.array_equal(read.array, sitk.GetArrayFromImage(image()))

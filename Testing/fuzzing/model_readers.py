@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
+from MAEMCLib.characteristics.alike import SIDE, packed
 from MAEMCLib.models.autoencoder import Autoencoder
 from MAEMCLib.models.bundle import CARD, Member, ModelBundle, read_card, save_bundle
 from MAEMCLib.models.card import ModelCard
@@ -21,6 +25,7 @@ from MAEMCLib.models.store import list_models
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCLib.report.card import card_text
+from MAEMCLib.results import Alike, NoduleResult
 from MAEMCLib.worker.server import Server, serve
 
 from .judging import Reader
@@ -57,13 +62,25 @@ def _bundle(path: Path) -> ModelBundle:
         "operating_points": {"balanced": _POINT},
         "applicability": {"smallest_diameter_mm": 5.0, "largest_diameter_mm": 30.0},
         "notes": ["none"],
-    }
+        "characteristics": {"names": ["margin"], "shown": ["margin"], "figures": {"margin": {"head": _METRIC}}},
+        "alike": {"names": ["malignancy"], "member": 0, "nodules": 3, "attribution": "Nobody.", "judged": 2,
+                  "agreement": {"malignancy": {"alike": _METRIC, "random": _METRIC}}},
+    }  # fmt: skip
     configuration = EncoderConfiguration(**encoder)
     members = [
         Member("classifier", "classifier-0", LinearHead(configuration, 2, seed=0).state_dict()),
         Member("decoder", "decoder", Autoencoder(configuration, DecoderConfiguration(**decoder)).state_dict()),
+        Member("characteristics", "characteristics-0", {"weight": torch.ones(1, 8), "bias": torch.ones(1)}),
+        Member("alike", "alike", {name: torch.from_numpy(array) for name, array in _nodules().items()}),
     ]
     return save_bundle(path, card, members)
+
+
+def _nodules() -> dict[str, np.ndarray]:
+    """Three training nodules of three patients."""
+    draws = np.random.default_rng(0)
+    ratings, pictures = draws.integers(0, 6, (3, 1, 4)), draws.integers(0, 256, (3, SIDE, SIDE))
+    return packed(draws.normal(size=(3, 8)), np.arange(3), np.array([4.0, 5.0, np.nan]), ratings, pictures)
 
 
 def _card(folder: Path):
@@ -109,24 +126,42 @@ def _store(folder: Path):
     return mutated(content, len(content) - 3000), read
 
 
-def _weights(folder: Path):
-    """safetensors whose hash on the card is right, as a stranger may write them."""
-    sound = _bundle(folder / "bundle")
-    name = sound.card.members("classifier")[0]
-    content = (sound.path / name).read_bytes()
-    header = 8 + int.from_bytes(content[:8], "little")
+def _member(role: str):
+    """safetensors of a role whose hash on the card is right, as a stranger may write them."""
 
-    def read(spoiled: bytes) -> None:
-        values = json.loads((sound.path / CARD).read_text())
-        values["files"][name] = {"sha256": hashlib.sha256(spoiled).hexdigest(), "bytes": len(spoiled)}
-        (folder / "spoiled").mkdir(exist_ok=True)
-        for file in sound.path.iterdir():
-            shutil.copy(file, folder / "spoiled" / file.name)
-        (folder / "spoiled" / name).write_bytes(spoiled)
-        (folder / "spoiled" / CARD).write_text(json.dumps(values))
-        open_predictor(ModelBundle.open(folder / "spoiled"), "cpu")
+    def made(folder: Path):
+        sound = _bundle(folder / "bundle")
+        name = sound.card.members(role)[0]
+        content = (sound.path / name).read_bytes()
+        header = 8 + int.from_bytes(content[:8], "little")
 
-    return mutated(content, 0, header), read
+        def read(spoiled: bytes) -> None:
+            values = json.loads((sound.path / CARD).read_text())
+            values["files"][name] = {"sha256": hashlib.sha256(spoiled).hexdigest(), "bytes": len(spoiled)}
+            (folder / "spoiled").mkdir(exist_ok=True)
+            for file in sound.path.iterdir():
+                shutil.copy(file, folder / "spoiled" / file.name)
+            (folder / "spoiled" / name).write_bytes(spoiled)
+            (folder / "spoiled" / CARD).write_text(json.dumps(values))
+            told = open_predictor(ModelBundle.open(folder / "spoiled"), "cpu").beside.told(np.ones((1, 1, 8)), [True])
+            json.dumps(told[0]["characteristics"], allow_nan=False)
+            json.dumps([one.number for one in told[0]["alike"]])
+
+        return mutated(content, 0, header + (role != "classifier") * 400), read
+
+    return made
+
+
+def _page() -> dict:
+    """A nodule's page of a report, small."""
+    plane = {"dtype": "float32", "shape": [2, 2], "data": base64.b64encode(bytes(16)).decode()}
+    axes = [[[0.0, 1.0], [2.0, 3.0]], [[1.0, 0.0], [0.0, 2.0]]]
+    row = NoduleResult("N1", (1.0, 2.0, 3.0), "scored", probability=0.5, gate="green", class_name="benign-like")
+    told = {"margin": {"rating": 4.2, "word": "rather sharp"}}
+    row = replace(row, characteristics=told, alike=(Alike(2, 0.5, 5.0, {"malignancy": [1, 2]}),))
+    given = {"setting": "incidental", "age": 65, "long_mm": 8.4, "short_mm": 7.2, "type": "solid", "risk": "low"}
+    views = {"axial": {"hu": plane, "inside": plane, "axes": axes}}
+    return {"result": row.to_json(), "views": views, "clinical": given, "remarks": ["Accepted."]}
 
 
 def _lines(folder: Path):
@@ -150,6 +185,16 @@ def _lines(folder: Path):
             "device": "cpu",
             "nodules": [{"axial": zeros, "coronal": zeros}],
         },
+        {
+            "id": 5,
+            "request": "report_page",
+            "model": model,
+            "device": "cpu",
+            "document": "one",
+            "number": 0,
+            "nodule": _page(),
+        },
+        {"id": 6, "request": "alike", "model": model, "numbers": [1, 3]},
     ]
     answers: list[dict] = []
     server = Server(answers.append)
@@ -181,7 +226,9 @@ MODELS = (
     Reader("bundle.json, parsed and shown", _card),
     Reader(".maemc", _zip),
     Reader("models list beside a damaged one", _store),
-    Reader("safetensors header", _weights, native=True),
+    Reader("safetensors header", _member("classifier"), native=True),
+    Reader("heads of characteristics", _member("characteristics"), native=True),
+    Reader("training nodules", _member("alike"), native=True),
     Reader("worker: a line", _lines),
     Reader("worker: a stream", _stream),
 )

@@ -122,11 +122,27 @@ def _results(folder: Path):
     return mutated("\n".join(lines).encode() + b"\n"), read
 
 
+def _gates(folder: Path):
+    """Results whose gates are counted."""
+    from MAEMCTrainingLib.evaluation.gates import gates_report
+
+    path, manifest = folder / "results.csv", folder / "manifest.csv"
+    manifest.write_text(MANIFEST + "d,p4,ct.nrrd,0,0,0,,,,\n")
+    rows = 'case_id,status,gate,warnings,composition\nc1,scored,red,"calcium: It; so",solid\nü3,failed,,,\n'
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        gates_report(path, manifest)
+
+    return mutated(rows.encode()), read
+
+
 TABLES = (
     Reader("manifest CSV", _manifest),
     Reader("points: .mrk.json", _points("points.mrk.json", mutated_json(MARKUPS))),
     Reader("points: .fcsv", _points("points.fcsv", mutated(FCSV.encode()))),
     Reader("points: CSV", _points("points.csv", mutated(POINTS.encode()))),
     Reader("results.csv of an earlier run", _results),
+    Reader("results.csv whose gates are counted", _gates),
     Reader("pictures: PNG, JPEG", _pictures),
 )

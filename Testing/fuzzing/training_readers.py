@@ -22,9 +22,8 @@ from MAEMCTrainingLib.data.importers.lidc_xml import read_lidc_xml
 from MAEMCTrainingLib.data.importers.mrml import read_scene
 from MAEMCTrainingLib.data.importers.pictures import read_picture
 from MAEMCTrainingLib.engine.checkpoints import Checkpoints, Position
-from MAEMCTrainingLib.jobs.files import EventLog
+from MAEMCTrainingLib.jobs.files import EventLog, remember
 from MAEMCTrainingLib.jobs.job import Job, known_jobs
-from MAEMCTrainingLib.jobs.notes import remember
 from MAEMCTrainingLib.reduction.partial import Partial, files_signature
 from MAEMCTrainingLib.reduction.result import Reduced
 from MAEMCTrainingLib.reduction.selection import Removal, Selected

@@ -55,7 +55,16 @@ def module_loads(installed: Path):
     everything_is_from(installed)
     requirements_can_be_met(installed, "requirements.txt")
     sample_data_is_there(installed)
+    dialogs_open()
     return widget
+
+
+def dialogs_open() -> None:
+    from MAEMCNodulePanel.correctiondialog import CorrectionDialog
+    from MAEMCNodulePanel.observerdialog import ObserverDialog
+
+    for dialog in (CorrectionDialog(), ObserverDialog()):
+        dialog.dialog.deleteLater()
 
 
 def training_module_loads(installed: Path):
@@ -272,6 +281,8 @@ def a_point_is_scored(widget, inputs: Path, output: Path) -> None:
     widget.refresh()
     assert widget.ui.resultTable.rowCount == 1
     widget.ui.detailsButton.checked = True
+    widget.exportDialog.open(analysis, point_id)
+    widget.exportDialog.dialog.close()
     exported = output / "exported"
     exported.mkdir()
     for path in logic.exportResults(analysis, exported):

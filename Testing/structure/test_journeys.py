@@ -10,8 +10,11 @@ from Testing.structure.journeys import journeys
 from Testing.structure.tracer import Tracer
 from Testing.structure.tree import REPOSITORY
 
-STACKS_A_NODULE = {"score": 2, "pretrain": 2}
-"""How often a nodule is sampled: 2, axial and coronal, is once."""
+STACKS_A_NODULE = {"score": 16, "pretrain": 2}
+"""How often a nodule is sampled: 2, axial and coronal, is once. Scored, it is outlined besides (3: planes of its
+field, the network's answer at the CT's voxels, voxels of the mask), looked at (5: both stacks with a margin for clicks
+beside the point, the detector's patch, what the mask holds, what lies near it), and drawn (6: three planes, the mask in
+each)."""
 MANIFEST_READ = {"score": 0, "pretrain": 1}
 """How often the manifest is opened."""
 

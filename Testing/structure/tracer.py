@@ -1,8 +1,8 @@
 """A journey: the files of ours that a run enters, in the order in which calls from one file into another begin.
 
 * A call counts where its nearest caller of ours lies in another file, or is none at all (the run's start, an event of
-  the window, a new thread). No steps are calls inside a file, returns from a call, attributes that are read (though a
-  property may compute them), and what modules and classes do while they are imported.
+  the window, a new thread). No steps are calls inside a file, returns from a call, attributes that are read, by a
+  library of others too (though a property may compute them), and what modules and classes do while they are imported.
 * The same call (calling file, called file, called function) counts once, so that a loop over steps or slices is walked
   once.
 * Equal neighbors are one stay. *Stays* are the length of the journey, *rooms* its different files, *returns* its stays
@@ -91,7 +91,8 @@ class Tracer:
         call = (self._name_of(caller.f_code) if caller is not None else "", file, code.co_qualname)
         walk = self._main if threading.current_thread() is threading.main_thread() else self._others
         new = call[0] != file and call not in walk.calls
-        if new and not (caller is not None and (_reads_attribute(caller) or self._is_import(caller))):
+        reads = frame.f_back is not None and _reads_attribute(frame.f_back)
+        if new and not (caller is not None and (reads or _reads_attribute(caller) or self._is_import(caller))):
             walk.calls.add(call)
             walk.files.append(file)
 
@@ -136,5 +137,5 @@ def _is_body(code: CodeType) -> bool:
 
 
 def _reads_attribute(frame: FrameType) -> bool:
-    """Whether the instruction that a frame is at is the reading of an attribute."""
-    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "LOAD_ATTR"
+    """Whether the instruction that a frame is at is the reading of an attribute, also of one that is then called."""
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] in ("LOAD_ATTR", "LOAD_METHOD")

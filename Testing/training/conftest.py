@@ -20,6 +20,8 @@ from MAEMCTrainingLib.jobs.job import open_job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
 from MAEMCTrainingLib.pretraining.run import pretrain
 
+from Testing.training.judged_jobs import evaluate, jobs, manifest  # noqa: F401 - fixtures of several files
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():

@@ -15,10 +15,9 @@ from MAEMCTrainingLib.engine.batch_norm import batch_norms, synchronize
 from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
 from MAEMCTrainingLib.engine.processes import Processes
-from MAEMCTrainingLib.engine.step import Stepper
-from MAEMCTrainingLib.engine.task import Task
-from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.engine.task import Stepper, Task
 from MAEMCTrainingLib.pretraining.method import ViewBatch
+from MAEMCTrainingLib.pretraining.presets import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.registry import default_settings, method_named
 from torch import nn
 
@@ -142,12 +141,12 @@ def run(processes, batch, accumulation=1, names=None, prepare=None):
             prepare(name, module)
         settings = PretrainingConfiguration(
             "simclr", default_settings("simclr"), RESNET, DecoderConfiguration(), batch=batch,
-            accumulation=accumulation, optimization=Optimization(optimizer="sgd", gradient_clip=1e9),
+            accumulation=accumulation, optimization=Optimization(optimizer="sgd", learning_rate=0.1, gradient_clip=1e9),
         )  # fmt: skip
         parameters = [NamedParameter(key, value) for key, value in module.named_parameters() if value.requires_grad]
         stepper = Stepper(task, settings, build_optimizer(parameters, settings.optimization, CPU), CPU, processes)
         samples = list(range(batch))
-        figures = stepper.step(samples, stepper.micro_batches(samples), rate=0.1, epoch=0, number=0)
+        figures = stepper.step(samples, stepper.micro_batches(samples), 0)
         gradients = {key: value.grad for key, value in module.named_parameters() if value.grad is not None}
         running = {key: value for key, value in module.named_buffers() if "running" in key}
         assert len(running) == 2 * len(list(batch_norms(module)))

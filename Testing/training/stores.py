@@ -11,9 +11,8 @@ from MAEMCLib.cases.pseudonyms import pseudonym, pseudonym_key
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.images.reading_process import ReadingProcess
-from MAEMCTrainingLib.data.building import build_store
 from MAEMCTrainingLib.data.kinds import kind_of
-from MAEMCTrainingLib.data.store import Store
+from MAEMCTrainingLib.data.store import Store, build_store
 
 
 def nodule_row(case_id: str, patient_id: str, image: Path, point_lps=(0.0, 0.0, 0.0), label=None, **extra: str):

@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from MAEMCLib.errors import UsageError
-from MAEMCLib.inputs.montage import from_montage
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.inputs.nodule import Preprocessing, from_montage
 from MAEMCTrainingLib.data.kinds.montage_views import MARGIN, PADDING, View, crop, draw_view, montage_pair, paper_view
 from MAEMCTrainingLib.engine.configuration import PAPER_VIEWS, Augmentation
 from MAEMCTrainingLib.engine.rng import generator

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import UsageError
-from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.vit import build_encoder
 from MAEMCTrainingLib.engine import batch_norm
 from MAEMCTrainingLib.engine.batch_norm import batch_norms, check_micro_batch, synchronize
 from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
 from MAEMCTrainingLib.engine.processes import Processes
-from MAEMCTrainingLib.engine.step import Stepper
-from MAEMCTrainingLib.engine.task import Task
+from MAEMCTrainingLib.engine.task import Stepper, Task
 from torch import nn
 
 script = spec_from_file_location("one_batch", Path(__file__).with_name("one_batch.py"))
@@ -149,13 +148,13 @@ class Line(Task):
 
 def step_of(task, accumulation):
     class Run:
-        precision, seed, optimization = "float32", 0, Optimization(optimizer="sgd")
+        precision, seed, optimization = "float32", 0, Optimization(optimizer="sgd", learning_rate=0.1)
 
     Run.accumulation = accumulation
     parameters = [NamedParameter(name, value) for name, value in task.module.named_parameters()]
     stepper = Stepper(task, Run(), build_optimizer(parameters, Run.optimization, CPU), CPU, Processes())
     samples = list(range(11))
-    stepper.step(samples, stepper.micro_batches(samples), 0.1, 0, 0)
+    stepper.step(samples, stepper.micro_batches(samples), 0)
     return task.module[0]
 
 

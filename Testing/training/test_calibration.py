@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
-from MAEMCLib.statistics.bins import equal_mass_bins
-from MAEMCLib.statistics.intervals import wilson
-from MAEMCTrainingLib.evaluation.out_of_fold import OutOfFold, calibrate, read_out_of_fold
+from MAEMCLib.statistics.intervals import equal_mass_bins, wilson
+from MAEMCTrainingLib.classifiers.fold_model import fold_results
+from MAEMCTrainingLib.evaluation.out_of_fold import OutOfFold, calibrate
+from MAEMCTrainingLib.evaluation.out_of_fold import out_of_fold as read_out_of_fold
 from MAEMCTrainingLib.evaluation.predictions import of_second
-from MAEMCTrainingLib.statistics.bootstrap import two_class_samples
 from MAEMCTrainingLib.statistics.calibration import (
     Calibration,
     calibration_error,
@@ -18,6 +18,7 @@ from MAEMCTrainingLib.statistics.calibration import (
     recalibration,
     reliability,
 )
+from MAEMCTrainingLib.statistics.intervals import two_class_samples
 from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import binomtest
@@ -239,7 +240,7 @@ LABELS = np.array([0, 1, 0, 1])
 
 
 def test_gathering(results):
-    oof = read_out_of_fold(results, 2, ["d", "c", "b", "a"], LABELS)
+    oof = read_out_of_fold(fold_results(results, 2), results, ["d", "c", "b", "a"], LABELS)
     assert oof.folds.tolist() == [1, 1, 0, 0] and (oof.scores == 0.25).all()
 
 
@@ -260,10 +261,10 @@ def test_gathering(results):
 def test_damaged_results_are_refused(results, text, message):
     (results / "folds" / "0" / "result.json").write_text(text)
     with pytest.raises(InputError, match=message):
-        read_out_of_fold(results, 2, list("abcd"), LABELS)
+        read_out_of_fold(fold_results(results, 2), results, list("abcd"), LABELS)
 
 
 def test_missing_results_are_refused(results):
     (results / "folds" / "0" / "result.json").unlink()
     with pytest.raises(InputError, match="is missing"):
-        read_out_of_fold(results, 2, list("abcd"), LABELS)
+        read_out_of_fold(fold_results(results, 2), results, list("abcd"), LABELS)

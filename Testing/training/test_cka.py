@@ -7,7 +7,7 @@ import pytest
 import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
-from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.vit import build_encoder
 from MAEMCTrainingLib.network_comparison.cka import minibatch_cka, u_centered
 from MAEMCTrainingLib.network_comparison.layers import gram, layer_grams, layer_names, layers
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.masking import patchify
+from MAEMCLib.networks.vit import patchify
 from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.cmae import CMAE, Configuration
 from MAEMCTrainingLib.pretraining.parts.losses import standardized

@@ -16,14 +16,14 @@ import sys
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.engine.configuration import Optimization
-from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.pretraining.presets import PretrainingConfiguration
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer
 from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.moco import MoCoV2
 from MAEMCTrainingLib.pretraining.methods.simclr import SimCLR
 from MAEMCTrainingLib.pretraining.methods.swav import SwAV
 from MAEMCTrainingLib.engine.processes import Processes
-from MAEMCTrainingLib.engine.step import Stepper
+from MAEMCTrainingLib.engine.task import Stepper
 from MAEMCTrainingLib.engine.task import Task
 
 ENCODER = EncoderConfiguration(image_size=20, patch_size=5, width=16, depth=1, heads=2)
@@ -54,14 +54,14 @@ def run(processes):
     for kind, settings in METHODS:
         module = kind(settings, ENCODER, DecoderConfiguration(), 0).train()
         run = PretrainingConfiguration("", settings, ENCODER, DecoderConfiguration(), batch=7,
-                                       optimization=Optimization(optimizer="sgd"))
+                                       optimization=Optimization(optimizer="sgd", learning_rate=0.3))
         names = [NamedParameter(name, value) for name, value in module.named_parameters() if value.requires_grad]
         optimizer = build_optimizer(names, run.optimization, torch.device("cpu"))
         stepper = Stepper(OneStep(module), run, optimizer, torch.device("cpu"), processes)
         figures = []
         for number in range(4):
             samples = list(range(7 * number, 7 * number + 7))
-            figures.append(stepper.step(samples, stepper.micro_batches(samples), rate=0.3, epoch=0, number=number))
+            figures.append(stepper.step(samples, stepper.micro_batches(samples), number))
             if kind is SwAV:
                 assert (module.prototypes.grad is None) == (number < 2), number
         results.append((kind.__name__, figures, module.state_dict()))

@@ -12,7 +12,7 @@ from MAEMCTrainingLib.engine import checkpoints
 from MAEMCTrainingLib.engine.checkpoints import read_tensors
 from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.optimization import build_optimizer
-from MAEMCTrainingLib.engine.step import device_failure
+from MAEMCTrainingLib.engine.task import device_failure
 from MAEMCTrainingLib.jobs.stopping import Interrupted, StopRequest, request_stop
 from torch import nn
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError
-from MAEMCLib.inputs.montage import from_montage
+from MAEMCLib.inputs.nodule import from_montage
 from MAEMCTrainingLib.classifiers.cases import labeled
 from MAEMCTrainingLib.classifiers.export import export
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset, fusion_preset
 from MAEMCTrainingLib.classifiers.task import ClassifierTask
 from MAEMCTrainingLib.data.cohort import measure_preprocessing
 from MAEMCTrainingLib.data.folds import make_folds
-from MAEMCTrainingLib.data.kinds.nodule import MontagePresentation
+from MAEMCTrainingLib.data.kinds.montage_views import MontagePresentation
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.engine.task import Sample
 from MAEMCTrainingLib.evaluation.predictions import PredictionTable, of_second

@@ -12,6 +12,8 @@ import pytest
 import torch
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError, ModelError
+from MAEMCLib.explain.explanation import explain
+from MAEMCLib.figures.words import sentences
 from MAEMCLib.images.files import read_volume
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.inputs.region import cut_roi
@@ -23,10 +25,13 @@ from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfigu
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
 from MAEMCTrainingLib.classifiers.export import export, read_card_texts
-from MAEMCTrainingLib.classifiers.fold_model import features, load_fold, predict
+from MAEMCTrainingLib.classifiers.fold_model import load_fold
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.classifiers.starting_point import from_job
+from MAEMCTrainingLib.classifiers.task import features, predict
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
+from MAEMCTrainingLib.evaluation import reconstruction_errors
+from MAEMCTrainingLib.evaluation.report import evaluate_again
 from MAEMCTrainingLib.jobs import revision
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.jobs.revision import code_revision
@@ -65,13 +70,15 @@ def test_the_bundle_opens_verified_and_says_what_it_is(jobs, tmp_path, name):
     assert operating_points(card) == () and "at least 20" in values["thresholds_reason"]  # of twelve cases
     assert values["calibration"]["slope"] == 1.0 and "20" in values["calibration"]["reason"]
     assert values["training"]["prior_in_probability"] == 0.5  # of class weights
-    assert not card.training_distances  # of twelve cases
+    assert not card.training_distances and "training_errors" not in values  # of twelve cases
     assert values["software"]["exported by"] == code_revision()
     assert values["training"]["prevalence"] == 0.5 and values["training"]["cases"] == 12
     assert values["training"]["pretraining"]["cases"] == 4
     assert f"{report['metrics']['auc']['value']:.3f}" in values["training"]["summary"]
     assert values["training"]["attribution"] == "Nobody."
-    assert card.limits.smallest_diameter_mm == pytest.approx(8.0)
+    sizes = [2 * ((9.0 if number % 2 else 4.0) + 0.1 * number) for number in range(12)]  # of those with a label
+    middle = (card.limits.smallest_diameter_mm, card.limits.largest_diameter_mm)
+    assert middle == pytest.approx(np.percentile(sizes, (5, 95)))
     text = json.dumps(values)
     pseudonyms = json.loads((jobs / "fine" / "job.json").read_text())["cohort"]["pseudonyms"]
     assert len(pseudonyms) == 12 and not any(word in text for word in [*pseudonyms, "patient-", "case-", str(jobs)])
@@ -93,6 +100,29 @@ def test_scoring_gives_the_fold_models_mean(jobs, balls, ball_cohort, tmp_path):
     for index, prediction in enumerate(predictor.predict([Prepared(roi) for roi in rois])):
         # The cache holds whole HU, the region fractions: less than a thousandth of a gray value.
         assert prediction.members == pytest.approx([m[index] for m in members], abs=2e-3)
+
+
+def test_a_new_case_s_error_has_its_place_among_the_training_s(jobs, balls, ball_cohort, finetune_in, monkeypatch):
+    monkeypatch.setattr(reconstruction_errors, "FEWEST_CASES", 12)
+    run = override(finetuning_preset("tiny", ENCODER), ["epochs=1", "folds=2", "validation_fraction=0.2"])
+    folder = jobs / "with errors"
+    finetune_in(folder, labeled(ball_cohort), run, from_job(jobs / "pre"))
+    bundle = export(folder, jobs / "errors.maemc", TEXTS)
+    stored, predictor = bundle.card.values["training_errors"], open_predictor(bundle, "cpu")
+    assert set(stored) == {"axial", "coronal"} and all(len(row) == 101 for row in stored.values())
+    rows = [row for row in read_manifest(balls).rows if row.label is not None]
+    errors = {"axial": [], "coronal": []}
+    for row in rows:
+        found = explain(predictor, Prepared(cut_roi(read_volume(row.image), row.point_lps)))
+        for plane, values in errors.items():
+            values.append(found.mean_error[plane])
+            place = np.interp(found.mean_error[plane], stored[plane], np.arange(101))
+            assert found.error_percentile[plane] == pytest.approx(place)
+            assert f"larger than in {place:.0f} % of the training's cases" in " ".join(sentences(found))
+    for plane, values in errors.items():  # the cache holds whole HU
+        np.testing.assert_allclose(stored[plane], np.percentile(values, np.arange(101)), atol=0.5)
+    again = evaluate_again(Job(folder)).to_json()
+    assert again["training_errors"] == stored
 
 
 def test_the_decoder_is_the_pretrainings(jobs, tmp_path):

@@ -22,10 +22,9 @@ SHADES = '''
 from dataclasses import dataclass
 
 import torch
-from MAEMCLib.networks.layers import Linear, initialize
+from MAEMCLib.networks.vit import Linear, initialize
 
-from ..method import Method
-from ..parts.settings import MethodSettings
+from ..method import Method, MethodSettings
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ HEAD = '''
 from torch.nn.functional import gelu
 
 from ..classifier import Classifier, Logits, mean_of
-from ..layers import Linear, initialize
+from ..vit import Linear, initialize
 
 
 class TwoLayers(Classifier):

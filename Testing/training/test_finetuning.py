@@ -8,22 +8,21 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.inputs.montage import normalize, to_montage
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.inputs.nodule import Preprocessing, normalize, to_montage
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead
 from MAEMCTrainingLib.classifiers import run as training_run
 from MAEMCTrainingLib.classifiers.cases import CaseImages, labeled
-from MAEMCTrainingLib.classifiers.fold_model import feature_statistics, features, fold_folder, load_fold, predict
+from MAEMCTrainingLib.classifiers.fold_model import fold_folder, load_fold
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.classifiers.starting_point import check_protocol, from_job
-from MAEMCTrainingLib.classifiers.task import ClassifierTask
+from MAEMCTrainingLib.classifiers.task import ClassifierTask, feature_statistics, features, predict
 from MAEMCTrainingLib.data.cohort import measure_preprocessing
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.data.kinds.montage_views import View, crop
-from MAEMCTrainingLib.engine.class_weights import class_weights
 from MAEMCTrainingLib.engine.configuration import override
 from MAEMCTrainingLib.engine.loop import samples_of_step, steps_in_epoch
+from MAEMCTrainingLib.engine.optimization import class_weights
 from MAEMCTrainingLib.jobs.job import Job
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset
 from MAEMCTrainingLib.pretraining.run import PretrainingTask

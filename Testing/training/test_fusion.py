@@ -13,8 +13,7 @@ from MAEMCLib.__main__ import main as maemc
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.networks.classifier import Logits
-from MAEMCLib.networks.configuration import EncoderConfiguration, GraphConfiguration
-from MAEMCLib.networks.encoders import encoder_configuration
+from MAEMCLib.networks.configuration import EncoderConfiguration, GraphConfiguration, encoder_configuration
 from MAEMCLib.networks.heads.graph import GraphHead
 from MAEMCLib.report.formats import render
 from MAEMCTrainingLib.__main__ import main
@@ -36,7 +35,7 @@ from MAEMCTrainingLib.evaluation.page import evaluation_report
 from MAEMCTrainingLib.evaluation.report import evaluate_again, evaluate_job
 from MAEMCTrainingLib.jobs.job import Job, open_job
 from MAEMCTrainingLib.jobs.stopping import StopRequest
-from MAEMCTrainingLib.statistics import bootstrap, metrics
+from MAEMCTrainingLib.statistics import intervals, metrics
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
 CPU = torch.device("cpu")
@@ -144,7 +143,7 @@ def test_metrics_of_several_classes_are_those_of_scikit_learn():
     scores = draws.dirichlet([1, 1, 1], 80) + 0.4 * np.eye(3)[labels]
     scores /= scores.sum(axis=1, keepdims=True)
     patients = np.arange(80) // 2
-    samples = bootstrap.patient_samples(labels, patients, 50)
+    samples = intervals.patient_samples(labels, patients, 50)
     found = metrics.evaluate_classes(labels, scores, patients, samples)
     called = scores.argmax(axis=1)
     assert found["macro_auc"].value == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
@@ -164,7 +163,7 @@ def test_metrics_of_several_classes_are_those_of_scikit_learn():
 
 def test_bootstrap_samples_draw_whole_patients_of_each_stratum():
     labels, patients = np.array([0, 0, 1, 1, 2, 2, 0, 1]), np.array([0, 0, 1, 1, 2, 3, 4, 4])
-    samples = bootstrap.patient_samples(labels, patients, 200)
+    samples = intervals.patient_samples(labels, patients, 200)
     assert (samples[0] == 1).all() and samples.shape == (201, 8)
     assert (samples[:, 0] == samples[:, 1]).all() and (samples[:, 6] == samples[:, 7]).all()
     assert (samples[1:, 4] + samples[1:, 5] == 2).all()  # two patients have class 2 alone

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from MAEMCLib.inputs.montage import normalize, to_montage
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.inputs.nodule import Preprocessing, normalize, to_montage
 from MAEMCTrainingLib.pretext.gray_levels import HIDDEN, WHOLE, gray_level_errors, gray_levels, peak_signal_to_noise
 
 PREPROCESSING = Preprocessing(mean=0.3, std=0.2)

@@ -8,10 +8,9 @@ import pydicom
 import pytest
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.files import read_volume
+from MAEMCLib.images.files import content_signature, read_volume
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.data.importers.formats.dicom import import_dicom
-from MAEMCTrainingLib.data.source_files import content_signature
 from MAEMCTrainingLib.phantom.writing import write_phantom
 
 

@@ -1,17 +1,19 @@
 """The importer of LIDC slabs, and what training sees of a slab: what lies beyond its slices is not air."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
+from MAEMCLib.inputs.nodule import Preprocessing
 from MAEMCLib.inputs.region import PLANES, cut_roi
-from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
 from MAEMCTrainingLib.data.importers.formats.lidc_slabs import import_lidc_slabs
-from MAEMCTrainingLib.data.kinds.light_views import LightView, draw_light_view, light_crop
-from MAEMCTrainingLib.data.kinds.montage_views import PADDING, View, crop
+from MAEMCTrainingLib.data.kinds.montage_views import PADDING, LightView, View, crop, draw_light_view, light_crop
+from MAEMCTrainingLib.data.store import open_store
 from MAEMCTrainingLib.engine.configuration import Augmentation, override
 from MAEMCTrainingLib.engine.task import Sample
 from MAEMCTrainingLib.pretext.measuring import _pairs
@@ -183,3 +185,13 @@ def test_a_reconstruction_of_slabs_is_not_measured(cohort):
     with pytest.raises(InputError, match="2 of 3 regions lack slices"):
         _pairs(cohort, Preprocessing(mean=0.4, std=0.3, skip_unobserved=True))
     assert _pairs(cohort, Preprocessing(mean=0.4, std=0.3)).shape == (3, 2, 250, 250)
+
+
+def test_a_cache_keeps_every_readers_rating_and_no_longer_number(tmp_path):
+    texts = [f"{first} {second} {third}" for first in "12345" for second in "123" for third in "12"]
+    rows = [replace(slab(tmp_path / f"{n}.nrrd"), values={"texture": text}) for n, text in enumerate(texts)]
+    build_rows(rows, tmp_path / "cache", tmp_path / "home")
+    assert [case.values["texture"] for case in open_store(tmp_path / "cache").cases] == texts  # 30 different ones
+    rows[0] = replace(rows[0], values={"texture": "1 2 3 4 5 6 7 8"})  # may be somebody's number
+    build_rows(rows, tmp_path / "cache", tmp_path / "home")
+    assert not any("texture" in case.values for case in open_store(tmp_path / "cache").cases)

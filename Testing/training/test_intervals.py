@@ -5,12 +5,16 @@ import os
 import numpy as np
 import pytest
 from MAEMCLib.report.sections import Metric
-from MAEMCLib.statistics.bins import equal_mass_bins
-from MAEMCLib.statistics.intervals import area_interval
-from MAEMCTrainingLib.statistics import bootstrap, metrics
-from MAEMCTrainingLib.statistics.bootstrap import two_class_samples, with_interval
+from MAEMCLib.statistics.intervals import area_interval, equal_mass_bins
+from MAEMCTrainingLib.statistics import intervals, metrics
 from MAEMCTrainingLib.statistics.calibration import calibrated_error, reliability
-from MAEMCTrainingLib.statistics.intervals import effective_size, mean_interval, rate_interval
+from MAEMCTrainingLib.statistics.intervals import (
+    effective_size,
+    mean_interval,
+    rate_interval,
+    two_class_samples,
+    with_interval,
+)
 from MAEMCTrainingLib.statistics.metrics import area, auc_difference, delong, evaluate
 from scipy.stats import binomtest
 
@@ -140,13 +144,13 @@ def test_the_mean_of_alike_values_is_as_uncertain_as_each_and_of_independent_one
 def test_several_classes_at_the_edge():
     labels, patients = np.repeat([0, 1, 2], [6, 9, 20]), np.arange(35)
     scores = np.eye(3)[labels] * 0.9 + 0.1 / 3
-    samples = bootstrap.patient_samples(labels, patients, 50)
+    samples = intervals.patient_samples(labels, patients, 50)
     found = metrics.evaluate_classes(labels, scores, patients, samples)
     assert all(metric.value == 1 and 0.6 < metric.low < 0.99 and metric.high == 1 for metric in found.values())
     difference = metrics.auc_difference(labels, scores, scores[:, ::-1], patients, samples)
     assert difference.low < difference.value < difference.high
     lone = np.where(labels == 0, 99, patients)  # the first class is one patient's
-    found = metrics.evaluate_classes(labels, scores, lone, bootstrap.patient_samples(labels, lone, 50))
+    found = metrics.evaluate_classes(labels, scores, lone, intervals.patient_samples(labels, lone, 50))
     assert all(found[name].low is None for name in ("macro_auc", "macro_f1", "balanced_accuracy"))
 
 

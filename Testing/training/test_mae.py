@@ -6,7 +6,7 @@ import pytest
 import torch
 from MAEMCLib.errors import ModelError, UsageError
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.masking import patchify
+from MAEMCLib.networks.vit import patchify
 from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.mae import MAE
 from MAEMCTrainingLib.pretraining.parts.masked_transformer import MaskedTransformerSettings as Configuration

@@ -7,7 +7,7 @@ import pytest
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCLib.networks.masking import unpatchify
+from MAEMCLib.networks.vit import unpatchify
 from MAEMCTrainingLib.pretraining.method import ViewBatch
 from MAEMCTrainingLib.pretraining.methods.fcmae import FCMAE
 from MAEMCTrainingLib.pretraining.methods.resmae import ResMAE

@@ -9,8 +9,7 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.models.autoencoder import Autoencoder
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.networks.configuration import PRESETS as NETWORKS
-from MAEMCLib.networks.encoders import build_encoder
-from MAEMCLib.networks.masking import unpatchify
+from MAEMCLib.networks.vit import build_encoder, unpatchify
 from MAEMCTrainingLib.data.kinds.kind import VIEWS
 from MAEMCTrainingLib.pretraining.method import Method
 from MAEMCTrainingLib.pretraining.presets import pretraining_preset

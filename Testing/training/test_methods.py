@@ -11,8 +11,8 @@ from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import file_sha256
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
-from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.masking import split_tokens
+from MAEMCLib.networks.vit import build_encoder
 from MAEMCTrainingLib.classifiers.cases import labeled
 from MAEMCTrainingLib.classifiers.presets import finetuning_preset
 from MAEMCTrainingLib.classifiers.starting_point import from_job

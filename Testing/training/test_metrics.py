@@ -7,7 +7,7 @@ import pytest
 from MAEMCLib.errors import InputError
 from MAEMCTrainingLib.data.folds import make_folds
 from MAEMCTrainingLib.evaluation.baselines import by_radius, logistic, radial_profiles, shell_means
-from MAEMCTrainingLib.statistics.bootstrap import two_class_samples
+from MAEMCTrainingLib.statistics.intervals import two_class_samples
 from MAEMCTrainingLib.statistics.metrics import area, auc, auc_difference, confusion, delong, evaluate, rates
 from MAEMCTrainingLib.statistics.operating_points import at_points, choose_thresholds, too_few
 from scipy.stats import norm

@@ -13,7 +13,7 @@ import pytest
 import torch
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.images.gray import read_gray
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.inputs.nodule import Preprocessing
 from MAEMCLib.inputs.view import views
 from MAEMCLib.networks.configuration import BackboneConfiguration
 from MAEMCLib.networks.heads.linear import LinearHead

@@ -15,7 +15,7 @@ KIND = '''
 from dataclasses import dataclass
 
 import numpy as np
-from MAEMCLib.inputs.settings import PicturePreprocessing
+from MAEMCLib.inputs.view import PicturePreprocessing
 
 from .kind import Cut, Kind, Presentation
 
@@ -84,7 +84,7 @@ sys.path.insert(0, sys.argv[2])
 import torch
 from MAEMCLib.cases.case import Case
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCTrainingLib.data.building import build_store
+from MAEMCTrainingLib.data.store import build_store
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.kinds import KINDS
 from MAEMCTrainingLib.data.store import open_store
@@ -92,7 +92,7 @@ from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.jobs.job import Job, open_job
 from MAEMCTrainingLib.engine.session import Session
 from MAEMCTrainingLib.jobs.stopping import StopRequest
-from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
+from MAEMCTrainingLib.pretraining.presets import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.registry import default_settings
 from MAEMCTrainingLib.pretraining.run import load_pretrained, pretrain
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from MAEMCTrainingLib.engine.configuration import Optimization
 from MAEMCTrainingLib.engine.optimization import NamedParameter, build_optimizer, layer_scale, learning_rate
-from MAEMCTrainingLib.engine.step import clip_gradients
+from MAEMCTrainingLib.engine.task import clip_gradients
 from torch import nn
 
 from Testing.training.small_task import CPU

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from MAEMCLib.inputs.montage import normalize
+from MAEMCLib.inputs.nodule import Preprocessing, normalize
 from MAEMCLib.inputs.region import cut_roi
-from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCTrainingLib.evaluation.baselines import by_radius, shell_means
 from MAEMCTrainingLib.experiments.small_cnn import SmallCNN
 from MAEMCTrainingLib.phantom.case import PhantomConfiguration, plan_case, render_volume
@@ -24,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 TRAINING_CASES, HELD_OUT = 290, 150
-EPOCHS = 60
+EPOCHS = 36
 CENTRAL = slice(4, 21)  # the slices that cut a nodule of 16 mm, of 25
 
 

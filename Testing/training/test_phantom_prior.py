@@ -13,7 +13,7 @@ from MAEMCLib.__main__ import main as maemc
 from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.errors import UsageError
 from MAEMCLib.images.files import read_volume
-from MAEMCLib.inputs.region import sample_stack
+from MAEMCLib.images.sampling import sample_stack
 from MAEMCTrainingLib.__main__ import main as train
 from MAEMCTrainingLib.phantom.case import PhantomConfiguration, plan_case, render_mask, render_volume
 from MAEMCTrainingLib.phantom.prior import LARGEST_SHIFT_MM, PriorConfiguration, plan_prior

@@ -14,12 +14,10 @@ from MAEMCLib.images.ct import CTVolume, windowed
 from MAEMCLib.images.files import write_volume
 from MAEMCLib.images.gray import read_gray, square
 from MAEMCLib.images.reading_process import ReadingProcess
-from MAEMCLib.inputs.montage import normalize
+from MAEMCLib.inputs.nodule import Preprocessing, normalize
 from MAEMCLib.inputs.picture import INPUT
-from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
-from MAEMCLib.inputs.view import shown, views
-from MAEMCTrainingLib.data.attributes import attributes_of
-from MAEMCTrainingLib.data.cohort import join, measure_preprocessing
+from MAEMCLib.inputs.view import PicturePreprocessing, shown, views
+from MAEMCTrainingLib.data.cohort import attributes_of, join, measure_preprocessing
 from MAEMCTrainingLib.data.kinds.kind import VIEWS
 from MAEMCTrainingLib.data.kinds.picture_views import PicturePresentation, _Light
 from MAEMCTrainingLib.data.kinds.stored_pictures import gray_of

@@ -94,8 +94,11 @@ def test_evaluation_on_the_manifest_agrees_with_batch(journey):
     (cache,) = (journey / "fine" / "caches").iterdir()  # the same of what the job has cut, by the job's own models
     words = ["evaluate", str(journey / "fine"), "--data", str(cache), "--output", str(journey / "of-cache"), "--quiet"]
     assert train(words) == 0
-    cached = [float(row["probability"]) for row in rows_of(journey / "of-cache" / "predictions.csv")]
-    assert cached == pytest.approx([judged[row["case_id"]] for row in rows_of(journey / "m.csv")], abs=2e-6)
+    # A job judges each patient by the member that never saw the patient.
+    results = (journey / "fine" / "folds" / str(number) / "result.json" for number in range(2))
+    tested = [row for result in results for row in json.loads(result.read_text())["test"]]
+    cached = {row["case_id"]: float(row["probability"]) for row in rows_of(journey / "of-cache" / "predictions.csv")}
+    assert cached == pytest.approx({row["case_id"]: row["probability"] for row in tested}, abs=2e-6)
 
 
 def test_a_fold_is_judged_by_what_its_model_says_in_the_bundle(journey):

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError
-from MAEMCLib.inputs.montage import from_montage
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.inputs.nodule import Preprocessing, from_montage
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCLib.report.formats import render
 from MAEMCTrainingLib.data.kinds.montage_views import View, montage_pair
@@ -18,8 +17,8 @@ from MAEMCTrainingLib.pretext.contrast import own_key_first, queries_and_keys, q
 from MAEMCTrainingLib.pretext.filling import FILLINGS, GRAY_MEAN, INTERPOLATION, VISIBLE_MEAN
 from MAEMCTrainingLib.pretext.measuring import MASKS, evaluate_pretext, masked_pixel_errors
 from MAEMCTrainingLib.pretext.report import EVERYWHERE, NETWORK, TRAINING_MEAN, UNTRAINED, pretext_report, targets
-from MAEMCTrainingLib.pretraining.configuration import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
+from MAEMCTrainingLib.pretraining.presets import PretrainingConfiguration
 from MAEMCTrainingLib.pretraining.run import PretrainedJob
 
 ENCODERS = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from MAEMCLib.errors import InputError
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.inputs.nodule import Preprocessing
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
 from MAEMCTrainingLib.pretraining.methods.maemc import MAEMC, Configuration
 from MAEMCTrainingLib.pretraining.preview import MASK_COLOR, reconstruct_pair, write_preview

@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 import torch
-from MAEMCTrainingLib.pretraining.parts.queue import KeyQueue
+from MAEMCTrainingLib.pretraining.parts.momentum_contrast import KeyQueue
 
 
 def contents(queue: KeyQueue) -> list[tuple]:
@@ -86,7 +86,7 @@ def test_queue_is_not_trained():
 
 PROCESS = """
 import sys, torch
-from MAEMCTrainingLib.pretraining.parts.queue import KeyQueue
+from MAEMCTrainingLib.pretraining.parts.momentum_contrast import KeyQueue
 rank, store, target = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 torch.distributed.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
 queue = KeyQueue(7, 1)

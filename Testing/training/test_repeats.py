@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from MAEMCLib.errors import InputError
-from MAEMCTrainingLib.statistics.bootstrap import two_class_samples
+from MAEMCTrainingLib.statistics.intervals import two_class_samples
 from MAEMCTrainingLib.statistics.metrics import auc_difference
 from MAEMCTrainingLib.statistics.repeats import (
     SignedRank,

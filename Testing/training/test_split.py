@@ -10,9 +10,9 @@ from MAEMCLib.cases.case import Case
 from MAEMCLib.cases.manifest import read_manifest, write_manifest
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCTrainingLib.__main__ import main
+from MAEMCTrainingLib.data.cases import parts_of, split_patients
 from MAEMCTrainingLib.data.cohort import join
 from MAEMCTrainingLib.data.folds import divide
-from MAEMCTrainingLib.data.parts import parts_of, split_patients
 from MAEMCTrainingLib.data.store import open_store
 from PIL import Image
 

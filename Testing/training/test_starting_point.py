@@ -8,7 +8,7 @@ import torch
 from MAEMCLib.errors import InputError, ModelError, UsageError
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.networks.configuration import BACKBONES, BackboneConfiguration, EncoderConfiguration
-from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.vit import build_encoder
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.classifiers.starting_point import from_bundle, from_imagenet, starting_point
 from safetensors.torch import save_file

@@ -22,7 +22,7 @@ from ..machine.terminal import visible
 from ..models.bundle import ModelBundle
 from ..models.card import ModelCard
 from ..results import NoduleResult
-from ..scoring import CaseScorer, ScoredCase, failed_case, fingerprint
+from ..scoring import CaseScorer, ScoredCase, failed_case, fingerprint, opened
 from .results_file import ResultsFile, Row
 
 Share = list[Case]
@@ -80,9 +80,7 @@ def _scored(
     if processes > 1:
         yield from score_in_processes(shares, bundle, device, processes, nifti_form)
         return
-    from ..models.reference_case import open_predictor
-
-    with CaseScorer(bundle.card, lambda: open_predictor(bundle, device), nifti_form) as scorer:
+    with CaseScorer(bundle.card, opened(bundle, device), nifti_form) as scorer:
         for share in shares:
             yield share, scorer.score(share)
 
@@ -218,7 +216,7 @@ def _work(line: connection.Connection, path: Path, device: str, threads: int, ni
         return
     with CaseScorer(predictor.card, lambda: predictor, nifti_form) as scorer, contextlib.suppress(EOFError):
         while True:
-            line.send([replace(case, prepared=None, error=None) for case in scorer.score(line.recv())])
+            line.send([replace(case, prepared=None, error=None, nodule=None) for case in scorer.score(line.recv())])
 
 
 def _died(code: int | None) -> InputError:

@@ -9,24 +9,28 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from argparse import Namespace
+from collections.abc import Iterator
 
 from .. import __version__
 from ..errors import MAEMCError
-from ..machine.installation import explained
+from ..machine.installation import check_packages, check_torch, explained
 
 _INTERRUPTED = 130
 _log = logging.getLogger("maemc")
 
 
-def run(program: str, command: Callable[[], int | None], verbose: bool, quiet: bool) -> int:
-    """Run a command; returns its exit code. What went wrong is told in a sentence; only interruptions are raised.
+def run(program: str, options: Namespace, anonymous: bool = False) -> int:
+    """Run the command that was typed; returns its exit code. What went wrong is told in a sentence; only interruptions
+    are raised.
 
-    verbose: messages of all levels, and where an error came from. quiet: warnings and errors only.
+    options: ``run`` gets them, once ``needs`` is there, packages by the names that they are imported by. ``verbose``:
+    messages of all levels, and where an error came from. ``quiet``: warnings and errors only. anonymous: what is told
+    names nobody.
     """
-    with _console(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO):
+    with _console(logging.DEBUG if options.verbose else logging.WARNING if options.quiet else logging.INFO):
         _log.debug("%s %s, Python %s, %s", program, __version__, platform.python_version(), platform.platform())
-        return _run(program, command)
+        return _run(program, options, anonymous)
 
 
 @contextlib.contextmanager
@@ -43,9 +47,10 @@ def _console(level: int) -> Iterator[None]:
         _log.setLevel(before[1])
 
 
-def _run(program: str, command: Callable[[], int | None]) -> int:
+def _run(program: str, options: Namespace, anonymous: bool) -> int:
     try:
-        code = command() or 0
+        _check_needs(options.needs)
+        code = options.run(options) or 0
         if sys.stdout is not None:
             sys.stdout.flush()  # a disk that is full is noticed here, and not when nobody can say it any more
         return code
@@ -55,16 +60,25 @@ def _run(program: str, command: Callable[[], int | None]) -> int:
     except Exception as error:
         if _interrupted(error):
             raise KeyboardInterrupt from error
-        _log.debug("Where the error came from:", exc_info=True)
+        if not anonymous:
+            _log.debug("Where the error came from:", exc_info=True)
         known = error if isinstance(error, MAEMCError) else explained(error)
         if known is not None:
-            _log.error("%s: %s", program, known)
+            _log.error("%s: %s", program, known.anonymous if anonymous else known)
         else:
             text = f"this should not have happened ({type(error).__name__}: {error})"
             _log.error("%s: %s. Run again with --verbose and report what it prints.", program, text)
         if isinstance(error, OSError):
             _forget_output()
         return known.exit_code if known is not None else 1
+
+
+def _check_needs(needs: tuple[str, ...]) -> None:
+    if needs:
+        check_packages(*(name for name in needs if name not in ("torch", "timm")))
+        if "torch" in needs:
+            check_torch()
+        check_packages(*(name for name in needs if name == "timm"))  # it imports torch
 
 
 def _interrupted(error: Exception) -> bool:

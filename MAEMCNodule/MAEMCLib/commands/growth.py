@@ -9,36 +9,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..cases.points import parse_point
 from ..errors import UsageError
 from ..figures.growth import growth_figure
 from ..figures.nodule import save_figure
 from ..files.atomic import make_folder, write_json
-from ..images.ct import CTVolume, check_ct
+from ..images.ct import CTVolume
 from ..images.files import NIFTI_FORMS
 from ..images.reading_process import ReadingProcess
-from ..inputs.region import check_point
 from ..measures.growth import Growth, growth, interval
-from ..measures.mask import NoduleMask
-from ..measures.measures import Measures, measure
+from ..measures.measured import MeasuredNodule
+from ..measures.measures import Measures
 from ..measures.prior import proposals, to_prior
-from ..measures.segment import check_near, mask_near
-from ..measures.view import PlaneView, plane_views
+from ..measures.view import PlaneView, place_of, plane_views
 from ..report.formats import render
 from ..report.sections import Notes, Report, Section, Table
 from ..results import DISCLAIMER
+from .measure import nodule_at
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A nodule of one CT: its volume, its mask, and what was measured of it."""
+    """A nodule of one CT, and the CT."""
 
     volume: CTVolume
-    mask: NoduleMask
-    measures: Measures
+    nodule: MeasuredNodule
+
+    @property
+    def measures(self) -> Measures:
+        return self.nodule.measures
+
+    @property
+    def center_lps(self) -> np.ndarray:
+        return self.nodule.mask.center_lps
 
     def views(self) -> dict[str, PlaneView]:
-        return plane_views(self.volume, self.mask, self.measures)
+        mask, axes = self.nodule.mask, self.measures.axes
+        return plane_views(self.volume, place_of(mask, axes), mask, axes)
 
 
 def add_options(command: ArgumentParser) -> None:
@@ -52,8 +61,8 @@ def add_options(command: ArgumentParser) -> None:
         help="the nodule in the prior CT; may be left out where both CTs share a frame of reference",
     )
     command.add_argument("--ras", action="store_true", help="the positions given are RAS instead of LPS")
-    command.add_argument("--segment", metavar="FILE", help="the nodule's mask in the current CT")
-    command.add_argument("--prior-segment", metavar="FILE", help="the nodule's mask in the prior CT")
+    command.add_argument("--segment", metavar="FILE", help="its mask in the current CT; else the network's outline")
+    command.add_argument("--prior-segment", metavar="FILE", help="its mask in the prior CT")
     command.add_argument("--days", type=float, metavar="N", help="days between the CTs (default: by their DICOM dates)")
     command.add_argument("--same-patient", action="store_true", help="both are of one patient, whatever the files say")
     command.add_argument("--series", metavar="UID[#N]", help="series of the current DICOM folder, if it holds several")
@@ -69,10 +78,11 @@ def growth_command(arguments: Namespace) -> int:
     """The command."""
     point = parse_point(arguments.point, arguments.ras)
     prior_point = None if arguments.prior_point is None else parse_point(arguments.prior_point, arguments.ras)
-    for option in ("segment", "prior_segment"):
-        if getattr(arguments, option) is None:
-            name = option.replace("_", "-")
-            raise UsageError(f"No mask of the nodule was given. Add --{name} FILE: a segment or label map of it.")
+    if (arguments.segment is None) is not (arguments.prior_segment is None):
+        raise UsageError(
+            "A mask was given for one of the two CTs. Give both (--segment FILE, --prior-segment FILE) or none: a "
+            "change means something where both nodules were outlined alike."
+        )
     folder = None if arguments.output is None else Path(arguments.output)
     if folder is not None:
         make_folder(folder)
@@ -81,7 +91,7 @@ def growth_command(arguments: Namespace) -> int:
         now = reader.read(arguments.current, arguments.series, arguments.nifti_form)
         between = interval(before, now, arguments.days, arguments.same_patient)
         current = _measured(now, point, reader, arguments.segment)
-        prior = _prior(before, now, current.mask, prior_point, reader, arguments.prior_segment)
+        prior = _prior(before, now, current, prior_point, reader, arguments.prior_segment)
     found = growth(prior.measures, current.measures, between)
     document = {
         "schema": 1,
@@ -102,19 +112,17 @@ def growth_command(arguments: Namespace) -> int:
     return 0
 
 
-def _measured(volume: CTVolume, point: Sequence[float], reader: ReadingProcess, segment: str) -> Measured:
-    check_ct(volume)
-    mask = check_near(mask_near(reader.read(segment), check_point(volume, point)))
-    return Measured(volume, mask, measure(volume, mask))
+def _measured(volume: CTVolume, point: Sequence[float], reader: ReadingProcess, segment: str | None) -> Measured:
+    return Measured(volume, nodule_at(volume, point, reader, segment))
 
 
 def _prior(
     before: CTVolume,
     now: CTVolume,
-    current: NoduleMask,
+    current: Measured,
     point: Sequence[float] | None,
     reader: ReadingProcess,
-    segment: str,
+    segment: str | None,
 ) -> Measured:
     """The prior's nodule: at its point, or the one that its position proposes."""
     if point is not None:
@@ -127,25 +135,13 @@ def _prior(
         )
     expected = matrix[:3, :3] @ current.center_lps + matrix[:3, 3]
     found = _measured(before, expected, reader, segment)
-    if not proposals({"N1": current.center_lps}, {"prior": found.mask.center_lps}, matrix):
-        raise UsageError("No nodule of the prior's segment lies where the current one does. Add --prior-point L,P,S.")
+    if not proposals({"N1": current.center_lps}, {"prior": found.center_lps}, matrix):
+        raise UsageError("No nodule of the prior CT lies where the current one does. Add --prior-point L,P,S.")
     return found
 
 
 def _values(nodule: Measured) -> dict[str, Any]:
-    one = nodule.measures
-    return {
-        "center_lps": nodule.mask.center_lps.tolist(),
-        "long_axis_mm": one.axes.long_mm,
-        "short_axis_mm": one.axes.short_mm,
-        "mean_diameter_mm": one.mean_diameter_mm,
-        "equivalent_diameter_mm": one.equivalent_diameter_mm,
-        "diameter_error_mm": one.diameter_error_mm,
-        "volume_mm3": one.volume_mm3,
-        "mean_hu": one.mean_hu,
-        "composition": one.composition,
-        "mask_status": one.status,
-    }
+    return {"center_lps": nodule.center_lps.tolist(), **nodule.nodule.columns()}
 
 
 def _report(prior: Measures, current: Measures, found: Growth) -> Report:

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from ..errors import UsageError
-from ..files.home import home
+from ..files.atomic import home
 from ..results import DISCLAIMER
 from ..review.observer import Observer, store_observer
 from ..review.review import REVEALED, Review

@@ -6,10 +6,8 @@ from pathlib import Path
 from ..cases.points import parse_point
 from ..files.atomic import make_folder
 from ..images.reading_process import ReadingProcess
-from ..inputs.montage import save_montage
-from ..inputs.nodule import write_stack
+from ..inputs.nodule import Preprocessing, save_montage, write_stack
 from ..inputs.region import PLANES, cut_roi
-from ..inputs.settings import Preprocessing
 
 
 def roi(arguments: Namespace) -> int:

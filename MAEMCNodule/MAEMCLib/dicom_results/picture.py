@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..images.ct import WINDOW_HU, CTVolume
-from ..inputs.region import sample_stack
+from ..figures.planes import show_view
+from ..images.ct import CTVolume
 from ..machine.terminal import visible
-from ..measures.mask import NoduleMask
+from ..measures.view import plane_views
 from .nodule import Outline, ReportedNodule, plain
 
 if TYPE_CHECKING:
@@ -19,23 +19,16 @@ if TYPE_CHECKING:
 
 RESEARCH_ONLY = "RESEARCH ONLY - not for clinical use"
 NO_OUTLINE = "No outline was given: the nodule is not measured."
-SIDE_MM = 50.0
 SIZE = 1200, 780
 """Pixels: width, height."""
 _PIXELS = 380
+"""A side of a view, of which each sample is a pixel."""
 _GAP = 15
 _TOP = 56
 _NAME, _LINE, _MOST_LINES = 27, 48, 9
 """Letters of the nodule's name and of a line in a column of words, and lines that fit."""
 _BANNER = "#f4b400"
 _GATES = {"green": "#5cb85c", "amber": "#f4b400", "red": "#e05555", "grey": "#a0a0a0"}
-_OUTLINE = "#4fc3f7"
-_VIEWS = {
-    "axial": (((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)), ("A", "P", "R", "L")),
-    "coronal": (((1.0, 0.0, 0.0), (0.0, 0.0, -1.0)), ("S", "I", "R", "L")),
-    "sagittal": (((0.0, 1.0, 0.0), (0.0, 0.0, -1.0)), ("S", "I", "A", "P")),
-}
-"""Of each view: where its columns and its rows run (LPS), and what lies at its top, bottom, left and right."""
 
 
 def picture(volume: CTVolume, nodule: ReportedNodule) -> np.ndarray:
@@ -48,65 +41,21 @@ def picture(volume: CTVolume, nodule: ReportedNodule) -> np.ndarray:
 
     figure = Figure(figsize=(SIZE[0] / 100, SIZE[1] / 100), dpi=100, facecolor="black")
     _banner(figure)
-    for number, view in enumerate(_VIEWS):
-        _view(_axes(figure, _GAP + number * (_PIXELS + _GAP)), volume, nodule, view)
+    mask = None if nodule.outline is None else nodule.outline.mask
+    views = plane_views(volume, nodule.result.point_lps, mask, samples=_PIXELS)
+    for number, (plane, view) in enumerate(views.items()):
+        axis = _square(figure, _GAP + number * (_PIXELS + _GAP))
+        show_view(axis, view, plane, letters=11)
+        axis.set_axis_off()
     _words(figure, nodule)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def _axes(figure: Figure, left: int) -> Axes:
-    """A square in which a sample of a view is a pixel."""
+def _square(figure: Figure, left: int) -> Axes:
     width, height = SIZE
-    axis = figure.add_axes((left / width, 1 - (_TOP + _PIXELS) / height, _PIXELS / width, _PIXELS / height))
-    axis.set_axis_off()
-    return axis
-
-
-def _view(axis: Axes, volume: CTVolume, nodule: ReportedNodule, view: str) -> None:
-    (across, down), (top, bottom, left, right) = _VIEWS[view]
-    affine = _grid(nodule.result.point_lps, np.array(across), np.array(down))
-    hu, _ = sample_stack(volume, affine, (_PIXELS, _PIXELS, 1))
-    axis.imshow(hu[0], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], interpolation="nearest")
-    if nodule.outline is not None:
-        inside = _inside(nodule.outline.mask, affine)
-        if inside.min() < 0.5 < inside.max():
-            axis.contour(inside, [0.5], colors=[_OUTLINE], linewidths=1.4)
-    from matplotlib.patheffects import withStroke
-
-    middle, edge = (_PIXELS - 1) / 2, 12
-    readable = [withStroke(linewidth=2.5, foreground="black")]  # on bone too
-    style = {"color": "#ffd54d", "fontsize": 11, "ha": "center", "va": "center", "path_effects": readable}
-    for text, x, y in (
-        (top, middle, edge),
-        (bottom, middle, _PIXELS - edge),
-        (left, edge, middle),
-        (right, _PIXELS - edge, middle),
-    ):
-        axis.text(x, y, text, **style)
-    axis.text(edge, edge + 2, view, color="white", fontsize=11, va="center", path_effects=readable)
-    if nodule.outline is None:
-        axis.plot([middle], [middle], "+", color=_OUTLINE, markersize=16, markeredgewidth=1.2)
-    bar = 10.0 / SIDE_MM * _PIXELS
-    axis.plot([edge, edge + bar], [_PIXELS - edge] * 2, color="white", linewidth=2, path_effects=readable)
-    axis.text(edge + bar + 6, _PIXELS - edge, "10 mm", color="white", fontsize=9, va="center", path_effects=readable)
-    axis.set(xlim=(-0.5, _PIXELS - 0.5), ylim=(_PIXELS - 0.5, -0.5))
-
-
-def _grid(point_lps: tuple[float, float, float], across: np.ndarray, down: np.ndarray) -> np.ndarray:
-    """(4, 4) pixel (column, row, 0) to LPS mm, of a square about the point."""
-    step, affine = SIDE_MM / _PIXELS, np.eye(4)
-    affine[:3, :3] = np.column_stack([across * step, down * step, np.cross(across, down)])
-    affine[:3, 3] = np.asarray(point_lps) - (across + down) * step * (_PIXELS - 1) / 2
-    return affine
-
-
-def _inside(mask: NoduleMask, affine: np.ndarray) -> np.ndarray:
-    """(rows, columns) how much of the mask a pixel holds, 0 to 1, between voxels in proportion."""
-    near = mask.padded(0.0)
-    volume = CTVolume(near.array.astype(np.float32), near.affine)
-    return sample_stack(volume, affine, (_PIXELS, _PIXELS, 1), fill=0.0)[0][0]
+    return figure.add_axes((left / width, 1 - (_TOP + _PIXELS) / height, _PIXELS / width, _PIXELS / height))
 
 
 def _banner(figure: Figure) -> None:

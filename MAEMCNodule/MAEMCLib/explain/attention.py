@@ -1,5 +1,5 @@
-"""Where a classifier looks: attention weights of a vision transformer's last block, attention rollout, and for the
-backbones of timm Grad-CAM.
+"""Where a classifier looks: attention weights of a vision transformer's last block, attention rollout, and where its
+network has feature maps Grad-CAM.
 
 Weights over places are no explanation of a result: ``sanity`` measures what they are worth, picture by picture.
 """
@@ -13,9 +13,10 @@ from torch.nn import functional
 
 from ..cases.values import ClinicalValues
 from ..models.predictor import Predictor
-from ..networks.backbones import Backbone
 from ..networks.classifier import Classifier
+from ..networks.configuration import TILES
 from ..networks.vit import ViT
+from .grad_cam import grad_cam, has_slice_maps
 
 LAST_BLOCK, ROLLOUT, GRAD_CAM = "attention", "rollout", "grad-cam"
 
@@ -74,16 +75,20 @@ class ExplainedImage:
 
 
 def place_maps(explained: ExplainedImage) -> list[PlaceMap]:
-    """The maps of an image: attention and rollout of a vision transformer, which know no class, Grad-CAM of any other
-    network."""
+    """The maps of an image: attention and rollout of a vision transformer, which know no class; Grad-CAM, which does,
+    of any other network, and of a vision transformer whose slices become tokens by a convolutional network."""
     members = explained.predictor.members
+    found = []
     if has_attention(explained.predictor):
         heads = np.stack([last_block(member.encoder, explained.tensor)[0].numpy() for member in members])
         joined = np.mean([explained.place_map(member, ROLLOUT) for member in members], axis=0)
-        return [PlaceMap(LAST_BLOCK, heads.mean(axis=(0, 1)), heads), PlaceMap(ROLLOUT, joined)]
+        found = [PlaceMap(LAST_BLOCK, heads.mean(axis=(0, 1)), heads), PlaceMap(ROLLOUT, joined)]
+        if not has_slice_maps(members[0].encoder):
+            return found
     # Each member's map is scaled to 1 at its highest, since gradients of different networks have different sizes.
     maps = np.stack([explained.place_map(member, GRAD_CAM) for member in members])
-    return [PlaceMap(GRAD_CAM, (maps / np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)).mean(axis=0))]
+    highest = np.maximum(maps.max(axis=(1, 2), keepdims=True), 1e-12)
+    return [*found, PlaceMap(GRAD_CAM, (maps / highest).mean(axis=0))]
 
 
 def has_attention(predictor: Predictor) -> bool:
@@ -115,59 +120,6 @@ def rollout(encoder: ViT, images: Tensor) -> Tensor:
     return _grid(joined[:, 0, 1:].cpu(), encoder)
 
 
-def grad_cam(
-    network: Classifier, images: Tensor, target: int, beside: tuple[Tensor, Tensor, Tensor] | None = None
-) -> Tensor:
-    """(B, 1, S, S) -> (B, h, w) float32, 0 or above: ReLU of the feature maps' sum, each weighted by the spatial mean
-    of the class score's gradient (Selvaraju et al. 2017, equations 1 and 2).
-
-    The score is the logit of the class ``target`` over those of the others: of two classes only the difference
-    decides. beside: which branches of the network the images are, and values with whether they are given, as
-    ``Classifier.of_features`` takes them; by default the only branch, without values.
-    """
-    images = images.to(next(network.encoder.parameters()))
-    with torch.enable_grad():
-        features, pooled = _features(network.encoder, images)
-        none = pooled.new_zeros(len(pooled), 0)
-        beside = beside or (pooled.new_ones(len(pooled), 1).bool(), none, none.bool())
-        seen, values, given = (part.to(pooled.device) for part in beside)
-        logits = network.of_features(pooled.unsqueeze(1) * seen.unsqueeze(2), seen, values, given).fused
-        others = [number for number in range(logits.shape[1]) if number != target]
-        score = logits[:, target] - logits[:, others].logsumexp(dim=1)
-        (gradient,) = torch.autograd.grad(score.sum(), features)
-    places, slopes = (_places(network.encoder, tensor.detach().float()) for tensor in (features, gradient))
-    weights = slopes.mean(dim=(2, 3), keepdim=True)
-    return (weights * places).sum(dim=1).relu().cpu()
-
-
-def _features(encoder: Backbone, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The last features that have places and bear on the logits, and what the encoder makes of them: (B, width)."""
-    body = encoder.body
-    if encoder.configuration.backbone != "deit":
-        features = body.forward_features(images).detach().requires_grad_()
-        return features, body.forward_head(features)
-    # Of its last block's output only the class tokens are read: what bears on them is what that block is given.
-    kept: list[Tensor] = []
-    hook = body.blocks[-1].norm1.register_forward_hook(
-        lambda module, given, output: kept.append(output.detach().requires_grad_()) or kept[0]
-    )
-    try:
-        pooled = encoder.features(images)
-    finally:
-        hook.remove()
-    return kept[0], pooled
-
-
-def _places(encoder: Backbone, features: Tensor) -> Tensor:
-    """Whatever layout timm's model has -> (B, channels, h, w); tokens without a place are left out."""
-    if features.ndim == 3:
-        tokens = features[:, getattr(encoder.body, "num_prefix_tokens", 0) :]
-        side = round(tokens.shape[1] ** 0.5)
-        return tokens.transpose(1, 2).unflatten(2, (side, side))
-    channels_last = getattr(encoder.body, "output_fmt", "NCHW") == "NHWC"
-    return features.permute(0, 3, 1, 2) if channels_last else features
-
-
 def by_patch(grid: np.ndarray, side: int) -> np.ndarray:
     """(g, g) -> (side, side) from 0, its lowest value, to 1, its highest: each patch of one value."""
     low, high = float(grid.min()), float(grid.max())
@@ -178,6 +130,18 @@ def enlarged(grid: np.ndarray, side: int) -> np.ndarray:
     """(g, g) -> (side, side): each pixel has the value of the cell that it lies in."""
     cell = np.arange(side) * len(grid) // side
     return grid[np.ix_(cell, cell)]
+
+
+def grown(grid: np.ndarray, side: int, tiled: bool) -> np.ndarray:
+    """(g, g) -> (side, side) from 0 to 1, its highest value: linear between the centers of the cells, in a montage
+    within each slice, whose neighbors in the picture are none in the patient."""
+    cells = len(grid) // TILES
+    if tiled and len(grid) == cells * TILES and side % TILES == 0:
+        tiles = grid.reshape(TILES, cells, TILES, cells).swapaxes(1, 2)
+        enlarged_map = interpolated(tiles, side // TILES).swapaxes(1, 2).reshape(side, side)
+    else:
+        enlarged_map = interpolated(grid, side)
+    return (enlarged_map / max(float(enlarged_map.max()), 1e-12)).clip(0.0).astype(np.float32)
 
 
 def interpolated(grid: np.ndarray, side: int) -> np.ndarray:

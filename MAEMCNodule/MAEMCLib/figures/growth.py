@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..images.ct import WINDOW_HU
 from ..results import DISCLAIMER
-from .nodule import show_slice
+from .planes import show_view
 
 if TYPE_CHECKING:
     from ..measures.growth import Growth
     from ..measures.view import PlaneView
-
-_SIDE_MM = 50.0
-_OUTLINE, _AXES = "#4fc3f7", ("#ffd54d", "#ff8a65")
 
 
 def growth_figure(prior: dict[str, PlaneView], current: dict[str, PlaneView], growth: Growth):
     """A matplotlib figure: the prior left, the current CT right, a row for each plane of ``plane_views``."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.2, 6.9), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(6.2, 9.8), layout="constrained", facecolor="white")
     grid = figure.subplots(len(prior), 2)
     for column, views in enumerate((prior, current)):
         when = "prior" if column == 0 else f"current, {growth.days:g} days later"
         size = f"mean diameter {growth.mean_diameters_mm[column]:.1f} mm, {growth.volumes_mm3[column]:.0f} mm³"
         for row, (plane, view) in enumerate(views.items()):
-            _draw(grid[row, column], view, plane, f"{when}\n{size}" if row == 0 else "")
-            if column == 0:
-                grid[row, column].set_ylabel(plane, fontsize=11)
+            show_view(grid[row, column], view, plane, f"{when}\n{size}" if row == 0 else "")
     figure.suptitle(_title(growth), fontsize=11)
     figure.supxlabel(
         f"50 mm about the nodule; outline blue, long axis yellow, short axis orange.\n{DISCLAIMER}",
@@ -49,12 +41,3 @@ def _title(growth: Growth) -> str:
         meaning = f"doubling time {growth.doubling_time_days:.0f} days"
     change = f"mean diameter {growth.diameter_change_mm:+.1f} mm, volume {growth.volume_change_percent:+.0f} %"
     return f"{change}: {meaning}".capitalize()
-
-
-def _draw(axis, view: PlaneView, plane: str, title: str) -> None:
-    show_slice(axis, view.hu, plane, title, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1])
-    if view.inside.max() > 0.5:
-        places = ((np.arange(len(view.inside)) + 0.5) / len(view.inside) - 0.5) * _SIDE_MM
-        axis.contour(places, places, view.inside, [0.5], colors=_OUTLINE, linewidths=1.0)
-    for line, color in zip(view.axes, _AXES, strict=False):
-        axis.plot(*line.T, color=color, linewidth=1.0)

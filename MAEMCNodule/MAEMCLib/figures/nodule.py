@@ -1,51 +1,31 @@
-"""Figures of a nodule: its slices, their reconstruction, the error, the attention."""
+"""Figures of a scored nodule or picture: its planes, its probability on a scale."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..machine.terminal import visible
-from ..results import DISCLAIMER, NoduleResult
+from ..results import NoduleResult
+from .planes import show_view
 
-_EXTENT = (-25.0, 25.0, 25.0, -25.0)  # mm about the point; pixel borders
-_ENDS = {"axial": ("A", "P", "R", "L"), "coronal": ("S", "I", "R", "L")}  # top, bottom, left, right
+if TYPE_CHECKING:
+    from ..measures.view import PlaneView
 
 
-def nodule_figure(result: NoduleResult, stacks: dict[str, np.ndarray], explanation):
-    """A matplotlib figure: a row for each stack through the point; columns seen, reconstructed, error, attention.
+def views_figure(views: Mapping[str, PlaneView]):
+    """A matplotlib figure of the planes of ``measures.view.plane_views``, side by side."""
+    from matplotlib.figure import Figure
 
-    stacks: (25, 50, 50) HU by branch. explanation: ``explain.explanation.Explanation``; without a reconstruction the
-    two columns in the middle are left out.
-    """
-    columns = 4 if explanation.reconstruction else 2
-    figure = new_figure(2.7 * columns + 0.6, 2.75 * len(stacks) + 0.6)
-    axes = figure.subplots(len(stacks), columns, squeeze=False)
-    preprocessing = explanation.card.preprocessing
-    window = {"cmap": "gray", "vmin": preprocessing.window_lower, "vmax": preprocessing.window_upper}
-    for row, (branch, stack) in enumerate(stacks.items()):
-        seen, plane = _middle(stack), "coronal" if branch.endswith("coronal") else "axial"
-        show_slice(axes[row, 0], seen, plane, "seen" if row == 0 else "", **window)
-        axes[row, 0].set_ylabel(branch, fontsize=11)
-        if branch in explanation.attention:
-            title = explanation.attention_kind if branch == next(iter(explanation.attention)) else ""
-            show_slice(axes[row, -1], seen, plane, title, **window)
-            attention = _middle(explanation.attention[branch])
-            axes[row, -1].imshow(attention, extent=_EXTENT, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
-        else:
-            axes[row, -1].axis("off")
-            axes[row, -1].text(0.5, 0.5, "not seen by\nthe classifier", ha="center", va="center", color="0.35")
-        if branch not in explanation.reconstruction:
-            continue
-        reconstructed, error = (_middle(getattr(explanation, part)[branch]) for part in ("reconstruction", "error"))
-        show_slice(axes[row, 1], reconstructed, plane, "reconstructed" if row == 0 else "", **window)
-        shown = show_slice(axes[row, 2], error, plane, "error" if row == 0 else "", cmap="magma", vmin=0, vmax=600)
-        bar = figure.colorbar(shown, ax=axes[row, 2], shrink=0.7, aspect=30, pad=0.01)
-        bar.ax.tick_params(labelsize=7)
-        bar.set_label("HU", fontsize=8)
-    figure.suptitle(result_title(result), fontsize=11, parse_math=False)
-    notice = f"{explanation.notice}\n" if explanation.notice else ""
-    figure.supxlabel(f"{notice}50 mm about the point. {DISCLAIMER}", fontsize=8, color="0.35")
+    side, gap = 3.1, 0.08  # inches
+    width = len(views) * (side + gap) - gap
+    figure = Figure(figsize=(width, side), facecolor="white")
+    for number, (plane, view) in enumerate(views.items()):
+        axis = figure.add_axes((number * (side + gap) / width, 0, side / width, 1))
+        show_view(axis, view, plane)
+        axis.set_axis_off()
     return figure
 
 
@@ -81,25 +61,6 @@ def save_figure(figure, path: Path) -> None:
         figure.savefig(path, dpi=110)
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error}). Choose a folder that can be written.") from error
-
-
-def _middle(stack: np.ndarray) -> np.ndarray:
-    return stack[len(stack) // 2]
-
-
-def show_slice(axis, picture: np.ndarray, plane: str, title: str, **style):
-    """Draw a picture of 50 x 50 mm about a nodule, with the patient's directions at its borders. plane: "axial" or
-    "coronal". Returns what ``imshow`` does."""
-    from matplotlib.patheffects import withStroke
-
-    shown = axis.imshow(picture, extent=_EXTENT, interpolation="nearest", **style)
-    axis.set(xticks=[], yticks=[])
-    axis.set_title(title, fontsize=10)
-    top, bottom, left, right = _ENDS[plane]
-    for text, x, y in ((top, 0, -22.6), (bottom, 0, 22.6), (left, -22.6, 0), (right, 22.6, 0)):
-        edge = [withStroke(linewidth=1.5, foreground="black")]  # to be read on white tissue too
-        axis.text(x, y, text, color="#ffd54d", fontsize=8, ha="center", va="center", path_effects=edge)
-    return shown
 
 
 def result_title(result: NoduleResult) -> str:

@@ -8,11 +8,11 @@ import numpy as np
 
 from ..results import DISCLAIMER, NoduleResult
 from .nodule import new_figure, result_title
+from .words import TITLES, worth_lines
 
 if TYPE_CHECKING:
     from ..inputs.view import View
 
-TITLES = {"attention": "attention, last block", "rollout": "attention rollout", "grad-cam": "Grad-CAM"}
 _HEIGHT = 3.2  # inches of a panel
 _HEADS_ACROSS = 8
 _NOTHING = 1e-6  # a share that is rounding alone
@@ -41,7 +41,7 @@ def map_figure(result: NoduleResult, gray: np.ndarray, view: View, found, sanity
     axes[2].set_title(f"as the network gives it, {rows} x {columns}{dashed}", fontsize=9)
     figure.colorbar(shown, cax=axes[3]).ax.tick_params(labelsize=7)
     figure.suptitle(result_title(result), fontsize=11, parse_math=False)
-    lines = [*sanity_lines(sanity, result.class_name), DISCLAIMER]
+    lines = [*worth_lines(sanity, result.class_name), DISCLAIMER]
     figure.supxlabel("\n".join(lines), fontsize=7.5, color="0.25", parse_math=False)
     return figure
 
@@ -81,27 +81,6 @@ def reconstruction_figure(result: NoduleResult, seen: np.ndarray, reconstructed:
     figure.suptitle(result_title(result), fontsize=11, parse_math=False)
     figure.supxlabel(DISCLAIMER, fontsize=7.5, color="0.25", parse_math=False)
     return figure
-
-
-def sanity_lines(sanity, class_name: str) -> list[str]:
-    """What a map is worth, in sentences for people. sanity: ``sanity.Sanity``."""
-    if sanity.deletion is None:
-        return ["The map is the same everywhere: it tells nothing."]
-    lines = []
-    if sanity.randomized is not None:
-        lines.append(
-            f"Rank correlation with the map of the same network, its blocks drawn anew: {sanity.randomized:.2f} "
-            "(near 1 the map tells nothing of what was learned)."
-        )
-    lines.append(
-        f"Mean probability of {class_name} while the highest places are taken out: {sanity.deletion:.3f}, in random "
-        f"order {sanity.deletion_random:.3f} (lower is better);"
-    )
-    lines.append(
-        f"while they are put in: {sanity.insertion:.3f}, in random order {sanity.insertion_random:.3f} (higher is "
-        "better)."
-    )
-    return lines
 
 
 def _picture(axis, gray: np.ndarray) -> None:

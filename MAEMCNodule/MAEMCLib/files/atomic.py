@@ -2,10 +2,12 @@
 that are to be written to, made before anything slow begins."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,3 +114,20 @@ def folder_name(name: str, taken: set[str]) -> str:
         unique, number = f"{plain}-{number}", number + 1
     taken.add(unique.lower())
     return unique
+
+
+def home() -> Path:
+    """MAEMC_HOME, or the platform's folder for a user's application data."""
+    return _home(*(os.environ.get(name) for name in ("MAEMC_HOME", "LOCALAPPDATA", "XDG_DATA_HOME", "HOME")))
+
+
+@functools.lru_cache(maxsize=1)
+def _home(chosen: str | None, local: str | None, data: str | None, _user: str | None) -> Path:
+    """By what the environment says; a panel asks for it at each look at a nodule."""
+    if chosen is not None:
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(local or Path.home() / "AppData" / "Local") / "MAEMC"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "MAEMC"
+    return Path(data or Path.home() / ".local" / "share") / "MAEMC"

@@ -1,5 +1,6 @@
 """Volumes in files and folders: which reader a path needs, writing in the format of a file name, and what an image
-holds as one hash of the contents of its files, wherever they lie and whatever they are called."""
+holds as one hash of the contents of its files, wherever they lie and whatever they are called; for a cache, signatures
+of those files, which tell whether they changed."""
 
 import hashlib
 import os
@@ -7,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +16,18 @@ from ..errors import InputError, UsageError, input_error
 from ..files.atomic import file_sha256
 from .ct import CTVolume
 from .dicom.header import is_dicom
-from .dicom.series import read_series
+from .dicom.series import read_folder, read_series
 from .itk import itk_reason, itk_warnings_off, native_path
-from .volume_files import read_header
+from .volume_files import metaimage, nifti, nrrd
+from .volume_files.header import VolumeHeader, beginning, damaged
 
 NIFTI_FORMS = ("sform", "qform")
+_VOLUME_KINDS = {
+    "NRRD": (nrrd.read_header, (".nrrd", ".nhdr")),
+    "MetaImage": (metaimage.read_header, (".mha", ".mhd")),
+    "NIfTI": (nifti.read_header, (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")),
+}
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"II*\0", b"MM\0*")
 _DICOM = ("", ".dcm", ".ima")  # files with these endings count whatever they hold: a slice may be damaged
 
 
@@ -51,6 +60,42 @@ def read_volume(path: str | Path, series_uid: str | None = None, nifti_form: str
         raise InputError(text, "missing-file", (path, path.name)) from error
     except (OSError, MemoryError) as error:
         raise input_error(error, f"{path.name} cannot be read").hide(path) from error
+
+
+def read_header(path: Path, nifti_form: str | None = None) -> VolumeHeader:
+    """The header of a volume file, checked; its ``voxels()`` reads the rest.
+
+    Raises InputError: empty, damaged, of another kind, not one 3-D volume of real numbers, a geometry that cannot be
+    used. Raises OSError where the file cannot be opened.
+    """
+    start, packed = beginning(path)
+    if not start and not packed:
+        raise InputError(f"{path.name} is empty. Copy it again.", "unreadable")
+    kind = _kind(path, start)
+    if kind is None:
+        if start.startswith(_PICTURES):
+            raise InputError(f"{path.name} is a picture of 2 dimensions; a CT volume has 3.", "not-3d")
+        formats = "NRRD, NIfTI, MetaImage and DICOM are read"
+        raise damaged(path, f"no reader knows this format ({formats}), or it was renamed")
+    reader, suffixes = _VOLUME_KINDS[kind]
+    if not path.name.lower().endswith(suffixes):
+        raise InputError(
+            f"{path.name} cannot be read under this name. Its contents are {kind}: name it {path.stem}{suffixes[0]} "
+            "and try again.",
+            "unreadable",
+        )
+    return reader(path, nifti_form) if kind == "NIfTI" else reader(path)
+
+
+def _kind(path: Path, start: bytes) -> str | None:
+    """What the contents are; a MetaImage, which may begin with any of its lines, is known by its name too."""
+    if start.startswith(b"NRRD0"):
+        return "NRRD"
+    if nifti.begins(start) or path.name.lower().endswith(_VOLUME_KINDS["NIfTI"][1][-2:]):
+        return "NIfTI"
+    if start.startswith(b"ObjectType") or path.suffix.lower() in _VOLUME_KINDS["MetaImage"][1]:
+        return "MetaImage"
+    return None
 
 
 def write_volume(volume: CTVolume, path: str | Path) -> None:
@@ -152,3 +197,33 @@ def _hash(state: tuple[tuple[str, int, int], ...], folder: bool) -> str:
     hashes = [file_sha256(Path(path)) for path, _, _ in state]
     first = [] if folder else hashes[:1]
     return hashlib.sha256("\n".join([*first, *sorted(hashes[len(first) :])]).encode()).hexdigest()
+
+
+def times_signature(image: Path, series_uid: str | None) -> str:
+    """Of where the files are, how large and when written: equal means unchanged, different that contents must tell."""
+    digest = _signature_of(series_uid)
+    for path in sorted(image_files(image)):
+        stat = path.stat()
+        digest.update(f"{os.path.abspath(path)}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def content_signature(image: Path, series_uid: str | None) -> str:
+    """Of the contents of the files, wherever they are. Of a folder with many series only the one that is meant."""
+    files = sorted(image_files(image))
+    if len(files) > 1 and (series_uid or (image.is_file() and is_dicom(image))):
+        folder = image if image.is_dir() else image.parent
+        stacks = [
+            stack
+            for stack in read_folder(folder).stacks
+            if (stack.is_called(series_uid) if series_uid else image in stack.files)
+        ]
+        files = sorted({path for stack in stacks for path in stack.files})
+    digest = _signature_of(series_uid)
+    for path in files:
+        digest.update(f"{path.name}|{file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _signature_of(series_uid: str | None) -> Any:
+    return hashlib.sha256(f"{series_uid}\n".encode() if series_uid else b"")

@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -12,9 +13,12 @@ import numpy as np
 from ..applicability import Finding, Limits
 from ..cases.case import Case
 from ..cases.values import ClinicalField, ClinicalValues
-from ..errors import UsageError
+from ..errors import ModelError, UsageError
+from ..measures.field import Field
 from ..networks.configuration import AnyEncoderConfiguration
+from ..presence.patch import Patch
 from ..results import NoduleResult
+from .jitter import Margin
 
 NOBODY = Case("", "", Path())
 
@@ -37,16 +41,24 @@ class Model(Protocol):
     training_distances: Sequence[float]
     encoder: AnyEncoderConfiguration
     fusion: str
+    quick: bool
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A case ready for the network: its region, the values beside the image, and what was noticed of both."""
+    """A case ready for the network: its region, the values beside the image, and what was noticed of both.
+
+    field: of a nodule's CT, what it is outlined in; None where there is nothing to outline. patch: what tells whether
+    there is a nodule at all. margin: what is seen of it from beside the point. None where there are none.
+    """
 
     region: Region
-    values: ClinicalValues = field(default_factory=ClinicalValues)
+    values: ClinicalValues = dataclass_field(default_factory=ClinicalValues)
     case: Case = NOBODY
     findings: tuple[Finding, ...] = ()
+    field: Field | None = None
+    patch: Patch | None = None
+    margin: Margin | None = None
 
 
 class Input(ABC):
@@ -54,7 +66,8 @@ class Input(ABC):
 
     name: what a card's "input" says. noun: of one case, in tables. described: of several, in messages. title: of a
     report. located: whether a case has a place in the patient, and its image may be several files.
-    tiled: whether neighbors in its images may lie apart in the case. measured: whether its maps are shown
+    sliced: whether a case may be a slice of a volume; ``slice_of(case)`` is then its number, None where it is the whole
+    of its image. tiled: whether neighbors in its images may lie apart in the case. measured: whether its maps are shown
     with their sanity figures. planes: for each "fusion" of a card the images of a case that the network sees.
     settings: the class of a card's "preprocessing". array_names, further_arrays: of what ``arrays`` gives, and what of
     it ``region`` does without.
@@ -65,6 +78,7 @@ class Input(ABC):
     described: ClassVar[str]
     title: ClassVar[str]
     located: ClassVar[bool] = False
+    sliced: ClassVar[bool] = False
     tiled: ClassVar[bool] = False
     measured: ClassVar[bool] = False
     planes: ClassVar[Mapping[str, tuple[str, ...]]]
@@ -89,10 +103,6 @@ class Input(ABC):
     def groups(self, cases: list[Case]) -> list[list[Case]]:
         """The cases that are scored together."""
         return [[case] for case in cases]
-
-    def slice_of(self, case: Case) -> str | None:
-        """The number of the slice that the case is of a volume; None where it is the whole of its image."""
-        return None
 
     @abstractmethod
     def prepare(self, case: Case, card: Model, values: ClinicalValues, reader: Any = None) -> Prepared:
@@ -135,19 +145,36 @@ class Input(ABC):
     def restored(self, image: np.ndarray, settings: Any) -> np.ndarray:
         """(side, side) network input or its reconstruction -> the input's own unit, within what the settings show."""
 
-    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> Path | None:
-        """Write what goes with a row into a folder; returns the figure for the report, None without one.
-        explanation: as ``explain.explanation.explain`` makes it."""
-        return None
+    def figures(self, result: NoduleResult, case: Prepared, explanation: Any) -> dict[str, Any]:
+        """The matplotlib figures that explain a row in a report, by name. explanation: as
+        ``explain.explanation.explain`` makes it."""
+        return {}
+
+    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[Path]:
+        """Write what goes with a row into a folder; returns the figures for the report. explanation: as in
+        ``figures``."""
+        return []
 
     def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[str]:
         """Write all of an explanation into a folder; returns what there is to say about it."""
-        for part, branches in explanation.parts().items():
-            for branch, array in branches.items():
-                np.save(folder / f"{file_name(part, branch)}.npy", array)
+        for name, _, array in explanation.files():
+            np.save(folder / f"{name}.npy", array)
         return [f"{explanation.attention_kind}: where the classifier looks."]
 
 
-def file_name(part: str, branch: str) -> str:
-    """Of a branch's array; no file of Windows has a colon in its name."""
-    return f"{part}_{branch.replace(':', '_')}"
+SMALLEST_STD = 1e-3
+
+
+def check_numbers(settings: Any) -> None:
+    if not all(isinstance(value, int | float) and np.isfinite(value) for value in asdict(settings).values()):
+        raise ModelError(f"The preprocessing settings are not all finite numbers: {asdict(settings)}.")
+
+
+def check_standardization(mean: float, std: float) -> None:
+    """Raises ModelError for a mean and a deviation that gray values in [0, 1] cannot have."""
+    if not (0 <= mean <= 1 and SMALLEST_STD <= std <= 1):
+        raise ModelError(
+            f"Gray values between 0 and 1 have no mean of {mean:g} and deviation of {std:g}; the preprocessing "
+            "settings are wrong.",
+            "standardization",
+        )

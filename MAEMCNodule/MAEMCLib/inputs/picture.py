@@ -17,8 +17,7 @@ from ..images.gray import Pixels, framed, gray_of
 from ..images.reading_process import ReadingProcess
 from ..results import DISCLAIMER, NoduleResult
 from .input import Input, Model, Prepared
-from .settings import PicturePreprocessing
-from .view import View, views
+from .view import PicturePreprocessing, View, views
 
 SMALLEST_SIDE = 8
 """Pixels; below this a picture shows nothing that could be scored."""
@@ -42,7 +41,7 @@ class Picture(Input):
     """See the module."""
 
     name, noun, described, title = "picture", "picture", "whole 2-D pictures", "Picture report"
-    measured = True
+    measured = sliced = True
     planes: ClassVar = {"mean": ("picture",)}
     settings = PicturePreprocessing
     array_names = ("picture",)
@@ -64,6 +63,7 @@ class Picture(Input):
         return [cases[start : start + TOGETHER] for start in range(0, len(cases), TOGETHER)]
 
     def slice_of(self, case: Case) -> str | None:
+        """The number of the slice that the case is of a volume; None where it is the whole of its image."""
         volume = case.kind == "slice" and (isinstance(case.image, CTVolume) or is_volume(case.image))
         return case.values.get("slice_index") if volume else None
 
@@ -134,21 +134,26 @@ class Picture(Input):
     def restored(self, image: np.ndarray, settings: PicturePreprocessing) -> np.ndarray:
         return np.clip(image * settings.std + settings.mean, 0.0, 1.0).astype(np.float32)
 
-    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> Path:
+    def figures(self, result: NoduleResult, case: Prepared, explanation: Any) -> dict[str, Any]:
         """The first map on the picture."""
-        from ..figures.nodule import save_figure
         from ..figures.picture import map_figure
 
         gray, settings = case.region.gray, explanation.card.preprocessing
         found, sanity = explanation.maps["picture"][0], explanation.sanity["picture"][0]
-        figure = map_figure(result, gray, View.of(gray, settings), found, sanity, settings.image_size)
-        save_figure(figure, folder / "overlay.png")
-        return folder / "overlay.png"
+        return {"overlay": map_figure(result, gray, View.of(gray, settings), found, sanity, settings.image_size)}
+
+    def draw(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[Path]:
+        """The figure."""
+        from ..figures.nodule import save_figure
+
+        save_figure(self.figures(result, case, explanation)["overlay"], folder / "overlay.png")
+        return [folder / "overlay.png"]
 
     def write(self, folder: Path, result: NoduleResult, case: Prepared, explanation: Any) -> list[str]:
         """Every map as PNG and as arrays, with the figures of what each is worth, and the reconstruction."""
         from ..figures.nodule import save_figure
-        from ..figures.picture import TITLES, heads_figure, map_figure, reconstruction_figure, sanity_lines
+        from ..figures.picture import heads_figure, map_figure, reconstruction_figure
+        from ..figures.words import TITLES, sentences, worth_lines
 
         card, settings, gray, listed, lines = explanation.card, explanation.card.preprocessing, case.region.gray, [], []
         side, view = settings.image_size, View.of(gray, settings)
@@ -160,7 +165,7 @@ class Picture(Input):
                 save_figure(heads_figure(gray, view, found.heads, heads), folder / "heads.png")
                 _save_arrays(folder, "heads", found.heads, heads)
             listed.append({"kind": found.kind, "grid": list(found.grid.shape), "sanity": asdict(sanity)})
-            lines += [TITLES[found.kind], *(f"    {line}" for line in sanity_lines(sanity, result.class_name))]
+            lines += [TITLES[found.kind], *(f"    {line}" for line in worth_lines(sanity, result.class_name))]
         if explanation.reconstruction:
             reconstructed, error = explanation.reconstruction["picture"], explanation.error["picture"]
             seen = self.restored(self.images(case.region, "picture", settings, side)[0], settings)
@@ -181,7 +186,7 @@ class Picture(Input):
         write_json(folder / "maps.json", document)
         if "attention" not in [found.kind for found in explanation.maps["picture"]]:
             lines.append("The model's network has no attention weights; Grad-CAM stands in their place.")
-        return [*lines, *([explanation.problem] if explanation.problem else [])]
+        return [*lines, *sentences(explanation), *([explanation.problem] if explanation.problem else [])]
 
 
 def _save_arrays(folder: Path, name: str, grid: np.ndarray, grown: np.ndarray) -> None:

@@ -23,10 +23,11 @@ class NoduleMask:
     islands: int = 1
 
     @classmethod
-    def at(cls, array: np.ndarray, affine: np.ndarray, point_lps) -> NoduleMask:
+    def at(cls, array: np.ndarray, affine: np.ndarray, point_lps, island_share: float = 0.0) -> NoduleMask:
         """Of any mask the part that holds the point, or the part nearest to it, cropped to it.
 
-        Voxels are connected by their faces. Raises InputError for an empty mask.
+        Voxels are connected by their faces. island_share: parts with fewer voxels than this share of it are not
+        counted. Raises InputError for an empty mask.
         """
         if not array.any():
             raise InputError(
@@ -40,6 +41,9 @@ class NoduleMask:
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
         nearest = voxels[np.argmin((((voxels - index[2::-1]) * spacing[::-1]) ** 2).sum(axis=1))]
         part = parts == parts[tuple(nearest)]
+        if island_share:
+            sizes = np.bincount(parts.ravel())[1:]
+            count = int((sizes >= island_share * part.sum()).sum())
         low, high = (edge(np.argwhere(part), axis=0) for edge in (np.min, np.max))
         moved = affine.copy()
         moved[:3, 3] = affine[:3, :3] @ low[::-1] + affine[:3, 3]

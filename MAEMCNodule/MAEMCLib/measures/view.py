@@ -1,4 +1,4 @@
-"""What a measured nodule looks like: planes of the CT through it, with its mask and its axes."""
+"""What a nodule looks like: planes of the CT through a place, with the nodule's mask and its axes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..images.ct import CTVolume
-from ..inputs.region import SIDE, sample_stack
+from ..images.sampling import sample_stack
+from .axes import Axes
 from .mask import NoduleMask
-from .measures import Measures
 
-STEP_MM = 0.25
-DOWN = {"axial": (0.0, 1.0, 0.0), "coronal": (0.0, 0.0, -1.0)}
-"""Direction of the rows of each plane, LPS; columns run towards the patient's left."""
+SAMPLES = 200
+"""A side: one every 0.25 mm."""
+DIRECTIONS = {
+    "axial": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+    "coronal": ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0)),
+    "sagittal": ((0.0, 1.0, 0.0), (0.0, 0.0, -1.0)),
+}
+"""Of each plane where its columns and its rows run, LPS."""
+_SIDE_MM, _IN_PLANE_MM = 50.0, 0.5
 
 
 @dataclass(frozen=True)
 class PlaneView:
-    """A plane of 50 x 50 mm through a nodule, sampled every 0.25 mm.
+    """A plane of 50 x 50 mm through a place.
 
-    hu: (200, 200) HU. inside: (200, 200) 0 to 1, above 0.5 in the mask. axes: each (2, 2), the ends of the long and of
-    the short axis as mm to the right and down from the picture's middle; empty where they do not lie in the plane.
+    hu: (n, n) HU, NaN outside the volume. inside: (n, n) from 0 to 1, above 0.5 in the mask; zeros where there is none.
+    axes: each (2, 2), the ends of the long and of the short axis as mm to the right and down from the picture's middle;
+    empty where they do not lie in the plane.
     """
 
     hu: np.ndarray
@@ -29,24 +36,35 @@ class PlaneView:
     axes: tuple[np.ndarray, ...] = ()
 
 
-def plane_views(volume: CTVolume, mask: NoduleMask, measures: Measures) -> dict[str, PlaneView]:
-    """Axial through the long axis, coronal through the mask's middle. Raises InputError where the volume lacks slices
-    about the nodule."""
-    ends = measures.axes
-    found = {}
-    for plane, direction in DOWN.items():
-        across, down = np.array([1.0, 0.0, 0.0]), np.array(direction)
-        middle, lines = mask.center_lps, ()
-        if plane == "axial":
-            middle[2] = ends.long_lps[:, 2].mean()
-            both = np.stack([across, down], axis=1)
-            lines = tuple((line - middle) @ both for line in (ends.long_lps, ends.short_lps))
-        samples = round(SIDE / STEP_MM)
-        affine = np.eye(4)
-        affine[:3, :3] = np.stack([across * STEP_MM, down * STEP_MM, np.cross(across, down)], axis=1)
-        affine[:3, 3] = middle - (across + down) * STEP_MM * (samples - 1) / 2
-        size, near = (samples, samples, 1), mask.padded(0.0)
-        marked = CTVolume(near.array.astype(np.float32), near.affine)
-        inside, _ = sample_stack(marked, affine, size, fill=0.0)
-        found[plane] = PlaneView(sample_stack(volume, affine, size)[0][0], inside[0], lines)
-    return found
+def plane_views(
+    volume: CTVolume, place_lps, mask: NoduleMask | None = None, axes: Axes | None = None, samples: int = SAMPLES
+) -> dict[str, PlaneView]:
+    """The axial, the coronal and the sagittal plane through a place (LPS mm), as a reader sees them.
+
+    samples: of a side. Raises InputError where the volume lacks slices about the place, or holds NaN there.
+    """
+    place = np.asarray(place_lps, float)
+    return {plane: _view(volume, place, plane, mask, axes, samples) for plane in DIRECTIONS}
+
+
+def place_of(mask: NoduleMask, axes: Axes) -> np.ndarray:
+    """(3,) LPS mm: the middle of a mask, on the slice of its long axis."""
+    return np.append(mask.center_lps[:2], axes.long_lps[:, 2].mean())
+
+
+def _view(
+    volume: CTVolume, place: np.ndarray, plane: str, mask: NoduleMask | None, axes: Axes | None, samples: int
+) -> PlaneView:
+    both = np.array(DIRECTIONS[plane]).T  # (3, 2)
+    across, step, affine = np.cross(*both.T), _SIDE_MM / samples, np.eye(4)
+    affine[:3, :3] = np.column_stack([both * step, across])
+    affine[:3, 3] = place - both.sum(axis=1) * step * (samples - 1) / 2
+    size = (samples, samples, 1)
+    inside = np.zeros((samples, samples), np.float32)
+    if mask is not None:
+        near = mask.padded(0.0)
+        inside = sample_stack(CTVolume(near.array.astype(np.float32), near.affine), affine, size, fill=0.0)[0][0]
+    lines = [] if axes is None else [line - place for line in (axes.long_lps, axes.short_lps)]
+    in_plane = all(abs(line @ across).max() < _IN_PLANE_MM for line in lines)
+    drawn = tuple(line @ both for line in lines) if in_plane else ()
+    return PlaneView(sample_stack(volume, affine, size, fill=np.nan)[0][0], inside, drawn)

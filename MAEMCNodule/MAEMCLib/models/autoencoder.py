@@ -1,15 +1,17 @@
 """What a bundle's autoencoder makes of images whose patches are masked."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from ..errors import ModelError
+from ..inputs.input import Input
 from ..networks.configuration import DecoderConfiguration, EncoderConfiguration
-from ..networks.decoder import Decoder
-from ..networks.masking import Split, observed_patches, patchify, split_observed, unpatchify
-from ..networks.vit import ViT
+from ..networks.masking import Split, split_observed
+from ..networks.vit import Decoder, ViT, observed_patches, patchify, unpatchify
 from .predictor import Predictor, load_members
 
 ROUNDS = 4
@@ -47,7 +49,9 @@ def load_autoencoder(predictor: Predictor) -> Autoencoder | None:
     if decoder is None or not isinstance(encoder, EncoderConfiguration):
         raise ModelError(f"The card of {card.id} does not describe its autoencoder. Get the model again.", "decoder")
     encoder = replace(encoder, offsets=())  # it reconstructs all slices, whichever the classifier is shown
-    autoencoder = load_members(predictor.bundle, "decoder", lambda: Autoencoder(encoder, decoder))[0].float()
+    with torch.device("meta"):
+        network = Autoencoder(encoder, decoder)
+    autoencoder = load_members(predictor.bundle, "decoder", network)[0].float()
     if not all(bool(torch.isfinite(tensor).all()) for tensor in autoencoder.state_dict().values()):
         raise ModelError(
             f"The autoencoder of {card.id} holds values that are not numbers. Get the model again from its source.",
@@ -68,10 +72,29 @@ def reconstruct(autoencoder: Autoencoder, images: torch.Tensor, plane: str) -> t
     generator = torch.Generator().manual_seed(SEED)
     total, times = 0.0, 0.0
     for _ in range(ROUNDS):
-        noise = torch.rand(1, configuration.tokens, generator=generator).expand(len(images), -1)
+        noise = torch.rand(1, configuration.tokens, generator=generator).expand(len(images), -1).to(images.device)
         first = split_observed(noise, MASK_RATIO, observed)
         for split in (first, first.complement):
-            counted = torch.ones(split.masked.shape) if split.hidden is None else split.hidden.float()
-            covered = torch.zeros(noise.shape).scatter(1, split.masked, counted).unsqueeze(-1)
+            counted = torch.ones_like(split.masked, dtype=torch.float32)
+            counted = counted if split.hidden is None else split.hidden.float()
+            covered = torch.zeros_like(noise).scatter(1, split.masked, counted).unsqueeze(-1)
             total, times = total + autoencoder.predict(images, split, plane) * covered, times + covered
     return unpatchify(total / times)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of an image and its reconstruction, (side, side) in the input's own unit. expected: the reconstruction. absolute:
+    how far the image is from it. mean: of what was observed."""
+
+    expected: np.ndarray
+    absolute: np.ndarray
+    mean: float
+
+
+def difference(kind: Input, settings: Any, image: np.ndarray, expected: np.ndarray) -> Difference:
+    """image, expected: (side, side) as the network has them, the image NaN where nothing was observed. settings: of the
+    input's preprocessing."""
+    seen, restored = (kind.restored(values, settings) for values in (image, expected))
+    absolute = np.abs(restored - seen)
+    return Difference(restored, absolute, float(absolute[np.isfinite(image)].mean()))

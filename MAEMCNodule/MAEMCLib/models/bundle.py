@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import UNREADABLE, MAEMCError, ModelError
-from .card import SCHEMA, ModelCard
-from .weights_header import TensorHeader, read_header
+from .card import ModelCard, schema_of
+from .tensor_header import TensorHeader, read_header
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 CARD = "bundle.json"
@@ -113,6 +114,17 @@ class ModelBundle:
             except safetensors.SafetensorError as error:
                 raise ValueError(str(error)) from error
 
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """The same of a file without weights, whose types numpy has too; without torch. Raises ModelError."""
+        import safetensors.numpy
+
+        self.header(name)
+        with self._reading_weights(name), opened(self.path, name) as stream:
+            try:
+                return safetensors.numpy.load(stream.read())
+            except safetensors.SafetensorError as error:
+                raise ValueError(str(error)) from error
+
     def weights(self, role: str) -> list[dict[str, Tensor]]:
         """Tensors of each member with the role (classifier, decoder, statistics), on the CPU. Raises ModelError."""
         return [self.tensors(name) for name in self.card.members(role)]
@@ -167,7 +179,7 @@ def save_bundle(
             (folder / name).write_bytes(data)
             files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
             listed.append({"role": member.role, "file": name})
-        values = {"schema": SCHEMA, **card, "members": listed, "files": files}
+        values = {"schema": schema_of(listed), **card, "members": listed, "files": files}
         parsed = ModelCard.parse(_text(values), "", path.name)
         if measure is not None:
             values["reference"] = measure(ModelBundle(folder, parsed))

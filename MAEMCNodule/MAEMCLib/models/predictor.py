@@ -1,25 +1,30 @@
 """From cases to probabilities: the classifier members of a bundle on one device."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..applicability import FeatureDistance, branch_distances, case_distance, percentile
 from ..cases.values import CHOICE, NUMBER, ClinicalField, ClinicalValues
 from ..errors import ArchitectureError, InputError, ModelError
 from ..inputs.input import Prepared
+from ..inputs.jitter import jittered
 from ..machine.device import choose_device, placed, without_tf32
+from ..measures.outline import shipped_outliner
 from ..networks.classifier import Classifier, mean_of
 from ..networks.heads import head_named
+from ..presence.detector import presence
 from ..results import Prediction
+from .beside import beside_of
 from .bundle import ModelBundle
 from .card import ModelCard, branch_source
-from .ood import FeatureDistance, branch_distances, case_distance, percentile
-from .weights_header import FLOATS, TensorHeader
+from .tensor_header import FLOATS, TensorHeader
 
 BATCH = 16
 """Images, or cases, computed at once: enough to feed a GPU, few enough for 4 GB of its memory with ViT-L."""
@@ -42,24 +47,31 @@ class Observations:
 class Predictor:
     """A loaded bundle, ready to score. Loading is slow, scoring fast: keep it.
 
+    halves: whether its weights are stored in half precision.
+
     Raises ModelError where the weights do not fit the architecture that the card states.
     """
 
     def __init__(self, bundle: ModelBundle, device: str = "auto") -> None:
         self.bundle = bundle
         self.card: ModelCard = bundle.card
-        self.device = choose_device(device).name
         self.notice = ""
         self.side = self.card.encoder.image_size
         self.card.kind.check_side(self.card.preprocessing, self.side, self.card.id)
         self.sources = _sources(self.card)
-        self.members = [placed(member, self.device) for member in load_members(bundle, "classifier", self._network)]
+        with torch.device("meta"):
+            network = self._network()
+        loaded = load_members(bundle, "classifier", network)
+        self.halves = next(loaded[0].parameters()).dtype in (torch.bfloat16, torch.float16)
+        self.device = choose_device(device).name
+        self.members = [placed(member, self.device) for member in loaded]
         for member in self.members:
             for name, part in member.named_children():
                 if name != "encoder" and not member.RELATES:  # rounding its few products is what moves a logit most
                     part.float()
         width = self.members[0].encoder.width
         self.distances = _distances(bundle, self.branches, width) if self.card.training_distances else []
+        self.beside = beside_of(bundle, width)
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -97,8 +109,36 @@ class Predictor:
                 f"The model {self.card.id} gives no finite result. Get it again from its source.", "weights"
             )
         percentiles = self._percentiles(features, observed.seen)
+        told = self.beside.told(mean_features(features, observed.seen), observed.seen.any(dim=1).numpy())
+        found = [replace(self._prediction(logits[:, n], percentiles[n]), **told[n]) for n in range(len(cases))]
+        found = self._at_points(cases, found)
         seconds = (time.perf_counter() - started) / len(cases)
-        return [self._prediction(logits[:, case], percentiles[case], seconds) for case in range(len(cases))]
+        return [replace(one, seconds=seconds) for one in found]
+
+    def _at_points(self, cases: Sequence[Prepared], found: list[Prediction]) -> list[Prediction]:
+        """The same, with whether a nodule is present, and the range of what is scored beside the point."""
+        known = [number for number, case in enumerate(cases) if case.patch is not None]
+        for number, present in zip(known, presence([cases[number].patch for number in known]), strict=True):
+            found[number] = replace(found[number], nodule_present=present)
+        moved = [
+            (number, replace(case, region=region))
+            for number, case in enumerate(cases)
+            if case.margin is not None and not case.values.regions and len(self.card.classes) == 2
+            for region in jittered(case.margin, self.card.preprocessing.slice_step_mm)
+        ]
+        if not moved:
+            return found
+        scored = self.probabilities(self._observed([case for _, case in moved]))[:, 1]
+        for number in {number for number, _ in moved}:
+            own = found[number].probability
+            every = [own, *(float(p) for (of, _), p in zip(moved, scored, strict=True) if of == number)]
+            found[number] = replace(found[number], jitter_low=min(every), jitter_high=max(every))
+        return found
+
+    def outline(self, planes: np.ndarray, first_mm: float, step_mm: float) -> np.ndarray:
+        """The logits of a nodule's outline in the planes of a ``measures.field.Field``. The network for it is the same
+        for all bundles, and so small that it stays on the CPU."""
+        return shipped_outliner().logits(planes, first_mm, step_mm)
 
     def reference_logits(self, case: Prepared) -> np.ndarray:
         """(members, classes - 1): a case's logits before calibration, over that of the first class."""
@@ -121,6 +161,11 @@ class Predictor:
     def probabilities(self, observed: Observations) -> np.ndarray:
         """(B, classes): each class's probability, as ``predict`` has it."""
         return self._class_probabilities(self._outputs(observed, None)[0]).mean(axis=0)
+
+    def features(self, cases: Sequence[Prepared]) -> np.ndarray:
+        """(members, B, width) float64: what each member makes of a case, mean over the images that were observed."""
+        observed = self._observed(cases)
+        return mean_features(self._outputs(observed, None)[1], observed.seen)
 
     def _views(self, case: Prepared, series: str, plane: str) -> np.ndarray | None:
         """(views, side, side): all that is shown of a plane; None where nothing of it was observed. Raises
@@ -205,7 +250,7 @@ class Predictor:
         reference = self.card.training_distances
         return [percentile(value, reference) if np.isfinite(value) else None for value in np.mean(measured, axis=0)]
 
-    def _prediction(self, logits: np.ndarray, ood_percentile: float | None, seconds: float) -> Prediction:
+    def _prediction(self, logits: np.ndarray, ood_percentile: float | None) -> Prediction:
         """logits: (members, classes). The mean over members of their probabilities."""
         classes, by_class = self.card.classes, None
         if len(classes) == 2:
@@ -220,11 +265,17 @@ class Predictor:
             *interval,
             members=members,
             device=self.device,
-            seconds=seconds,
+            seconds=0.0,
             notice=self.notice,
             ood_percentile=ood_percentile,
             class_probabilities=by_class,
         )
+
+
+def mean_features(features: Sequence[np.ndarray], seen: Tensor) -> np.ndarray:
+    """(B, K, width) of each member -> (members, B, width), the mean over what was seen (B, K); zeros of nothing."""
+    weight = seen.numpy()[None, ..., None]
+    return (np.stack(features) * weight).sum(axis=2) / np.maximum(weight.sum(axis=2), 1)
 
 
 def value_tensors(
@@ -268,16 +319,15 @@ def _distances(bundle: ModelBundle, branches: tuple[str, ...], width: int) -> li
     return made
 
 
-def load_members(bundle: ModelBundle, role: str, network: Callable[[], nn.Module]) -> list[nn.Module]:
-    """The members with a role, on the CPU, in their own precision. network: makes one.
+def load_members(bundle: ModelBundle, role: str, network: nn.Module) -> list[nn.Module]:
+    """The members with a role, on the CPU, in their own precision. network: one, on the "meta" device.
 
-    Made on the "meta" device and filled by assignment: a network that the weights do not fit takes no memory, and one
-    that they fit has them in memory once (ViT-L: 1.2 GB in float32). Raises ModelError naming what does not fit.
+    Its copies are filled by assignment: a network that the weights do not fit takes no memory, and one that they fit
+    has them in memory once (ViT-L: 1.2 GB in float32). Raises ModelError naming what does not fit.
     """
     members = []
     for name in bundle.card.members(role):
-        with torch.device("meta"):
-            empty = network()
+        empty = copy.deepcopy(network)
         header = bundle.header(name)
         _check_fit(header, empty.state_dict(), bundle.card.id)
         empty.load_state_dict(bundle.tensors(name), assign=True)

@@ -13,8 +13,7 @@ import torch
 from .. import __version__
 from ..cases.values import CHOICE, SERIES, ClinicalField, ClinicalValues
 from ..errors import InputError, ModelError
-from ..files.atomic import read_json, write_json
-from ..files.home import home
+from ..files.atomic import home, read_json, write_json
 from ..inputs.input import Prepared
 from .bundle import ModelBundle
 from .card import ModelCard
@@ -37,10 +36,10 @@ def open_predictor(bundle: ModelBundle, device: str = "auto") -> Predictor:
         return predictor
     file = home() / "checked" / f"{predictor.card.sha256}.json"
     here = f"MAEMC {__version__}, PyTorch {torch.__version__}, {predictor.device.partition(':')[0]}"
-    try:
-        checked = read_json(file, "What was checked")
-    except InputError:
-        checked = []
+    checked = []
+    with suppress(InputError):
+        if file.is_file():
+            checked = read_json(file, "What was checked")
     if not isinstance(checked, list) or here not in checked:
         difference(predictor)
         with suppress(InputError, OSError):  # a place that cannot be written costs the check each time
@@ -77,8 +76,7 @@ def difference(predictor) -> float:
     if [len(row) for row in expected] != [computed.shape[1]] * computed.shape[0]:
         raise ModelError(f"The reference case of {card.id} is not that of its members. Get the model again.", "schema")
     apart = float(np.abs(computed - np.asarray(expected, float)).max())
-    kinds = {tensor.dtype for tensor in predictor.bundle.header(card.members("classifier")[0]).values()}
-    allowed = TOLERANCE_OF_HALVES if kinds & {"BF16", "F16"} else TOLERANCE
+    allowed = TOLERANCE_OF_HALVES if predictor.halves else TOLERANCE
     if not apart <= allowed:
         raise ModelError(
             f"This installation computes other numbers than the model's author ({card.id} {card.version}): on its "

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import MachineError, ModelError, UsageError
-from ..files.home import home
+from ..files.atomic import home
 from ..machine.installation import check_torch
 from .bundle import SUFFIX, ModelBundle, copy_bundle, read_card
 from .card import ModelCard, is_sha256
 
-SHIPPED = {"lidc-rating@1.0": "92b262672d86b1c11aa17568dbe687c3487c6ae348d5bf3b6ac0b5d69ca5735f"}
+SHIPPED = {"lidc-rating@2.0": "4c7acc0a342a314635ff6de6460a2a44d3cb5b88f7740959ac2c926f7db68457"}
 """SHA-256 of the card of each shipped model, which holds those of its weights: what lies there is what was released.
 ``maemc models verify`` prints it; Resources/make_demo_model.sh says when it has to be changed."""
 
@@ -96,7 +96,7 @@ def find_model(reference: str | Path | None = None) -> Path:
     A path has a separator or ends in ``.maemc`` (``./model``, ``model.maemc``): a file that happens to be called like a
     model is not taken for it. An id with several versions means the shipped one, else the newest.
     """
-    if isinstance(reference, Path) or (reference and (set(reference) & set("/\\") or reference.endswith(SUFFIX))):
+    if isinstance(reference, Path) or (reference and is_path(reference)):
         return Path(reference)
     models = list_models()
     if reference is None:
@@ -105,6 +105,11 @@ def find_model(reference: str | Path | None = None) -> Path:
     if not named:
         raise _not_found(reference, models)
     return _newest([model for model in named if model.shipped] or named, reference).path
+
+
+def is_path(reference: str) -> bool:
+    """Whether it names a place and no id."""
+    return bool(set(reference) & set("/\\")) or reference.endswith(SUFFIX)
 
 
 def _named(reference: str, models: list[StoredModel]) -> list[StoredModel]:

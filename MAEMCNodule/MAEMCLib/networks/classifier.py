@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 from torch import Tensor, distributed, nn
 
 from .configuration import AnyEncoderConfiguration, GraphConfiguration
-from .encoders import build_encoder
+from .vit import build_encoder
 
 
 @dataclass

@@ -8,7 +8,6 @@ from fractions import Fraction
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..errors import UsageError
 
@@ -48,11 +47,6 @@ def split_tokens(noise: Tensor, masked: int) -> tuple[Tensor, Tensor]:
     order = torch.argsort(noise, dim=1, stable=True)
     visible = noise.shape[1] - masked
     return order[:, :visible].sort(dim=1).values, order[:, visible:].sort(dim=1).values
-
-
-def observed_patches(patches: Tensor) -> Tensor:
-    """(B, N, P) -> (B, N) bool: the patches that there is something of. What was not observed is NaN."""
-    return patches[..., 0].isfinite()
 
 
 @dataclass(frozen=True)
@@ -96,22 +90,3 @@ def split_observed(noise: Tensor, ratio: float, observed: Tensor) -> Split:
         place[: behind.shape[1]] < masked[:, None],
         observed,
     )
-
-
-def patchify(images: Tensor, patch_size: int) -> Tensor:
-    """(B, 1, S, S) -> (B, N, patch_size * patch_size), patches and their pixels in row-major order.
-
-    With patches of one tile the N vectors of a montage are its slices in their order (``MAEMCLib.inputs.montage``).
-    """
-    return functional.pixel_unshuffle(images, patch_size).flatten(2).transpose(1, 2).contiguous()
-
-
-def unpatchify(patches: Tensor) -> Tensor:
-    """(B, N, P) -> (B, 1, S, S): the inverse of ``patchify`` for square grids of square patches."""
-    grid, patch_size = (math.isqrt(count) for count in patches.shape[1:])
-    return functional.pixel_shuffle(patches.transpose(1, 2).unflatten(2, (grid, grid)), patch_size)
-
-
-def gather_tokens(tokens: Tensor, indices: Tensor) -> Tensor:
-    """(B, N, W) and (B, K) -> (B, K, W): the tokens of each sample at its own indices."""
-    return tokens.gather(1, indices.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

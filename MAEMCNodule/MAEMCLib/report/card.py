@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..models.card import ModelCard
+from .beside import beside_sections
 from .formats import render
 from .sections import Cell, Metric, Note, Notes, Report, Section, Table
 
@@ -52,6 +53,7 @@ def card_sections(card: ModelCard) -> list[Section]:
         ),
         _points(card),
         Section("AUC of what it has to beat", _metrics(baselines)),
+        *beside_sections(card),
         Section("Notes", [Notes(values["notes"])] if values.get("notes") else []),
         Section("", [_facts(origin)]),
     ]

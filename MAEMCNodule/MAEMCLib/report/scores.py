@@ -6,27 +6,40 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..cases.values import GIVEN, SERIES
-from ..figures.nodule import scale_figure
 from ..files.atomic import replacing, write_json
 from ..files.spreadsheet import RowWriter
 from ..models.card import ModelCard
 from ..results import COLUMNS, DISCLAIMER, NoduleResult
 from .card import card_sections
+from .clinical import examination_parts
 from .formats import render
-from .sections import Figure, Mark, Note, Report, Section, Table
+from .measures import size_text
+from .nodule_page import NodulePage, classes_text, page_sections
+from .nodule_page import clinical_text as clinical_text  # for those who show a row in other ways
+from .sections import Mark, Note, Part, Report, Section, Table
 
-Scored = tuple[NoduleResult, Path | None]
-"""A result with the PNG of its figure, where it has one."""
 
+def score_report(pages: Sequence[NodulePage], card: ModelCard, patient: str = "") -> Report:
+    """The report of an examination: an overview where it has several nodules, a page a nodule, and the model's card.
 
-def score_report(results: Sequence[Scored], card: ModelCard) -> Report:
-    """The report of results, each with its figure on a scale, and the model's card."""
-    made = f"{results[0][0].time}, " if results else ""
-    sections = [Section("", [Note(f"{made}{card.title} ({card.id} {card.version})", "soft"), _table(results, card)])]
-    sections += [_one(result, figure) for result, figure in results if result.status != "failed"]
-    spread = "Spread: the lowest and the highest probability of the fold models, where the model has several."
+    pages: of all nodules, those that could not be scored too. patient: as the report names the patient, a pseudonym
+    unless the user wants otherwise; empty, nobody is named.
+    """
+    results = [page.result for page in pages]
+    scored = [page for page in pages if page.result.status != "failed"]
+    named = f"Patient {patient}. " if patient else ""
+    made = f"{results[0].time}, " if results else ""
+    head: list[Part] = [Note(f"{named}{made}{card.title} ({card.id} {card.version})", "soft")]
+    if len(pages) != 1 or not scored:
+        head += [_table(results, card)]
+        head += examination_parts([page.result.to_json() for page in scored], [page.clinical for page in scored])
+    sections = [section for page in scored for section in page_sections(page, card, len(pages))]
+    if len(pages) == 1 and scored:
+        sections[0] = replace(sections[0], page=False)
+    model = Section("The model", [Note(about(card))], detail=True)
     return Report(
-        card.kind.title, [*sections, Section("The model", [Note(about(card)), Note(spread)]), *card_sections(card)]
+        card.kind.title,
+        [Section("", head), *sections, model, *(replace(one, detail=True) for one in card_sections(card))],
     )
 
 
@@ -35,16 +48,18 @@ def results_table(results: Sequence[NoduleResult], card: ModelCard) -> str:
 
     Why a nodule failed is for stderr to say.
     """
-    table = _table([(result, None) for result in results], card)
+    table = _table(results, card)
     return render(Report("", [Section("", [table]), Section("", [Note(about(card))])]), "txt")
 
 
-def _table(results: Sequence[Scored], card: ModelCard) -> Table:
-    heads = (card.kind.noun, "probability", "spread", "class", "gate", "L, P, S (mm)")
-    rows = [(*_cells(result), point_text(result)) for result, _ in results]
+def _table(results: Sequence[NoduleResult], card: ModelCard) -> Table:
+    heads = (card.kind.noun, "probability", "spread", "class", "gate")
+    rows = [_cells(result) for result in results]
     if card.kind.located:
-        return Table(rows, heads, style="scores")
-    return Table([row[:-1] for row in rows], heads[:-1], style="scores")
+        heads = (*heads, "size", "L, P, S (mm)")
+        places = [(size_text(vars(result)), point_text(result)) for result in results]
+        rows = [(*row, *place) for row, place in zip(rows, places, strict=True)]
+    return Table(rows, heads, style="scores")
 
 
 def _cells(result: NoduleResult) -> tuple[str, float | None, str, Mark, Mark]:
@@ -53,15 +68,6 @@ def _cells(result: NoduleResult) -> tuple[str, float | None, str, Mark, Mark]:
     classes = [classes_text(result.class_probabilities)] if result.class_probabilities else []
     gate = Mark(result.gate or "", result.gate or "", [warning.message for warning in result.warnings])
     return result.nodule_id, result.probability, result.spread_text or "-", Mark(result.class_name, "", classes), gate
-
-
-def _one(result: NoduleResult, figure: Path | None) -> Section:
-    parts: list[Note | Figure] = [Figure.drawn(scale_figure(result), "probability scale", "scale")]
-    if known := clinical_text(result.clinical):
-        parts.append(Note(f"Read beside the CT: {known}"))
-    if figure:
-        parts.append(Figure(figure.read_bytes(), "figure"))
-    return Section(result.nodule_id, parts)
 
 
 def results_document(results: list[NoduleResult], card: ModelCard, device: str | None) -> dict:
@@ -75,10 +81,13 @@ def results_document(results: list[NoduleResult], card: ModelCard, device: str |
     }
 
 
-def write_results(folder: Path, results: list[NoduleResult], card: ModelCard, device: str | None) -> None:
-    """results.csv and results.json in a folder, each whole or not at all. Raises InputError."""
-    write_csv(folder / "results.csv", (_unnamed(result, card).to_row() for result in results))
-    write_json(folder / "results.json", results_document(results, card, device))
+def write_results(folder: Path, results: list[NoduleResult], card: ModelCard, device: str | None) -> dict:
+    """results.csv and results.json in a folder, each whole or not at all; returns the latter's document. Raises
+    InputError."""
+    rows, document = [_unnamed(result, card).to_row() for result in results], results_document(results, card, device)
+    write_csv(folder / "results.csv", rows)
+    write_json(folder / "results.json", document)
+    return document
 
 
 def _unnamed(result: NoduleResult, card: ModelCard) -> NoduleResult:
@@ -97,7 +106,7 @@ def write_csv(path: Path, rows: Iterable[dict[str, str]]) -> None:
     ):
         writer = RowWriter(stream)
         writer.row(COLUMNS)
-        writer.rows([row[column] for column in COLUMNS] for row in rows)
+        writer.rows([[row[column] for column in COLUMNS] for row in rows])
 
 
 def about(card: ModelCard) -> str:
@@ -107,20 +116,6 @@ def about(card: ModelCard) -> str:
     use = " ".join(one for one in sentences if "not for clinical use" not in one)  # the disclaimer says it
     rule = "the likeliest class" if card.threshold is None else f"class at {card.threshold:.2f}"
     return f"{card.title} ({card.id} {card.version}): {card.probability_name}, {state}; {rule}. {use}".rstrip()
-
-
-def classes_text(probabilities: dict[str, float]) -> str:
-    """``cyst 0.49, myeloma 0.30, metastasis 0.21``: the probability of each of several classes, likeliest first."""
-    return ", ".join(
-        f"{name} {probabilities[name]:.2f}" for name in sorted(probabilities, key=lambda n: -probabilities[n])
-    )
-
-
-def clinical_text(values: dict[str, float | str | None] | None) -> str:
-    """``age 70, sex male, image_2 Venous``: what was read beside the CT; what was left out is left out."""
-    known = {name: value for name, value in (values or {}).items() if value is not None}
-    texts = {name: f"{value:g}" if isinstance(value, float) else value for name, value in known.items()}
-    return ", ".join(f"{name} {text}" for name, text in texts.items())
 
 
 def point_text(result: NoduleResult) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,16 +99,16 @@ class Figure:
     style: str = ""
 
     @classmethod
-    def drawn(cls, figure: Any, alternative: str, style: str = "") -> Figure:
+    def drawn(cls, figure: Any, alternative: str, style: str = "", dpi: int = 120) -> Figure:
         """Of a matplotlib figure."""
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
+        figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 3})
         return cls(buffer.getvalue(), alternative, style)
 
 
 @dataclass(frozen=True)
 class Note:
-    """A paragraph. style: soft, notice or leaky, which is a warning."""
+    """A paragraph. style: soft, strong, notice or leaky, which is a warning."""
 
     text: str
     style: str = ""
@@ -121,16 +121,36 @@ class Notes:
     texts: Sequence[str]
 
 
-Part = Table | Figure | Note | Notes
+@dataclass(frozen=True)
+class Columns:
+    """Parts beside each other where there is room: a list of parts for each column."""
+
+    parts: Sequence[Sequence[Part]]
+
+
+Part = Table | Figure | Note | Notes | Columns
+
+
+def flat(parts: Iterable[Part]) -> Iterator[Table | Figure | Note | Notes]:
+    """The parts one after the other, those of columns too."""
+    for part in parts:
+        if isinstance(part, Columns):
+            for column in part.parts:
+                yield from flat(column)
+        else:
+            yield part
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report under a title, which may be empty. detail: left out of what a terminal shows."""
+    """A part of a report under a title, which may be empty. detail: left out where there is little room, in a terminal
+    and on paper. page: begins a new page where there are pages.
+    """
 
     title: str
     parts: Sequence[Part]
     detail: bool = False
+    page: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,4 +163,4 @@ class Report:
 
     def tables(self) -> list[Table]:
         """Of all sections, in order."""
-        return [part for section in self.sections for part in section.parts if isinstance(part, Table)]
+        return [part for section in self.sections for part in flat(section.parts) if isinstance(part, Table)]

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..statistics.bins import equal_mass_bins
-from ..statistics.intervals import area_interval, wilson
+from ..statistics.intervals import area_interval, equal_mass_bins, wilson
 from .review import MALIGNANT, Review
 
 FEWEST_OUTCOMES = 20

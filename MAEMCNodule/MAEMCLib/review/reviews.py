@@ -38,7 +38,7 @@ class Subject:
 
 
 class Reviews:
-    """The reviews of a home (``files.home``). log: the audit log, with what is wrong in it.
+    """The reviews of a home (``files.atomic.home``). log: the audit log, with what is wrong in it.
 
     Making one reads the log; so does ``refresh``, for what other processes have written since.
     """
@@ -93,22 +93,23 @@ class Reviews:
 
     def may_show(self, nodule: str, result: NoduleResult) -> bool:
         """Whether the number of a result may be seen, wherever. Reads no file."""
-        return not self.hidden_because(nodule, result)
+        return not self.hidden_because(nodule, result.gate, result.gate_reasons)
 
-    def hidden_because(self, nodule: str, result: NoduleResult) -> str:
-        """A sentence for the place of a hidden number: why, and what to do; empty where it may be seen."""
+    def hidden_because(self, nodule: str, gate: str | None, reasons: Sequence[str]) -> str:
+        """A sentence for the place of a hidden number: why, and what to do; empty where it may be seen. gate, reasons:
+        of its result."""
         review = self.of(nodule)
-        if withheld := self._withheld(review, result, show_anyway=False):
+        if withheld := self._withheld(review, gate, reasons, show_anyway=False):
             return withheld
         if self.reader_first and review.state != REVEALED:
             return "Your estimate is stored: reveal the number."
         return ""
 
-    def _withheld(self, review: Review, result: NoduleResult, show_anyway: bool) -> str:
+    def _withheld(self, review: Review, gate: str | None, reasons: Sequence[str], show_anyway: bool) -> str:
         if self.reader_first and review.state == CONCEALED:
             return "Reader first: store your own estimate (0 to 100 %), then the number is shown."
-        if result.gate == "red" and not show_anyway and not review.overrode(result.gate_reasons):
-            return f"The gate is red ({', '.join(result.gate_reasons)}): the number is shown only on Show anyway."
+        if gate == "red" and not show_anyway and not review.overrode(tuple(reasons)):
+            return f"The gate is red ({', '.join(reasons)}): the number is shown only on Show anyway."
         return ""
 
     def estimate(self, subject: Subject, percent: float) -> None:
@@ -135,7 +136,7 @@ class Reviews:
             raise UsageError("The nodule was not scored: there is no number to show.", "no-number")
         self.refresh()
         review = self.of(subject.nodule)
-        if withheld := self._withheld(review, result, show_anyway):
+        if withheld := self._withheld(review, result.gate, result.gate_reasons, show_anyway):
             raise UsageError(withheld, "hidden")
         facts = {**result_facts(result, card), "override": result.gate == "red"}
         before = review.result

@@ -1,4 +1,5 @@
-"""95 % intervals of a share and of an area under the ROC curve, which hold also near 0 and 1 and of few cases."""
+"""95 % intervals of a share and of an area under the ROC curve, which hold also near 0 and 1 and of few cases; and
+the bins of a reliability diagram."""
 
 from __future__ import annotations
 
@@ -52,3 +53,11 @@ def _root(excess: Callable[[float], float], below: float, above: float, otherwis
         middle = (below + above) / 2
         below, above = (middle, above) if excess(middle) * sign > 0 else (below, middle)
     return (below + above) / 2
+
+
+def equal_mass_bins(probabilities: np.ndarray) -> np.ndarray:
+    """(cases,) number of each case's bin: ten bins with equally many cases, fewer below 100 cases (ten a bin, two at
+    least). Equal probabilities share a bin, so that bins may merge."""
+    count = int(np.clip(len(probabilities) // 10, 2, 10))
+    edges = np.unique(np.sort(probabilities)[np.arange(1, count) * len(probabilities) // count])
+    return np.unique(np.searchsorted(edges, probabilities, side="right"), return_inverse=True)[1]

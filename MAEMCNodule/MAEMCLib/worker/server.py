@@ -14,13 +14,16 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import BinaryIO
 
 from .. import __version__
 from ..errors import MAEMCError, UsageError
 from ..files.strict_json import parse_json
 from ..machine.installation import check_torch, explained
-from .protocol import LINE_LIMIT, decode_case, encode_array, require
+from .protocol import LINE_LIMIT, decode_case, decode_planes, encode_array, require
+from .reports import Reports, decode_page
+from .training_nodules import ShownNodules
 
 _LARGEST_REQUEST = 64
 """Nodules a request may hold; the line limit comes first with float32 voxels."""
@@ -41,7 +44,15 @@ class Server:
             "device": self._device,
             "predict": self._predict,
             "explain": self._explain,
+            "report_page": self._report_page,
+            "report": self._report,
+            "import": self._import,
+            "calibration": self._calibration,
+            "dicom": self._dicom,
+            "alike": self._alike,
         }
+        self._reports = Reports()
+        self._shown = ShownNodules()
 
     def answer(self, line: bytes) -> None:
         """Answer one line; every defect of it becomes an error object."""
@@ -93,24 +104,92 @@ class Server:
         nodules = _nodules(message)
         predictor = self._load(message)
         cases = [decode_case(nodule, predictor.card) for nodule in nodules]
+        fields = [decode_planes(nodule) for nodule in nodules]
         predictions = predictor.predict(cases, lambda share: self._progress(message, "scoring", share))
-        return {"predictions": [asdict(p) for p in predictions], "device": predictor.device, **self._model()}
+        outlines = [None if planes is None else encode_array(predictor.outline(*planes)) for planes in fields]
+        return {
+            "predictions": [asdict(p) for p in predictions],
+            "outlines": outlines,
+            "device": predictor.device,
+            **self._model(),
+        }
 
     def _explain(self, message: dict) -> dict:
         from ..explain.explanation import explain
+        from ..figures.words import sentences
         from ..models.autoencoder import load_autoencoder
+        from .maps import encode_maps
 
         nodules = _nodules(message)
         predictor = self._load(message)
         case = decode_case(nodules[0], predictor.card)
         self._progress(message, "explaining", 0.0)
         self._autoencoder = self._autoencoder or load_autoencoder(predictor)
-        explanation = explain(predictor, case, self._autoencoder)
+        measured = message.get("measured", False)
+        require(isinstance(measured, bool), "'measured' of a request is true or false.", "measured")
+        explanation = explain(predictor, case, self._autoencoder, measured=measured)
         parts = {
             part: {branch: encode_array(array) for branch, array in branches.items()}
             for part, branches in explanation.parts().items()
         }
-        return {**parts, **self._model()}
+        further = encode_maps(explanation) if measured else {}
+        return {**parts, **further, "sentences": sentences(explanation), **self._model()}
+
+    def _report_page(self, message: dict) -> dict:
+        page = message.get("nodule")
+        self._progress(message, "drawing", 0.0)
+        explained = self._explained(message, page) if isinstance(page, dict) and page.get("case") else ()
+        decoded = self._shown.with_alike(decode_page(page, explained), _text(message, "model"))
+        return {"pages": self._reports.add(_document(message), message.get("number"), decoded)}
+
+    def _alike(self, message: dict) -> dict:
+        return {"pictures": self._shown.pictures(_text(message, "model"), message.get("numbers"))}
+
+    def _explained(self, message: dict, page: dict) -> list:
+        """What explains the number of a page, for the report."""
+        from ..explain.explanation import explain
+        from ..models.autoencoder import load_autoencoder
+        from ..report.nodule_page import explained_parts
+        from ..report.sections import Figure
+
+        predictor = self._load(message)
+        kind = predictor.card.kind
+        require(isinstance(page["case"], dict), "The case of a page is an object with arrays.", "nodules")
+        case, result = decode_case(page["case"], predictor.card), decode_page(page).result
+        self._autoencoder = self._autoencoder or load_autoencoder(predictor)
+        explanation = explain(predictor, case, self._autoencoder, measured=True)
+        figures = kind.figures(result, case, explanation).items()
+        return explained_parts(explanation, [Figure.drawn(figure, name) for name, figure in figures])
+
+    def _report(self, message: dict) -> dict:
+        from ..models.bundle import read_card
+        from ..models.store import find_model
+
+        folder, card = _text(message, "folder"), read_card(find_model(_text(message, "model")))
+        require(folder, "A report needs a 'folder' that its files go to.", "folder")
+        self._progress(message, "writing", 0.0)
+        whole = _document(message), message.get("pages"), Path(folder), _text(message, "patient", "")
+        return {"files": self._reports.write(*whole, card)}
+
+    def _dicom(self, message: dict) -> dict:
+        from ..models.store import find_model, read_card
+        from .dicom_results import write_dicom_results
+
+        self._progress(message, "writing", 0.0)
+        return write_dicom_results(message, read_card(find_model(_text(message, "model"))))
+
+    def _calibration(self, message: dict) -> dict:
+        from .drawing import calibration_png
+
+        return {"png": calibration_png(_text(message, "model"))}
+
+    def _import(self, message: dict) -> dict:
+        from ..models.store import import_model
+
+        path = _text(message, "file")
+        require(path, "'file' of a request names the bundle to import.", "file")
+        model = import_model(path, _text(message, "sha256"))
+        return {"name": model.name, "note": model.note}
 
     def _load(self, message: dict):
         from ..models.bundle import ModelBundle, read_card
@@ -148,6 +227,12 @@ def _echoed(number: object) -> str | int | None:
     if isinstance(number, str):
         return number if len(number) <= 200 else None
     return number if isinstance(number, int) and not isinstance(number, bool) and abs(number) < 2**53 else None
+
+
+def _document(message: dict) -> str:
+    document = _text(message, "document")
+    require(document, "A report needs a 'document', a text that tells it from others.", "document")
+    return document
 
 
 def _text(message: dict, name: str, default: str | None = None) -> str | None:

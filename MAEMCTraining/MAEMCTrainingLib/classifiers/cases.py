@@ -17,10 +17,10 @@ from MAEMCLib.cases.values import SERIES, ClinicalField
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.models.card import branch_source
 
+from ..data.cases import TEST, TRAIN, VALIDATION
 from ..data.cohort import Cohort, Settings
 from ..data.folds import Division, divide
 from ..data.kinds.kind import Presentation
-from ..data.parts import TEST, TRAIN, VALIDATION
 from .presets import ClassifierConfiguration
 
 LABEL = "label"
@@ -117,13 +117,15 @@ class LabeledCohort:
         values, given = _no_values(len(self))
         return replace(self, asked=series, values=values, given=given)
 
-    def facts(self) -> dict[str, Any]:
-        """What a job keeps of its data; of the values only what the bundle states too."""
-        return self.main.facts() | {
-            "classes": self.counts,
+    def facts(self, *parts: str) -> dict[str, Any]:
+        """What a job keeps of its data, of the cases of these parts (none named: all); of the values only what the
+        bundle states too. Raises InputError where there is no such case."""
+        cases = self.of_parts(*parts) if parts else self
+        return cases.main.facts() | {
+            "classes": cases.counts,
             "clinical": [one.to_json() for one in self.asked],
-            "given": {one.name: int(self.given[:, column].sum()) for column, one in enumerate(self.fields)},
-            "seen": {branch: int(self.seen[:, column].sum()) for column, branch in enumerate(self.branches)},
+            "given": {one.name: int(cases.given[:, column].sum()) for column, one in enumerate(self.fields)},
+            "seen": {branch: int(cases.seen[:, column].sum()) for column, branch in enumerate(self.branches)},
         }
 
 

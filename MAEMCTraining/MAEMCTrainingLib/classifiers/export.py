@@ -13,22 +13,26 @@ import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import read_json
 from MAEMCLib.models.bundle import Member, ModelBundle, save_bundle
-from MAEMCLib.models.card import SCHEMA, ModelCard, name_problem
+from MAEMCLib.models.card import ModelCard, name_problem, schema_of
+from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.reference_case import measure
-from MAEMCLib.models.weights_header import TensorHeader
+from MAEMCLib.models.tensor_header import TensorHeader
 from torch import Tensor
 
+from ..characteristics.members import beside_members
 from ..data.kinds import kind_of_job
 from ..engine.checkpoints import read_tensors
 from ..jobs.job import Job, finished_job, now
 from ..jobs.revision import code_revision
 from .cases import OWN_CLASSES
-from .fold_model import fold_folder, fold_weights, head_of
+from .fold_model import fold_folder, fold_results, fold_weights, head_of
 from .starting_point import IMAGENET, KeptStart, kept_start
 
 _NEEDED = ("id", "version", "title", "intended_use")
 _TEXTS = (*_NEEDED, "limitations", "licence", "citation", "attribution", "data", "label_type")
 FLOAT32 = "float32"
+FEWEST_SUBSOLID = 30
+"""Training nodules that readers call subsolid, from which on a model counts as knowing them."""
 
 
 def read_card_texts(path: Path) -> dict[str, Any]:
@@ -49,7 +53,8 @@ def read_card_texts(path: Path) -> dict[str, Any]:
 
 def export(folder: Path, output: Path, texts: dict[str, Any], precision: str = FLOAT32) -> ModelBundle:
     """Write the bundle of a finished fine-tuning or fusion: a classifier and feature statistics for each fold, the
-    autoencoder of its pre-training, where the job has kept it, and a reference case.
+    autoencoder of its pre-training, where the job has kept it, what is told beside the number, where its data have
+    readers' ratings, and a reference case.
 
     texts: as ``read_card_texts`` gives them. precision: of the classifiers. What is missing is among the card's notes.
     Raises InputError: no finished job of the two; ModelError: damaged weights, a place that cannot be written.
@@ -62,18 +67,23 @@ def export(folder: Path, output: Path, texts: dict[str, Any], precision: str = F
             "single-slice",
         )
     start = kept_start(job)
-    members = _members(job, precision)
+    members, card = _members(job, precision), _card(job, start, texts)
+    results = fold_results(job.folder, job.settings["configuration"]["folds"])
+    tested = {row["case_id"]: fold for fold, result in enumerate(results) for row in result["test"]}
+    predictor = Predictor(ModelsInMemory.of(card, members), "cpu")
+    beside = beside_members(job, tested, predictor, texts.get("attribution", ""))
+    card |= {**beside.card, "notes": [*card["notes"], *beside.notes]}
     if start is not None and start.autoencoder:
         members.append(Member("decoder", "decoder", start.autoencoder))
-    return save_bundle(output, _card(job, start, texts), members, measure)
+    return save_bundle(output, card, [*members, *beside.members], measure)
 
 
-def models_of_job(folder: Path) -> ModelBundle:
+def models_of_job(folder: Path, folds: Sequence[int] | None = None) -> ModelBundle:
     """The bundle that ``export`` would write, without texts and decoder and in memory alone: to score with the models
-    of a finished job, of either head. Raises as ``export`` does.
+    of a finished job, of either head. folds: whose models; None: of all. Raises as ``export`` does.
     """
     job = finished_job(folder, "finetune", "fuse")
-    return ModelsInMemory.of(_card(job, None, _texts(folder)), _members(job))
+    return ModelsInMemory.of(_card(job, None, _texts(folder)), _members(job, folds=folds))
 
 
 def _texts(folder: Path) -> dict[str, Any]:
@@ -96,17 +106,19 @@ class ModelsInMemory(ModelBundle):
     def of(cls, card: Mapping[str, Any], members: Sequence[Member]) -> ModelsInMemory:
         """card: as ``save_bundle`` takes it. Raises ModelError."""
         held = {f"{member.name}.safetensors": member.tensors for member in members}
+        listed = [{"role": member.role, "file": name} for member, name in zip(members, held, strict=True)]
         values = {
-            "schema": SCHEMA,
+            "schema": schema_of(listed),
             **card,
-            "members": [{"role": member.role, "file": name} for member, name in zip(members, held, strict=True)],
+            "members": listed,
             "files": {name: {"sha256": "0" * 64, "bytes": 1} for name in held},
         }
         return cls(Path(), ModelCard.parse(json.dumps(values).encode(), "", card["id"]), held)
 
     def header(self, name: str) -> dict[str, TensorHeader]:
         """The types and shapes of a member's tensors."""
-        kinds = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
+        kinds = {torch.float32: "F32", torch.float64: "F64", torch.bfloat16: "BF16", torch.float16: "F16"}
+        kinds[torch.int64] = "I64"
         return {key: TensorHeader(kinds[t.dtype], tuple(t.shape)) for key, t in self.held[name].items()}
 
     def tensors(self, name: str) -> dict[str, Tensor]:
@@ -114,9 +126,9 @@ class ModelsInMemory(ModelBundle):
         return dict(self.held[name])
 
 
-def _members(job: Job, precision: str = FLOAT32) -> list[Member]:
+def _members(job: Job, precision: str = FLOAT32, folds: Sequence[int] | None = None) -> list[Member]:
     members = []
-    for number in range(job.settings["configuration"]["folds"]):
+    for number in range(job.settings["configuration"]["folds"]) if folds is None else folds:
         weights = fold_weights(job.folder, number)
         if precision != FLOAT32:
             kind = getattr(torch, precision)
@@ -162,11 +174,13 @@ def _card(job: Job, start: KeptStart | None, texts: dict[str, Any]) -> dict[str,
         "software": {**settings["versions"], "exported by": code_revision()},
     }
     of_some = ("counts", "by_class", "confusion_matrix", "operating_points", "thresholds_reason", "reliability",
-               "training_distances")  # fmt: skip
+               "training_distances", "training_errors")  # fmt: skip
     card |= {key: report[key] for key in of_some if report.get(key)}
     if cohort["diameter_mm"]:
         smallest, largest = cohort["diameter_mm"]
         card["applicability"] = {"smallest_diameter_mm": smallest, "largest_diameter_mm": largest}
+        if cohort.get("subsolid", 0) >= FEWEST_SUBSOLID:
+            card["applicability"]["subsolid_known"] = True
     return card
 
 

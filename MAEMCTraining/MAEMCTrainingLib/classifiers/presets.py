@@ -5,15 +5,16 @@ The source of fusion publishes no settings; all of these are ours.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Literal
 
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.networks.configuration import BackboneConfiguration, EncoderConfiguration
 
 from ..engine.configuration import (
     Augmentation,
-    Bound,
     Count,
+    HeldOut,
+    LabeledCases,
     NotNegative,
     Optimization,
     PictureAugmentation,
@@ -24,7 +25,6 @@ from ..engine.configuration import (
 )
 
 FINETUNING_PRESETS, FUSION_PRESETS = ("default", "tiny", "paper"), ("default", "tiny")
-HeldOut = Annotated[float, Bound("between 0 and 0.5", lambda fraction: 0 < fraction < 0.5)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class ClassifierConfiguration(Run):
     # no up; scoring takes as many times longer.
     angles: Count = 1
     # Labeled cases of each fold's training part that are used, for learning curves; 0: all.
-    labeled_cases: Annotated[int, Bound("0 (all) or at least 4, two of each class", lambda n: n == 0 or n >= 4)] = 0
+    labeled_cases: LabeledCases = 0
     # Of folds, validation parts and the choice of labeled cases; repeats of a training keep it. None: as ``seed``.
     split_seed: int | None = 0
     # Leave the encoder as it is and train the head alone: what a few dozen cases can decide.

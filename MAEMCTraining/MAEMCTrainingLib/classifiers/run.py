@@ -16,25 +16,24 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import replacing, write_json
 from MAEMCLib.images.gray import STORED_SIDE
 from MAEMCLib.networks.configuration import CLINICAL
-from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.heads import HEADS, head_named
+from MAEMCLib.networks.vit import build_encoder
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..data.cases import TEST, TRAIN, VALIDATION
 from ..data.cohort import Cohort, Settings, measure_preprocessing
 from ..data.folds import Fold
-from ..data.parts import TEST, TRAIN, VALIDATION
 from ..engine.configuration import to_json
 from ..engine.loop import train
 from ..engine.session import Session
-from ..jobs.job import refuse_older
 from ..pretraining.run import PretrainingTask, cohort_of, with_attributes
 from ..statistics.logistic import FEATURE_PENALTY, fit_classes
 from .cases import PICTURE, LabeledCohort, describe_parts, division_of, part_counts
-from .fold_model import FoldTraining, feature_statistics, features, fold_folder, predict
+from .fold_model import FoldTraining, fold_folder
 from .presets import ClassifierConfiguration, FusionConfiguration
 from .starting_point import IN_FOLD, SCRATCH, StartingPoint, check_protocol, keep_start
-from .task import ClassifierTask
+from .task import ClassifierTask, feature_statistics, features, predict
 
 IMAGES_ALONE = "images alone"
 """The same network without the clinical values, beside the one that reads them."""
@@ -61,10 +60,11 @@ def train_folds(
     job = session.job
     _check(cohort, run, start)
     division = division_of(cohort, run, job.log)
-    run = replace(run, folds=len(division.folds))
-    pretraining, leaky = check_protocol(protocol, cohort.main.subset(division.untouched), start)
+    parts, facts = part_counts(cohort), cohort.facts(TRAIN, VALIDATION)
+    if run.folds != len(division.folds):
+        run = replace(run, folds=len(division.folds))
+    pretraining, leaky = check_protocol(protocol, cohort.main, start, division.untouched)
     preprocessing = _preprocessing(cohort, run, start)
-    refuse_older(job)
     job.declare(
         {
             "configuration": to_json(run),
@@ -80,8 +80,8 @@ def train_folds(
             "pretraining_fingerprint": start.fingerprint if start else None,
             "data": data,
             "data_fingerprint": cohort.fingerprint,
-            "cohort": cohort.of_parts(TRAIN, VALIDATION).facts(),
-            "parts": part_counts(cohort),
+            "cohort": facts,
+            "parts": parts,
         }
     )
     if session.processes.leads:
@@ -93,10 +93,10 @@ def train_folds(
     for line in _describe(plan):
         job.log(line)
     everyone = cohort_of(start.pretraining, job.home) if pretraining == IN_FOLD else None
-    job.update(folds=run.folds, parts=len(plan.stages) * run.folds)
     for fold in division.folds:
         if not (fold_folder(job.folder, fold.number) / "result.json").is_file():
             _train_fold(plan, fold, everyone)
+    job.update(stage="Evaluating")
     return plan if session.processes.leads else None
 
 
@@ -146,7 +146,7 @@ def _train_fold(plan: FoldTraining, fold: Fold, everyone: Cohort | None) -> None
         before = start.pretraining
         others, run, attributes = with_attributes(everyone.without(tested), before.run, lambda line: None)
         task = PretrainingTask(others, run, before.preprocessing, attributes=attributes)
-        train(task, run, session, place / "pretraining", attributes.fingerprint(others), fold=fold.number)
+        train(task, run, session, place / "pretraining", task.fingerprint, fold=fold.number)
         state = task.module.encoder.state_dict()
     trained = {name: _train_variant(plan, fold, name, state) for name in plan.variants}
     if session.processes.leads:
@@ -202,7 +202,7 @@ def _describe(plan: FoldTraining) -> Iterator[str]:
         what = f"Fusion of {', '.join(cohort.branches)} and {values}"
     folds = f"{run.folds} folds" + (f" of the column {run.folds_from}" if run.folds_from else "")
     yield (
-        f"{what} from {plan.start.public_name if plan.start else SCRATCH} on {len(cohort)} cases "
+        f"{what} from {plan.start.public_name if plan.start else SCRATCH} on {len(cohort.labels)} cases "
         f"({', '.join(f'{count} {name}' for name, count in cohort.counts.items())}), "
         f"{'one model' if division.by_split else folds}{', linear probe' if run.linear_probe else ''}, on "
         f"{plan.session.device}."

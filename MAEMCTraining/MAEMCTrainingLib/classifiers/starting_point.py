@@ -5,6 +5,7 @@ whatever became of its pre-training, which is many times as large.
 """
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,9 @@ from typing import Any
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.files.atomic import file_sha256, read_json, replacing, write_json
 from MAEMCLib.models.bundle import CARD, SUFFIX, ModelBundle
-from MAEMCLib.models.store import find_model, list_models
+from MAEMCLib.models.store import find_model, is_path, list_models
 from MAEMCLib.networks.backbones import imagenet_file, load_imagenet
-from MAEMCLib.networks.configuration import BackboneConfiguration, DecoderConfiguration
-from MAEMCLib.networks.encoders import AnyEncoderConfiguration
+from MAEMCLib.networks.configuration import AnyEncoderConfiguration, BackboneConfiguration, DecoderConfiguration
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -72,7 +72,8 @@ def starting_point(words: str) -> StartingPoint | None:
     """
     if words in (SCRATCH, IMAGENET):
         return None
-    known = words.partition("@")[0] in {model.card.id for model in list_models() if model.card}
+    models = [] if is_path(words) else list_models()
+    known = words.partition("@")[0] in {model.card.id for model in models if model.card}
     path = find_model(words) if known else Path(words)  # an id before a folder of that name
     return from_bundle(path) if path.suffix == SUFFIX or (path / CARD).is_file() else from_job(path)
 
@@ -147,8 +148,11 @@ def from_imagenet(encoder: Any, weights: Path | None) -> StartingPoint:
     )
 
 
-def check_protocol(protocol: str, cohort: Cohort, start: StartingPoint | None) -> tuple[str | None, bool]:
-    """Where the encoders of the folds come from, and whether the evaluation leaks. cohort: the cases that are tested.
+def check_protocol(
+    protocol: str, cohort: Cohort, start: StartingPoint | None, tested: Iterable[int] | None = None
+) -> tuple[str | None, bool]:
+    """Where the encoders of the folds come from, and whether the evaluation leaks. tested: cases of the cohort, all
+    where none are named.
 
     None: from scratch. GIVEN: the pre-training as it is, either because it saw nobody who is evaluated here, or, under
     the protocol ``paper``, although it did: that leaks. IN_FOLD: it did see them, so that under ``honest`` it is
@@ -161,8 +165,10 @@ def check_protocol(protocol: str, cohort: Cohort, start: StartingPoint | None) -
     pretrained = start.pretraining
     if pretrained is None:
         return GIVEN if start.source == IMAGENET else UNKNOWN, False
+    cases = cohort.cases if tested is None else [cohort.cases[int(case)] for case in tested]
+    patients = {case.patient for case in cases}
     comparable = pretrained.cohort["pseudonym_key"] == cohort.pseudonym_key
-    if comparable and not set(pretrained.cohort["pseudonyms"]) & {case.patient for case in cohort.cases}:
+    if comparable and not set(pretrained.cohort["pseudonyms"]) & patients:
         return GIVEN, False
     if protocol == "paper":
         return GIVEN, True

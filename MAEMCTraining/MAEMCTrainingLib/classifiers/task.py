@@ -1,4 +1,4 @@
-"""One fold of a classifier as a task of the training loop.
+"""One fold of a classifier as a task of the training loop, and what its network makes of cases.
 
 A head that looks at each branch by itself is trained on one at a time: a sample is a case and one of its branches. A
 head that relates them is trained on all of a case at once, and its loss is the cross-entropy of the fused logits plus
@@ -7,7 +7,7 @@ the mean cross-entropy of the observed branches' own. What decides on the epoch 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +19,17 @@ from torch import Tensor, nn
 
 from ..data.cohort import Settings
 from ..data.folds import Fold
-from ..engine.class_weights import class_weights
-from ..engine.optimization import NamedParameter, layer_scale
+from ..engine.optimization import NamedParameter, class_weights, layer_scale
 from ..engine.rng import generator
 from ..engine.task import Sample, Task
 from ..statistics.metrics import macro_auc_row
 from .cases import CaseImages, LabeledCohort
-from .fold_model import CASES_TOGETHER, TOGETHER, chunks, features, joined, mean_of_owners, predict, trained_branches
 from .presets import ClassifierConfiguration
+
+TOGETHER = 64
+"""Images that pass through the network at once, or all of one case."""
+CASES_TOGETHER = 16
+"""Cases that pass through a head at once."""
 
 
 @dataclass
@@ -205,3 +208,106 @@ def standardization(cohort: LabeledCohort, cases: np.ndarray) -> tuple[Tensor, T
             center[a] = numbers.mean()
             scale[a] = numbers.std() if numbers.std() > 0 else 1.0
     return torch.from_numpy(center), torch.from_numpy(scale)
+
+
+def trained_branches(fusion: str, branches: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of the branches that a head is trained on and evaluated by. fusion: "mean", of all, or the one."""
+    return tuple(number for number, name in enumerate(branches) if fusion in ("mean", name) or len(branches) == 1)
+
+
+def chunks(
+    images: CaseImages, cases: np.ndarray, branches: Sequence[int], together: int = TOGETHER
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Plain images of a few cases at a time: their places in ``cases``, (images, S, S), and whose each is, (images,):
+    the case's place among them times the number of branches, plus the branch's place in ``branches``."""
+    parts: list[np.ndarray] = []
+    owners: list[int] = []
+    first, slots = 0, 0
+    for place, case in enumerate(cases):
+        plain = images.plain(int(case))
+        for column, branch in enumerate(branches):
+            parts.append(plain[branch])
+            owners += [(place - first) * len(branches) + column] * len(plain[branch])
+            slots += max(1, len(plain[branch]))
+        if slots >= together or place + 1 == len(cases):
+            shown = [part for part in parts if len(part)]
+            yield (
+                slice(first, place + 1),
+                np.concatenate(shown) if shown else np.zeros((0, images.side, images.side), np.float32),
+                np.array(owners, dtype=np.int64),
+            )
+            parts, owners, first, slots = [], [], place + 1, 0
+
+
+def mean_of_owners(values: Tensor, owners: np.ndarray, count: int) -> Tensor:
+    """(images, ...) -> (count, ...) float64 on the CPU: the mean over each owner's images, zeros of who has none."""
+    values, index = values.cpu().double(), torch.from_numpy(owners)
+    total = torch.zeros((count, *values.shape[1:]), dtype=torch.float64)
+    counts = torch.bincount(index, minlength=count).clamp_min(1).reshape(-1, *[1] * (values.ndim - 1))
+    return total.index_add_(0, index, values) / counts
+
+
+@torch.no_grad()
+def features(
+    encoder: nn.Module, images: CaseImages, cases: np.ndarray, device: torch.device, together: int = TOGETHER
+) -> Tensor:
+    """(cases, branches, width) float64 on the CPU: what a head reads, without augmentation or masks; zeros where a
+    branch was not observed.
+
+    Of several pictures of a case the mean: a linear head's output of it is the mean of its outputs.
+    """
+    encoder.eval().to(device)
+    branches = range(len(images.cohort.branches))
+    parts = []
+    for places, shown, owners in chunks(images, np.asarray(cases), branches, together):
+        count = (places.stop - places.start) * len(branches)
+        values = torch.zeros(0, encoder.width)
+        if len(shown):
+            values = encoder.features(torch.from_numpy(shown).to(device)[:, None])
+        parts.append(mean_of_owners(values, owners, count).unflatten(0, (-1, len(branches))))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def predict(
+    classifier: Classifier, values: Tensor, seen: np.ndarray, clinical: np.ndarray, given: np.ndarray
+) -> Logits:
+    """What a head makes of features (cases, branches, width), in double precision on the CPU.
+
+    seen: (cases, branches) bool, the branches that it is to look at; clinical, given: (cases, A).
+    """
+    classifier.eval()
+    device = next(classifier.parameters()).device
+    parts = []
+    for start in range(0, len(values), CASES_TOGETHER):
+        chunk = slice(start, start + CASES_TOGETHER)
+        exact = values[chunk].float() if device.type == "mps" else values[chunk]
+        others = (torch.from_numpy(part[chunk]).to(device) for part in (seen, clinical, given))
+        parts.append(classifier.of_features(exact.to(device), *others))
+    return joined(parts)
+
+
+def joined(parts: Sequence[Logits]) -> Logits:
+    """One after another, in double precision on the CPU."""
+    return Logits(
+        torch.cat([part.fused.cpu().double() for part in parts]),
+        torch.cat([part.branches.cpu().double() for part in parts]),
+        torch.cat([part.observed.cpu() for part in parts]),
+    )
+
+
+def feature_statistics(values: Tensor, seen: np.ndarray, branches: Sequence[str]) -> dict[str, Tensor]:
+    """Mean (width,) and covariance (width, width) of each branch's features where it was seen, float32: what the model
+    is used to. A branch that fewer than two cases have is left out."""
+    statistics = {"count": torch.tensor(float(len(values)))}
+    for number, name in enumerate(branches):
+        own = values[:, number]
+        if not seen[:, number].all():
+            own = own[torch.from_numpy(seen[:, number])]
+        if len(own) < 2:
+            continue
+        statistics[f"{name}_mean"] = own.mean(dim=0).float()
+        statistics[f"{name}_covariance"] = torch.cov(own.T).float()
+        if len(own) < len(values):
+            statistics[f"{name}_count"] = torch.tensor(float(len(own)))
+    return statistics

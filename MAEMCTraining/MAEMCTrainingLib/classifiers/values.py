@@ -14,10 +14,10 @@ from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.inputs.region import PLANES
 from MAEMCLib.models.predictor import value_tensors
 
-from ..data.building import build_store
 from ..data.cases import SourceCase
 from ..data.cohort import Cohort, join
 from ..data.sources import Progress, Source, cache_name
+from ..data.store import build_store
 from .cases import LABEL, OWN_CLASSES, PICTURE, LabeledCohort, labeled, source_of
 
 CHOICES_AT_MOST = 12
@@ -235,7 +235,7 @@ def _further(
     wanted = {case.case_id for case in main.cases}
     cached, key = [], pseudonym_key(home)
     for source in sources:
-        cases = [case for case in source.cases() if case.row.values.get(name) and case.pseudonym(key) in wanted]
+        cases = [case for case in source.cases() if case.row.values.get(name) and case.facts(key)["case_id"] in wanted]
         there = [_of_series(case, source.path.parent / case.row.values[name]) for case in cases]
         lacking = [case.case_id for case in there if not case.row.image.exists()]
         if lacking:

@@ -4,9 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 
-from . import TRAINING, TerminalLine, add_command, add_machine, add_output, chosen_device, show
+from ..engine.processes import chosen_device
+from ..jobs.progress import TerminalLine
+from . import TRAINING, add_command, add_machine, add_output, show
 
 
 def add(commands: Any) -> None:
@@ -45,7 +47,7 @@ def _compare(options: argparse.Namespace) -> None:
     from ..network_comparison.comparing import compare_networks
     from ..network_comparison.page import comparison_report
 
-    device = chosen_device(options)
+    device = chosen_device(options.device, options.threads)
     columns = [name.strip() for name in options.columns.split(",")] if options.columns else []
     make_output(options.output)
     networks = (options.first, options.second)
@@ -56,5 +58,6 @@ def _compare(options: argparse.Namespace) -> None:
             )
     except KeyboardInterrupt:
         raise Interrupted("Stopped. No result was written, and what was there before is unchanged.") from None
-    show(comparison_report(report), options)
+    if not options.quiet:
+        show(comparison_report(report))
     print(options.output)

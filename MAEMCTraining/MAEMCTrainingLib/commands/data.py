@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import UsageError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 
-from . import TerminalLine, add_command, add_output
+from ..jobs.progress import TerminalLine
+from . import add_command, add_output
 
 _PROCESSES = "cases worked on at the same time (default: one for each processor, at most 8)"
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 
-from . import TRAINING, TerminalLine, add_command, add_output, chosen_device, show
+from ..engine.processes import chosen_device
+from ..jobs.progress import TerminalLine
+from . import TRAINING, add_command, add_output, show
 
 if TYPE_CHECKING:
     from MAEMCLib.report.sections import Report
@@ -34,6 +36,16 @@ def add(commands: Any) -> None:
         help="labeled cases to score; without it a training's own out-of-fold predictions are reported again",
     )
     command.add_argument("--target", metavar="COLUMN", help="of the manifest: each case's class (default: label)")
+    command.add_argument(
+        "--by",
+        action="append",
+        default=[],
+        metavar="COLUMN[:BOUND,...]",
+        help="with --data: also within the groups of a column, e.g. --by diameter_mm:6,8,15 --by readers:3",
+    )
+    command.add_argument(
+        "--clicks", action="store_true", help="with --data: also from points 1, 2, 3 mm beside each nodule's own"
+    )
     command.add_argument("--output", type=Path, metavar="DIR", help="without --data: the job's own folder")
     command.add_argument("--device", default="auto")
 
@@ -53,13 +65,17 @@ def add(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from ..evaluation.external import evaluate_on, make_output
+    from ..evaluation.external import Wanted, evaluate_on, make_output
+    from ..evaluation.groups import Grouping
     from ..evaluation.page import evaluation_report
     from ..evaluation.report import evaluate_again
     from ..jobs.job import Job, finished_job
 
     folder, failed = Path(options.model), []
     kind = Job(folder).settings["kind"] if (folder / "job.json").is_file() else "bundle"
+    wanted = Wanted(options.target, [Grouping.of(words) for words in options.by], options.clicks)
+    if (options.by or options.clicks) and (options.data is None or kind == "pretrain"):
+        raise UsageError("--by and --clicks are of data that a classifier scores: give --data.", "no-data")
     if kind == "pretrain":
         report = _evaluate_pretraining(options, folder)
     elif options.data is None:
@@ -78,12 +94,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     else:
         with TerminalLine(options.quiet, "Scoring") as counter:
             found, failed = evaluate_on(
-                options.model, options.data, options.output, home(), options.device, counter, options.target
+                options.model, options.data, options.output, home(), options.device, counter, wanted
             )
         report = evaluation_report(found)
     for case, _, reason in failed:
         print(f"{case} was not scored: {reason}", file=sys.stderr)
-    show(report, options)
+    if not options.quiet:
+        show(report)
     print(options.output or folder)
     return _FAILED if failed else 0
 
@@ -108,12 +125,13 @@ def _evaluate_pretraining(options: argparse.Namespace, folder: Path) -> Report:
     training = None
     with contextlib.suppress(InputError):  # its data are gone: the rows that need them say so
         training = cohort_of(pretrained, home())
-    return pretext_report(evaluate_pretext(pretrained, cohort, options.output, chosen_device(options), training))
+    return pretext_report(evaluate_pretext(pretrained, cohort, options.output, chosen_device(options.device), training))
 
 
 def _export(options: argparse.Namespace) -> None:
     from MAEMCLib.models.card import name_problem
 
+    from ..characteristics.members import told_line
     from ..classifiers.export import export, read_card_texts
 
     if options.card is not None:
@@ -135,4 +153,6 @@ def _export(options: argparse.Namespace) -> None:
         print(*missing or ["The model has no autoencoder, and reconstructs no region."], sep="\n", file=sys.stderr)
     if not options.quiet:
         print(f"{bundle.card.id} {bundle.card.version}, verified, SHA-256 {bundle.card.sha256}", file=sys.stderr)
+        if line := told_line(bundle.card.values):
+            print(line, file=sys.stderr)
     print(options.output)

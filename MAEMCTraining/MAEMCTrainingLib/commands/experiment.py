@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import UsageError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 
 from ..classifiers.cases import division_of, labeled
 from ..classifiers.presets import finetuning_preset
+from ..data.cases import split_patients
 from ..data.cohort import join
-from ..data.parts import split_patients
 from ..data.sources import Source
 from ..engine.configuration import PRESETS
 from ..experiments.cell import EVALUATE, FINETUNE, FUSE

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError, MAEMCError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 
 from ..data.importers.formats import importers
 from ..data.importers.imported import Importer

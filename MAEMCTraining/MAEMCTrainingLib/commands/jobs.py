@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.machine.terminal import visible
 
-from ..jobs.files import EventLog, read_state
+from ..jobs.files import EventLog, damaged_notes, read_state
 from ..jobs.job import Job, known_jobs, last_output, state_before
 from ..jobs.launching import resume
-from ..jobs.notes import damaged_notes
 from ..jobs.progress import progress_line
 from ..jobs.stopping import request_stop
 from . import add_command

@@ -13,14 +13,14 @@ from MAEMCLib.files.atomic import file_sha256
 from MAEMCLib.machine.installation import check_packages, check_torch
 from MAEMCLib.report.sections import Report, Section, Table
 
-from ..jobs.progress import duration
+from ..jobs.progress import TerminalLine, duration
 from ..jobs.stopping import Interrupted
 from ..reduction import METHODS, NOTE, check_rule
 from ..reduction.partial import Partial
 from ..reduction.result import check_output, write_reduction
 from ..reduction.run import reduce_manifest
 from ..reduction.selection import LEADER, PAIRWISE, SELECTIONS, Rule
-from . import TerminalLine, add_command, add_output, show
+from . import add_command, add_output, show
 
 _FAILED = 3
 _NEEDS = {"ssim": ("scipy",), "deepnet": ("timm",)}
@@ -94,7 +94,8 @@ def _reduce(options: argparse.Namespace) -> int:
     partial.path.unlink(missing_ok=True)
     for item in reduction.left_out:
         print(f"left out {item}", file=sys.stderr)
-    show(_report(reduction, rule), options)
+    if not options.quiet:
+        show(_report(reduction, rule))
     print(options.output)
     return _FAILED if reduction.left_out else 0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.files.home import home
+from MAEMCLib.files.atomic import home
 from MAEMCLib.machine.installation import check_packages
 
 from ..classifiers.cases import LABEL
@@ -24,10 +24,11 @@ from ..data.kinds import KINDS
 from ..data.sources import Source, check_folds, naming_nobody
 from ..engine.configuration import PRESETS, encoder_named, override
 from ..jobs.job import Job, open_job
-from ..jobs.launching import is_detached, launch
+from ..jobs.launching import launch
+from ..jobs.progress import Preparation
 from ..jobs.stopping import StopRequest
 from ..pretraining.presets import pretraining_preset, read_settings
-from . import TRAINING, TerminalLine, add_command, add_data, add_machine, add_output, chosen_device, show
+from . import TRAINING, add_command, add_data, add_machine, add_output, show
 
 if TYPE_CHECKING:
     from ..classifiers.presets import ClassifierConfiguration
@@ -183,13 +184,13 @@ def _classify(kind: str, options: argparse.Namespace) -> None:
         with naming_nobody(options.data):
             check_folds(run.folds, run.folds_from, sources)
             caches, data = _open_all(options, sources, "labeled cases", session)
-            with _leader_first(options, session) as counter:
+            with _leader_first(options, session) as progress:
                 folder, say = options.output / "caches", session.job.log
-                cohort = read_cases(caches, sources, columns, folder, home(), counter, say)
+                cohort = read_cases(caches, sources, columns, folder, home(), progress, say)
         trained = train_folds(cohort, run, session, data, start, options.protocol)
         found = evaluate_job(trained) if trained else None
-    if found is not None:
-        show(evaluation_report(found), options)
+    if found is not None and not options.quiet:
+        show(evaluation_report(found))
     _show_result(options, session)
 
 
@@ -198,7 +199,7 @@ def _split(texts: list[str]) -> tuple[str, ...]:
 
 
 def _show_result(options: argparse.Namespace, session: Session) -> None:
-    if session.processes.leads and not is_detached():  # what a detached run prints stays in its job's folder
+    if session.processes.leads and not options.detached:  # what a detached run prints stays in its job's folder
         print(options.output)
 
 
@@ -250,11 +251,11 @@ def _start(
 @contextlib.contextmanager
 def running(options: argparse.Namespace, kind: str, folder: Path) -> Iterator[Session]:
     """What one run happens in, with its job opened in a folder."""
-    from ..engine.processes import joined, launched
+    from ..engine.processes import chosen_device, joined, launched
     from ..engine.session import Session
 
     processes = launched()
-    device = chosen_device(options, processes.local_rank if processes.several else None)
+    device = chosen_device(options.device, options.threads, processes)
     with contextlib.ExitStack() as stack:
         stack.enter_context(joined(processes, device))
         stop = stack.enter_context(StopRequest().listening())
@@ -286,27 +287,23 @@ def _open_all(
 ) -> tuple[list, list[dict[str, str]]]:
     caches = []
     for source in sources:
-        with _leader_first(options, session) as counter:
-
-            def progress(done: int, total: int, counter: TerminalLine = counter) -> None:
-                counter(done, total)
-                session.job.prepare("Cutting regions", done, total, session.stop)
-
+        with _leader_first(options, session) as progress:
             caches.append(source.open(options.output / "caches", home(), progress))
         for skipped in caches[-1].left_out if session.processes.leads else ():
-            print(f"left out {_left_out(skipped)}", file=sys.stderr)
+            print(f"left out {_left_out(skipped, options.detached)}", file=sys.stderr)
     return caches, [{"path": str(source.path.resolve()), "takes": takes} for source in sources]
 
 
 @contextlib.contextmanager
-def _leader_first(options: argparse.Namespace, session: Session) -> Iterator[TerminalLine]:
+def _leader_first(options: argparse.Namespace, session: Session) -> Iterator[Preparation]:
     """The process that leads cuts and counts what it cuts; the others find all of it there."""
     processes = session.processes
-    with processes.leader_first(), TerminalLine(options.quiet or not processes.leads, "Cutting") as counter:
-        yield counter
+    quiet = options.quiet or not processes.leads
+    with processes.leader_first(), Preparation(quiet, session.job, session.stop) as progress:
+        yield progress
 
 
-def _left_out(skipped: dict[str, Any]) -> str:
-    if is_detached():  # what it prints stays in its job's folder, which names nobody
+def _left_out(skipped: dict[str, Any], detached: bool) -> str:
+    if detached:  # what it prints stays in its job's folder, which names nobody
         return f"row {skipped['row']}: {skipped['code']}; maemc-train cache says more"
     return f"{skipped['case_id']}: {skipped['reason']}"

@@ -1,4 +1,5 @@
-"""The cases of one or several caches, in one order, as training sees them."""
+"""The cases of one or several caches, in one order, as training sees them; and their metadata as multi-hot attributes,
+which supervised and multi-label contrastive pre-training learn from."""
 
 from __future__ import annotations
 
@@ -12,12 +13,12 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
-from MAEMCLib.inputs.settings import PicturePreprocessing, Preprocessing
+from MAEMCLib.inputs.nodule import Preprocessing
+from MAEMCLib.inputs.view import PicturePreprocessing
 
-from .cases import StoredCase
+from .cases import TRAIN, StoredCase, part_of_patient
 from .columns import check_there, text_of
 from .kinds.kind import Kind, Presentation
-from .parts import TRAIN, part_of_patient
 from .store import Store
 
 UNLABELED = -1
@@ -112,7 +113,8 @@ class Cohort:
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
     def facts(self) -> dict[str, Any]:
-        """What a job keeps of its data: counts, the range of sizes, padding, and the patients' pseudonyms."""
+        """What a job keeps of its data: counts, the 5th and 95th percentile of sizes, padding, and the patients'
+        pseudonyms."""
         cases = self.cases
         sizes = [case.diameter_mm for case in cases if case.diameter_mm is not None]
         return {
@@ -121,7 +123,7 @@ class Cohort:
             "malignant": int((self.labels == 1).sum()),
             "benign": int((self.labels == 0).sum()),
             "unlabeled": int((self.labels == UNLABELED).sum()),
-            "diameter_mm": [min(sizes), max(sizes)] if sizes else None,
+            "diameter_mm": np.percentile(sizes, (5, 95)).tolist() if sizes else None,
             "pseudonym_key": self.pseudonym_key,
             "pseudonyms": sorted({case.patient for case in cases}),
             **self.kind.cohort_facts(self),
@@ -167,7 +169,7 @@ def join(stores: Sequence[Store], unlabeled_only: Sequence[Store] = ()) -> Cohor
         raise InputError(f"The case {twice[-1].where} is in the data twice. Leave one of them out.", "duplicate-case")
     if not members:
         raise InputError("The data holds no case to train on.", "no-cases")
-    part_of_patient((case.patient, case.part or TRAIN) for _, case in members)
+    part_of_patient([(case.patient, case.part or TRAIN) for _, case in members])
     return Cohort(tuple(members))
 
 
@@ -189,3 +191,46 @@ def measure_preprocessing(cohort: Cohort, augmentation: Any, side: int, skip_uno
     if deviation < 1e-4:
         raise InputError("All images hold one and the same gray value. Check the images.", "constant")
     return replace(settings, mean=round(float(mean), 6), std=round(deviation, 6))
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """values: (cases, A) bool. names: of the A attributes, "column=value"."""
+
+    values: np.ndarray
+    names: tuple[str, ...]
+
+    @classmethod
+    def none(cls, cases: int) -> Attributes:
+        """For methods that need no metadata."""
+        return cls(np.zeros((cases, 0), dtype=bool), ())
+
+    def fingerprint(self, cohort: Cohort) -> str:
+        """A hash of the data and of what is said of them; that of the cohort where nothing is."""
+        if not self.names:
+            return cohort.fingerprint
+        attributes = np.packbits(self.values).tobytes() + "|".join(self.names).encode()
+        return hashlib.sha256(cohort.fingerprint.encode() + attributes).hexdigest()
+
+
+def attributes_of(cohort: Cohort, columns: Sequence[str]) -> tuple[Attributes, np.ndarray]:
+    """What the cases say under the columns, and the indices of those that say anything.
+
+    A cell may hold several values, separated by ';'. Attributes are ordered by column and value. Raises InputError:
+    data without a column, no case with a value, fewer than two attributes in all.
+    """
+    attributes = [
+        {f"{name}={value.strip()}" for name in columns for value in texts[name].split(";") if value.strip()}
+        for texts in cohort.columns(columns)
+    ]
+    names = sorted(set().union(*attributes), key=lambda name: (columns.index(name.partition("=")[0]), name))
+    described = np.array([index for index, own in enumerate(attributes) if own], dtype=int)
+    if len(names) < 2:
+        there = f"all of them say {names[0]}" if names else "no case says anything there"
+        raise InputError(
+            f"The columns {', '.join(columns)} tell no cases apart: {there}. Fill them in the manifest, or name others "
+            "with columns=...",
+            "single-class",
+        )
+    values = np.array([[name in attributes[index] for name in names] for index in described], dtype=bool)
+    return Attributes(values, tuple(names)), described

@@ -1,7 +1,7 @@
 """Further columns of a manifest: what a cache keeps of them, and what is asked of them by name.
 
-A cache keeps nothing that may name somebody: small numbers, the coded terms of DICOM columns, and of other columns with
-few values only which cases share one, as pseudonyms.
+A cache keeps nothing that may name somebody: small numbers, several readers' ratings, the coded terms of DICOM columns,
+and of other columns with few values only which cases share one, as pseudonyms.
 """
 
 import re
@@ -16,6 +16,7 @@ from .cases import StoredCase
 MOST_GROUPS = 20
 """Values of a column; a column with more describes single cases."""
 _SMALL = re.compile(r"-?[0-9]{1,2}(?:\.[0-9]{1,2})?")  # what is larger may be somebody's number, or a date
+_RATINGS = re.compile(r"[0-9](?: [0-9]){1,5}")  # of several readers, a digit each
 _CODED = ("modality", "anatomy")
 _CODE = re.compile("[A-Z0-9_ ]{1,16}")  # a code string of DICOM
 _OF_THE_CASE = ("case_id", "label", "diameter_mm", "split")
@@ -33,14 +34,19 @@ def kept_values(cases: Sequence[Mapping[str, str]], key: bytes) -> list[dict[str
     for name in dict.fromkeys(name for values in cases for name in values if name not in _NEVER):
         texts = [values.get(name, "") for values in cases]
         different = set(texts) - {""}
-        if len(different) <= MOST_GROUPS or all(map(is_small_number, different)):
+        if len(different) <= MOST_GROUPS or all(map(_is_harmless, different)):
             for values, text in zip(kept, texts, strict=True):
                 values[name] = ";".join(_kept(name, part.strip(), key) for part in text.split(";"))
     return kept
 
 
+def _is_harmless(text: str) -> bool:
+    """Whether a text is a small number, or one digit for each of several readers."""
+    return is_small_number(text) or _RATINGS.fullmatch(text) is not None
+
+
 def _kept(name: str, text: str, key: bytes) -> str:
-    if not text or is_small_number(text) or (name in _CODED and _CODE.fullmatch(text)):
+    if not text or _is_harmless(text) or (name in _CODED and _CODE.fullmatch(text)):
         return text
     return pseudonym("G", text, key)
 

@@ -10,9 +10,9 @@ import numpy as np
 from MAEMCLib.errors import InputError
 
 from ..engine.rng import generator
+from .cases import TEST, TRAIN, VALIDATION
 from .cohort import Cohort
 from .columns import MOST_GROUPS, is_small_number
-from .parts import TEST, TRAIN, VALIDATION
 
 
 @dataclass(frozen=True)

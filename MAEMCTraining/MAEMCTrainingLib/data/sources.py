@@ -12,14 +12,12 @@ from typing import Any
 from MAEMCLib.cases.manifest import Manifest, read_manifest
 from MAEMCLib.errors import InputError, MAEMCError
 
-from .building import build_store
-from .cases import SourceCase
+from .cases import VALIDATION, SourceCase, parts_of
 from .columns import check_there
 from .folds import too_few_folds
 from .kinds import kind_of
 from .kinds.kind import Kind
-from .parts import VALIDATION, parts_of
-from .store import Store, is_cache, open_store
+from .store import Store, build_store, is_cache, open_store
 
 Progress = Callable[[int, int], None]
 _SHORTEST_NAME = 3  # shorter cells of a manifest name nobody, and are parts of any word
@@ -74,12 +72,12 @@ class Source:
         home: Path,
         settings: Any = None,
         processes: int | None = None,
-        progress: Progress = lambda done, total: None,
+        progress: Progress | None = None,
     ) -> Store:
         """The cache of a manifest in a folder, built or brought up to date. Raises what ``build_store`` raises."""
         return build_store(self.kind, self.cases(), folder, home, settings, processes, progress, self.path)
 
-    def open(self, caches: Path, home: Path, progress: Progress = lambda done, total: None) -> Store:
+    def open(self, caches: Path, home: Path, progress: Progress | None = None) -> Store:
         """The cache as it is; of a manifest the one under ``caches``."""
         if isinstance(self.data, Store):
             return self.data

@@ -156,7 +156,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _recover(folder: Path) -> None:
     last, fresh, old = folder / "last", folder / "last.new", folder / "last.old"
     if not last.exists():
-        for candidate in (fresh, old):
+        for candidate in filter(Path.exists, (fresh, old)):
             with contextlib.suppress(ModelError):
                 _check_headers(candidate, _read_training(candidate).get("files"))
                 os.rename(candidate, last)

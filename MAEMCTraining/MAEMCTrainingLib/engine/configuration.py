@@ -38,6 +38,11 @@ def at_least(lowest: int) -> Bound:
     return Bound(f"at least {lowest}", lambda value: value >= lowest)
 
 
+MaskRatio = Annotated[float, Bound("between 0 and 1", lambda value: 0 < value < 1)]
+"""A share of an image that is masked: something is masked and something visible."""
+HeldOut = Annotated[float, Bound("between 0 and 0.5", lambda fraction: 0 < fraction < 0.5)]
+"""A share of what could be trained on."""
+LabeledCases = Annotated[int, Bound("0 (all) or at least 4, two of each class", lambda n: n == 0 or n >= 4)]
 Count = Annotated[int, at_least(1)]
 Positive = Annotated[float, Bound("above 0", lambda value: value > 0)]
 NotNegative = Annotated[float, at_least(0)]

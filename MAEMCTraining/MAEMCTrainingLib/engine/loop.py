@@ -17,14 +17,13 @@ import numpy as np
 from MAEMCLib.errors import InputError, UsageError
 from torch import Tensor
 
-from ..jobs.progress import Progress, peak_memory_mb
+from ..jobs.progress import Progress
 from ..jobs.stopping import Interrupted
 from .checkpoints import Checkpoints, Position
 from .configuration import Run, to_json
-from .optimization import build_optimizer, learning_rate
+from .optimization import build_optimizer, learning_rate, set_learning_rate
 from .session import Session
-from .step import MicroBatches, Stepper, device_failure
-from .task import Sample, Task
+from .task import MicroBatches, Sample, Stepper, Task, device_failure
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,6 @@ def train(
         loop.log()
         if loop.epoch_done:
             loop.validate(patience, window)
-        loop.progress.show(loop.position, loop.epoch, loop.figures["loss"], loop.rate)
         if session.processes.any(session.stop.asked, session.device):
             loop.save()
             at = f"step {loop.position.step} of {loop.steps}"
@@ -99,10 +97,10 @@ class _Loop:
         self.steps = run.epochs * self.per_epoch
         self.module = task.module.to(session.device)
         self.module.train()
-        optimizer = build_optimizer(task.parameters(), run.optimization, session.device)
-        self.checkpoints = Checkpoints(folder, self.module, optimizer, identity)
+        self.optimizer = build_optimizer(task.parameters(), run.optimization, session.device)
+        self.checkpoints = Checkpoints(folder, self.module, self.optimizer, identity)
         self.position, self.best = self.checkpoints.restore(self.steps)
-        self.stepper = Stepper(task, run, optimizer, session.device, self.processes)
+        self.stepper = Stepper(task, run, self.optimizer, session.device, self.processes)
         if self.position.scaler:
             self.stepper.scaler.load_state_dict(self.position.scaler)
         self.stepper.accumulation = max(self.stepper.accumulation, self.position.accumulation)
@@ -119,7 +117,7 @@ class _Loop:
                 self.job.log(f"Continuing at step {done} of {self.steps}.")
             self.job.forget_events(done, (task.phase, "validation"), **where)
         self.where = {"phase": task.phase, **where}
-        self.progress = Progress(self.job, run.epochs, done, self.steps, self.where)
+        self.progress = Progress(self.job, session.device, run.epochs, done, self.steps, self.where)
         self.batches = _ahead(task, run.batch, self.stepper, done, self.steps)
 
     def step(self) -> None:
@@ -128,9 +126,10 @@ class _Loop:
         self.epoch, index = divmod(step, self.per_epoch)
         self.epoch_done = index + 1 == self.per_epoch
         self.rate = learning_rate(self.run.optimization, step, self.steps, self.per_epoch)
+        set_learning_rate(self.optimizer, self.rate, self.epoch)
         self.samples, parts = next(self.batches)
         try:
-            self.figures = self.stepper.step(self.samples, parts, self.rate, self.epoch, step)
+            self.figures = self.stepper.step(self.samples, parts, step)
         except RuntimeError as error:
             if failure := device_failure(error, self.session.device):
                 raise failure from error
@@ -141,13 +140,10 @@ class _Loop:
         self.progress.images += len(self.samples) * self.task.images_per_sample
 
     def log(self) -> None:
-        """Write the step's figures down, where they are due."""
+        """Show the step, and write its figures down, where they are due."""
         step = self.position.step
-        if step % self.run.log_every == 0 or self.epoch_done or step == 1:
-            speed = {"learning_rate": self.rate, "images_per_second": round(self.progress.images_per_second(), 2)}
-            memory = peak_memory_mb(self.session.device)
-            figures = self.figures | speed | ({"memory_mb": memory} if memory else {})
-            self.progress.event(step, self.epoch, figures)
+        logged = step % self.run.log_every == 0 or self.epoch_done or step == 1
+        self.progress.step_done(step, self.epoch, self.figures | {"learning_rate": self.rate}, logged)
 
     def validate(self, patience: int | None, window: int) -> None:
         """What follows an epoch: validation, where the task has one, the best weights, a preview."""
@@ -159,8 +155,8 @@ class _Loop:
             better = self.position.assess(figures["loss"], self.epoch, patience, window)
             if better:
                 self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.module.state_dict().items()}
-            validation = {**self.where, "phase": "validation", **figures, "better": better}
-            self.job.event(step=self.position.step, epoch=self.epoch, **validation)
+            validation = {"phase": "validation", **figures, "better": better}
+            self.progress.event(self.position.step, self.epoch, validation)
         if self.processes.leads:
             self.task.epoch_done(self.epoch, self.session.device)
 
@@ -173,6 +169,7 @@ class _Loop:
 
     def finish(self) -> Outcome:
         """Save what was trained since, and the best weights for other programs."""
+        self.batches.close()
         if self.position.step > self.trained_from:
             self.save()
         if self.best is not None and self.processes.leads:  # again, should the run have been killed between the two

@@ -1,10 +1,12 @@
-"""Learning rate, weight decay and layer decay: which parameter moves how fast at which step."""
+"""Learning rate, weight decay and layer decay: which parameter moves how fast at which step; and how much a case of
+each class counts in its loss."""
 
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -95,3 +97,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float, epoch: int)
     """Give every group its share of the schedule's rate; none to what does not move yet."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"] if epoch >= group["from_epoch"] else 0.0
+
+
+def class_weights(counts: np.ndarray) -> np.ndarray:
+    """Cases of each class (classes,) -> n / (classes * cases) (classes,): every class counts the same, and the mean
+    over the cases is 1."""
+    return counts.sum() / (len(counts) * counts.astype(float))

@@ -103,6 +103,22 @@ def launched() -> Processes:
     return Processes(rank, count, local)
 
 
+def chosen_device(request: str, threads: int | None = None, processes: Processes | None = None) -> torch.device:
+    """The device that a request means (auto, cpu, cuda, cuda:N, mps), and the processor's threads set. Of several
+    processes each takes a GPU of its own where nobody chose one. Raises UsageError."""
+    import torch
+    from MAEMCLib.machine.device import choose_device
+
+    if threads is not None:
+        if threads < 1:
+            raise UsageError(f"--threads is {threads}; it has to be at least 1.")
+        torch.set_num_threads(threads)
+    several = processes is not None and processes.several
+    if several and request in ("auto", "cuda") and torch.cuda.is_available():
+        request = f"cuda:{processes.local_rank % torch.cuda.device_count()}"
+    return torch.device(choose_device(request).name)
+
+
 @contextlib.contextmanager
 def joined(processes: Processes, device: torch.device) -> Iterator[Processes]:
     """Meet the others (NCCL between GPUs, gloo between processors) and part from them at the end of the block."""

@@ -1,38 +1,45 @@
 """What a model has to beat: always the commoner class, the nodule's size alone, its mean density by distance from the
 point, an encoder that has learned nothing; of 2-D pictures a random forest on the central pixels. All are fitted in the
-job's folds. Beside them, how far a job's own cases lie from what its models know."""
+job's folds. Beside them, how far a job's own cases lie from what its models know.
 
-from collections.abc import Callable, Sequence
+Of a network that is shown the observed slices alone, also what is told by which slices these are: were that much, it
+could have learned how large the file is, and not what is in it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from MAEMCLib.applicability import PERCENTILES, branch_distances, case_distance
 from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.inputs.region import SIDE, SLICES
-from MAEMCLib.models.ood import PERCENTILES, branch_distances, case_distance
-from MAEMCLib.networks.encoders import build_encoder
+from MAEMCLib.networks.configuration import TILES
+from MAEMCLib.networks.vit import build_encoder
 
-from ..classifiers.fold_model import FoldTraining, features, fold_folder, fold_result, load_fold, trained_branches
+from ..classifiers.fold_model import FoldTraining, fold_folder, load_fold, probabilities_of
 from ..classifiers.starting_point import SCRATCH
+from ..classifiers.task import features, trained_branches
 from ..data.cohort import Cohort
 from ..data.folds import Fold
-from ..data.kinds.kind import Presentation
+from ..data.kinds.montage_views import regions
 from ..data.kinds.nodule import KIND as NODULE
-from ..data.kinds.nodule import regions
 from ..data.kinds.picture import KIND as PICTURE
 from ..engine.checkpoints import read_tensors
 from ..statistics.logistic import FEATURE_PENALTY, fit_logistic
 from ..statistics.operating_points import FEWEST_CASES
-from .out_of_fold import probabilities_of
 
 MAJORITY, SIZE, VALUES = "majority class", "size alone", "clinical values alone (logistic)"
-FROZEN = "pre-trained encoder, frozen"
+FROZEN, FOREST = "pre-trained encoder, frozen", "random forest on the central pixels"
 CENTRAL_PIXELS = 32
 TREES = 300
 PROFILE_MM = 24
 _RADII = np.linspace(0.2, 2.6, 24)
 
 
-def baselines_of(trained: FoldTraining) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """(cases, C) probabilities by name of the baseline, of the cases that a fold tests, and why one is missing."""
+def baselines_of(
+    trained: FoldTraining, results: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(cases, C) probabilities by name of the baseline, of the cases that a fold tests, and why one is missing.
+    results: of the folds."""
     cohort, division, run = trained.cohort, trained.division, trained.run
     labels, folds, main = cohort.labels, division.folds, cohort.main
     classes = int(labels.max()) + 1
@@ -49,7 +56,8 @@ def baselines_of(trained: FoldTraining) -> tuple[dict[str, np.ndarray], dict[str
         others[SIZE] = logistic(np.array(sizes, dtype=float)[:, None], labels, folds)
     if main.kind is PICTURE:
         upright = trained.images.presentations[""].upright()
-        others["random forest on the central pixels"] = central_forest(upright, labels, folds)
+        pictures = [upright.plain(case) for case in range(len(labels))]
+        others[FOREST] = central_forest(pictures, labels, folds)
     if main.kind is NODULE:
         profiles = radial_profiles(main)
         others["radial profile, by mm"] = logistic(profiles, labels, folds)
@@ -57,12 +65,16 @@ def baselines_of(trained: FoldTraining) -> tuple[dict[str, np.ndarray], dict[str
             unavailable["radial profile, by radius"] = unavailable[SIZE]
         else:
             others["radial profile, by radius"] = logistic(by_radius(profiles, np.array(sizes)), labels, folds)
+        middle = [[regions(main, case)[0, SLICES // 2]] for case in range(len(main))]
+        others[FOREST] = central_forest(middle, labels, folds)
+        if run.encoder.skips_unobserved:
+            others |= {name: logistic(shown, labels, folds) for name, shown in observed_patterns(trained).items()}
     untrained = build_encoder(run.encoder, seed=run.seed + 1)
     values = features(untrained, trained.images, np.arange(len(main)), trained.session.device).flatten(1).numpy()
     others["untrained encoder, frozen"] = logistic(values, labels, folds, FEATURE_PENALTY)
     if trained.session.job.settings["from"] == SCRATCH:
         unavailable[FROZEN] = "trained from scratch"
-    frozen = [row for fold in folds for row in fold_result(trained.session.job.folder, fold.number).get("frozen", [])]
+    frozen = [row for result in results for row in result.get("frozen", [])]
     if frozen:
         place = {case.case_id: index for index, case in enumerate(main.cases)}
         others[FROZEN] = np.full((len(main), classes), np.nan)
@@ -80,8 +92,9 @@ def training_distances(trained: FoldTraining) -> list[float]:
     """
     cohort, division, run, folder = trained.cohort, trained.division, trained.run, trained.session.job.folder
     folds = [(fold, fold.validation if division.by_split else fold.test) for fold in division.folds]
-    known = all((fold_folder(folder, fold.number) / "statistics.safetensors").exists() for fold, _ in folds)
-    if not known or sum(len(cases) for _, cases in folds) < FEWEST_CASES:
+    if sum(len(cases) for _, cases in folds) < FEWEST_CASES:
+        return []
+    if not all((fold_folder(folder, fold.number) / "statistics.safetensors").exists() for fold, _ in folds):
         return []
     numbers = trained_branches(getattr(run, "fusion", "mean"), cohort.branches)
     found = []
@@ -140,7 +153,7 @@ def radial_profiles(cohort: Cohort) -> np.ndarray:
     z, y, x = np.meshgrid(across, along, along, indexing="ij")
     distances = np.sqrt(x**2 + y**2 + z**2)
     both = np.stack([distances, distances])
-    return np.array([shell_means(regions(cohort, index), both) for index in range(len(cohort))])
+    return np.array([shell_means(regions(cohort, index), both) for index in range(len(cohort.cases))])
 
 
 def by_radius(profiles: np.ndarray, diameters_mm: np.ndarray) -> np.ndarray:
@@ -150,29 +163,49 @@ def by_radius(profiles: np.ndarray, diameters_mm: np.ndarray) -> np.ndarray:
     return np.array([np.interp(_RADII * r, distances, profile) for r, profile in zip(radii, profiles, strict=True)])
 
 
-def central_forest(presentation: Presentation, labels: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:
-    """(cases, C) out-of-fold probabilities of a random forest on the pixels of the view's central half, at 32 x 32.
+def observed_patterns(trained: FoldTraining) -> dict[str, np.ndarray]:
+    """Which of the slices that the classifier is shown were observed, (cases, slices) of 0 and 1: as scoring finds
+    them, and as the first epoch of training shows them, where some are left out at random."""
+    images, shown, seed = trained.images, trained.run.encoder.shown, trained.run.seed
+    side = images.side // TILES
+
+    def pattern(image: np.ndarray) -> np.ndarray:
+        corners = image[::side, ::side].ravel()  # of the montage's slices, in their order
+        return np.isfinite(corners[list(shown)]).astype(float)
+
+    every = range(len(trained.cohort))
+    return {
+        "observed slices alone": np.stack([pattern(images.plain(case)[0][0]) for case in every]),
+        "observed slices alone, as training shows them": np.stack(
+            [pattern(images.augmented(case, 0, seed, 0, False)[0]) for case in every]
+        ),
+    }
+
+
+def central_forest(cases: Sequence[Sequence[np.ndarray]], labels: np.ndarray, folds: Sequence[Fold]) -> np.ndarray:
+    """(cases, C) out-of-fold probabilities of a random forest on the pixels of the central half, at 32 x 32, of the
+    square pictures of each case: of a nodule the middle axial slice.
 
     Every picture is a sample in training; a case's probability is the mean over its pictures.
     """
     from sklearn.ensemble import RandomForestClassifier
 
     pixels, owners = [], []
-    for case in range(len(labels)):
-        for image in presentation.plain(case):
+    for case, pictures in enumerate(cases):
+        for image in pictures:
             middle = len(image) / 2
             pixels.append(crop_resized(image, (middle, middle), middle, CENTRAL_PIXELS).ravel())
             owners.append(case)
-    values, cases = np.array(pixels), np.array(owners)
+    values, owner = np.array(pixels), np.array(owners)
     probabilities = np.zeros((len(labels), int(labels.max()) + 1))
     for fold in folds:
-        training = np.isin(cases, _training(fold))
+        training = np.isin(owner, _training(fold))
         forest = RandomForestClassifier(TREES, class_weight="balanced", min_samples_leaf=2, random_state=0)
-        forest.fit(values[training], labels[cases[training]])
-        tested = np.isin(cases, fold.test)
+        forest.fit(values[training], labels[owner[training]])
+        tested = np.isin(owner, fold.test)
         total = np.zeros_like(probabilities)
-        np.add.at(total, np.ix_(cases[tested], forest.classes_), forest.predict_proba(values[tested]))
-        counts = np.bincount(cases[tested], minlength=len(labels))
+        np.add.at(total, np.ix_(owner[tested], forest.classes_), forest.predict_proba(values[tested]))
+        counts = np.bincount(owner[tested], minlength=len(labels))
         probabilities[fold.test] = total[fold.test] / counts[fold.test, None]
     return probabilities
 

@@ -8,8 +8,8 @@ import numpy as np
 from MAEMCLib.report.sections import Metric
 
 from ..classifiers.cases import OWN_CLASSES
-from ..statistics.bootstrap import patient_samples, two_class_samples
 from ..statistics.calibration import Calibration, reliability
+from ..statistics.intervals import patient_samples, two_class_samples
 from ..statistics.metrics import (
     Comparison,
     area,
@@ -21,6 +21,7 @@ from ..statistics.metrics import (
     evaluate_classes,
 )
 from ..statistics.operating_points import POINTS, OperatingPoint, at_points
+from .groups import GroupRow, LikeSize
 from .predictions import BRANCH, PredictionTable, second_of
 
 Metrics = Mapping[str, Metric]
@@ -66,7 +67,7 @@ class JobFacts:
 
     pretraining: as ``check_protocol`` gives it. per_fold: a row for each fold. parts_of_split: cases in each part
     of the manifest. training_distances: percentiles 0 ... 100. clinical: what was asked for; seen, given: of how many
-    cases there was what.
+    cases there was what. training_errors: by plane, percentiles 0 ... 100 (``reconstruction_errors``).
     """
 
     protocol: str
@@ -79,6 +80,25 @@ class JobFacts:
     clinical: Sequence[Mapping[str, Any]] = ()
     seen: Mapping[str, int] = field(default_factory=dict)
     given: Mapping[str, int] = field(default_factory=dict)
+    training_errors: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClickRow:
+    """Of one distance: scores from a moved point, in how many nodules, how many of them moved in the plane alone.
+
+    median, high: the median and the 95th percentile of the change of probability. changed: the share of moved points
+    whose class is another one. auc: of the nodules by one of their moved points, the mean over the directions.
+    """
+
+    distance_mm: float
+    points: int
+    cases: int
+    in_plane: int
+    median: float
+    high: float
+    changed: float
+    auc: Metric
 
 
 @dataclass(frozen=True)
@@ -87,6 +107,8 @@ class DataFacts:
 
     model: id, version and hash of a bundle, None of a job. overlap: whether it was trained on some of the patients
     (state and text). failed: rows of the manifest. gates: how many cases have each color. facts: what else to know.
+    groups, like_size, clicks: within groups of cases, among those of like size, from points that were moved; like_size
+    is None where a size is not known or nothing is of like size.
     """
 
     model: Mapping[str, str] | None
@@ -95,6 +117,9 @@ class DataFacts:
     failed: Sequence[int]
     gates: Mapping[str, int]
     facts: Sequence[tuple[str, str]]
+    groups: Sequence[GroupRow] = ()
+    like_size: LikeSize | None = None
+    clicks: Sequence[ClickRow] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +163,8 @@ class Evaluation:
             values["comparisons"] = {name: found["difference"] for name, found in values["comparisons"].items()}
         if decisions["calibration"]["calibrated"]:
             del decisions["calibration"]["reason"]
+        if job is not None and not job["training_errors"]:
+            del job["training_errors"]
         values["parts"] = {name: _known(part) | own_counts(part["classes"]) for name, part in values["parts"].items()}
         always = {key: decisions[key] for key in ("prior_in_probability", "thresholds_reason")}
         return _known(values) | own_counts(self.classes) | always | _known(decisions) | (job or {}) | (data or {})
@@ -167,9 +194,10 @@ def measure(
     facts: the fields of ``Evaluation`` that are no figures.
     """
     labels, patients, ranked = table.labels, table.patient_numbers, None
-    if len(table.classes) == 2:
-        ranked = evaluate(labels, table.probabilities[:, 1], patients, threshold, table.folds, scores)
     samples = patient_samples(labels, patients) if table.by_class else two_class_samples(labels, patients)
+    if len(table.classes) == 2:
+        drawn = None if table.by_class else samples
+        ranked = evaluate(labels, table.probabilities[:, 1], patients, threshold, table.folds, scores, drawn)
     branches: dict[str, Metrics] = {}
     baselines: dict[str, Metrics] = {}
     comparisons: dict[str, Comparison] = {}

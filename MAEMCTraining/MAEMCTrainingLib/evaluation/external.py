@@ -1,78 +1,48 @@
 """A bundle, or the models of a finished training, on other labeled data: what a hospital does before it trusts one.
 
-The whole model scores each case through ``MAEMCLib``'s own ``Predictor``, so that the numbers are those of
-``maemc batch``; a cache gives what it holds. A case of several pictures has the mean of their log-odds, as in training.
-Thresholds and calibration are the model's; nothing is chosen on the data.
+The whole model scores each case; of a training in folds, patients whom a fold tested are scored by that fold's member
+alone, which never saw them. Thresholds and calibration are the model's; nothing is chosen on the data.
 """
 
 import contextlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from MAEMCLib.cases.case import Case
-from MAEMCLib.cases.manifest import read_manifest
-from MAEMCLib.cases.pseudonyms import key_name, pseudonym, pseudonym_key
 from MAEMCLib.errors import InputError, UsageError
 from MAEMCLib.files.atomic import make_folder
-from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.card import ModelCard
 from MAEMCLib.models.reference_case import open_predictor
 from MAEMCLib.models.store import find_model
-from MAEMCLib.results import NoduleResult, Prediction
-from MAEMCLib.scoring import CaseScorer
-from scipy.special import softmax
 
-from ..classifiers.cases import LABEL, OWN_CLASSES, labeled
+from ..classifiers.cases import LABEL, OWN_CLASSES
 from ..classifiers.export import models_of_job
 from ..classifiers.starting_point import IMAGENET, SCRATCH, UNKNOWN, UNKNOWN_PATIENTS
-from ..data.cohort import join
-from ..data.kinds import KINDS
-from ..data.kinds.picture import case_of
-from ..data.parts import FIRST_ROW
-from ..data.store import open_store
+from ..data.sources import Source
 from ..jobs.job import Job
 from ..statistics.calibration import Calibration
 from ..statistics.metrics import auc
 from .baselines import SIZE
-from .evaluation import DataFacts, Decisions, Evaluation, measure, with_figures
-from .notes import data_notes
+from .clicks import click_rows
+from .evaluation import ClickRow, DataFacts, Decisions, Evaluation, measure, with_figures
+from .groups import Grouping, group_rows, like_size
 from .page import write_evaluation
-from .predictions import PredictionTable
-
-_TOGETHER = 16
-_LEAST = 1e-7  # a probability of 0 would have no log-odds
-Progress = Callable[[int, int], None]
-
-
-class Failed(NamedTuple):
-    """A case that could not be scored: the user's own case_id, its row of the manifest, the reason in full."""
-
-    case_id: str
-    row: int
-    reason: str
+from .predictions import PredictionTable, read_predictions
+from .report import data_notes
+from .scored_data import WHOLE, Failed, Members, Progress, Scored, score_cache, score_manifest
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Other data after scoring.
+class Wanted:
+    """What is measured besides. target: the manifest's column of the class; None: its own, the label. groups: columns
+    whose groups have rows of their own. clicks: whether nodules are scored again from moved points."""
 
-    table: case_ids are the user's own, of a cache pseudonyms; beside the model stands the size, where all are known.
-    unsized: cases without a diameter. key: name of the pseudonyms' key. failed: what could not be scored. unlabeled:
-    cases left out for want of a label. gates: how many cases have each color; empty for a cache.
-    """
-
-    table: PredictionTable
-    unsized: int
-    key: str
-    failed: list[Failed]
-    unlabeled: int
-    gates: Mapping[str, int]
+    target: str | None = None
+    groups: Sequence[Grouping] = ()
+    clicks: bool = False
 
 
 def evaluate_on(
@@ -82,28 +52,54 @@ def evaluate_on(
     home: Path,
     device: str = "auto",
     progress: Progress = lambda done, total: None,
-    target: str | None = None,
+    wanted: Wanted = Wanted(),
 ) -> tuple[Evaluation, list[Failed]]:
     """Score the labeled cases of a manifest or a cache; write metrics.json, predictions.csv and report.html to output.
 
-    reference: a finished job, a bundle or a model's id. target: the manifest's column of the class; None: its own, the
-    label. Returns the evaluation, and the cases that could not be scored with their reasons. Raises ModelError: no such
-    bundle, damaged; InputError: an unfinished job, data without labels, of one class or of another slice step;
-    UsageError: output is a job's folder, a model of classes that no column is named for.
+    reference: a finished job, a bundle or a model's id. Returns the evaluation, and the cases that could not be scored
+    with their reasons. Raises ModelError: no such bundle, damaged; InputError: an unfinished job, data without labels,
+    of one class or of another slice step; UsageError: output is a job's folder, a model of classes that no column is
+    named for, groups of no column, moved points of a cache or of pictures.
     """
     make_output(output)
     job = Job(Path(reference)) if (Path(reference) / "job.json").is_file() else None
-    bundle = ModelBundle.open(find_model(reference)) if job is None else models_of_job(Path(reference))
-    column = _target(bundle.card, target)
-    predictor = open_predictor(bundle, device)
+    members = _members(reference, job, device)
+    card = members.card
+    column = _target(card, wanted.target)
+    if wanted.clicks and (data.is_dir() or card.input != "nodule" or len(card.classes) > 2):
+        raise UsageError("Points are moved of a manifest's nodules, for a model of two classes.", "clicks")
+    if wanted.groups and len(card.classes) > 2:
+        raise UsageError("Groups are measured for models of two classes.", "groups")
+    Source(data).check_columns([grouping.column for grouping in wanted.groups])
     if data.is_dir():
-        scored = score_cache(predictor, data, progress)
+        scored = score_cache(members, data, progress)
     else:
-        scored = score_manifest(predictor, data, home, column, progress)
-    _check(scored, data, bundle.card, column)
-    found = _evaluate(scored, bundle.card, job)
+        scored = score_manifest(members, data, home, column, progress)
+    _check(scored, data, card, column)
+    clicks: list[ClickRow] = []
+    if wanted.clicks:
+        folds = [members.fold_of(patient, scored.key) for patient in scored.table.patients]
+        clicks = click_rows(members, scored, folds, card.thresholds["balanced"], progress)
+    found = _evaluate(scored, card, job, members, wanted.groups, clicks)
     write_evaluation(found, scored.table, output)
     return found, scored.failed
+
+
+def _members(reference: str, job: Job | None, device: str) -> Members:
+    """Of a bundle the whole model alone; of a job each fold's member too, for the patients whom the fold tests."""
+    if job is None:
+        bundle = ModelBundle.open(find_model(reference))
+        predictor = open_predictor(bundle, device)
+        return Members(bundle.card, lambda fold: predictor)
+
+    def load(fold: int) -> Any:
+        return open_predictor(models_of_job(job.folder, None if fold == WHOLE else [fold]), device)
+
+    card, settings, folds = models_of_job(job.folder).card, job.settings, {}
+    if settings["configuration"]["folds"] > 1 and not settings["leaky"]:
+        table = read_predictions(job.folder / "predictions.csv")
+        folds = dict(zip(table.patients, table.folds.tolist(), strict=True))
+    return Members(card, load, folds, settings["cohort"]["pseudonym_key"])
 
 
 def make_output(folder: Path) -> None:
@@ -145,9 +141,22 @@ def _check(scored: Scored, data: Path, card: ModelCard, target: str) -> None:
         )
 
 
-def _evaluate(scored: Scored, card: ModelCard, job: Job | None) -> Evaluation:
+def _evaluate(
+    scored: Scored,
+    card: ModelCard,
+    job: Job | None,
+    members: Members,
+    groupings: Sequence[Grouping],
+    clicks: Sequence[ClickRow],
+) -> Evaluation:
     table, decisions = scored.table, _decisions(scored.table, card)
-    overlap, seen = _overlap(scored, job)
+    overlap, seen = _overlap(scored, job, members)
+    two, numbers = len(table.classes) == 2, table.patient_numbers
+    sizes = table.others[SIZE] if two and SIZE in table.others else None
+    columns = [
+        {**values, "diameter_mm": "" if size is None else f"{size:g}"}
+        for values, size in zip(scored.columns, scored.sizes, strict=True)
+    ]
     found = measure(
         table,
         decisions,
@@ -164,6 +173,9 @@ def _evaluate(scored: Scored, card: ModelCard, job: Job | None) -> Evaluation:
             failed=[failed.row for failed in scored.failed],  # case_ids and reasons may name somebody
             gates=scored.gates,
             facts=_facts(scored, card),
+            groups=group_rows(groupings, columns, table.labels, table.scores[:, 1], sizes, numbers),
+            like_size=None if sizes is None else like_size(table.labels, table.scores[:, 1], sizes, numbers),
+            clicks=clicks,
         ),
     )
     return replace(found, notes=[*data_notes(found), *_of_others(table, seen)])
@@ -187,8 +199,8 @@ def _of_others(table: PredictionTable, seen: set[str]) -> list[str]:
     return [f"On the {int(others.sum())} cases of other patients the AUC is {value:.3f}."]
 
 
-def _overlap(scored: Scored, job: Job | None) -> tuple[dict[str, str], set[str]]:
-    """Whether the model was trained on some of these patients (state and text), and their pseudonyms."""
+def _overlap(scored: Scored, job: Job | None, members: Members) -> tuple[dict[str, str], set[str]]:
+    """Whether what scored them was trained on some of these patients (state and text), and their pseudonyms."""
     if job is None:
         return _unknown("A bundle does not say which patients it was trained on: whether these are among them"), set()
     cohorts = list(_cohorts(job))
@@ -198,13 +210,19 @@ def _overlap(scored: Scored, job: Job | None) -> tuple[dict[str, str], set[str]]
             "trained on some of these patients"
         ), set()
     patients = set(scored.table.patients)
-    seen = patients & {name for cohort in cohorts for name in cohort["pseudonyms"]}
+    trained_on = patients & {name for cohort in cohorts for name in cohort["pseudonyms"]}
+    apart = trained_on & members.folds.keys()
+    seen = trained_on - apart
+    by_others = (
+        f"{len(apart)} of the {len(patients)} patients were trained on: each is scored by the one member that did not "
+        "see the patient."
+    )
     if seen:
         text = f"LEAKY: {len(seen)} of the {len(patients)} patients were trained on. The figures are too good."
-        return {"state": "known", "text": text}, seen
+        return {"state": "known", "text": f"{text} {by_others}" if apart else text}, seen
     if job.settings["pretraining"] == UNKNOWN:
         return {"state": "unknown", "text": UNKNOWN_PATIENTS}, seen
-    return {"state": "none", "text": "None of these patients was trained on."}, seen
+    return {"state": "none", "text": by_others if apart else "None of these patients was trained on."}, seen
 
 
 def _unknown(question: str) -> dict[str, str]:
@@ -229,126 +247,3 @@ def _facts(scored: Scored, card: ModelCard) -> list[tuple[str, str]]:
         colors = (color for color in ("green", "grey", "amber", "red") if color in scored.gates)
         facts.append(("Fitness of the inputs", ", ".join(f"{scored.gates[color]} {color}" for color in colors)))
     return facts
-
-
-def score_manifest(predictor: Any, path: Path, home: Path, target: str, progress: Progress) -> Scored:
-    """target: the column of the class. Raises InputError for a manifest that cannot be read, a class that the model
-    does not know."""
-    manifest, card = read_manifest(path), predictor.card
-    rows = [row for row in manifest.rows if row.kind in KINDS[card.input].rows]
-    row_of = {row.case_id: number + FIRST_ROW for number, row in enumerate(manifest.rows)}
-    labels = {row.case_id: _label(row, card, target, row_of[row.case_id]) for row in rows}
-    labeled_rows = [row for row in rows if labels[row.case_id] is not None]
-    results, failed = {}, []
-    with CaseScorer(card, lambda: predictor) as scorer:
-        for together in card.kind.groups(labeled_rows):
-            for row, found in zip(together, scorer.score(together), strict=True):
-                if found.result.status == "failed":
-                    failed.append(Failed(row.case_id, row_of[row.case_id], found.message or found.result.message))
-                else:
-                    results[row.case_id] = found.result
-            progress(len(results) + len(failed), len(labeled_rows))
-    cases: dict[tuple[str, ...], list[Case]] = {}
-    for row in labeled_rows:
-        if row.case_id in results:
-            # Slices of one volume are one case, as in training.
-            cases.setdefault(case_of(row), []).append(row)
-    first = [rows[0] for rows in cases.values()]
-    key = pseudonym_key(home)
-    table, unsized = _table(
-        card,
-        first,
-        [row_of[row.case_id] for row in first],
-        [pseudonym("P", row.patient_id, key, row.values.get("pseudonym_key")) for row in first],
-        [labels[row.case_id] for row in first],
-        [[_probabilities(results[row.case_id], card) for row in rows] for rows in cases.values()],
-    )
-    gates = dict(Counter(results[row.case_id].gate for row in first))
-    return Scored(table, unsized, key_name(key), failed, len(rows) - len(labeled_rows), gates)
-
-
-def _label(row: Case, card: ModelCard, target: str, number: int) -> int | None:
-    """The number of the row's class; None where it has none."""
-    text = row.values.get(target, "") if target != LABEL else "" if row.label is None else OWN_CLASSES[row.label]
-    if not text:
-        return None
-    if text not in card.classes:
-        raise InputError(
-            f"Row {number} of the manifest has the {target} '{text}', and the model knows {', '.join(card.classes)}. "
-            "Correct it, name another --target, or leave the cell empty.",
-            "class",
-        )
-    return card.classes.index(text)
-
-
-def _probabilities(result: NoduleResult | Prediction, card: ModelCard) -> list[float]:
-    if result.class_probabilities:
-        return [result.class_probabilities[name] for name in card.classes]
-    return [1 - result.probability, result.probability]
-
-
-def _table(
-    card: ModelCard,
-    cases: Sequence[Any],
-    rows: Sequence[int],
-    patients: Sequence[str],
-    labels: Sequence[int],
-    members: Sequence[Sequence[Sequence[float]]],
-) -> tuple[PredictionTable, int]:
-    """The predictions, and how many cases have no diameter. members: the probabilities of each case's images, of which
-    a case has the mean of their log-odds, as in training."""
-    probabilities = [
-        found[0] if len(found) == 1 else softmax(np.log(np.clip(found, _LEAST, 1 - _LEAST)).mean(axis=0)).tolist()
-        for found in members
-    ]
-    classes, sizes = tuple(card.classes), [case.diameter_mm for case in cases]
-    unsized = sizes.count(None)
-    table = PredictionTable(
-        case_ids=[case.case_id for case in cases],
-        patients=patients,
-        labels=np.array(labels, dtype=int),
-        probabilities=np.array(probabilities, dtype=float).reshape(-1, len(classes)),
-        others={} if unsized or len(classes) > 2 else {SIZE: np.array(sizes, dtype=float)},
-        rows=rows,
-        classes=classes,
-        by_class=classes != OWN_CLASSES or card.fusion == "graph",
-    )
-    return table, unsized
-
-
-def score_cache(predictor: Any, path: Path, progress: Progress) -> Scored:
-    """Raises InputError for a cache of other images than the model's, UsageError for one without what it asks for."""
-    card = predictor.card
-    if card.clinical:
-        raise UsageError(
-            f"The model {card.id} asks for {', '.join(one.name for one in card.clinical)}, which a cache does not hold"
-            ". Give the manifest.",
-            "clinical",
-        )
-    everyone = join([open_store(path)])
-    if everyone.kind.name != card.input:
-        raise InputError(f"{path} holds {everyone.kind.title}, and the model {card.id} scores others.", "kind")
-    step, wanted = (getattr(settings, "slice_step_mm", None) for settings in (everyone.settings, card.preprocessing))
-    if step != wanted:
-        raise InputError(
-            f"The cache's slices are {step} mm apart, the model wants {wanted:g} mm. Build the cache with --slice-step "
-            f"{wanted:g}, or give the manifest.",
-            "slice-step",
-        )
-    cohort = labeled(everyone).main
-    images = ((case, image) for case in range(len(cohort)) for image in cohort.kind.scored(cohort, case))
-    members: list[list[list[float]]] = [[] for _ in cohort.cases]
-    while together := list(islice(images, _TOGETHER)):
-        predictions = predictor.predict([Prepared(image) for _, image in together])
-        for (owner, _), found in zip(together, predictions, strict=True):
-            members[owner].append(_probabilities(found, card))
-        progress(together[-1][0] + 1, len(cohort))
-    table, unsized = _table(
-        card,
-        cohort.cases,
-        [case.row for case in cohort.cases],
-        [case.patient for case in cohort.cases],
-        cohort.labels.tolist(),
-        members,
-    )
-    return Scored(table, unsized, cohort.pseudonym_key, [], len(everyone) - len(cohort), {})

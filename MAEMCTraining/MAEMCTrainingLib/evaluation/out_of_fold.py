@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from MAEMCLib.errors import InputError
 
-from ..classifiers.fold_model import fold_result
+from ..classifiers.fold_model import probabilities_of
 from ..statistics.calibration import Calibration, fit_platt
 from ..statistics.metrics import check_probabilities
 from ..statistics.operating_points import POINTS, choose_thresholds, too_few
@@ -62,15 +62,10 @@ class Calibrated(NamedTuple):
     used: dict[str, np.ndarray]
 
 
-def probabilities_of(row: Mapping[str, Any]) -> list[float]:
-    """Of a row of result.json, a number for each class."""
-    return row["probabilities"] if "probabilities" in row else [1 - row["probability"], row["probability"]]
-
-
-def read_out_of_fold(
-    folder: Path, folds: int, case_ids: Sequence[str], labels: np.ndarray, classes: int = 2
+def out_of_fold(
+    results: Sequence[Mapping[str, Any]], folder: Path, case_ids: Sequence[str], labels: np.ndarray, classes: int = 2
 ) -> OutOfFold:
-    """Read the folds' results of a job. case_ids, labels: of its cohort, in order.
+    """The folds' results of the job in a folder, of which nothing is read. case_ids, labels: of its cohort, in order.
 
     Raises InputError: a fold's result is missing or damaged, a case that was not predicted, NaN.
     """
@@ -79,8 +74,7 @@ def read_out_of_fold(
     nothing = np.full((len(case_ids), classes), np.nan)
     tables, fold_of = {"": nothing.copy()}, np.full(len(case_ids), -1)
     validation: list[tuple[int, int, float]] = []
-    for fold in range(folds):
-        result = fold_result(folder, fold)
+    for fold, result in enumerate(results):
         try:
             for model, case, probabilities in _tested(result):
                 tables.setdefault(model, nothing.copy())[place[case]] = probabilities

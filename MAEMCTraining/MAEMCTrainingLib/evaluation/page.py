@@ -9,11 +9,11 @@ from MAEMCLib.report.formats import write_report
 from MAEMCLib.report.sections import OWN, Cell, Difference, Figure, Note, Notes, Part, Report, Section, Table
 
 from ..classifiers.starting_point import UNKNOWN, UNKNOWN_PATIENTS
-from ..data.parts import TEST, VALIDATION
+from ..data.cases import TEST, VALIDATION
 from ..jobs.files import read_events
 from ..statistics.metrics import Comparison
 from ..statistics.operating_points import OperatingPoint
-from .evaluation import Evaluation, Metrics, counted
+from .evaluation import DataFacts, Evaluation, Metrics, counted
 from .figures import POINT_NAMES, evaluation_figure, learning_figure
 from .predictions import PredictionTable
 
@@ -42,8 +42,9 @@ _TITLES = {TEST: "Test rows of the manifest", VALIDATION: "Validation rows of th
 def write_evaluation(found: Evaluation, table: PredictionTable, output: Path, job: Path | None = None) -> None:
     """predictions.csv, report.html and metrics.json in a folder. job: as ``evaluation_report``."""
     table.write(output / "predictions.csv")
-    write_report(evaluation_report(found, table, job), output / "report.html")
-    write_json(output / "metrics.json", found.to_json())
+    metrics, report = found.to_json(), evaluation_report(found, table, job)
+    write_report(report, output / "report.html")
+    write_json(output / "metrics.json", metrics)
 
 
 def evaluation_report(found: Evaluation, table: PredictionTable | None = None, job: Path | None = None) -> Report:
@@ -58,6 +59,8 @@ def evaluation_report(found: Evaluation, table: PredictionTable | None = None, j
     if learning is not None:
         sections.append(Section("Learning", [Figure.drawn(learning, "learning curves", "small")]))
     sections += _parts(found)
+    if found.data is not None:
+        sections += _like_size(found.data) + _groups(found.data) + _clicks(found.data)
     if found.job is not None:
         sections.append(_folds(found))
     return Report(f"Evaluation of {found.subject}", [*sections, Section("Notes", [Notes(found.notes)])])
@@ -247,6 +250,46 @@ def _parts(found: Evaluation) -> list[Section]:
         )
         sections.append(Section(_TITLES[name], [Note(role, "soft"), table]))
     return sections
+
+
+def _like_size(data: DataFacts) -> list[Section]:
+    like = data.like_size
+    if like is None:
+        return []
+    text = (
+        "Pairs of a malignant and a benign case whose diameters differ by at most a fifth of their mean: how often the "
+        "malignant one scores higher. Size alone can tell little here; intervals by bootstrap of patients."
+    )
+    table = Table(
+        [(OWN, like.pairs, like.model, Difference(**vars(like.difference))), ("size alone", like.pairs, like.size, "")],
+        ("", "Pairs", "Ranked right", "This model minus size alone"),
+    )
+    return [Section("Among cases of like size", [Note(text, "soft"), table])]
+
+
+def _groups(data: DataFacts) -> list[Section]:
+    sections = []
+    for column in dict.fromkeys(row.column for row in data.groups):
+        rows = [
+            (row.group, row.cases, row.positive, row.auc, row.size_auc,
+             None if row.difference is None else Difference(**vars(row.difference)))
+            for row in data.groups if row.column == column
+        ]  # fmt: skip
+        heads = (column, "Cases", "Positive", "AUC", "Size alone", "Difference")
+        sections.append(Section(f"By {column}", [Table(rows, heads)]))
+    return sections
+
+
+def _clicks(data: DataFacts) -> list[Section]:
+    if not data.clicks:
+        return []
+    rows = [
+        (f"{row.distance_mm:g} mm", row.points, row.cases, row.in_plane, row.median, row.high, row.changed, row.auc)
+        for row in data.clicks
+    ]
+    heads = ("Moved by", "Points", "Cases", "In plane alone", "Median change", "95 % below", "Other class", "AUC")
+    note = "The same nodules scored from points beside the click: how far the probability moves."
+    return [Section("If the click lies elsewhere", [Note(note, "soft"), Table(rows, heads)])]
 
 
 def _folds(found: Evaluation) -> Section:

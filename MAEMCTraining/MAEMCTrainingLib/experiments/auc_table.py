@@ -14,6 +14,7 @@ import numpy as np
 from MAEMCLib.files.atomic import read_json, replacing
 from MAEMCLib.report.sections import Difference, Table
 
+from ..evaluation.baselines import FOREST, SIZE
 from ..jobs.files import read_events
 from ..jobs.job import Job
 from .cell import Cell
@@ -21,8 +22,7 @@ from .repeats import write_repeats
 from .small_cnn import SMALL_CNN
 from .tables import Row, finished, write_table
 
-FOREST = "random forest on the central pixels"
-_BASELINES = ("size alone", "radial profile", FOREST, "untrained encoder")  # names begin so
+_BASELINES = (SIZE, "radial profile", FOREST, "observed slices", "untrained encoder")  # names begin so
 _COLORS = (
     "#1f4e79", "#b0651d", "#6a8f3c", "#8a5a9e", "#b23a48", "#3c8f8f", "#7a6a4f", "0.4", "#d08aa8", "#5b8def", "#a8a100",
     "#2e6e4e", "#c97f4f",

@@ -7,7 +7,7 @@ from MAEMCLib.report.sections import Difference, Metric, Table
 
 from ..evaluation.page import MACRO
 from ..evaluation.predictions import IMAGES_ALONE, read_predictions
-from ..statistics.bootstrap import patient_samples
+from ..statistics.intervals import patient_samples
 from ..statistics.metrics import auc_difference
 from .cell import Cell
 from .tables import finished, write_ranges, write_table

@@ -13,8 +13,8 @@ from ..classifiers.cases import LabeledCohort, division_of
 from ..classifiers.fold_model import fold_folder
 from ..classifiers.presets import FinetuningConfiguration
 from ..classifiers.task import ClassifierTask
+from ..data.cases import TRAIN
 from ..data.cohort import measure_preprocessing
-from ..data.parts import TRAIN
 from ..engine.configuration import Optimization, to_json
 from ..engine.loop import train
 from ..engine.session import Session

@@ -16,18 +16,27 @@ import json
 import logging
 import os
 import platform
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from MAEMCLib.errors import InputError, MAEMCError, UsageError
+from MAEMCLib.files.atomic import home as user_home
 from MAEMCLib.files.atomic import make_folder, replacing, write_json
-from MAEMCLib.files.home import home as user_home
 
-from .files import SCHEMA, differing_keys, is_command, read_event, read_settings, read_state
-from .notes import noted, read_note, registry, remember
+from .files import (
+    SCHEMA,
+    differing_keys,
+    is_command,
+    noted,
+    read_event,
+    read_note,
+    read_settings,
+    read_state,
+    registry,
+    remember,
+)
 from .revision import versions
 from .stopping import STOP_FILE, Interrupted, StopRequest, forget_stop
 
@@ -52,7 +61,6 @@ class Job:
     state: dict[str, Any] = field(default_factory=dict)
     leads: bool = True  # of several processes one writes
     declared: bool = False  # in this process
-    prepared: float = 0.0  # when ``prepare`` last wrote, seconds of the monotonic clock
     home: Path = field(default_factory=user_home)  # MAEMC_HOME with the job's note
 
     @property
@@ -102,10 +110,13 @@ class Job:
     def declare(self, settings: Mapping[str, Any]) -> None:
         """Write what the job trains on what, once that is known, or compare it with what the job was begun with.
 
-        Raises UsageError where the folder holds a job with other settings (they are listed).
+        Raises UsageError where the folder holds a job with other settings (they are listed), or one that an earlier
+        version began.
         """
         stored = self.settings
         if "configuration" in stored:
+            if "parts" in settings:
+                _refuse_older(self, stored)
             _check_same(stored, settings, self.folder)
         elif self.leads:
             begun = {name: value for name, value in stored.items() if name != "command"}
@@ -118,14 +129,6 @@ class Job:
             }
             remember(self.folder, self.home, **paths)
         self.declared = True
-
-    def prepare(self, stage: str, done: int, total: int, stop: StopRequest) -> None:
-        """Progress of what comes before the training. Raises Interrupted after a stop request."""
-        if stop.asked:
-            raise Interrupted("Stopped while preparing. What is done is kept; repeat the command to go on.")
-        if time.monotonic() - self.prepared > 1:
-            self.prepared = time.monotonic()
-            self.update(stage=stage, step=done, steps=total)
 
     def update(self, **values: Any) -> None:
         """Change and replace state.json."""
@@ -207,19 +210,6 @@ def finished_job(folder: Path, *kinds: str) -> Job:
     return job
 
 
-def refuse_older(job: Job) -> None:
-    """Raise UsageError for a job that an earlier version began: what it cut and drew was not what is read now."""
-    stored = job.settings
-    if "configuration" in stored and "parts" not in stored and job.status != "finished":
-        raise UsageError(
-            f"The job {job.folder} was begun by an earlier version of MAEMC, which paid no heed to the manifest's "
-            "split and kept case_ids as they were typed. Train anew with another --output, or finish it with that "
-            "version.",
-            "older-job",
-            [job.folder],
-        )
-
-
 @contextlib.contextmanager
 def open_job(folder: Path, kind: str, command: dict[str, Any], home: Path, stop: StopRequest) -> Iterator[Job]:
     """Start a job in a folder or continue the one that is there; the folder is this process's alone inside the block.
@@ -234,10 +224,10 @@ def open_job(folder: Path, kind: str, command: dict[str, Any], home: Path, stop:
     with _lock(folder):
         job = Job(folder, home=home)
         before = state_before(folder)
+        begin_job(folder, kind, command, home)
         if before.get("status") != "queued":  # a wish that ended a run before; one that is made while it waits counts
             forget_stop(folder)
         stop.folder = folder
-        begin_job(folder, kind, command, home)
         # The state at the outset and not an "update" of the old one: what ended the last run is over.
         going_on = ("started", "step", "steps", "epoch", "epochs", "part", "parts", "fold", "folds")
         job.state = {key: before[key] for key in going_on if key in before}
@@ -310,6 +300,18 @@ def _without_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _public(error: BaseException) -> str:
     """What the job's folder may keep of an error: messages made for users, of others only the kind."""
     return error.anonymous if isinstance(error, MAEMCError) else type(error).__name__
+
+
+def _refuse_older(job: Job, stored: Mapping[str, Any]) -> None:
+    """What an earlier version cut and drew was not what is read now."""
+    if "parts" not in stored and job.status != "finished":
+        raise UsageError(
+            f"The job {job.folder} was begun by an earlier version of MAEMC, which paid no heed to the manifest's "
+            "split and kept case_ids as they were typed. Train anew with another --output, or finish it with that "
+            "version.",
+            "older-job",
+            [job.folder],
+        )
 
 
 def _check_same(stored: Mapping[str, Any], settings: Mapping[str, Any], folder: Path) -> None:

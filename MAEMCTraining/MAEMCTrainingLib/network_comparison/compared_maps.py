@@ -8,11 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from MAEMCLib.explain.attention import grad_cam, interpolated, rollout
+from MAEMCLib.explain.attention import interpolated, rollout
+from MAEMCLib.explain.grad_cam import grad_cam
 from MAEMCLib.networks.vit import ViT
 from torch import Tensor
 
-from ..statistics.bootstrap import mean_by_patients
+from ..statistics.intervals import mean_by_patients
 from .compared_network import Answers, ComparedNetwork
 from .figures import MapExamples
 

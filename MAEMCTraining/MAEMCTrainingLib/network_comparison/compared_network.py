@@ -11,9 +11,8 @@ from MAEMCLib.errors import InputError, MAEMCError, UsageError
 from MAEMCLib.inputs import INPUTS
 from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.networks.classifier import Classifier
-from MAEMCLib.networks.encoders import build_encoder
 from MAEMCLib.networks.heads import head_named
-from MAEMCLib.networks.vit import ViT
+from MAEMCLib.networks.vit import ViT, build_encoder
 from torch import nn
 
 from ..classifiers.fold_model import load_fold

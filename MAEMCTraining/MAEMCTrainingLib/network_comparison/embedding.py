@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from ..engine.rng import generator
-from ..statistics.bootstrap import mean_by_patients
+from ..statistics.intervals import mean_by_patients
 
 SEED = 20256
 LARGEST_PERPLEXITY = 30.0

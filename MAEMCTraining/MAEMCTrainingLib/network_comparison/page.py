@@ -13,7 +13,7 @@ from MAEMCLib.report.formats import render
 from MAEMCLib.report.sections import Cell, Figure, Metric, Note, Notes, Part, Report, Section, Table
 from MAEMCLib.results import DISCLAIMER
 
-from ..statistics.bootstrap import RESAMPLES
+from ..statistics.intervals import RESAMPLES
 from .colorings import Coloring
 from .embedding import SHUFFLES
 from .figures import SPACES, MapExamples, Planes, cka_figure, embedding_figure, maps_figure, named

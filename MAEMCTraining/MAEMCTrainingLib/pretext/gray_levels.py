@@ -6,8 +6,7 @@ flatters every row alike. Its PSNR is that of the mean MSE; the mean over cases 
 """
 
 import numpy as np
-from MAEMCLib.inputs.montage import denormalize, to_montage
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.inputs.nodule import Preprocessing, denormalize, to_montage
 
 from ..reduction.ssim import StructuralSimilarity
 

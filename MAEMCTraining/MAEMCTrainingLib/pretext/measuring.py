@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import make_folder, replacing, write_json
-from MAEMCLib.inputs.montage import from_montage, to_montage
+from MAEMCLib.inputs.nodule import Preprocessing, from_montage, to_montage
 from MAEMCLib.inputs.region import SIDE
-from MAEMCLib.inputs.settings import Preprocessing
 from MAEMCLib.networks.configuration import TILES
-from MAEMCLib.networks.masking import unpatchify
+from MAEMCLib.networks.vit import unpatchify
 from torch import nn
 
 from ..data.cohort import Cohort
@@ -28,7 +27,7 @@ from ..data.kinds.nodule import KIND as NODULE
 from ..engine.rng import generator
 from ..pretraining.preview import masked_pixels, montage_figure, save_png
 from ..pretraining.run import PretrainedJob, build_method
-from ..statistics.bootstrap import two_class_samples, with_interval
+from ..statistics.intervals import two_class_samples, with_interval
 from .contrast import fill_queue, own_key_first, queries_and_keys, queue_losses
 from .filling import FILLINGS, INTERPOLATION
 from .gray_levels import gray_level_errors, gray_levels, peak_signal_to_noise

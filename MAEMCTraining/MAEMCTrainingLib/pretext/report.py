@@ -7,7 +7,7 @@ from typing import Any
 from MAEMCLib.report.sections import Cell, Metric, Note, Notes, Report, Section, Table
 from MAEMCLib.results import DISCLAIMER
 
-from ..statistics.bootstrap import RESAMPLES
+from ..statistics.intervals import RESAMPLES
 from .filling import VISIBLE_MEAN
 from .gray_levels import HIDDEN, MEASURES, WHOLE
 

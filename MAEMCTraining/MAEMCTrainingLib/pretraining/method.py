@@ -13,11 +13,24 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from MAEMCLib.networks.configuration import DecoderConfiguration
-from MAEMCLib.networks.encoders import AnyEncoderConfiguration, build_encoder
+from MAEMCLib.networks.configuration import AnyEncoderConfiguration, DecoderConfiguration
+from MAEMCLib.networks.vit import build_encoder
 from torch import Tensor, nn
 
-from .parts.settings import MethodSettings
+from ..engine.configuration import CheckedSettings
+
+
+@dataclass(frozen=True)
+class MethodSettings(CheckedSettings):
+    """A method's own settings.
+
+    A method that learns from columns of the manifest has the fields ``columns``, their names, and ``classes``, the
+    values found in them, which the run fills in. One that learns one class a case has ``class_counts`` besides, the
+    number of cases of each.
+    """
+
+    columns = ()  # without a type, so that they are no fields here
+    class_counts = None
 
 
 @dataclass

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from MAEMCLib.files.atomic import replacing
-from MAEMCLib.inputs.montage import denormalize
-from MAEMCLib.inputs.settings import PicturePreprocessing
-from MAEMCLib.networks.masking import unpatchify
+from MAEMCLib.inputs.nodule import denormalize
+from MAEMCLib.inputs.view import PicturePreprocessing
+from MAEMCLib.networks.vit import unpatchify
 from torch import Tensor, nn
 
 from ..data.cohort import Settings

@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from MAEMCLib.errors import InputError, UsageError
-from MAEMCLib.networks.configuration import DecoderConfiguration
-from MAEMCLib.networks.encoders import encoder_configuration
+from MAEMCLib.networks.configuration import DecoderConfiguration, encoder_configuration
 from torch import nn
 
-from ..data.attributes import Attributes, attributes_of
-from ..data.cohort import Cohort, Settings, join, measure_preprocessing
+from ..data.cases import TEST, TRAIN, VALIDATION
+from ..data.cohort import Attributes, Cohort, Settings, attributes_of, join, measure_preprocessing
 from ..data.kinds import kind_of_job
 from ..data.kinds.kind import Kind
 from ..data.kinds.lesion import keep_lesion_visible, lesion_patches, lesion_sizes
-from ..data.parts import TEST, TRAIN, VALIDATION
 from ..data.sources import Source, naming_nobody
 from ..engine.checkpoints import read_tensors
 from ..engine.configuration import Optimization, from_json, to_json
@@ -26,10 +24,9 @@ from ..engine.loop import steps_in_epoch, train
 from ..engine.rng import generator
 from ..engine.session import Session
 from ..engine.task import Sample, Task
-from ..jobs.job import Job, refuse_older
-from .configuration import PretrainingConfiguration
+from ..jobs.job import Job
 from .method import ViewBatch
-from .presets import check_encoder
+from .presets import PretrainingConfiguration, check_encoder
 from .preview import write_preview
 from .registry import method_named
 
@@ -55,6 +52,7 @@ class PretrainingTask(Task):
         self.cohort, self.run, self.preprocessing, self.previews = cohort, run, preprocessing, previews
         self.seed = run.seed
         self.attributes = attributes or Attributes.none(len(cohort))
+        self.fingerprint = self.attributes.fingerprint(cohort)
         self.presentation = cohort.present(run.augmentation, preprocessing, run.encoder.image_size)
         self.samples = self.presentation.samples_per_view * run.views_per_case
         self.module: nn.Module = build_method(run)
@@ -156,7 +154,6 @@ def pretrain(cohort: Cohort, run: PretrainingConfiguration, session: Session, da
     data: how the cohort was put together, for job.json. Raises what ``Job.declare`` and ``train`` raise.
     """
     job = session.job
-    refuse_older(job)
     cohort = what_trains(cohort, job.log)
     cohort, run, attributes = with_attributes(cohort, run, job.log)
     preprocessing = measure_preprocessing(
@@ -181,7 +178,7 @@ def pretrain(cohort: Cohort, run: PretrainingConfiguration, session: Session, da
     if run.min_visible_lesion:
         job.log(_describe_lesions(task))
     job.update(stage="Pre-training")
-    train(task, run, session, job.folder / "checkpoints", attributes.fingerprint(cohort))
+    train(task, run, session, job.folder / "checkpoints", task.fingerprint)
     job.log("Finished: checkpoints/last.")
 
 

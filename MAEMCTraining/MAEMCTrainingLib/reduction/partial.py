@@ -19,8 +19,8 @@ import MAEMCLib
 from MAEMCLib.errors import InputError
 from MAEMCLib.files.atomic import replacing
 from MAEMCLib.files.strict_json import is_count, parse_json
+from MAEMCLib.images.files import times_signature
 
-from ..data.source_files import times_signature
 from .result import Reduced
 from .selection import Removal, Selected
 from .slices import LeftOut, Volume, slice_rows

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
-from MAEMCLib.statistics.bins import equal_mass_bins
-from MAEMCLib.statistics.intervals import wilson
+from MAEMCLib.statistics.intervals import equal_mass_bins, wilson
 from scipy.special import expit, logit
 
 from .intervals import effective_size
@@ -124,6 +123,18 @@ def _newton(z: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> tuple[np
         if np.abs(share * step).max() < 1e-9:
             break
     return a, b
+
+
+def calibration_rows(
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
+) -> tuple[dict[str, np.ndarray], tuple[float, float, float]]:
+    """ "ece", "calibration_slope" and "calibration_intercept", (rows,) each, and the error that the same probabilities
+    would have if they were right, with its interval. weights: (rows, cases) of bootstrap samples."""
+    slope, intercept = recalibration(labels, probabilities, weights)
+    bins = equal_mass_bins(probabilities)
+    error = calibration_error(labels, probabilities, bins, weights)
+    rows = {"ece": error, "calibration_slope": slope, "calibration_intercept": intercept}
+    return rows, calibrated_error(probabilities, bins)
 
 
 def calibration_error(

@@ -16,13 +16,21 @@ from typing import Any
 import numpy as np
 from MAEMCLib.errors import InputError
 from MAEMCLib.report.sections import Metric
-from MAEMCLib.statistics.bins import equal_mass_bins
 from MAEMCLib.statistics.intervals import area_interval
 from scipy.stats import norm, rankdata
 
-from .bootstrap import divide, two_class_samples, weighted_auc, with_interval
-from .calibration import calibrated_error, calibration_error, recalibration
-from .intervals import correlations, difference_interval, effective_size, mean_interval, rate_interval
+from .calibration import calibration_rows
+from .intervals import (
+    correlations,
+    difference_interval,
+    divide,
+    effective_size,
+    mean_interval,
+    rate_interval,
+    two_class_samples,
+    weighted_auc,
+    with_interval,
+)
 
 INTERVALS = (
     "Intervals: 95 %, by patient; exact (Clopper-Pearson) for rates, Newcombe's for AUCs, 2000 bootstrap samples for "
@@ -52,6 +60,7 @@ def evaluate(
     threshold: float | np.ndarray = 0.5,
     folds: np.ndarray | None = None,
     scores: np.ndarray | None = None,
+    samples: np.ndarray | None = None,
 ) -> dict[str, Metric]:
     """AUC, the rates at a threshold, Brier score, expected calibration error (ECE), calibration slope and intercept.
 
@@ -62,25 +71,19 @@ def evaluate(
     case's own. scores: what the AUC ranks by, where that is not the probability (calibrating each fold by the others
     shifts folds against each other). With folds, also "auc_within_folds", over pairs that the same model scored:
     pooling the scores of several models, as "auc" does, ranks cases by which model scored them too.
+    samples: of ``two_class_samples``, where they are drawn already.
     Raises InputError: one class only, probabilities that are none (NaN, outside [0, 1]).
     """
     scores = probabilities if scores is None else scores
     _check_both_classes(labels)
     check_probabilities(probabilities)
-    table = two_class_samples(labels, patients)
-    slope, intercept = recalibration(labels, probabilities, table)
-    bins = equal_mass_bins(probabilities)
-    rows = {
-        "brier": table @ (probabilities - labels) ** 2 / table.sum(axis=1),
-        "ece": calibration_error(labels, probabilities, bins, table),
-        "calibration_slope": slope,
-        "calibration_intercept": intercept,
-    }
-    found = {"auc": area(labels, scores, patients), **rates(labels, probabilities, patients, threshold)}
+    table = two_class_samples(labels, patients) if samples is None else samples
+    calibration, if_calibrated = calibration_rows(labels, probabilities, table)
+    rows = {"brier": table @ (probabilities - labels) ** 2 / table.sum(axis=1), **calibration}
     enough = fewest_patients(labels, patients) >= 2
-    for name, row in rows.items():
-        found[name] = with_interval(row if enough else row[:1], len(labels))
-    found["ece_if_calibrated"] = Metric(*calibrated_error(probabilities, bins), len(labels))
+    resampled = {name: with_interval(row if enough else row[:1], len(labels)) for name, row in rows.items()}
+    found = {"auc": area(labels, scores, patients), **rates(labels, probabilities, patients, threshold), **resampled}
+    found["ece_if_calibrated"] = Metric(*if_calibrated, len(labels))
     if folds is not None:
         found["auc_within_folds"] = area(labels, scores, patients, folds)
     return found

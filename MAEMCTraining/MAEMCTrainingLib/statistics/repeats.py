@@ -14,7 +14,7 @@ from MAEMCLib.errors import InputError
 from MAEMCLib.report.sections import Metric
 from scipy import stats
 
-from .bootstrap import two_class_samples, weighted_auc, with_interval
+from .intervals import two_class_samples, weighted_auc, with_interval
 from .metrics import auc
 
 

@@ -1,6 +1,6 @@
 """A small layout manager: it has the slice and plot views which a test made, and no others."""
 
-from PySide6 import QtCore
+from PySide6 import QtCore, QtWidgets
 
 from . import qt_signals
 from .ui_loader import register
@@ -18,6 +18,7 @@ class qSlicerLayoutManager(QtCore.QObject):
         super().__init__()
         self._standin_views = {}
         self._standin_plots = {}
+        self._standin_viewport = QtWidgets.QWidget()
 
     def standin_add(self, view):
         self._standin_views[view.name] = SliceWidget(view)
@@ -34,6 +35,9 @@ class qSlicerLayoutManager(QtCore.QObject):
 
     def standin_has_views(self):
         return bool(self._standin_views or self._standin_plots)
+
+    def viewport(self):
+        return self._standin_viewport  # empty: views here draw offscreen
 
     @property
     def plotViewCount(self):

@@ -118,9 +118,12 @@ class InstantClient:
                 "notice": "",
                 "members": [],
             }
-            answer["predictions"] = [prediction]
+            answer |= {"predictions": [prediction], "outlines": [None]}
             for part in ("reconstruction", "error", "attention"):
                 answer[part] = {plane: encode_array(stack) for plane, stack in stacks.items()}
+            if fields.get("measured"):
+                answer |= {"maps": [], "seen": {plane: encode_array(stack) for plane, stack in stacks.items()}}
+                answer |= {"shown": list(range(25))}
         self._messages.append(answer)
         return self.sent
 
@@ -187,6 +190,17 @@ class Panel:
             points = self.parameters.points
         points.AddControlPoint(list(ras))
         return points
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered():
+    """What one test has chosen last is not what the next begins with."""
+    import slicer
+
+    settings = slicer.app.userSettings()
+    for key in settings.allKeys():
+        if key.startswith("MAEMC/Overlay"):
+            settings.remove(key)
 
 
 @pytest.fixture

@@ -73,10 +73,11 @@ def test_every_control_has_a_tooltip():
         "qMRMLNodeComboBox",
         "ctkSliderWidget",
     )
-    for widget in ElementTree.parse(UI).iter("widget"):
-        if widget.get("class") in controls:
-            names = {prop.get("name") for prop in widget.findall("property")}
-            assert "toolTip" in names, widget.get("name")
+    for path in UI.parent.glob("*.ui"):
+        for widget in ElementTree.parse(path).iter("widget"):
+            if widget.get("class") in controls:
+                names = {prop.get("name") for prop in widget.findall("property")}
+                assert "toolTip" in names, (path.name, widget.get("name"))
 
 
 def test_disclaimer_is_always_there(panel):
@@ -135,21 +136,21 @@ def test_self_test_runs(panel):
 )
 def test_the_number_is_called_by_what_the_model_has_learned_from(scene, random_bundle, card, words):
     from MAEMCLib.models.bundle import read_card
-    from MAEMCNodulePanel.details import probabilityText
+    from MAEMCNodulePanel.resultwords import probabilityName
 
     known = read_card(random_bundle)
     stated = {name: value for name, value in card.items() if name != "calibration"}
     known = dataclasses.replace(known, values={**known.values, **card}, **stated)
     result = {"model_sha256": known.sha256, "class": "myeloma"}
-    assert probabilityText(result, known) == words
+    assert probabilityName(result, known) == words
     assert (
-        probabilityText(result | {"model_sha256": "another"}, known) == probabilityText(result, None) == "Probability"
+        probabilityName(result | {"model_sha256": "another"}, known) == probabilityName(result, None) == "Probability"
     )
 
 
 def test_a_card_says_ratings_or_diagnoses_and_nothing_else(random_bundle):
     from MAEMCLib.models.bundle import read_card
-    from MAEMCLib.models.card import contents_problems
+    from MAEMCLib.models.card_contents import contents_problems
 
     values = read_card(random_bundle).values
     assert not list(contents_problems({**values, "label_type": "diagnosis"}))

@@ -1,5 +1,7 @@
 """Real nodules: the module agrees with the library on each of them, from the file to the row."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import slicer
@@ -10,20 +12,21 @@ def test_each_real_nodule_scores_as_in_the_library(panel, lidc_cubes, predictor)
     from MAEMCLib.inputs.input import Prepared
     from MAEMCLib.inputs.region import cut_roi
 
-    files = sorted((lidc_cubes / "images").glob("*.nrrd"))
-    assert len(files) == 90
-    differences, gates = [], set()
+    files = sorted((lidc_cubes / "images").glob("*.nrrd"))[::3]
+    differences, gates = [], Counter()
     for file in files:
         volume = slicer.util.loadVolume(str(file))
         points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
         points.AddControlPoint([0.0, 0.0, 0.0])
         table = panel.logic.score(volume, points, timeout=300, pictures=False)
-        found = table.GetTable().GetColumnByName("probability").GetValue(0)
+        shown = table.GetTable().GetColumnByName("probability").GetValue(0)
+        result = panel.logic.analysisOf(volume, points).records()[0][1].result
         wanted = predictor.predict([Prepared(cut_roi(read_volume(file), (0.0, 0.0, 0.0)))])[0].probability
-        differences.append(abs(found - wanted))
-        gates.add(table.GetCellText(0, 4))
+        differences.append(abs(result["probability"] - wanted))
+        gates[result["gate"]] += 1
+        assert table.GetCellText(0, 4) == result["gate"]
+        assert shown == result["probability"] or (result["gate"] == "red" and np.isnan(shown))  # until Show anyway
         slicer.mrmlScene.RemoveNode(points)
         slicer.mrmlScene.RemoveNode(volume)
     assert max(differences) == pytest.approx(0, abs=1e-5)
-    assert np.isfinite(differences).all(), "a gate colors a row and hides nothing"
-    assert gates <= {"green", "amber", "red", "grey"}
+    assert gates.total() == 30 and gates["green"] > 5, gates

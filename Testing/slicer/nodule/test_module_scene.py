@@ -18,10 +18,11 @@ def everything(panel):
         overlays = [
             [
                 slicer.util.arrayFromVolume(analysis.overlayNode(pointID, kind, plane)).tobytes()
+                for kind in ("reconstruction", "error", "attention", "original")
                 for plane in ("axial", "coronal")
+                if analysis.overlayNode(pointID, kind, plane) is not None
             ]
             for pointID in analysis.recordIDs()
-            for kind in ("reconstruction", "error", "attention", "original")
         ]
         records = [(pointID, record.toJson()) for pointID, record in analysis.records()]
         rois = [tuple(round(c, 3) for c in analysis.roiNode(p).GetCenterWorld()) for p in analysis.recordIDs()]
@@ -33,7 +34,7 @@ def everything(panel):
 def seen(panel):
     """What the panel itself shows."""
     ui = panel.ui
-    rows = [[ui.resultTable.item(row, c).text() for c in range(5)] for row in range(ui.resultTable.rowCount)]
+    rows = [[ui.resultTable.item(row, c).text() for c in range(6)] for row in range(ui.resultTable.rowCount)]
     return rows, ui.headlineLabel.text, ui.overlaySelector.currentIndex, ui.opacitySlider.value, ui.findingsLabel.text
 
 
@@ -56,7 +57,7 @@ def test_saved_and_reopened_scene_shows_the_same_and_computes_nothing(panel, add
     panel.ui.resultTable.selectRow(0)
     panel.settle()
     before, shown = everything(panel), seen(panel)
-    assert np.shape(shown[0]) == (2, 5)
+    assert np.shape(shown[0]) == (2, 6)
     sent = panel.logic.worker.sent
     path = tmp_path / "fälle und mehr.mrb"
     assert slicer.util.saveScene(str(path))
@@ -281,7 +282,7 @@ def test_results_lie_in_a_folder_beside_the_ct(panel, data_tree, add_ct):
         assert data_tree.GetItemParent(data_tree.GetItemByDataNode(node)) == folder
     nodule = data_tree.GetItemChildWithName(folder, "N1")
     pointID = points.GetNthControlPointID(0)
-    assert len(analysis.nodesOf(pointID)) == 9
+    assert len(analysis.nodesOf(pointID)) == 3
     for node in analysis.nodesOf(pointID):
         assert data_tree.GetItemParent(data_tree.GetItemByDataNode(node)) == nodule
         assert "N1" in node.GetName() and "Thorax" in node.GetName()

@@ -21,17 +21,24 @@ def panel(instant_panel, views):
 @pytest.fixture
 def scored(panel, add_ct):
     """Two nodules of one CT, the section open, the CT an incidental one."""
-    from MAEMCNodulePanel.parameters import Setting
-
     panel.widget.parent.show()
     add_ct(balls=((0, 0, 0), (25, 5, 0)))
     panel.settle()
     panel.place((-25, -5, 0), panel.place((0, 0, 0)))
     panel.settle()
     panel.ui.clinicalScoresButton.collapsed = False
-    panel.parameters.setting = Setting.INCIDENTAL
+    panel.settle()
+    choose_setting(panel, "incidental")
     select(panel, 0)
     return panel
+
+
+def choose_setting(panel, setting):
+    """As a user does."""
+    selector = panel.ui.settingSelector
+    selector.currentIndex = selector.findData(setting)
+    selector.emit("activated(int)", selector.currentIndex)
+    panel.settle()
 
 
 def select(panel, row):
@@ -70,8 +77,6 @@ def text_of(panel, name):
 
 
 def test_folded_at_first_and_the_setting_is_asked_before_anything_else(panel, add_ct):
-    from MAEMCNodulePanel.parameters import Setting
-
     ui = panel.ui
     panel.widget.parent.show()
     add_ct()
@@ -84,14 +89,12 @@ def test_folded_at_first_and_the_setting_is_asked_before_anything_else(panel, ad
     panel.settle()
     assert ui.settingSelector.visible and ui.settingHintLabel.visible
     assert not (ui.scoreLinesFrame.visible or ui.scoreValuesFrame.visible or ui.examinationFrame.visible)
-    ui.settingSelector.currentIndex = 2
-    panel.settle()
-    assert panel.parameters.setting is Setting.SCREENING
+    choose_setting(panel, "screening")
+    assert ui.settingSelector.currentText == "Lung cancer screening"
     assert ui.scoreLinesFrame.visible and not ui.settingHintLabel.visible
     assert text_of(panel, "fleischner").startswith("not applicable: It is not for screening")
     assert "context" in asked(panel) and "risk" not in asked(panel)
-    ui.settingSelector.currentIndex = 1
-    panel.settle()
+    choose_setting(panel, "incidental")
     assert text_of(panel, "lung-rads").startswith("not applicable: It is for screening")
     assert not {"context", "finding"} & asked(panel)
 
@@ -176,7 +179,8 @@ def test_the_row_s_diameter_stands_for_the_one_that_is_not_given(scored):
     panel = scored
     analysis = panel.logic.shownAnalysis()
     record = analysis.record("1")
-    record.result = {**record.result, "diameter_mm": 8.25}
+    measured = {"long_axis_mm": 8.21, "short_axis_mm": 7.04, "mean_diameter_mm": 7.63, "diameter_error_mm": 1.6}
+    record.result = {**record.result, **measured, "volume_mm3": 230.0, "mean_hu": 20.0, "mask_status": "whole"}
     analysis.setRecord("1", record)
     give(panel, age="65")
     assert (editor(panel, "long_mm").text, editor(panel, "long_mm").placeholderText) == ("", "8.2")
@@ -184,9 +188,42 @@ def test_the_row_s_diameter_stands_for_the_one_that_is_not_given(scored):
     assert text_of(panel, "mayo").startswith(f"{100 * found.probability:.1f} %")
 
 
-def test_values_are_saved_with_the_scene_and_go_with_their_nodule(scored, tmp_path):
-    from MAEMCNodulePanel.parameters import Setting
+def test_the_setting_is_that_of_its_own_ct(scored, add_ct):
+    panel = scored
+    first = panel.parameters.inputVolume
+    second = add_ct("Another patient", seed=3)
+    panel.parameters.inputVolume = second
+    panel.settle()
+    panel.place((0, 0, 0))
+    panel.settle()
+    assert panel.ui.settingSelector.currentData == "" and panel.ui.settingHintLabel.visible
+    choose_setting(panel, "screening")
+    panel.parameters.inputVolume = first
+    panel.settle()
+    assert panel.ui.settingSelector.currentData == "incidental" and panel.ui.scoreLinesFrame.visible
+    panel.logic.setScoreValue(panel.logic.shownAnalysis(), panel.parameters.selectedPoint, "setting", "a wish")
+    panel.settle()
+    assert panel.ui.settingSelector.currentData == "", "what is no setting counts as none"
 
+
+def test_scores_are_computed_once_for_a_nodule(scored, monkeypatch):
+    from MAEMCLib.clinical.score import Score
+
+    panel, asked, evaluate = scored, [], Score.evaluate
+    panel.settle()
+
+    def counted(score, given, edges=True):
+        asked.append((score.name, given.get("long_mm")))
+        return evaluate(score, given, edges)
+
+    monkeypatch.setattr(Score, "evaluate", counted)
+    give(panel, long_mm="8.4")
+    own = [name for name, long in asked if long == "8.4"]
+    assert sorted(own) == sorted(set(own)) and "fleischner" in own
+    assert [name for name, long in asked if long is None] == ["fleischner"], "of the other nodule the guideline alone"
+
+
+def test_values_are_saved_with_the_scene_and_go_with_their_nodule(scored, tmp_path):
     panel = scored
     give(panel, age="65", sex="female", type="solid", long_mm="8.4", short_mm="7.2", risk="high")
     before = text_of(panel, "brock"), panel.ui.sentenceLabel.text
@@ -197,7 +234,7 @@ def test_values_are_saved_with_the_scene_and_go_with_their_nodule(scored, tmp_pa
     slicer.util.loadScene(str(tmp_path / "scores.mrb"))
     panel.settle()
     select(panel, 0)
-    assert panel.parameters.setting is Setting.INCIDENTAL
+    assert panel.ui.settingSelector.currentData == "incidental"
     assert (text_of(panel, "brock"), panel.ui.sentenceLabel.text) == before
     points, analysis = panel.parameters.points, panel.logic.shownAnalysis()
     table = analysis.tableNode
@@ -239,6 +276,7 @@ def test_a_patient_s_values_never_stand_beside_another_ct(scored, add_ct):
     panel.settle()
     panel.place((0, 0, 0))
     panel.settle()
+    choose_setting(panel, "incidental")
     assert editor(panel, "age").text == "" and "age" in text_of(panel, "mayo")
     panel.parameters.inputVolume = one
     panel.settle()

@@ -69,12 +69,17 @@ def test_row_label_frame_and_overlays_belong_to_the_point(panel, add_ct):
     assert texts["gate"] == result["gate"]
     assert texts["model"] == "random"
     assert texts["time"] == record.result["time"] != ""
-    assert result["warnings"][0]["message"] in texts["warnings"]
+    findings = [warning["message"] for warning in result["warnings"]]
+    assert texts["warnings"] == " ".join(findings)
     assert [float(texts[name]) for name in ("r_mm", "a_mm", "s_mm")] == [3, -2, 1]
 
-    finding = result["warnings"][0]["message"]
-    assert finding in panel.ui.findingsLabel.text, "as it is, without markup"
-    assert panel.ui.resultTable.item(0, 4).text() == f"{result['gate']}: {finding}"
+    assert panel.ui.findingsLabel.text.endswith(" ".join(findings)), "as it is, without markup"
+    reasons = ", ".join(code.replace("-", " ") for code in result["gate_reasons"])
+    cell = panel.ui.resultTable.item(0, 5)
+    assert cell.text() == (f"{result['gate']}: {reasons}" if reasons else result["gate"])
+    assert cell.toolTip() == panel.ui.findingsLabel.text
+    assert float(texts["mean_diameter_mm"]) == pytest.approx(result["mean_diameter_mm"])
+    assert panel.ui.resultTable.item(0, 4).text() == f"{result['mean_diameter_mm']:.1f} mm"
 
     roi = analysis.roiNode(pointID)
     assert np.allclose(roi.GetSize(), 50)
@@ -84,10 +89,10 @@ def test_row_label_frame_and_overlays_belong_to_the_point(panel, add_ct):
     assert not roi.GetDisplayNode().GetFillVisibility()
 
     for plane in ("axial", "coronal"):
-        for kind in ("reconstruction", "error", "attention", "original"):
-            node = analysis.overlayNode(pointID, kind, plane)
-            assert slicer.util.arrayFromVolume(node).shape == (25, 50, 50)
-            assert not node.GetHideFromEditors(), "the Data module lists it"
+        node = analysis.overlayNode(pointID, "reconstruction", plane)
+        assert slicer.util.arrayFromVolume(node).shape == (25, 50, 50)
+        assert not node.GetHideFromEditors(), "the Data module lists it"
+    assert len(analysis.nodesOf(pointID)) == 3, "its frame, and the overlay that is chosen"
     assert panel.ui.inputVolumeSelector.nodeCount() == 1, "overlays are not offered as CTs"
 
 
@@ -99,6 +104,7 @@ def test_overlay_lies_on_the_anatomy_it_shows(panel, add_ct):
     center = oblique[:3, :3] @ (50, 55, 45) + oblique[:3, 3]
     points = panel.place(center)
     panel.settle()
+    panel.ui.overlaySelector.currentIndex = 4
     analysis = panel.logic.analysisOf(volume, points)
     ct = slicer.util.arrayFromVolume(volume).astype(float)
     to_index = np.linalg.inv(oblique)

@@ -136,7 +136,7 @@ def test_a_nodule_waits_for_its_series_and_scores_as_the_command_line_does(
     assert record.state == "scored"
     assert record.result["clinical"] == {"age": 70.0, "image_2": "Venous", "image_3": None}
     assert "image_3 was not given; the model goes without it." in panel.ui.findingsLabel.text
-    assert "Read beside the CT: age 70, image_2 Venous." in panel.ui.intendedUseLabel.text
+    assert "age 70, image_2 Venous" in panel.ui.provenanceLabel.text
     panel.logic.exportResults(panel.logic.analyses()[0], tmp_path)
     with open(tmp_path / "results.csv", newline="") as stream:
         assert next(csv.DictReader(stream))["clinical"] == "age=70.000000; image_2=given"

@@ -27,17 +27,19 @@ def test_volume_under_a_linear_transform(panel, add_ct, expected, lung_voxels, l
 
 
 def test_points_under_a_linear_transform(panel, add_ct, expected, lung_voxels, lung_matrix, linear):
-    volume = add_ct()
+    balls = ((-14, 2, 10),)  # where the point lies
+    volume = add_ct(balls=balls)
     panel.settle()
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
     points.SetAndObserveTransformNodeID(linear(TILT).GetID())
     points.AddControlPoint([3, 4, -20])
     world = (TILT @ (3, 4, -20, 1))[:3]
     table = panel.logic.score(volume, points, timeout=300)
-    voxels = lung_voxels()
+    voxels = lung_voxels(balls)
     wanted = expected(voxels, lung_matrix(voxels.shape), world)
-    assert table.GetTable().GetColumnByName("probability").GetValue(0) == pytest.approx(wanted, abs=1e-5)
-    assert [float(table.GetCellText(0, c)) for c in (6, 7, 8)] == pytest.approx(world.tolist())
+    column = table.GetTable().GetColumnByName
+    assert column("probability").GetValue(0) == pytest.approx(wanted, abs=1e-5)
+    assert [column(name).GetValue(0) for name in ("r_mm", "a_mm", "s_mm")] == pytest.approx(world.tolist())
 
 
 def test_volume_and_points_under_the_same_shift_score_as_without(panel, add_ct, linear):
@@ -94,7 +96,8 @@ def test_a_bending_transform_on_the_volume_is_refused(panel, add_ct, bend):
 
 
 def test_points_under_a_bending_transform_use_their_world_position(panel, add_ct, expected, lung_voxels, lung_matrix):
-    volume = add_ct()
+    balls = ((-6, -6, 6),)  # where the point is bent to
+    volume = add_ct(balls=balls)
     panel.settle()
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
     points.AddControlPoint([4, 4, 4])
@@ -110,6 +113,6 @@ def test_points_under_a_bending_transform_use_their_world_position(panel, add_ct
     points.SetAndObserveTransformNodeID(bend.GetID())
     world = spline.TransformPoint((4, 4, 4))
     table = panel.logic.score(volume, points, timeout=300)
-    voxels = lung_voxels()
+    voxels = lung_voxels(balls)
     wanted = expected(voxels, lung_matrix(voxels.shape), world)
     assert table.GetTable().GetColumnByName("probability").GetValue(0) == pytest.approx(wanted, abs=1e-5)

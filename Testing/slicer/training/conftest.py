@@ -136,8 +136,8 @@ def written_job(home):
     and its note in the list of jobs."""
     import json
 
+    from MAEMCTrainingLib.jobs.files import remember
     from MAEMCTrainingLib.jobs.job import SCHEMA, now
-    from MAEMCTrainingLib.jobs.notes import remember
 
     def write(name, status="finished", kind="pretrain", events=(), created="2026-01-01T00:00:00+00:00", **state):
         folder = home / "jobs-data" / name

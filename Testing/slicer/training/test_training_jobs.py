@@ -30,7 +30,7 @@ def tuned(tmp_path_factory, phantom):
 
 def known(folder, home):
     """Note a job of another MAEMC_HOME in this one."""
-    from MAEMCTrainingLib.jobs.notes import remember
+    from MAEMCTrainingLib.jobs.files import remember
 
     remember(folder, home)
     return folder

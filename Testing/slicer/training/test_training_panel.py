@@ -1,6 +1,7 @@
 """The panel: its choices and what they start, and jobs as they are after a restart of Slicer."""
 
 import os
+import statistics
 import time
 from pathlib import Path
 
@@ -246,7 +247,7 @@ def test_other_packages_than_torch_are_missed_by_name(panel, phantom, monkeypatc
 
 
 def test_nothing_keeps_the_window_waiting(panel, written_job, phantom):
-    """30 ms at most, with twenty jobs and a selected one of 20,000 events; the processor's time, as others run too."""
+    """30 ms, never 100, with twenty jobs and one of 20,000 events selected; the processor's time, as others run too."""
     events = [
         {"step": n, "phase": "pretrain", "loss": 1 / n, "loss_mse": 0.5, "loss_info_nce": 2.0} for n in range(1, 20_001)
     ]
@@ -255,14 +256,14 @@ def test_nothing_keeps_the_window_waiting(panel, written_job, phantom):
     folder = written_job("long", events=events, created="2026-02-01T00:00:00+00:00")
     panel.wait(lambda: len(panel.rows()) == 20, "the list")
     panel.logic.requestCurve(folder)
-    slowest = {}
-    for name in ("onTimer", "refresh"):
+    taken = {"onTimer": [], "refresh": []}
+    for name, seconds in taken.items():
         function = getattr(panel.widget, name)
         for _ in range(30):
             before = time.thread_time()
             function()
-            slowest[name] = max(slowest.get(name, 0), time.thread_time() - before)
+            seconds.append(time.thread_time() - before)
             panel.run(0.05)
     panel.wait(lambda: slicer.util.getNodesByClass("vtkMRMLPlotChartNode"), "the curve")
-    print({name: f"{1000 * seconds:.1f} ms" for name, seconds in slowest.items()})
-    assert max(slowest.values()) < 0.03
+    for name, seconds in taken.items():
+        assert statistics.median(seconds) < 0.03 and max(seconds) < 0.1, (name, seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date
+from pathlib import Path
 
 from ...errors import InputError
 from ..examination import Examination
@@ -24,10 +25,24 @@ def examination_of(image: Slice) -> Examination:
         header = read_header(image.path, _DATES) or Header()
     except InputError:  # it was read before: it has just gone, and reading its voxels will say so
         header = Header()
-    days = (_day(header.text(name)) for name in _DATES)
+    return _examination(image.header, header)
+
+
+def read_examination(path: Path) -> Examination:
+    """Of a volume that another program has read from DICOM, by any of its files; an empty one where the file is no
+    DICOM, or cannot be read."""
+    try:
+        header = read_header(path, _DATES) or Header()
+    except InputError:
+        header = Header()
+    return _examination(header, header)
+
+
+def _examination(named: Header, dated: Header) -> Examination:
+    days = (_day(dated.text(name)) for name in _DATES)
     return Examination(
-        _hash(image.header.text("PatientID")),
-        _hash(image.header.text("FrameOfReferenceUID")),
+        _hash(named.text("PatientID")),
+        _hash(named.text("FrameOfReferenceUID")),
         next((day for day in days if day is not None), None),
     )
 

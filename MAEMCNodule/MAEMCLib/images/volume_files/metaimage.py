@@ -7,8 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ...files.regular_file import open_regular
-from .header import Fields, VolumeHeader, check_size, check_spacing, damaged, lines, not_3d, unsupported
-from .voxels import StoredVoxels
+from .header import Fields, StoredVoxels, VolumeHeader, check_size, check_spacing, damaged, lines, not_3d, unsupported
 
 _TYPES = {
     "MET_CHAR": "i1",

@@ -12,8 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError
-from .header import VolumeHeader, beginning, check_finite, check_size, check_spacing, not_3d, require, unsupported
-from .voxels import StoredVoxels
+from .header import (
+    StoredVoxels,
+    VolumeHeader,
+    beginning,
+    check_finite,
+    check_size,
+    check_spacing,
+    not_3d,
+    require,
+    unsupported,
+)
 
 TOLERANCE_MM = 0.5
 _SIZES = 348, 540

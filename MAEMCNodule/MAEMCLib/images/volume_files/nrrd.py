@@ -8,8 +8,18 @@ from typing import BinaryIO
 import numpy as np
 
 from ...files.regular_file import open_regular
-from .header import Fields, VolumeHeader, check_finite, check_size, check_spacing, lines, not_3d, numbers, unsupported
-from .voxels import StoredVoxels
+from .header import (
+    Fields,
+    StoredVoxels,
+    VolumeHeader,
+    check_finite,
+    check_size,
+    check_spacing,
+    lines,
+    not_3d,
+    numbers,
+    unsupported,
+)
 
 _TYPES = {
     "i1": ("signed char", "int8", "int8_t"),

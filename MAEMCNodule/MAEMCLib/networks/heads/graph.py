@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..classifier import Classifier, Logits, mean_of
-from ..layers import NORM_EPSILON, Linear, initialize
+from ..vit import NORM_EPSILON, Linear, initialize
 
 
 class Messages(nn.Module):

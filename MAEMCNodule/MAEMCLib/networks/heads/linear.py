@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..classifier import Classifier, Logits, mean_of
-from ..layers import Linear, initialize
+from ..vit import Linear, initialize
 
 
 class LinearHead(Classifier):

@@ -4,13 +4,16 @@ import json
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from ..sections import Figure, Part, Report, Table
+from ..sections import Figure, Part, Report, Table, flat
 
 
 def render(report: Report) -> str:
     """One JSON document; a metric is an object with value, low, high and n."""
     sections = [
-        {"title": section.title, "parts": [_values(part) for part in section.parts if not isinstance(part, Figure)]}
+        {
+            "title": section.title,
+            "parts": [_values(part) for part in flat(section.parts) if not isinstance(part, Figure)],
+        }
         for section in report.sections
     ]
     document = {"schema": 1, "title": report.title, "disclaimer": report.notice, "sections": sections}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ...machine.terminal import visible
-from ..sections import Note, Notes, Part, Report, Table, cell_text
+from ..sections import Note, Notes, Part, Report, Table, cell_text, flat
 
 
 def render(report: Report) -> str:
@@ -11,7 +11,7 @@ def render(report: Report) -> str:
     blocks = [f"# {_plain(report.title)}"] if report.title else []
     for section in report.sections:
         blocks += [f"## {_plain(section.title)}"] if section.title else []
-        blocks += [block for part in section.parts for block in _block(part)]
+        blocks += [block for part in flat(section.parts) for block in _block(part)]
     return "\n\n".join([*blocks, report.notice]) + "\n"
 
 

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from ...machine.terminal import visible
-from ..sections import Figure, Mark, Note, Part, Report, Table, cell_text
+from ..sections import Figure, Mark, Note, Part, Report, Table, cell_text, flat
 
 _WIDTH, _LONGEST_NAME = 120, 27
 
@@ -13,7 +13,7 @@ def render(report: Report) -> str:
     """Sections apart by an empty line."""
     blocks = [[visible(report.title)] if report.title else []]
     for section in report.sections:
-        lines = [line for part in section.parts for line in _lines(part)]
+        lines = [line for part in flat(section.parts) for line in _lines(part)]
         if lines and not section.detail:
             blocks.append([*([visible(section.title)] if section.title else []), *lines])
     return "\n\n".join("\n".join(block) for block in [*blocks, [report.notice]] if block)

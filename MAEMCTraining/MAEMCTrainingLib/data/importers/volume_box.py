@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from MAEMCLib.errors import InputError
-from MAEMCLib.images.volume_files import read_header
+from MAEMCLib.images.files import read_header
 
 
 @dataclass(frozen=True)

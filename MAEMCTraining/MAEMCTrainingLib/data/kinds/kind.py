@@ -67,7 +67,7 @@ class Presentation(ABC):
 
     def __init__(self, cohort: Cases, augmentation: Any, preprocessing: Any, side: int) -> None:
         self.cohort, self.augmentation, self.preprocessing, self.side = cohort, augmentation, preprocessing, side
-        self.samples_per_view = len(cohort)
+        self.samples_per_view = len(cohort.cases)
 
     def case_of(self, item: int) -> int:
         """The case of one of the ``samples_per_view``."""

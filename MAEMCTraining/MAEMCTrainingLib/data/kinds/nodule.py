@@ -7,34 +7,24 @@ central 25 x 50 x 50 samples are the region that scoring cuts. Samples outside t
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume, check_ct
-from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.images.reading_process import ReadingProcess
-from MAEMCLib.inputs.montage import normalize, resized, to_montage
-from MAEMCLib.inputs.region import (
-    PLANES,
-    SIDE,
-    SLICES,
-    NoduleROI,
-    check_point,
-    observed_slices,
-    sample_stack,
-    stack_grid,
-)
-from MAEMCLib.inputs.settings import Preprocessing
+from MAEMCLib.images.sampling import check_point, observed_slices, sample_stack
+from MAEMCLib.inputs.nodule import Preprocessing, normalize
+from MAEMCLib.inputs.region import PLANES, SIDE, SLICES, NoduleROI, stack_grid
 
-from ...engine.configuration import PAPER_VIEWS, Augmentation, PictureAugmentation
-from ...engine.rng import generator
+from ...engine.configuration import Augmentation
 from ..cases import SourceCase, StoredCase
-from .crops import random_crop
-from .kind import Cases, Content, Cut, Kind, Presentation
-from .light_views import LightView, draw_light_view, light_crop
-from .montage_views import MARGIN, PADDING, View, crop, draw_view, moved, slices_across
+from .kind import Cases, Content, Cut, Kind
+from .montage_views import MARGIN, PADDING, MontagePresentation, regions
+
+SOLIDITY, PART_SOLID = ("1", "2", "3", "4", "5"), 3.0
+"""LIDC-IDRI's ratings of texture: 1 ground glass, 3 part-solid, 5 solid."""
 
 
 @dataclass(frozen=True)
@@ -63,78 +53,6 @@ class NoduleFacts:
         first, end = self.observed[plane]
         number = np.arange(SLICES) + MARGIN + moved
         return (first <= number) & (number < end)
-
-
-def regions(cohort: Cases, index: int) -> np.ndarray:
-    """(2, 25, 50, 50) float32 HU of a case, axial and coronal, with -1200 HU outside the volume."""
-    stacks, step = cohort.array(index), cohort.settings.slice_step_mm
-    return np.stack([crop(stacks, plane, View(), step)[0] for plane in (0, 1)])
-
-
-class MontagePresentation(Presentation):
-    """Nodules as montages of 25 axial and 25 coronal slices."""
-
-    planes = ("axial", "coronal")
-
-    def views(
-        self, kind: str, item: int, seed: int, epoch: int, sample: int, number: int
-    ) -> tuple[list[np.ndarray], float]:
-        """Small crops are squares of either plane's montage. Where nothing of the coronal plane was observed, the pair
-        is two axial views, each varied by itself."""
-        step = self.cohort.settings.slice_step_mm
-        view = draw_view(self.augmentation, step, seed, epoch, sample, number)
-        shown = [(0, view)]
-        if kind == "shifted" or (kind != "one" and not self._observed(item, 1)):
-            shown.append((0, moved(view, self.augmentation, step, seed, epoch, sample)))
-        elif kind != "one":
-            shown.append((1, view))
-        parts = [
-            self._montage(item, plane, self._light(seed, epoch, sample, place) or what)
-            for place, (plane, what) in enumerate(shown)
-        ]
-        images = [image for image, _ in parts]
-        if kind == "multi-crop":
-            rng = generator(seed, "small-crops", epoch, sample)
-            recipe = PictureAugmentation()
-            small = round(recipe.small_side * len(images[0]))
-            images += [
-                random_crop(images[count % 2], recipe.small_area, small, rng) for count in range(recipe.small_crops)
-            ]
-        return images, sum(padded for _, padded in parts) / len(parts)
-
-    def training_image(self, case: int, plane: int, seed: int, epoch: int, sample: int) -> tuple[np.ndarray, float]:
-        """With the paper's 40 views one is drawn each epoch; an epoch shows every case once in each plane."""
-        number = int(generator(seed, "view-number", epoch, sample).integers(PAPER_VIEWS))
-        view = draw_view(self.augmentation, self.cohort.settings.slice_step_mm, seed, epoch, sample, number)
-        return self._montage(case, plane, self._light(seed, epoch, sample, 0) or view)
-
-    def plain(self, case: int) -> np.ndarray:
-        """(2, S, S): axial and coronal, as scoring sees them."""
-        return np.stack([self._montage(case, plane, View())[0] for plane in (0, 1)])
-
-    def _light(self, *key: int) -> LightView | None:
-        return draw_light_view(self.augmentation, *key) if self.augmentation.mode == "light" else None
-
-    def _observed(self, case: int, plane: int) -> bool:
-        return not self.preprocessing.skip_unobserved or self.cohort.cases[case].facts.slices(plane).any()
-
-    def _montage(self, case: int, plane: int, view: View | LightView) -> tuple[np.ndarray, float]:
-        stacks, step = self.cohort.array(case), self.cohort.settings.slice_step_mm
-        facts = self.cohort.cases[case].facts
-        if isinstance(view, LightView):
-            if not facts.slices(plane, view.slices)[SLICES // 2]:
-                view = replace(view, slices=0)  # a slab of one slice is shown where it is
-            hu, outside = light_crop(stacks[plane], view, self.preprocessing)
-            across, dropped = view.slices, view.dropped
-        else:
-            hu, outside = crop(stacks, plane, view, step)
-            across, dropped = slices_across(view, plane, step), False
-        values = normalize(hu, self.preprocessing)
-        if self.preprocessing.skip_unobserved:
-            values[~facts.slices(plane, across) | dropped] = np.nan
-        if self.augmentation.mode == "single":
-            return crop_resized(values[SLICES // 2], (SIDE / 2, SIDE / 2), SIDE, self.side), outside
-        return resized(to_montage(values), self.side), outside
 
 
 class NoduleKind(Kind):
@@ -212,9 +130,13 @@ class NoduleKind(Kind):
         return [NoduleROI(axial, coronal, facts.point_lps, step, facts.padded_fraction, observed)]
 
     def cohort_facts(self, cohort: Cases) -> dict[str, Any]:
-        """The padding and the distance between slices."""
+        """The padding, the distance between slices, and how many nodules are subsolid by readers' ratings."""
         padded = float(np.mean([case.facts.padded_fraction for case in cohort.cases]))
-        return {"padded_fraction": round(padded, 6), "slice_step_mm": cohort.settings.slice_step_mm}
+        return {
+            "padded_fraction": round(padded, 6),
+            "slice_step_mm": cohort.settings.slice_step_mm,
+            "subsolid": sum(map(_is_subsolid, cohort.cases)),
+        }
 
     def cache_line(self, cases: Sequence[StoredCase]) -> str:
         """How many regions reach beyond their volume."""
@@ -223,6 +145,12 @@ class NoduleKind(Kind):
         return (
             f"{padded} reach beyond their volume, {margin} when they are shifted by up to 5 mm (padded with -1200 HU)"
         )
+
+
+def _is_subsolid(case: StoredCase) -> bool:
+    """Whether readers rate the texture, of which 5 is solid, as part-solid (3) or less in the median."""
+    ratings = [int(word) for word in case.values.get("texture", "").split() if word in SOLIDITY]
+    return bool(ratings) and float(np.median(ratings)) <= PART_SOLID
 
 
 def _range(observed: np.ndarray) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from MAEMCLib.errors import UNREADABLE, InputError
 from MAEMCLib.images.gray import STORED_SIDE
 from MAEMCLib.images.reading_process import ReadingProcess
 from MAEMCLib.inputs.picture import INPUT, GrayPicture
-from MAEMCLib.inputs.settings import PicturePreprocessing
+from MAEMCLib.inputs.view import PicturePreprocessing
 
 from ...engine.configuration import PictureAugmentation
 from ..cases import SourceCase, StoredCase, single_cases

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from MAEMCLib.images.gray import crop_resized, crop_rotated
-from MAEMCLib.inputs.settings import PicturePreprocessing
-from MAEMCLib.inputs.view import normalize_gray, shown
+from MAEMCLib.inputs.view import PicturePreprocessing, normalize_gray, shown
 
 from ...engine.configuration import PictureAugmentation
 from ...engine.rng import generator

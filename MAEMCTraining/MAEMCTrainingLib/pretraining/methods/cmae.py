@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration, EncoderConfiguration
-from MAEMCLib.networks.decoder import Decoder
-from MAEMCLib.networks.layers import Linear, initialize
+from MAEMCLib.networks.vit import Decoder, Linear, initialize
 from torch import Tensor
 
 from ...engine.configuration import BelowOne, Count, NotNegative, Positive
@@ -22,7 +21,7 @@ from ..method import ViewBatch
 from ..parts.gathering import rows_of_all
 from ..parts.losses import SamePatient, info_nce
 from ..parts.masked_transformer import MaskedTransformer, MaskedTransformerSettings
-from ..parts.momentum import MomentumCopies
+from ..parts.momentum_contrast import MomentumCopies
 from ..parts.projection import Projection
 
 

@@ -11,7 +11,7 @@ as everywhere here; the published code, which counts the visible ones and cuts, 
 
 import torch
 from MAEMCLib.networks.configuration import DecoderConfiguration
-from MAEMCLib.networks.masking import unpatchify
+from MAEMCLib.networks.vit import unpatchify
 from torch import Tensor, nn
 
 from ..parts.cnn_decoder import seeded

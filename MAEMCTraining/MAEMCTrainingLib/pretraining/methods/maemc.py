@@ -10,18 +10,16 @@ from typing import Literal
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import DecoderConfiguration
-from MAEMCLib.networks.layers import initialize
+from MAEMCLib.networks.vit import initialize
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...engine.configuration import BelowOne, Count, Positive, ZeroToOne
-from ..method import ViewBatch
+from ...engine.configuration import BelowOne, Count, MaskRatio, Positive, ZeroToOne
+from ..method import MethodSettings, ViewBatch
 from ..parts.cnn_decoder import seeded
 from ..parts.losses import SamePatient, info_nce
 from ..parts.masked_transformer import MaskedTransformer
-from ..parts.momentum import MomentumCopies
-from ..parts.queue import KeyQueue
-from ..parts.settings import MaskRatio, MethodSettings
+from ..parts.momentum_contrast import KeyQueue, MomentumCopies
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,11 @@ from torch import Tensor, distributed
 
 from ...engine.batch_norm import average_running_statistics, batch_norms, check_micro_batch, several_processes
 from ...engine.configuration import BelowOne, Count, Positive
-from ..method import ViewBatch
+from ..method import MethodSettings, ViewBatch
 from ..parts.gathering import rows_of_all
 from ..parts.losses import SamePatient, info_nce
-from ..parts.momentum import MomentumCopies
+from ..parts.momentum_contrast import KeyQueue, MomentumCopies
 from ..parts.projection import Projection
-from ..parts.queue import KeyQueue
-from ..parts.settings import MethodSettings
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from ...engine.batch_norm import check_micro_batch
 from ...engine.configuration import Bound, Count, Positive, UpToOne
-from ..method import Method, ViewBatch
+from ..method import Method, MethodSettings, ViewBatch
 from ..parts.gathering import rows_of_all
 from ..parts.projection import Projection
-from ..parts.settings import MethodSettings
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from ...engine.batch_norm import check_micro_batch
 from ...engine.configuration import Count, Positive
-from ..method import Method, ViewBatch
+from ..method import Method, MethodSettings, ViewBatch
 from ..parts.gathering import rows_of_all
 from ..parts.losses import SamePatient, nt_xent
 from ..parts.projection import Projection
-from ..parts.settings import MethodSettings
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from MAEMCLib.errors import InputError
 from MAEMCLib.networks.configuration import DecoderConfiguration
-from MAEMCLib.networks.layers import Linear, initialize
+from MAEMCLib.networks.vit import Linear, initialize
 from torch import Tensor
 from torch.nn import functional
 
 from ...engine.batch_norm import check_micro_batch
-from ...engine.class_weights import class_weights
 from ...engine.configuration import check
-from ..method import Method, ViewBatch
-from ..parts.settings import MethodSettings
+from ...engine.optimization import class_weights
+from ..method import Method, MethodSettings, ViewBatch
 
 
 @dataclass(frozen=True)

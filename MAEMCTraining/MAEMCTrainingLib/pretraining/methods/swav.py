@@ -20,11 +20,10 @@ from torch.nn import functional
 
 from ...engine.batch_norm import check_micro_batch
 from ...engine.configuration import Count, Positive, at_least
-from ..method import Method, ViewBatch
+from ..method import Method, MethodSettings, ViewBatch
 from ..parts.gathering import rows_of_all
+from ..parts.momentum_contrast import KeyQueue
 from ..parts.projection import Projection
-from ..parts.queue import KeyQueue
-from ..parts.settings import MethodSettings
 
 LARGE_VIEWS = 2  # the views that are assigned to prototypes; all views predict
 

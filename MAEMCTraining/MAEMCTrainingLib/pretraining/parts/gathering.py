@@ -12,7 +12,7 @@ def rows_of_all(rows: Tensor) -> tuple[Tensor, slice]:
     """Rows (B, ...) of every process in the order of their ranks, however many each brings, and which of them are ours.
 
     The gradient of every process's loss returns to the process that a row came from. Where each process's loss is the
-    mean over its own samples, weighted by their number (``stepping.py``), the sum is the gradient of one process that
+    mean over its own samples, weighted by their number (``engine.task``), the sum is the gradient of one process that
     sees the whole batch. All processes have to call this in the same order. In one process: the rows as they are.
     """
     if not several_processes():

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from MAEMCLib.networks.masking import gather_tokens
+from MAEMCLib.networks.vit import gather_tokens
 from torch import Tensor
 from torch.nn import functional
 

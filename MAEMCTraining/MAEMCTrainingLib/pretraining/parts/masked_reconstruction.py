@@ -7,15 +7,15 @@ from typing import Annotated
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import DecoderConfiguration
-from MAEMCLib.networks.masking import masked_count, patchify, split_tokens
+from MAEMCLib.networks.masking import masked_count, split_tokens
+from MAEMCLib.networks.vit import patchify
 from torch import Tensor
 
 from ...engine.batch_norm import check_micro_batch
-from ...engine.configuration import Bound, Count
-from ..method import Method, ViewBatch
+from ...engine.configuration import Bound, Count, MaskRatio
+from ..method import Method, MethodSettings, ViewBatch
 from .losses import masked_mse, standardized
 from .masked_convolutions import stage_shapes
-from .settings import MaskRatio, MethodSettings
 
 
 def mask_grid(image_size: int, patch: int, ratio: float, stride: int) -> tuple[int, int]:

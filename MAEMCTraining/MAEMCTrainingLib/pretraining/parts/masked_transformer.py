@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 from MAEMCLib.errors import UsageError
 from MAEMCLib.networks.configuration import DecoderConfiguration
-from MAEMCLib.networks.decoder import Decoder
-from MAEMCLib.networks.masking import Split, masked_count, observed_patches, patchify, split_observed
+from MAEMCLib.networks.masking import Split, masked_count, split_observed
+from MAEMCLib.networks.vit import Decoder, observed_patches, patchify
 from torch import Tensor, nn
 
-from ..method import Method
+from ...engine.configuration import MaskRatio
+from ..method import Method, MethodSettings
 from .losses import masked_mse, standardized
-from .settings import MaskRatio, MethodSettings
 
 
 @dataclass(frozen=True)

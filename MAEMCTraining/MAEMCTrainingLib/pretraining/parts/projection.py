@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import torch
-from MAEMCLib.networks.layers import Linear, initialize
+from MAEMCLib.networks.vit import Linear, initialize
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -1,0 +1,154 @@
+"""What a nodule's mask and its surroundings say against the score: composition, calcium, fat, air, wall, neighbors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..applicability import SIZE_CODES, Finding, Limits, size_finding
+from ..images.ct import CTVolume
+from ..images.sampling import sample_stack
+from .mask import NoduleMask
+from .measured import MeasuredNodule
+from .measures import SOLID_HU, Measures
+from .slope import slope
+
+
+@dataclass(frozen=True)
+class Insert:
+    """A tissue within a nodule that speaks for itself. low, high: HU. depth_mm: how far below the mask's surface, where
+    voxels are half lung. smallest_mm3: of one connected part."""
+
+    low: float
+    high: float
+    depth_mm: float
+    smallest_mm3: float
+    text: str
+
+
+INSERTS = {
+    "calcium": Insert(200.0, np.inf, 1.0, 8.0, "It holds calcium ({volume:.0f} mm3 above {low:g} HU)"),
+    "fat": Insert(-150.0, -40.0, 2.5, 30.0, "It holds fat ({volume:.0f} mm3 of {low:g} to {high:g} HU)"),
+    "air": Insert(-np.inf, -700.0, 2.0, 30.0, "It holds air, a cavity or bronchi ({volume:.0f} mm3 below {high:g} HU)"),
+}
+"""Above 200 HU and below -40 HU are Zhao et al. 2025's reasons to leave a nodule out, with any air in it; depths and
+volumes are this project's proposals: far above noise, and no partial volume of the surface."""
+OUTLINE_CODES = (*SIZE_CODES, "subsolid", *INSERTS, "wall", "cut-off", "islands", "several")
+"""Codes of all that an outline says: they do not outlive another one."""
+FLAT_HU_PER_MM = 80.0
+"""Fat changes less from place to place; as dark as fat is, too, what lies between soft tissue and lung."""
+NEIGHBOR_HU, NEIGHBOR_MM, SMALLEST_NEIGHBOR_MM, APART_MM, LONGEST = -400.0, 2.0, 5.0, 3.0, 2.0
+"""Another nodule: brighter than this, opened by a ball of this radius, at least this large (equivalent diameter), so
+far from the mask, and no longer than so many times its equivalent diameter, which vessels are."""
+BENIGN = "a benign pattern on which the score says nothing: use the category of Lung-RADS."
+
+
+def outline_findings(around: CTVolume, nodule: MeasuredNodule, limits: Limits) -> Iterator[Finding]:
+    """A nodule's size, all that it holds and borders on, as far as it speaks against its score.
+
+    around: the CT's voxels near it. limits: of the model.
+    """
+    if (wrong := size_finding(nodule.measures.axes.long_mm, limits)) is not None:
+        yield wrong
+    yield from nodule_findings(around, nodule.mask, nodule.measures, limits)
+
+
+def nodule_findings(around: CTVolume, mask: NoduleMask, measures: Measures, limits: Limits) -> Iterator[Finding]:
+    """Everything of a nodule that speaks against its score, worst colors by clinical practice.
+
+    around: the CT's voxels near the nodule. mask, measures: of it. limits: of the model.
+    """
+    if measures.composition != "solid" and not limits.subsolid_known:
+        share = f"{measures.solid_share:.0%} of it is above {SOLID_HU:g} HU"
+        yield Finding("red", "subsolid", f"It is {measures.composition} ({share}); the model knows solid nodules.")
+    yield from _inserts(around, mask, measures)
+    if measures.status == "wall":
+        share = measures.soft_border_share
+        text = (
+            f"It borders on wall, mediastinum or vessels by {share:.0%} of its surface: its outline there is a guess."
+        )
+        yield Finding("amber", "wall", text)
+    elif measures.status == "border":
+        yield Finding("amber", "cut-off", "It is cut off by the volume's border: its size is larger than measured.")
+    elif measures.status == "islands":
+        yield Finding("amber", "islands", "Its outline has several parts; the one at the point is measured.")
+    if count := neighbors(around, mask):
+        text = f"{count} further roundish {'densities lie' if count > 1 else 'density lies'} near it in the lung."
+        yield Finding("amber", "several", text)
+
+
+def _inserts(around: CTVolume, mask: NoduleMask, measures: Measures) -> Iterator[Finding]:
+    """Calcium, and, in what is not ground glass as a whole, fat and air."""
+    near = _filled(mask.padded(1.0))
+    hu, _ = sample_stack(around, near.affine, near.array.shape[::-1])
+    depth, _ = near.distances()
+    flat = slope(hu, near.spacing) < FLAT_HU_PER_MM
+    for name, insert in INSERTS.items():
+        if name != "calcium" and measures.composition == "ground-glass":
+            continue
+        # The outermost voxel is partly lung however thick it is.
+        below = max(insert.depth_mm, float(np.linalg.norm(near.affine[:3, :3], axis=0).max()))
+        within = (depth > below) & (hu > insert.low) & (hu < insert.high)
+        if name == "fat":
+            within &= flat
+        volume = _largest_part(within) * near.voxel_mm3
+        if volume >= insert.smallest_mm3:
+            text = insert.text.format(volume=volume, low=insert.low, high=insert.high)
+            yield Finding("red", name, f"{text}: {BENIGN}")
+
+
+def neighbors(around: CTVolume, mask: NoduleMask) -> int:
+    """How many other roundish densities a CT shows that no border of it cuts off."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray((around.array > NEIGHBOR_HU).astype(np.uint8))
+    spacing = around.spacing
+    radius = [round(NEIGHBOR_MM / one) for one in spacing]
+    if min(around.size) < 3 or not any(radius):
+        return 0
+    opened = sitk.BinaryMorphologicalOpening(image, radius, sitk.sitkBall, 0.0, 1.0)
+    parts, shapes = sitk.ConnectedComponent(opened), sitk.LabelShapeStatisticsImageFilter()
+    shapes.Execute(parts)
+    own = set(np.unique(sitk.GetArrayViewFromImage(parts)[_near(around, mask)]).tolist())
+    voxel_mm3, found = float(abs(np.linalg.det(around.affine[:3, :3]))), 0
+    for number in set(shapes.GetLabels()) - own:
+        box = np.array(shapes.GetBoundingBox(number))
+        low, size = box[:3], box[3:]
+        if (low == 0).any() or (low + size == around.size).any():
+            continue
+        diameter = (6.0 / np.pi * shapes.GetNumberOfPixels(number) * voxel_mm3) ** (1.0 / 3.0)
+        found += bool(diameter >= SMALLEST_NEIGHBOR_MM and (size * spacing).max() <= LONGEST * diameter)
+    return found
+
+
+def _near(around: CTVolume, mask: NoduleMask) -> np.ndarray:
+    """(slices, rows, columns) bool of a CT: within APART_MM of the mask."""
+    near = mask.padded(APART_MM + 1.0)
+    _, distance = near.distances()
+    drawn = CTVolume((distance <= APART_MM).astype(np.float32), near.affine)
+    return sample_stack(drawn, around.affine, around.array.shape[::-1], fill=0.0)[0] > 0.5
+
+
+def _filled(mask: NoduleMask) -> NoduleMask:
+    """The mask with its holes, slice by slice: a cavity belongs to the nodule."""
+    import SimpleITK as sitk
+
+    array = np.stack(
+        [
+            sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(one.astype(np.uint8)))) > 0
+            for one in mask.array
+        ]
+    )
+    return NoduleMask(array, mask.affine, mask.islands)
+
+
+def _largest_part(array: np.ndarray) -> int:
+    """Voxels of the largest part, connected by faces."""
+    import SimpleITK as sitk
+
+    if not array.any():
+        return 0
+    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(array.astype(np.uint8))))
+    return int(np.bincount(parts.ravel())[1:].max())

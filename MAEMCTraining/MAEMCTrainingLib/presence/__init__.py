@@ -1,0 +1,1 @@
+"""The detector that tells whether a point lies in a nodule: its points, its training and its table."""
