@@ -34,6 +34,7 @@ bench: .venv/installed
 soak: .venv/installed
 	$(BIN)/python -m Testing.fuzzing
 	MAEMC_SOAK=1 $(BIN)/python -m pytest Testing/training/test_intervals.py Testing/training/test_job_stateful.py
+	MAEMC_SOAK=1 $(SETTINGS) $(BIN)/python -m pytest Testing -m soak
 	PANEL_EXAMPLES=500 $(SETTINGS) $(BIN)/python -m pytest Testing/slicer/nodule/test_module_stateful.py
 	$(BIN)/python Testing/real_data.py
 	$(BIN)/maemc-train phantom --output soak-output/matched --cases 300 --seed 11

@@ -9,6 +9,14 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("MAEMC_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """The tests that only ``make soak`` runs."""
+    if not os.environ.get("MAEMC_SOAK"):
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(pytest.mark.skip(reason="make soak runs it"))
+
+
 def _data_folder(name: str) -> Path:
     folder = DATA / name
     if not folder.is_dir():

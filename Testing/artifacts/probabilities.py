@@ -1,4 +1,4 @@
-"""Probabilities of real nodules: the 90 LIDC cubes by the model that is shipped, every third of them at two points by
+"""Probabilities of real nodules: the 90 LIDC cubes by the model that is shipped, every ninth of them at two points by
 the one before, LIDC slices, and cubes with clinical values.
 
     python Testing/artifacts/probabilities.py ../shared/data > Testing/artifacts/probabilities.json
@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 MODELS, BEFORE = HERE / "f15ed39", HERE / "lidc-rating-1.0.maemc"
 CENTER, SHIFTED = "0,0,0", "4,-3,2"
 BY_BEFORE = ("--point", SHIFTED, "--model", str(BEFORE))
-SLICES, FUSED, BEFORE_EVERY = 40, 12, 3
+SLICES, FUSED, BEFORE_EVERY = 40, 12, 9
 
 
 def of_cubes(cubes: Path, *words: str, every: int = 1) -> dict[str, list[float]]:

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from large_model import regions
+from MAEMCLib.cases.case import Case
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.inputs.nodule import montage
+from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.models.bundle import ModelBundle, read_card
 from MAEMCLib.models.predictor import Predictor
 from MAEMCLib.models.store import find_model
 from MAEMCLib.scoring import prepare, scored
 from MAEMCLib.worker.client import WorkerClient
-from MAEMCLib.worker.protocol import encode_array
+from MAEMCLib.worker.protocol import decode_outline, decode_prediction, encode_case
 from samples import said, seconds
 
 SAMPLES = 21
@@ -34,9 +35,9 @@ def rows(bundles: dict[str, Path]):
 def _overhead(name: str, path: Path):
     """Bare forward passes and worker round trips in turn, so that both see the same machine."""
     predictor = Predictor(ModelBundle.open(path), "cpu")
-    roi = regions(1)[0]
+    case = Prepared(regions(1)[0])
     network = predictor.members[0]
-    images = torch.from_numpy(np.stack([montage(stack, predictor.card) for stack in (roi.axial, roi.coronal)]))
+    images = torch.from_numpy(np.stack([predictor.image(case, plane) for plane in ("axial", "coronal")]))
     images = images.unsqueeze(1).to(network.encoder.cls_token.dtype)
     client = WorkerClient()
 
@@ -45,7 +46,7 @@ def _overhead(name: str, path: Path):
             network(images)
 
     def through_worker():
-        nodule = {"axial": encode_array(roi.axial), "coronal": encode_array(roi.coronal)}
+        nodule = encode_case(case, predictor.card)
         _wait(client, client.send("predict", model=str(path), device="cpu", nodules=[nodule]))
 
     try:
@@ -61,17 +62,20 @@ def _overhead(name: str, path: Path):
 
 
 def _click(path: Path) -> tuple[list[float], list[float]]:
-    """From a point in a loaded volume to a finished row, with a new process each time and with a warm one."""
-    rng = np.random.default_rng(0)
-    volume = CTVolume(rng.integers(-1000, 200, (200, 300, 300)).astype(np.int16), np.diag([0.8, 0.8, 1.0, 1.0]))
-    card = read_card(path)
+    """From a point in a nodule of a loaded volume to a finished row with its measures, with a new process each time and
+    with a warm one."""
+    k, j, i = np.indices((200, 300, 300), sparse=True)
+    inside = (0.8 * (i - 150)) ** 2 + (0.8 * (j - 150)) ** 2 + (k - 100.0) ** 2 < 7.0**2
+    hu = np.random.default_rng(0).normal(-850, 30, inside.shape) + 880 * inside
+    volume = CTVolume(hu.astype(np.int16), np.diag([0.8, 0.8, 1.0, 1.0]))
+    case, card = Case("", "", volume, "nodule", point_lps=(120.0, 120.0, 100.0)), read_card(path)
 
     def click(client: WorkerClient) -> float:
         started = time.perf_counter()
-        prepared = prepare(volume, "N1", (120.0, 120.0, 100.0), card)
-        nodule = {"axial": encode_array(prepared.roi.axial), "coronal": encode_array(prepared.roi.coronal)}
-        answer = _wait(client, client.send("predict", model=str(path), nodules=[nodule]))
-        scored(prepared, answer["predictions"][0], card)
+        prepared = prepare(case, card)
+        answer = _wait(client, client.send("predict", model=str(path), nodules=[encode_case(prepared, card)]))
+        prediction, nodule = decode_prediction(answer["predictions"][0]), decode_outline(answer, 0, prepared)
+        assert scored(prepared, prediction, card, nodule=nodule).long_axis_mm > 10
         return time.perf_counter() - started
 
     cold, warm = [], []

@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+pytestmark = pytest.mark.soak
 TRAINING_CASES, HELD_OUT = 290, 150
 EPOCHS = 36
 CENTRAL = slice(4, 21)  # the slices that cut a nodule of 16 mm, of 25

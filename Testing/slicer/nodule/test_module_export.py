@@ -323,6 +323,7 @@ def test_tables_that_cannot_be_finished_leave_those_of_before(panel, add_ct, tmp
     assert not list(tmp_path.glob("*.tmp*")), "nor half of one"
 
 
+@pytest.mark.soak
 def test_two_hundred_points(panel, add_ct, tmp_path):
     """As many as a metastatic lung has: all scored, listed and written."""
     add_ct(shape=(60, 110, 100))
