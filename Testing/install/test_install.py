@@ -178,6 +178,7 @@ def warm_python(place):
     shutil.rmtree(sockets)
 
 
+@pytest.mark.soak
 def test_no_listed_data_can_be_spared(installed, inputs, place, listed, warm_python):
     """Each listed file that is no code is taken away in turn: the journey must fail."""
     spared = []
