@@ -1,8 +1,9 @@
 """A lung window for a CT that does not show the lung: offered once, and never set unasked."""
 
+from MAEMCLib.images.ct import LUNG_WINDOW_HU
+
 from .nodes import isOverlay
 
-LUNG_HU = (-1350.0, 150.0)
 _ASKED = "MAEMC.Window"
 """Attribute of a CT that has been asked about."""
 _LUNG_FROM_HU = -900.0
@@ -31,4 +32,4 @@ def answer(volumeNode, lung: bool) -> None:
     if lung:
         display = volumeNode.GetDisplayNode()
         display.SetAutoWindowLevel(False)
-        display.SetWindowLevelMinMax(*LUNG_HU)
+        display.SetWindowLevelMinMax(*LUNG_WINDOW_HU)

@@ -153,11 +153,11 @@ class SceneUpkeep:
         if kind is OverlayKind.NONE or record is None or record.state != "scored":
             return True
         kinds = nodes.overlayKinds(analysis, pointID)
-        if record.explained and (kind.value in kinds or not kinds):  # without any, its model has none to show
+        if record.explained and kind.value in kinds:
             return True
         explained = self._queue.explanations.of((analysis.id, pointID))
         if explained is None:
-            return False
+            return record.explained and not kinds  # its model has none to show
         nodes.createOverlays(analysis, pointID, record, explained, kind.value)
         analysis.setRecord(pointID, dataclasses.replace(record, explained=True))
         self._display.arrange()

@@ -24,6 +24,8 @@ AIR_BELOW_HU = -500.0
 """A chest CT, and every crop of one around a lung nodule, has voxels of aerated lung or air below this value."""
 WINDOW_HU = (-1200.0, 200.0)
 """A width of 1400 about -500 (Zhao et al. 2025)."""
+LUNG_WINDOW_HU = (-1350.0, 150.0)
+"""A width of 1500 about -600: how people look at lung."""
 CHECKED_VOXELS = 200_000
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 FACE = 2.0**-10

@@ -19,18 +19,19 @@ from .slope import slope
 @dataclass(frozen=True)
 class Insert:
     """A tissue within a nodule that speaks for itself. low, high: HU. depth_mm: how far below the mask's surface, where
-    voxels are half lung. smallest_mm3: of one connected part."""
+    voxels are half lung. smallest_mm3: of one connected part. flat: whether only where attenuation is flat."""
 
     low: float
     high: float
     depth_mm: float
     smallest_mm3: float
     text: str
+    flat: bool = False
 
 
 INSERTS = {
     "calcium": Insert(200.0, np.inf, 1.0, 8.0, "It holds calcium ({volume:.0f} mm3 above {low:g} HU)"),
-    "fat": Insert(-150.0, -40.0, 2.5, 30.0, "It holds fat ({volume:.0f} mm3 of {low:g} to {high:g} HU)"),
+    "fat": Insert(-150.0, -40.0, 2.5, 30.0, "It holds fat ({volume:.0f} mm3 of {low:g} to {high:g} HU)", flat=True),
     "air": Insert(-np.inf, -700.0, 2.0, 30.0, "It holds air, a cavity or bronchi ({volume:.0f} mm3 below {high:g} HU)"),
 }
 """Above 200 HU and below -40 HU are Zhao et al. 2025's reasons to leave a nodule out, with any air in it; depths and
@@ -38,7 +39,7 @@ volumes are this project's proposals: far above noise, and no partial volume of 
 OUTLINE_CODES = (*SIZE_CODES, "subsolid", *INSERTS, "wall", "cut-off", "islands", "several")
 """Codes of all that an outline says: they do not outlive another one."""
 FLAT_HU_PER_MM = 80.0
-"""Fat changes less from place to place; as dark as fat is, too, what lies between soft tissue and lung."""
+"""Flat is what changes less from place to place; as dark as fat is, too, the slope between soft tissue and lung."""
 NEIGHBOR_HU, NEIGHBOR_MM, SMALLEST_NEIGHBOR_MM, APART_MM, LONGEST = -400.0, 2.0, 5.0, 3.0, 2.0
 """Another nodule: brighter than this, opened by a ball of this radius, at least this large (equivalent diameter), so
 far from the mask, and no longer than so many times its equivalent diameter, which vessels are."""
@@ -89,9 +90,9 @@ def _inserts(around: CTVolume, mask: NoduleMask, measures: Measures) -> Iterator
         if name != "calcium" and measures.composition == "ground-glass":
             continue
         # The outermost voxel is partly lung however thick it is.
-        below = max(insert.depth_mm, float(np.linalg.norm(near.affine[:3, :3], axis=0).max()))
+        below = max(insert.depth_mm, float(near.spacing.max()))
         within = (depth > below) & (hu > insert.low) & (hu < insert.high)
-        if name == "fat":
+        if insert.flat:
             within &= flat
         volume = _largest_part(within) * near.voxel_mm3
         if volume >= insert.smallest_mm3:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from MAEMCLib.characteristics.alike import TrainingNodules, packed
+from MAEMCLib.characteristics.ratings import HIGHEST, LOWEST
 from MAEMCLib.errors import InputError
 from MAEMCLib.inputs.input import Prepared
 from MAEMCLib.models.bundle import Member
@@ -94,7 +95,7 @@ def _heads(nodules: RatedNodules, features: np.ndarray) -> tuple[list[Member], d
             tested = nodules.folds == fold
             trained = ~tested & (readers > 0)
             head = fit_head(own[trained], mean[trained], readers[trained])
-            predicted[tested] = np.clip(own[tested] @ head.weight + head.bias, 1, 5)
+            predicted[tested] = np.clip(own[tested] @ head.weight + head.bias, LOWEST, HIGHEST)
             fitted[fold].append(head)
         judged = judge_head(ratings, predicted, nodules.diameters_mm, nodules.patients)
         figures[name] = as_json(judged.figures)

@@ -10,6 +10,7 @@ import numpy as np
 from MAEMCLib.characteristics.alike import SIDE
 from MAEMCLib.characteristics.ratings import HIGHEST, LOWEST, RATED
 from MAEMCLib.errors import InputError
+from MAEMCLib.images.ct import LUNG_WINDOW_HU
 from MAEMCLib.inputs.region import NoduleROI
 
 from ..data.cases import StoredCase
@@ -19,7 +20,6 @@ from ..jobs.job import Job
 
 FEWEST = 30
 """Nodules rated by at least two readers, from which on a characteristic counts as rated."""
-_LUNG_HU = (-1350.0, 150.0)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ _SCALE = {str(rating) for rating in range(LOWEST, HIGHEST + 1)}
 def thumbnails(nodules: RatedNodules) -> np.ndarray:
     """(N, 50, 50) uint8: of each nodule the axial slice through its point, or the observed one next to it, in the lung
     window."""
-    low, high = _LUNG_HU
+    low, high = LUNG_WINDOW_HU
     pictures = np.zeros((len(nodules), SIDE, SIDE), np.uint8)
     for index in range(len(nodules)):
         region = nodules.region(index)

@@ -75,8 +75,8 @@ class Members:
     def probabilities(
         self, rows: Iterable[Case], fold_of: Callable[[Case], int]
     ) -> Iterator[tuple[Case, float | None]]:
-        """Of two classes each row's probability as ``score`` has it, and nothing else, which takes a quarter of the
-        time; None where it cannot be had."""
+        """Of two classes each row's probability as ``score`` has it, without outline, gate and range over the click;
+        None where it cannot be had."""
         with ReadingProcess() as reader:
             for fold, own in _by_fold(rows, fold_of).items():
                 for row in own:
