@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from MAEMCLib.applicability import Limits
 from MAEMCLib.images.ct import CTVolume
-from MAEMCLib.measures.gates import nodule_findings
+from MAEMCLib.measures.gates import _filled, nodule_findings
 from MAEMCLib.measures.mask import NoduleMask
 from MAEMCLib.measures.measures import measure
 
@@ -125,3 +126,12 @@ def test_one_slice_says_what_it_can():
     slab = CTVolume(volume.array[middle : middle + 1], affine)
     mask = NoduleMask.at(np.linalg.norm(where[middle : middle + 1], axis=-1) <= 6.0, affine, MIDDLE)
     assert {one.code for one in nodule_findings(slab, mask, measure(slab, mask), Limits())} == {"cut-off"}
+
+
+def test_holes_are_filled_slice_by_slice_as_itk_fills_them():
+    draws = np.random.default_rng(1)
+    for share in (0.3, 0.5, 0.6, 0.7) * 5:
+        mask = np.pad(draws.random(draws.integers((1, 5, 5), (9, 20, 20))) < share, 1)
+        slices = (sitk.BinaryFillhole(sitk.GetImageFromArray(one.astype(np.uint8))) for one in mask)
+        expected = np.stack([sitk.GetArrayFromImage(one) > 0 for one in slices])
+        assert np.array_equal(_filled(NoduleMask(mask, np.eye(4), 0)).array, expected)

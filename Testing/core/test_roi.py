@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from MAEMCLib.errors import InputError
 from MAEMCLib.images.ct import CTVolume
 from MAEMCLib.images.files import read_volume, write_volume
+from MAEMCLib.images.sampling import sample_stack
 from MAEMCLib.inputs.region import cut_roi
 from scipy.ndimage import map_coordinates
 
@@ -141,6 +142,19 @@ def test_points_that_are_none(point):
     with pytest.raises(InputError) as caught:
         cut_roi(made_volume(np.eye(3)), point)
     assert caught.value.code == "point"
+
+
+@pytest.mark.parametrize("padding", [-2000, -2048, -3024])
+def test_filling_outside_the_scanner_s_circle_is_read_as_air(padding):
+    volume = made_volume(rotation(3))
+    beyond = np.arange(volume.array.shape[2]) > 70
+    air, filled = (CTVolume(np.where(beyond, value, volume.array), volume.affine) for value in (-1000, padding))
+    point = volume.to_lps([60, 60, 45])
+    one, other = cut_roi(air, point), cut_roi(filled, point)
+    assert np.array_equal(one.axial, other.axial) and np.array_equal(one.coronal, other.coronal)
+    assert (one.axial == -1000).mean() > 0.1
+    logits, _ = sample_stack(CTVolume(np.full((4, 4, 4), -9000.0), np.eye(4)), np.eye(4), (4, 4, 4), is_hu=False)
+    assert (logits == -9000).all()
 
 
 def test_point_outside_says_where_the_volume_is():

@@ -10,6 +10,9 @@ from .ct import FACE, CTVolume
 
 OUTSIDE_HU = -1200.0
 """Value of samples outside the volume: the lower end of the window, so that they look like air and not like tissue."""
+PADDING_HU, AIR_HU = -1500.0, -1000.0
+"""Below it a stored value is no attenuation but the scanner's filling outside its circle (-2000, -2048, -3024), and is
+read as air."""
 
 
 def check_point(volume: CTVolume, point_lps) -> np.ndarray:
@@ -45,11 +48,14 @@ def observed_slices(volume: CTVolume, affine: np.ndarray, size) -> np.ndarray:
     return observed
 
 
-def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSIDE_HU) -> tuple[np.ndarray, float]:
+def sample_stack(
+    volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSIDE_HU, is_hu: bool = True
+) -> tuple[np.ndarray, float]:
     """Sample a volume on any regular grid, trilinear, touching only the voxels that the grid covers.
 
     affine: (4, 4) grid index (column, row, slice) to LPS mm. size: (columns, rows, slices).
-    Returns (slices, rows, columns) float32 HU and the share of samples outside the volume, which hold ``fill``.
+    fill: the value of samples outside the volume. is_hu: whether what lies below any attenuation is read as air.
+    Returns (slices, rows, columns) float32, and the share of samples outside.
     The same scan stored along other axes, flipped or cropped gives the same bits.
     Raises InputError where NaN or infinity is among the voxels read, or a slice among them has no image.
     """
@@ -77,6 +83,8 @@ def sample_stack(volume: CTVolume, affine: np.ndarray, size, fill: float = OUTSI
             "not-finite",
             (volume.name,),
         )
+    if is_hu:
+        crop[crop < PADDING_HU] = AIR_HU
     if (first < low).any() or (end > high).any():  # the outer half of a border voxel has the voxel's value
         crop = np.pad(crop, list(zip((low - first)[::-1], (end - high)[::-1], strict=True)), mode="edge")
     # In index space any affine, sheared or oblique, is one transform; ITK images cannot hold a sheared direction.

@@ -97,7 +97,7 @@ class Input(ABC):
                 )
         return [Case("", "", Path(arguments.image), self.name, nodule_id=f"{self.noun[0].upper()}1")]
 
-    def check(self, case: Case) -> None:  # noqa: B027 - any may do
+    def check(self, case: Case) -> None:
         """Raise InputError for a case that cannot be scored, whatever its image holds."""
 
     def groups(self, cases: list[Case]) -> list[list[Case]]:
@@ -108,7 +108,7 @@ class Input(ABC):
     def prepare(self, case: Case, card: Model, values: ClinicalValues, reader: Any = None) -> Prepared:
         """Read a case and assess its fitness for the model. Raises InputError for one that cannot be scored."""
 
-    def check_side(self, settings: Any, side: int, model: str) -> None:  # noqa: B027 - any may do
+    def check_side(self, settings: Any, side: int, model: str) -> None:
         """Raise ModelError where images of these settings do not fit a network that takes ``side`` pixels."""
 
     def limits(self, card: Model) -> dict[str, str]:

@@ -72,7 +72,7 @@ def traced(field: Field, logits: np.ndarray) -> NoduleMask | None:
     """
     answer = CTVolume(logits.astype(np.float32), field.affine)
     around = field.around
-    inside = sample_stack(answer, around.affine, around.array.shape[::-1], fill=-1.0)[0] > 0
+    inside = sample_stack(answer, around.affine, around.array.shape[::-1], fill=-1.0, is_hu=False)[0] > 0
     if not inside.any():
         return None
     mask = NoduleMask.at(inside, around.affine, field.point_lps, _ISLAND_SHARE)

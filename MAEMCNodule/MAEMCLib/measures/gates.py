@@ -10,7 +10,7 @@ import numpy as np
 from ..applicability import SIZE_CODES, Finding, Limits, size_finding
 from ..images.ct import CTVolume
 from ..images.sampling import sample_stack
-from .mask import NoduleMask
+from .mask import NoduleMask, parts_of
 from .measured import MeasuredNodule
 from .measures import SOLID_HU, Measures
 from .slope import slope
@@ -132,24 +132,16 @@ def _near(around: CTVolume, mask: NoduleMask) -> np.ndarray:
     return sample_stack(drawn, around.affine, around.array.shape[::-1], fill=0.0)[0] > 0.5
 
 
-def _filled(mask: NoduleMask) -> NoduleMask:
-    """The mask with its holes, slice by slice: a cavity belongs to the nodule."""
-    import SimpleITK as sitk
-
-    array = np.stack(
-        [
-            sitk.GetArrayFromImage(sitk.BinaryFillhole(sitk.GetImageFromArray(one.astype(np.uint8)))) > 0
-            for one in mask.array
-        ]
-    )
-    return NoduleMask(array, mask.affine, mask.islands)
+def _filled(padded: NoduleMask) -> NoduleMask:
+    """A mask that is padded, with its holes, slice by slice: a cavity belongs to the nodule."""
+    outside = np.zeros((2 * len(padded.array), *padded.array.shape[1:]), bool)
+    outside[::2] = ~padded.array  # nothing between the slices joins them
+    parts, _ = parts_of(outside)
+    holes = outside[::2] & (parts[::2] != parts[::2, :1, :1])
+    return NoduleMask(padded.array | holes, padded.affine, padded.islands)
 
 
 def _largest_part(array: np.ndarray) -> int:
     """Voxels of the largest part, connected by faces."""
-    import SimpleITK as sitk
-
-    if not array.any():
-        return 0
-    parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(array.astype(np.uint8))))
-    return int(np.bincount(parts.ravel())[1:].max())
+    parts, count = parts_of(array)
+    return int(np.bincount(parts.ravel(), minlength=count + 1)[1:].max(initial=0))

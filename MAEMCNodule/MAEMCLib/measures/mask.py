@@ -35,7 +35,7 @@ class NoduleMask:
                 "point.",
                 "segment-empty",
             )
-        parts, count = _parts(array)
+        parts, count = parts_of(array)
         voxels = np.argwhere(array)
         index = np.linalg.inv(affine) @ np.append(np.asarray(point_lps, float), 1.0)
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -85,12 +85,14 @@ class NoduleMask:
 
 def largest_part(array: np.ndarray) -> np.ndarray:
     """Of (slices, rows, columns) bool the part with the most voxels, connected by their faces."""
-    parts, count = _parts(array)
+    parts, count = parts_of(array)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
     return parts == np.argmax(sizes) + 1
 
 
-def _parts(array: np.ndarray) -> tuple[np.ndarray, int]:
+def parts_of(array: np.ndarray) -> tuple[np.ndarray, int]:
+    """The number of each voxel's part, from 1, of bool in two or three dimensions, connected by faces; and how many
+    parts there are."""
     import SimpleITK as sitk
 
     parts = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(array.astype(np.uint8))))

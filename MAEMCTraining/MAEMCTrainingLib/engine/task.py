@@ -10,6 +10,7 @@ normalization, whose statistics are those of a micro-batch (``batch_norm``).
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -41,7 +42,7 @@ class Batch(Protocol):
     def to(self, device: torch.device | str) -> Batch: ...
 
 
-class Task:
+class Task(ABC):
     """What is trained. ``module.state_dict()`` is everything that has to survive besides the optimizer."""
 
     phase: str  # of its events: "pretrain", "finetune"
@@ -59,13 +60,13 @@ class Task:
         """The epoch's permutation of the samples, each an integer that says with the epoch what it shows."""
         return generator(self.seed, "order", epoch).permutation(self.samples)
 
+    @abstractmethod
     def batch(self, samples: Sequence[Sample]) -> tuple[Batch, dict[str, float]]:
         """A batch, and figures on it for the events. Called from another thread, ahead of time: no state may matter."""
-        raise NotImplementedError
 
+    @abstractmethod
     def names(self, samples: Sequence[Sample]) -> list[str]:
         """The case_ids in a batch, for messages."""
-        raise NotImplementedError
 
     def unmoved(self) -> Iterable[nn.Parameter]:
         """Parameters that do not move in the step that was just computed, whatever their gradient."""

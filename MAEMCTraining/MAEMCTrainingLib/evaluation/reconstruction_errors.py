@@ -25,7 +25,7 @@ def training_errors(trained: FoldTraining) -> dict[str, list[float]]:
     """{plane: percentiles 0 ... 100 of the mean errors of a random sample of the cases} in the input's own unit.
 
     Each as scoring computes it. The pre-training may have seen these cases, and expects them better than others then.
-    Empty without an autoencoder that a bundle can hold, and below 20 cases.
+    Empty without an autoencoder that a bundle can hold; without planes of which below 20 cases have something.
     """
     start, cohort = trained.start, trained.cohort
     network = _autoencoder(trained) if start is not None else None
@@ -41,10 +41,13 @@ def training_errors(trained: FoldTraining) -> dict[str, list[float]]:
         plain = images.plain(int(case))
         for number, plane in planes.items():
             image = plain[number][0]
+            if not np.isfinite(image).any():  # a slab has no coronal plane
+                continue
             given = torch.from_numpy(image)[None, None].to(trained.session.device)
             expected = reconstruct(network, given, plane)[0, 0].cpu().numpy()
             found[plane].append(difference(kind, trained.preprocessing, image, expected).mean)
-    return {plane: np.percentile(values, PERCENTILES).round(4).tolist() for plane, values in found.items()}
+    known = {plane: values for plane, values in found.items() if len(values) >= FEWEST_CASES}
+    return {plane: np.percentile(values, PERCENTILES).round(4).tolist() for plane, values in known.items()}
 
 
 def _autoencoder(trained: FoldTraining) -> Autoencoder | None:

@@ -8,6 +8,7 @@ number of processes.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -56,7 +57,7 @@ class ViewBatch:
         return len(self.patient)
 
 
-class Method(nn.Module):
+class Method(nn.Module, ABC):
     """An encoder, which fine-tuning takes afterwards, and the parts that it learns with.
 
     A method has to have ``Configuration``, ``VIEWS``, ``add_parts`` and ``forward``; all else has a default.
@@ -88,17 +89,17 @@ class Method(nn.Module):
         self.encoder = build_encoder(encoder, seed)
         self.add_parts(decoder, seed)
 
+    @abstractmethod
     def add_parts(self, decoder: DecoderConfiguration, seed: int) -> None:
         """Build what stands beside the encoder. decoder: of methods that predict patches from tokens.
 
         Raises UsageError for settings that do not fit the encoder.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, batch: ViewBatch) -> tuple[dict[str, Tensor], Any]:
         """The mean losses of one micro-batch, "loss" with its gradient and the others detached, for the log; and
         what ``after_step`` is to get of it."""
-        raise NotImplementedError
 
     def before_step(self) -> None:
         """Called once before a batch's micro-batches pass: a momentum encoder moves here."""

@@ -5,6 +5,7 @@ depend on the names of files.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ LEADER, PAIRWISE = "leader", "pairwise"
 Step = Callable[[float], None]
 
 
-class Similarity:
+class Similarity(ABC):
     """How alike two slices are.
 
     measure: the name of the number. is_distance: a small number means alike, instead of a large one. range: the
@@ -29,13 +30,13 @@ class Similarity:
     is_distance = whole_numbers = by_position = cheap = False
     default_threshold: ClassVar[float | None] = None
 
+    @abstractmethod
     def describe(self, slices: Sequence[np.ndarray]) -> Any:
         """What ``compare`` needs to know of one volume's slices: (rows, columns) uint8 each, all of one size."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compare(self, described: Any, one: int, others: np.ndarray) -> np.ndarray:
         """(len(others),) float64, finite: slice ``one`` against each of ``others``. The same either way round."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the masked pre-training methods of convolutional networks share: the grid of the mask, the loss, the surface."""
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -72,9 +73,9 @@ class MaskedReconstruction(Method):
         self.patch = settings.mask_patch
         self.mask_cells, self.masked = mask_grid(side, self.patch, settings.mask_ratio, stride=self.levels[-1][1])
 
+    @abstractmethod
     def complete(self, images: Tensor, visible: Tensor) -> Tensor:
         """Images (B, 1, S, S) of which the cells visible (B, 1, G, G) may be seen -> images (B, 1, S, S)."""
-        raise NotImplementedError
 
     def split(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Noise (B, N) -> the grid (B, 1, G, G) bool, True where visible, and the masked cells' indices (B, H)."""
