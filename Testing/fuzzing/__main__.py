@@ -4,6 +4,7 @@
 --native-cases N   inputs for each native one (5,000)
 --seed S           of the spoiling; printed, so that a run can be had again
 --only NAME        a reader, repeatable
+--keep DIR         where an input of each kind of fault is written, as Python writes it
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from pathlib import Path
 from .judging import run
 from .readers import READERS
 
+SHOWN = 400
+"""Letters of an input."""
+
 
 def main() -> int:
     """Print the table; exit code 1 where any reader has a fault."""
@@ -26,6 +30,7 @@ def main() -> int:
     parser.add_argument("--native-cases", type=int, default=5_000)
     parser.add_argument("--seed", type=int, default=secrets.randbits(32))
     parser.add_argument("--only", action="append", choices=[reader.name for reader in READERS])
+    parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     print(f"seed {options.seed}")
     print(
@@ -44,8 +49,11 @@ def main() -> int:
             f"{outcome.wrong:7,}{outcome.crashes:9,}{outcome.slow:6,}{outcome.seconds:7.0f}",
             flush=True,
         )
-        for kind, (message, content) in outcome.faults.items():
-            print(f"    {kind}: {message}\n        {content!r}", flush=True)
+        for number, (kind, (message, content)) in enumerate(outcome.faults.items()):
+            print(f"    {kind}: {message}\n        {content[:SHOWN]}", flush=True)
+            if options.keep:
+                options.keep.mkdir(parents=True, exist_ok=True)
+                (options.keep / f"{reader.name.replace(' ', '-').strip('.')}-{number}.txt").write_text(content)
         sound = sound and outcome.sound
     return 0 if sound else 1
 

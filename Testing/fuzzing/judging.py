@@ -34,7 +34,8 @@ class Reader:
 
 @dataclass
 class Outcome:
-    """Counts of a reader's run; faults: each kind of fault with one input that shows it."""
+    """Counts of a reader's run; faults: each kind of fault with its message and one input that shows it, as Python
+    writes it."""
 
     cases: int = 0
     read: int = 0
@@ -44,7 +45,7 @@ class Outcome:
     crashes: int = 0
     slow: int = 0
     seconds: float = 0.0
-    faults: dict[str, Any] = field(default_factory=dict)
+    faults: dict[str, tuple[str, str]] = field(default_factory=dict)
     codes: Counter = field(default_factory=Counter)
 
     @property
@@ -105,4 +106,4 @@ def _judge(read: Callable[[Any], None], content: Any, outcome: Outcome) -> None:
 
 def _fault(outcome: Outcome, kind: str, content: Any, message: str = "") -> None:
     if kind not in outcome.faults and len(outcome.faults) < KEPT:
-        outcome.faults[kind] = (message[:200], content if len(repr(content)) < 400 else f"{repr(content)[:400]}...")
+        outcome.faults[kind] = (message[:200], repr(content))
