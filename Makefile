@@ -8,7 +8,9 @@ SETTINGS := QT_QPA_PLATFORM=offscreen
 demo: .venv/installed
 	$(BIN)/maemc-train sample-chest --output demo-output
 	$(BIN)/maemc score demo-output/chest.nrrd --points demo-output/chest.mrk.json --device cpu --output demo-output
-	@echo "Open demo-output/report.html or report.pdf; chest.nrrd and the overlays open in Slicer."
+	$(BIN)/maemc score Resources/Samples/lidc-nodule.nrrd --point 0,0,0 --device cpu --output demo-output/lidc
+	@echo "Open report.html or report.pdf of demo-output (a synthetic chest) and demo-output/lidc (a real nodule);"
+	@echo "chest.nrrd, Resources/Samples/lidc-nodule.nrrd and the overlays open in Slicer."
 
 # In two processes, a file of tests in one of them; each with one thread, or they would wait for each other.
 test: .venv/installed
@@ -32,7 +34,7 @@ bench: .venv/installed
 # under all that happens to them; every LIDC cube and fifty slabs with all outputs; then the tables of
 # MAEMCTraining/README.md on the phantom and the LIDC slices, in soak-output, which continue where they were stopped.
 soak: .venv/installed
-	$(BIN)/python -m Testing.fuzzing
+	$(BIN)/python -m Testing.fuzzing --keep soak-output/faults
 	MAEMC_SOAK=1 $(BIN)/python -m pytest Testing/training/test_intervals.py Testing/training/test_job_stateful.py
 	MAEMC_SOAK=1 $(SETTINGS) $(BIN)/python -m pytest Testing -m soak
 	PANEL_EXAMPLES=500 $(SETTINGS) $(BIN)/python -m pytest Testing/slicer/nodule/test_module_stateful.py

@@ -36,7 +36,7 @@ threads="--device cpu --threads 1"
 # Honest: the pre-training is repeated in each fold without the patients that the fold tests.
 "$train" finetune --from "$work/pretraining" --preset tiny --data "$work/slabs-cache" --output "$work/finetuning" \
     $threads seed=1 epochs=60 patience=60 batch=32 learning_rate=1e-3 loss_window=3 fusion=axial mode=light shift_mm=3 \
-    drop_slices=0.5 new_patch_embedding=true ${FINETUNE:-}
+    drop_slices=0.5 new_patch_embedding=true head=measured ${FINETUNE:-}
 "$train" export "$work/finetuning" --output "$model" --card "$here/demo_model.toml" --precision bfloat16
 # Each patient by the one member that never saw the patient: within groups, among nodules of like size, from moved clicks.
 "$train" evaluate "$work/finetuning" --data "$work/slabs.csv" --output "$work/table-slabs" --device cpu --clicks \

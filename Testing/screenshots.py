@@ -67,7 +67,7 @@ def nodule_pictures(application, output: Path):
             raise SystemExit(f"nodule {number + 1} did not arrive: {widget.logic.status}")
     for kind, name in ((1, "MAEMCNodule"), (2, "MAEMCNoduleDifference")):
         widget.ui.overlaySelector.currentIndex = kind
-        widget.ui.resultTable.selectRow(0)
+        widget.ui.resultTable.selectRow(len(nodules) - 1)  # the larger ones are outside what the model knows
         _wait(application, widget.logic)
         for view in views.values():
             view.set_field_of_view(150)
@@ -104,10 +104,13 @@ def _compose(widget, views):
     """Panel on the left; axial view above, coronal and sagittal below, as in Slicer's usual layout."""
     from PySide6 import QtCore, QtGui
 
-    picture = QtGui.QPixmap(PANEL_WIDTH + 4 + LARGE, LARGE + 4 + SMALL)
+    parent = widget.parent
+    parent.resize(PANEL_WIDTH, max(LARGE + 4 + SMALL, parent.layout().totalHeightForWidth(PANEL_WIDTH)))
+    panel = parent.grab()
+    picture = QtGui.QPixmap(PANEL_WIDTH + 4 + LARGE, panel.height())
     picture.fill(QtGui.QColor(60, 60, 60))
     painter = QtGui.QPainter(picture)
-    painter.drawPixmap(0, 0, widget.parent.grab())
+    painter.drawPixmap(0, 0, panel)
     places = {"Red": (0, 0), "Green": (0, LARGE + 4), "Yellow": (SMALL + 4, LARGE + 4)}
     for name, (x, y) in places.items():
         pixels = views[name].screenshot()

@@ -30,7 +30,7 @@ def training_pictures(application, output: Path):
     ui.methodSelector.currentIndex = ui.methodSelector.findData("moco-v2")
     yield _compose_list(application, widget, output / "MAEMCTrainingMethods.png")
     ui.dataPathEdit.currentPath = str(manifest)
-    _wait(application, lambda: widget.logic.data is not None and not widget.logic.data.flat)
+    _wait(application, lambda: widget.logic.data is not None and widget.logic.data.input == "nodule")
     ui.methodSelector.currentIndex = ui.methodSelector.findData("maemc")
     ui.startButton.click()
     _wait(application, lambda: view.chart_node is not None and _job(widget).progress > 0.6)
@@ -48,7 +48,7 @@ def training_pictures(application, output: Path):
     ui.newButton.collapsed = False
     yield _compose(application, widget, view, output / "MAEMCTrainingFinished.png")
     ui.dataPathEdit.currentPath = str(slices)
-    _wait(application, lambda: widget.logic.data is not None and widget.logic.data.flat)
+    _wait(application, lambda: widget.logic.data is not None and widget.logic.data.input == "picture")
     ui.kindSelector.currentIndex = ui.kindSelector.findData("pretrain")
     ui.settingsEdit.text = ""
     ui.methodSelector.currentIndex = ui.methodSelector.findData("mae")

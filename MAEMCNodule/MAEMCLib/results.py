@@ -24,6 +24,9 @@ COLUMNS = (
 """Columns of results.csv, in order. ``class`` is the class at the bundle's balanced threshold; of more than two classes
 the likeliest, whose probability is then ``probability``, and ``class_probabilities`` has those of all."""
 
+MEASURED = ("diameter_mm", "attenuation_hu", "probability")
+"""The keys of a result's ``measured``."""
+
 DISCLAIMER = "Research only, not for clinical use."
 
 
@@ -64,7 +67,9 @@ class Prediction:
     None where the bundle does not say how far those lie. class_probabilities: by class, of more than two.
     nodule_present: 0 to 1, from 0.5 on the point lies in a nodule. jitter_low, jitter_high: of the probability at the
     point and at points 2 mm beside it. characteristics: of those that the model tells as well as a reader {name:
-    {"rating": 1 to 5, "word"}}; None where it tells none. alike: the training nodules most like it.
+    {"rating": 1 to 5, "word"}}; None where it tells none. alike: the training nodules most like it. measured: of a
+    model that reads them beside its images the "diameter_mm" and "attenuation_hu" of the middle slice, and the
+    "probability" that they give by themselves.
     """
 
     probability: float
@@ -82,6 +87,7 @@ class Prediction:
     jitter_high: float | None = None
     characteristics: dict[str, dict] | None = None
     alike: tuple[Alike, ...] = ()
+    measured: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,8 @@ class NoduleResult:
     input_sha256: of all that the result was computed from (see ``fingerprint``). long_axis_mm and what follows:
     of the nodule as it was outlined (see ``measures.measures``), None where it was not. nodule_present: 0 to 1, from
     0.5 on the point lies in a nodule. snap_l_mm to snap_s_mm: the middle of the outlined nodule. jitter_low,
-    jitter_high: of the probability at the point and 2 mm beside it. characteristics, alike: as of ``Prediction``; in
-    JSON alone, and of no point that lies in no nodule.
+    jitter_high: of the probability at the point and 2 mm beside it. characteristics, alike, measured: as of
+    ``Prediction``; in JSON alone, and of no point that lies in no nodule.
     """
 
     nodule_id: str
@@ -144,6 +150,7 @@ class NoduleResult:
     jitter_high: float | None = None
     characteristics: dict[str, dict] | None = None
     alike: tuple[Alike, ...] = ()
+    measured: dict[str, float] | None = None
     software: str = f"maemc {__version__}"
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

@@ -1,11 +1,13 @@
-"""What stands beside a nodule's number: characteristics in readers' words, and the training nodules most alike with
-their pictures, which the scoring process takes out of the model's bundle. A part of the panel that is folded away."""
+"""What stands beside a nodule's number: what size and attenuation give alone, characteristics in readers' words, and
+the training nodules most alike with their pictures, which the scoring process takes out of the model's bundle.
+
+A part of the panel that is folded away."""
 
 import base64
 
 import qt
 from MAEMCLib.errors import MAEMCError
-from MAEMCLib.report.beside import alike_note, words_text
+from MAEMCLib.report.beside import alike_note, measured_text, words_text
 from slicer.i18n import tr as _
 
 from .resultwords import isScoredBy
@@ -39,12 +41,18 @@ class AlikeSection:
         if record is not None and record.state == "scored":
             result = seen(analysis, pointID, record).result
         alike = result.get("alike") or []
-        words = words_text(result)
-        ui.alikeButton.visible = bool(alike or words)
-        if ui.alikeButton.collapsed or not (alike or words):
+        words, measured = words_text(result), measured_text(result)
+        told = bool(alike or words or measured)
+        ui.alikeButton.visible = told
+        if ui.alikeButton.collapsed or not told:
             return
-        text = _("As readers might say: {words}. A guess of the model, which was as good as one reader in this.")
-        showText(ui.alikeWordsLabel, text.format(words=words) if words else "")
+        lines = []
+        if measured:
+            lines.append(_("By size and attenuation alone: {text}.").format(text=measured))
+        if words:
+            text = _("As readers might say: {words}. A guess of the model, which was as good as one reader in this.")
+            lines.append(text.format(words=words))
+        showText(ui.alikeWordsLabel, "\n".join(lines))
         known = bool(alike) and isScoredBy(result, card)
         if known:
             self._ask(card.sha256, [one["number"] for one in alike])

@@ -17,7 +17,7 @@ from MAEMCLib.review.reviews import Reviews
 from .identity import subjectOf
 
 _NUMBERS = ("probability", "interval_low", "interval_high", "interval_kind", "class", "class_probabilities",
-            "characteristics", "alike")  # fmt: skip
+            "characteristics", "alike", "measured")  # fmt: skip
 """Of a result, what a reader should not see before the time has come."""
 _KNOWN = {one.name for one in dataclasses.fields(NoduleResult)} | {"class"}
 _SAME, _SAME_MM = 1e-9, 1e-3

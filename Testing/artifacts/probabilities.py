@@ -13,6 +13,7 @@ import json
 import sys
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from MAEMCLib.__main__ import main as maemc
@@ -20,15 +21,22 @@ from MAEMCLib.__main__ import main as maemc
 HERE = Path(__file__).resolve().parent
 MODELS, BEFORE = HERE / "f15ed39", HERE / "lidc-rating-1.0.maemc"
 CENTER, SHIFTED = "0,0,0", "4,-3,2"
-BY_BEFORE = ("--point", SHIFTED, "--model", str(BEFORE))
-SLICES, FUSED, BEFORE_EVERY = 40, 12, 9
+BY_BEFORE = {"points": (CENTER, SHIFTED), "every": 9}
+SLICES, FUSED = 40, 12
 
 
-def of_cubes(cubes: Path, *words: str, every: int = 1) -> dict[str, list[float]]:
-    """{file: probabilities at the center, and at further points} of every nth cube. words: of the command, such as
-    further points; without a model it is the shipped one."""
+def of_cubes(cubes: Path, *words: str, every: int = 1, points: Sequence[str] = (CENTER,)) -> dict[str, list[float]]:
+    """{file: probabilities at each of the points} of every nth cube. words: of the command, such as another model than
+    the shipped one."""
     files = sorted((cubes / "images").glob("*.nrrd"))[::every]
-    return {file.stem: _scored(file, "--point", CENTER, *words) for file in files}
+    with tempfile.TemporaryDirectory() as folder:
+        manifest, results = Path(folder, "manifest.csv"), Path(folder, "results.csv")
+        rows = [f"{file.stem},{n},{file.absolute()},{point}" for file in files for n, point in enumerate(points)]
+        manifest.write_text("\n".join(["case_id,nodule_id,image,l_mm,p_mm,s_mm", *rows]) + "\n", encoding="utf-8")
+        _run("batch", str(manifest), "--output", str(results), *words)
+        with open(results, newline="", encoding="utf-8") as stream:
+            scored = [(row["case_id"], float(row["probability"])) for row in csv.DictReader(stream)]
+    return {file.stem: [p for case, p in scored if case == file.stem] for file in files}
 
 
 def of_cubes_with_values(cubes: Path) -> dict[str, list[float]]:
@@ -56,19 +64,25 @@ def of_slices(slices: Path) -> dict[str, list[float]]:
 
 
 def _scored(file: Path, *words: str) -> list[float]:
+    printed = _run("score", str(file), *words, "--json")
+    return [nodule["probability"] for nodule in json.loads(printed)["nodules"]]
+
+
+def _run(*words: str) -> str:
+    """What a command on the CPU prints."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        code = maemc(["score", str(file), *words, "--device", "cpu", "--json"])
+        code = maemc([*words, "--device", "cpu"])
     if code:
-        raise RuntimeError(f"{file.name} was not scored: exit code {code}")
-    return [nodule["probability"] for nodule in json.loads(printed.getvalue())["nodules"]]
+        raise RuntimeError(f"maemc {' '.join(words)} ended with exit code {code}")
+    return printed.getvalue()
 
 
 if __name__ == "__main__":
     data = Path(sys.argv[1])
     cubes, slices = data / "lidc-cubes", data / "lidc-slices"
     tables = {
-        "cubes": of_cubes(cubes, *BY_BEFORE, every=BEFORE_EVERY),
+        "cubes": of_cubes(cubes, "--model", str(BEFORE), **BY_BEFORE),
         "cubes, shipped": of_cubes(cubes),
         "cubes with values": of_cubes_with_values(cubes),
         "slices": of_slices(slices),

@@ -27,7 +27,7 @@ def test_known_probabilities_tell_the_cases_apart():
 
 
 def test_cubes_by_the_model_that_was_shipped_before(lidc_cubes):
-    found = probabilities.of_cubes(lidc_cubes, *probabilities.BY_BEFORE, every=probabilities.BEFORE_EVERY)
+    found = probabilities.of_cubes(lidc_cubes, "--model", str(probabilities.BEFORE), **probabilities.BY_BEFORE)
     agree("cubes", found, 10)
 
 

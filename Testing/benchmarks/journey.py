@@ -153,7 +153,7 @@ def _chests() -> tuple:
     from MAEMCTrainingLib.phantom.sample_chest import make_sample_chest
 
     chest, nodules = make_sample_chest()
-    point = np.asarray(nodules[0][1], float)
+    point = np.asarray(nodules[-1][1], float)  # the larger ones are outside what the model knows
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
     grid = np.moveaxis(np.indices(chest.array.shape)[::-1], 0, -1)
     distance = np.linalg.norm(chest.to_lps(grid) - point, axis=-1)

@@ -55,6 +55,9 @@ def main(folder: Path, predictions: Path | None) -> None:
         say("logits, long axis", logits, size)
         say("logits, long axis, 90th percentile of attenuation", logits, size, dense)
         say("logits, long axis, readers' calcification", logits, size, marks["calcification"])
+        soft = ~calcified
+        axis, ranked = roc_auc_score(labels[soft], size[soft]), roc_auc_score(labels[soft], logits[soft])
+        print(f"the {soft.sum()} not calcified by most readers: long axis {axis:.3f}, logits {ranked:.3f}")
 
 
 def dense_hu(folder: Path, row: dict[str, str]) -> float:

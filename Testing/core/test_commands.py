@@ -57,7 +57,7 @@ def test_json_is_one_document_with_the_promised_keys(maemc, ct):
     assert code == 0 and set(document) >= {"schema", "model", "device", "nodules"}
     (nodule,) = document["nodules"]
     expected = {column for column in COLUMNS if column not in ("l_mm", "p_mm", "s_mm")} | {"point_lps"}
-    assert set(nodule) == expected | {"characteristics", "alike"}  # in JSON alone
+    assert set(nodule) == expected | {"characteristics", "alike", "measured"}  # in JSON alone
     assert nodule["point_lps"] == [-5, -10, 40] and isinstance(nodule["warnings"], list)
     assert nodule["interval_low"] <= nodule["probability"] <= nodule["interval_high"]
 

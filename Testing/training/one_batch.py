@@ -59,6 +59,9 @@ class Step(Task):
         attributes = torch.nn.functional.one_hot(torch.as_tensor([int(s) % 3 for s in samples]), 3).bool()
         return ViewBatch(views, torch.as_tensor([int(s) % 50 for s in samples]), noise, attributes), {}
 
+    def names(self, samples):
+        return [f"sample {int(sample)}" for sample in samples]
+
     def step(self, model, batch):
         return model(batch)
 

@@ -139,6 +139,9 @@ class Line(Task):
     def batch(self, samples):
         return Rows(torch.stack([one_batch.draw(sample, 3) for sample in samples])), {}
 
+    def names(self, samples):
+        return [f"sample {int(sample)}" for sample in samples]
+
     def step(self, model, batch):
         output = model(batch.values)
         if len(batch) > self.most:

@@ -24,7 +24,7 @@ from torch import nn
 
 pytestmark = pytest.mark.soak
 TRAINING_CASES, HELD_OUT = 290, 150
-EPOCHS = 36
+EPOCHS = 60
 CENTRAL = slice(4, 21)  # the slices that cut a nodule of 16 mm, of 25
 
 

@@ -16,11 +16,13 @@ from ..errors import ArchitectureError, InputError, ModelError
 from ..inputs.input import Prepared
 from ..inputs.jitter import jittered
 from ..machine.device import choose_device, placed, without_tf32
+from ..measures.middle_slice import measured_values
 from ..measures.outline import shipped_outliner
 from ..networks.classifier import Classifier, mean_of
+from ..networks.configuration import MIDDLE_SLICE
 from ..networks.heads import head_named
 from ..presence.detector import presence
-from ..results import Prediction
+from ..results import MEASURED, Prediction
 from .beside import beside_of
 from .bundle import ModelBundle
 from .card import ModelCard, branch_source
@@ -35,7 +37,7 @@ class Observations:
     """What the networks are given of B cases with K images each: planes, or angles of a picture.
 
     images: (N, side, side) float32, those that were observed, case by case. seen: (B, K) bool, which they are.
-    values, given: (B, A) float32 and bool, the clinical values.
+    values, given: (B, A) float32 and bool, the clinical values, or what is measured of the region.
     """
 
     images: np.ndarray
@@ -85,6 +87,11 @@ class Predictor:
             raise ArchitectureError(
                 f"The head {card.head} of {card.id} does not go with its fusion {card.fusion}. Get the model again.",
             )
+        if head.MEASURES and card.input != "nodule":
+            raise ArchitectureError(
+                f"The head {card.head} of {card.id} measures nodules, and the model scores {card.kind.described}. Get "
+                "the model again.",
+            )
         return head(card.encoder, len(card.classes), graph=card.graph)
 
     def predict(self, cases: Sequence[Prepared], progress: Callable[[float], None] | None = None) -> list[Prediction]:
@@ -111,9 +118,22 @@ class Predictor:
         percentiles = self._percentiles(features, observed.seen)
         told = self.beside.told(mean_features(features, observed.seen), observed.seen.any(dim=1).numpy())
         found = [replace(self._prediction(logits[:, n], percentiles[n]), **told[n]) for n in range(len(cases))]
+        found = self._with_measured(observed, found)
         found = self._at_points(cases, found)
         seconds = (time.perf_counter() - started) / len(cases)
         return [replace(one, seconds=seconds) for one in found]
+
+    def _with_measured(self, observed: Observations, found: list[Prediction]) -> list[Prediction]:
+        """The same, with what was measured and the probability that it gives without the images."""
+        if not self.members[0].MEASURES or len(self.card.classes) > 2:
+            return found
+        values = observed.values.to(self.members[0].beside.weight).double()
+        logits = np.stack([member.of_values(values).cpu().numpy() for member in self.members])
+        alone = self._class_probabilities(logits)[..., 1].mean(axis=0)
+        return [
+            replace(one, measured=dict(zip(MEASURED, (*map(float, own), float(p)), strict=True))) if there else one
+            for one, own, p, there in zip(found, observed.values, alone, observed.given.all(dim=1), strict=True)
+        ]
 
     def _at_points(self, cases: Sequence[Prepared], found: list[Prediction]) -> list[Prediction]:
         """The same, with whether a nodule is present, and the range of what is scored beside the point."""
@@ -152,7 +172,7 @@ class Predictor:
 
     def alone(self, images: np.ndarray, branch: str, values: ClinicalValues) -> Observations:
         """(M, side, side) network input of a branch, each with a case's values and without its other images: for
-        images that are no case of their own, such as one with places taken out of it."""
+        images that are no case of their own, such as one with places taken out of it, in which nothing is measured."""
         seen = torch.zeros(len(images), len(self.branches), dtype=torch.bool)
         seen[:, self.branches.index(branch)] = True
         known, given = value_tensors([values.values] * len(images), self.card.clinical)
@@ -188,7 +208,7 @@ class Predictor:
             observed = [view for view in views if view is not None]
             images += observed
             seen.append(np.repeat([view is not None for view in views], max(map(len, observed), default=1)))
-        values, given = value_tensors([case.values.values for case in cases], self.card.clinical)
+        values, given = self._values(cases)
         seen = torch.from_numpy(np.stack(seen))
         if not (seen.any(dim=1) | given.any(dim=1)).all():
             raise InputError(
@@ -198,6 +218,13 @@ class Predictor:
             )
         none = np.zeros((0, self.side, self.side), np.float32)
         return Observations(np.concatenate([none, *images]), seen, values, given)
+
+    def _values(self, cases: Sequence[Prepared]) -> tuple[Tensor, Tensor]:
+        """(B, A) float32 and bool: what was asked for, or what the head has measured."""
+        if not self.members[0].MEASURES:
+            return value_tensors([case.values.values for case in cases], self.card.clinical)
+        found = measured_values(np.stack([case.region.axial[MIDDLE_SLICE] for case in cases]))
+        return tuple(map(torch.from_numpy, found))
 
     def _outputs(
         self, observed: Observations, progress: Callable[[float], None] | None

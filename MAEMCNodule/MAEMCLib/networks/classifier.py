@@ -33,6 +33,8 @@ class Classifier(nn.Module, ABC):
     RELATES: ClassVar[bool]
     """Whether the head relates the branches of a case: it is then trained on all of them at once, with a loss for each,
     and otherwise on one at a time."""
+    MEASURES: ClassVar[bool] = False
+    """Whether the values that it reads are measured of a nodule (``measures.middle_slice``), and not asked for."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-"""What stands beside a number in a report: characteristics in words, and the training nodules most alike; and what a
-card says of how good both are."""
+"""What stands beside a number in a report: what size and attenuation give alone, characteristics in words, and the
+training nodules most alike; and what a card says of how good these are."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def words_text(row: Mapping[str, Any]) -> str:
     """``moderate lobulation (3.1 of 5)``, of the columns of results; empty where nothing is told."""
     told = row.get("characteristics") or {}
     return ", ".join(f"{one['word']} ({one['rating']:.1f} of 5)" for one in told.values())
+
+
+def measured_text(row: Mapping[str, Any]) -> str:
+    """``0.71 (middle slice: a circle of 12.3 mm, 45 HU)``, of the columns of results; empty where nothing was."""
+    told = row.get("measured")
+    if not told:
+        return ""
+    of_slice = f"a circle of {told['diameter_mm']:.1f} mm, {told['attenuation_hu']:.0f} HU"
+    return f"{told['probability']:.2f} (middle slice: {of_slice})"
 
 
 def alike_parts(result: NoduleResult, nodules: TrainingNodules, card: ModelCard) -> list[Part]:

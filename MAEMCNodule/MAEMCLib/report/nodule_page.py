@@ -12,7 +12,7 @@ from ..figures.words import TITLES, sentences
 from ..models.card import ModelCard
 from ..results import NoduleResult
 from ..scoring import SCORING_RELEASE
-from .beside import words_text
+from .beside import measured_text, words_text
 from .card import POINT_NAMES
 from .clinical import clinical_parts
 from .measures import measure_rows
@@ -144,6 +144,7 @@ def _score(result: NoduleResult, card: ModelCard) -> list[tuple[str, str | Mark]
         ("Click moved", jitter_text(result.to_json())),
         ("Class", f"{result.class_name}{threshold}"),
         ("All classes", classes),
+        ("By size and attenuation alone", measured_text(result.to_json())),
         ("In readers' words", words_text(result.to_json())),
         ("Gate", Mark(GATE_WORDS[gate], gate, [warning.message for warning in result.warnings])),
     ]

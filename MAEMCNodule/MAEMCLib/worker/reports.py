@@ -24,7 +24,7 @@ from ..files.strict_json import is_count, is_number
 from ..files.strict_json import require as require_value
 from ..inputs.input import Prepared
 from ..models.card import ModelCard
-from ..results import Alike, NoduleResult
+from ..results import MEASURED, Alike, NoduleResult
 from .protocol import decode_array, encode_array, encode_case, require
 
 if TYPE_CHECKING:
@@ -112,9 +112,14 @@ def _check(result: NoduleResult) -> None:
     words = all(isinstance(one["word"], str) and is_number(one["rating"]) for one in told.values())
     require_value(words, "a characteristic has no word and rating")
     require_value(all(map(_is_alike, result.alike)), "an alike nodule is not described as one")
+    require_value(result.measured is None or _is_measured(result.measured), "what was measured is no numbers")
     require_value(result.gate in (*GATES, None), f"the gate is {result.gate!r}")
     scored = result.status == "scored" and is_number(result.probability) and result.class_name is not None
     require_value(scored or result.status == "failed", "a scored nodule has no probability")
+
+
+def _is_measured(values: object) -> bool:
+    return isinstance(values, dict) and values.keys() == set(MEASURED) and all(map(is_number, values.values()))
 
 
 def _is_alike(one: Alike) -> bool:

@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 from MAEMCLib.cases.values import SERIES, ClinicalField
 from MAEMCLib.errors import InputError, UsageError
+from MAEMCLib.inputs.region import SLICES
+from MAEMCLib.measures.middle_slice import measured_values
 from MAEMCLib.models.card import branch_source
 
 from ..data.cases import TEST, TRAIN, VALIDATION
 from ..data.cohort import Cohort, Settings
 from ..data.folds import Division, divide
 from ..data.kinds.kind import Presentation
+from ..data.kinds.montage_views import regions
 from .presets import ClassifierConfiguration
 
 LABEL = "label"
@@ -35,8 +38,8 @@ class LabeledCohort:
     """Cases with a class, in the order of the main series' cohort.
 
     branches: names of their images. classes: by number; labels: (cases,) int64. target: the column that says them.
-    asked: clinical fields, then further series. values, given: (cases, A) float32 and bool. further: name of a further
-    series -> its cohort and, for each case, the case's place in it (-1: it has none).
+    asked: clinical fields, then further series. values, given: (cases, A) float32 and bool, of the fields, or measured.
+    further: name of a further series -> its cohort and, for each case, the case's place in it (-1: it has none).
     """
 
     main: Cohort
@@ -104,7 +107,8 @@ class LabeledCohort:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of all voxels, values, classes and patients' grouping, in order."""
-        if self.target == LABEL and self.branches == self.main.kind.shown_as.planes and not self.asked:
+        nothing_besides = not self.asked and not self.values.shape[1]
+        if self.target == LABEL and self.branches == self.main.kind.shown_as.planes and nothing_besides:
             return self.main.fingerprint
         parts = [self.main.fingerprint, self.branches, [one.to_json() for one in self.asked], self.classes]
         parts += [self.labels.tolist(), np.where(self.given, self.values, 0).tolist(), self.given.tolist()]
@@ -127,6 +131,13 @@ class LabeledCohort:
             "given": {one.name: int(cases.given[:, column].sum()) for column, one in enumerate(self.fields)},
             "seen": {branch: int(cases.seen[:, column].sum()) for column, branch in enumerate(self.branches)},
         }
+
+
+def measured(cohort: LabeledCohort) -> LabeledCohort:
+    """The cases of nodules with what is measured of each as their values."""
+    middle = [regions(cohort.main, case)[0, SLICES // 2] for case in range(len(cohort))]
+    values, given = measured_values(np.stack(middle))
+    return replace(cohort, values=values, given=given)
 
 
 def source_of(branch: str) -> tuple[str, str]:

@@ -29,7 +29,7 @@ from ..engine.loop import train
 from ..engine.session import Session
 from ..pretraining.run import PretrainingTask, cohort_of, with_attributes
 from ..statistics.logistic import FEATURE_PENALTY, fit_classes
-from .cases import PICTURE, LabeledCohort, describe_parts, division_of, part_counts
+from .cases import PICTURE, LabeledCohort, describe_parts, division_of, measured, part_counts
 from .fold_model import FoldTraining, fold_folder
 from .presets import ClassifierConfiguration, FusionConfiguration
 from .starting_point import IN_FOLD, SCRATCH, StartingPoint, check_protocol, keep_start
@@ -59,6 +59,8 @@ def train_folds(
     """
     job = session.job
     _check(cohort, run, start)
+    if head_named(run.head).MEASURES:
+        cohort = measured(cohort)
     division = division_of(cohort, run, job.log)
     parts, facts = part_counts(cohort), cohort.facts(TRAIN, VALIDATION)
     if run.folds != len(division.folds):
@@ -109,6 +111,8 @@ def _check(cohort: LabeledCohort, run: ClassifierConfiguration, start: StartingP
             "finetune those that look at each by itself.",
             "head",
         )
+    if head_named(run.head).MEASURES and PICTURE in cohort.branches:
+        raise UsageError(f"The head {run.head} measures nodules, and these data are pictures.", "head")
     if run.linear_probe and start is None:
         raise UsageError(
             "A linear probe needs an encoder that has learned something. Name a pre-training job with --from.", "probe"

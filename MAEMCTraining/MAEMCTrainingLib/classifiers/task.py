@@ -2,7 +2,8 @@
 
 A head that looks at each branch by itself is trained on one at a time: a sample is a case and one of its branches. A
 head that relates them is trained on all of a case at once, and its loss is the cross-entropy of the fused logits plus
-the mean cross-entropy of the observed branches' own. What decides on the epoch is what scoring gives.
+the mean cross-entropy of the observed branches' own. What decides on the epoch is what scoring gives, without what is
+measured: beside that, the loss hardly tells one epoch of the network from another.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from MAEMCLib.errors import InputError
 from MAEMCLib.networks.classifier import Classifier, Logits
 from MAEMCLib.networks.configuration import GraphConfiguration
 from MAEMCLib.networks.heads import head_named
+from MAEMCLib.networks.heads.measured import terms
 from torch import Tensor, nn
 
 from ..data.cohort import Settings
@@ -22,6 +25,7 @@ from ..data.folds import Fold
 from ..engine.optimization import NamedParameter, class_weights, layer_scale
 from ..engine.rng import generator
 from ..engine.task import Sample, Task
+from ..statistics.logistic import fit_classes
 from ..statistics.metrics import macro_auc_row
 from .cases import CaseImages, LabeledCohort
 from .presets import ClassifierConfiguration
@@ -88,7 +92,10 @@ class ClassifierTask(Task):
         """With its first values."""
         head, run, cohort = head_named(self.run.head), self.run, self.cohort
         if not head.RELATES:
-            return head(run.encoder, len(cohort.classes), self.seed)
+            network = head(run.encoder, len(cohort.classes), self.seed)
+            if head.MEASURES:
+                network.set_model(*measures_model(cohort, self.fold.train))
+            return network
         graph = GraphConfiguration(cohort.branches, cohort.attributes, run.width, run.rounds)
         network = head(run.encoder, len(cohort.classes), self.seed, graph)
         network.set_standardization(*standardization(cohort, self.fold.train))
@@ -131,7 +138,8 @@ class ClassifierTask(Task):
                     images[row, slot], outside = self.images.augmented(case, branch, self.seed, epoch, self.relates)
                     padded.append(outside)
         known, labels = np.array(cases), self.cohort.labels[cases]
-        parts = (seen, self.cohort.values[known], self.cohort.given[known], labels)
+        given = self.cohort.given[known] & self.relates  # what is measured is withheld (heads.measured)
+        parts = (seen, self.cohort.values[known], given, labels)
         weights = torch.from_numpy(self.weights[labels].astype(np.float32))
         batch = LabeledBatch(torch.from_numpy(images)[:, :, None], *map(torch.from_numpy, parts), weights)
         figures = {"padded_fraction": sum(padded) / max(1, len(padded))}
@@ -166,7 +174,7 @@ class ClassifierTask(Task):
 
     @torch.no_grad()
     def outputs(self, cases: np.ndarray, device: torch.device) -> Logits:
-        """The network's logits of cases without augmentation, in double precision on the CPU."""
+        """The network's logits of cases without augmentation and measures, in double precision on the CPU."""
         self.module.to(device).eval()
         cohort = self.cohort
         if self.relates:
@@ -208,6 +216,23 @@ def standardization(cohort: LabeledCohort, cases: np.ndarray) -> tuple[Tensor, T
             center[a] = numbers.mean()
             scale[a] = numbers.std() if numbers.std() > 0 else 1.0
     return torch.from_numpy(center), torch.from_numpy(scale)
+
+
+def measures_model(cohort: LabeledCohort, cases: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Weights (classes, 3) and biases (classes,) of the logistic model on what was measured of some cases.
+
+    Raises InputError where no nodule of a class could be measured.
+    """
+    known = cases[cohort.given[cases].all(axis=1)]
+    labels = cohort.labels[known]
+    if len(np.unique(labels)) < len(cohort.classes):
+        raise InputError(
+            "Of a class no nodule that is trained on could be outlined, so that nothing is known of its size and "
+            "attenuation. Check the points, or choose head=linear.",
+            "unmeasured",
+        )
+    features = terms(torch.from_numpy(cohort.values[known])).double().numpy()
+    return tuple(torch.from_numpy(part).float() for part in fit_classes(features, labels, penalty=1.0))
 
 
 def trained_branches(fusion: str, branches: Sequence[str]) -> tuple[int, ...]:

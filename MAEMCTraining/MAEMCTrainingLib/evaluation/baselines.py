@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from MAEMCLib.applicability import PERCENTILES, branch_distances, case_distance
 from MAEMCLib.images.gray import crop_resized
 from MAEMCLib.inputs.region import SIDE, SLICES
 from MAEMCLib.networks.configuration import TILES
+from MAEMCLib.networks.heads.measured import terms
 from MAEMCLib.networks.vit import build_encoder
 
 from ..classifiers.fold_model import FoldTraining, fold_folder, load_fold, probabilities_of
@@ -28,6 +30,7 @@ from ..statistics.logistic import FEATURE_PENALTY, fit_logistic
 from ..statistics.operating_points import FEWEST_CASES
 
 MAJORITY, SIZE, VALUES = "majority class", "size alone", "clinical values alone (logistic)"
+MEASURED = "size and attenuation alone, as measured"
 FROZEN, FOREST = "pre-trained encoder, frozen", "random forest on the central pixels"
 CENTRAL_PIXELS = 32
 TREES = 300
@@ -49,6 +52,8 @@ def baselines_of(
     if cohort.fields:
         values, given, attributes = cohort.values, cohort.given, cohort.attributes
         others[VALUES] = logistic(lambda known: tabular_features(values, given, attributes, known), labels, folds)
+    elif cohort.values.shape[1]:
+        others[MEASURED] = logistic(measured_features(cohort.values, cohort.given), labels, folds)
     sizes = [case.diameter_mm for case in main.cases]
     if missing := sizes.count(None):
         unavailable[SIZE] = f"{missing} cases have no diameter_mm in the manifest"
@@ -208,6 +213,14 @@ def central_forest(cases: Sequence[Sequence[np.ndarray]], labels: np.ndarray, fo
         counts = np.bincount(owner[tested], minlength=len(labels))
         probabilities[fold.test] = total[fold.test] / counts[fold.test, None]
     return probabilities
+
+
+def measured_features(values: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """(cases, 3) what the measured head reads; of nodules that were not outlined the mean of the others."""
+    found = terms(torch.from_numpy(values)).numpy()
+    known = given.all(axis=1)
+    found[~known] = found[known].mean(axis=0)
+    return found
 
 
 def tabular_features(values: np.ndarray, given: np.ndarray, attributes: Sequence[int], known: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The shipped model's design beside its rivals on the LIDC slabs: pre-trained, from scratch, and a ResNet-18.
 
 Three seeds each, in the same folds by patient; the pre-training is repeated in each fold without the patients that it
-tests. ``Resources/make_demo_model.sh`` trains the first row with seed 1 and exports it: the words are the same.
+tests. Once each, from scratch, what the design is made of: without the measured size and attenuation, shown one slice
+and five. ``Resources/make_demo_model.sh`` trains the first row with seed 1 and exports it: the words are the same.
 """
 
 from ..cell import Cell, Experiment, repeated
@@ -13,6 +14,7 @@ _PRETRAINING = (
 )  # fmt: skip
 _FINETUNING = (
     "epochs=60", "patience=60", "batch=32", "learning_rate=1e-3", "loss_window=3", "fusion=axial", *_VIEWS,
+    "head=measured",
 )  # fmt: skip
 _SLICES = ("drop_slices=0.5",)
 """So often the middle slice alone is shown: which slices a slab holds must not tell how large its nodule is."""
@@ -24,13 +26,22 @@ _SEEDS = 3
 
 def cells(cases: int) -> list[Cell]:
     """cases: labeled ones in a fold's training part; all of them are used."""
-    scratch = ("--backbone", "slices", "encoder.offsets=-1,0,1")
-    rows = [
+
+    def scratch(name: str, title: str, *words: str, offsets: str = "-1,0,1") -> Cell:
+        network = ("--backbone", "slices", f"encoder.offsets={offsets}")
+        return Cell(name, title, 0, None, (*network, *_FINETUNING, *_SLICES, *words))
+
+    rivals = [
         Cell("maemc", "MAEMC-NET of slices, pre-trained", 0, _PRETRAINING, (*_FINETUNING, *_SLICES, *_BLOCKS)),
-        Cell("scratch", "the same from scratch", 0, None, (*scratch, *_FINETUNING, *_SLICES)),
+        scratch("scratch", "the same from scratch"),
         Cell("resnet18", "ResNet-18 on the montage, from scratch", 0, None, ("--backbone", "resnet18", *_FINETUNING)),
     ]
-    return [cell for row in rows for cell in repeated(row, _SEEDS)]
+    parts = [
+        scratch("linear", "from scratch, of the images alone", "head=linear"),
+        scratch("one-slice", "from scratch, the middle slice alone", offsets="0"),
+        scratch("five-slices", "from scratch, five slices", offsets="-2,-1,0,1,2"),
+    ]
+    return [*(cell for row in rivals for cell in repeated(row, _SEEDS)), *parts]
 
 
 EXPERIMENTS = {"lidc-rating": Experiment(cells)}
