@@ -224,3 +224,47 @@ def test_a_compression_without_decoder_is_named(tmp_path):
     data.save_as(tmp_path / "x")
     with pytest.raises(InputError, match="JPEG-LS Lossless"):
         read_volume(tmp_path)
+
+
+def twice(folder):
+    """Make the window's center of one file a second rescale slope, before its own."""
+    file = sorted(folder.iterdir())[1]
+    data = pydicom.dcmread(file)
+    data.WindowCenter = "40"
+    data.save_as(file)
+    whole = file.read_bytes()
+    assert whole.count(b"\x28\x00\x50\x10DS") == 1
+    file.write_bytes(whole.replace(b"\x28\x00\x50\x10DS", b"\x28\x00\x53\x10DS"))
+
+
+def test_the_scale_that_was_checked_is_the_one_that_is_used(tmp_path):
+    _, hu, _ = write_series(tmp_path / "plain")
+    twice(tmp_path / "plain")
+    np.testing.assert_array_equal(read_volume(tmp_path / "plain").array, hu)
+    write_series(tmp_path / "compressed", slices=4, save=jpeg("JPEG2000"))
+    twice(tmp_path / "compressed")
+    with pytest.raises(InputError, match="cannot be decoded"):
+        read_volume(tmp_path / "compressed")
+
+
+@pytest.mark.parametrize(("dtype", "slope", "intercept"), [("<i4", 1, 0), ("<u4", 1, -1_000_000_000), ("<u4", 7, 3)])
+def test_wide_values_do_not_wrap(tmp_path, dtype, slope, intercept):
+    def change(item, k):
+        item.BitsAllocated, item.BitsStored, item.HighBit, item.PixelRepresentation = 32, 32, 31, int("i" in dtype)
+        item.RescaleSlope, item.RescaleIntercept = slope, intercept
+        stored = np.random.default_rng(k).integers(np.iinfo(dtype).min, np.iinfo(dtype).max, SHAPE[1:], dtype)
+        item.PixelData = stored.tobytes()
+        wanted[k] = [[int(value) * slope + intercept for value in row] for row in stored]
+
+    wanted = {}
+    write_series(tmp_path, change=change)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, [wanted[k] for k in range(9)])
+
+
+def test_bits_that_are_not_stored_are_left_out(tmp_path):
+    def change(item, k):
+        stored = np.frombuffer(item.PixelData, "<u2") | 0xA000  # an overlay
+        item.BitsStored, item.HighBit, item.PixelData = 12, 11, stored.tobytes()
+
+    _, hu, _ = write_series(tmp_path, change=change)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, hu)

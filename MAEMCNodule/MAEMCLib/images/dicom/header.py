@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from ...errors import InputError
 from ...files.regular_file import open_regular
@@ -38,11 +38,14 @@ class Header(dict):
 
     An eighth of the memory of pydicom's data sets, which counts for the 240,000 slices of LIDC-IDRI.
     ``pixel_bytes`` is the stated length of the pixel data: None where there is none, -1 where it is compressed.
-    ``pixels_cut`` says that the file ends before them. ``syntax`` and ``media`` are the transfer
-    syntax and the SOP class of the meta header, "" where none is stated.
+    ``pixels_at`` is where they begin in the file, ``pixels_order`` the order of their bytes, and ``pixels_cut`` says that
+    the file ends before them. ``syntax`` and ``media`` are the transfer syntax and the SOP class of the meta header, ""
+    where none is stated.
     """
 
     pixel_bytes: int | None = None
+    pixels_at: int = 0
+    pixels_order: Literal["little", "big"] = "little"
     pixels_cut: bool = False
     syntax: str = ""
     media: str = ""
@@ -174,9 +177,9 @@ def _measure_pixels(header: Header, stream: BinaryIO) -> None:
     start = stream.read(12)
     if start[:4] not in _PIXELS:
         return
-    order = "little" if start[:4] == _PIXELS[0] else "big"
+    header.pixels_order = "little" if start[:4] == _PIXELS[0] else "big"
     explicit = start[4:6].isalpha()
-    length = int.from_bytes(start[8:12] if explicit else start[4:8], order)
-    begin = stream.tell() - (0 if explicit else 4)
+    length = int.from_bytes(start[8:12] if explicit else start[4:8], header.pixels_order)
+    header.pixels_at = stream.tell() - (0 if explicit else 4)
     header.pixel_bytes = -1 if length == _UNDEFINED else length
-    header.pixels_cut = begin + header.pixel_bytes > os.fstat(stream.fileno()).st_size
+    header.pixels_cut = header.pixels_at + header.pixel_bytes > os.fstat(stream.fileno()).st_size

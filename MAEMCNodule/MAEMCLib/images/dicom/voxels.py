@@ -1,35 +1,44 @@
-"""The voxels of a stack of slices in HU, each by its own rescale slope and intercept."""
+"""The voxels of a stack of slices in HU, each by its own rescale slope and intercept.
+
+Plain pixels are read where the checked header says that they lie, so that nothing is used that was not checked.
+Compressed ones are decoded by GDCM; frames and RLE, which it may read wrongly, by pydicom.
+"""
 
 import filecmp
+import math
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import InputError
-from ..itk import itk_reason, native_path
+from ...files.strict_json import number_of
+from ..itk import native_path
 from .grid import Grid
 from .image import Slice, is_multiframe, refused
 
 ABSENT_HU = -1000
 """The value of missing slices. It is not a measurement, and no region is cut from it."""
-RLE = "1.2.840.10008.1.2.5"
-PLAIN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+_PLAIN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 """Implicit and explicit little endian, explicit big endian."""
-DEFLATED = "1.2.840.10008.1.2.1.99"
+_BY_PYDICOM = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.99"
+"""RLE, of which GDCM does not notice a cut frame, and deflated files."""
+_SCALE = {"slope": "0028|1053", "intercept": "0028|1052"}
 
 
 def read_voxels(grid: Grid) -> np.ndarray:
-    """(slices, rows, columns) in HU, missing slices filled. Raises InputError naming the file that cannot be read."""
-    voxels = _read(grid.slices)
-    if voxels.shape != (len(grid.slices), *grid.slices[0].shape):
-        raise InputError("its images have another size than their headers say", "unreadable")
-    if not grid.absent:
-        return voxels
-    filled = np.full((grid.depth, *voxels.shape[1:]), ABSENT_HU, voxels.dtype)
-    filled[grid.numbers] = voxels
-    return filled
+    """(slices, rows, columns) in HU, missing slices filled: whole numbers, or floats where a scale has fractions.
+
+    Raises InputError naming the file that cannot be read.
+    """
+    voxels = np.full((grid.depth, *grid.slices[0].shape), ABSENT_HU, np.int16)
+    decoded: dict[Path, np.ndarray] = {}
+    for number, item in zip(grid.numbers, grid.slices, strict=True):
+        image = _hu(item, decoded)
+        if not np.can_cast(image.dtype, voxels.dtype):
+            voxels = voxels.astype(np.result_type(image, voxels))
+        voxels[number] = image
+    return voxels
 
 
 def same_pixels(first: Path, second: Path) -> bool:
@@ -45,62 +54,49 @@ def same_pixels(first: Path, second: Path) -> bool:
         return False
 
 
-def _read(slices: Sequence[Slice]) -> np.ndarray:
-    # GDCM would read them wrongly: frames with a scale of their own, and RLE that may be cut short.
-    if any(is_multiframe(item.header) or item.header.syntax in (RLE, DEFLATED) for item in slices):
-        return _rescaled(_stored(slices), slices)
-    if len({_encoding(item) for item in slices}) == 1:
-        return _series(slices)
-    # Files that differ: SimpleITK takes the type of all from the first, and would cut the fractions of the others off.
-    images = [_image(item) for item in slices]
-    whole = all(image.dtype.kind in "iu" for image in images)
-    return np.stack([image.astype(np.int32 if whole else np.float32) for image in images])
+def _hu(item: Slice, decoded: dict[Path, np.ndarray]) -> np.ndarray:
+    """(rows, columns) in HU. decoded: the stored frames of files that were decoded before, to which it is added."""
+    if item.header.pixel_bytes >= 0 and item.header.pixels_order == "little":
+        return _rescaled(_plain(item), item)
+    if not is_multiframe(item.header) and item.header.syntax not in (*_PLAIN, *_BY_PYDICOM):
+        return _by_gdcm(item)
+    if item.path not in decoded:
+        decoded[item.path] = _by_pydicom(item)
+    return _rescaled(decoded[item.path][item.frame or 0], item)
 
 
-def _encoding(item: Slice) -> tuple:
-    tags = ("BitsAllocated", "BitsStored", "PixelRepresentation")
-    return item.slope, item.intercept, item.header.syntax, *(item.header.get(tag) for tag in tags)
+def _plain(item: Slice) -> np.ndarray:
+    """(rows, columns) of stored values that are not compressed."""
+    count, bits = math.prod(item.shape), int(item.header.number("BitsAllocated"))
+    kind = np.dtype(f"<{'i' if item.header.number('PixelRepresentation') else 'u'}{bits // 8}")
+    start = item.header.pixels_at + (item.frame or 0) * count * kind.itemsize
+    try:
+        array = np.fromfile(item.path, kind, count, offset=start)
+    except OSError as error:
+        raise _undecoded(item) from error
+    if array.size != count:
+        raise _undecoded(item)
+    return array.reshape(item.shape)
 
 
-def _series(slices: Sequence[Slice]) -> np.ndarray:
+def _by_gdcm(item: Slice) -> np.ndarray:
+    """(rows, columns) in HU of a compressed file, to which GDCM has applied slope and intercept as it read them."""
     import SimpleITK as sitk
 
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([native_path(item.path) for item in slices])
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(native_path(item.path))
     try:
-        return sitk.GetArrayFromImage(reader.Execute())
-    except RuntimeError as error:
-        for item in slices:  # which one it is, ITK does not say
-            _image(item)
-        raise InputError(f"its images cannot be read together ({itk_reason(error)})", "unreadable") from error
-
-
-def _image(item: Slice) -> np.ndarray:
-    """(rows, columns) in HU of one file; GDCM decompresses and applies slope and intercept."""
-    import SimpleITK as sitk
-
-    try:
-        image = sitk.GetArrayFromImage(sitk.ReadImage(native_path(item.path)))
+        image = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise _undecoded(item) from error
-    if image.size != item.shape[0] * item.shape[1]:
+    scale = {name: reader.GetMetaData(tag) if reader.HasMetaDataKey(tag) else None for name, tag in _SCALE.items()}
+    as_checked = all((value and number_of(value)) == getattr(item, name) for name, value in scale.items())
+    if image.size != math.prod(item.shape) or not as_checked:
         raise _undecoded(item)
     return image.reshape(item.shape)
 
 
-def _stored(slices: Sequence[Slice]) -> list[np.ndarray]:
-    """Stored values of each slice, as they are in the file; every file is decoded once."""
-    decoded: dict[Path, np.ndarray] = {}
-    for item in slices:
-        if item.path not in decoded:
-            decoded[item.path] = _decoded(item)
-    try:
-        return [decoded[item.path][item.frame or 0] for item in slices]
-    except IndexError as error:
-        raise _undecoded(slices[0]) from error
-
-
-def _decoded(item: Slice) -> np.ndarray:
+def _by_pydicom(item: Slice) -> np.ndarray:
     """(frames, rows, columns) of stored values."""
     import pydicom
 
@@ -108,24 +104,35 @@ def _decoded(item: Slice) -> np.ndarray:
         warnings.simplefilter("error", UserWarning)  # "more bytes than needed" and the like
         warnings.filterwarnings("ignore", message="(?!.*(pixel|frame|segment|bytes|decod))")
         try:
-            array = pydicom.dcmread(item.path, force=True).pixel_array.reshape(-1, *item.shape)
+            frames = pydicom.dcmread(item.path, force=True).pixel_array.reshape(-1, *item.shape)
         except Exception as error:  # no decoder, damaged or short data: pydicom raises what it pleases
             raise _undecoded(item) from error
-    unused = int(item.header.number("BitsAllocated") - item.header.number("BitsStored"))
-    return (array << unused) >> unused if unused else array
+    if len(frames) != item.header.get("NumberOfFrames", (1,))[0]:
+        raise _undecoded(item)
+    return frames
 
 
-def _rescaled(stored: Sequence[np.ndarray], slices: Sequence[Slice]) -> np.ndarray:
-    scales = [(1.0 if s.slope is None else s.slope, s.intercept or 0.0) for s in slices]
-    if all(value == int(value) for scale in scales for value in scale):
-        return np.stack([a.astype(np.int32) * int(m) + int(b) for a, (m, b) in zip(stored, scales, strict=True)])
-    return np.stack([(a * m + b).astype(np.float32) for a, (m, b) in zip(stored, scales, strict=True)])
+def _rescaled(stored: np.ndarray, item: Slice) -> np.ndarray:
+    """Stored values in HU: whole numbers of the smallest type for all that these bits can hold, or float32."""
+    bits = int(item.header.number("BitsStored"))
+    if unused := int(item.header.number("BitsAllocated")) - bits:  # what overlays were kept in
+        stored = (stored << unused) >> unused
+    slope, intercept = 1.0 if item.slope is None else item.slope, item.intercept or 0.0
+    if slope != int(slope) or intercept != int(intercept):
+        return (stored * slope + intercept).astype(np.float32)
+    low = -(1 << bits - 1) if item.header.number("PixelRepresentation") else 0
+    high = low + (1 << bits) - 1
+    needed = [low, high, int(slope), *(value * int(slope) + int(intercept) for value in (low, high))]
+    kind = next(
+        k for k in (np.int16, np.int32, np.int64) if min(needed) >= np.iinfo(k).min and max(needed) <= np.iinfo(k).max
+    )
+    return stored.astype(kind) * int(slope) + int(intercept)
 
 
 def _undecoded(item: Slice) -> InputError:
     from pydicom.uid import UID_dictionary
 
-    name = "" if item.header.syntax in PLAIN else UID_dictionary.get(item.header.syntax, ("",))[0]
+    name = "" if item.header.syntax in _PLAIN else UID_dictionary.get(item.header.syntax, ("",))[0]
     how = f", compressed as {name}," if name else ""
     return refused(
         f"an image{how} cannot be decoded: it is damaged, or its compression is not supported and has to be undone",
