@@ -38,9 +38,9 @@ class Header(dict):
 
     An eighth of the memory of pydicom's data sets, which counts for the 240,000 slices of LIDC-IDRI.
     ``pixel_bytes`` is the stated length of the pixel data: None where there is none, -1 where it is compressed.
-    ``pixels_at`` is where they begin in the file, ``pixels_order`` the order of their bytes, and ``pixels_cut`` says that
-    the file ends before them. ``syntax`` and ``media`` are the transfer syntax and the SOP class of the meta header, ""
-    where none is stated.
+    ``pixels_at`` is where they begin in the file, ``pixels_order`` the order of their bytes, and ``pixels_cut`` says
+    that the file ends before them. ``syntax`` and ``media`` are the transfer syntax and the SOP class of the meta
+    header, "" where none is stated.
     """
 
     pixel_bytes: int | None = None
