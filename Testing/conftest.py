@@ -1,5 +1,6 @@
 """Shared fixtures: where the real data lies, and a clean home for models."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -15,6 +16,12 @@ def pytest_collection_modifyitems(items) -> None:
         for item in items:
             if item.get_closest_marker("soak"):
                 item.add_marker(pytest.mark.skip(reason="make soak runs it"))
+
+
+def pytest_collection_finish() -> None:
+    """What collecting has imported is no garbage: nobody has to look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _data_folder(name: str) -> Path:

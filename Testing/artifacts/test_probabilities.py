@@ -18,7 +18,7 @@ def agree(name: str, found: dict, cases: int) -> None:
     assert len(known) == cases and set(found) == set(known)
     differences = {case: np.abs(np.subtract(found[case], known[case])).max() for case in known}
     worst = max(differences, key=differences.get)
-    assert differences[worst] <= 1e-6, f"{worst}: {found[worst]} instead of {known[worst]}"
+    assert round(differences[worst], 9) <= 1e-6, f"{worst}: {found[worst]} instead of {known[worst]}"
 
 
 def test_known_probabilities_tell_the_cases_apart():

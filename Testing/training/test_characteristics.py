@@ -16,7 +16,14 @@ from MAEMCLib.models.bundle import ModelBundle
 from MAEMCLib.models.predictor import Predictor
 from MAEMCTrainingLib.__main__ import main
 from MAEMCTrainingLib.characteristics.fitting import PENALTIES, fit_head
-from MAEMCTrainingLib.characteristics.judging import MARGIN, correlation, judge_alike, judge_head, resampled
+from MAEMCTrainingLib.characteristics.judging import (
+    MARGIN,
+    correlation,
+    judge_alike,
+    judge_head,
+    means,
+    resampled,
+)
 from MAEMCTrainingLib.characteristics.members import told_line
 from MAEMCTrainingLib.characteristics.rated import RatedNodules, pairs, rated_nodules, readers_mean
 from MAEMCTrainingLib.classifiers.export import export
@@ -78,19 +85,21 @@ def test_each_reader_is_set_beside_the_others():
 def test_the_rank_correlation_is_scipys():
     draws = np.random.default_rng(2)
     one, other = draws.integers(1, 6, 50), draws.normal(size=50)
-    assert correlation(one, other) == pytest.approx(spearmanr(one, other)[0])
-    assert np.isnan(correlation(np.ones(4), np.arange(4)))
+    times = np.stack([np.ones(50, int), draws.integers(0, 4, 50)])
+    wanted = [spearmanr(np.repeat(one, row), np.repeat(other, row))[0] for row in times]
+    np.testing.assert_allclose(correlation(one, other, times), wanted, rtol=1e-12)
+    assert np.isnan(correlation(np.ones(4), np.arange(4), np.ones((1, 4)))).all()
 
 
 def test_an_interval_draws_patients_with_all_their_cases():
     draws = np.random.default_rng(0)
     patients = np.repeat(np.arange(30), 4)
     values = np.repeat(draws.normal(size=30), 4)  # alike within a patient: as sure as 30 cases, not as 120
-    (metric,) = resampled(lambda chosen: (float(values[chosen].mean()),), patients, 1)
+    (metric,) = resampled(lambda times: means(values[None], times), patients, 1)
     width = 2 * 1.96 * values.std() / np.sqrt(30)
     assert metric.value == pytest.approx(values.mean()) and metric.n == 120
     assert metric.high - metric.low == pytest.approx(width, rel=0.15)
-    (alone,) = resampled(lambda chosen: (1.0,), np.zeros(4, int), 1)
+    (alone,) = resampled(lambda times: means(np.ones((1, 4)), times), np.zeros(4, int), 1)
     assert (alone.value, alone.low, alone.high) == (1.0, None, None)
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from MAEMCLib.characteristics.alike import SHOWN, TrainingNodules
 from MAEMCLib.report.sections import Metric
-from scipy.stats import rankdata
 
 from ..engine.rng import generator
 from ..statistics.intervals import patient_samples
@@ -43,21 +42,21 @@ def judge_head(ratings: np.ndarray, predicted: np.ndarray, sizes: np.ndarray, pa
     rated = np.flatnonzero(np.isfinite(mean))
     index, own, others = pairs(ratings)
     head = predicted[index]
-    errors = np.abs(head - others), np.abs(own - others)
+    errors = np.stack([np.abs(head - others), np.abs(own - others)])
 
-    def paired(chosen: np.ndarray) -> tuple[float, ...]:
-        one, other = (correlation(values[chosen], others[chosen]) for values in (head, own))
-        return one, other, one - other, *(float(error[chosen].mean()) for error in errors)
+    def paired(times: np.ndarray) -> np.ndarray:
+        one, other = (correlation(values, others, times) for values in (head, own))
+        return np.stack([one, other, one - other, *means(errors, times)])
 
     names = ("head", "reader", "difference", "head_error", "reader_error")
     figures = dict(zip(names, resampled(paired, patients[index], 5), strict=True))
     (figures["of_mean"],) = resampled(
-        lambda chosen: (correlation(predicted[rated][chosen], mean[rated][chosen]),), patients[rated], 1
+        lambda times: correlation(predicted[rated], mean[rated], times)[None], patients[rated], 1
     )
     sized = np.flatnonzero(np.isfinite(sizes[index]))
     if len(sized):
         (figures["size"],) = resampled(
-            lambda chosen: (abs(correlation(sizes[index][sized][chosen], others[sized][chosen])),),
+            lambda times: np.abs(correlation(sizes[index][sized], others[sized], times))[None],
             patients[index][sized],
             1,
         )
@@ -88,36 +87,54 @@ def judge_alike(
     for column, name in enumerate(nodules.names):
         known = np.flatnonzero(np.isfinite(apart[:, :, column]).all(axis=0))
         values, patients = apart[:, known, column], nodules.patients[asked][known]
-        both = resampled(lambda chosen, values=values: tuple(values[:, chosen].mean(axis=1)), patients, 2)
+        both = resampled(lambda times, values=values: means(values, times), patients, 2)
         found[name] = dict(zip(("alike", "random"), both, strict=True))
     return found
 
 
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's, ties at their mean rank; NaN where one does not vary."""
-    ranks = np.stack([rankdata(one), rankdata(other)])
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    length = np.linalg.norm(ranks, axis=1).prod()
-    return float(ranks[0] @ ranks[1] / length) if length > 0 else float("nan")
+def correlation(one: np.ndarray, other: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(draws,) Spearman's, ties at their mean rank; NaN where one does not vary.
+
+    one, other: (cases,). times: (draws, cases) how often each case is drawn.
+    """
+    ranks = np.stack([_ranks(values, times) for values in (one, other)])
+    ranks -= (times * ranks).sum(axis=2, keepdims=True) / times.sum(axis=1)[:, None]
+    product = (times * ranks[0] * ranks[1]).sum(axis=1)
+    length = np.sqrt((times * ranks**2).sum(axis=2).prod(axis=0))
+    return np.divide(product, length, out=np.full(len(times), np.nan), where=length > 0)
 
 
-def resampled(figures: Callable[[np.ndarray], tuple[float, ...]], patients: np.ndarray, count: int) -> list[Metric]:
+def _ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(draws, cases): each case's rank among all that are drawn, ties at their mean rank."""
+    order = np.argsort(values, kind="stable")
+    ties = np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)  # where another value begins
+    of_value = np.add.reduceat(times[:, order], ties, axis=1)
+    middle = np.cumsum(of_value, axis=1) - (of_value - 1) / 2
+    ranks = np.empty(times.shape)
+    ranks[:, order] = np.repeat(middle, np.diff(ties, append=len(values)), axis=1)
+    return ranks
+
+
+def means(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(figures, draws) means of (figures, cases), each case as often as it is drawn."""
+    return values @ times.T / times.sum(axis=1)
+
+
+def resampled(figures: Callable[[np.ndarray], np.ndarray], patients: np.ndarray, count: int) -> list[Metric]:
     """Figures of cases with the 2.5th and 97.5th percentile of ``RESAMPLES`` draws of patients with all their cases.
 
-    figures: of the cases of these indices, as often as they are drawn. patients: (cases,). No interval with fewer than
-    two patients, or where a draw has no value.
+    figures: (draws, cases), how often each case is drawn -> (count, draws). patients: (cases,). No interval with fewer
+    than two patients, or where a draw has no value.
     """
-    every = np.arange(len(patients))
-    if not len(every):
+    if not len(patients):
         return [Metric(None)] * count
-    value = figures(every)
-    table = patient_samples(np.zeros(len(patients), int), patients, RESAMPLES)[1:].astype(int)
-    drawn = np.array([figures(np.repeat(every, times)) for times in table])
-    low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
-    known = np.isfinite(drawn).all(axis=0) & (len(np.unique(patients)) > 1)
+    found = figures(patient_samples(np.zeros(len(patients), int), patients, RESAMPLES))
+    value, drawn = found[:, 0], found[:, 1:]
+    low, high = np.percentile(drawn, (2.5, 97.5), axis=1)
+    known = np.isfinite(drawn).all(axis=1) & (len(np.unique(patients)) > 1)
     return [
-        Metric(v if np.isfinite(v) else None, *((float(a), float(b)) if k else (None, None)), len(every))
-        for v, a, b, k in zip(value, low, high, known, strict=True)
+        Metric(v if np.isfinite(v) else None, *((float(a), float(b)) if k else (None, None)), len(patients))
+        for v, a, b, k in zip(value.tolist(), low, high, known, strict=True)
     ]
 
 

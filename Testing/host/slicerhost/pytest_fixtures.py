@@ -23,6 +23,7 @@ def scene(slicer_app):
     slot_errors.take()
     slicer_app._standin_scene.renew()
     watch = hygiene.Watch(slicer.mrmlScene)
+    gc.freeze()  # what is there before the test is none of its garbage: torch's modules take a tenth of a second
     yield slicer.mrmlScene
     slicer_app.processEvents()
     gc.collect()

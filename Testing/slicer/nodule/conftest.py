@@ -3,6 +3,7 @@
 import importlib.util
 import shutil
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -268,6 +269,7 @@ def instant_probability():
     return compute
 
 
+@lru_cache(maxsize=8)
 def lung(balls=((0, 0, 0),), shape=(90, 110, 100), seed=0):
     """(k, j, i) int16 HU: aerated lung with noise, and a ball of 14 mm at each (i, j, k) offset from the middle."""
     rng = np.random.default_rng(seed)
@@ -275,7 +277,9 @@ def lung(balls=((0, 0, 0),), shape=(90, 110, 100), seed=0):
     voxels = -850 + rng.normal(0, 20, shape)
     for x, y, z in balls:
         voxels += 880 / (1 + np.exp(np.sqrt((i - x) ** 2 + (j - y) ** 2 + (k - z) ** 2) - 7))
-    return np.round(voxels).astype(np.int16)
+    voxels = np.round(voxels).astype(np.int16)
+    voxels.setflags(write=False)
+    return voxels
 
 
 def ijk_to_ras(shape, spacing=(1.0, 1.0, 1.0)):
