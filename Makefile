@@ -12,9 +12,10 @@ demo: .venv/installed
 	@echo "Open report.html or report.pdf of demo-output (a synthetic chest) and demo-output/lidc (a real nodule);"
 	@echo "chest.nrrd, Resources/Samples/lidc-nodule.nrrd and the overlays open in Slicer."
 
-# In two processes, a file of tests in one of them; each with one thread, or they would wait for each other.
+# In three processes, since they often wait for others that they have started; a file of tests in one of them, and each
+# with one thread, or they would wait for each other.
 test: .venv/installed
-	$(SETTINGS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(SETTINGS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 # The lowest declared versions of what MAEMC imports, in an environment of their own (4 GB): reading, cutting, scoring,
 # batches, bundles and reports; phantoms, pre-training, fine-tuning, export and statistics.

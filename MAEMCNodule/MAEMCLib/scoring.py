@@ -77,15 +77,16 @@ class ScoredCase:
     nodule: MeasuredNodule | None = None
 
 
-def prepare(case: Case, card: ModelCard, reader: ReadingProcess | None = None) -> Prepared:
+def prepare(case: Case, card: ModelCard, reader: ReadingProcess | None = None, beside: bool = True) -> Prepared:
     """Check what is known of a case, read its image and cut what the model wants.
 
-    reader: keeps what it has read from one case to the next; none is needed for images that are in memory.
+    reader: keeps what it has read from one case to the next; none is needed for images that are in memory. beside:
+    False leaves out what the number does not need: outline, presence, range over the click.
     Raises InputError, and UsageError for values that are missing or wrong.
     """
     _check(case, card)
     values = read_values(asked_of(case.values, card.clinical), card.clinical, card.id)
-    return card.kind.prepare(case, card, values, reader)
+    return card.kind.prepare(case, card, values, reader, beside)
 
 
 def scored(

@@ -98,7 +98,7 @@ def test_killed_run_is_continued(tmp_path, random_bundle):
     for number in range(1, 30):
         shutil.copy(tmp_path / "v0.nrrd", tmp_path / f"v{number}.nrrd")
     # More rows than any machine scores while another process waits for its turn to look.
-    cases = [f"c{number}" for number in range(150)]
+    cases = [f"c{number}" for number in range(60)]
     lines = [f"{case},p{case},v{number % 30}.nrrd,35,35,35," for number, case in enumerate(cases)]
     (tmp_path / "m.csv").write_text(HEADER + "\n".join(lines) + "\n")
     output = tmp_path / "r.csv"

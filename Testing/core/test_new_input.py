@@ -37,7 +37,7 @@ class Lines(Input):
     settings = PicturePreprocessing
     array_names = ("line",)
 
-    def prepare(self, case, card, values, reader=None):
+    def prepare(self, case, card, values, reader=None, beside=True):
         gray = read_gray(case.image)
         dark = (Finding("amber", "dark", "It is dark."),) if gray.max() < 0.5 else ()
         line = Line(gray[int(gray.sum(axis=1).argmax())])

@@ -19,9 +19,9 @@ from MAEMCTrainingLib.characteristics.fitting import PENALTIES, fit_head
 from MAEMCTrainingLib.characteristics.judging import (
     MARGIN,
     correlation,
+    drawn_means,
     judge_alike,
     judge_head,
-    means,
     resampled,
 )
 from MAEMCTrainingLib.characteristics.members import told_line
@@ -95,11 +95,11 @@ def test_an_interval_draws_patients_with_all_their_cases():
     draws = np.random.default_rng(0)
     patients = np.repeat(np.arange(30), 4)
     values = np.repeat(draws.normal(size=30), 4)  # alike within a patient: as sure as 30 cases, not as 120
-    (metric,) = resampled(lambda times: means(values[None], times), patients, 1)
+    (metric,) = resampled(lambda times: drawn_means(values[None], times), patients, 1)
     width = 2 * 1.96 * values.std() / np.sqrt(30)
     assert metric.value == pytest.approx(values.mean()) and metric.n == 120
     assert metric.high - metric.low == pytest.approx(width, rel=0.15)
-    (alone,) = resampled(lambda times: means(np.ones((1, 4)), times), np.zeros(4, int), 1)
+    (alone,) = resampled(lambda times: drawn_means(np.ones((1, 4)), times), np.zeros(4, int), 1)
     assert (alone.value, alone.low, alone.high) == (1.0, None, None)
 
 

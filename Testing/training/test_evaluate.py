@@ -157,9 +157,10 @@ def test_the_bundle_gives_calibrated_probabilities_and_knows_what_is_far(jobs, m
 
 
 def test_a_bundle_on_a_manifest_gives_what_batch_gives(jobs, manifest, tmp_path, evaluate):
-    code, out, _ = evaluate(jobs / "fine.maemc", "--data", manifest, "--output", tmp_path / "e")
+    some = write_manifest(tmp_path / "some.csv", read_manifest(manifest).rows[:24])
+    code, out, _ = evaluate(jobs / "fine.maemc", "--data", some, "--output", tmp_path / "e")
     assert code == 0 and "these are among them cannot be known" in out
-    assert maemc(["batch", str(manifest), "--output", str(tmp_path / "b.csv"), "--model", str(jobs / "fine.maemc"),
+    assert maemc(["batch", str(some), "--output", str(tmp_path / "b.csv"), "--model", str(jobs / "fine.maemc"),
                   "--quiet"]) == 0  # fmt: skip
     batch = {row["case_id"]: row["probability"] for row in rows_of(tmp_path / "b.csv")}
     rows = rows_of(tmp_path / "e" / "predictions.csv")
@@ -184,8 +185,8 @@ def test_a_cache_gives_nearly_the_same_as_its_manifest_and_an_id_the_same_as_its
     assert evaluate("nodules@1.0", "--data", jobs / "cache", "--output", tmp_path / "c")[0] == 0
     predictor = Predictor(ModelBundle.open(jobs / "fine.maemc"), "cpu")
     with CaseScorer(predictor.card, lambda: predictor) as scorer:
-        results = [scorer.score([row])[0].result for row in read_manifest(manifest).rows]
-    np.testing.assert_allclose(read_values(tmp_path / "c"), [result.probability for result in results], atol=1e-3)
+        results = [scorer.score([row])[0].result for row in read_manifest(manifest).rows[:24]]
+    np.testing.assert_allclose(read_values(tmp_path / "c")[:24], [result.probability for result in results], atol=1e-3)
 
 
 def test_cases_that_cannot_be_scored_are_named_and_left_out(jobs, manifest, tmp_path, evaluate):

@@ -30,21 +30,21 @@ def test_patients_that_were_trained_on_are_scored_by_the_member_that_never_saw_t
 
 
 def test_overlap_with_the_training_s_patients(jobs, manifest, tmp_path, evaluate, monkeypatch):
-    rows = list(read_manifest(manifest).rows[:24])
+    rows = list(read_manifest(manifest).rows[:12])
     new = [Case(**{**vars(row), "patient_id": f"new-{number}"}) for number, row in enumerate(rows)]
-    write_manifest(tmp_path / "some.csv", rows[:10] + new[10:])
+    write_manifest(tmp_path / "some.csv", rows[:4] + new[4:])
     write_manifest(tmp_path / "other.csv", new)
     code, out, _ = evaluate(jobs / "fine", "--data", tmp_path / "some.csv", "--output", tmp_path / "h")
-    assert code == 0 and "10 of the 24 patients were trained on: each is scored by the one member" in out
+    assert code == 0 and "4 of the 12 patients were trained on: each is scored by the one member" in out
     # A job that is leaky has no member that never saw a patient.
     leaky = tmp_path / "leaky"
     shutil.copytree(jobs / "fine", leaky)
     settings = json.loads((leaky / "job.json").read_text())
     (leaky / "job.json").write_text(json.dumps(settings | {"leaky": True}))
     code, out, _ = evaluate(leaky, "--data", tmp_path / "some.csv", "--output", tmp_path / "l")
-    assert code == 0 and "LEAKY: 10 of the 24 patients were trained on" in out
-    assert "On the 14 cases of other patients the AUC is" in out
-    assert "<p class='leaky'>LEAKY: 10" in (tmp_path / "l" / "report.html").read_text()
+    assert code == 0 and "LEAKY: 4 of the 12 patients were trained on" in out
+    assert "On the 8 cases of other patients the AUC is" in out
+    assert "<p class='leaky'>LEAKY: 4" in (tmp_path / "l" / "report.html").read_text()
     code, out, _ = evaluate(jobs / "fine", "--data", tmp_path / "other.csv", "--output", tmp_path / "o")
     assert code == 0 and "None of these patients was trained on" in out
     # A job's numbers are its bundle's.
@@ -63,6 +63,7 @@ def test_overlap_with_the_training_s_patients(jobs, manifest, tmp_path, evaluate
 def test_groups_like_size_and_moved_clicks(jobs, manifest, tmp_path, evaluate, monkeypatch):
     assert clicks.DISTANCES_MM == (1.0, 2.0, 3.0)
     monkeypatch.setattr(clicks, "DISTANCES_MM", (0.0, 2.0))
+    monkeypatch.setattr(clicks, "IN_SPACE", clicks.IN_SPACE[[0, 5]])
     words = ["--by", "diameter_mm:14,18", "--by", "site", "--clicks", "--output", tmp_path / "g"]
     rows = [
         Case(**{**vars(row), "values": {"site": "AB"[number % 4 // 2]}})
@@ -95,7 +96,7 @@ def test_groups_like_size_and_moved_clicks(jobs, manifest, tmp_path, evaluate, m
         right / pairs
     )
     assert [row["distance_mm"] for row in report["clicks"]] == [0, 2]
-    assert all(row["points"] == 64 * 6 and row["in_plane"] == 0 for row in report["clicks"])
+    assert all(row["points"] == 64 * 2 and row["in_plane"] == 0 for row in report["clicks"])
     # At the point itself it is what the case was scored with; further away it changes.
     assert report["clicks"][0]["high"] < 1e-6 < report["clicks"][1]["median"] <= report["clicks"][1]["high"] < 1
     assert "Among cases of like size" in out and "If the click lies elsewhere" in out

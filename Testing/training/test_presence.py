@@ -155,16 +155,17 @@ def test_a_network_learns_balls_from_lung():
     rng = np.random.default_rng(0)
     rows, columns = np.ogrid[:32, :32]
     ball = np.hypot(rows - 15.5, columns - 15.5) < 5
-    nodule = rng.random(320) < 0.5
-    hu = rng.normal(-850.0, 40.0, (320, 3, 32, 32))
+    nodule = rng.random(128) < 0.5
+    hu = rng.normal(-850.0, 40.0, (128, 3, 32, 32))
     hu[nodule] = np.where(ball, 30.0, hu[nodule])
-    patches = Patches(hu.astype(np.int16), np.ones((320, 3), bool), nodule)
+    patches = Patches(hu.astype(np.int16), np.ones((128, 3), bool), nodule)
     told = []
     logits = logits_of(train(patches, 0, told.append), patches)
     assert logits[nodule].min() > logits[~nodule].max() and len(told) > 3
 
 
-def test_the_command_makes_weights_and_figures_and_goes_on_where_it_was(tmp_path, capsys):
+def test_the_command_makes_weights_and_figures_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("MAEMCTrainingLib.presence.training.EPOCHS", 3)
     slabs, cubes = tmp_path / "slabs", tmp_path / "cubes"
     for folder in (slabs, cubes):
         for name in ("images", "masks"):

@@ -38,14 +38,12 @@ def observed_slices(volume: CTVolume, affine: np.ndarray, size) -> np.ndarray:
     seen = volume.oriented
     row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     flat = np.stack([column.ravel(), row.ravel(), np.zeros(row.size)], axis=1)[::7]
-    middle = np.array([(columns - 1) / 2, (rows - 1) / 2, 0.0])
-    observed = np.zeros(slices, bool)
-    for number in range(slices):
-        places = ((at + (0, 0, number)) @ affine[:3, :3].T + affine[:3, 3] for at in (middle, flat))
-        center, points = map(seen.to_index, places)
-        between = (center >= -FACE).all() and (center <= seen.size - 1 + FACE).all()
-        observed[number] = between and seen.inside(points).mean() >= 0.5
-    return observed
+    middle = np.array([[(columns - 1) / 2, (rows - 1) / 2, 0.0]])
+    step = seen.inverse_affine[:3, :3] @ affine[:3, 2]
+    steps = np.arange(slices)[:, None, None] * step
+    center, points = (seen.to_index(at @ affine[:3, :3].T + affine[:3, 3]) + steps for at in (middle, flat))
+    between = ((center >= -FACE) & (center <= seen.size - 1 + FACE)).all(axis=(1, 2))
+    return between & (seen.inside(points).mean(axis=1) >= 0.5)
 
 
 def sample_stack(

@@ -105,8 +105,13 @@ class Input(ABC):
         return [[case] for case in cases]
 
     @abstractmethod
-    def prepare(self, case: Case, card: Model, values: ClinicalValues, reader: Any = None) -> Prepared:
-        """Read a case and assess its fitness for the model. Raises InputError for one that cannot be scored."""
+    def prepare(
+        self, case: Case, card: Model, values: ClinicalValues, reader: Any = None, beside: bool = True
+    ) -> Prepared:
+        """Read a case and assess its fitness for the model. beside: False leaves out what its number does not need.
+
+        Raises InputError for one that cannot be scored.
+        """
 
     def check_side(self, settings: Any, side: int, model: str) -> None:
         """Raise ModelError where images of these settings do not fit a network that takes ``side`` pixels."""

@@ -170,7 +170,12 @@ class Nodule(Input):
         return list(volumes.values())
 
     def prepare(
-        self, case: Case, card: Model, values: ClinicalValues, reader: ReadingProcess | None = None
+        self,
+        case: Case,
+        card: Model,
+        values: ClinicalValues,
+        reader: ReadingProcess | None = None,
+        beside: bool = True,
     ) -> Prepared:
         """Check the volume and cut the region that the model wants."""
         volume = case.image if isinstance(case.image, CTVolume) else reader.volume(case.image, case.series)
@@ -180,6 +185,8 @@ class Nodule(Input):
         values = _with_regions(values, card.clinical, region.point_lps, step, reader.further if reader else read_volume)
         point = region.point_lps
         about = (*_findings(volume, region, card, case.diameter_mm), *surroundings(volume, point), *values.findings)
+        if not beside:
+            return Prepared(region, values, case, about)
         margin = cut_margin(volume, point, step) if card.quick else None
         return Prepared(region, values, case, about, _field(volume, point), cut_patch(volume, point), margin)
 

@@ -46,7 +46,7 @@ def judge_head(ratings: np.ndarray, predicted: np.ndarray, sizes: np.ndarray, pa
 
     def paired(times: np.ndarray) -> np.ndarray:
         one, other = (correlation(values, others, times) for values in (head, own))
-        return np.stack([one, other, one - other, *means(errors, times)])
+        return np.stack([one, other, one - other, *drawn_means(errors, times)])
 
     names = ("head", "reader", "difference", "head_error", "reader_error")
     figures = dict(zip(names, resampled(paired, patients[index], 5), strict=True))
@@ -87,7 +87,7 @@ def judge_alike(
     for column, name in enumerate(nodules.names):
         known = np.flatnonzero(np.isfinite(apart[:, :, column]).all(axis=0))
         values, patients = apart[:, known, column], nodules.patients[asked][known]
-        both = resampled(lambda times, values=values: means(values, times), patients, 2)
+        both = resampled(lambda times, values=values: drawn_means(values, times), patients, 2)
         found[name] = dict(zip(("alike", "random"), both, strict=True))
     return found
 
@@ -115,7 +115,7 @@ def _ranks(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def means(values: np.ndarray, times: np.ndarray) -> np.ndarray:
+def drawn_means(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     """(figures, draws) means of (figures, cases), each case as often as it is drawn."""
     return values @ times.T / times.sum(axis=1)
 

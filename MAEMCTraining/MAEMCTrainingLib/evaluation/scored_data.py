@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,7 +81,7 @@ class Members:
             for fold, own in _by_fold(rows, fold_of).items():
                 for row in own:
                     try:
-                        prepared = replace(prepare(row, self.card, reader), field=None, patch=None, margin=None)
+                        prepared = prepare(row, self.card, reader, beside=False)
                         yield row, self.predictor(fold).predict([prepared])[0].probability
                     except UNREADABLE:
                         yield row, None
