@@ -31,7 +31,8 @@ compare-training: .venv/installed
 bench: .venv/installed
 	$(SETTINGS) $(BIN)/python -m Testing.benchmarks
 
-# Hours: every reader of outside data on spoiled inputs; how often intervals hold the truth; a job and the panel's list
+# Hours: every reader of outside data on spoiled inputs; how often intervals hold the truth; the tests marked soak, which
+# take longest; a job and the panel's list
 # under all that happens to them; every LIDC cube and fifty slabs with all outputs; then the tables of
 # MAEMCTraining/README.md on the phantom and the LIDC slices, in soak-output, which continue where they were stopped.
 soak: .venv/installed

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
@@ -15,8 +16,8 @@ KNOWN = json.loads((HERE / "probabilities.json").read_text(encoding="utf-8"))
 
 def agree(name: str, found: dict, cases: int) -> None:
     known = KNOWN[name]
-    assert len(known) == cases and set(found) == set(known)
-    differences = {case: np.abs(np.subtract(found[case], known[case])).max() for case in known}
+    assert len(found) == cases and set(found) <= set(known)
+    differences = {case: np.abs(np.subtract(found[case], known[case])).max() for case in found}
     worst = max(differences, key=differences.get)
     assert round(differences[worst], 9) <= 1e-6, f"{worst}: {found[worst]} instead of {known[worst]}"
 
@@ -31,8 +32,9 @@ def test_cubes_by_the_model_that_was_shipped_before(lidc_cubes):
     agree("cubes", found, 10)
 
 
-def test_cubes_by_the_shipped_model(lidc_cubes):
-    agree("cubes, shipped", probabilities.of_cubes(lidc_cubes), 90)
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.soak)])
+def test_cubes_by_the_shipped_model(lidc_cubes, every):
+    agree("cubes, shipped", probabilities.of_cubes(lidc_cubes, every=every), 90 // every)
 
 
 def test_cubes_with_clinical_values_by_a_fused_model(lidc_cubes):

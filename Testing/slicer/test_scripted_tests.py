@@ -51,7 +51,16 @@ def run_in_slicer(script: Path, tmp_path: Path, random_bundle: Path, *modules: s
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in SCRIPTS.glob("test_*.py")))
+MINUTES = ("test_training_module.py",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(path.name, marks=[pytest.mark.soak] if path.name in MINUTES else [])
+        for path in sorted(SCRIPTS.glob("test_*.py"))
+    ],
+)
 def test_script_passes(name, tmp_path, random_bundle):
     modules = [str(REPOSITORY / name / f"{name}.py") for name in ("MAEMCNodule", "MAEMCTraining")]
     done = run_in_slicer(SCRIPTS / name, tmp_path, random_bundle, *modules)

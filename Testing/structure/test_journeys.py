@@ -129,6 +129,7 @@ def walked():
     return journeys(REPOSITORY, list(STACKS_A_NODULE))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", STACKS_A_NODULE)
 def test_real_runs_sample_and_read_no_more_than_they_did(walked, name):
     figures = walked[name]

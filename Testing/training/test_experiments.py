@@ -153,6 +153,7 @@ def test_reconstruction_is_judged_on_other_patients(balls, tmp_path, monkeypatch
     assert main(pictures) == 2 and "2-D pictures" in capsys.readouterr().err and not (tmp_path / "p").exists()
 
 
+@pytest.mark.soak
 def test_fusions_stand_beside_each_other(balls, tmp_path, monkeypatch):
     """resmae-fusion by its command, with a clinical value that tells the class."""
     monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "home"))

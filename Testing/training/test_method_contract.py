@@ -98,6 +98,7 @@ def test_encoders_that_it_cannot_train_are_refused_with_those_that_it_can(name):
             build_method(run)
 
 
+@pytest.mark.soak
 @EVERY
 def test_the_loss_falls(name):
     method = make(name)

@@ -162,6 +162,7 @@ def test_what_tells_more_than_two_classes_apart_has_no_map_to_compare():
     )
 
 
+@pytest.mark.soak
 def test_whom_each_network_has_seen(jobs, tmp_path, monkeypatch):
     """The model of the first fold has not seen the patients that this fold tests; moco has seen none of these."""
     monkeypatch.setenv("MAEMC_HOME", str(jobs / "home"))
@@ -352,6 +353,7 @@ def test_nodules(balls, tmp_path, monkeypatch, capsys):
     assert "are 1 mm apart, these are 2 mm apart" in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_real_slices(lidc_slices, tmp_path, monkeypatch):
     """A few dozen nodules of LIDC-IDRI: a network that learned from some of them, and one that learned nothing."""
     monkeypatch.setenv("MAEMC_HOME", str(tmp_path / "home"))

@@ -75,6 +75,7 @@ def test_two_processes_pretrain_as_one(ball_cache, home, tmp_path):
             assert apart(name, weights["one"], weights[other]) <= 1e-4, (other, name)
 
 
+@pytest.mark.soak
 def test_two_processes_fine_tune_as_one(ball_cache, home, tmp_path):
     more = ["--from", "scratch", "--folds", "2", "epochs=3", "batch=5", "validation_fraction=0.2"]
     for count in (1, 2):

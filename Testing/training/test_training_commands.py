@@ -72,6 +72,7 @@ def pretraining(cache, home, tmp_path_factory):
     return job
 
 
+@pytest.mark.soak
 def test_a_killed_pretraining_ends_with_the_same_bits(cache, pretraining, home, tmp_path):
     """kill -9 at random steps, then the same command: weights, momentum encoder, queue, optimizer are identical."""
     job = tmp_path / "killed job"

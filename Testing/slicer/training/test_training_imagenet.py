@@ -124,6 +124,7 @@ def test_script_that_names_no_file_is_refused(panel, stacks, tmp_path, backbone,
     assert not (tmp_path / "job").exists()
 
 
+@pytest.mark.soak
 def test_a_real_job_from_the_panel_and_one_from_a_script(panel, stacks, weights, tmp_path):
     finetuning(panel, stacks)
     start_from(panel, "imagenet")
