@@ -39,7 +39,7 @@ def modelBehind(result: dict, reference: str) -> StoredModel:
     return model
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=4)  # the chosen one, and those behind results of others
 def _read(reference: str, files: tuple) -> StoredModel | ModelError:
     try:
         path = find_model(reference or None)

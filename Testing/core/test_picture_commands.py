@@ -194,6 +194,7 @@ def test_batch_of_nodules_refuses_rows_of_pictures(maemc, random_bundle, picture
     assert code == 3 and "only nodules can be scored" in (tmp_path / "r.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.soak
 def test_nodules_of_a_convolutional_network_without_autoencoder(maemc, resnet_nodules, ct, tmp_path):
     code, out, _ = maemc("explain", ct, *POINT, "--model", resnet_nodules, "--output", tmp_path / "e")
     assert code == 0 and "holds no autoencoder" in out and "Grad-CAM" in out

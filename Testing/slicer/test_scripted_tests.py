@@ -51,7 +51,7 @@ def run_in_slicer(script: Path, tmp_path: Path, random_bundle: Path, *modules: s
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
-MINUTES = ("test_training_module.py",)
+MINUTES = ("test_training_module.py", "test_batch.py")
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,7 @@ def test_the_loss_falls(name):
     assert sum(losses[-2:]) < 0.85 * sum(losses[first : first + 2])
 
 
+@pytest.mark.soak
 @EVERY
 def test_a_resumed_run_continues_with_the_same_bits(name):
     straight = make(name)
@@ -190,6 +191,7 @@ def test_batches_of_any_size_train_or_say_why_not(name, size):
         method(batch_for(method, size=1))
 
 
+@pytest.mark.soak
 @EVERY
 def test_bfloat16_trains(name):
     method = make(name)

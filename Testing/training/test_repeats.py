@@ -81,6 +81,7 @@ def test_holm_by_hand():
     assert holm([None, 0.01]) == [None, pytest.approx(0.02)]
 
 
+@pytest.mark.soak
 def test_the_bootstrap_redraws_patients_in_their_fold():
     """Each sample computed slowly, from lists of cases, with the weights that it drew."""
     labels, folds, patients, scores = study()
