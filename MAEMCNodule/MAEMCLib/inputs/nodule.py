@@ -170,12 +170,7 @@ class Nodule(Input):
         return list(volumes.values())
 
     def prepare(
-        self,
-        case: Case,
-        card: Model,
-        values: ClinicalValues,
-        reader: ReadingProcess | None = None,
-        beside: bool = True,
+        self, case: Case, card: Model, values: ClinicalValues, reader: ReadingProcess | None = None, beside: bool = True
     ) -> Prepared:
         """Check the volume and cut the region that the model wants."""
         volume = case.image if isinstance(case.image, CTVolume) else reader.volume(case.image, case.series)

@@ -68,12 +68,7 @@ class Picture(Input):
         return case.values.get("slice_index") if volume else None
 
     def prepare(
-        self,
-        case: Case,
-        card: Model,
-        values: ClinicalValues,
-        reader: ReadingProcess | None = None,
-        beside: bool = True,
+        self, case: Case, card: Model, values: ClinicalValues, reader: ReadingProcess | None = None, beside: bool = True
     ) -> Prepared:
         """Read a picture and assess its fitness for the model."""
         path = case.image if isinstance(case.image, Path) else case.image.name

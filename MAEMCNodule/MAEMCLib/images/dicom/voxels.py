@@ -23,7 +23,7 @@ _PLAIN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 """Implicit and explicit little endian, explicit big endian."""
 _BY_PYDICOM = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.1.99"
 """RLE, of which GDCM does not notice a cut frame, and deflated files."""
-_SCALE = {"slope": "0028|1053", "intercept": "0028|1052"}
+_SLOPE, _INTERCEPT = "0028|1053", "0028|1052"
 
 
 def read_voxels(grid: Grid) -> np.ndarray:
@@ -89,9 +89,9 @@ def _by_gdcm(item: Slice) -> np.ndarray:
         image = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise _undecoded(item) from error
-    scale = {name: reader.GetMetaData(tag) if reader.HasMetaDataKey(tag) else None for name, tag in _SCALE.items()}
-    as_checked = all((value and number_of(value)) == getattr(item, name) for name, value in scale.items())
-    if image.size != math.prod(item.shape) or not as_checked:
+    texts = (reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else "" for tag in (_SLOPE, _INTERCEPT))
+    slope, intercept = (number_of(text) if text else None for text in texts)
+    if image.size != math.prod(item.shape) or (slope, intercept) != (item.slope, item.intercept):
         raise _undecoded(item)
     return image.reshape(item.shape)
 
