@@ -247,6 +247,18 @@ def test_the_scale_that_was_checked_is_the_one_that_is_used(tmp_path):
         read_volume(tmp_path / "compressed")
 
 
+@pytest.mark.parametrize("kind", ["plain", "compressed"])
+def test_an_empty_scale_is_none(tmp_path, kind):
+    _, hu, _ = write_series(tmp_path, slices=4, save=jpeg("JPEG2000"))
+    for file in tmp_path.iterdir():
+        data = pydicom.dcmread(file)
+        data.RescaleSlope = data.RescaleIntercept = None
+        if kind == "plain":
+            data.decompress()
+        data.save_as(file)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, hu)
+
+
 @pytest.mark.parametrize(("dtype", "slope", "intercept"), [("<i4", 1, 0), ("<u4", 1, -1_000_000_000), ("<u4", 7, 3)])
 def test_wide_values_do_not_wrap(tmp_path, dtype, slope, intercept):
     def change(item, k):
