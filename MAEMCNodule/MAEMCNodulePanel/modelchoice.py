@@ -7,8 +7,9 @@ from pathlib import Path
 
 from MAEMCLib.errors import ModelError
 from MAEMCLib.files.atomic import home
+from MAEMCLib.models import store
 from MAEMCLib.models.bundle import CARD, read_card
-from MAEMCLib.models.store import StoredModel, find_model, shipped_folder
+from MAEMCLib.models.store import StoredModel, find_model
 from slicer.i18n import tr as _
 
 
@@ -51,9 +52,8 @@ def _read(reference: str, files: tuple) -> StoredModel | ModelError:
 def _files(reference: str) -> tuple:
     """What changes when a model comes, goes or is replaced, be it a file or a folder."""
     paths = [Path(reference)] if reference else []
-    for folder in (home() / "models", shipped_folder()):
-        with contextlib.suppress(OSError, TypeError):  # there is none, or it is not ours to read
-            paths += [Path(entry) for entry in os.scandir(folder)]
+    for folder in (home() / "models", store.shipped_folder()):
+        paths += store.bundles_in(folder)
     return tuple((str(path), _identity(path), _identity(path / CARD)) for path in paths)
 
 

@@ -55,12 +55,13 @@ def list_models() -> list[StoredModel]:
 
     What cannot be read is listed with its problem, whatever it is, and stops nothing else.
     """
-    imported = [_stored(path, shipped=False) for path in _places(home() / "models")]
-    shipped = [_stored(path, shipped=True) for path in _places(shipped_folder())]
+    imported = [_stored(path, shipped=False) for path in bundles_in(home() / "models")]
+    shipped = [_stored(path, shipped=True) for path in bundles_in(shipped_folder())]
     return [*sorted(imported, key=lambda model: model.name), *shipped]
 
 
-def _places(folder: Path | None) -> Iterator[Path]:
+def bundles_in(folder: Path | None) -> Iterator[Path]:
+    """What lies in a folder of models and is, by its name, a bundle; nothing where there is no such folder."""
     try:
         paths = sorted(folder.iterdir()) if folder is not None else []
     except OSError:  # there is no such folder, or it is not ours to read

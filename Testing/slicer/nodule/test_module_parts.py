@@ -69,8 +69,12 @@ def test_a_card_is_read_when_it_changes_and_not_at_every_tick(panel, add_ct, mod
     panel.widget.refresh()
     assert read
     read.clear()
-    panel.widget.refresh()
-    assert read == []
+    for beside in (path.with_name(".coming.maemc"), path.with_name("notes.txt")):
+        beside.touch()
+        panel.widget.refresh()
+        beside.unlink()
+        panel.widget.refresh()
+    assert read == [], "what is no bundle is no reason to look"
 
 
 def test_a_model_that_comes_back_is_noticed(panel, models, read):
