@@ -70,11 +70,12 @@ def evaluate_on(
         raise UsageError("Points are moved of a manifest's nodules, for a model of two classes.", "clicks")
     if wanted.groups and len(card.classes) > 2:
         raise UsageError("Groups are measured for models of two classes.", "groups")
-    Source(data).check_columns([grouping.column for grouping in wanted.groups])
+    source = Source(data)
+    source.check_columns([grouping.column for grouping in wanted.groups])
     if data.is_dir():
-        scored = score_cache(members, data, progress)
+        scored = score_cache(members, source, wanted.groups, progress)
     else:
-        scored = score_manifest(members, data, home, column, progress)
+        scored = score_manifest(members, source, home, column, wanted.groups, progress)
     _check(scored, data, card, column)
     clicks: list[ClickRow] = []
     if wanted.clicks:
@@ -153,10 +154,6 @@ def _evaluate(
     overlap, seen = _overlap(scored, job, members)
     two, numbers = len(table.classes) == 2, table.patient_numbers
     sizes = table.others[SIZE] if two and SIZE in table.others else None
-    columns = [
-        {**values, "diameter_mm": "" if size is None else f"{size:g}"}
-        for values, size in zip(scored.columns, scored.sizes, strict=True)
-    ]
     found = measure(
         table,
         decisions,
@@ -173,7 +170,7 @@ def _evaluate(
             failed=[failed.row for failed in scored.failed],  # case_ids and reasons may name somebody
             gates=scored.gates,
             facts=_facts(scored, card),
-            groups=group_rows(groupings, columns, table.labels, table.scores[:, 1], sizes, numbers),
+            groups=group_rows(groupings, scored.columns, table.labels, table.scores[:, 1], sizes, numbers),
             like_size=None if sizes is None else like_size(table.labels, table.scores[:, 1], sizes, numbers),
             clicks=clicks,
         ),

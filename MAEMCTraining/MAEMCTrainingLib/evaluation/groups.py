@@ -5,9 +5,10 @@ A model that has only learned how large a nodule is ranks well over all sizes an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from MAEMCLib.errors import UsageError
@@ -111,14 +112,12 @@ def group_rows(
 ) -> list[GroupRow]:
     """A row for each group of each column, in order.
 
-    columns: what is known of each case. labels: (cases,) 0 or 1. scores: (cases,). sizes: (cases,) mm or None.
-    Raises as ``Grouping.names`` does.
+    columns: of each case (see ``columns_of``). labels: (cases,) 0 or 1. scores: (cases,). sizes: (cases,) mm or None.
+    Raises UsageError as ``check_groups`` does.
     """
     rows = []
     for grouping in groupings:
-        if not any(grouping.column in values for values in columns):
-            raise UsageError(f"The column {grouping.column} divides nothing: no case has a value there.", "groups")
-        groups = np.array(grouping.names([values.get(grouping.column, "") for values in columns]))
+        groups = np.array(_groups(grouping, columns))
         for name in grouping.order(groups.tolist()):
             own = groups == name
             rows.append(
@@ -128,6 +127,25 @@ def group_rows(
                 )
             )  # fmt: skip
     return rows
+
+
+def check_groups(groupings: Sequence[Grouping], columns: Sequence[Mapping[str, str]]) -> None:
+    """Raises UsageError, before anything is scored: no case has a value in a column, and as ``Grouping.names`` does."""
+    for grouping in groupings:
+        _groups(grouping, columns)
+
+
+def columns_of(cases: Iterable[Any]) -> list[dict[str, str]]:
+    """What the data say of each case of a manifest or a cache, by column, with its diameter."""
+    return [
+        {**case.values, "diameter_mm": "" if case.diameter_mm is None else f"{case.diameter_mm:g}"} for case in cases
+    ]
+
+
+def _groups(grouping: Grouping, columns: Sequence[Mapping[str, str]]) -> list[str]:
+    if not any(values.get(grouping.column) for values in columns):
+        raise UsageError(f"The column {grouping.column} divides nothing: no case has a value there.", "groups")
+    return grouping.names([values.get(grouping.column, "") for values in columns])
 
 
 def _row(

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from MAEMCLib.cases.case import Case
-from MAEMCLib.cases.manifest import read_manifest
 from MAEMCLib.cases.pseudonyms import key_name, pseudonym, pseudonym_key
 from MAEMCLib.errors import UNREADABLE, InputError, UsageError
 from MAEMCLib.images.reading_process import ReadingProcess
@@ -30,8 +29,9 @@ from ..data.cases import FIRST_ROW
 from ..data.cohort import join
 from ..data.kinds import KINDS
 from ..data.kinds.picture import case_of
-from ..data.store import open_store
+from ..data.sources import Source
 from .baselines import SIZE
+from .groups import Grouping, check_groups, columns_of
 from .predictions import PredictionTable
 
 _TOGETHER = 16
@@ -129,14 +129,17 @@ class Scored:
         return list(self.sizes).count(None)
 
 
-def score_manifest(members: Members, path: Path, home: Path, target: str, progress: Progress) -> Scored:
-    """target: the column of the class. Raises InputError for a manifest that cannot be read, a class that the model
-    does not know."""
-    manifest, card, key = read_manifest(path), members.card, pseudonym_key(home)
+def score_manifest(
+    members: Members, source: Source, home: Path, target: str, groupings: Sequence[Grouping], progress: Progress
+) -> Scored:
+    """target: the column of the class. groupings: that will be asked for of the result. Raises InputError for a
+    manifest that cannot be read, a class that the model does not know, UsageError for groupings that divide nothing."""
+    manifest, card, key = source.data, members.card, pseudonym_key(home)
     rows = [row for row in manifest.rows if row.kind in KINDS[card.input].rows]
     row_of = {row.case_id: number + FIRST_ROW for number, row in enumerate(manifest.rows)}
     labels = {row.case_id: _label(row, card, target, row_of[row.case_id]) for row in rows}
     labeled_rows = [row for row in rows if labels[row.case_id] is not None]
+    check_groups(groupings, columns_of(labeled_rows))
     results, failed = {}, []
 
     def patient(row: Case) -> str:
@@ -164,7 +167,7 @@ def score_manifest(members: Members, path: Path, home: Path, target: str, progre
     )
     return Scored(
         table,
-        columns=[row.values for row in first],
+        columns=columns_of(first),
         sizes=[row.diameter_mm for row in first],
         key=key_name(key),
         failed=failed,
@@ -223,8 +226,9 @@ def _table(
     )
 
 
-def score_cache(members: Members, path: Path, progress: Progress) -> Scored:
-    """Raises InputError for a cache of other images than the model's, UsageError for one without what it asks for."""
+def score_cache(members: Members, source: Source, groupings: Sequence[Grouping], progress: Progress) -> Scored:
+    """groupings: as of ``score_manifest``. Raises InputError for a cache of other images than the model's, UsageError
+    for one without what it asks for, groupings that divide nothing."""
     card = members.card
     if card.clinical:
         raise UsageError(
@@ -232,9 +236,9 @@ def score_cache(members: Members, path: Path, progress: Progress) -> Scored:
             ". Give the manifest.",
             "clinical",
         )
-    everyone = join([open_store(path)])
+    everyone = join([source.data])
     if everyone.kind.name != card.input:
-        raise InputError(f"{path} holds {everyone.kind.title}, and the model {card.id} scores others.", "kind")
+        raise InputError(f"{source.path} holds {everyone.kind.title}, and the model {card.id} scores others.", "kind")
     step, wanted = (getattr(settings, "slice_step_mm", None) for settings in (everyone.settings, card.preprocessing))
     if step != wanted:
         raise InputError(
@@ -243,6 +247,7 @@ def score_cache(members: Members, path: Path, progress: Progress) -> Scored:
             "slice-step",
         )
     cohort = labeled(everyone).main
+    check_groups(groupings, columns_of(cohort.cases))
     folds = [members.fold_of(case.patient, cohort.pseudonym_key) for case in cohort.cases]
     found: list[list[list[float]]] = [[] for _ in cohort.cases]
     done = 0
@@ -265,7 +270,7 @@ def score_cache(members: Members, path: Path, progress: Progress) -> Scored:
     )
     return Scored(
         table,
-        columns=[case.values for case in cohort.cases],
+        columns=columns_of(cohort.cases),
         sizes=[case.diameter_mm for case in cohort.cases],
         key=cohort.pseudonym_key,
         unlabeled=len(everyone) - len(cohort),
