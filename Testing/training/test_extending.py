@@ -101,9 +101,7 @@ def libraries(tmp_path_factory):
     """A copy of both libraries, with the new files in it."""
     place = tmp_path_factory.mktemp("libraries")
     for name in ("MAEMCNodule/MAEMCLib", "MAEMCTraining/MAEMCTrainingLib"):
-        shutil.copytree(
-            REPOSITORY / name, place / Path(name).name, ignore=shutil.ignore_patterns("__pycache__", "*.maemc")
-        )
+        shutil.copytree(REPOSITORY / name, place / Path(name).name, ignore=shutil.ignore_patterns("*.maemc"))
     methods = place / "MAEMCTrainingLib/pretraining/methods"
     (methods / "shades-of-gray.toml").write_text(FACTS)
     (methods / "shades_of_gray.py").write_text(SHADES)

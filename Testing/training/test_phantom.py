@@ -23,7 +23,6 @@ from MAEMCTrainingLib.phantom.case import (
     render_volume,
 )
 from MAEMCTrainingLib.phantom.nodule import draw_nodule
-from MAEMCTrainingLib.phantom.sample_chest import make_sample_chest
 from MAEMCTrainingLib.phantom.writing import write_phantom
 
 QUICK = PhantomConfiguration(cases=8, seed=5, field="region")
@@ -304,35 +303,3 @@ def test_default_cases_are_small_enough_for_hundreds(tmp_path):
         sides = volume.size * volume.spacing
         assert (sides >= (84.0, 84.0, 76.0)).all()
         assert (sides < (86.0, 86.0, 79.0)).all()
-
-
-@pytest.fixture(scope="module")
-def sample_chest():
-    return make_sample_chest()
-
-
-def test_sample_chest_is_a_whole_chest(sample_chest, tmp_path):
-    volume, points = sample_chest
-    check_ct(volume)
-    sides = volume.size * volume.spacing
-    assert (sides > (300.0, 230.0, 240.0)).all()
-    write_volume(volume, tmp_path / "chest.nrrd")
-    assert (tmp_path / "chest.nrrd").stat().st_size < 15.5e6
-    assert [name for name, _, _ in points] == ["N1", "N2", "N3"]
-    assert {label for _, _, label in points} == {0, 1}
-    array = volume.array
-    edges = np.concatenate([array[:, 0].ravel(), array[:, :, 0].ravel(), array[:, :, -1].ravel()])
-    assert np.median(edges) == pytest.approx(-1000.0, abs=5.0)  # air around the patient
-    lung = ((array > -950) & (array < -700)).sum() * np.prod(volume.spacing) / 1e6
-    assert 2.5 < lung < 7.0  # liters
-    assert (array > 300).mean() > 0.01  # bone
-
-
-def test_sample_chest_has_its_nodules_at_its_points(sample_chest):
-    volume, points = sample_chest
-    for _, point, _ in points:
-        k, j, i = np.rint(volume.to_index(np.array(point)))[::-1].astype(int)
-        assert volume.array[k - 1 : k + 2, j - 1 : j + 2, i - 1 : i + 2].mean() > -60.0
-        roi = cut_roi(volume, point)
-        assert roi.padded_fraction == 0.0
-        assert (roi.axial < -600).mean() > 0.25  # surrounded by lung

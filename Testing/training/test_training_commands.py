@@ -63,9 +63,9 @@ def content(job, name="model.safetensors"):
 
 @pytest.fixture(scope="module")
 def pretraining(cache, home, tmp_path_factory):
-    """A finished pre-training of 50 steps that was not interrupted."""
+    """A finished pre-training of 24 steps that was not interrupted."""
     job = tmp_path_factory.mktemp("jobs") / "whole"
-    running = start_pretraining(cache, job, home, epochs=50)
+    running = start_pretraining(cache, job, home, epochs=24)
     out, error = running.communicate(timeout=120)
     assert running.returncode == 0, error
     assert out.strip() == str(job)
@@ -77,28 +77,28 @@ def test_a_killed_pretraining_ends_with_the_same_bits(cache, pretraining, home, 
     """kill -9 at random steps, then the same command: weights, momentum encoder, queue, optimizer are identical."""
     job = tmp_path / "killed job"
     draws = random.Random(time.time_ns())
-    steps = sorted(draws.sample(range(1, 40), 2))
+    steps = sorted(draws.sample(range(1, 20), 2))
     print(f"killed at steps {steps}")
     for step in steps:
-        running = start_pretraining(cache, job, home, epochs=50)
+        running = start_pretraining(cache, job, home, epochs=24)
         wait_for_step(job, step, running)
         running.send_signal(signal.SIGKILL)
         running.communicate()
         assert running.returncode == -signal.SIGKILL
         assert Job(job).status == "stopped"
-    running = start_pretraining(cache, job, home, epochs=50)
+    running = start_pretraining(cache, job, home, epochs=24)
     _, error = running.communicate(timeout=120)
     assert running.returncode == 0, error
     assert "Continuing at step" in error
     assert content(job) == content(pretraining)
     assert content(job, "optimizer.safetensors") == content(pretraining, "optimizer.safetensors")
     steps_seen = [json.loads(line)["step"] for line in (job / "events.jsonl").read_text().splitlines()]
-    assert steps_seen == list(range(1, 51))
+    assert steps_seen == list(range(1, 25))
 
 
 def test_ctrl_c_saves_and_the_same_command_continues(cache, pretraining, home, tmp_path):
     job = tmp_path / "job"
-    running = start_pretraining(cache, job, home, epochs=50)
+    running = start_pretraining(cache, job, home, epochs=24)
     wait_for_step(job, 10, running)
     running.send_signal(signal.SIGINT)
     _, error = running.communicate(timeout=60)
@@ -106,7 +106,7 @@ def test_ctrl_c_saves_and_the_same_command_continues(cache, pretraining, home, t
     assert "saved. Repeat the command to go on." in error and "Traceback" not in error
     state = read_state(job)
     assert state["status"] == "stopped" and state["pid"] == running.pid
-    running = start_pretraining(cache, job, home, epochs=50)
+    running = start_pretraining(cache, job, home, epochs=24)
     assert running.wait(timeout=120) == 0
     running.communicate()
     assert content(job) == content(pretraining)
