@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from MAEMCLib.applicability import Finding
 from MAEMCLib.errors import InputError, ModelError
 from MAEMCLib.images.ct import CTVolume
@@ -106,6 +107,17 @@ def test_a_number_does_not_depend_on_what_else_is_asked():
     together = shipped_detector().presence(asked)
     assert [shipped_detector().presence([one])[0] for one in asked] == pytest.approx(together, abs=1e-6)
     assert shipped_detector().presence([]) == []
+
+
+def test_turned_and_mirrored_it_is_the_same_nodule():
+    volume, where = chest(side_mm=60, spacing=1.0)
+    volume.array[np.linalg.norm(where - [3, -2, 0], axis=-1) < 5.0] = 40.0
+    (patch,) = patches(volume, [(0, 0, 0)])
+    ways = [np.rot90(patch.hu, quarter, (1, 2)) for quarter in range(4)]
+    ways += [one[:, :, ::-1] for one in ways]
+    hu = torch.from_numpy(np.stack(ways).astype(np.float32))
+    member, observed = shipped_detector().members[0], torch.ones(8, 3, dtype=torch.bool)
+    assert np.ptp(member.judged(hu, observed).numpy()) < 1e-4 < 0.1 < np.ptp(member(hu, observed).numpy())
 
 
 def test_what_is_not_observed_does_not_count():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from MAEMCLib.images.files import write_volume
 from MAEMCLib.presence.detector import Detector
 from MAEMCLib.presence.patch import SIDE_MM, cut_patch
 from MAEMCTrainingLib.__main__ import main
+from MAEMCTrainingLib.presence import run
 from MAEMCTrainingLib.presence.gathering import PointSet
 from MAEMCTrainingLib.presence.overlay import lay_over
 from MAEMCTrainingLib.presence.points import APART_MM, NODULE, OUTSIDE_MM, draw_points, stored
 from MAEMCTrainingLib.presence.run import FOLDS, patient_parts
 from MAEMCTrainingLib.presence.tissue import KINDS, tissue_masks
-from MAEMCTrainingLib.presence.training import Patches, logits_of, train
+from MAEMCTrainingLib.presence.training import Patches, _weights, logits_of, train
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 PIXEL_MM = 0.7
@@ -151,6 +153,11 @@ def test_patients_are_in_one_fold():
     assert sorted(set(parts.values())) == list(range(FOLDS)) and 0 < sum(inner.values()) < 20
 
 
+def test_large_nodules_count_more_and_what_is_none_does_not():
+    nodule = np.array([True, True, True, True, False])
+    assert _weights(nodule, np.array([5.0, 9.9, 10.0, 20.0, 30.0])).tolist() == [1.0, 1.0, 2.0, 3.0, 1.0]
+
+
 def test_a_network_learns_balls_from_lung():
     rng = np.random.default_rng(0)
     rows, columns = np.ogrid[:32, :32]
@@ -160,12 +167,13 @@ def test_a_network_learns_balls_from_lung():
     hu[nodule] = np.where(ball, 30.0, hu[nodule])
     patches = Patches(hu.astype(np.int16), np.ones((128, 3), bool), nodule)
     told = []
-    logits = logits_of(train(patches, 0, told.append), patches)
+    logits = logits_of(train(patches, np.full(128, 8.0), 0, told.append), patches)
     assert logits[nodule].min() > logits[~nodule].max() and len(told) > 3
 
 
 def test_the_command_makes_weights_and_figures_and_goes_on_where_it_was(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("MAEMCTrainingLib.presence.training.EPOCHS", 3)
+    monkeypatch.setattr(run, "organ_points", cache(run.organ_points))  # a whole chest, the same each time
     slabs, cubes = tmp_path / "slabs", tmp_path / "cubes"
     for folder in (slabs, cubes):
         for name in ("images", "masks"):

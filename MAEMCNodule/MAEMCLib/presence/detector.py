@@ -47,7 +47,7 @@ class Detector:
         hu = torch.from_numpy(np.stack([patch.hu for patch in patches]).astype(np.float32))
         observed = torch.from_numpy(np.stack([patch.observed for patch in patches]))
         with torch.inference_mode():
-            logits = np.stack([member(hu, observed).double().numpy() for member in self.members])
+            logits = np.stack([member.judged(hu, observed).double().numpy() for member in self.members])
         return scaled(logits, self._thresholds[:, None]).mean(axis=0).tolist()
 
 

@@ -9,6 +9,8 @@ from torch.nn import functional
 from .patch import SLICES
 
 WIDTHS = (32, 48, 96)
+WAYS = 8
+"""To turn a square by right angles and to mirror it."""
 LOWEST_HU, HIGHEST_HU = -1000.0, 300.0
 """What lies beyond looks alike."""
 
@@ -41,3 +43,15 @@ class PresenceNetwork(nn.Module):
         maps = self.stages(shown.contiguous(memory_format=torch.channels_last))
         middle = maps[:, :, 1:3, 1:3]
         return self.head(torch.cat([middle.mean(dim=(2, 3)), maps.mean(dim=(2, 3))], dim=1))[:, 0]
+
+    def judged(self, hu: Tensor, observed: Tensor) -> Tensor:
+        """As ``forward``: the mean over the eight ways to turn and mirror a patch in its plane, none of which makes a
+        nodule of what is none."""
+        ways = torch.cat([turned(hu, way) for way in range(WAYS)])
+        return self(ways, observed.repeat(WAYS, 1)).view(WAYS, -1).mean(dim=0)
+
+
+def turned(hu: Tensor, way: int) -> Tensor:
+    """(B, 3, 32, 32) in one of the WAYS to turn and mirror it in its plane; 0 leaves it as it is."""
+    quarters = torch.rot90(hu, way % 4, (2, 3))
+    return quarters.flip(3) if way >= 4 else quarters
