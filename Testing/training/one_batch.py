@@ -1,6 +1,6 @@
 """One optimizer step of every method with a convolutional network, in as many processes as are asked for.
 
-Run by test_batch_norm_processes.py: ``one_batch.py RANK STORE TARGET`` is one of two processes.
+Run by test_batch_norm_processes.py: ``one_batch.py RANK STORE TARGET [NAME ...]`` is one of two processes.
 """
 
 import os
@@ -159,8 +159,8 @@ def run(processes, batch, accumulation=1, names=None, prepare=None):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    rank, store, target = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    rank, store, target, *names = int(sys.argv[1]), *sys.argv[2:]
     torch.distributed.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
     parts = [layer(part[rank]) for part in PARTS]
-    torch.save((run(Processes(rank, 2, rank), BATCH), parts), target)
+    torch.save((run(Processes(rank, 2, rank), BATCH, names=names), parts), target)
     torch.distributed.destroy_process_group()

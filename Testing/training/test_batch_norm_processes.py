@@ -24,7 +24,13 @@ one_batch = module_from_spec(script)
 script.loader.exec_module(one_batch)
 
 CPU = torch.device("cpu")
-NAMES = [*one_batch.METHODS, "fine-tuning", "fusion"]
+FEW = ("simclr", "moco-v2", "spark", "fusion")
+"""One of each kind: samples compared, keys by each process, masked cells, branches. The others under make soak."""
+SOAK = os.environ.get("MAEMC_SOAK") == "1"
+NAMES = [
+    name if name in FEW else pytest.param(name, marks=pytest.mark.soak)
+    for name in (*one_batch.METHODS, "fine-tuning", "fusion")
+]
 SMALLEST = 1e-4  # of the gradient's length: the largest difference
 
 
@@ -56,16 +62,16 @@ def results(tmp_path_factory):
     """(one process, [rank 0, rank 1]) of ``one_batch.run``, and the same of ``one_batch.layer``."""
     if not torch.distributed.is_available():
         pytest.skip("this torch has no distributed package")
-    folder = tmp_path_factory.mktemp("two processes")
+    folder, names = tmp_path_factory.mktemp("two processes"), () if SOAK else FEW
     processes = [
         subprocess.Popen(
-            [sys.executable, one_batch.__file__, str(rank), folder / "store", folder / f"{rank}.pt"],
+            [sys.executable, one_batch.__file__, str(rank), folder / "store", folder / f"{rank}.pt", *names],
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
         for rank in range(2)
     ]
     try:
-        one = one_batch.run(Processes(), one_batch.BATCH, prepare=keys_of_two_processes)
+        one = one_batch.run(Processes(), one_batch.BATCH, names=names, prepare=keys_of_two_processes)
         assert [process.wait(timeout=300) for process in processes] == [0, 0]
     finally:
         for process in processes:

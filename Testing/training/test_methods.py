@@ -131,7 +131,7 @@ def test_a_probe_starts_from_a_pretraining_on_pictures(cohort, pictures, tmp_pat
         finetune_in(tmp_path / "other", labeled(ball_cohort), probe, start, "paper")
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "lars", "lamb"])
+@pytest.mark.parametrize("optimizer", ["lars", *(pytest.param(one, marks=pytest.mark.soak) for one in ("sgd", "lamb"))])
 def test_every_optimizer_goes_on_where_it_stopped(optimizer, cohort, tmp_path):
     run = small("resmae", "epochs=2", f"optimizer={optimizer}", "learning_rate=0.01", *SETTINGS["resmae"])
     run_job(tmp_path / "whole", cohort, run, [], StopRequest())

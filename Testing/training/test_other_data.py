@@ -126,6 +126,10 @@ def test_what_divides_nothing_is_refused(jobs, manifest, tmp_path, evaluate, mon
     ):
         result, _, error = evaluate(jobs / "fine", *there, *words)
         assert (result, message in error, "Traceback" in error) == (code, True, False), (words, error)
+    unlabeled = [Case(**{**vars(row), "label": None}) for row in read_manifest(few).rows]
+    words = ["--data", write_manifest(tmp_path / "unlabeled.csv", unlabeled), *there[2:], "--by", "diameter_mm:8"]
+    result, _, error = evaluate(jobs / "fine", *words)
+    assert result == 2 and "has a label" in error
     result, _, error = evaluate(jobs / "fine", "--by", "label")
     assert result == 2 and "give --data" in error
     result, _, error = evaluate(jobs / "fine", "--data", jobs / "cache", "--output", tmp_path / "y", "--clicks")

@@ -56,14 +56,16 @@ def apart(name, one, other):
 def test_two_processes_pretrain_as_one(ball_cache, home, tmp_path):
     """16 cases in batches of at most 5 (5, 5, 4, 4 ... of 32 views): uneven parts, a queue that wraps."""
     more = ["epochs=2", "batch=5", "views_per_case=2", "queue_size=12", "learning_rate=1e-3", "preview_epochs=0"]
-    jobs = {"one": (1, []), "two": (2, []), "two in shares": (2, ["accumulation=2"])}
+    jobs = {"one": (1, []), "two in shares": (2, ["accumulation=2"])}
+    if os.environ.get("MAEMC_SOAK") == "1":
+        jobs["two"] = (2, [])
     for name, (count, extra) in jobs.items():
         done = run(count, home, "pretrain", *settings(ball_cache, tmp_path / name, *more, *extra))
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == str(tmp_path / name)  # one of them speaks
     one = training_events(tmp_path / "one")
     weights = {name: read_tensors(tmp_path / name / "checkpoints" / "last" / "model.safetensors") for name in jobs}
-    for other in ("two", "two in shares"):
+    for other in [name for name in jobs if name != "one"]:
         two = training_events(tmp_path / other)
         assert len(one) == len(two) == 14
         for first, second in zip(one, two, strict=True):

@@ -119,7 +119,13 @@ def test_a_process_that_was_ended_is_continued_to_the_same_bytes(tmp_path, balls
 
 
 @pytest.mark.parametrize(
-    "words", [SSIM, HASH, ("--method", "every-n", "--every", "4"), ("--method", "mi", "--keep", "0.4")]
+    "words",
+    [
+        pytest.param(SSIM, marks=pytest.mark.soak),  # as mi: each pair is compared
+        HASH,
+        ("--method", "every-n", "--every", "4"),
+        ("--method", "mi", "--keep", "0.4"),
+    ],
 )
 def test_any_line_may_be_torn(manifest, tmp_path, words, capsys):
     assert reduce(manifest, tmp_path / "whole", *words) == looked_at(*words)

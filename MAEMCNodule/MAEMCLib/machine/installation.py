@@ -47,8 +47,8 @@ def check_torch() -> None:
 def _imported(name: str) -> ModuleType:
     """A large package, which stays until the process ends: Python's garbage collector does not look through its objects
     (170,000 are PyTorch's), neither while they are made nor at the end, which is a quarter of what an import costs."""
-    if name in sys.modules:
-        return sys.modules[name]
+    if name in sys.modules:  # or barred from being imported
+        return importlib.import_module(name)
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -130,8 +130,9 @@ def group_rows(
 
 
 def check_groups(groupings: Sequence[Grouping], columns: Sequence[Mapping[str, str]]) -> None:
-    """Raises UsageError, before anything is scored: no case has a value in a column, and as ``Grouping.names`` does."""
-    for grouping in groupings:
+    """Before anything is scored. Raises UsageError: of these cases, if any, none has a value in a column; and as
+    ``Grouping.names`` does."""
+    for grouping in groupings if columns else ():
         _groups(grouping, columns)
 
 
