@@ -72,6 +72,28 @@ def test_an_insert_is_seen_from_its_size_on(code, hu, seen, unseen):
         assert found(volume, where, 9.0) == expected, size
 
 
+@pytest.mark.parametrize(
+    ("code", "hu", "radius", "benign"),
+    [
+        ("calcium", 600.0, 2.0, False),
+        ("calcium", 600.0, 5.0, True),
+        ("fat", -95.0, 3.0, True),
+        ("air", -950.0, 6.0, False),
+    ],
+)
+def test_specks_of_calcium_and_cavities_are_not_called_benign(code, hu, radius, benign):
+    """A cancer may hold both."""
+    volume, where = lung()
+    paint(volume, where, 9.0, 40.0)
+    insert(volume, where, radius, hu)
+    distance = np.linalg.norm(where, axis=-1)
+    mask = NoduleMask.at(distance <= 9.0, volume.affine, (7.0, 0.0, 0.0))
+    (told,) = [
+        one.message for one in nodule_findings(volume, mask, measure(volume, mask), Limits()) if one.code == code
+    ]
+    assert ("a benign pattern on which" in told, "no benign pattern" in told) == (benign, not benign)
+
+
 def test_a_cavity_that_the_mask_leaves_out_is_seen():
     volume, where = lung()
     paint(volume, where, 9.0, 40.0)

@@ -19,23 +19,28 @@ from .slope import slope
 @dataclass(frozen=True)
 class Insert:
     """A tissue within a nodule that speaks for itself. low, high: HU. depth_mm: how far below the mask's surface, where
-    voxels are half lung. smallest_mm3: of one connected part. flat: whether only where attenuation is flat."""
+    voxels are half lung. smallest_mm3: of one connected part. benign_share: from this share on of all that is so deep
+    it is a benign pattern; less of it is found in cancers too. flat: whether only where attenuation is flat."""
 
     low: float
     high: float
     depth_mm: float
     smallest_mm3: float
+    benign_share: float
     text: str
     flat: bool = False
 
 
 INSERTS = {
-    "calcium": Insert(200.0, np.inf, 1.0, 8.0, "It holds calcium ({volume:.0f} mm3 above {low:g} HU)"),
-    "fat": Insert(-150.0, -40.0, 2.5, 30.0, "It holds fat ({volume:.0f} mm3 of {low:g} to {high:g} HU)", flat=True),
-    "air": Insert(-np.inf, -700.0, 2.0, 30.0, "It holds air, a cavity or bronchi ({volume:.0f} mm3 below {high:g} HU)"),
+    "calcium": Insert(200.0, np.inf, 1.0, 8.0, 0.1, "It holds calcium ({volume:.0f} mm3 above {low:g} HU)"),
+    "fat": Insert(-150.0, -40.0, 2.5, 30.0, 0, "It holds fat ({volume:.0f} mm3 of {low:g} to {high:g} HU)", flat=True),
+    "air": Insert(
+        -np.inf, -700.0, 2.0, 30.0, np.inf, "It holds air, a cavity or bronchi ({volume:.0f} mm3 below {high:g} HU)"
+    ),
 }
-"""Above 200 HU and below -40 HU are Zhao et al. 2025's reasons to leave a nodule out, with any air in it; depths and
-volumes are this project's proposals: far above noise, and no partial volume of the surface."""
+"""Above 200 HU and below -40 HU are Zhao et al. 2025's reasons to leave a nodule out, with any air in it; depths,
+volumes and the share of calcium are this project's proposals: far above noise, no partial volume of the surface, and
+more than the specks of a large cancer."""
 OUTLINE_CODES = (*SIZE_CODES, "subsolid", *INSERTS, "wall", "cut-off", "islands", "several")
 """Codes of all that an outline says: they do not outlive another one."""
 FLAT_HU_PER_MM = 80.0
@@ -44,6 +49,7 @@ NEIGHBOR_HU, NEIGHBOR_MM, SMALLEST_NEIGHBOR_MM, APART_MM, LONGEST = -400.0, 2.0,
 """Another nodule: brighter than this, opened by a ball of this radius, at least this large (equivalent diameter), so
 far from the mask, and no longer than so many times its equivalent diameter, which vessels are."""
 BENIGN = "a benign pattern on which the score says nothing: use the category of Lung-RADS."
+NOT_BENIGN = "by itself no benign pattern, and the score was not made for such nodules: use the category of Lung-RADS."
 
 
 def outline_findings(around: CTVolume, nodule: MeasuredNodule, limits: Limits) -> Iterator[Finding]:
@@ -91,13 +97,15 @@ def _inserts(around: CTVolume, mask: NoduleMask, measures: Measures) -> Iterator
             continue
         # The outermost voxel is partly lung however thick it is.
         below = max(insert.depth_mm, float(near.spacing.max()))
-        within = (depth > below) & (hu > insert.low) & (hu < insert.high)
+        deep = depth > below
+        within = deep & (hu > insert.low) & (hu < insert.high)
         if insert.flat:
             within &= flat
         volume = _largest_part(within) * near.voxel_mm3
         if volume >= insert.smallest_mm3:
             text = insert.text.format(volume=volume, low=insert.low, high=insert.high)
-            yield Finding("red", name, f"{text}: {BENIGN}")
+            benign = volume >= insert.benign_share * deep.sum() * near.voxel_mm3
+            yield Finding("red", name, f"{text}: {BENIGN if benign else NOT_BENIGN}")
 
 
 def neighbors(around: CTVolume, mask: NoduleMask) -> int:
