@@ -40,8 +40,8 @@ SCORING_RELEASE = 6
 judging (``applicability``). Results of another release are then computed again by ``maemc batch``, and not kept. 2: an
 end slice of a DICOM series that is cut short is no longer left out, whatever its modality says. 3: nodules are outlined
 and measured. 4: a point that lies in no nodule, what a nodule holds and borders on, and clicks beside it are told.
-5: a scanner's filling outside its circle is read as air. 6: the detector of nodules looks at a patch
-in eight ways; specks of calcium and cavities are not called benign."""
+5: a scanner's filling outside its circle is read as air. 6: the detector of nodules looks at a patch in eight ways;
+specks of calcium and cavities are not called benign."""
 
 
 @dataclass(frozen=True)

@@ -113,11 +113,11 @@ def test_output_folder_holds_everything(maemc, ct, tmp_path):
 
 
 def test_names_from_a_file_become_safe_unique_folders(maemc, ct, tmp_path):
-    rows = "".join(f"{name},-5,-10,40\n" for name in ("../../x", "a/b", "a b", ".."))
+    rows = "".join(f"{name},-5,-10,40\n" for name in ("../../x", "a/b", "a b", "..", "N ü"))
     (tmp_path / "p.csv").write_text("id,l_mm,p_mm,s_mm\n" + rows, encoding="utf-8")
     assert maemc("score", ct, "--points", tmp_path / "p.csv", "--output", tmp_path / "out", "--quiet")[0] == 0
     folders = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
-    assert len(folders) == 4 and all(path.name in folders for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert len(folders) == 5 and all(path.name in folders for path in (tmp_path / "out").iterdir() if path.is_dir())
     assert {path.name for path in tmp_path.iterdir()} == {"mein Ordner", "p.csv", "out"}
 
 

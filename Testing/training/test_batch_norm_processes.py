@@ -26,7 +26,7 @@ script.loader.exec_module(one_batch)
 CPU = torch.device("cpu")
 FEW = ("simclr", "moco-v2", "spark", "fusion")
 """One of each kind: samples compared, keys by each process, masked cells, branches. The others under make soak."""
-SOAK = os.environ.get("MAEMC_SOAK") == "1"
+SOAK = bool(os.environ.get("MAEMC_SOAK"))
 NAMES = [
     name if name in FEW else pytest.param(name, marks=pytest.mark.soak)
     for name in (*one_batch.METHODS, "fine-tuning", "fusion")

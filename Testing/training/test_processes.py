@@ -53,28 +53,28 @@ def apart(name, one, other):
     return difference.max().item()
 
 
-def test_two_processes_pretrain_as_one(ball_cache, home, tmp_path):
-    """16 cases in batches of at most 5 (5, 5, 4, 4 ... of 32 views): uneven parts, a queue that wraps."""
+def pretrain(count, cache, home, folder, *extra):
+    """16 cases in batches of at most 5 (5, 5, 4, 4 ... of 32 views): uneven parts, a queue that wraps. Its weights."""
     more = ["epochs=2", "batch=5", "views_per_case=2", "queue_size=12", "learning_rate=1e-3", "preview_epochs=0"]
-    jobs = {"one": (1, []), "two in shares": (2, ["accumulation=2"])}
-    if os.environ.get("MAEMC_SOAK") == "1":
-        jobs["two"] = (2, [])
-    for name, (count, extra) in jobs.items():
-        done = run(count, home, "pretrain", *settings(ball_cache, tmp_path / name, *more, *extra))
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() == str(tmp_path / name)  # one of them speaks
-    one = training_events(tmp_path / "one")
-    weights = {name: read_tensors(tmp_path / name / "checkpoints" / "last" / "model.safetensors") for name in jobs}
-    for other in [name for name in jobs if name != "one"]:
-        two = training_events(tmp_path / other)
-        assert len(one) == len(two) == 14
-        for first, second in zip(one, two, strict=True):
-            assert second["negatives"] == pytest.approx(first["negatives"])
-            for name in ("loss", "loss_mse", "loss_info_nce", "gradient_norm"):
-                assert second[name] == pytest.approx(first[name], abs=1e-4), (other, first["step"], name)
-        assert torch.equal(weights["one"]["queue.patients"], weights[other]["queue.patients"])
-        for name in weights["one"]:
-            assert apart(name, weights["one"], weights[other]) <= 1e-4, (other, name)
+    done = run(count, home, "pretrain", *settings(cache, folder, *more, *extra))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(folder)  # one of them speaks
+    return read_tensors(folder / "checkpoints" / "last" / "model.safetensors")
+
+
+@pytest.mark.parametrize("shares", [pytest.param(1, marks=pytest.mark.soak), 2])
+def test_two_processes_pretrain_as_one(ball_cache, home, tmp_path, shares):
+    whole = pretrain(1, ball_cache, home, tmp_path / "one")
+    parts = pretrain(2, ball_cache, home, tmp_path / "two", f"accumulation={shares}")
+    one, two = training_events(tmp_path / "one"), training_events(tmp_path / "two")
+    assert len(one) == len(two) == 14
+    for first, second in zip(one, two, strict=True):
+        assert second["negatives"] == pytest.approx(first["negatives"])
+        for name in ("loss", "loss_mse", "loss_info_nce", "gradient_norm"):
+            assert second[name] == pytest.approx(first[name], abs=1e-4), (first["step"], name)
+    assert torch.equal(whole["queue.patients"], parts["queue.patients"])
+    for name in whole:
+        assert apart(name, whole, parts) <= 1e-4, name
 
 
 @pytest.mark.soak
